@@ -1,0 +1,22 @@
+"""The one base class of everything typed that crosses a boundary: frozen, closed, finite numbers only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256 digest, 64 lower-case hexadecimal characters."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+"""A name that is safe in paths, YAML keys, DVC stage names and registry names (ASCII, lower case)."""
+
+Json = Any
+"""A JSON value; what may stand in it is decided by `governance.canonical`."""
+
+
+class Model(BaseModel):
+    """Frozen, refuses unknown fields, NaN and infinity; text is kept exactly as given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -1,0 +1,125 @@
+"""Reads a YAML file into a typed model; every mistake is reported at once, with file, line and field.
+
+YAML 1.2 by ruamel's safe loader: no tags, no aliases (they allow a small file to grow without
+bound), no duplicate keys, at most `MAX_BYTES`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from governance.errors import ConfigError, CountersignError, Problems
+from governance.model import Model
+
+MAX_BYTES = 4 << 20
+M = TypeVar("M", bound=Model)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain value of a YAML file. Raises `ConfigError` with file and line."""
+    return parse_yaml(_text(path), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The plain value of YAML text; `where` names it in errors."""
+    try:
+        _refuse_aliases(text, where)
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(str(error.problem or error.context), where=f"{where}{line}", expected="valid YAML") from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(str(error).splitlines()[0][:200], where=where, expected="valid YAML") from None
+
+
+def load_model(path: Path, model: type[M]) -> M:
+    """A YAML file as `model`. Raises `Problems` naming every mistake with its line."""
+    text = _text(path)
+    value = parse_yaml(text, str(path))
+    try:
+        return model.model_validate({} if value is None else value)
+    except ValidationError as error:
+        root = YAML(typ="safe", pure=True).compose(text)
+        raise Problems([_problem(detail, path, root, model) for detail in error.errors()]) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError("file is too large", where=str(path), expected=f"at most {MAX_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"byte {error.start} is not UTF-8", where=str(path), expected="UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), where=str(path)) from None
+
+
+def _refuse_aliases(text: str, where: str) -> None:
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if type(event).__name__ == "AliasEvent":
+            raise ConfigError(
+                "YAML aliases are not accepted", where=f"{where}:{event.start_mark.line + 1}", fix="write the value out"
+            )
+
+
+def _problem(detail: ErrorDetails, path: Path, root: Node | None, model: type[Model]) -> CountersignError:
+    loc = tuple(part for part in detail["loc"] if not str(part).startswith("function-"))
+    field = ".".join(str(part) for part in loc) or "(whole file)"
+    where = f"{path}:{_line(root, loc)}: {field}"
+    if detail["type"] == "extra_forbidden":
+        known = _known_fields(model, loc[:-1])
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+        fix = f"did you mean {near[0]!r}?" if near else (f"one of: {', '.join(known)}" if known else "")
+        return ConfigError("unknown field", where=where, fix=fix)
+    found = "" if detail["type"] == "missing" else f"{str(detail['input'])[:80]!r}: "
+    return ConfigError(f"{found}{detail['msg']}", where=where)
+
+
+def _known_fields(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:
+    schema = model.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in loc:
+        node = _resolve(node, schema)
+        node = node.get("properties", {}).get(str(part)) or node.get("additionalProperties") or node.get("items") or {}
+        if not isinstance(node, dict):
+            return []
+    return sorted(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for option in node.get("anyOf", []):
+        if "$ref" in option:
+            node = option
+    if "$ref" in node:
+        resolved: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        return resolved
+    return node
+
+
+def _line(node: Node | None, loc: tuple[int | str, ...]) -> int:
+    """The 1-based line of a field, or of the nearest thing around it that exists."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for part in loc:
+        child: Node | None = None
+        if isinstance(node, MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    child, line = value, key.start_mark.line + 1
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            break
+        node = child
+    return line

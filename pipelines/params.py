@@ -1,0 +1,200 @@
+"""What params.yaml may say: the datasets, the training stages and where the result is registered.
+
+Nothing here can let a refused model pass; whatever could stands in `policies/` (see `governance.policy`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from governance.model import Model, Sha256, Slug
+from governance.yamlfile import load_model
+
+Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
+"""What one record of a dataset is; see `pipelines.kinds`."""
+
+
+class RecordKey(Model):
+    """Which key makes record ids. `development` is fixed, public and marked as such."""
+
+    key: str = "development"
+    """`development`, or the path of a file of 32 random bytes in hexadecimal, kept with the data and out of git."""
+    key_id: str = "development"
+    """What `countersign record-key` printed for that file, so that a changed key rebuilds what depends on it."""
+
+
+class Sample(Model):
+    """A seeded sample dataset written by `pipelines.samples` to `data/source/NAME.jsonl`."""
+
+    part: str
+    """Which part of the support desk: see `pipelines.samples.PARTS`."""
+    n: int = Field(gt=0, le=1_000_000)
+    seed: int = Field(ge=0)
+
+
+class HubDataset(Model):
+    """A Hugging Face dataset at a pinned revision, fetched to `data/source/NAME.parquet`."""
+
+    path: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    config: str | None = None
+    split: str = "train"
+
+
+class Splits(Model):
+    """Shares of the records by content: a record's split follows from its id alone."""
+
+    train: float = Field(1.0, ge=0, le=1)
+    validation: float = Field(0.0, ge=0, le=1)
+    test: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Splits:
+        if abs(self.train + self.validation + self.test - 1.0) > 1e-9:
+            raise ValueError("train + validation + test must be 1")
+        return self
+
+
+class Dataset(Model):
+    """One row of the data table: a source file or folder on its way to `data/ready/NAME`."""
+
+    kind: Kind
+    source: str
+    """A file (JSONL, JSON, CSV, Parquet), or a folder of them to be mixed in the order of their names."""
+    suite: Slug
+    """The quality suite: `policies/quality/SUITE.yaml`."""
+    held_out: Slug
+    """The dataset no record of this one may leak into; its own name when it is itself held out or has none."""
+    fields: dict[str, str] = {}
+    """Target field to source field, where the shape is not one that is known by itself, e.g. `prompt: question`."""
+    splits: Splits = Splits(train=1.0, validation=0.0, test=0.0)
+    encoding: str = "utf-8"
+
+
+class Base(Model):
+    """A model that comes from outside, brought to `models/NAME/model`."""
+
+    source: str
+    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture file (`*.json`) to train from scratch."""
+    suite: Slug
+    """The dataset it is evaluated on, for comparison with what is trained from it."""
+
+
+class Lora(Model):
+    """LoRA (https://arxiv.org/abs/2106.09685) on all linear layers but the head, by PEFT's own names."""
+
+    r: int = Field(16, gt=0)
+    lora_alpha: float = Field(32, gt=0)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class Reward(Model):
+    """One reward function of an objective: from `pipelines.rewards`, or `model` for the stage's scorer."""
+
+    name: Slug
+    weight: float = 1.0
+    options: dict[str, Any] = {}
+
+
+class Stage(Model):
+    """One row of the training table. Everything the method does not name in `trainer` is TRL's default."""
+
+    method: Slug
+    data: Slug
+    parent: Slug
+    """The stage or base this one starts from."""
+    scorer: Slug
+    """The reward model of GRPO or RLOO; the parent when unused."""
+    suite: Slug
+    """The dataset the result is evaluated on."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    threads: int = Field(1, ge=1)
+    """CPU threads; part of the result (other counts give other bits)."""
+    lora: Lora | None = None
+    rewards: list[Reward] = []
+    trainer: dict[str, Any] = {}
+    """TRL's own arguments, by TRL's names; checked against the method's config class."""
+
+
+class Generation(Model):
+    """How answers are produced in an evaluation; greedy unless a temperature is given."""
+
+    max_new_tokens: int = Field(64, gt=0)
+    samples: int = Field(0, ge=0)
+    """Sampled answers per prompt, beside the greedy one."""
+    temperature: float = Field(1.0, gt=0)
+    batch_size: int = Field(64, gt=0)
+
+
+class Suite(Model):
+    """How models are evaluated on one dataset; keyed by that dataset's name."""
+
+    metrics: list[Slug] = Field(min_length=1)
+    """From `pipelines.metrics`."""
+    split: Literal["train", "validation", "test"] = "test"
+    limit: int | None = Field(None, gt=0)
+    """At most this many records, the first by id."""
+    seed: int = Field(0, ge=0)
+    generation: Generation = Generation()
+
+
+class Release(Model):
+    """Which stage's model is registered, and under what name."""
+
+    model: Slug
+    stage: Slug
+
+
+class Params(Model):
+    """The whole of params.yaml."""
+
+    project: Slug
+    """Names the log and registry of this project on this machine."""
+    records: RecordKey = RecordKey()
+    samples: dict[Slug, Sample] = {}
+    hub: dict[Slug, HubDataset] = {}
+    datasets: dict[Slug, Dataset]
+    bases: dict[Slug, Base]
+    stages: dict[Slug, Stage]
+    suites: dict[Slug, Suite]
+    release: Release
+
+    @model_validator(mode="after")
+    def _references(self) -> Params:
+        """Every name that one row gives of another exists; all that do not are reported together."""
+        wrong: list[str] = []
+
+        def need(name: str, table: set[str], where: str, what: str) -> None:
+            if name not in table:
+                wrong.append(f"{where} names {name!r}, which is no {what} (known: {', '.join(sorted(table)) or 'none'})")
+
+        data, models = set(self.datasets), set(self.bases) | set(self.stages)
+        for name in sorted(set(self.bases) & set(self.stages)):
+            wrong.append(f"{name!r} is both a base and a stage: delete one of the rows")
+        for name, dataset in self.datasets.items():
+            need(dataset.held_out, data, f"datasets.{name}.held_out", "dataset")
+        for name, base in self.bases.items():
+            need(base.suite, set(self.suites), f"bases.{name}.suite", "suite")
+        for name, stage in self.stages.items():
+            need(stage.data, data, f"stages.{name}.data", "dataset")
+            need(stage.parent, models - {name}, f"stages.{name}.parent", "other stage or base")
+            need(stage.scorer, models - {name}, f"stages.{name}.scorer", "other stage or base")
+            need(stage.suite, set(self.suites), f"stages.{name}.suite", "suite")
+        for name in self.suites:
+            need(name, data, f"suites.{name}", "dataset")
+        need(self.release.stage, set(self.stages), "release.stage", "stage")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+def load_params(root: Path) -> Params:
+    """params.yaml of the project at `root`. Raises `ConfigError` or `Problems`."""
+    return load_model(root / "params.yaml", Params)
+
+
+__all__ = ["Base", "Dataset", "Generation", "Kind", "Lora", "Params", "Release", "Reward", "Sample", "Sha256", "Stage", "Suite", "load_params"]
