@@ -1,0 +1,44 @@
+# Two commands do everything: `make repro` (set-up and the pipeline) and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+MARK   ?= not slow
+BIN    := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: repro setup test lint types contracts bench repro-public clean
+
+repro: setup            ## from sample data to a registered model version with its audit trail
+	@countersign repro
+
+setup: $(VENV)/.ready   ## the environment, versions pinned in constraints.txt
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0])'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[pipeline,dev]'
+	@$(BIN)/python -m pip check
+	@touch $@
+
+lint: setup types contracts
+	@ruff check .
+	@ruff format --check .
+
+types: setup
+	@mypy
+
+contracts: setup
+	@lint-imports --no-logo
+
+test: lint              ## lint, types, import contracts and tests; MARK="" runs the slow ones too, as CI does
+	@pytest -m "$(MARK)" -n 2
+
+bench: setup            ## figures, with the machine they were taken on, into benchmarks/results.md
+	@python -m benchmarks
+
+repro-public: setup     ## the same graph on public data: make repro-public DATA=FOLDER
+	@python -m tests.public $(DATA)
+
+clean:                  ## outputs of this checkout; the log and registry stay
+	rm -rf data models evaluations gates reports

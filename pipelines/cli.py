@@ -1,0 +1,103 @@
+"""The `countersign` command: a table of names to modules, each imported only when it is called.
+
+Exit codes: 0 done; 1 a fault of ours; 2 parameters, policies or usage; 3 a data file or model folder;
+4 refused by a decision; 5 evidence does not verify; 6 log, registry or disk; 7 another run is at it;
+8 something has to be downloaded first; 9 training failed.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+
+import click
+
+from governance.errors import CountersignError, StorageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "repro": ("pipelines.repro", "Run the pipeline: `dvc repro`, one run at a time."),
+    "status": ("governance.commands.status", "What there is, what is live, what waits."),
+    "add": ("pipelines.add", "Add a dataset from a file: guesses its kind, writes its row and datacard."),
+    "allow-base": ("pipelines.allow_base", "Write a base model's digests into policy."),
+    "record-key": ("pipelines.record_key", "Make the project's key for record ids."),
+    "verify": ("governance.commands.verify", "Check the log, and the files at hand against it."),
+    "report": ("governance.commands.report", "The audit report of a model version."),
+    "versions": ("pipelines.versions_command", "The engine versions that results depend on."),
+    "stage": ("pipelines.stage_command", "Run one stage, as DVC does."),
+}
+"""Command to the module whose `command` it is, and its line in the help."""
+
+
+class LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, envvar="COUNTERSIGN_DEBUG", help="Show tracebacks.")
+@click.version_option(package_name="countersign")
+def cli(debug: bool) -> None:
+    """Governed post-training: no dataset trains a model, and no model reaches its users, without evidence."""
+
+
+def main() -> None:
+    """Runs the command; errors become one clear message and their exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except CountersignError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(str(_translated(error)), StorageError.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(_fault(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)
+
+
+def _translated(error: OSError) -> CountersignError:
+    """The errors of a full, read-only or forbidden disk, in words."""
+    fixes = {
+        errno.ENOSPC: "free some space, then run this again: nothing half-written was kept",
+        errno.EDQUOT: "free some space, then run this again: nothing half-written was kept",
+        errno.EROFS: "make the folder writable, then run this again",
+        errno.EACCES: "give this user the right to it, then run this again",
+    }
+    where = str(error.filename or "")
+    return StorageError(error.strerror or type(error).__name__, where=where, fix=fixes.get(error.errno or 0, ""))
+
+
+def _fault(error: Exception) -> str:
+    """A fault of ours: where it happened, without its message, which might quote a record."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown place"
+    return f"internal error: {type(error).__name__} at {place}\n  next: run again with --debug for the traceback"

@@ -1,0 +1,93 @@
+"""What a stage module is given and what it gives back; the harness (`pipelines.stage`) does the rest.
+
+A stage module has `PREDICATE`, `inputs(params, key)`, `outputs(params, key)` and `run(job)`, and is
+its own subject and nothing else: it reads inputs, does one thing and writes deterministic outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance.machine import Machine
+from governance.predicates import Artifact, Finding
+from governance.progress import Progress
+from pipelines.params import Params
+
+if TYPE_CHECKING:
+    from governance.evidence import EvidenceView
+    from governance.policy import Policies
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file or folder a stage reads, relative to the project; hashed before the stage runs."""
+
+    role: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder a stage writes, relative to the project."""
+
+    role: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage."""
+
+    name: str
+    """The DVC stage, e.g. `ingest@desk_sft`."""
+    key: str
+    root: Path
+    params: Params
+    policies: Policies
+    machine: Machine
+    inputs: dict[str, Artifact]
+    """Role to artifact, as hashed before the run."""
+    input_paths: dict[str, Path]
+    output_paths: dict[str, Path]
+    """Role to a temporary path; published when the stage has succeeded."""
+    scratch: Path
+    """A folder of this stage and these inputs that survives a kill, for work that can be resumed."""
+    now: Callable[[], datetime]
+    progress: Progress
+    open_evidence: Callable[[], EvidenceView] = field(repr=False)
+
+    def input(self, role: str) -> Path:
+        """The path of an input."""
+        return self.input_paths[role]
+
+    def output(self, role: str) -> Path:
+        """Where to write an output; its folder exists."""
+        return self.output_paths[role]
+
+    @cached_property
+    def _evidence(self) -> EvidenceView:
+        return self.open_evidence()
+
+    def evidence(self) -> EvidenceView:
+        """The verified log, opened at the first call."""
+        return self._evidence
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage found. With `refused` its reports are kept, nothing is published, and it exits with 4."""
+
+    predicate: dict[str, Any] = field(default_factory=dict)
+    """The fields of the stage's own predicate."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Parameters as resolved."""
+    detail: dict[str, Any] = field(default_factory=dict)
+    """What differs between two runs of the same thing."""
+    refused: tuple[Finding, ...] = ()
+    summary: str = ""
+    """One line for the terminal."""

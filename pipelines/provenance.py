@@ -1,0 +1,89 @@
+"""What a statement says of the code, the environment and the run behind it, and how it reaches the log."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from governance import evidence
+from governance.digests import sha256_bytes
+from governance.machine import Machine, open_log, signer
+from governance.policy import Policies
+from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Code, Environment, Requester, Run
+
+
+def code(root: Path) -> Code:
+    """The commit at hand, and whether code, parameters or policies differ from it (dvc.lock aside)."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return Code(commit=None, dirty=True)
+    changed = _git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)dvc.lock")
+    return Code(commit=commit, dirty=bool(changed))
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def environment(versions: dict[str, str]) -> Environment:
+    """Interpreter, platform, the engines of this stage, and one digest over everything installed."""
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()}-{platform.machine()}",
+        versions=versions,
+        distributions=_distributions(),
+    )
+
+
+@cache
+def _distributions() -> str:
+    """sha256 over the sorted `name==version sha256(RECORD)` lines of the installed distributions."""
+    lines = set()
+    for distribution in importlib.metadata.distributions():
+        record = distribution.read_text("RECORD") or ""
+        lines.add(f"{distribution.name}=={distribution.version} {sha256_bytes(record.encode())}")
+    return sha256_bytes("\n".join(sorted(lines)).encode())
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def run(began: datetime, ended: datetime, seconds: float, requester: Requester, detail: dict[str, Any]) -> Run:
+    """The part of a statement that differs between two runs of the same thing."""
+    return Run(
+        started=instant(began),
+        finished=instant(ended),
+        seconds=round(seconds, 3),
+        requested_by=requester,
+        detail=detail,
+    )
+
+
+def record(
+    kind: str,
+    subjects: list[Artifact],
+    fields: dict[str, Any],
+    machine: Machine,
+    policies: Policies,
+    now: Callable[[], datetime],
+) -> None:
+    """Signs what a stage did and appends it to the log; the same thing recorded twice is one entry."""
+    predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
+    evidence.record(open_log(machine, policies.digest, now), signer(machine), kind, subjects, predicate)
+
+
+def open_evidence(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> evidence.EvidenceView:
+    """The verified log as a view by subject and kind."""
+    return evidence.LogEvidence(open_log(machine, policies.digest, now), policies)
