@@ -89,5 +89,7 @@ class Outcome:
     detail: dict[str, Any] = field(default_factory=dict)
     """What differs between two runs of the same thing."""
     refused: tuple[Finding, ...] = ()
+    subjects: tuple[Artifact, ...] = ()
+    """What the statement is about beside its outputs: a scored model, what a gate decided on."""
     summary: str = ""
     """One line for the terminal."""

@@ -6,14 +6,14 @@ import importlib.metadata
 import platform
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from governance import evidence
 from governance.digests import sha256_bytes
-from governance.machine import Machine, open_log, signer
+from governance.machine import Machine, instant, known_signer, open_log
 from governance.policy import Policies
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Code, Environment, Requester, Run
 
@@ -55,11 +55,6 @@ def _distributions() -> str:
     return sha256_bytes("\n".join(sorted(lines)).encode())
 
 
-def instant(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-
-
 def run(began: datetime, ended: datetime, seconds: float, requester: Requester, detail: dict[str, Any]) -> Run:
     """The part of a statement that differs between two runs of the same thing."""
     return Run(
@@ -81,9 +76,11 @@ def record(
 ) -> None:
     """Signs what a stage did and appends it to the log; the same thing recorded twice is one entry."""
     predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
-    evidence.record(open_log(machine, policies.digest, now), signer(machine), kind, subjects, predicate)
+    signer = known_signer(machine, policies.keys)
+    evidence.record(open_log(machine, policies.digest, now), signer, kind, subjects, predicate)
 
 
 def open_evidence(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> evidence.EvidenceView:
     """The verified log as a view by subject and kind."""
-    return evidence.LogEvidence(open_log(machine, policies.digest, now), policies)
+    log = open_log(machine, policies.digest, now)
+    return evidence.LogEvidence(log, evidence.key_ring(log, policies.keys))

@@ -222,9 +222,9 @@ def _keep_reports(root: Path, family: str, key: str, outputs: list[Output], stag
 
 def _subjects(root: Path, outputs: list[Output], outcome: Outcome, family: str, key: str) -> list[Artifact]:
     if not outcome.refused:
-        return [_hashed(root, Input(output.role, output.path)) for output in outputs]
+        return [*(_hashed(root, Input(output.role, output.path)) for output in outputs), *outcome.subjects]
     kept = [Input(output.role, _kept(family, key) / output.path.name) for output in outputs if output.role in REPORTS]
-    return [_hashed(root, item) for item in kept if (root / item.path).exists()]
+    return [*(_hashed(root, item) for item in kept if (root / item.path).exists()), *outcome.subjects]
 
 
 def _record(

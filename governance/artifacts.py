@@ -1,0 +1,139 @@
+"""Files at hand against evidence: every byte that a stage is said to have made, and none besides.
+
+1. A file below `OUTPUTS` is, by its path, a subject of a statement, or below a folder that is one; and its
+   digest (the folder's) is one that a statement gives under that path.
+2. A source file at hand is the one that the latest statement about it read.
+3. A registered model's files, where they can be reached, are those of its registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from governance import digests
+from governance.errors import InputError
+from governance.evidence import Evidence
+from governance.predicates import Artifact, ModelFile, Predicate, Registration
+
+OUTPUTS = ("data/ingested", "data/scanned", "data/ready", "models", "evaluations", "gates", "reports/curves")
+"""Folders of stage outputs, relative to the project; everything in them is covered by evidence."""
+SOURCES = "data/source/"
+_IGNORED = {".gitignore"}
+"""Written by DVC beside outputs."""
+
+Locate = Callable[[Registration], Path | None]
+"""Where the files of a registered version can be reached on this machine; None where they cannot."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A file or folder that is not what evidence says."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FilesReport:
+    """What was compared and what does not fit."""
+
+    compared: int
+    """Files and folders whose digest a statement names."""
+    versions: int
+    """Registered versions whose files were compared."""
+    out_of_reach: tuple[str, ...]
+    """Registered versions whose files are not on this machine: MODEL/VERSION."""
+    mismatches: tuple[Mismatch, ...]
+
+
+def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
+    """Compares the files below `root`, and registered models, with verified evidence."""
+    items = list(evidence)
+    made, read = _names(items)
+    manifests = {item.predicate.model_digest: item.predicate.files for item in items if item.kind == "registration"}
+    mismatches: list[Mismatch] = []
+    compared = 0
+    for path in _at_hand(root, made):
+        compared += 1
+        mismatches += _compare(root, path, made.get(path, set()), manifests)
+    for path, sha256 in sorted(read.items()):
+        if (root / path).exists():
+            compared += 1
+            mismatches += _compare_source(root, path, sha256)
+    registrations = [item.predicate for item in items if item.kind == "registration"]
+    reached = {(one.model, one.version): folder for one in registrations if (folder := locate(one))}
+    for one in registrations:
+        if (one.model, one.version) in reached:
+            mismatches += _compare_version(one, reached[one.model, one.version])
+    missing = sorted({f"{one.model}/{one.version}" for one in registrations if (one.model, one.version) not in reached})
+    return FilesReport(compared, len(reached), tuple(missing), tuple(mismatches))
+
+
+def _names(items: Sequence[Evidence]) -> tuple[dict[str, set[str]], dict[str, str]]:
+    """Path to the digests a stage gave it; source path to the digest last read."""
+    made: dict[str, set[str]] = {}
+    read: dict[str, str] = {}
+    for item in items:
+        if isinstance(item.predicate, Predicate):
+            for subject in item.subjects:
+                made.setdefault(subject.name, set()).add(subject.sha256)
+            read.update({one.name: one.sha256 for one in item.predicate.inputs if _is_source(one)})
+    return made, read
+
+
+def _is_source(artifact: Artifact) -> bool:
+    return artifact.name.startswith(SOURCES)
+
+
+def _at_hand(root: Path, made: dict[str, set[str]]) -> Iterator[str]:
+    """Paths to compare: folders that are subjects as a whole, every other file by itself."""
+    for top in OUTPUTS:
+        yield from _below(root, PurePosixPath(top), made)
+
+
+def _below(root: Path, folder: PurePosixPath, made: dict[str, set[str]]) -> Iterator[str]:
+    if not (root / folder).is_dir():
+        return
+    for path in sorted((root / folder).iterdir()):
+        relative = folder / path.name
+        if path.name in _IGNORED:
+            continue
+        if str(relative) in made or path.is_symlink() or not path.is_dir():
+            yield str(relative)
+        else:
+            yield from _below(root, relative, made)
+
+
+def _compare(root: Path, path: str, expected: set[str], manifests: dict[str, list[ModelFile]]) -> list[Mismatch]:
+    if not expected:
+        return [Mismatch(path, "no statement names this file as the output of a stage")]
+    try:
+        files = digests.manifest(root / path) if (root / path).is_dir() else None
+        found = digests.sha256_file(root / path) if files is None else digests.manifest_digest(files)
+    except InputError as error:
+        return [Mismatch(error.where or path, error.found)]
+    if found in expected:
+        return []
+    known = next((manifests[digest] for digest in sorted(expected) if digest in manifests), None)
+    if files is not None and known is not None:
+        return [Mismatch(path, line) for line in digests.difference(known, files)]
+    return [Mismatch(path, f"its bytes (sha256 {found[:16]}...) are not those that its stage made")]
+
+
+def _compare_source(root: Path, path: str, expected: str) -> list[Mismatch]:
+    try:
+        found = digests.digest_of(root / path)
+    except InputError as error:
+        return [Mismatch(error.where or path, error.found)]
+    return [] if found == expected else [Mismatch(path, "changed since it was read; `dvc repro` reads it again")]
+
+
+def _compare_version(registration: Registration, folder: Path) -> list[Mismatch]:
+    name = f"{registration.model}/{registration.version}"
+    try:
+        lines = digests.difference(registration.files, digests.manifest(folder))
+    except InputError as error:
+        lines = [f"{error.where}: {error.found}"]
+    return [Mismatch(f"registered {name}", line) for line in lines]

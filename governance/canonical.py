@@ -1,0 +1,131 @@
+"""JSON that is hashed and signed: written by RFC 8785, read strictly.
+
+What is written here can be read here, and gives the same value. Read strictly means: UTF-8, no
+duplicate keys, no NaN or infinity, no number that two readers could take for different ones (integers
+beyond 2**53), no lone surrogates, at most `MAX_DEPTH` levels and `MAX_BYTES` bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import rfc8785
+
+from governance.errors import VerificationError
+from governance.model import Json
+
+MAX_BYTES = 64 << 20
+MAX_DEPTH = 64
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 7493)."""
+_PLAIN_FROM = 1e21
+"""From here on ECMAScript writes numbers with an exponent; below, as an integer."""
+
+
+def dumps(value: Json) -> bytes:
+    """The RFC 8785 form of a value. Raises `VerificationError` where it has none that reads back the same."""
+    try:
+        _check(value)
+        data = rfc8785.dumps(value)
+    except (ValueError, RecursionError) as error:
+        raise VerificationError(
+            f"a value cannot be written as canonical JSON: {_reason(error)}",
+            expected="finite numbers within 2**53, UTF-8 text",
+        ) from None
+    if len(data) > MAX_BYTES:
+        raise VerificationError(f"JSON of {len(data)} bytes is too large", expected=f"at most {MAX_BYTES} bytes")
+    return data
+
+
+def loads(data: bytes, *, where: str = "") -> Json:
+    """The value of JSON bytes, read strictly. `where` names them in errors. Raises `VerificationError`."""
+    if len(data) > MAX_BYTES:
+        raise VerificationError(f"{len(data)} bytes are too large", expected=f"at most {MAX_BYTES} bytes", where=where)
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_pairs,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+        _check(value, text=b"\\u" in data)
+    except json.JSONDecodeError as error:
+        raise VerificationError(f"not valid JSON at line {error.lineno}, column {error.colno}", where=where) from None
+    except RecursionError:
+        raise VerificationError(f"nested deeper than {MAX_DEPTH} levels", where=where) from None
+    except ValueError as error:
+        raise VerificationError(_reason(error), expected="JSON that has one reading only", where=where) from None
+    return value
+
+
+def figure(value: float | int | None) -> float | int | None:
+    """A measured number as it may stand in evidence: None where it cannot (NaN, infinity, 2**53 and beyond)."""
+    if value is None or isinstance(value, bool) or not math.isfinite(value) or abs(value) > MAX_INTEGER:
+        return None
+    return value
+
+
+def _check(value: Json, *, text: bool = True) -> None:
+    """Depth, numbers and, if `text`, the characters of every string."""
+    levels: list[Iterator[Any]] = [iter((value,))]
+    while levels:
+        for item in levels[-1]:
+            if isinstance(item, str):
+                if text:
+                    item.encode("utf-8")
+            elif isinstance(item, float):
+                if MAX_INTEGER < abs(item) < _PLAIN_FROM:
+                    raise ValueError(f"number {item!r} is beyond 2**53")
+            elif isinstance(item, (dict, list, tuple)):
+                levels.append(_members(item))
+                if len(levels) > MAX_DEPTH + 1:
+                    raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+                break
+        else:
+            levels.pop()
+
+
+def _members(item: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+    if isinstance(item, dict):
+        for key, value in item.items():
+            yield key
+            yield value
+    else:
+        yield from item
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER:
+        raise ValueError("an integer is beyond 2**53")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number is beyond the range of a double")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the text it is wrong in."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    if isinstance(error, UnicodeEncodeError):
+        return "text has a lone surrogate"
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)

@@ -1,0 +1,1 @@
+"""The commands of governance, one module each; `pipelines.cli` has the table."""

@@ -1,0 +1,128 @@
+"""`countersign verify`: the log from its first entry, and the files at hand against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from governance import verify
+from governance.artifacts import FilesReport, verify_files
+from governance.errors import ConfigError, StorageError, VerificationError
+from governance.evidence import LogEvidence, key_ring
+from governance.log.sqlite import SqliteLog
+from governance.machine import Machine, log_path, machine_of, own_checkpoint_key
+from governance.policy import Policies, load_policies
+from governance.storage import write_atomic
+
+SHOWN = 20
+"""Files printed; --json has all."""
+
+
+@click.command("verify")
+@click.option("--checkpoint", "older", type=click.Path(path_type=Path), help="An older checkpoint: proves growth only.")
+@click.option("--write-checkpoint", "target", type=click.Path(path_type=Path), help="Write the checkpoint to a file.")
+@click.option("--origin", metavar="SHA256", help="Digest of entry 0, or id of the checkpoint key, as known to you.")
+@click.option("--files/--no-files", default=True, help="Compare the files at hand.", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context, older: Path | None, target: Path | None, origin: str | None, files: bool, as_json: bool
+) -> None:
+    """Check the log from its first entry, and the files at hand against it.
+
+    Exit code 5 when anything does not verify, or when nothing establishes that this is the log you mean.
+    """
+    root = Path.cwd()
+    machine = machine_of(root, os.environ)
+    policies = load_policies(root / "policies")
+    log = _log(machine)
+    pins = verify.Pins(own_checkpoint_key(machine), origin, _read(older) if older else None)
+    report = verify.verify_log(log, machine.project, policies.keys, pins)
+    compared = _compare(root, machine, log, policies) if files and report.broken is None else None
+    click.echo(json.dumps(document(report, compared), indent=2) if as_json else "\n".join(lines(report, compared)))
+    ok = report.ok and not (compared and compared.mismatches)
+    if target and ok:
+        write_atomic(target, report.checkpoint.encode())
+    ctx.exit(0 if ok else VerificationError.exit_code)
+
+
+def document(report: verify.Report, compared: FilesReport | None) -> dict[str, Any]:
+    """The result as JSON."""
+    return {
+        "verified": report.ok and not (compared and compared.mismatches),
+        "log": dataclasses.asdict(report),
+        "files": dataclasses.asdict(compared) if compared else None,
+        "limits": list(verify.LIMITS),
+    }
+
+
+def lines(report: verify.Report, compared: FilesReport | None) -> list[str]:
+    """The result for people: verdict first, then what it rests on, then what it does not show."""
+    text = [verdict(report, compared), ""]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
+    text.append(f"log      {report.project}: {report.entries} entries verified ({kinds or 'none'})")
+    if report.broken is None:
+        text.append(f"root     {report.root}, signed by key {report.checkpoint_key[:16]}")
+        text.append(
+            f"origin   {report.first}, " + (f"established by {report.origin}" if report.origin else "not established")
+        )
+        for signer in report.signers:
+            what = "development key, good for `candidate` only" if signer.development else "named by policies"
+            text.append(f"signer   {signer.keyid[:16]}: {signer.entries} entries ({what})")
+        if report.grown_from is not None:
+            text.append(f"growth   holds the {report.grown_from} entries of the older checkpoint, unchanged")
+        text += _file_lines(compared)
+    return [*text, "", "What this does not show:", *(f"- {limit}" for limit in verify.LIMITS)]
+
+
+def verdict(report: verify.Report, compared: FilesReport | None) -> str:
+    """One line."""
+    if report.broken is not None:
+        return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
+    if compared and compared.mismatches:
+        return f"FILES DO NOT MATCH THE EVIDENCE: {compared.mismatches[0].path}: {compared.mismatches[0].reason}"
+    if report.origin is None:
+        return (
+            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing here shows that this is the log you mean; "
+            "give --origin, or --checkpoint with one kept elsewhere"
+        )
+    return "EVIDENCE VERIFIES" if compared else "EVIDENCE VERIFIES (files were not compared)"
+
+
+def _file_lines(compared: FilesReport | None) -> list[str]:
+    if compared is None:
+        return ["files    not compared"]
+    text = [f"files    {compared.compared} compared, and the files of {compared.versions} registered version(s)"]
+    text += [f"         not on this machine: the files of {name}" for name in compared.out_of_reach]
+    text += [f"         {one.path}: {one.reason}" for one in compared.mismatches[:SHOWN]]
+    if len(compared.mismatches) > SHOWN:
+        text.append(f"         and {len(compared.mismatches) - SHOWN} more (--json lists them)")
+    return text
+
+
+def _log(machine: Machine) -> SqliteLog:
+    log = SqliteLog(log_path(machine), machine.project)
+    if log.size() == 0:
+        raise StorageError(
+            "there is no log yet, so nothing can be verified",
+            where=str(log.path),
+            fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where the log is",
+        )
+    return log
+
+
+def _compare(root: Path, machine: Machine, log: SqliteLog, policies: Policies) -> FilesReport:
+    evidence = LogEvidence(log, key_ring(log, policies.keys))
+    return verify_files(root, evidence.all(), lambda registration: None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the older checkpoint cannot be read: {error}", where=str(path)) from None

@@ -1,0 +1,133 @@
+"""DSSE envelopes: a statement and who signed exactly these bytes.
+
+Order of verification (https://github.com/secure-systems-lab/dsse, protocol.md):
+1. the envelope is read strictly and is in its one canonical form, so no byte of it can change unnoticed;
+2. each signature is verified over the pre-authentication encoding of the payload's bytes as they came;
+3. only then is the payload parsed, once; it is never serialised again.
+What the caller must still do: decide whether the keys that signed may say what the statement says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from governance import canonical
+from governance.errors import VerificationError
+from governance.keys import Signer, public_key
+from governance.model import Model
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+class Signature(Model):
+    """One signature, by the key with this id (`governance.keys`)."""
+
+    keyid: str
+    sig: str
+
+
+class Envelope(Model):
+    """The envelope's JSON. `payload` and `sig` are base64."""
+
+    payload: str
+    payloadType: str
+    signatures: list[Signature]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verified envelope says."""
+
+    statement: dict[str, Any]
+    payload: bytes
+    keyids: tuple[str, ...]
+    """The known keys that signed, each once."""
+
+
+def sign_statement(statement: dict[str, Any], signer: Signer) -> bytes:
+    """The envelope of a statement, in canonical form."""
+    return sign_payload(canonical.dumps(statement), signer)
+
+
+def sign_payload(payload: bytes, signer: Signer) -> bytes:
+    """The envelope of bytes that are a statement already."""
+    signature = {"keyid": signer.keyid, "sig": _encode(signer.sign(_pae(payload)))}
+    return canonical.dumps({"payload": _encode(payload), "payloadType": PAYLOAD_TYPE, "signatures": [signature]})
+
+
+def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envelope") -> Verified:
+    """The statement, if at least one of `keys` (key id to PEM) signed it and no known key's signature is wrong."""
+    envelope, payload = _open(data, where)  # (1)
+    keyids = []
+    for signature in envelope.signatures:
+        if signature.keyid not in keys:
+            continue
+        key = public_key(keys[signature.keyid])
+        if key.keyid != signature.keyid:
+            raise VerificationError("a key stands under an id that is not its own", where=where)
+        try:
+            key.verify(_decode(signature.sig, where), _pae(payload))  # (2)
+        except VerificationError as error:
+            raise VerificationError(error.found, where=f"{where}, {error.where}") from None
+        keyids.append(key.keyid)
+    if not keyids:
+        raise UnknownKeyError(f"signed by an unknown key ({envelope.signatures[0].keyid[:16]})", where=where)
+    return Verified(_statement(payload, where), payload, tuple(keyids))  # (3)
+
+
+def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What an envelope says and who it claims has signed, not to be believed: to find the keys to verify it with."""
+    envelope, payload = _open(data, where)
+    return _statement(payload, where), tuple(signature.keyid for signature in envelope.signatures)
+
+
+class UnknownKeyError(VerificationError):
+    """No key that is known here signed: the statement counts as missing."""
+
+
+def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
+    value = canonical.loads(data, where=where)
+    try:
+        envelope = Envelope.model_validate(value, strict=True)
+    except ValueError:
+        raise VerificationError("not a DSSE envelope", where=where) from None
+    if canonical.dumps(value) != data:
+        raise VerificationError("the envelope is not in canonical form", where=where)
+    if envelope.payloadType != PAYLOAD_TYPE:
+        raise VerificationError(f"payload type {envelope.payloadType[:80]!r}", expected=PAYLOAD_TYPE, where=where)
+    keyids = [signature.keyid for signature in envelope.signatures]
+    if not keyids or len(set(keyids)) != len(keyids):
+        raise VerificationError("no signature, or one key twice", where=where)
+    return envelope, _decode(envelope.payload, where)
+
+
+def _statement(payload: bytes, where: str) -> dict[str, Any]:
+    statement = canonical.loads(payload, where=where)
+    if not isinstance(statement, dict):
+        raise VerificationError("the payload is no JSON object", where=where)
+    return statement
+
+
+def _pae(payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decode(text: str, where: str) -> bytes:
+    """Base64 in its one canonical form."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data or _encode(data) != text:
+        raise VerificationError("base64 is not in canonical form", where=where)
+    return data

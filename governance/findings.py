@@ -1,0 +1,311 @@
+"""Every finding code of the project: what it says, what to do about it, whether it stands in the way.
+
+One table. A code is stable: reports, waivers and other people's scripts name it, so it is never renamed
+or used for something else. `docs/findings.md` is generated from here (`python -m governance.findings`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from governance.predicates import Finding
+
+
+@dataclass(frozen=True)
+class Code:
+    """One kind of finding."""
+
+    title: str
+    meaning: str
+    next: str
+    """What mends it, in general; a finding names the file and field, or the command."""
+    blocking: bool = True
+    """False where it is information, or the reason of an excluded record that stops nothing by itself."""
+    section: str = "Gate and release"
+
+
+CODES: dict[str, Code] = {}
+
+
+def finding(code: str, subject: str, message: str, *, expected: str = "", found: str = "", next: str = "") -> Finding:
+    """A finding of a code that is in the table; its general next step where none is given."""
+    return Finding(
+        code=code, subject=subject, message=message, expected=expected, found=found, next=next or CODES[code].next
+    )
+
+
+# -- Gate and release: governance.decisions ---------------------------------------------------------
+CODES["CHECK_CRASHED"] = Code(
+    "A check could not be carried out",
+    "A check of the decision raised an error. What cannot be checked is denied.",
+    "run the command again with --debug; if it is a fault of Countersign, report it",
+)
+CODES["EVIDENCE_MISSING"] = Code(
+    "Evidence is missing",
+    "The log at hand has no acceptable statement about these digests: none was recorded here, it was signed by "
+    "a key that policy does not let sign that kind, or it was recorded after the fact.",
+    "join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), or make it again: countersign repro --force STAGE",
+)
+CODES["EVIDENCE_INCONSISTENT"] = Code(
+    "Evidence does not agree with itself",
+    "Two statements that belong together name different digests, or a statement says of its stage what its "
+    "gate did not decide on.",
+    "make the stage again, so that its evidence is recorded in one go: countersign repro --force STAGE",
+)
+CODES["MODEL_UNKNOWN"] = Code(
+    "The model has no tier",
+    "The name under which the result is released is not in `policies/policy.yaml`, so nobody has said what "
+    "must hold for it.",
+    "policies/policy.yaml: add the model and its tier under `models`",
+)
+CODES["KIND_UNFIT"] = Code(
+    "The dataset's kind does not fit the method",
+    "The method cannot train on records of this kind.",
+    "params.yaml: give the stage another `data` or another `method`",
+)
+CODES["SCAN_NOT_PASSED"] = Code(
+    "The PII scan did not pass",
+    "The scan of these records was refused.",
+    "read reports/scan_pii/DATASET/report.md, mend the source or policies/pii.yaml, then `dvc repro`",
+)
+CODES["SCAN_OUT_OF_DATE"] = Code(
+    "The PII scan was made under another policy",
+    "The scan's configuration is not the `policies/pii.yaml` in force.",
+    "scan again under the policy in force: dvc repro scan_pii@DATASET",
+)
+CODES["PII_REMAINING"] = Code(
+    "Personal data remains that policy does not allow",
+    "The scan of what was written found entities whose action is not `allow`.",
+    "policies/pii.yaml: redact or drop the entity, or allow it with a reason",
+)
+CODES["NER_REQUIRED"] = Code(
+    "Names were searched for without a model",
+    "Policy demands a real named-entity model; the scan used a name list.",
+    "policies/pii.yaml: set `ner` to spacy:<folder> or transformers:<folder>, then `dvc repro`",
+)
+CODES["QUALITY_NOT_PASSED"] = Code(
+    "The quality suite did not pass",
+    "The quality gate refused these records, or a critical expectation of it failed.",
+    "read reports/check_quality/DATASET/report.md, mend the source or the suite, then `dvc repro`",
+)
+CODES["SUITE_OUT_OF_DATE"] = Code(
+    "The records were held against another quality suite",
+    "The suite in the evidence is no suite of `policies/quality/` in force for this kind of dataset, or an "
+    "expectation of it was left out.",
+    "hold them against the suite in force: dvc repro check_quality@DATASET",
+)
+CODES["HELD_OUT_UNCHECKED"] = Code(
+    "No leak check against the evaluation dataset",
+    "The records were not searched for leaks into the dataset on which this stage's result is evaluated.",
+    "params.yaml: set the dataset's `held_out` to the stage's `suite`, then `dvc repro`",
+)
+CODES["DATACARD_MISSING"] = Code(
+    "The dataset has no datacard",
+    "Nobody has declared origin, licence, lawful basis and the rest of this dataset.",
+    "write policies/datacards/DATASET.yaml (`countersign add FILE` writes one with blanks)",
+)
+CODES["DATACARD_INCOMPLETE"] = Code(
+    "The datacard has blanks",
+    "Fields that must be declared before anything trains are empty.",
+    "policies/datacards/DATASET.yaml: fill in the fields",
+)
+CODES["DATACARD_EXPIRED"] = Code(
+    "The data may no longer be kept",
+    "The retention period that the datacard declares is over.",
+    "erase the data, or renew the basis and set `retention.until` in policies/datacards/DATASET.yaml",
+)
+CODES["PURPOSE_NOT_PERMITTED"] = Code(
+    "The data was not collected for this purpose",
+    "The model's purpose is not among those the datacard permits.",
+    "use other data, or have the steward add the purpose to policies/datacards/DATASET.yaml: purposes",
+)
+CODES["REGION_NOT_PERMITTED"] = Code(
+    "The data may not be processed in this region",
+    "The region where the model is made is not among those the datacard permits.",
+    "use other data, or have the steward add the region to policies/datacards/DATASET.yaml: regions",
+)
+CODES["CLASSIFICATION_NOT_PERMITTED"] = Code(
+    "The data's classification is too high",
+    "The model's tier does not permit data of this classification.",
+    "use other data, or policies/policy.yaml: tiers.TIER.classifications",
+)
+CODES["LICENCE_NOT_PERMITTED"] = Code(
+    "The licence is not permitted",
+    "The licence of a dataset or base model is not in policy's list.",
+    "use something else, or policies/policy.yaml: licences",
+)
+CODES["SOURCE_CHANGED"] = Code(
+    "The source is not the one declared",
+    "The datacard pins the source's sha256, and the ingested source has another.",
+    "check the new source, then set source_sha256 in policies/datacards/DATASET.yaml",
+)
+CODES["SOURCE_UNPINNED"] = Code(
+    "The source is not pinned",
+    "The model's tier demands that the datacard names the sha256 of the source.",
+    "policies/datacards/DATASET.yaml: set source_sha256 to the digest found",
+)
+CODES["BASE_NOT_ALLOWED"] = Code(
+    "The base model is not allowed",
+    "A model from outside is not in `policies/bases.yaml`.",
+    "review it, then: countersign allow-base NAME --licence SPDX-ID",
+)
+CODES["BASE_CHANGED"] = Code(
+    "The base model is not the one allowed",
+    "Policy allows a base of this name with another digest.",
+    "bring back the allowed bytes, or review the new ones: countersign allow-base NAME --licence SPDX-ID",
+)
+CODES["UNSAFE_FILES"] = Code(
+    "A model folder holds files that can run code",
+    "Pickled weights or Python files were found; only safetensors, JSON and plain text are loaded.",
+    "use a revision with safetensors weights and without code",
+)
+CODES["GATE_MISSING"] = Code(
+    "A model was trained without an allowed gate",
+    "The log has no decision allowing the training of this model recorded before the training itself.",
+    "train it again behind its gate: countersign repro --force train@STAGE",
+)
+CODES["THRESHOLDS_MISSING"] = Code(
+    "Policy sets no thresholds for this evaluation",
+    "`policies/evaluation.yaml` says neither thresholds nor `none: <reason>` for this suite and method.",
+    "policies/evaluation.yaml: suites.SUITE.METHOD",
+)
+CODES["THRESHOLD_NOT_MET"] = Code(
+    "A threshold is not met",
+    "A figure of the evaluation, or the end of its confidence interval that counts, is beyond the threshold.",
+    "improve the model or its data; the thresholds stand in policies/evaluation.yaml",
+)
+CODES["WORSE_THAN_REFERENCE"] = Code(
+    "Worse than what it is compared with",
+    "On the same items, the difference to base, parent or champion goes beyond the margin that policy gives.",
+    "improve the model or its data; the margins stand in policies/evaluation.yaml",
+)
+CODES["NOT_COMPARABLE"] = Code(
+    "The comparison that policy demands cannot be made",
+    "There is no evaluation of the reference on the same suite, or it has other items.",
+    "evaluate both on the same suite: countersign repro --force evaluate@STAGE",
+)
+CODES["EVALUATION_INCOMPLETE"] = Code(
+    "The evaluation lacks scores",
+    "A metric that policy sets a threshold for is absent, was not run, has items without a score or too few items.",
+    "params.yaml: suites.SUITE.metrics and limit, then `dvc repro`",
+)
+CODES["EVALUATION_OUT_OF_DATE"] = Code(
+    "The evaluation used another suite",
+    "The dataset, split, metrics or generation settings have changed since the model was evaluated, or "
+    "differ from those policy pins.",
+    "evaluate again: countersign repro --force evaluate@STAGE",
+)
+CODES["OBJECTIVE_UNKNOWN"] = Code(
+    "The objective is not known by digest",
+    "The stage's hyperparameters, or one of its reward functions, have no digest.",
+    "params.yaml: check the stage's `method`, `trainer` and `rewards`",
+)
+CODES["REWARD_NOT_PERMITTED"] = Code(
+    "The reward function is not permitted",
+    "Policy lists the reward functions that may be used, and this one is not among them.",
+    "policies/policy.yaml: rewards",
+)
+CODES["APPROVAL_MISSING"] = Code(
+    "An approval is missing",
+    "The model's tier demands that people approve this before it is used.",
+    "use a model of a lower tier, or wait for approvals to be given: this version has no command for them",
+)
+CODES["SEPARATE_EVALUATOR"] = Code(
+    "Trainer and evaluator are the same",
+    "The model's tier demands an evaluation signed by a key other than the trainer's.",
+    "run the evaluation with another COUNTERSIGN_SIGNER",
+)
+CODES["ALIAS_NOT_PERMITTED"] = Code(
+    "The alias cannot be given on this evidence",
+    "Governed aliases need approvals by people, keys that are not development keys, committed code and a "
+    "promotable tier.",
+    "`candidate` is what evidence alone can give",
+)
+CODES["LAWFUL_BASIS_NOT_PERMITTED"] = Code(
+    "The lawful basis is not accepted",
+    "Policy does not accept the lawful basis that the datacard declares.",
+    "use other data, or policies/policy.yaml: lawful_bases",
+)
+CODES["SUITE_UNPINNED"] = Code(
+    "The evaluation suite is not pinned",
+    "The model's tier demands that policy names the digest of every suite that decides.",
+    "policies/evaluation.yaml: suites.SUITE.digest",
+)
+
+
+# -- Rows that ingest leaves out: pipelines.readers, pipelines.messages, pipelines.shapes ------------
+def _row(title: str, meaning: str, next: str) -> Code:
+    """The reason of a row that became no record. More of them than policy permits, and the source is refused."""
+    return Code(title, meaning, next, blocking=False, section="Rows left out at ingest")
+
+
+CODES["ROW_UNREADABLE"] = _row(
+    "The row cannot be read",
+    "It is not valid JSON, is nested too deeply, or has another number of fields than the header of its CSV file.",
+    "mend the row in the source, or permit its loss in policies/policy.yaml: ingest",
+)
+CODES["ROW_NOT_OBJECT"] = _row(
+    "The row is not an object",
+    "It is valid JSON, but a list, a number or text, so it has no fields.",
+    "mend the row in the source, or permit its loss in policies/policy.yaml: ingest",
+)
+CODES["ROW_TOO_LONG"] = _row(
+    "The row is too long",
+    "It has more characters than a record may have (16 Mi).",
+    "split the text in the source, or permit its loss in policies/policy.yaml: ingest",
+)
+CODES["ROW_ENCODING"] = _row(
+    "The text is not in the file's encoding",
+    "Bytes of it are no text in the encoding of the dataset, or it has half of a UTF-16 pair.",
+    "set `encoding` of the dataset in params.yaml (e.g. cp1252), or mend the row in the source",
+)
+CODES["KEY_REPEATED"] = _row(
+    "A key stands twice in one object",
+    "Two readers could take different values of it, so neither is taken.",
+    "remove one of the two in the source, or permit the row's loss in policies/policy.yaml: ingest",
+)
+CODES["FIELD_MISSING"] = _row(
+    "A field is missing",
+    "Other rows of the file have the field and this one does not.",
+    "add the field in the source, or permit the row's loss in policies/policy.yaml: ingest",
+)
+CODES["FIELD_NOT_TEXT"] = _row(
+    "A field is not text",
+    "Text was expected, and null, a boolean, a number, a list or an object was found.",
+    "mend the field in the source, or permit the row's loss in policies/policy.yaml: ingest",
+)
+CODES["MESSAGES_MALFORMED"] = _row(
+    "A conversation is not one",
+    "It is not a list of messages, is empty, or does not end with the assistant's answer where one is needed.",
+    "mend the conversation in the source, or permit the row's loss in policies/policy.yaml: ingest",
+)
+CODES["ROLE_UNKNOWN"] = _row(
+    "A message has an unknown role",
+    "The role is none that is known for user, assistant, system or tool.",
+    "rename the role in the source, or add it to ROLE_NAMES in pipelines/messages.py",
+)
+CODES["LABEL_NOT_BOOLEAN"] = _row(
+    "A label is neither true nor false",
+    "An unpaired record says of its answer whether it is wanted.",
+    "mend the label in the source, or permit the row's loss in policies/policy.yaml: ingest",
+)
+CODES["RATING_INVALID"] = _row(
+    "A rating cannot be used",
+    "It is not a finite number, prefers an answer that is not there, names one rater twice, or nobody rated the row.",
+    "mend the rating in the source, or permit the row's loss in policies/policy.yaml: ingest",
+)
+CODES["TURNS_UNANSWERED"] = _row(
+    "Several turns without the answers between them",
+    "A later turn cannot be asked without the answer to the first, which the data does not have.",
+    "take the first turn alone: in params.yaml give the dataset `fields: {prompt: turns.0}`",
+)
+CODES["PROMPT_MISMATCH"] = _row(
+    "The two prompts of a pair differ",
+    "Chosen and rejected are whole conversations, and differ before the last answer. Always left out.",
+    "nothing, unless there are many: then look at how the pairs were made",
+)
+CODES["NO_COMPARISON"] = _row(
+    "Nothing to compare",
+    "A list of ranked answers has fewer than two. Always left out.",
+    "nothing, unless there are many: then look at how the answers were collected",
+)

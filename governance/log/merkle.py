@@ -1,0 +1,170 @@
+"""RFC 6962 Merkle trees, section 2.1: pure functions over hashes.
+
+`Nodes` gives the hash of any complete subtree that exists: level 0 are the leaves, and the node at
+(level, position) covers leaves [position * 2**level, (position + 1) * 2**level). With those stored,
+roots and proofs take O(log n) look-ups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+
+from governance.errors import VerificationError
+
+Nodes = Callable[[int, int], bytes]
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """The hash of an entry."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash over two subtrees."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def completed(leaf: bytes, index: int, nodes: Nodes) -> list[tuple[int, int, bytes]]:
+    """The nodes (level, position, hash) that leaf number `index` completes, itself first."""
+    made = [(0, index, leaf)]
+    level, position, value = 0, index, leaf
+    while position % 2 == 1:
+        value = node_hash(nodes(level, position - 1), value)
+        level, position = level + 1, position // 2
+        made.append((level, position, value))
+    return made
+
+
+def root(size: int, nodes: Nodes) -> bytes:
+    """The root over the first `size` leaves."""
+    return _range(0, size, nodes) if size else EMPTY_ROOT
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """The root over leaf hashes, in one pass and logarithmic memory."""
+    stack: list[tuple[int, bytes]] = []
+    for leaf in leaves:
+        level, value = 0, leaf
+        while stack and stack[-1][0] == level:
+            value = node_hash(stack.pop()[1], value)
+            level += 1
+        stack.append((level, value))
+    if not stack:
+        return EMPTY_ROOT
+    value = stack.pop()[1]
+    while stack:
+        value = node_hash(stack.pop()[1], value)
+    return value
+
+
+def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
+    """PATH(index, D[size]): what proves that leaf `index` is in the tree of `size` leaves."""
+    if not 0 <= index < size:
+        raise VerificationError(f"no entry {index} in a log of {size}")
+    proof: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            proof.append(_range(middle, end, nodes))
+            end = middle
+        else:
+            proof.append(_range(start, middle, nodes))
+            start = middle
+    return proof[::-1]
+
+
+def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
+    """PROOF(old, D[new]): what proves that the tree of `old` leaves is a prefix of the one of `new`."""
+    if not 0 <= old <= new:
+        raise VerificationError(f"a log of {new} entries has not grown from {old}")
+    if old in (0, new):
+        return []
+    proof: list[bytes] = []
+    start, end, whole = 0, new, True
+    while old != end:
+        middle = start + _split(end - start)
+        if old <= middle:
+            proof.append(_range(middle, end, nodes))
+            end = middle
+        else:
+            proof.append(_range(start, middle, nodes))
+            start, whole = middle, False
+    if not whole:
+        proof.append(_range(start, end, nodes))
+    return proof[::-1]
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes) -> None:
+    """Raises `VerificationError` unless `leaf` is entry `index` of the tree with this root (RFC 9162, 2.1.3.2)."""
+    if not 0 <= index < size:
+        raise VerificationError(f"no entry {index} in a log of {size}")
+    position, last, value = index, size - 1, leaf
+    for step in proof:
+        if last == 0:
+            raise VerificationError("inclusion proof is too long")
+        if position % 2 == 1 or position == last:
+            value = node_hash(step, value)
+            while position % 2 == 0 and position != 0:
+                position, last = position >> 1, last >> 1
+        else:
+            value = node_hash(value, step)
+        position, last = position >> 1, last >> 1
+    if last != 0 or value != expected_root:
+        raise VerificationError(f"entry {index} is not in the tree with this root")
+
+
+def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:
+    """Raises `VerificationError` unless the tree of `new` leaves begins with the one of `old` (RFC 9162, 2.1.4.2)."""
+    if old in (0, new):
+        if proof or old_root != (new_root if old == new else EMPTY_ROOT):
+            raise VerificationError(_ANOTHER)
+        return
+    if not 0 < old < new or not proof:
+        raise VerificationError(f"no proof that a log of {new} entries has grown from {old}")
+    if _roots(old, new, old_root, proof) != (old_root, new_root):
+        raise VerificationError(_ANOTHER)
+
+
+_ANOTHER = "the log is not the one the older checkpoint was taken from"
+
+
+def _roots(old: int, new: int, old_root: bytes, proof: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The old and the new root, as a consistency proof has them."""
+    steps = list(proof)
+    if old & (old - 1) == 0:
+        steps.insert(0, old_root)
+    position, last = old - 1, new - 1
+    while position % 2 == 1:
+        position, last = position >> 1, last >> 1
+    first = second = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            raise VerificationError("consistency proof is too long")
+        if position % 2 == 1 or position == last:
+            first, second = node_hash(step, first), node_hash(step, second)
+            while position % 2 == 0 and position != 0:
+                position, last = position >> 1, last >> 1
+        else:
+            second = node_hash(second, step)
+        position, last = position >> 1, last >> 1
+    if last != 0:
+        raise VerificationError("consistency proof is too short")
+    return first, second
+
+
+def _split(size: int) -> int:
+    """The largest power of two smaller than `size` (> 1)."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def _range(start: int, end: int, nodes: Nodes) -> bytes:
+    """MTH over leaves [start, end), where start is a multiple of the largest power of two within."""
+    size = end - start
+    if size & (size - 1) == 0:
+        level = size.bit_length() - 1
+        return nodes(level, start >> level)
+    middle = start + _split(size)
+    return node_hash(_range(start, middle, nodes), _range(middle, end, nodes))

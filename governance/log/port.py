@@ -1,0 +1,80 @@
+"""The log: signed statements in order, never rewritten. One port; each place it can stand is an adapter.
+
+Invariants every adapter keeps:
+1. entries are numbered from 0 without gaps, and never change;
+2. entry 0 is the `origin`; a log has one, and an origin appended to a log that has one is that one;
+3. an append is whole or has not happened: entry, index, tree nodes and checkpoint together;
+4. two appends never interleave; the same `identity` appended again to a `scope` whose latest entry it is
+   already is that entry;
+5. the checkpoint always covers exactly the entries there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+ORIGIN_SCOPE = "origin"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry. Everything but the envelope is found from it, for looking it up quickly."""
+
+    index: int
+    envelope: bytes
+    leaf_hash: bytes
+    """RFC 6962 hash of the envelope's bytes."""
+    identity: str
+    """What makes two statements the same: see `governance.evidence.identity_of`."""
+    scope: str
+    """Within what the latest entry counts."""
+    kind: str
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What an adapter keeps beside an entry; all of it follows from the entries, and `governance.verify` compares."""
+
+    subjects: frozenset[str]
+    """The digests it can be found by."""
+    nodes: frozenset[tuple[int, int, bytes]]
+    """The nodes of the tree that it completed: level, position, hash."""
+
+
+class Log(Protocol):
+    """A log that can be read and, where this machine holds the checkpoint key, appended to."""
+
+    def append(self, envelope: bytes, *, identity: str, scope: str, subjects: Sequence[str], kind: str) -> Entry:
+        """Appends, or finds what is there already (4). `subjects` are the sha256 it can be found by."""
+
+    def size(self) -> int:
+        """Number of entries."""
+
+    def entry(self, index: int) -> Entry:
+        """One entry. Raises `VerificationError` where there is none."""
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """Entries from `start`, in order."""
+
+    def by_subject(self, sha256: str) -> list[Entry]:
+        """Entries whose statement has this subject, in order."""
+
+    def latest(self, scope: str) -> Entry | None:
+        """The latest entry of a scope."""
+
+    def checkpoint(self) -> str:
+        """The signed note over all entries; empty where there are none."""
+
+    def head(self) -> tuple[int, str]:
+        """Number of entries and checkpoint, of one moment."""
+
+    def derived(self, start: int, end: int) -> dict[int, Derived]:
+        """What is kept beside entries [start, end), by index."""
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """See `governance.log.merkle`."""
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """See `governance.log.merkle`."""

@@ -1,0 +1,225 @@
+"""This machine: where its log, registry and keys stand, and who asks. Never from the working folder.
+
+COUNTERSIGN_HOME            state of all projects; default $XDG_STATE_HOME/countersign or ~/.local/state/countersign
+COUNTERSIGN_LOG             default sqlite:///HOME/PROJECT/countersign.db
+COUNTERSIGN_REGISTRY        an MLflow URI; the same default
+COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:..., hv:..., hsm:...;
+                            default: a development key made on first use
+COUNTERSIGN_SIGNER_PUBLIC   file of that signer's public key (PEM), for a KMS or HSM
+COUNTERSIGN_REQUESTER       who asks for the run, for unattended use; default: the account's name
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from governance import evidence
+from governance.errors import ConfigError, StorageError
+from governance.keys import CHECKPOINT, Signer, cannot_write, development_signer, signer_from_uri, stored_signer
+from governance.log.sqlite import SqliteLog
+from governance.model import Slug
+from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
+from governance.yamlfile import read_yaml
+
+DATABASE = "countersign.db"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Addresses of one project's state on this machine."""
+
+    home: Path
+    project: str
+    log_uri: str
+    registry_uri: str
+    artifact_root: Path
+    """Where a registry of this machine keeps model files."""
+    signer_uri: str | None
+    requester: Requester
+    environ: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """The environment it was read from; may hold keys."""
+
+    @property
+    def state(self) -> Path:
+        """The project's folder."""
+        return self.home / self.project
+
+    @property
+    def keys(self) -> Path:
+        """Keys made on this machine."""
+        return self.state / "keys"
+
+
+def machine(project: str, environ: Mapping[str, str]) -> Machine:
+    """This machine as the environment describes it. Raises `ConfigError`."""
+    home = _home(environ)
+    default = f"{_SQLITE}{home / project / DATABASE}"
+    return Machine(
+        home=home,
+        project=project,
+        log_uri=environ.get("COUNTERSIGN_LOG") or default,
+        registry_uri=environ.get("COUNTERSIGN_REGISTRY") or default,
+        artifact_root=home / project / "artifacts",
+        signer_uri=environ.get("COUNTERSIGN_SIGNER") or None,
+        requester=_requester(environ),
+        environ=environ,
+    )
+
+
+def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
+    """The machine for the project at `root`, whose name stands in its params.yaml."""
+    path = root / "params.yaml"
+    value = read_yaml(path)
+    try:
+        project = TypeAdapter(Slug).validate_python(value.get("project") if isinstance(value, dict) else None)
+    except ValidationError:
+        raise ConfigError("no project name", where=str(path), expected="a line `project: NAME`") from None
+    return machine(project, environ)
+
+
+def signer(machine: Machine) -> Signer:
+    """Who signs evidence on this machine."""
+    if machine.signer_uri is None:
+        return development_signer(machine.keys)
+    public = machine.environ.get("COUNTERSIGN_SIGNER_PUBLIC", "")
+    return signer_from_uri(machine.signer_uri, machine.environ, _text(Path(public)) if public else "")
+
+
+def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
+    """The signer, if what it signs will count: a development key, or one that policies name (`Policies.keys`)."""
+    chosen = signer(machine)
+    if machine.signer_uri is not None and chosen.keyid not in service:
+        raise ConfigError(
+            f"policies do not name the key that signs here ({chosen.keyid[:16]}): its evidence would not count",
+            where="COUNTERSIGN_SIGNER",
+            fix=f"policies/policy.yaml: a principal with this key and what it signs:\n{chosen.public_pem.strip()}",
+        )
+    return chosen
+
+
+def open_log(machine: Machine, policies_digest: str, now: Callable[[], datetime]) -> SqliteLog:
+    """The project's log, for appending: begun with its origin on first use; a changed policy is recorded."""
+    path = log_path(machine)
+    try:
+        machine.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise cannot_write(machine.keys, error) from None
+    log = SqliteLog(path, machine.project)
+    if log.size():
+        evidence.check_head(log, machine.project)
+    log = SqliteLog(path, machine.project, _checkpoint_signer(machine, log))
+    run = _run(machine, now())
+    if log.size() == 0:
+        evidence.record(
+            log, signer(machine), "origin", [_policies(policies_digest)], _origin(machine, policies_digest, run)
+        )
+    known = evidence.policy_in_force(log)
+    if known != policies_digest:
+        evidence.record(
+            log, signer(machine), "policy", [_policies(policies_digest)], PolicyChange(previous=known, run=run)
+        )
+    return log
+
+
+def read_log(machine: Machine) -> SqliteLog:
+    """The project's log, for reading. Raises `StorageError` where there is none."""
+    path = log_path(machine)
+    log = SqliteLog(path, machine.project)
+    if log.size() == 0:
+        raise StorageError(
+            "there is no log yet",
+            where=str(path),
+            fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
+        )
+    evidence.check_head(log, machine.project)
+    return log
+
+
+def own_checkpoint_key(machine: Machine) -> str | None:
+    """The public key (PEM) this machine signs checkpoints with; None where it never began a log."""
+    known = (machine.keys / f"{CHECKPOINT}.pem").exists()
+    return stored_signer(machine.keys, CHECKPOINT).public_pem if known else None
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _checkpoint_signer(machine: Machine, log: SqliteLog) -> Signer:
+    """The key of this log's checkpoints: made with the log, and needed for as long as it grows."""
+    if log.size() and own_checkpoint_key(machine) != evidence.origin(log).checkpoint_key:
+        raise StorageError(
+            "the key that signs this log's checkpoints is not here",
+            where=str(machine.keys / f"{CHECKPOINT}.pem"),
+            fix="restore the keys folder that belongs to the log, or point COUNTERSIGN_HOME at it",
+        )
+    return stored_signer(machine.keys, CHECKPOINT)
+
+
+def _origin(machine: Machine, policies_digest: str, run: Run) -> Origin:
+    return Origin(
+        project=machine.project,
+        policy=policies_digest,
+        checkpoint_key=stored_signer(machine.keys, CHECKPOINT).public_pem,
+        development_keys=[development_signer(machine.keys).public_pem],
+        run=run,
+    )
+
+
+def _policies(digest: str) -> Artifact:
+    return Artifact(role="policy", name="policies", sha256=digest)
+
+
+def _run(machine: Machine, moment: datetime) -> Run:
+    return Run(started=instant(moment), finished=instant(moment), seconds=0.0, requested_by=machine.requester)
+
+
+def log_path(machine: Machine) -> Path:
+    """The file the log stands in. Raises `ConfigError` for an address of another kind."""
+    if not machine.log_uri.startswith(f"{_SQLITE}/"):
+        raise ConfigError(
+            f"log address {machine.log_uri!r}", where="COUNTERSIGN_LOG", expected="sqlite:/// and an absolute path"
+        )
+    return Path(machine.log_uri.removeprefix(_SQLITE))
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    given, state = environ.get("COUNTERSIGN_HOME"), environ.get("XDG_STATE_HOME", "")
+    if given:
+        home = Path(given).expanduser()
+        if not home.is_absolute():
+            raise ConfigError(
+                f"{given!r} depends on the working folder", where="COUNTERSIGN_HOME", expected="an absolute path"
+            )
+        return home
+    if Path(state).is_absolute():
+        return Path(state) / "countersign"
+    return Path(environ.get("HOME") or "~").expanduser() / ".local" / "state" / "countersign"
+
+
+def _requester(environ: Mapping[str, str]) -> Requester:
+    name = environ.get("COUNTERSIGN_REQUESTER")
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):
+            name = f"uid {os.getuid()}"
+    return Requester(name=name, authenticated=False)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the signer's public key cannot be read: {error}", where="COUNTERSIGN_SIGNER_PUBLIC"
+        ) from None

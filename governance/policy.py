@@ -1,0 +1,351 @@
+"""policies/: what a reviewer reads and signs, as typed, frozen models.
+
+1. A missing file, an empty one, an unknown field, an unknown file or a broken reference is an error;
+   every mistake is reported at once, with file, line and field. Nothing has a permissive default.
+2. The digest is over the bytes of every YAML file below the folder: what people sign is what they read.
+3. Nothing here decides: `governance.decisions` does, over these models and evidence.
+
+Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`EvaluationPolicy`), `pii.yaml`
+(`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml` (`QualitySuite`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, StringConstraints, model_validator
+
+from governance import canonical
+from governance.data_policy import IngestPolicy, PiiPolicy, QualitySuite
+from governance.digests import sha256_bytes
+from governance.errors import ConfigError, CountersignError, Problems
+from governance.evaluation_policy import EvaluationPolicy
+from governance.keys import public_key
+from governance.model import Model, Sha256, Slug
+from governance.yamlfile import load_model
+
+Classification = Literal["public", "internal", "confidential", "restricted"]
+"""How much harm disclosure would do, by the usual four words."""
+
+LawfulBasis = Literal[
+    "no_personal_data",
+    "consent",
+    "contract",
+    "legal_obligation",
+    "vital_interests",
+    "public_task",
+    "legitimate_interests",
+]
+"""GDPR Art. 6(1), or that there is nothing to which it applies."""
+
+Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
+"""A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
+
+EvidenceKind = Literal["ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion"]
+"""The kinds of `governance.predicates` that a principal may be given to sign."""
+
+
+class Retention(Model):
+    """How long the data may be kept."""
+
+    until: date | None = None
+    """The last day, UTC."""
+    then: str = ""
+    """What happens afterwards, e.g. `erase`."""
+
+
+class Datacard(Model):
+    """What a steward declares of a dataset. Blanks are allowed here and refused by the gate, by name."""
+
+    title: str = ""
+    steward: str = ""
+    """Who answers for it: a role or a team."""
+    origin: str = ""
+    """Who made it, how and when, and how it came here."""
+    licence: str = ""
+    """SPDX identifier, or a name that policy lists."""
+    lawful_basis: LawfulBasis | None = None
+    purposes: list[Slug] = []
+    """What it may be used for; a model has one of these purposes or does not train on it."""
+    regions: list[Region] = []
+    """Where it may be processed."""
+    classification: Classification | None = None
+    retention: Retention = Retention()
+    labelling: str = ""
+    """Who labelled it, under which guidelines; `none` where nobody did."""
+    source_sha256: Sha256 | None = None
+    """The source's digest, where it is pinned (a folder's is that of its manifest)."""
+    notes: str = ""
+
+    def blanks(self) -> list[str]:
+        """The fields that must be filled in before anything trains, in the order of the card."""
+        values: dict[str, object] = {
+            "title": self.title.strip(),
+            "steward": self.steward.strip(),
+            "origin": self.origin.strip(),
+            "licence": self.licence.strip(),
+            "lawful_basis": self.lawful_basis,
+            "purposes": self.purposes,
+            "regions": self.regions,
+            "classification": self.classification,
+            "retention.until": self.retention.until,
+            "retention.then": self.retention.then.strip(),
+            "labelling": self.labelling.strip(),
+        }
+        return [name for name, value in values.items() if not value]
+
+
+class ModelPolicy(Model):
+    """What is decided about a model before it exists."""
+
+    tier: Slug
+    purpose: Slug
+    """What it is for; the datacards of everything it trains on must permit it."""
+    region: Region
+    """Where it is made."""
+
+
+class Tier(Model):
+    """What a risk tier demands."""
+
+    promotable: bool
+    """Whether a governed alias can be given at all."""
+    approvals: int = Field(ge=0)
+    """How many people, in different roles, must approve a release."""
+    classifications: list[Classification] = Field(min_length=1)
+    """Of the data it may train on."""
+    approved_before_training: list[Literal["data", "objective", "rewards"]] = []
+    """What people approve before it is used."""
+    separate_evaluator: bool = False
+    """Whether the evaluation is signed by a key other than the trainer's."""
+    pinned_sources: bool = False
+    """Whether every datacard names the sha256 of its source."""
+    pinned_suites: bool = False
+    """Whether evaluation.yaml names the digest of every suite that decides."""
+
+
+class Principal(Model):
+    """A person or service, with the public keys that are theirs and the evidence they may sign."""
+
+    name: Slug
+    kind: Literal["person", "service"]
+    roles: list[Slug] = []
+    keys: list[str] = Field(min_length=1)
+    """Ed25519 public keys, PEM or OpenSSH."""
+    signs: list[EvidenceKind] = []
+
+    @model_validator(mode="after")
+    def _readable(self) -> Principal:
+        for text in self.keys:
+            try:
+                public_key(text)
+            except ConfigError as error:
+                raise ValueError(str(error).replace("\n  ", "; ")) from None
+        return self
+
+
+class Licences(Model):
+    """Licences that are permitted, by SPDX identifier or a name of one's own."""
+
+    data: list[str] = Field(min_length=1)
+    bases: list[str] = Field(min_length=1)
+
+
+class Rules(Model):
+    """policies/policy.yaml."""
+
+    models: dict[Slug, ModelPolicy] = Field(min_length=1)
+    """By the name under which a model is registered."""
+    tiers: dict[Slug, Tier] = Field(min_length=1)
+    licences: Licences
+    lawful_bases: list[LawfulBasis] = Field(min_length=1)
+    ingest: IngestPolicy = IngestPolicy()
+    """What happens to rows that cannot become records; a source that has any is refused unless this says otherwise."""
+    rewards: list[Slug] | None = None
+    """The reward functions that may be used; any that is known by digest when absent."""
+    development_keys: Literal["candidate", "never"]
+    """What evidence signed by keys made without ceremony is good for."""
+    principals: list[Principal] = []
+
+    @model_validator(mode="after")
+    def _references(self) -> Rules:
+        wrong = [
+            f"models.{name}.tier names {model.tier!r}, which is no tier{_near(model.tier, self.tiers)}"
+            for name, model in self.models.items()
+            if model.tier not in self.tiers
+        ]
+        names = [principal.name for principal in self.principals]
+        wrong += [f"principal {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        keys = [public_key(text).keyid for principal in self.principals for text in principal.keys]
+        wrong += [f"key {key[:16]} is named twice" for key in sorted({k for k in keys if keys.count(k) > 1})]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+class AllowedBase(Model):
+    """A model from outside that may be used, and what was reviewed."""
+
+    digest: Sha256
+    """`governance.digests.tree_digest` of its folder."""
+    weights: bool
+    """False for an architecture to be trained from scratch."""
+    source: str
+    licence: str
+
+
+class Bases(Model):
+    """policies/bases.yaml, written by `countersign allow-base`."""
+
+    bases: dict[Slug, AllowedBase]
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Everything below policies/, and its digest."""
+
+    digest: str
+    rules: Rules
+    bases: Mapping[str, AllowedBase]
+    evaluation: EvaluationPolicy
+    datacards: Mapping[str, Datacard]
+    pii: PiiPolicy
+    quality: Mapping[str, QualitySuite]
+
+    @cached_property
+    def pii_digest(self) -> str:
+        """sha256 of the typed content of pii.yaml: what a scan is made under."""
+        return _typed_digest(self.pii)
+
+    def suite_digest(self, name: str) -> str:
+        """sha256 of the typed content of quality/NAME.yaml. Raises `ConfigError` where there is none."""
+        if name not in self.quality:
+            raise ConfigError(
+                f"no quality suite {name!r}{_near(name, self.quality)}",
+                where=f"policies/quality/{name}.yaml",
+                expected=f"one of: {', '.join(sorted(self.quality))}",
+            )
+        return _typed_digest(self.quality[name])
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
+        found = [public_key(text) for principal in self.rules.principals for text in principal.keys]
+        return {key.keyid: key.pem for key in found}
+
+    def may_sign(self, kind: str, keyid: str, development: bool) -> bool:
+        """Whether evidence of `kind` signed by this key counts: by a principal's right, or as a development key."""
+        if development:
+            return self.rules.development_keys == "candidate"
+        return keyid in self._signers.get(kind, frozenset())
+
+    @cached_property
+    def _signers(self) -> Mapping[str, frozenset[str]]:
+        """Kind of evidence to the key ids that may sign it."""
+        signers: dict[str, set[str]] = {}
+        for principal in self.rules.principals:
+            for kind in principal.signs:
+                signers.setdefault(kind, set()).update(public_key(text).keyid for text in principal.keys)
+        return {kind: frozenset(keys) for kind, keys in signers.items()}
+
+    def tier_of(self, model: str) -> Tier | None:
+        """The tier of a model by the name it is registered under; None for one policy does not name."""
+        known = self.rules.models.get(model)
+        return self.rules.tiers[known.tier] if known else None
+
+
+FILES: dict[str, type[Model]] = {
+    "policy.yaml": Rules,
+    "bases.yaml": Bases,
+    "evaluation.yaml": EvaluationPolicy,
+    "pii.yaml": PiiPolicy,
+}
+"""The files that must be there."""
+
+FOLDERS: dict[str, type[Model]] = {"datacards": Datacard, "quality": QualitySuite}
+"""The folders of one file per name."""
+
+M = TypeVar("M", bound=Model)
+
+
+def load_policies(folder: Path) -> Policies:
+    """The policies of a folder. Raises `Problems` with every mistake of every file, or `ConfigError`."""
+    if not folder.is_dir():
+        raise ConfigError(
+            "no such folder", where=str(folder), expected="policies/", fix="change to the project's folder"
+        )
+    problems: list[CountersignError] = []
+    rules = _load(folder / "policy.yaml", Rules, problems)
+    bases = _load(folder / "bases.yaml", Bases, problems)
+    evaluation = _load(folder / "evaluation.yaml", EvaluationPolicy, problems)
+    pii = _load(folder / "pii.yaml", PiiPolicy, problems)
+    datacards = _load_folder(folder / "datacards", Datacard, problems)
+    quality = _load_folder(folder / "quality", QualitySuite, problems)
+    problems += _unknown_files(folder)
+    if problems or rules is None or bases is None or evaluation is None or pii is None:
+        raise Problems(problems)
+    return Policies(policies_digest(folder), rules, bases.bases, evaluation, datacards, pii, quality)
+
+
+def policies_digest(folder: Path) -> str:
+    """sha256 over the canonical list of path, size and sha256 of every YAML file below `folder`."""
+    listed = []
+    for path in _yaml_files(folder):
+        data = path.read_bytes()
+        listed.append({"path": path.relative_to(folder).as_posix(), "size": len(data), "sha256": sha256_bytes(data)})
+    return sha256_bytes(canonical.dumps(listed))
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    found = [path for suffix in ("yaml", "yml") for path in folder.rglob(f"*.{suffix}") if path.is_file()]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _load(path: Path, model: type[M], problems: list[CountersignError]) -> M | None:
+    try:
+        return load_model(path, model)
+    except Problems as error:
+        problems.extend(error.problems)
+    except ConfigError as error:
+        problems.append(error)
+    return None
+
+
+def _load_folder(folder: Path, model: type[M], problems: list[CountersignError]) -> dict[str, M]:
+    loaded: dict[str, M] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        value = _load(path, model, problems)
+        if value is not None:
+            loaded[path.stem] = value
+    return loaded
+
+
+def _unknown_files(folder: Path) -> list[CountersignError]:
+    """A YAML file that nothing reads is a mistake, most likely in its name."""
+    unknown: list[CountersignError] = []
+    known = [*FILES, *(f"{name}/NAME.yaml" for name in FOLDERS)]
+    for path in _yaml_files(folder):
+        relative = path.relative_to(folder)
+        in_folder = len(relative.parts) == 2 and relative.parts[0] in FOLDERS and path.suffix == ".yaml"
+        if relative.as_posix() not in FILES and not in_folder:
+            near = difflib.get_close_matches(relative.as_posix(), known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else "move it elsewhere, or give it the name it is read under"
+            unknown.append(
+                ConfigError("no policy is read from this file", where=str(path), expected=", ".join(known), fix=fix)
+            )
+    return unknown
+
+
+def _typed_digest(value: Model) -> str:
+    return sha256_bytes(canonical.dumps(value.model_dump(mode="json")))
+
+
+def _near(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(sorted(known)) or 'none'})"

@@ -1,0 +1,408 @@
+"""MLflow as the registry: the only module that imports it, and where its errors become ours.
+
+MLflow is told everything explicitly (addresses, run ids): nothing is taken from its globals or set there.
+Its telemetry is off, its logging and printing are silent. With SQLite the tables are made here, in one step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance.errors import StorageError
+from governance.registry.display import param_texts, shortened
+from governance.registry.failures import translated
+from governance.registry.port import (
+    DatasetLink,
+    Place,
+    Run,
+    RunRequest,
+    RunStatus,
+    Say,
+    Version,
+    VersionRequest,
+    running,
+)
+from governance.registry.process import is_gone, this_process
+from governance.registry.schema import has_table, install_tables
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+DIGEST_TAG = "countersign.digest"
+PROCESS_TAG = "countersign.process"
+ENDED_TAG = "countersign.ended"
+MODEL_FOLDER = "model"
+"""Where a version's files stand below its run's artifacts."""
+
+FLUSH_SECONDS = 5.0
+FLUSH_VALUES = 500
+KEPT_VALUES = 100_000
+"""Metric values held back at most while the server does not answer; the oldest go first."""
+
+PARAMS_PER_CALL = 100
+METRICS_PER_CALL = 1000
+TAG_LENGTH = 5000
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""Settings MLflow reads from the environment; what the environment already says stands."""
+
+
+def open_registry(place: Place, *, say: Say | None = None, now: Callable[[], datetime] | None = None) -> MlflowRegistry:
+    """The registry at `place.registry_uri`. Raises `StorageError` where it cannot be reached or made."""
+    uri, say = place.registry_uri, say or (lambda text: None)
+    now = now or (lambda: datetime.now(UTC))
+    with translated(uri):
+        served = uri.startswith(("http://", "https://"))
+        _import_quietly(served)
+        from mlflow.tracking import MlflowClient
+
+        if uri.startswith("sqlite:///"):
+            _prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = _experiment(client, place.project, None if served else place.artifact_root)
+    return MlflowRegistry(client, uri, experiment, place.requester.name, now)
+
+
+class MlflowRegistry:
+    """`governance.registry.port.Registry` on MLflow."""
+
+    def __init__(self, client: MlflowClient, uri: str, experiment: str, user: str, now: Callable[[], datetime]) -> None:
+        self._client, self._uri, self._experiment = client, uri, experiment
+        self._user, self._now, self._swept = user, now, False
+
+    def start_run(self, request: RunRequest) -> MlflowRun:
+        """See the port. Runs whose process is gone are ended first."""
+        if not self._swept:
+            self.sweep()
+        tags = {"mlflow.user": self._user, PROCESS_TAG: this_process(), **request.tags}
+        with translated(self._uri):
+            run = self._client.create_run(
+                self._experiment, run_name=request.name, start_time=_millis(self._now()), tags=_texts(tags)
+            )
+            started = MlflowRun(self._client, str(run.info.run_id), self._now)
+            try:
+                self._log_params(started.id, request.params)
+                self._log_datasets(started.id, request.datasets)
+            except BaseException:
+                started.end("FAILED")
+                raise
+        return started
+
+    def run(self, request: RunRequest) -> AbstractContextManager[Run]:
+        """See the port."""
+        return running(self, request)
+
+    def sweep(self) -> list[str]:
+        """See the port."""
+        swept: list[str] = []
+        with translated(self._uri):
+            query = "attributes.status = 'RUNNING'"
+            for run in _pages(lambda token: self._client.search_runs([self._experiment], query, page_token=token)):
+                if is_gone(run.data.tags.get(PROCESS_TAG, "")):
+                    self._client.set_tag(run.info.run_id, ENDED_TAG, "its process was gone; found at a later start")
+                    self._client.set_terminated(run.info.run_id, "KILLED", _millis(self._now()))
+                    swept.append(run.info.run_id)
+        self._swept = True
+        return swept
+
+    def find(self, model: str, digest: str) -> Version | None:
+        """See the port."""
+        return next((version for version in self.versions(model) if version.digest == digest), None)
+
+    def register(self, request: VersionRequest) -> Version:
+        """See the port. The version is made last and in one step: one that exists is complete."""
+        found = self.find(request.model, request.digest)
+        if found:
+            return found
+        tags = {**request.tags, DIGEST_TAG: request.digest}
+        with self.run(RunRequest(request.run_name, request.params, tags, request.datasets)) as run:
+            run.metrics(0, request.metrics)
+            with translated(self._uri):
+                for file in request.files:
+                    into = "/".join([MODEL_FOLDER, *file.path.split("/")[:-1]])
+                    self._client.log_artifact(run.id, str(request.folder / file.path), into)
+                self._attach(run.id, request.attachments)
+                self._create_version(request, run.id, tags)
+        version = self.find(request.model, request.digest)
+        if version is None:
+            raise StorageError(
+                f"the registry does not show the version of {request.model} that was just made", where=self._uri
+            )
+        return version
+
+    def versions(self, model: str) -> list[Version]:
+        """See the port."""
+        aliases = self._aliases(model)
+        with translated(self._uri):
+            query = f"name = '{_safe_name(model)}'"
+            found = list(_pages(lambda token: self._client.search_model_versions(query, page_token=token)))
+        return sorted((_version(item, aliases) for item in found), key=lambda version: int(version.number))
+
+    def models(self) -> list[str]:
+        """See the port."""
+        with translated(self._uri):
+            found = _pages(lambda token: self._client.search_registered_models(page_token=token))
+            return sorted(str(item.name) for item in found)
+
+    def set_alias(self, model: str, alias: str, number: str) -> None:
+        """See the port."""
+        with translated(self._uri):
+            self._client.set_registered_model_alias(_safe_name(model), alias, number)
+
+    def attach(self, version: Version, files: Mapping[str, Path]) -> None:
+        """See the port."""
+        if version.run_id is None:
+            found = f"{version.model} version {version.number} has no run to attach files to"
+            raise StorageError(found, where=self._uri)
+        with translated(self._uri):
+            self._attach(version.run_id, files)
+
+    def where(self, version: Version) -> str:
+        """See the port."""
+        page = f"#/models/{version.model}/versions/{version.number}"
+        if self._uri.startswith(("http://", "https://")):
+            return f"{self._uri.rstrip('/')}/{page}"
+        return f"mlflow ui --backend-store-uri {self._uri}   (then /{page})"
+
+    def _aliases(self, model: str) -> dict[str, str]:
+        """Alias to version number; empty where the model is not registered."""
+        from mlflow.exceptions import MlflowException
+
+        with translated(self._uri):
+            try:
+                found = self._client.get_registered_model(_safe_name(model))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return {}
+                raise
+        return {alias: str(number) for alias, number in found.aliases.items()}
+
+    def _create_version(self, request: VersionRequest, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(_safe_name(request.model))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
+        self._client.create_model_version(
+            request.model, source, run_id, tags=_texts(tags), description=request.description
+        )
+
+    def _attach(self, run_id: str, files: Mapping[str, Path]) -> None:
+        """Copies files under the names asked for: MLflow keeps a file's own name, so a differing one is staged."""
+        for into, path in sorted(files.items()):
+            folder, _, name = into.rpartition("/")
+            if path.is_dir():
+                self._client.log_artifacts(run_id, str(path), into)
+            elif path.name == name:
+                self._client.log_artifact(run_id, str(path), folder or None)
+            else:
+                with tempfile.TemporaryDirectory() as staging:
+                    staged = Path(staging) / name
+                    staged.write_bytes(path.read_bytes())
+                    self._client.log_artifact(run_id, str(staged), folder or None)
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        found = [Param(name, text) for name, text in sorted(param_texts(params).items())]
+        for start in range(0, len(found), PARAMS_PER_CALL):
+            self._client.log_batch(run_id, params=found[start : start + PARAMS_PER_CALL])
+
+    def _log_datasets(self, run_id: str, links: Sequence[DatasetLink]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    link.name,
+                    link.sha256[:32],
+                    "countersign",
+                    json.dumps({"sha256": link.sha256}),
+                    profile=json.dumps({"num_rows": link.records}),
+                ),
+                [InputTag("mlflow.data.context", link.context)],
+            )
+            for link in links
+        ]
+        if inputs:
+            self._client.log_inputs(run_id, inputs)
+        for link in links:
+            self._client.set_tag(run_id, f"countersign.data.{link.context}.{link.name}", link.sha256)
+
+
+class MlflowRun:
+    """`governance.registry.port.Run` on MLflow."""
+
+    def __init__(self, client: MlflowClient, run_id: str, now: Callable[[], datetime]) -> None:
+        self.id = run_id
+        self._client, self._now = client, now
+        self._values: list[tuple[str, float, int, int]] = []
+        self._sent = time.monotonic()
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """See the port."""
+        return self._problem
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """See the port."""
+        at = _millis(self._now())
+        known = ((name, float(value)) for name, value in values.items())
+        self._values += [(name, value, at, step) for name, value in known if abs(value) < float("inf")]
+        if len(self._values) > KEPT_VALUES:
+            self._problem = f"{len(self._values) - KEPT_VALUES} metric values were dropped: the registry did not answer"
+            del self._values[:-KEPT_VALUES]
+        if len(self._values) >= FLUSH_VALUES or time.monotonic() - self._sent > FLUSH_SECONDS:
+            self._flush()
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """See the port."""
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(name, text) for name, text in _texts(values).items()]
+        self._try(lambda: self._client.log_batch(self.id, tags=tags))
+
+    def artifacts(self, path: Path, into: str = "") -> None:
+        """See the port."""
+        send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        self._try(lambda: send(self.id, str(path), into or None))
+
+    def end(self, status: RunStatus) -> None:
+        """See the port."""
+        while self._values and self._flush():
+            pass
+        self._try(lambda: self._client.set_terminated(self.id, status, _millis(self._now())))
+
+    def _flush(self) -> bool:
+        """Sends one batch; on failure keeps it for the next time. Whether it was sent."""
+        from mlflow.entities import Metric
+
+        batch = self._values[:METRICS_PER_CALL]
+        self._sent = time.monotonic()
+        sent = self._try(lambda: self._client.log_batch(self.id, metrics=[Metric(*value) for value in batch]))
+        if sent:
+            del self._values[: len(batch)]
+        return sent
+
+    def _try(self, call: Callable[[], object]) -> bool:
+        try:
+            with translated("the MLflow run"):
+                call()
+        except StorageError as error:
+            self._problem = error.found
+            return False
+        return True
+
+
+def _prepare_sqlite(path: Path, artifact_root: str, say: Say) -> None:
+    """Makes MLflow's tables where they are not there yet, in one step (`governance.registry.schema`)."""
+    if has_table(path, "alembic_version"):
+        return
+    say("making the registry's tables (first use, a few seconds)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".registry-") as folder:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        template = Path(folder) / "template.db"
+        SqlAlchemyStore(f"sqlite:///{template}", _as_uri(artifact_root)).engine.dispose()
+        install_tables(template, path, "alembic_version")
+
+
+def _as_uri(place: str) -> str:
+    return place if "://" in place else Path(place).absolute().as_uri()
+
+
+def _experiment(client: MlflowClient, project: str, artifact_root: str | None) -> str:
+    """The project's experiment, made where it is missing; a race for it has one winner."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(project)
+    if found is None:
+        location = None if artifact_root is None else _as_uri(artifact_root)
+        try:
+            return str(client.create_experiment(project, artifact_location=location))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(project)
+            if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    if found.lifecycle_stage != "active":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Every item of a paged search."""
+    token: str | None = None
+    while True:
+        page = search(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _version(item: Any, aliases: Mapping[str, str]) -> Version:
+    number = str(item.version)
+    created = datetime.fromtimestamp((item.creation_timestamp or 0) / 1000, UTC)
+    return Version(
+        item.name,
+        number,
+        item.tags.get(DIGEST_TAG),
+        item.run_id or None,
+        tuple(sorted(alias for alias, at in aliases.items() if at == number)),
+        created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _safe_name(model: str) -> str:
+    """A model's name as it may stand in a search; ours are slugs, whatever else a caller brings is refused."""
+    import re
+
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", model):
+        raise StorageError(f"{model!r} cannot be the name of a model", expected="a-z, 0-9, _ and -, at most 63")
+    return model
+
+
+def _texts(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: shortened(str(value), TAG_LENGTH) for name, value in tags.items()}
+
+
+def _millis(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def _import_quietly(served: bool) -> None:
+    """Imports MLflow, which reads the environment, warns and sets up its logging meanwhile, and quiets it."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.store.db.utils as database
+        import mlflow.tracking
+
+        if not served:
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+        database.MAX_RETRY_COUNT = 4  # of 10, which take 100 seconds
+    for logger in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)

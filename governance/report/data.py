@@ -1,0 +1,136 @@
+"""The report's datasets: from source to what trained, what was left out and why, personal data, quality."""
+
+from __future__ import annotations
+
+from governance.evidence import Evidence
+from governance.findings import CODES
+from governance.lineage import DataChain
+from governance.predicates import Ingest, Quality, Scan
+from governance.report.facts import PREFIX, Facts
+from governance.report.model import Check, Dataset, DataStep, Entity, Excluded, Privacy
+from governance.report.text import plain
+
+IDS_SHOWN = 20
+"""Record ids named per reason."""
+
+LOW_ASSURANCE = "name-list"
+
+
+def datasets(facts: Facts) -> list[Dataset]:
+    """Every dataset the version rests on."""
+    return [_dataset(facts, chain, uses) for chain, uses in facts.datasets]
+
+
+def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
+    ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
+    quality = chain.quality.predicate if chain.quality and isinstance(chain.quality.predicate, Quality) else None
+    card, note = _card(facts, chain.dataset)
+    return Dataset(
+        name=chain.dataset,
+        kind=ingest.kind if ingest else "not recorded",
+        used_by=uses,
+        digest=chain.sha256,
+        source=chain.source or "not recorded",
+        card=card,
+        card_note=note,
+        splits=quality.counts.splits if quality else {},
+        steps=[_step(facts, item) for item in (chain.ingest, chain.scan, chain.quality) if item],
+        privacy=_privacy(chain.scan),
+        quality=_checks(quality),
+        quality_evidence=[chain.quality.index] if chain.quality else [],
+        gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else "none",
+    )
+
+
+def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
+    """The datacard, field by field in its own order."""
+    if facts.policies is None:
+        return {}, facts.policies_note
+    card = facts.policies.datacards.get(dataset)
+    if card is None:
+        return {}, "none: policies/datacards/ has no card of this name"
+    shown: dict[str, str] = {}
+    for name, value in card.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            shown |= {f"{name} {key}": plain(item) if item else "not stated" for key, item in value.items()}
+        else:
+            shown[name.replace("_", " ")] = plain(value) if value else "not stated"
+    return shown, ""
+
+
+def _step(facts: Facts, item: Evidence) -> DataStep:
+    predicate = item.predicate
+    passed = getattr(predicate, "passed", True)
+    return DataStep(
+        stage=predicate.stage,
+        result="passed" if passed else "refused",
+        records_in=predicate.counts.records_in,
+        records_out=predicate.counts.records_out,
+        excluded=_excluded(facts, item),
+        evidence=[item.index],
+    )
+
+
+def _excluded(facts: Facts, item: Evidence) -> list[Excluded]:
+    counted: dict[str, int] = item.predicate.counts.excluded
+    if not counted:
+        return []
+    rows, missing = facts.rows(item, "excluded")
+    found = []
+    for reason, records in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
+        ids = sorted({_id(row) for row in rows if row.get("reason") == reason})
+        note = missing or (f"and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else "")
+        title = CODES[reason].title if reason in CODES else reason
+        found.append(Excluded(reason=reason, title=title, records=records, ids=ids[:IDS_SHOWN], ids_note=note))
+    return found
+
+
+def _id(row: dict[str, object]) -> str:
+    """The beginning of a record's id, enough to find it in excluded.jsonl; file and row where it has none."""
+    identity = row.get("id")
+    return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
+
+
+def _privacy(item: Evidence | None) -> Privacy | None:
+    if item is None or not isinstance(item.predicate, Scan):
+        return None
+    scan = item.predicate
+    names = sorted({*scan.found, *scan.remaining}, key=lambda name: (-scan.found.get(name, 0), name))
+    ner = scan.engine.get("ner", "not recorded")
+    low = ner == LOW_ASSURANCE
+    return Privacy(
+        engine=", ".join(f"{name} {value}" for name, value in sorted(scan.engine.items()) if value),
+        assurance="low: names are found by a list, not by a model" if low else f"names are found by the model {ner}",
+        languages=list(scan.languages),
+        searched=sorted(scan.entities_searched),
+        cannot_find=list(scan.cannot_find),
+        entities=[
+            Entity(
+                name=name,
+                found=scan.found.get(name, 0),
+                action=scan.actions.get(name, "not recorded"),
+                remaining=scan.remaining.get(name, 0),
+            )
+            for name in names
+        ],
+        evidence=[item.index],
+    )
+
+
+def _checks(quality: Quality | None) -> list[Check]:
+    """Expectations, those not met first."""
+    if quality is None:
+        return []
+    checks = [
+        Check(
+            name=item.name,
+            column=item.column,
+            expected=item.expected,
+            severity=item.severity,
+            action=item.action,
+            result="pass" if item.success else "fail",
+            unexpected=item.unexpected,
+        )
+        for item in quality.expectations
+    ]
+    return sorted(checks, key=lambda check: check.result != "fail")

@@ -1,0 +1,114 @@
+"""Page one's exceptions: what a reader has to know before any good news."""
+
+from __future__ import annotations
+
+from governance.lineage import evaluated
+from governance.predicates import Predicate, Scan
+from governance.report.data import LOW_ASSURANCE
+from governance.report.facts import Facts, of_chain, run_of
+from governance.report.model import Notice
+
+
+def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
+    """What a reader has to know before any good news."""
+    found = [*_keys(facts), *_unestablished(facts, left_out, origin), *_code(facts), *_engines(facts)]
+    found += [*_left_out_records(facts), *_not_run(facts), *_people_missing(facts)]
+    return found
+
+
+def _notice(title: str, detail: str, refs: list[int], expires: str = "no expiry") -> Notice:
+    return Notice(
+        title=title, detail=detail, accepted_by="nobody; no waiver is recorded", expires=expires, evidence=refs
+    )
+
+
+def _keys(facts: Facts) -> list[Notice]:
+    items = list({item.index: item for item in of_chain(facts)}.values())
+    development = [item for item in items if item.development]
+    found = []
+    if development:
+        detail = (
+            f"{len(development)} of {len(items)} statements are signed by keys made on a machine without ceremony: "
+            "good for candidate only"
+        )
+        found.append(_notice("Development keys", detail, sorted({item.index for item in development})[:3]))
+    keyed = [c.ingest for c, _ in facts.datasets if c.ingest and c.ingest.predicate.record_key == "development"]
+    if keyed:
+        detail = "record ids are made with the fixed public key: whoever guesses a record can confirm that it is in"
+        found.append(_notice("Development record key", detail, [item.index for item in keyed][:3]))
+    return found
+
+
+def _unestablished(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
+    found = []
+    if origin is None:
+        detail = "the log is consistent in itself; nothing here establishes that it is the log you mean"
+        found.append(_notice("Origin not established", detail, [0]))
+    if left_out:
+        detail = f"{len(left_out)} entries do not count: {'; '.join(left_out[:3])}"
+        found.append(_notice("Statements left out", detail, []))
+    if facts.policies is None:
+        found.append(_notice("Policies not at hand", facts.policies_note, []))
+    return found
+
+
+def _code(facts: Facts) -> list[Notice]:
+    items = {
+        item.index: item
+        for item in of_chain(facts)
+        if isinstance(item.predicate, Predicate) and item.predicate.code.dirty
+    }
+    if not items:
+        return []
+    outside = sum(item.predicate.code.commit is None for item in items.values())
+    detail = f"{len(items)} statements were made with code, parameters or policies that are not committed" + (
+        f" ({outside} outside any git work tree)" if outside else ""
+    )
+    return [_notice("Uncommitted code", detail, sorted(items)[:3])]
+
+
+def _engines(facts: Facts) -> list[Notice]:
+    scans = [c.scan for c, _ in facts.datasets if c.scan and isinstance(c.scan.predicate, Scan)]
+    low = [item for item in scans if item.predicate.engine.get("ner") == LOW_ASSURANCE]
+    if not low:
+        return []
+    missed = sorted({what for item in low for what in item.predicate.cannot_find})
+    cannot = ", ".join(missed) or "not recorded"
+    detail = f"names of people and places are found by a list, not by a model; it cannot find: {cannot}"
+    return [_notice("Low-assurance search for personal data", detail, [item.index for item in low][:3])]
+
+
+def _left_out_records(facts: Facts) -> list[Notice]:
+    items = [
+        item
+        for c, _ in facts.datasets
+        for item in (c.ingest, c.scan, c.quality)
+        if item and item.predicate.counts.excluded
+    ]
+    total = sum(sum(item.predicate.counts.excluded.values()) for item in items)
+    if not total:
+        return []
+    read = sum(c.ingest.predicate.counts.records_in for c, _ in facts.datasets if c.ingest)
+    detail = f"{total:,} of {read:,} records read were left out, each with its reason (section Data)"
+    return [_notice("Records left out", detail, [item.index for item in items][:3])]
+
+
+def _not_run(facts: Facts) -> list[Notice]:
+    skipped = []
+    for node in facts.chain:
+        for suite in facts.suites:
+            item = facts.evaluation(node, suite)
+            if item and evaluated(item).not_run is not None:
+                skipped.append((item.index, f"{node.name} on {suite.name}: {evaluated(item).not_run}"))
+    detail = "raters' agreement, privacy leakage" + "".join(f"; {text}" for _, text in skipped)
+    return [_notice("Not run", detail, [index for index, _ in skipped][:3])]
+
+
+def _people_missing(facts: Facts) -> list[Notice]:
+    asked = [run.requested_by for item in of_chain(facts) if (run := run_of(item))]
+    claimed = sorted({who.name for who in asked if not who.authenticated})
+    if not claimed:
+        return []
+    return [
+        _notice("Nobody authenticated asked for the runs", f"as the operating system says: {', '.join(claimed)}", [])
+    ]

@@ -1,0 +1,163 @@
+"""Page one's table: eight questions, each pass, fail, waived or not run, with value, threshold and evidence."""
+
+from __future__ import annotations
+
+from governance.assessment import Judged
+from governance.evidence import Evidence
+from governance.predicates import Quality, Scan
+from governance.report import scores
+from governance.report.facts import Facts, of_chain
+from governance.report.model import Gate, Result
+
+SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
+"""A metric with one of these in its name says something about safety."""
+
+
+def gates(facts: Facts) -> list[Gate]:
+    """The eight rows, in the order a reviewer reads them."""
+    return [
+        _quality(facts),
+        _personal_data(facts),
+        _lineage(facts),
+        _labelling(facts),
+        _evaluation(facts),
+        _safety(facts),
+        _leakage(),
+        _security(facts),
+    ]
+
+
+def is_safety(metric: str) -> bool:
+    """Whether a metric says something about safety."""
+    return any(word in metric for word in SAFETY_WORDS)
+
+
+def _quality(facts: Facts) -> Gate:
+    items = [chain.quality for chain, _ in facts.datasets]
+    said = [item.predicate for item in items if item and isinstance(item.predicate, Quality)]
+    met = sum(check.success for quality in said for check in quality.expectations)
+    checked = sum(len(quality.expectations) for quality in said)
+    passed = all(quality.passed for quality in said) and len(said) == len(items)
+    blocking = sum(not c.success for q in said for c in q.expectations if c.action == "block")
+    return Gate(
+        name="Data quality",
+        result=_result(passed, ran=bool(said)),
+        value=f"{met} of {checked} expectations met, {blocking} blocking not met; {len(said)} of {len(items)} datasets",
+        threshold="no blocking expectation fails; offending records are left out (policies/quality/)",
+        evidence=_refs(items),
+    )
+
+
+def _personal_data(facts: Facts) -> Gate:
+    items = [chain.scan for chain, _ in facts.datasets]
+    said = [item.predicate for item in items if item and isinstance(item.predicate, Scan)]
+    found = sum(sum(scan.found.values()) for scan in said)
+    left = sum(n for scan in said for name, n in scan.remaining.items() if scan.actions.get(name) != "allow")
+    allowed = sum(sum(scan.remaining.values()) for scan in said) - left
+    passed = bool(items) and all(scan.passed for scan in said) and len(said) == len(items) and left == 0
+    return Gate(
+        name="Personal data",
+        result=_result(passed, ran=bool(said)),
+        value=f"{found:,} found; remaining: {left:,} not allowed, {allowed:,} allowed; recall not measured",
+        threshold="none remains that policy does not allow (policies/pii.yaml)",
+        evidence=_refs(items),
+    )
+
+
+def _lineage(facts: Facts) -> Gate:
+    links = [node.known for node in facts.chain] + [chain.broken_at is None for chain, _ in facts.datasets]
+    links += [node.gate is not None for node in facts.trained]
+    return Gate(
+        name="Lineage",
+        result=_result(all(links), ran=True),
+        value=f"{sum(links)} of {len(links)} links from source to version stand in the log",
+        threshold="all of them",
+        evidence=sorted({node.train.index for node in facts.trained if node.train}),
+    )
+
+
+def _labelling(facts: Facts) -> Gate:
+    return Gate(
+        name="Labelling",
+        result="not run",
+        value="agreement between raters is not measured by this version; datacards say who labelled",
+        threshold="none set",
+        evidence=[],
+    )
+
+
+def _evaluation(facts: Facts) -> Gate:
+    demanded = [item for item in scores.judged(facts) if not is_safety(item.metric)]
+    own = scores.own_evaluation(facts)
+    wanted = scores.demands(facts)
+    if facts.policies is None:
+        return _unknown("Evaluation", facts.policies_note, own)
+    if not demanded:
+        why = f"policy demands nothing: {wanted.none}" if wanted and wanted.none else "policy names no threshold for it"
+        return _unknown("Evaluation", why, own)
+    return _judged("Evaluation", demanded, own)
+
+
+def _safety(facts: Facts) -> Gate:
+    demanded = [item for item in scores.judged(facts) if is_safety(item.metric)]
+    own = scores.own_evaluation(facts)
+    if not demanded:
+        why = facts.policies_note or "no metric that policy demands is about safety"
+        return _unknown("Safety", why, own)
+    return _judged("Safety", demanded, own)
+
+
+def _leakage() -> Gate:
+    return Gate(
+        name="Privacy leakage",
+        result="not run",
+        value="whether the model repeats its training data is not tested by this version",
+        threshold="none set",
+        evidence=[],
+    )
+
+
+def _security(facts: Facts) -> Gate:
+    items = list({item.index: item for item in of_chain(facts)}.values())
+    files = facts.registration.files
+    unfit = [f for f in (facts.again.findings if facts.again else ()) if f.code.startswith("MODEL_FILE")]
+    keys = f"{sum(item.development for item in items)} by development keys"
+    return Gate(
+        name="Signatures and files",
+        result=_result(not unfit, ran=True),
+        value=f"{len(items)} of {len(items)} signatures valid ({keys}); {len(files)} files, each by sha256",
+        threshold="every signature valid; safetensors, no code (closed list of files)",
+        evidence=[facts.item.index],
+    )
+
+
+def _judged(name: str, demanded: list[Judged], own: Evidence | None) -> Gate:
+    passed = all(item.passed for item in demanded)
+    shown = [item for item in demanded if not item.passed] or demanded
+    found = "; ".join(f"{_against(item)} {item.found}" for item in shown[:3])
+    more = f"; and {len(shown) - 3} more, below" if len(shown) > 3 else ""
+    return Gate(
+        name=name,
+        result=_result(passed, ran=True),
+        value=f"{sum(item.passed for item in demanded)} of {len(demanded)} demands met: {found}{more}",
+        threshold="; ".join(f"{item.metric} {item.demand}" for item in shown[:3]) + more,
+        evidence=[own.index] if own else [],
+    )
+
+
+def _against(item: Judged) -> str:
+    return f"{item.metric} less {item.reference}'s" if item.reference else item.metric
+
+
+def _unknown(name: str, why: str, own: Evidence | None) -> Gate:
+    return Gate(name=name, result="not run", value=why, threshold="none set", evidence=[own.index] if own else [])
+
+
+def _result(passed: bool, *, ran: bool) -> Result:
+    if not ran:
+        return "not run"
+    return "pass" if passed else "fail"
+
+
+def _refs(items: list[Evidence | None]) -> list[int]:
+    return sorted({item.index for item in items if item})

@@ -1,0 +1,381 @@
+"""What an audit report says, typed: its JSON twin, and all that the page is drawn from.
+
+1. Every figure here is a fact from verified records; nobody types any of it. Where there is none, the
+   field says so in words ("none", "not done", "not run", "not recorded"), with the reason.
+2. An evidence reference `E12` is entry 12 of the log; `evidence` lists each with its digest and key.
+3. The same log and files give the same bytes: there is no time here but those the log holds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from governance.model import Json, Model, Sha256
+
+FORMAT = "https://countersign.dev/report/v1"
+
+Result = Literal["pass", "fail", "waived", "not run"]
+VerdictWord = Literal[
+    "APPROVED",
+    "APPROVED WITH CONDITIONS",
+    "NOT APPROVED",
+    "PENDING",
+    "WITHDRAWN",
+    "EVIDENCE DOES NOT VERIFY",
+]
+Refs = list[int]
+"""Indexes of log entries."""
+
+
+class Verdict(Model):
+    """The one line a reader takes away."""
+
+    word: VerdictWord
+    reason: str
+    alias: str
+    """What was last decided about this version: an alias, or `none`."""
+    decided: str
+    """When and by whom that was decided."""
+    evidence: Refs
+
+
+class Use(Model):
+    """What the model is for."""
+
+    approved_for: list[str]
+    not_approved_for: list[str]
+    tier: str
+    tier_demands: list[str]
+    review_by: str
+
+
+class Notice(Model):
+    """An exception: something a reader has to know before any good news."""
+
+    title: str
+    detail: str
+    accepted_by: str
+    expires: str
+    evidence: Refs
+
+
+class Gate(Model):
+    """One row of page one's table."""
+
+    name: str
+    result: Result
+    value: str
+    threshold: str
+    evidence: Refs
+
+
+class Person(Model):
+    """Who did something, as far as that is shown."""
+
+    did: str
+    who: str
+    role: str
+    at: str
+    key: str
+    assurance: str
+    evidence: Refs
+
+
+class Integrity(Model):
+    """Whether the records can be believed, and how far."""
+
+    verified: bool
+    first_broken: str
+    entries: int
+    root: str
+    origin: str
+    checkpoint: str
+    """The signed note over all entries, as it stands in the log."""
+    anchor: str
+    signatures: str
+    evidence_present: str
+    clock: str
+    shows: list[str]
+    does_not_show: list[str]
+
+
+class Change(Model):
+    """One line of what differs from the version before."""
+
+    what: str
+    before: str
+    now: str
+
+
+class Item(Model):
+    """Something open."""
+
+    what: str
+    next: str
+    owner: str
+    evidence: Refs
+
+
+class Record(Model):
+    """One of the records every version must have."""
+
+    name: str
+    value: str
+    evidence: Refs
+
+
+class Decision(Model):
+    """A decision about this version or a stage it rests on, in the order of the log."""
+
+    about: str
+    what: str
+    allowed: bool
+    at: str
+    tier: str
+    findings: list[str]
+    evidence: Refs
+
+
+class Excluded(Model):
+    """Records left out for one reason."""
+
+    reason: str
+    title: str
+    records: int
+    ids: list[str]
+    """Beginnings of the record ids (HMACs under the project's key), at most `build.IDS_SHOWN`."""
+    ids_note: str
+
+
+class DataStep(Model):
+    """One stage of a dataset's way."""
+
+    stage: str
+    result: str
+    records_in: int
+    records_out: int
+    excluded: list[Excluded]
+    evidence: Refs
+
+
+class Entity(Model):
+    """Personal data of one type: found, treated, remaining."""
+
+    name: str
+    found: int
+    action: str
+    remaining: int
+
+
+class Privacy(Model):
+    """How personal data was searched for and what came of it."""
+
+    engine: str
+    assurance: str
+    languages: list[str]
+    searched: list[str]
+    cannot_find: list[str]
+    entities: list[Entity]
+    evidence: Refs
+
+
+class Check(Model):
+    """One expectation of a quality suite."""
+
+    name: str
+    column: str
+    expected: str
+    severity: str
+    action: str
+    result: Result
+    unexpected: int
+
+
+class Dataset(Model):
+    """One dataset this version rests on."""
+
+    name: str
+    kind: str
+    used_by: list[str]
+    digest: Sha256
+    source: str
+    card: dict[str, str]
+    card_note: str
+    splits: dict[str, int]
+    steps: list[DataStep]
+    privacy: Privacy | None
+    quality: list[Check]
+    quality_evidence: Refs
+    gap: str
+    """Where the chain of evidence breaks; `none` where it does not."""
+
+
+class Curve(Model):
+    """One training signal by step."""
+
+    name: str
+    points: list[tuple[float, float]]
+
+
+class Training(Model):
+    """One training stage this version rests on."""
+
+    stage: str
+    method: str
+    model_digest: Sha256
+    adapter: str
+    parent: str
+    scorer: str
+    data: str
+    records: int
+    steps: int
+    parameters: dict[str, Json]
+    final: dict[str, float | None]
+    seconds: float
+    detail: dict[str, Json]
+    device: str
+    threads: int
+    code: str
+    python: str
+    platform: str
+    versions: dict[str, str]
+    distributions: Sha256
+    requested_by: str
+    attempts: str
+    curves: list[Curve]
+    curves_note: str
+    gate: str
+    evidence: Refs
+
+
+class Base(Model):
+    """A model from outside that this version rests on."""
+
+    name: str
+    digest: Sha256
+    source: str
+    weights: str
+    licence: str
+    evidence: Refs
+
+
+class Score(Model):
+    """A model's mean on one metric, with its confidence interval."""
+
+    model: str
+    digest: Sha256
+    relation: str
+    """`this version`, `parent`, `base`, ..."""
+    n: int
+    missing: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    evidence: Refs
+
+
+class Difference(Model):
+    """This version less another model, on the same items."""
+
+    against: str
+    n: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    words: str
+
+
+class Metric(Model):
+    """One metric of one suite, over all models of the chain that were scored on it."""
+
+    suite: str
+    suite_digest: Sha256
+    name: str
+    scores: list[Score]
+    differences: list[Difference]
+    thresholds: list[str]
+    at_least: float | None
+    at_most: float | None
+
+
+class Node(Model):
+    """One thing in the drawing of where the version comes from."""
+
+    id: str
+    kind: Literal["source", "dataset", "base", "stage", "release"]
+    label: str
+    note: str
+    digest: str
+    lane: int
+    """0 models, 1 datasets, 2 sources."""
+    column: int
+    evidence: Refs
+
+
+class Edge(Model):
+    """`start` was made into, or used for, `end`."""
+
+    start: str
+    end: str
+    role: str
+
+
+class Statement(Model):
+    """One entry of the log that this report rests on."""
+
+    index: int
+    kind: str
+    about: str
+    digest: Sha256
+    subjects: list[str]
+    key: str
+    signer: str
+    at: str
+
+
+class Key(Model):
+    """A key that signed something here."""
+
+    keyid: str
+    owner: str
+    signed: int
+    kinds: list[str]
+
+
+class Report(Model):
+    """The audit report of one model version."""
+
+    format: str
+    generator: str
+    project: str
+    model: str
+    version: str
+    digest: str
+    """sha256 of the model folder's manifest; words where that is not established."""
+    as_of: str
+    """Time of the last entry of the log that was read."""
+    log_range: str
+    verdict: Verdict
+    use: Use
+    exceptions: list[Notice]
+    gates: list[Gate]
+    people: list[Person]
+    separation: str
+    integrity: Integrity
+    change_since: str
+    changes: list[Change]
+    way_back: str
+    open: list[Item]
+    not_covered: list[str]
+    records: list[Record]
+    decisions: list[Decision]
+    datasets: list[Dataset]
+    bases: list[Base]
+    trainings: list[Training]
+    confidence: float
+    metrics: list[Metric]
+    nodes: list[Node]
+    edges: list[Edge]
+    files: list[str]
+    keys: list[Key]
+    evidence: list[Statement]

@@ -1,0 +1,133 @@
+"""The report's evaluation: every model of the chain on every suite, with intervals and paired differences.
+
+All of it is arithmetic on per-item scores that stand in the log (`governance.assessment`), so that anybody can
+do it again.
+"""
+
+from __future__ import annotations
+
+import math
+
+from governance.assessment import Judged, differences
+from governance.evaluation_policy import Demands
+from governance.evidence import Evidence
+from governance.lineage import ModelNode, evaluated
+from governance.predicates import Evaluate
+from governance.report.facts import Facts, Suite
+from governance.report.model import Difference, Metric, Score
+from governance.statistics import Interval, mean_interval
+
+CONFIDENCE = 0.95
+"""Where the policies that say it are not at hand."""
+
+
+def confidence(facts: Facts) -> float:
+    """Of every interval in the report."""
+    return facts.policies.evaluation.confidence if facts.policies else CONFIDENCE
+
+
+def metrics(facts: Facts) -> list[Metric]:
+    """Every metric of every suite; the version's own suite first."""
+    return [metric for suite in facts.suites for metric in _suite(facts, suite)]
+
+
+def judged(facts: Facts) -> list[Judged]:
+    """Policy's demands on the version, and what its evaluation shows. Empty where nothing is known to be demanded."""
+    held = facts.held_against_policy
+    return [*held.judged, *held.compared] if held else []
+
+
+def demands(facts: Facts) -> Demands | None:
+    """What policies/evaluation.yaml demands of the version's method on its suite."""
+    held = facts.held_against_policy
+    return held.demands if held else None
+
+
+def own_evaluation(facts: Facts) -> Evidence | None:
+    """The version's evaluation on its own suite."""
+    return facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
+
+
+def _suite(facts: Facts, suite: Suite) -> list[Metric]:
+    scored = [(node, item) for node in facts.chain if (item := facts.evaluation(node, suite))]
+    names = sorted({name for _, item in scored for name in evaluated(item).scores})
+    return [_metric(facts, suite, name, scored) for name in names]
+
+
+def _metric(facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode, Evidence]]) -> Metric:
+    about = [item for item in judged(facts) if item.metric == name] if suite == facts.suites[0] else []
+    wanted = demands(facts)
+    bound = wanted.thresholds.get(name) if wanted and suite == facts.suites[0] else None
+    return Metric(
+        suite=suite.name,
+        suite_digest=suite.digest,
+        name=name,
+        scores=[_score(facts, name, node, item) for node, item in scored],
+        differences=_differences(facts, name, scored),
+        thresholds=[f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}" for item in about],
+        at_least=bound.at_least if bound else None,
+        at_most=bound.at_most if bound else None,
+    )
+
+
+def _score(facts: Facts, name: str, node: ModelNode, item: Evidence) -> Score:
+    evaluation = evaluated(item)
+    values = evaluation.scores.get(name, [])
+    known = [value for value in values if value is not None]
+    figure = mean_interval(known, confidence(facts)) if known else None
+    return Score(
+        model=node.name,
+        digest=node.sha256,
+        relation=_relation(facts, node),
+        n=len(known),
+        missing=len(values) - len(known),
+        mean=figure.mean if figure else None,
+        low=_finite(figure.low) if figure else None,
+        high=_finite(figure.high) if figure else None,
+        evidence=[item.index],
+    )
+
+
+def _relation(facts: Facts, node: ModelNode) -> str:
+    if node.sha256 == facts.digest:
+        return "this version"
+    if node.sha256 == facts.released.parent:
+        return "parent"
+    if node.sha256 == facts.released.scorer:
+        return "scorer"
+    return "base" if node.train is None else "earlier stage"
+
+
+def _differences(facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence]]) -> list[Difference]:
+    """The version less each other model scored on the same items."""
+    ours = next((evaluated(item) for node, item in scored if node.sha256 == facts.digest), None)
+    if ours is None:
+        return []
+    others = [(node, evaluated(item)) for node, item in scored if node.sha256 != facts.digest]
+    return [_difference(node.name, ours, theirs, name, confidence(facts)) for node, theirs in others]
+
+
+def _difference(against: str, ours: Evaluate, theirs: Evaluate, name: str, level: float) -> Difference:
+    figure = differences(ours, theirs, level).get(name, "no such metric in both")
+    if isinstance(figure, str):
+        return Difference(against=against, n=0, mean=None, low=None, high=None, words=figure)
+    return Difference(
+        against=against,
+        n=figure.n,
+        mean=figure.mean,
+        low=_finite(figure.low),
+        high=_finite(figure.high),
+        words=_sure(figure),
+    )
+
+
+def _sure(figure: Interval) -> str:
+    if figure.low > 0:
+        return "higher; the interval excludes no difference"
+    if figure.high < 0:
+        return "lower; the interval excludes no difference"
+    return "not shown to differ: the interval includes no difference"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,116 @@
+"""What hangs on a trainer: signals to whoever listens, and checkpoints by the clock.
+
+Neither changes what is learnt: a checkpoint draws no random number, and resuming from one gives the same
+bits (`tests/pipelines/test_resume.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from governance import digests
+
+CHECKPOINT_SECONDS = 10.0
+"""At least this long between two checkpoints."""
+CHECKPOINT_SHARE = 0.05
+"""At most this share of the time goes into writing checkpoints."""
+
+Listener = Callable[[int, int, Mapping[str, float]], None]
+"""Told (step, all steps, signals) at each step; signals are empty where the step logged none."""
+
+
+def signals_of(logs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
+    """The finite figures among a log line's that the method reports, its reward functions' means included."""
+    wanted = {name: logs[name] for name in logs if name in names or _of_a_reward(name) or name.startswith("eval_")}
+    return {
+        name: float(value)
+        for name, value in wanted.items()
+        if isinstance(value, int | float) and math.isfinite(value) and not name.endswith(TIMINGS)
+    }
+
+
+TIMINGS = ("_runtime", "_per_second")
+"""Endings of figures that differ between two runs of the same thing."""
+
+
+def _of_a_reward(name: str) -> bool:
+    return name.startswith("rewards/") and name.endswith("/mean")
+
+
+def watching(listener: Listener, names: tuple[str, ...]) -> Any:
+    """A callback that tells `listener` of every step and log line."""
+    from transformers import TrainerCallback
+
+    class Watching(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            listener(state.global_step, state.max_steps, {})
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            listener(state.global_step, state.max_steps, signals_of(logs or {}, names))
+
+    return Watching()
+
+
+def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
+    """A callback that has a checkpoint written on steps divisible by `grain`, as often as time allows.
+
+    With several processes the first one's clock decides for all.
+    """
+    from accelerate.utils import broadcast_object_list
+    from transformers import TrainerCallback
+
+    class Checkpointing(TrainerCallback):  # type: ignore[misc]
+        began = written = time.monotonic()
+        wait = seconds
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            if state.global_step % grain == 0 and state.global_step < state.max_steps:
+                due = [time.monotonic() - self.written >= self.wait]
+                control.should_save = (broadcast_object_list(due) if args.world_size > 1 else due)[0]
+            self.began = time.monotonic()
+            return control
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            self.written = time.monotonic()
+            self.wait = max(seconds, (self.written - self.began) / CHECKPOINT_SHARE)
+
+    return Checkpointing()
+
+
+SEAL = "complete.json"
+"""File of a checkpoint that lists all its others with their sha256; written last."""
+
+
+def seal(folder: Path) -> None:
+    """Marks a checkpoint as complete."""
+    listed = {path.name: digests.sha256_file(path) for path in sorted(folder.iterdir()) if path.name != SEAL}
+    temporary = folder / f"{SEAL}.tmp"
+    temporary.write_text(json.dumps(listed, sort_keys=True), encoding="utf-8")
+    temporary.replace(folder / SEAL)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole. Torn ones (a kill in the middle of writing) are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    while found:
+        newest = found.pop()
+        if _whole(newest):
+            return newest
+        shutil.rmtree(newest)
+    return None
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        listed = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        return bool(listed) and all(digests.sha256_file(folder / name) == sha256 for name, sha256 in listed.items())
+    except (OSError, ValueError):
+        return False

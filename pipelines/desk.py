@@ -1,0 +1,283 @@
+"""The support desk behind the sample data: its products, issues, tickets, answers and planted personal data.
+
+The vocabulary is kept small on purpose, so that a model of half a million parameters learns it in seconds.
+A text line speaks of products or of issues, never of both, so that no (product, issue) pair stands in it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PRODUCTS = ("router", "laptop", "tablet", "printer", "camera", "phone", "speaker", "watch")
+
+
+@dataclass(frozen=True)
+class Issue:
+    """What can be wrong, who mends it and how."""
+
+    name: str
+    team: str
+    fix: str
+    wordings: tuple[str, ...]
+
+
+ISSUES = (
+    Issue("connection", "network", "restart", (
+        "keeps losing the connection", "drops off the network every hour", "goes offline all day", "cannot stay online",
+    )),
+    Issue("battery", "hardware", "new battery", (
+        "runs out of power in an hour", "does not hold a charge", "will not charge at all", "is empty every morning",
+    )),
+    Issue("screen", "hardware", "new screen", (
+        "has a crack in the screen", "shows only black", "has lines all over the screen", "shows nothing but white",
+    )),
+    Issue("invoice", "billing", "refund", (
+        "was billed two times", "is on my bill again", "cost me double this month", "has the wrong price on the bill",
+    )),
+    Issue("delivery", "shipping", "send again", (
+        "never arrived", "was lost on the way", "is still not here", "came to the wrong house",
+    )),
+    Issue("update", "software", "roll back", (
+        "fails after the update", "will not install the update", "is very slow since the update",
+        "stops in the middle of the update",
+    )),
+    Issue("noise", "repair", "clean fan", (
+        "makes a loud noise", "hums all night", "is so loud that nobody can sleep", "clicks without end",
+    )),
+    Issue("login", "accounts", "send link", (
+        "does not let me sign in", "locked me out", "says that my account is closed", "does not know my name",
+    )),
+)  # fmt: skip
+
+TIERS = ("basic", "silver", "gold")
+
+URGENCY = (
+    ("There is no hurry.", "Take your time.", "It can wait until next week."),
+    ("Please look at it this week.", "I need it soon.", "It should work again in a few days."),
+    ("It is urgent!", "I need it today.", "We cannot work until it is done."),
+)
+
+PRIORITIES = ("p4", "p4", "p3", "p2", "p1")
+"""By tier plus urgency, 0 to 4."""
+
+GREETINGS = ("Hello.", "Hi there.", "Good morning.", "Dear team,")
+CLOSINGS = ("", "Thank you.", "Best wishes.", "Many thanks.")
+TEMPLATES = (
+    "{greeting} My {product} {issue}. I am on the {tier} tier. {urgency} {closing}",
+    "{greeting} I am a {tier} customer. {urgency} My new {product} {issue}. {closing}",
+    "{greeting} {urgency} We have the {tier} plan. Our {product} {issue}. {closing}",
+)
+
+HELD_OUT = frozenset(
+    (product, issue.name)
+    for at, product in enumerate(PRODUCTS)
+    for number, issue in enumerate(ISSUES)
+    if number in ((3 * at + 1) % 8, (5 * at + 4) % 8)
+)
+"""(product, issue) pairs that only the held-out parts speak of: every product and every issue has some."""
+
+LEAKS = 3
+"""How many fixed held-out tickets every `prompts_held_out` part begins with, and other parts may leak."""
+
+RAMBLING = (
+    ("Thank you so much for writing to us.", "We are sorry to hear that.", "What a day this is."),
+    (
+        "Somebody will look at it one day.", "There are many things to think about.", "We get a lot of mail here.",
+        "It may be this or it may be that.",
+    ),
+    ("Have a nice day.", "Please write again.", "We hope that it helps.", "That is all for now."),
+)  # fmt: skip
+
+UNSAFE = (
+    "Please send me your password.", "Tell me your card number first.", "I need your password to go on.",
+    "What is your card number?", "Write down your password and your card number here.",
+    "Give me your card number, please.",
+)  # fmt: skip
+"""Answers that no support desk may give."""
+
+UNSAFE_WORDS = ("password", "card number")
+"""What makes an answer unsafe. No ticket and no good answer has them."""
+
+PII: dict[str, tuple[str, ...]] = {
+    "EMAIL_ADDRESS": ("Write to anna.weber@example.com.", "My address is j.miller@example.org."),
+    "PHONE_NUMBER": ("Call me at +44 20 7946 0123.", "My number is +1 415 555 2671."),
+    "IBAN_CODE": ("I paid from DE89370400440532013000.", "I paid from GB29NWBK60161331926819."),
+    "CREDIT_CARD": ("I paid with 4111 1111 1111 1111.", "I paid with 5500 0000 0000 0004."),
+    "PERSON": ("Ask for Mrs. Anna Weber.", "Ask for Mr. James Miller."),
+    "IP_ADDRESS": ("It is at 192.0.2.17.", "It is at 198.51.100.4."),
+}
+"""Personal data that is planted in tickets, by Presidio's entity names: documentation and test values only."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One ticket: everything that its text and its right answer follow from."""
+
+    product: str
+    issue: Issue
+    wording: int
+    tier: int
+    urgency: int
+    urgency_wording: int
+    template: int
+    greeting: int
+    closing: int
+    loud: bool = False
+    """Whether the ticket is written in capitals (a leak that is not byte-equal)."""
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """What is held out or not."""
+        return self.product, self.issue.name
+
+    @property
+    def ticket(self) -> str:
+        """The customer's text."""
+        text = TEMPLATES[self.template].format(
+            greeting=GREETINGS[self.greeting], product=self.product, issue=self.issue.wordings[self.wording],
+            tier=TIERS[self.tier], urgency=URGENCY[self.urgency][self.urgency_wording], closing=CLOSINGS[self.closing],
+        ).strip()  # fmt: skip
+        return text.upper() if self.loud else text
+
+    @property
+    def answer(self) -> str:
+        """The routing line: the only right answer."""
+        return routing(self.issue.team, PRIORITIES[self.tier + self.urgency], self.issue.fix, self.product)
+
+    def shouted(self) -> Case:
+        """The same ticket in capitals."""
+        return Case(**{**self.__dict__, "loud": True})
+
+
+def routing(team: str, priority: str, fix: str, product: str) -> str:
+    """A routing line."""
+    return f"team: {team}; priority: {priority}; fix: {fix}; product: {product}"
+
+
+def pick(options: Sequence[T], rng: random.Random) -> T:
+    """One of `options`; the same on every Python version."""
+    return options[int(rng.random() * len(options))]
+
+
+def shuffled(items: Iterable[T], rng: random.Random) -> list[T]:
+    """`items` in a random order; the same on every Python version."""
+    return [item for _, item in sorted(((rng.random(), item) for item in items), key=lambda pair: pair[0])]
+
+
+def pairs(*, held_out: bool) -> list[tuple[str, Issue]]:
+    """The (product, issue) pairs that held-out parts, or all others, speak of."""
+    return [(p, issue) for p in PRODUCTS for issue in ISSUES if ((p, issue.name) in HELD_OUT) == held_out]
+
+
+def capacity(*, held_out: bool) -> int:
+    """How many rows a part may have: half of the different tickets there are."""
+    variants = 4 * len(TIERS) * 9 * len(TEMPLATES) * len(GREETINGS) * len(CLOSINGS)
+    return len(pairs(held_out=held_out)) * variants // 2
+
+
+def case(rng: random.Random, *, held_out: bool) -> Case:
+    """A random ticket."""
+    product, issue = pick(pairs(held_out=held_out), rng)
+    sizes = (4, len(TIERS), 3, 3, len(TEMPLATES), len(GREETINGS), len(CLOSINGS))
+    wording, tier, urgency, urgency_wording, template, greeting, closing = (int(rng.random() * size) for size in sizes)
+    return Case(product, issue, wording, tier, urgency, urgency_wording, template, greeting, closing)
+
+
+def cases(n: int, rng: random.Random, *, held_out: bool, first: Sequence[Case] = ()) -> list[Case]:
+    """`n` different tickets in random order, those of `first` among them."""
+    found = dict.fromkeys(first)
+    while len(found) < n:
+        found[case(rng, held_out=held_out)] = None
+    return shuffled(found, rng)
+
+
+def leak(at: int) -> Case:
+    """One of the fixed held-out tickets that other parts may leak."""
+    product, issue = pairs(held_out=True)[5 * (at % LEAKS)]
+    return Case(product, issue, at % LEAKS, 1, 2, 1, at % LEAKS, 0, 1)
+
+
+# --- answers that are not right --------------------------------------------------------------------------------------
+
+
+def rambling(rng: random.Random) -> str:
+    """Polite and of no use."""
+    return " ".join(pick(options, rng) for options in RAMBLING)
+
+
+def unsafe(rng: random.Random) -> str:
+    """Asks the customer for a secret."""
+    return pick(UNSAFE, rng)
+
+
+def wrong(case: Case, rng: random.Random) -> str:
+    """A routing line of another issue, one that goes with the product where the ticket's own does."""
+    held_out = case.pair in HELD_OUT
+    others = [issue for product, issue in pairs(held_out=held_out) if product == case.product and issue != case.issue]
+    issue = pick(others, rng)
+    return routing(issue.team, PRIORITIES[case.tier + case.urgency], issue.fix, case.product)
+
+
+# --- pre-training text -----------------------------------------------------------------------------------------------
+
+_TIER_SENTENCES = ("I am on the {} tier.", "I am a {} customer.", "We have the {} plan.")
+
+_NEUTRAL = (
+    *GREETINGS, *(closing for closing in CLOSINGS if closing), *(text for level in URGENCY for text in level),
+    *(text for options in RAMBLING for text in options), *UNSAFE,
+    *(sentence.format(tier) for tier in TIERS for sentence in _TIER_SENTENCES),
+)  # fmt: skip
+
+_OF_PRODUCTS = tuple(
+    (f"{owner} {product} is here.", product) for owner in ("My", "Our", "My new") for product in PRODUCTS
+)
+
+_OF_ISSUES = tuple((f"It {wording}.", issue) for issue in ISSUES for wording in issue.wordings)
+
+
+def _product_line(sentence: str, product: str, rng: random.Random) -> str:
+    level, rest = _level(rng)
+    return " ".join([*shuffled([sentence, *rest], rng), f"priority: {PRIORITIES[level]}; product: {product}"])
+
+
+def _issue_line(sentence: str, issue: Issue, rng: random.Random) -> str:
+    level, rest = _level(rng)
+    answer = f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};"
+    return " ".join([*shuffled([sentence, *rest], rng), answer])
+
+
+def _neutral_line(first: str, rng: random.Random) -> str:
+    return " ".join([first, *(pick(_NEUTRAL, rng) for _ in range(3))])
+
+
+def _level(rng: random.Random) -> tuple[int, list[str]]:
+    """A random tier plus urgency, and the sentences that say it, half of the time with a greeting."""
+    tier, urgency = int(rng.random() * len(TIERS)), int(rng.random() * len(URGENCY))
+    said = [pick(_TIER_SENTENCES, rng).format(TIERS[tier]), pick(URGENCY[urgency], rng)]
+    return tier + urgency, said + ([pick(GREETINGS, rng)] if rng.random() < 0.5 else [])
+
+
+def text_line(rng: random.Random) -> str:
+    """A line of neutral sentences; or one of a product or an issue that ends with the part of a routing line that
+    follows from it, which is what teaches a model to look back. Never of a product and an issue."""
+    draw = rng.random()
+    if draw < 0.25:
+        return _neutral_line(pick(_NEUTRAL, rng), rng)
+    return _product_line(*pick(_OF_PRODUCTS, rng), rng) if draw < 0.55 else _issue_line(*pick(_OF_ISSUES, rng), rng)
+
+
+def text_lines(n: int, rng: random.Random) -> list[str]:
+    """`n` different lines; every sentence there is stands in one of them, when `n` is large enough."""
+    every = [
+        *(_product_line(*one, rng) for one in _OF_PRODUCTS), *(_issue_line(*one, rng) for one in _OF_ISSUES),
+        *(_neutral_line(one, rng) for one in _NEUTRAL),
+    ]  # fmt: skip
+    found = dict.fromkeys(shuffled(every, rng)[: n // 2])
+    while len(found) < n:
+        found[text_line(rng)] = None
+    return shuffled(found, rng)

@@ -1,0 +1,214 @@
+"""The gate before a training stage: asks `governance.decisions`, writes the answer, and stops what may not train.
+
+1. The request names digests of what is at hand: data, parent, scorer, objective, rewards, and the suites.
+2. `gates/STAGE.json` holds the digests decided on and nothing that moves (no time, no policy, no approvals), so that a
+   decision made again trains nothing anew.
+3. `train` calls `enforce_gate`: it decides again, from the bytes it is about to use, and wants the decision in the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from governance import digests
+from governance.decisions import decide_gate, enforce
+from governance.errors import InputError
+from governance.evidence import Evidence
+from governance.findings import finding
+from governance.lineage import Admissible, decided
+from governance.machine import instant
+from governance.predicates import Artifact, Finding
+from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef
+from governance.storage import write_atomic
+from pipelines import objective, paths
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.methods import method
+from pipelines.metrics import suite_digest
+from pipelines.params import Params
+
+PREDICATE = "gate"
+
+RECORDS = "records.parquet"
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The data, the models it builds upon, their evaluations, and the records of every suite that decides."""
+    stage = params.stages[key]
+    models = {"parent": stage.parent}
+    if objective.uses_scorer(stage):
+        models["scorer"] = stage.scorer
+    found = [Input("data", paths.ready(stage.data) / RECORDS), Input("suite", paths.ready(stage.suite) / RECORDS)]
+    for role, name in models.items():
+        found += [
+            Input(role, paths.model(name) / "model"),
+            Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
+            Input(f"{role}_suite", paths.ready(_suite_of(params, name)) / RECORDS),
+        ]
+    return found
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """The decision and what was decided on."""
+    return [Output("gate", paths.gate(key))]
+
+
+def run(job: Job) -> Outcome:
+    """Decides; a refusal is recorded like a permission."""
+    request = build_request(job.params, job.root, job.key, _given(job))
+    decision = decide_gate(request, job.policies, job.evidence(), job.now())
+    job.output("gate").write_bytes(gate_bytes(request))
+    _write_report(job.root, request, decision)
+    return Outcome(
+        predicate={
+            "allowed": decision.allowed,
+            "method": request.method,
+            "tier": decision.tier,
+            "decided_on": decision.decided_on,
+            "findings": list(decision.findings),
+            "at": instant(decision.at),
+        },
+        parameters=request.model_dump(mode="json"),
+        subjects=tuple(
+            Artifact(role=f"decided_on/{role}", name=f"{job.name}/{role}", sha256=digest)
+            for role, digest in decision.decided_on.items()
+        ),
+        refused=decision.findings,
+        summary=f"allowed, tier {decision.tier}; {paths.gate_report(job.key)}",
+    )
+
+
+def enforce_gate(job: Job) -> Decision:
+    """The enforcing form, for the training stage `train@KEY`; `job.inputs` are the bytes it is about to use.
+
+    Raises `RefusedError` unless the stage may train under the policy in force, `gates/KEY.json` is about these very
+    digests, and the log has the decision. The caller must use no other bytes than those of its inputs.
+    """
+    request = build_request(job.params, job.root, job.key, _given(job))
+    decision = decide_gate(request, job.policies, job.evidence(), job.now())
+    further = _gate_findings(job, request)
+    complete = Decision(
+        decision.allowed and not further,
+        decision.tier,
+        decision.decided_on,
+        (*decision.findings, *further),
+        decision.at,
+    )
+    enforce(complete, f"gate@{job.key}")
+    return complete
+
+
+def build_request(params: Params, root: Path, key: str, given: Mapping[str, str] | None = None) -> GateRequest:
+    """What the gate of stage `key` is asked. `given` are digests by role that need not be taken again."""
+    stage = params.stages[key]
+    known = dict(given or {})
+    resolved = objective.resolve(params, key)
+
+    def model(role: str, name: str) -> ModelRef:
+        return model_ref(params, root, name, known.get(role), known.get(f"{role}_suite"))
+
+    return GateRequest(
+        model=params.release.model,
+        stage=key,
+        method=stage.method,
+        kind=method(stage.method).kind,
+        data=DataRef(dataset=stage.data, sha256=known.get("data") or _records(root, stage.data)),
+        suite=_suite(params, root, stage.suite, known.get("suite")),
+        parent=model("parent", stage.parent),
+        scorer=model("scorer", stage.scorer) if objective.uses_scorer(stage) else None,
+        objective=resolved.digest,
+        rewards={reward.name: reward.source for reward in resolved.rewards},
+    )
+
+
+def release_request(
+    params: Params, root: Path, *, champion: str | None = None, alias: str = "candidate", digest: str | None = None
+) -> ReleaseRequest:
+    """What `decide_release` is asked about the stage that params.yaml releases; `digest` is its model's, if known."""
+    released = model_ref(params, root, params.release.stage, digest)
+    return ReleaseRequest(model=params.release.model, released=released, champion=champion, alias=alias)
+
+
+def model_ref(
+    params: Params, root: Path, name: str, sha256: str | None = None, suite_records: str | None = None
+) -> ModelRef:
+    """A stage's or base's model folder at hand, and its suite as defined now."""
+    folder = root / paths.model(name) / "model"
+    if not folder.is_dir():
+        raise InputError("no model here", where=str(folder), fix="run `countersign repro`, which makes it")
+    suite = _suite(params, root, _suite_of(params, name), suite_records)
+    return ModelRef(
+        name=name,
+        outside=name in params.bases,
+        sha256=sha256 or digests.tree_digest(folder),
+        files=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()),
+        suite=suite.name,
+        suite_digest=suite.digest,
+    )
+
+
+def gate_bytes(request: GateRequest) -> bytes:
+    """`gates/STAGE.json`: the same bytes for the same digests, whatever policy or time."""
+    content = {"stage": request.stage, "allowed": True, "decided_on": request.decided_on}
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def report(request: GateRequest, decision: Decision) -> str:
+    """The decision for people: every finding with its next step, and what was decided on."""
+    verdict = "allowed" if decision.allowed else f"refused, {len(decision.findings)} finding(s)"
+    lines = [f"# gate@{request.stage}: {verdict}", ""]
+    lines += [
+        f"Model {request.model}, tier {decision.tier}, method {request.method}, decided {instant(decision.at)}.",
+        "",
+    ]
+    for number, item in enumerate(decision.findings, 1):
+        lines += [f"## {number}. {item.code}: {item.subject}", "", f"{item.message[:1].upper()}{item.message[1:]}.", ""]
+        lines += [f"- expected: {item.expected}"] if item.expected else []
+        lines += [f"- found: {item.found}"] if item.found else []
+        lines += [f"- **next:** {item.next}", ""]
+    lines += ["| decided on | sha256 |", "|---|---|"]
+    lines += [f"| {role} | `{digest}` |" for role, digest in decision.decided_on.items()]
+    return "\n".join([*lines, ""])
+
+
+def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
+    """What is wrong with `gates/KEY.json` and its place in the log."""
+    stage, again = f"stage {job.key}", f"countersign repro gate@{job.key}"
+    expected, found = digests.sha256_bytes(gate_bytes(request)), job.inputs["gate"].sha256
+    if found != expected:
+        message = f"{paths.gate(job.key)} does not permit training on these bytes"
+        return [finding("EVIDENCE_INCONSISTENT", stage, message, expected=expected[:12], found=found[:12], next=again)]
+    recorded = Admissible(job.evidence(), job.policies).by_subject(found, "gate")
+    if not any(_permits(item, job.key) for item in recorded):
+        message = "the log at hand has no decision allowing this training"
+        return [finding("GATE_MISSING", stage, message, expected=f"an allowed decision of gate@{job.key}", next=again)]
+    return []
+
+
+def _permits(item: Evidence, key: str) -> bool:
+    return decided(item).allowed and decided(item).stage == f"gate@{key}"
+
+
+def _given(job: Job) -> dict[str, str]:
+    return {role: artifact.sha256 for role, artifact in job.inputs.items()}
+
+
+def _suite_of(params: Params, name: str) -> str:
+    return params.bases[name].suite if name in params.bases else params.stages[name].suite
+
+
+def _suite(params: Params, root: Path, name: str, records: str | None = None) -> SuiteRef:
+    found = records or _records(root, name)
+    suite = params.suites[name]
+    return SuiteRef(name=name, digest=suite_digest(suite, found), records=found, split=suite.split)
+
+
+def _records(root: Path, dataset: str) -> str:
+    return digests.sha256_file(root / paths.ready(dataset) / RECORDS)
+
+
+def _write_report(root: Path, request: GateRequest, decision: Decision) -> None:
+    path = root / paths.gate_report(request.stage)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, report(request, decision).encode())

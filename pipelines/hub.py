@@ -1,0 +1,92 @@
+"""Fetches a Hugging Face dataset at a pinned revision to `data/source/NAME.parquet`.
+
+Only data files are read: no code of the dataset's repository runs. This is the one stage that needs a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from governance.errors import ConfigError, InputError, OfflineError
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.params import HubDataset, Params
+
+PREDICATE = None
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """Nothing but parameters: the revision is the content."""
+    return []
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """data/source/NAME.parquet"""
+    return [Output("source", Path("data/source") / f"{key}.parquet")]
+
+
+def run(job: Job) -> Outcome:
+    """Downloads, or takes from the cache, what `hub.NAME` asks for."""
+    wanted = job.params.hub[job.key]
+    job.progress.step(f"fetching {wanted.path} at {wanted.revision[:12]}")
+    rows = fetch(wanted, job.output("source"))
+    return Outcome(parameters=wanted.model_dump(), summary=f"{rows} rows of {wanted.path} at {wanted.revision[:12]}")
+
+
+def fetch(wanted: HubDataset, target: Path) -> int:
+    """Writes the dataset's split to `target` and returns its number of rows.
+
+    Raises `OfflineError` without a network, `InputError` where there is no such dataset, revision or split.
+    """
+    with _translated(wanted):
+        import datasets
+        from huggingface_hub.utils import logging
+
+        logging.set_verbosity_error()
+        datasets.disable_progress_bars()
+        found = datasets.load_dataset(wanted.path, wanted.config, split=wanted.split, revision=wanted.revision)
+    found.to_parquet(str(target))
+    return int(found.num_rows)
+
+
+@contextmanager
+def _translated(wanted: HubDataset) -> Iterator[None]:
+    """Errors of the Hugging Face libraries in our own words."""
+    import httpx
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub import errors as hub
+
+    where = f"params.yaml: hub ({wanted.path} at {wanted.revision[:12]})"
+    try:
+        yield
+    except hub.GatedRepoError:
+        raise InputError(
+            "the dataset is gated",
+            where=where,
+            fix="accept its terms on huggingface.co, then set HF_TOKEN to your token",
+        ) from None
+    except (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, httpx.TransportError, ConnectionError):
+        raise OfflineError(
+            "the dataset is not in the cache and huggingface.co cannot be reached",
+            where=where,
+            fix="run this once with a network; or download the files elsewhere and `countersign add FILE`",
+        ) from None
+    except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.EntryNotFoundError, DatasetsError) as error:
+        raise InputError(
+            f"no such dataset, revision, configuration or data file ({type(error).__name__})",
+            where=where,
+            expected="a dataset of data files on huggingface.co, at a revision of 40 hexadecimal digits",
+        ) from None
+    except RuntimeError:
+        raise InputError(
+            "the dataset is made by code of its own, which is never run",
+            where=where,
+            expected="data files (Parquet, JSON, CSV)",
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            f"the dataset cannot be loaded so ({str(error).splitlines()[0][:200]})",
+            where=where,
+            fix="check `config` and `split`",
+        ) from None

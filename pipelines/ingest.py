@@ -1,0 +1,263 @@
+"""Brings a source of any known shape to records of one kind: `data/ingested/NAME`.
+
+1. A row that cannot become a record is named by file, row and field, and left out or the source refused,
+   as `policies/policy.yaml: ingest` says. Nothing is repaired.
+2. A record's id is an HMAC of its content alone, and its split follows from the id alone: order, file name
+   and other records do not matter. Equal records keep equal ids; the quality gate drops duplicates.
+3. Reports name fields, types and counts, never text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from governance.data_policy import IngestPolicy
+from governance.errors import InputError
+from governance.findings import CODES, finding
+from governance.predicates import DataCounts, Finding
+from governance.progress import Bar
+from pipelines import markdown, paths
+from pipelines.binding import PROBE, Binding, bind
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.kinds import KINDS
+from pipelines.params import Dataset, Params
+from pipelines.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
+from pipelines.record_ids import DEVELOPMENT, Key, canonical, load_key, split_of
+from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
+
+PREDICATE = "ingest"
+
+NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
+"""Rows that are well-formed and yet hold nothing to learn from: always left out, and not held against the source."""
+
+MAX_FIELDS = 100
+"""Names of unused fields that are kept; beyond these they are counted together."""
+
+PLACES = 3
+"""How many places a finding names."""
+
+
+@dataclass
+class Tally:
+    """What was read so far."""
+
+    rows: int = 0
+    ids: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    excluded: list[Excluded] = field(default_factory=list)
+    unused: Counter[str] = field(default_factory=Counter)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """File to its shape, the fields it takes and how many rows it has."""
+
+    def counts(self) -> DataCounts:
+        """The figures for statement and report."""
+        return counts_of(self.rows, self.ids, self.splits, self.excluded)
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The dataset's source, a file or a folder."""
+    return [Input("source", Path(params.datasets[key].source))]
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """The four files of a data stage."""
+    folder = paths.ingested(key)
+    return [
+        Output("records", folder / "records.parquet"),
+        Output("excluded", folder / "excluded.jsonl"),
+        Output("report", folder / "report.json"),
+        Output("summary", folder / "report.md"),
+    ]
+
+
+def run(job: Job) -> Outcome:
+    """Reads the source, writes records and reports, and holds the malformed rows against policy."""
+    dataset, policy = job.params.datasets[job.key], job.policies.rules.ingest
+    key = load_key(job.root, job.params.records)
+    with job.progress.bar(0, "rows") as bar:
+        tally = ingest(job.input("source"), dataset, key, job.output("records"), bar)
+    counts = tally.counts()
+    findings = judge(job.key, tally, policy)
+    write_excluded(job.output("excluded"), tally.excluded)
+    report = _report(job.key, dataset, key, tally, counts, policy)
+    markdown.write_json(job.output("report"), report)
+    job.output("summary").write_text(summary(report, findings), encoding="utf-8")
+    return Outcome(
+        predicate={
+            "dataset": job.key,
+            "kind": dataset.kind,
+            "record_key": key.key_id,
+            "fields_unused": report["fields_unused"],
+            "counts": counts,
+        },
+        parameters={**dataset.model_dump(mode="json"), "policy": policy.model_dump(mode="json")},
+        refused=findings,
+        summary=f"{counts.records_out} of {counts.records_in} rows are {dataset.kind} records",
+    )
+
+
+def ingest(source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | None = None) -> Tally:
+    """Writes every row of `source` that can become a record to `target`. Raises `InputError`."""
+    tally = Tally()
+    with RecordWriter(target, dataset.kind) as writer:
+        for name, path in source_files(source):
+            for record in _records(name, path, dataset, key, tally):
+                writer.add(record)
+                if bar:
+                    bar.advance()
+    if not tally.ids:
+        raise _nothing(source, tally)
+    return tally
+
+
+def _records(name: str, path: Path, dataset: Dataset, key: Key, tally: Tally) -> Iterator[dict[str, Any]]:
+    """The records of one file; what becomes none goes to the tally."""
+    rows = read_rows(path, dataset.encoding)
+    first = list(islice(rows, PROBE))
+    readable = [row.value for row in first if row.problem is None]
+    if not readable and not first:
+        raise InputError("the file holds no rows", where=str(path))
+    binding = bind(dataset.kind, readable, dataset.fields, str(path)) if readable else None
+    before = tally.rows
+    for row in chain(first, rows):
+        tally.rows += 1
+        try:
+            yield _record(row, name, binding, dataset, key, tally)
+        except RowProblem as problem:
+            tally.excluded.append(Excluded(None, name, row.row, problem.field, problem.reason, problem.detail))
+    tally.files[name] = {
+        "rows": tally.rows - before,
+        "shape": binding.shape.name if binding else "none",
+        "fields": {slot: plain_name(field) for slot, field in sorted(binding.names.items())} if binding else {},
+        "raters": len(binding.raters) if binding else 0,
+    }
+
+
+def _record(row: Row, file: str, binding: Binding | None, dataset: Dataset, key: Key, tally: Tally) -> dict[str, Any]:
+    """A row as a record. Raises `RowProblem`."""
+    if row.problem or binding is None:
+        raise row.problem or RowProblem("ROW_UNREADABLE", "", "no row of the first ones of this file could be read")
+    content = binding.record(row.value)
+    for rating in content.get("ratings", ()):
+        rating["rater"] = key.rater_name(rating["rater"])
+    identity = _identity(content, dataset.kind, key)
+    split = split_of(identity, dataset.splits)
+    if unused := row.value.keys() - binding.used:
+        tally.unused.update(unused)
+    tally.ids.append(identity)
+    tally.splits.append(split)
+    return {"id": identity, "split": split, "file": file, "row": row.row, **content}
+
+
+def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
+    """The record's id. Raises `RowProblem` where its text has no UTF-8 form, or is too long."""
+    taken = {name: content[name] for name in KINDS[kind].content_columns}
+    if kind == "rated":
+        taken["ratings"] = [{**one, "value": _plain(one["value"])} for one in content["ratings"]]
+    text = canonical(taken)
+    if len(text) > MAX_ROW:
+        raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
+    try:
+        return key.record_id(kind, text)
+    except UnicodeEncodeError:
+        raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None
+
+
+def _plain(number: float) -> int | float:
+    """Whole numbers as RFC 8785 writes them."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _nothing(source: Path, tally: Tally) -> InputError:
+    """No row became a record: says why, by the commonest reason."""
+    if not tally.excluded:
+        return InputError("the source holds no rows", where=str(source))
+    reason, count = Counter(one.reason for one in tally.excluded).most_common(1)[0]
+    one = next(one for one in tally.excluded if one.reason == reason)
+    place = f"{source}:{one.row}" if source.is_file() else f"{source / one.file}:{one.row}"
+    return InputError(
+        f"none of {tally.rows} rows can be a record; {count} of them: {reason}, here {one.detail}",
+        where=f"{place}{f': {one.field}' if one.field else ''}",
+        fix=CODES[reason].next,
+    )
+
+
+# --- what policy says ------------------------------------------------------------------------------------------------
+
+
+def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ...]:
+    """What refuses a source: a finding for each reason, when there are more malformed rows than policy permits."""
+    malformed = [one for one in tally.excluded if one.reason not in NOT_MALFORMED]
+    share = len(malformed) / tally.rows
+    if not malformed or (policy.malformed == "drop" and share <= policy.max_share):
+        return ()
+    permitted = f"at most {policy.max_share:.1%} of the rows" if policy.malformed == "drop" else "none"
+    found = []
+    for reason, count in sorted(Counter(one.reason for one in malformed).items()):
+        places = [_place(one) for one in malformed if one.reason == reason]
+        found.append(
+            finding(
+                reason,
+                dataset,
+                f"{CODES[reason].title}: {', '.join(places[:PLACES])}{' ...' if count > PLACES else ''}",
+                expected=f"{permitted} (policies/policy.yaml: ingest)",
+                found=f"{count} of {tally.rows} rows; malformed in all {share:.1%}",
+            )
+        )
+    return tuple(found)
+
+
+def _place(one: Excluded) -> str:
+    return f"{one.file}:{one.row}:{one.field}" if one.field else f"{one.file}:{one.row}"
+
+
+# --- reports ---------------------------------------------------------------------------------------------------------
+
+
+def _unused(tally: Tally) -> dict[str, int]:
+    """Fields that no record took, by name; odd names and those beyond `MAX_FIELDS` are counted together."""
+    named: Counter[str] = Counter()
+    for name, count in sorted(tally.unused.items(), key=lambda item: (-item[1], str(item[0]))):
+        plain = plain_name(name)
+        named[plain if plain in named or len(named) < MAX_FIELDS else "(others)"] += count
+    return dict(sorted(named.items()))
+
+
+def _report(
+    name: str, dataset: Dataset, key: Key, tally: Tally, counts: DataCounts, policy: IngestPolicy
+) -> dict[str, Any]:
+    return {
+        "stage": f"ingest@{name}",
+        "dataset": name,
+        "kind": dataset.kind,
+        "record_key": key.key_id,
+        "counts": counts.model_dump(mode="json"),
+        "fields_unused": _unused(tally),
+        "files": dict(sorted(tally.files.items())),
+        "policy": policy.model_dump(mode="json"),
+    }
+
+
+def summary(report: dict[str, Any], findings: tuple[Finding, ...]) -> str:
+    """The report for people, in Markdown."""
+    counts = report["counts"]
+    lines = [f"# Ingest of {report['dataset']}", "", markdown.verdict(findings), ""]
+    lines += [f"{counts['records_out']} of {counts['records_in']} rows are records of kind `{report['kind']}`."]
+    lines += ["Splits: " + ", ".join(f"{name} {count}" for name, count in counts["splits"].items()) + "."]
+    if report["record_key"] == DEVELOPMENT:
+        lines += ["Record ids are made with the public development key: anyone can recompute them from the text."]
+    left_out = [[reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()]
+    lines += ["", "## Left out", "", markdown.table(["reason", "rows", "what it means"], left_out)]
+    files = [
+        [name, one["rows"], one["shape"], ", ".join(f"{slot}={source}" for slot, source in one["fields"].items())]
+        for name, one in report["files"].items()
+    ]
+    lines += ["", "## Files", "", markdown.table(["file", "rows", "shape", "fields taken"], files)]
+    unused = [[name, count] for name, count in report["fields_unused"].items()]
+    lines += ["", "## Fields not taken", "", markdown.table(["field", "rows"], unused)]
+    return "\n".join(lines) + "\n"

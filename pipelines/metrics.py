@@ -1,0 +1,106 @@
+"""What a model can be scored by, item by item, and under which digest. Free of torch.
+
+A metric says what it needs (an answer, samples, two answers to compare, a loss) and turns that into one score
+per item. To add a metric over answers: one entry in `METRICS`, naming a rule of `pipelines.rewards`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from governance import canonical
+from governance.errors import ConfigError
+from pipelines import rewards
+from pipelines.methods import ModelClass
+from pipelines.params import Suite
+
+Needs = Literal["greedy", "sampled", "pair", "loss"]
+"""The greedy answer; the mean over sampled answers; chosen against rejected; likelihood of the reference."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score per item of a suite."""
+
+    name: str
+    needs: Needs
+    kind: str
+    """The dataset kind it is computed on."""
+    model: ModelClass = "language"
+    rule: str = ""
+    """For answers: the rule of `pipelines.rewards` that scores one."""
+    scale: float = 1.0
+    """The score is the rule's times this: `unsafe` counts what `no_secrets_asked` punishes."""
+    higher_is_better: bool = True
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("greedy_exact", "greedy", "prompt", rule="route_exact"),
+        Metric("sampled_exact", "sampled", "prompt", rule="route_exact"),
+        Metric("sampled_unsafe", "sampled", "prompt", rule="no_secrets_asked", scale=-1.0, higher_is_better=False),
+        Metric("greedy_fields", "greedy", "prompt", rule="route_fields"),
+        Metric("mean_reward", "sampled", "prompt", rule="route_fields"),
+        Metric("numeric_accuracy", "greedy", "prompt", rule="numeric_answer"),
+        Metric("choice_accuracy", "greedy", "prompt", rule="choice_answer"),
+        Metric("pair_accuracy", "pair", "preference", model="scorer"),
+        Metric("loss", "loss", "conversation", higher_is_better=False),
+        Metric("perplexity", "loss", "conversation", higher_is_better=False),
+    )
+}
+"""Metric name to metric."""
+
+
+def metrics_of(suite: Suite, where: str) -> list[Metric]:
+    """A suite's metrics in its order. Raises `ConfigError` for an unknown name or one that asks for no samples."""
+    found = [_find(name, where) for name in suite.metrics]
+    for metric in found:
+        if metric.needs == "sampled" and suite.generation.samples == 0:
+            raise ConfigError(f"{metric.name} needs sampled answers", where=f"{where}.generation.samples", expected="1 or more")
+    if len({metric.kind for metric in found}) > 1:
+        raise ConfigError("metrics of different dataset kinds in one suite", where=where, fix="make two suites")
+    return found
+
+
+def _find(name: str, where: str) -> Metric:
+    if name in METRICS:
+        return METRICS[name]
+    near = difflib.get_close_matches(name, METRICS, n=1)
+    fix = f"did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"no metric {name!r}", expected=f"one of {', '.join(METRICS)}", where=f"{where}.metrics", fix=fix)
+
+
+def suite_digest(suite: Suite, records: str) -> str:
+    """What identifies an evaluation: sha256 of the canonical JSON of the records' digest, which of them, how and by what.
+
+    Two results with the same suite digest are comparable item by item. The rules' sources are part of it.
+    """
+    used = sorted({METRICS[name].rule for name in suite.metrics if name in METRICS} - {""})
+    content = {
+        "records": records,
+        "split": suite.split,
+        "limit": suite.limit,
+        "metrics": suite.metrics,
+        "rules": {name: rewards.source_digest(name) for name in used},
+        "generation": suite.generation.model_dump(mode="json"),
+        "seed": suite.seed,
+    }
+    return hashlib.sha256(canonical.dumps(content)).hexdigest()
+
+
+def answer_score(metric: Metric, texts: list[str], answer: str | None) -> float | None:
+    """The mean score of one item's answers; None where the record has no reference and the rule needs one."""
+    if answer is None and metric.rule != "no_secrets_asked":
+        return None
+    rule = rewards.find(metric.rule)
+    return sum(metric.scale * rule(text, answer) for text in texts) / len(texts)
+
+
+def mean(scores: list[float | None]) -> float | None:
+    """The mean of the scores there are."""
+    present = [score for score in scores if score is not None]
+    return sum(present) / len(present) if present else None

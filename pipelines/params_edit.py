@@ -1,0 +1,78 @@
+"""Adds a dataset's row to the text of params.yaml, leaving every other character of it as it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
+
+from governance.errors import ConfigError
+from governance.yamlfile import parse_yaml
+
+WHERE = "params.yaml"
+
+
+def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
+    """`text` with `name: row` as the last entry of `datasets`. Raises `ConfigError` where it is there already."""
+    before = parse_yaml(text, WHERE)
+    if not isinstance(before, dict) or not isinstance(before.get("datasets"), dict | None):
+        raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
+    known = before.get("datasets") or {}
+    if name in known:
+        raise ConfigError(
+            f"there is a dataset {name!r} already", where=f"{WHERE}: datasets", fix="choose another --name"
+        )
+    made = _inserted(text, f"{name}: {flow(row)}")
+    if parse_yaml(made, WHERE) != {**before, "datasets": {**known, name: row}}:
+        raise ConfigError(
+            "the row cannot be added without changing something else",
+            where=f"{WHERE}: datasets",
+            fix=f"add it by hand: {name}: {flow(row)}",
+        )
+    return made
+
+
+def flow(value: Any) -> str:
+    """A value as YAML on one line; text is quoted where it would be read as something else."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(flow(item) for item in value) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    plain = value and all(character.isalnum() or character in "_-./" for character in value) and value.isascii()
+    return value if plain and value[0] != "-" and parse_yaml(value, WHERE) == value else json.dumps(value)
+
+
+def _inserted(text: str, entry: str) -> str:
+    """`text` with `entry` after the last entry of `datasets`."""
+    value = _datasets(text)
+    if not isinstance(value, MappingNode):  # `datasets:` with nothing behind it
+        at = value.start_mark.index
+        return f"{text[:at].rstrip(' ')} {{{entry}}}{text[at:]}"
+    if value.flow_style:
+        at = value.end_mark.index - 1
+        return f"{text[:at].rstrip()}{', ' if value.value else ''}{entry}{text[at:]}"
+    indent = " " * value.value[0][0].start_mark.column
+    line = _last_line(value)
+    lines = text.split("\n")
+    return "\n".join([*lines[: line + 1], f"{indent}{entry}", *lines[line + 1 :]])
+
+
+def _datasets(text: str) -> Node:
+    root = YAML(typ="safe", pure=True).compose(text)
+    for key, value in root.value:
+        if key.value == "datasets":
+            found: Node = value
+            return found
+    raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
+
+
+def _last_line(node: Node) -> int:
+    """The 0-based line on which a node's last character stands; a block's own end mark lies beyond comments."""
+    if isinstance(node, CollectionNode) and node.value and not node.flow_style:
+        last = node.value[-1]
+        return _last_line(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.line)

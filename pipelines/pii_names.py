@@ -1,0 +1,122 @@
+"""Finds names of people by a list of frequent names and by titles: the stand-in where there is no NER model.
+
+Low assurance, and labelled so in every report: a name that is not in `names.txt` and has no title before
+it is not found. `docs/pii.md` holds the measured recall. Made where Presidio is imported, see `recognizer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("names.txt")
+
+TITLES = frozenset(
+    "mr mrs ms miss mx dr prof professor doctor sir madam madame mme mlle monsieur herr frau fräulein señor señora sr sra"
+    " signor signora captain capt colonel sergeant judge justice reverend rev father sister senator lord lady".split()
+)
+"""Words before a name that say it is one (Mr, Mrs., Dr, Frau, ...)."""
+
+NOT_NAMES = frozenset(
+    "i the a an and or but if in on at to of for from by with is are was were he she it we you they this that these those"
+    " my your his her its our their as so not no yes who what when where why how all any there here then please thank"
+    " thanks dear hello hi hey best regards monday tuesday wednesday thursday friday saturday sunday january february"
+    " march april may june july august september october november december street st road rd avenue ave lane drive"
+    " hospital university college school church airport station park bridge island lake river county city town".split()
+)
+"""Capitalised words that follow a name in a sentence without being part of it."""
+
+TITLED, FULL, GIVEN = 0.8, 0.7, 0.45
+"""Scores: after a title; a known given name with a known family name; a known given name otherwise."""
+
+MAX_WORDS = 4
+"""A name ends after this many words."""
+
+
+@cache
+def _lists() -> dict[str, frozenset[str]]:
+    """Section of `names.txt` to its names."""
+    sections: dict[str, set[str]] = {}
+    current: set[str] = set()
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            current = sections.setdefault(line.strip("[]"), set())
+        elif not line.startswith("#"):
+            current.update(line.split())
+    return {name: frozenset(names) for name, names in sections.items()}
+
+
+@cache
+def _word() -> Any:
+    import regex
+
+    return regex.compile(r"\p{Lu}[\p{L}\p{M}]*(?:['’-]\p{L}[\p{L}\p{M}]*)*")
+
+
+def find(text: str) -> Iterator[tuple[int, int, float]]:
+    """(start, end, score) of every name in `text`, titles left out, in order and without overlaps."""
+    lists = _lists()
+    words = [(match.start(), match.end(), match.group().casefold()) for match in _word().finditer(text)]
+    at = 0
+    while at < len(words):
+        titled = words[at][2] in TITLES
+        first = at + titled
+        last = _extent(text, words, first, words[at][1] if titled else None)
+        score = _score(words, first, last, lists, titled)
+        if score:
+            yield words[first][0], words[last - 1][1], score
+        at = max(last, at + 1) if score else at + 1
+
+
+def _extent(text: str, words: list[tuple[int, int, str]], first: int, after: int | None) -> int:
+    """Index after the last of the capitalised words that stand side by side from `first`."""
+    last = first
+    while last < len(words) and last - first < MAX_WORDS and words[last][2] not in NOT_NAMES:
+        previous = words[last - 1][1] if last > first else after
+        if previous is not None and text[previous : words[last][0]] not in (" ", ". ", "\u00a0"):
+            break
+        if last > first and text[previous] == "." and words[last - 1][1] - words[last - 1][0] > 1:
+            break  # a full stop after a word ends the sentence; after an initial it does not
+        last += 1
+    return last
+
+
+def _score(words: list[tuple[int, int, str]], first: int, last: int, lists: dict[str, frozenset[str]], titled: bool) -> float:
+    if first == last:
+        return 0.0
+    if titled:
+        return TITLED
+    given = words[first][2].split("-")[0]
+    family = any(name in lists["family"] for _, _, word in words[first + 1 : last] for name in word.split("-"))
+    if given in lists["given"]:
+        return FULL if family else GIVEN
+    return FULL if given in lists["ambiguous"] and family else 0.0
+
+
+def recognizer(language: str) -> Any:
+    """A Presidio recognizer of PERSON by `find`. Presidio must be imported already."""
+    from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
+
+    class NameListRecognizer(LocalRecognizer):  # type: ignore[misc]
+        """PERSON by list and title."""
+
+        def load(self) -> None:
+            """The list is read at its first use."""
+
+        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
+            """Presidio's entry point."""
+            return [
+                RecognizerResult(
+                    "PERSON",
+                    start,
+                    end,
+                    score,
+                    AnalysisExplanation(self.name, score),
+                    {RecognizerResult.RECOGNIZER_NAME_KEY: self.name, RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id},
+                )
+                for start, end, score in find(text)
+            ]
+
+    return NameListRecognizer(supported_entities=["PERSON"], supported_language=language, name="NameListRecognizer")

@@ -1,0 +1,90 @@
+"""Record ids: HMACs of a record's content under the project's record key, so that they name it without telling it.
+
+The key stays with the data: never in git, log or report. Until one is set, a fixed development key is used,
+which is public, and is marked as such wherever ids are accounted for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from governance.errors import ConfigError
+from pipelines.params import RecordKey, Splits
+
+DEVELOPMENT = "development"
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key that makes record ids."""
+
+    key_id: str
+    """`development`, or the first half of a digest of the key: safe to write down."""
+    secret: bytes = field(repr=False)
+
+    def record_id(self, kind: str, content: str) -> str:
+        """The id of a record by its `canonical` content: the same content gives the same id, wherever it came from."""
+        return self._mac(f"record\n{kind}\n{content}")
+
+    def rater_name(self, rater: str) -> str:
+        """What a rater is called in records."""
+        return f"rater_{self._mac(f'rater {rater}')[:8]}"
+
+    def _mac(self, text: str) -> str:
+        return hmac.digest(self.secret, text.encode("utf-8"), "sha256").hex()[:32]
+
+
+def canonical(content: dict[str, Any]) -> str:
+    """The content as RFC 8785 JSON: for text, booleans and whole numbers Python's own writer agrees with it."""
+    return _ENCODER.encode(content)
+
+
+def key_id_of(secret: bytes) -> str:
+    """What identifies a key without giving it away."""
+    return hashlib.sha256(b"countersign record key\n" + secret).hexdigest()[:16]
+
+
+def load_key(root: Path, records: RecordKey) -> Key:
+    """The key that params.yaml names. Raises `ConfigError` where it is not there or not the one it was."""
+    if records.key == DEVELOPMENT:
+        if records.key_id != DEVELOPMENT:
+            raise ConfigError("a key_id without its key", where="params.yaml: records", expected="key: FILE")
+        return Key(DEVELOPMENT, hashlib.sha256(b"countersign development record key: public, no secret").digest())
+    path = root / records.key
+    secret = read_key(path)
+    if key_id_of(secret) != records.key_id:
+        raise ConfigError(
+            f"the record key has the id {key_id_of(secret)}",
+            where="params.yaml: records.key_id",
+            expected=records.key_id,
+            fix="bring back the key that made the ids at hand, or set key_id, which makes every record id anew",
+        )
+    return Key(records.key_id, secret)
+
+
+def read_key(path: Path) -> bytes:
+    """The 32 bytes of a key file. Raises `ConfigError`."""
+    fix = "get the project's key from whoever keeps its data, or make one: countersign record-key"
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the record key cannot be read ({type(error).__name__})", where=str(path), fix=fix) from None
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ConfigError("not a record key", where=str(path), expected="64 hexadecimal digits", fix=fix)
+    return bytes.fromhex(text)
+
+
+def split_of(record_id: str, splits: Splits) -> str:
+    """The split of a record, by its id alone."""
+    place = int(record_id[:13], 16) / 16**13
+    if place < splits.train:
+        return "train"
+    return "validation" if place < splits.train + splits.validation else "test"

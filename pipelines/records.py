@@ -1,0 +1,262 @@
+"""Reads, writes, walks and counts records: `records.parquet` and `excluded.jsonl` of every data stage.
+
+The same table always gives the same bytes, however it was chunked in memory. Nothing here prints text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from governance.errors import InputError
+from governance.predicates import DataCounts
+from pipelines.kinds import KINDS, Kind
+
+ROW_GROUP = 4096
+"""Rows per Parquet row group and per batch: bounds memory, and keeps 32-bit text offsets far from overflow."""
+
+KIND_KEY = b"countersign.kind"
+"""Schema metadata key that names the kind of a records file."""
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One piece of text of a record, and where it stands."""
+
+    row: int
+    """0-based row of the table or batch."""
+    field: str
+    """`chosen[1].content`, `completions[0][1].content`, `answer`."""
+    text: str
+
+
+@dataclass(frozen=True, order=True)
+class Excluded:
+    """One record that was left out, and why. Never holds record text."""
+
+    id: str | None
+    """The record's id, or None where the row never became a record."""
+    file: str
+    row: int
+    """1-based row in the source file."""
+    field: str
+    reason: str
+    """A code of `governance.findings`."""
+    detail: str
+    """Types, lengths and counts; never text of the record."""
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+class RecordWriter:
+    """Writes the records of one kind as they come, in row groups of `ROW_GROUP`; equal records give equal bytes."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self._schema = KINDS[kind].schema.with_metadata({KIND_KEY: kind.encode()})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=3, version="2.6")
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *rest: object) -> None:
+        if failure is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, record: dict[str, Any]) -> None:
+        """One record, with all columns of its kind."""
+        self._rows.append(record)
+        if len(self._rows) == ROW_GROUP:
+            self._flush()
+
+    def add_table(self, table: pa.Table) -> None:
+        """All records of a table, and nothing else to this writer."""
+        for start in range(0, table.num_rows, ROW_GROUP):
+            part = table.slice(start, ROW_GROUP).select(self._schema.names).cast(self._schema)
+            self._writer.write_table(part.combine_chunks(), row_group_size=ROW_GROUP)
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema), row_group_size=ROW_GROUP)
+        self._rows = []
+
+
+def write_records(path: Path, table: pa.Table, kind: str) -> None:
+    """Writes `table` as the records of `kind`; equal tables give equal bytes."""
+    with RecordWriter(path, kind) as writer:
+        writer.add_table(table)
+
+
+def read_records(path: Path) -> pa.Table:
+    """The records at `path`, whose schema must be that of the kind it names. Raises `InputError`."""
+    fix = "run `dvc repro` so that the stage before this one writes it again"
+    try:
+        table = pq.read_table(path, memory_map=False)
+    except FileNotFoundError:
+        raise InputError("no such file", where=str(path), fix=fix) from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"not a readable records file ({type(error).__name__})", where=str(path), fix=fix) from None
+    kind = KINDS.get((table.schema.metadata or {}).get(KIND_KEY, b"").decode("utf-8", "replace"))
+    if kind is None or not table.schema.equals(kind.schema, check_metadata=False):
+        raise InputError("not a records file of a known kind", where=str(path), expected=", ".join(KINDS), fix=fix)
+    return table
+
+
+def kind_of(table: pa.Table) -> str:
+    """The kind that a table read by `read_records` says it is."""
+    return str((table.schema.metadata or {})[KIND_KEY].decode())
+
+
+def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
+    """One JSON object a line, in source order."""
+    ordered = sorted(excluded, key=lambda one: (one.file, one.row, one.field, one.reason))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for one in ordered:
+            stream.write(json.dumps(asdict(one), sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_excluded(path: Path) -> list[Excluded]:
+    """What `write_excluded` wrote. Raises `InputError`."""
+    try:
+        return [Excluded(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"not a readable list of excluded records ({type(error).__name__})", where=str(path)) from None
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def texts(batch: pa.RecordBatch | pa.Table, kind: str) -> Iterator[Text]:
+    """Every text of every record: all of the batch's first column, then the next; null texts are left out."""
+    start = 0
+    for part in _batches(batch):
+        for column in _text_columns(KINDS[kind]):
+            for row, field, text in _column_texts(part.column(column), column):
+                if text is not None:
+                    yield Text(start + row, field, text)
+        start += part.num_rows
+
+
+def replace_texts(table: pa.Table, kind: str, replacements: Mapping[tuple[int, str], str]) -> pa.Table:
+    """`table` with other texts at the given (row, field) places; everything else is kept as it is."""
+    pending: dict[str, dict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for (row, field), text in replacements.items():
+        pending[field.partition("[")[0]][row][field] = text
+    batches, start = [], 0
+    for part in _batches(table):
+        arrays = [
+            _replaced(part.column(name), name, pending[name], start) if name in pending else part.column(name)
+            for name in part.schema.names
+        ]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=part.schema))
+        start += part.num_rows
+    return pa.Table.from_batches(batches, schema=table.schema)
+
+
+def _text_columns(kind: Kind) -> tuple[str, ...]:
+    return (*kind.message_columns, *kind.completion_columns, *kind.text_columns)
+
+
+def _batches(table: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:
+    return [table] if isinstance(table, pa.RecordBatch) else table.to_batches(max_chunksize=ROW_GROUP)
+
+
+def _column_texts(array: pa.Array, column: str) -> Iterator[tuple[int, str, str | None]]:
+    """(row, field, text) of one column of one batch."""
+    if pa.types.is_string(array.type):
+        for row, text in enumerate(array.to_pylist()):
+            yield row, column, text
+        return
+    if pa.types.is_list(array.type.value_type):
+        for row, at, answer in _elements(array):
+            for _, turn, content in _contents(array.values.slice(answer, 1)):
+                yield row, f"{column}[{at}][{turn}].content", content
+        return
+    for row, at, content in _contents(array):
+        yield row, f"{column}[{at}].content", content
+
+
+def _elements(array: pa.ListArray) -> Iterator[tuple[int, int, int]]:
+    """(row, position in the row's list, position in `array.values`) of every element."""
+    bounds = array.offsets.to_pylist()
+    for row, (low, high) in enumerate(pairwise(bounds)):
+        for index in range(low, high):
+            yield row, index - low, index
+
+
+def _contents(array: pa.ListArray) -> Iterator[tuple[int, int, str]]:
+    """(row, turn, content) of every message of lists of messages."""
+    bounds = array.offsets.to_pylist()
+    base = bounds[0]
+    contents = array.values.slice(base, bounds[-1] - base).field("content").to_pylist()
+    for row, (low, high) in enumerate(pairwise(bounds)):
+        for index in range(low, high):
+            yield row, index - low, contents[index - base]
+
+
+def _replaced(array: pa.Array, column: str, rows: Mapping[int, Mapping[str, str]], start: int) -> pa.Array:
+    """One column of one batch, whose first row is row `start` of the table, with its replacements applied."""
+    touched = {row - start: fields for row, fields in rows.items() if start <= row < start + len(array)}
+    if not touched:
+        return array
+    order = list(range(len(array)))
+    values = array.take(pa.array(sorted(touched))).to_pylist()
+    for index, row in enumerate(sorted(touched)):
+        order[row] = len(array) + index
+        for field, text in touched[row].items():
+            if field == column:
+                values[index] = text
+            else:
+                _put(values[index], field[len(column) :], text)
+    return pa.concat_arrays([array, pa.array(values, type=array.type)]).take(pa.array(order))
+
+
+def _put(value: list[object], place: str, text: str) -> None:
+    """Sets the text at `[0][1].content` within a list of messages or of completions."""
+    indices = [int(part) for part in place.removesuffix(".content").strip("[]").split("][")]
+    message: object = value
+    for index in indices:
+        message = message[index]  # type: ignore[index]
+    message["content"] = text  # type: ignore[index]
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def data_counts(records_in: int, table: pa.Table, excluded: Sequence[Excluded]) -> DataCounts:
+    """The figures and Merkle roots that a data stage's statement carries. in = out + excluded."""
+    return counts_of(records_in, table.column("id").to_pylist(), table.column("split").to_pylist(), excluded)
+
+
+def counts_of(records_in: int, ids: Sequence[str], splits: Sequence[str], excluded: Sequence[Excluded]) -> DataCounts:
+    """As `data_counts`, from the ids and splits of the records that went on."""
+    by_split = Counter(splits)
+    return DataCounts(
+        records_in=records_in,
+        records_out=len(ids),
+        excluded=dict(sorted(Counter(one.reason for one in excluded).items())),
+        splits={name: by_split[name] for name in SPLITS if name in by_split},
+        records_root=_root(ids),
+        excluded_root=_root(f"{one.id or ''} {one.file}:{one.row} {one.reason}" for one in excluded),
+    )
+
+
+def _root(leaves: Iterable[str]) -> str:
+    """RFC 6962 Merkle tree root over the sorted leaves, as UTF-8."""
+    from governance.log import merkle
+
+    return merkle.root_of(merkle.leaf_hash(leaf.encode("utf-8")) for leaf in sorted(leaves)).hex()

@@ -1,0 +1,334 @@
+"""Writes the project's own sample data: a seeded support desk, with planted defects that the gates must find.
+
+A ticket (product, tier, issue in one of several wordings, urgency) is answered with a routing line (team,
+priority, fix, product). The pairs of `HELD_OUT` occur in the `*_held_out` parts and in nothing else, apart
+from the leaked tickets that `planted` names. The demonstrations are noisy on purpose (40% good, 35%
+rambling, 25% asking for a password or card number), so that preferences and rewards have something to mend.
+
+The same part, n and seed give the same bytes on every platform: only `random.Random.random` is used.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance.errors import ConfigError
+from pipelines import desk
+from pipelines.desk import Case
+
+if TYPE_CHECKING:
+    from pipelines.job import Input, Job, Outcome, Output
+    from pipelines.params import Params
+
+PREDICATE = None
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One defect put into a part on purpose."""
+
+    line: int
+    """1-based line of the file."""
+    what: str
+    """`pii`, or the name of a defect in `DEFECTS`."""
+    entity: str = ""
+    """For `pii`: the entity by Presidio's name."""
+    of: int = 0
+    """For `duplicate`: the line it copies."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of file the desk can write."""
+
+    row: Callable[[Case, random.Random], Row]
+    """A clean row for a ticket."""
+    held_out: bool = False
+    pii: Callable[[Row, str], None] | None = None
+    """Puts a sentence with personal data into a row."""
+    defects: tuple[str, ...] = ()
+    """What is planted: names in `DEFECTS`."""
+
+
+@dataclass
+class _Draft:
+    """A part being put together."""
+
+    part: Part
+    rng: random.Random
+    rows: list[Row]
+    lines: dict[int, str] = field(default_factory=dict)
+    """0-based index to a line that is not just the row as JSON."""
+
+
+# --- clean rows ------------------------------------------------------------------------------------------------------
+
+
+def _text(case: Case, rng: random.Random) -> Row:
+    return {"text": desk.text_line(rng)}
+
+
+def _conversation(case: Case, rng: random.Random) -> Row:
+    draw = rng.random()
+    answer = case.answer if draw < 0.40 else desk.rambling(rng) if draw < 0.75 else desk.unsafe(rng)
+    return {"messages": [_message("user", case.ticket), _message("assistant", answer)]}
+
+
+def _preference(case: Case, rng: random.Random) -> Row:
+    return {"prompt": case.ticket, "chosen": case.answer, "rejected": _bad_answer(case, rng)}
+
+
+def _prompt(case: Case, rng: random.Random) -> Row:
+    return {"prompt": case.ticket, "answer": case.answer}
+
+
+def _rated(case: Case, rng: random.Random) -> Row:
+    """Two answers and three raters: each agrees with the truth nine times in ten."""
+    best = 1 + int(rng.random() * 2)
+    answers = [case.answer, _bad_answer(case, rng)] if best == 1 else [_bad_answer(case, rng), case.answer]
+    votes = [best if rng.random() < RATER_ACCURACY else int(rng.random() * 3) for _ in RATERS]
+    ratings = [{"rater": rater, "value": vote} for rater, vote in zip(RATERS, votes, strict=True)]
+    return {"prompt": case.ticket, "completions": answers, "ratings": ratings}
+
+
+def _bad_answer(case: Case, rng: random.Random) -> str:
+    draw = rng.random()
+    return desk.rambling(rng) if draw < 0.45 else desk.unsafe(rng) if draw < 0.85 else desk.wrong(case, rng)
+
+
+def _message(role: str, content: str) -> Row:
+    return {"role": role, "content": content}
+
+
+RATERS = ("anna", "ben", "carla")
+RATER_ACCURACY = 0.9
+
+
+# --- defects ---------------------------------------------------------------------------------------------------------
+
+
+def _answer_field(row: Row) -> tuple[Row | list[Any], str | int]:
+    """Where the text that defects spoil stands: the container and its key. The answer, but for bare prompts."""
+    if "messages" in row:
+        return row["messages"][1], "content"
+    if "completions" in row:
+        return row["completions"], 0
+    return row, next(name for name in ("chosen", "prompt", "text") if name in row)
+
+
+def _set_answer(row: Row, value: Any) -> None:
+    container, key = _answer_field(row)
+    container[key] = value  # type: ignore[index]
+
+
+def _empty_answer(draft: _Draft, at: int) -> None:
+    _set_answer(draft.rows[at], "" if draft.rng.random() < 0.5 else "  ")
+
+
+def _text_is_true(draft: _Draft, at: int) -> None:
+    _set_answer(draft.rows[at], True)
+
+
+def _text_is_null(draft: _Draft, at: int) -> None:
+    _set_answer(draft.rows[at], None)
+
+
+def _missing_field(draft: _Draft, at: int) -> None:
+    draft.rows[at].pop(next(iter(draft.rows[at])))
+    draft.rows[at]["note"] = "empty"
+
+
+def _not_an_object(draft: _Draft, at: int) -> None:
+    draft.lines[at] = "[1, 2, 3]"
+
+
+def _broken_json(draft: _Draft, at: int) -> None:
+    whole = _dumps(draft.rows[at])
+    draft.lines[at] = whole[: len(whole) // 2]
+
+
+def _chosen_equals_rejected(draft: _Draft, at: int) -> None:
+    draft.rows[at]["rejected"] = draft.rows[at]["chosen"]
+
+
+def _swapped_roles(draft: _Draft, at: int) -> None:
+    first, second = draft.rows[at]["messages"]
+    first["role"], second["role"] = second["role"], first["role"]
+
+
+def _leaked(draft: _Draft, at: int) -> None:
+    draft.rows[at] = draft.part.row(desk.leak(at), draft.rng)
+
+
+def _leaked_reworded(draft: _Draft, at: int) -> None:
+    draft.rows[at] = draft.part.row(desk.leak(at).shouted(), draft.rng)
+
+
+def _raters_disagree(draft: _Draft, at: int) -> None:
+    for vote, rating in enumerate(draft.rows[at]["ratings"]):
+        rating["value"] = vote
+
+
+DEFECTS: dict[str, Callable[[_Draft, int], None]] = {
+    "empty_answer": _empty_answer,
+    "text_is_true": _text_is_true,
+    "text_is_null": _text_is_null,
+    "missing_field": _missing_field,
+    "not_an_object": _not_an_object,
+    "broken_json": _broken_json,
+    "chosen_equals_rejected": _chosen_equals_rejected,
+    "swapped_roles": _swapped_roles,
+    "leaked": _leaked,
+    "leaked_reworded": _leaked_reworded,
+    "raters_disagree": _raters_disagree,
+}
+"""Name to what it does to one row. `duplicate` and `pii` are planted by their own rules."""
+
+MALFORMED = ("text_is_true", "text_is_null", "missing_field", "not_an_object", "broken_json")
+"""Defects that ingest finds: the row cannot become a record."""
+
+
+def _pii_in(*fields: str) -> Callable[[Row, str], None]:
+    def put(row: Row, sentence: str) -> None:
+        target: Any = row
+        for name in fields[:-1]:
+            target = target[int(name) if name.isdigit() else name]
+        target[fields[-1]] = f"{target[fields[-1]]} {sentence}"
+
+    return put
+
+
+_IN_PROMPT = _pii_in("prompt")
+
+PARTS: dict[str, Part] = {
+    "text": Part(_text, pii=_pii_in("text"), defects=("empty_answer", *MALFORMED)),
+    "conversations": Part(
+        _conversation,
+        pii=_pii_in("messages", "0", "content"),
+        defects=("empty_answer", "swapped_roles", "leaked", "leaked_reworded", *MALFORMED),
+    ),
+    "preferences": Part(
+        _preference,
+        pii=_IN_PROMPT,
+        defects=("empty_answer", "chosen_equals_rejected", "leaked", "leaked_reworded", *MALFORMED),
+    ),
+    "preferences_held_out": Part(_preference, held_out=True),
+    "prompts": Part(_prompt, pii=_IN_PROMPT, defects=("leaked", "leaked_reworded", *MALFORMED)),
+    "prompts_held_out": Part(_prompt, held_out=True),
+    "ratings": Part(_rated, pii=_IN_PROMPT, defects=("empty_answer", "raters_disagree", *MALFORMED)),
+}
+"""What `samples.<name>.part` in params.yaml may say."""
+
+
+# --- putting a part together -----------------------------------------------------------------------------------------
+
+
+def lines(part: str, n: int, seed: int) -> list[str]:
+    """The `n` lines of a part, without line ends."""
+    return _build(part, n, seed)[0]
+
+
+def planted(part: str, n: int, seed: int) -> list[Planted]:
+    """Everything that was planted in those lines, in line order: the gates must find all of it."""
+    return _build(part, n, seed)[1]
+
+
+def _build(name: str, n: int, seed: int) -> tuple[list[str], list[Planted]]:
+    if name not in PARTS:
+        raise ConfigError(f"no part {name!r}", expected=", ".join(PARTS), where="params.yaml: samples")
+    part = PARTS[name]
+    rng = random.Random(f"countersign desk 1 {name} {seed}")  # noqa: S311 - nothing secret is made of it
+    draft = _Draft(part, rng, _clean(name, part, n, rng))
+    marks = [] if part.held_out else _plant(draft)
+    return [draft.lines.get(at) or _dumps(row) for at, row in enumerate(draft.rows)], marks
+
+
+def _clean(name: str, part: Part, n: int, rng: random.Random) -> list[Row]:
+    """`n` rows of which no two have the same ticket (or, for text, the same line)."""
+    capacity = desk.capacity(held_out=part.held_out)
+    if n > capacity:
+        raise ConfigError(f"{n} rows of {name!r}", expected=f"at most {capacity}", where="params.yaml: samples")
+    if name == "text":
+        return [{"text": line} for line in desk.text_lines(n, rng)]
+    leaks = [desk.leak(at) for at in range(desk.LEAKS)] if name == "prompts_held_out" else []
+    cases = desk.cases(n, rng, held_out=part.held_out, first=leaks[:n])
+    return [part.row(case, rng) for case in cases]
+
+
+def _plant(draft: _Draft) -> list[Planted]:
+    """Spoils some of the rows, at most a quarter of them, no row twice."""
+    n = len(draft.rows)
+    places = iter(desk.shuffled(range(n), draft.rng)[: n // 4])
+    marks = [*_plant_defects(draft, places), *_plant_duplicates(draft, places), *_plant_pii(draft, places)]
+    return sorted(marks, key=lambda mark: mark.line)
+
+
+def _plant_defects(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
+    # Ingest's share of malformed rows stays small in small parts, so that they pass the policy's limit.
+    wanted = [what for what in draft.part.defects if what not in MALFORMED or len(draft.rows) >= 250]
+    for what in [*wanted, *([] if len(draft.rows) >= 250 else MALFORMED[:2])]:
+        for at in _take(places, 1 + len(draft.rows) // 2000):
+            DEFECTS[what](draft, at)
+            yield Planted(at + 1, what)
+
+
+def _plant_duplicates(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
+    """Each copy stands below its original, and neither is spoiled otherwise."""
+    count = 2 + len(draft.rows) // 500
+    taken = _take(places, 2 * count)
+    for first, second in zip(taken[::2], taken[1::2], strict=False):
+        low, high = sorted((first, second))
+        draft.rows[high] = json.loads(_dumps(draft.rows[low]))
+        yield Planted(high + 1, "duplicate", of=low + 1)
+
+
+def _plant_pii(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
+    put = draft.part.pii
+    if put is None:
+        return
+    for index in range(2 + len(draft.rows) // 1000):
+        for entity, sentences in desk.PII.items():
+            for at in _take(places, 1):
+                put(draft.rows[at], sentences[index % len(sentences)])
+                yield Planted(at + 1, "pii", entity=entity)
+
+
+def _take(places: Iterator[int], count: int) -> list[int]:
+    return list(islice(places, count))
+
+
+def _dumps(row: Row | Sequence[Any]) -> str:
+    return json.dumps(row, ensure_ascii=False)
+
+
+# --- the stage -------------------------------------------------------------------------------------------------------
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """Nothing but parameters."""
+    return []
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """data/source/NAME.jsonl"""
+    from pipelines.job import Output
+
+    return [Output("source", Path("data/source") / f"{key}.jsonl")]
+
+
+def run(job: Job) -> Outcome:
+    """Writes the part that `samples.NAME` asks for."""
+    from pipelines.job import Outcome
+
+    sample = job.params.samples[job.key]
+    text = "".join(f"{line}\n" for line in lines(sample.part, sample.n, sample.seed))
+    job.output("source").write_bytes(text.encode("utf-8"))
+    return Outcome(predicate={}, parameters=sample.model_dump(), summary=f"{sample.n} rows of {sample.part}")

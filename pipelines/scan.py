@@ -1,0 +1,365 @@
+"""Searches every text of a dataset for personal data and does with it what `policies/pii.yaml` says.
+
+1. A finding inside a longer one that is at least as sure is part of it, unless policy lets the longer one stay.
+2. `drop` leaves the record out, `redact` replaces what was found, `block` refuses the dataset, `allow` keeps it.
+3. Redaction is repeated until nothing changes, at most `ROUNDS` times; then what was written is read back and
+   searched again. Anything left that policy does not allow refuses the dataset.
+4. A record that could not be searched to the end is left out.
+5. Reports name entities, fields, counts and record ids; never text.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from governance.data_policy import PiiPolicy
+from governance.errors import ConfigError
+from governance.findings import finding
+from governance.predicates import DataCounts, Finding
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.params import Params
+from pipelines.paths import ingested, scanned
+from pipelines.pii import PlainEngine, Span, cannot_find
+from pipelines.pii_search import Search
+from pipelines.records import (
+    ROW_GROUP,
+    Excluded,
+    data_counts,
+    read_records,
+    replace_texts,
+    texts,
+    write_excluded,
+    write_records,
+)
+
+PREDICATE = "scan"
+
+ROUNDS = 3
+"""Redaction changes what stands around other findings, so a text is treated again, at most this often."""
+
+NER_ENTITIES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP", "DATE_TIME"})
+"""What a NER model would find: policy may say what happens to them before there is one."""
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The records as ingested."""
+    return [Input("records", ingested(key) / "records.parquet")]
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """records.parquet, excluded.jsonl, report.json and report.md of `data/scanned/NAME`."""
+    folder = scanned(key)
+    return [
+        Output("records", folder / "records.parquet"),
+        Output("excluded", folder / "excluded.jsonl"),
+        Output("report", folder / "report.json"),
+        Output("summary", folder / "report.md"),
+    ]
+
+
+def run(job: Job) -> Outcome:
+    """Scans, treats, writes, scans again and reports."""
+    policy, kind = job.policies.pii, job.params.datasets[job.key].kind
+    engine = PlainEngine(policy, job.root)
+    check_names(policy, engine)
+    table = read_records(job.input("records"))
+    secret = record_key(job)
+    with Search(engine, job.machine.state / "cache" / "pii.sqlite", secret) as search:
+        with job.progress.bar(table.num_rows, f"{job.name}: searching") as bar:
+            treated = treat(table, kind, policy, search, secret, bar.advance)
+        write_records(job.output("records"), treated.table, kind)
+        with job.progress.bar(treated.table.num_rows, f"{job.name}: searching what was written") as bar:
+            remaining = examine(read_records(job.output("records")), kind, policy, search, bar.advance)
+    counts = data_counts(table.num_rows, treated.table, treated.excluded)
+    refused = findings(job.key, policy, treated, remaining)
+    predicate = {
+        "dataset": job.key,
+        "passed": not refused,
+        "engine": engine.describe,
+        "config": job.policies.pii_digest,
+        "languages": policy.languages,
+        "entities_searched": engine.entities,
+        "cannot_find": cannot_find(policy),
+        "found": dict(sorted(treated.found.entities.items())),
+        "remaining": dict(sorted(remaining.entities.items())),
+        "actions": {name: policy.entity(name).action for name in engine.entities},
+        "counts": counts,
+    }
+    write_excluded(job.output("excluded"), treated.excluded)
+    write_report(job, predicate, counts, treated, refused)
+    return Outcome(
+        predicate=predicate,
+        parameters={"kind": kind},
+        detail={"texts_searched": search.searched},
+        refused=refused,
+        summary=_summary(job.name, counts, treated),
+    )
+
+
+# --- what is found ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What was found in a table."""
+
+    entities: Counter[str] = field(default_factory=Counter)
+    fields: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Entity to field, list positions left out, to occurrences."""
+    records: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Entity to record ids."""
+    unscanned: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Row to the field that could not be searched to the end, and why."""
+    places: dict[tuple[int, str], tuple[str, list[Span]]] = field(default_factory=dict)
+    """(row, field) to its text and what stands in it, where anything does."""
+
+    def add(self, other: Tally) -> None:
+        """Adds the figures of `other`; its places stay behind."""
+        self.entities += other.entities
+        for entity, fields in other.fields.items():
+            self.fields[entity] += fields
+        for entity, ids in other.records.items():
+            self.records[entity] |= ids
+
+    def rows(self, policy: PiiPolicy, action: str) -> dict[int, set[str]]:
+        """Row to the entities in it that policy gives this action."""
+        found: dict[int, set[str]] = defaultdict(set)
+        for (row, _), (_, spans) in self.places.items():
+            names = {span.entity for span in spans if policy.entity(span.entity).action == action}
+            if names:
+                found[row] |= names
+        return found
+
+
+def examine(table: pa.Table, kind: str, policy: PiiPolicy, search: Search, advance: Any = None) -> Tally:
+    """What stands in a table, by row of the table; figures only where it has more than one batch of rows."""
+    whole = Tally()
+    for start in range(0, table.num_rows, ROW_GROUP):
+        part = table.slice(start, ROW_GROUP)
+        tally = _examine(part, kind, policy, search)
+        whole.add(tally)
+        whole.unscanned |= {start + row: problem for row, problem in tally.unscanned.items()}
+        if advance:
+            advance(part.num_rows)
+    return whole
+
+
+def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Tally:
+    tally = Tally()
+    ids = batch.column("id").to_pylist()
+    places = list(texts(batch, kind))
+    for place, found in zip(places, search.find([place.text for place in places]), strict=True):
+        if found.problem:
+            tally.unscanned[place.row] = (place.field, found.problem)
+        spans = significant(found.spans, policy)
+        if spans:
+            tally.places[place.row, place.field] = (place.text, spans)
+        for span in spans:
+            tally.entities[span.entity] += 1
+            tally.fields[span.entity][re.sub(r"\[\d+\]", "[]", place.field)] += 1
+            tally.records[span.entity].add(ids[place.row])
+    return tally
+
+
+def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
+    """What is left when findings that are part of a longer one, at least as sure and not allowed, are taken out."""
+
+    def part_of(one: Span, other: Span) -> bool:
+        within = other.start <= one.start and one.end <= other.end and other.end - other.start > one.end - one.start
+        return within and other.score >= one.score and policy.entity(other.entity).action != "allow"
+
+    return [one for one in spans if not any(part_of(one, other) for other in spans)]
+
+
+# --- what is done about it -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Treated:
+    """A table after treatment."""
+
+    table: pa.Table
+    excluded: list[Excluded]
+    found: Tally
+    """Before treatment."""
+    blocked: Tally
+    """Occurrences for which policy refuses the dataset."""
+
+
+def treat(table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, advance: Any = None) -> Treated:
+    """Searches and treats a table, batch by batch."""
+    whole = Treated(table.schema.empty_table(), [], Tally(), Tally())
+    parts = []
+    for start in range(0, table.num_rows, ROW_GROUP):
+        batch = table.slice(start, ROW_GROUP)
+        parts.append(_treat(batch, kind, policy, search, key, whole))
+        if advance:
+            advance(batch.num_rows)
+    whole.table = pa.concat_tables(parts) if parts else whole.table
+    return whole
+
+
+def _treat(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, whole: Treated) -> pa.Table:
+    for attempt in range(ROUNDS):
+        tally = _examine(batch, kind, policy, search)
+        if attempt == 0:
+            whole.found.add(tally)
+        _note_blocked(tally, policy, whole.blocked, batch)
+        out = _exclusions(tally, policy)
+        replaced = {
+            place: redact(text, spans, policy, key)
+            for place, (text, spans) in tally.places.items()
+            if place[0] not in out and any(policy.entity(span.entity).action == "redact" for span in spans)
+        }
+        if not out and not replaced:
+            break
+        batch = replace_texts(batch, kind, replaced) if replaced else batch
+        whole.excluded += _excluded(batch, out)
+        batch = batch.filter(pa.array([row not in out for row in range(batch.num_rows)], pa.bool_()))
+    return batch
+
+
+def _note_blocked(tally: Tally, policy: PiiPolicy, blocked: Tally, batch: pa.Table) -> None:
+    ids = batch.column("id").to_pylist()
+    for (row, _), (_, spans) in tally.places.items():
+        for span in spans:
+            if policy.entity(span.entity).action == "block":
+                blocked.entities[span.entity] += 1
+                blocked.records[span.entity].add(ids[row])
+
+
+def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, str]]:
+    """Row to (field, reason, detail) of the records to be left out."""
+    out = {row: ("", "PII_DROPPED", ", ".join(sorted(names))) for row, names in tally.rows(policy, "drop").items()}
+    out |= {row: (where, "PII_UNSCANNED", why) for row, (where, why) in tally.unscanned.items()}
+    return out
+
+
+def _excluded(batch: pa.Table, out: dict[int, tuple[str, str, str]]) -> Iterator[Excluded]:
+    rows = sorted(out)
+    columns = batch.select(["id", "file", "row"]).take(pa.array(rows, pa.int64())).to_pylist()
+    for row, source in zip(rows, columns, strict=True):
+        where, reason, detail = out[row]
+        yield Excluded(source["id"], source["file"], source["row"], where, reason, detail)
+
+
+def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
+    """`text` with everything that policy says to redact replaced; findings that overlap become one."""
+    merged: list[Span] = []
+    for span in sorted(one for one in spans if policy.entity(one.entity).action == "redact"):
+        if merged and span.start < merged[-1].end:
+            last = merged.pop()
+            entity = max(last, span, key=lambda one: (one.score, one.end - one.start)).entity
+            span = Span(last.start, max(last.end, span.end), entity, max(last.score, span.score))
+        merged.append(span)
+    for span in reversed(merged):
+        name = span.entity if policy.replacement == "entity" else _token(span.entity, text[span.start : span.end], key)
+        text = f"{text[: span.start]}<{name}>{text[span.end :]}"
+    return text
+
+
+def _token(entity: str, value: str, key: bytes) -> str:
+    """The same value gives the same token: ten letters (47 bits) of an HMAC, in letters so that no recognizer sees digits."""
+    number = int.from_bytes(hmac.digest(key, f"{entity}\0{value}".encode(), "sha256"), "big")
+    letters = ""
+    for _ in range(10):
+        number, rest = divmod(number, 26)
+        letters += chr(ord("a") + rest)
+    return f"{entity}_{letters}"
+
+
+# --- what is said about it -------------------------------------------------------------------------------------------
+
+
+def findings(dataset: str, policy: PiiPolicy, treated: Treated, remaining: Tally) -> tuple[Finding, ...]:
+    """Why the dataset is refused, if it is."""
+    found = []
+    if policy.require_ner and policy.ner == "name-list":
+        found.append(finding("NER_REQUIRED", f"data {dataset}", "names were searched for by a list", found=policy.ner))
+    for entity, count in sorted(treated.blocked.entities.items()):
+        where = f"{count} in {len(treated.blocked.records[entity])} record(s)"
+        found.append(finding("PII_BLOCKED", f"data {dataset}", f"{entity}: {where}", expected="none", found=str(count)))
+    for entity, count in sorted(remaining.entities.items()):
+        if policy.entity(entity).action not in ("allow", "block"):
+            message = f"{entity}: {count} left in what was written"
+            found.append(finding("PII_REMAINING", f"data {dataset}", message, expected="none", found=str(count)))
+    if remaining.unscanned:
+        message = f"{len(remaining.unscanned)} record(s) could not be searched to the end after treatment"
+        found.append(finding("PII_UNSCANNED", f"data {dataset}", message))
+    return tuple(found)
+
+
+def write_report(
+    job: Job, predicate: dict[str, Any], counts: DataCounts, treated: Treated, refused: tuple[Finding, ...]
+) -> None:
+    """report.json and report.md."""
+    policy = job.policies.pii
+    report = {
+        **predicate,
+        "counts": counts.model_dump(mode="json"),
+        "reasons": {name: policy.entity(name).reason for name in sorted(treated.found.entities) if policy.entity(name).reason},
+        "fields": {name: dict(sorted(fields.items())) for name, fields in sorted(treated.found.fields.items())},
+        "records": {name: sorted(ids) for name, ids in sorted(treated.found.records.items())},
+        "findings": [one.model_dump(mode="json") for one in refused],
+    }
+    write_json(job.output("report"), report)
+    job.output("summary").write_text(_markdown(job.key, report), encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Readable JSON with sorted keys: the same value gives the same bytes."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _markdown(dataset: str, report: dict[str, Any]) -> str:
+    engine, counts = report["engine"], report["counts"]
+    assurance = ", low assurance" if engine["ner"] == "name-list" else ""
+    lines = [
+        f"# PII scan of {dataset}: {'passed' if report['passed'] else 'refused'}",
+        "",
+        *(f"- **{one['code']}** {one['message']}. Next: {one['next']}" for one in report["findings"]),
+        f"- {counts['records_in']} records in, {counts['records_out']} out, {sum(counts['excluded'].values())} left out",
+        f"- engine: {engine['name']} {engine['version']}; names by {engine['ner']}{assurance}",
+        f"- languages: {', '.join(report['languages'])}",
+        "",
+        "| entity | action | found | left | records | where |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    for name in sorted({*report["found"], *report["remaining"]}):
+        where = ", ".join(f"{place} {count}" for place, count in report["fields"].get(name, {}).items())
+        found, left, ids = report["found"].get(name, 0), report["remaining"].get(name, 0), report["records"].get(name, [])
+        lines.append(f"| {name} | {report['actions'].get(name, '')} | {found} | {left} | {len(ids)} | {where} |")
+    lines += ["", *(f"- {name} may stay: {why}" for name, why in report["reasons"].items())]
+    lines += ["", f"Searched for: {', '.join(report['entities_searched'])}.", "", "This scan cannot find:", ""]
+    lines += [f"- {what}" for what in report["cannot_find"]]
+    return "\n".join([*lines, "", "Record ids stand in report.json, excluded records in excluded.jsonl.", ""])
+
+
+def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
+    out = sum(counts.excluded.values())
+    return f"{name}: {counts.records_out} records, {treated.found.entities.total()} findings, {out} left out"
+
+
+def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
+    """Raises `ConfigError` for entities and recognizers of the policy that nothing searches for: mistyped, most likely."""
+    entities = {*engine.entities, *NER_ENTITIES}
+    recognizers = {one.name for one in engine.recognizers} | set(policy.disabled_recognizers)
+    wrong = [f"entities.{name}" for name in policy.entities if name not in entities]
+    wrong += [f"recognizer_thresholds.{name}" for name in policy.recognizer_thresholds if name not in recognizers]
+    if wrong:
+        raise ConfigError(
+            f"nothing searches for {', '.join(sorted(wrong))}",
+            where="policies/pii.yaml",
+            expected=f"entities: {', '.join(sorted(entities))}; recognizers: {', '.join(sorted(recognizers))}",
+            fix="mend the name, or enable the recognizer that finds it",
+        )

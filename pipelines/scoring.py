@@ -1,0 +1,118 @@
+"""Scores a model on a suite's records, item by item: the part of evaluation that imports torch.
+
+Weights are 32-bit floats, batches are in the order of record ids, and every batch starts from a seed that
+follows from the suite's: the same model, suite, versions and thread count give the same scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from governance.errors import InputError
+from governance.progress import Bar
+from pipelines.methods import METHODS, ModelClass
+from pipelines.metrics import Metric, answer_score
+from pipelines.params import Suite
+
+Rows = list[dict[str, Any]]
+Scores = dict[str, list[float | None]]
+
+
+def score(model: Path, kind: ModelClass, rows: Rows, suite: Suite, metrics: list[Metric], threads: int, bar: Bar) -> Scores:
+    """Metric name to one score per row."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    scorer = _Scorer(model, kind, suite, bar)
+    needs = {metric.needs for metric in metrics}
+    found: Scores = {metric.name: [] for metric in metrics}
+    with torch.inference_mode():
+        for need in sorted(needs):
+            for metric, values in scorer.of(need, rows, [one for one in metrics if one.needs == need]):
+                found[metric.name] += values
+    return found
+
+
+class _Scorer:
+    """A loaded model and its tokenizer."""
+
+    def __init__(self, folder: Path, kind: ModelClass, suite: Suite, bar: Bar) -> None:
+        import torch
+        from transformers import AutoTokenizer
+
+        from pipelines.release import load
+
+        method = next(method for method in METHODS.values() if method.model == kind)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if not self.tokenizer.chat_template:
+            raise InputError("the model's tokenizer has no chat template", where=str(folder))
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = load(folder, method, dtype=torch.float32).to(self.device).eval()
+        self.suite, self.bar = suite, bar
+
+    def of(self, need: str, rows: Rows, metrics: list[Metric]) -> Iterator[tuple[Metric, list[float | None]]]:
+        """The scores of the metrics that need the same thing, batch by batch."""
+        per_item = self.suite.generation.samples if need == "sampled" else 1
+        size = max(1, self.suite.generation.batch_size // per_item)
+        for at in range(0, len(rows), size):
+            batch = rows[at : at + size]
+            self._seed(need, at)
+            if need in ("greedy", "sampled"):
+                answers = self._answers(batch, per_item, sampled=need == "sampled")
+                for metric in metrics:
+                    pairs = zip(answers, batch, strict=True)
+                    yield metric, [answer_score(metric, texts, row["answer"]) for texts, row in pairs]
+            elif need == "pair":
+                values: list[float | None] = [float(chosen > rejected) for chosen, rejected in self._pairs(batch)]
+                yield from ((metric, values) for metric in metrics)
+            else:
+                losses = self._losses(batch)
+                for metric in metrics:
+                    yield metric, [math.exp(loss) if metric.name == "perplexity" else loss for loss in losses]
+            self.bar.advance(len(batch))
+
+    def _seed(self, need: str, at: int) -> None:
+        import torch
+
+        torch.manual_seed(hash((self.suite.seed, need == "sampled", at)) % 2**31)
+
+    def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
+        given = self._encode([row["prompt"] for row in batch], prompt=True)
+        settings = self.suite.generation
+        how = {"do_sample": True, "temperature": settings.temperature, "top_k": 0, "top_p": 1.0} if sampled else {"do_sample": False}
+        made = self.model.generate(
+            **given,
+            **how,
+            num_return_sequences=per_item,
+            max_new_tokens=settings.max_new_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        texts = self.tokenizer.batch_decode(made[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]
+
+    def _pairs(self, batch: Rows) -> list[tuple[float, float]]:
+        """The reward model's scores of both answers of each pair."""
+        both = [[*row["prompt"], *row[side]] for side in ("chosen", "rejected") for row in batch]
+        values = self.model(**self._encode(both)).logits[:, 0].tolist()
+        return list(zip(values[: len(batch)], values[len(batch) :], strict=True))
+
+    def _losses(self, batch: Rows) -> list[float]:
+        """Mean negative log-likelihood per token of each conversation, as rendered by the chat template."""
+        import torch
+
+        given = self._encode([row["messages"] for row in batch])
+        logits = self.model(**given).logits[:, :-1].transpose(1, 2)
+        loss = torch.nn.functional.cross_entropy(logits, given["input_ids"][:, 1:], reduction="none")
+        counted = (given["attention_mask"][:, 1:] * given["attention_mask"][:, :-1]).to(loss.dtype)
+        return [float(value) for value in (loss * counted).sum(1) / counted.sum(1).clamp(min=1)]
+
+    def _encode(self, conversations: list[Any], *, prompt: bool = False) -> Any:
+        texts = self.tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=prompt)
+        return self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)

@@ -1,0 +1,144 @@
+"""One example of every kind of evidence, fixed to the byte, and a log to put them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from governance import evidence
+from governance.keys import Signer
+from governance.log.sqlite import SqliteLog
+from governance.machine import Machine, machine, open_log, signer
+from governance.model import Model
+from governance.predicates import (
+    Artifact,
+    BaseImport,
+    Code,
+    DataCounts,
+    Environment,
+    Evaluate,
+    Expectation,
+    Finding,
+    GateDecision,
+    Ingest,
+    ModelFile,
+    Origin,
+    PolicyChange,
+    Promotion,
+    Quality,
+    Registration,
+    Requester,
+    Run,
+    Scan,
+    Train,
+)
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
+PROJECT = "desk"
+
+
+def run(second: int = 0) -> Run:
+    """A run that began `second` seconds after noon."""
+    return Run(
+        started=f"2026-11-20T12:00:{second:02d}.000Z",
+        finished="2026-11-20T12:01:00.000Z",
+        seconds=60.0 - second,
+        requested_by=Requester(name="ada", authenticated=False),
+        detail={"peak_memory_bytes": 1 << 30, "device_hours": 0.25},
+    )
+
+
+def artifact(role: str, sha256: str = A, name: str = "") -> Artifact:
+    return Artifact(role=role, name=name or f"data/{role}", sha256=sha256)
+
+
+def stage(name: str, **fields: object) -> dict[str, object]:
+    """The fields every stage's predicate has, and those given."""
+    return {
+        "stage": name,
+        "inputs": [artifact("source", B, "data/source/x.jsonl")],
+        "parameters": {"learning_rate": 1e-05, "seed": 1, "epochs": 3.0, "label": "größe \U0001f600"},
+        "policy": C,
+        "code": Code(commit="0" * 40, dirty=False),
+        "environment": Environment(python="3.11.7", platform="Linux-x86_64", versions={"x": "1.0"}, distributions=D),
+        "run": run(),
+        **fields,
+    }
+
+
+def counts() -> DataCounts:
+    return DataCounts(
+        records_in=10, records_out=8, excluded={"DUPLICATE": 2}, splits={"train": 8}, records_root=A, excluded_root=B
+    )
+
+
+def ingest(name: str = "ingest@x", **fields: object) -> Ingest:
+    common = {"dataset": "x", "kind": "prompt", "record_key": "development", "fields_unused": {}, "counts": counts()}
+    return Ingest.model_validate(stage(name, **{**common, **fields}))
+
+
+def gate(allowed: bool, at: str = "2026-11-20T12:00:00Z") -> GateDecision:
+    finding = Finding(code="EVALUATION_FAILED", subject="sft", message="greedy_exact 0.1", expected=">= 0.2", found="0.1")
+    fields = {"allowed": allowed, "method": "dpo", "tier": "limited", "decided_on": {"data": A}, "at": at}
+    return GateDecision.model_validate(stage("gate@dpo", **fields, findings=[] if allowed else [finding]))
+
+
+def every_kind() -> dict[str, Model]:
+    """Short kind to an example predicate."""
+    expectation = Expectation(
+        name="not_null", column="prompt", severity="critical", success=True, unexpected=0, expected="0", action="block"
+    )
+    scan = {"dataset": "x", "passed": True, "engine": {"name": "presidio"}, "config": A, "languages": ["en"]}
+    scan |= {"entities_searched": ["EMAIL_ADDRESS"], "cannot_find": ["names that no list has"], "found": {}, "remaining": {}}
+    train = {"method": "sft", "objective": A, "records": 8, "steps": 4, "final": {"loss": 0.123456789012345, "kl": None}}
+    evaluate = {"model": A, "suite": B, "suite_name": "x", "not_run": None, "scores": {"exact": [1, 0.5, None, 0.0]}}
+    version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
+    file = ModelFile(path="model.safetensors", size=3, sha256=B)
+    return {
+        "origin": Origin(project=PROJECT, policy=C, checkpoint_key="PEM", development_keys=["PEM"], run=run()),
+        "policy": PolicyChange(previous=C, run=run()),
+        "ingest": ingest(),
+        "scan": Scan.model_validate(stage("scan_pii@x", **scan, actions={"EMAIL_ADDRESS": "redact"}, counts=counts())),
+        "quality": Quality.model_validate(
+            stage("check_quality@x", dataset="x", kind="prompt", passed=True, suite=A, expectations=[expectation], counts=counts())
+        ),
+        "gate": gate(False),
+        "base": BaseImport.model_validate(stage("import_base@tiny", source="tiny.json", files=2, weights=False)),
+        "train": Train.model_validate(stage("train@sft", **train, device="cpu", threads=1, adapter=None)),
+        "evaluate": Evaluate.model_validate(stage("evaluate@sft", **evaluate)),
+        "registration": Registration.model_validate(
+            {**version, "stage": "sft", "tier": "limited", "files": [file], "chain": [artifact("train", D)]}
+        ),
+        "promotion": Promotion.model_validate(
+            {**version, "alias": "candidate", "allowed": True, "findings": [], "at": "2026-11-20T12:00:00Z"}
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A machine with a log that has begun."""
+
+    machine: Machine
+    log: SqliteLog
+    signer: Signer
+
+    def record(self, kind: str, predicate: Model, *subjects: Artifact) -> int:
+        """Records evidence; its index."""
+        return evidence.record(self.log, self.signer, kind, subjects or [artifact("records")], predicate).index
+
+    def filled(self) -> Scene:
+        """With one entry of every kind, the origin first."""
+        for kind, predicate in every_kind().items():
+            if kind != "origin":
+                self.record(kind, predicate)
+        return self
+
+
+def scene(home: Path, now: Callable[[], datetime] = lambda: NOON, **environ: str) -> Scene:
+    """A new machine below `home`, its log begun under policy C."""
+    here = machine(PROJECT, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_REQUESTER": "ada", **environ})
+    return Scene(here, open_log(here, C, now), signer(here))

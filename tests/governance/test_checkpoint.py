@@ -1,0 +1,89 @@
+"""Checkpoints: C2SP signed notes of the log's state."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from governance.errors import VerificationError
+from governance.keys import public_key
+from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint, verify_checkpoint
+from tests.governance.test_envelope import ONE, TWO
+
+STATE = Checkpoint(origin_of("desk", bytes(range(32))), 42, hashlib.sha256(b"root").digest())
+NOTE = sign_checkpoint(STATE, ONE)
+
+
+def test_the_note_is_one_any_reader_of_signed_notes_understands() -> None:
+    """Rebuilt here from the specifications alone: c2sp.org/tlog-checkpoint and c2sp.org/signed-note."""
+    text, _, signature = NOTE.partition("\n\n")
+    assert text.split("\n") == ["countersign/desk/0001020304050607", "42", base64.b64encode(STATE.root).decode()]
+    dash, name, blob = signature.rstrip("\n").split(" ")
+    assert (dash, name) == ("\u2014", "countersign/desk/0001020304050607")
+    key = public_key(ONE.public_pem)
+    raw = base64.b64decode(blob)
+    assert raw[:4] == hashlib.sha256(name.encode() + b"\n\x01" + key.raw).digest()[:4]
+    key.verify(raw[4:], (text + "\n").encode())
+    assert len(raw) == 4 + 64
+
+
+def test_it_says_what_was_signed() -> None:
+    assert verify_checkpoint(NOTE, ONE.public_pem) == STATE
+
+
+def test_witnesses_may_add_their_lines() -> None:
+    witness = sign_checkpoint(Checkpoint("countersign/desk/0001020304050607", 42, STATE.root), TWO).split("\n")[-2]
+    other = "\u2014 witness.example/w1 " + base64.b64encode(b"\x00\x01\x02\x03\x04" + bytes(72)).decode()
+    assert verify_checkpoint(f"{NOTE}{witness}\n{other}\n", ONE.public_pem) == STATE
+    assert len(parse_checkpoint(f"{NOTE}{witness}\n{other}\n")[1]) == 3
+    first, mine = NOTE.split("\n\n")
+    assert verify_checkpoint(f"{first}\n\n{other}\n{mine}", ONE.public_pem) == STATE
+
+
+def test_only_the_logs_own_key_will_do() -> None:
+    with pytest.raises(VerificationError, match="not signed by this log's checkpoint key"):
+        verify_checkpoint(NOTE, TWO.public_pem)
+    line = NOTE.split("\n")[-2]
+    with pytest.raises(VerificationError, match="signed twice"):
+        verify_checkpoint(f"{NOTE}{line}\n", ONE.public_pem)
+
+
+BODY, SIGNED = NOTE.split("\n\n")
+REFUSED = {
+    "nothing": "",
+    "no signature": BODY + "\n\n",
+    "no gap": NOTE.replace("\n\n", "\n"),
+    "four lines": f"{BODY}\nextension\n\n{SIGNED}",
+    "windows line ends": NOTE.replace("\n", "\r\n"),
+    "no last line end": NOTE.rstrip("\n"),
+    "another log's name": NOTE.replace("countersign/desk", "countersign/Desk"),
+    "no name": NOTE.replace("countersign/desk/0001020304050607", ""),
+    "a size with a zero": NOTE.replace("\n42\n", "\n042\n"),
+    "a size with a sign": NOTE.replace("\n42\n", "\n+42\n"),
+    "a size in other digits": NOTE.replace("\n42\n", "\n\u0664\u0662\n"),
+    "a short root": NOTE.replace(base64.b64encode(STATE.root).decode(), base64.b64encode(STATE.root[:-1]).decode()),
+    "a hyphen for the dash": NOTE.replace("\u2014", "-"),
+    "a thousand signatures": NOTE + (SIGNED * 1000),
+    "huge": NOTE + "x" * 100_000,
+}
+
+
+@pytest.mark.parametrize("note", REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_no_checkpoint_is_refused(note: str) -> None:
+    with pytest.raises(VerificationError):
+        verify_checkpoint(note, ONE.public_pem)
+
+
+@settings(max_examples=400)
+@given(st.integers(0, len(NOTE) - 1), st.characters(), st.sampled_from(["replace", "insert", "delete"]))
+def test_no_character_can_change(position: int, character: str, how: str) -> None:
+    rest = NOTE[position + 1 :] if how != "insert" else NOTE[position:]
+    note = NOTE[:position] + ("" if how == "delete" else character) + rest
+    if note == NOTE:
+        return
+    with pytest.raises(VerificationError):
+        verify_checkpoint(note, ONE.public_pem)

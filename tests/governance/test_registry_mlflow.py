@@ -1,0 +1,299 @@
+"""The MLflow adapter against real stores: SQLite in every run, a real server in the slow ones."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from governance.digests import manifest, manifest_digest
+from governance.errors import StorageError
+from governance.predicates import Requester
+from governance.registry.mlflow import ENDED_TAG, MlflowRegistry, open_registry
+from governance.registry.port import DatasetLink, RunRequest, VersionRequest
+
+ANN = Requester(name="ann", authenticated=False)
+
+
+@dataclass(frozen=True)
+class Place:
+    registry_uri: str
+    artifact_root: str
+    project: str = "desk"
+    requester: Requester = ANN
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(f"sqlite:///{tmp_path}/state/desk.db", f"{tmp_path}/state/artifacts")
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> VersionRequest:
+    """A small model folder with what stands beside it."""
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "sub" / "weights.safetensors").write_bytes(b"\0" * 64)
+    (tmp_path / "chain.json").write_text('{"chain": []}')
+    files = manifest(folder)
+    return VersionRequest(
+        model="support-desk",
+        folder=folder,
+        digest=manifest_digest(files),
+        files=files,
+        run_name="register",
+        description="grpo",
+        tags={"countersign.stage": "grpo"},
+        params={"learning_rate": 1e-4},
+        metrics={"greedy_exact": 0.5},
+        datasets=[DatasetLink("desk_sft", "cd" * 32, "training", 3000)],
+        attachments={"evidence/lineage.json": tmp_path / "chain.json"},
+    )
+
+
+def raw(registry: MlflowRegistry) -> object:
+    """MLflow's own client, to look at what was written."""
+    return registry._client
+
+
+def test_a_run_shows_what_it_was_told(place: Place) -> None:
+    registry = open_registry(place)
+    request = RunRequest(
+        "train@sft",
+        {
+            "learning_rate": 1e-4,
+            "lora": {"r": 16},
+            "hub_token": "hf_secret",
+            "eos_token": "<|end|>",
+            "long": "x" * 9000,
+        },
+        {"countersign.parent": "ab" * 32},
+        [DatasetLink("desk_sft", "cd" * 32, "training", 3000)],
+    )
+    with registry.run(request) as run:
+        for step in range(700):
+            run.metrics(step, {"loss": 1.0 / (step + 1), "nan": float("nan"), "inf": float("inf")})
+        run.tags({"countersign.more": "yes"})
+    assert run.problem is None
+    client = raw(registry)
+    seen = client.get_run(run.id)  # type: ignore[attr-defined]
+    assert seen.info.status == "FINISHED"
+    assert seen.data.params["learning_rate"] == "0.0001"
+    assert seen.data.params["lora.r"] == "16"
+    assert seen.data.params["eos_token"] == "<|end|>"
+    assert "hub_token" not in seen.data.params and "hf_secret" not in str(seen.to_dictionary())
+    assert len(seen.data.params["long"]) == 500 and "9000 characters" in seen.data.params["long"]
+    assert seen.data.tags["countersign.data.training.desk_sft"] == "cd" * 32
+    assert seen.data.tags["countersign.more"] == "yes"
+    assert seen.inputs.dataset_inputs[0].dataset.name == "desk_sft"
+    history = client.get_metric_history(run.id, "loss")  # type: ignore[attr-defined]
+    assert [point.step for point in history] == list(range(700))
+    assert set(seen.data.metrics) == {"loss"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")],
+)
+def test_a_run_ends_as_its_block_did(place: Place, raised: type[BaseException] | None, status: str) -> None:
+    registry = open_registry(place)
+    with contextlib.suppress(BaseException), registry.run(RunRequest("train@sft")) as run:
+        if raised:
+            raise raised
+    assert raw(registry).get_run(run.id).info.status == status  # type: ignore[attr-defined]
+
+
+def test_the_same_bytes_are_the_same_version(place: Place, request_of: VersionRequest) -> None:
+    registry = open_registry(place)
+    first = registry.register(request_of)
+    again = open_registry(place).register(replace(request_of, description="other words"))
+    other = registry.register(replace(request_of, digest="0" * 64))
+    assert (first.number, again.number, other.number) == ("1", "1", "2")
+    assert first.digest == request_of.digest
+    assert registry.find("support-desk", request_of.digest) == first
+    assert registry.find("support-desk", "1" * 64) is None
+    assert registry.versions("unheard-of") == []
+    assert registry.models() == ["support-desk"]
+
+
+def test_a_version_opens_in_mlflow(place: Place, request_of: VersionRequest, tmp_path: Path) -> None:
+    registry = open_registry(place)
+    version = registry.register(request_of)
+    registry.set_alias("support-desk", "candidate", version.number)
+    (tmp_path / "page.html").write_text("<p>")
+    registry.attach(version, {"report/support-desk-1.html": tmp_path / "page.html"})
+    client = raw(registry)
+    stored = Path(client.download_artifacts(version.run_id, ""))  # type: ignore[attr-defined]
+    assert manifest(stored / "model") == list(request_of.files)
+    assert (stored / "evidence" / "lineage.json").read_text() == '{"chain": []}'
+    assert (stored / "report" / "support-desk-1.html").exists()
+    shown = client.get_model_version("support-desk", "1")  # type: ignore[attr-defined]
+    assert Path(shown.source.removeprefix("file://")) == stored / "model"
+    assert shown.run_id == version.run_id
+    assert registry.versions("support-desk")[0].aliases == ("candidate",)
+
+
+def test_a_registration_that_was_killed_leaves_no_version(
+    place: Place, request_of: VersionRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = open_registry(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowRegistry, "_create_version", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.register(request_of)
+    assert registry.versions("support-desk") == []
+    assert registry.register(request_of).number == "1"
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _start_and_die(place: Place, pipe: object) -> None:
+    pipe.send(open_registry(place).start_run(RunRequest("train@dpo")).id)  # type: ignore[attr-defined]
+    os._exit(9)
+
+
+def test_the_run_of_a_killed_process_is_ended_at_the_next_start(place: Place) -> None:
+    open_registry(place)
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_start_and_die, args=(place, there))
+    process.start()
+    dead = here.recv()
+    process.join()
+    registry = open_registry(place)
+    alive = registry.start_run(RunRequest("train@sft"))
+    client = raw(registry)
+    assert client.get_run(dead).info.status == "KILLED"  # type: ignore[attr-defined]
+    assert client.get_run(dead).data.tags[ENDED_TAG]  # type: ignore[attr-defined]
+    assert open_registry(place).sweep() == []
+    assert client.get_run(alive.id).info.status == "RUNNING"  # type: ignore[attr-defined]
+
+
+def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
+    path = Path(place.registry_uri.removeprefix("sqlite:///"))
+    path.parent.mkdir()
+    with sqlite3.connect(path) as ours:
+        ours.execute("CREATE TABLE countersign_entries (n INTEGER)")
+        ours.execute("INSERT INTO countersign_entries VALUES (7)")
+    said: list[str] = []
+    open_registry(place, say=said.append)
+    open_registry(place, say=said.append)
+    with sqlite3.connect(path) as both:
+        assert both.execute("SELECT n FROM countersign_entries").fetchone() == (7,)
+        assert both.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+    assert len(said) == 1
+    assert [entry.name for entry in path.parent.iterdir() if entry.name.startswith(".registry-")] == []
+
+
+def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
+    script = (
+        "from tests.governance.test_registry_mlflow import Place\n"
+        "from governance.registry.mlflow import open_registry; from governance.registry.port import RunRequest\n"
+        f"place = Place('sqlite:///{tmp_path}/s/d.db', '{tmp_path}/s/artifacts')\n"
+        "with open_registry(place).run(RunRequest('train@sft', {'a': 1})) as run: run.metrics(1, {'loss': 1.0})\n"
+    )
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    root = str(Path(__file__).parent.parent.parent)
+    environ = {**os.environ, "PYTHONPATH": root, "PYTHONWARNINGS": "default"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout + done.stderr == ""
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("http://127.0.0.1:9", "nothing answers there"),
+        ("sqlite:////proc/nowhere/desk.db", "No such file"),
+        ("sqlite:///{tmp}/junk.db", "not a SQLite database"),
+        ("nonsense://x", "registry cannot be used"),
+    ],
+)
+def test_a_registry_that_cannot_be_used_is_one_clear_sentence(
+    tmp_path: Path, uri: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "junk.db").write_bytes(b"junk" * 1000)
+    with pytest.raises(StorageError) as raised:
+        open_registry(Place(uri.format(tmp=tmp_path), str(tmp_path / "artifacts")))
+    assert sentence in raised.value.found
+    assert raised.value.fix
+
+
+def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(StorageError) as raised:
+        open_registry(Place("http://ann:hunter2@127.0.0.1:9", str(tmp_path)))
+    assert "hunter2" not in str(raised.value) and "127.0.0.1:9" in str(raised.value)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A real `mlflow server`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "remote"),
+    ]
+    environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        _wait(uri)
+        yield uri, process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait(uri: str) -> None:
+    for _ in range(120):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=1):
+            return
+        time.sleep(0.5)
+    raise AssertionError("the MLflow server did not start")
+
+
+@pytest.mark.slow
+def test_a_server_by_address_does_the_same(
+    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path, request_of: VersionRequest
+) -> None:
+    uri, process = server
+    place = Place(uri, str(tmp_path / "unused"))
+    registry = open_registry(place)
+    version = registry.register(request_of)
+    registry.set_alias("support-desk", "candidate", version.number)
+    assert open_registry(place).register(request_of).aliases == ("candidate",)
+    assert registry.where(version) == f"{uri}/#/models/support-desk/versions/1"
+    stored = Path(raw(registry).download_artifacts(version.run_id, "model", str(tmp_path)))  # type: ignore[attr-defined]
+    assert manifest(stored) == list(request_of.files)
+    assert not (tmp_path / "unused").exists()
+    run = registry.start_run(RunRequest("train@sft"))
+    process.terminate()
+    process.wait(20)
+    run.metrics(1, {"loss": 1.0})
+    run.end("FINISHED")
+    assert run.problem and "nothing answers there" in run.problem

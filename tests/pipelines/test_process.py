@@ -1,0 +1,58 @@
+"""A stage as a process: one at a time, and gone when its run is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from governance.errors import BusyError
+from pipelines.process import exclusive
+
+STAGE = """
+import os, sys, time, pathlib
+from pipelines.process import end_with_parent
+end_with_parent({"DVC_STAGE": "train@x"})
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+DVC = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
+"""
+
+
+def test_a_second_run_of_a_stage_is_refused(tmp_path: Path) -> None:
+    lock = tmp_path / "train@sft.lock"
+    with exclusive(lock, "train@sft"):
+        holder = f"from pipelines.process import exclusive\nfrom pathlib import Path\nwith exclusive(Path({str(lock)!r}), 'train@sft'): pass"
+        second = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True, check=False)
+        assert "BusyError" in second.stderr
+        assert "train@sft is running already" in second.stderr
+    with exclusive(lock, "train@sft"):
+        pass
+    assert BusyError.exit_code == 7
+
+
+def test_a_stage_ends_when_the_run_that_started_it_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    run = subprocess.Popen([sys.executable, "-c", DVC, STAGE, str(pid_file)])
+    deadline = time.monotonic() + 20
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert time.monotonic() < deadline, "the stage did not start"
+        time.sleep(0.05)
+    stage = psutil.Process(int(pid_file.read_text()))
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    try:
+        stage.wait(timeout=10)
+    except psutil.TimeoutExpired:
+        stage.kill()
+        pytest.fail("the stage outlived its run")
