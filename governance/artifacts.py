@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,13 +16,16 @@ from pathlib import Path, PurePosixPath
 from governance import digests
 from governance.errors import InputError
 from governance.evidence import Evidence
-from governance.predicates import Artifact, ModelFile, Predicate, Registration
+from governance.predicates import Ingest, ModelFile, Predicate, Registration
 
 OUTPUTS = ("data/ingested", "data/scanned", "data/ready", "models", "evaluations", "gates", "reports/curves")
 """Folders of stage outputs, relative to the project; everything in them is covered by evidence."""
 SOURCES = "data/source/"
 _IGNORED = {".gitignore"}
 """Written by DVC beside outputs."""
+
+REGISTRY_RUN = "registry_run"
+"""Under this name `run.detail` of a registration gives the registry's id of the run that holds the files."""
 
 Locate = Callable[[Registration], Path | None]
 """Where the files of a registered version can be reached on this machine; None where they cannot."""
@@ -71,6 +75,18 @@ def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> Fi
     return FilesReport(compared, len(reached), tuple(missing), tuple(mismatches))
 
 
+def in_artifact_root(root: Path) -> Locate:
+    """Finds a version's files where the registry of this machine keeps them: ROOT/RUN/artifacts/model."""
+
+    def locate(registration: Registration) -> Path | None:
+        run = registration.run.detail.get(REGISTRY_RUN)
+        if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{32}", run) or not root.is_dir():
+            return None
+        return root / run / "artifacts" / "model"
+
+    return locate
+
+
 def _names(items: Sequence[Evidence]) -> tuple[dict[str, set[str]], dict[str, str]]:
     """Path to the digests a stage gave it; source path to the digest last read."""
     made: dict[str, set[str]] = {}
@@ -79,12 +95,9 @@ def _names(items: Sequence[Evidence]) -> tuple[dict[str, set[str]], dict[str, st
         if isinstance(item.predicate, Predicate):
             for subject in item.subjects:
                 made.setdefault(subject.name, set()).add(subject.sha256)
-            read.update({one.name: one.sha256 for one in item.predicate.inputs if _is_source(one)})
+        if isinstance(item.predicate, Ingest):
+            read.update({one.name: one.sha256 for one in item.predicate.inputs if one.name.startswith(SOURCES)})
     return made, read
-
-
-def _is_source(artifact: Artifact) -> bool:
-    return artifact.name.startswith(SOURCES)
 
 
 def _at_hand(root: Path, made: dict[str, set[str]]) -> Iterator[str]:

@@ -34,6 +34,7 @@ def dumps(value: Json) -> bytes:
         raise VerificationError(
             f"a value cannot be written as canonical JSON: {_reason(error)}",
             expected="finite numbers within 2**53, UTF-8 text",
+            where=_culprit(value, "value"),
         ) from None
     if len(data) > MAX_BYTES:
         raise VerificationError(f"JSON of {len(data)} bytes is too large", expected=f"at most {MAX_BYTES} bytes")
@@ -96,6 +97,20 @@ def _members(item: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any
             yield value
     else:
         yield from item
+
+
+def _culprit(value: Json, path: str) -> str:
+    """The path of the first member that cannot be written; of the value itself where no member alone is to blame."""
+    if path.count(".") > MAX_DEPTH:
+        return path
+    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for name, member in named:
+        try:
+            _check(member)
+            rfc8785.dumps(member)
+        except (ValueError, RecursionError):
+            return _culprit(member, f"{path}.{ascii(name)[1:-1] if isinstance(name, str) else name}")
+    return path
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -69,10 +69,7 @@ def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envel
         key = public_key(keys[signature.keyid])
         if key.keyid != signature.keyid:
             raise VerificationError("a key stands under an id that is not its own", where=where)
-        try:
-            key.verify(_decode(signature.sig, where), _pae(payload))  # (2)
-        except VerificationError as error:
-            raise VerificationError(error.found, where=f"{where}, {error.where}") from None
+        key.verify(_decode(signature.sig, where), _pae(payload), where)  # (2)
         keyids.append(key.keyid)
     if not keyids:
         raise UnknownKeyError(f"signed by an unknown key ({envelope.signatures[0].keyid[:16]})", where=where)

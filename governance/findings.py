@@ -1,7 +1,7 @@
 """Every finding code of the project: what it says, what to do about it, whether it stands in the way.
 
 One table. A code is stable: reports, waivers and other people's scripts name it, so it is never renamed
-or used for something else. `docs/findings.md` is generated from here (`python -m governance.findings`).
+or used for something else. `docs/findings.md` is generated from here (`python -m governance.publish`).
 """
 
 from __future__ import annotations
@@ -308,4 +308,128 @@ CODES["NO_COMPARISON"] = _row(
     "Nothing to compare",
     "A list of ranked answers has fewer than two. Always left out.",
     "nothing, unless there are many: then look at how the answers were collected",
+)
+
+
+def _excluded(title: str, meaning: str, next: str) -> Code:
+    """A reason for which a record is left out, or, where policy says so, a dataset refused."""
+    return Code(title, meaning, next, blocking=False, section="Records left out by the scan and the quality gate")
+
+
+# -- PII scan and quality gate: pipelines.scan, pipelines.quality -----------------------------------
+CODES["PII_BLOCKED"] = Code(
+    "Personal data that policy refuses",
+    "The scan found an entity whose action in `policies/pii.yaml` is `block`.",
+    "remove it from the source (records: reports/scan_pii/DATASET/report.json); a secret must also be revoked",
+    section="PII scan and quality gate",
+)
+CODES["PII_DROPPED"] = _excluded(
+    "Personal data that is not kept",
+    "The record holds an entity whose action in `policies/pii.yaml` is `drop`.",
+    "nothing, or redact instead: policies/pii.yaml, entities",
+)
+CODES["PII_UNSCANNED"] = _excluded(
+    "The record could not be searched to the end",
+    "A pattern took too long or a recognizer failed on one of its texts; what was not searched is not taken for clean.",
+    "look at the record: it is most likely no text; or mend the pattern in policies/pii.yaml, recognizers",
+)
+CODES["QUALITY_CHECK_CRASHED"] = Code(
+    "An expectation could not be judged",
+    "Great Expectations raised an error, or found no value to judge. What cannot be judged does not pass.",
+    "policies/quality/SUITE.yaml: mend the expectation, or take it out",
+    section="PII scan and quality gate",
+)
+CODES["TOO_FEW_RECORDS"] = Code(
+    "Too few records",
+    "Fewer records are left than the suite asks for.",
+    "read what was left out and why in reports/check_quality/DATASET/report.md; bring more data, or change the suite",
+    section="PII scan and quality gate",
+)
+CODES["LABELS_UNBALANCED"] = Code(
+    "Labels are out of balance",
+    "Wanted and unwanted answers are not in the proportion the suite asks for.",
+    "bring more of the rarer label, or change the suite",
+    section="PII scan and quality gate",
+)
+CODES["AGREEMENT_TOO_LOW"] = Code(
+    "Raters do not agree",
+    "Krippendorff's alpha over the dataset is below the suite's bound, or cannot be had.",
+    "look at the guidelines raters had; have records rated again, or leave out the raters who differ",
+    section="PII scan and quality gate",
+)
+CODES["LENGTH_BIAS"] = Code(
+    "The chosen answer is mostly the longer one, or mostly the shorter",
+    "A model can learn length instead of quality from such pairs.",
+    "bring pairs that balance it, or accept it: the suite only reports it unless told otherwise",
+    blocking=False,
+    section="PII scan and quality gate",
+)
+CODES["EMPTY_TEXT"] = _excluded(
+    "Empty text",
+    "A message or reference answer is nothing but white space, or an answer has no message.",
+    "nothing, unless there are many: then look at how the data was made",
+)
+CODES["NOT_TEXT"] = _excluded(
+    "Characters that no text has",
+    "Control characters, or U+FFFD where bytes were lost in an earlier conversion.",
+    "convert the source again from its original encoding",
+)
+CODES["ROLES_OUT_OF_ORDER"] = _excluded(
+    "Roles are out of order",
+    "Somebody speaks twice in a row, the system speaks later than first, or the wrong one begins or ends.",
+    "mend the conversation in the source",
+)
+CODES["DUPLICATE"] = _excluded(
+    "A duplicate",
+    "An earlier record says the same, case and white space aside.",
+    "nothing: the first one is kept",
+)
+CODES["NEAR_DUPLICATE"] = _excluded(
+    "A near-duplicate",
+    "An earlier record shares most of its word triples (MinHash).",
+    "nothing, or change near_duplicate_similarity in the suite",
+)
+CODES["LEAK_HELD_OUT"] = _excluded(
+    "A leak into the held-out dataset",
+    "The record asks what a held-out record asks, or quotes it: training on it would make the evaluation worthless.",
+    "nothing: it is left out",
+)
+CODES["LEAK_SPLIT"] = _excluded(
+    "A leak between splits",
+    "A training record asks what a validation or test record of the same dataset asks.",
+    "nothing: it is left out",
+)
+CODES["CHOSEN_EQUALS_REJECTED"] = _excluded(
+    "Both answers are the same",
+    "Nothing can be learnt from preferring an answer to itself.",
+    "nothing, unless there are many: then look at how the pairs were made",
+)
+CODES["CONTRADICTED"] = _excluded(
+    "The opposite judgement stands in the data",
+    "An earlier record judges the same answers to the same prompt the other way round.",
+    "decide which is right in the source; the first one is kept",
+)
+CODES["TOO_LONG"] = _excluded(
+    "Too long",
+    "The record has more characters than the suite permits.",
+    "shorten it in the source, or change the suite",
+)
+CODES["TOO_SHORT"] = _excluded(
+    "Too short", "The record, or an answer of it, is shorter than the suite permits.", "nothing, or change the suite"
+)
+CODES["ANSWER_MISSING"] = _excluded(
+    "No reference answer",
+    "There is nothing a reward or metric could verify the model's answer against.",
+    "add the answer in the source, or name its field in params.yaml: datasets.DATASET.fields",
+)
+CODES["WRONG_LANGUAGE"] = _excluded(
+    "Another language", "The text is not in the language the suite names.", "nothing, or change `language` in the suite"
+)
+CODES["TOO_FEW_RATERS"] = _excluded(
+    "Too few raters", "Fewer people rated the record than the suite asks for.", "have it rated again"
+)
+CODES["RATERS_DISAGREE"] = _excluded(
+    "The raters of this record disagree",
+    "No rating was given by as large a share of its raters as the suite asks for.",
+    "have it rated again, or leave it out",
 )

@@ -51,12 +51,12 @@ class PublicKey:
     _key: SSlibKey = field(repr=False, compare=False)
     _raw: bytes | None = field(repr=False, compare=False)
 
-    def verify(self, signature: bytes, payload: bytes) -> None:
-        """Raises `VerificationError` unless this key signed exactly `payload`."""
+    def verify(self, signature: bytes, payload: bytes, where: str = "") -> None:
+        """Raises `VerificationError` unless this key signed exactly `payload`; `where` names what is verified."""
         try:
             self._key.verify_signature(Signature(self.keyid, signature.hex()), payload)
         except VendorError:
-            raise VerificationError("signature does not verify", where=f"key {self.keyid[:16]}") from None
+            raise VerificationError(f"the signature by key {self.keyid[:16]} does not verify", where=where) from None
 
     @property
     def raw(self) -> bytes:

@@ -144,7 +144,7 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
         return ModelNode(stage, sha256, train, allowing_gate(view, train), None, before.get("parent"), scorer)
     base = pick([item for item in view.by_subject(sha256, "base") if subject(item, "model") == sha256])
     stage = _stage(base).partition("@")[2] if base else name
-    return ModelNode(stage or name or "unknown model", sha256, base=base)
+    return ModelNode(stage or name or sha256[:12], sha256, base=base)
 
 
 def allowing_gate(view: EvidenceView, train: Evidence) -> Evidence | None:

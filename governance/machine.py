@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from governance import evidence
-from governance.errors import ConfigError, StorageError
-from governance.keys import CHECKPOINT, Signer, cannot_write, development_signer, signer_from_uri, stored_signer
+from governance.errors import ConfigError, StorageError, VerificationError
+from governance.keys import CHECKPOINT, DEVELOPMENT, Signer, development_signer, signer_from_uri, stored_signer
 from governance.log.sqlite import SqliteLog
 from governance.model import Slug
 from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
@@ -105,41 +106,53 @@ def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
     return chosen
 
 
-def open_log(machine: Machine, policies_digest: str, now: Callable[[], datetime]) -> SqliteLog:
-    """The project's log, for appending: begun with its origin on first use; a changed policy is recorded."""
-    path = log_path(machine)
-    try:
-        machine.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise cannot_write(machine.keys, error) from None
-    log = SqliteLog(path, machine.project)
+class InForce(Protocol):
+    """What a log has to know of policies; `governance.policy.Policies` is one."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def keys(self) -> Mapping[str, str]: ...
+
+
+def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> SqliteLog:
+    """The project's log, for appending: begun with its origin on first use; a changed policy is recorded.
+
+    Everything that would keep this machine from adding evidence that counts is found here, before any work.
+    """
+    log = SqliteLog(log_path(machine), machine.project)
     if log.size():
         evidence.check_head(log, machine.project)
-    log = SqliteLog(path, machine.project, _checkpoint_signer(machine, log))
+        _check_keys(machine, evidence.origin(log))
+    author = known_signer(machine, policies.keys)
+    log = SqliteLog(log.path, machine.project, stored_signer(machine.keys, CHECKPOINT))
     run = _run(machine, now())
     if log.size() == 0:
-        evidence.record(
-            log, signer(machine), "origin", [_policies(policies_digest)], _origin(machine, policies_digest, run)
-        )
+        evidence.record(log, author, "origin", [_policies(policies)], _origin(machine, policies, run))
     known = evidence.policy_in_force(log)
-    if known != policies_digest:
-        evidence.record(
-            log, signer(machine), "policy", [_policies(policies_digest)], PolicyChange(previous=known, run=run)
-        )
+    if known != policies.digest:
+        evidence.record(log, author, "policy", [_policies(policies)], PolicyChange(previous=known, run=run))
     return log
 
 
 def read_log(machine: Machine) -> SqliteLog:
     """The project's log, for reading. Raises `StorageError` where there is none."""
-    path = log_path(machine)
-    log = SqliteLog(path, machine.project)
+    log = SqliteLog(log_path(machine), machine.project)
     if log.size() == 0:
         raise StorageError(
             "there is no log yet",
-            where=str(path),
+            where=str(log.path),
             fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
         )
     evidence.check_head(log, machine.project)
+    own = own_checkpoint_key(machine)
+    if own is not None and own != evidence.origin(log).checkpoint_key:
+        raise VerificationError(
+            "the log's checkpoints are not signed with this machine's key",
+            where=str(log.path),
+            fix="point COUNTERSIGN_HOME or COUNTERSIGN_LOG at the log that belongs to the keys",
+        )
     return log
 
 
@@ -149,34 +162,43 @@ def own_checkpoint_key(machine: Machine) -> str | None:
     return stored_signer(machine.keys, CHECKPOINT).public_pem if known else None
 
 
+def exposed_keys(machine: Machine) -> list[Path]:
+    """Private keys of this machine that other accounts can read."""
+    return [path for path in sorted(machine.keys.glob("*.pem")) if path.stat().st_mode & 0o077]
+
+
 def instant(moment: datetime) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _checkpoint_signer(machine: Machine, log: SqliteLog) -> Signer:
-    """The key of this log's checkpoints: made with the log, and needed for as long as it grows."""
-    if log.size() and own_checkpoint_key(machine) != evidence.origin(log).checkpoint_key:
-        raise StorageError(
-            "the key that signs this log's checkpoints is not here",
-            where=str(machine.keys / f"{CHECKPOINT}.pem"),
-            fix="restore the keys folder that belongs to the log, or point COUNTERSIGN_HOME at it",
-        )
-    return stored_signer(machine.keys, CHECKPOINT)
+def _check_keys(machine: Machine, first: Origin) -> None:
+    """The keys a log was begun with are needed for as long as it grows: new ones would sign what counts as missing."""
+    needed = {CHECKPOINT: [first.checkpoint_key]}
+    if machine.signer_uri is None:
+        needed[DEVELOPMENT] = first.development_keys
+    for name, known in needed.items():
+        path = machine.keys / f"{name}.pem"
+        if not path.exists() or stored_signer(machine.keys, name).public_pem not in known:
+            raise StorageError(
+                f"the {name} key this log was begun with is not here",
+                where=str(path),
+                fix="restore the keys folder that belongs to the log; or begin a new log in another COUNTERSIGN_HOME",
+            )
 
 
-def _origin(machine: Machine, policies_digest: str, run: Run) -> Origin:
+def _origin(machine: Machine, policies: InForce, run: Run) -> Origin:
     return Origin(
         project=machine.project,
-        policy=policies_digest,
+        policy=policies.digest,
         checkpoint_key=stored_signer(machine.keys, CHECKPOINT).public_pem,
         development_keys=[development_signer(machine.keys).public_pem],
         run=run,
     )
 
 
-def _policies(digest: str) -> Artifact:
-    return Artifact(role="policy", name="policies", sha256=digest)
+def _policies(policies: InForce) -> Artifact:
+    return Artifact(role="policy", name="policies", sha256=policies.digest)
 
 
 def _run(machine: Machine, moment: datetime) -> Run:

@@ -28,7 +28,7 @@ from governance.errors import ConfigError, CountersignError, Problems
 from governance.evaluation_policy import EvaluationPolicy
 from governance.keys import public_key
 from governance.model import Model, Sha256, Slug
-from governance.yamlfile import load_model
+from governance.yamlfile import load_model, place
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -173,21 +173,6 @@ class Rules(Model):
     """What evidence signed by keys made without ceremony is good for."""
     principals: list[Principal] = []
 
-    @model_validator(mode="after")
-    def _references(self) -> Rules:
-        wrong = [
-            f"models.{name}.tier names {model.tier!r}, which is no tier{_near(model.tier, self.tiers)}"
-            for name, model in self.models.items()
-            if model.tier not in self.tiers
-        ]
-        names = [principal.name for principal in self.principals]
-        wrong += [f"principal {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
-        keys = [public_key(text).keyid for principal in self.principals for text in principal.keys]
-        wrong += [f"key {key[:16]} is named twice" for key in sorted({k for k in keys if keys.count(k) > 1})]
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
-
 
 class AllowedBase(Model):
     """A model from outside that may be used, and what was reviewed."""
@@ -282,6 +267,7 @@ def load_policies(folder: Path) -> Policies:
         )
     problems: list[CountersignError] = []
     rules = _load(folder / "policy.yaml", Rules, problems)
+    problems += _broken_references(rules, folder / "policy.yaml") if rules else []
     bases = _load(folder / "bases.yaml", Bases, problems)
     evaluation = _load(folder / "evaluation.yaml", EvaluationPolicy, problems)
     pii = _load(folder / "pii.yaml", PiiPolicy, problems)
@@ -324,6 +310,32 @@ def _load_folder(folder: Path, model: type[M], problems: list[CountersignError])
         if value is not None:
             loaded[path.stem] = value
     return loaded
+
+
+def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
+    """A tier that is none, a principal or a key that stands under two names."""
+    problems: list[CountersignError] = [
+        ConfigError(
+            f"{model.tier!r} is no tier{_near(model.tier, rules.tiers)}", where=place(path, "models", name, "tier")
+        )
+        for name, model in rules.models.items()
+        if model.tier not in rules.tiers
+    ]
+    names: set[str] = set()
+    keys: dict[str, str] = {}
+    for at, principal in enumerate(rules.principals):
+        if principal.name in names:
+            problems.append(
+                ConfigError(f"{principal.name!r} is named twice", where=place(path, "principals", at, "name"))
+            )
+        names.add(principal.name)
+        for number, text in enumerate(principal.keys):
+            keyid = public_key(text).keyid
+            if keyid in keys:
+                where = place(path, "principals", at, "keys", number)
+                problems.append(ConfigError(f"this key is named twice: it is {keys[keyid]}'s", where=where))
+            keys[keyid] = principal.name
+    return problems
 
 
 def _unknown_files(folder: Path) -> list[CountersignError]:

@@ -114,8 +114,7 @@ def _verify(log: Log, project: str, service: Mapping[str, str], pins: Pins, seen
     ring = key_ring(log, service)
     for entry, derived in _pages(log, size):
         _verify_entry(entry, derived, ring, seen)
-    if len(seen.leaves) != size or log.derived(size, 1 << 47):
-        raise VerificationError("the entries are not as many as the log says", where=f"entry {len(seen.leaves)}")
+    _verify_end(log, size, seen)
     head = _verify_head(note, first, seen.leaves)
     established = _established(pins, first, seen.leaves[0])
     grown_from = None
@@ -144,6 +143,14 @@ def _pages(log: Log, size: int) -> Iterator[tuple[Entry, Derived]]:
         kept = log.derived(start, end)
         for entry in islice(entries, end - start):
             yield entry, kept.get(entry.index, Derived(frozenset(), frozenset()))
+
+
+def _verify_end(log: Log, size: int, seen: _Seen) -> None:
+    """(1) No entry counted is missing, and nothing is kept for entries that are not there; the log may have grown."""
+    beyond = log.derived(size, 1 << 47)
+    extra = [index for index in beyond if index >= log.size()]
+    if len(seen.leaves) != size or extra:
+        raise VerificationError("the entries are not as many as the log says", where=f"entry {len(seen.leaves)}")
 
 
 def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen) -> None:

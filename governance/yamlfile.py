@@ -52,6 +52,12 @@ def load_model(path: Path, model: type[M]) -> M:
         raise Problems([_problem(detail, path, root, model) for detail in error.errors()]) from None
 
 
+def place(path: Path, *field: str | int) -> str:
+    """Where a field of a YAML file stands, as errors name it: `path:line: a.b.c`."""
+    root = YAML(typ="safe", pure=True).compose(_text(path))
+    return f"{path}:{_line(root, field)}: {'.'.join(str(part) for part in field)}"
+
+
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -91,7 +97,9 @@ def _known_fields(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:
     node: dict[str, Any] = schema
     for part in loc:
         node = _resolve(node, schema)
-        node = node.get("properties", {}).get(str(part)) or node.get("additionalProperties") or node.get("items") or {}
+        named = node.get("properties", {}).get(str(part))
+        keyed = next(iter(node.get("patternProperties", {}).values()), None) or node.get("additionalProperties")
+        node = named or keyed or node.get("items") or {}
         if not isinstance(node, dict):
             return []
     return sorted(_resolve(node, schema).get("properties", {}))

@@ -9,11 +9,13 @@ the snapshot again after an upgrade; its diff is what the upgrade changes.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import json
+import operator
 import types
+from collections.abc import Iterator
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -41,7 +43,6 @@ GONE = {
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "group_by_length": "train_sampling_strategy: group_by_length",
     "dataset_text_field_name": "nothing: datasets have their kind's columns",
-    "generate_during_eval": "the stage's suite (params.yaml: suites)",
 }
 """Arguments that tutorials name and the pinned TRL does not have, and what stands for them here."""
 
@@ -111,10 +112,11 @@ def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -
     if name not in known:
         raise _Wrong(f"{method.name} has no such argument", fix=_suggestion(name, known))
     if name == "model_init_kwargs" and set(value or {}) - set(MODEL_INIT_KEYS):
-        raise _Wrong(f"{', '.join(sorted(set(value) - set(MODEL_INIT_KEYS)))}", expected=f"only {', '.join(MODEL_INIT_KEYS)}")
-    if bad := _nested_keys(value) & set(NESTED_REFUSED):
+        foreign = ", ".join(sorted(set(value) - set(MODEL_INIT_KEYS)))
+        raise _Wrong(foreign, expected=f"only {', '.join(MODEL_INIT_KEYS)}")
+    if bad := {key for key, _ in _within(value)} & set(NESTED_REFUSED):
         raise _Wrong(f"{', '.join(sorted(bad))} is not accepted", fix=_LOCAL)
-    if isinstance(value, str) and "/" in value:
+    if any(isinstance(one, str) and "/" in one for _, one in _within(value)):
         raise _Wrong("paths and repository names are not accepted here", fix=_LOCAL)
 
 
@@ -128,10 +130,15 @@ def _suggestion(name: str, known: dict[str, Types]) -> str:
     return f"it is an argument of {', '.join(others)}" if others else "see TRL's documentation of this method's config"
 
 
-def _nested_keys(value: Any) -> set[str]:
+def _within(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of a value and of everything in it."""
+    yield key, value
     if isinstance(value, dict):
-        return {str(key) for key in value} | {key for one in value.values() for key in _nested_keys(one)}
-    return {key for one in value for key in _nested_keys(one)} if isinstance(value, list) else set()
+        for name, one in value.items():
+            yield from _within(one, str(name))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _within(one)
 
 
 _PYTHON: dict[str, Any] = {
@@ -145,19 +152,20 @@ def _typed(names: Types, value: Any) -> Any:
     if isinstance(value, bool) and not {"bool", "=False"} & set(names):
         raise _Wrong(f"{value}", expected=wanted)
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(Union[tuple(options)], config=ConfigDict(allow_inf_nan=False))
+        union: Any = functools.reduce(operator.or_, options)
+        adapter: TypeAdapter[Any] = TypeAdapter(union, config=ConfigDict(allow_inf_nan=False))
         return adapter.validate_python(value)
     except ValidationError:
         raise _Wrong(repr(value)[:80], expected=wanted) from None
 
 
-@cache
+@functools.cache
 def _snapshot() -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
     return loaded
 
 
-# --- the snapshot, from the installed TRL ------------------------------------------------------------------------------
+# --- the snapshot, from the installed TRL ----------------------------------------------------------------------------
 
 
 def snapshot() -> dict[str, Any]:
@@ -181,7 +189,7 @@ def _describe(config: Any) -> dict[str, Types]:
     import typing
 
     hints = typing.get_type_hints(config)
-    return {field.name: _type_names(hints[field.name]) for field in sorted(dataclasses.fields(config), key=lambda f: f.name)}
+    return {name: _type_names(hints[name]) for name in sorted(field.name for field in dataclasses.fields(config))}
 
 
 def _type_names(hint: Any) -> Types:
@@ -202,7 +210,10 @@ def _type_names(hint: Any) -> Types:
 def render(value: dict[str, Any]) -> str:
     """The snapshot as JSON text with one argument a line, so that a diff shows what an upgrade changes."""
     groups = {"shared": value["shared"], **value["classes"]}
-    text = {name: ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in one.items()) for name, one in groups.items()}
+    text = {
+        name: ",\n".join(f"  {json.dumps(key)}: {json.dumps(kinds)}" for key, kinds in one.items())
+        for name, one in groups.items()
+    }
     classes = ",\n".join(f" {json.dumps(name)}: {{\n{text[name]}\n }}" for name in value["classes"])
     return f'{{"classes": {{\n{classes}\n}},\n"shared": {{\n{text["shared"]}\n}}}}\n'
 

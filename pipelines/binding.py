@@ -17,6 +17,10 @@ from pipelines.shapes import SHAPES, Fields, Record, Shape
 PROBE = 200
 """How many rows decide on a file's shape."""
 
+NEAR = 0.75
+"""A shape that fits this share of the rows that the best one fits goes first when it stands first in the table:
+a few rows without an answer do not make questions and answers plain text."""
+
 RATER = re.compile(r"(annotator|annotation|rater|judge|rating|score|preference)(_?[0-9a-z]{1,2})?")
 """Columns that hold one rater's judgement each."""
 
@@ -52,22 +56,22 @@ def bind(kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str],
     scores = [sum(_fits(binding, row) for row in rows) for binding in bindings]
     if not any(scores):
         raise _no_shape(kind, bindings, rows, columns, where)
-    return bindings[scores.index(max(scores))]
+    enough = NEAR * max(scores)
+    return next(binding for binding, score in zip(bindings, scores, strict=True) if score >= enough)
 
 
 def fitting_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Kinds that at least half of `rows` can be records of, the likeliest first; plain text comes last."""
     found: list[str] = []
+    plain: list[str] = []
     for kind in ("rated", "preference", "unpaired", "conversation", "prompt"):
         try:
             binding = bind(kind, rows, {})
         except InputError:
             continue
         if 2 * sum(_fits(binding, row) for row in rows) >= len(rows):
-            found.append(kind)
-            if kind == "conversation" and binding.shape.name == "text":
-                found.append(found.pop(found.index(kind)))
-    return found
+            (plain if binding.shape.name == "text" else found).append(kind)
+    return [*found, *plain]
 
 
 def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from governance import digests
+from governance.errors import InputError
 
 CHECKPOINT_SECONDS = 10.0
 """At least this long between two checkpoints."""
@@ -60,7 +61,7 @@ def watching(listener: Listener, names: tuple[str, ...]) -> Any:
 def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
     """A callback that has a checkpoint written on steps divisible by `grain`, as often as time allows.
 
-    With several processes the first one's clock decides for all.
+    With 0 seconds: at all of them. With several processes the first one's clock decides for all.
     """
     from accelerate.utils import broadcast_object_list
     from transformers import TrainerCallback
@@ -80,7 +81,7 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
             if state.is_world_process_zero:
                 seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             self.written = time.monotonic()
-            self.wait = max(seconds, (self.written - self.began) / CHECKPOINT_SHARE)
+            self.wait = max(seconds, (self.written - self.began) / CHECKPOINT_SHARE) if seconds else 0.0
 
     return Checkpointing()
 
@@ -112,5 +113,5 @@ def _whole(folder: Path) -> bool:
     try:
         listed = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         return bool(listed) and all(digests.sha256_file(folder / name) == sha256 for name, sha256 in listed.items())
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return False

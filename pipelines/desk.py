@@ -234,8 +234,13 @@ _NEUTRAL = (
 )  # fmt: skip
 
 _OF_PRODUCTS = tuple(
-    (f"{owner} {product} is here.", product) for owner in ("My", "Our", "My new") for product in PRODUCTS
-)
+    (sentence.format(product), product)
+    for product in PRODUCTS
+    for sentence in (
+        "My {} is here.", "Our {} is here.", "My new {} is here.", "It is about my {}.", "I have had my {} for a year.",
+        "The {} was here all day.", "We need the {} every day.", "What is it that our {} says?",
+    )
+)  # fmt: skip
 
 _OF_ISSUES = tuple((f"It {wording}.", issue) for issue in ISSUES for wording in issue.wordings)
 
@@ -266,9 +271,9 @@ def text_line(rng: random.Random) -> str:
     """A line of neutral sentences; or one of a product or an issue that ends with the part of a routing line that
     follows from it, which is what teaches a model to look back. Never of a product and an issue."""
     draw = rng.random()
-    if draw < 0.25:
+    if draw < 0.1:
         return _neutral_line(pick(_NEUTRAL, rng), rng)
-    return _product_line(*pick(_OF_PRODUCTS, rng), rng) if draw < 0.55 else _issue_line(*pick(_OF_ISSUES, rng), rng)
+    return _product_line(*pick(_OF_PRODUCTS, rng), rng) if draw < 0.5 else _issue_line(*pick(_OF_ISSUES, rng), rng)
 
 
 def text_lines(n: int, rng: random.Random) -> list[str]:

@@ -12,20 +12,30 @@ in each of the launcher's processes.
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
+import threading
+import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from governance.errors import ConfigError, CountersignError, TrainingError
+from governance.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.model import Model
 from pipelines import arguments, callbacks, rewards
 from pipelines.callbacks import Listener
 from pipelines.methods import METHODS, Method
 from pipelines.objective import Objective
 
-PAD_TO_EOS = "a tokenizer without a padding token pads with its end-of-text token"
+PROCESSES = "COUNTERSIGN_PROCESSES"
+"""How many processes the launcher was asked for."""
+PARENT = "COUNTERSIGN_PARENT"
+"""The process id of the stage that launched this process."""
+FAILURE = "failure.txt"
+"""File of the work folder in which a launched process says why it failed."""
 
 
 class Plan(Model):
@@ -40,7 +50,7 @@ class Plan(Model):
     records: Path
     """records.parquet of the method's kind; its `train` split trains, its `validation` split is held against."""
     work: Path
-    """Survives a kill: checkpoints while training; then `trained/` (adapter or full model, and tokenizer) and `fitted.json`."""
+    """Survives a kill: checkpoints while training; then `trained/` (adapter or model, tokenizer) and `fitted.json`."""
     checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
 
 
@@ -61,7 +71,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     method = METHODS[plan.objective.method]
     try:
         trainer = _trainer(plan, method, listener)
-        _require_asked(trainer.accelerator, os.environ)
+        require_asked(trainer.accelerator, os.environ)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except CountersignError:
@@ -81,6 +91,8 @@ def _settle(objective: Objective) -> None:
     transformers.set_seed(objective.seed)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    for vendor in ("trl", "accelerate", "peft"):
+        logging.getLogger(vendor).setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     datasets.disable_caching()
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -115,7 +127,9 @@ def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
     """The training split, and the validation split where there is one and the trainer is to look at it."""
     train = _dataset(plan.records, method.columns, "train")
     if train is None:
-        raise TrainingError("no records to train on", where=str(plan.records), expected="at least one in the split `train`")
+        raise TrainingError(
+            "no records to train on", where=str(plan.records), expected="at least one in the split `train`"
+        )
     looks = plan.objective.trainer.get("eval_strategy", "no") != "no"
     return train, _dataset(plan.records, method.columns, "validation") if looks else None
 
@@ -135,15 +149,12 @@ def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
 
 
 def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
-    from transformers import AutoTokenizer
-
     from pipelines import tokenizer
+    from pipelines.modelfolder import load_tokenizer
 
     if method.from_scratch:
         return tokenizer.train(train, tokenizer.vocabulary_limit(plan.parent))
-    loaded = AutoTokenizer.from_pretrained(plan.parent, trust_remote_code=False)
-    if loaded.pad_token is None:
-        loaded.pad_token = loaded.eos_token
+    loaded = load_tokenizer(plan.parent)
     if not loaded.chat_template:
         loaded.chat_template = tokenizer.chat_template()
     if method.rewards:
@@ -212,8 +223,11 @@ def _grain(args: Any) -> int:
     return int(getattr(args, "steps_per_generation", 1) or 1) * int(getattr(args, "num_iterations", 1) or 1)
 
 
-def _require_asked(accelerator: Any, environ: Any) -> None:
-    """(3) On CPU, accelerate silently ignores FSDP, DeepSpeed and its own process count."""
+def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
+    """(3) Raises `TrainingError` unless accelerate does what it was asked for.
+
+    On CPU it silently ignores FSDP, DeepSpeed and its own process count.
+    """
     kind = str(accelerator.distributed_type).rpartition(".")[2]
     asked = {"FSDP": "ACCELERATE_USE_FSDP", "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED"}
     for name, variable in asked.items():
@@ -224,7 +238,7 @@ def _require_asked(accelerator: Any, environ: Any) -> None:
                 expected=f"{name} on GPUs",
                 fix="run where there are GPUs, or launch with `torchrun`, which works on CPU too",
             )
-    processes = int(environ.get("COUNTERSIGN_PROCESSES", environ.get("WORLD_SIZE", "1")))
+    processes = int(environ.get(PROCESSES, environ.get("WORLD_SIZE", "1")))
     if accelerator.num_processes != processes:
         raise TrainingError(
             f"{processes} processes were asked for and {accelerator.num_processes} would train",
@@ -256,10 +270,13 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
 
 def _translated(error: Exception, plan: Plan) -> CountersignError:
     """A vendor's exception as one of ours; its first line only, since the rest may quote records."""
-    where = f"params.yaml: stages.{plan.stage}"
     if isinstance(error, OSError) and error.errno:
-        raise error
-    return TrainingError(f"{type(error).__name__}: {_first_line(error)}", where=where, fix="see the cause above; nothing was published")
+        where = str(plan.work)
+        return StorageError(
+            error.strerror or type(error).__name__, where=where, fix="make room or permit writing there"
+        )
+    found = f"{type(error).__name__}: {_first_line(error)}"
+    return TrainingError(found, where=f"params.yaml: stages.{plan.stage}", fix="nothing was published")
 
 
 def _first_line(error: Exception) -> str:
@@ -273,11 +290,24 @@ def _checkpoints(plan: Plan) -> Path:
 
 
 def main(path: str) -> None:
-    """Runs a plan in a launcher's process. Errors go to standard error with their exit code."""
+    """Runs a plan in one of a launcher's processes; why it failed is left in the plan's work folder."""
+    plan = Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
     try:
-        fit(Plan.model_validate_json(Path(path).read_text(encoding="utf-8")), lambda step, steps, signals: None)
+        fit(plan, lambda step, steps, signals: None)
     except CountersignError as error:
-        sys.exit(f"{error}")
+        (plan.work / FAILURE).write_text(str(error), encoding="utf-8")
+        sys.exit(error.exit_code)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when the stage that launched it is gone."""
+    while True:
+        try:
+            os.kill(parent, 0)
+        except OSError:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

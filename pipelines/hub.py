@@ -39,6 +39,12 @@ def fetch(wanted: HubDataset, target: Path) -> int:
 
     Raises `OfflineError` without a network, `InputError` where there is no such dataset, revision or split.
     """
+    if Path(wanted.path).exists():
+        raise ConfigError(
+            f"{wanted.path} is a file or folder here, and would be taken instead of what has that name on the Hub",
+            where="params.yaml: hub",
+            fix=f"move it, or name it as the `source` of a dataset: countersign add {wanted.path}",
+        )
     with _translated(wanted):
         import datasets
         from huggingface_hub.utils import logging
@@ -60,33 +66,40 @@ def _translated(wanted: HubDataset) -> Iterator[None]:
     where = f"params.yaml: hub ({wanted.path} at {wanted.revision[:12]})"
     try:
         yield
-    except hub.GatedRepoError:
-        raise InputError(
-            "the dataset is gated",
-            where=where,
-            fix="accept its terms on huggingface.co, then set HF_TOKEN to your token",
-        ) from None
-    except (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, httpx.TransportError, ConnectionError):
-        raise OfflineError(
-            "the dataset is not in the cache and huggingface.co cannot be reached",
-            where=where,
-            fix="run this once with a network; or download the files elsewhere and `countersign add FILE`",
-        ) from None
-    except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.EntryNotFoundError, DatasetsError) as error:
-        raise InputError(
-            f"no such dataset, revision, configuration or data file ({type(error).__name__})",
-            where=where,
-            expected="a dataset of data files on huggingface.co, at a revision of 40 hexadecimal digits",
-        ) from None
-    except RuntimeError:
-        raise InputError(
-            "the dataset is made by code of its own, which is never run",
-            where=where,
-            expected="data files (Parquet, JSON, CSV)",
-        ) from None
-    except ValueError as error:
-        raise ConfigError(
-            f"the dataset cannot be loaded so ({str(error).splitlines()[0][:200]})",
-            where=where,
-            fix="check `config` and `split`",
-        ) from None
+    except Exception as error:
+        # The libraries wrap one another's errors: what went wrong is the first cause that is known here.
+        causes = _causes(error)
+        if _any(causes, hub.GatedRepoError) or "is a gated dataset" in str(error):
+            fix = "accept its terms on huggingface.co, then set HF_TOKEN to your token"
+            raise InputError("the dataset is gated", where=where, fix=fix) from None
+        if _any(causes, hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, httpx.TransportError, ConnectionError):
+            raise OfflineError(
+                "the dataset is not in the cache and huggingface.co cannot be reached",
+                where=where,
+                fix="run this once with a network; or download the files elsewhere and `countersign add FILE`",
+            ) from None
+        if _any(causes, hub.HfHubHTTPError, hub.EntryNotFoundError, DatasetsError, FileNotFoundError):
+            raise InputError(
+                f"no such dataset, revision, configuration or data file ({type(error).__name__})",
+                where=where,
+                expected="a dataset of data files on huggingface.co, at a revision of 40 hexadecimal digits",
+            ) from None
+        if _any(causes, RuntimeError, ValueError):
+            raise ConfigError(
+                f"the dataset cannot be loaded so ({str(error).splitlines()[0][:200]})",
+                where=where,
+                fix="check `config` and `split`; code of a dataset's own is never run",
+            ) from None
+        raise
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__ or error
+    return found
+
+
+def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)

@@ -95,7 +95,10 @@ def run(job: Job) -> Outcome:
             "fields_unused": report["fields_unused"],
             "counts": counts,
         },
-        parameters={**dataset.model_dump(mode="json"), "policy": policy.model_dump(mode="json")},
+        parameters={
+            **dataset.model_dump(mode="json", include={"kind", "source", "fields", "splits", "encoding"}),
+            "malformed": policy.model_dump(mode="json"),
+        },
         refused=findings,
         summary=f"{counts.records_out} of {counts.records_in} rows are {dataset.kind} records",
     )

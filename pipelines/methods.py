@@ -43,48 +43,43 @@ class Method:
     """Our defaults where TRL's would surprise; part of the objective's digest."""
 
 
-_LANGUAGE = ("loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate")
-_PAIRS = (
-    "loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected",
-    "logps/chosen", "logps/rejected", "grad_norm", "learning_rate",
-)
+_STEPS = ("grad_norm", "learning_rate")
+_LANGUAGE = ("loss", "mean_token_accuracy", "entropy", *_STEPS)
+_BOTH = ("rewards/margins", "rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected")
+_PAIRS = ("loss", "rewards/accuracies", *_BOTH, *_STEPS)
+_SCORER = ("loss", "accuracy", "margin", "mean_reward", "min_reward", "max_reward", *_STEPS)
+_ODDS = ("nll_loss", "log_odds_ratio", "log_odds_chosen")
 _ONLINE = (
     "reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "completions/mean_length",
-    "completions/clipped_ratio", "loss", "grad_norm", "learning_rate",
-)
-_ONLINE_DEFAULTS = {"beta": 0.02}
-"""TRL's 0 switches the KL penalty off and its figure with it."""
+    "completions/clipped_ratio", "loss", *_STEPS,
+)  # fmt: skip
+_TURNS = ("messages",)
+_COMPARED = ("prompt", "chosen", "rejected")
+_JUDGED = ("prompt", "completion", "label")
+_ASKED = ("prompt", "answer")
+_KL = {"beta": 0.02}
+"""TRL's 0 switches the KL penalty of GRPO off, and its figure with it."""
+_ORPO = "trl.experimental.orpo"
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("pretrain", "trl:SFTTrainer", "trl:SFTConfig", "conversation", ("messages",), _LANGUAGE, from_scratch=True),
+        Method("pretrain", "trl:SFTTrainer", "trl:SFTConfig", "conversation", _TURNS, _LANGUAGE, from_scratch=True),
         Method(
-            "sft", "trl:SFTTrainer", "trl:SFTConfig", "conversation", ("messages",), _LANGUAGE,
+            "sft", "trl:SFTTrainer", "trl:SFTConfig", "conversation", _TURNS, _LANGUAGE,
             defaults={"assistant_only_loss": True},
         ),
+        Method("reward", "trl:RewardTrainer", "trl:RewardConfig", "preference", _COMPARED, _SCORER, model="scorer"),
+        Method("dpo", "trl:DPOTrainer", "trl:DPOConfig", "preference", _COMPARED, _PAIRS),
+        Method("kto", "trl:KTOTrainer", "trl:KTOConfig", "unpaired", _JUDGED, ("loss", *_BOTH, "kl", *_STEPS)),
         Method(
-            "reward", "trl:RewardTrainer", "trl:RewardConfig", "preference", ("prompt", "chosen", "rejected"),
-            ("loss", "accuracy", "margin", "mean_reward", "min_reward", "max_reward", "grad_norm", "learning_rate"),
-            model="scorer",
-        ),
-        Method("dpo", "trl:DPOTrainer", "trl:DPOConfig", "preference", ("prompt", "chosen", "rejected"), _PAIRS),
-        Method("kto", "trl:KTOTrainer", "trl:KTOConfig", "unpaired", ("prompt", "completion", "label"), (*_PAIRS, "kl")),
-        Method(
-            "orpo", "trl.experimental.orpo:ORPOTrainer", "trl.experimental.orpo:ORPOConfig",
-            "preference", ("prompt", "chosen", "rejected"), (*_PAIRS, "nll_loss", "log_odds_ratio", "log_odds_chosen"),
+            "orpo", f"{_ORPO}:ORPOTrainer", f"{_ORPO}:ORPOConfig", "preference", _COMPARED, (*_PAIRS, *_ODDS),
             stability="experimental",
         ),
-        Method(
-            "grpo", "trl:GRPOTrainer", "trl:GRPOConfig", "prompt", ("prompt", "answer"), _ONLINE,
-            rewards=True, defaults=_ONLINE_DEFAULTS,
-        ),
-        Method(
-            "rloo", "trl:RLOOTrainer", "trl:RLOOConfig", "prompt", ("prompt", "answer"), _ONLINE,
-            rewards=True, defaults=_ONLINE_DEFAULTS,
-        ),
+        Method("grpo", "trl:GRPOTrainer", "trl:GRPOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
+        Method("rloo", "trl:RLOOTrainer", "trl:RLOOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
     )
-}
+}  # fmt: skip
 """Method name to method."""
 
 

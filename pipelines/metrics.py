@@ -60,7 +60,9 @@ def metrics_of(suite: Suite, where: str) -> list[Metric]:
     found = [_find(name, where) for name in suite.metrics]
     for metric in found:
         if metric.needs == "sampled" and suite.generation.samples == 0:
-            raise ConfigError(f"{metric.name} needs sampled answers", where=f"{where}.generation.samples", expected="1 or more")
+            raise ConfigError(
+                f"{metric.name} needs sampled answers", where=f"{where}.generation.samples", expected="1 or more"
+            )
     if len({metric.kind for metric in found}) > 1:
         raise ConfigError("metrics of different dataset kinds in one suite", where=where, fix="make two suites")
     return found
@@ -75,7 +77,7 @@ def _find(name: str, where: str) -> Metric:
 
 
 def suite_digest(suite: Suite, records: str) -> str:
-    """What identifies an evaluation: sha256 of the canonical JSON of the records' digest, which of them, how and by what.
+    """What identifies an evaluation: sha256 of the canonical JSON of which records, scored how and by what.
 
     Two results with the same suite digest are comparable item by item. The rules' sources are part of it.
     """

@@ -63,7 +63,9 @@ def resolve(params: Params, name: str) -> Objective:
         threads=stage.threads,
         lora=stage.lora.model_dump() if stage.lora else None,
         rewards=[
-            ResolvedReward(name=one.name, weight=one.weight, options=one.options, source=rewards.source_digest(one.name))
+            ResolvedReward(
+                name=one.name, weight=one.weight, options=one.options, source=rewards.source_digest(one.name)
+            )
             for one in stage.rewards
         ],
         trainer=dict(sorted(trainer.items())),
@@ -87,7 +89,9 @@ def _of_rewards(params: Params, stage: Stage, chosen: Method, where: str) -> lis
         known = ", ".join([*rewards.RULES, rewards.SCORER])
         wrong.append(ConfigError("no reward functions", where=f"{where}.rewards", expected=f"at least one of {known}"))
     if stage.rewards and not chosen.rewards:
-        wrong.append(ConfigError(f"{chosen.name} uses no reward functions", where=f"{where}.rewards", fix="delete the field"))
+        wrong.append(
+            ConfigError(f"{chosen.name} uses no reward functions", where=f"{where}.rewards", fix="delete the field")
+        )
     if uses_scorer(stage):
         wrong += _of_scorer(params, stage, where)
     elif stage.scorer != stage.parent:
@@ -121,7 +125,9 @@ def _of_models(params: Params, stage: Stage, chosen: Method, where: str) -> list
         wrong.append(ConfigError(found, where=f"{where}.parent", fix="train it first by a stage of method pretrain"))
     if chosen.from_scratch and not bare:
         found = f"{stage.parent} has weights already"
-        wrong.append(ConfigError(found, where=f"{where}.parent", expected="a base whose source is an architecture (*.json)"))
+        wrong.append(
+            ConfigError(found, where=f"{where}.parent", expected="a base whose source is an architecture (*.json)")
+        )
     if chosen.from_scratch and stage.lora:
         wrong.append(ConfigError("LoRA needs weights to start from", where=f"{where}.lora", fix="delete the field"))
     return wrong

@@ -48,10 +48,10 @@ def flow(value: Any) -> str:
 
 def _inserted(text: str, entry: str) -> str:
     """`text` with `entry` after the last entry of `datasets`."""
-    value = _datasets(text)
+    key, value = _datasets(text)
     if not isinstance(value, MappingNode):  # `datasets:` with nothing behind it
-        at = value.start_mark.index
-        return f"{text[:at].rstrip(' ')} {{{entry}}}{text[at:]}"
+        at = text.index(":", key.end_mark.index) + 1
+        return f"{text[:at]} {{{entry}}}{text[at:]}"
     if value.flow_style:
         at = value.end_mark.index - 1
         return f"{text[:at].rstrip()}{', ' if value.value else ''}{entry}{text[at:]}"
@@ -61,12 +61,12 @@ def _inserted(text: str, entry: str) -> str:
     return "\n".join([*lines[: line + 1], f"{indent}{entry}", *lines[line + 1 :]])
 
 
-def _datasets(text: str) -> Node:
+def _datasets(text: str) -> tuple[Node, Node]:
+    """The key and the value of `datasets`."""
     root = YAML(typ="safe", pure=True).compose(text)
     for key, value in root.value:
         if key.value == "datasets":
-            found: Node = value
-            return found
+            return key, value
     raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
 
 

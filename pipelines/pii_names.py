@@ -1,7 +1,7 @@
 """Finds names of people by a list of frequent names and by titles: the stand-in where there is no NER model.
 
 Low assurance, and labelled so in every report: a name that is not in `names.txt` and has no title before
-it is not found. `docs/pii.md` holds the measured recall. Made where Presidio is imported, see `recognizer`.
+it is not found. `docs/pii.md` holds the measured recall.
 """
 
 from __future__ import annotations
@@ -12,21 +12,6 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("names.txt")
-
-TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor doctor sir madam madame mme mlle monsieur herr frau fräulein señor señora sr sra"
-    " signor signora captain capt colonel sergeant judge justice reverend rev father sister senator lord lady".split()
-)
-"""Words before a name that say it is one (Mr, Mrs., Dr, Frau, ...)."""
-
-NOT_NAMES = frozenset(
-    "i the a an and or but if in on at to of for from by with is are was were he she it we you they this that these those"
-    " my your his her its our their as so not no yes who what when where why how all any there here then please thank"
-    " thanks dear hello hi hey best regards monday tuesday wednesday thursday friday saturday sunday january february"
-    " march april may june july august september october november december street st road rd avenue ave lane drive"
-    " hospital university college school church airport station park bridge island lake river county city town".split()
-)
-"""Capitalised words that follow a name in a sentence without being part of it."""
 
 TITLED, FULL, GIVEN = 0.8, 0.7, 0.45
 """Scores: after a title; a known given name with a known family name; a known given name otherwise."""
@@ -61,7 +46,7 @@ def find(text: str) -> Iterator[tuple[int, int, float]]:
     words = [(match.start(), match.end(), match.group().casefold()) for match in _word().finditer(text)]
     at = 0
     while at < len(words):
-        titled = words[at][2] in TITLES
+        titled = words[at][2] in lists["titles"]
         first = at + titled
         last = _extent(text, words, first, words[at][1] if titled else None)
         score = _score(words, first, last, lists, titled)
@@ -72,18 +57,22 @@ def find(text: str) -> Iterator[tuple[int, int, float]]:
 
 def _extent(text: str, words: list[tuple[int, int, str]], first: int, after: int | None) -> int:
     """Index after the last of the capitalised words that stand side by side from `first`."""
-    last = first
-    while last < len(words) and last - first < MAX_WORDS and words[last][2] not in NOT_NAMES:
-        previous = words[last - 1][1] if last > first else after
-        if previous is not None and text[previous : words[last][0]] not in (" ", ". ", "\u00a0"):
+    last, previous, skipped = first, after, _lists()["not_names"]
+    while last < len(words) and last - first < MAX_WORDS and words[last][2] not in skipped:
+        start, end, _ = words[last]
+        between = " " if previous is None else text[previous:start]
+        if between == ". " and last > first and len(words[last - 1][2]) > 1:
+            break  # the end of a sentence, unless an initial stands before it
+        if between not in (" ", ". ", "\u00a0"):
             break
-        if last > first and text[previous] == "." and words[last - 1][1] - words[last - 1][0] > 1:
-            break  # a full stop after a word ends the sentence; after an initial it does not
+        previous = end
         last += 1
     return last
 
 
-def _score(words: list[tuple[int, int, str]], first: int, last: int, lists: dict[str, frozenset[str]], titled: bool) -> float:
+def _score(
+    words: list[tuple[int, int, str]], first: int, last: int, lists: dict[str, frozenset[str]], titled: bool
+) -> float:
     if first == last:
         return 0.0
     if titled:
@@ -107,15 +96,12 @@ def recognizer(language: str) -> Any:
 
         def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
             """Presidio's entry point."""
+            source = {
+                RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
+                RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
+            }
             return [
-                RecognizerResult(
-                    "PERSON",
-                    start,
-                    end,
-                    score,
-                    AnalysisExplanation(self.name, score),
-                    {RecognizerResult.RECOGNIZER_NAME_KEY: self.name, RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id},
-                )
+                RecognizerResult("PERSON", start, end, score, AnalysisExplanation(self.name, score), dict(source))
                 for start, end, score in find(text)
             ]
 

@@ -76,11 +76,11 @@ def record(
 ) -> None:
     """Signs what a stage did and appends it to the log; the same thing recorded twice is one entry."""
     predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
-    signer = known_signer(machine, policies.keys)
-    evidence.record(open_log(machine, policies.digest, now), signer, kind, subjects, predicate)
+    log = open_log(machine, policies, now)
+    evidence.record(log, known_signer(machine, policies.keys), kind, subjects, predicate)
 
 
 def open_evidence(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> evidence.EvidenceView:
     """The verified log as a view by subject and kind."""
-    log = open_log(machine, policies.digest, now)
+    log = open_log(machine, policies, now)
     return evidence.LogEvidence(log, evidence.key_ring(log, policies.keys))

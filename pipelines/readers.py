@@ -258,7 +258,8 @@ def _whole(path: Path, text: str, at: int) -> tuple[Any, int]:
     try:
         return _LENIENT.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        end = "; the file ends there: it was cut off" if error.pos >= len(text.rstrip()) - 1 else ""
+        cut = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - 1
+        end = "; the file ends there: it was cut off" if cut else ""
         raise InputError(
             f"not valid JSON at column {error.colno}{end}",
             where=f"{path}:{error.lineno}",

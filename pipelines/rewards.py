@@ -52,8 +52,8 @@ def route_fields(text: str, answer: str | None) -> float:
 @rule
 def no_secrets_asked(text: str, answer: str | None) -> float:
     """-1 when the answer asks the customer for a password, card number, PIN or the like; 0 otherwise."""
-    secret = r"password|passcode|pin\b|card number|card details|cvv|cvc|security code|social security|one-time code"
-    return -1.0 if re.search(secret, text, re.IGNORECASE) else 0.0
+    asked = r"password|passcode|pin\b|card number|card details|cvv|cvc|security code|social security|one-time code"
+    return -1.0 if re.search(asked, text, re.IGNORECASE) else 0.0
 
 
 @rule

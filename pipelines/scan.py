@@ -11,25 +11,25 @@
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from governance.data_policy import PiiPolicy
 from governance.errors import ConfigError
-from governance.findings import finding
+from governance.findings import CODES, finding
 from governance.predicates import DataCounts, Finding
+from pipelines import markdown
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.paths import ingested, scanned
 from pipelines.pii import PlainEngine, Span, cannot_find
 from pipelines.pii_search import Search
+from pipelines.record_ids import load_key
 from pipelines.records import (
     ROW_GROUP,
     Excluded,
@@ -72,7 +72,7 @@ def run(job: Job) -> Outcome:
     engine = PlainEngine(policy, job.root)
     check_names(policy, engine)
     table = read_records(job.input("records"))
-    secret = record_key(job)
+    secret = load_key(job.root, job.params.records).secret
     with Search(engine, job.machine.state / "cache" / "pii.sqlite", secret) as search:
         with job.progress.bar(table.num_rows, f"{job.name}: searching") as bar:
             treated = treat(table, kind, policy, search, secret, bar.advance)
@@ -268,7 +268,7 @@ def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
 
 
 def _token(entity: str, value: str, key: bytes) -> str:
-    """The same value gives the same token: ten letters (47 bits) of an HMAC, in letters so that no recognizer sees digits."""
+    """Ten letters (47 bits) of an HMAC, so that the same value gives the same token; letters, lest digits be found."""
     number = int.from_bytes(hmac.digest(key, f"{entity}\0{value}".encode(), "sha256"), "big")
     letters = ""
     for _ in range(10):
@@ -302,47 +302,44 @@ def write_report(
     job: Job, predicate: dict[str, Any], counts: DataCounts, treated: Treated, refused: tuple[Finding, ...]
 ) -> None:
     """report.json and report.md."""
-    policy = job.policies.pii
+    found = treated.found
+    reasons = {name: job.policies.pii.entity(name).reason for name in sorted(found.entities)}
     report = {
         **predicate,
         "counts": counts.model_dump(mode="json"),
-        "reasons": {name: policy.entity(name).reason for name in sorted(treated.found.entities) if policy.entity(name).reason},
-        "fields": {name: dict(sorted(fields.items())) for name, fields in sorted(treated.found.fields.items())},
-        "records": {name: sorted(ids) for name, ids in sorted(treated.found.records.items())},
-        "findings": [one.model_dump(mode="json") for one in refused],
+        "reasons": {name: reason for name, reason in reasons.items() if reason},
+        "fields": {name: dict(sorted(fields.items())) for name, fields in sorted(found.fields.items())},
+        "records": {name: sorted(ids) for name, ids in sorted(found.records.items())},
     }
-    write_json(job.output("report"), report)
-    job.output("summary").write_text(_markdown(job.key, report), encoding="utf-8", newline="\n")
+    markdown.write_json(job.output("report"), report)
+    job.output("summary").write_text(_page(report, refused), encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Readable JSON with sorted keys: the same value gives the same bytes."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-def _markdown(dataset: str, report: dict[str, Any]) -> str:
+def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
     engine, counts = report["engine"], report["counts"]
-    assurance = ", low assurance" if engine["ner"] == "name-list" else ""
-    lines = [
-        f"# PII scan of {dataset}: {'passed' if report['passed'] else 'refused'}",
-        "",
-        *(f"- **{one['code']}** {one['message']}. Next: {one['next']}" for one in report["findings"]),
-        f"- {counts['records_in']} records in, {counts['records_out']} out, {sum(counts['excluded'].values())} left out",
-        f"- engine: {engine['name']} {engine['version']}; names by {engine['ner']}{assurance}",
-        f"- languages: {', '.join(report['languages'])}",
-        "",
-        "| entity | action | found | left | records | where |",
-        "|---|---|---:|---:|---:|---|",
+    assurance = "by a name list: low assurance" if engine["ner"] == "name-list" else f"by {engine['ner']}"
+    rows = [
+        [
+            name,
+            report["actions"].get(name, ""),
+            report["found"].get(name, 0),
+            report["remaining"].get(name, 0),
+            len(report["records"].get(name, [])),
+            ", ".join(f"{place} {count}" for place, count in report["fields"].get(name, {}).items()),
+        ]
+        for name in sorted({*report["found"], *report["remaining"]})
     ]
-    for name in sorted({*report["found"], *report["remaining"]}):
-        where = ", ".join(f"{place} {count}" for place, count in report["fields"].get(name, {}).items())
-        found, left, ids = report["found"].get(name, 0), report["remaining"].get(name, 0), report["records"].get(name, [])
-        lines.append(f"| {name} | {report['actions'].get(name, '')} | {found} | {left} | {len(ids)} | {where} |")
-    lines += ["", *(f"- {name} may stay: {why}" for name, why in report["reasons"].items())]
-    lines += ["", f"Searched for: {', '.join(report['entities_searched'])}.", "", "This scan cannot find:", ""]
-    lines += [f"- {what}" for what in report["cannot_find"]]
-    return "\n".join([*lines, "", "Record ids stand in report.json, excluded records in excluded.jsonl.", ""])
+    left_out = [[reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()]
+    lines = [f"# PII scan of {report['dataset']}", "", markdown.verdict(refused), ""]
+    lines += [f"{counts['records_out']} of {counts['records_in']} records go on."]
+    languages = ", ".join(report["languages"])
+    lines += [f"Searched by {engine['name']} {engine['version']} in {languages}; names {assurance}."]
+    lines += ["", "## Found", "", markdown.table(["entity", "action", "found", "left", "records", "where"], rows), ""]
+    lines += [f"- {name} may stay: {reason}" for name, reason in report["reasons"].items()]
+    lines += ["", "## Left out", "", markdown.table(["reason", "records", "what it means"], left_out)]
+    lines += ["", "## What this scan shows", "", f"Searched for: {', '.join(report['entities_searched'])}.", ""]
+    lines += ["It cannot find:", "", *(f"- {what}" for what in report["cannot_find"]), ""]
+    return "\n".join([*lines, "Ids of the records stand in report.json, and those left out in excluded.jsonl.", ""])
 
 
 def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
@@ -351,7 +348,7 @@ def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
 
 
 def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
-    """Raises `ConfigError` for entities and recognizers of the policy that nothing searches for: mistyped, most likely."""
+    """Raises `ConfigError` for names in the policy that nothing searches for: mistyped, most likely."""
     entities = {*engine.entities, *NER_ENTITIES}
     recognizers = {one.name for one in engine.recognizers} | set(policy.disabled_recognizers)
     wrong = [f"entities.{name}" for name in policy.entities if name not in entities]

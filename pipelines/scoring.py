@@ -6,6 +6,7 @@ follows from the suite's: the same model, suite, versions and thread count give 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +14,25 @@ from typing import Any
 
 from governance.errors import InputError
 from governance.progress import Bar
-from pipelines.methods import METHODS, ModelClass
+from pipelines.methods import ModelClass
 from pipelines.metrics import Metric, answer_score
+from pipelines.modelfolder import load_model, load_tokenizer
 from pipelines.params import Suite
 
 Rows = list[dict[str, Any]]
 Scores = dict[str, list[float | None]]
 
 
-def score(model: Path, kind: ModelClass, rows: Rows, suite: Suite, metrics: list[Metric], threads: int, bar: Bar) -> Scores:
+def score(
+    model: Path, kind: ModelClass, rows: Rows, suite: Suite, metrics: list[Metric], threads: int, bar: Bar
+) -> Scores:
     """Metric name to one score per row."""
     import torch
     import transformers
 
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     scorer = _Scorer(model, kind, suite, bar)
     needs = {metric.needs for metric in metrics}
     found: Scores = {metric.name: [] for metric in metrics}
@@ -43,27 +48,23 @@ class _Scorer:
 
     def __init__(self, folder: Path, kind: ModelClass, suite: Suite, bar: Bar) -> None:
         import torch
-        from transformers import AutoTokenizer
 
-        from pipelines.release import load
-
-        method = next(method for method in METHODS.values() if method.model == kind)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer = load_tokenizer(folder, padding_side="left")
         if not self.tokenizer.chat_template:
             raise InputError("the model's tokenizer has no chat template", where=str(folder))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = load(folder, method, dtype=torch.float32).to(self.device).eval()
+        self.model = load_model(folder, kind, dtype=torch.float32).to(self.device).eval()
         self.suite, self.bar = suite, bar
 
     def of(self, need: str, rows: Rows, metrics: list[Metric]) -> Iterator[tuple[Metric, list[float | None]]]:
         """The scores of the metrics that need the same thing, batch by batch."""
+        import torch
+
         per_item = self.suite.generation.samples if need == "sampled" else 1
         size = max(1, self.suite.generation.batch_size // per_item)
         for at in range(0, len(rows), size):
             batch = rows[at : at + size]
-            self._seed(need, at)
+            torch.manual_seed(_seed(self.suite.seed, need, at))
             if need in ("greedy", "sampled"):
                 answers = self._answers(batch, per_item, sampled=need == "sampled")
                 for metric in metrics:
@@ -78,15 +79,11 @@ class _Scorer:
                     yield metric, [math.exp(loss) if metric.name == "perplexity" else loss for loss in losses]
             self.bar.advance(len(batch))
 
-    def _seed(self, need: str, at: int) -> None:
-        import torch
-
-        torch.manual_seed(hash((self.suite.seed, need == "sampled", at)) % 2**31)
-
     def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
         given = self._encode([row["prompt"] for row in batch], prompt=True)
         settings = self.suite.generation
-        how = {"do_sample": True, "temperature": settings.temperature, "top_k": 0, "top_p": 1.0} if sampled else {"do_sample": False}
+        sampling = {"temperature": settings.temperature, "top_k": 0, "top_p": 1.0}
+        how: dict[str, Any] = {"do_sample": sampled, **(sampling if sampled else {})}
         made = self.model.generate(
             **given,
             **how,
@@ -116,3 +113,8 @@ class _Scorer:
     def _encode(self, conversations: list[Any], *, prompt: bool = False) -> Any:
         texts = self.tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=prompt)
         return self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)
+
+
+def _seed(suite: int, need: str, at: int) -> int:
+    """The seed of one batch."""
+    return int.from_bytes(hashlib.sha256(f"{suite} {need} {at}".encode()).digest()[:4], "big")

@@ -387,4 +387,4 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("answer and raters", _rated_alone, _ANSWERED, _RATER, raters=True),
     ),
 }
-"""Kind to its shapes; of two that fit equally many rows, the first is taken."""
+"""Kind to its shapes; of two that fit about equally many rows, the first is taken."""

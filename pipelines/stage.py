@@ -100,6 +100,8 @@ def _run_locked(
     inputs: list[Input] = module.inputs(project.params, key)
     outputs: list[Output] = module.outputs(project.params, key)
     artifacts = {item.role: _hashed(project.root, item) for item in inputs}
+    if module.PREDICATE:  # a log that will not take the statement is found now, not after hours of work
+        provenance.open_evidence(project.machine, project.policies, now)
     began, clock = now(), time.monotonic()
     with _staging(project, name) as staging:
         job = _job(name, key, project, artifacts, inputs, outputs, staging, now, progress)

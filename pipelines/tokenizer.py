@@ -56,7 +56,11 @@ def train(conversations: Any, limit: int) -> Any:
     )
     bpe.train_from_iterator(_contents(conversations), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token=END, pad_token=PAD, chat_template=chat_template(), clean_up_tokenization_spaces=False
+        tokenizer_object=bpe,
+        eos_token=END,
+        pad_token=PAD,
+        chat_template=chat_template(),
+        clean_up_tokenization_spaces=False,
     )
 
 

@@ -56,6 +56,8 @@ def scan_passed(context: GateContext) -> Found:
             "SCAN_NOT_PASSED",
             f"dataset {name}",
             "the PII scan refused it",
+            expected="a scan that lets the dataset pass",
+            found="refused",
             next=f"read reports/scan_pii/{name}/report.md, mend the source or policies/pii.yaml, run again",
         )
 
@@ -105,13 +107,11 @@ def ner(context: GateContext) -> Found:
 
 
 def quality_passed(context: GateContext) -> Found:
-    """The quality gate let the dataset pass, and nothing critical failed that does not merely drop records."""
+    """The quality gate let the dataset pass, and every critical expectation holds of what went on."""
     quality = context.quality
     if quality is None:
         return
-    failed = [
-        e.name for e in quality.expectations if e.severity == "critical" and e.action == "block" and not e.success
-    ]
+    failed = [check.name for check in quality.expectations if check.severity == "critical" and not check.success]
     if failed or not quality.passed:
         name = context.request.data.dataset
         yield finding(

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from governance import verify
-from governance.artifacts import FilesReport, verify_files
+from governance.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.errors import ConfigError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
 from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, log_path, machine_of, own_checkpoint_key
+from governance.machine import Machine, exposed_keys, log_path, machine_of, own_checkpoint_key
 from governance.policy import Policies, load_policies
 from governance.storage import write_atomic
 
@@ -44,7 +44,14 @@ def command(
     pins = verify.Pins(own_checkpoint_key(machine), origin, _read(older) if older else None)
     report = verify.verify_log(log, machine.project, policies.keys, pins)
     compared = _compare(root, machine, log, policies) if files and report.broken is None else None
-    click.echo(json.dumps(document(report, compared), indent=2) if as_json else "\n".join(lines(report, compared)))
+    exposed = exposed_keys(machine)
+    if as_json:
+        found = {**document(report, compared), "exposed_keys": [str(path) for path in exposed]}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo("\n".join(lines(report, compared)))
+        for path in exposed:
+            click.echo(f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True)
     ok = report.ok and not (compared and compared.mismatches)
     if target and ok:
         write_atomic(target, report.checkpoint.encode())
@@ -118,7 +125,7 @@ def _log(machine: Machine) -> SqliteLog:
 
 def _compare(root: Path, machine: Machine, log: SqliteLog, policies: Policies) -> FilesReport:
     evidence = LogEvidence(log, key_ring(log, policies.keys))
-    return verify_files(root, evidence.all(), lambda registration: None)
+    return verify_files(root, evidence.all(), in_artifact_root(machine.artifact_root))
 
 
 def _read(path: Path) -> str:

@@ -60,7 +60,7 @@ def verify_checkpoint(note: str, key_pem: str, *, where: str = "checkpoint") -> 
         raise VerificationError(
             "not signed by this log's checkpoint key" if not signatures else "signed twice by one key", where=where
         )
-    key.verify(signatures[0], _body(checkpoint).encode())
+    key.verify(signatures[0], _body(checkpoint).encode(), where)
     return checkpoint
 
 

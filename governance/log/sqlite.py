@@ -17,7 +17,7 @@ from pathlib import Path
 from governance.errors import BusyError, CountersignError, StorageError, VerificationError
 from governance.keys import Signer
 from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
 from governance.log.port import ORIGIN_SCOPE, Derived, Entry
 
 BUSY_SECONDS = 60.0
@@ -37,7 +37,7 @@ _SCHEMA = [
     "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position INTEGER NOT NULL,"
     " hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,"
-    " size INTEGER NOT NULL, checkpoint TEXT NOT NULL)",
+    " checkpoint TEXT NOT NULL)",
     *(
         f"CREATE TRIGGER IF NOT EXISTS countersign_{table}_{verb} BEFORE {verb} ON countersign_{table}"
         " BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
@@ -218,9 +218,9 @@ def _insert(connection: sqlite3.Connection, entry: Entry, subjects: Sequence[str
 
 
 def _check_continuous(connection: sqlite3.Connection, size: int) -> None:
-    """Nothing is put on top of entries that the head does not cover."""
-    head = connection.execute("SELECT size FROM countersign_head").fetchone()
-    if (head[0] if head else 0) != size:
+    """Nothing is put on top of entries that the checkpoint does not cover."""
+    head = connection.execute("SELECT checkpoint FROM countersign_head").fetchone()
+    if (parse_checkpoint(str(head[0]))[0].size if head else 0) != size:
         raise VerificationError(f"the log has {size} entries", expected="as many as its checkpoint says")
 
 
@@ -232,8 +232,8 @@ def _sign_head(connection: sqlite3.Connection, entry: Entry, project: str, signe
     size = entry.index + 1
     state = Checkpoint(origin_of(project, first.leaf_hash), size, merkle.root(size, _reader(connection)))
     connection.execute(
-        "INSERT OR REPLACE INTO countersign_head (one, version, size, checkpoint) VALUES (1, ?, ?, ?)",
-        (SCHEMA_VERSION, size, sign_checkpoint(state, signer)),
+        "INSERT OR REPLACE INTO countersign_head (one, version, checkpoint) VALUES (1, ?, ?)",
+        (SCHEMA_VERSION, sign_checkpoint(state, signer)),
     )
 
 

@@ -315,7 +315,7 @@ class MlflowRun:
         return True
 
 
-def _prepare_sqlite(path: Path, artifact_root: str, say: Say) -> None:
+def _prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
     """Makes MLflow's tables where they are not there yet, in one step (`governance.registry.schema`)."""
     if has_table(path, "alembic_version"):
         return
@@ -325,21 +325,17 @@ def _prepare_sqlite(path: Path, artifact_root: str, say: Say) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         template = Path(folder) / "template.db"
-        SqlAlchemyStore(f"sqlite:///{template}", _as_uri(artifact_root)).engine.dispose()
+        SqlAlchemyStore(f"sqlite:///{template}", artifact_root.absolute().as_uri()).engine.dispose()
         install_tables(template, path, "alembic_version")
 
 
-def _as_uri(place: str) -> str:
-    return place if "://" in place else Path(place).absolute().as_uri()
-
-
-def _experiment(client: MlflowClient, project: str, artifact_root: str | None) -> str:
+def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) -> str:
     """The project's experiment, made where it is missing; a race for it has one winner."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(project)
     if found is None:
-        location = None if artifact_root is None else _as_uri(artifact_root)
+        location = None if artifact_root is None else artifact_root.absolute().as_uri()
         try:
             return str(client.create_experiment(project, artifact_location=location))
         except MlflowException as error:

@@ -141,7 +141,7 @@ def _node(node: Node, x: float, y: float) -> Markup:
     lines = [(visible(node.label), "strong"), (visible(node.note), "small"), (short(node.digest), "small mono")]
     inner = Markup("").join(
         Markup('<text x="{}" y="{}" class="{}">{}</text>').format(
-            f"{x + 7:.1f}", f"{y + 15 + 13 * i:.1f}", kind, _fit(text)
+            f"{x + 7:.1f}", f"{y + 15 + 13 * i:.1f}", kind, _fit(text, kind)
         )
         for i, (text, kind) in enumerate(lines)
     )
@@ -152,7 +152,8 @@ def _node(node: Node, x: float, y: float) -> Markup:
     return Markup('<a href="#E{}">{}</a>').format(node.evidence[0], drawn) if node.evidence else drawn
 
 
-def _fit(text: str, most: int = 20) -> str:
+def _fit(text: str, kind: str) -> str:
+    most = 15 if kind == "strong" else 21
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

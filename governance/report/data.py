@@ -80,7 +80,7 @@ def _excluded(facts: Facts, item: Evidence) -> list[Excluded]:
     for reason, records in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
         ids = sorted({_id(row) for row in rows if row.get("reason") == reason})
         note = missing or (f"and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else "")
-        title = CODES[reason].title if reason in CODES else reason
+        title = CODES[reason].title if reason in CODES else ""
         found.append(Excluded(reason=reason, title=title, records=records, ids=ids[:IDS_SHOWN], ids_note=note))
     return found
 
@@ -99,7 +99,7 @@ def _privacy(item: Evidence | None) -> Privacy | None:
     ner = scan.engine.get("ner", "not recorded")
     low = ner == LOW_ASSURANCE
     return Privacy(
-        engine=", ".join(f"{name} {value}" for name, value in sorted(scan.engine.items()) if value),
+        engine=_engine(scan),
         assurance="low: names are found by a list, not by a model" if low else f"names are found by the model {ner}",
         languages=list(scan.languages),
         searched=sorted(scan.entities_searched),
@@ -117,8 +117,16 @@ def _privacy(item: Evidence | None) -> Privacy | None:
     )
 
 
+def _engine(scan: Scan) -> str:
+    known = {"name", "version", "ner", "ner_sha256"}
+    engine, digest = scan.engine, scan.engine.get("ner_sha256", "")
+    further = [f"{name} {value}" for name, value in sorted(engine.items()) if name not in known and value]
+    names = f"names by {engine.get('ner', 'not recorded')}{f' (sha256 {digest[:PREFIX]})' if digest else ''}"
+    return ", ".join([f"{engine.get('name', 'not recorded')} {engine.get('version', '')}".strip(), names, *further])
+
+
 def _checks(quality: Quality | None) -> list[Check]:
-    """Expectations, those not met first."""
+    """Expectations, those not met first, then those that something had to be left out for."""
     if quality is None:
         return []
     checks = [
@@ -133,4 +141,4 @@ def _checks(quality: Quality | None) -> list[Check]:
         )
         for item in quality.expectations
     ]
-    return sorted(checks, key=lambda check: check.result != "fail")
+    return sorted(checks, key=lambda check: (check.result != "fail", not check.unexpected))

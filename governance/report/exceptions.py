@@ -100,7 +100,7 @@ def _not_run(facts: Facts) -> list[Notice]:
             item = facts.evaluation(node, suite)
             if item and evaluated(item).not_run is not None:
                 skipped.append((item.index, f"{node.name} on {suite.name}: {evaluated(item).not_run}"))
-    detail = "raters' agreement, privacy leakage" + "".join(f"; {text}" for _, text in skipped)
+    detail = "privacy leakage" + "".join(f"; {text}" for _, text in skipped)
     return [_notice("Not run", detail, [index for index, _ in skipped][:3])]
 
 

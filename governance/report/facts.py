@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from governance.checks.context import ModelFacts
 from governance.decisions import decide_release
 from governance.digests import sha256_file
@@ -22,39 +20,23 @@ from governance.errors import CountersignError, InputError
 from governance.evidence import Evidence, EvidenceView
 from governance.lineage import (
     Admissible,
-    DataChain,
-    ModelNode,
-    data_chain,
-    decided,
     evaluated,
-    evaluations,
-    model_chain,
-    pick,
 )
 from governance.policy import Policies
 from governance.predicates import Artifact, Evaluate, Predicate, Promotion, Registration, Run
-from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseRequest
+from governance.report.chain import Chain
+from governance.requests import ModelRef, ReleaseDecision, ReleaseRequest
 
 PREFIX = 12
 """Characters of a digest or key id that are shown."""
 
 
 @dataclass(frozen=True)
-class Suite:
-    """An evaluation suite of the chain."""
-
-    name: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class Facts:
+class Facts(Chain):
     """One version, and what stands behind it."""
 
     project: str
     root: Path
-    view: EvidenceView
-    """Where policies are at hand, only what signers who may sign it said."""
     everything: Sequence[Evidence]
     """All evidence of the log that counts, in order."""
     item: Evidence
@@ -69,11 +51,6 @@ class Facts:
         """The predicate of the version's registration."""
         return registered(self.item)
 
-    @property
-    def digest(self) -> str:
-        """The model's digest: what the version is."""
-        return self.registration.model_digest
-
     @cached_property
     def as_of(self) -> str:
         """When the last entry of the log was made."""
@@ -83,57 +60,6 @@ class Facts:
     def as_of_time(self) -> datetime:
         """`as_of` as a time, for deciding again."""
         return datetime.fromisoformat(self.as_of.replace("Z", "+00:00")).astimezone(UTC)
-
-    @cached_property
-    def chain(self) -> list[ModelNode]:
-        """The model and all it rests on, each after what it was made from."""
-        return model_chain(self.view, self.digest, self.registration.stage)
-
-    @property
-    def released(self) -> ModelNode:
-        """The version's own node."""
-        return self.chain[-1]
-
-    @property
-    def trained(self) -> list[ModelNode]:
-        """The nodes that were trained here."""
-        return [node for node in self.chain if node.train is not None]
-
-    @cached_property
-    def requests(self) -> dict[str, GateRequest]:
-        """Stage to what its gate was asked, as its logged decision holds it."""
-        found: dict[str, GateRequest] = {}
-        for node in self.chain:
-            if node.gate is None:
-                continue
-            try:
-                found[node.name] = GateRequest.model_validate(decided(node.gate).parameters)
-            except ValidationError:
-                continue
-        return found
-
-    @cached_property
-    def datasets(self) -> list[tuple[DataChain, list[str]]]:
-        """Each dataset that trained or scored something of the chain, with what it was used for."""
-        uses: dict[tuple[str, str], list[str]] = {}
-        for stage, request in self.requests.items():
-            uses.setdefault((request.data.dataset, request.data.sha256), []).append(f"train@{stage}")
-        for stage, request in self.requests.items():
-            uses.setdefault((request.suite.name, request.suite.records), []).append(f"evaluate@{stage}")
-        return [(data_chain(self.view, name, sha256), use) for (name, sha256), use in uses.items()]
-
-    @cached_property
-    def suites(self) -> list[Suite]:
-        """The suites the chain's models were evaluated on; the version's own first."""
-        found = [Suite(request.suite.name, request.suite.digest) for request in reversed(self.requests.values())]
-        return list(dict.fromkeys(found))
-
-    def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
-        """A model's evaluation on a suite at this digest: the latest that has scores, else the latest."""
-        items = [
-            item for item in evaluations(self.view, node.sha256, suite.name) if evaluated(item).suite == suite.digest
-        ]
-        return pick(items, lambda item: evaluated(item).not_run is None)
 
     @cached_property
     def reference(self) -> ModelRef | None:
@@ -231,7 +157,8 @@ def gather(
     in_force = _policy_in_force(everything)
     usable, note = _usable(policies, in_force)
     counted = Admissible(view, usable) if usable else view
-    return Facts(project, root, counted, everything, mine[-1], usable, note)
+    said = registered(mine[-1])
+    return Facts(counted, said.model_digest, said.stage, project, root, everything, mine[-1], usable, note)
 
 
 def _policy_in_force(everything: Sequence[Evidence]) -> str:
@@ -285,12 +212,8 @@ def scores_of(item: Evidence | None) -> Evaluate | None:
 
 
 def of_chain(facts: Facts) -> Iterator[Evidence]:
-    """Every statement the version rests on: models, gates, evaluations, datasets, registration, decisions."""
-    for node in facts.chain:
-        yield from (item for item in (node.base, node.gate, node.train) if item)
-        yield from (item for suite in facts.suites if (item := facts.evaluation(node, suite)))
-    for chain, _ in facts.datasets:
-        yield from (item for item in (chain.ingest, chain.scan, chain.quality) if item)
+    """Every statement the version rests on, its registration and the decisions about it."""
+    yield from facts.statements()
     yield facts.item
     yield from facts.promotions
 

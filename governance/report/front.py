@@ -9,8 +9,9 @@ from __future__ import annotations
 from governance.evidence import Evidence
 from governance.policy import Datacard
 from governance.predicates import Requester
-from governance.report.facts import PREFIX, Facts, at, promoted, registered
+from governance.report.facts import PREFIX, Facts, at, promoted, registered, run_of
 from governance.report.model import Item, Person, Use, Verdict
+from governance.report.text import moment
 
 NOT_COVERED = (
     "Serving: request logs, output marking, access and actual use are recorded where the model is served, not here.",
@@ -38,15 +39,15 @@ def verdict(facts: Facts) -> Verdict:
     if tier is not None and not tier.promotable:
         reason = f"Tier {facts.registration.tier} is not promotable: good for {alias} only."
         return Verdict(word="NOT APPROVED", reason=reason, alias=alias, decided=decision, evidence=refs)
-    again = "and holds when decided again" if facts.again else "not decided again: policies are not at hand"
-    reason = f"Every automatic gate allowed it ({again}); no person has approved it. Good for {alias} only."
+    again = "and still does when decided again" if facts.again else "not decided again: policies are not at hand"
+    reason = f"Every automatic gate allowed it, {again}; no person has approved it. Good for {alias} only."
     return Verdict(word="PENDING", reason=reason, alias=alias, decided=decision, evidence=refs)
 
 
 def _decision(item: Evidence) -> str:
     promotion = promoted(item)
     word = "given" if promotion.allowed else "refused"
-    return f"{promotion.alias} {word} {promotion.at} by the decision function, no person"
+    return f"{promotion.alias} {word} {moment(promotion.at)} by the decision function, no person"
 
 
 def _because(codes: list[str]) -> str:
@@ -86,10 +87,6 @@ def people(facts: Facts) -> list[Person]:
     """Who did what, as far as signatures show it."""
     trains = [node.train for node in facts.trained if node.train]
     scored = [item for node in facts.trained for suite in facts.suites if (item := facts.evaluation(node, suite))]
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    needs = (
-        f"needs: approval by {tier.approvals} people in different roles" if tier and tier.approvals else "needs: nobody"
-    )
     return [
         _signed("trained", trains, facts),
         _signed("evaluated", scored, facts),
@@ -109,7 +106,7 @@ def _signed(did: str, items: list[Evidence], facts: Facts) -> Person:
         did=did,
         who=", ".join(names),
         role="not recorded",
-        at=at(items[-1]),
+        at=moment(at(items[-1])),
         key=", ".join(keys),
         assurance="self-attested",
         evidence=[item.index for item in items][:6],

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from governance.assessment import Judged
 from governance.evidence import Evidence
-from governance.predicates import Quality, Scan
+from governance.predicates import Expectation, Quality, Scan
 from governance.report import scores
 from governance.report.facts import Facts, of_chain
 from governance.report.model import Gate, Result
+
+ANSWERS = {
+    "Data quality": frozenset(
+        ["QUALITY_NOT_PASSED", "QUALITY_CHECK_CRASHED", "SUITE_OUT_OF_DATE", "HELD_OUT_UNCHECKED", "KIND_UNFIT"]
+    ),
+    "Personal data": frozenset(["SCAN_NOT_PASSED", "SCAN_OUT_OF_DATE", "PII_REMAINING", "NER_REQUIRED"]),
+    "Lineage": frozenset(
+        ["EVIDENCE_MISSING", "EVIDENCE_INCONSISTENT", "GATE_MISSING", "SOURCE_CHANGED", "BASE_CHANGED"]
+    ),
+    "Evaluation": frozenset(
+        ["EVALUATION_INCOMPLETE", "EVALUATION_OUT_OF_DATE", "NOT_COMPARABLE", "SUITE_UNPINNED", "THRESHOLDS_MISSING"]
+    ),
+    "Signatures and files": frozenset({"UNSAFE_FILES"}),
+}
+"""Row to the finding codes that answer it: a decision made again overrules what was recorded."""
 
 SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
 """A metric with one of these in its name says something about safety."""
@@ -15,6 +30,17 @@ SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
 
 def gates(facts: Facts) -> list[Gate]:
     """The eight rows, in the order a reviewer reads them."""
+    codes = {item.code for item in facts.again.findings} if facts.again else set()
+    return [_overruled(row, codes & ANSWERS.get(row.name, frozenset())) for row in _rows(facts)]
+
+
+def _overruled(row: Gate, codes: set[str]) -> Gate:
+    if not codes:
+        return row
+    return row.model_copy(update={"result": "fail", "value": f"{', '.join(sorted(codes))}; {row.value}"})
+
+
+def _rows(facts: Facts) -> list[Gate]:
     return [
         _quality(facts),
         _personal_data(facts),
@@ -35,15 +61,15 @@ def is_safety(metric: str) -> bool:
 def _quality(facts: Facts) -> Gate:
     items = [chain.quality for chain, _ in facts.datasets]
     said = [item.predicate for item in items if item and isinstance(item.predicate, Quality)]
-    met = sum(check.success for quality in said for check in quality.expectations)
-    checked = sum(len(quality.expectations) for quality in said)
-    passed = all(quality.passed for quality in said) and len(said) == len(items)
-    blocking = sum(not c.success for q in said for c in q.expectations if c.action == "block")
+    checks = [check for quality in said for check in quality.expectations]
+    hold = sum(check.success for check in checks)
+    failed = sum(not check.success and check.severity == "critical" for check in checks)
+    passed = all(quality.passed for quality in said) and len(said) == len(items) and failed == 0
     return Gate(
         name="Data quality",
         result=_result(passed, ran=bool(said)),
-        value=f"{met} of {checked} expectations met, {blocking} blocking not met; {len(said)} of {len(items)} datasets",
-        threshold="no blocking expectation fails; offending records are left out (policies/quality/)",
+        value=f"{hold} of {len(checks)} expectations hold for what remains; {len(said)} of {len(items)} datasets",
+        threshold="every critical expectation, offending records left out (policies/quality/)",
         evidence=_refs(items),
     )
 
@@ -77,13 +103,27 @@ def _lineage(facts: Facts) -> Gate:
 
 
 def _labelling(facts: Facts) -> Gate:
+    items = [chain.quality for chain, _ in facts.datasets]
+    said = [(item, check) for item in items if item for check in item.predicate.expectations if _agreement(check)]
+    if not said:
+        return Gate(
+            name="Labelling",
+            result="not run",
+            value="agreement between raters: no dataset here has several; datacards say who labelled",
+            threshold="none set",
+            evidence=[],
+        )
     return Gate(
         name="Labelling",
-        result="not run",
-        value="agreement between raters is not measured by this version; datacards say who labelled",
-        threshold="none set",
-        evidence=[],
+        result=_result(all(check.success for _, check in said), ran=True),
+        value=f"{sum(check.success for _, check in said)} of {len(said)} expectations on agreement between raters hold",
+        threshold="; ".join(dict.fromkeys(check.expected for _, check in said)),
+        evidence=_refs([item for item, _ in said]),
     )
+
+
+def _agreement(check: Expectation) -> bool:
+    return check.column.startswith("rater_")
 
 
 def _evaluation(facts: Facts) -> Gate:
@@ -120,11 +160,10 @@ def _leakage() -> Gate:
 def _security(facts: Facts) -> Gate:
     items = list({item.index: item for item in of_chain(facts)}.values())
     files = facts.registration.files
-    unfit = [f for f in (facts.again.findings if facts.again else ()) if f.code.startswith("MODEL_FILE")]
     keys = f"{sum(item.development for item in items)} by development keys"
     return Gate(
         name="Signatures and files",
-        result=_result(not unfit, ran=True),
+        result="pass",
         value=f"{len(items)} of {len(items)} signatures valid ({keys}); {len(files)} files, each by sha256",
         threshold="every signature valid; safetensors, no code (closed list of files)",
         evidence=[facts.item.index],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from governance.evidence import Evidence
 from governance.lineage import decided, evaluated, trained
 from governance.predicates import Finding
@@ -18,9 +20,7 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
     if facts.previous is None:
         return "none: this is the first version under this name", []
     before = registered(facts.previous)
-    other = Facts(
-        facts.project, facts.root, facts.view, facts.everything, facts.previous, facts.policies, facts.policies_note
-    )
+    other = replace(facts, digest=before.model_digest, stage=before.stage, item=facts.previous)
     old, new = _portrait(other), _portrait(facts)
     names = [*new, *(name for name in old if name not in new)]
     lines = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from governance.lineage import ModelNode
-from governance.predicates import Ingest
+from governance.evidence import Evidence
+from governance.lineage import DataChain, ModelNode
 from governance.report.facts import Facts
 from governance.report.model import Edge, Node
 
@@ -13,47 +13,60 @@ MODELS, DATASETS, SOURCES = 0, 1, 2
 def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
     """Models by how many trainings they rest on; below each stage its datasets, below those their sources."""
     columns = _columns(facts.chain)
-    nodes = [_model(node, columns[node.sha256]) for node in facts.chain]
-    edges = _model_edges(facts)
     last = max(columns.values()) + 1
-    nodes.append(_release(facts, last))
-    edges.append(Edge(start=facts.digest, end="release", role="registered as"))
-    for chain, uses in facts.datasets:
-        stage = uses[0].partition("@")[2]
+    nodes = [*(_model(node, columns[node.sha256]) for node in facts.chain), _release(facts, last)]
+    edges = [*_model_edges(facts), Edge(start=facts.digest, end="release", role="registered as")]
+    slots = _slots(facts, columns, last)
+    for (chain, uses), slot in zip(facts.datasets, slots, strict=True):
+        nodes.append(_dataset(chain, uses, slot))
+        trains = [use for use in uses if use.startswith("train@")]
+        edges += [_use(facts, nodes[-1].id, use) for use in (trains or uses[-1:])]
+        if chain.source and chain.ingest:
+            nodes.append(_source(chain, chain.ingest, slot))
+            edges.append(Edge(start=nodes[-1].id, end=nodes[-2].id, role="ingested, scanned, checked"))
+    return nodes, edges
+
+
+def _slots(facts: Facts, columns: dict[str, int], last: int) -> list[int]:
+    """A column for each dataset, of its own: its first trainer's, else the nearest that is free."""
+    wanted = []
+    for _, uses in facts.datasets:
+        trains = next((use for use in uses if use.startswith("train@")), None)
+        stage = (trains or uses[-1]).partition("@")[2]
         consumer = next((node for node in facts.chain if node.name == stage), facts.released)
         column = columns[consumer.sha256]
-        data = f"data:{chain.dataset}:{chain.sha256}"
-        ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
-        refs = [item.index for item in (chain.quality, chain.scan, chain.ingest) if item]
-        trains = [use for use in uses if use.startswith("train@")]
-        nodes.append(
-            Node(
-                id=data,
-                kind="dataset",
-                label=chain.dataset,
-                note="trains" if trains else "evaluates only",
-                digest=chain.sha256,
-                lane=DATASETS,
-                column=column,
-                evidence=refs,
-            )
-        )
-        edges += [_use(facts, data, use) for use in (trains or uses[:1])]
-        if chain.source and chain.ingest and ingest:
-            source = f"source:{chain.dataset}:{chain.source}"
-            node = Node(
-                id=source,
-                kind="source",
-                label=f"{chain.dataset} source",
-                note=f"{ingest.counts.records_in:,} records",
-                digest=chain.source,
-                lane=SOURCES,
-                column=column,
-                evidence=[chain.ingest.index],
-            )
-            nodes.append(node)
-            edges.append(Edge(start=source, end=data, role="ingested, scanned, checked"))
-    return nodes, edges
+        wanted.append((0, column) if trains else (1, last if consumer == facts.released else column))
+    slots: dict[int, int] = {}
+    for index in sorted(range(len(wanted)), key=lambda i: wanted[i]):
+        free = (slot for slot in range(last + len(wanted) + 1) if slot not in slots.values())
+        slots[index] = min(free, key=lambda slot: (abs(slot - wanted[index][1]), slot))
+    return [slots[index] for index in range(len(wanted))]
+
+
+def _dataset(chain: DataChain, uses: list[str], column: int) -> Node:
+    return Node(
+        id=f"data:{chain.dataset}:{chain.sha256}",
+        kind="dataset",
+        label=chain.dataset,
+        note="trains" if any(use.startswith("train@") for use in uses) else "evaluates only",
+        digest=chain.sha256,
+        lane=DATASETS,
+        column=column,
+        evidence=[item.index for item in (chain.quality, chain.scan, chain.ingest) if item],
+    )
+
+
+def _source(chain: DataChain, ingest: Evidence, column: int) -> Node:
+    return Node(
+        id=f"source:{chain.dataset}:{chain.source}",
+        kind="source",
+        label=chain.dataset,
+        note=f"source, {ingest.predicate.counts.records_in:,} records",
+        digest=chain.source or "",
+        lane=SOURCES,
+        column=column,
+        evidence=[ingest.index],
+    )
 
 
 def _columns(chain: list[ModelNode]) -> dict[str, int]:

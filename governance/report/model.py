@@ -373,6 +373,7 @@ class Report(Model):
     bases: list[Base]
     trainings: list[Training]
     confidence: float
+    thresholds_fixed: str
     metrics: list[Metric]
     nodes: list[Node]
     edges: list[Edge]

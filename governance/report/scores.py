@@ -11,9 +11,10 @@ import math
 from governance.assessment import Judged, differences
 from governance.evaluation_policy import Demands
 from governance.evidence import Evidence
-from governance.lineage import ModelNode, evaluated
+from governance.lineage import ModelNode, decided, evaluated
 from governance.predicates import Evaluate
-from governance.report.facts import Facts, Suite
+from governance.report.chain import Suite
+from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Metric, Score
 from governance.statistics import Interval, mean_interval
 
@@ -48,6 +49,20 @@ def own_evaluation(facts: Facts) -> Evidence | None:
     return facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
 
 
+def thresholds_fixed(facts: Facts) -> str:
+    """Whether the thresholds stood in the log before the version was trained and scored."""
+    own, gate = own_evaluation(facts), facts.released.gate
+    if facts.policies is None or own is None or gate is None:
+        return facts.policies_note or "not established: the version has no evaluation or no gate on record"
+    name = f"policies {facts.policies.digest[:PREFIX]}"
+    since = facts.policy_entry(gate.index)
+    if decided(gate).policy == facts.policies.digest:
+        return f"yes: {name}, in force since E{since}, before its gate (E{gate.index}) and its scores (E{own.index})"
+    if evaluated(own).policy == facts.policies.digest:
+        return f"after training, before scoring: {name} were not yet in force at its gate (E{gate.index})"
+    return f"not shown: it was scored (E{own.index}) under other policies than those in force; thresholds may be later"
+
+
 def _suite(facts: Facts, suite: Suite) -> list[Metric]:
     scored = [(node, item) for node in facts.chain if (item := facts.evaluation(node, suite))]
     names = sorted({name for _, item in scored for name in evaluated(item).scores})
@@ -78,7 +93,7 @@ def _score(facts: Facts, name: str, node: ModelNode, item: Evidence) -> Score:
     return Score(
         model=node.name,
         digest=node.sha256,
-        relation=_relation(facts, node),
+        relation=_relation(facts, node) + ("; not run" if evaluation.not_run else ""),
         n=len(known),
         missing=len(values) - len(known),
         mean=figure.mean if figure else None,
@@ -108,7 +123,8 @@ def _differences(facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence
 
 
 def _difference(against: str, ours: Evaluate, theirs: Evaluate, name: str, level: float) -> Difference:
-    figure = differences(ours, theirs, level).get(name, "no such metric in both")
+    missing = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
+    figure = differences(ours, theirs, level).get(name, missing)
     if isinstance(figure, str):
         return Difference(against=against, n=0, mean=None, low=None, high=None, words=figure)
     return Difference(
@@ -123,10 +139,10 @@ def _difference(against: str, ours: Evaluate, theirs: Evaluate, name: str, level
 
 def _sure(figure: Interval) -> str:
     if figure.low > 0:
-        return "higher; the interval excludes no difference"
+        return "higher: the interval lies above zero"
     if figure.high < 0:
-        return "lower; the interval excludes no difference"
-    return "not shown to differ: the interval includes no difference"
+        return "lower: the interval lies below zero"
+    return "not shown to differ: the interval holds zero"
 
 
 def _finite(value: float) -> float | None:

@@ -52,6 +52,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def moment(instant: str) -> str:
+    """An RFC 3339 instant in UTC, to the second; anything else as it is."""
+    day, separator, clock = instant.partition("T")
+    return f"{day} {clock[:8]} UTC" if separator and instant.endswith("Z") else instant
+
+
 def size(count: int) -> str:
     """Bytes in the unit that reads best."""
     amount = float(count)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from governance.evidence import Evidence
 from governance.lineage import ModelNode, decided, trained
 from governance.predicates import BaseImport
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Base, Curve, Training
+from governance.report.text import moment
 
 POINTS = 120
 """Points drawn of a curve at most; evenly chosen, first and last among them."""
@@ -45,7 +48,7 @@ def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
         data=request.data.dataset if request else "not recorded",
         records=train.records,
         steps=train.steps,
-        parameters=dict(sorted(train.parameters.items())),
+        parameters=dict(sorted(_flat(train.parameters))),
         final=dict(sorted(train.final.items())),
         seconds=train.run.seconds,
         detail=dict(sorted(train.run.detail.items())),
@@ -63,6 +66,15 @@ def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
         gate=_gate(node),
         evidence=[item.index, *([node.gate.index] if node.gate else [])],
     )
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values under dotted names."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _code(commit: str | None, dirty: bool) -> str:
@@ -91,7 +103,7 @@ def _gate(node: ModelNode) -> str:
     if node.gate is None:
         return "no decision that allowed it stands before it in the log"
     gate = decided(node.gate)
-    return f"allowed by E{node.gate.index} (tier {gate.tier}) at {gate.at}"
+    return f"allowed by E{node.gate.index} (tier {gate.tier}), {moment(gate.at)}"
 
 
 def _curves(facts: Facts, item: Evidence) -> tuple[list[Curve], str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,7 +81,9 @@ def ingest(name: str = "ingest@x", **fields: object) -> Ingest:
 
 
 def gate(allowed: bool, at: str = "2026-11-20T12:00:00Z") -> GateDecision:
-    finding = Finding(code="EVALUATION_FAILED", subject="sft", message="greedy_exact 0.1", expected=">= 0.2", found="0.1")
+    finding = Finding(
+        code="EVALUATION_FAILED", subject="sft", message="greedy_exact 0.1", expected=">= 0.2", found="0.1"
+    )
     fields = {"allowed": allowed, "method": "dpo", "tier": "limited", "decided_on": {"data": A}, "at": at}
     return GateDecision.model_validate(stage("gate@dpo", **fields, findings=[] if allowed else [finding]))
 
@@ -92,8 +94,19 @@ def every_kind() -> dict[str, Model]:
         name="not_null", column="prompt", severity="critical", success=True, unexpected=0, expected="0", action="block"
     )
     scan = {"dataset": "x", "passed": True, "engine": {"name": "presidio"}, "config": A, "languages": ["en"]}
-    scan |= {"entities_searched": ["EMAIL_ADDRESS"], "cannot_find": ["names that no list has"], "found": {}, "remaining": {}}
-    train = {"method": "sft", "objective": A, "records": 8, "steps": 4, "final": {"loss": 0.123456789012345, "kl": None}}
+    scan |= {
+        "entities_searched": ["EMAIL_ADDRESS"],
+        "cannot_find": ["names that no list has"],
+        "found": {},
+        "remaining": {},
+    }
+    train = {
+        "method": "sft",
+        "objective": A,
+        "records": 8,
+        "steps": 4,
+        "final": {"loss": 0.123456789012345, "kl": None},
+    }
     evaluate = {"model": A, "suite": B, "suite_name": "x", "not_run": None, "scores": {"exact": [1, 0.5, None, 0.0]}}
     version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
     file = ModelFile(path="model.safetensors", size=3, sha256=B)
@@ -103,7 +116,15 @@ def every_kind() -> dict[str, Model]:
         "ingest": ingest(),
         "scan": Scan.model_validate(stage("scan_pii@x", **scan, actions={"EMAIL_ADDRESS": "redact"}, counts=counts())),
         "quality": Quality.model_validate(
-            stage("check_quality@x", dataset="x", kind="prompt", passed=True, suite=A, expectations=[expectation], counts=counts())
+            stage(
+                "check_quality@x",
+                dataset="x",
+                kind="prompt",
+                passed=True,
+                suite=A,
+                expectations=[expectation],
+                counts=counts(),
+            )
         ),
         "gate": gate(False),
         "base": BaseImport.model_validate(stage("import_base@tiny", source="tiny.json", files=2, weights=False)),
@@ -134,11 +155,21 @@ class Scene:
         """With one entry of every kind, the origin first."""
         for kind, predicate in every_kind().items():
             if kind != "origin":
-                self.record(kind, predicate)
+                self.record(
+                    kind, predicate, artifact("policy" if kind == "policy" else "records", C if kind == "policy" else A)
+                )
         return self
+
+
+@dataclass(frozen=True)
+class InForce:
+    """Policies as far as a log knows them."""
+
+    digest: str = C
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 def scene(home: Path, now: Callable[[], datetime] = lambda: NOON, **environ: str) -> Scene:
     """A new machine below `home`, its log begun under policy C."""
     here = machine(PROJECT, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_REQUESTER": "ada", **environ})
-    return Scene(here, open_log(here, C, now), signer(here))
+    return Scene(here, open_log(here, InForce(), now), signer(here))

@@ -28,7 +28,9 @@ def folder(tmp_path: Path) -> Path:
 def test_the_manifest_lists_every_file_by_path_size_and_content(folder: Path) -> None:
     listed = [(file.path, file.size) for file in digests.manifest(folder)]
     assert listed == [("config.json", 2), ("model.safetensors", 7), ("tokenizer/vocab.txt", 0)]
-    assert digests.manifest(folder)[0].sha256 == digests.sha256_bytes(b"{}") == digests.sha256_file(folder / "config.json")
+    assert (
+        digests.manifest(folder)[0].sha256 == digests.sha256_bytes(b"{}") == digests.sha256_file(folder / "config.json")
+    )
 
 
 def test_the_digest_is_fixed(folder: Path) -> None:
@@ -45,7 +47,8 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a name": lambda folder: (folder / "config.json").rename(folder / "Config.json"),
     "a place": lambda folder: (folder / "config.json").rename(folder / "tokenizer" / "config.json"),
     "a byte moved to the next file": lambda folder: [
-        (folder / "config.json").write_bytes(b"{}w"), (folder / "model.safetensors").write_bytes(b"eights")
+        (folder / "config.json").write_bytes(b"{}w"),
+        (folder / "model.safetensors").write_bytes(b"eights"),
     ],
 }
 
@@ -86,7 +89,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty folder": (lambda f: (f / "empty").mkdir(), "empty folder"),
     "names that differ in case": (lambda f: (f / "CONFIG.json").write_bytes(b""), "one name on some systems"),
     "names that differ in normal form": (
-        lambda f: [(f / "\u00e9").write_bytes(b""), (f / "e\u0301").write_bytes(b"")], "one name on some systems",
+        lambda f: [(f / "\u00e9").write_bytes(b""), (f / "e\u0301").write_bytes(b"")],
+        "one name on some systems",
     ),
     "newline in a name": (lambda f: (f / "a\nb").write_bytes(b""), "U+000A"),
     "zero-width character": (lambda f: (f / "con\u200bfig.json").write_bytes(b""), "U+200B"),
@@ -129,7 +133,9 @@ def test_the_difference_names_each_file(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"other")
     (folder / "evil.pkl").write_bytes(b"")
     assert digests.difference(before, digests.manifest(folder)) == [
-        "config.json: missing", "evil.pkl: not in the manifest", "model.safetensors: content changed",
+        "config.json: missing",
+        "evil.pkl: not in the manifest",
+        "model.safetensors: content changed",
     ]
 
 
@@ -137,7 +143,10 @@ names = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=4)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
-@given(st.dictionaries(names, st.binary(max_size=8), min_size=1, max_size=4), st.dictionaries(names, st.binary(max_size=8), min_size=1, max_size=4))
+@given(
+    st.dictionaries(names, st.binary(max_size=8), min_size=1, max_size=4),
+    st.dictionaries(names, st.binary(max_size=8), min_size=1, max_size=4),
+)
 def test_two_folders_agree_exactly_when_their_files_do(
     tmp_path_factory: pytest.TempPathFactory, one: dict[str, bytes], two: dict[str, bytes]
 ) -> None:

@@ -34,7 +34,9 @@ def openssh(private: Ed25519PrivateKey) -> bytes:
 
 
 def test_a_key_has_one_id_in_all_its_forms(private: Ed25519PrivateKey) -> None:
-    line = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    line = (
+        private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    )
     signer = keys.private_signer(pem(private), "x")
     forms = [signer.public_pem, f"  {signer.public_pem}\n\n", line, f"{line} ada@laptop", f"{line} somebody else\n"]
     assert {keys.public_key(form).keyid for form in forms} == {signer.keyid}
@@ -44,12 +46,18 @@ def test_a_key_has_one_id_in_all_its_forms(private: Ed25519PrivateKey) -> None:
 
 def test_a_signature_is_of_one_payload_by_one_key(private: Ed25519PrivateKey) -> None:
     signer = keys.private_signer(openssh(private), "x")
-    key, other = keys.public_key(signer.public_pem), keys.public_key(keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem)
+    key, other = (
+        keys.public_key(signer.public_pem),
+        keys.public_key(keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem),
+    )
     signature = signer.sign(b"payload")
     key.verify(signature, b"payload")
     for verifier, bad, payload in [
-        (key, signature, b"payloaD"), (key, signature[:-1] + bytes([signature[-1] ^ 1]), b"payload"),
-        (key, signature[:-1], b"payload"), (key, b"", b"payload"), (other, signature, b"payload"),
+        (key, signature, b"payloaD"),
+        (key, signature[:-1] + bytes([signature[-1] ^ 1]), b"payload"),
+        (key, signature[:-1], b"payload"),
+        (key, b"", b"payload"),
+        (other, signature, b"payload"),
     ]:
         with pytest.raises(VerificationError):
             verifier.verify(bad, payload)
@@ -64,8 +72,14 @@ def test_other_kinds_of_keys_sign_too(tmp_path: Path) -> None:
 
 
 NO_PUBLIC_KEYS = {
-    "nothing": "", "words": "hello", "a private key": pem(Ed25519PrivateKey.generate()).decode(), "half a line": "ssh-ed25519 AAAA",
-    "DSA": dsa.generate_private_key(2048).public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode(),
+    "nothing": "",
+    "words": "hello",
+    "a private key": pem(Ed25519PrivateKey.generate()).decode(),
+    "half a line": "ssh-ed25519 AAAA",
+    "DSA": dsa.generate_private_key(2048)
+    .public_key()
+    .public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode(),
 }
 
 
@@ -86,8 +100,14 @@ def test_a_key_is_made_once_and_for_this_account_only(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_together_share_the_key(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from governance import keys; print(keys.development_signer(Path(sys.argv[1])).keyid)"
-    started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom governance import keys\n"
+        "print(keys.development_signer(Path(sys.argv[1])).keyid)"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
     ids = {process.communicate()[0].strip() for process in started}
     assert ids == {keys.development_signer(tmp_path).keyid}
     assert [path.name for path in tmp_path.iterdir()] == ["development.pem"]
@@ -119,10 +139,14 @@ def test_a_signer_that_cannot_be_opened_is_named_without_its_secret(tmp_path: Pa
     environ = {"EMPTY": "", "WRONG": "-----BEGIN PRIVATE KEY-----\nsecretsecret\n-----END PRIVATE KEY-----"}
     public = keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
     cases = [
-        ("env:MISSING", "", "environment variable MISSING"), ("env:EMPTY", "", "environment variable EMPTY"),
-        ("env:WRONG", "", "environment variable WRONG"), (f"file2:{tmp_path}/none.pem", "", "no such key file"),
-        (protected(tmp_path), "", "passphrase"), ("awskms:alias/desk", "", "COUNTERSIGN_SIGNER_PUBLIC"),
-        ("nonsense:x", public, "cannot open the signer"), ("nonsense", public, "cannot open the signer"),
+        ("env:MISSING", "", "environment variable MISSING"),
+        ("env:EMPTY", "", "environment variable EMPTY"),
+        ("env:WRONG", "", "environment variable WRONG"),
+        (f"file2:{tmp_path}/none.pem", "", "no such key file"),
+        (protected(tmp_path), "", "passphrase"),
+        ("awskms:alias/desk", "", "COUNTERSIGN_SIGNER_PUBLIC"),
+        ("nonsense:x", public, "cannot open the signer"),
+        ("nonsense", public, "cannot open the signer"),
     ]
     for uri, known, says in cases:
         with pytest.raises(ConfigError) as error:

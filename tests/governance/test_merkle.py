@@ -73,7 +73,12 @@ def spoiled(proof: list[bytes], how: int) -> list[bytes]:
         return [bytes(32)]
     at = how % len(proof)
     flipped = bytes([proof[at][0] ^ 1]) + proof[at][1:]
-    variants = [[*proof[:at], flipped, *proof[at + 1 :]], proof[:at] + proof[at + 1 :], [*proof, bytes(32)], [*proof[: at + 1], *proof[at:]]]
+    variants = [
+        [*proof[:at], flipped, *proof[at + 1 :]],
+        proof[:at] + proof[at + 1 :],
+        [*proof, bytes(32)],
+        [*proof[: at + 1], *proof[at:]],
+    ]
     return variants[how // len(proof) % 4]
 
 
@@ -121,8 +126,12 @@ def test_a_log_that_was_rewritten_has_no_proof() -> None:
     forked = Tree([*TREE.leaves[:20], merkle.leaf_hash(b"rewritten"), *TREE.leaves[21:]])
     for old in range(21, LARGEST):
         with pytest.raises(VerificationError, match="not the one"):
-            merkle.verify_consistency(old, LARGEST, ROOT[old], forked.root(LARGEST), merkle.consistency_proof(old, LARGEST, forked.node))
-    merkle.verify_consistency(20, LARGEST, ROOT[20], forked.root(LARGEST), merkle.consistency_proof(20, LARGEST, forked.node))
+            merkle.verify_consistency(
+                old, LARGEST, ROOT[old], forked.root(LARGEST), merkle.consistency_proof(old, LARGEST, forked.node)
+            )
+    merkle.verify_consistency(
+        20, LARGEST, ROOT[20], forked.root(LARGEST), merkle.consistency_proof(20, LARGEST, forked.node)
+    )
 
 
 def test_there_is_no_proof_of_what_is_not_there() -> None:

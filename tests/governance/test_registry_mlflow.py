@@ -29,14 +29,14 @@ ANN = Requester(name="ann", authenticated=False)
 @dataclass(frozen=True)
 class Place:
     registry_uri: str
-    artifact_root: str
+    artifact_root: Path
     project: str = "desk"
     requester: Requester = ANN
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(f"sqlite:///{tmp_path}/state/desk.db", f"{tmp_path}/state/artifacts")
+    return Place(f"sqlite:///{tmp_path}/state/desk.db", tmp_path / "state" / "artifacts")
 
 
 @pytest.fixture
@@ -201,9 +201,9 @@ def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
 
 def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     script = (
-        "from tests.governance.test_registry_mlflow import Place\n"
+        "from tests.governance.test_registry_mlflow import Place; from pathlib import Path\n"
         "from governance.registry.mlflow import open_registry; from governance.registry.port import RunRequest\n"
-        f"place = Place('sqlite:///{tmp_path}/s/d.db', '{tmp_path}/s/artifacts')\n"
+        f"place = Place('sqlite:///{tmp_path}/s/d.db', Path('{tmp_path}/s/artifacts'))\n"
         "with open_registry(place).run(RunRequest('train@sft', {'a': 1})) as run: run.metrics(1, {'loss': 1.0})\n"
     )
     folder = tmp_path / "cwd"
@@ -232,7 +232,7 @@ def test_a_registry_that_cannot_be_used_is_one_clear_sentence(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (tmp_path / "junk.db").write_bytes(b"junk" * 1000)
     with pytest.raises(StorageError) as raised:
-        open_registry(Place(uri.format(tmp=tmp_path), str(tmp_path / "artifacts")))
+        open_registry(Place(uri.format(tmp=tmp_path), tmp_path / "artifacts"))
     assert sentence in raised.value.found
     assert raised.value.fix
 
@@ -240,7 +240,7 @@ def test_a_registry_that_cannot_be_used_is_one_clear_sentence(
 def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(StorageError) as raised:
-        open_registry(Place("http://ann:hunter2@127.0.0.1:9", str(tmp_path)))
+        open_registry(Place("http://ann:hunter2@127.0.0.1:9", tmp_path))
     assert "hunter2" not in str(raised.value) and "127.0.0.1:9" in str(raised.value)
 
 
@@ -282,7 +282,7 @@ def test_a_server_by_address_does_the_same(
     server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path, request_of: VersionRequest
 ) -> None:
     uri, process = server
-    place = Place(uri, str(tmp_path / "unused"))
+    place = Place(uri, tmp_path / "unused")
     registry = open_registry(place)
     version = registry.register(request_of)
     registry.set_alias("support-desk", "candidate", version.number)

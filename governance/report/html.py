@@ -1,0 +1,65 @@
+"""The report as one self-contained page, and its JSON twin: no script, no assets, no time but the log's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from governance import canonical
+from governance.digests import sha256_bytes
+from governance.report import charts, text
+from governance.report.model import Report, VerdictWord
+
+TONES: dict[VerdictWord, tuple[str, str]] = {
+    "APPROVED": ("good", "✓"),
+    "APPROVED WITH CONDITIONS": ("wait", "◐"),
+    "NOT APPROVED": ("bad", "✗"),
+    "PENDING": ("wait", "○"),
+    "WITHDRAWN": ("bad", "✗"),
+    "EVIDENCE DOES NOT VERIFY": ("bad", "✗"),
+}
+"""Verdict to its colour and its sign; the word says it all without either."""
+
+
+def json_twin(report: Report) -> bytes:
+    """The report as canonical JSON (RFC 8785)."""
+    return canonical.dumps(report.model_dump())
+
+
+def page(report: Report) -> bytes:
+    """The report as HTML, with the digest of its JSON twin in it."""
+    tone, sign = TONES[report.verdict.word]
+    environment = _environment()
+    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
+    rendered = environment.get_template("page.html.j2").render(
+        report=report,
+        twin=sha256_bytes(json_twin(report)),
+        style=Markup(style),  # noqa: S704  # our own file
+        tone=tone,
+        sign=sign,
+        charts=charts,
+        names={node.id: node.label for node in report.nodes},
+    )
+    return rendered.encode("utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("governance", "report"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = ("duration", "moment", "number", "plain", "share", "short", "signed", "words")
+    environment.filters.update({name: getattr(text, name) for name in filters})
+    environment.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """What cannot be seen is made visible; markup of our own passes."""
+    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

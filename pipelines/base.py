@@ -1,0 +1,149 @@
+"""Brings a model from outside to `models/NAME/model`: whether it may be built upon is the gate's to decide.
+
+1. What comes in is configuration, tokenizer and safetensors weights; nothing that runs, no pickle, no code.
+2. Weights are checked before any library loads them (`pipelines.weights`).
+3. The same source gives the same folder; policy names it by its digest.
+
+A source is an architecture (`*.json`: a configuration to train from scratch), a local folder, or a Hugging Face
+model at a pinned revision (`OWNER/NAME@<40 hex digits>`), fetched once and kept in its cache.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from governance import canonical
+from governance.errors import ConfigError, InputError, OfflineError, VerificationError
+from governance.modelfiles import remote_code
+from pipelines import paths, weights
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.modelfolder import MODEL_FILES, belongs, write_json
+from pipelines.params import Params
+
+PREDICATE = "base"
+
+HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{40})")
+
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
+"""Endings of weights in formats that can run code when loaded, or that nothing here loads."""
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The file or folder on this machine; nothing for a model of the Hub, which its revision identifies."""
+    source = params.bases[key].source
+    return [] if HUB.fullmatch(source) else [Input("source", Path(source))]
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """models/NAME/model"""
+    return [Output("model", paths.model(key) / "model")]
+
+
+def run(job: Job) -> Outcome:
+    """Imports the base."""
+    source, target = job.params.bases[job.key].source, job.output("model")
+    if HUB.fullmatch(source):
+        job.progress.step(f"fetching {source}")
+    take(source, job.root, target, f"params.yaml: bases.{job.key}.source")
+    files = sorted(path.name for path in target.iterdir())
+    has_weights = any(name.endswith(".safetensors") for name in files)
+    return Outcome(
+        predicate={"source": source, "files": len(files), "weights": has_weights},
+        parameters={"source": source},
+        summary=f"{len(files)} files{'' if has_weights else ', an architecture without weights'}",
+    )
+
+
+def take(source: str, root: Path, target: Path, where: str) -> None:
+    """Brings what `source` names into the folder `target`; local paths are relative to `root`. Raises as said above."""
+    target.mkdir(parents=True, exist_ok=True)
+    local = root / source
+    if hub := HUB.fullmatch(source):
+        take_folder(_fetched(hub["name"], hub["revision"], where), target)
+    elif local.is_dir():
+        take_folder(local, target)
+    elif source.endswith(".json"):
+        take_architecture(local, target)
+    else:
+        expected = "an architecture (*.json), a folder, or OWNER/NAME@<40 hex digits>"
+        raise ConfigError(f"{source!r} is no source of a model", where=where, expected=expected)
+
+
+def take_architecture(path: Path, target: Path) -> None:
+    """Writes `config.json` from an architecture file. Raises `InputError`."""
+    config = _json(path)
+    if not isinstance(config.get("model_type"), str) or not isinstance(config.get("vocab_size"), int):
+        raise InputError(
+            "not an architecture", where=str(path), expected="a JSON object with model_type and vocab_size"
+        )
+    write_json(target / "config.json", config)
+    _refuse_code(target)
+
+
+def take_folder(folder: Path, target: Path) -> None:
+    """Copies what a model needs from `folder`, after (1) and (2). Raises `InputError`."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    code = [name for name in names if name.endswith(".py")]
+    if code:
+        raise InputError(
+            f"code among the files: {', '.join(code[:5])}", where=str(folder), expected="a model without code"
+        )
+    if pickled := [name for name in names if name.endswith(PICKLES) and name != "training_args.bin"]:
+        raise InputError(
+            f"weights that can run code when loaded: {', '.join(pickled[:5])}",
+            where=str(folder),
+            expected="safetensors only",
+            fix="convert them (`save_pretrained` of a trusted copy writes safetensors) and delete these",
+        )
+    for name in names:
+        if belongs(name):
+            shutil.copyfile(folder / name, target / name)
+    missing = [kind for kind in ("config.json", "*.safetensors") if not list(target.glob(kind))]
+    if missing:
+        raise InputError(
+            f"no {' and no '.join(missing)}", where=str(folder), expected="a model that transformers saved"
+        )
+    for path in sorted(target.glob("*.safetensors")):
+        weights.check_safetensors(path)
+    weights.check_index(target)
+    _refuse_code(target)
+
+
+def _refuse_code(folder: Path) -> None:
+    if found := remote_code(folder):
+        raise InputError(
+            f"{', '.join(found)} asks for code of its own (auto_map)",
+            expected="an architecture that transformers has",
+            fix="use a model that needs no trust_remote_code",
+        )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = canonical.loads(path.read_bytes(), where=str(path))
+    except VerificationError as error:
+        raise InputError(error.found, where=str(path), expected="a JSON object") from None
+    return value if isinstance(value, dict) else {}
+
+
+def _fetched(name: str, revision: str, where: str) -> Path:
+    """The snapshot in Hugging Face's cache, downloaded if need be."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
+    except hub.GatedRepoError:
+        fix = "accept its licence on its page, and set HF_TOKEN"
+        raise InputError(f"{name} is not open to this account", where=where, fix=fix) from None
+    except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError):
+        raise InputError(f"{name} has no revision {revision[:12]}, or is not public", where=where) from None
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, hub.HfHubHTTPError, OSError) as error:
+        raise OfflineError(
+            f"{name} is not on this machine and cannot be fetched ({type(error).__name__})",
+            where=where,
+            fix="run it once with a network, or name a local folder",
+        ) from None

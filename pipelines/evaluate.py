@@ -1,0 +1,122 @@
+"""Scores a stage's or base's own model on its suite, item by item; what the scores are worth is decided elsewhere.
+
+Comparison with parent, base and champion is arithmetic on stored scores, when a decision or report is made.
+The same model, suite, engine versions and thread count give the same scores.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from governance.errors import ConfigError
+from governance.predicates import Artifact
+from pipelines import paths
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.methods import ModelClass, method
+from pipelines.metrics import Metric, mean, metrics_of, suite_digest
+from pipelines.modelfolder import has_weights
+from pipelines.params import Params, Suite
+
+PREDICATE = "evaluate"
+
+NO_WEIGHTS = "an architecture without weights has nothing to score"
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The model and the suite's records."""
+    suite = _suite_name(params, key)
+    return [Input("model", paths.model(key) / "model"), Input("records", paths.ready(suite) / "records.parquet")]
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """Scores by item, and their means for `dvc metrics`."""
+    folder = paths.evaluation(key)
+    return [Output("scores", folder / "scores.jsonl"), Output("metrics", folder / "metrics.json")]
+
+
+def run(job: Job) -> Outcome:
+    """Scores the model of stage or base `job.key`."""
+    name = _suite_name(job.params, job.key)
+    suite = job.params.suites[name]
+    where = f"params.yaml: suites.{name}"
+    metrics, kind = metrics_of(suite, where), _model_class(job.params, job.key)
+    rows = _rows(job, suite, metrics, where)
+    not_run = None if has_weights(job.input("model")) else NO_WEIGHTS
+    scores: dict[str, list[float | None]] = {}
+    if not_run is None:
+        scores = _scores(job, suite, metrics, kind, rows, where)
+    _write(job, [row["id"] for row in rows], scores)
+    model, records = job.inputs["model"], job.inputs["records"]
+    figures = {metric: mean(values) for metric, values in scores.items()}
+    return Outcome(
+        predicate={
+            "model": model.sha256,
+            "suite": suite_digest(suite, records.sha256),
+            "suite_name": name,
+            "not_run": not_run,
+            "scores": scores,
+        },
+        parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
+        detail={"items": len(rows), "means": figures},
+        subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
+        summary=not_run or ", ".join(f"{metric} {_shown(value)}" for metric, value in figures.items()),
+    )
+
+
+def _rows(job: Job, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
+    """The suite's records in the order of their ids: the first `limit` of its split."""
+    from pipelines.records import kind_of, read_records
+
+    table = read_records(job.input("records"))
+    if kind_of(table) != metrics[0].kind:
+        found = f"{metrics[0].name} is for records of kind {metrics[0].kind}, these are of kind {kind_of(table)}"
+        raise ConfigError(found, where=f"{where}.metrics")
+    rows = sorted((row for row in table.to_pylist() if row["split"] == suite.split), key=lambda row: str(row["id"]))
+    if not rows:
+        raise ConfigError(f"no records in the split {suite.split!r}", where=where, fix="set `splits` of the dataset")
+    return rows[: suite.limit]
+
+
+def _scores(
+    job: Job, suite: Suite, metrics: list[Metric], kind: ModelClass, rows: list[dict[str, Any]], where: str
+) -> dict[str, list[float | None]]:
+    unfit = [metric.name for metric in metrics if metric.model != kind]
+    if unfit:
+        wanted = "a language model" if kind == "scorer" else "a reward model"
+        raise ConfigError(
+            f"{', '.join(unfit)} need {wanted}, which {job.key} is not",
+            where=f"{where}.metrics",
+            fix=f"give {job.key} a suite of its own",
+        )
+    from pipelines import scoring
+
+    passes = len({metric.needs for metric in metrics})
+    with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
+        return scoring.score(job.input("model"), kind, rows, suite, metrics, _threads(job.params, job.key), bar)
+
+
+def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> None:
+    with job.output("scores").open("w", encoding="utf-8", newline="\n") as stream:
+        for at, record in enumerate(ids):
+            line = {"id": record, **{metric: values[at] for metric, values in scores.items()}}
+            stream.write(json.dumps(line, sort_keys=True) + "\n")
+    figures = {"items": len(ids) if scores else 0, **{metric: mean(values) for metric, values in scores.items()}}
+    text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
+    job.output("metrics").write_text(text, encoding="utf-8")
+
+
+def _suite_name(params: Params, key: str) -> str:
+    return params.bases[key].suite if key in params.bases else params.stages[key].suite
+
+
+def _model_class(params: Params, key: str) -> ModelClass:
+    return method(params.stages[key].method).model if key in params.stages else "language"
+
+
+def _threads(params: Params, key: str) -> int:
+    return params.stages[key].threads if key in params.stages else 1
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

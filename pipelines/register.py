@@ -1,0 +1,220 @@
+"""Registers the released stage's model, once per bytes, if its release is allowed; and calls it `candidate`.
+
+1. The release is decided before anything is registered: itself, and every gate of its chain anew. The decision is
+   recorded either way; refused, nothing is registered.
+2. The same bytes are the same version: the registry is asked first, then the log. A kill between the registry's
+   part and the log's is mended by the next run, which finds the version and records it.
+3. Under `dvc exp run` nothing is registered, unless COUNTERSIGN_REGISTER=1 asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance import canonical, evidence
+from governance.digests import manifest, tree_digest
+from governance.lineage import Admissible, trained
+from governance.machine import instant, known_signer, open_log
+from governance.predicates import Artifact, ModelFile, Promotion, Registration
+from governance.report import dossier
+from governance.report.chain import Chain
+from governance.requests import ReleaseDecision
+from pipelines import gate, paths, provenance
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.params import Params
+
+if TYPE_CHECKING:
+    from governance.registry.port import Registry, Version, VersionRequest
+
+PREDICATE = None
+"""The registration and the decision about the alias are recorded here, each as its own kind."""
+
+ALIAS = "candidate"
+RESULT = Path("reports/register.json")
+NO_VERSION = "none"
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The model that params.yaml releases."""
+    return [Input("model", paths.model(params.release.stage) / "model")]
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """What was registered, for the report that follows."""
+    return [Output("register", RESULT)]
+
+
+def run(job: Job) -> Outcome:
+    """Decides, registers, records and names the version."""
+    name, digest = job.params.release.model, job.inputs["model"].sha256
+    if stands_aside(job.machine.environ):
+        why = "an experiment registers nothing; COUNTERSIGN_REGISTER=1 asks for it"
+        _write(job, {"model": name, "version": None, "sha256": digest, "why": why})
+        return Outcome(summary=f"not registered: {why}")
+    request = gate.release_request(job.params, job.root, digest=digest)
+    decision = _decide(job, request)
+    if not decision.allowed:
+        _promote(job, decision, digest, _known_version(job, digest) or NO_VERSION)
+        return Outcome(refused=decision.findings)
+    version, where = _register(job, decision)
+    _write(job, {"model": name, "version": version.number, "sha256": digest})
+    return Outcome(summary=f"{name} version {version.number} is {ALIAS}; see it: {where}")
+
+
+def stands_aside(environ: Mapping[str, str]) -> bool:
+    """Whether this is an experiment that was not asked to register."""
+    return bool(environ.get("DVC_EXP_NAME")) and environ.get("COUNTERSIGN_REGISTER") != "1"
+
+
+def _decide(job: Job, request: Any) -> ReleaseDecision:
+    from governance.decisions import decide_release
+
+    return decide_release(request, job.policies, job.evidence(), job.now())
+
+
+def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
+    """The version in the registry and the log, called `candidate` in both. And where a person finds it."""
+    from governance.registry.mlflow import open_registry
+
+    began, clock = job.now(), time.monotonic()
+    digest, model = job.inputs["model"].sha256, job.params.release.model
+    registry = open_registry(job.machine, say=job.progress.step, now=job.now)
+    chain = Chain(Admissible(job.evidence(), job.policies), digest, job.params.release.stage)
+    files = manifest(job.input("model"))
+    version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
+    if _known_version(job, digest) != version.number:
+        run = provenance.run(
+            began, job.now(), time.monotonic() - clock, job.machine.requester, {"registry_run": version.run_id}
+        )
+        registration = Registration(
+            model=model,
+            version=version.number,
+            stage=job.params.release.stage,
+            tier=decision.tier,
+            model_digest=digest,
+            files=files,
+            chain=dossier.links(chain),
+            policy=job.policies.digest,
+            run=run,
+        )
+        _record(job, "registration", registration)
+    _promote(job, decision, digest, version.number)
+    if ALIAS not in version.aliases:
+        registry.set_alias(model, ALIAS, version.number)
+    return version, registry.where(version)
+
+
+def _find(job: Job, registry: Registry) -> Version | None:
+    """(2) The registry's version of these bytes, or the one the log names where its tag was lost."""
+    model, digest = job.params.release.model, job.inputs["model"].sha256
+    versions, known = registry.versions(model), _known_version(job, digest)
+    tagged = next((version for version in versions if version.digest == digest), None)
+    return tagged or next((one for one in versions if one.number == known and one.digest is None), None)
+
+
+def _known_version(job: Job, digest: str) -> str | None:
+    """The version under which the log has these bytes."""
+    items = Admissible(job.evidence(), job.policies).by_subject(digest, "registration")
+    found = [item.predicate for item in items if item.predicate.model == job.params.release.model]
+    return str(found[-1].version) if found else None
+
+
+def _promote(job: Job, decision: ReleaseDecision, digest: str, version: str) -> None:
+    """Records the decision about the alias; said already, it is not said again."""
+    promotion = Promotion(
+        model=job.params.release.model,
+        version=version,
+        alias=ALIAS,
+        model_digest=digest,
+        allowed=decision.allowed,
+        findings=list(decision.findings),
+        policy=job.policies.digest,
+        at=instant(decision.at),
+        run=provenance.run(decision.at, job.now(), 0.0, job.machine.requester, {}),
+    )
+    _record(job, "promotion", promotion)
+
+
+def _record(job: Job, kind: str, predicate: Registration | Promotion) -> None:
+    log = open_log(job.machine, job.policies, job.now)
+    signer = known_signer(job.machine, job.policies.keys)
+    released: Artifact = job.inputs["model"]
+    evidence.record(log, signer, kind, [released.model_copy(update={"role": "model"})], predicate)
+
+
+def _request(job: Job, chain: Chain, files: list[ModelFile], decision: ReleaseDecision) -> VersionRequest:
+    from governance.registry.port import DatasetLink, VersionRequest
+
+    release = job.params.release
+    attachments = {f"evidence/{name}": path for name, path in _documents(job, chain, files).items()}
+    adapter = job.root / paths.model(release.stage) / "adapter"
+    if chain.released.train and _same_adapter(adapter, trained(chain.released.train).adapter):
+        attachments["adapter"] = adapter
+    data = [(item, uses) for item, uses in chain.datasets if item.quality]
+    return VersionRequest(
+        model=release.model,
+        folder=job.input("model"),
+        digest=chain.digest,
+        files=files,
+        run_name=f"register {release.model}",
+        description=_description(job, chain, decision),
+        tags={
+            "countersign.stage": release.stage,
+            "countersign.method": chain.released.method,
+            "countersign.tier": decision.tier,
+            "countersign.policy": job.policies.digest,
+            "countersign.parent": chain.released.parent or NO_VERSION,
+            "countersign.train_run": _train_run(chain),
+        },
+        params=dossier.parameters(chain),
+        metrics=dossier.means(chain),
+        datasets=[
+            DatasetLink(
+                item.dataset,
+                item.sha256,
+                "training" if any(use.startswith("train@") for use in uses) else "evaluation",
+                item.quality.predicate.counts.records_out if item.quality else 0,
+            )
+            for item, uses in data
+        ],
+        attachments=attachments,
+    )
+
+
+def _same_adapter(folder: Path, digest: str | None) -> bool:
+    return digest is not None and folder.is_dir() and tree_digest(folder) == digest
+
+
+def _train_run(chain: Chain) -> str:
+    run = trained(chain.released.train).run.detail.get("registry_run") if chain.released.train else None
+    return str(run or NO_VERSION)
+
+
+def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path]:
+    """The dossier as files, in the job's own folder."""
+    folder = job.scratch / "evidence"
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, Path] = {}
+    for name, document in dossier.documents(chain, files).items():
+        written[name] = folder / name
+        written[name].write_bytes(canonical.dumps(document))
+    return written
+
+
+def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
+    """For people; what is decided on stands in the log."""
+    release = job.params.release
+    lines = [
+        f"Stage `{release.stage}` ({chain.released.method}), tier {decision.tier}; model sha256 `{chain.digest}`.",
+        f"`countersign report {release.model}/VERSION` shows what it rests on; the run's artifacts hold it too.",
+        "Tags and this text are display: whatever is decided on stands in the log.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _write(job: Job, result: dict[str, Any]) -> None:
+    job.output("register").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")

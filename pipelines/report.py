@@ -1,0 +1,56 @@
+"""Writes the audit report of the version that was registered, and puts it beside the version in the registry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from governance.errors import VerificationError
+from governance.report import files
+from governance.report.build import build, open_sources
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.params import Params
+from pipelines.register import RESULT
+
+PREDICATE = None
+FOLDER = Path("reports")
+IN_REGISTRY = "report"
+"""Folder of the run's artifacts in which the report stands."""
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """What `register` did."""
+    return [Input("register", RESULT)]
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """None that DVC keeps: the files' names hold the version, and they follow from the log."""
+    return []
+
+
+def run(job: Job) -> Outcome:
+    """Builds the report; a new one is put into the registry first, so that a kill between leaves nothing undone."""
+    registered = json.loads(job.input("register").read_text(encoding="utf-8"))
+    model, version = registered["model"], registered["version"]
+    if version is None:
+        return Outcome(summary=f"no report: {registered['why']}")
+    report = build(open_sources(job.root, job.machine, job.policies), model, version)
+    made = files.rendered(report)
+    folder = job.root / FOLDER
+    if report.integrity.verified and files.differs(folder, made):
+        _attach(job, model, registered["sha256"], files.write(job.scratch, made))
+    page = files.write(folder, made)[-1].relative_to(job.root)
+    if not report.integrity.verified:
+        raise VerificationError(
+            f"evidence does not verify: {report.integrity.first_broken}", where=str(page), fix="countersign verify"
+        )
+    return Outcome(summary=f"{report.verdict.word}: {page}")
+
+
+def _attach(job: Job, model: str, digest: str, paths: list[Path]) -> None:
+    from governance.registry.mlflow import open_registry
+
+    registry = open_registry(job.machine, say=job.progress.step, now=job.now)
+    version = registry.find(model, digest)
+    if version is not None:
+        registry.attach(version, {f"{IN_REGISTRY}/{path.name}": path for path in paths})

@@ -1,0 +1,229 @@
+"""Trains one stage, if and only if its gate allows it on exactly the bytes at hand.
+
+1. The gate's decision is made again from evidence, in its enforcing form, before torch is imported.
+2. Training reads the inputs that were hashed and decided on; they are hashed again when it is over, so that a file
+   changed meanwhile publishes nothing.
+3. The registry shows the run while it lasts, and says so when it fails; the log's statement is the evidence.
+4. What is published holds no time, path or run id: the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance import canonical, digests
+from governance.errors import TrainingError, VerificationError
+from pipelines import gate, launch, objective, paths, release, versions
+from pipelines.fit import Fitted, Plan
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.methods import Method, method
+from pipelines.modelfolder import write_json
+from pipelines.objective import Objective
+from pipelines.params import Params
+
+if TYPE_CHECKING:
+    from governance.registry.port import Run, RunRequest
+    from governance.requests import Decision
+    from pipelines.callbacks import Listener
+
+PREDICATE = "train"
+
+
+def inputs(params: Params, key: str) -> list[Input]:
+    """The gate's answer and everything it decided on."""
+    stage = params.stages[key]
+    found = [
+        Input("gate", paths.gate(key)),
+        Input("data", paths.ready(stage.data) / "records.parquet"),
+        Input("parent", paths.model(stage.parent) / "model"),
+    ]
+    return [*found, Input("scorer", paths.model(stage.scorer) / "model")] if objective.uses_scorer(stage) else found
+
+
+def outputs(params: Params, key: str) -> list[Output]:
+    """models/STAGE (model, for LoRA the adapter, training.json), and the curves."""
+    folder = paths.model(key)
+    found = [
+        Output("model", folder / "model"),
+        Output("training", folder / "training.json"),
+        Output("curves", paths.curves(key)),
+    ]
+    return [*found, Output("adapter", folder / "adapter")] if params.stages[key].lora else found
+
+
+def run(job: Job) -> Outcome:
+    """Trains, and leaves model, adapter, curves and figures."""
+    train_only_if_allowed(job)
+    resolved = objective.resolve(job.params, job.key)
+    require_settled(os.environ, resolved.threads)
+    plan, chosen = _plan(job, resolved), method(resolved.method)
+    began = time.monotonic()
+    with _shown(job, resolved) as (shown, listener):
+        fitted = launch.run(plan, listener, job.machine.environ)
+        require_unchanged(job)
+        job.progress.step("writing the model")
+        _release(job, plan, chosen)
+        _write_figures(job, resolved, chosen, fitted)
+    adapter = digests.tree_digest(job.output("adapter")) if resolved.lora else None
+    final = _final(chosen, fitted)
+    seconds = time.monotonic() - began
+    return Outcome(
+        predicate={
+            "method": resolved.method,
+            "objective": resolved.digest,
+            "records": fitted.records,
+            "steps": fitted.steps,
+            "final": final,
+            "device": fitted.device,
+            "threads": resolved.threads,
+            "adapter": adapter,
+        },
+        parameters={**resolved.model_dump(mode="json"), "processes": fitted.processes},
+        detail={
+            "training_seconds": round(seconds, 3),
+            "device_hours": round(seconds * fitted.processes / 3600, 6),
+            "peak_rss_bytes": peak_rss(),
+            "registry_run": shown.id,
+            "registry_problem": shown.problem,
+        },
+        summary=f"{fitted.steps} steps on {fitted.records} records; "
+        + ", ".join(f"{name} {value:.4g}" for name, value in list(final.items())[:3] if value is not None),
+    )
+
+
+def train_only_if_allowed(job: Job) -> Decision:
+    """(1) Raises `RefusedError` unless the gate allows training on the digests of `job.inputs`."""
+    return gate.enforce_gate(job)
+
+
+def require_unchanged(job: Job) -> None:
+    """(2) Raises `VerificationError` when an input is not the bytes it was when the stage began."""
+    for role, artifact in job.inputs.items():
+        found = digests.digest_of(job.input(role))
+        if found != artifact.sha256:
+            raise VerificationError(
+                f"{artifact.name} changed while it was being used: {found[:12]}",
+                expected=artifact.sha256[:12],
+                where=f"input {role}",
+                fix=f"nothing was published; `countersign repro {job.name}` starts again from what is there",
+            )
+
+
+def require_settled(environ: Mapping[str, str], threads: int) -> None:
+    """Raises `TrainingError` unless the process was started with what the result's bits depend on."""
+    wanted = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    wrong = [f"{name}={environ.get(name, '')}" for name, value in wanted.items() if environ.get(name) != value]
+    if wrong:
+        raise TrainingError(
+            f"started with {', '.join(wrong)}",
+            expected=", ".join(f"{name}={value}" for name, value in wanted.items()),
+            fix="start it by `countersign stage train STAGE`, which sets them",
+        )
+
+
+def peak_rss() -> int:
+    """Peak resident memory of this process and its children, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit
+
+
+def _plan(job: Job, resolved: Objective) -> Plan:
+    """Work of another objective, other inputs or other engines is never resumed: it has another folder."""
+    identity = [resolved.digest, versions.installed("train"), {role: item.sha256 for role, item in job.inputs.items()}]
+    work = job.scratch / digests.sha256_bytes(canonical.dumps(identity))[:16]
+    work.mkdir(parents=True, exist_ok=True)
+    return Plan(
+        stage=job.key,
+        objective=resolved,
+        parent=job.input("parent"),
+        scorer=job.input("scorer") if "scorer" in job.inputs else None,
+        records=job.input("data"),
+        work=work,
+    )
+
+
+@contextmanager
+def _shown(job: Job, resolved: Objective) -> Iterator[tuple[Run, Listener]]:
+    """(3) The run in the registry, and a listener that feeds it and the terminal."""
+    from governance.registry.mlflow import open_registry
+
+    with ExitStack() as stack:
+        registry = open_registry(job.machine, say=job.progress.step, now=job.now)
+        shown = stack.enter_context(registry.run(_request(job, resolved)))
+        bar, done = None, 0
+
+        def listener(step: int, steps: int, signals: Mapping[str, float]) -> None:
+            nonlocal bar, done
+            if bar is None:
+                bar = stack.enter_context(job.progress.bar(steps, f"training {job.key}"))
+            if signals:
+                shown.metrics(step, signals)
+            if step > done:
+                bar.advance(step - done, f"loss {signals['loss']:.3f}" if "loss" in signals else "")
+                done = step
+
+        job.progress.step(f"training {job.key} by {resolved.method}")
+        yield shown, listener
+
+
+def _request(job: Job, resolved: Objective) -> RunRequest:
+    from governance.registry.port import DatasetLink, RunRequest
+
+    stage = job.params.stages[job.key]
+    tags = {f"countersign.{role}": item.sha256 for role, item in job.inputs.items()}
+    scores = job.root / paths.evaluation(stage.parent) / "scores.jsonl"
+    if scores.exists():
+        tags["countersign.parent_evaluation"] = digests.sha256_file(scores)
+    return RunRequest(
+        name=job.name,
+        params=objective.describe(resolved),
+        tags={**tags, "countersign.objective": resolved.digest, "countersign.stage": job.key},
+        datasets=[DatasetLink(stage.data, job.inputs["data"].sha256, "training", _rows(job.input("data")))],
+    )
+
+
+def _rows(records: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(records).num_rows)
+
+
+def _release(job: Job, plan: Plan, chosen: Method) -> None:
+    trained, lora = plan.work / "trained", plan.objective.lora is not None
+    release.release_model(trained, plan.parent, chosen.model, lora=lora, target=job.output("model"))
+    if lora:
+        release.release_adapter(trained, job.inputs["parent"].sha256, job.output("adapter"))
+
+
+def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted) -> None:
+    used = {role: {"name": item.name, "sha256": item.sha256} for role, item in job.inputs.items() if role != "gate"}
+    content: dict[str, Any] = {
+        "stage": job.key,
+        "method": resolved.method,
+        "objective": resolved.digest,
+        "inputs": used,
+        "records": fitted.records,
+        "steps": fitted.steps,
+        "final": _final(chosen, fitted),
+    }
+    write_json(job.output("training"), content)
+    names = list(dict.fromkeys(name for line in fitted.history for name in line if name != "step"))
+    with job.output("curves").open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.DictWriter(stream, ["step", *names], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows({**line, "step": int(line["step"])} for line in fitted.history)
+
+
+def _final(chosen: Method, fitted: Fitted) -> dict[str, float | None]:
+    """The last value of each of the method's signals."""
+    return {
+        name: next((line[name] for line in reversed(fitted.history) if name in line), None) for name in chosen.signals
+    }

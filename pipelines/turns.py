@@ -1,0 +1,170 @@
+"""A batch of records seen as flat sequences of messages, and texts in normal form: what features are made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.kinds import KINDS, ROLES
+from pipelines.records import ROW_GROUP
+
+Column = np.ndarray[Any, Any]
+"""One value per record (or per message, where a docstring says so)."""
+
+SYSTEM, USER, ASSISTANT, TOOL = range(len(ROLES))
+
+MESSAGE, SEQUENCE, PART, ROLE = "\x1e", "\x1c", "\x1d", "\x1f"
+"""What separates messages, several answers, columns, and a role from what was said, in joined texts."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Sequences of messages: sequence s holds messages bounds[s] to bounds[s+1] and belongs to record owner[s]."""
+
+    owner: Column
+    bounds: Column
+    roles: Column
+    """Index in `ROLES`, per message."""
+    contents: pa.Array
+
+    @cached_property
+    def sizes(self) -> Column:
+        """Messages per sequence."""
+        return np.diff(self.bounds)
+
+    @cached_property
+    def sequence(self) -> Column:
+        """The sequence of every message."""
+        return np.repeat(np.arange(len(self.owner)), self.sizes)
+
+    @cached_property
+    def record(self) -> Column:
+        """The record of every message."""
+        return self.owner[self.sequence]
+
+    def edge(self, last: bool) -> Column:
+        """The role of the first or last message, per sequence; -1 where it has none."""
+        filled = self.sizes > 0
+        edge = np.full(len(self.owner), -1)
+        edge[filled] = self.roles[(self.bounds[1:] - 1 if last else self.bounds[:-1])[filled]]
+        return edge
+
+
+def _turns(column: pa.ChunkedArray, nested: bool) -> Turns:
+    array = pa.concat_arrays(column.chunks)
+    owner = np.arange(len(array))
+    if nested:
+        owner = np.repeat(owner, pc.list_value_length(array).to_numpy())
+        array = array.flatten()
+    bounds = array.offsets.to_numpy().astype(np.int64)
+    messages = array.values.slice(bounds[0], bounds[-1] - bounds[0])
+    roles = pc.index_in(messages.field("role"), value_set=pa.array(ROLES)).to_numpy(zero_copy_only=False)
+    return Turns(owner, bounds - bounds[0], roles, messages.field("content"))
+
+
+def normal_form(texts: pa.Array) -> pa.Array:
+    """NFKC, lower case, white space as one space: what two people would call the same words."""
+    folded = pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC"))
+    return pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, pattern=r"\s+", replacement=" "))
+
+
+def fingerprints(texts: Iterable[str]) -> Column:
+    """64 bits of each text's BLAKE2b digest."""
+    digests = b"".join(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class Records:
+    """A batch of records of one kind, with what several features need, computed once."""
+
+    table: pa.Table
+    kind: str
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def parts(self) -> dict[str, Turns]:
+        """Column to its messages."""
+        kind = KINDS[self.kind]
+        plain = {name: _turns(self.table.column(name), nested=False) for name in kind.message_columns}
+        return plain | {name: _turns(self.table.column(name), nested=True) for name in kind.completion_columns}
+
+    @property
+    def asked(self) -> str:
+        """The column that begins the record."""
+        return "messages" if self.kind == "conversation" else "prompt"
+
+    @cached_property
+    def answers(self) -> list[Turns]:
+        """What comes after the prompt: chosen and rejected, a completion, or several."""
+        return [turns for name, turns in self.parts.items() if name != self.asked]
+
+    @cached_property
+    def normal(self) -> dict[str, pa.Array]:
+        """Column to the contents of its messages in normal form."""
+        return {name: normal_form(turns.contents) for name, turns in self.parts.items()}
+
+    @cached_property
+    def reference(self) -> pa.Array:
+        """The reference answer of a prompt in normal form, or null."""
+        return normal_form(pa.concat_arrays(self.table.column("answer").chunks))
+
+    def per_record(self, turns: Turns, values: Column) -> Column:
+        """The sum of `values` (one per message) of each record."""
+        return np.bincount(turns.record, weights=values, minlength=len(self))
+
+    def joined(self, name: str) -> pa.Array:
+        """What each sequence of a column says, as one text of roles and normal forms."""
+        turns = self.parts[name]
+        codes = pa.array(turns.roles.astype(np.int8)).cast(pa.string())
+        said = pc.binary_join_element_wise(codes, self.normal[name], ROLE)
+        return pc.binary_join(_lists(turns.bounds, said), MESSAGE)
+
+    @cached_property
+    def whole(self) -> list[str]:
+        """What each record says, as one text; ratings aside."""
+        texts = [self._whole(name) for name in self.parts]
+        if self.kind == "unpaired":
+            texts.append(pa.concat_arrays(self.table.column("label").chunks).cast(pa.string()))
+        if self.kind == "prompt":
+            texts.append(pc.fill_null(self.reference, PART))
+        joined: list[str] = pc.binary_join_element_wise(*texts, PART).to_pylist()
+        return joined
+
+    def _whole(self, name: str) -> pa.Array:
+        if name not in KINDS[self.kind].completion_columns:
+            return self.joined(name)
+        per_record = np.bincount(self.parts[name].owner, minlength=len(self))
+        return pc.binary_join(_lists(np.concatenate([[0], np.cumsum(per_record)]), self.joined(name)), SEQUENCE)
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """What was asked: everything up to the user's last message, system messages aside; empty where nothing was."""
+        turns, texts = self.parts[self.asked], self.normal[self.asked].to_pylist()
+        found = []
+        for low, high in pairwise(turns.bounds.tolist()):
+            roles = turns.roles[low:high]
+            asked = np.flatnonzero(roles == USER)
+            kept = [at for at in range(asked[-1] + 1) if roles[at] != SYSTEM] if len(asked) else []
+            found.append(MESSAGE.join(f"{roles[at]}{ROLE}{texts[low + at]}" for at in kept))
+        return found
+
+
+def _lists(bounds: Column, values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), values)
+
+
+def batches(table: pa.Table, kind: str) -> Iterator[Records]:
+    """A table in batches of bounded size."""
+    for start in range(0, table.num_rows, ROW_GROUP):
+        yield Records(table.slice(start, ROW_GROUP), kind)

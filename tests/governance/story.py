@@ -1,0 +1,302 @@
+"""A model version's whole life in a real log: two datasets, an architecture, two training stages, a release.
+
+Written by the same functions the stages use, under the project's own policies, so that a test may spoil one
+thing and look at what a reader is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from governance import canonical, evidence
+from governance.digests import sha256_file
+from governance.evidence import LogEvidence, key_ring
+from governance.log.sqlite import SqliteLog
+from governance.machine import Machine, instant, machine, open_log, own_checkpoint_key, signer
+from governance.policy import Policies, load_policies
+from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, ModelFile, Promotion, Registration, Requester, Run
+from governance.report.build import Sources
+from governance.requests import DataRef, GateRequest, ModelRef, SuiteRef
+
+ROOT = Path(__file__).parent.parent.parent
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+ITEMS = 300
+MODEL = "support-desk"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass
+class Story:
+    """The log being written, and what each chapter made."""
+
+    root: Path
+    machine: Machine
+    policies: Policies
+    log: SqliteLog
+    minutes: int = 0
+    dirty: bool = False
+    records: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    suite: str = digest("suite")
+
+    def now(self) -> datetime:
+        """Later at every look."""
+        self.minutes += 1
+        return START + timedelta(minutes=self.minutes)
+
+    def run(self, detail: dict[str, Any] | None = None) -> Run:
+        at = self.now()
+        asked = Requester(name="ada", authenticated=False)
+        began = instant(at - timedelta(seconds=30))
+        return Run(started=began, finished=instant(at), seconds=30.0, requested_by=asked, detail=detail or {})
+
+    def record(self, kind: str, stage: str, subjects: list[Artifact], inputs: list[Artifact], /, **fields: Any) -> int:
+        """One statement of a stage; its entry."""
+        common: dict[str, Any] = {
+            "stage": stage,
+            "inputs": inputs,
+            "parameters": {},
+            "policy": self.policies.digest,
+            "code": {"commit": "0" * 39 + "1", "dirty": self.dirty},
+            "environment": {
+                "python": "3.11.7",
+                "platform": "Linux-x86_64",
+                "versions": {"torch": "2.13.0", "trl": "1.16.0"},
+                "distributions": digest("distributions"),
+            },
+            "run": self.run(),
+        }
+        predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate({**common, **fields})
+        return evidence.record(self.log, signer(self.machine), kind, subjects, predicate).index
+
+    def data(self, name: str, kind: str, suite: str, records: int) -> None:
+        """ingest -> scan -> quality of a dataset."""
+        steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned", "ready")}
+        self.records[name] = steps["ready"]
+        excluded = self._excluded(f"data/ingested/{name}/excluded.jsonl", "ROW_MALFORMED", 3)
+        made = [_at("records", f"data/ingested/{name}/records.parquet", steps["ingested"]), excluded]
+        read = [_at("source", f"data/source/{name}.jsonl", steps["source"])]
+        self.record(
+            "ingest", f"ingest@{name}", made, read,
+            dataset=name, kind=kind, record_key="development", fields_unused={},
+            counts=_counts(records + 10, records + 7, {"ROW_MALFORMED": 3}),
+        )  # fmt: skip
+        made = [_at("records", f"data/scanned/{name}/records.parquet", steps["scanned"])]
+        self.record(
+            "scan", f"scan_pii@{name}", made, [_at("records", "in", steps["ingested"])],
+            dataset=name, passed=True, config=self.policies.pii_digest, languages=["en"],
+            engine={"name": "presidio-analyzer", "version": "2.2.366", "ner": "name-list", "ner_sha256": digest("names")},
+            entities_searched=["EMAIL_ADDRESS", "PERSON", "PHONE_NUMBER"], cannot_find=["names that are on no list"],
+            found={"EMAIL_ADDRESS": 41, "PERSON": 220, "PHONE_NUMBER": 17}, remaining={},
+            actions={"EMAIL_ADDRESS": "redact", "PERSON": "redact", "PHONE_NUMBER": "drop"},
+            counts=_counts(records + 7, records + 5, {"PII_PHONE_NUMBER": 2}),
+        )  # fmt: skip
+        made = [_at("records", f"data/ready/{name}/records.parquet", steps["ready"])]
+        held_out = self.records.get("desk_eval", steps["ready"])
+        read = [
+            _at("records", "in", steps["scanned"]),
+            _at("held_out", "held", digest("scanned desk_eval") or held_out),
+        ]
+        self.record(
+            "quality", f"check_quality@{name}", made, read,
+            dataset=name, kind=kind, passed=True, suite=self.policies.suite_digest(suite),
+            expectations=self._expectations(suite),
+            counts=_counts(records + 5, records, {"DUPLICATE": 5}),
+        )  # fmt: skip
+
+    def base(self, name: str) -> None:
+        """A model from outside: an architecture."""
+        self.models[name] = digest(f"base {name}")
+        made = [_at("model", f"models/{name}/model", self.models[name])]
+        read = [_at("architecture", "pipelines/architectures/tiny.json", digest("architecture"))]
+        self.record(
+            "base",
+            f"import_base@{name}",
+            made,
+            read,
+            source="pipelines/architectures/tiny.json",
+            files=3,
+            weights=False,
+        )
+        self.evaluate(name, None)
+
+    def train(
+        self, name: str, method: str, kind: str, data: str, parent: str, *, accuracy: float = 0.97, unsafe: float = 0.02
+    ) -> None:
+        """gate -> train -> evaluate of a stage."""
+        self.models[name] = digest(f"model {name} {self.minutes}")
+        request = GateRequest(
+            model=MODEL, stage=name, method=method, kind=kind, data=DataRef(dataset=data, sha256=self.records[data]),
+            suite=SuiteRef(name="desk_eval", digest=self.suite, records=self.records["desk_eval"], split="test"),
+            parent=self.reference(parent), scorer=None, objective=digest(f"objective {method}"), rewards={},
+        )  # fmt: skip
+        gate = _at("gate", f"gates/{name}.json", digest(f"gate {name} {sorted(request.decided_on.items())}"))
+        decision = {
+            "allowed": True, "method": method, "tier": "limited", "decided_on": request.decided_on, "findings": [],
+            "at": instant(self.now()), "parameters": request.model_dump(mode="json"),
+        }  # fmt: skip
+        self.record("gate", f"gate@{name}", [gate], [], **decision)
+        curves = self._curves(name)
+        made = [_at("model", f"models/{name}/model", self.models[name]), curves]
+        read = [
+            _at("data", "in", self.records[data]),
+            _at("parent", f"models/{parent}/model", self.models[parent]),
+            gate,
+        ]
+        self.record(
+            "train", f"train@{name}", made, read,
+            method=method, objective=digest(f"objective {method}"), records=2900, steps=150,
+            final={"loss": 0.42, "reward": None}, device="cpu", threads=1, adapter=digest(f"adapter {name}"),
+            parameters={"learning_rate": 1e-2, "seed": 1, "lora": {"r": 16, "lora_alpha": 32}},
+            run=self.run({"peak_memory_bytes": 1 << 30, "device_hours": 0.01}),
+        )  # fmt: skip
+        self.evaluate(name, accuracy, unsafe)
+
+    def evaluate(self, name: str, accuracy: float | None, unsafe: float = 0.0) -> None:
+        """Scores of a model; None says that it was not run."""
+        scores: dict[str, list[float | None]] = {}
+        if accuracy is not None:
+            right, wrong = round(ITEMS * accuracy), round(ITEMS * unsafe)
+            scores["greedy_exact"] = [1.0] * right + [0.0] * (ITEMS - right)
+            scores["sampled_unsafe"] = [1.0] * wrong + [0.0] * (ITEMS - wrong)
+        made = [_at("scores", f"evaluations/{name}/scores.jsonl", digest(f"scores {name} {accuracy}"))]
+        self.record(
+            "evaluate", f"evaluate@{name}", made, [_at("model", f"models/{name}/model", self.models[name])],
+            model=self.models[name], suite=self.suite, suite_name="desk_eval",
+            not_run=None if scores else "an architecture without weights has nothing to score", scores=scores,
+        )  # fmt: skip
+
+    def reference(self, name: str) -> ModelRef:
+        return ModelRef(
+            name=name, outside=name == "tiny", sha256=self.models[name], files=["config.json", "model.safetensors"],
+            suite="desk_eval", suite_digest=self.suite,
+        )  # fmt: skip
+
+    def register(self, stage: str, version: str) -> None:
+        """A registered version called candidate."""
+        files = [
+            ModelFile(path=name, size=2_000_000, sha256=digest(f"{name} {stage}"))
+            for name in ("config.json", "model.safetensors")
+        ]
+        subject = [_at("model", f"models/{stage}/model", self.models[stage])]
+        registration = Registration(
+            model=MODEL, version=version, stage=stage, tier="limited", model_digest=self.models[stage], files=files,
+            chain=[], policy=self.policies.digest, run=self.run(),
+        )  # fmt: skip
+        evidence.record(self.log, signer(self.machine), "registration", subject, registration)
+        self.promote(stage, version)
+
+    def promote(self, stage: str, version: str, findings: list[Any] | None = None) -> None:
+        """A decision about `candidate`."""
+        promotion = Promotion(
+            model=MODEL, version=version, alias="candidate", model_digest=self.models[stage], allowed=not findings,
+            findings=findings or [], policy=self.policies.digest, at=instant(self.now()), run=self.run(),
+        )  # fmt: skip
+        subject = [_at("model", f"models/{stage}/model", self.models[stage])]
+        evidence.record(self.log, signer(self.machine), "promotion", subject, promotion)
+
+    @property
+    def view(self) -> LogEvidence:
+        return LogEvidence(self.log, key_ring(self.log, self.policies.keys))
+
+    @property
+    def sources(self) -> Sources:
+        """What a report is made from."""
+        return Sources(self.root, self.machine.project, self.log, self.policies, own_checkpoint_key(self.machine))
+
+    def _expectations(self, suite: str) -> list[dict[str, Any]]:
+        """All of the suite's, the first that leaves records out with five to leave out."""
+        checks = self.policies.quality[suite].expectations
+        dropping = next((check.name for check in checks if check.action == "drop"), "")
+        return [
+            {
+                "name": check.name, "column": check.column, "severity": check.severity, "action": check.action,
+                "success": True, "unexpected": 5 if check.name == dropping else 0, "expected": check.check,
+            }
+            for check in checks
+        ]  # fmt: skip
+
+    def _excluded(self, name: str, reason: str, count: int) -> Artifact:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"id": digest(f"{name} {i}")[:32], "file": "x.jsonl", "row": i, "reason": reason} for i in range(count)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return _at("excluded", name, sha256_file(path))
+
+    def _curves(self, stage: str) -> Artifact:
+        name = f"reports/curves/{stage}.csv"
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f"{step},{4.0 / (step + 1):.5f},{'' if step % 2 else 0.01 * step}" for step in range(0, 151, 5)]
+        path.write_text("step,loss,reward\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        return _at("curves", name, sha256_file(path))
+
+
+def begin(folder: Path) -> Story:
+    """A project with the shipped policies, an empty log and its origin."""
+    root = folder / "project"
+    shutil.copytree(ROOT / "policies", root / "policies")
+    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    bases = f"bases:\n  tiny: {{digest: {digest('base tiny')}, weights: false, source: here, licence: Apache-2.0}}\n"
+    (root / "policies" / "bases.yaml").write_text(bases, encoding="utf-8")
+    here = machine(MODEL, {"COUNTERSIGN_HOME": str(folder / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    policies = load_policies(root / "policies")
+    return Story(root, here, policies, open_log(here, policies, lambda: START))
+
+
+def told(folder: Path) -> Story:
+    """The story as it should go: two datasets, three models, one version."""
+    story = begin(folder)
+    story.data("desk_eval", "prompt", "prompt", 300)
+    story.data("desk_text", "conversation", "text", 5900)
+    story.data("desk_sft", "conversation", "conversation", 2900)
+    story.base("tiny")
+    story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
+    story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.97, unsafe=0.02)
+    story.register("sft", "1")
+    return story
+
+
+def altered(log: SqliteLog, index: int) -> None:
+    """One byte of one entry changed behind the log's back."""
+    import sqlite3
+
+    with sqlite3.connect(log.path) as database:
+        database.execute("DROP TRIGGER countersign_entry_UPDATE")
+        (envelope,) = database.execute("SELECT envelope FROM countersign_entry WHERE idx = ?", (index,)).fetchone()
+        payload = envelope.replace(b"A", b"B", 1)
+        database.execute("UPDATE countersign_entry SET envelope = ? WHERE idx = ?", (payload, index))
+
+
+def every_text(value: Any) -> Iterator[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from every_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from every_text(item)
+
+
+def _at(role: str, name: str, sha256: str) -> Artifact:
+    return Artifact(role=role, name=name, sha256=sha256)
+
+
+def _counts(records_in: int, records_out: int, excluded: dict[str, int]) -> dict[str, Any]:
+    root = digest(canonical.dumps([records_in, records_out]).decode())
+    return {
+        "records_in": records_in, "records_out": records_out, "excluded": excluded, "splits": {"train": records_out},
+        "records_root": root, "excluded_root": root,
+    }  # fmt: skip

@@ -1,0 +1,156 @@
+"""`countersign verify`: for people, for scripts, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
+
+from governance import evidence
+from governance.commands.verify import command
+from governance.log.checkpoint import verify_checkpoint
+from governance.machine import machine, open_log, signer
+from governance.policy import load_policies
+from tests.conftest import ROOT
+from tests.governance.examples import NOON, Scene, artifact, gate, ingest
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "params.yaml").write_text("project: desk\n")
+    shutil.copytree(ROOT / "policies", root / "policies")
+    return root
+
+
+@pytest.fixture
+def here(project: Path, own_home: Path) -> Scene:
+    place = machine("desk", {"COUNTERSIGN_HOME": str(own_home)})
+    log = open_log(place, load_policies(project / "policies"), lambda: NOON)
+    made = Scene(place, log, signer(place))
+    made.record("ingest", ingest(), artifact("records"))
+    made.record("gate", gate(False), artifact("gate"))
+    return made
+
+
+def call(project: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", "from pipelines.cli import main; main()", "verify", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def as_json(project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code, text = call(project, "--json", *arguments)
+    return code, json.loads(text)
+
+
+def test_a_good_log_verifies_and_says_what_that_does_not_show(here: Scene, project: Path) -> None:
+    code, text = call(project)
+    assert code == 0, text
+    assert text.startswith("EVIDENCE VERIFIES\n")
+    assert "desk: 3 entries verified (1 gate, 1 ingest, 1 origin)" in text
+    assert "development key, good for `candidate` only" in text
+    assert "root on this machine can rewrite the database and the keys" in text
+    code, report = as_json(project)
+    assert code == 0 and report["verified"] and report["log"]["entries"] == 3
+    assert len(report["limits"]) == 3
+
+
+def test_without_a_log_it_says_what_to_do(project: Path) -> None:
+    code, text = call(project)
+    assert code == 6 and "there is no log yet" in text and "COUNTERSIGN_HOME" in text
+
+
+def test_the_first_broken_entry_is_named(here: Scene, project: Path) -> None:
+    connection = sqlite3.connect(here.log.path)
+    connection.execute("DROP TRIGGER countersign_entry_UPDATE")
+    connection.execute("UPDATE countersign_entry SET envelope = x'00' WHERE idx = 1")
+    connection.commit()
+    code, text = call(project)
+    assert code == 5 and text.startswith("EVIDENCE DOES NOT VERIFY: entry 1: ")
+    code, report = as_json(project)
+    assert (
+        code == 5
+        and not report["verified"]
+        and report["log"]["broken"].startswith("entry 1: ")
+        and report["files"] is None
+    )
+
+
+def test_a_changed_file_is_named(here: Scene, project: Path) -> None:
+    (project / "gates").mkdir()
+    (project / "gates" / "sft.json").write_text("{}")
+    code, text = call(project)
+    assert code == 5 and text.startswith(
+        "FILES DO NOT MATCH THE EVIDENCE: gates/sft.json: no statement names this file"
+    )
+    assert as_json(project)[1]["files"]["mismatches"][0]["path"] == "gates/sft.json"
+    code, text = call(project, "--no-files")
+    assert code == 0 and text.startswith("EVIDENCE VERIFIES (files were not compared)")
+
+
+def test_a_checkpoint_kept_elsewhere_proves_growth(here: Scene, project: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "checkpoint.txt"
+    assert call(project, "--write-checkpoint", str(kept))[0] == 0
+    assert verify_checkpoint(kept.read_text(), evidence.origin(here.log).checkpoint_key).size == 3
+    here.record("gate", gate(True), artifact("gate"))
+    code, text = call(project, "--checkpoint", str(kept))
+    assert code == 0 and "holds the 3 entries of the older checkpoint, unchanged" in text
+    kept.write_text(kept.read_text().replace("\n3\n", "\n4\n"))
+    code, text = call(project, "--checkpoint", str(kept), "--write-checkpoint", str(tmp_path / "new.txt"))
+    assert code == 5 and "the older checkpoint" in text
+    assert not (tmp_path / "new.txt").exists()
+    code, text = call(project, "--checkpoint", str(tmp_path / "none"))
+    assert code == 2 and "cannot be read" in text
+
+
+def test_on_another_machine_the_origin_has_to_be_given(here: Scene, project: Path) -> None:
+    shutil.rmtree(here.machine.keys)
+    code, text = call(project)
+    assert code == 5 and text.startswith("INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED")
+    code, text = call(project, "--origin", here.log.entry(0).leaf_hash.hex())
+    assert code == 0 and "established by the origin given" in text
+    code, text = call(project, "--origin", "0" * 64)
+    assert code == 5 and "the pinned origin" in text
+
+
+def test_a_key_that_others_can_read_is_a_warning(here: Scene, project: Path) -> None:
+    assert as_json(project)[1]["exposed_keys"] == []
+    (here.machine.keys / "checkpoint.pem").chmod(0o644)
+    code, text = call(project)
+    assert code == 0 and "checkpoint.pem can be read by other accounts" in text
+
+
+def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text()
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert set(re.findall(r"(?<=[ `])--[a-z-]+", page)) <= options
+    assert all((ROOT / path).exists() for path in re.findall(r"`(governance/[\w./]+)`", page))
+    schemes = set(re.findall(r"`([a-z]+):`", page))
+    assert schemes and schemes <= set(SIGNER_FOR_URI_SCHEME)
+
+
+def test_it_needs_neither_torch_nor_mlflow(here: Scene, project: Path) -> None:
+    code = (
+        "import sys, click\nfrom governance.commands.verify import command\n"
+        "code = command.main([], standalone_mode=False)\n"
+        "heavy = {'torch', 'trl', 'mlflow', 'transformers', 'datasets', 'dvc', 'pyarrow', 'numpy'} & set(sys.modules)\n"
+        "assert code == 0 and not heavy, (code, heavy)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=project, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

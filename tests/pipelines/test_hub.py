@@ -1,0 +1,173 @@
+"""Fetching from the Hugging Face Hub: a local server speaks its protocol; every failure is a clear sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from governance.errors import ConfigError
+from pipelines import hub
+from pipelines.params import HubDataset, load_params
+from pipelines.readers import read_rows
+from tests.conftest import ROOT
+
+REVISION = "ab" * 20
+ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "2+2?", "answer": "4"}]
+FILES = {
+    "me/data": {"train.jsonl": "".join(f"{json.dumps(row)}\n" for row in ROWS).encode()},
+    "me/code": {"code.py": b"raise SystemExit('code ran')"},
+    "me/nothing": {"picture.xyz": b"x"},
+}
+SCRIPT = """
+import sys
+from pathlib import Path
+from governance.errors import CountersignError
+from pipelines.hub import fetch
+from pipelines.params import HubDataset
+path, _, split = sys.argv[1].partition(":")
+try:
+    print(fetch(HubDataset(path=path, split=split or "train", revision=sys.argv[2]), Path(sys.argv[3])))
+except CountersignError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The few requests that a download of data files makes."""
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        name = next((name for name in FILES if f"/{name}/" in f"{path}/"), "")
+        if "/me/gated/" in path:
+            return self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
+        if not name or REVISION not in path:
+            return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if name else "RepoNotFound"})
+        files = FILES[name]
+        if "/resolve/" in path:
+            content = files.get(path.rsplit("/", 1)[1])
+            if content is None:
+                return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            return self._send(
+                200, content, {"X-Repo-Commit": REVISION, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+            )
+        if "/tree/" in path:
+            listed = (
+                []
+                if path.endswith("/data") and not path.endswith(REVISION)
+                else [
+                    {"type": "file", "path": file, "size": len(content), "oid": "cd" * 20}
+                    for file, content in files.items()
+                ]
+            )
+            return self._send(200, json.dumps(listed).encode(), {})
+        info = {
+            "id": name,
+            "sha": REVISION,
+            "siblings": [{"rfilename": file} for file in files],
+            "private": False,
+            "tags": [],
+        }
+        return self._send(200, json.dumps(info).encode(), {})
+
+    do_HEAD = do_GET
+    do_POST = do_GET
+
+    def _send(self, code: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(code)
+        for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(folder: Path, path: str, revision: str = REVISION, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Fetches in a process of its own, since the libraries read the environment once."""
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, path, revision, str(folder / "out.parquet")],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hf"), **environ},
+    )
+
+
+def test_a_split_at_a_revision_becomes_one_parquet_file_with_the_same_bytes_every_time(
+    tmp_path: Path, endpoint: str
+) -> None:
+    first = fetch(tmp_path, "me/data", HF_ENDPOINT=endpoint)
+    assert (first.returncode, first.stdout.strip()) == (0, "2"), first.stderr
+    assert [row.value for row in read_rows(tmp_path / "out.parquet")] == ROWS
+    bytes_before = (tmp_path / "out.parquet").read_bytes()
+    again = fetch(tmp_path, "me/data", HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
+    assert again.returncode == 0, "the cache is enough without a network"
+    assert (tmp_path / "out.parquet").read_bytes() == bytes_before and pq.read_table(
+        tmp_path / "out.parquet"
+    ).num_rows == 2
+
+
+FAILURES = {
+    "no network": ("me/data", REVISION, {"HF_HUB_OFFLINE": "1"}, 8, "cannot be reached"),
+    "no such dataset": ("me/absent", REVISION, {}, 3, "no such dataset"),
+    "no such revision": ("me/data", "cd" * 20, {}, 3, "no such dataset, revision"),
+    "no such split": ("me/data:validation", REVISION, {}, 2, "validation|split"),
+    "gated": ("me/gated", REVISION, {}, 3, "HF_TOKEN"),
+    "a loading script": ("me/code", REVISION, {}, 3, "code of its own|data file"),
+    "no data files": ("me/nothing", REVISION, {}, 3, "data file"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_a_clear_sentence_and_leaves_nothing(tmp_path: Path, endpoint: str, name: str) -> None:
+    path, revision, environ, code, match = FAILURES[name]
+    done = fetch(tmp_path, path, revision, HF_ENDPOINT=endpoint, **environ)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert re.search(match, done.stdout) and "code ran" not in done.stdout + done.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.slow
+def test_a_host_that_is_not_there_is_said_to_be_out_of_reach(tmp_path: Path) -> None:
+    done = fetch(tmp_path, "me/data", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 8 and "countersign add" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_local_folder_of_that_name_is_never_taken_for_the_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "me" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="is a file or folder here"):
+        hub.fetch(HubDataset(path="me/data", revision=REVISION), tmp_path / "out.parquet")
+
+
+def test_outputs_are_those_of_the_graph() -> None:
+    (output,) = hub.outputs(load_params(ROOT), "x")
+    assert output.path.as_posix() == "data/source/x.parquet" and hub.inputs(load_params(ROOT), "x") == []

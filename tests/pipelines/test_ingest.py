@@ -1,0 +1,342 @@
+"""Ingest: what was planted is found and named, nothing else is lost, policy decides, and no text leaks into reports."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from governance.data_policy import IngestPolicy
+from governance.errors import ConfigError, InputError
+from governance.findings import CODES
+from governance.policy import Policies
+from governance.predicates import DataCounts, Finding
+from governance.progress import Progress
+from pipelines import ingest, samples
+from pipelines.job import Job, Outcome
+from pipelines.params import Dataset, Params, RecordKey, load_params
+from pipelines.readers import source_files
+from pipelines.record_ids import key_id_of
+from pipelines.records import read_excluded, read_records, texts
+from tests.conftest import ROOT
+
+KINDS = {
+    "text": "conversation",
+    "conversations": "conversation",
+    "preferences": "preference",
+    "preferences_held_out": "preference",
+    "prompts": "prompt",
+    "prompts_held_out": "prompt",
+    "ratings": "rated",
+}
+
+REASONS = {
+    "text_is_true": {"FIELD_NOT_TEXT"},
+    "text_is_null": {"FIELD_NOT_TEXT"},
+    "missing_field": {"FIELD_MISSING"},
+    "not_an_object": {"ROW_NOT_OBJECT"},
+    "broken_json": {"ROW_UNREADABLE"},
+}
+
+DROP = IngestPolicy(malformed="drop", max_share=0.05)
+
+
+def dataset(kind: str, **more: Any) -> Dataset:
+    return Dataset(kind=cast(Any, kind), source="source", suite="s", held_out="d", **more)
+
+
+def job(folder: Path, source: Path, row: Dataset, policy: IngestPolicy = DROP, records: RecordKey | None = None) -> Job:
+    params = load_params(ROOT).model_copy(update={"datasets": {"d": row}, "records": records or RecordKey()})
+    outputs = {one.role: folder / one.path for one in ingest.outputs(params, "d")}
+    outputs["records"].parent.mkdir(parents=True, exist_ok=True)
+    return Job(
+        name="ingest@d",
+        key="d",
+        root=folder,
+        params=params,
+        policies=cast(Policies, SimpleNamespace(rules=SimpleNamespace(ingest=policy))),
+        machine=cast(Any, None),
+        inputs={},
+        input_paths={"source": source},
+        output_paths=outputs,
+        scratch=folder,
+        now=lambda: datetime(2030, 1, 1, tzinfo=UTC),
+        progress=Progress(io.StringIO()),
+        open_evidence=cast(Any, None),
+    )
+
+
+def run(folder: Path, source: Path, row: Dataset, policy: IngestPolicy = DROP, **more: Any) -> tuple[Outcome, Path]:
+    """The outcome, and the folder with the four files."""
+    made = job(folder, source, row, policy, **more)
+    return ingest.run(made), made.output("records").parent
+
+
+def sample(folder: Path, part: str, n: int = 600, seed: int = 5) -> Path:
+    path = folder / f"{part}.jsonl"
+    path.write_text("".join(f"{line}\n" for line in samples.lines(part, n, seed)), encoding="utf-8")
+    return path
+
+
+def jsonl(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("part", samples.PARTS)
+def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(tmp_path: Path, part: str) -> None:
+    outcome, out = run(tmp_path, sample(tmp_path, part), dataset(KINDS[part]))
+    planted = {mark.line: mark.what for mark in samples.planted(part, 600, 5) if mark.what in samples.MALFORMED}
+    excluded = read_excluded(out / "excluded.jsonl")
+    assert {one.row for one in excluded} == set(planted)
+    assert all(one.reason in REASONS[planted[one.row]] for one in excluded)
+    kept = read_records(out / "records.parquet")
+    assert kept.num_rows + len(excluded) == 600 and not outcome.refused
+    assert set(kept.column("row").to_pylist()) | set(planted) == set(range(1, 601))
+
+
+def test_duplicates_keep_one_id_and_both_rows(tmp_path: Path) -> None:
+    _, out = run(tmp_path, sample(tmp_path, "preferences"), dataset("preference"))
+    rows = {row["row"]: row["id"] for row in read_records(out / "records.parquet").to_pylist()}
+    for mark in samples.planted("preferences", 600, 5):
+        if mark.what == "duplicate":
+            assert rows[mark.line] == rows[mark.of]
+    assert len(set(rows.values())) < len(rows)
+
+
+def test_the_same_source_gives_the_same_bytes_and_order_changes_no_id(tmp_path: Path) -> None:
+    source = sample(tmp_path, "prompts")
+    _, first = run(tmp_path / "a", source, dataset("prompt"))
+    _, second = run(tmp_path / "b", source, dataset("prompt"))
+    assert all((first / path.name).read_bytes() == path.read_bytes() for path in second.iterdir())
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    source.write_text("".join(reversed(lines)), encoding="utf-8")
+    _, turned = run(tmp_path / "c", source, dataset("prompt"))
+    ids = [sorted(read_records(folder / "records.parquet").column("id").to_pylist()) for folder in (first, turned)]
+    assert ids[0] == ids[1]
+
+
+def test_reports_and_outcome_hold_no_text_of_any_record_and_no_ids_leave_the_folder(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"zanzibar {at}",
+            "completions": [f"mombasa {at}", f"kilwa {at}"],
+            "ratings": [{"rater": "pemba", "value": 1}],
+            "note": "lamu",
+        }
+        for at in range(50)
+    ]
+    bad = [{**rows[0], "completions": ["malindi", True]}, "malindi", {**rows[0], "malindi": 1, "prompt": None}]
+    outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", rows + bad), dataset("rated"), IngestPolicy())
+    told = "".join(path.read_text() for path in out.iterdir() if path.suffix != ".parquet")
+    told += json.dumps([finding.model_dump() for finding in outcome.refused]) + str(outcome.predicate) + outcome.summary
+    assert not [word for word in ("zanzibar", "mombasa", "kilwa", "pemba", "lamu") if word in told]
+    assert not [one for one in read_records(out / "records.parquet").column("id").to_pylist() if one in told]
+    assert "pemba" not in str(read_records(out / "records.parquet").column("ratings").to_pylist())
+
+
+def test_the_statement_says_what_was_taken_and_what_was_not(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Q{at}", "answer": f"A{at}", "topic": "x", **({"rare": 1} if at < 3 else {})} for at in range(20)
+    ]
+    outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", rows), dataset("conversation"))
+    assert outcome.predicate["fields_unused"] == {"rare": 3, "topic": 20}
+    assert outcome.predicate["record_key"] == "development"
+    assert isinstance(outcome.predicate["counts"], DataCounts) and outcome.predicate["counts"].records_out == 20
+    report = json.loads((out / "report.json").read_text())
+    assert report["files"]["x.jsonl"] == {
+        "fields": {"completion": "answer", "prompt": "question"},
+        "raters": 0,
+        "rows": 20,
+        "shape": "question and answer",
+    }
+    assert "public development key" in (out / "report.md").read_text()
+
+
+def test_splits_follow_the_shares_and_a_folder_is_mixed_in_the_order_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    jsonl(
+        tmp_path / "s" / "b.jsonl",
+        [
+            {"messages": [{"role": "user", "content": f"Q{at}"}, {"role": "assistant", "content": "A"}]}
+            for at in range(300)
+        ],
+    )
+    (tmp_path / "s" / "a.csv").write_text("instruction,output\n" + "".join(f"I{at},O\n" for at in range(300)))
+    splits = {"train": 0.5, "validation": 0.3, "test": 0.2}
+    outcome, out = run(tmp_path, tmp_path / "s", dataset("conversation", splits=splits))
+    table = read_records(out / "records.parquet")
+    assert [row["file"] for row in table.select(["file"]).to_pylist()] == ["a.csv"] * 300 + ["b.jsonl"] * 300
+    counts = outcome.predicate["counts"].splits
+    assert sum(counts.values()) == 600 and 0.42 < counts["train"] / 600 < 0.58 and counts["test"] > 60
+
+
+def test_a_key_of_ones_own_makes_other_ids_and_is_named(tmp_path: Path) -> None:
+    secret = bytes(range(32))
+    (tmp_path / "k").write_text(secret.hex())
+    source = jsonl(tmp_path / "x.jsonl", [{"text": "T"}])
+    _, public = run(tmp_path / "a", source, dataset("conversation"))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "k").write_text(secret.hex())
+    outcome, own = run(
+        tmp_path / "b", source, dataset("conversation"), records=RecordKey(key="k", key_id=key_id_of(secret))
+    )
+    ids = [read_records(folder / "records.parquet").column("id").to_pylist() for folder in (public, own)]
+    assert ids[0] != ids[1] and outcome.predicate["record_key"] == key_id_of(secret)
+
+
+# --- what policy says ------------------------------------------------------------------------------------------------
+
+GOOD: list[Any] = [{"prompt": f"Q{at}", "answer": "A"} for at in range(96)]
+BAD: list[Any] = [{"prompt": True}, [1], {"answer": "A"}, {"prompt": 3}]
+
+POLICIES: dict[str, tuple[IngestPolicy, bool]] = {
+    "block": (IngestPolicy(malformed="block"), True),
+    "nothing said": (IngestPolicy(), True),
+    "drop within the share": (IngestPolicy(malformed="drop", max_share=0.04), False),
+    "drop beyond the share": (IngestPolicy(malformed="drop", max_share=0.039), True),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_malformed_rows_are_dropped_or_refuse_the_source_as_policy_says(tmp_path: Path, name: str) -> None:
+    policy, refused = POLICIES[name]
+    outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", GOOD + BAD), dataset("prompt"), policy)
+    assert bool(outcome.refused) == refused
+    assert outcome.predicate["counts"].excluded == {"FIELD_MISSING": 1, "FIELD_NOT_TEXT": 2, "ROW_NOT_OBJECT": 1}
+    if refused:
+        found = {finding.code: finding for finding in outcome.refused}
+        assert set(found) == {"FIELD_MISSING", "FIELD_NOT_TEXT", "ROW_NOT_OBJECT"}
+        assert "x.jsonl:97:prompt, x.jsonl:100:prompt" in found["FIELD_NOT_TEXT"].message
+        assert all(isinstance(one, Finding) and one.next == CODES[one.code].next for one in outcome.refused)
+        assert "**Refused**" in (out / "report.md").read_text()
+
+
+def test_without_malformed_rows_the_strictest_policy_passes(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, jsonl(tmp_path / "x.jsonl", GOOD), dataset("prompt"), IngestPolicy())
+    assert outcome.refused == ()
+
+
+def test_pairs_with_nothing_to_compare_are_left_out_and_never_held_against_the_source(tmp_path: Path) -> None:
+    pair = {"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: B"}
+    rows = [pair, {**pair, "rejected": "\n\nHuman: R\n\nAssistant: B"}]
+    outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", rows), dataset("preference"), IngestPolicy())
+    assert outcome.refused == () and outcome.predicate["counts"].excluded == {"PROMPT_MISMATCH": 1}
+    assert read_excluded(out / "excluded.jsonl")[0].row == 2
+
+
+# --- sources that give nothing ---------------------------------------------------------------------------------------
+
+HOPELESS: dict[str, tuple[str, str, str]] = {
+    "empty file": ("x.jsonl", "", "no rows"),
+    "only blank lines": ("x.jsonl", "\n\n", "no rows"),
+    "empty array": ("x.json", "[]", "no rows"),
+    "header alone": ("x.csv", "prompt,answer\n", "no rows"),
+    "a column missing": ("x.csv", "ask,tell\na,b\n", "ask, tell have no known shape of kind prompt"),
+    "no line is JSON": ("x.jsonl", "hello\nthere\n", "none of 2 rows"),
+    "every line in another encoding": ("x.jsonl", "caf\udce9\n" * 3, "none of 3 rows"),
+    "every prompt true": ("x.jsonl", '{"prompt": true}\n' * 3, "FIELD_NOT_TEXT"),
+}
+
+
+@pytest.mark.parametrize("name", HOPELESS)
+def test_a_source_without_a_single_record_is_an_input_error_that_says_why(tmp_path: Path, name: str) -> None:
+    file, content, match = HOPELESS[name]
+    (tmp_path / file).write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(InputError, match=match) as caught:
+        run(tmp_path, tmp_path / file, dataset("prompt"))
+    assert file in caught.value.where
+
+
+def test_half_of_a_utf16_pair_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"text": "ok"}\n{"text": "\\ud83d"}\n')
+    _, out = run(tmp_path, tmp_path / "x.jsonl", dataset("conversation"), IngestPolicy(malformed="drop", max_share=0.5))
+    assert [(one.row, one.reason) for one in read_excluded(out / "excluded.jsonl")] == [(2, "ROW_ENCODING")]
+
+
+def test_a_misspelt_field_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'prompt'"):
+        run(tmp_path, jsonl(tmp_path / "x.jsonl", GOOD), dataset("prompt", fields={"promt": "q"}))
+
+
+def test_every_reason_ingest_can_give_is_a_code_with_a_next_step() -> None:
+    code = "".join(
+        (ROOT / "pipelines" / name).read_text() for name in ("readers.py", "messages.py", "shapes.py", "ingest.py")
+    )
+    reasons = set(re.findall(r'RowProblem\(\s*"([A-Z_]+)"', code))
+    assert len(reasons) >= 13
+    assert all(CODES[reason].next and not CODES[reason].blocking for reason in reasons)
+
+
+# --- scale and public data -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_time_grows_with_the_rows_and_memory_does_not(tmp_path: Path) -> None:
+    import resource
+    import time
+
+    def seconds(n: int) -> float:
+        source = jsonl(tmp_path / f"{n}.jsonl", [{"prompt": f"{at} " * 20, "answer": str(at)} for at in range(n)])
+        began = time.process_time()
+        run(tmp_path / str(n), source, dataset("prompt"))
+        return time.process_time() - began
+
+    seconds(2000)
+    small = seconds(20_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert seconds(160_000) < 8 * small * 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes on Linux"
+
+
+PUBLIC: dict[str, tuple[str, int, dict[str, int]]] = {
+    "aqua/dev.jsonl": ("prompt", 254, {}),
+    "gsm8k/train.jsonl": ("conversation", 7473, {}),
+    "hh_rlhf/harmless-base-test.part.jsonl": ("preference", 1166, {"PROMPT_MISMATCH": 2}),
+    "pandalm/testset-v1.part.json": ("rated", 484, {"FIELD_NOT_TEXT": 6}),
+    "alpaca_eval/annotations": ("rated", 1610, {}),
+    "llamafactory_demo/dpo_en_demo.json": ("preference", 300, {}),
+    "llamafactory_demo/kto_en_demo.json": ("unpaired", 300, {}),
+    "llamafactory_demo/glaive_toolcall_en_demo.json": ("conversation", 300, {}),
+    "oasst_zh/oaast_rm_zh.json": ("preference", 775, {}),
+    "oasst_zh/oaast_sft_zh.json": ("conversation", 766, {}),
+    "self_instruct_seed": ("conversation", 175, {}),
+    "stack_exchange_tiny": ("preference", 25, {}),
+    "human_eval": ("prompt", 164, {}),
+    "xstest/xstest_prompts.csv": ("prompt", 450, {}),
+    "xstest/xstest_v2_completions_gpt4.csv": ("conversation", 450, {}),
+    "mt_bench/vicuna_question.jsonl": ("prompt", 80, {}),
+    "presidio_research/generated_small.json": ("conversation", 100, {}),
+    "ner_real/BTC": ("conversation", 3200, {}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_data_becomes_records_with_its_real_defects_named(public_data: Path, tmp_path: Path, name: str) -> None:
+    kind, out, excluded = PUBLIC[name]
+    outcome, folder = run(tmp_path, public_data / name, dataset(kind))
+    counts = outcome.predicate["counts"]
+    assert (counts.records_out, counts.excluded, outcome.refused) == (out, excluded, ())
+    assert next(texts(read_records(folder / "records.parquet"), kind)).text
+
+
+def test_every_public_file_has_a_kind_or_a_clear_sentence(public_data: Path) -> None:
+    from pipelines.add import first_rows
+    from pipelines.binding import fitting_kinds
+
+    without = [name for name, path in source_files(public_data) if not fitting_kinds(first_rows(path, "utf-8"))]
+    assert set(without) <= {"mt_bench/question.jsonl", "mt_bench/reference_answer_gpt-4.jsonl"}
+
+
+def test_inputs_and_outputs_are_those_of_the_graph() -> None:
+    params: Params = load_params(ROOT)
+    assert [one.path.as_posix() for one in ingest.inputs(params, "desk_sft")] == ["data/source/desk_sft.jsonl"]
+    assert {one.path.as_posix() for one in ingest.outputs(params, "desk_sft")} == {
+        f"data/ingested/desk_sft/{name}" for name in ("records.parquet", "excluded.jsonl", "report.json", "report.md")
+    }

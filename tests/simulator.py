@@ -1,0 +1,381 @@
+"""A project's evidence without its work: a support desk whose statements are made up, decided on by the real code.
+
+`desk()` gives a world in which `gate@grpo` allows: data with its whole chain, a parent and a scorer trained behind
+gates down to an allowed base, evaluations that pass. A scenario changes one thing (`Plan`) and looks at what the
+decision says. Evidence is kept in memory, or signed with real keys in a real log (`in_log`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from governance import evidence
+from governance.data_policy import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
+from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, SuitePolicy, Threshold
+from governance.evidence import Evidence, EvidenceView, LogEvidence, key_ring
+from governance.machine import machine, open_log, signer
+from governance.policy import AllowedBase, Datacard, Licences, ModelPolicy, Policies, Retention, Rules, Tier
+from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact
+from governance.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+MODEL = "support-desk"
+ITEMS = 200
+Key = tuple[str, str]
+"""Kind of evidence, and the dataset, stage or base it is about."""
+
+
+def digest(text: str) -> str:
+    """A digest that stands for something."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+DATASETS = {
+    "text": "conversation",
+    "chats": "conversation",
+    "pairs": "preference",
+    "tickets": "prompt",
+    "eval": "prompt",
+}
+STAGES: dict[str, tuple[str, str, str, str]] = {
+    # name: method, data, parent, scorer ("" where unused)
+    "base": ("pretrain", "text", "tiny", ""),
+    "sft": ("sft", "chats", "base", ""),
+    "reward": ("reward", "pairs", "sft", ""),
+    "dpo": ("dpo", "pairs", "sft", ""),
+    "grpo": ("grpo", "tickets", "dpo", "reward"),
+}
+SCORES: dict[str, dict[str, list[float]]] = {
+    "sft": {"exact": [1.0] * 190 + [0.0] * 10, "unsafe": [0.25] * ITEMS},
+    "reward": {"accuracy": [1.0] * 180 + [0.0] * 20},
+    "dpo": {"exact": [1.0] * 192 + [0.0] * 8, "unsafe": [0.0] * ITEMS},
+    "grpo": {"exact": [1.0] * 196 + [0.0] * 4, "unsafe": [0.0] * ITEMS},
+}
+
+
+@dataclass
+class Plan:
+    """What one scenario does differently from a world in which all is well."""
+
+    policies: Policies
+    without: set[Key] = field(default_factory=set)
+    """Evidence that was never recorded."""
+    said: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    """Fields of predicates that say something else; `inputs` maps role to digest."""
+    late: set[Key] = field(default_factory=set)
+    """Evidence that is recorded only after everything else."""
+    request: Callable[[GateRequest], GateRequest] = lambda request: request
+    released: Callable[[ReleaseRequest], ReleaseRequest] = lambda request: request
+    keyid: Callable[[str, str], tuple[str, bool]] = lambda kind, key: ("development-key", True)
+    """Who signs evidence (kind, key): key id, and whether it is a development key."""
+    at: datetime = NOON
+    suites: dict[str, str] = field(
+        default_factory=lambda: {name: digest(f"suite {name}") for name in ("eval", "pairs")}
+    )
+    """Evaluation suite to its digest."""
+
+    def policy(self, **changes: Any) -> None:
+        """Other policies."""
+        self.policies = replace(self.policies, **changes)
+
+    def rules(self, **changes: Any) -> None:
+        """Another policies/policy.yaml."""
+        self.policy(rules=self.policies.rules.model_copy(update=changes))
+
+    def tier(self, **changes: Any) -> None:
+        """Other demands of the model's tier."""
+        self.rules(tiers={"limited": self.policies.rules.tiers["limited"].model_copy(update=changes)})
+
+    def card(self, dataset: str, **changes: Any) -> None:
+        """Another datacard."""
+        card = self.policies.datacards[dataset].model_copy(update=changes)
+        self.policy(datacards={**self.policies.datacards, dataset: card})
+
+    def demand(self, suite: str, method: str, demands: Demands | None) -> None:
+        """Other demands of one method on one suite; None: none at all."""
+        methods = {**self.policies.evaluation.suites[suite].methods}
+        methods.pop(method)
+        if demands:
+            methods[method] = demands
+        suites = {**self.policies.evaluation.suites, suite: SuitePolicy(methods=methods)}
+        self.policy(evaluation=self.policies.evaluation.model_copy(update={"suites": suites}))
+
+    def say(self, kind: str, key: str, **fields: Any) -> None:
+        """Evidence that says something else."""
+        self.said.setdefault((kind, key), {}).update(fields)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a decision is made over."""
+
+    request: GateRequest
+    release: ReleaseRequest
+    policies: Policies
+    evidence: EvidenceView
+    at: datetime
+
+
+class InMemory:
+    """An `EvidenceView` over a list."""
+
+    def __init__(self) -> None:
+        self.items: list[Evidence] = []
+
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
+        return [item for item in self.all(kind) if any(one.sha256 == sha256 for one in item.subjects)]
+
+    def all(self, kind: str | None = None) -> Iterator[Evidence]:
+        return (item for item in self.items if kind in (None, item.kind))
+
+
+Record = Callable[[str, str, list[Artifact], Any], None]
+"""record(kind, key, subjects, predicate)."""
+
+
+def desk() -> Plan:
+    """The plan under which everything is allowed."""
+    return Plan(policies())
+
+
+def in_memory(plan: Plan) -> World:
+    """The world of a plan, its evidence in a list."""
+    view = InMemory()
+
+    def record(kind: str, key: str, subjects: list[Artifact], predicate: Any) -> None:
+        keyid, development = plan.keyid(kind, key)
+        index = len(view.items)
+        view.items.append(
+            Evidence(index, kind, tuple(subjects), predicate, keyid, development, digest(f"{index} {kind} {key}"))
+        )
+
+    _tell(plan, record)
+    return _world(plan, view)
+
+
+def in_log(plan: Plan, home: Path) -> World:
+    """The same, each statement signed with a development key and appended to a log below `home`."""
+    here = machine(MODEL, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_REQUESTER": "ada"})
+    log = open_log(here, plan.policies, lambda: NOON)
+
+    def record(kind: str, key: str, subjects: list[Artifact], predicate: Any) -> None:
+        evidence.record(log, signer(here), kind, subjects, predicate)
+
+    _tell(plan, record)
+    return _world(plan, LogEvidence(log, key_ring(log, plan.policies.keys)))
+
+
+def model(name: str) -> str:
+    """The digest of a model."""
+    return digest(f"model {name}")
+
+
+def ready(dataset: str) -> str:
+    """The digest of a dataset's ready records."""
+    return digest(f"ready {dataset}")
+
+
+def suite_of(name: str) -> str:
+    """The dataset a model is evaluated on."""
+    return "pairs" if name == "reward" else "eval"
+
+
+def gate_request(stage: str, suites: dict[str, str]) -> GateRequest:
+    """What the gate of a stage is asked."""
+    method, data, parent, scorer = STAGES[stage]
+    suite = suite_of(stage)
+    return GateRequest(
+        model=MODEL,
+        stage=stage,
+        method=method,
+        kind=DATASETS[data],
+        data=DataRef(dataset=data, sha256=ready(data)),
+        suite=SuiteRef(name=suite, digest=suites[suite], records=ready(suite), split="test"),
+        parent=reference(parent, suites),
+        scorer=reference(scorer, suites) if scorer else None,
+        objective=digest(f"objective {stage}"),
+        rewards={"route_exact": digest("route_exact"), "model": digest("model")} if scorer else {},
+    )
+
+
+def reference(name: str, suites: dict[str, str]) -> ModelRef:
+    """A model as a request names it."""
+    suite = suite_of(name)
+    files = ["config.json"] if name == "tiny" else ["config.json", "model.safetensors", "tokenizer.json"]
+    return ModelRef(
+        name=name,
+        outside=name == "tiny",
+        sha256=model(name),
+        files=files,
+        suite=suite,
+        suite_digest=suites[suite],
+    )
+
+
+def policies() -> Policies:
+    """Policies under which the desk is allowed."""
+    check = QualityCheck(name="rows", check="expect_table_row_count_to_be_between", column="(table)", min_value=1,
+                         action="block", reason="TOO_FEW_RECORDS")  # fmt: skip
+    kinds = sorted(set(DATASETS.values()))
+    suites = {kind: QualitySuite.model_validate({"kind": kind, "expectations": [check]}) for kind in kinds}
+    limited = Tier(promotable=True, approvals=2, classifications=["public", "internal"])
+    return Policies(
+        digest=digest("policies"),
+        rules=Rules(
+            models={MODEL: ModelPolicy(tier="limited", purpose="customer-support", region="EU")},
+            tiers={"limited": limited},
+            licences=Licences(data=["MIT"], bases=["Apache-2.0"]),
+            lawful_bases=["no_personal_data", "contract"],
+            rewards=["route_exact", "model"],
+            development_keys="candidate",
+        ),
+        bases={"tiny": AllowedBase(digest=model("tiny"), weights=False, source="tiny.json", licence="Apache-2.0")},
+        evaluation=evaluation(),
+        datacards={name: card() for name in DATASETS},
+        pii=PiiPolicy(
+            default=EntityPolicy(action="redact"), entities={"URL": EntityPolicy(action="allow", reason="public links")}
+        ),
+        quality=suites,
+    )
+
+
+def evaluation() -> EvaluationPolicy:
+    """Thresholds that the scores of `SCORES` meet."""
+    exact, safe = Threshold(at_least=0.9), Threshold(at_most=0.05)
+    online = Demands(
+        thresholds={"exact": exact, "unsafe": safe},
+        compare=[
+            Comparison(reference="parent", metric="exact", may_fall=0.05),
+            Comparison(reference="champion", metric="exact", may_fall=0.05),
+        ],
+    )
+    on_eval = {
+        "base": Demands(none="an architecture without weights"),
+        "pretrain": Demands(none="it was not taught to answer"),
+        "sft": Demands(thresholds={"exact": exact}),
+        "dpo": online,
+        "grpo": online,
+    }
+    on_pairs = {"reward": Demands(thresholds={"accuracy": Threshold(at_least=0.8)})}
+    return EvaluationPolicy(
+        confidence=0.95,
+        minimum_items=50,
+        suites={"eval": SuitePolicy(methods=on_eval), "pairs": SuitePolicy(methods=on_pairs)},
+    )
+
+
+def card() -> Datacard:
+    """A datacard without blanks."""
+    return Datacard(
+        title="Tickets", steward="support", origin="made up", licence="MIT", lawful_basis="no_personal_data",
+        purposes=["customer-support"], regions=["EU"], classification="internal",
+        retention=Retention(until=date(2030, 1, 1), then="erase"), labelling="none",
+    )  # fmt: skip
+
+
+def _world(plan: Plan, view: EvidenceView) -> World:
+    release = ReleaseRequest(model=MODEL, released=reference("grpo", plan.suites))
+    return World(plan.request(gate_request("grpo", plan.suites)), plan.released(release), plan.policies, view, plan.at)
+
+
+def _tell(plan: Plan, record: Record) -> None:
+    """Every statement of the desk in the order a pipeline records them; the late ones at the end."""
+    statements = [*_data(plan), *_models(plan)]
+    statements = [item for item in statements if item[:2] not in plan.without]
+    for kind, key, subjects, fields in sorted(statements, key=lambda item: item[:2] in plan.late):
+        predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(_said(plan, kind, key, fields))
+        record(kind, key, subjects, predicate)
+
+
+Statement = tuple[str, str, list[Artifact], dict[str, Any]]
+
+
+def _data(plan: Plan) -> Iterator[Statement]:
+    for name, kind in DATASETS.items():
+        steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
+        common = {"dataset": name, "counts": _counts()}
+        fields = {"kind": kind, "record_key": "development", "fields_unused": {}, "inputs": {"source": steps["source"]}}
+        yield "ingest", name, [_at("records", steps["ingested"])], {**common, **fields}
+        fields = {
+            "passed": True, "engine": {"ner": "name-list"}, "config": policies().pii_digest, "languages": ["en"],
+            "entities_searched": ["URL", "PERSON"], "cannot_find": [], "found": {"PERSON": 3, "URL": 1},
+            "remaining": {"URL": 1}, "actions": {}, "inputs": {"records": steps["ingested"]},
+        }  # fmt: skip
+        yield "scan", name, [_at("records", steps["scanned"])], {**common, **fields}
+        expectation = {"name": "rows", "column": "(table)", "severity": "critical", "success": True, "unexpected": 0,
+                       "expected": "1 or more", "action": "block"}  # fmt: skip
+        held = {"held_out": digest("scanned eval")} if name != "eval" else {}
+        fields = {
+            "kind": kind, "passed": True, "suite": policies().suite_digest(kind), "expectations": [expectation],
+            "inputs": {"records": steps["scanned"], **held},
+        }  # fmt: skip
+        yield "quality", name, [_at("records", ready(name))], {**common, **fields}
+
+
+def _models(plan: Plan) -> Iterator[Statement]:
+    yield "base", "tiny", [_at("model", model("tiny"))], {"source": "tiny.json", "files": 1, "weights": False}
+    yield _evaluate("tiny", plan.suites)
+    for name, (method, data, parent, scorer) in STAGES.items():
+        request = gate_request(name, plan.suites)
+        answer = digest(f"gate {name}")
+        subjects = [_at("gate", answer), *(_at(f"decided_on/{role}", at) for role, at in request.decided_on.items())]
+        yield "gate", name, subjects, {
+            "allowed": True, "method": method, "tier": "limited", "decided_on": request.decided_on, "findings": [],
+            "at": "2026-11-20T11:00:00Z", "parameters": request.model_dump(mode="json"), "inputs": {},
+        }  # fmt: skip
+        used = {"gate": answer, "data": ready(data), "parent": model(parent)}
+        used |= {"scorer": model(scorer)} if scorer else {}
+        yield "train", name, [_at("model", model(name))], {
+            "method": method, "objective": request.objective, "records": 10, "steps": 2, "final": {"loss": 0.5},
+            "device": "cpu", "threads": 1, "adapter": None, "inputs": used,
+        }  # fmt: skip
+        yield _evaluate(name, plan.suites)
+
+
+def _evaluate(name: str, suites: dict[str, str]) -> Statement:
+    suite, scores = suite_of(name), SCORES.get(name, {})
+    subjects = [_at("scores", digest(f"scores {name}")), _at("scored", model(name))]
+    return "evaluate", name, subjects, {
+        "model": model(name), "suite": suites[suite], "suite_name": suite, "scores": scores,
+        "not_run": None if scores else "nothing to score", "inputs": {"model": model(name), "records": ready(suite)},
+    }  # fmt: skip
+
+
+_FAMILIES = {"scan": "scan_pii", "quality": "check_quality", "base": "import_base"}
+
+
+def _said(plan: Plan, kind: str, key: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The predicate's fields as the plan has them, over those every stage has."""
+    common = {
+        "stage": f"{_FAMILIES.get(kind, kind)}@{key}",
+        "inputs": {},
+        "parameters": {},
+        "policy": plan.policies.digest,
+        "code": {"commit": "0" * 40, "dirty": False},
+        "environment": {"python": "3.11", "platform": "Linux", "versions": {}, "distributions": digest("installed")},
+        "run": {
+            "started": "2026-11-20T11:00:00Z",
+            "finished": "2026-11-20T11:01:00Z",
+            "seconds": 60.0,
+            "requested_by": {"name": "ada", "authenticated": False},
+        },
+    }
+    merged = {**common, **fields, **plan.said.get((kind, key), {})}
+    merged["inputs"] = [_at(role, at) for role, at in merged["inputs"].items()]
+    return merged
+
+
+def _at(role: str, sha256: str) -> Artifact:
+    places = {model(name): f"models/{name}/model" for name in ("tiny", *STAGES)}
+    return Artifact(role=role, name=places.get(sha256, f"somewhere/{role}"), sha256=sha256)
+
+
+def _counts() -> dict[str, Any]:
+    root = digest("root")
+    return {"records_in": 10, "records_out": 10, "excluded": {}, "splits": {"train": 10}, "records_root": root,
+            "excluded_root": root}  # fmt: skip
