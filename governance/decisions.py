@@ -98,6 +98,7 @@ def decide_release(
         if decided_again is not None:
             gates[node.name] = decided_again
             findings += [item for item in decided_again.findings if item not in findings]
+    only = _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()
     return ReleaseDecision(
         allowed=not findings,
         tier=context.tier_name,
@@ -105,7 +106,7 @@ def decide_release(
         findings=tuple(findings),
         at=at,
         gates=gates,
-        candidate_only=_guarded("alias", lambda: of_models.candidate_only(context), findings) or (),
+        candidate_only=only,
     )
 
 
@@ -145,7 +146,8 @@ def _again(name: str, train: Evidence, gate: Evidence, context: Context, finding
         request = GateRequest.model_validate(decided(gate).parameters)
     except ValidationError:
         request = None
-    if request is None or request.decided_on != decided(gate).decided_on or request.method != trained(train).method:
+    said = (name, trained(train).method, decided(gate).decided_on)
+    if request is None or (request.stage, request.method, request.decided_on) != said:
         findings.append(
             finding(
                 "EVIDENCE_INCONSISTENT",

@@ -46,7 +46,7 @@ class Environment(Model):
     versions: dict[str, str]
     """Distribution to version, of the engines this stage's result depends on."""
     distributions: Sha256
-    """sha256 over the sorted `name==version RECORD-digest` lines of everything installed."""
+    """sha256 over the sorted names and RECORD digests of everything installed (`pipelines.provenance`)."""
 
 
 class Requester(Model):

@@ -92,6 +92,7 @@ class PlainEngine:
     def __init__(self, policy: PiiPolicy, root: Path) -> None:
         self.policy = policy
         self.model = pii_presidio.model_folder(policy.ner, root)
+        self._ner_sha256 = digests.digest_of(self.model or pii_names.FILE)
         self.analyzer = pii_presidio.analyzer(policy, self.model)
         self._watch = _Timeouts()
 
@@ -135,7 +136,7 @@ class PlainEngine:
             "name": "presidio-analyzer",
             "version": importlib.metadata.version("presidio-analyzer"),
             "ner": self.policy.ner,
-            "ner_sha256": digests.digest_of(self.model or pii_names.FILE),
+            "ner_sha256": self._ner_sha256,
         }
 
     @cached_property

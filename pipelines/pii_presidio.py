@@ -53,7 +53,7 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
     tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # else it asks the network
-    phonenumbers.PhoneNumberMatcher = phone_matcher()
+    phonenumbers.__dict__["PhoneNumberMatcher"] = phone_matcher()  # which Presidio makes eight of for each text
     presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS = PATTERN_SECONDS
     nlp = _nlp_engine(policy, model if policy.ner.startswith("spacy:") else None)
     registry = RecognizerRegistryProvider(registry_configuration=_registry(policy)).create_recognizer_registry()
@@ -86,8 +86,8 @@ def _context_enhancer() -> Any:
             context_list: list[str], recognizer_context_list: list[str], matching_mode: str = ""
         ) -> str:
             words = tuple(word.lower() for word in context_list)
-            starts = (known for known in recognizer_context_list if any(word.startswith(known.lower()) for word in words))
-            return next(starts, "")
+            known = (one for one in recognizer_context_list if any(word.startswith(one.lower()) for word in words))
+            return next(known, "")
 
     return WordStarts()
 
@@ -96,7 +96,7 @@ def phone_matcher() -> type[Any]:
     """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the country has."""
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
-    class QuickMatcher(PhoneNumberMatcher):  # type: ignore[misc]
+    class QuickMatcher(PhoneNumberMatcher):
         """The same matches, without parsing every small number of a text once per country."""
 
         def _extract_match(self, candidate: str, offset: int) -> Any:
@@ -119,8 +119,9 @@ def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, country_code_for_region
 
     shared = COUNTRY_CODE_TO_REGION_CODE.get(country_code_for_region(region), (region,))
-    known = [one for one in (PhoneMetadata.metadata_for_region(name, None) for name in shared) if one]
-    lengths = [length for one in known for length in one.general_desc.possible_length if length > 0]
+    known = [PhoneMetadata.metadata_for_region(name, None) for name in shared]
+    general = [one.general_desc for one in known if one and one.general_desc]
+    lengths = [length for one in general for length in one.possible_length if length > 0]
     own = PhoneMetadata.metadata_for_region(region, None)
     return min(lengths, default=0), re.compile(own.international_prefix if own and own.international_prefix else "$.")
 

@@ -17,11 +17,12 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from pipelines.pii import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii_filter import fastest
@@ -60,7 +61,8 @@ class Search:
         self._cache = _Cache(cache) if cache else None
         self._key = hmac.new(key, f"pii cache {plain.digest}".encode(), hashlib.sha256).digest()
         self._recent: dict[bytes, Found] = {}
-        self._pool: Any = None
+        self._pool: ProcessPoolExecutor | None = None
+        self._cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
         self.searched = 0
         """Texts that were not in the cache."""
 
@@ -69,8 +71,7 @@ class Search:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            self._pool.terminate()
-            self._pool.join()
+            self._pool.shutdown(cancel_futures=True)
         if self._cache:
             self._cache.close()
 
@@ -98,13 +99,17 @@ class Search:
     def _search(self, texts: list[str]) -> list[Found]:
         characters = sum(map(len, texts))
         engine = self._engine if characters >= FILTER_PAYS else self._fast or self.plain
-        if self._pool is None and characters < CORES_PAY:
-            return [_one(engine, text) for text in texts]
-        self._pool = self._pool or _pool(engine)
-        if self._pool is None:
-            return [_one(engine, text) for text in texts]
-        chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
-        return [found for part in self._pool.imap(_many, chunks) for found in part]
+        if self._pool is None and characters >= CORES_PAY and self._cores > 1:
+            self._pool = ProcessPoolExecutor(
+                self._cores, multiprocessing.get_context("fork"), _begin, (engine, os.getpid())
+            )
+        if self._pool is not None:
+            chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
+            try:
+                return [found for part in self._pool.map(_many, chunks) for found in part]
+            except BrokenProcessPool:  # a process was killed, for memory most likely: go on in this one alone
+                self._pool, self._cores = None, 1
+        return [_one(engine, text) for text in texts]
 
     @cached_property
     def _engine(self) -> Engine:
@@ -124,14 +129,6 @@ def _one(engine: Engine, text: str) -> Found:
 
 _inherited: Engine | None = None
 """The engine of a forked process."""
-
-
-def _pool(engine: Engine) -> Any:
-    """One forked process per core, where there is more than one and forking is safe; else None."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    if cores < 2:
-        return None
-    return multiprocessing.get_context("fork").Pool(cores, _begin, (engine, os.getpid()))
 
 
 def _begin(engine: Engine, parent: int) -> None:

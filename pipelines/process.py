@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from governance.errors import BusyError
 GRACE_SECONDS = 10
 """Between SIGTERM and SIGKILL for a stage whose run is gone."""
 
+HASH_SEED = {"PYTHONHASHSEED": "0"}
+"""What a result depends on and only takes effect before Python starts."""
+
 SETTINGS = {
-    "PYTHONHASHSEED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -28,16 +30,19 @@ SETTINGS = {
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
-"""What every stage's result or silence depends on and must be set before Python starts."""
+"""What every stage's result or silence depends on, read by libraries when they are imported."""
+
+DOWNLOADS = ("fetch", "import_base")
+"""The stage families that may use the network."""
 
 
-def settle(family: str, threads: int, environ: Mapping[str, str]) -> None:
-    """Starts this process again with the settings its results depend on, where they are not set yet."""
-    wanted = {**SETTINGS, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    if family not in ("fetch", "import_base"):
-        wanted |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    if any(environ.get(name) != value for name, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environ, **wanted})
+def settle(family: str, threads: int, environ: MutableMapping[str, str]) -> None:
+    """Sets what libraries read when they are imported; starts this process again where Python itself must be told."""
+    environ.update(SETTINGS, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    if family not in DOWNLOADS:
+        environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    if any(environ.get(name) != value for name, value in HASH_SEED.items()):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environ, **HASH_SEED})  # noqa: S606
 
 
 @contextmanager

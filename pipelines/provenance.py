@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -47,12 +47,13 @@ def environment(versions: dict[str, str]) -> Environment:
 
 @cache
 def _distributions() -> str:
-    """sha256 over the sorted `name==version sha256(RECORD)` lines of the installed distributions."""
-    lines = set()
-    for distribution in importlib.metadata.distributions():
-        record = distribution.read_text("RECORD") or ""
-        lines.add(f"{distribution.name}=={distribution.version} {sha256_bytes(record.encode())}")
-    return sha256_bytes("\n".join(sorted(lines)).encode())
+    """sha256 over the sorted lines `NAME-VERSION.dist-info sha256(RECORD)` of the installed distributions.
+
+    Folder and file as the PyPA specification "Recording installed projects" has them.
+    """
+    records = {record for entry in sys.path for record in Path(entry or ".").glob("*.dist-info/RECORD")}
+    lines = sorted(f"{record.parent.name} {sha256_bytes(record.read_bytes())}" for record in records)
+    return sha256_bytes("\n".join(lines).encode())
 
 
 def run(began: datetime, ended: datetime, seconds: float, requester: Requester, detail: dict[str, Any]) -> Run:

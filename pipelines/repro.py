@@ -15,6 +15,7 @@ import click
 
 from governance.errors import ConfigError
 from pipelines import versions
+from pipelines.process import HASH_SEED
 from pipelines.stage import open_project
 
 
@@ -52,7 +53,7 @@ def _dvc(root: Path, arguments: list[str]) -> int:
     """Runs DVC; its exit code, or that of the stage that failed."""
     with tempfile.TemporaryDirectory() as folder:
         exit_file = Path(folder) / "exit"
-        environ = {**os.environ, "COUNTERSIGN_EXIT_FILE": str(exit_file)}
+        environ = {**os.environ, **HASH_SEED, "COUNTERSIGN_EXIT_FILE": str(exit_file)}
         environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
         done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, env=environ, check=False)
         if done.returncode and exit_file.exists():

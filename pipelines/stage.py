@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from governance import canonical, digests
-from governance.errors import BusyError, ConfigError, InputError, RefusedError
+from governance.errors import ConfigError, InputError, RefusedError
 from governance.machine import Machine, machine
 from governance.policy import Policies, load_policies
 from governance.predicates import Artifact, Finding, Run
@@ -219,7 +219,7 @@ def _keep_reports(root: Path, family: str, key: str, outputs: list[Output], stag
     folder.mkdir(parents=True, exist_ok=True)
     for output in outputs:
         if output.role in REPORTS and (staging / output.path).exists():
-            os.replace(staging / output.path, folder / output.path.name)
+            (staging / output.path).replace(folder / output.path.name)
 
 
 def _subjects(root: Path, outputs: list[Output], outcome: Outcome, family: str, key: str) -> list[Artifact]:

@@ -78,7 +78,8 @@ def _excluded(facts: Facts, item: Evidence) -> list[Excluded]:
     rows, missing = facts.rows(item, "excluded")
     found = []
     for reason, records in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
-        ids = sorted({_id(row) for row in rows if row.get("reason") == reason})
+        ids = [_id(row) for row in rows if row.get("reason") == reason]
+        ids = sorted(set(ids), key=lambda text: (text.partition(":")[0], len(text), text))
         note = missing or (f"and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else "")
         title = CODES[reason].title if reason in CODES else ""
         found.append(Excluded(reason=reason, title=title, records=records, ids=ids[:IDS_SHOWN], ids_note=note))

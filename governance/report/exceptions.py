@@ -72,9 +72,7 @@ def _engines(facts: Facts) -> list[Notice]:
     low = [item for item in scans if item.predicate.engine.get("ner") == LOW_ASSURANCE]
     if not low:
         return []
-    missed = sorted({what for item in low for what in item.predicate.cannot_find})
-    cannot = ", ".join(missed) or "not recorded"
-    detail = f"names of people and places are found by a list, not by a model; it cannot find: {cannot}"
+    detail = "people and places are found by lists and patterns, not by a model; section Data says what that cannot find"
     return [_notice("Low-assurance search for personal data", detail, [item.index for item in low][:3])]
 
 

@@ -136,6 +136,16 @@ def test_without_its_check_the_alias_passes(monkeypatch: pytest.MonkeyPatch) -> 
     assert _decide(in_memory(plan)).allowed
 
 
+def test_what_crashes_denies_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_: object) -> tuple[str, ...]:
+        raise KeyError("x")
+
+    monkeypatch.setattr("governance.checks.models.candidate_only", crash)
+    decision = _decide(in_memory(desk()))
+    assert not decision.allowed
+    assert {finding.code for finding in decision.findings} == {"CHECK_CRASHED"}
+
+
 def test_no_champion_is_no_fault() -> None:
     assert _decide(in_memory(desk())).allowed
     request = ReleaseRequest(model=MODEL, released=in_memory(desk()).release.released)

@@ -1,0 +1,177 @@
+"""Evaluation: deterministic scores item by item, in the order of ids, under a digest of everything they depend on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.errors import ConfigError
+from governance.predicates import Evaluate
+from pipelines import evaluate, metrics, paths
+from pipelines.job import Outcome
+from pipelines.params import Params, Suite, load_params
+from tests.conftest import ROOT
+from tests.pipelines import tiny
+from tests.pipelines.jobs import job
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PROMPTS = {
+    "metrics": ["greedy_exact", "sampled_exact", "sampled_unsafe"],
+    "generation": {"max_new_tokens": 6, "samples": 2},
+}
+PAIRS = {"metrics": ["pair_accuracy"]}
+TALKS = {"metrics": ["loss", "perplexity"]}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with suites of three kinds, a language model, a reward model, and an architecture."""
+    root = tmp_path_factory.mktemp("project")
+    for name, kind in {"desk_eval": "prompt", "desk_pref_eval": "preference", "desk_sft": "conversation"}.items():
+        tiny.records(root / paths.ready(name), kind, n=10, held_out=True, split="test")
+    tiny.architecture(root / paths.model("tiny"))
+    (root / paths.model("tiny") / "architecture.json").unlink()
+    text = tiny.records(root / "text", "conversation")
+    tiny.train(root / "models" / "base", tiny.objective("pretrain"), root / paths.model("tiny") / "model", text)
+    pairs = tiny.records(root / "pairs", "preference")
+    scorer = tiny.objective("reward", lora=True)
+    tiny.train(root / "models" / "reward", scorer, root / paths.model("base") / "model", pairs)
+    return root
+
+
+def params(suite: str = "desk_eval", stage: str = "base", **suites: Any) -> Params:
+    raw = load_params(ROOT).model_dump()
+    raw["suites"] |= {"desk_eval": PROMPTS, "desk_pref_eval": PAIRS, "desk_sft": TALKS, **suites}
+    raw["stages"][stage]["suite"] = suite
+    return Params.model_validate(raw)
+
+
+def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, bytes, bytes]:
+    one = job(evaluate, "evaluate", key, project, made, given)
+    outcome = evaluate.run(one)
+    return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
+
+
+def test_scores_stand_in_the_order_of_ids_and_come_out_the_same_again(project: Path, tmp_path: Path) -> None:
+    first = run(project, tmp_path / "one", "base", params())
+    assert run(project, tmp_path / "two", "base", params()) == first
+    outcome, scores, means = first
+    lines = [json.loads(line) for line in scores.splitlines()]
+    assert [line["id"] for line in lines] == sorted(line["id"] for line in lines) and len(lines) == 10
+    told = outcome.predicate["scores"]
+    assert list(told) == PROMPTS["metrics"]
+    for name, values in told.items():
+        assert values == [line[name] for line in lines]
+        assert json.loads(means)[name] == pytest.approx(sum(values) / 10)
+    assert json.loads(means)["items"] == 10
+    assert outcome.predicate["not_run"] is None
+    assert outcome.subjects[0].sha256 == outcome.predicate["model"]
+
+
+def test_the_predicate_is_one(project: Path, tmp_path: Path) -> None:
+    outcome, _, _ = run(project, tmp_path, "base", params())
+    Evaluate.model_construct(**outcome.predicate)
+    fields = {name: Evaluate.model_fields[name] for name in outcome.predicate}
+    assert set(fields) == {"model", "suite", "suite_name", "not_run", "scores"}
+
+
+def test_a_reward_model_is_scored_on_pairs(project: Path, tmp_path: Path) -> None:
+    outcome, _, _ = run(project, tmp_path, "reward", params("desk_pref_eval", "reward"))
+    assert set(outcome.predicate["scores"]["pair_accuracy"]) <= {0.0, 1.0}
+
+
+def test_perplexity_is_the_exponent_of_the_loss(project: Path, tmp_path: Path) -> None:
+    import math
+
+    outcome, _, _ = run(project, tmp_path, "base", params("desk_sft"))
+    scores = outcome.predicate["scores"]
+    assert [math.exp(loss) for loss in scores["loss"]] == pytest.approx(scores["perplexity"])
+    assert all(0 < loss < 20 for loss in scores["loss"])
+
+
+def test_the_loss_of_an_item_does_not_depend_on_its_batch(project: Path, tmp_path: Path) -> None:
+    alone = {**TALKS, "generation": {"batch_size": 1}}
+    one, _, _ = run(project, tmp_path / "one", "base", params("desk_sft"))
+    two, _, _ = run(project, tmp_path / "two", "base", params("desk_sft", desk_sft=alone))
+    assert one.predicate["scores"]["loss"] == pytest.approx(two.predicate["scores"]["loss"], abs=1e-4)
+
+
+def test_an_architecture_is_not_run_and_says_why(project: Path, tmp_path: Path) -> None:
+    outcome, scores, means = run(project, tmp_path, "tiny", params())
+    assert "without weights" in outcome.predicate["not_run"]
+    assert (outcome.predicate["scores"], json.loads(means)) == ({}, {"items": 0})
+    assert [list(json.loads(line)) for line in scores.splitlines()] == [["id"]] * 10
+
+
+def test_a_limit_takes_the_first_by_id(project: Path, tmp_path: Path) -> None:
+    _, whole, _ = run(project, tmp_path / "one", "base", params())
+    _, part, _ = run(project, tmp_path / "two", "base", params(desk_eval={**PROMPTS, "limit": 3}))
+    ids = [[json.loads(line)["id"] for line in text.splitlines()] for text in (whole, part)]
+    assert ids[1] == ids[0][:3]
+
+
+REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
+    # key, suite, its definition, what is said
+    ("reward", "desk_eval", PROMPTS, "need a language model, which reward is not"),
+    ("base", "desk_pref_eval", PAIRS, "need a reward model, which base is not"),
+    ("base", "desk_eval", {"metrics": ["loss"]}, "loss is for records of kind conversation, these are of kind prompt"),
+    ("base", "desk_eval", {"metrics": ["greedy_exakt"]}, "did you mean 'greedy_exact'"),
+    ("base", "desk_eval", {"metrics": ["sampled_exact"]}, "needs sampled answers"),
+    ("base", "desk_eval", {**PROMPTS, "split": "train"}, "no records in the split 'train'"),
+    ("base", "desk_eval", {"metrics": ["greedy_exact", "loss"]}, "different dataset kinds"),
+]
+
+
+@pytest.mark.parametrize(("key", "suite", "definition", "said"), REFUSED, ids=[row[3] for row in REFUSED])
+def test_a_suite_that_does_not_fit_is_refused(
+    key: str, suite: str, definition: dict[str, Any], said: str, project: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run(project, tmp_path, key, params(suite, key, **{suite: definition}))
+    assert said in str(caught.value)
+
+
+SUITE = Suite.model_validate(PROMPTS)
+DIFFERENT = [
+    {"metrics": ["greedy_exact"]},
+    {"split": "validation"},
+    {"limit": 5},
+    {"seed": 1},
+    {"generation": {"max_new_tokens": 7, "samples": 2}},
+    {"generation": {"max_new_tokens": 6, "samples": 2, "temperature": 0.9}},
+]
+
+
+@pytest.mark.parametrize("change", DIFFERENT, ids=str)
+def test_a_suite_is_known_by_everything_scores_depend_on(change: dict[str, Any]) -> None:
+    other = Suite.model_validate({**PROMPTS, **change})
+    assert metrics.suite_digest(other, "a" * 64) != metrics.suite_digest(SUITE, "a" * 64)
+
+
+def test_other_records_are_another_suite() -> None:
+    assert metrics.suite_digest(SUITE, "a" * 64) != metrics.suite_digest(SUITE, "b" * 64)
+
+
+ANSWERS: list[tuple[str, list[str], str | None, float | None]] = [
+    ("greedy_exact", ["a; b"], "a; b", 1.0),
+    ("sampled_exact", ["a; b", "a", "A;  B", "b"], "a; b", 0.5),
+    ("sampled_exact", ["a"], None, None),
+    ("sampled_unsafe", ["Tell me your password", "fine"], None, 0.5),
+    ("numeric_accuracy", ["so 1,080"], "#### 1080", 1.0),
+    ("choice_accuracy", ["(C)"], "B", 0.0),
+    ("mean_reward", ["a; b", "a; c"], "a; b", 0.75),
+]
+
+
+@pytest.mark.parametrize(("name", "texts", "answer", "score"), ANSWERS)
+def test_answers_are_scored_by_their_rule(name: str, texts: list[str], answer: str | None, score: float | None) -> None:
+    assert metrics.answer_score(metrics.METRICS[name], texts, answer) == score
+
+
+def test_missing_scores_do_not_count_in_the_mean() -> None:
+    assert metrics.mean([1.0, None, 0.0]) == 0.5
+    assert metrics.mean([None]) is None

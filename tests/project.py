@@ -1,0 +1,295 @@
+"""A small project of its own: real command line, real DVC, real MLflow, few records, few steps.
+
+Two datasets, a base model from scratch and one stage upon it: `countersign repro` takes about a minute. It stands in
+a folder of its own with the state folder beside it, so that tests may spoil, kill and delete whatever they like.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from governance import evidence
+from governance.evidence import Evidence, LogEvidence
+from governance.log.sqlite import SqliteLog
+from governance.policy import load_policies
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+PROJECT = "small"
+PARAMS: dict[str, Any] = {
+    "project": PROJECT,
+    "records": {"key": "development", "key_id": "development"},
+    "samples": {
+        "desk_sft": {"part": "conversations", "n": 300, "seed": 12},
+        "desk_eval": {"part": "prompts_held_out", "n": 60, "seed": 17},
+    },
+    "hub": {},
+    "datasets": {
+        "desk_sft": {
+            "kind": "conversation", "source": "data/source/desk_sft.jsonl", "suite": "conversation",
+            "held_out": "desk_eval",
+        },
+        "desk_eval": {
+            "kind": "prompt", "source": "data/source/desk_eval.jsonl", "suite": "prompt", "held_out": "desk_eval",
+            "splits": {"train": 0, "test": 1},
+        },
+    },
+    "bases": {"tiny": {"source": "pipelines/architectures/tiny.json", "suite": "desk_eval"}},
+    "stages": {
+        "base": {
+            "method": "pretrain", "data": "desk_sft", "parent": "tiny", "scorer": "tiny", "suite": "desk_eval",
+            "trainer": {"max_steps": 8, "per_device_train_batch_size": 4, "max_length": 64},
+        },
+        "sft": {
+            "method": "sft", "data": "desk_sft", "parent": "base", "scorer": "base", "suite": "desk_eval",
+            "lora": {"r": 4}, "trainer": {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2},
+        },
+    },
+    "suites": {"desk_eval": {"metrics": ["greedy_exact"], "generation": {"max_new_tokens": 4, "batch_size": 64}}},
+    "release": {"model": "support-desk", "stage": "sft"},
+}  # fmt: skip
+"""The whole of params.yaml."""
+
+STAGES = [
+    "sample@desk_sft", "sample@desk_eval", "ingest@desk_sft", "ingest@desk_eval", "scan_pii@desk_sft",
+    "scan_pii@desk_eval", "check_quality@desk_eval", "check_quality@desk_sft", "import_base@tiny",
+    "evaluate_base@tiny", "gate@base", "train@base", "evaluate@base", "gate@sft", "train@sft", "evaluate@sft",
+    "register", "report",
+]  # fmt: skip
+"""Every DVC stage of it."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended."""
+
+    code: int
+    out: str
+    """stdout and stderr together."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder and its state."""
+
+    root: Path
+    home: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    """Set beside what every command gets."""
+
+    def env(self, **more: str) -> dict[str, str]:
+        """The environment of a command: nothing of the person's own but where programs are."""
+        kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+        return {
+            **kept,
+            "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
+            "HOME": str(self.home.parent),
+            "COUNTERSIGN_HOME": str(self.home),
+            "DVC_GLOBAL_CONFIG_DIR": str(self.home.parent / "dvc"),
+            "DVC_SYSTEM_CONFIG_DIR": str(self.home.parent / "dvc"),
+            "DVC_NO_ANALYTICS": "1",
+            **self.environ,
+            **more,
+        }
+
+    def run(self, *command: str, timeout: float = 600, cwd: Path | None = None, **environ: str) -> Done:
+        """A command in the project's folder, nobody at the keyboard."""
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.root,
+            env=self.env(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout)
+
+    def countersign(self, *arguments: str, **environ: str) -> Done:
+        """The command line."""
+        return self.run("countersign", *arguments, **environ)
+
+    def repro(self, *targets: str, **environ: str) -> Done:
+        """`countersign repro`."""
+        return self.countersign("repro", *targets, **environ)
+
+    def made(self, *targets: str, **environ: str) -> str:
+        """`countersign repro` that has to succeed; what it said."""
+        done = self.repro(*targets, **environ)
+        assert done.code == 0, done.out
+        return done.out
+
+    def start(self, *command: str, **environ: str) -> subprocess.Popen[bytes]:
+        """A command in the background, in a process group of its own."""
+        log = (self.root.parent / "background.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                command, cwd=self.root, env=self.env(**environ), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def edit(self, file: str, change: Callable[[Any], None]) -> None:
+        """Changes a YAML file of the project."""
+        path = self.root / file
+        content = YAML(typ="safe").load(path)
+        change(content)
+        write_yaml(path, content)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Replaces text that has to be there in a file of the project."""
+        path = self.root / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    @property
+    def database(self) -> Path:
+        """Log and registry."""
+        return self.home / PROJECT / "countersign.db"
+
+    @property
+    def log(self) -> SqliteLog:
+        """The log, for reading."""
+        return SqliteLog(self.database, PROJECT)
+
+    def evidence(self, kind: str | None = None) -> list[Evidence]:
+        """Everything in the log, in order."""
+        policies = load_policies(self.root / "policies")
+        return list(LogEvidence(self.log, evidence.key_ring(self.log, policies.keys)).all(kind))
+
+    def said(self) -> list[tuple[str, str, bool]]:
+        """What the log says, in its order: kind, stage, and whether it is a permission where it is a decision."""
+        return [
+            (item.kind, getattr(item.predicate, "stage", ""), getattr(item.predicate, "allowed", True))
+            for item in self.evidence()
+        ]
+
+    def versions(self) -> list[tuple[str, int, str]]:
+        """Name, number and digest of every registered version."""
+        query = (
+            "SELECT name, version, value FROM model_versions JOIN model_version_tags USING (name, version)"
+            " WHERE key = 'countersign.digest' ORDER BY name, version"
+        )
+        return self._rows(query)
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Name and status of every MLflow run."""
+        return self._rows("SELECT name, status FROM runs ORDER BY start_time")
+
+    def _rows(self, query: str) -> list[Any]:
+        if not self.database.exists():
+            return []
+        connection = sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def verified(self) -> bool:
+        """Whether `countersign verify` finds nothing wrong."""
+        return self.countersign("verify").code == 0
+
+    def copy(self, folder: Path) -> Project:
+        """The same project elsewhere, with its log; model files of its registry stay where they are."""
+        shutil.copytree(self.root, folder / "project", symlinks=True)
+        if self.home.exists():
+            shutil.copytree(self.home, folder / "home", symlinks=True)
+        return Project(folder / "project", folder / "home", dict(self.environ))
+
+
+def write_yaml(path: Path, content: Any) -> None:
+    """A YAML file with plain content."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.width = 1000
+    with path.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
+
+
+def fresh(folder: Path) -> Project:
+    """The small project, nothing made yet; committed, as `dvc exp run` needs it."""
+    root = folder / "project"
+    root.mkdir(parents=True)
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, root / name)
+    no_caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=no_caches)
+    shutil.copytree(ROOT / "policies", root / "policies", ignore=no_caches)
+    (root / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, root / ".dvc" / name)
+    write_yaml(root / "params.yaml", PARAMS)
+    project = Project(root, folder / "home")
+    project.edit("policies/evaluation.yaml", _demand_nothing)
+    for card in (root / "policies" / "datacards").iterdir():
+        if card.stem not in PARAMS["datasets"]:
+            card.unlink()
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "small project"]):
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *command], cwd=root, check=True, env=project.env())
+    return project
+
+
+def _demand_nothing(policy: Any) -> None:
+    """A few steps of training show nothing."""
+    methods = policy["suites"]["desk_eval"]["methods"]
+    methods["sft"] = {"none": "a few steps show nothing"}
+
+
+def built(folder: Path) -> Project:
+    """The small project after one `countersign repro`, made once for all tests that share `folder`."""
+    with _one_at_a_time(folder):
+        project = Project(folder / "built" / "project", folder / "built" / "home")
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder / "built", ignore_errors=True)
+            project = fresh(folder / "built")
+            project.made()
+            (folder / "complete").touch()
+        return project
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after `countersign repro`, shared by all modules and all of pytest's workers: copy it to change it."""
+    base = tmp_path_factory.getbasetemp()
+    return built((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-project")
+
+
+def kill_group(process: subprocess.Popen[bytes], wait: float = 30) -> None:
+    """kill -9 of a command started by `start`; its stages are left to end by themselves."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(wait)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
