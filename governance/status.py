@@ -6,17 +6,331 @@ is live is what the log says. A project in which nothing has run yet has a statu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from governance.errors import CountersignError, Problems
+from governance.errors import ConfigError, CountersignError, Problems
 from governance.evidence import Evidence, LogEvidence, key_ring, policy_in_force
-from governance.keys import development_key
 from governance.lineage import decided, evaluated
 from governance.log.sqlite import SqliteLog
 from governance.machine import Machine, log_path, read_log
 from governance.model import Model
 from governance.policy import Policies, load_policies
+from governance.statistics import mean_interval
 from governance.yamlfile import read_yaml
+
+NOT_RUN = "not run"
+SHOWN = 5
+"""Mistakes in policies that are named."""
+
+
+class LogState(Model):
+    """The log at hand."""
+
+    address: str
+    entries: int
+    last: str
+    """When the last entry was made, or `none`."""
+    problem: str
+    """Why it cannot be used, or `none`."""
+
+
+class KeyUse(Model):
+    """A key that signed entries of the log."""
+
+    keyid: str
+    development: bool
+    entries: int
+
+
+class DatasetState(Model):
+    """One dataset of params.yaml, as last recorded."""
+
+    name: str
+    kind: str
+    ingest: str
+    scan: str
+    quality: str
+    records: int | None
+    """Records that may train; None where that is not decided."""
+
+
+class ModelState(Model):
+    """One base or training stage of params.yaml, as last recorded."""
+
+    name: str
+    method: str
+    gate: str
+    trained: str
+    evaluated: str
+
+
+class VersionState(Model):
+    """A registered version."""
+
+    model: str
+    version: str
+    digest: str
+    stage: str
+    aliases: list[str]
+    since: str
+
+
+class Status(Model):
+    """The whole answer."""
+
+    project: str
+    log: LogState
+    registry: str
+    signer: str
+    keys: list[KeyUse]
+    policies: str
+    datasets: list[DatasetState]
+    models: list[ModelState]
+    versions: list[VersionState]
+    waits: list[str]
+
+
+def status(root: Path, machine: Machine) -> Status:
+    """The project's status. Raises `ConfigError` only where params.yaml cannot be read."""
+    params = _params(root)
+    policies = _policies(root)
+    service = policies.keys if isinstance(policies, Policies) else {}
+    log, problem = _log(machine)
+    said: list[Evidence] = []
+    if log is not None:
+        try:
+            said = list(LogEvidence(log, key_ring(log, service)).all())
+        except CountersignError as error:
+            problem = str(error)
+    datasets = [_dataset(name, row, said) for name, row in _rows(params, "datasets")]
+    models = [_base(name, said) for name, _ in _rows(params, "bases")]
+    models += [_stage(name, row, said) for name, row in _rows(params, "stages")]
+    versions = _versions(said)
+    return Status(
+        project=machine.project,
+        log=_log_state(machine, said, problem),
+        registry=_registry(machine),
+        signer=_signer(machine),
+        keys=_keys(said),
+        policies=_policies_state(policies, log),
+        datasets=datasets,
+        models=models,
+        versions=versions,
+        waits=_waits(params, policies, log, problem, datasets, models, versions),
+    )
+
+
+def _params(root: Path) -> dict[str, Any]:
+    value = read_yaml(root / "params.yaml")
+    if not isinstance(value, dict):
+        raise ConfigError("not a table", where=str(root / "params.yaml"))
+    return value
+
+
+def _rows(params: dict[str, Any], table: str) -> list[tuple[str, dict[str, Any]]]:
+    rows = params.get(table)
+    pairs = rows.items() if isinstance(rows, dict) else ()
+    return [(str(name), row if isinstance(row, dict) else {}) for name, row in pairs]
+
+
+def _policies(root: Path) -> Policies | CountersignError:
+    try:
+        return load_policies(root / "policies")
+    except CountersignError as error:
+        return error
+
+
+def _log(machine: Machine) -> tuple[SqliteLog | None, str]:
+    """The log, and what is wrong with it; neither where there is none yet."""
+    try:
+        if not log_path(machine).exists() or SqliteLog(log_path(machine), machine.project).size() == 0:
+            return None, ""
+        return read_log(machine), ""
+    except CountersignError as error:
+        return None, str(error)
+
+
+def _log_state(machine: Machine, said: Sequence[Evidence], problem: str) -> LogState:
+    last = said[-1].predicate.run.finished if said else "none"
+    return LogState(address=machine.log_uri, entries=len(said), last=last, problem=problem or "none")
+
+
+def _registry(machine: Machine) -> str:
+    uri = machine.registry_uri
+    made = Path(uri.removeprefix("sqlite:///")).exists() if uri.startswith("sqlite:///") else True
+    return uri if made else f"{uri} (made on first use)"
+
+
+def _signer(machine: Machine) -> str:
+    if machine.signer_uri is None:
+        return "development key of this machine: good for candidate only"
+    return f"COUNTERSIGN_SIGNER ({machine.signer_uri.partition(':')[0]})"
+
+
+def _keys(said: Sequence[Evidence]) -> list[KeyUse]:
+    counted = Counter((item.keyid, item.development) for item in said)
+    return [KeyUse(keyid=keyid, development=made, entries=n) for (keyid, made), n in counted.most_common()]
+
+
+def _policies_state(policies: Policies | CountersignError, log: SqliteLog | None) -> str:
+    if isinstance(policies, CountersignError):
+        return "cannot be read"
+    if log is None:
+        return f"{policies.digest[:12]}, not recorded yet"
+    if policy_in_force(log) == policies.digest:
+        return f"{policies.digest[:12]}, in force"
+    return f"{policies.digest[:12]}, changed since the last run"
+
+
+def _dataset(name: str, row: dict[str, Any], said: Sequence[Evidence]) -> DatasetState:
+    found = {kind: _latest(said, kind, f"{stage}@{name}") for kind, stage in _DATA_STAGES.items()}
+    quality = found["quality"]
+    ready = quality is not None and quality.predicate.passed
+    return DatasetState(
+        name=name,
+        kind=str(row.get("kind", "not stated")),
+        ingest=_passed(found["ingest"]),
+        scan=_passed(found["scan"]),
+        quality=_passed(quality),
+        records=quality.predicate.counts.records_out if quality and ready else None,
+    )
+
+
+_DATA_STAGES = {"ingest": "ingest", "scan": "scan_pii", "quality": "check_quality"}
+"""Kind of evidence to the DVC stage that records it."""
+
+
+def _passed(item: Evidence | None) -> str:
+    if item is None:
+        return NOT_RUN
+    return "passed" if getattr(item.predicate, "passed", True) else "refused"
+
+
+def _base(name: str, said: Sequence[Evidence]) -> ModelState:
+    base = _latest(said, "base", f"import_base@{name}")
+    return ModelState(
+        name=name,
+        method="base",
+        gate="none needed",
+        trained="imported" if base else NOT_RUN,
+        evaluated=_scores(_latest(said, "evaluate", f"evaluate_base@{name}")),
+    )
+
+
+def _stage(name: str, row: dict[str, Any], said: Sequence[Evidence]) -> ModelState:
+    gate = _latest(said, "gate", f"gate@{name}")
+    train = _latest(said, "train", f"train@{name}")
+    answer = "not decided"
+    if gate is not None:
+        answer = "allowed" if decided(gate).allowed else f"refused ({len(decided(gate).findings)})"
+    return ModelState(
+        name=name,
+        method=str(row.get("method", "not stated")),
+        gate=answer,
+        trained=f"{train.predicate.steps:,} steps" if train else NOT_RUN,
+        evaluated=_scores(_latest(said, "evaluate", f"evaluate@{name}")),
+    )
+
+
+def _scores(item: Evidence | None) -> str:
+    if item is None:
+        return NOT_RUN
+    if evaluated(item).not_run is not None:
+        return "nothing to score"
+    shown = []
+    for name, values in evaluated(item).scores.items():
+        known = [value for value in values if value is not None]
+        shown.append(f"{name} {mean_interval(known, 0.95).mean:.3f}" if known else f"{name} none")
+    return ", ".join(shown) or "no metric"
+
+
+def _latest(said: Sequence[Evidence], kind: str, stage: str) -> Evidence | None:
+    found = (item for item in reversed(said) if item.kind == kind and item.predicate.stage == stage)
+    return next(found, None)
+
+
+def _versions(said: Sequence[Evidence]) -> list[VersionState]:
+    """Each version with the aliases it has, as the log's last word on each alias says."""
+    holders: dict[tuple[str, str], Any] = {}
+    for item in said:
+        if item.kind == "promotion" and item.predicate.allowed:
+            holders[item.predicate.model, item.predicate.alias] = item.predicate
+    versions: dict[tuple[str, str], VersionState] = {}
+    for item in said:
+        if item.kind != "registration":
+            continue
+        one = item.predicate
+        mine = {alias: p for (model, alias), p in holders.items() if (model, p.version) == (one.model, one.version)}
+        versions[one.model, one.version] = VersionState(
+            model=one.model,
+            version=one.version,
+            digest=one.model_digest,
+            stage=one.stage,
+            aliases=sorted(mine),
+            since=min((p.at for p in mine.values()), default="none"),
+        )
+    return list(versions.values())
+
+
+def _waits(
+    params: dict[str, Any],
+    policies: Policies | CountersignError,
+    log: SqliteLog | None,
+    problem: str,
+    datasets: Sequence[DatasetState],
+    models: Sequence[ModelState],
+    versions: Sequence[VersionState],
+) -> list[str]:
+    """What somebody has to do next, the most pressing first."""
+    waits = [f"the log: {problem}"] if problem else []
+    waits += _policy_waits(params, policies)
+    if log is None and not problem:
+        return [*waits, "nothing has run yet: `make repro`"]
+    if isinstance(policies, Policies) and log is not None and policy_in_force(log) != policies.digest:
+        waits.append("policies changed since the last run: `countersign repro` decides again")
+    for one in datasets:
+        stages = {"scan_pii": one.scan, "check_quality": one.quality, "ingest": one.ingest}
+        refused = [stage for stage, result in stages.items() if result == "refused"]
+        waits += [f"{stage} refused {one.name}: read reports/{stage}/{one.name}/report.md" for stage in refused]
+    waits += [f"gate@{one.name} refused: read reports/gates/{one.name}.md" for one in models if "refused" in one.gate]
+    idle = [one.name for one in models if one.trained == NOT_RUN and "refused" not in one.gate]
+    idle += [one.name for one in datasets if NOT_RUN in (one.ingest, one.scan, one.quality)]
+    if idle:
+        waits.append(f"not made yet: {', '.join(idle)}: `countersign repro`")
+    return waits + _version_waits(params, policies, versions)
+
+
+def _policy_waits(params: dict[str, Any], policies: Policies | CountersignError) -> list[str]:
+    if isinstance(policies, CountersignError):
+        problems = policies.problems if isinstance(policies, Problems) else (policies,)
+        more = [f"and {len(problems) - SHOWN} more mistakes in policies/"] if len(problems) > SHOWN else []
+        return [*(f"mend {problem}" for problem in problems[:SHOWN]), *more]
+    waits = []
+    for name, _ in _rows(params, "datasets"):
+        card = policies.datacards.get(name)
+        if card is None:
+            waits.append(f"policies/datacards/{name}.yaml: write it; without a datacard nothing trains on {name}")
+        elif card.blanks():
+            waits.append(f"policies/datacards/{name}.yaml: fill in {', '.join(card.blanks())}")
+    unknown = [name for name, _ in _rows(params, "bases") if name not in policies.bases]
+    return waits + [f"base {name} is not allowed by policy: `countersign allow-base {name}`" for name in unknown]
+
+
+def _version_waits(
+    params: dict[str, Any], policies: Policies | CountersignError, versions: Sequence[VersionState]
+) -> list[str]:
+    release = params.get("release")
+    name = release.get("model") if isinstance(release, dict) else None
+    mine = [version for version in versions if version.model == name]
+    if not mine:
+        return [f"no version of {name} is registered yet: `countersign repro`"]
+    tier = policies.tier_of(str(name)) if isinstance(policies, Policies) else None
+    needs = f"approval by {tier.approvals} people in different roles" if tier and tier.approvals else ""
+    return (
+        [f"{name}/{mine[-1].version} needs {needs} before any governed alias; none can be recorded yet"]
+        if needs
+        else []
+    )

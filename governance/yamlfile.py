@@ -7,6 +7,7 @@ bound), no duplicate keys, at most `MAX_BYTES`.
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +65,8 @@ def _text(path: Path) -> str:
             raise ConfigError("file is too large", where=str(path), expected=f"at most {MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError("no such file", where=str(path)) from None
+        fix = "restore it, or change to the project's folder"
+        raise ConfigError("no such file", where=str(path), fix=fix) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"byte {error.start} is not UTF-8", where=str(path), expected="UTF-8 text") from None
     except OSError as error:
@@ -81,15 +83,24 @@ def _refuse_aliases(text: str, where: str) -> None:
 
 def _problem(detail: ErrorDetails, path: Path, root: Node | None, model: type[Model]) -> CountersignError:
     loc = tuple(part for part in detail["loc"] if not str(part).startswith("function-"))
-    field = ".".join(str(part) for part in loc) or "(whole file)"
+    field = ".".join(_name(part) for part in loc) or "(whole file)"
     where = f"{path}:{_line(root, loc)}: {field}"
     if detail["type"] == "extra_forbidden":
         known = _known_fields(model, loc[:-1])
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
         fix = f"did you mean {near[0]!r}?" if near else (f"one of: {', '.join(known)}" if known else "")
         return ConfigError("unknown field", where=where, fix=fix)
-    found = "" if detail["type"] == "missing" else f"{str(detail['input'])[:80]!r}: "
-    return ConfigError(f"{found}{detail['msg']}", where=where)
+    found = "" if detail["type"] == "missing" else f"{_shown(detail['input'])}: "
+    return ConfigError(f"{found}{detail['msg'].removeprefix('Value error, ')}", where=where)
+
+
+def _shown(given: Any) -> str:
+    return "a table" if isinstance(given, dict) else "a list" if isinstance(given, list) else ascii(str(given)[:80])
+
+
+def _name(part: int | str) -> str:
+    """A key as messages show it: what is no plain name is escaped, so that nothing passes for something else."""
+    return str(part) if re.fullmatch(r"[A-Za-z0-9_./ \[\]-]+", str(part)) else ascii(part)
 
 
 def _known_fields(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:

@@ -7,9 +7,12 @@ Exit codes: 0 done; 1 a fault of ours; 2 parameters, policies or usage; 3 a data
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -78,17 +81,24 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"error: {message}", err=True)
+    """Says what is wrong, files of the working folder by their short names, and leaves.
+
+    DVC turns every exit code into its own; `countersign repro` reads a stage's from the file it names.
+    """
+    click.echo(f"error: {message.replace(f'{Path.cwd()}/', '')}", err=True)
+    if path := os.environ.get("COUNTERSIGN_EXIT_FILE"):
+        with contextlib.suppress(OSError):
+            Path(path).write_text(str(code), encoding="ascii")
     sys.exit(code)
 
 
 def _translated(error: OSError) -> CountersignError:
     """The errors of a full, read-only or forbidden disk, in words."""
+    full = "free some space, then run this again: nothing half-written was kept"
     fixes = {
-        errno.ENOSPC: "free some space, then run this again: nothing half-written was kept",
-        errno.EDQUOT: "free some space, then run this again: nothing half-written was kept",
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), full),
         errno.EROFS: "make the folder writable, then run this again",
-        errno.EACCES: "give this user the right to it, then run this again",
+        **dict.fromkeys((errno.EACCES, errno.EPERM), "give this user the right to it, then run this again"),
     }
     where = str(error.filename or "")
     return StorageError(error.strerror or type(error).__name__, where=where, fix=fixes.get(error.errno or 0, ""))

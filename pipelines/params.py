@@ -5,13 +5,17 @@ Nothing here can let a refused model pass; whatever could stands in `policies/` 
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from governance.errors import ConfigError, CountersignError, Problems
 from governance.model import Model, Sha256, Slug
-from governance.yamlfile import load_model
+from governance.yamlfile import load_model, place
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """What one record of a dataset is; see `pipelines.kinds`."""
@@ -154,47 +158,68 @@ class Params(Model):
 
     project: Slug
     """Names the log and registry of this project on this machine."""
-    records: RecordKey = RecordKey()
-    samples: dict[Slug, Sample] = {}
-    hub: dict[Slug, HubDataset] = {}
+    records: RecordKey
+    samples: dict[Slug, Sample]
+    """`{}` where there are none: DVC wants the table to be there, as for `hub`."""
+    hub: dict[Slug, HubDataset]
     datasets: dict[Slug, Dataset]
     bases: dict[Slug, Base]
     stages: dict[Slug, Stage]
     suites: dict[Slug, Suite]
     release: Release
 
-    @model_validator(mode="after")
-    def _references(self) -> Params:
-        """Every name that one row gives of another exists; all that do not are reported together."""
-        wrong: list[str] = []
-
-        def need(name: str, table: set[str], where: str, what: str) -> None:
-            if name not in table:
-                wrong.append(f"{where} names {name!r}, which is no {what} (known: {', '.join(sorted(table)) or 'none'})")
-
-        data, models = set(self.datasets), set(self.bases) | set(self.stages)
-        for name in sorted(set(self.bases) & set(self.stages)):
-            wrong.append(f"{name!r} is both a base and a stage: delete one of the rows")
-        for name, dataset in self.datasets.items():
-            need(dataset.held_out, data, f"datasets.{name}.held_out", "dataset")
-        for name, base in self.bases.items():
-            need(base.suite, set(self.suites), f"bases.{name}.suite", "suite")
-        for name, stage in self.stages.items():
-            need(stage.data, data, f"stages.{name}.data", "dataset")
-            need(stage.parent, models - {name}, f"stages.{name}.parent", "other stage or base")
-            need(stage.scorer, models - {name}, f"stages.{name}.scorer", "other stage or base")
-            need(stage.suite, set(self.suites), f"stages.{name}.suite", "suite")
-        for name in self.suites:
-            need(name, data, f"suites.{name}", "dataset")
-        need(self.release.stage, set(self.stages), "release.stage", "stage")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
-
 
 def load_params(root: Path) -> Params:
-    """params.yaml of the project at `root`. Raises `ConfigError` or `Problems`."""
-    return load_model(root / "params.yaml", Params)
+    """params.yaml of the project at `root`. Raises `ConfigError`, or `Problems` with every mistake."""
+    path = root / "params.yaml"
+    params = load_model(path, Params)
+    if broken := _broken_references(params, path):
+        raise Problems(broken)
+    return params
+
+
+def _broken_references(params: Params, path: Path) -> list[CountersignError]:
+    """Names that one row gives of another which is not there, and rows that build upon each other in a circle."""
+    wrong: list[CountersignError] = []
+
+    def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
+        known = sorted(table)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else ""
+            expected = ", ".join(known) or "none is there yet"
+            wrong.append(ConfigError(f"{name!r} is no {what}", expected=expected, where=place(path, *field), fix=fix))
+
+    models = {*params.bases, *params.stages}
+    for name in sorted(set(params.bases) & set(params.stages)):
+        found = f"{name!r} is both a base and a stage"
+        wrong.append(ConfigError(found, where=place(path, "stages", name), fix="delete one of the rows"))
+    for name, dataset in params.datasets.items():
+        need(dataset.held_out, params.datasets, "dataset", "datasets", name, "held_out")
+    for name, base in params.bases.items():
+        need(base.suite, params.suites, "suite", "bases", name, "suite")
+    for name, stage in params.stages.items():
+        need(stage.data, params.datasets, "dataset", "stages", name, "data")
+        need(stage.parent, models - {name}, "other stage or base", "stages", name, "parent")
+        need(stage.scorer, models - {name}, "other stage or base", "stages", name, "scorer")
+        need(stage.suite, params.suites, "suite", "stages", name, "suite")
+    for name in params.suites:
+        need(name, params.datasets, "dataset", "suites", name)
+    need(params.release.stage, params.stages, "stage", "release", "stage")
+    return wrong or _circles(params, path)
+
+
+def _circles(params: Params, path: Path) -> list[CountersignError]:
+    """Stages that build, in the end, upon themselves."""
+    before = {name: {stage.parent, stage.scorer} for name, stage in params.stages.items()}
+    try:
+        tuple(TopologicalSorter(before).static_order())
+    except CycleError as error:
+        circle = list(dict.fromkeys(error.args[1]))
+        found = f"{' and '.join(circle)} build upon each other"
+        fix = "give one of them another parent or scorer"
+        return [ConfigError(found, where=place(path, "stages", circle[0]), fix=fix)]
+    return []
 
 
 __all__ = ["Base", "Dataset", "Generation", "Kind", "Lora", "Params", "Release", "Reward", "Sample", "Sha256", "Stage", "Suite", "load_params"]

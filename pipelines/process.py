@@ -8,14 +8,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from governance.errors import BusyError
 
+if TYPE_CHECKING:
+    import psutil
+
 GRACE_SECONDS = 10
 """Between SIGTERM and SIGKILL for a stage whose run is gone."""
+
+PATIENCE_SECONDS = 5.0
+"""How long a stage waits for another one of its name that may just be ending with its run."""
 
 HASH_SEED = {"PYTHONHASHSEED": "0"}
 """What a result depends on and only takes effect before Python starts."""
@@ -47,14 +54,24 @@ def settle(family: str, threads: int, environ: MutableMapping[str, str]) -> None
 
 @contextmanager
 def exclusive(lock: Path, name: str) -> Iterator[None]:
-    """Holds `lock` while the stage runs. Raises `BusyError` when another process holds it."""
+    """Holds `lock` while the stage runs. Raises `BusyError` when another process keeps holding it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BusyError(f"{name} is running already", fix="wait for that run to end, then run this again") from None
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not _taken(handle):
+            if time.monotonic() > until:
+                fix = "wait for that run to end, then run this again"
+                raise BusyError(f"{name} is running already", where=str(lock), fix=fix)
+            time.sleep(0.1)
         yield
+
+
+def _taken(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:
@@ -64,19 +81,35 @@ def end_with_parent(environ: Mapping[str, str]) -> None:
     import psutil
 
     above = psutil.Process().parents()
-    watched = above[: next((i for i, p in enumerate(above) if _is_dvc(p)), 0) + 1]
-    threading.Thread(target=_watch, args=(watched,), daemon=True).start()
+    end_with(above[: next((i for i, p in enumerate(above) if _is_dvc(p)), 0) + 1])
 
 
-def _is_dvc(process: object) -> bool:
+def end_with(processes: Sequence[psutil.Process]) -> None:
+    """Ends this process when one of these has ended; a thread watches."""
+    threading.Thread(target=_watch, args=(processes,), daemon=True).start()
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    import psutil
+
     try:
-        return any("dvc" in Path(part).name for part in process.cmdline()[:4])  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001  # psutil's own errors: the process is gone or not ours
+        return any("dvc" in Path(part).name for part in process.cmdline()[:4])
+    except psutil.Error:  # it is gone, or not ours
         return False
 
 
-def _watch(processes: list[object]) -> None:
-    while all(process.is_running() for process in processes):  # type: ignore[attr-defined]
+def _runs(process: psutil.Process) -> bool:
+    """One that has ended and was not waited for (in a container nobody may) does not run."""
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _watch(processes: Sequence[psutil.Process]) -> None:
+    while all(_runs(process) for process in processes):
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)

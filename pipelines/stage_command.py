@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from governance.errors import CountersignError
 from governance.progress import Progress
 from pipelines import process, stage
 
@@ -20,14 +19,4 @@ def command(family: str, key: str) -> None:
     project = stage.open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key) if family == "train" else None
     process.settle(family, row.threads if row else 1, os.environ)
-    try:
-        click.echo(stage.run_stage(family, key, project, stage.utc_now, Progress()))
-    except CountersignError as error:
-        _leave_exit_code(error.exit_code)
-        raise
-
-
-def _leave_exit_code(code: int) -> None:
-    """DVC turns every exit code into its own; `countersign repro` reads the real one here."""
-    if path := os.environ.get("COUNTERSIGN_EXIT_FILE"):
-        Path(path).write_text(str(code), encoding="ascii")
+    click.echo(stage.run_stage(family, key, project, stage.utc_now, Progress()))

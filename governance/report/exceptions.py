@@ -72,7 +72,9 @@ def _engines(facts: Facts) -> list[Notice]:
     low = [item for item in scans if item.predicate.engine.get("ner") == LOW_ASSURANCE]
     if not low:
         return []
-    detail = "people and places are found by lists and patterns, not by a model; section Data says what that cannot find"
+    detail = (
+        "people and places are found by lists and patterns, not by a model; section Data says what that cannot find"
+    )
     return [_notice("Low-assurance search for personal data", detail, [item.index for item in low][:3])]
 
 

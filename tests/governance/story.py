@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from governance import canonical, evidence
-from governance.digests import sha256_file
+from governance.digests import manifest, sha256_file, tree_digest
 from governance.evidence import LogEvidence, key_ring
 from governance.log.sqlite import SqliteLog
 from governance.machine import Machine, instant, machine, open_log, own_checkpoint_key, signer
 from governance.policy import Policies, load_policies
-from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, ModelFile, Promotion, Registration, Requester, Run
+from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Promotion, Registration, Requester, Run
 from governance.report.build import Sources
 from governance.requests import DataRef, GateRequest, ModelRef, SuiteRef
+from pipelines.metrics import suite_digest
+from pipelines.params import Params, load_params
 
 ROOT = Path(__file__).parent.parent.parent
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -47,7 +49,12 @@ class Story:
     dirty: bool = False
     records: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
-    suite: str = digest("suite")
+    suite: str = ""
+    """Digest of the evaluation suite, known with its dataset."""
+
+    @property
+    def params(self) -> Params:
+        return load_params(self.root)
 
     def now(self) -> datetime:
         """Later at every look."""
@@ -81,32 +88,31 @@ class Story:
 
     def data(self, name: str, kind: str, suite: str, records: int) -> None:
         """ingest -> scan -> quality of a dataset."""
-        steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned", "ready")}
+        steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
+        steps["ready"] = self._file(f"data/ready/{name}/records.parquet", f"records of {name}")
         self.records[name] = steps["ready"]
-        excluded = self._excluded(f"data/ingested/{name}/excluded.jsonl", "ROW_MALFORMED", 3)
+        if name == "desk_eval":
+            self.suite = suite_digest(self.params.suites[name], steps["ready"])
+        excluded = self._excluded(f"data/ingested/{name}/excluded.jsonl", "FIELD_MISSING", 3)
         made = [_at("records", f"data/ingested/{name}/records.parquet", steps["ingested"]), excluded]
         read = [_at("source", f"data/source/{name}.jsonl", steps["source"])]
         self.record(
             "ingest", f"ingest@{name}", made, read,
             dataset=name, kind=kind, record_key="development", fields_unused={},
-            counts=_counts(records + 10, records + 7, {"ROW_MALFORMED": 3}),
+            counts=_counts(records + 10, records + 7, {"FIELD_MISSING": 3}),
         )  # fmt: skip
         made = [_at("records", f"data/scanned/{name}/records.parquet", steps["scanned"])]
         self.record(
             "scan", f"scan_pii@{name}", made, [_at("records", "in", steps["ingested"])],
             dataset=name, passed=True, config=self.policies.pii_digest, languages=["en"],
-            engine={"name": "presidio-analyzer", "version": "2.2.366", "ner": "name-list", "ner_sha256": digest("names")},
+            engine={"name": "presidio", "version": "2.2.366", "ner": "name-list", "ner_sha256": digest("names")},
             entities_searched=["EMAIL_ADDRESS", "PERSON", "PHONE_NUMBER"], cannot_find=["names that are on no list"],
             found={"EMAIL_ADDRESS": 41, "PERSON": 220, "PHONE_NUMBER": 17}, remaining={},
             actions={"EMAIL_ADDRESS": "redact", "PERSON": "redact", "PHONE_NUMBER": "drop"},
-            counts=_counts(records + 7, records + 5, {"PII_PHONE_NUMBER": 2}),
+            counts=_counts(records + 7, records + 5, {"PII_DROPPED": 2}),
         )  # fmt: skip
         made = [_at("records", f"data/ready/{name}/records.parquet", steps["ready"])]
-        held_out = self.records.get("desk_eval", steps["ready"])
-        read = [
-            _at("records", "in", steps["scanned"]),
-            _at("held_out", "held", digest("scanned desk_eval") or held_out),
-        ]
+        read = [_at("records", "in", steps["scanned"]), _at("held_out", "held", digest("scanned desk_eval"))]
         self.record(
             "quality", f"check_quality@{name}", made, read,
             dataset=name, kind=kind, passed=True, suite=self.policies.suite_digest(suite),
@@ -134,7 +140,7 @@ class Story:
         self, name: str, method: str, kind: str, data: str, parent: str, *, accuracy: float = 0.97, unsafe: float = 0.02
     ) -> None:
         """gate -> train -> evaluate of a stage."""
-        self.models[name] = digest(f"model {name} {self.minutes}")
+        self.models[name] = self._model(name)
         request = GateRequest(
             model=MODEL, stage=name, method=method, kind=kind, data=DataRef(dataset=data, sha256=self.records[data]),
             suite=SuiteRef(name="desk_eval", digest=self.suite, records=self.records["desk_eval"], split="test"),
@@ -184,10 +190,7 @@ class Story:
 
     def register(self, stage: str, version: str) -> None:
         """A registered version called candidate."""
-        files = [
-            ModelFile(path=name, size=2_000_000, sha256=digest(f"{name} {stage}"))
-            for name in ("config.json", "model.safetensors")
-        ]
+        files = manifest(self.root / f"models/{stage}/model")
         subject = [_at("model", f"models/{stage}/model", self.models[stage])]
         registration = Registration(
             model=MODEL, version=version, stage=stage, tier="limited", model_digest=self.models[stage], files=files,
@@ -213,6 +216,18 @@ class Story:
     def sources(self) -> Sources:
         """What a report is made from."""
         return Sources(self.root, self.machine.project, self.log, self.policies, own_checkpoint_key(self.machine))
+
+    def _file(self, name: str, text: str) -> str:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return sha256_file(path)
+
+    def _model(self, name: str) -> str:
+        """A model's folder and its digest; another one each time."""
+        self._file(f"models/{name}/model/config.json", "{}")
+        self._file(f"models/{name}/model/model.safetensors", f"{name} {self.minutes}")
+        return tree_digest(self.root / f"models/{name}/model")
 
     def _expectations(self, suite: str) -> list[dict[str, Any]]:
         """All of the suite's, the first that leaves records out with five to leave out."""
@@ -246,7 +261,8 @@ def begin(folder: Path) -> Story:
     """A project with the shipped policies, an empty log and its origin."""
     root = folder / "project"
     shutil.copytree(ROOT / "policies", root / "policies")
-    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("stage: grpo}", "stage: sft}")
+    (root / "params.yaml").write_text(params, encoding="utf-8")
     bases = f"bases:\n  tiny: {{digest: {digest('base tiny')}, weights: false, source: here, licence: Apache-2.0}}\n"
     (root / "policies" / "bases.yaml").write_text(bases, encoding="utf-8")
     here = machine(MODEL, {"COUNTERSIGN_HOME": str(folder / "home"), "COUNTERSIGN_REQUESTER": "ada"})

@@ -1,0 +1,69 @@
+"""Scan and quality throughput: records per second, against a plain loop over Presidio's analyzer."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parent.parent
+RECORDS = 4000
+PLAIN_RECORDS = 400
+"""The plain loop is slow: it sees a part, and its rate is given."""
+
+WORDS = (
+    "the parcel came late and one part was broken so I would like to know how it can be replaced before the end of "
+    "next week since we leave for a journey and need it there thank you for your help with this matter"
+).split()
+PERSONAL = ("jane.roe@example.com", "+1 212 555 0188", "192.0.2.17", "DE89 3704 0044 0532 0130 00", "Mr. John Smith")
+
+
+def texts(share: float, seed: int, count: int) -> list[str]:
+    """Texts of 84 words, `share` of which hold one piece of personal data."""
+    source = random.Random(seed)  # noqa: S311
+    made = []
+    for number in range(count):
+        words = [source.choice(WORDS) for _ in range(84)] + [str(number)]
+        if source.random() < share:
+            words.insert(source.randrange(84), source.choice(PERSONAL))
+        made.append(" ".join(words))
+    return made
+
+
+def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
+    """Lines of the benchmark's table."""
+    from governance.data_policy import PiiPolicy
+    from governance.yamlfile import load_model
+    from pipelines.pii import PlainEngine
+    from pipelines.pii_search import Search
+
+    policy = load_model(ROOT / "policies/pii.yaml", PiiPolicy)
+    plain = PlainEngine(policy, ROOT)
+    found = []
+    with TemporaryDirectory() as folder:
+        for name, share in (("sparse, 5% with a finding", 0.05), ("dense, 45% with a finding", 0.45)):
+            say(f"scan throughput, {name}")
+            many = texts(share, 7, RECORDS)
+            alone = PLAIN_RECORDS / timed(lambda many=many: [plain.find(text) for text in many[:PLAIN_RECORDS]])  # type: ignore[misc]
+            with Search(plain, Path(folder) / f"{share}.db", b"bench") as search:
+                search.find(many[:1])
+                first = RECORDS / timed(lambda many=many: search.find(many))  # type: ignore[misc]
+            with Search(plain, Path(folder) / f"{share}.db", b"bench") as search:
+                again = RECORDS / timed(lambda many=many: search.find(many))  # type: ignore[misc]
+            found.append(line(f"scan, {name}", first, alone))
+            found.append(line(f"scan again, unchanged, {name}", again, alone))
+    return found
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def line(what: str, ours: float, plain: float) -> tuple[str, str, str, str]:
+    """One line: records per second of both, and how many times faster."""
+    return what, f"{ours:,.0f} records/s", f"plain Presidio loop: {plain:,.0f} records/s", f"{ours / plain:.1f} times faster"

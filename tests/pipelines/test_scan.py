@@ -1,0 +1,306 @@
+"""The PII scan: each action does what policy says, what was written is searched again, and no report holds text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from governance.data_policy import PiiPolicy
+from governance.errors import ConfigError
+from governance.predicates import Scan
+from pipelines import ingest, samples, scan
+from pipelines.job import Outcome
+from pipelines.params import Params, load_params
+from pipelines.pii import PlainEngine, Span
+from pipelines.pii_search import Found, Search
+from pipelines.record_ids import load_key
+from pipelines.records import read_excluded, read_records, texts, write_records
+from pipelines.scan import Treated, redact, significant, treat
+from tests.conftest import ROOT
+from tests.pipelines.jobs import job
+from tests.pipelines.policies import pii, shipped_pii
+from tests.pipelines.tables import answer, conversations, said, table
+
+MAIL = "Write to anna@example.com."
+
+
+def treated(records: pa.Table, kind: str, policy: PiiPolicy) -> Treated:
+    with Search(PlainEngine(policy, ROOT), None, b"") as search:
+        return treat(records, kind, policy, search, b"key")
+
+
+def contents(records: pa.Table, kind: str) -> list[str]:
+    return [one.text for one in texts(records, kind)]
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+TWO = conversations(said(MAIL, "Done."), said("My router hums.", "Restart it."))
+
+
+def email(action: str, **more: Any) -> PiiPolicy:
+    reason = {"reason": "it is the shop's own address"} if action == "allow" else {}
+    return pii(entities={"EMAIL_ADDRESS": {"action": action, **reason}}, **more)
+
+
+def test_redact_replaces_what_was_found_and_nothing_else() -> None:
+    done = treated(TWO, "conversation", email("redact"))
+    assert contents(done.table, "conversation") == [
+        "Write to <EMAIL_ADDRESS>.",
+        "Done.",
+        "My router hums.",
+        "Restart it.",
+    ]
+    assert done.table.column("id") == TWO.column("id")
+    assert not done.excluded and not done.blocked.entities
+
+
+def test_drop_leaves_the_record_out_with_its_reason() -> None:
+    done = treated(TWO, "conversation", email("drop"))
+    assert contents(done.table, "conversation") == ["My router hums.", "Restart it."]
+    assert [(one.row, one.reason, one.detail) for one in done.excluded] == [(1, "PII_DROPPED", "EMAIL_ADDRESS")]
+
+
+def test_block_changes_nothing_and_is_counted() -> None:
+    done = treated(TWO, "conversation", email("block"))
+    assert contents(done.table, "conversation") == contents(TWO, "conversation")
+    assert done.blocked.entities == {"EMAIL_ADDRESS": 1}
+
+
+def test_allow_keeps_it_and_counts_it() -> None:
+    may_stay = {"action": "allow", "reason": "it is the shop's own address"}
+    done = treated(TWO, "conversation", pii(entities={"EMAIL_ADDRESS": may_stay, "URL": may_stay}))
+    assert contents(done.table, "conversation") == contents(TWO, "conversation")
+    assert done.found.entities["EMAIL_ADDRESS"] == 1
+
+
+def test_the_default_is_for_every_entity_policy_does_not_name() -> None:
+    policy = PiiPolicy.model_validate({"default": {"action": "drop"}})
+    assert treated(TWO, "conversation", policy).table.num_rows == 1
+
+
+def test_tokens_are_stable_under_the_key_and_hold_no_digits() -> None:
+    policy = email("redact", replacement="token")
+    first = contents(treated(TWO, "conversation", policy).table, "conversation")[0]
+    again = contents(treated(TWO, "conversation", policy).table, "conversation")[0]
+    assert first == again
+    token = first.removeprefix("Write to <EMAIL_ADDRESS_").removesuffix(">.")
+    assert len(token) == 10 and token.isalpha()
+    span = [Span(9, 25, "EMAIL_ADDRESS", 1.0)]
+    assert redact(MAIL, span, policy, b"key") == first != redact(MAIL, span, policy, b"other key")
+
+
+def test_every_text_of_every_kind_is_searched() -> None:
+    rated = {
+        "prompt": said(MAIL),
+        "completions": [answer(MAIL), answer("fine")],
+        "ratings": [{"rater": "r", "value": 1.0}],
+    }
+    prompts = {"prompt": [*said(("system", MAIL)), *said("hi")], "answer": MAIL}
+    for kind, row, fields in (
+        ("rated", rated, {"prompt[].content": 1, "completions[][].content": 1}),
+        ("prompt", prompts, {"prompt[].content": 1, "answer": 1}),
+        (
+            "preference",
+            {"prompt": said("a"), "chosen": answer("b"), "rejected": answer(MAIL)},
+            {"rejected[].content": 1},
+        ),
+        ("unpaired", {"prompt": said("a"), "completion": answer(MAIL), "label": True}, {"completion[].content": 1}),
+    ):
+        done = treated(table(kind, row), kind, email("redact"))
+        assert done.found.fields["EMAIL_ADDRESS"] == fields
+        assert not any("anna" in text for text in contents(done.table, kind))
+
+
+# --- findings that overlap -------------------------------------------------------------------------------------------
+
+
+def test_a_finding_inside_a_surer_one_is_part_of_it() -> None:
+    spans = (Span(0, 20, "EMAIL_ADDRESS", 1.0), Span(5, 20, "URL", 0.5), Span(30, 40, "URL", 0.5))
+    assert [one.start for one in significant(spans, pii())] == [0, 30]
+    assert len(significant(spans, email("allow"))) == 3, "what may stay hides nothing"
+    less_sure = (Span(0, 20, "URL", 0.5), Span(5, 20, "API_KEY", 0.9))
+    assert len(significant(less_sure, pii())) == 2
+
+
+def test_overlapping_redactions_become_one() -> None:
+    spans = [Span(0, 5, "US_SSN", 0.4), Span(3, 9, "PHONE_NUMBER", 0.9), Span(9, 11, "URL", 0.5)]
+    assert redact("0123456789a end", spans, pii(), b"") == "<PHONE_NUMBER><URL> end"
+
+
+# --- what is left ----------------------------------------------------------------------------------------------------
+
+
+class Stubborn(Search):
+    """Finds `secret` wherever it stands, and a name that only shows once something beside it was redacted."""
+
+    def __init__(self) -> None:
+        super().__init__(PlainEngine(pii(), ROOT), None, b"")
+
+    def find(self, texts: Any) -> list[Found]:
+        return [self._one(text) for text in texts]
+
+    def _one(self, text: str) -> Found:
+        if "unsearchable" in text:
+            return Found(problem="a pattern took longer than 10 s")
+        for word, entity in (("secret", "PASSWORD"), ("<PASSWORD> Quux", "PERSON")):
+            if word in text:
+                return Found((Span(text.index(word), text.index(word) + len(word), entity, 0.9),))
+        return Found()
+
+
+def test_treatment_is_repeated_until_nothing_is_left() -> None:
+    done = treat(conversations(said("ask secret Quux", "ok")), "conversation", pii(), Stubborn(), b"")
+    assert contents(done.table, "conversation") == ["ask <PERSON>", "ok"]
+
+
+def test_a_record_that_could_not_be_searched_is_left_out() -> None:
+    done = treat(conversations(said("unsearchable", "ok"), said("a", "b")), "conversation", pii(), Stubborn(), b"")
+    assert contents(done.table, "conversation") == ["a", "b"]
+    assert [(one.field, one.reason) for one in done.excluded] == [("messages[0].content", "PII_UNSCANNED")]
+
+
+def test_what_is_left_in_what_was_written_refuses_the_dataset() -> None:
+    endless = pii(entities={"PASSWORD": {"action": "redact"}})
+
+    class Endless(Stubborn):
+        def _one(self, text: str) -> Found:
+            return Found((Span(0, 1, "PASSWORD", 0.9),))
+
+    done = treat(conversations(said("a", "b")), "conversation", endless, Endless(), b"")
+    left = scan.examine(done.table, "conversation", endless, Endless())
+    (finding,) = scan.findings("d", endless, done, left)
+    assert finding.code == "PII_REMAINING" and "PASSWORD: 2" in finding.message
+
+
+# --- the stage -------------------------------------------------------------------------------------------------------
+
+
+def run(tmp_path: Path, records: pa.Table, kind: str, policy: PiiPolicy) -> tuple[Outcome, Path]:
+    params = load_params(ROOT)
+    row = params.datasets["desk_sft"].model_copy(update={"kind": kind})
+    params = params.model_copy(update={"datasets": {"d": row}})
+    folder = tmp_path / "data" / "ingested" / "d"
+    write_records(folder / "records.parquet", records, kind)
+    policies = SimpleNamespace(pii=policy, pii_digest="0" * 64)
+    made = tmp_path / "made"
+    outcome = scan.run(job(scan, "scan_pii", "d", tmp_path, made, params, policies=policies))
+    return outcome, made / "data" / "scanned" / "d"
+
+
+def evidence(outcome: Outcome) -> Scan:
+    """The outcome's predicate as a statement would have it."""
+    digest = "0" * 64
+    now = "2026-11-20T12:00:00Z"
+    common = {
+        "stage": "scan_pii@d",
+        "inputs": [],
+        "parameters": {},
+        "policy": digest,
+        "code": {"commit": None, "dirty": True},
+        "environment": {"python": "3", "platform": "x", "versions": {}, "distributions": digest},
+        "run": {
+            "started": now,
+            "finished": now,
+            "seconds": 0,
+            "requested_by": {"name": "ada", "authenticated": False},
+        },
+    }
+    return Scan.model_validate({**common, **outcome.predicate})
+
+
+def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path) -> None:
+    outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
+    said_of_it = evidence(outcome)
+    assert said_of_it.passed and not outcome.refused
+    assert said_of_it.found == {"EMAIL_ADDRESS": 1} and said_of_it.remaining == {}
+    assert said_of_it.actions["CREDIT_CARD"] == "drop" and said_of_it.actions["IP_ADDRESS"] == "redact"
+    assert said_of_it.engine["ner"] == "name-list" and said_of_it.cannot_find
+    assert said_of_it.counts.records_in == said_of_it.counts.records_out == 2
+    report = json.loads((folder / "report.json").read_text())
+    assert report["records"] == {"EMAIL_ADDRESS": [TWO.column("id")[0].as_py()]}
+    everything = "".join((folder / name).read_text() for name in ("report.json", "report.md", "excluded.jsonl"))
+    assert "anna" not in everything + said_of_it.model_dump_json() and "router" not in everything
+    assert "low assurance" in everything
+
+
+def test_the_same_input_gives_the_same_bytes_with_and_without_the_cache(tmp_path: Path) -> None:
+    made = []
+    for _ in range(2):
+        outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
+        made.append([(path.name, path.read_bytes()) for path in sorted(folder.iterdir())])
+    assert made[0] == made[1]
+    assert outcome.detail == {"texts_searched": 0}, "the second run searched nothing"
+
+
+def test_a_blocked_entity_refuses_the_dataset(tmp_path: Path) -> None:
+    leak = conversations(said("-----BEGIN PRIVATE KEY-----", "ok"))
+    outcome, folder = run(tmp_path, leak, "conversation", shipped_pii())
+    assert [one.code for one in outcome.refused] == ["PII_BLOCKED"]
+    assert outcome.predicate["passed"] is False
+    assert "PII_BLOCKED" in (folder / "report.md").read_text()
+
+
+def test_a_scan_without_a_model_is_refused_where_policy_demands_one(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, TWO, "conversation", email("redact", require_ner=True))
+    assert [one.code for one in outcome.refused] == ["NER_REQUIRED"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"entities": {"EMAIL": {"action": "drop"}}}, {"recognizer_thresholds": {"PhoneRecogniser": 0.5}}]
+)
+def test_a_mistyped_name_in_policy_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="nothing searches for"):
+        run(tmp_path, TWO, "conversation", pii(**wrong))
+
+
+def test_no_records_pass_through(tmp_path: Path) -> None:
+    outcome, folder = run(tmp_path, TWO.slice(0, 0), "conversation", shipped_pii())
+    assert not outcome.refused and read_records(folder / "records.parquet").num_rows == 0
+
+
+# --- the sample data -------------------------------------------------------------------------------------------------
+
+
+def ingested(params: Params, name: str, tmp_path: Path) -> pa.Table:
+    """A sample dataset as ingest leaves it."""
+    source, target = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.parquet"
+    part = params.samples[name]
+    source.write_text("\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8")
+    ingest.ingest(source, params.datasets[name], load_key(ROOT, params.records), target)
+    return read_records(target)
+
+
+@pytest.mark.parametrize("name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated", "desk_eval"])
+def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
+    params, policy = load_params(ROOT), shipped_pii()
+    records = ingested(params, name, tmp_path)
+    with Search(PlainEngine(policy, ROOT), None, b"") as search:
+        done = treat(records, params.datasets[name].kind, policy, search, b"")
+        left = scan.examine(done.table, params.datasets[name].kind, policy, search)
+    row_of = dict(zip(records.column("id").to_pylist(), records.column("row").to_pylist(), strict=True))
+    found = {(row_of[one], entity) for entity, ids in done.found.records.items() for one in ids}
+    part = params.samples[name]
+    planted = {(one.line, one.entity) for one in samples.planted(part.part, part.n, part.seed) if one.what == "pii"}
+    assert planted <= found
+    assert {line for line, _ in found} == {line for line, _ in planted}, "nothing is found where nothing was planted"
+    assert not left.entities
+    assert {one.row for one in done.excluded} == {line for line, entity in planted if entity == "CREDIT_CARD"}
+
+
+def test_the_stage_reads_back_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that reaches the file untreated is seen, whatever treatment believed."""
+    monkeypatch.setattr(scan, "redact", lambda text, *_: text)
+    outcome, _ = run(tmp_path, TWO, "conversation", shipped_pii())
+    assert [one.code for one in outcome.refused] == ["PII_REMAINING"]
+
+
+def test_excluded_records_are_written(tmp_path: Path) -> None:
+    card = conversations(said("I paid with 4111 1111 1111 1111.", "ok"), said("a", "b"))
+    _, folder = run(tmp_path, card, "conversation", shipped_pii())
+    assert [(one.row, one.reason) for one in read_excluded(folder / "excluded.jsonl")] == [(1, "PII_DROPPED")]

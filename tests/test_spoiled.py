@@ -1,0 +1,313 @@
+"""Spoiled inputs: each ends with its documented exit code and one clear message, and leaves nothing half-written.
+
+The table is the specification: what was spoiled, the exit code (see `pipelines.cli`), and what the message must say
+(what was found, where, what to do). For every row: no traceback, no text of a record, no output, a log that verifies.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project import Done, Project, fresh, write_yaml
+
+MARK = "Zebrafish-4711"
+"""Stands in the text of every record, and so in no message."""
+
+
+def conversation(number: int) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": f"{MARK} asks for the {number}th time"},
+            {"role": "assistant", "content": f"{MARK} has answer {number}"},
+        ]
+    }
+
+
+ROWS = [json.dumps(conversation(number)) for number in range(60)]
+WHOLE = "\n".join(ROWS) + "\n"
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """One way to spoil a project."""
+
+    how: Callable[[Project], None]
+    code: int
+    says: tuple[str, ...]
+    target: str = "ingest@mine"
+    output: str = "data/ingested/mine"
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+def source(content: str | bytes, name: str = "mine.jsonl") -> Callable[[Project], None]:
+    """The dataset's file has this content."""
+
+    def how(project: Project) -> None:
+        data = content if isinstance(content, bytes) else content.encode()
+        (project.root / name).write_bytes(data)
+        project.edit("params.yaml", lambda params: params["datasets"]["mine"].update(source=name))
+
+    return how
+
+
+def params(change: Callable[[Any], None]) -> Callable[[Project], None]:
+    """params.yaml is changed."""
+    return lambda project: project.edit("params.yaml", change)
+
+
+def text(file: str, old: str, new: str) -> Callable[[Project], None]:
+    """A file of the project has other text."""
+    return lambda project: project.replace(file, old, new)
+
+
+def appended(file: str, more: str) -> Callable[[Project], None]:
+    """A file of the project has more text."""
+
+    def how(project: Project) -> None:
+        path = project.root / file
+        path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+
+    return how
+
+
+def base(make: Callable[[Path], None]) -> Callable[[Project], None]:
+    """The base model is a local folder, made so."""
+
+    def how(project: Project) -> None:
+        folder = project.root / "mine"
+        folder.mkdir()
+        (folder / "config.json").write_text('{"model_type": "qwen3", "vocab_size": 8}', encoding="utf-8")
+        make(folder)
+        project.edit("params.yaml", lambda content: content["bases"]["tiny"].update(source="mine"))
+
+    return how
+
+
+def tensors(folder: Path) -> None:
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+
+def pickled(folder: Path) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04\x95")
+
+
+def remote_code(folder: Path) -> None:
+    tensors(folder)
+    config = {"model_type": "qwen3", "vocab_size": 8, "auto_map": {"AutoModel": "modeling_x.X"}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def code_beside(folder: Path) -> None:
+    tensors(folder)
+    (folder / "modeling_x.py").write_text("print(1)", encoding="utf-8")
+
+
+def torn_weights(folder: Path) -> None:
+    tensors(folder)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+def hub_dataset(content: Any) -> None:
+    content["hub"] = {"mine": {"path": "someone/something", "revision": "0" * 40}}
+    content["datasets"]["mine"]["source"] = "data/source/mine.parquet"
+
+
+BASE = {"target": "import_base@tiny", "output": "models/tiny"}
+PARAMS_FILE = ("params.yaml",)
+BOMB = "bomb: &a [x, x]\nmore: [*a, *a, *a]\n"
+
+SPOILED: dict[str, Spoiled] = {
+    "truncated JSONL": Spoiled(
+        source(WHOLE[:-30]), 3, ("mine.jsonl:60", "cut off", "expected: one whole JSON object", "next: copy the file")
+    ),
+    "wrong encoding": Spoiled(
+        source(WHOLE.replace("answer", "Größe").encode("latin-1")), 3, ("mine.jsonl", "ROW_ENCODING", "next: ", "encoding")
+    ),
+    "UTF-16": Spoiled(source(WHOLE.encode("utf-16")), 3, ("mine.jsonl", "utf-16", "next: set `encoding: utf-16`")),
+    "unknown encoding": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(encoding="utf-9")), 2, ("utf-9", *PARAMS_FILE)
+    ),
+    "a 50 MB line": Spoiled(
+        source(ROWS[0].replace("answer", "x" * (50 << 20)) + "\n" + ROWS[1] + "\n"),
+        4,
+        ("ROW_TOO_LONG", "mine.jsonl:1", "1 of 2 rows", "next: "),
+    ),
+    "missing column": Spoiled(
+        source("ticket,response\n" + "".join(f"{MARK} {n},{MARK}\n" for n in range(60)), "mine.csv"),
+        3,
+        ("mine.csv", "ticket", "response", "next: "),
+    ),
+    "ragged CSV": Spoiled(
+        source("prompt,completion\n" + f"{MARK},{MARK},{MARK}\n" * 60, "mine.csv"),
+        3,
+        ("mine.csv:2", "ROW_UNREADABLE", "3 fields, the header has 2", "next: "),
+    ),
+    "empty file": Spoiled(source(""), 3, ("mine.jsonl", "the file holds no rows", "expected: ")),
+    "binary file": Spoiled(source(bytes(range(256)) * 40), 3, ("mine.jsonl", "next: ")),
+    "zipped file": Spoiled(source(b"\x1f\x8b" + bytes(90)), 3, ("mine.jsonl", "gzip", "next: unpack the file first")),
+    "absent source": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(source="nowhere.jsonl")), 3, ("nowhere.jsonl", "next: ")
+    ),
+    "folder without data": Spoiled(
+        lambda project: (
+            (project.root / "empty").mkdir(),
+            project.edit("params.yaml", lambda content: content["datasets"]["mine"].update(source="empty")),
+        ) and None,
+        3,
+        ("empty", "no data file", "expected: .jsonl"),
+    ),
+    "another kind than the file's": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(kind="preference", suite="preference")),
+        3,
+        ("mine.jsonl", "preference", "next: "),
+    ),
+    "unknown kind": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(kind="chat")),
+        2,
+        (*PARAMS_FILE, "datasets.mine.kind", "'chat'", "conversation"),
+    ),
+    "unknown parameter": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(sweet="conversation")),
+        2,
+        (*PARAMS_FILE, "datasets.mine.sweet", "unknown field", "next: did you mean 'suite'?"),
+    ),
+    "row left out": Spoiled(params(lambda content: content.pop("records")), 2, (*PARAMS_FILE, "records", "required")),
+    "unknown trainer argument": Spoiled(
+        params(lambda content: content["stages"]["sft"]["trainer"].update(learning_rat=1.0)),
+        2,
+        ("params.yaml: stages.sft.trainer.learning_rat", "next: did you mean 'learning_rate'?"),
+    ),
+    "unknown method": Spoiled(
+        params(lambda content: content["stages"]["sft"].update(method="sftt")),
+        2,
+        ("params.yaml: stages.sft.method", "sftt", "next: did you mean 'sft'?"),
+    ),
+    "stage without its parent": Spoiled(
+        params(lambda content: content["stages"]["sft"].update(parent="bass", scorer="bass")),
+        2,
+        (*PARAMS_FILE, "stages.sft.parent", "'bass'", "base"),
+    ),
+    "policy typo": Spoiled(
+        text("policies/policy.yaml", "promotable: false", "promotabel: false"),
+        2,
+        ("policies/policy.yaml:", "tiers.experimental.promotabel", "next: did you mean 'promotable'?"),
+    ),
+    "policies with several mistakes": Spoiled(
+        lambda project: (
+            project.replace("policies/policy.yaml", "tier: limited", "tier: limitted"),
+            project.replace("policies/pii.yaml", "{action: block}", "{action: blok}"),
+        ) and None,
+        2,
+        ("'limitted' is no tier", "did you mean 'limited'?", "policies/pii.yaml:", "blok"),
+    ),
+    "policy file missing": Spoiled(
+        lambda project: (project.root / "policies/bases.yaml").unlink(), 2, ("policies/bases.yaml", "no such file")
+    ),
+    "empty policy": Spoiled(
+        lambda project: (project.root / "policies/policy.yaml").write_text("") and None, 2, ("policies/policy.yaml",)
+    ),
+    "suite that is not there": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(suite="converstion")),
+        2,
+        ("params.yaml", "converstion", "did you mean 'conversation'"),
+    ),
+    "YAML bomb": Spoiled(appended("params.yaml", BOMB), 2, ("params.yaml:", "aliases are not accepted", "next: ")),
+    "YAML tag": Spoiled(
+        appended("policies/pii.yaml", "x: !!python/object/apply:os.system ['true']\n"), 2, ("policies/pii.yaml:", "YAML")
+    ),
+    "duplicate YAML key": Spoiled(appended("params.yaml", "project: other\n"), 2, ("params.yaml:", "project")),
+    "YAML that is cut off": Spoiled(appended("params.yaml", "more: [1, 2\n"), 2, ("params.yaml:", "valid YAML")),
+    "tabs and control characters": Spoiled(appended("params.yaml", "more: \x07\n"), 2, ("params.yaml", "valid YAML")),
+    "path as a name": Spoiled(
+        params(lambda content: content["datasets"].update({"../../etc": dict(content["datasets"]["mine"])})),
+        2,
+        (*PARAMS_FILE, "../../etc"),
+    ),
+    "line break in a name": Spoiled(
+        params(lambda content: content["datasets"].update({"a\nb": dict(content["datasets"]["mine"])})),
+        2,
+        PARAMS_FILE,
+    ),
+    "homograph in a name": Spoiled(
+        params(lambda content: content["stages"]["sft"].update(parent="b\u0430se", scorer="b\u0430se")),
+        2,
+        (*PARAMS_FILE, "stages.sft.parent", "\\u0430"),
+    ),
+    "source outside by a path": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(source="mine.jsonl; touch pwned")), 3, ("next: ",)
+    ),
+    "base with pickled weights": Spoiled(
+        base(pickled), 3, ("pytorch_model.bin", "expected: safetensors only", "next: convert"), **BASE
+    ),
+    "base with an auto_map": Spoiled(
+        base(remote_code), 3, ("config.json", "auto_map", "next: use a model that needs no trust_remote_code"), **BASE
+    ),
+    "base with code beside": Spoiled(base(code_beside), 3, ("modeling_x.py", "expected: a model without code"), **BASE),
+    "torn safetensors": Spoiled(
+        base(torn_weights), 3, ("model.safetensors", "expected: a well-formed safetensors file", "next: "), **BASE
+    ),
+    "base without weights": Spoiled(base(lambda folder: None), 3, ("no *.safetensors", "expected: "), **BASE),
+    "base of another source": Spoiled(
+        params(lambda content: content["bases"]["tiny"].update(source="Qwen/Qwen3-0.6B")),
+        2,
+        ("params.yaml", "bases.tiny", "Qwen/Qwen3-0.6B", "expected: "),
+        **BASE,
+    ),
+    "base of the Hub, no network": Spoiled(
+        params(lambda content: content["bases"]["tiny"].update(source=f"Qwen/Qwen3-0.6B@{'0' * 40}")),
+        8,
+        ("params.yaml: bases.tiny.source", "cannot be fetched", "next: run it once with a network"),
+        **BASE,
+        environ={"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "https://127.0.0.1:9"},
+    ),
+    "dataset of the Hub, no network": Spoiled(
+        params(hub_dataset),
+        8,
+        ("someone/something", "cannot be reached", "next: run this once with a network"),
+        target="fetch@mine",
+        output="data/source/mine.parquet",
+        environ={"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "https://127.0.0.1:9"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def unspoiled(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project with a dataset from a file of one's own; nothing is made yet."""
+    project = fresh(tmp_path_factory.mktemp("unspoiled"))
+    (project.root / "mine.jsonl").write_text(WHOLE, encoding="utf-8")
+    row = {"kind": "conversation", "source": "mine.jsonl", "suite": "conversation", "held_out": "mine"}
+    project.edit("params.yaml", lambda content: content["datasets"].update(mine=row))
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPOILED)
+def test_spoiled(name: str, unspoiled: Project, tmp_path: Path) -> None:
+    one, project = SPOILED[name], unspoiled.copy(tmp_path)
+    one.how(project)
+    done = project.repro(one.target, **one.environ)
+    print(done.out)
+    check(project, done, one)
+
+
+def check(project: Project, done: Done, one: Spoiled) -> None:
+    """What holds for every row."""
+    assert done.code == one.code, done.out
+    assert [wanted for wanted in one.says if wanted not in done.out] == [], done.out
+    assert "Traceback" not in done.out
+    assert MARK not in done.out
+    assert not (project.root / one.output).exists()
+    assert not (project.root / "pwned").exists()
+    left = [path.name for path in (project.root / ".dvc" / "tmp" / "countersign").glob("*") if path.is_dir()]
+    assert left == []
+    assert not project.database.exists() or not project.log.size() or project.verified()
