@@ -27,6 +27,8 @@ PREDICATE = "base"
 
 HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{40})")
 
+SOURCES = "an architecture (*.json), a folder, or OWNER/NAME@<40 hex digits> of the Hub"
+
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 """Endings of weights in formats that can run code when loaded, or that nothing here loads."""
 
@@ -68,8 +70,7 @@ def take(source: str, root: Path, target: Path, where: str) -> None:
     elif source.endswith(".json"):
         take_architecture(local, target)
     else:
-        expected = "an architecture (*.json), a folder, or OWNER/NAME@<40 hex digits>"
-        raise ConfigError(f"{source!r} is no source of a model", where=where, expected=expected)
+        raise ConfigError(f"{source!r} is no source of a model", where=where, expected=SOURCES)
 
 
 def take_architecture(path: Path, target: Path) -> None:
@@ -80,7 +81,7 @@ def take_architecture(path: Path, target: Path) -> None:
             "not an architecture", where=str(path), expected="a JSON object with model_type and vocab_size"
         )
     write_json(target / "config.json", config)
-    _refuse_code(target)
+    _refuse_code(target, path)
 
 
 def take_folder(folder: Path, target: Path) -> None:
@@ -106,16 +107,21 @@ def take_folder(folder: Path, target: Path) -> None:
         raise InputError(
             f"no {' and no '.join(missing)}", where=str(folder), expected="a model that transformers saved"
         )
-    for path in sorted(target.glob("*.safetensors")):
-        weights.check_safetensors(path)
-    weights.check_index(target)
-    _refuse_code(target)
+    try:
+        for path in sorted(target.glob("*.safetensors")):
+            weights.check_safetensors(path)
+        weights.check_index(target)
+    except InputError as error:  # what was copied is checked; what must be mended is where it came from
+        where = str(folder / Path(error.where).relative_to(target))
+        raise InputError(error.found, where=where, expected=error.expected, fix=error.fix) from None
+    _refuse_code(target, folder)
 
 
-def _refuse_code(folder: Path) -> None:
+def _refuse_code(folder: Path, source: Path) -> None:
     if found := remote_code(folder):
         raise InputError(
             f"{', '.join(found)} asks for code of its own (auto_map)",
+            where=str(source),
             expected="an architecture that transformers has",
             fix="use a model that needs no trust_remote_code",
         )
@@ -133,7 +139,9 @@ def _fetched(name: str, revision: str, where: str) -> Path:
     """The snapshot in Hugging Face's cache, downloaded if need be."""
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
     except hub.GatedRepoError:

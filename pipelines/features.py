@@ -398,8 +398,27 @@ FEATURES: dict[str, Feature] = {
 """Name to feature."""
 
 
-def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) -> dict[str, Column]:
-    """The named columns of a table. Raises `ConfigError` for one that does not exist, or not for this kind."""
+@dataclass(frozen=True)
+class Frame:
+    """What was computed of each record; records can be left out without computing anything again."""
+
+    raw: dict[str, Column]
+    around: Around
+
+    def columns(self) -> dict[str, Column]:
+        """The features by name."""
+        return {name: self._column(FEATURES[name], raw) for name, raw in self.raw.items()}
+
+    def _column(self, feature: Feature, raw: Column) -> Column:
+        return feature.combine(raw, self.around) if feature.combine and len(raw) else raw
+
+    def keep(self, rows: Column) -> Frame:
+        """The frame of the records where `rows` is true."""
+        return Frame({name: raw[rows] for name, raw in self.raw.items()}, self.around)
+
+
+def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) -> Frame:
+    """The named features of a table. Raises `ConfigError` for one that does not exist, or not for this kind."""
     wanted = list(dict.fromkeys(names))
     known = sorted(name for name, one in FEATURES.items() if kind in one.kinds)
     wrong = [name for name in wanted if name not in known]
@@ -413,11 +432,4 @@ def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) ->
     for records in batches(table, kind):
         for name in wanted:
             made[name].append(FEATURES[name].compute(records, around))
-    return {name: _whole(FEATURES[name], columns, around) for name, columns in made.items()}
-
-
-def _whole(feature: Feature, columns: list[Column], around: Around) -> Column:
-    if not columns:
-        return np.empty(0)
-    column = np.concatenate(columns)
-    return feature.combine(column, around) if feature.combine else column
+    return Frame({name: np.concatenate(parts) if parts else np.empty(0) for name, parts in made.items()}, around)

@@ -124,7 +124,7 @@ def _records(name: str, path: Path, dataset: Dataset, key: Key, tally: Tally) ->
     first = list(islice(rows, PROBE))
     readable = [row.value for row in first if row.problem is None]
     if not readable and not first:
-        raise InputError("the file holds no rows", where=str(path))
+        raise InputError("the file holds no rows", where=str(path), expected="one at least")
     binding = bind(dataset.kind, readable, dataset.fields, str(path)) if readable else None
     before = tally.rows
     for row in chain(first, rows):

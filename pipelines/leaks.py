@@ -37,9 +37,8 @@ class HeldOut:
 
     def _quoted(self, text: str) -> bool:
         words = text.split(" ")
-        for at in range(len(words) - LONG_PROMPT + 1):
-            if words[at] in self._long:
-                candidates = self._long[words[at]].get(" ".join(words[at : at + LONG_PROMPT]), ())
-                if any(candidate in text for candidate in candidates):
-                    return True
+        for at in [at for at, word in enumerate(words) if word in self._long]:
+            candidates = self._long[words[at]].get(" ".join(words[at : at + LONG_PROMPT]), ())
+            if any(candidate in text for candidate in candidates):
+                return True
         return False

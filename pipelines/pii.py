@@ -180,9 +180,11 @@ def _windows(text: str) -> Iterator[tuple[int, str]]:
 
 def _without_repeats(found: set[Span]) -> list[Span]:
     """By position; what lies within another of the same entity with at least its score is left out."""
-    kept: dict[str, list[Span]] = {}
+    kept: list[Span] = []
+    around: list[Span] = []
     for one in sorted(found, key=lambda span: (span.entity, span.start, -span.end, -span.score)):
-        open_ones = [other for other in kept.get(one.entity, []) if other.end >= one.start]
-        if not any(other.end >= one.end and other.score >= one.score for other in open_ones):
-            kept.setdefault(one.entity, []).append(one)
-    return sorted(span for spans in kept.values() for span in spans)
+        around = [other for other in around if other.entity == one.entity and other.end >= one.start]
+        if not any(other.end >= one.end and other.score >= one.score for other in around):
+            kept.append(one)
+            around.append(one)
+    return sorted(kept)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from governance.errors import ConfigError, CountersignError, InputError, Problems
 from governance.yamlfile import place
 from pipelines import base, hub, objective, samples
 from pipelines.metrics import metrics_of
-from pipelines.params import Params
 from pipelines.stage import Project
 
 FILE = "params.yaml"
@@ -72,19 +72,18 @@ def _bases(project: Project) -> Iterator[CountersignError]:
 def _stages(project: Project) -> Iterator[CountersignError]:
     """Every training stage's row: method, arguments, rewards, kinds."""
     for name in project.params.stages:
-        yield from _raised(lambda params, name=name: objective.resolve(params, name), project.params)
+        yield from _raised(partial(objective.resolve, project.params, name))
 
 
 def _suites(project: Project) -> Iterator[CountersignError]:
     """Every evaluation suite's metrics."""
     for name, suite in project.params.suites.items():
-        where = f"{FILE}: suites.{name}"
-        yield from _raised(lambda _, suite=suite, where=where: metrics_of(suite, where), project.params)
+        yield from _raised(partial(metrics_of, suite, f"{FILE}: suites.{name}"))
 
 
-def _raised(work: Callable[[Params], object], params: Params) -> Iterator[CountersignError]:
+def _raised(work: Callable[[], object]) -> Iterator[CountersignError]:
     try:
-        work(params)
+        work()
     except Problems as error:
         yield from error.problems
     except CountersignError as error:

@@ -142,9 +142,9 @@ def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | N
     columns = [check.column for check in suite.expectations if check.column != TABLE]
     verdicts = {check.name: Verdict(check) for check in suite.expectations}
     excluded: list[Excluded] = []
-    expectations = Expectations()
+    expectations, frame = Expectations(), compute(table, kind, columns, around)
     while True:
-        results = expectations.validate(compute(table, kind, columns, around), table.num_rows, suite.expectations)
+        results = expectations.validate(frame.columns(), table.num_rows, suite.expectations)
         out = _dropped(suite.expectations, results, table.num_rows)
         for check in suite.expectations:
             _note(verdicts[check.name], results[check.name], out.get(check.name), table)
@@ -154,7 +154,7 @@ def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | N
         for name, rows in out.items():
             excluded += _exclusions(table, rows, verdicts[name].check)
             keep[rows] = False
-        table = table.filter(pa.array(keep))
+        table, frame = table.filter(pa.array(keep)), frame.keep(keep)
 
 
 @dataclass(frozen=True)
@@ -277,8 +277,12 @@ def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
             continue
         code = "QUALITY_CHECK_CRASHED" if verdict.problem and check.reason not in _OF_NO_VALUE else check.reason
         seen = verdict.problem or verdict.observed or f"{verdict.unexpected} of {judged.table.num_rows} records do not"
+        what = "the table" if check.column == TABLE else check.column
+        next = CODES[code].next.replace("DATASET", dataset)
         found.append(
-            finding(code, f"data {dataset}", f"{check.name}: {check.column}", expected=expected(check), found=seen)
+            finding(
+                code, f"dataset {dataset}", f"{check.name}: {what}", expected=expected(check), found=seen, next=next
+            )
         )
     return tuple(found)
 

@@ -98,11 +98,14 @@ def _reader(path: Path) -> Callable[[Path, str], Iterator[Row]]:
 def _open(path: Path, encoding: str, newline: str) -> TextIO:
     """Opens text so that bytes that are not `encoding` become lone surrogates, which rows are checked for."""
     with path.open("rb") as stream:
-        head = stream.read(4)
+        head = stream.read(4096)
     for mark, what in BOMS.items():
         if head.startswith(mark) and not encoding.lower().startswith(what):
             fix = "set `encoding: utf-16` of the dataset" if what == "utf-16" else "unpack the file first"
             raise InputError(f"this is {what}", where=str(path), expected=f"{encoding} text", fix=fix)
+    if b"\0" in head and encoding.lower().startswith(("utf-8", "utf8")):
+        fix = "set `encoding` of the dataset if it is text, e.g. utf-16-le"
+        raise InputError("this is no text: it holds zero bytes", where=str(path), expected=f"{encoding} text", fix=fix)
     chosen = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     return path.open(encoding=chosen, errors="surrogateescape", newline=newline)
 

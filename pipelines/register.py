@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance import canonical, evidence
+from governance.artifacts import REGISTRY_RUN
 from governance.digests import manifest, tree_digest
 from governance.lineage import Admissible, trained
 from governance.machine import instant, known_signer, open_log
@@ -88,7 +89,7 @@ def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     if _known_version(job, digest) != version.number:
         run = provenance.run(
-            began, job.now(), time.monotonic() - clock, job.machine.requester, {"registry_run": version.run_id}
+            began, job.now(), time.monotonic() - clock, job.machine.requester, {REGISTRY_RUN: version.run_id}
         )
         registration = Registration(
             model=model,
@@ -190,7 +191,7 @@ def _same_adapter(folder: Path, digest: str | None) -> bool:
 
 
 def _train_run(chain: Chain) -> str:
-    run = trained(chain.released.train).run.detail.get("registry_run") if chain.released.train else None
+    run = trained(chain.released.train).run.detail.get(REGISTRY_RUN) if chain.released.train else None
     return str(run or NO_VERSION)
 
 

@@ -177,7 +177,13 @@ def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
         within = other.start <= one.start and one.end <= other.end and other.end - other.start > one.end - one.start
         return within and other.score >= one.score and policy.entity(other.entity).action != "allow"
 
-    return [one for one in spans if not any(part_of(one, other) for other in spans)]
+    kept, around = [], list[Span]()
+    for one in sorted(spans, key=lambda span: (span.start, -span.end)):
+        around = [other for other in around if other.end > one.start]
+        if not any(part_of(one, other) for other in around):
+            kept.append(one)
+        around.append(one)
+    return kept
 
 
 # --- what is done about it -------------------------------------------------------------------------------------------
@@ -191,13 +197,11 @@ class Treated:
     excluded: list[Excluded]
     found: Tally
     """Before treatment."""
-    blocked: Tally
-    """Occurrences for which policy refuses the dataset."""
 
 
 def treat(table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, advance: Any = None) -> Treated:
     """Searches and treats a table, batch by batch."""
-    whole = Treated(table.schema.empty_table(), [], Tally(), Tally())
+    whole = Treated(table.schema.empty_table(), [], Tally())
     parts = []
     for start in range(0, table.num_rows, ROW_GROUP):
         batch = table.slice(start, ROW_GROUP)
@@ -213,7 +217,6 @@ def _treat(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: b
         tally = _examine(batch, kind, policy, search)
         if attempt == 0:
             whole.found.add(tally)
-        _note_blocked(tally, policy, whole.blocked, batch)
         out = _exclusions(tally, policy)
         replaced = {
             place: redact(text, spans, policy, key)
@@ -226,15 +229,6 @@ def _treat(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: b
         whole.excluded += _excluded(batch, out)
         batch = batch.filter(pa.array([row not in out for row in range(batch.num_rows)], pa.bool_()))
     return batch
-
-
-def _note_blocked(tally: Tally, policy: PiiPolicy, blocked: Tally, batch: pa.Table) -> None:
-    ids = batch.column("id").to_pylist()
-    for (row, _), (_, spans) in tally.places.items():
-        for span in spans:
-            if policy.entity(span.entity).action == "block":
-                blocked.entities[span.entity] += 1
-                blocked.records[span.entity].add(ids[row])
 
 
 def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, str]]:
@@ -261,10 +255,12 @@ def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
             entity = max(last, span, key=lambda one: (one.score, one.end - one.start)).entity
             span = Span(last.start, max(last.end, span.end), entity, max(last.score, span.score))
         merged.append(span)
-    for span in reversed(merged):
+    pieces, at = [], 0
+    for span in merged:
         name = span.entity if policy.replacement == "entity" else _token(span.entity, text[span.start : span.end], key)
-        text = f"{text[: span.start]}<{name}>{text[span.end :]}"
-    return text
+        pieces += [text[at : span.start], f"<{name}>"]
+        at = span.end
+    return "".join([*pieces, text[at:]])
 
 
 def _token(entity: str, value: str, key: bytes) -> str:
@@ -282,19 +278,25 @@ def _token(entity: str, value: str, key: bytes) -> str:
 
 def findings(dataset: str, policy: PiiPolicy, treated: Treated, remaining: Tally) -> tuple[Finding, ...]:
     """Why the dataset is refused, if it is."""
+    subject, report = f"dataset {dataset}", f"reports/scan_pii/{dataset}/report.json"
     found = []
     if policy.require_ner and policy.ner == "name-list":
-        found.append(finding("NER_REQUIRED", f"data {dataset}", "names were searched for by a list", found=policy.ner))
-    for entity, count in sorted(treated.blocked.entities.items()):
-        where = f"{count} in {len(treated.blocked.records[entity])} record(s)"
-        found.append(finding("PII_BLOCKED", f"data {dataset}", f"{entity}: {where}", expected="none", found=str(count)))
-    for entity, count in sorted(remaining.entities.items()):
-        if policy.entity(entity).action not in ("allow", "block"):
-            message = f"{entity}: {count} left in what was written"
-            found.append(finding("PII_REMAINING", f"data {dataset}", message, expected="none", found=str(count)))
+        found.append(finding("NER_REQUIRED", subject, "names were searched for by a list", found=policy.ner))
+    for entity in sorted({*treated.found.entities, *remaining.entities}):
+        action = policy.entity(entity).action
+        before, after = treated.found.entities[entity], remaining.entities[entity]
+        if action == "block":
+            records = len(treated.found.records[entity] | remaining.records[entity])
+            said, next = f"{entity} in {records} record(s)", CODES["PII_BLOCKED"].next.replace("DATASET", dataset)
+            found.append(
+                finding("PII_BLOCKED", subject, said, expected="none", found=str(max(before, after)), next=next)
+            )
+        elif action != "allow" and after:
+            said = f"{entity} is left in what was written"
+            found.append(finding("PII_REMAINING", subject, said, expected="none", found=str(after)))
     if remaining.unscanned:
-        message = f"{len(remaining.unscanned)} record(s) could not be searched to the end after treatment"
-        found.append(finding("PII_UNSCANNED", f"data {dataset}", message))
+        said = f"{len(remaining.unscanned)} record(s) could not be searched to the end after treatment"
+        found.append(finding("PII_UNSCANNED", subject, said, next=f"look at what treatment left: {report}"))
     return tuple(found)
 
 

@@ -26,7 +26,9 @@ from ruamel.yaml import YAML
 from governance import evidence
 from governance.evidence import Evidence, LogEvidence
 from governance.log.sqlite import SqliteLog
+from governance.machine import machine, own_checkpoint_key
 from governance.policy import load_policies
+from governance.verify import Pins, verify_log
 from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
@@ -203,9 +205,11 @@ class Project:
         finally:
             connection.close()
 
-    def verified(self) -> bool:
-        """Whether `countersign verify` finds nothing wrong."""
-        return self.countersign("verify").code == 0
+    def log_is_whole(self) -> bool:
+        """Whether the log verifies from its first entry, whatever the files at hand are."""
+        keys = load_policies(self.root / "policies").keys
+        own = own_checkpoint_key(machine(PROJECT, self.env()))
+        return verify_log(self.log, PROJECT, keys, Pins(checkpoint_key=own)).ok
 
     def copy(self, folder: Path) -> Project:
         """The same project elsewhere, with its log; model files of its registry stay where they are."""
@@ -276,7 +280,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after `countersign repro`, shared by all modules and all of pytest's workers: copy it to change it."""
+    """The project after `countersign repro`, made once for all modules and workers: copy it to change it."""
     base = tmp_path_factory.getbasetemp()
     return built((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-project")
 

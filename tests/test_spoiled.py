@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.project import Done, Project, fresh, write_yaml
+from tests.project import Done, Project, fresh
 
 MARK = "Zebrafish-4711"
 """Stands in the text of every record, and so in no message."""
@@ -77,6 +77,30 @@ def appended(file: str, more: str) -> Callable[[Project], None]:
     return how
 
 
+def writes(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8")
+
+
+def file(name: str, content: str) -> Callable[[Project], None]:
+    """A file of the project has this content and no other."""
+    return lambda project: writes(project.root / name, content)
+
+
+def folder(name: str) -> Callable[[Project], None]:
+    """There is an empty folder."""
+    return lambda project: (project.root / name).mkdir()
+
+
+def both(*ways: Callable[[Project], None]) -> Callable[[Project], None]:
+    """Spoiled in several ways."""
+
+    def how(project: Project) -> None:
+        for way in ways:
+            way(project)
+
+    return how
+
+
 def base(make: Callable[[Path], None]) -> Callable[[Project], None]:
     """The base model is a local folder, made so."""
 
@@ -85,9 +109,14 @@ def base(make: Callable[[Path], None]) -> Callable[[Project], None]:
         folder.mkdir()
         (folder / "config.json").write_text('{"model_type": "qwen3", "vocab_size": 8}', encoding="utf-8")
         make(folder)
-        project.edit("params.yaml", lambda content: content["bases"]["tiny"].update(source="mine"))
+        other_base("mine")(project)
 
     return how
+
+
+def other_base(source: str) -> Callable[[Project], None]:
+    """A second base model."""
+    return params(lambda content: content["bases"].update(other={"source": source, "suite": "desk_eval"}))
 
 
 def tensors(folder: Path) -> None:
@@ -121,8 +150,7 @@ def hub_dataset(content: Any) -> None:
     content["datasets"]["mine"]["source"] = "data/source/mine.parquet"
 
 
-BASE = {"target": "import_base@tiny", "output": "models/tiny"}
-PARAMS_FILE = ("params.yaml",)
+BASE = {"target": "import_base@other", "output": "models/other"}
 BOMB = "bomb: &a [x, x]\nmore: [*a, *a, *a]\n"
 
 SPOILED: dict[str, Spoiled] = {
@@ -130,11 +158,13 @@ SPOILED: dict[str, Spoiled] = {
         source(WHOLE[:-30]), 3, ("mine.jsonl:60", "cut off", "expected: one whole JSON object", "next: copy the file")
     ),
     "wrong encoding": Spoiled(
-        source(WHOLE.replace("answer", "Größe").encode("latin-1")), 3, ("mine.jsonl", "ROW_ENCODING", "next: ", "encoding")
+        source(WHOLE.replace("answer", "Größe").encode("latin-1")),
+        3,
+        ("mine.jsonl", "ROW_ENCODING", "next: ", "encoding"),
     ),
     "UTF-16": Spoiled(source(WHOLE.encode("utf-16")), 3, ("mine.jsonl", "utf-16", "next: set `encoding: utf-16`")),
     "unknown encoding": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(encoding="utf-9")), 2, ("utf-9", *PARAMS_FILE)
+        params(lambda content: content["datasets"]["mine"].update(encoding="utf-9")), 2, ("utf-9", "params.yaml")
     ),
     "a 50 MB line": Spoiled(
         source(ROWS[0].replace("answer", "x" * (50 << 20)) + "\n" + ROWS[1] + "\n"),
@@ -152,18 +182,19 @@ SPOILED: dict[str, Spoiled] = {
         ("mine.csv:2", "ROW_UNREADABLE", "3 fields, the header has 2", "next: "),
     ),
     "empty file": Spoiled(source(""), 3, ("mine.jsonl", "the file holds no rows", "expected: ")),
-    "binary file": Spoiled(source(bytes(range(256)) * 40), 3, ("mine.jsonl", "next: ")),
+    "binary file": Spoiled(
+        source(bytes(range(256)) * 40), 3, ("mine.jsonl: this is no text", "expected: utf-8", "next: ")
+    ),
     "zipped file": Spoiled(source(b"\x1f\x8b" + bytes(90)), 3, ("mine.jsonl", "gzip", "next: unpack the file first")),
     "absent source": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(source="nowhere.jsonl")), 3, ("nowhere.jsonl", "next: ")
+        params(lambda content: content["datasets"]["mine"].update(source="nowhere.jsonl")),
+        3,
+        ("params.yaml:", "datasets.mine.source: 'nowhere.jsonl': no such file", "next: copy it there"),
     ),
     "folder without data": Spoiled(
-        lambda project: (
-            (project.root / "empty").mkdir(),
-            project.edit("params.yaml", lambda content: content["datasets"]["mine"].update(source="empty")),
-        ) and None,
+        both(folder("empty"), params(lambda content: content["datasets"]["mine"].update(source="empty"))),
         3,
-        ("empty", "no data file", "expected: .jsonl"),
+        ("empty", "the folder is empty", "expected: "),
     ),
     "another kind than the file's": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(kind="preference", suite="preference")),
@@ -173,14 +204,16 @@ SPOILED: dict[str, Spoiled] = {
     "unknown kind": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(kind="chat")),
         2,
-        (*PARAMS_FILE, "datasets.mine.kind", "'chat'", "conversation"),
+        ("params.yaml", "datasets.mine.kind", "'chat'", "conversation"),
     ),
     "unknown parameter": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(sweet="conversation")),
+        params(lambda content: content["datasets"]["mine"].update(suit="conversation")),
         2,
-        (*PARAMS_FILE, "datasets.mine.sweet", "unknown field", "next: did you mean 'suite'?"),
+        ("params.yaml", "datasets.mine.suit", "unknown field", "next: did you mean 'suite'?"),
     ),
-    "row left out": Spoiled(params(lambda content: content.pop("records")), 2, (*PARAMS_FILE, "records", "required")),
+    "row left out": Spoiled(
+        params(lambda content: content.pop("records")), 2, ("params.yaml:1: records: Field required",)
+    ),
     "unknown trainer argument": Spoiled(
         params(lambda content: content["stages"]["sft"]["trainer"].update(learning_rat=1.0)),
         2,
@@ -194,7 +227,7 @@ SPOILED: dict[str, Spoiled] = {
     "stage without its parent": Spoiled(
         params(lambda content: content["stages"]["sft"].update(parent="bass", scorer="bass")),
         2,
-        (*PARAMS_FILE, "stages.sft.parent", "'bass'", "base"),
+        ("params.yaml:", "stages.sft.parent: 'bass' is no other stage", "expected: base, tiny", "did you mean 'base'?"),
     ),
     "policy typo": Spoiled(
         text("policies/policy.yaml", "promotable: false", "promotabel: false"),
@@ -202,10 +235,10 @@ SPOILED: dict[str, Spoiled] = {
         ("policies/policy.yaml:", "tiers.experimental.promotabel", "next: did you mean 'promotable'?"),
     ),
     "policies with several mistakes": Spoiled(
-        lambda project: (
-            project.replace("policies/policy.yaml", "tier: limited", "tier: limitted"),
-            project.replace("policies/pii.yaml", "{action: block}", "{action: blok}"),
-        ) and None,
+        both(
+            text("policies/policy.yaml", "tier: limited", "tier: limitted"),
+            text("policies/pii.yaml", "{action: block}", "{action: blok}"),
+        ),
         2,
         ("'limitted' is no tier", "did you mean 'limited'?", "policies/pii.yaml:", "blok"),
     ),
@@ -213,16 +246,18 @@ SPOILED: dict[str, Spoiled] = {
         lambda project: (project.root / "policies/bases.yaml").unlink(), 2, ("policies/bases.yaml", "no such file")
     ),
     "empty policy": Spoiled(
-        lambda project: (project.root / "policies/policy.yaml").write_text("") and None, 2, ("policies/policy.yaml",)
+        file("policies/policy.yaml", ""), 2, ("policies/policy.yaml", "models: Field required", "tiers: Field required")
     ),
     "suite that is not there": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(suite="converstion")),
         2,
-        ("params.yaml", "converstion", "did you mean 'conversation'"),
+        ("params.yaml:", "datasets.mine.suite: no quality suite 'converstion'", "did you mean 'conversation'?"),
     ),
     "YAML bomb": Spoiled(appended("params.yaml", BOMB), 2, ("params.yaml:", "aliases are not accepted", "next: ")),
     "YAML tag": Spoiled(
-        appended("policies/pii.yaml", "x: !!python/object/apply:os.system ['true']\n"), 2, ("policies/pii.yaml:", "YAML")
+        appended("policies/pii.yaml", "x: !!python/object/apply:os.system ['true']\n"),
+        2,
+        ("policies/pii.yaml:", "constructor for the tag", "expected: valid YAML"),
     ),
     "duplicate YAML key": Spoiled(appended("params.yaml", "project: other\n"), 2, ("params.yaml:", "project")),
     "YAML that is cut off": Spoiled(appended("params.yaml", "more: [1, 2\n"), 2, ("params.yaml:", "valid YAML")),
@@ -230,20 +265,22 @@ SPOILED: dict[str, Spoiled] = {
     "path as a name": Spoiled(
         params(lambda content: content["datasets"].update({"../../etc": dict(content["datasets"]["mine"])})),
         2,
-        (*PARAMS_FILE, "../../etc"),
+        ("params.yaml:", "datasets.../../etc", "pattern"),
     ),
     "line break in a name": Spoiled(
         params(lambda content: content["datasets"].update({"a\nb": dict(content["datasets"]["mine"])})),
         2,
-        PARAMS_FILE,
+        ("params.yaml:", r"datasets.'a\nb'", "pattern"),
     ),
     "homograph in a name": Spoiled(
         params(lambda content: content["stages"]["sft"].update(parent="b\u0430se", scorer="b\u0430se")),
         2,
-        (*PARAMS_FILE, "stages.sft.parent", "\\u0430"),
+        ("params.yaml:", "stages.sft.parent: 'b\\u0430se'", "pattern"),
     ),
-    "source outside by a path": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(source="mine.jsonl; touch pwned")), 3, ("next: ",)
+    "shell code as a source": Spoiled(
+        params(lambda content: content["datasets"]["mine"].update(source="mine.jsonl; touch pwned")),
+        3,
+        ("'mine.jsonl; touch pwned': no such file", "next: "),
     ),
     "base with pickled weights": Spoiled(
         base(pickled), 3, ("pytorch_model.bin", "expected: safetensors only", "next: convert"), **BASE
@@ -257,15 +294,15 @@ SPOILED: dict[str, Spoiled] = {
     ),
     "base without weights": Spoiled(base(lambda folder: None), 3, ("no *.safetensors", "expected: "), **BASE),
     "base of another source": Spoiled(
-        params(lambda content: content["bases"]["tiny"].update(source="Qwen/Qwen3-0.6B")),
+        other_base("Qwen/Qwen3-0.6B"),
         2,
-        ("params.yaml", "bases.tiny", "Qwen/Qwen3-0.6B", "expected: "),
+        ("params.yaml:", "bases.other.source", "'Qwen/Qwen3-0.6B' is not here", "expected: an architecture"),
         **BASE,
     ),
     "base of the Hub, no network": Spoiled(
-        params(lambda content: content["bases"]["tiny"].update(source=f"Qwen/Qwen3-0.6B@{'0' * 40}")),
+        other_base(f"Qwen/Qwen3-0.6B@{'0' * 40}"),
         8,
-        ("params.yaml: bases.tiny.source", "cannot be fetched", "next: run it once with a network"),
+        ("params.yaml: bases.other.source", "cannot be fetched", "next: run it once with a network"),
         **BASE,
         environ={"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "https://127.0.0.1:9"},
     ),
@@ -310,4 +347,4 @@ def check(project: Project, done: Done, one: Spoiled) -> None:
     assert not (project.root / "pwned").exists()
     left = [path.name for path in (project.root / ".dvc" / "tmp" / "countersign").glob("*") if path.is_dir()]
     assert left == []
-    assert not project.database.exists() or not project.log.size() or project.verified()
+    assert not project.database.exists() or not project.log.size() or project.log_is_whole()

@@ -33,7 +33,7 @@ from governance.registry.port import (
     running,
 )
 from governance.registry.process import is_gone, this_process
-from governance.registry.schema import has_table, install_tables
+from governance.registry.schema import has_table, install_tables, unsynced
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 DIGEST_TAG = "countersign.digest"
 PROCESS_TAG = "countersign.process"
 ENDED_TAG = "countersign.ended"
+TABLE = "alembic_version"
+"""Of a database in which MLflow's tables are."""
 MODEL_FOLDER = "model"
 """Where a version's files stand below its run's artifacts."""
 
@@ -316,17 +318,17 @@ class MlflowRun:
 
 
 def _prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
-    """Makes MLflow's tables where they are not there yet, in one step (`governance.registry.schema`)."""
-    if has_table(path, "alembic_version"):
+    """Makes MLflow's tables where they are not there yet (`governance.registry.schema`)."""
+    if has_table(path, TABLE):
         return
     say("making the registry's tables (first use, a few seconds)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".registry-") as folder:
+    with tempfile.TemporaryDirectory(prefix="countersign-") as folder, unsynced():
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         template = Path(folder) / "template.db"
         SqlAlchemyStore(f"sqlite:///{template}", artifact_root.absolute().as_uri()).engine.dispose()
-        install_tables(template, path, "alembic_version")
+        install_tables(template, path, TABLE)
 
 
 def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) -> str:

@@ -8,7 +8,10 @@ copied in one transaction, beside whatever stands there already (our log).
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 BUSY_SECONDS = 30.0
 
@@ -46,6 +49,23 @@ def install_tables(template: Path, target: Path, marker: str) -> bool:
         return True
     finally:
         connection.close()
+
+
+@contextmanager
+def unsynced() -> Iterator[None]:
+    """Databases opened meanwhile do not wait for the disk: for one that is thrown away unless it is whole."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def hurry(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")
+
+    event.listen(Engine, "connect", hurry)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", hurry)
 
 
 def _has(connection: sqlite3.Connection, table: str) -> bool:

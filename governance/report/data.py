@@ -52,10 +52,15 @@ def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
     shown: dict[str, str] = {}
     for name, value in card.model_dump(mode="json").items():
         if isinstance(value, dict):
-            shown |= {f"{name} {key}": plain(item) if item else "not stated" for key, item in value.items()}
+            shown |= {f"{name} {key}": _declared(item) for key, item in value.items()}
         else:
-            shown[name.replace("_", " ")] = plain(value) if value else "not stated"
+            shown[name.replace("_", " ")] = _declared(value)
     return shown, ""
+
+
+def _declared(value: object) -> str:
+    """A card's field as text that is Unicode whatever a YAML escape made of it."""
+    return plain(value).encode("utf-8", "backslashreplace").decode() if value else "not stated"
 
 
 def _step(facts: Facts, item: Evidence) -> DataStep:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Story:
         predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate({**common, **fields})
         return evidence.record(self.log, signer(self.machine), kind, subjects, predicate).index
 
-    def data(self, name: str, kind: str, suite: str, records: int) -> None:
+    def data(self, name: str, kind: str, suite: str, records: int, scan_passed: bool = True) -> None:
         """ingest -> scan -> quality of a dataset."""
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         steps["ready"] = self._file(f"data/ready/{name}/records.parquet", f"records of {name}")
@@ -104,7 +104,7 @@ class Story:
         made = [_at("records", f"data/scanned/{name}/records.parquet", steps["scanned"])]
         self.record(
             "scan", f"scan_pii@{name}", made, [_at("records", "in", steps["ingested"])],
-            dataset=name, passed=True, config=self.policies.pii_digest, languages=["en"],
+            dataset=name, passed=scan_passed, config=self.policies.pii_digest, languages=["en"],
             engine={"name": "presidio", "version": "2.2.366", "ner": "name-list", "ner_sha256": digest("names")},
             entities_searched=["EMAIL_ADDRESS", "PERSON", "PHONE_NUMBER"], cannot_find=["names that are on no list"],
             found={"EMAIL_ADDRESS": 41, "PERSON": 220, "PHONE_NUMBER": 17}, remaining={},
@@ -168,6 +168,12 @@ class Story:
         )  # fmt: skip
         self.evaluate(name, accuracy, unsafe)
 
+    def refuse(self, name: str, findings: list[Any]) -> None:
+        """A gate that says no."""
+        decision = {"allowed": False, "method": "dpo", "tier": "limited", "decided_on": {}, "findings": findings}
+        made = [_at("report", f"reports/gates/{name}.md", digest(f"refused {name}"))]
+        self.record("gate", f"gate@{name}", made, [], **decision, at=instant(self.now()))
+
     def evaluate(self, name: str, accuracy: float | None, unsafe: float = 0.0) -> None:
         """Scores of a model; None says that it was not run."""
         scores: dict[str, list[float | None]] = {}
@@ -175,9 +181,10 @@ class Story:
             right, wrong = round(ITEMS * accuracy), round(ITEMS * unsafe)
             scores["greedy_exact"] = [1.0] * right + [0.0] * (ITEMS - right)
             scores["sampled_unsafe"] = [1.0] * wrong + [0.0] * (ITEMS - wrong)
+        family = "evaluate_base" if name == "tiny" else "evaluate"
         made = [_at("scores", f"evaluations/{name}/scores.jsonl", digest(f"scores {name} {accuracy}"))]
         self.record(
-            "evaluate", f"evaluate@{name}", made, [_at("model", f"models/{name}/model", self.models[name])],
+            "evaluate", f"{family}@{name}", made, [_at("model", f"models/{name}/model", self.models[name])],
             model=self.models[name], suite=self.suite, suite_name="desk_eval",
             not_run=None if scores else "an architecture without weights has nothing to score", scores=scores,
         )  # fmt: skip
@@ -207,6 +214,14 @@ class Story:
         )  # fmt: skip
         subject = [_at("model", f"models/{stage}/model", self.models[stage])]
         evidence.record(self.log, signer(self.machine), "promotion", subject, promotion)
+
+    def copy(self, folder: Path) -> Story:
+        """The same story elsewhere, to go on with."""
+        shutil.copytree(self.root.parent, folder, dirs_exist_ok=True)
+        here = _machine(folder)
+        log = open_log(here, self.policies, lambda: START)
+        made = {"records": dict(self.records), "models": dict(self.models)}
+        return replace(self, root=folder / "project", machine=here, log=log, **made)
 
     @property
     def view(self) -> LogEvidence:
@@ -265,9 +280,13 @@ def begin(folder: Path) -> Story:
     (root / "params.yaml").write_text(params, encoding="utf-8")
     bases = f"bases:\n  tiny: {{digest: {digest('base tiny')}, weights: false, source: here, licence: Apache-2.0}}\n"
     (root / "policies" / "bases.yaml").write_text(bases, encoding="utf-8")
-    here = machine(MODEL, {"COUNTERSIGN_HOME": str(folder / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    here = _machine(folder)
     policies = load_policies(root / "policies")
     return Story(root, here, policies, open_log(here, policies, lambda: START))
+
+
+def _machine(folder: Path) -> Machine:
+    return machine(MODEL, {"COUNTERSIGN_HOME": str(folder / "home"), "COUNTERSIGN_REQUESTER": "ada"})
 
 
 def told(folder: Path) -> Story:

@@ -196,7 +196,7 @@ def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
         assert both.execute("SELECT n FROM countersign_entries").fetchone() == (7,)
         assert both.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
     assert len(said) == 1
-    assert [entry.name for entry in path.parent.iterdir() if entry.name.startswith(".registry-")] == []
+    assert [entry.name for entry in path.parent.iterdir()] == ["desk.db"]
 
 
 def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:

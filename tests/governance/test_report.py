@@ -32,7 +32,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
 @pytest.fixture
 def story(shared: Story, tmp_path: Path) -> Story:
     """A copy of it, to be spoiled."""
-    return told(tmp_path)
+    return shared.copy(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.pipelines.tables import answer, conversations, said, table
 
 
 def feature(name: str, records: pa.Table, kind: str = "conversation", **around: Any) -> list[Any]:
-    return list(compute(records, kind, [name], Around(**around))[name].tolist())
+    return list(compute(records, kind, [name], Around(**around)).columns()[name].tolist())
 
 
 # --- conversations ---------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ CONVERSATIONS = [
 @pytest.mark.parametrize(("messages", "expected"), CONVERSATIONS)
 def test_conversations(messages: list[dict[str, str]], expected: dict[str, Any]) -> None:
     others = [said("x", "y"), messages, said("p", "q")]
-    found = compute(conversations(*others), "conversation", expected, Around())
+    found = compute(conversations(*others), "conversation", expected, Around()).columns()
     assert {name: column[1] for name, column in found.items()} == expected
 
 
@@ -158,7 +158,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("row", "expected"), PAIRS)
 def test_pairs(row: dict[str, Any], expected: dict[str, Any]) -> None:
-    found = compute(table("preference", pair("x", "y"), row), "preference", expected, Around())
+    found = compute(table("preference", pair("x", "y"), row), "preference", expected, Around()).columns()
     assert {name: column[1] for name, column in found.items()} == expected
 
 
@@ -191,7 +191,7 @@ def test_ratings() -> None:
     rows = table(
         "rated", rated([1, 1, 2]), rated([0, 1, 2]), rated([]), rated([3, 1]), rated([1.5]), rated([7.5], answers=1)
     )
-    found = compute(rows, "rated", ["raters", "ratings_valid", "rater_majority"], Around())
+    found = compute(rows, "rated", ["raters", "ratings_valid", "rater_majority"], Around()).columns()
     assert found["raters"].tolist() == [3, 3, 0, 2, 1, 1]
     assert found["ratings_valid"].tolist() == [True, True, True, False, False, True]
     np.testing.assert_allclose(found["rater_majority"], [2 / 3, 1 / 3, np.nan, 0.5, 1, 1])
@@ -246,9 +246,9 @@ def test_batches_make_no_difference(kind: str, monkeypatch: pytest.MonkeyPatch) 
     optional = {"near_duplicate", "language_expected"}
     names = [name for name, one in FEATURES.items() if kind in one.kinds and name not in optional]
     records = pa.concat_tables([table(kind, *ROWS[kind])] * 3)
-    whole = compute(records, kind, names, Around(HELD_OUT))
+    whole = compute(records, kind, names, Around(HELD_OUT)).columns()
     monkeypatch.setattr(turns, "ROW_GROUP", 2)
-    parts = compute(records, kind, names, Around(HELD_OUT))
+    parts = compute(records, kind, names, Around(HELD_OUT)).columns()
     for name in names:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
         assert len(whole[name]) == records.num_rows
@@ -258,7 +258,7 @@ def test_batches_make_no_difference(kind: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_records_have_features_too(kind: str) -> None:
     names = [name for name, one in FEATURES.items() if kind in one.kinds and name != "language_expected"]
-    assert all(len(column) == 0 for column in compute(table(kind), kind, names, Around()).values())
+    assert all(len(column) == 0 for column in compute(table(kind), kind, names, Around()).columns().values())
 
 
 def test_a_feature_that_does_not_exist_is_named() -> None:

@@ -20,7 +20,7 @@ from pipelines.pii import PlainEngine, Span
 from pipelines.pii_search import Found, Search
 from pipelines.record_ids import load_key
 from pipelines.records import read_excluded, read_records, texts, write_records
-from pipelines.scan import Treated, redact, significant, treat
+from pipelines.scan import Tally, Treated, redact, significant, treat
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import pii, shipped_pii
@@ -57,7 +57,7 @@ def test_redact_replaces_what_was_found_and_nothing_else() -> None:
         "Restart it.",
     ]
     assert done.table.column("id") == TWO.column("id")
-    assert not done.excluded and not done.blocked.entities
+    assert not done.excluded
 
 
 def test_drop_leaves_the_record_out_with_its_reason() -> None:
@@ -69,7 +69,15 @@ def test_drop_leaves_the_record_out_with_its_reason() -> None:
 def test_block_changes_nothing_and_is_counted() -> None:
     done = treated(TWO, "conversation", email("block"))
     assert contents(done.table, "conversation") == contents(TWO, "conversation")
-    assert done.blocked.entities == {"EMAIL_ADDRESS": 1}
+    (finding,) = scan.findings("d", email("block"), done, Tally())
+    assert (finding.code, finding.found) == ("PII_BLOCKED", "1")
+
+
+def test_a_blocked_entity_counts_even_in_a_record_that_is_dropped() -> None:
+    policy = pii(entities={"EMAIL_ADDRESS": {"action": "block"}, "IP_ADDRESS": {"action": "drop"}})
+    done = treated(conversations(said(f"{MAIL} It is at 192.0.2.17.", "ok")), "conversation", policy)
+    assert done.table.num_rows == 0
+    assert [one.code for one in scan.findings("d", policy, done, Tally())] == ["PII_BLOCKED"]
 
 
 def test_allow_keeps_it_and_counts_it() -> None:
@@ -175,7 +183,7 @@ def test_what_is_left_in_what_was_written_refuses_the_dataset() -> None:
     done = treat(conversations(said("a", "b")), "conversation", endless, Endless(), b"")
     left = scan.examine(done.table, "conversation", endless, Endless())
     (finding,) = scan.findings("d", endless, done, left)
-    assert finding.code == "PII_REMAINING" and "PASSWORD: 2" in finding.message
+    assert (finding.code, finding.found) == ("PII_REMAINING", "2") and "PASSWORD" in finding.message
 
 
 # --- the stage -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,194 @@
+"""The report as a page: well-formed, self-contained, accessible in structure, and hostile text shows as text."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.digests import sha256_bytes
+from governance.report.build import build
+from governance.report.html import json_twin, page
+from governance.report.model import Report
+from governance.report.text import duration, moment, number, plain, size, visible
+from tests.governance.story import MODEL, told
+
+VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect", "line", "circle"}
+HOSTILE = "<script>alert(1)</script>\" onload='x' & \u202egnp.exe\u202c \x1b[31m\x00\u200b"
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and whether each is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    story = told(tmp_path_factory.mktemp("story"))
+    return build(story.sources, MODEL, "1")
+
+
+@pytest.fixture(scope="module")
+def html(report: Report) -> str:
+    return page(report).decode()
+
+
+@pytest.fixture(scope="module")
+def parsed(html: str) -> Page:
+    return Page(html)
+
+
+def test_every_element_is_closed(parsed: Page) -> None:
+    assert parsed.wrong == [] and parsed.open == []
+
+
+def test_it_needs_nothing_from_elsewhere(html: str, parsed: Page) -> None:
+    assert {name for name, _ in parsed.elements} & {"script", "link", "img", "iframe", "object"} == set()
+    links = [attributes["href"] for attributes in parsed.all("a")]
+    assert all(link and link.startswith("#") for link in links)
+    assert not re.search(r"url\(|@import|https?://", html)
+    assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
+
+
+def test_every_link_leads_somewhere_and_ids_are_unique(parsed: Page) -> None:
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {str(attributes["href"])[1:] for attributes in parsed.all("a")} <= set(ids)
+
+
+def test_structure_serves_a_screen_reader(parsed: Page) -> None:
+    assert parsed.all("html")[0]["lang"] == "en"
+    assert len(parsed.all("h1")) == 1 and len(parsed.all("main")) == 1
+    levels = [int(name[1]) for name, _ in parsed.elements if re.fullmatch(r"h[1-6]", name)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(attributes.get("scope") in ("row", "col") for attributes in parsed.all("th"))
+    drawings = parsed.all("svg")
+    assert drawings and all(one.get("role") == "img" and one.get("aria-label") for one in drawings)
+    regions = [attributes for _, attributes in parsed.elements if attributes.get("role") == "region"]
+    assert all(one.get("tabindex") == "0" and one.get("aria-label") for one in regions)
+
+
+def test_results_are_words_not_only_colours(parsed: Page) -> None:
+    text = " ".join("".join(parsed.text).split())
+    assert "✓ pass" in text and "○ not run" in text and "○ PENDING" in text
+
+
+def test_it_names_its_twin(html: str, parsed: Page, report: Report) -> None:
+    named = next(one["content"] for one in parsed.all("meta") if one.get("name") == "countersign-json-sha256")
+    assert named == sha256_bytes(json_twin(report))
+    assert html.count(str(named)) == 2
+
+
+def _poisoned(value: Any) -> Any:
+    """Every text of a report made hostile, digests and fixed words apart."""
+    if isinstance(value, dict):
+        kept = {"word", "result", "kind", "action", "id", "start", "end"}
+        fixed = {key for key in value if key in kept or "digest" in key or key == "distributions"}
+        return {key: item if key in fixed else _poisoned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_poisoned(item) for item in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+def test_hostile_text_shows_as_text(report: Report) -> None:
+    poisoned = Report.model_validate(_poisoned(report.model_dump()))
+    html = page(poisoned).decode()
+    parsed = Page(html)
+    assert parsed.wrong == [] and parsed.open == []
+    assert not parsed.all("script")
+    assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
+    assert "\u202e" not in html and "\x1b" not in html and "\u200b" not in html and "\x00" not in html
+    assert "⟨U+202E⟩" in html and "⟨U+200B⟩" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "none"), (True, "yes"), (12345, "12,345"), (0.12345, "0.1235"), (1e-5, "1e-05"), (123456.0, "123,456"),
+        (0.0, "0"), ("x", "x"),
+    ],
+)  # fmt: skip
+def test_numbers_read_well(value: object, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_other_texts_read_well() -> None:
+    assert moment("2026-11-20T09:24:00.000Z") == "2026-11-20 09:24:00 UTC"
+    assert moment("not established") == "not established"
+    assert (duration(3.2), duration(600), duration(7200)) == ("3.2 s", "10.0 min", "2.0 h")
+    assert (size(999), size(2_000_000)) == ("999 B", "2.0 MB")
+    assert plain({"b": [1, 2], "a": None, "c": {}}) == "a none, b 1, 2, c none"
+    assert visible("a\u202eb\nc") == "a⟨U+202E⟩b\nc"
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0",
+]  # fmt: skip
+A4 = (695, 1039)
+"""Width and height in CSS pixels that the print style's margins leave of an A4 page."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_page_one_prints_on_one_page(html: str, tmp_path: Path) -> None:
+    """Print rules applied to the screen at the width of A4; a script of the test's own measures page one."""
+    measure = "<script>document.title = document.querySelector('.front').getBoundingClientRect().height</script>"
+    printed = html.replace("@media print", "@media all").replace(
+        "main { max-width: none;", f"main {{ width: {A4[0]}px;"
+    )
+    (tmp_path / "page.html").write_text(printed.replace("</body>", f"{measure}</body>"), encoding="utf-8")
+    dom, log = _opened(tmp_path / "page.html", tmp_path)
+    found = re.search(r"<title>([\d.]+)</title>", dom)
+    assert found, log
+    assert 500 < float(found[1]) <= A4[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_browser_has_nothing_to_complain_of(html: str, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    dom, log = _opened(tmp_path / "page.html", tmp_path)
+    assert "PENDING" in dom
+    assert "CONSOLE" not in log
+
+
+def _opened(path: Path, folder: Path) -> tuple[str, str]:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, done.stderr

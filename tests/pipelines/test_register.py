@@ -1,0 +1,207 @@
+"""Registration and report as stages: idempotent by bytes, whole after a kill, refused where the release is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from governance.digests import manifest
+from governance.errors import RefusedError, StorageError, VerificationError
+from governance.evidence import LogEvidence, key_ring
+from governance.progress import Progress
+from governance.registry.mlflow import MlflowRegistry, open_registry
+from pipelines import register
+from pipelines import report as report_stage
+from pipelines.stage import Project, run_stage
+from tests.governance.story import MODEL, Story, altered, begin
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """All that comes before a registration: data, an architecture, two trained models; and an empty registry."""
+    story = begin(tmp_path_factory.mktemp("story"))
+    story.data("desk_eval", "prompt", "prompt", 300)
+    story.data("desk_text", "conversation", "text", 5900)
+    story.data("desk_sft", "conversation", "conversation", 2900)
+    story.base("tiny")
+    story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
+    story.train("sft", "sft", "conversation", "desk_sft", "base")
+    registry(story)
+    return story
+
+
+@pytest.fixture
+def story(shared: Story, tmp_path: Path) -> Story:
+    """A copy of it, to go on with."""
+    return shared.copy(tmp_path)
+
+
+def run(story: Story, family: str = "register", environ: Mapping[str, str] | None = None) -> str:
+    """The stage in its harness."""
+    here = replace(story.machine, environ={**story.machine.environ, **(environ or {})})
+    return run_stage(family, "", Project(story.root, story.params, story.policies, here), story.now, Progress())
+
+
+def logged(story: Story, kind: str) -> list[object]:
+    view = LogEvidence(story.log, key_ring(story.log, story.policies.keys))
+    return [item.predicate for item in view.all(kind)]
+
+
+def registry(story: Story) -> MlflowRegistry:
+    return open_registry(story.machine)
+
+
+def result(story: Story) -> dict[str, object]:
+    found: dict[str, object] = json.loads((story.root / "reports" / "register.json").read_text())
+    return found
+
+
+def test_a_release_is_registered_once(story: Story) -> None:
+    assert "version 1 is candidate" in run(story)
+    size = story.log.size()
+    first = result(story)
+    run(story)
+    assert story.log.size() == size
+    assert result(story) == first == {"model": MODEL, "version": "1", "sha256": story.models["sft"]}
+    (version,) = registry(story).versions(MODEL)
+    assert (version.number, version.digest, version.aliases) == ("1", story.models["sft"], ("candidate",))
+    (registration,) = logged(story, "registration")
+    assert registration.files == manifest(story.root / "models/sft/model")  # type: ignore[attr-defined]
+    assert {item.role for item in registration.chain} == {  # type: ignore[attr-defined]
+        "base", "evaluate", "gate", "ingest", "quality", "scan", "train",
+    }  # fmt: skip
+    (promotion,) = logged(story, "promotion")
+    assert promotion.allowed and promotion.alias == "candidate"  # type: ignore[attr-defined]
+
+
+def test_other_bytes_are_another_version_and_the_alias_moves(story: Story) -> None:
+    run(story)
+    story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    assert "version 2 is candidate" in run(story)
+    assert [version.aliases for version in registry(story).versions(MODEL)] == [(), ("candidate",)]
+
+
+@pytest.mark.parametrize("killed_at", ["registration", "promotion", "alias"])
+def test_a_kill_at_any_step_is_mended_by_the_next_run(
+    story: Story, killed_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object, **_: object) -> None:
+        if killed_at in ("alias", *arguments[1:2]):
+            raise KeyboardInterrupt
+        recorded(*arguments)  # type: ignore[arg-type]
+
+    recorded = register._record
+    with monkeypatch.context() as patch:
+        if killed_at == "alias":
+            patch.setattr(MlflowRegistry, "set_alias", killed)
+        else:
+            patch.setattr(register, "_record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(story)
+    run(story)
+    (version,) = registry(story).versions(MODEL)
+    assert version.aliases == ("candidate",)
+    assert len(logged(story, "registration")) == len(logged(story, "promotion")) == 1
+
+
+def test_a_version_whose_tag_was_lost_is_found_by_the_log(story: Story) -> None:
+    run(story)
+    registry(story)._client.delete_model_version_tag(MODEL, "1", "countersign.digest")
+    run(story)
+    assert [version.number for version in registry(story).versions(MODEL)] == ["1"]
+
+
+def test_a_registry_that_was_lost_is_filled_again(story: Story, tmp_path: Path) -> None:
+    run(story)
+    story.machine = replace(
+        story.machine, registry_uri=f"sqlite:///{tmp_path}/other.db", artifact_root=tmp_path / "other"
+    )
+    run(story)
+    (version,) = registry(story).versions(MODEL)
+    assert version.digest == story.models["sft"]
+    assert len(logged(story, "registration")) == 1
+
+
+def test_a_denied_release_is_recorded_and_registers_nothing(story: Story) -> None:
+    story.evaluate("sft", 0.5)
+    with pytest.raises(RefusedError, match="THRESHOLD_NOT_MET"):
+        run(story)
+    assert registry(story).models() == []
+    assert logged(story, "registration") == []
+    (promotion,) = logged(story, "promotion")
+    assert (promotion.allowed, promotion.version) == (False, "none")  # type: ignore[attr-defined]
+    assert not (story.root / "reports" / "register.json").exists()
+    size = story.log.size()
+    with pytest.raises(RefusedError):
+        run(story)
+    assert story.log.size() == size
+
+
+def test_an_experiment_registers_only_when_asked(story: Story) -> None:
+    assert "COUNTERSIGN_REGISTER=1" in run(story, environ={"DVC_EXP_NAME": "fast-cat"})
+    assert result(story)["version"] is None
+    assert "no report" in run(story, "report")
+    assert registry(story).models() == []
+    run(story, environ={"DVC_EXP_NAME": "fast-cat", "COUNTERSIGN_REGISTER": "1"})
+    assert result(story)["version"] == "1"
+
+
+def test_a_server_that_does_not_answer_leaves_nothing_behind(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    story.machine = replace(story.machine, registry_uri="http://127.0.0.1:9")
+    size = story.log.size()
+    with pytest.raises(StorageError, match="nothing answers there"):
+        run(story)
+    assert story.log.size() == size
+    assert not (story.root / "reports" / "register.json").exists()
+
+
+def test_what_stands_beside_a_version_is_evidence_and_no_data(story: Story) -> None:
+    run(story)
+    client, (version,) = registry(story)._client, registry(story).versions(MODEL)
+    folder = Path(client.download_artifacts(version.run_id, "evidence"))
+    found = {path.name: json.loads(path.read_bytes()) for path in folder.iterdir()}
+    assert set(found) == {"manifest.json", "chain.json", "datasets.json", "evaluations.json", "gates.json"}
+    assert found["manifest.json"]["digest"] == story.models["sft"]
+    assert [step["stage"] for step in found["datasets.json"]][:3] == [
+        "ingest@desk_eval", "scan_pii@desk_eval", "check_quality@desk_eval",
+    ]  # fmt: skip
+    assert {gate["stage"] for gate in found["gates.json"]} == {"gate@base", "gate@sft"}
+    shown = client.get_run(version.run_id)
+    assert shown.data.metrics["greedy_exact"] == pytest.approx(0.97)
+    assert {one.dataset.name for one in shown.inputs.dataset_inputs} == {"desk_text", "desk_sft", "desk_eval"}
+
+
+def test_the_report_is_written_and_put_beside_the_version(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(story)
+    assert run(story, "report") == "PENDING: reports/support-desk-1.html"
+    written = {path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")}
+    assert set(written) == {"support-desk-1.html", "support-desk-1.json"}
+    client, (version,) = registry(story)._client, registry(story).versions(MODEL)
+    stored = Path(client.download_artifacts(version.run_id, "report"))
+    assert {path.name: path.read_bytes() for path in stored.iterdir()} == written
+    monkeypatch.setattr(report_stage, "_attach", _unwanted)
+    run(story, "report")
+    assert {path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")} == written
+
+
+def _unwanted(*_: object) -> None:
+    raise AssertionError("an unchanged report is not sent again")
+
+
+def test_a_log_that_does_not_verify_stops_the_report_and_says_why(story: Story) -> None:
+    run(story)
+    altered(story.log, 4)
+    with pytest.raises(VerificationError, match="entry 4"):
+        run(story, "report")
+    assert b"EVIDENCE DOES NOT VERIFY" in (story.root / "reports" / "support-desk-1.html").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(story: Story, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(story.root)
+    yield

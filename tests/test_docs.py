@@ -1,0 +1,84 @@
+"""The README and docs say what is so: commands and options exist, links lead somewhere, tables are complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from governance import errors
+from pipelines.cli import COMMANDS, cli
+from tests.conftest import ROOT
+from tests.project import Project, small  # noqa: F401  # the fixture
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
+CODE = re.compile(r"```(?:console|sh|bash)\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Every `countersign ...` that a page shows as code, as arguments."""
+    for block, span in CODE.findall(page.read_text(encoding="utf-8")):
+        for line in (block or span).splitlines():
+            if line.strip().startswith("countersign "):
+                yield shlex.split(line.strip(), comments=True)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    for arguments in commands(page):
+        command: click.Command | None = cli
+        if not arguments[0].startswith("-"):
+            assert arguments[0] in COMMANDS, f"{page.name}: countersign {' '.join(arguments)}"
+            command = cli.get_command(click.Context(cli), arguments[0])
+        assert command is not None
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
+        unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in known]
+        assert not unknown, f"{page.name}: countersign {' '.join(arguments)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for path in re.findall(r"`((?:governance|pipelines|policies|benchmarks|tests)/[\w./-]+)`", text):
+        if not re.search(r"[A-Z]{3}|pairs", path):  # a name to be filled in; the file of the walk-through
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = set(re.findall(r"^\| `countersign ([\w-]+)", README, re.MULTILINE))
+    assert listed == set(COMMANDS) - {"stage"}
+
+
+def test_the_readme_lists_every_exit_code() -> None:
+    families = {one.exit_code for one in errors.CountersignError.__subclasses__()} | {0, 1}
+    sentence = README[README.index("Exit codes:") : README.index("`--debug`")]
+    assert {int(code) for code in re.findall(r"(?<!\w)(\d) [a-z]", sentence)} == families
+
+
+def test_every_variable_of_the_readme_is_read_somewhere() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for package in ("governance", "pipelines") for path in (ROOT / package).rglob("*.py"))
+    for name in set(re.findall(r"COUNTERSIGN_\w+", README)):
+        assert f'"{name}"' in sources, name
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        for name in re.findall(r"`?make ([a-z][\w-]*)[`\n ]", page.read_text(encoding="utf-8")):
+            if f"make {name}" in "".join(a or b for a, b in CODE.findall(page.read_text(encoding="utf-8"))):
+                assert name in targets, f"{page.name}: make {name}"
+
+
+@pytest.mark.slow
+def test_the_commands_a_newcomer_looks_around_with_work(small: Project) -> None:
+    for line in ("countersign status", "countersign verify", "countersign report support-desk/1", "dvc metrics show"):
+        assert line in README
+        done = small.run(*shlex.split(line))
+        assert done.code == 0, done.out
