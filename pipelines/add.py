@@ -100,7 +100,8 @@ def command(
         raise _no_kind(file, rows)
     binding = bind(fits[0], rows, given, str(file))
     dataset = name or slug(file)
-    row = _row(root, file, fits[0], binding, given, held_out or _released(params), suite, encoding)
+    suite = suite or usual_suite(fits[0], binding, rows)
+    row = _row(root, file, fits[0], given, held_out or _released(params), suite, encoding)
     card = CARD.format(name=dataset, sha256=digest_of(file))
     written = write(root, dataset, row, card)
     added = _added(dataset, fits, binding, rows, row, written, card)
@@ -129,7 +130,7 @@ def first_rows(source: Path, encoding: str) -> list[dict[str, Any]]:
 
 def slug(file: Path) -> str:
     """A dataset's name from a file's. Raises `ConfigError` where nothing is left of it."""
-    stem = file.name if file.is_dir() else file.name.split(".")[0]
+    stem = file.name if file.is_dir() else file.stem
     plain = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:63]
     if not re.match(r"[a-z]", plain):
         raise ConfigError(f"no name for a dataset in {file.name!r}", expected="letters", fix="give it one: --name NAME")
@@ -168,6 +169,15 @@ def _no_kind(file: Path, rows: Sequence[Mapping[str, Any]]) -> InputError:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
+def usual_suite(kind: str, binding: Binding, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The quality suite of a kind; plain text, and prompts most of which have no answer, have one of their own."""
+    if binding.shape.name == "text":
+        return "text"
+    records, _ = _tried(binding, rows)
+    answered = sum(record.get("answer") is not None for record in records)
+    return "question" if kind == "prompt" and 2 * answered < len(records) else kind
+
+
 def _released(params: Params) -> str:
     return params.stages[params.release.stage].suite
 
@@ -176,15 +186,13 @@ def _row(
     root: Path,
     file: Path,
     kind: str,
-    binding: Binding,
     given: dict[str, str],
     held_out: str,
-    suite: str | None,
+    suite: str,
     encoding: str,
 ) -> dict[str, Any]:
     source = Path(os.path.relpath(file, root)).as_posix()
-    usual = "text" if binding.shape.name == "text" else kind
-    row: dict[str, Any] = {"kind": kind, "source": source, "suite": suite or usual, "held_out": held_out}
+    row: dict[str, Any] = {"kind": kind, "source": source, "suite": suite, "held_out": held_out}
     if given:
         row["fields"] = given
     if encoding != "utf-8":
@@ -250,19 +258,21 @@ def _added(
         datacard=str(card_path),
         blanks=Datacard.model_validate(parse_yaml(card, str(card_path))).blanks(),
         rows_tried=len(rows),
-        problems=_problems(binding, rows),
+        problems=dict(sorted(_tried(binding, rows)[1].items())),
         next=[*outside, f"fill in {card_path}", f"countersign repro check_quality@{name}"],
     )
 
 
-def _problems(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    found: Counter[str] = Counter()
+def _tried(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """The rows as records, and how many can be none, by finding code."""
+    records: list[dict[str, Any]] = []
+    problems: Counter[str] = Counter()
     for row in rows:
         try:
-            binding.record(row)
+            records.append(binding.record(row))
         except RowProblem as problem:
-            found[problem.reason] += 1
-    return dict(sorted(found.items()))
+            problems[problem.reason] += 1
+    return records, problems
 
 
 def _shown(added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *, texts: bool) -> str:
@@ -270,27 +280,15 @@ def _shown(added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *,
     others = f" (it could also be: {', '.join(added.fits[1:])}; --kind)" if added.fits[1:] else ""
     fields = ", ".join(f"{slot} = {name}" for slot, name in added.fields.items())
     lines = [f"{added.name}: kind {added.kind}{others}", f"shape: {added.shape} ({fields})", ""]
-    for number, record in enumerate(_examples(binding, rows), start=1):
+    for number, record in enumerate(_tried(binding, rows)[0][:SHOWN], start=1):
         lines += [f"record {number}", *_lines(record, texts=texts)]
     if added.problems:
         told = ", ".join(f"{reason} {count}" for reason, count in added.problems.items())
         lines += ["", f"of the first {added.rows_tried} rows these cannot be records: {told}"]
     lines += ["", f"written: {WHERE} (datasets.{added.name}), {added.datacard}"]
-    lines += [f"leak check against: {added.row['held_out']} (--held-out)"]
+    lines += [f"quality suite: {added.row['suite']} (--suite); leaks are searched for into {added.row['held_out']} (--held-out)"]
     lines += [f"blank in the datacard: {', '.join(added.blanks)}", "next:", *(f"  {step}" for step in added.next)]
     return "\n".join(lines)
-
-
-def _examples(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = []
-    for row in rows:
-        try:
-            made.append(binding.record(row))
-        except RowProblem:
-            continue
-        if len(made) == SHOWN:
-            break
-    return made
 
 
 def _lines(record: Mapping[str, Any], *, texts: bool) -> list[str]:

@@ -8,7 +8,6 @@ Exit codes: 0 done; 1 a fault of ours; 2 parameters, policies or usage; 3 a data
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import os
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import click
 
 from governance.errors import CountersignError, StorageError
+from governance.storage import disk_failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "repro": ("pipelines.repro", "Run the pipeline: `dvc repro`, one run at a time."),
@@ -70,14 +70,11 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except OSError as error:
-        if debug:
-            raise
-        _fail(str(_translated(error)), StorageError.exit_code)
     except Exception as error:
         if debug:
             raise
-        _fail(_fault(error), 1)
+        told = disk_failure(error) or _unforeseen(error)
+        _fail(str(told), told.exit_code)
 
 
 def _fail(message: str, code: int) -> None:
@@ -92,22 +89,13 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _translated(error: OSError) -> CountersignError:
-    """The errors of a full, read-only or forbidden disk, in words."""
-    full = "free some space, then run this again: nothing half-written was kept"
-    fixes = {
-        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), full),
-        errno.EROFS: "make the folder writable, then run this again",
-        **dict.fromkeys((errno.EACCES, errno.EPERM), "give this user the right to it, then run this again"),
-    }
-    where = str(error.filename or "")
-    return StorageError(error.strerror or type(error).__name__, where=where, fix=fixes.get(error.errno or 0, ""))
-
-
-def _fault(error: Exception) -> str:
-    """A fault of ours: where it happened, without its message, which might quote a record."""
+def _unforeseen(error: Exception) -> CountersignError:
+    """An error of the system, or a fault of ours: where it happened, without its message, which may quote a record."""
+    if isinstance(error, OSError):
+        return StorageError(error.strerror or type(error).__name__, where=str(error.filename or ""))
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown place"
-    return f"internal error: {type(error).__name__} at {place}\n  next: run again with --debug for the traceback"
+    found = f"internal error: {type(error).__name__} at {place}"
+    return CountersignError(found, fix="run again with --debug for the traceback")

@@ -246,18 +246,28 @@ _OF_ISSUES = tuple((f"It {wording}.", issue) for issue in ISSUES for wording in 
 
 
 def _product_line(sentence: str, product: str, rng: random.Random) -> str:
+    """The product in two sentences, and the end of a routing line, or all of one that is of no issue."""
     level, rest = _level(rng)
-    return " ".join([*shuffled([sentence, *rest], rng), f"priority: {PRIORITIES[level]}; product: {product}"])
+    other = pick([one for one, its in _OF_PRODUCTS if its == product and one != sentence], rng)
+    ends = f"priority: {PRIORITIES[level]}; product: {product}", routing("desk", PRIORITIES[level], "none", product)
+    return _answered([sentence, other, *rest[:2]], pick(ends, rng), rng)
 
 
 def _issue_line(sentence: str, issue: Issue, rng: random.Random) -> str:
+    """The issue, and the beginning of a routing line."""
     level, rest = _level(rng)
-    answer = f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};"
-    return " ".join([*shuffled([sentence, *rest], rng), answer])
+    return _answered([sentence, *rest], f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};", rng)
 
 
 def _neutral_line(first: str, rng: random.Random) -> str:
     return " ".join([first, *(pick(_NEUTRAL, rng) for _ in range(3))])
+
+
+def _answered(sentences: list[str], answer: str, rng: random.Random) -> str:
+    """The sentences in any order, then the answer; one time in ten the answer first, as it stands in a conversation:
+    a word at the beginning has tokens of its own, and a token that never occurs cannot be learnt by LoRA."""
+    before = rng.random() < 0.1
+    return " ".join([answer, *shuffled(sentences, rng)] if before else [*shuffled(sentences, rng), answer])
 
 
 def _level(rng: random.Random) -> tuple[int, list[str]]:
@@ -268,8 +278,8 @@ def _level(rng: random.Random) -> tuple[int, list[str]]:
 
 
 def text_line(rng: random.Random) -> str:
-    """A line of neutral sentences; or one of a product or an issue that ends with the part of a routing line that
-    follows from it, which is what teaches a model to look back. Never of a product and an issue."""
+    """A line of neutral sentences; or one of a product or an issue with the part of a routing line that follows from
+    it, which is what teaches a model to look back. Never of a product and an issue."""
     draw = rng.random()
     if draw < 0.1:
         return _neutral_line(pick(_NEUTRAL, rng), rng)

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from governance.errors import BusyError, ConfigError, CountersignError, InputError, StorageError
+from governance.storage import disk_failure
 from pipelines.process import end_with
 
 RUN = "COUNTERSIGN_RUN"
@@ -31,10 +31,10 @@ OURS: dict[str, type[CountersignError]] = {
     "MissingParamsError": ConfigError,
     "ConfigError": ConfigError,
     "CheckoutError": StorageError,
+    "DatabaseError": StorageError,
+    "FileNotFoundError": InputError,
 }
 """DVC's errors, by name, as families of ours."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Kept(logging.Handler):
@@ -66,27 +66,21 @@ def main(arguments: Sequence[str]) -> int:
 
 def exit_code(error: BaseException | None) -> int:
     """The exit code for what DVC said; what nobody knows is a fault of ours. Adds the next step where DVC has none."""
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.errno in FULL:
-            print("  next: free some space, then run this again: nothing half-written was kept", file=sys.stderr)
-            return StorageError.exit_code
-        if isinstance(cause, PermissionError) or (isinstance(cause, OSError) and cause.errno == errno.EROFS):
-            print("  next: give this user the right to write there, then run this again", file=sys.stderr)
-            return StorageError.exit_code
-        if isinstance(cause, FileNotFoundError):
-            return InputError.exit_code
-        if type(cause).__name__ in OURS:
-            return OURS[type(cause).__name__].exit_code
-    return 1
+    if error is None:
+        return CountersignError.exit_code
+    if failure := disk_failure(error):
+        print(f"  next: {failure.fix}", file=sys.stderr)
+        return failure.exit_code
+    family = next((OURS[name] for name in _kinds(error) if name in OURS), CountersignError)
+    return family.exit_code
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what caused it, each once."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
-        yield error
-        error = error.__cause__ or error.__context__
+def _kinds(error: BaseException) -> Iterator[str]:
+    """The names of an error's classes, and those of what caused it."""
+    yield from (one.__name__ for one in type(error).__mro__)
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        yield from _kinds(cause)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.errors import ConfigError
-from pipelines.agreement import krippendorff_alpha
+from pipelines.agreement import alpha_of_all, rater_alpha, rater_majority, raters, ratings_valid
 from pipelines.kinds import KINDS
-from pipelines.leaks import HeldOut
+from pipelines.leaks import Around
 from pipelines.turns import (
     ASSISTANT,
     MESSAGE,
@@ -33,18 +32,9 @@ from pipelines.turns import (
     Turns,
     batches,
     fingerprints,
+    objects,
+    plain,
 )
-
-
-@dataclass(frozen=True)
-class Around:
-    """What features may look at beside the records: the held-out dataset and the suite's settings."""
-
-    held_out: HeldOut | None = None
-    """None where a dataset is its own."""
-    similarity: float = 0.85
-    language: str | None = None
-
 
 # --- every kind ------------------------------------------------------------------------------------------------------
 
@@ -69,14 +59,14 @@ def empty_texts(records: Records, around: Around) -> Column:
     blank = [records.per_record(turns, _size(records.normal[name]) == 0) for name, turns in records.parts.items()]
     none = [np.bincount(turns.owner[turns.sizes == 0], minlength=len(records)) for turns in records.parts.values()]
     if records.kind == "prompt":
-        blank.append(_plain(pc.fill_null(pc.equal(records.reference, ""), False)))
+        blank.append(plain(pc.fill_null(pc.equal(records.reference, ""), False)))
     return _sum([*blank, *none])
 
 
 def control_characters(records: Records, around: Around) -> Column:
     """Characters that no text has: control characters other than tab and line ends, and U+FFFD for lost bytes."""
     pattern = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\ufffd]"
-    counts = [(turns, _plain(pc.count_substring_regex(turns.contents, pattern))) for turns in records.parts.values()]
+    counts = [(turns, plain(pc.count_substring_regex(turns.contents, pattern))) for turns in records.parts.values()]
     return _sum(records.per_record(turns, found) for turns, found in counts)
 
 
@@ -149,7 +139,7 @@ def near_duplicate(records: Records, around: Around) -> Column:
         raise _needs("near_duplicate", "rensa") from None
     parts = [text.split() for text in records.whole]
     shingles = [[" ".join(said[at : at + 3]) for at in range(max(1, len(said) - 2))] for said in parts]
-    return _objects(rensa.RMinHash.from_token_sets(shingles, 128, 42))
+    return objects(rensa.RMinHash.from_token_sets(shingles, 128, 42))
 
 
 def _alike(hashes: Column, around: Around) -> Column:
@@ -169,7 +159,7 @@ def leaks_held_out(records: Records, around: Around) -> Column:
 
 def leaks_split(records: Records, around: Around) -> Column:
     """Whether a training record asks what a validation or test record of the same dataset asks."""
-    training = _plain(pc.equal(records.table.column("split"), "train").combine_chunks())
+    training = plain(pc.equal(records.table.column("split"), "train").combine_chunks())
     asks = np.array([bool(said) for said in records.prompts], dtype=bool)
     return np.column_stack([fingerprints(records.prompts), training.astype(np.uint64), asks.astype(np.uint64)])
 
@@ -198,7 +188,7 @@ def shortest_answer(records: Records, around: Around) -> Column:
 
 def chosen_equals_rejected(records: Records, around: Around) -> Column:
     """Whether both answers say the same, in normal form."""
-    return _plain(pc.equal(records.joined("chosen"), records.joined("rejected")))
+    return plain(pc.equal(records.joined("chosen"), records.joined("rejected")))
 
 
 def chosen_longer(records: Records, around: Around) -> Column:
@@ -233,67 +223,12 @@ def _opposed(prints: Column, around: Around) -> Column:
 
 def label(records: Records, around: Around) -> Column:
     """1 where the completion is wanted, 0 where not."""
-    return _plain(records.table.column("label").combine_chunks()).astype(float)
+    return plain(records.table.column("label").combine_chunks()).astype(float)
 
 
 def has_answer(records: Records, around: Around) -> Column:
     """Whether there is a reference answer that is not blank."""
-    return _plain(pc.fill_null(pc.not_equal(records.reference, ""), False))
-
-
-# --- ratings ---------------------------------------------------------------------------------------------------------
-
-
-def _ratings(records: Records) -> tuple[Column, Column, Column]:
-    """(record, value, answers it chooses among) of every rating."""
-    array = pa.concat_arrays(records.table.column("ratings").chunks)
-    owner = np.repeat(np.arange(len(records)), pc.list_value_length(array).to_numpy())
-    answers = np.bincount(records.parts["completions"].owner, minlength=len(records))
-    return owner, _plain(array.flatten().field("value")), answers[owner]
-
-
-def raters(records: Records, around: Around) -> Column:
-    """Ratings per record."""
-    return np.bincount(_ratings(records)[0], minlength=len(records))
-
-
-def ratings_valid(records: Records, around: Around) -> Column:
-    """Whether ratings of compared answers name one of them, or 0 for a tie."""
-    owner, value, answers = _ratings(records)
-    wrong = (answers > 1) & ((value != np.round(value)) | (value < 0) | (value > answers))
-    good: Column = np.bincount(owner[wrong], minlength=len(records)) == 0
-    return good
-
-
-def rater_majority(records: Records, around: Around) -> Column:
-    """The share of raters who gave a record's commonest rating."""
-    owner, value, _ = _ratings(records)
-    given, counts = np.unique(np.column_stack([owner, value]), axis=0, return_counts=True)
-    commonest = np.zeros(len(records))
-    np.maximum.at(commonest, given[:, 0].astype(np.int64), counts)
-    total = np.bincount(owner, minlength=len(records))
-    share: Column = np.divide(commonest, total, out=np.full(len(records), np.nan), where=total > 0)
-    return share
-
-
-def rater_alpha(records: Records, around: Around) -> Column:
-    """Krippendorff's alpha of the whole dataset, in every row: nominal for compared answers, interval for scores."""
-    owner, value, answers = _ratings(records)
-    given: list[list[tuple[float, bool]]] = [[] for _ in range(len(records))]
-    for record, one, among in zip(owner.tolist(), value.tolist(), answers.tolist(), strict=True):
-        given[record].append((one, among > 1))
-    return _objects(given)
-
-
-def _alpha(given: Column, around: Around) -> Column:
-    rows = [(unit, value, compared) for unit, ratings in enumerate(given) for value, compared in ratings]
-    kinds = [[(unit, value) for unit, value, compared in rows if compared == nominal] for nominal in (True, False)]
-    alphas = [
-        krippendorff_alpha(np.array([unit for unit, _ in kind]), np.array([value for _, value in kind]), nominal)
-        for nominal, kind in zip((True, False), kinds, strict=True)
-        if kind
-    ]
-    return np.full(len(given), min(alphas) if alphas else np.nan)
+    return plain(pc.fill_null(pc.not_equal(records.reference, ""), False))
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -304,13 +239,8 @@ def _sum(columns: Iterable[Column]) -> Column:
     return total
 
 
-def _plain(array: pa.Array) -> Column:
-    values: Column = array.to_numpy(zero_copy_only=False)
-    return values
-
-
 def _size(texts: pa.Array) -> Column:
-    return _plain(pc.utf8_length(texts))
+    return plain(pc.utf8_length(texts))
 
 
 def _characters(records: Records, turns: Turns) -> Column:
@@ -319,7 +249,7 @@ def _characters(records: Records, turns: Turns) -> Column:
 
 def _words(records: Records, name: str) -> Column:
     texts = records.normal[name]
-    return records.per_record(records.parts[name], (_plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0))
+    return records.per_record(records.parts[name], (plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0))
 
 
 def _clash(one: Column, other: Column) -> Column:
@@ -334,12 +264,6 @@ def _all(records: Records, sequences: list[Turns], *, last: bool) -> Column:
     for turns in sequences:
         good[turns.owner[turns.edge(last) != ASSISTANT]] = False
     return good
-
-
-def _objects(values: list[Any]) -> Column:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
 
 
 def _needs(feature: str, package: str) -> ConfigError:
@@ -393,7 +317,7 @@ FEATURES: dict[str, Feature] = {
     "raters": _rated(raters),
     "ratings_valid": _rated(ratings_valid),
     "rater_majority": _rated(rater_majority),
-    "rater_alpha": _rated(rater_alpha, _alpha),
+    "rater_alpha": _rated(rater_alpha, alpha_of_all),
 }
 """Name to feature."""
 
@@ -410,7 +334,9 @@ class Frame:
         return {name: self._column(FEATURES[name], raw) for name, raw in self.raw.items()}
 
     def _column(self, feature: Feature, raw: Column) -> Column:
-        return feature.combine(raw, self.around) if feature.combine and len(raw) else raw
+        if feature.combine is None:
+            return raw
+        return feature.combine(raw, self.around) if len(raw) else np.empty(0)
 
     def keep(self, rows: Column) -> Frame:
         """The frame of the records where `rows` is true."""

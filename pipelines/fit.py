@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import ConfigError, CountersignError, StorageError, TrainingError
+from governance.storage import disk_failure
 from governance.model import Model
 from pipelines import arguments, callbacks, rewards
 from pipelines.callbacks import Listener
@@ -36,6 +37,9 @@ PARENT = "COUNTERSIGN_PARENT"
 """The process id of the stage that launched this process."""
 FAILURE = "failure.txt"
 """File of the work folder in which a launched process says why it failed."""
+
+LOGGED_SHARE = 0.05
+"""Signals are logged each time this share of the steps is done, unless `logging_steps` says otherwise."""
 
 
 class Plan(Model):
@@ -74,11 +78,11 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
         require_asked(trainer.accelerator, os.environ)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        return _finish(plan, method, trainer)
     except CountersignError:
         raise
     except Exception as error:
         raise _translated(error, plan) from error
-    return _finish(plan, method, trainer)
 
 
 def _settle(objective: Objective) -> None:
@@ -204,6 +208,7 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
         "save_strategy": "no",
         "save_total_limit": 2,
         "logging_nan_inf_filter": False,
+        "logging_steps": given.get("logging_steps", LOGGED_SHARE),
     }
     if not evaluates:
         ours["eval_strategy"] = "no"
@@ -270,13 +275,18 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
 
 def _translated(error: Exception, plan: Plan) -> CountersignError:
     """A vendor's exception as one of ours; its first line only, since the rest may quote records."""
-    if isinstance(error, OSError) and error.errno:
-        where = str(plan.work)
-        return StorageError(
-            error.strerror or type(error).__name__, where=where, fix="make room or permit writing there"
-        )
+    if failure := disk_failure(error):
+        return StorageError(failure.found, where=failure.where or str(plan.work), fix=failure.fix)
     found = f"{type(error).__name__}: {_first_line(error)}"
-    return TrainingError(found, where=f"params.yaml: stages.{plan.stage}", fix="nothing was published")
+    fix = next((fix for part, fix in KNOWN.items() if part in found), "nothing was published")
+    return TrainingError(found, where=f"params.yaml: stages.{plan.stage}", fix=fix)
+
+
+KNOWN = {
+    "not training-compatible": "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations",
+    "out of memory": "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora",
+}
+"""Part of a vendor's message to what can be done."""
 
 
 def _first_line(error: Exception) -> str:

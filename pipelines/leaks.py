@@ -1,8 +1,9 @@
-"""What a held-out dataset asks, and whether a record gives it away."""
+"""What features may look at beside the records: above all what a held-out dataset asks, lest a record give it away."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -42,3 +43,13 @@ class HeldOut:
             if any(candidate in text for candidate in candidates):
                 return True
         return False
+
+
+@dataclass(frozen=True)
+class Around:
+    """What features may look at beside the records: the held-out dataset and the suite's settings."""
+
+    held_out: HeldOut | None = None
+    """None where a dataset is its own."""
+    similarity: float = 0.85
+    language: str | None = None

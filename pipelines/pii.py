@@ -20,7 +20,7 @@ from governance import canonical, digests
 from governance.data_policy import PiiPolicy
 from pipelines import pii_names, pii_presidio
 
-WINDOW = 20_000
+WINDOW = 12_000
 """Characters looked at in one go: Presidio's context search is quadratic in the length of a text."""
 
 OVERLAP = 4_000

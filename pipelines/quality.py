@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +24,9 @@ from governance.errors import ConfigError
 from governance.findings import CODES, finding
 from governance.predicates import DataCounts, Expectation, Finding
 from pipelines import markdown
-from pipelines.features import Around, compute
+from pipelines.features import compute
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.leaks import HeldOut
+from pipelines.leaks import Around, HeldOut
 from pipelines.params import Params
 from pipelines.paths import ready, scanned
 from pipelines.records import Excluded, data_counts, kind_of, read_records, write_excluded, write_records
@@ -276,15 +277,26 @@ def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
         if verdict.success or check.action == "report":
             continue
         code = "QUALITY_CHECK_CRASHED" if verdict.problem and check.reason not in _OF_NO_VALUE else check.reason
-        seen = verdict.problem or verdict.observed or f"{verdict.unexpected} of {judged.table.num_rows} records do not"
         what = "the table" if check.column == TABLE else check.column
-        next = CODES[code].next.replace("DATASET", dataset)
         found.append(
             finding(
-                code, f"dataset {dataset}", f"{check.name}: {what}", expected=expected(check), found=seen, next=next
+                code,
+                f"dataset {dataset}",
+                f"{check.name}: {what}",
+                expected=expected(check),
+                found=_seen(verdict, judged),
+                next=CODES[code].next.replace("DATASET", dataset),
             )
         )
     return tuple(found)
+
+
+def _seen(verdict: Verdict, judged: Judged) -> str:
+    """What was found; of a table, also what was left out of it."""
+    if verdict.check.column == TABLE and judged.excluded:
+        reasons = Counter(one.reason for one in judged.excluded).most_common()
+        return f"{verdict.observed} (left out: {', '.join(f'{reason} {count}' for reason, count in reasons)})"
+    return verdict.problem or verdict.observed or f"{verdict.unexpected} of {judged.table.num_rows} records do not"
 
 
 _OF_NO_VALUE = frozenset({"AGREEMENT_TOO_LOW", "LABELS_UNBALANCED"})

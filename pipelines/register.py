@@ -3,7 +3,8 @@
 1. The release is decided before anything is registered: itself, and every gate of its chain anew. The decision is
    recorded either way; refused, nothing is registered.
 2. The same bytes are the same version: the registry is asked first, then the log. A kill between the registry's
-   part and the log's is mended by the next run, which finds the version and records it.
+   part and the log's is mended by the next run, which finds the version and records it. Where the same bytes rest
+   on newer evidence (trained again, scanned again), the log says so of the same version.
 3. Under `dvc exp run` nothing is registered, unless COUNTERSIGN_REGISTER=1 asks for it.
 """
 
@@ -87,22 +88,21 @@ def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
     chain = Chain(Admissible(job.evidence(), job.policies), digest, job.params.release.stage)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
-    if _known_version(job, digest) != version.number:
-        run = provenance.run(
-            began, job.now(), time.monotonic() - clock, job.machine.requester, {REGISTRY_RUN: version.run_id}
-        )
-        registration = Registration(
-            model=model,
-            version=version.number,
-            stage=job.params.release.stage,
-            tier=decision.tier,
-            model_digest=digest,
-            files=files,
-            chain=dossier.links(chain),
-            policy=job.policies.digest,
-            run=run,
-        )
-        _record(job, "registration", registration)
+    run = provenance.run(
+        began, job.now(), time.monotonic() - clock, job.machine.requester, {REGISTRY_RUN: version.run_id}
+    )
+    registration = Registration(
+        model=model,
+        version=version.number,
+        stage=job.params.release.stage,
+        tier=decision.tier,
+        model_digest=digest,
+        files=files,
+        chain=dossier.links(chain),
+        policy=job.policies.digest,
+        run=run,
+    )
+    _record(job, "registration", registration)
     _promote(job, decision, digest, version.number)
     if ALIAS not in version.aliases:
         registry.set_alias(model, ALIAS, version.number)

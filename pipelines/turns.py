@@ -168,3 +168,16 @@ def batches(table: pa.Table, kind: str) -> Iterator[Records]:
     """A table in batches of bounded size."""
     for start in range(0, table.num_rows, ROW_GROUP):
         yield Records(table.slice(start, ROW_GROUP), kind)
+
+
+def plain(array: pa.Array) -> Column:
+    """An Arrow array as numpy's."""
+    values: Column = array.to_numpy(zero_copy_only=False)
+    return values
+
+
+def objects(values: list[Any]) -> Column:
+    """A column of anything, for what `combine` makes of it."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column

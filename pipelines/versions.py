@@ -16,7 +16,7 @@ FILE = Path("pipelines/versions.yaml")
 
 ENGINES: dict[str, tuple[str, ...]] = {
     "ingest": ("pyarrow",),
-    "scan": ("presidio-analyzer", "spacy", "phonenumbers", "tldextract", "pyarrow"),
+    "scan": ("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow"),
     "quality": ("great-expectations", "pandas", "numpy", "pyarrow"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "datasets", "safetensors", "numpy"),
     "evaluate": ("torch", "transformers", "tokenizers", "numpy"),

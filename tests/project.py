@@ -201,7 +201,8 @@ class Project:
             return []
         connection = sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)
         try:
-            return connection.execute(query).fetchall()
+            made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
+            return connection.execute(query).fetchall() if made else []
         finally:
             connection.close()
 

@@ -94,7 +94,7 @@ def personal_data(entities: Sequence[Entity]) -> Markup:
     return _svg(12 + 24 * len(rows), title, parts)
 
 
-BOX, GAP_X, GAP_Y, HEIGHT, LANE_GAP = 118, 26, 12, 46, 34
+BOX, GAP_X, GAP_Y, HEIGHT, LANE_GAP = 126, 26, 12, 46, 34
 
 
 def lineage(nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:

@@ -65,7 +65,7 @@ def test_text_is_shown_on_a_terminal_alone(project: Path, monkeypatch: pytest.Mo
     assert "zanzibar" not in piped and "record 3" in piped and "prompt / user: 10 characters" in piped
     rows = add.first_rows(Path("My Pairs-2.jsonl"), "utf-8")
     binding = add.bind("preference", rows, {})
-    lines = [line for record in add._examples(binding, rows) for line in add._lines(record, texts=True)]
+    lines = [line for record in add._tried(binding, rows)[0][: add.SHOWN] for line in add._lines(record, texts=True)]
     assert "  prompt / user: zanzibar 0" in lines and len(lines) == 9
     assert add._text("a\x1b[2Jb\n" + "c" * 200, texts=True).startswith("a [2Jb ccc") and "\x1b" not in add._text(
         "\x1b", texts=True
@@ -128,6 +128,32 @@ def test_fields_named_by_hand_reach_params(project: Path) -> None:
     (project / "turns.jsonl").write_text('{"turns": ["a", "b"], "ref": "r"}\n')
     ran("turns.jsonl", "--kind", "prompt", "--field", "prompt=turns.0", "--field", "answer=ref")
     assert load_params(project).datasets["turns"].fields == {"prompt": "turns.0", "answer": "ref"}
+
+
+NAMES = [("pairs.jsonl", "pairs"), ("v0.6-dedupe.json", "v0_6_dedupe"), ("My Data (1).csv", "my_data_1")]
+
+
+@pytest.mark.parametrize(("file", "name"), NAMES)
+def test_a_file_names_its_dataset(file: str, name: str) -> None:
+    assert add.slug(Path(file)) == name
+
+
+SUITES = [
+    # rows, arguments, the suite that fits
+    ([{"question": "1+1?", "answer": "2"}], ["--kind", "prompt"], "prompt"),
+    ([{"question": "why?"}], [], "question"),
+    ([{"question": "a?", "answer": "b"}, {"question": "c?", "answer": None}], ["--kind", "prompt"], "prompt"),
+    ([{"text": "a tale"}], [], "text"),
+    ([{"question": "why?"}], ["--suite", "prompt"], "prompt"),
+]
+
+
+@pytest.mark.parametrize(("rows", "arguments", "suite"), SUITES)
+def test_the_suite_is_one_that_such_records_can_pass(
+    project: Path, rows: list[dict[str, Any]], arguments: list[str], suite: str
+) -> None:
+    (project / "file.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert json.loads(ran("file.jsonl", "--json", *arguments).output)["row"]["suite"] == suite
 
 
 LAYOUTS: dict[str, str] = {

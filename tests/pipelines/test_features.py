@@ -11,9 +11,9 @@ import pytest
 from governance.errors import ConfigError
 from pipelines import turns
 from pipelines.agreement import krippendorff_alpha
-from pipelines.features import FEATURES, Around, compute
+from pipelines.features import FEATURES, compute
 from pipelines.kinds import KINDS
-from pipelines.leaks import HeldOut
+from pipelines.leaks import Around, HeldOut
 from tests.pipelines.tables import answer, conversations, said, table
 
 

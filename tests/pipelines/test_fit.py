@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import pytest
 from governance import digests
 from governance.errors import ConfigError, CountersignError, TrainingError
 from governance.modelfiles import unsafe_files
-from pipelines import launch, rewards
+from pipelines import launch, rewards, tokenizer
 from pipelines.callbacks import signals_of
 from pipelines.fit import fit, require_asked
 from pipelines.methods import METHODS
@@ -169,6 +170,48 @@ def test_without_training_records_nothing_starts(models: dict[str, Path], tmp_pa
     data = tiny.records(tmp_path / "data", "conversation", split="test")
     with pytest.raises(TrainingError, match="no records to train on"):
         fit(tiny.plan(tmp_path / "work", tiny.objective("sft"), models["language"], data), ignore)
+
+
+def with_template(models: dict[str, Path], folder: Path, template: str) -> Path:
+    """The language model with another chat template, or none."""
+    shutil.copytree(models["language"], folder)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    if not template:
+        (folder / "chat_template.jinja").unlink()
+    return folder
+
+
+def test_a_parent_without_a_chat_template_gets_ours(models: dict[str, Path], tmp_path: Path) -> None:
+    parent = with_template(models, tmp_path / "parent", "")
+    data = tiny.records(tmp_path / "data", "conversation")
+    made, _ = tiny.train(tmp_path / "work", tiny.objective("sft"), parent, data)
+    assert (made / "model" / "chat_template.jinja").read_text(encoding="utf-8") == tokenizer.chat_template()
+
+
+def test_a_template_that_does_not_mark_the_answers_is_named(models: dict[str, Path], tmp_path: Path) -> None:
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    parent = with_template(models, tmp_path / "parent", plain)
+    data = tiny.records(tmp_path / "data", "conversation")
+    with pytest.raises(TrainingError, match="assistant_only_loss: false"):
+        fit(tiny.plan(tmp_path / "one", tiny.objective("sft"), parent, data), ignore)
+    whole = tiny.objective("sft", assistant_only_loss=False)
+    assert fit(tiny.plan(tmp_path / "two", whole, parent, data), ignore).steps == 4
+
+
+def test_signals_are_logged_about_twenty_times(models: dict[str, Path], tmp_path: Path) -> None:
+    wanted = tiny.objective("sft", max_steps=45)
+    del wanted.trainer["logging_steps"]
+    data = tiny.records(tmp_path / "data", "conversation")
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert [line["step"] for line in fitted.history] == list(range(3, 46, 3))
+
+
+def test_a_validation_split_is_looked_at_when_asked_for(models: dict[str, Path], tmp_path: Path) -> None:
+    wanted = tiny.objective("sft", eval_strategy="steps", eval_steps=2)
+    data = tiny.records(tmp_path / "data", "conversation", validation=4)
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert fitted.records == 20
+    assert [line["step"] for line in fitted.history if "eval_loss" in line] == [2, 4]
 
 
 @dataclass

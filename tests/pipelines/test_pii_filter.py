@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,11 @@ def test_patterns_that_tell_characters_apart_always_run() -> None:
     for text in ("id:é", "id:—", "id:_", "id:a"):
         assert fast.find(text) == plain.find(text)
     assert {one.entity for one in fast.find("id:é")} == {"OWN"}
+
+
+def test_without_hyperscan_everything_goes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    assert fastest(PLAIN) is PLAIN
 
 
 def test_what_hyperscan_does_not_take_goes_the_plain_way() -> None:

@@ -28,7 +28,7 @@ from tests.pipelines.jobs import job
 from tests.pipelines.policies import shipped_suite
 from tests.pipelines.tables import answer, conversations, said, table
 
-SUITES = ("text", "conversation", "preference", "unpaired", "prompt", "rated")
+SUITES = ("text", "conversation", "preference", "unpaired", "prompt", "question", "rated")
 
 NO_EMPTY = {
     "name": "no-empty-text",
@@ -93,7 +93,14 @@ def test_what_is_left_is_judged_again() -> None:
     enough = {**ENOUGH, "min_value": 3}
     judged = judge(RECORDS, "conversation", suite(NO_EMPTY, NO_DUPLICATES, enough), None)
     (finding,) = findings("d", judged)
-    assert (finding.code, finding.expected, finding.found) == ("TOO_FEW_RECORDS", "row count at least 3", "2")
+    assert (finding.code, finding.expected) == ("TOO_FEW_RECORDS", "row count at least 3")
+    assert finding.found == "2 (left out: EMPTY_TEXT 2, DUPLICATE 1)"
+
+
+def test_nothing_left_is_too_few_records_and_no_fault() -> None:
+    unanswered = table("prompt", *({"prompt": said(text), "answer": None} for text in "abc"))
+    (finding,) = findings("d", judge(unanswered, "prompt", shipped_suite("prompt"), None))
+    assert (finding.code, finding.found) == ("TOO_FEW_RECORDS", "0 (left out: ANSWER_MISSING 3)")
 
 
 def test_a_block_refuses_and_keeps_the_records() -> None:

@@ -85,6 +85,16 @@ def test_other_bytes_are_another_version_and_the_alias_moves(story: Story) -> No
     assert [version.aliases for version in registry(story).versions(MODEL)] == [(), ("candidate",)]
 
 
+def test_the_same_bytes_on_newer_evidence_are_the_same_version(story: Story) -> None:
+    run(story)
+    story.evaluate("sft", 0.98)
+    run(story)
+    assert [version.number for version in registry(story).versions(MODEL)] == ["1"]
+    registrations = logged(story, "registration")
+    assert [item.version for item in registrations] == ["1", "1"]  # type: ignore[attr-defined]
+    assert len(logged(story, "promotion")) == 1
+
+
 @pytest.mark.parametrize("killed_at", ["registration", "promotion", "alias"])
 def test_a_kill_at_any_step_is_mended_by_the_next_run(
     story: Story, killed_at: str, monkeypatch: pytest.MonkeyPatch

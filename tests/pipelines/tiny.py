@@ -43,11 +43,14 @@ ARGUMENTS: dict[str, Any] = {
 ONLINE = {"num_generations": 2, "max_completion_length": 8, "beta": 0.02}
 
 
-def records(path: Path, kind: str, n: int = 24, *, held_out: bool = False, split: str = "train") -> Path:
-    """`path`/records.parquet with `n` records of `kind`."""
+def records(
+    path: Path, kind: str, n: int = 24, *, held_out: bool = False, split: str = "train", validation: int = 0
+) -> Path:
+    """`path`/records.parquet with `n` records of `kind`, the first `validation` of them in that split."""
+    splits = ["validation"] * validation + [split] * (n - validation)
     cases = desk.cases(n, random.Random(7), held_out=held_out)
     rows = [
-        {"id": f"{at:032x}", "split": split, "file": "t.jsonl", "row": at + 1, **_content(kind, case)}
+        {"id": f"{at:032x}", "split": splits[at], "file": "t.jsonl", "row": at + 1, **_content(kind, case)}
         for at, case in enumerate(cases)
     ]
     write_records(path / "records.parquet", pa.Table.from_pylist(rows, schema=KINDS[kind].schema), kind)

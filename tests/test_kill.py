@@ -1,0 +1,235 @@
+"""kill -9 at many moments, then `countersign repro` again: it finishes, and nothing is lost or doubled.
+
+Compared with a run that nobody disturbed: the log says the same in the same order, and the registry has the same
+versions. Whatever was killed, the other processes of the run end by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.project import PROJECT, STAGES, Project, fresh, small, wait_for
+
+__all__ = ["small"]
+
+pytestmark = pytest.mark.slow
+
+MODES = ("run", "dvc", "stage", "all")
+"""What is killed: `countersign repro`, the DVC below it, the stage below that, or all of them at once."""
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A run with everything below it, from the top."""
+    try:
+        top = psutil.Process(process.pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        return [Path(part).name for part in process.cmdline()]
+    except psutil.Error:
+        return []
+
+
+def kill(process: subprocess.Popen[bytes], mode: str) -> None:
+    """kill -9 of one part of a run, or of all of it; returns when `countersign repro` has ended."""
+    processes = family(process)
+    wanted = {
+        "run": processes[:1],
+        "dvc": [one for one in processes if "pipelines.dvc_process" in words(one)],
+        "stage": [one for one in processes if "stage" in words(one)],
+        "all": processes,
+    }[mode]
+    for one in wanted:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            pass
+    if not wanted:  # there is no such process at this moment
+        process.kill()
+    process.wait(60)
+
+
+def of_project(project: Project) -> list[list[str]]:
+    """Processes that work in the project's folder."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if Path(one.cwd()) == project.root and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one.cmdline())
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def ends(project: Project) -> None:
+    """Nothing of a killed run goes on."""
+    wait_for(lambda: not of_project(project), 20, f"the processes of a killed run end: {of_project(project)}")
+
+
+def same(project: Project, undisturbed: Project) -> None:
+    """It says and holds what the undisturbed project does."""
+    done = project.repro()
+    assert done.code == 0, done.out
+    assert project.said() == undisturbed.said()
+    assert project.versions() == undisturbed.versions()
+    assert {status for _, status in project.runs()} <= {"FINISHED", "KILLED", "FAILED"}
+    verified = project.countersign("verify")
+    assert verified.code == 0, verified.out
+    scratch = project.home / PROJECT / "scratch"
+    assert [path.name for path in scratch.glob("*") if any(path.rglob("*"))] == []
+
+
+def started(project: Project) -> tuple[subprocess.Popen[bytes], Callable[[str], bool]]:
+    """A run in the background, and whether it has said something."""
+    output = project.root.parent / "background.log"
+    output.unlink(missing_ok=True)
+    process = project.start("countersign", "repro")
+    return process, lambda text: text in output.read_text(encoding="utf-8", errors="replace")
+
+
+def test_killed_as_each_stage_begins(small: Project, tmp_path: Path) -> None:
+    project = fresh(tmp_path / "killed")
+    for number, stage in enumerate(STAGES):
+        process, has_said = started(project)
+        wait_for(lambda: has_said(f"Running stage '{stage}'") or process.poll() is not None, 300, stage)  # noqa: B023
+        assert process.poll() is None, (tmp_path / "killed/background.log").read_text()
+        time.sleep(0.4 * (number % 4))
+        kill(process, MODES[number % len(MODES)])
+    same(project, small)
+    ends(project)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_at_random_moments(seed: int, small: Project, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    project = fresh(tmp_path / "killed")
+    for _ in range(60):
+        process, _ = started(project)
+        try:
+            process.wait(chance.uniform(2, 25))
+        except subprocess.TimeoutExpired:
+            kill(process, chance.choice(MODES))
+        if process.returncode == 0:
+            break
+    same(project, small)
+    ends(project)
+
+
+def logged(kind: str) -> Callable[[Project], bool]:
+    """The log has one more entry of this kind than before the stage."""
+    before = {"train": 1}
+    return lambda project: len(project.evidence(kind)) > before.get(kind, 0)
+
+
+def alias_set(project: Project) -> bool:
+    return bool(project._rows("SELECT 1 FROM registered_model_aliases"))
+
+
+TRAINING: dict[str, Callable[[Project], bool]] = {
+    "its run is shown": lambda project: ("train@sft", "RUNNING") in project.runs(),
+    "trained": lambda project: any((project.home / PROJECT / "scratch").glob("train@sft-*/*/trained/*")),
+    "its run is over": lambda project: ("train@sft", "FINISHED") in project.runs(),
+    "published": lambda project: (project.root / "models/sft/model").exists(),
+    "logged": logged("train"),
+    "known to DVC": lambda project: "train@sft" in (project.root / "dvc.lock").read_text(),
+}
+"""Moments of `train@sft`, in their order."""
+
+REGISTERING: dict[str, Callable[[Project], bool]] = {
+    "its run is shown": lambda project: ("register support-desk", "RUNNING") in project.runs(),
+    "the version is there": lambda project: bool(project.versions()),
+    "its run is over": lambda project: ("register support-desk", "FINISHED") in project.runs(),
+    "registration logged": logged("registration"),
+    "promotion logged": logged("promotion"),
+    "alias set": alias_set,
+    "published": lambda project: (project.root / "reports/register.json").exists(),
+    "report begun": lambda project: any((project.root / "reports").glob("support-desk-1*")),
+}
+"""Moments of `register` and `report`, in their order."""
+
+
+@pytest.fixture(scope="module")
+def before_training(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project up to the gate of its second stage."""
+    project = fresh(tmp_path_factory.mktemp("before-training"))
+    project.made("gate@sft")
+    return project
+
+
+@pytest.fixture(scope="module")
+def before_registering(before_training: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project with everything made and evaluated."""
+    project = before_training.copy(tmp_path_factory.mktemp("before-registering"))
+    project.made("evaluate@sft")
+    return project
+
+
+@pytest.mark.parametrize("moment", TRAINING)
+def test_killed_while_training(moment: str, small: Project, before_training: Project, tmp_path: Path) -> None:
+    project = before_training.copy(tmp_path)
+    killed_at(project, TRAINING[moment], "stage" if moment == "published" else "all")
+    same(project, small)
+
+
+@pytest.mark.parametrize("moment", REGISTERING)
+def test_killed_while_registering(moment: str, small: Project, before_registering: Project, tmp_path: Path) -> None:
+    project = before_registering.copy(tmp_path)
+    killed_at(project, REGISTERING[moment], "stage" if moment == "published" else "all")
+    same(project, small)
+
+
+def killed_at(project: Project, moment: Callable[[Project], bool], mode: str) -> None:
+    """Runs and kills as soon as the moment has come."""
+    process, _ = started(project)
+    until = time.monotonic() + 120
+    while process.poll() is None and not moment(project):
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    assert process.poll() is None, "it was over before the moment was seen"
+    kill(process, mode)
+
+
+def test_a_run_of_a_dead_process_is_not_left_running(before_training: Project, tmp_path: Path) -> None:
+    project = before_training.copy(tmp_path)
+    killed_at(project, TRAINING["its run is shown"], "all")
+    assert ("train@sft", "RUNNING") in project.runs()
+    project.made("train@sft")
+    statuses = sorted(status for name, status in project.runs() if name == "train@sft")
+    assert statuses == ["FINISHED", "KILLED"]
+
+
+def test_a_second_run_waits_for_the_first(before_training: Project, tmp_path: Path) -> None:
+    project = before_training.copy(tmp_path)
+    first, has_said = started(project)
+    wait_for(lambda: has_said("Running stage"), 60, "the first run starts")
+    second = project.repro("train@sft")
+    assert second.code == 0, second.out
+    assert "another run is at it here: waiting for it to end" in second.out
+    assert "Stage 'train@sft' didn't change" in second.out
+    assert first.wait(120) == 0
+    assert [stage for _, stage, _ in project.said()].count("train@sft") == 1
+
+
+def test_a_second_dvc_beside_a_run_is_refused(before_training: Project, tmp_path: Path) -> None:
+    project = before_training.copy(tmp_path)
+    first, _ = started(project)
+    wait_for(lambda: TRAINING["its run is shown"](project), 60, "the first run trains")
+    os.kill(first.pid, signal.SIGSTOP)  # only the run above: its stage goes on
+    second = project.countersign("stage", "train", "sft")
+    os.kill(first.pid, signal.SIGCONT)
+    assert second.code in (0, 7), second.out
+    assert first.wait(120) == 0
+    assert [stage for _, stage, _ in project.said()].count("train@sft") == 1
