@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
-RECORDS = 4000
+RECORDS = 20_000
 PLAIN_RECORDS = 400
 """The plain loop is slow: it sees a part, and its rate is given."""
 

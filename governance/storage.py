@@ -10,7 +10,7 @@ from pathlib import Path
 from governance.errors import StorageError
 
 _ROOM = "free some space, then run this again: nothing half-written was kept"
-_RIGHT = "give this account the right to write there, then run this again"
+_RIGHT = "give this account the right to read and write there, then run this again"
 SYMPTOMS = {
     "No space left on device": _ROOM,
     "Disk quota exceeded": _ROOM,
@@ -35,7 +35,7 @@ def disk_failure(error: BaseException) -> StorageError | None:
     for cause in _causes(error):
         found = next((symptom for symptom in SYMPTOMS if symptom in str(cause)), None)
         if found is not None:
-            where = str(getattr(cause, "filename", None) or "")
+            where = str(getattr(cause, "filename2", None) or getattr(cause, "filename", None) or "")
             return StorageError(found, where=where, fix=SYMPTOMS[found])
     return None
 

@@ -25,7 +25,7 @@ from governance.policy import Datacard
 from governance.yamlfile import parse_yaml
 from pipelines.binding import PROBE, Binding, bind, fitting_kinds
 from pipelines.kinds import KINDS
-from pipelines.params import Params, load_params
+from pipelines.params import Params, broken_references, load_params
 from pipelines.params_edit import WHERE, with_dataset
 from pipelines.readers import RowProblem, read_rows, source_files
 
@@ -218,10 +218,12 @@ def _validated(text: str) -> None:
     from pydantic import ValidationError
 
     try:
-        Params.model_validate(parse_yaml(text, WHERE))
+        params = Params.model_validate(parse_yaml(text, WHERE))
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(first["msg"], where=f"{WHERE}: {'.'.join(map(str, first['loc']))}") from None
+    if broken := broken_references(params, Path(WHERE)):
+        raise broken[0]
 
 
 def _replace(path: Path, text: str) -> None:
@@ -286,7 +288,8 @@ def _shown(added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *,
         told = ", ".join(f"{reason} {count}" for reason, count in added.problems.items())
         lines += ["", f"of the first {added.rows_tried} rows these cannot be records: {told}"]
     lines += ["", f"written: {WHERE} (datasets.{added.name}), {added.datacard}"]
-    lines += [f"quality suite: {added.row['suite']} (--suite); leaks are searched for into {added.row['held_out']} (--held-out)"]
+    lines += [f"quality suite: {added.row['suite']} (--suite)"]
+    lines += [f"leaks are searched for into: {added.row['held_out']} (--held-out)"]
     lines += [f"blank in the datacard: {', '.join(added.blanks)}", "next:", *(f"  {step}" for step in added.next)]
     return "\n".join(lines)
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import ConfigError, CountersignError, StorageError, TrainingError
-from governance.storage import disk_failure
 from governance.model import Model
+from governance.storage import disk_failure
 from pipelines import arguments, callbacks, rewards
 from pipelines.callbacks import Listener
 from pipelines.methods import METHODS, Method

@@ -173,12 +173,12 @@ def load_params(root: Path) -> Params:
     """params.yaml of the project at `root`. Raises `ConfigError`, or `Problems` with every mistake."""
     path = root / "params.yaml"
     params = load_model(path, Params)
-    if broken := _broken_references(params, path):
+    if broken := broken_references(params, path):
         raise Problems(broken)
     return params
 
 
-def _broken_references(params: Params, path: Path) -> list[CountersignError]:
+def broken_references(params: Params, path: Path) -> list[CountersignError]:
     """Names that one row gives of another which is not there, and rows that build upon each other in a circle."""
     wrong: list[CountersignError] = []
 

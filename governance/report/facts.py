@@ -20,10 +20,9 @@ from governance.errors import CountersignError, InputError
 from governance.evidence import Evidence, EvidenceView
 from governance.lineage import (
     Admissible,
-    evaluated,
 )
 from governance.policy import Policies
-from governance.predicates import Artifact, Evaluate, Predicate, Promotion, Registration, Run
+from governance.predicates import Artifact, Predicate, Promotion, Registration, Run
 from governance.report.chain import Chain
 from governance.requests import ModelRef, ReleaseDecision, ReleaseRequest
 
@@ -204,11 +203,6 @@ def about(item: Evidence) -> str:
     if isinstance(predicate, Registration | Promotion):
         return f"{predicate.model}/{predicate.version}"
     return item.kind
-
-
-def scores_of(item: Evidence | None) -> Evaluate | None:
-    """The predicate of an evaluation, where there is one."""
-    return evaluated(item) if item else None
 
 
 def of_chain(facts: Facts) -> Iterator[Evidence]:

@@ -200,5 +200,6 @@ PUBLIC: dict[str, Any] = {
 def test_public_files_are_guessed_right(project: Path, public_data: Path, name: str) -> None:
     said = json.loads(ran(str(public_data / name), "--name", "x", "--json").output)
     assert (said["kind"], said["shape"]) == PUBLIC[name]
-    assert said["row"]["suite"] == ("text" if said["shape"] == "text" else said["kind"])
+    usual = "text" if said["shape"] == "text" else said["kind"]
+    assert said["row"]["suite"] == ("question" if name == "xstest/xstest_prompts.csv" else usual)
     assert load_params(project).datasets["x"].kind == said["kind"]
