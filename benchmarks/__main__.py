@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from benchmarks import scanning
@@ -66,7 +67,8 @@ def compared(ours: Callable[[], float], plain: Callable[[], float], times: int) 
 def prepare() -> None:
     """A copy of the project as it is, repository and all, with everything made that `sft` needs."""
     shutil.rmtree(WORK, ignore_errors=True)
-    skip = shutil.ignore_patterns(".venv", "build", "data", "models", "evaluations", "gates", "reports", "tmp", "cache", ".git")
+    made = ("data", "models", "evaluations", "gates", "reports", "dvc.lock")
+    skip = shutil.ignore_patterns(".venv", ".git", "build", "tmp", "cache", "__pycache__", *made)
     shutil.copytree(ROOT, WORK, ignore=skip)
     for command in (["git", "init", "-q"], ["git", "add", "-A"]):
         subprocess.run(command, cwd=WORK, check=True, capture_output=True)
@@ -87,7 +89,7 @@ def training() -> list[Row]:
         run(["countersign", "stage", "gate", "sft"])
         ours, plain = compared(
             lambda: run(["countersign", "stage", "train", "sft"]),
-            lambda steps=steps: run([sys.executable, str(ROOT / "benchmarks/bare_sft.py"), str(steps), ".bare"]),  # type: ignore[misc]
+            partial(run, [sys.executable, str(ROOT / "benchmarks/bare_sft.py"), str(steps), ".bare"]),
             times,
         )
         (WORK / "params.yaml").write_text(params, encoding="utf-8")
@@ -119,7 +121,10 @@ def command_line() -> list[Row]:
         lambda: run(["countersign", "--help"]), lambda: run([sys.executable, "-c", "import click"]), 10
     )
     status, _ = compared(lambda: run(["countersign", "status"]), lambda: 0.0, 5)
-    return [row("countersign --help", ours, "python -c 'import click'", plain), row("countersign status", status, "", None)]
+    return [
+        row("countersign --help", ours, "python -c 'import click'", plain),
+        row("countersign status", status, "", None),
+    ]
 
 
 def row(what: str, ours: float, alternative: str, plain: float | None) -> Row:
@@ -150,7 +155,9 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         model = names[0] if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     return f"{model}, {os.cpu_count()} cores, {memory} GiB, {platform.system()}, Python {platform.python_version()}"

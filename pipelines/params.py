@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from governance.errors import ConfigError, CountersignError, Problems
-from governance.model import Model, Sha256, Slug
+from governance.model import Model, Slug
 from governance.yamlfile import load_model, place
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
@@ -220,6 +220,3 @@ def _circles(params: Params, path: Path) -> list[CountersignError]:
         fix = "give one of them another parent or scorer"
         return [ConfigError(found, where=place(path, "stages", circle[0]), fix=fix)]
     return []
-
-
-__all__ = ["Base", "Dataset", "Generation", "Kind", "Lora", "Params", "Release", "Reward", "Sample", "Sha256", "Stage", "Suite", "load_params"]

@@ -34,7 +34,7 @@ def _sources(project: Project) -> Iterator[CountersignError]:
     for name, dataset in params.datasets.items():
         if Path(dataset.source) not in made and not (project.root / dataset.source).exists():
             yield InputError(
-                f"{ascii(dataset.source)}: no such file or folder",
+                f"{dataset.source!a}: no such file or folder",
                 where=place(project.root / FILE, "datasets", name, "source"),
                 expected="a file or folder here, or what a row of `samples` or `hub` makes: data/source/NAME",
                 fix="copy it there, or name another source",

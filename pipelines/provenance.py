@@ -18,21 +18,26 @@ from governance.policy import Policies
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Code, Environment, Requester, Run
 
 
-def code(root: Path) -> Code:
-    """The commit at hand, and whether code, parameters or policies differ from it (dvc.lock aside)."""
+def code(root: Path, before: Code | None = None) -> Code:
+    """The commit at hand, and whether code, parameters or policies differ from it (dvc.lock aside).
+
+    `before` is what it was when the work began: changed meanwhile counts as changed. So does what git cannot tell.
+    """
     commit = _git(root, "rev-parse", "HEAD")
     if not commit:
         return Code(commit=None, dirty=True)
     changed = _git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)dvc.lock")
-    return Code(commit=commit, dirty=bool(changed))
+    meanwhile = before is not None and (before.dirty or before.commit != commit)
+    return Code(commit=commit, dirty=changed != "" or meanwhile)
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git says; None where it cannot."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def environment(versions: dict[str, str]) -> Environment:

@@ -56,7 +56,12 @@ def _dvc(root: Path, arguments: list[str], lock: int) -> int:
     """
     with tempfile.TemporaryDirectory() as folder:
         exit_file = Path(folder) / "exit"
-        environ = {**os.environ, **HASH_SEED, "COUNTERSIGN_EXIT_FILE": str(exit_file), dvc_process.RUN: str(os.getpid())}
+        environ = {
+            **os.environ,
+            **HASH_SEED,
+            "COUNTERSIGN_EXIT_FILE": str(exit_file),
+            dvc_process.RUN: str(os.getpid()),
+        }
         environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
         program = [sys.executable, "-P", "-m", "pipelines.dvc_process"]
         done = subprocess.run([*program, *arguments], cwd=root, env=environ, pass_fds=[lock], check=False)

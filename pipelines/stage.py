@@ -72,7 +72,7 @@ def open_project(root: Path, environ: Mapping[str, str]) -> Project:
     """The project at `root`. Raises `ConfigError` with every mistake of its parameters and policies."""
     if not (root / "params.yaml").is_file():
         raise ConfigError(
-            "no params.yaml here", where=str(root), expected="a Countersign project", fix="change to the project's folder"
+            "no params.yaml here", where=str(root), expected="a project", fix="change to the project's folder"
         )
     params = load_params(root)
     return Project(root, params, load_policies(root / "policies"), machine(params.project, environ))
@@ -179,7 +179,7 @@ def _job(
     for output in outputs:
         (staging / output.path).parent.mkdir(parents=True, exist_ok=True)
     identity = canonical.dumps([name, sorted((role, item.sha256) for role, item in artifacts.items())])
-    scratch = project.machine.home / project.params.project / "scratch" / f"{name}-{digests.sha256_bytes(identity)[:16]}"
+    scratch = project.machine.state / "scratch" / f"{name}-{digests.sha256_bytes(identity)[:16]}"
     scratch.mkdir(parents=True, exist_ok=True)
     return Job(
         name=name,

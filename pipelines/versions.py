@@ -53,7 +53,10 @@ def check(root: Path, family: str) -> None:
         return
     have = installed(family)
     said = read_yaml(root / FILE) or {}
-    wrong = [f"{k} {v} (file: {said.get(group, {}).get(k)})" for k, v in have.items() if said.get(group, {}).get(k) != v]
+    written = said.get(group, {})
+    wrong = [
+        f"{name} {found} (file: {written.get(name)})" for name, found in have.items() if written.get(name) != found
+    ]
     if wrong:
         raise ConfigError(
             f"installed engines differ from the file: {', '.join(wrong)}",

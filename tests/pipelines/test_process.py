@@ -23,6 +23,13 @@ pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
 time.sleep(60)
 """
 
+SECOND = """
+import sys, pathlib
+from pipelines.process import exclusive
+with exclusive(pathlib.Path(sys.argv[1]), "train@sft"):
+    pass
+"""
+
 DVC = """
 import subprocess, sys
 subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
@@ -32,8 +39,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 def test_a_second_run_of_a_stage_is_refused(tmp_path: Path) -> None:
     lock = tmp_path / "train@sft.lock"
     with exclusive(lock, "train@sft"):
-        holder = f"from pipelines.process import exclusive\nfrom pathlib import Path\nwith exclusive(Path({str(lock)!r}), 'train@sft'): pass"
-        second = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True, check=False)
+        second = subprocess.run([sys.executable, "-c", SECOND, str(lock)], capture_output=True, text=True, check=False)
         assert "BusyError" in second.stderr
         assert "train@sft is running already" in second.stderr
     with exclusive(lock, "train@sft"):
