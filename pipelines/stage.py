@@ -20,7 +20,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from governance import canonical, digests
 from governance.errors import ConfigError, InputError, RefusedError
 from governance.machine import Machine, machine
 from governance.policy import Policies, load_policies
-from governance.predicates import Artifact, Finding, Run
+from governance.predicates import Artifact, Code, Finding, Run
 from governance.progress import Progress
 from pipelines import provenance, versions
 from pipelines.job import Input, Job, Outcome, Output
@@ -102,19 +102,19 @@ def _run_locked(
     artifacts = {item.role: _hashed(project.root, item) for item in inputs}
     if module.PREDICATE:  # a log that will not take the statement is found now, not after hours of work
         provenance.open_evidence(project.machine, project.policies, now)
-    began, clock = now(), time.monotonic()
+    began, clock, code = now(), time.monotonic(), provenance.code(project.root)
     with _staging(project, name) as staging:
         job = _job(name, key, project, artifacts, inputs, outputs, staging, now, progress)
         outcome: Outcome = module.run(job)
         if outcome.refused:
             _keep_reports(project.root, family, key, outputs, staging)
-        else:
-            for output in outputs:
-                _publish(staging / output.path, project.root / output.path)
-        subjects = _subjects(project.root, outputs, outcome, family, key)
-        if module.PREDICATE:
-            run = provenance.run(began, now(), time.monotonic() - clock, project.machine.requester, outcome.detail)
-            _record(module.PREDICATE, family, name, project, list(artifacts.values()), subjects, outcome, run, now)
+        with _published(project.root, [] if outcome.refused else outputs, staging):
+            subjects = _subjects(project.root, outputs, outcome, family, key)
+            if module.PREDICATE:
+                run = provenance.run(began, now(), time.monotonic() - clock, project.machine.requester, outcome.detail)
+                code = provenance.code(project.root, code)
+                given = list(artifacts.values())
+                _record(module.PREDICATE, family, name, project, given, subjects, outcome, code, run, now)
     if outcome.refused:
         raise RefusedError(refusal(name, outcome.refused))
     shutil.rmtree(job.scratch, ignore_errors=True)
@@ -198,16 +198,35 @@ def _job(
     )
 
 
+@contextmanager
+def _published(root: Path, outputs: list[Output], staging: Path) -> Iterator[None]:
+    """Outputs in their places; gone again when they cannot be recorded, so that nothing is there without evidence."""
+    try:
+        for output in outputs:
+            _publish(staging / output.path, root / output.path)
+        yield
+    except BaseException:
+        for output in outputs:
+            with suppress(OSError):
+                _remove(root / output.path)
+                (root / output.path).parent.rmdir()  # if it is empty
+        raise
+
+
 def _publish(made: Path, target: Path) -> None:
     """Moves an output to its place in one step, replacing what stood there."""
     if not made.exists():
         raise InputError("the stage did not write this output", where=str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove(target)
+    shutil.move(made, target)
+
+
+def _remove(target: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
-    elif target.exists() or target.is_symlink():
-        target.unlink()
-    shutil.move(made, target)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def _kept(family: str, key: str) -> Path:
@@ -237,6 +256,7 @@ def _record(
     inputs: list[Artifact],
     subjects: list[Artifact],
     outcome: Outcome,
+    code: Code,
     run: Run,
     now: Callable[[], datetime],
 ) -> None:
@@ -246,7 +266,7 @@ def _record(
         "inputs": inputs,
         "parameters": outcome.parameters,
         "policy": project.policies.digest,
-        "code": provenance.code(project.root),
+        "code": code,
         "environment": provenance.environment(versions.installed(family)),
         "run": run,
     }

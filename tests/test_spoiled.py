@@ -7,15 +7,22 @@ The table is the specification: what was spoiled, the exit code (see `pipelines.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.project import Done, Project, fresh
+from pipelines.process import exclusive
+from tests.project import Done, Project, fresh, small
+
+__all__ = ["small"]
 
 MARK = "Zebrafish-4711"
 """Stands in the text of every record, and so in no message."""
@@ -348,3 +355,127 @@ def check(project: Project, done: Done, one: Spoiled) -> None:
     left = [path.name for path in (project.root / ".dvc" / "tmp" / "countersign").glob("*") if path.is_dir()]
     assert left == []
     assert not project.database.exists() or not project.log.size() or project.log_is_whole()
+
+
+# --- the disk ---
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """`folder` is a file system of its own; skips where that is not permitted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def filled(folder: Path, left: int) -> Iterator[None]:
+    """All but `left` bytes of the file system of `folder` are taken."""
+    room = os.statvfs(folder)
+    filler = folder / "filler"
+    filler.write_bytes(bytes(max(0, room.f_bavail * room.f_frsize - left)))
+    yield
+    filler.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 60_000])
+def test_full_disk_under_the_log(left: int, unspoiled: Project, tmp_path: Path) -> None:
+    project = unspoiled.copy(tmp_path)
+    with small_disk(project.home, 8):
+        with filled(project.home, left):
+            done = project.repro("ingest@mine")
+            check(project, done, Spoiled(print, 6, (str(project.home), "next: free")))
+        project.made("ingest@mine")
+        assert project.log_is_whole()
+
+
+@pytest.mark.slow
+def test_full_disk_under_the_project(unspoiled: Project, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 32):
+        project = unspoiled.copy(tmp_path / "disk" / "here")
+        project = Project(project.root, tmp_path / "home")
+        with filled(tmp_path / "disk", 8_000):
+            done = project.repro("ingest@mine")
+            check(project, done, Spoiled(print, 6, ("next: free some space",)))
+        project.made("ingest@mine")
+        assert project.log_is_whole()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [8, 40, 400])
+def test_no_file_may_grow(kilobytes: int, unspoiled: Project, tmp_path: Path) -> None:
+    """As on a full disk, by a limit on the size of files, which needs no rights."""
+    project = unspoiled.copy(tmp_path)
+    limited = project.run("bash", "-c", f"ulimit -f {kilobytes}; exec countersign repro ingest@mine")
+    if limited.code:
+        check(project, limited, Spoiled(print, 6, ("next: ",)))
+    project.made("ingest@mine")
+    assert project.log_is_whole()
+
+
+UNWRITABLE = {
+    "the project": (".", "data"),
+    "its data": ("data", "data"),
+    "DVC's folder": (".dvc", ".dvc"),
+    "the state folder": ("../home", "home"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_folder_that_cannot_be_written(name: str, unspoiled: Project, tmp_path: Path) -> None:
+    """Root is no exception here: it runs without the right to pass over permissions."""
+    project = unspoiled.copy(tmp_path)
+    where, named = UNWRITABLE[name]
+    (project.root / where).mkdir(exist_ok=True)
+    (project.root / where).chmod(0o555)
+    drop = "-dac_override,-dac_read_search"
+    ordinary = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
+    if ordinary and not shutil.which("setpriv"):
+        pytest.skip("root without setpriv")
+    done = project.run(*ordinary, "countersign", "repro", "ingest@mine")
+    (project.root / where).chmod(0o755)
+    check(project, done, Spoiled(print, 6, (named, "Permission denied", "next: ")))
+    project.made("ingest@mine")
+    assert project.log_is_whole()
+
+
+# --- further along the graph ---
+
+
+@pytest.mark.slow
+def test_datacard_with_a_blank(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    project.edit("policies/datacards/desk_sft.yaml", lambda card: card.pop("lawful_basis"))
+    done = project.repro("train@base")
+    wanted = ("gate@base refused, 1 finding(s)", "DATACARD_INCOMPLETE", "found blank: lawful_basis", "next: policies/")
+    check(project, done, Spoiled(print, 4, (*wanted, "policies/datacards/desk_sft.yaml"), output="gates/base.json"))
+    assert (project.root / "reports/gates/base.md").exists()
+    assert project.said()[-1] == ("gate", "gate@base", False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["train@sft", "register"])
+def test_mlflow_server_that_does_not_answer(stage: str, small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    output = "models/sft" if stage == "train@sft" else "reports/register.json"
+    done = project.repro("--force", stage, COUNTERSIGN_REGISTRY="http://127.0.0.1:9")
+    wanted = ("http://127.0.0.1:9", "connection refused", "next: start that MLflow server")
+    check(project, done, Spoiled(print, 6, wanted, output=output))
+    assert project.said() == small.said()
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_of_one_stage(unspoiled: Project, tmp_path: Path) -> None:
+    project = unspoiled.copy(tmp_path)
+    lock = project.root / ".dvc/tmp/countersign/ingest@mine.lock"
+    with exclusive(lock, "ingest@mine"):
+        done = project.repro("ingest@mine")
+    wanted = ("ingest@mine is running already", str(lock.relative_to(project.root)), "next: wait for that run to end")
+    check(project, done, Spoiled(print, 7, wanted))

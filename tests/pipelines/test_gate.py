@@ -44,6 +44,9 @@ def _params() -> Params:
     return Params.model_validate(
         {
             "project": "support-desk",
+            "records": {},
+            "samples": {},
+            "hub": {},
             "datasets": datasets,
             "bases": {"tiny": {"source": "tiny.json", "suite": "eval"}},
             "stages": stages,

@@ -88,7 +88,11 @@ ROW_DEFECTS: dict[str, tuple[str, str | bytes, list[tuple[int, Any]]]] = {
         '{"a": ' + "9" * 5000 + '}\n{"a": 1}\n',
         [(1, "ROW_UNREADABLE"), (2, {"a": 1})],
     ),
-    "NUL bytes": ("x.jsonl", b'\0\0\0\n{"a": 1}\n', [(1, "ROW_UNREADABLE"), (2, {"a": 1})]),
+    "NUL bytes, far into text": (
+        "x.jsonl",
+        b" " * 5000 + b'\n\0\0\0\n{"a": 1}\n',
+        [(2, "ROW_UNREADABLE"), (3, {"a": 1})],
+    ),
     "too few fields": (
         "x.csv",
         "a,b\n1\n1,2\n1,2,3\n",
