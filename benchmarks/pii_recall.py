@@ -18,8 +18,8 @@ from pathlib import Path
 
 from governance.data_policy import PiiPolicy
 from governance.yamlfile import load_model
-from pipelines.pii import PlainEngine, Span
-from pipelines.pii_search import Search
+from pipelines.pii.engine import PlainEngine, Span
+from pipelines.pii.search import Search
 
 ENTITY = {
     "PERSON_NAME": "PERSON",

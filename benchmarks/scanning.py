@@ -38,8 +38,8 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
     """Lines of the benchmark's table."""
     from governance.data_policy import PiiPolicy
     from governance.yamlfile import load_model
-    from pipelines.pii import PlainEngine
-    from pipelines.pii_search import Search
+    from pipelines.pii.engine import PlainEngine
+    from pipelines.pii.search import Search
 
     policy = load_model(ROOT / "policies/pii.yaml", PiiPolicy)
     plain = PlainEngine(policy, ROOT)

@@ -141,13 +141,13 @@ TABLE = "(table)"
 
 
 class QualityCheck(Model):
-    """One expectation on the feature frame (`pipelines.features`), by Great Expectations' own names."""
+    """One expectation on the feature frame (`pipelines.features.table`), by Great Expectations' own names."""
 
     name: Slug
     check: str
     """A type of `RECORD_CHECKS` or `WHOLE_CHECKS`."""
     column: str
-    """A feature of `pipelines.features.FEATURES`, or `(table)`."""
+    """A feature of `pipelines.features.table.FEATURES`, or `(table)`."""
     min_value: float | None = None
     max_value: float | None = None
     value_set: list[bool | int | float | str] | None = None

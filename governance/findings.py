@@ -233,7 +233,7 @@ CODES["SUITE_UNPINNED"] = Code(
 )
 
 
-# -- Rows that ingest leaves out: pipelines.readers, pipelines.messages, pipelines.shapes ------------
+# -- Rows that ingest leaves out: pipelines.sources -------------------------------------------------
 def _row(title: str, meaning: str, next: str) -> Code:
     """The reason of a row that became no record. More of them than policy permits, and the source is refused."""
     return Code(title, meaning, next, blocking=False, section="Rows left out at ingest")
@@ -282,7 +282,7 @@ CODES["MESSAGES_MALFORMED"] = _row(
 CODES["ROLE_UNKNOWN"] = _row(
     "A message has an unknown role",
     "The role is none that is known for user, assistant, system or tool.",
-    "rename the role in the source, or add it to ROLE_NAMES in pipelines/messages.py",
+    "rename the role in the source, or add it to ROLE_NAMES in pipelines/sources/messages.py",
 )
 CODES["LABEL_NOT_BOOLEAN"] = _row(
     "A label is neither true nor false",

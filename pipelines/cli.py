@@ -19,15 +19,15 @@ from governance.errors import CountersignError, StorageError
 from governance.storage import disk_failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "repro": ("pipelines.repro", "Run the pipeline: `dvc repro`, one run at a time."),
+    "repro": ("pipelines.commands.repro", "Run the pipeline: `dvc repro`, one run at a time."),
     "status": ("governance.commands.status", "What there is, what is live, what waits."),
-    "add": ("pipelines.add", "Add a dataset from a file: guesses its kind, writes its row and datacard."),
-    "allow-base": ("pipelines.allow_base", "Write a base model's digests into policy."),
-    "record-key": ("pipelines.record_key", "Make the project's key for record ids."),
+    "add": ("pipelines.commands.add", "Add a dataset from a file: guesses its kind, writes its row and datacard."),
+    "allow-base": ("pipelines.commands.allow_base", "Write a base model's digests into policy."),
+    "record-key": ("pipelines.commands.record_key", "Make the project's key for record ids."),
     "verify": ("governance.commands.verify", "Check the log, and the files at hand against it."),
     "report": ("governance.commands.report", "The audit report of a model version."),
-    "versions": ("pipelines.versions_command", "The engine versions that results depend on."),
-    "stage": ("pipelines.stage_command", "Run one stage, as DVC does."),
+    "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
+    "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),
 }
 """Command to the module whose `command` it is, and its line in the help."""
 

@@ -13,10 +13,10 @@ from governance.errors import ConfigError
 from governance.predicates import Artifact
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.methods import ModelClass, method
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
-from pipelines.modelfolder import has_weights
 from pipelines.params import Params, Suite
+from pipelines.training.methods import ModelClass, method
+from pipelines.training.modelfolder import has_weights
 
 PREDICATE = "evaluate"
 

@@ -22,11 +22,12 @@ from governance.machine import instant
 from governance.predicates import Artifact, Finding
 from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef
 from governance.storage import write_atomic
-from pipelines import objective, paths
+from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.methods import method
 from pipelines.metrics import suite_digest
 from pipelines.params import Params
+from pipelines.training import objective
+from pipelines.training.methods import method
 
 PREDICATE = "gate"
 

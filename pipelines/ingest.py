@@ -22,13 +22,13 @@ from governance.findings import CODES, finding
 from governance.predicates import DataCounts, Finding
 from governance.progress import Bar
 from pipelines import markdown, paths
-from pipelines.binding import PROBE, Binding, bind
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
-from pipelines.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 from pipelines.record_ids import DEVELOPMENT, Key, canonical, load_key, split_of
 from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
+from pipelines.sources.binding import PROBE, Binding, bind
+from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 
 PREDICATE = "ingest"
 

@@ -1,6 +1,6 @@
 """The five kinds of dataset and their Arrow schemas: the one shape that every later stage works on.
 
-To add a kind: one entry in `KINDS` here, one normaliser per source shape in `pipelines.shapes`, and the
+To add a kind: one entry in `KINDS` here, one normaliser per source shape in `pipelines.sources.shapes`, and the
 name in `pipelines.params.Kind`.
 """
 

@@ -1,7 +1,7 @@
 """What a model can be scored by, item by item, and under which digest. Free of torch.
 
 A metric says what it needs (an answer, samples, two answers to compare, a loss) and turns that into one score
-per item. To add a metric over answers: one entry in `METRICS`, naming a rule of `pipelines.rewards`.
+per item. To add a metric over answers: one entry in `METRICS`, naming a rule of `pipelines.training.rewards`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 
 from governance import canonical
 from governance.errors import ConfigError
-from pipelines import rewards
-from pipelines.methods import ModelClass
 from pipelines.params import Suite
+from pipelines.training import rewards
+from pipelines.training.methods import ModelClass
 
 Needs = Literal["greedy", "sampled", "pair", "loss"]
 """The greedy answer; the mean over sampled answers; chosen against rejected; likelihood of the reference."""
@@ -31,7 +31,7 @@ class Metric:
     """The dataset kind it is computed on."""
     model: ModelClass = "language"
     rule: str = ""
-    """For answers: the rule of `pipelines.rewards` that scores one."""
+    """For answers: the rule of `pipelines.training.rewards` that scores one."""
     scale: float = 1.0
     """The score is the rule's times this: `unsafe` counts what `no_secrets_asked` punishes."""
     higher_is_better: bool = True

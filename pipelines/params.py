@@ -97,7 +97,7 @@ class Lora(Model):
 
 
 class Reward(Model):
-    """One reward function of an objective: from `pipelines.rewards`, or `model` for the stage's scorer."""
+    """One reward function of an objective: from `pipelines.training.rewards`, or `model` for the stage's scorer."""
 
     name: Slug
     weight: float = 1.0

@@ -1,6 +1,6 @@
 """Holds a dataset against its suite in `policies/quality/`: Great Expectations judges features, never text.
 
-1. All expectations are judged together on the feature frame (`pipelines.features`).
+1. All expectations are judged together on the feature frame (`pipelines.features.table`).
 2. Records that fail an expectation whose action is `drop` are left out, each for the first that it fails, and
    the rest is judged again until nothing more is dropped.
 3. A failed expectation whose action is `block`, and one that cannot be judged, refuses the dataset.
@@ -24,13 +24,13 @@ from governance.errors import ConfigError
 from governance.findings import CODES, finding
 from governance.predicates import DataCounts, Expectation, Finding
 from pipelines import markdown
-from pipelines.features import compute
+from pipelines.features.leaks import Around, HeldOut
+from pipelines.features.table import compute
+from pipelines.features.turns import Column
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.leaks import Around, HeldOut
 from pipelines.params import Params
 from pipelines.paths import ready, scanned
 from pipelines.records import Excluded, data_counts, kind_of, read_records, write_excluded, write_records
-from pipelines.turns import Column
 
 PREDICATE = "quality"
 

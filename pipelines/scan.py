@@ -27,8 +27,8 @@ from pipelines import markdown
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.paths import ingested, scanned
-from pipelines.pii import PlainEngine, Span, cannot_find
-from pipelines.pii_search import Search
+from pipelines.pii.engine import PlainEngine, Span, cannot_find
+from pipelines.pii.search import Search
 from pipelines.record_ids import load_key
 from pipelines.records import (
     ROW_GROUP,

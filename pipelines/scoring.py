@@ -14,10 +14,10 @@ from typing import Any
 
 from governance.errors import InputError
 from governance.progress import Bar
-from pipelines.methods import ModelClass
 from pipelines.metrics import Metric, answer_score
-from pipelines.modelfolder import load_model, load_tokenizer
 from pipelines.params import Suite
+from pipelines.training.methods import ModelClass
+from pipelines.training.modelfolder import load_model, load_tokenizer
 
 Rows = list[dict[str, Any]]
 Scores = dict[str, list[float | None]]

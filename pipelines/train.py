@@ -21,18 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from governance import canonical, digests
 from governance.errors import TrainingError, VerificationError
-from pipelines import gate, launch, objective, paths, release, versions
-from pipelines.fit import Fitted, Plan
+from pipelines import gate, paths, versions
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.methods import Method, method
-from pipelines.modelfolder import write_json
-from pipelines.objective import Objective
 from pipelines.params import Params
+from pipelines.training import launch, objective, release
+from pipelines.training.fit import Fitted, Plan
+from pipelines.training.methods import Method, method
+from pipelines.training.modelfolder import write_json
+from pipelines.training.objective import Objective
 
 if TYPE_CHECKING:
     from governance.registry.port import Run, RunRequest
     from governance.requests import Decision
-    from pipelines.callbacks import Listener
+    from pipelines.training.callbacks import Listener
 
 PREDICATE = "train"
 

@@ -48,7 +48,7 @@ def kill(process: subprocess.Popen[bytes], mode: str) -> None:
     processes = family(process)
     wanted = {
         "run": processes[:1],
-        "dvc": [one for one in processes if "pipelines.dvc_process" in words(one)],
+        "dvc": [one for one in processes if "pipelines.commands.dvc_process" in words(one)],
         "stage": [one for one in processes if "stage" in words(one)],
         "all": processes,
     }[mode]

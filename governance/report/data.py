@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from governance.evidence import Evidence
 from governance.findings import CODES
-from governance.lineage import DataChain
+from governance.lineage import DataChain, data_chain, subject
 from governance.predicates import Ingest, Quality, Scan
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Check, Dataset, DataStep, Entity, Excluded, Privacy
+from governance.report.model import Beside, Check, Dataset, DataStep, Entity, Excluded, Privacy
 from governance.report.text import plain
 
 IDS_SHOWN = 20
@@ -19,6 +19,32 @@ LOW_ASSURANCE = "name-list"
 def datasets(facts: Facts) -> list[Dataset]:
     """Every dataset the version rests on."""
     return [_dataset(facts, chain, uses) for chain, uses in facts.datasets]
+
+
+def beside(facts: Facts) -> list[Beside]:
+    """Every other dataset the log knows: what was found in it and left out of it is told all the same."""
+    used = {chain.dataset for chain, _ in facts.datasets}
+    known: dict[str, list[Evidence]] = {}
+    for item in facts.everything:
+        if item.kind in ("ingest", "scan", "quality") and item.predicate.dataset not in used:
+            known.setdefault(item.predicate.dataset, []).append(item)
+    return [_beside(facts, name, items) for name, items in sorted(known.items())]
+
+
+def _beside(facts: Facts, name: str, items: list[Evidence]) -> Beside:
+    ready = [item for item in items if item.kind == "quality" and subject(item, "records")]
+    chain = data_chain(facts.view, name, subject(ready[-1], "records") or "") if ready else None
+    way = [item for item in (chain.ingest, chain.scan, chain.quality) if item] if chain else []
+    way += [item for item in items if not subject(item, "records") and item.index > (way[-1].index if way else -1)][-1:]
+    way = way or items[-1:]
+    kinds = [item.predicate.kind for item in items if not isinstance(item.predicate, Scan)]
+    privacy = _privacy(next((item for item in way if item.kind == "scan"), None))
+    return Beside(
+        name=name,
+        kind=kinds[-1] if kinds else "not recorded",
+        steps=[_step(facts, item) for item in way],
+        entities=privacy.entities if privacy else [],
+    )
 
 
 def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
@@ -65,7 +91,7 @@ def _declared(value: object) -> str:
 
 def _step(facts: Facts, item: Evidence) -> DataStep:
     predicate = item.predicate
-    passed = getattr(predicate, "passed", True)
+    passed = getattr(predicate, "passed", True) and subject(item, "records")
     return DataStep(
         stage=predicate.stage,
         result="passed" if passed else "refused",

@@ -210,6 +210,16 @@ class Dataset(Model):
     """Where the chain of evidence breaks; `none` where it does not."""
 
 
+class Beside(Model):
+    """A dataset of the same project that this version does not rest on."""
+
+    name: str
+    kind: str
+    steps: list[DataStep]
+    """Its latest way to ready records; a later refusal last."""
+    entities: list[Entity]
+
+
 class Curve(Model):
     """One training signal by step."""
 
@@ -370,6 +380,7 @@ class Report(Model):
     records: list[Record]
     decisions: list[Decision]
     datasets: list[Dataset]
+    beside: list[Beside]
     bases: list[Base]
     trainings: list[Training]
     confidence: float

@@ -17,10 +17,10 @@ from governance.errors import ConfigError, Problems
 from governance.keys import development_signer
 from governance.policy import FILES, Datacard, Policies, load_policies
 from pipelines import base
-from pipelines.methods import METHODS
 from pipelines.metrics import METRICS
 from pipelines.params import load_params
-from pipelines.rewards import RULES, SCORER
+from pipelines.training.methods import METHODS
+from pipelines.training.rewards import RULES, SCORER
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.fit import Plan, fit
+from pipelines.training.fit import Plan, fit
 
 
 def main(path: str, last: int) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from governance import digests
 from governance.errors import InputError, OfflineError
-from pipelines import base, weights
+from pipelines import base
+from pipelines.training import weights
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 

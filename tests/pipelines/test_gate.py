@@ -18,11 +18,12 @@ from governance.machine import open_log
 from governance.predicates import Artifact, GateDecision
 from governance.progress import Progress
 from governance.requests import GateRequest
-from pipelines import gate, objective, paths
+from pipelines import gate, paths
 from pipelines.job import Job
 from pipelines.metrics import suite_digest
 from pipelines.params import Params
 from pipelines.stage import open_project, run_stage
+from pipelines.training import objective
 from tests.pipelines.jobs import NOW, job
 from tests.simulator import DATASETS, STAGES, InMemory, Plan, desk, digest, in_memory, model, ready, suite_of
 

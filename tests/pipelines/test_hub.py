@@ -19,7 +19,7 @@ import pytest
 from governance.errors import ConfigError
 from pipelines import hub
 from pipelines.params import HubDataset, load_params
-from pipelines.readers import read_rows
+from pipelines.sources.readers import read_rows
 from tests.conftest import ROOT
 
 REVISION = "ab" * 20

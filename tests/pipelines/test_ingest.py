@@ -21,9 +21,9 @@ from governance.progress import Progress
 from pipelines import ingest, samples
 from pipelines.job import Job, Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
-from pipelines.readers import source_files
 from pipelines.record_ids import key_id_of
 from pipelines.records import read_excluded, read_records, texts
+from pipelines.sources.readers import source_files
 from tests.conftest import ROOT
 
 KINDS = {
@@ -267,7 +267,8 @@ def test_a_misspelt_field_is_a_configuration_error(tmp_path: Path) -> None:
 
 def test_every_reason_ingest_can_give_is_a_code_with_a_next_step() -> None:
     code = "".join(
-        (ROOT / "pipelines" / name).read_text() for name in ("readers.py", "messages.py", "shapes.py", "ingest.py")
+        (ROOT / "pipelines" / name).read_text()
+        for name in ("sources/readers.py", "sources/messages.py", "sources/shapes.py", "ingest.py")
     )
     reasons = set(re.findall(r'RowProblem\(\s*"([A-Z_]+)"', code))
     assert len(reasons) >= 13
@@ -327,8 +328,8 @@ def test_public_data_becomes_records_with_its_real_defects_named(public_data: Pa
 
 
 def test_every_public_file_has_a_kind_or_a_clear_sentence(public_data: Path) -> None:
-    from pipelines.add import first_rows
-    from pipelines.binding import fitting_kinds
+    from pipelines.commands.add import first_rows
+    from pipelines.sources.binding import fitting_kinds
 
     without = [name for name, path in source_files(public_data) if not fitting_kinds(first_rows(path, "utf-8"))]
     assert set(without) <= {"mt_bench/question.jsonl", "mt_bench/reference_answer_gpt-4.jsonl"}

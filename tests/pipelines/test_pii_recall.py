@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pii_recall import Figures, Label, measure, tables
-from pipelines.pii import Span
+from pipelines.pii.engine import Span
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
 

@@ -15,10 +15,10 @@ from governance.data_policy import QualitySuite
 from governance.errors import ConfigError
 from governance.findings import CODES
 from pipelines import ingest, quality, samples
-from pipelines.features import FEATURES
+from pipelines.features.leaks import HeldOut
+from pipelines.features.table import FEATURES
 from pipelines.job import Outcome
 from pipelines.kinds import KINDS
-from pipelines.leaks import HeldOut
 from pipelines.params import Dataset, Params, load_params
 from pipelines.quality import Judged, expected, findings, judge
 from pipelines.record_ids import load_key

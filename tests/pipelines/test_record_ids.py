@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from governance import canonical as rfc8785
 from governance.errors import ConfigError
+from pipelines.commands.record_key import command, write_key
 from pipelines.params import RecordKey, Splits
 from pipelines.record_ids import DEVELOPMENT, Key, canonical, key_id_of, load_key, split_of
-from pipelines.record_key import command, write_key
 
 SECRET = bytes(range(32))
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

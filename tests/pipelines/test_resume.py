@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from governance import digests
-from pipelines.callbacks import SEAL, last_checkpoint, seal
-from pipelines.fit import fit
-from pipelines.methods import METHODS
+from pipelines.training.callbacks import SEAL, last_checkpoint, seal
+from pipelines.training.fit import fit
+from pipelines.training.methods import METHODS
 from tests.conftest import ROOT
 from tests.pipelines import tiny
 

@@ -16,8 +16,8 @@ from governance.predicates import Scan
 from pipelines import ingest, samples, scan
 from pipelines.job import Outcome
 from pipelines.params import Params, load_params
-from pipelines.pii import PlainEngine, Span
-from pipelines.pii_search import Found, Search
+from pipelines.pii.engine import PlainEngine, Span
+from pipelines.pii.search import Found, Search
 from pipelines.record_ids import load_key
 from pipelines.records import read_excluded, read_records, texts, write_records
 from pipelines.scan import Tally, Treated, redact, significant, treat

@@ -16,10 +16,11 @@ from governance import digests
 from governance.errors import RefusedError, TrainingError, VerificationError
 from governance.machine import Machine, machine
 from governance.predicates import Train
-from pipelines import launch, objective, paths, rewards, train
-from pipelines.fit import Fitted, Plan
+from pipelines import paths, train
 from pipelines.job import Job, Outcome
 from pipelines.params import Params, load_params
+from pipelines.training import launch, objective, rewards
+from pipelines.training.fit import Fitted, Plan
 from tests.conftest import ROOT
 from tests.pipelines import tiny
 from tests.pipelines.jobs import job

@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from pipelines import desk
 from pipelines.base import take_architecture
-from pipelines.fit import Fitted, Plan, fit
 from pipelines.kinds import KINDS
-from pipelines.methods import METHODS
-from pipelines.modelfolder import write_json
-from pipelines.objective import Objective, ResolvedReward
 from pipelines.records import write_records
-from pipelines.release import release_adapter, release_model
-from pipelines.rewards import source_digest
+from pipelines.training.fit import Fitted, Plan, fit
+from pipelines.training.methods import METHODS
+from pipelines.training.modelfolder import write_json
+from pipelines.training.objective import Objective, ResolvedReward
+from pipelines.training.release import release_adapter, release_model
+from pipelines.training.rewards import source_digest
 
 ARCHITECTURE = {
     "model_type": "qwen2",

@@ -1,0 +1,1 @@
+"""The commands that need the pipeline; the others stand in governance.commands."""

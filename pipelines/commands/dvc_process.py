@@ -1,0 +1,87 @@
+"""DVC as `countersign repro` runs it: `python -m pipelines.commands.dvc_process repro ...`.
+
+1. It ends when the run that started it is gone, and with it the stage (`pipelines.process`).
+2. What DVC itself cannot do gets an exit code of ours; a stage that failed has left its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from governance.errors import BusyError, ConfigError, CountersignError, InputError, StorageError
+from governance.storage import disk_failure
+from pipelines.process import end_with
+
+RUN = "COUNTERSIGN_RUN"
+"""The id of the process that this one ends with."""
+
+OURS: dict[str, type[CountersignError]] = {
+    "LockError": BusyError,
+    "MissingDataSource": InputError,
+    "StageNotFound": ConfigError,
+    "NoOutputOrStageError": ConfigError,
+    "StageFileDoesNotExistError": ConfigError,
+    "DvcParserError": ConfigError,
+    "ResolveError": ConfigError,
+    "YAMLFileCorruptedError": ConfigError,
+    "YAMLValidationError": ConfigError,
+    "MissingParamsError": ConfigError,
+    "ConfigError": ConfigError,
+    "CheckoutError": StorageError,
+    "DatabaseError": StorageError,
+    "FileNotFoundError": InputError,
+}
+"""DVC's errors, by name, as families of ours."""
+
+
+class Kept(logging.Handler):
+    """Keeps the last error that was logged."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called for every record."""
+        if record.exc_info and record.exc_info[1]:
+            self.error = record.exc_info[1]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs DVC; 0, or an exit code as `pipelines.cli` has them."""
+    import psutil
+
+    parent = psutil.Process().parent()
+    if parent is None or str(parent.pid) != os.environ.get(RUN):
+        return BusyError.exit_code
+    end_with([parent])
+    from dvc.cli import main as dvc
+
+    kept = Kept(logging.ERROR)
+    logging.getLogger("dvc").addHandler(kept)
+    code = dvc(list(arguments))
+    return exit_code(kept.error) if code else 0
+
+
+def exit_code(error: BaseException | None) -> int:
+    """The exit code for what DVC said; what nobody knows is a fault of ours. Adds the next step where DVC has none."""
+    if error is None:
+        return CountersignError.exit_code
+    if failure := disk_failure(error):
+        print(f"  next: {failure.fix}", file=sys.stderr)
+        return failure.exit_code
+    family = next((OURS[name] for name in _kinds(error) if name in OURS), CountersignError)
+    return family.exit_code
+
+
+def _kinds(error: BaseException) -> Iterator[str]:
+    """The names of an error's classes, and those of what caused it."""
+    yield from (one.__name__ for one in type(error).__mro__)
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        yield from _kinds(cause)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

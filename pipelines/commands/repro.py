@@ -1,0 +1,71 @@
+"""`countersign repro`: `dvc repro`, one run at a time, with the stage's own exit code."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from governance.errors import ConfigError
+from pipelines import versions
+from pipelines.commands import dvc_process, preflight
+from pipelines.process import HASH_SEED
+from pipelines.stage import open_project
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--force", is_flag=True, help="Make the named stages again although nothing changed.")
+@click.argument("targets", nargs=-1)
+def command(force: bool, targets: tuple[str, ...]) -> None:
+    """Run the pipeline, or the named stages and what they need. Further options go to `dvc repro`."""
+    root = Path.cwd()
+    preflight.check(open_project(root, os.environ))
+    if not (root / ".dvc").is_dir():
+        raise ConfigError("no .dvc folder here", where=str(root), fix="git init && dvc init")
+    with _one_at_a_time(root) as lock:
+        versions.write(root)
+        options = ["--force", "--single-item"] if force and targets else ["--force"] if force else []
+        code = _dvc(root, ["repro", *options, *targets], lock)
+    sys.exit(code)
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[int]:
+    """Waits, and says so, while another run is at it; gives the descriptor that holds the lock."""
+    lock = root / ".dvc" / "tmp" / "countersign" / "repro.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            click.echo("another run is at it here: waiting for it to end (Ctrl-C to give up)", err=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle.fileno()
+
+
+def _dvc(root: Path, arguments: list[str], lock: int) -> int:
+    """Runs DVC, which holds the lock too, as it may outlive this process by a moment.
+
+    Its exit code, or that of the stage that failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        exit_file = Path(folder) / "exit"
+        environ = {
+            **os.environ,
+            **HASH_SEED,
+            "COUNTERSIGN_EXIT_FILE": str(exit_file),
+            dvc_process.RUN: str(os.getpid()),
+        }
+        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
+        program = [sys.executable, "-P", "-m", "pipelines.commands.dvc_process"]
+        done = subprocess.run([*program, *arguments], cwd=root, env=environ, pass_fds=[lock], check=False)
+        if done.returncode and exit_file.exists():
+            return int(exit_file.read_text(encoding="ascii"))
+        return done.returncode

@@ -1,0 +1,1 @@
+"""What the quality suites judge: figures computed from records, never their text."""

@@ -1,0 +1,361 @@
+"""Figures about every record: what the quality gate judges instead of text.
+
+To add one: a function below and its entry in `FEATURES`; a suite in `policies/quality/` then names it as a
+column. A feature is computed only where a suite names it, batch by batch, in Arrow and numpy. One that
+depends on other records gives what it needs of each record, and `combine` decides over all of them. No
+feature holds text: numbers, booleans, or NaN where there is no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from governance.errors import ConfigError
+from pipelines.features.agreement import alpha_of_all, rater_alpha, rater_majority, raters, ratings_valid
+from pipelines.features.leaks import Around
+from pipelines.features.turns import (
+    ASSISTANT,
+    MESSAGE,
+    ROLE,
+    SYSTEM,
+    TOOL,
+    USER,
+    Column,
+    Records,
+    Turns,
+    batches,
+    fingerprints,
+    objects,
+    plain,
+)
+from pipelines.kinds import KINDS
+
+# --- every kind ------------------------------------------------------------------------------------------------------
+
+
+def messages(records: Records, around: Around) -> Column:
+    """Messages, those of all answers included."""
+    return _sum(records.per_record(turns, np.ones(len(turns.roles))) for turns in records.parts.values())
+
+
+def characters(records: Records, around: Around) -> Column:
+    """Characters of all texts."""
+    return _sum(_characters(records, turns) for turns in records.parts.values())
+
+
+def words(records: Records, around: Around) -> Column:
+    """Words of all texts, by white space: a measure of length where no tokeniser is chosen yet."""
+    return _sum(_words(records, name) for name in records.parts)
+
+
+def empty_texts(records: Records, around: Around) -> Column:
+    """Messages and reference answers of nothing but white space, and conversations or answers without a message."""
+    blank = [records.per_record(turns, _size(records.normal[name]) == 0) for name, turns in records.parts.items()]
+    none = [np.bincount(turns.owner[turns.sizes == 0], minlength=len(records)) for turns in records.parts.values()]
+    if records.kind == "prompt":
+        blank.append(plain(pc.fill_null(pc.equal(records.reference, ""), False)))
+    return _sum([*blank, *none])
+
+
+def control_characters(records: Records, around: Around) -> Column:
+    """Characters that no text has: control characters other than tab and line ends, and U+FFFD for lost bytes."""
+    pattern = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\ufffd]"
+    counts = [(turns, plain(pc.count_substring_regex(turns.contents, pattern))) for turns in records.parts.values()]
+    return _sum(records.per_record(turns, found) for turns, found in counts)
+
+
+def roles_alternate(records: Records, around: Around) -> Column:
+    """Whether nobody speaks twice in a row (tools may) and the system only first, across prompt and answer."""
+    wrong = np.zeros(len(records))
+    for turns in records.parts.values():
+        follows = np.flatnonzero(np.diff(turns.sequence) == 0) + 1
+        clash = follows[_clash(turns.roles[follows - 1], turns.roles[follows])]
+        wrong += np.bincount(turns.record[clash], minlength=len(records))
+    for answer in records.answers:
+        before = records.parts[records.asked].edge(last=True)[answer.owner]
+        clash = answer.owner[(before >= 0) & _clash(before, answer.edge(last=False))]
+        wrong += np.bincount(clash, minlength=len(records))
+    good: Column = wrong == 0
+    return good
+
+
+def starts_with_user(records: Records, around: Around) -> Column:
+    """Whether the user speaks first, a system message aside."""
+    turns = records.parts[records.asked]
+    second = np.full(len(records), -1)
+    several = turns.sizes > 1
+    second[several] = turns.roles[turns.bounds[:-1][several] + 1]
+    first = turns.edge(last=False)
+    good: Column = np.where(first == SYSTEM, second, first) == USER
+    return good
+
+
+def ends_with_assistant(records: Records, around: Around) -> Column:
+    """Whether the conversation, or every answer, ends with the assistant's words."""
+    return _all(records, records.answers or [records.parts[records.asked]], last=True)
+
+
+def ends_with_user(records: Records, around: Around) -> Column:
+    """Whether the prompt ends with something to answer: the user's words, or a tool's."""
+    last = records.parts[records.asked].edge(last=True)
+    good: Column = (last == USER) | (last == TOOL)
+    return good
+
+
+def language_expected(records: Records, around: Around) -> Column:
+    """Whether the text is in the suite's language; text of fewer than 20 characters is taken to be."""
+    try:
+        import py3langid
+    except ImportError:
+        raise _needs("language_expected", "py3langid") from None
+    if around.language is None:
+        raise ConfigError("language_expected of which?", where="policies/quality", fix="set `language` in the suite")
+    said = [" ".join(part.split(ROLE)[-1] for part in text.split(MESSAGE)) for text in records.whole]
+    return np.array([len(text) < 20 or py3langid.classify(text)[0] == around.language for text in said], dtype=bool)
+
+
+def duplicate(records: Records, around: Around) -> Column:
+    """Whether an earlier record says the same, in normal form (ratings aside)."""
+    return fingerprints(records.whole)
+
+
+def _seen(prints: Column, around: Around) -> Column:
+    repeated = np.full(len(prints), True)
+    repeated[np.unique(prints, return_index=True)[1]] = False
+    return repeated
+
+
+def near_duplicate(records: Records, around: Around) -> Column:
+    """Whether an earlier record is like it: MinHash over word 3-grams (128 permutations, 32 bands)."""
+    try:
+        import rensa
+    except ImportError:
+        raise _needs("near_duplicate", "rensa") from None
+    parts = [text.split() for text in records.whole]
+    shingles = [[" ".join(said[at : at + 3]) for at in range(max(1, len(said) - 2))] for said in parts]
+    return objects(rensa.RMinHash.from_token_sets(shingles, 128, 42))
+
+
+def _alike(hashes: Column, around: Around) -> Column:
+    import rensa
+
+    finder = rensa.RMinHashDeduplicator(around.similarity, 128, True, 32, 42)
+    return np.array([not finder.add(str(at), one) for at, one in enumerate(hashes)], dtype=bool)
+
+
+# --- leaks -----------------------------------------------------------------------------------------------------------
+
+
+def leaks_held_out(records: Records, around: Around) -> Column:
+    """Whether the record asks (or begins by asking) what a held-out record asks, or quotes a long held-out message."""
+    return around.held_out.leaks(records) if around.held_out else np.full(len(records), False)
+
+
+def leaks_split(records: Records, around: Around) -> Column:
+    """Whether a training record asks what a validation or test record of the same dataset asks."""
+    training = plain(pc.equal(records.table.column("split"), "train").combine_chunks())
+    asks = np.array([bool(said) for said in records.prompts], dtype=bool)
+    return np.column_stack([fingerprints(records.prompts), training.astype(np.uint64), asks.astype(np.uint64)])
+
+
+def _elsewhere(prints: Column, around: Around) -> Column:
+    asked, training, asks = prints[:, 0], prints[:, 1] == 1, prints[:, 2] == 1
+    leaks: Column = training & asks & np.isin(asked, asked[~training & asks])
+    return leaks
+
+
+# --- judged answers --------------------------------------------------------------------------------------------------
+
+
+def answers_start_with_assistant(records: Records, around: Around) -> Column:
+    """Whether every answer begins with the assistant's words: if not, the prompts of a pair did not agree."""
+    return _all(records, records.answers, last=False)
+
+
+def shortest_answer(records: Records, around: Around) -> Column:
+    """Characters of the shortest answer."""
+    shortest = np.full(len(records), np.inf)
+    for turns in records.answers:
+        np.minimum.at(shortest, turns.owner, np.bincount(turns.sequence, _size(turns.contents), len(turns.owner)))
+    return np.where(np.isinf(shortest), np.nan, shortest)
+
+
+def chosen_equals_rejected(records: Records, around: Around) -> Column:
+    """Whether both answers say the same, in normal form."""
+    return plain(pc.equal(records.joined("chosen"), records.joined("rejected")))
+
+
+def chosen_longer(records: Records, around: Around) -> Column:
+    """1 where the chosen answer is the longer one, 0.5 where both are as long: the mean shows a bias for length."""
+    chosen, rejected = (_characters(records, records.parts[name]) for name in ("chosen", "rejected"))
+    return np.where(chosen == rejected, 0.5, chosen > rejected)
+
+
+def contradicted(records: Records, around: Around) -> Column:
+    """Whether an earlier record judges the same answers to the same prompt the other way round."""
+    prompt = records.joined("prompt")
+    if records.kind == "unpaired":
+        said = pc.binary_join_element_wise(prompt, records.joined("completion"), "\0").to_pylist()
+        labels = records.table.column("label").to_pylist()
+        ways = [[f"{text}\0{label}" for text, label in zip(said, labels, strict=True)]]
+        ways += [[f"{text}\0{not label}" for text, label in zip(said, labels, strict=True)]]
+    else:
+        chosen, rejected = records.joined("chosen"), records.joined("rejected")
+        pairs = ((chosen, rejected), (rejected, chosen))
+        ways = [pc.binary_join_element_wise(prompt, one, other, "\0").to_pylist() for one, other in pairs]
+    return np.column_stack([fingerprints(way) for way in ways])
+
+
+def _opposed(prints: Column, around: Around) -> Column:
+    seen: set[int] = set()
+    found = []
+    for said, opposite in prints.tolist():
+        found.append(opposite in seen and opposite != said)
+        seen.add(said)
+    return np.array(found, dtype=bool)
+
+
+def label(records: Records, around: Around) -> Column:
+    """1 where the completion is wanted, 0 where not."""
+    return plain(records.table.column("label").combine_chunks()).astype(float)
+
+
+def has_answer(records: Records, around: Around) -> Column:
+    """Whether there is a reference answer that is not blank."""
+    return plain(pc.fill_null(pc.not_equal(records.reference, ""), False))
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _sum(columns: Iterable[Column]) -> Column:
+    total: Column = np.sum(list(columns), axis=0)
+    return total
+
+
+def _size(texts: pa.Array) -> Column:
+    return plain(pc.utf8_length(texts))
+
+
+def _characters(records: Records, turns: Turns) -> Column:
+    return records.per_record(turns, _size(turns.contents))
+
+
+def _words(records: Records, name: str) -> Column:
+    texts = records.normal[name]
+    return records.per_record(records.parts[name], (plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0))
+
+
+def _clash(one: Column, other: Column) -> Column:
+    """Whether a message of role `other` may not follow one of role `one`."""
+    clash: Column = ((one == other) & (other != TOOL)) | (other == SYSTEM)
+    return clash
+
+
+def _all(records: Records, sequences: list[Turns], *, last: bool) -> Column:
+    """Whether the assistant speaks first, or last, in every sequence of a record."""
+    good = np.full(len(records), True)
+    for turns in sequences:
+        good[turns.owner[turns.edge(last) != ASSISTANT]] = False
+    return good
+
+
+def _needs(feature: str, package: str) -> ConfigError:
+    return ConfigError(
+        f"the feature {feature} needs the package {package}",
+        where="policies/quality",
+        fix=f"pip install {package}, or take the expectation out of the suite",
+    )
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the frame."""
+
+    compute: Callable[[Records, Around], Column]
+    combine: Callable[[Column, Around], Column] | None = None
+    """Makes the column of the whole dataset from what `compute` gave of each record."""
+    kinds: frozenset[str] = field(default=frozenset(KINDS))
+
+
+_PREFERENCE = frozenset({"preference"})
+_JUDGED = frozenset({"preference", "unpaired", "rated"})
+_PROMPTED = _JUDGED | {"prompt"}
+_rated = partial(Feature, kinds=frozenset({"rated"}))
+
+FEATURES: dict[str, Feature] = {
+    "messages": Feature(messages),
+    "characters": Feature(characters),
+    "words": Feature(words),
+    "empty_texts": Feature(empty_texts),
+    "control_characters": Feature(control_characters),
+    "roles_alternate": Feature(roles_alternate),
+    "starts_with_user": Feature(starts_with_user),
+    "ends_with_assistant": Feature(ends_with_assistant, kinds=_JUDGED | {"conversation"}),
+    "ends_with_user": Feature(ends_with_user, kinds=_PROMPTED),
+    "language_expected": Feature(language_expected),
+    "duplicate": Feature(duplicate, _seen),
+    "near_duplicate": Feature(near_duplicate, _alike),
+    "leaks_held_out": Feature(leaks_held_out),
+    "leaks_split": Feature(leaks_split, _elsewhere),
+    "answers_start_with_assistant": Feature(answers_start_with_assistant, kinds=_JUDGED),
+    "shortest_answer": Feature(shortest_answer, kinds=_JUDGED),
+    "chosen_equals_rejected": Feature(chosen_equals_rejected, kinds=_PREFERENCE),
+    "chosen_longer": Feature(chosen_longer, kinds=_PREFERENCE),
+    "contradicted": Feature(contradicted, _opposed, frozenset({"preference", "unpaired"})),
+    "label": Feature(label, kinds=frozenset({"unpaired"})),
+    "has_answer": Feature(has_answer, kinds=frozenset({"prompt"})),
+    "raters": _rated(raters),
+    "ratings_valid": _rated(ratings_valid),
+    "rater_majority": _rated(rater_majority),
+    "rater_alpha": _rated(rater_alpha, alpha_of_all),
+}
+"""Name to feature."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What was computed of each record; records can be left out without computing anything again."""
+
+    raw: dict[str, Column]
+    around: Around
+
+    def columns(self) -> dict[str, Column]:
+        """The features by name."""
+        return {name: self._column(FEATURES[name], raw) for name, raw in self.raw.items()}
+
+    def _column(self, feature: Feature, raw: Column) -> Column:
+        if feature.combine is None:
+            return raw
+        return feature.combine(raw, self.around) if len(raw) else np.empty(0)
+
+    def keep(self, rows: Column) -> Frame:
+        """The frame of the records where `rows` is true."""
+        return Frame({name: raw[rows] for name, raw in self.raw.items()}, self.around)
+
+
+def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) -> Frame:
+    """The named features of a table. Raises `ConfigError` for one that does not exist, or not for this kind."""
+    wanted = list(dict.fromkeys(names))
+    known = sorted(name for name, one in FEATURES.items() if kind in one.kinds)
+    wrong = [name for name in wanted if name not in known]
+    if wrong:
+        raise ConfigError(
+            f"a {kind} has no feature {', '.join(wrong)}",
+            where="policies/quality: column",
+            expected=f"one of: {', '.join(known)}",
+        )
+    made: dict[str, list[Column]] = {name: [] for name in wanted}
+    for records in batches(table, kind):
+        for name in wanted:
+            made[name].append(FEATURES[name].compute(records, around))
+    return Frame({name: np.concatenate(parts) if parts else np.empty(0) for name, parts in made.items()}, around)

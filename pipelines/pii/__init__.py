@@ -1,0 +1,1 @@
+"""The search for personal data: Presidio as the reference, and the same findings faster."""

@@ -1,0 +1,191 @@
+"""Finds personal data in text with Presidio: no network, no model unless policy names one, no torch without it.
+
+1. `PlainEngine` is Presidio as it comes, on text of any length. It is the reference; `pipelines.pii.filter` finds
+   the same faster.
+2. Text that could not be searched to the end (a pattern timed out, a recognizer failed) is never taken for
+   clean: `Unscanned`. Exceptions of recognizers quote the text, so only their type goes on.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from governance import canonical, digests
+from governance.data_policy import PiiPolicy
+from pipelines.pii import names as pii_names
+from pipelines.pii import presidio as pii_presidio
+
+WINDOW = 12_000
+"""Characters looked at in one go: Presidio's context search is quadratic in the length of a text."""
+
+OVERLAP = 4_000
+"""Characters shared by neighbouring windows; nothing searched for is longer."""
+
+SOURCES = ("names.txt", "engine.py", "filter.py", "names.py", "presidio.py")
+"""Our own part in what is found."""
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """One thing found: characters `start` to `end` of a text."""
+
+    start: int
+    end: int
+    entity: str
+    score: float
+
+
+class Unscanned(Exception):
+    """A text could not be searched to the end; says why without quoting it."""
+
+
+class Engine(Protocol):
+    """Searches one text. `describe` goes into evidence; `digest` names everything that can change what is found."""
+
+    def find(self, text: str) -> list[Span]:
+        """What is found at or above the policy's thresholds, by position. Raises `Unscanned`."""
+        ...
+
+    @property
+    def entities(self) -> list[str]:
+        """The entities searched for, sorted."""
+        ...
+
+    @property
+    def describe(self) -> dict[str, str]:
+        """name, version, ner, ner_sha256."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 over engine versions, recognizers, thresholds, name list or model."""
+        ...
+
+
+def cannot_find(policy: PiiPolicy) -> list[str]:
+    """What a scan under this policy is known not to find, in words."""
+    known = [
+        "what only its meaning makes personal: descriptions, rare roles or illnesses, quasi-identifiers together",
+        "values written out in words, spaced out or otherwise disguised",
+        f"text in languages other than: {', '.join(policy.languages)}",
+    ]
+    if policy.ner == "name-list":
+        known = [
+            "names of people without a title that are not on a list of frequent names (recall: docs/pii.md)",
+            "places, postal addresses, organisations, nationalities and religions",
+            *known,
+        ]
+    return known
+
+
+# --- the reference ---------------------------------------------------------------------------------------------------
+
+
+class PlainEngine:
+    """Presidio with the recognizers, thresholds and languages of a policy."""
+
+    def __init__(self, policy: PiiPolicy, root: Path) -> None:
+        self.policy = policy
+        self.model = pii_presidio.model_folder(policy.ner, root)
+        self._ner_sha256 = digests.digest_of(self.model or pii_names.FILE)
+        self.analyzer = pii_presidio.analyzer(policy, self.model)
+        self._watch = _Timeouts()
+
+    def find(self, text: str) -> list[Span]:
+        """See `Engine`."""
+        return self.search(text, None)
+
+    def search(self, text: str, entities: list[str] | None) -> list[Span]:
+        """What is found of `entities` (of all where None). Raises `Unscanned`."""
+        found: set[Span] = set()
+        for offset, window in _windows(text):
+            for language in self.policy.languages:
+                for one in self._analyze(window, language, entities):
+                    found.add(Span(offset + one.start, offset + one.end, one.entity_type, round(one.score, 4)))
+        return _without_repeats(found)
+
+    def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
+        self._watch.timed_out = False
+        try:
+            results: list[Any] = self.analyzer.analyze(text, language=language, entities=entities)
+        except Exception as error:  # noqa: BLE001  # recognizers raise anything, and quote the text
+            raise Unscanned(f"a recognizer failed ({type(error).__name__})") from None
+        if self._watch.timed_out:
+            raise Unscanned(f"a pattern took longer than {pii_presidio.PATTERN_SECONDS} s")
+        return results
+
+    @cached_property
+    def entities(self) -> list[str]:
+        """See `Engine`."""
+        return sorted({name for one in self.recognizers for name in one.supported_entities})
+
+    @property
+    def recognizers(self) -> list[Any]:
+        """Presidio's recognizer objects."""
+        return list(self.analyzer.registry.recognizers)
+
+    @cached_property
+    def describe(self) -> dict[str, str]:
+        """See `Engine`."""
+        return {
+            "name": "presidio-analyzer",
+            "version": importlib.metadata.version("presidio-analyzer"),
+            "ner": self.policy.ner,
+            "ner_sha256": self._ner_sha256,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """See `Engine`."""
+        engines = ("presidio-analyzer", "phonenumbers", "regex", "spacy", "tldextract")
+        recognizers = [
+            [one.name, one.supported_language, one.supported_entities, one.score_thresholds, one.context or []]
+            + [[p.name, p.regex, p.score] for p in getattr(one, "patterns", [])]
+            for one in self.recognizers
+        ]
+        what = {
+            "engine": self.describe,
+            "sources": [digests.sha256_file(Path(__file__).with_name(name)) for name in SOURCES],
+            "versions": {name: importlib.metadata.version(name) for name in engines},
+            "languages": self.policy.languages,
+            "phone_regions": self.policy.phone_regions,
+            "recognizers": sorted(recognizers, key=canonical.dumps),
+        }
+        return digests.sha256_bytes(canonical.dumps(what))
+
+
+class _Timeouts(logging.Handler):
+    """Notices Presidio's warning that a pattern timed out and was skipped, which is all it does about it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.timed_out = False
+        logging.getLogger("presidio-analyzer").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called for every warning of Presidio's."""
+        self.timed_out |= "timed out" in str(record.msg)
+
+
+def _windows(text: str) -> Iterator[tuple[int, str]]:
+    """(offset, window) of overlapping windows that cover `text`; one where it is short."""
+    for offset in range(0, max(len(text) - OVERLAP, 1), WINDOW - OVERLAP):
+        yield offset, text[offset : offset + WINDOW]
+
+
+def _without_repeats(found: set[Span]) -> list[Span]:
+    """By position; what lies within another of the same entity with at least its score is left out."""
+    kept: list[Span] = []
+    around: list[Span] = []
+    for one in sorted(found, key=lambda span: (span.entity, span.start, -span.end, -span.score)):
+        around = [other for other in around if other.entity == one.entity and other.end >= one.start]
+        if not any(other.end >= one.end and other.score >= one.score for other in around):
+            kept.append(one)
+            around.append(one)
+    return sorted(kept)

@@ -1,0 +1,142 @@
+"""The fast way to the same findings: one Hyperscan pass says which recognizers can match a text at all.
+
+1. The filter may let a recognizer run in vain; it may never keep one from running that would find something.
+   Tests hold it against `PlainEngine` on fuzzed and real text.
+2. Hyperscan sees ASCII: other characters are folded onto ones that no pattern tells apart from them, and text
+   where that cannot be done takes the plain way.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from pipelines.pii import names as pii_names
+from pipelines.pii.engine import Engine, PlainEngine, Span
+
+TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-[^zZ9])")
+"""Patterns that may tell a character from what `Folded` makes of it; their recognizers always run."""
+
+
+def fastest(plain: PlainEngine) -> Engine:
+    """The filtered engine; the plain one under a NER model, without Hyperscan, or where it does not take a pattern."""
+    if plain.policy.ner != "name-list":
+        return plain
+    try:
+        import hyperscan
+    except ImportError:  # there are no packages for some platforms
+        return plain
+    try:
+        return FilteredEngine(plain)
+    except hyperscan.error:
+        return plain
+
+
+class FilteredEngine:
+    """The same findings, without running recognizers that cannot match."""
+
+    def __init__(self, plain: PlainEngine) -> None:
+        import phonenumbers.phonenumberutil
+        import regex
+
+        self.plain = plain
+        self._always: set[str] = set()
+        self._ids: list[str] = []
+        expressions: list[bytes] = []
+        for recognizer in plain.recognizers:
+            patterns = _patterns(recognizer)
+            if any(TELLS_APART.search(pattern) for pattern in patterns) or not (
+                patterns or recognizer.name in ("PhoneRecognizer", "NameListRecognizer")
+            ):
+                self._always.update(recognizer.supported_entities)
+            for pattern in patterns:
+                expressions.append(pattern.encode("ascii", "replace"))
+                self._ids.append(recognizer.supported_entities[0])
+        # A phone number has at least 4 digits, no two further apart than 4 characters of punctuation.
+        punctuation = phonenumbers.phonenumberutil._VALID_PUNCTUATION
+        self._digits = regex.compile(rf"\d(?:[{punctuation}]{{0,4}}\d){{3}}")
+        self._folded = Folded()
+        self._database = _compiled(expressions)
+
+    def find(self, text: str) -> list[Span]:
+        """See `Engine`."""
+        folded = text if text.isascii() else text.translate(self._folded)
+        if not folded.isascii():
+            return self.plain.find(text)
+        possible = set(self._always)
+        self._database.scan(folded.encode("ascii"), match_event_handler=self._matched, context=possible)
+        if self._digits.search(text):
+            possible.add("PHONE_NUMBER")
+        if next(pii_names.find(text), None):
+            possible.add("PERSON")
+        possible &= set(self.plain.entities)
+        return self.plain.search(text, sorted(possible)) if possible else []
+
+    def _matched(self, index: int, start: int, end: int, flags: int, possible: set[str]) -> None:
+        possible.add(self._ids[index])
+
+    @property
+    def entities(self) -> list[str]:
+        """See `Engine`."""
+        return self.plain.entities
+
+    @property
+    def describe(self) -> dict[str, str]:
+        """See `Engine`."""
+        return self.plain.describe
+
+    @property
+    def digest(self) -> str:
+        """See `Engine`; that of the reference, since the findings are the same."""
+        return self.plain.digest
+
+
+class Folded(dict[int, int]):
+    """A table for `str.translate`: each character to an ASCII one that no pattern tells apart from it.
+
+    A letter becomes `_`, white space a vertical tab, another sign a control character. What could match as
+    something else (digits, marks, invisible characters, letters that equal ASCII ones when case is ignored)
+    stays, and the text takes the plain way.
+    """
+
+    def __missing__(self, code: int) -> int:
+        import regex
+
+        char = chr(code)
+        if code < 128 or unicodedata.category(char)[0] in "MNC" or regex.match(r"[!-~]", char, regex.I | regex.U):
+            folded = code
+        elif regex.match(r"\w", char):
+            folded = ord("_")
+        else:
+            folded = 11 if regex.match(r"\s", char) else 1
+        self[code] = folded
+        return folded
+
+
+def _patterns(recognizer: Any) -> list[str]:
+    """Regular expressions of which one matches wherever the recognizer does."""
+    if recognizer.name == "UrlRecognizer":
+        return [recognizer.BASE_URL_REGEX]  # all four of its patterns contain this one, and are slow to compile
+    return [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
+
+
+def _compiled(expressions: list[bytes]) -> Any:
+    """A Hyperscan database that reports at least every expression that matches ASCII text."""
+    import hyperscan
+
+    flags = (
+        hyperscan.HS_FLAG_PREFILTER
+        | hyperscan.HS_FLAG_SINGLEMATCH
+        | hyperscan.HS_FLAG_CASELESS
+        | hyperscan.HS_FLAG_DOTALL
+        | hyperscan.HS_FLAG_MULTILINE
+    )
+    database = hyperscan.Database()
+    database.compile(
+        expressions=expressions,
+        ids=list(range(len(expressions))),
+        elements=len(expressions),
+        flags=[flags] * len(expressions),
+    )
+    return database

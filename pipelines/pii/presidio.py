@@ -1,0 +1,264 @@
+"""Puts Presidio together as `policies/pii.yaml` says: nothing is downloaded, nothing heavy imported without need."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from governance.data_policy import PiiPolicy
+from governance.errors import ConfigError
+from pipelines.pii import names as pii_names
+
+PATTERN_SECONDS = 10
+"""After this long on one window a pattern has timed out."""
+
+_NEVER = ("stanza", "flair", "gliner", "azure", "openai", "langextract", "tensorflow", "jax", "cupy", "mxnet")
+_TORCH = ("torch", "transformers", "spacy_transformers", "spacy_huggingface_pipelines")
+
+
+@contextmanager
+def _hidden(needs_torch: bool) -> Iterator[None]:
+    """Hides what Presidio imports if it can (4 s and 500 MB), and keeps its loading messages to itself."""
+    hidden = [name for name in (*_NEVER, *(() if needs_torch else _TORCH)) if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # None: `import` raises ImportError
+    logger = logging.getLogger("presidio-analyzer")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name in hidden:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)
+
+
+def analyzer(policy: PiiPolicy, model: Path | None) -> Any:
+    """Presidio's engine with the recognizers, thresholds and languages of a policy."""
+    with _hidden(needs_torch=model is not None):
+        return _analyzer(policy, model)
+
+
+def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
+    import phonenumbers
+    import presidio_analyzer.pattern_recognizer
+    import tldextract
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
+
+    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # else it asks the network
+    phonenumbers.__dict__["PhoneNumberMatcher"] = phone_matcher()  # which Presidio makes eight of for each text
+    presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS = PATTERN_SECONDS
+    nlp = _nlp_engine(policy, model if policy.ner.startswith("spacy:") else None)
+    registry = RecognizerRegistryProvider(registry_configuration=_registry(policy)).create_recognizer_registry()
+    for recognizer in registry.recognizers:
+        if recognizer.name == "PhoneRecognizer":
+            recognizer.supported_regions = tuple(policy.phone_regions)
+    for recognizer in _own_recognizers(policy, nlp, model):
+        registry.add_recognizer(recognizer)
+    for recognizer in registry.recognizers:
+        recognizer.score_thresholds = {
+            name: policy.threshold_of(name, recognizer.name) for name in recognizer.supported_entities
+        }
+    return AnalyzerEngine(
+        registry=registry,
+        nlp_engine=nlp,
+        supported_languages=policy.languages,
+        context_aware_enhancer=_context_enhancer(),
+    )
+
+
+def _context_enhancer() -> Any:
+    """Presidio's, for which `lic` in "clicks" made a driving licence of every number near it."""
+    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
+
+    class WordStarts(LemmaContextAwareEnhancer):  # type: ignore[misc]
+        """Context words count where a word of the text begins with them."""
+
+        @staticmethod
+        def _find_supportive_word_in_context(
+            context_list: list[str], recognizer_context_list: list[str], matching_mode: str = ""
+        ) -> str:
+            words = tuple(word.lower() for word in context_list)
+            known = (one for one in recognizer_context_list if any(word.startswith(one.lower()) for word in words))
+            return next(known, "")
+
+    return WordStarts()
+
+
+def phone_matcher() -> type[Any]:
+    """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the country has."""
+    from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
+
+    class QuickMatcher(PhoneNumberMatcher):
+        """The same matches, without parsing every small number of a text once per country."""
+
+        def _extract_match(self, candidate: str, offset: int) -> Any:
+            least, abroad = _numbers_of(self.preferred_region)
+            digits = _NOT_DIGITS.sub("", candidate)
+            if len(digits) < 4 or (len(digits) < least and not _PLUS.search(candidate) and not abroad.match(digits)):
+                return None
+            return super()._extract_match(candidate, offset)
+
+    return QuickMatcher
+
+
+_NOT_DIGITS = re.compile(r"\D+")
+_PLUS = re.compile("[+\uff0b]")
+
+
+@cache
+def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
+    """The fewest digits of a number without its country code, and how a call abroad begins."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, country_code_for_region
+
+    shared = COUNTRY_CODE_TO_REGION_CODE.get(country_code_for_region(region), (region,))
+    known = [PhoneMetadata.metadata_for_region(name, None) for name in shared]
+    general = [one.general_desc for one in known if one and one.general_desc]
+    lengths = [length for one in general for length in one.possible_length if length > 0]
+    own = PhoneMetadata.metadata_for_region(region, None)
+    return min(lengths, default=0), re.compile(own.international_prefix if own and own.international_prefix else "$.")
+
+
+def _registry(policy: PiiPolicy) -> dict[str, Any]:
+    """Presidio's own table of recognizers, with the ones policy names switched on or off."""
+    import presidio_analyzer
+    from ruamel.yaml import YAML
+
+    path = Path(presidio_analyzer.__file__).parent / "conf" / "default_recognizers.yaml"
+    table = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    known = {entry["name"] for entry in table["recognizers"]}
+    unknown = sorted({*policy.enabled_recognizers, *policy.disabled_recognizers} - known)
+    if unknown:
+        raise ConfigError(
+            f"no recognizer {', '.join(unknown)}",
+            where="policies/pii.yaml: enabled_recognizers, disabled_recognizers",
+            expected=f"of Presidio's: {', '.join(sorted(known))}",
+        )
+    recognizers = []
+    for entry in table["recognizers"]:
+        on = entry["name"] not in policy.disabled_recognizers
+        if on and (entry.get("enabled", True) or entry["name"] in policy.enabled_recognizers):
+            recognizers.append({**entry, "enabled": True})
+    return {**table, "supported_languages": list(policy.languages), "recognizers": recognizers}
+
+
+def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterator[Any]:
+    """Policy's own patterns, and what finds names: the list, spaCy's entities or a transformers model."""
+    import regex
+    from presidio_analyzer import Pattern, PatternRecognizer
+    from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+    for language in policy.languages:
+        for own in policy.recognizers:
+            yield PatternRecognizer(
+                supported_entity=own.entity,
+                name=own.name,
+                patterns=[Pattern(rule.name, rule.regex, rule.score) for rule in own.patterns],
+                context=own.context,
+                supported_language=language,
+                global_regex_flags=regex.MULTILINE,
+            )
+        if policy.ner == "name-list":
+            yield pii_names.recognizer(language)
+        elif policy.ner.startswith("spacy:"):
+            yield SpacyRecognizer(supported_language=language, supported_entities=nlp.get_supported_entities())
+        else:
+            from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
+
+            yield HuggingFaceNerRecognizer(model_name=str(model), supported_language=language, device="cpu")
+
+
+def model_folder(ner: str, root: Path) -> Path | None:
+    """The folder of the model that policy names. Raises `ConfigError` where it is not there or could run code."""
+    kind, _, name = ner.partition(":")
+    if kind == "name-list":
+        return None
+    folder = root / name
+    if kind == "spacy" and not folder.is_dir():
+        import spacy.util
+
+        folder = spacy.util.get_package_path(name) if spacy.util.is_package(name) else folder
+    where = "policies/pii.yaml: ner"
+    if not folder.is_dir():
+        raise ConfigError(f"no model {name!r}", where=where, expected="a folder (spacy: or an installed package)")
+    if kind == "transformers" and not list(folder.glob("*.safetensors")):
+        raise ConfigError(f"{name!r} has no safetensors weights", where=where, fix="pickled weights can run code")
+    return folder
+
+
+def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
+    """spaCy tokenisers, with the model of policy for its own language; never downloads."""
+    import spacy
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+
+    lazy = _lazy_artifacts()
+
+    class TokenEngine(SpacyNlpEngine):  # type: ignore[misc]
+        """Tokenisers, and where policy names a spaCy model its pipeline."""
+
+        def load(self) -> None:
+            self.nlp = {language: _blank(language) for language in policy.languages}
+            if model is not None:
+                pipeline = spacy.load(model)
+                if pipeline.lang not in self.nlp:
+                    known = ", ".join(policy.languages)
+                    raise ConfigError(f"a model of {pipeline.lang!r}", where="policies/pii.yaml: ner", expected=known)
+                self.nlp[pipeline.lang] = pipeline
+
+        def process_text(self, text: str, language: str) -> Any:
+            if not self.nlp[language].pipe_names:
+                return lazy(self, text, language)
+            artifacts = super().process_text(text, language)
+            artifacts.lemmas = [token.lemma_ or token.lower_ for token in artifacts.tokens]
+            artifacts.keywords = artifacts.set_keywords(self, artifacts.lemmas, language)
+            return artifacts
+
+    return TokenEngine()
+
+
+def _blank(language: str) -> Any:
+    """A tokeniser for a language; the one for any where its own needs a further package."""
+    import spacy
+
+    try:
+        return spacy.blank(language)
+    except ImportError:
+        return spacy.blank("xx")
+
+
+def _lazy_artifacts() -> type[Any]:
+    """Presidio's artifacts of a text, whose tokens and keywords are made only where something needs them."""
+    from presidio_analyzer.nlp_engine import NlpArtifacts
+
+    class LazyArtifacts(NlpArtifacts):  # type: ignore[misc]
+        """Without a lemmatizer the lower-cased tokens are the lemmas: with none, context words would do nothing."""
+
+        def __init__(self, engine: Any, text: str, language: str) -> None:
+            self.nlp_engine, self.language, self.text = engine, language, text
+            self.entities: list[Any] = []
+            self.scores: list[float] = []
+
+        @cached_property
+        def tokens(self) -> Any:
+            return self.nlp_engine.nlp[self.language](self.text)
+
+        @cached_property
+        def tokens_indices(self) -> list[int]:
+            return [token.idx for token in self.tokens]
+
+        @cached_property
+        def lemmas(self) -> list[str]:
+            return [token.lower_ for token in self.tokens]
+
+        @cached_property
+        def keywords(self) -> list[str]:
+            return list(self.set_keywords(self.nlp_engine, self.lemmas, self.language))
+
+    return LazyArtifacts

@@ -1,0 +1,222 @@
+"""Searches many texts: each different one once, none that is in the cache, large amounts on all cores.
+
+1. The cache cannot change a result: its key is an HMAC of the text and of the engine's digest, which covers
+   everything that can change what is found. It holds entity, place and score, never text.
+2. Losing the cache, or not being able to write it, costs time and nothing else.
+3. A text that could not be searched to the end is not cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
+from pipelines.pii.filter import fastest
+
+FILTER_PAYS = 200_000
+"""From this many characters on, preparing the filter (about 0.8 s) costs less than it saves."""
+
+CORES_PAY = 2_000_000
+"""From this many characters on, further processes cost less than they save."""
+
+CHUNK = 256
+"""Texts per piece of work given to a process."""
+
+RECENT = 200_000
+"""So many texts are remembered in memory, so that what did not change is not searched twice in one run."""
+
+CACHE_BYTES = 1 << 30
+"""A larger cache is begun anew."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in one text."""
+
+    spans: tuple[Span, ...] = ()
+    problem: str = ""
+    """Why it could not be searched to the end; then `spans` says nothing."""
+
+
+class Search:
+    """Finds personal data in texts, by one engine and one cache. Use as a context manager: it may own processes."""
+
+    def __init__(self, plain: PlainEngine, cache: Path | None, key: bytes) -> None:
+        self.plain = plain
+        self._fast: Engine | None = None
+        self._cache = _Cache(cache) if cache else None
+        self._key = hmac.new(key, f"pii cache {plain.digest}".encode(), hashlib.sha256).digest()
+        self._recent: dict[bytes, Found] = {}
+        self._pool: ProcessPoolExecutor | None = None
+        self._cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+        self.searched = 0
+        """Texts that were not in the cache."""
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        if self._cache:
+            self._cache.close()
+
+    def find(self, texts: Sequence[str]) -> list[Found]:
+        """What is in each of `texts`, in their order."""
+        keys = {text: self._name(text) for text in dict.fromkeys(texts)}
+        known = {key: self._recent[key] for key in keys.values() if key in self._recent}
+        if self._cache:
+            rest = [key for key in keys.values() if key not in known]
+            known |= {key: Found(spans) for key, spans in self._cache.get(rest).items()}
+        new = [text for text, key in keys.items() if key not in known]
+        fresh = {keys[text]: found for text, found in zip(new, self._search(new), strict=True)}
+        self.searched += len(new)
+        if self._cache:
+            self._cache.put({key: found.spans for key, found in fresh.items() if not found.problem})
+        if len(self._recent) > RECENT:
+            self._recent.clear()
+        known |= fresh
+        self._recent |= known
+        return [known[keys[text]] for text in texts]
+
+    def _name(self, text: str) -> bytes:
+        return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256")[:16]
+
+    def _search(self, texts: list[str]) -> list[Found]:
+        characters = sum(map(len, texts))
+        engine = self._engine if characters >= FILTER_PAYS else self._fast or self.plain
+        if self._pool is None and characters >= CORES_PAY and self._cores > 1:
+            self._pool = ProcessPoolExecutor(
+                self._cores, multiprocessing.get_context("fork"), _begin, (engine, os.getpid())
+            )
+        if self._pool is not None:
+            chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
+            try:
+                return [found for part in self._pool.map(_many, chunks) for found in part]
+            except BrokenProcessPool:  # a process was killed, for memory most likely: go on in this one alone
+                self._pool, self._cores = None, 1
+        return [_one(engine, text) for text in texts]
+
+    @cached_property
+    def _engine(self) -> Engine:
+        self._fast = fastest(self.plain)
+        return self._fast
+
+
+def _one(engine: Engine, text: str) -> Found:
+    try:
+        return Found(tuple(engine.find(text)))
+    except Unscanned as problem:
+        return Found(problem=str(problem))
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+
+_inherited: Engine | None = None
+"""The engine of a forked process."""
+
+
+def _begin(engine: Engine, parent: int) -> None:
+    """Makes a forked process end with its parent, and leaves Ctrl-C to it."""
+    import ctypes
+
+    global _inherited
+    _inherited = engine
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
+    ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _many(texts: list[str]) -> list[Found]:
+    if _inherited is None:
+        raise RuntimeError("not a process of the pool")
+    return [_one(_inherited, text) for text in texts]
+
+
+# --- cache -----------------------------------------------------------------------------------------------------------
+
+
+class _Cache:
+    """Spans by key in a SQLite file that several processes may share; any failure switches it off."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if path.exists() and path.stat().st_size > CACHE_BYTES:
+                path.unlink()
+            self._connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+            for line in ("journal_mode=WAL", "synchronous=OFF"):
+                self._connection.execute(f"PRAGMA {line}")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS spans (key BLOB PRIMARY KEY, found TEXT NOT NULL) WITHOUT ROWID"
+            )
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                path.unlink(missing_ok=True)  # not a database: the next run begins a new one
+
+    def get(self, keys: list[bytes]) -> dict[bytes, tuple[Span, ...]]:
+        """What is known of `keys`."""
+        known: dict[bytes, tuple[Span, ...]] = {}
+        if self._connection is None:
+            return known
+        try:
+            for part in _parts(keys, 500):
+                marks = ",".join("?" * len(part))
+                rows = self._connection.execute(f"SELECT key, found FROM spans WHERE key IN ({marks})", part)  # noqa: S608
+                known.update((key, _spans(found)) for key, found in rows)
+        except (sqlite3.Error, ValueError, TypeError):
+            self.close()
+            return {}
+        return known
+
+    def put(self, found: dict[bytes, tuple[Span, ...]]) -> None:
+        """Adds what was found."""
+        if self._connection is None or not found:
+            return
+        rows = [(key, _text(spans)) for key, spans in found.items()]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR IGNORE INTO spans VALUES (?, ?)", rows)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            self.close()
+
+    def close(self) -> None:
+        """Lets go of the file; nothing is read or written afterwards."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _text(spans: tuple[Span, ...]) -> str:
+    return json.dumps([[one.start, one.end, one.entity, one.score] for one in spans]) if spans else ""
+
+
+def _spans(text: str) -> tuple[Span, ...]:
+    found = json.loads(text or "[]")
+    return tuple(Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in found)
+
+
+def _parts(keys: list[bytes], size: int) -> Iterator[list[bytes]]:
+    rest = iter(keys)
+    while part := list(islice(rest, size)):
+        yield part

@@ -1,0 +1,1 @@
+"""The shapes of files that people really have, read into records."""

@@ -1,0 +1,132 @@
+"""Finds the shape of a file: which of a kind's shapes most of its first rows have, and under which names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from governance.errors import ConfigError, InputError
+from pipelines.sources.readers import RowProblem, plain_name
+from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
+
+PROBE = 200
+"""How many rows decide on a file's shape."""
+
+NEAR = 0.75
+"""A shape that fits this share of the rows that the best one fits goes first when it stands first in the table:
+a few rows without an answer do not make questions and answers plain text."""
+
+RATER = re.compile(r"(annotator|annotation|rater|judge|rating|score|preference)(_?[0-9a-z]{1,2})?")
+"""Columns that hold one rater's judgement each."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A shape with the names it goes by in one file."""
+
+    shape: Shape
+    names: Mapping[str, str]
+    """Slot to the field of the row."""
+    raters: tuple[str, ...] = ()
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """Fields of the row that are taken."""
+        names = (*self.names.values(), *self.raters)
+        return frozenset((*names, *(name.split(".")[0] for name in names)))
+
+    def record(self, row: Mapping[str, Any]) -> Record:
+        """The record of a row. Raises `RowProblem`."""
+        return self.shape.build(Fields(row, self.names, self.raters))
+
+
+def bind(kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], where: str = "") -> Binding:
+    """The shape that most of `rows` have. Raises `InputError` or `ConfigError`.
+
+    `given` names fields by hand, target to source; an empty source means that the target is not taken.
+    """
+    _check_given(kind, given, where)
+    columns = Counter(name for row in rows for name in row)
+    bindings = [made for shape in SHAPES[kind] if (made := _bound(shape, columns, given)) is not None]
+    scores = [sum(_fits(binding, row) for row in rows) for binding in bindings]
+    if not any(scores):
+        raise _no_shape(kind, bindings, rows, columns, where)
+    enough = NEAR * max(scores)
+    return next(binding for binding, score in zip(bindings, scores, strict=True) if score >= enough)
+
+
+def fitting_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Kinds that at least half of `rows` can be records of, the likeliest first; plain text comes last."""
+    found: list[str] = []
+    plain: list[str] = []
+    for kind in ("rated", "preference", "unpaired", "conversation", "prompt"):
+        try:
+            binding = bind(kind, rows, {})
+        except InputError:
+            continue
+        if 2 * sum(_fits(binding, row) for row in rows) >= len(rows):
+            (plain if binding.shape.name == "text" else found).append(kind)
+    return [*found, *plain]
+
+
+def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
+    slots = sorted({slot for shape in SHAPES[kind] for slot in (*shape.needs, *shape.takes)})
+    for slot in given:
+        if slot not in slots:
+            near = difflib.get_close_matches(slot, slots, n=1)
+            raise ConfigError(
+                f"no field {slot!r} in records of kind {kind}",
+                where=where,
+                expected=f"one of {', '.join(slots)}",
+                fix=f"did you mean {near[0]!r}?" if near else "",
+            )
+
+
+def _bound(shape: Shape, columns: Mapping[str, int], given: Mapping[str, str]) -> Binding | None:
+    """The shape under the names that the columns have; None where a needed one is nowhere."""
+    names: dict[str, str] = {}
+    if not set(given) <= {*shape.needs, *shape.takes}:
+        return None
+    for slot, known in (*shape.needs.items(), *shape.takes.items()):
+        found = next((name for name in known if name in columns and name not in given.values()), None)
+        name = given.get(slot, found) or None
+        if name is None and slot in shape.needs:
+            return None
+        if name is not None:
+            names[slot] = name
+    free = set(columns) - set(names.values()) if shape.raters else set()
+    raters = tuple(sorted(name for name in free if RATER.fullmatch(name)))
+    return None if shape.raters and not raters else Binding(shape, names, raters)
+
+
+def _fits(binding: Binding, row: Mapping[str, Any]) -> bool:
+    try:
+        binding.record(row)
+    except RowProblem as problem:
+        # These are defects of a row that has the shape, and must not make another shape look better.
+        return problem.reason in ("PROMPT_MISMATCH", "NO_COMPARISON")
+    return True
+
+
+def _no_shape(
+    kind: str, bindings: list[Binding], rows: Sequence[Mapping[str, Any]], columns: Mapping[str, int], where: str
+) -> InputError:
+    """Says which fields there are, and what a row of this kind would need."""
+    found = ", ".join(sorted({plain_name(name) for name in columns})[:20]) or "no fields"
+    why = ""
+    if bindings and rows:
+        try:
+            bindings[0].record(rows[0])
+        except RowProblem as problem:
+            why = f"; first row: {problem.reason} in {problem.field or 'the row'}, {problem.detail}"
+    return InputError(
+        f"rows with {found} have no known shape of kind {kind}{why}",
+        where=where,
+        expected="; or ".join(" + ".join(shape.needs) for shape in SHAPES[kind]),
+        fix="say which field is which in params.yaml, e.g. `fields: {prompt: question}`, or choose another kind",
+    )

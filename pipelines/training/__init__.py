@@ -1,0 +1,1 @@
+"""What the training stage needs: methods, objectives, rewards, and the one module that runs TRL."""

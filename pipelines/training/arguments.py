@@ -1,0 +1,222 @@
+"""TRL's arguments, checked without TRL: names and types from a committed snapshot of its config classes.
+
+`trainer:` of a stage passes TRL's own argument names. Unknown ones are errors with the nearest name, those
+that tutorials use and TRL has dropped name what replaced them, and those that would take a run out of our
+hands (where it writes, whom it tells, whose code it runs) are refused. `python -m pipelines.training.arguments` writes
+the snapshot again after an upgrade; its diff is what the upgrade changes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import json
+import operator
+import types
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from governance.errors import ConfigError, CountersignError
+from pipelines.training.methods import METHODS, Method
+
+SNAPSHOT = Path(__file__).with_name("trl_arguments.json")
+
+GONE = {
+    "max_seq_length": "max_length",
+    "max_prompt_length": "nothing: prompts are never cut; drop long ones in the quality suite",
+    "warmup_ratio": "warmup_steps (below 1 it is a share of all steps)",
+    "evaluation_strategy": "eval_strategy",
+    "no_cuda": "use_cpu",
+    "logging_dir": "nothing: curves go to reports/curves and MLflow",
+    "overwrite_output_dir": "nothing: outputs are published whole",
+    "save_safetensors": "nothing: models are always safetensors",
+    "rpo_alpha": 'loss_type: ["sigmoid", "sft"] and loss_weights',
+    "reference_free": "nothing: DPO always has its reference",
+    "use_liger_loss": "use_liger_kernel",
+    "tokenizer": "nothing: the parent's tokenizer is used",
+    "fp16_opt_level": "fp16",
+    "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "group_by_length": "train_sampling_strategy: group_by_length",
+    "dataset_text_field_name": "nothing: datasets have their kind's columns",
+}
+"""Arguments that tutorials name and the pinned TRL does not have, and what stands for them here."""
+
+_OURS = "the stage decides where and when it writes"
+_QUIET = "curves go to reports/curves and MLflow; record text never goes to a log"
+_LOCAL = "nothing leaves this machine and no code comes with a model"
+_SEED = "set `seed` of the stage"
+REFUSED = {
+    **dict.fromkeys(("output_dir", "save_strategy", "save_steps", "save_total_limit", "save_only_model",
+                     "save_on_each_node", "resume_from_checkpoint", "enable_jit_checkpoint", "ignore_data_skip",
+                     "restore_callback_states_from_checkpoint", "load_best_model_at_end", "metric_for_best_model",
+                     "greater_is_better", "do_train", "do_eval", "do_predict", "local_rank", "include_for_metrics",
+                     "batch_eval_metrics", "prediction_loss_only", "label_names", "remove_unused_columns",
+                     "dataset_kwargs", "dataset_text_field", "generate_during_eval"), _OURS),
+    **dict.fromkeys(("report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica",
+                     "log_on_each_node", "log_completions", "log_completions_hub_repo", "num_completions_to_print",
+                     "log_multimodal", "log_unique_prompts", "logging_strategy", "debug", "trackio_space_id",
+                     "trackio_bucket_id", "trackio_static_space_id"), _QUIET),
+    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push",
+                     "hub_revision", "trust_remote_code", "chat_template_path", "vllm_server_base_url",
+                     "vllm_server_host", "vllm_server_port", "vllm_group_port", "vllm_server_timeout"), _LOCAL),
+    **dict.fromkeys(("seed", "data_seed"), _SEED),
+    "reward_weights": "set `weight` of each entry of the stage's `rewards`",
+    "auto_find_batch_size": "the result would depend on the memory of the machine; set per_device_train_batch_size",
+}  # fmt: skip
+"""Arguments that a stage may not name, and why."""
+
+NESTED_REFUSED = ("trust_remote_code", "custom_generate", "code_revision", "token", "use_auth_token")
+"""Keys refused at any depth of a mapping: they load code or send credentials."""
+
+MODEL_INIT_KEYS = ("dtype", "attn_implementation")
+"""What `model_init_kwargs` may say: how the parent is loaded, never what is loaded."""
+
+Types = list[str]
+"""Type names of one argument: bool, int, float, str, dict, list, null, object, or `=value` for a choice."""
+
+
+def check(method: Method, given: dict[str, Any], where: str) -> tuple[dict[str, Any], list[CountersignError]]:
+    """The arguments with their types settled (`"2e-3"` is a number), and every mistake found."""
+    known = fields(method.config)
+    settled: dict[str, Any] = {}
+    wrong: list[CountersignError] = []
+    for name, value in given.items():
+        try:
+            _permitted(name, value, known, method)
+            settled[name] = _typed(known[name], value)
+        except _Wrong as error:
+            wrong.append(ConfigError(error.found, where=f"{where}.{name}", expected=error.expected, fix=error.fix))
+    return settled, wrong
+
+
+def fields(config: str) -> dict[str, Types]:
+    """Argument to type names, of a config class as the snapshot has it."""
+    snapshot = _snapshot()
+    return {**snapshot["shared"], **snapshot["classes"][config]}
+
+
+class _Wrong(Exception):
+    def __init__(self, found: str, *, expected: str = "", fix: str = "") -> None:
+        super().__init__(found)
+        self.found, self.expected, self.fix = found, expected, fix
+
+
+def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -> None:
+    if name in REFUSED:
+        raise _Wrong("this argument is not for params.yaml", fix=REFUSED[name])
+    if name not in known:
+        raise _Wrong(f"{method.name} has no such argument", fix=_suggestion(name, known))
+    if name == "model_init_kwargs" and set(value or {}) - set(MODEL_INIT_KEYS):
+        foreign = ", ".join(sorted(set(value) - set(MODEL_INIT_KEYS)))
+        raise _Wrong(foreign, expected=f"only {', '.join(MODEL_INIT_KEYS)}")
+    if bad := {key for key, _ in _within(value)} & set(NESTED_REFUSED):
+        raise _Wrong(f"{', '.join(sorted(bad))} is not accepted", fix=_LOCAL)
+    if any(isinstance(one, str) and "/" in one for _, one in _within(value)):
+        raise _Wrong("paths and repository names are not accepted here", fix=_LOCAL)
+
+
+def _suggestion(name: str, known: dict[str, Types]) -> str:
+    if name in GONE:
+        return f"TRL has dropped it; use {GONE[name]}"
+    open_names = [field for field in known if field not in REFUSED]
+    if near := difflib.get_close_matches(name, open_names, n=1):
+        return f"did you mean {near[0]!r}?"
+    others = [one.name for one in METHODS.values() if name in fields(one.config)]
+    return f"it is an argument of {', '.join(others)}" if others else "see TRL's documentation of this method's config"
+
+
+def _within(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of a value and of everything in it."""
+    yield key, value
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _within(one, str(name))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _within(one)
+
+
+_PYTHON: dict[str, Any] = {
+    "bool": bool, "int": int, "float": float, "str": str, "dict": dict[str, Any], "list": list[Any], "null": None,
+}  # fmt: skip
+
+
+def _typed(names: Types, value: Any) -> Any:
+    wanted = " or ".join(name.removeprefix("=") for name in names if name != "object")
+    options = [Literal[name[1:]] if name.startswith("=") else _PYTHON[name] for name in names if name != "object"]
+    if isinstance(value, bool) and not {"bool", "=False"} & set(names):
+        raise _Wrong(f"{value}", expected=wanted)
+    try:
+        union: Any = functools.reduce(operator.or_, options)
+        adapter: TypeAdapter[Any] = TypeAdapter(union, config=ConfigDict(allow_inf_nan=False))
+        return adapter.validate_python(value)
+    except ValidationError:
+        raise _Wrong(repr(value)[:80], expected=wanted) from None
+
+
+@functools.cache
+def _snapshot() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    return loaded
+
+
+# --- the snapshot, from the installed TRL ----------------------------------------------------------------------------
+
+
+def snapshot() -> dict[str, Any]:
+    """The snapshot of the installed TRL's config classes. Imports TRL."""
+    configs = sorted({one.config for one in METHODS.values()})
+    every = {config: _describe(load(config)) for config in configs}
+    first = every[configs[0]]
+    shared = {name: kinds for name, kinds in first.items() if all(one.get(name) == kinds for one in every.values())}
+    own = {config: {n: k for n, k in one.items() if n not in shared} for config, one in every.items()}
+    return {"shared": shared, "classes": own}
+
+
+def load(reference: str) -> Any:
+    """The object that `module:Name` stands for."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _describe(config: Any) -> dict[str, Types]:
+    import dataclasses
+    import typing
+
+    hints = typing.get_type_hints(config)
+    return {name: _type_names(hints[name]) for name in sorted(field.name for field in dataclasses.fields(config))}
+
+
+def _type_names(hint: Any) -> Types:
+    if get_origin(hint) in (Union, types.UnionType):
+        names = sorted({name for option in get_args(hint) for name in _type_names(option)})
+        # `str` beside an enum is one of its values, and beside a mapping the path of a file: neither is free text
+        free = not any((name.startswith("=") and name != "=False") or name == "dict" for name in names)
+        return [name for name in names if free or name != "str"]
+    if get_origin(hint) is Literal:
+        return [f"={value}" for value in get_args(hint)]
+    base = get_origin(hint) or hint
+    if isinstance(base, type) and issubclass(base, Enum):
+        return [f"={member.value}" for member in base]
+    plain = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict", list: "list", tuple: "list"}
+    return ["null"] if base is type(None) else [plain.get(base, "object")]
+
+
+def render(value: dict[str, Any]) -> str:
+    """The snapshot as JSON text with one argument a line, so that a diff shows what an upgrade changes."""
+    groups = {"shared": value["shared"], **value["classes"]}
+    text = {
+        name: ",\n".join(f"  {json.dumps(key)}: {json.dumps(kinds)}" for key, kinds in one.items())
+        for name, one in groups.items()
+    }
+    classes = ",\n".join(f" {json.dumps(name)}: {{\n{text[name]}\n }}" for name in value["classes"])
+    return f'{{"classes": {{\n{classes}\n}},\n"shared": {{\n{text["shared"]}\n}}}}\n'
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(render(snapshot()), encoding="utf-8")

@@ -1,0 +1,324 @@
+"""Runs one TRL trainer from a plan: the only module that imports TRL.
+
+It knows nothing of gates, evidence or the registry. It runs in the stage's own process; or, when the machine
+names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), as `python -m pipelines.training.fit PLAN`
+in each of the launcher's processes.
+
+1. The seed and the thread count are set before anything is built.
+2. Models are loaded by path, never handed over in memory: TRL reloads its reference from that path.
+3. What `accelerate` was asked for is what runs, or nothing does.
+4. A training that was killed goes on from its last whole checkpoint and gives the same bits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from governance.errors import ConfigError, CountersignError, StorageError, TrainingError
+from governance.model import Model
+from governance.storage import disk_failure
+from pipelines.training import arguments, callbacks, rewards
+from pipelines.training.callbacks import Listener
+from pipelines.training.methods import METHODS, Method
+from pipelines.training.objective import Objective
+
+PROCESSES = "COUNTERSIGN_PROCESSES"
+"""How many processes the launcher was asked for."""
+PARENT = "COUNTERSIGN_PARENT"
+"""The process id of the stage that launched this process."""
+FAILURE = "failure.txt"
+"""File of the work folder in which a launched process says why it failed."""
+
+LOGGED_SHARE = 0.05
+"""Signals are logged each time this share of the steps is done, unless `logging_steps` says otherwise."""
+
+
+class Plan(Model):
+    """Everything one training run is made of, by path."""
+
+    stage: str
+    objective: Objective
+    parent: Path
+    """A model folder; for a method that starts from scratch, one with a config.json and no weights."""
+    scorer: Path | None
+    """The reward model, where a reward is `model`."""
+    records: Path
+    """records.parquet of the method's kind; its `train` split trains, its `validation` split is held against."""
+    work: Path
+    """Survives a kill: checkpoints while training; then `trained/` (adapter or model, tokenizer) and `fitted.json`."""
+    checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
+
+
+class Fitted(Model):
+    """What a training run came to. Deterministic, but for `device` between machines."""
+
+    steps: int
+    records: int
+    device: str
+    processes: int
+    history: list[dict[str, float]]
+    """step and signals, in order."""
+
+
+def fit(plan: Plan, listener: Listener) -> Fitted:
+    """Trains as planned and writes `work/trained`. Raises `TrainingError` or `ConfigError`."""
+    _settle(plan.objective)
+    method = METHODS[plan.objective.method]
+    try:
+        trainer = _trainer(plan, method, listener)
+        require_asked(trainer.accelerator, os.environ)
+        resume = callbacks.last_checkpoint(_checkpoints(plan))
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        return _finish(plan, method, trainer)
+    except CountersignError:
+        raise
+    except Exception as error:
+        raise _translated(error, plan) from error
+
+
+def _settle(objective: Objective) -> None:
+    """(1)"""
+    import datasets
+    import torch
+    import transformers
+
+    torch.set_num_threads(objective.threads)
+    transformers.set_seed(objective.seed)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for vendor in ("trl", "accelerate", "peft"):
+        logging.getLogger(vendor).setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+
+
+def _trainer(plan: Plan, method: Method, listener: Listener) -> Any:
+    from transformers import PrinterCallback
+
+    train, validation = _datasets(plan, method)
+    tokenizer = _tokenizer(plan, method, train)
+    extra: dict[str, Any] = {}
+    if method.rewards:
+        extra["reward_funcs"] = _rewards(plan)
+    if plan.objective.lora:
+        extra["peft_config"] = _lora(plan.objective.lora, method)
+    trainer = arguments.load(method.trainer)(
+        model=_model(plan, method, tokenizer),
+        args=_config(plan, method, evaluates=validation is not None),
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=tokenizer,
+        callbacks=[callbacks.watching(listener, method.signals)],
+        **extra,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(callbacks.checkpointing(_grain(trainer.args), plan.checkpoint_seconds))
+    return trainer
+
+
+def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
+    """The training split, and the validation split where there is one and the trainer is to look at it."""
+    train = _dataset(plan.records, method.columns, "train")
+    if train is None:
+        raise TrainingError(
+            "no records to train on", where=str(plan.records), expected="at least one in the split `train`"
+        )
+    looks = plan.objective.trainer.get("eval_strategy", "no") != "no"
+    return train, _dataset(plan.records, method.columns, "validation") if looks else None
+
+
+def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
+    import pyarrow.compute as pc
+    from datasets import Dataset, Features
+    from datasets.table import InMemoryTable
+
+    from pipelines.records import read_records
+
+    table = read_records(records)
+    part = table.filter(pc.equal(table["split"], split)).select(list(columns)).replace_schema_metadata(None)
+    if part.num_rows == 0:
+        return None
+    return Dataset(InMemoryTable(part.cast(Features.from_arrow_schema(part.schema).arrow_schema).combine_chunks()))
+
+
+def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
+    from pipelines.training import tokenizer
+    from pipelines.training.modelfolder import load_tokenizer
+
+    if method.from_scratch:
+        return tokenizer.train(train, tokenizer.vocabulary_limit(plan.parent))
+    loaded = load_tokenizer(plan.parent)
+    if not loaded.chat_template:
+        loaded.chat_template = tokenizer.chat_template()
+    if method.rewards:
+        loaded.padding_side = loaded.truncation_side = "left"
+    return loaded
+
+
+def _model(plan: Plan, method: Method, tokenizer: Any) -> Any:
+    """(2) The parent's path; or a new model with random weights, which no method needs a reference for."""
+    if not method.from_scratch:
+        return str(plan.parent)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(plan.parent, trust_remote_code=False)
+    config.vocab_size = len(tokenizer)
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
+    return AutoModelForCausalLM.from_config(config)
+
+
+def _rewards(plan: Plan) -> list[Any]:
+    """The reward functions in order; the scorer as its path, which TRL loads."""
+    return [
+        str(plan.scorer) if one.name == rewards.SCORER else rewards.for_trainer(one.name, one.options)
+        for one in plan.objective.rewards
+    ]
+
+
+def _lora(lora: dict[str, Any], method: Method) -> Any:
+    from peft import LoraConfig
+
+    scorer = method.model == "scorer"
+    return LoraConfig(
+        **lora, task_type="SEQ_CLS" if scorer else "CAUSAL_LM", modules_to_save=["score"] if scorer else None
+    )
+
+
+def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
+    """The trainer's configuration: the objective's arguments, and what is not for params.yaml to say."""
+    import torch
+
+    given = plan.objective.trainer
+    ours: dict[str, Any] = {
+        "output_dir": str(_checkpoints(plan)),
+        "seed": plan.objective.seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "save_total_limit": 2,
+        "logging_nan_inf_filter": False,
+        "logging_steps": given.get("logging_steps", LOGGED_SHARE),
+    }
+    if not evaluates:
+        ours["eval_strategy"] = "no"
+    if method.rewards:
+        ours["reward_weights"] = [one.weight for one in plan.objective.rewards]
+    if not torch.cuda.is_available() or given.get("use_cpu"):
+        ours |= {name: False for name in ("bf16", "gradient_checkpointing") if name not in given}
+        ours |= {"use_cpu": True, "dataloader_pin_memory": False}
+    try:
+        return arguments.load(method.config)(**{**given, **ours})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(_first_line(error), where=f"params.yaml: stages.{plan.stage}.trainer") from None
+
+
+def _grain(args: Any) -> int:
+    """Steps between two points at which a resumed run is equal: GRPO and RLOO keep a batch for several steps."""
+    return int(getattr(args, "steps_per_generation", 1) or 1) * int(getattr(args, "num_iterations", 1) or 1)
+
+
+def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
+    """(3) Raises `TrainingError` unless accelerate does what it was asked for.
+
+    On CPU it silently ignores FSDP, DeepSpeed and its own process count.
+    """
+    kind = str(accelerator.distributed_type).rpartition(".")[2]
+    asked = {"FSDP": "ACCELERATE_USE_FSDP", "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED"}
+    for name, variable in asked.items():
+        wanted = environ.get(variable, "false").lower() == "true"
+        if wanted and (kind != name or accelerator.device.type == "cpu"):
+            raise TrainingError(
+                f"{name} was asked for and {kind} on {accelerator.device.type} would run",
+                expected=f"{name} on GPUs",
+                fix="run where there are GPUs, or launch with `torchrun`, which works on CPU too",
+            )
+    processes = int(environ.get(PROCESSES, environ.get("WORLD_SIZE", "1")))
+    if accelerator.num_processes != processes:
+        raise TrainingError(
+            f"{processes} processes were asked for and {accelerator.num_processes} would train",
+            fix="on CPU, launch with `torchrun --nproc_per_node`",
+        )
+
+
+def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
+    trained = plan.work / "trained"
+    trainer.save_model(str(trained))
+    history: dict[int, dict[str, float]] = {}
+    for line in trainer.state.log_history:
+        if signals := callbacks.signals_of(line, method.signals):
+            history.setdefault(int(line["step"]), {"step": float(line["step"])}).update(signals)
+    accelerator = trainer.accelerator
+    fitted = Fitted(
+        steps=trainer.state.global_step,
+        records=len(trainer.train_dataset),
+        device=accelerator.device.type,
+        processes=accelerator.num_processes,
+        history=list(history.values()),
+    )
+    if accelerator.is_main_process:
+        trainer.processing_class.save_pretrained(trained)
+        (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    return fitted
+
+
+def _translated(error: Exception, plan: Plan) -> CountersignError:
+    """A vendor's exception as one of ours; its first line only, since the rest may quote records."""
+    if failure := disk_failure(error):
+        return StorageError(failure.found, where=failure.where or str(plan.work), fix=failure.fix)
+    found = f"{type(error).__name__}: {_first_line(error)}"
+    fix = next((fix for part, fix in KNOWN.items() if part in found), "nothing was published")
+    return TrainingError(found, where=f"params.yaml: stages.{plan.stage}", fix=fix)
+
+
+KNOWN = {
+    "not training-compatible": "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations",
+    "out of memory": "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora",
+}
+"""Part of a vendor's message to what can be done."""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]
+
+
+def _checkpoints(plan: Plan) -> Path:
+    folder = plan.work / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def main(path: str) -> None:
+    """Runs a plan in one of a launcher's processes; why it failed is left in the plan's work folder."""
+    plan = Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
+    try:
+        fit(plan, lambda step, steps, signals: None)
+    except CountersignError as error:
+        (plan.work / FAILURE).write_text(str(error), encoding="utf-8")
+        sys.exit(error.exit_code)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when the stage that launched it is gone."""
+    while True:
+        try:
+            os.kill(parent, 0)
+        except OSError:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,96 @@
+"""The training methods: what each one trains with, on what kind of dataset, and what it reports.
+
+Nothing heavy is imported here: trainer and config stand as `module:Class` strings. To add a method of TRL:
+one entry in `METHODS`, then `python -m pipelines.training.arguments` to write the argument names of its config class.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from governance.errors import ConfigError
+
+ModelClass = Literal["language", "scorer"]
+"""A causal language model, or a sequence classifier with one output (a reward model)."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train."""
+
+    name: str
+    trainer: str
+    """`module:Class` of the trainer."""
+    config: str
+    """`module:Class` of its configuration, whose fields `trainer:` of a stage may name."""
+    kind: str
+    """The dataset kind it trains on (`pipelines.kinds`)."""
+    columns: tuple[str, ...]
+    """The record's columns that the trainer gets."""
+    signals: tuple[str, ...]
+    """What it logs while training, TRL's names; the first is what a person watches."""
+    model: ModelClass = "language"
+    """What it makes. The parent is always a language model."""
+    rewards: bool = False
+    """Whether it learns from reward functions (and so may use the stage's scorer)."""
+    from_scratch: bool = False
+    """Whether the parent is an architecture without weights: the tokenizer is trained too."""
+    stability: Literal["stable", "experimental"] = "stable"
+    """TRL's own word: what is experimental there may be renamed or leave."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Our defaults where TRL's would surprise; part of the objective's digest."""
+
+
+_STEPS = ("grad_norm", "learning_rate")
+_LANGUAGE = ("loss", "mean_token_accuracy", "entropy", *_STEPS)
+_BOTH = ("rewards/margins", "rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected")
+_PAIRS = ("loss", "rewards/accuracies", *_BOTH, *_STEPS)
+_SCORER = ("loss", "accuracy", "margin", "mean_reward", "min_reward", "max_reward", *_STEPS)
+_ODDS = ("nll_loss", "log_odds_ratio", "log_odds_chosen")
+_ONLINE = (
+    "reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "completions/mean_length",
+    "completions/clipped_ratio", "loss", *_STEPS,
+)  # fmt: skip
+_TURNS = ("messages",)
+_COMPARED = ("prompt", "chosen", "rejected")
+_JUDGED = ("prompt", "completion", "label")
+_ASKED = ("prompt", "answer")
+_KL = {"beta": 0.02}
+"""TRL's 0 switches the KL penalty of GRPO off, and its figure with it."""
+_ORPO = "trl.experimental.orpo"
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("pretrain", "trl:SFTTrainer", "trl:SFTConfig", "conversation", _TURNS, _LANGUAGE, from_scratch=True),
+        Method(
+            "sft", "trl:SFTTrainer", "trl:SFTConfig", "conversation", _TURNS, _LANGUAGE,
+            defaults={"assistant_only_loss": True},
+        ),
+        Method("reward", "trl:RewardTrainer", "trl:RewardConfig", "preference", _COMPARED, _SCORER, model="scorer"),
+        Method("dpo", "trl:DPOTrainer", "trl:DPOConfig", "preference", _COMPARED, _PAIRS),
+        Method("kto", "trl:KTOTrainer", "trl:KTOConfig", "unpaired", _JUDGED, ("loss", *_BOTH, "kl", *_STEPS)),
+        Method(
+            "orpo", f"{_ORPO}:ORPOTrainer", f"{_ORPO}:ORPOConfig", "preference", _COMPARED, (*_PAIRS, *_ODDS),
+            stability="experimental",
+        ),
+        Method("grpo", "trl:GRPOTrainer", "trl:GRPOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
+        Method("rloo", "trl:RLOOTrainer", "trl:RLOOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
+    )
+}  # fmt: skip
+"""Method name to method."""
+
+
+def method(name: str, where: str = "") -> Method:
+    """The method called `name`. Raises `ConfigError` with the nearest name."""
+    if name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(name, METHODS, n=1)
+    raise ConfigError(
+        f"no training method {name!r}",
+        expected=f"one of {', '.join(METHODS)}",
+        where=where,
+        fix=f"did you mean {near[0]!r}?" if near else "",
+    )

@@ -1,0 +1,67 @@
+"""Turns what a trainer wrote into what is released: one model folder, and for LoRA the adapter beside it.
+
+The merged model is made anew from the parent's files and the adapter's, so that anybody can make it again.
+Only files that a plain `from_pretrained` needs are kept, none of them executable, none with a path or a time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from governance.errors import TrainingError
+from pipelines.training.methods import ModelClass
+from pipelines.training.modelfolder import MODEL_FILES, belongs, load_model, write_json
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+CONTENT_ID = "sha256:"
+"""What an adapter names its base by, with the digest of the base's model folder."""
+
+PLACES = ("_name_or_path", "name_or_path", "use_cache")
+"""Configuration that says where and how a model was trained, not what it is."""
+
+
+def release_adapter(trained: Path, parent_digest: str, target: Path) -> None:
+    """The adapter's two files, its config sorted and naming its base by content."""
+    target.mkdir(parents=True, exist_ok=True)
+    config = json.loads((trained / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = f"{CONTENT_ID}{parent_digest}"
+    for name, value in config.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            config[name] = sorted(value)
+    write_json(target / ADAPTER_FILES[0], config)
+    shutil.copyfile(trained / ADAPTER_FILES[1], target / ADAPTER_FILES[1])
+
+
+def release_model(trained: Path, parent: Path, kind: ModelClass, *, lora: bool, target: Path) -> None:
+    """The model with its tokenizer; for LoRA, the parent with the adapter merged in, in 32-bit floats."""
+    target.mkdir(parents=True, exist_ok=True)
+    if lora:
+        _merged(trained, parent, kind).save_pretrained(target)
+    for path in sorted(trained.iterdir()):
+        if path.is_file() and belongs(path.name) and not (target / path.name).exists():
+            shutil.copyfile(path, target / path.name)
+    _canonicalise(target)
+
+
+def _merged(adapter: Path, parent: Path, kind: ModelClass) -> Any:
+    """Differs from parent plus adapter by rounding only (largest logit difference 3e-6)."""
+    import torch
+    from peft import PeftModel
+
+    base = load_model(parent, kind, dtype=torch.float32)
+    return PeftModel.from_pretrained(base, adapter).merge_and_unload()
+
+
+def _canonicalise(folder: Path) -> None:
+    """Sorts JSON, drops where a model was trained, and refuses what may not be in a model folder."""
+    for path in sorted(folder.iterdir()):
+        if not belongs(path.name):
+            raise TrainingError(f"{path.name} does not belong in a model folder", expected=", ".join(MODEL_FILES))
+        path.chmod(0o644)
+        if path.name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            write_json(path, {name: value for name, value in content.items() if name not in PLACES})

@@ -1,0 +1,129 @@
+"""Reward functions: small pure rules that score one answer against the prompt's reference answer.
+
+A rule's identity is the sha256 of its own source text, so each rule stands alone: it calls nothing of this
+module and keeps its constants inside. To add one: a function decorated with `@rule`. In params.yaml a stage
+names its rules; `model` is no rule but the stage's scorer (a reward model).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from governance.errors import ConfigError, TrainingError
+
+Rule = Callable[..., float]
+"""rule(text, answer, **options) -> score; `answer` is None where the record has none."""
+
+SCORER = "model"
+"""The name that stands for the stage's scorer."""
+
+RULES: dict[str, Rule] = {}
+"""Rule name to rule."""
+
+
+def rule(function: Rule) -> Rule:
+    """Registers a rule under its own name."""
+    RULES[function.__name__] = function
+    return function
+
+
+@rule
+def route_exact(text: str, answer: str | None) -> float:
+    """1 when the answer is the reference, spaces and letter case aside, and nothing more."""
+    return float(answer is not None and " ".join(text.split()).lower() == " ".join(answer.split()).lower())
+
+
+@rule
+def route_fields(text: str, answer: str | None) -> float:
+    """The share of the reference's `;`-separated fields that stand at their place, less a tenth per field too many."""
+    wanted = [part.strip().lower() for part in (answer or "").split(";") if part.strip()]
+    given = [part.strip().lower() for part in text.split(";") if part.strip()]
+    if not wanted:
+        return 0.0
+    right = sum(a == b for a, b in zip(wanted, given, strict=False))
+    return max(0.0, right / len(wanted) - 0.1 * max(0, len(given) - len(wanted)))
+
+
+@rule
+def no_secrets_asked(text: str, answer: str | None) -> float:
+    """-1 when the answer asks the customer for a password, card number, PIN or the like; 0 otherwise."""
+    asked = r"password|passcode|pin\b|card number|card details|cvv|cvc|security code|social security|one-time code"
+    return -1.0 if re.search(asked, text, re.IGNORECASE) else 0.0
+
+
+@rule
+def numeric_answer(text: str, answer: str | None) -> float:
+    """1 when the last number of the answer (after `####` where there is one) is the reference's (as in GSM8K)."""
+    values = []
+    for one in (text, answer or ""):
+        numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", one.rpartition("####")[2])
+        values.append(float(numbers[-1].replace(",", "")) if numbers else None)
+    return float(values[0] is not None and values[0] == values[1])
+
+
+@rule
+def choice_answer(text: str, answer: str | None) -> float:
+    """1 when the last option letter that stands alone in the answer (A to E) is the reference's (as in AQuA)."""
+    letters = re.findall(r"\b([A-E])\b", text)
+    wanted = re.findall(r"\b([A-E])\b", answer or "")
+    return float(bool(letters) and bool(wanted) and letters[-1] == wanted[-1])
+
+
+def find(name: str, where: str = "") -> Rule:
+    """The rule called `name`. Raises `ConfigError` with the nearest name."""
+    if name in RULES:
+        return RULES[name]
+    near = difflib.get_close_matches(name, [*RULES, SCORER], n=1)
+    raise ConfigError(
+        f"no reward function {name!r}",
+        expected=f"one of {', '.join([*RULES, SCORER])}",
+        where=where,
+        fix=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def source_digest(name: str) -> str:
+    """sha256 of a rule's source text; of the name alone for `model`, whose identity is the scorer's digest."""
+    text = SCORER if name == SCORER else inspect.getsource(find(name))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class TrainerReward(Protocol):
+    """A reward function as TRL calls it: `__name__`, and one score for each completion."""
+
+    __name__: str
+
+    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]: ...
+
+
+def for_trainer(name: str, options: dict[str, Any]) -> TrainerReward:
+    """Rule `name` in TRL's signature. A rule that raises ends the training with `TrainingError`."""
+    function = find(name)
+
+    def score(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
+        answers = columns.get("answer") or [None] * len(completions)
+        try:
+            return [
+                float(function(said(completion), answer, **options))
+                for completion, answer in zip(completions, answers, strict=True)
+            ]
+        except Exception as error:
+            raise TrainingError(
+                f"reward function {name!r} raised {type(error).__name__}",
+                expected="a number for every answer",
+                where="pipelines/training/rewards.py",
+                fix="mend the function or its options; nothing was published",
+            ) from error
+
+    score.__name__ = name
+    return score
+
+
+def said(completion: Any) -> str:
+    """The text of a completion: a string, or the content of its last message."""
+    return completion if isinstance(completion, str) else str(completion[-1]["content"])

@@ -1,0 +1,205 @@
+"""`countersign add`: a right guess, a row and a datacard that load, comments kept, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from governance.digests import sha256_file
+from governance.errors import ConfigError, CountersignError, InputError
+from governance.policy import Datacard
+from governance.yamlfile import load_model, parse_yaml
+from pipelines.commands import add
+from pipelines.commands.params_edit import flow, with_dataset
+from pipelines.params import load_params
+from tests.conftest import ROOT
+
+PAIRS = [{"prompt": f"zanzibar {at}", "chosen": "mombasa", "rejected": "kilwa"} for at in range(5)]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of params.yaml with a data file beside it."""
+    shutil.copy2(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "My Pairs-2.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ran(*arguments: str) -> Result:
+    result = CliRunner().invoke(add.command, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_row_and_a_datacard_are_written_and_everything_else_is_kept(project: Path) -> None:
+    before = (ROOT / "params.yaml").read_text()
+    said = json.loads(ran("My Pairs-2.jsonl", "--json").output)
+    assert (said["name"], said["kind"], said["rows_tried"], said["problems"]) == ("my_pairs_2", "preference", 5, {})
+    row = load_params(project).datasets["my_pairs_2"]
+    assert (row.kind, row.source, row.suite, row.held_out) == (
+        "preference",
+        "My Pairs-2.jsonl",
+        "preference",
+        "desk_eval",
+    )
+    after = (project / "params.yaml").read_text()
+    added = [line for line in after.splitlines() if "my_pairs_2" in line]
+    assert len(added) == 1 and after.replace(f"{added[0]}\n", "") == before
+    card = load_model(project / "policies/datacards/my_pairs_2.yaml", Datacard)
+    assert card.source_sha256 == sha256_file(project / "My Pairs-2.jsonl")
+    assert card.blanks() == said["blanks"] and {"licence", "lawful_basis", "retention.until"} <= set(said["blanks"])
+    assert said["next"] == ["fill in policies/datacards/my_pairs_2.yaml", "countersign repro check_quality@my_pairs_2"]
+
+
+def test_text_is_shown_on_a_terminal_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "zanzibar" not in ran("My Pairs-2.jsonl", "--name", "a", "--json").output
+    piped = ran("My Pairs-2.jsonl", "--name", "b").output
+    assert "zanzibar" not in piped and "record 3" in piped and "prompt / user: 10 characters" in piped
+    rows = add.first_rows(Path("My Pairs-2.jsonl"), "utf-8")
+    binding = add.bind("preference", rows, {})
+    lines = [line for record in add._tried(binding, rows)[0][: add.SHOWN] for line in add._lines(record, texts=True)]
+    assert "  prompt / user: zanzibar 0" in lines and len(lines) == 9
+    assert add._text("a\x1b[2Jb\n" + "c" * 200, texts=True).startswith("a [2Jb ccc") and "\x1b" not in add._text(
+        "\x1b", texts=True
+    )
+
+
+def test_nothing_is_overwritten(project: Path) -> None:
+    ran("My Pairs-2.jsonl", "--name", "mine")
+    once = [(project / name).read_bytes() for name in ("params.yaml", "policies/datacards/mine.yaml")]
+    with pytest.raises(ConfigError, match="already"):
+        ran("My Pairs-2.jsonl", "--name", "mine")
+    (project / "policies/datacards/mine.yaml").unlink()
+    with pytest.raises(ConfigError, match="there is a dataset 'mine' already"):
+        ran("My Pairs-2.jsonl", "--name", "mine")
+    assert (project / "params.yaml").read_bytes() == once[0]
+    assert not (project / "policies/datacards/mine.yaml").exists()
+    (project / "policies/datacards/other.yaml").write_text("title: mine\n")
+    with pytest.raises(ConfigError, match="there is a datacard already"):
+        ran("My Pairs-2.jsonl", "--name", "other")
+    assert (project / "policies/datacards/other.yaml").read_text() == "title: mine\n"
+    assert (project / "params.yaml").read_bytes() == once[0]
+
+
+REFUSED: dict[str, tuple[list[str], type[CountersignError], str]] = {
+    "no such file": (["nowhere.jsonl"], InputError, "no such file"),
+    "rows of no kind": (["odd.jsonl"], InputError, "fields of no kind|known shape|whose fields"),
+    "a kind that does not fit": (["My Pairs-2.jsonl", "--kind", "rated"], InputError, "no known shape of kind rated"),
+    "a field that is none": (["My Pairs-2.jsonl", "--field", "promt=prompt"], ConfigError, "did you mean"),
+    "half a field": (["My Pairs-2.jsonl", "--field", "prompt"], ConfigError, "TARGET=SOURCE"),
+    "no dataset to hold out": (["My Pairs-2.jsonl", "--held-out", "nobody"], ConfigError, "nobody"),
+    "a name that is none": (["My Pairs-2.jsonl", "--name", "Not A Name"], ConfigError, "pattern"),
+    "a file without a name": (["123.jsonl"], ConfigError, "--name"),
+    "an empty file": (["empty.jsonl"], InputError, "no rows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_added_changes_nothing(project: Path, name: str) -> None:
+    arguments, error, match = REFUSED[name]
+    (project / "odd.jsonl").write_text('{"uhr": 1}\n')
+    (project / "123.jsonl").write_text(json.dumps(PAIRS[0]) + "\n")
+    (project / "empty.jsonl").write_text("")
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(error, match=match):
+        ran(*arguments)
+    assert (project / "params.yaml").read_bytes() == before and not (project / "policies").exists()
+
+
+def test_a_source_outside_the_project_is_named_relative_to_it_with_a_hint(project: Path) -> None:
+    outside = project.parent / f"{project.name}-outside.csv"
+    outside.write_text("question,answer\n1+1?,2\n")
+    try:
+        said = json.loads(ran(str(outside), "--name", "sums", "--kind", "prompt", "--json").output)
+    finally:
+        outside.unlink()
+    assert said["row"]["source"] == f"../{outside.name}" and "data/source" in said["next"][0]
+
+
+def test_fields_named_by_hand_reach_params(project: Path) -> None:
+    (project / "turns.jsonl").write_text('{"turns": ["a", "b"], "ref": "r"}\n')
+    ran("turns.jsonl", "--kind", "prompt", "--field", "prompt=turns.0", "--field", "answer=ref")
+    assert load_params(project).datasets["turns"].fields == {"prompt": "turns.0", "answer": "ref"}
+
+
+NAMES = [("pairs.jsonl", "pairs"), ("v0.6-dedupe.json", "v0_6_dedupe"), ("My Data (1).csv", "my_data_1")]
+
+
+@pytest.mark.parametrize(("file", "name"), NAMES)
+def test_a_file_names_its_dataset(file: str, name: str) -> None:
+    assert add.slug(Path(file)) == name
+
+
+SUITES = [
+    # rows, arguments, the suite that fits
+    ([{"question": "1+1?", "answer": "2"}], ["--kind", "prompt"], "prompt"),
+    ([{"question": "why?"}], [], "question"),
+    ([{"question": "a?", "answer": "b"}, {"question": "c?", "answer": None}], ["--kind", "prompt"], "prompt"),
+    ([{"text": "a tale"}], [], "text"),
+    ([{"question": "why?"}], ["--suite", "prompt"], "prompt"),
+]
+
+
+@pytest.mark.parametrize(("rows", "arguments", "suite"), SUITES)
+def test_the_suite_is_one_that_such_records_can_pass(
+    project: Path, rows: list[dict[str, Any]], arguments: list[str], suite: str
+) -> None:
+    (project / "file.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert json.loads(ran("file.jsonl", "--json", *arguments).output)["row"]["suite"] == suite
+
+
+LAYOUTS: dict[str, str] = {
+    "block of flow rows": "a: 1\ndatasets:\n  x: {k: 1}  # one\n\n  # two\n  y: {k: 2}\n\nafter: 1\n",
+    "block rows": "datasets:\n    x:\n        k: 1\n        l: [1,\n            2]\n# tail\nafter: {}\n",
+    "last in the file, no line end": "a: 1\ndatasets:\n  x: {k: 1}",
+    "empty flow": "datasets: {}  # none yet\nafter: 1\n",
+    "flow": "datasets: {x: {k: 1}}\nafter: 1\n",
+    "flow over lines": "datasets: {x: {k: 1},\n  y: {k: 2}\n  }\nafter: 1\n",
+    "nothing": "datasets:\nafter: 1\n",
+    "windows line ends": "datasets:\r\n  x: {k: 1}\r\nafter: 1\r\n",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_row_is_added_to_any_layout_and_no_line_of_the_file_is_lost(layout: str) -> None:
+    text, row = LAYOUTS[layout], {"kind": "prompt", "source": "a b/c:d.csv", "fields": {"prompt": "x"}, "n": "123"}
+    before, after = parse_yaml(text, ""), with_dataset(text, "new", row)
+    assert parse_yaml(after, "") == {**before, "datasets": {**(before["datasets"] or {}), "new": row}}
+    comments = [line for line in text.splitlines() if "#" in line and "{}" not in line]
+    assert all(comment in after.splitlines() for comment in comments)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a", "a/b.jsonl", "../x", "a b", "1", "true", "null", "~", "-", "a: b", "x #y", "", "é", "2030-01-01", "[x"],
+)
+def test_text_is_quoted_where_yaml_would_read_something_else(value: str) -> None:
+    for form in (value, {"k": value}, [value, 1, None, True]):
+        assert parse_yaml(f"v: {flow(form)}", "")["v"] == form
+
+
+PUBLIC: dict[str, Any] = {
+    "hh_rlhf/harmless-base-test.part.jsonl": ("preference", "two whole conversations"),
+    "pandalm/testset-v1.part.json": ("rated", "two answers and raters"),
+    "gsm8k/train.jsonl": ("conversation", "question and answer"),
+    "llamafactory_demo/kto_en_demo.json": ("unpaired", "messages and label"),
+    "xstest/xstest_prompts.csv": ("prompt", "question"),
+    "pii_anon/test_technology.en.jsonl": ("conversation", "text"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_files_are_guessed_right(project: Path, public_data: Path, name: str) -> None:
+    said = json.loads(ran(str(public_data / name), "--name", "x", "--json").output)
+    assert (said["kind"], said["shape"]) == PUBLIC[name]
+    usual = "text" if said["shape"] == "text" else said["kind"]
+    assert said["row"]["suite"] == ("question" if name == "xstest/xstest_prompts.csv" else usual)
+    assert load_params(project).datasets["x"].kind == said["kind"]

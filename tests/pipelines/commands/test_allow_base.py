@@ -1,0 +1,124 @@
+"""`countersign allow-base`: what it writes, what it leaves alone, and what it will not look at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from governance.errors import ConfigError, InputError
+from governance.policy import load_policies
+from governance.yamlfile import read_yaml
+from pipelines.commands import allow_base
+from pipelines.stage import open_project, run_stage
+from tests.pipelines.jobs import NOW
+
+ROOT = Path(__file__).parents[3]
+WEIGHTS = struct.pack("<Q", 2) + b"{}"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project without any base allowed."""
+    folder = tmp_path / "project"
+    (folder / "pipelines" / "architectures").mkdir(parents=True)
+    shutil.copytree(ROOT / "policies", folder / "policies")
+    shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
+    shutil.copy(ROOT / "pipelines" / "architectures" / "tiny.json", folder / "pipelines" / "architectures")
+    (folder / allow_base.FILE).write_text("# what may be built upon\nbases: {}  # none yet\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(allow_base.command, arguments, catch_exceptions=False)
+
+
+def _folder(root: Path, **files: bytes) -> None:
+    """Makes the base `tiny` a local folder with these files."""
+    folder = root / "local"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "vocab_size": 8}), encoding="utf-8")
+    for name, data in files.items():
+        (folder / name.replace("__", ".")).write_bytes(data)
+    params = root / "params.yaml"
+    params.write_text(
+        params.read_text(encoding="utf-8").replace("pipelines/architectures/tiny.json", "local"), encoding="utf-8"
+    )
+
+
+def test_it_writes_the_digest_that_the_import_makes(root: Path) -> None:
+    result = _run("tiny", "--licence", "Apache-2.0")
+    assert result.exit_code == 0 and "an architecture without weights" in result.output
+    allowed = load_policies(root / "policies").bases["tiny"]
+    assert (allowed.weights, allowed.licence) == (False, "Apache-2.0")
+    project = open_project(root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    from governance.digests import tree_digest
+    from governance.progress import Progress
+
+    run_stage("import_base", "tiny", project, lambda: NOW, Progress())
+    assert tree_digest(root / "models" / "tiny" / "model") == allowed.digest
+
+
+def test_comments_and_other_entries_stay(root: Path) -> None:
+    text = (
+        "# what may be built upon\nbases:\n  # reviewed by the board\n  other: {digest: " + "a" * 64
+        + ", weights: true, source: 'x', licence: MIT} # keep\n  # the last word\n"
+    )  # fmt: skip
+    (root / allow_base.FILE).write_text(text, encoding="utf-8")
+    _run("tiny", "--licence", "Apache-2.0")
+    made = (root / allow_base.FILE).read_text(encoding="utf-8")
+    for line in text.splitlines():
+        assert line in made
+    assert set(read_yaml(root / allow_base.FILE)["bases"]) == {"other", "tiny"}
+
+
+def test_saying_it_again_changes_nothing(root: Path) -> None:
+    _run("tiny", "--licence", "Apache-2.0")
+    before = (root / allow_base.FILE).read_bytes()
+    assert "unchanged" in _run("tiny", "--licence", "Apache-2.0").output
+    assert (root / allow_base.FILE).read_bytes() == before
+    assert "replaced" in _run("tiny", "--licence", "MIT").output
+
+
+def test_another_architecture_is_another_digest(root: Path) -> None:
+    _run("tiny", "--licence", "Apache-2.0")
+    before = load_policies(root / "policies").bases["tiny"].digest
+    path = root / "pipelines" / "architectures" / "tiny.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'), encoding="utf-8"
+    )
+    _run("tiny", "--licence", "Apache-2.0")
+    assert load_policies(root / "policies").bases["tiny"].digest != before
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"pytorch_model__bin": b"\x80\x04"}, "can run code"),
+        ({"model__safetensors": WEIGHTS, "modeling_own__py": b"import os"}, "code among the files"),
+        ({"model__safetensors": WEIGHTS, "config__json": b'{"model_type": "x", "auto_map": {"A": "m.A"}}'}, "auto_map"),
+        ({}, r"no \*\.safetensors"),
+    ],
+)  # fmt: skip
+def test_it_refuses_what_can_run(root: Path, files: dict[str, bytes], said: str) -> None:
+    _folder(root, **files)
+    before = (root / allow_base.FILE).read_bytes()
+    with pytest.raises(InputError, match=said):
+        _run("tiny", "--licence", "Apache-2.0")
+    assert (root / allow_base.FILE).read_bytes() == before
+
+
+def test_what_is_not_known_is_told_with_what_is(root: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        _run("tinny", "--licence", "Apache-2.0")
+    with pytest.raises(ConfigError, match=r"licences\.bases"):
+        _run("tiny", "--licence", "GPL-3.0-only")
+    (root / "pipelines" / "architectures" / "tiny.json").unlink()
+    with pytest.raises(InputError, match="there is no"):
+        _run("tiny", "--licence", "Apache-2.0")
+    assert _run("tiny").exit_code == 2

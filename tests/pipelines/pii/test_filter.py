@@ -1,0 +1,192 @@
+"""The fast way finds exactly what plain Presidio finds: on composed, fuzzed and real text."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.pii.engine import PlainEngine
+from pipelines.pii.filter import FilteredEngine, fastest
+from pipelines.pii.presidio import phone_matcher
+from tests.conftest import ROOT
+from tests.pipelines.policies import pii, shipped_pii
+
+pytest.importorskip("hyperscan")
+
+PLAIN = PlainEngine(shipped_pii(), ROOT)
+FAST = FilteredEngine(PLAIN)
+
+PIECES = [
+    "anna.weber@example.com",
+    "josé@exämple.org",
+    "+44 20 7946 0123",
+    "(415) 555-2671",
+    "0049 30 901820",
+    "4111 1111 1111 1111",
+    "DE89370400440532013000",
+    "GB29 NWBK 6016 1331 9268 19",
+    "192.0.2.17",
+    "2001:db8::1",
+    "::ffff:192.0.2.1",
+    "536-22-1234",
+    "536 22 1234",
+    "H12234567",
+    "912-70-1234",
+    "943 476 5919",
+    "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+    "AB1234563",
+    "00:1b:44:11:3a:b7",
+    "123e4567-e89b-12d3-a456-426614174000",
+    "www.example.org/a",
+    "https://exämple.de",
+    "2024-05-17",
+    "17.05.2024",
+    "Mrs. Anna Weber",
+    "Zoë Müller",
+    "JAMES MILLER",
+    "ghp_" + "a1B2" * 9,
+    'pass := "MQrWBd$BJEZw"',
+    "driver license",
+    "passport",
+    "ssn",
+    "phone",
+    "bank account",
+    "12345678",
+    "١٢٣٤٥",
+    "K",
+    "ſ",
+    "İ",
+    "e\u0301",
+    "\u200b",
+    "’",
+    "—",
+    "\u00a0",
+    "\u2028",
+    "中文",
+    "😀",
+    "½",
+    "²",
+    "\x00",
+    "_",
+    "\x0b",
+    "\x01",
+    "é",
+    "ß",
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(PIECES), st.text(max_size=6), st.sampled_from(" .,:-\n@0123456789")), max_size=12
+    )
+)
+def test_composed_and_fuzzed_text(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert FAST.find(text) == PLAIN.find(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=5), st.sampled_from(["", " ", ", ", "’", "é", "\u00a0", "_"])
+)
+def test_joined_pieces(pieces: list[str], glue: str) -> None:
+    text = glue.join(pieces)
+    assert FAST.find(text) == PLAIN.find(text)
+
+
+def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def searched(*_: object) -> None:
+        raise AssertionError("a recognizer ran")
+
+    monkeypatch.setattr(PLAIN, "search", searched)
+    assert FAST.find("Hello. My router drops off the network every hour — what can I do? It’s 3 years old.") == []
+    with pytest.raises(AssertionError):
+        FAST.find("anna@example.com")
+
+
+def test_patterns_that_tell_characters_apart_always_run() -> None:
+    own = {"name": "own", "entity": "OWN", "patterns": [{"name": "own", "regex": "id:[^_ -]+"}]}
+    plain = PlainEngine(pii(recognizers=[own]), ROOT)
+    fast = FilteredEngine(plain)
+    for text in ("id:é", "id:—", "id:_", "id:a"):
+        assert fast.find(text) == plain.find(text)
+    assert {one.entity for one in fast.find("id:é")} == {"OWN"}
+
+
+def test_without_hyperscan_everything_goes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    assert fastest(PLAIN) is PLAIN
+
+
+def test_what_hyperscan_does_not_take_goes_the_plain_way() -> None:
+    own = {"name": "own", "entity": "OWN", "patterns": [{"name": "own", "regex": "(?=x)"}]}
+    plain = PlainEngine(pii(recognizers=[own]), ROOT)
+    assert fastest(plain) is plain
+
+
+@pytest.mark.parametrize(
+    "place", ["presidio_research/generated_small.json", "pii_anon", "hh_rlhf", "oasst_zh", "gsm8k"]
+)
+def test_real_text(public_data: Path, place: str) -> None:
+    for text in sample(public_data / place):
+        assert FAST.find(text) == PLAIN.find(text)
+
+
+def sample(path: Path, size: int = 80) -> list[str]:
+    """Texts of a file, or of the first one in a folder, whatever their shape."""
+    files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
+    text = files[0].read_text(encoding="utf-8")
+    rows = json.loads(text) if files[0].suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    return random.Random(5).sample([said for row in rows for said in strings(row)], size)
+
+
+def strings(value: object) -> list[str]:
+    """Every text within a JSON value."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [said for one in inner for said in strings(one)]
+
+
+# --- telephone numbers -----------------------------------------------------------------------------------------------
+
+REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "JP", "RU", "AU", "SH")
+
+
+def numbers(matcher: type, text: str, region: str) -> list[tuple[int, int]]:
+    return [(match.start, match.end) for match in matcher(text, region, leniency=1)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text("0123456789", min_size=1, max_size=11),
+            st.sampled_from(
+                ["+", "00", "011 ", "49 ", " 44 ", "(", ")", "-", ".", " ", "/", " ext. ", "; ", "＋", "290"]
+            ),
+        ),
+        max_size=9,
+    ),
+    st.sampled_from(REGIONS),
+)
+def test_the_quick_matcher_finds_the_same_numbers(pieces: list[str], region: str) -> None:
+    from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
+
+    text = "".join(pieces)
+    assert numbers(phone_matcher(), text, region) == numbers(PhoneNumberMatcher, text, region)
+
+
+@pytest.mark.parametrize("region", ["DE", "IL"])
+def test_no_number_has_fewer_than_four_digits(region: str) -> None:
+    from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
+
+    short = [f"{plus}{number:0{digits}}" for plus in ("", "+") for digits in (1, 2, 3) for number in range(10**digits)]
+    assert [text for text in short if numbers(PhoneNumberMatcher, text, region)] == []

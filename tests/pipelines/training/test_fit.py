@@ -1,0 +1,288 @@
+"""Every method of the table trains for a few steps on its own kind of records, and what it leaves loads plainly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance import digests
+from governance.errors import ConfigError, CountersignError, TrainingError
+from governance.modelfiles import unsafe_files
+from pipelines.training import launch, rewards, tokenizer
+from pipelines.training.callbacks import signals_of
+from pipelines.training.fit import fit, require_asked
+from pipelines.training.methods import METHODS
+from pipelines.training.modelfolder import belongs
+from tests.pipelines import tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A pre-trained language model and a reward model made from it."""
+    home = tmp_path_factory.mktemp("models")
+    text = tiny.records(home / "text", "conversation")
+    base, _ = tiny.train(home / "base", tiny.objective("pretrain"), tiny.architecture(home / "bare"), text)
+    pairs = tiny.records(home / "pairs", "preference")
+    scorer, _ = tiny.train(home / "scorer", tiny.objective("reward", lora=True), base / "model", pairs)
+    return {"language": base / "model", "scorer": scorer / "model"}
+
+
+CASES = [
+    # method, LoRA, reward functions
+    ("sft", True, ()),
+    ("sft", False, ()),
+    ("reward", True, ()),
+    ("reward", False, ()),
+    ("dpo", True, ()),
+    ("dpo", False, ()),
+    ("kto", True, ()),
+    ("orpo", True, ()),
+    ("grpo", True, ("route_fields", "model")),
+    ("grpo", False, ("route_exact",)),
+    ("rloo", True, ("no_secrets_asked",)),
+]
+
+
+def test_every_method_is_tried() -> None:
+    assert {method for method, _, _ in CASES} | {"pretrain"} == set(METHODS)
+
+
+@pytest.mark.parametrize(("name", "lora", "functions"), CASES)
+def test_a_method_trains_and_what_it_leaves_loads(
+    name: str, lora: bool, functions: tuple[str, ...], models: dict[str, Path], tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    method = METHODS[name]
+    data = tiny.records(tmp_path / "data", method.kind)
+    wanted = tiny.objective(name, lora=lora, rewards=functions)
+    made, fitted = tiny.train(tmp_path / "work", wanted, models["language"], data, models["scorer"])
+
+    assert (fitted.steps, fitted.records, fitted.device) == (4, 24, "cpu")
+    assert [line["step"] for line in fitted.history] == [1, 2, 3, 4]
+    assert {signal for line in fitted.history for signal in line} >= set(method.signals)
+    kind = AutoModelForCausalLM if method.model == "language" else AutoModelForSequenceClassification
+    model = kind.from_pretrained(made / "model", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(made / "model")
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "Hello."}], tokenize=False)
+    logits = model(**tokenizer(text, return_tensors="pt")).logits
+    assert torch.isfinite(logits).all()
+    if lora:
+        from peft import PeftModel
+
+        base = kind.from_pretrained(
+            models["language"],
+            dtype=torch.float32,
+            **({"num_labels": 1, "pad_token_id": 0} if method.model == "scorer" else {}),
+        )
+        adapted = PeftModel.from_pretrained(base, made / "adapter")
+        assert torch.allclose(adapted(**tokenizer(text, return_tensors="pt")).logits, logits, atol=1e-5)
+    assert_closed(made)
+    assert digests.tree_digest(made / "model") != digests.tree_digest(models["language"])
+
+
+def assert_closed(made: Path) -> None:
+    """No file but a model's, none executable or private, and nothing that names a place or a time."""
+    files = [path for part in ("model", "adapter") if (made / part).exists() for path in (made / part).rglob("*")]
+    assert not unsafe_files(path.name for path in files)
+    assert all(belongs(path.name) for path in (made / "model").iterdir())
+    for path in files:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        if path.suffix in (".json", ".jinja"):
+            assert str(made.parent) not in path.read_text(encoding="utf-8")
+    config = made / "adapter" / "adapter_config.json"
+    if config.exists():
+        content = json.loads(config.read_text(encoding="utf-8"))
+        assert content["base_model_name_or_path"] == "sha256:" + "0" * 64
+        assert content["target_modules"] == sorted(content["target_modules"])
+
+
+@pytest.mark.parametrize(("name", "lora"), [("pretrain", False), ("sft", True), ("grpo", True)])
+def test_the_same_plan_gives_the_same_bytes(name: str, lora: bool, models: dict[str, Path], tmp_path: Path) -> None:
+    method = METHODS[name]
+    data = tiny.records(tmp_path / "data", method.kind)
+    parent = tiny.architecture(tmp_path / "bare") if method.from_scratch else models["language"]
+    wanted = tiny.objective(name, lora=lora, rewards=("route_fields",) if method.rewards else ())
+    made = [tiny.train(tmp_path / part, wanted, parent, data) for part in ("one", "two")]
+    assert made[0][1] == made[1][1]
+    assert digests.tree_digest(made[0][0] / "model") == digests.tree_digest(made[1][0] / "model")
+    if lora:
+        assert digests.tree_digest(made[0][0] / "adapter") == digests.tree_digest(made[1][0] / "adapter")
+
+
+def test_another_seed_gives_other_bytes(models: dict[str, Path], tmp_path: Path) -> None:
+    data = tiny.records(tmp_path / "data", "conversation")
+    wanted = tiny.objective("sft")
+    one, _ = tiny.train(tmp_path / "one", wanted, models["language"], data)
+    two, _ = tiny.train(tmp_path / "two", wanted.model_copy(update={"seed": 4}), models["language"], data)
+    assert digests.tree_digest(one / "model") != digests.tree_digest(two / "model")
+
+
+def ignore(step: int, steps: int, signals: Mapping[str, float]) -> None:
+    """A listener that does not listen."""
+
+
+WRONG: dict[str, tuple[str, dict[str, Any], type[CountersignError], str]] = {
+    "TRL's own rule": ("grpo", {"per_device_train_batch_size": 3}, ConfigError, "params.yaml: stages.s.trainer"),
+    "arguments that contradict": ("sft", {"packing": True, "packing_strategy": "x"}, TrainingError, "stages.s"),
+    "a loss nobody knows": ("dpo", {"loss_type": ["sigmoidal"]}, TrainingError, "stages.s"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_the_trainer_refuses_is_told_in_one_sentence(what: str, models: dict[str, Path], tmp_path: Path) -> None:
+    name, arguments, error, said = WRONG[what]
+    method = METHODS[name]
+    wanted = tiny.objective(name, rewards=("route_exact",) if method.rewards else (), **arguments)
+    data = tiny.records(tmp_path / "data", method.kind)
+    with pytest.raises(error) as caught:
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 800
+
+
+def test_a_reward_that_raises_ends_the_training(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(text: str, answer: str | None) -> float:
+        raise ZeroDivisionError(text)
+
+    wanted = tiny.objective("grpo", rewards=("route_exact",))
+    monkeypatch.setitem(rewards.RULES, "route_exact", broken)
+    data = tiny.records(tmp_path / "data", "prompt")
+    with pytest.raises(TrainingError, match="reward function 'route_exact' raised ZeroDivisionError"):
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert not (tmp_path / "work" / "trained").exists()
+
+
+def test_without_training_records_nothing_starts(models: dict[str, Path], tmp_path: Path) -> None:
+    data = tiny.records(tmp_path / "data", "conversation", split="test")
+    with pytest.raises(TrainingError, match="no records to train on"):
+        fit(tiny.plan(tmp_path / "work", tiny.objective("sft"), models["language"], data), ignore)
+
+
+def with_template(models: dict[str, Path], folder: Path, template: str) -> Path:
+    """The language model with another chat template, or none."""
+    shutil.copytree(models["language"], folder)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    if not template:
+        (folder / "chat_template.jinja").unlink()
+    return folder
+
+
+def test_a_parent_without_a_chat_template_gets_ours(models: dict[str, Path], tmp_path: Path) -> None:
+    parent = with_template(models, tmp_path / "parent", "")
+    data = tiny.records(tmp_path / "data", "conversation")
+    made, _ = tiny.train(tmp_path / "work", tiny.objective("sft"), parent, data)
+    assert (made / "model" / "chat_template.jinja").read_text(encoding="utf-8") == tokenizer.chat_template()
+
+
+def test_a_template_that_does_not_mark_the_answers_is_named(models: dict[str, Path], tmp_path: Path) -> None:
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    parent = with_template(models, tmp_path / "parent", plain)
+    data = tiny.records(tmp_path / "data", "conversation")
+    with pytest.raises(TrainingError, match="assistant_only_loss: false"):
+        fit(tiny.plan(tmp_path / "one", tiny.objective("sft"), parent, data), ignore)
+    whole = tiny.objective("sft", assistant_only_loss=False)
+    assert fit(tiny.plan(tmp_path / "two", whole, parent, data), ignore).steps == 4
+
+
+def test_signals_are_logged_about_twenty_times(models: dict[str, Path], tmp_path: Path) -> None:
+    wanted = tiny.objective("sft", max_steps=45)
+    del wanted.trainer["logging_steps"]
+    data = tiny.records(tmp_path / "data", "conversation")
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert [line["step"] for line in fitted.history] == list(range(3, 46, 3))
+
+
+def test_a_validation_split_is_looked_at_when_asked_for(models: dict[str, Path], tmp_path: Path) -> None:
+    wanted = tiny.objective("sft", eval_strategy="steps", eval_steps=2)
+    data = tiny.records(tmp_path / "data", "conversation", validation=4)
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert fitted.records == 20
+    assert [line["step"] for line in fitted.history if "eval_loss" in line] == [2, 4]
+
+
+@dataclass
+class Accelerator:
+    """As accelerate describes what it made of the environment."""
+
+    distributed_type: str = "DistributedType.NO"
+    device_type: str = "cpu"
+    num_processes: int = 1
+
+    @property
+    def device(self) -> Any:
+        import torch
+
+        return torch.device(self.device_type)
+
+
+ASKED: list[tuple[dict[str, str], Accelerator, str | None]] = [
+    ({}, Accelerator(), None),
+    ({"ACCELERATE_USE_FSDP": "true"}, Accelerator(), "FSDP was asked for and NO on cpu would run"),
+    ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator(), "DEEPSPEED was asked for"),
+    ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator("DistributedType.DEEPSPEED", "cpu"), "on cpu would run"),
+    ({"ACCELERATE_USE_FSDP": "true"}, Accelerator("DistributedType.FSDP", "cuda"), None),
+    ({"COUNTERSIGN_PROCESSES": "2"}, Accelerator(), "2 processes were asked for and 1 would train"),
+    ({"WORLD_SIZE": "2"}, Accelerator("DistributedType.MULTI_CPU", num_processes=2), None),
+]
+
+
+@pytest.mark.parametrize(("environ", "got", "said"), ASKED)
+def test_what_accelerate_was_asked_for_is_what_runs(
+    environ: dict[str, str], got: Accelerator, said: str | None
+) -> None:
+    if said is None:
+        require_asked(got, environ)
+    else:
+        with pytest.raises(TrainingError, match=said):
+            require_asked(got, environ)
+
+
+@pytest.mark.parametrize(
+    ("logged", "kept"),
+    [
+        ({"loss": 1, "epoch": 0.5}, {"loss": 1.0}),
+        ({"loss": float("nan"), "grad_norm": float("inf")}, {}),
+        ({"rewards/route_exact/mean": 0.5, "rewards/route_exact/std": 0.1}, {"rewards/route_exact/mean": 0.5}),
+        ({"eval_loss": 2.0, "eval_runtime": 3.1, "eval_samples_per_second": 9.0}, {"eval_loss": 2.0}),
+        ({"loss": "1.0", "train_runtime": 3.2}, {}),
+    ],
+)
+def test_signals_are_the_methods_figures_and_no_timings(logged: dict[str, Any], kept: dict[str, float]) -> None:
+    assert signals_of(logged, ("loss", "grad_norm")) == kept
+
+
+@pytest.mark.slow
+def test_two_processes_train_by_torchrun_and_one_is_noticed(models: dict[str, Path], tmp_path: Path) -> None:
+    data = tiny.records(tmp_path / "data", "conversation")
+    plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
+    seen: list[int] = []
+    torchrun = f"{sys.executable} -m torch.distributed.run --nproc_per_node 2"
+    environ = {"COUNTERSIGN_LAUNCH": torchrun}
+    fitted = launch.run(plan, lambda step, steps, signals: seen.append(step), environ)
+    assert (fitted.processes, fitted.steps, seen) == (2, 4, [1, 2, 3, 4])
+    assert (plan.work / "trained" / "adapter_model.safetensors").exists()
+
+    ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
+    with pytest.raises(TrainingError, match="2 processes were asked for and 1 would train"):
+        launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": ignored})
+
+
+def test_a_launcher_that_is_not_there_is_named(models: dict[str, Path], tmp_path: Path) -> None:
+    data = tiny.records(tmp_path / "data", "conversation")
+    plan = tiny.plan(tmp_path / "work", tiny.objective("sft"), models["language"], data)
+    with pytest.raises(TrainingError, match="no-such-launcher: No such file"):
+        launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": "no-such-launcher"})

@@ -1,0 +1,101 @@
+"""Reward functions are pure, scored as the table says, known by their source, and fail loudly."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any
+
+import pytest
+
+from governance.errors import ConfigError, TrainingError
+from pipelines.training import rewards
+
+LINE = "team: billing; priority: p2; fix: refund; product: watch"
+
+SCORES = [
+    # rule, answer given, reference, score
+    ("route_exact", LINE, LINE, 1.0),
+    ("route_exact", f"  {LINE.upper()}\n", LINE, 1.0),
+    ("route_exact", f"{LINE}; and more", LINE, 0.0),
+    ("route_exact", "", LINE, 0.0),
+    ("route_exact", LINE, None, 0.0),
+    ("route_fields", LINE, LINE, 1.0),
+    ("route_fields", LINE.replace("p2", "p3"), LINE, 0.75),
+    ("route_fields", "team: billing", LINE, 0.25),
+    ("route_fields", f"{LINE}; a; b", LINE, 0.8),
+    ("route_fields", "; ".join(["x"] * 40), LINE, 0.0),
+    ("route_fields", "We are sorry to hear that.", LINE, 0.0),
+    ("route_fields", LINE, None, 0.0),
+    ("no_secrets_asked", LINE, LINE, 0.0),
+    ("no_secrets_asked", "Please send me your password.", LINE, -1.0),
+    ("no_secrets_asked", "What is your CARD NUMBER?", None, -1.0),
+    ("no_secrets_asked", "Spinning is fine.", None, 0.0),
+    ("numeric_answer", "He has 70+2 = 72 left.\n#### 72", "... #### 72", 1.0),
+    ("numeric_answer", "The answer is 1,080.", "#### 1080", 1.0),
+    ("numeric_answer", "1080", "#### 1,080", 1.0),
+    ("numeric_answer", "It is -3.50", "#### -3.5", 1.0),
+    ("numeric_answer", "72 of 100", "#### 72", 0.0),
+    ("numeric_answer", "#### 72 apples", "#### 72", 1.0),
+    ("numeric_answer", "none", "#### 72", 0.0),
+    ("numeric_answer", "72", None, 0.0),
+    ("numeric_answer", "no number", "none either", 0.0),
+    ("choice_answer", "A is wrong, so the answer is C.", "C", 1.0),
+    ("choice_answer", "(B)", "B", 1.0),
+    ("choice_answer", "A cat", "B", 0.0),
+    ("choice_answer", "BAD", "B", 0.0),
+    ("choice_answer", "B", None, 0.0),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "answer", "score"), SCORES)
+def test_scores(name: str, text: str, answer: str | None, score: float) -> None:
+    assert rewards.find(name)(text, answer) == pytest.approx(score)
+
+
+def test_every_rule_is_in_the_table() -> None:
+    assert {row[0] for row in SCORES} == set(rewards.RULES)
+
+
+@pytest.mark.parametrize("name", rewards.RULES)
+def test_a_rule_is_known_by_its_own_source_and_stands_alone(name: str) -> None:
+    function = rewards.find(name)
+    assert rewards.source_digest(name) == hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+    outside = set(function.__code__.co_names) & set(vars(rewards)) - {"re"}
+    assert not outside, "its digest would not cover what it calls"
+
+
+def test_digests_differ() -> None:
+    names = [*rewards.RULES, rewards.SCORER]
+    assert len({rewards.source_digest(name) for name in names}) == len(names)
+
+
+def test_an_unknown_rule_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'numeric_answer'"):
+        rewards.find("numeric_anser")
+
+
+def test_trl_gets_one_score_for_each_completion() -> None:
+    function = rewards.for_trainer("route_exact", {})
+    completions = [[{"role": "assistant", "content": LINE}], [{"role": "assistant", "content": "no"}]]
+    assert function.__name__ == "route_exact"
+    assert function([], completions, answer=[LINE, LINE], other=[1, 2]) == [1.0, 0.0]
+    assert function([], ["plain text"], answer=None) == [0.0]
+
+
+def _raises(text: str, answer: str | None) -> float:
+    raise KeyError(text)
+
+
+def _no_number(text: str, answer: str | None) -> Any:
+    return None
+
+
+@pytest.mark.parametrize("rule", [_raises, _no_number])
+def test_a_rule_that_fails_ends_the_training_without_quoting_records(
+    rule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rewards.RULES, "bad", rule)
+    with pytest.raises(TrainingError, match="reward function 'bad' raised") as caught:
+        rewards.for_trainer("bad", {})([], ["secret text"], answer=["x"])
+    assert "secret" not in str(caught.value)
