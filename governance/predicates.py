@@ -269,9 +269,17 @@ class Promotion(Model):
 
 
 _MODELS: dict[str, type[Model]] = {
-    "origin": Origin, "policy": PolicyChange, "ingest": Ingest, "scan": Scan, "quality": Quality,
-    "gate": GateDecision, "base": BaseImport, "train": Train, "evaluate": Evaluate,
-    "registration": Registration, "promotion": Promotion,
+    "origin": Origin,
+    "policy": PolicyChange,
+    "ingest": Ingest,
+    "scan": Scan,
+    "quality": Quality,
+    "gate": GateDecision,
+    "base": BaseImport,
+    "train": Train,
+    "evaluate": Evaluate,
+    "registration": Registration,
+    "promotion": Promotion,
 }
 PREDICATES: dict[str, type[Model]] = {f"{TYPE_PREFIX}{name}/v1": model for name, model in _MODELS.items()}
 """Predicate type URI to model."""

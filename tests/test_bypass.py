@@ -147,7 +147,9 @@ BYPASSES: dict[str, Bypass] = {
     ),
     "edited data": Bypass(edited(READY), ("EVIDENCE_MISSING", "desk_sft", "next: "), verify_names=(READY,)),
     "edited data in DVC's cache": Bypass(edited_in_cache(READY), ("EVIDENCE_MISSING", "desk_sft", "next: ")),
-    "edited parent": Bypass(edited(WEIGHTS), ("EVIDENCE_MISSING", "model base", "next: "), verify_names=("models/base/model",)),
+    "edited parent": Bypass(
+        edited(WEIGHTS), ("EVIDENCE_MISSING", "model base", "next: "), verify_names=("models/base/model",)
+    ),
     "edited parent in DVC's cache": Bypass(edited_in_cache(WEIGHTS), ("EVIDENCE_MISSING", "model base", "next: ")),
     "edited data, gate written by hand": Bypass(written_by_hand, ("EVIDENCE_MISSING", "desk_sft", "next: ")),
     "refused, gate written by hand": Bypass(said_allowed, ("DATACARD_INCOMPLETE", "EVIDENCE_INCONSISTENT")),

@@ -6,6 +6,7 @@ versions. Whatever was killed, the other processes of the run end by themselves.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -48,15 +49,13 @@ def kill(process: subprocess.Popen[bytes], mode: str) -> None:
     processes = family(process)
     wanted = {
         "run": processes[:1],
-        "dvc": [one for one in processes if "pipelines.commands.dvc_process" in words(one)],
+        "dvc": [one for one in processes if any("dvc_process" in word for word in words(one))],
         "stage": [one for one in processes if "stage" in words(one)],
         "all": processes,
     }[mode]
     for one in wanted:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
-        except psutil.NoSuchProcess:
-            pass
     if not wanted:  # there is no such process at this moment
         process.kill()
     process.wait(60)

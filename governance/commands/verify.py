@@ -109,6 +109,11 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
     text += [f"         {one.path}: {one.reason}" for one in compared.mismatches[:SHOWN]]
     if len(compared.mismatches) > SHOWN:
         text.append(f"         and {len(compared.mismatches) - SHOWN} more (--json lists them)")
+    if compared.mismatches:
+        text.append(
+            "         next: make them again (countersign repro --force STAGE), join the log that has their evidence "
+            "(COUNTERSIGN_HOME), or remove what no stage made"
+        )
     return text
 
 

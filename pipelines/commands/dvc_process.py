@@ -2,6 +2,7 @@
 
 1. It ends when the run that started it is gone, and with it the stage (`pipelines.process`).
 2. What DVC itself cannot do gets an exit code of ours; a stage that failed has left its own.
+3. A DVC that was killed holds nothing. DVC would wait for one that nobody has reaped, in a container for ever.
 """
 
 from __future__ import annotations
@@ -56,12 +57,24 @@ def main(arguments: Sequence[str]) -> int:
     if parent is None or str(parent.pid) != os.environ.get(RUN):
         return BusyError.exit_code
     end_with([parent])
+    psutil.pid_exists = _runs  # (3): what `dvc.rwlock` asks
     from dvc.cli import main as dvc
 
     kept = Kept(logging.ERROR)
     logging.getLogger("dvc").addHandler(kept)
     code = dvc(list(arguments))
     return exit_code(kept.error) if code else 0
+
+
+def _runs(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
 
 
 def exit_code(error: BaseException | None) -> int:

@@ -10,14 +10,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from governance.errors import ConfigError, CountersignError, InputError, Problems
-from governance.yamlfile import place
+from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError
+from governance.findings import finding
+from governance.log.sqlite import SqliteLog
+from governance.machine import log_path
+from governance.yamlfile import place, read_yaml
 from pipelines import base, hub, samples
 from pipelines.metrics import metrics_of
-from pipelines.stage import Project
+from pipelines.stage import Project, refusal
 from pipelines.training import objective
 
 FILE = "params.yaml"
+
+WITHOUT_EVIDENCE = ("sample", "fetch", "register", "report")
+"""Stages that record nothing of what they make."""
 
 
 def check(project: Project) -> None:
@@ -25,6 +31,37 @@ def check(project: Project) -> None:
     wrong = [*_sources(project), *_quality_suites(project), *_bases(project), *_stages(project), *_suites(project)]
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
+
+
+def evidence(project: Project) -> None:
+    """Raises `RefusedError` where stages were made already, and the log at hand is empty: nothing made here counts."""
+    path = log_path(project.machine)
+    if SqliteLog(path, project.machine.project).size():
+        return
+    made = _made(project.root)
+    if made:
+        missing = finding(
+            "EVIDENCE_MISSING",
+            f"project {project.machine.project}",
+            f"outputs of {len(made)} stages are here, and the log at hand has evidence of none of them",
+            expected=f"a log with statements by {', '.join(made)}",
+            found=f"an empty one, {path}",
+            next="join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
+            "or make all of it again: countersign repro --force",
+        )
+        raise RefusedError(refusal("repro", (missing,)))
+
+
+def _made(root: Path) -> list[str]:
+    """The stages that leave evidence and that DVC takes for made, as far as any output is at hand."""
+    lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").exists() else None
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else {}
+    return [
+        name
+        for name, stage in stages.items()
+        if name.partition("@")[0] not in WITHOUT_EVIDENCE
+        and any((root / str(out["path"])).exists() for out in stage.get("outs", []))
+    ]
 
 
 def _sources(project: Project) -> Iterator[CountersignError]:

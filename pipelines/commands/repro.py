@@ -26,7 +26,10 @@ from pipelines.stage import open_project
 def command(force: bool, targets: tuple[str, ...]) -> None:
     """Run the pipeline, or the named stages and what they need. Further options go to `dvc repro`."""
     root = Path.cwd()
-    preflight.check(open_project(root, os.environ))
+    project = open_project(root, os.environ)
+    preflight.check(project)
+    if not force:
+        preflight.evidence(project)
     if not (root / ".dvc").is_dir():
         raise ConfigError("no .dvc folder here", where=str(root), fix="git init && dvc init")
     with _one_at_a_time(root) as lock:

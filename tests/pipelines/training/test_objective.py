@@ -143,8 +143,9 @@ CHANGES: list[dict[str, Any]] = [
     {"lora": None},
     {"lora": {"r": 16, "lora_alpha": 31}},
     {"trainer": {"max_steps": 1}},
-    {"rewards": [{"name": "route_exact", "weight": 2.0}]},
-    {"rewards": [{"name": "route_fields"}]},
+    {"rewards": [{"name": "route_exact", "weight": 2.0}, {"name": "model"}]},
+    {"rewards": [{"name": "route_fields"}, {"name": "model"}]},
+    {"rewards": [{"name": "route_exact"}], "scorer": "dpo"},
     {"method": "rloo"},
 ]
 
