@@ -69,7 +69,8 @@ PARAMS: dict[str, Any] = {
 
 STAGES = [
     "sample@desk_eval", "sample@desk_sft", "ingest@desk_eval", "ingest@desk_sft", "scan_pii@desk_eval",
-    "scan_pii@desk_sft", "check_quality@desk_eval", "check_quality@desk_sft", "import_base@tiny", "evaluate_base@tiny", "gate@base", "train@base", "evaluate@base", "gate@sft", "train@sft", "evaluate@sft",
+    "scan_pii@desk_sft", "check_quality@desk_eval", "check_quality@desk_sft", "import_base@tiny",
+    "evaluate_base@tiny", "gate@base", "train@base", "evaluate@base", "gate@sft", "train@sft", "evaluate@sft",
     "register", "report",
 ]  # fmt: skip
 """Every DVC stage of it, in the order DVC takes."""

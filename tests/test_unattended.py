@@ -109,7 +109,7 @@ def test_a_key_that_is_of_no_use(name: str, tmp_path: Path) -> None:
 
 
 def test_a_key_that_may_not_sign_trainings(tmp_path: Path) -> None:
-    """What it signs beyond its right counts as missing: nothing is built on that model, and nobody is told otherwise."""
+    """What it signs beyond its right counts as missing: nothing is built on that model."""
     project = fresh(tmp_path)
     pem = hired(project, signs=[kind for kind in EVERYTHING if kind != "train"])
     done = project.repro(COUNTERSIGN_SIGNER="env:KEY", KEY=pem)
