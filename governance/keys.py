@@ -111,18 +111,21 @@ def signer_from_uri(uri: str, environ: Mapping[str, str], public_pem: str = "") 
         return private_signer(_variable(rest, environ), where=f"environment variable {rest}")
     if scheme in ("file", "file2"):
         return private_signer(_read(Path(rest)), where=rest)
+    if scheme not in vendor.SIGNER_FOR_URI_SCHEME:
+        known = ", ".join(sorted({"env", *vendor.SIGNER_FOR_URI_SCHEME}))
+        raise ConfigError(f"no signer of kind {scheme!r}", where="COUNTERSIGN_SIGNER", expected=f"one of {known}")
     if not public_pem:
         raise ConfigError(
             "the public key of this signer is not known",
             where=f"signer {scheme}:",
             fix="set COUNTERSIGN_SIGNER_PUBLIC to the file of its public key (PEM), which policies/ must name too",
         )
-    known = public_key(public_pem)
+    public = public_key(public_pem)
     try:
-        signer = vendor.Signer.from_priv_key_uri(uri, known._key)
+        signer = vendor.Signer.from_priv_key_uri(uri, public._key)
     except Exception as error:  # noqa: BLE001 (vendors have no common base: network, settings, arguments)
         raise ConfigError(f"cannot open the signer: {_first_line(error)}", where=f"signer {scheme}:") from None
-    return _VendorSigner(signer, known)
+    return _VendorSigner(signer, public)
 
 
 def stored_signer(folder: Path, name: str) -> Signer:
@@ -177,7 +180,10 @@ def _public(key: PublicKeyTypes) -> PublicKey:
 def _variable(name: str, environ: Mapping[str, str]) -> bytes:
     if not environ.get(name, "").strip():
         raise ConfigError(
-            "the signer's key is not there", where=f"environment variable {name}", expected="a private key in PEM"
+            "the signer's key is not there",
+            where=f"environment variable {name}",
+            expected="a private key in PEM",
+            fix="set it, or leave COUNTERSIGN_SIGNER away, so that a development key signs",
         )
     return environ[name].replace("\\n", "\n").strip().encode() + b"\n"
 

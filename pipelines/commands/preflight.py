@@ -13,7 +13,7 @@ from pathlib import Path
 from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError
 from governance.findings import finding
 from governance.log.sqlite import SqliteLog
-from governance.machine import log_path
+from governance.machine import known_signer, log_path
 from governance.yamlfile import place, read_yaml
 from pipelines import base, hub, samples
 from pipelines.metrics import metrics_of
@@ -29,6 +29,7 @@ WITHOUT_EVIDENCE = ("sample", "fetch", "register", "report")
 def check(project: Project) -> None:
     """Raises the one mistake there is, or `Problems` with all of them."""
     wrong = [*_sources(project), *_quality_suites(project), *_bases(project), *_stages(project), *_suites(project)]
+    wrong += _signer(project)
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
 
@@ -117,6 +118,12 @@ def _suites(project: Project) -> Iterator[CountersignError]:
     """Every evaluation suite's metrics."""
     for name, suite in project.params.suites.items():
         yield from _raised(partial(metrics_of, suite, f"{FILE}: suites.{name}"))
+
+
+def _signer(project: Project) -> Iterator[CountersignError]:
+    """The signer, where one is named, is there and policies know it."""
+    if project.machine.signer_uri is not None:
+        yield from _raised(partial(known_signer, project.machine, project.policies.keys))
 
 
 def _raised(work: Callable[[], object]) -> Iterator[CountersignError]:
