@@ -217,6 +217,7 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
     }
     write_json(job.output("training"), content)
     names = list(dict.fromkeys(name for line in fitted.history for name in line if name != "step"))
+    names.sort(key=chosen.signals[0].__eq__)  # the last column is the one that `dvc plots` draws
     with job.output("curves").open("w", encoding="utf-8", newline="") as stream:
         rows = csv.DictWriter(stream, ["step", *names], lineterminator="\n")
         rows.writeheader()

@@ -145,8 +145,8 @@ def test_a_signer_that_cannot_be_opened_is_named_without_its_secret(tmp_path: Pa
         (f"file2:{tmp_path}/none.pem", "", "no such key file"),
         (protected(tmp_path), "", "passphrase"),
         ("awskms:alias/desk", "", "COUNTERSIGN_SIGNER_PUBLIC"),
-        ("nonsense:x", public, "cannot open the signer"),
-        ("nonsense", public, "cannot open the signer"),
+        ("nonsense:x", public, "no signer of kind"),
+        ("nonsense", public, "no signer of kind"),
     ]
     for uri, known, says in cases:
         with pytest.raises(ConfigError) as error:

@@ -55,10 +55,10 @@ def main(arguments: list[str]) -> int:
     prepare(data, project)
     environ = environment(build.resolve(), os.environ)
     code = subprocess.run([COUNTERSIGN, "repro"], cwd=project, env=environ, check=False).returncode
-    say = sys.stdout.write
-    for page in sorted((project / "reports").glob("*.html")):
-        say(f"report: {page}\n")
-    say(f"project: {project}\nstate: export COUNTERSIGN_HOME={environ['COUNTERSIGN_HOME']}\n")
+    pages = sorted((project / "reports").glob("*.html"))
+    told = [f"report: {page}" for page in pages]
+    told += [f"look around: cd {project} && COUNTERSIGN_HOME={environ['COUNTERSIGN_HOME']} countersign status"]
+    sys.stdout.write("\n".join([*told, ""]))
     return code
 
 
