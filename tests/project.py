@@ -76,6 +76,13 @@ STAGES = [
 """Every DVC stage of it, in the order DVC takes."""
 
 
+PLACES = [
+    ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+]  # fmt: skip
+"""Where MLflow's tables hold absolute paths."""
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that ended."""
@@ -213,11 +220,24 @@ class Project:
         return verify_log(self.log, PROJECT, keys, Pins(checkpoint_key=own)).ok
 
     def copy(self, folder: Path) -> Project:
-        """The same project elsewhere, with its log; model files of its registry stay where they are."""
-        shutil.copytree(self.root, folder / "project", symlinks=True)
+        """The same project elsewhere, with its log and registry."""
+        other = Project(folder / "project", folder / "home", dict(self.environ))
+        shutil.copytree(self.root, other.root, symlinks=True)
         if self.home.exists():
-            shutil.copytree(self.home, folder / "home", symlinks=True)
-        return Project(folder / "project", folder / "home", dict(self.environ))
+            shutil.copytree(self.home, other.home, symlinks=True)
+            other._move_artifacts(self.home)
+        return other
+
+    def _move_artifacts(self, before: Path) -> None:
+        """MLflow knows its files by absolute paths."""
+        if not self._rows("SELECT 1"):
+            return
+        connection = sqlite3.connect(self.database)
+        for table, column in PLACES:
+            values = (str(before), str(self.home))
+            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", values)
+        connection.commit()
+        connection.close()
 
 
 def write_yaml(path: Path, content: Any) -> None:
