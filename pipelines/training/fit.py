@@ -284,7 +284,7 @@ def _translated(error: Exception, plan: Plan) -> CountersignError:
 
 KNOWN = {
     "not training-compatible": "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations",
-    "DataParallel": "set COUNTERSIGN_LAUNCH, e.g. `torchrun --nproc_per_node 4`, or show one GPU by CUDA_VISIBLE_DEVICES",
+    "DataParallel": "set COUNTERSIGN_LAUNCH, e.g. `torchrun --nproc_per_node 4`, or CUDA_VISIBLE_DEVICES to one GPU",
     "out of memory": "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora",
 }
 """Part of a vendor's message to what can be done."""
