@@ -155,6 +155,15 @@ class Project:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
+    def git(self, *arguments: str) -> None:
+        """git, which has to succeed."""
+        subprocess.run(["git", *arguments], cwd=self.root, check=True, env=self.env())
+
+    def commit(self, message: str) -> None:
+        """Commits everything."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
     def edit(self, file: str, change: Callable[[Any], None]) -> None:
         """Changes a YAML file of the project."""
         path = self.root / file
@@ -267,9 +276,10 @@ def fresh(folder: Path) -> Project:
     for card in (root / "policies" / "datacards").iterdir():
         if card.stem not in PARAMS["datasets"]:
             card.unlink()
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "small project"]):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", *identity, *command], cwd=root, check=True, env=project.env())
+    project.git("init", "-q")
+    project.git("config", "user.name", "Test")
+    project.git("config", "user.email", "test@example.org")
+    project.commit("small project")
     return project
 
 

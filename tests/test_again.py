@@ -1,0 +1,161 @@
+"""Run again: gates decide anew and nothing trains that need not; experiments leave the registry alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project import Project, small
+
+__all__ = ["small"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+
+ALWAYS = ["import_base@tiny", "gate@base", "gate@sft", "register", "report"]
+"""The stages that run every time."""
+
+RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
+
+
+def test_nothing_changed(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    assert RUNNING.findall(project.made()) == ALWAYS
+    assert project.said() == small.said()
+    assert project.versions() == small.versions()
+    assert project.runs() == small.runs()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of policy, and what it has to lead to."""
+
+    file: str
+    change: Callable[[Any], object]
+    runs: tuple[str, ...] = ()
+    """Stages that run besides those that always do."""
+    refused: str = ""
+    """The gate that refuses, if any; nothing runs after it."""
+    code: str = ""
+    """The finding it gives."""
+
+
+def _set(*path: str, value: Any) -> Callable[[Any], object]:
+    def change(content: Any) -> None:
+        for name in path[:-1]:
+            content = content[name]
+        content[path[-1]] = value
+
+    return change
+
+
+SFT = ("suites", "desk_eval", "methods", "sft")
+TOO_MUCH = {"thresholds": {"greedy_exact": {"at_least": 0.9}}}
+SCANS = ("scan_pii@desk_eval", "scan_pii@desk_sft")
+EDITS: dict[str, Edit] = {
+    "a datacard's title": Edit("policies/datacards/desk_sft.yaml", _set("title", value="Another title")),
+    "an evaluation's reason": Edit(
+        "policies/evaluation.yaml", _set(*SFT, "none", value="a few steps show nothing yet")
+    ),
+    "who else may sign": Edit("policies/policy.yaml", _set("lawful_bases", value=["no_personal_data", "consent"])),
+    "a kind of personal data that is not there": Edit(
+        "policies/pii.yaml", _set("entities", "IBAN_CODE", value={"action": "block"}), runs=SCANS
+    ),
+    "a threshold the model does not meet": Edit(
+        "policies/evaluation.yaml", _set(*SFT, value=TOO_MUCH), refused="register", code="THRESHOLD_NOT_MET"
+    ),
+    "a threshold its parent does not meet": Edit(
+        "policies/evaluation.yaml",
+        _set("suites", "desk_eval", "methods", "pretrain", value=TOO_MUCH),
+        refused="gate@sft",
+        code="THRESHOLD_NOT_MET model base",
+    ),
+    "a retention that is over": Edit(
+        "policies/datacards/desk_sft.yaml",
+        _set("retention", value={"until": "2020-01-01", "then": "erase"}),
+        refused="gate@base",
+        code="DATACARD_EXPIRED",
+    ),
+    "a base that is allowed no more": Edit(
+        "policies/bases.yaml", _set("bases", value={}), refused="gate@base", code="BASE_NOT_ALLOWED"
+    ),
+    "a licence that is permitted no more": Edit(
+        "policies/policy.yaml",
+        _set("licences", "data", value=["MIT"]),
+        refused="gate@base",
+        code="LICENCE_NOT_PERMITTED",
+    ),
+    "another tier": Edit(
+        "policies/policy.yaml",
+        _set("models", "support-desk", "tier", value="high"),
+        refused="gate@base",
+        code="APPROVAL_MISSING",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
+    """It decides again and trains nothing; what refuses refuses, and taken back it goes on as before."""
+    one, project = EDITS[name], small.copy(tmp_path)
+    before = (project.root / one.file).read_bytes()
+    project.edit(one.file, one.change)
+    done = project.repro()
+    ran = RUNNING.findall(done.out)
+    assert not [stage for stage in ran if stage.startswith("train")], done.out
+    if one.refused:
+        assert done.code == 4, done.out
+        assert f"{one.refused} refused" in done.out
+        assert one.code in done.out
+        assert ran[-1] == one.refused
+        (project.root / one.file).write_bytes(before)
+        assert RUNNING.findall(project.made()) == ALWAYS
+    else:
+        assert done.code == 0, done.out
+        assert sorted(ran) == sorted([*ALWAYS, *one.runs])
+    assert project.versions() == small.versions()
+    assert [kind for kind, _, _ in project.said()].count("policy") == (2 if one.refused else 1)
+    assert project.countersign("verify").code == 0
+
+
+def test_experiments_share_the_log_and_leave_the_registry_alone(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    project.commit("built")
+    for steps, options in ((5, []), (6, ["--temp"])):
+        before = project.said()
+        done = project.run("dvc", "exp", "run", *options, "-S", f"stages.sft.trainer.max_steps={steps}")
+        assert done.code == 0, done.out
+        assert "not registered: an experiment registers nothing" in done.out
+        new = project.said()[len(before) :]
+        assert new == [("gate", "gate@sft", True), ("train", "train@sft", True), ("evaluate", "evaluate@sft", True)]
+        assert project.versions() == small.versions()
+    shown = project.run("dvc", "metrics", "show")
+    assert "evaluations/sft/metrics.json" in shown.out and "greedy_exact" in shown.out
+    plots = project.run("dvc", "plots", "show")
+    assert plots.code == 0 and "index.html" in plots.out
+    assert project.log_is_whole()
+
+
+def test_an_experiment_that_is_to_be_registered(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    project.commit("built")
+    done = project.run("dvc", "exp", "run", "-S", "stages.sft.trainer.max_steps=5", COUNTERSIGN_REGISTER="1")
+    assert done.code == 0, done.out
+    assert [number for _, number, _ in project.versions()] == [1, 2]
+    differing = project.run("dvc", "metrics", "diff")
+    assert differing.code == 0, differing.out
+    assert project.countersign("verify").code == 0
+
+
+def test_an_experiment_past_its_gate(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    project.edit("policies/datacards/desk_sft.yaml", lambda card: card.pop("licence"))
+    project.commit("a blank in a datacard")
+    done = project.run("dvc", "exp", "run", "--temp", "-S", "stages.sft.trainer.max_steps=5")
+    assert done.code != 0
+    assert "DATACARD_INCOMPLETE" in done.out
+    assert [stage for _, stage, _ in project.said()].count("train@sft") == 1
