@@ -66,6 +66,10 @@ class BusyError(CountersignError):
     exit_code = 7
 
 
+class ConflictError(BusyError):
+    """Someone else was first: what was decided on is no longer what is there. Decide again. Exit code 7."""
+
+
 class OfflineError(CountersignError):
     """Something has to be downloaded first and the network is not there. Exit code 8."""
 

@@ -23,7 +23,7 @@ from governance.errors import VerificationError
 from governance.keys import Signer, public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, verify_checkpoint
-from governance.log.port import ORIGIN_SCOPE, Entry, Log
+from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log
 from governance.model import Model
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
 
@@ -182,16 +182,36 @@ def parse_statement(statement: dict[str, Any], where: str) -> tuple[str, tuple[A
     return uri.removeprefix(TYPE_PREFIX).removesuffix("/v1"), subjects, predicate
 
 
-def record(log: Log, signer: Signer, kind: str, subjects: Sequence[Artifact], predicate: Model) -> Entry:
-    """Builds, signs and appends a statement; what the log says already is not said again."""
+def record(
+    log: Log,
+    signer: Signer,
+    kind: str,
+    subjects: Sequence[Artifact],
+    predicate: Model,
+    *,
+    expected_size: int | None = None,
+    also: Also | None = None,
+) -> Entry:
+    """Builds, signs and appends a statement; what the log says already is not said again.
+
+    `expected_size` and `also`: see `governance.log.port.Log.append`.
+    """
     statement = build_statement(kind, subjects, predicate)
     identity = identity_of(statement, signer.keyid)
     scope = scope_of(kind, predicate, identity)
-    latest = log.latest(scope)
-    if latest and latest.identity == identity:
-        return latest
-    envelope = sign_payload(canonical.dumps(statement), signer)
-    return log.append(envelope, identity=identity, scope=scope, subjects=[item.sha256 for item in subjects], kind=kind)
+    if also is None and expected_size is None:
+        latest = log.latest(scope)
+        if latest and latest.identity == identity:
+            return latest
+    return log.append(
+        sign_payload(canonical.dumps(statement), signer),
+        identity=identity,
+        scope=scope,
+        subjects=[item.sha256 for item in subjects],
+        kind=kind,
+        expected_size=expected_size,
+        also=also,
+    )
 
 
 def identity_of(statement: dict[str, Any], keyid: str) -> str:

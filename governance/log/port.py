@@ -6,16 +6,26 @@ Invariants every adapter keeps:
 3. an append is whole or has not happened: entry, index, tree nodes and checkpoint together;
 4. two appends never interleave; the same `identity` appended again to a `scope` whose latest entry it is
    already is that entry;
-5. the checkpoint always covers exactly the entries there are.
+5. the checkpoint always covers exactly the entries there are;
+6. with `expected_size`, an append happens on exactly that many entries or raises `ConflictError`;
+7. what `also` writes commits with the entry or not at all; as it is an event, not only a statement, (4) does
+   not hold for it: each such append is an entry of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from governance.errors import ConflictError
 
 ORIGIN_SCOPE = "origin"
+
+Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+"""Runs one SQL statement, placeholders written `?`, in the transaction of an append; its rows, if it has any."""
+Also = Callable[[Execute], None]
+"""What happens together with an append; what it raises undoes the append."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,21 @@ class Derived:
 class Log(Protocol):
     """A log that can be read and, where this machine holds the checkpoint key, appended to."""
 
-    def append(self, envelope: bytes, *, identity: str, scope: str, subjects: Sequence[str], kind: str) -> Entry:
-        """Appends, or finds what is there already (4). `subjects` are the sha256 it can be found by."""
+    def append(
+        self,
+        envelope: bytes,
+        *,
+        identity: str,
+        scope: str,
+        subjects: Sequence[str],
+        kind: str,
+        expected_size: int | None = None,
+        also: Also | None = None,
+    ) -> Entry:
+        """Appends, or finds what is there already (4). `subjects` are the sha256 it can be found by.
+
+        `also` is called after the entry was written, and may use tables that stand in the same database.
+        """
 
     def size(self) -> int:
         """Number of entries."""
@@ -60,6 +83,9 @@ class Log(Protocol):
 
     def by_subject(self, sha256: str) -> list[Entry]:
         """Entries whose statement has this subject, in order."""
+
+    def by_kind(self, kinds: Sequence[str]) -> Iterator[Entry]:
+        """Entries of these kinds that are there when the first is asked for, in order."""
 
     def latest(self, scope: str) -> Entry | None:
         """The latest entry of a scope."""
@@ -78,3 +104,11 @@ class Log(Protocol):
 
     def consistency_proof(self, old: int, new: int) -> list[bytes]:
         """See `governance.log.merkle`."""
+
+
+def check_size(found: int, expected: int | None) -> None:
+    """(6) Raises `ConflictError` where a log has not the size that was decided on."""
+    if expected is not None and found != expected:
+        raise ConflictError(
+            f"the log has {found} entries", expected=f"{expected}, on which this was decided", fix="decide again"
+        )

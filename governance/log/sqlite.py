@@ -12,13 +12,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from heapq import merge
 from pathlib import Path
 
 from governance.errors import BusyError, CountersignError, StorageError, VerificationError
 from governance.keys import Signer
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
-from governance.log.port import ORIGIN_SCOPE, Derived, Entry
+from governance.log.port import ORIGIN_SCOPE, Also, Derived, Entry, Execute, check_size
 
 BUSY_SECONDS = 60.0
 PAGE = 512
@@ -27,11 +28,13 @@ SCHEMA_VERSION = 1
 _SELECT = "SELECT idx, envelope, leaf, identity, scope, kind FROM countersign_entry "
 _LATEST = "WHERE scope = ? ORDER BY idx DESC LIMIT 1"
 _BY_SUBJECT = "WHERE idx IN (SELECT idx FROM countersign_subject WHERE sha256 = ?) ORDER BY idx"
+_BY_KIND = "WHERE kind = ? AND idx >= ? ORDER BY idx LIMIT ?"
 _TABLES = ("entry", "subject", "node")
 _SCHEMA = [
     "CREATE TABLE IF NOT EXISTS countersign_entry (idx INTEGER PRIMARY KEY, envelope BLOB NOT NULL, leaf BLOB NOT NULL,"
     " identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS countersign_entry_scope ON countersign_entry (scope, idx)",
+    "CREATE INDEX IF NOT EXISTS countersign_entry_kind ON countersign_entry (kind, idx)",
     "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx INTEGER NOT NULL,"
     " PRIMARY KEY (sha256, idx)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position INTEGER NOT NULL,"
@@ -68,21 +71,34 @@ class SqliteLog:
         self.project = project
         self._signer = checkpoint_signer
 
-    def append(self, envelope: bytes, *, identity: str, scope: str, subjects: Sequence[str], kind: str) -> Entry:
+    def append(
+        self,
+        envelope: bytes,
+        *,
+        identity: str,
+        scope: str,
+        subjects: Sequence[str],
+        kind: str,
+        expected_size: int | None = None,
+        also: Also | None = None,
+    ) -> Entry:
         """Appends, or finds what is there already."""
         if self._signer is None:
             raise StorageError("this log was opened for reading", where=str(self.path))
         with self._transaction() as connection:
-            known = _first(connection, _LATEST, scope)
-            if known and (known.identity == identity or scope == ORIGIN_SCOPE):
-                return known
             size = _size(connection)
+            check_size(size, expected_size)
+            known = _first(connection, _LATEST, scope)
+            if known and (scope == ORIGIN_SCOPE or (known.identity == identity and also is None)):
+                return known
             _check_continuous(connection, size)
             if (size == 0) != (scope == ORIGIN_SCOPE):
                 raise StorageError("a log begins with its origin, and has one only", where=str(self.path))
             entry = Entry(size, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
             _insert(connection, entry, subjects)
             _sign_head(connection, entry, self.project, self._signer)
+            if also is not None:
+                also(_execute(connection))
         return entry
 
     def size(self) -> int:
@@ -119,6 +135,11 @@ class SqliteLog:
         """Entries whose statement has this subject, in order."""
         return self._select(_BY_SUBJECT, sha256)
 
+    def by_kind(self, kinds: Sequence[str]) -> Iterator[Entry]:
+        """Entries of these kinds that are there when the first is asked for, in order."""
+        size = self.size()
+        return merge(*(self._of_kind(kind, size) for kind in set(kinds)), key=lambda entry: entry.index)
+
     def latest(self, scope: str) -> Entry | None:
         """The latest entry of a scope."""
         found = self._select(_LATEST, scope)
@@ -154,6 +175,14 @@ class SqliteLog:
             for index in subjects.keys() | nodes.keys()
         }
 
+    def _of_kind(self, kind: str, size: int) -> Iterator[Entry]:
+        start = 0
+        while page := self._select(_BY_KIND, kind, start, PAGE):
+            yield from (entry for entry in page if entry.index < size)
+            start = page[-1].index + 1
+            if start >= size:
+                return
+
     def _select(self, where: str, *values: object) -> list[Entry]:
         with self._reading() as connection:
             return [_entry(row) for row in connection.execute(_SELECT + where, values)] if connection else []
@@ -186,7 +215,7 @@ class SqliteLog:
             connection = connect(self.path, write=True)
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                if not _exists(connection):
+                if not _exists(connection) or not _complete(connection):
                     for statement in _SCHEMA:
                         connection.execute(statement)
                 yield connection
@@ -274,6 +303,16 @@ def _exists(connection: sqlite3.Connection) -> bool:
             fix="use the version of Countersign that wrote it",
         )
     return True
+
+
+def _complete(connection: sqlite3.Connection) -> bool:
+    """Whether the index that came last is there: logs begun before it get it with their next entry."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'countersign_entry_kind'"
+    return connection.execute(query).fetchone() is not None
+
+
+def _execute(connection: sqlite3.Connection) -> Execute:
+    return lambda statement, values: connection.execute(statement, tuple(values)).fetchall()
 
 
 def _size(connection: sqlite3.Connection) -> int:

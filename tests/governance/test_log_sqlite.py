@@ -17,9 +17,17 @@ from pathlib import Path
 import pytest
 
 from governance import evidence, verify
-from governance.errors import BusyError, CountersignError, StorageError, VerificationError
+from governance.errors import (
+    BusyError,
+    ConflictError,
+    CountersignError,
+    RefusedError,
+    StorageError,
+    VerificationError,
+)
 from governance.log import merkle, sqlite
 from governance.log.checkpoint import verify_checkpoint
+from governance.log.port import Execute
 from governance.log.sqlite import SqliteLog
 from governance.machine import own_checkpoint_key, read_log
 from tests.governance.examples import PROJECT, A, B, C, Scene, artifact, gate, ingest, scene
@@ -87,6 +95,98 @@ def test_a_log_has_one_origin_and_begins_with_it(here: Scene, tmp_path: Path) ->
     with pytest.raises(StorageError, match="begins with its origin"):
         empty.append(b"x", identity="i", scope="s", subjects=[], kind="ingest")
     assert empty.size() == 0
+
+
+def test_entries_are_found_by_kind_in_order(here: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(4):
+        here.record("ingest", ingest(f"ingest@d{n}"))
+        here.record("gate", gate(n % 2 == 0))
+    monkeypatch.setattr(sqlite, "PAGE", 2)
+    found = here.log.by_kind(["gate", "ingest", "gate"])
+    here.record("gate", gate(True))  # appended meanwhile: not of the moment that was asked about
+    assert [entry.index for entry in found] == list(range(1, 9))
+    assert [(entry.index, entry.kind) for entry in here.log.by_kind(["origin"])] == [(0, "origin")]
+    assert list(here.log.by_kind([])) == list(here.log.by_kind(["scan"])) == []
+
+
+def test_an_append_happens_on_the_size_it_was_decided_on_or_not_at_all(here: Scene) -> None:
+    subjects = [artifact("gate")]
+    assert evidence.record(here.log, here.signer, "gate", subjects, gate(True), expected_size=1).index == 1
+    for size in (0, 1, 3):
+        with pytest.raises(ConflictError, match=f"the log has 2 entries[\\s\\S]*expected: {size}, on which") as error:
+            evidence.record(here.log, here.signer, "gate", subjects, gate(False), expected_size=size)
+        assert error.value.exit_code == BusyError.exit_code
+    assert verified(here) == 2
+
+
+def test_of_many_who_decided_on_the_same_size_one_appends(here: Scene) -> None:
+    won: list[int] = []
+
+    def decide(n: int) -> None:
+        with contextlib.suppress(ConflictError):
+            predicate = ingest(f"ingest@t{n}")
+            won.append(
+                evidence.record(
+                    here.log, here.signer, "ingest", [artifact("records")], predicate, expected_size=1
+                ).index
+            )
+
+    threads = [threading.Thread(target=decide, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won == [1] and verified(here) == 2
+
+
+def aliases(place: Scene) -> list[tuple[str, str]]:
+    with contextlib.closing(sqlite3.connect(place.log.path)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS alias (name TEXT PRIMARY KEY, version TEXT)")
+        return connection.execute("SELECT name, version FROM alias").fetchall()
+
+
+def test_what_happens_also_commits_with_the_entry(here: Scene) -> None:
+    assert aliases(here) == []
+    seen: list[object] = []
+
+    def also(execute: Execute) -> None:
+        execute("INSERT OR REPLACE INTO alias (name, version) VALUES (?, ?)", ("champion", "3"))
+        seen.extend(execute("SELECT MAX(idx) FROM countersign_entry", ()))
+
+    assert evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also).index == 1
+    assert aliases(here) == [("champion", "3")] and seen == [(1,)]
+    # the same said again with something to do is another event
+    assert evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also).index == 2
+    assert verified(here) == 3
+
+
+@pytest.mark.parametrize("failure", [RefusedError("no"), RuntimeError("crash"), None], ids=["refused", "crash", "SQL"])
+def test_what_fails_also_undoes_the_entry(here: Scene, failure: Exception | None) -> None:
+    aliases(here)
+
+    def also(execute: Execute) -> None:
+        execute("INSERT INTO alias (name, version) VALUES (?, ?)", ("champion", "3"))
+        if failure is not None:
+            raise failure
+        execute("INSERT INTO alias (name, version) VALUES (?, ?)", ("champion", "4"))
+
+    with pytest.raises(StorageError if failure is None else type(failure)):
+        evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also)
+    assert aliases(here) == [] and verified(here) == 1
+
+
+def test_a_log_begun_before_the_index_on_kinds_gets_it_with_its_next_entry(here: Scene) -> None:
+    connection = sqlite3.connect(here.log.path)
+    connection.execute("DROP INDEX countersign_entry_kind")
+    connection.commit()
+    assert [entry.index for entry in here.log.by_kind(["origin"])] == [0]
+    here.record("ingest", ingest())
+    plan = str(
+        connection.execute(
+            "EXPLAIN QUERY PLAN SELECT 1 FROM countersign_entry " + sqlite._BY_KIND, ("x", 0, 9)
+        ).fetchall()
+    )
+    assert "countersign_entry_kind" in plan and verified(here) == 2
 
 
 def test_rows_cannot_be_changed_by_accident(here: Scene) -> None:
