@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from governance.checks import data as of_data
 from governance.checks import models as of_models
+from governance.checks import people as of_people
 from governance.checks import stage as of_stage
-from governance.checks.context import Context, GateContext
+from governance.checks.context import Context, GateContext, ReleaseContext
 from governance.errors import CountersignError
 from governance.findings import finding
 from governance.lineage import ModelNode, decided, trained
@@ -28,6 +29,7 @@ from governance.predicates import Finding
 from governance.requests import Decision, GateRequest, ReleaseDecision, ReleaseRequest, enforce, explain
 
 if TYPE_CHECKING:
+    from governance.authority import Authority
     from governance.evidence import Evidence, EvidenceView
     from governance.policy import Policies
 
@@ -70,7 +72,7 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "source": of_data.source,
     "objective": of_stage.objective,
     "rewards": of_stage.rewards,
-    "approvals": of_stage.approvals,
+    "approvals": of_people.approved_before,
 }
 """What is asked before a stage trains."""
 
@@ -78,34 +80,119 @@ RELEASE_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {**MODEL_CHE
 """What is asked of a release, beside every gate of its chain."""
 
 
-def decide_gate(request: GateRequest, policies: Policies, evidence: EvidenceView, at: datetime) -> Decision:
-    """Whether a stage may train on these digests."""
+AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
+    **RELEASE_CHECKS,
+    "policy_signed": of_people.policy_signed,
+    "requesters": of_people.requesters,
+    "commits": of_people.commits,
+    "incidents": of_people.incidents,
+    "canary": of_people.canary,
+}
+"""What is asked of a governed alias before anybody says a word: the findings of a packet."""
+
+GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding]]]] = {
+    "promote": {
+        **AUTOMATIC_CHECKS,
+        "alias_rule": of_people.alias_rule,
+        "request": of_people.request,
+        "packet": of_people.packet,
+        "approvals": of_people.approvals,
+    },
+    # Original approvals stand; what may have changed since is asked again: lineage, bases, files, incidents.
+    "rollback": {
+        "model_evidence": of_models.model_evidence,
+        "bases": of_models.bases,
+        "base_licences": of_models.base_licences,
+        "model_files": of_models.model_files,
+        "alias": of_models.alias,
+        "policy_signed": of_people.policy_signed,
+        "incidents": of_people.incidents,
+        "alias_rule": of_people.alias_rule,
+        "request": of_people.request,
+        "was_released": of_people.was_released,
+        "people": of_people.rollback_people,
+    },
+    "retire": {
+        "policy_signed": of_people.policy_signed,
+        "request": of_people.request,
+        "people": of_people.retire_people,
+    },
+}
+"""Action to what is asked of it."""
+
+
+def decide_gate(
+    request: GateRequest,
+    policies: Policies,
+    evidence: EvidenceView,
+    at: datetime,
+    *,
+    authority: Authority | None = None,
+    governed: bool = False,
+    before: int | None = None,
+) -> Decision:
+    """Whether a stage may train on these digests. `before`: the entry of the training, where it has happened."""
     built_on = (request.parent, *((request.scorer,) if request.scorer else ()))
-    context = GateContext(request.model, built_on, policies, evidence, at, request=request)
-    findings = _run(CHECKS, context)
-    return Decision(not findings, context.tier_name, request.decided_on, findings, at)
+    context = GateContext(
+        request.model, built_on, policies, evidence, at,
+        authority=authority, governed=governed, request=request, before=before,
+    )  # fmt: skip
+    findings, waived = of_people.waive(context, request.decided_on.values(), _run(CHECKS, context))
+    return Decision(not findings, context.tier_name, request.decided_on, findings, at, waived)
 
 
 def decide_release(
-    request: ReleaseRequest, policies: Policies, evidence: EvidenceView, at: datetime
+    request: ReleaseRequest,
+    policies: Policies,
+    evidence: EvidenceView,
+    at: datetime,
+    authority: Authority | None = None,
 ) -> ReleaseDecision:
-    """Whether a model may be given an alias: itself, and every gate of its chain decided anew."""
-    context = Context(request.model, (request.released,), policies, evidence, at, request.champion, request.alias)
-    findings = list(_run(RELEASE_CHECKS, context))
-    gates: dict[str, Decision] = {}
-    for node, train, gate in _chain(context, findings):
+    """Whether a model may be given an alias: itself, and every gate of its chain decided anew.
+
+    A governed alias asks `authority`, whose policies in force `policies` must be.
+    """
+    if request.alias == "candidate" or authority is None:
+        context = Context(request.model, (request.released,), policies, evidence, at, request.champion, request.alias)
+        return _decided(request, context, RELEASE_CHECKS, gates=True)
+    checks = GOVERNED_CHECKS[request.action]
+    return _decided(request, _governed(request, authority, evidence, at), checks, gates=request.action == "promote")
+
+
+def decide_automatic(
+    request: ReleaseRequest, evidence: EvidenceView, at: datetime, authority: Authority
+) -> ReleaseDecision:
+    """What stands against a release before anybody says a word: the findings that its packet shows."""
+    return _decided(request, _governed(request, authority, evidence, at), AUTOMATIC_CHECKS, gates=True)
+
+
+def _governed(request: ReleaseRequest, authority: Authority, evidence: EvidenceView, at: datetime) -> ReleaseContext:
+    return ReleaseContext(
+        request.model, (request.released,), authority.policies, evidence, at, request.champion, request.alias,
+        authority=authority, governed=True, asked=request, rights=authority,
+    )  # fmt: skip
+
+
+def _decided(
+    request: ReleaseRequest, context: C, checks: Mapping[str, Callable[[C], Iterable[Finding]]], *, gates: bool
+) -> ReleaseDecision:
+    findings = list(_run(checks, context))
+    again: dict[str, Decision] = {}
+    for node, train, gate in _chain(context, findings) if gates else ():
         decided_again = _again(node.name, train, gate, context, findings)
         if decided_again is not None:
-            gates[node.name] = decided_again
+            again[node.name] = decided_again
             findings += [item for item in decided_again.findings if item not in findings]
     only = _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()
+    standing, waived = of_people.waive(context, [request.released.sha256], findings)
     return ReleaseDecision(
-        allowed=not findings,
+        allowed=not standing,
         tier=context.tier_name,
         decided_on={"model": request.released.sha256},
-        findings=tuple(findings),
-        at=at,
-        gates=gates,
+        findings=standing,
+        at=context.at,
+        waived=(*waived, *(item for one in again.values() for item in one.waived)),
+        gates=again,
         candidate_only=only,
     )
 
@@ -158,7 +245,21 @@ def _again(name: str, train: Evidence, gate: Evidence, context: Context, finding
         )
         return None
     renamed = request.model_copy(update={"model": context.model})
-    return decide_gate(renamed, context.policies, context.evidence, context.at)
+    return decide_gate(
+        renamed, context.policies, context.evidence, context.at,
+        authority=context.authority, governed=context.governed, before=train.index,
+    )  # fmt: skip
 
 
-__all__ = ["CHECKS", "MODEL_CHECKS", "RELEASE_CHECKS", "decide_gate", "decide_release", "enforce", "explain"]
+__all__ = [
+    "AUTOMATIC_CHECKS",
+    "CHECKS",
+    "GOVERNED_CHECKS",
+    "MODEL_CHECKS",
+    "RELEASE_CHECKS",
+    "decide_automatic",
+    "decide_gate",
+    "decide_release",
+    "enforce",
+    "explain",
+]

@@ -31,7 +31,10 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 KINDS: dict[str, str] = {uri.removeprefix(TYPE_PREFIX).removesuffix("/v1"): uri for uri in PREDICATES}
 """Short name of each predicate to its type URI."""
 _VARYING = ("run", "at")
-"""Predicate fields that do not make two statements different: when and how, not what."""
+"""Predicate fields that do not make two statements different: when and how, not what.
+
+Of what people say, `at` counts: who approves, rejects and approves again has spoken three times.
+"""
 
 
 @dataclass(frozen=True)
@@ -216,25 +219,26 @@ def record(
 
 def identity_of(statement: dict[str, Any], keyid: str) -> str:
     """What makes two statements the same entry: all they say but when and how they ran, and who signed."""
-    predicate = {name: value for name, value in statement["predicate"].items() if name not in _VARYING}
+    varying = _VARYING[:1] if "principal" in statement["predicate"] else _VARYING
+    predicate = {name: value for name, value in statement["predicate"].items() if name not in varying}
     return sha256_bytes(canonical.dumps([{**statement, "predicate": predicate}, keyid]))
 
 
 def scope_of(kind: str, predicate: Any, identity: str) -> str:
     """Within what an entry can be the latest. Decisions may change and change back; other evidence is said once."""
-    match kind:
-        case "origin":
-            return ORIGIN_SCOPE
-        case "policy":
-            return "policy"
-        case "gate":
-            return f"gate/{predicate.stage}"
-        case "registration":
-            return f"registration/{predicate.model}/{predicate.stage}"
-        case "promotion":
-            return f"promotion/{predicate.model}/{predicate.alias}"
-        case _:
-            return identity
+    pattern = _SCOPES.get(kind)
+    return identity if pattern is None else pattern.format(said=predicate)
+
+
+_SCOPES = {
+    "origin": ORIGIN_SCOPE,
+    "policy": "policy",
+    "gate": "gate/{said.stage}",
+    "registration": "registration/{said.model}/{said.stage}",
+    "promotion": "promotion/{said.model}/{said.alias}",
+    "packet": "packet/{said.model}/{said.version}",
+    "refusal": "refusal/{said.model}/{said.operation}/{said.caller}",
+}
 
 
 def origin(log: Log) -> Origin:

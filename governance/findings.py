@@ -433,3 +433,128 @@ CODES["RATERS_DISAGREE"] = _excluded(
     "No rating was given by as large a share of its raters as the suite asks for.",
     "have it rated again, or leave it out",
 )
+
+
+# -- What people said, and governed aliases: governance.checks.people, governance.promotion ----------
+def _people(title: str, meaning: str, next: str) -> Code:
+    return Code(title, meaning, next, section="People and governed aliases")
+
+
+CODES["POLICY_NOT_SIGNED"] = _people(
+    "The policies were not signed by their owners",
+    "A governed alias moves only under policies that a quorum of the owners they name has signed.",
+    "countersign policy sign, by each owner",
+)
+CODES["REQUESTER_UNKNOWN"] = _people(
+    "Nobody authenticated asked for the runs",
+    "Services sign for themselves; a person must have let them run in their name, by a signed authorization in force.",
+    "countersign authorize, then countersign repro with COUNTERSIGN_REQUESTER set to that person",
+)
+CODES["ALIAS_UNKNOWN"] = _people(
+    "Policy does not govern this alias",
+    "An alias of a model that policy names needs a rule, or nobody can be asked for it.",
+    "policies/policy.yaml: aliases",
+)
+CODES["REQUEST_MISSING"] = _people(
+    "No open request",
+    "A governed alias moves only by consuming one open request, signed by a person who may ask for it.",
+    "countersign promote MODEL/VERSION --to ALIAS",
+)
+CODES["REQUEST_NOT_ENTITLED"] = _people(
+    "The requester may not ask for it",
+    "Policy names the roles in which a person may ask for a move of this alias.",
+    "have it asked for by somebody in that role",
+)
+CODES["REQUEST_MISMATCH"] = _people(
+    "The request is for something else",
+    "Model, version, digest, alias, action and packet of a request are those of the move, or it is no request for it.",
+    "sign a request for this move: countersign promote MODEL/VERSION --to ALIAS",
+)
+CODES["REQUEST_CONFLICT"] = _people(
+    "The alias moved meanwhile",
+    "A request names the version it replaces; another holds the alias now.",
+    "look at who holds it (countersign live MODEL), then ask again",
+)
+CODES["REQUEST_EXPIRED"] = _people(
+    "The request is not open",
+    "A request is good from when it was signed until it expires, and for no longer than policy permits.",
+    "sign a new one: countersign promote MODEL/VERSION --to ALIAS",
+)
+CODES["REQUEST_SPENT"] = _people(
+    "The request was carried out already",
+    "A request is consumed by the move it asks for.",
+    "sign a new one: countersign promote MODEL/VERSION --to ALIAS",
+)
+CODES["PACKET_MISSING"] = _people(
+    "There is no packet",
+    "Approvals are of a packet: everything the release rests on, frozen under one digest.",
+    "countersign review MODEL/VERSION",
+)
+CODES["PACKET_OUT_OF_DATE"] = _people(
+    "The packet is out of date",
+    "Evidence, policies or tier changed since the packet was put together, so what was approved is not what is there.",
+    "countersign review MODEL/VERSION, and have it approved anew",
+)
+CODES["REJECTED"] = _people(
+    "Somebody rejects it",
+    "A person whose role may approve has rejected this packet. Their last word counts.",
+    "mend what they name; or they approve it after all",
+)
+CODES["WAIVER_NOT_IN_FORCE"] = _people(
+    "A waiver does not count",
+    "It expired, lasts too long, is of a finding that is never waived, was not accepted by somebody who may, or the "
+    "packet does not name it.",
+    "mend the finding, or have a new waiver accepted: countersign waive",
+)
+CODES["INCIDENT_OPEN"] = _people(
+    "An incident is open",
+    "Somebody reported that something is wrong with this model, and nobody has closed it.",
+    "countersign incident close MODEL/VERSION, once it is mended",
+)
+CODES["CANARY_MISSING"] = _people(
+    "No canary has passed",
+    "The tier demands a canary before this alias; nothing records one yet, so only a waiver passes this.",
+    "countersign waive --finding CANARY_MISSING, where policy permits",
+)
+CODES["COMMIT_NOT_PERMITTED"] = _people(
+    "The code is of a commit that policy does not name",
+    "Policy lists the commits whose code may make a release.",
+    "run it from a permitted commit, or policies/policy.yaml: commits",
+)
+CODES["NEVER_RELEASED"] = _people(
+    "It never held this alias",
+    "A rollback goes back to a version that was approved and released under this alias before.",
+    "countersign promote MODEL/VERSION --to ALIAS",
+)
+CODES["SECOND_SIGNATURE_OVERDUE"] = _people(
+    "A second signature is overdue",
+    "One person moved an alias alone, as policy permits in need; somebody else had to sign it by now.",
+    "countersign approve REQUEST, by somebody else",
+)
+
+NEVER_WAIVED = frozenset(
+    [
+        "CHECK_CRASHED",
+        "EVIDENCE_MISSING",
+        "EVIDENCE_INCONSISTENT",
+        "GATE_MISSING",
+        "UNSAFE_FILES",
+        "BASE_CHANGED",
+        "POLICY_NOT_SIGNED",
+        "REQUEST_MISSING",
+        "REQUEST_NOT_ENTITLED",
+        "REQUEST_MISMATCH",
+        "REQUEST_CONFLICT",
+        "REQUEST_EXPIRED",
+        "REQUEST_SPENT",
+        "PACKET_MISSING",
+        "PACKET_OUT_OF_DATE",
+        "APPROVAL_MISSING",
+        "REJECTED",
+        "WAIVER_NOT_IN_FORCE",
+        "ALIAS_UNKNOWN",
+        "NEVER_RELEASED",
+        "MODEL_UNKNOWN",
+    ]
+)
+"""Codes that no waiver passes, whatever policy says: without these nothing that is decided could be believed."""

@@ -12,23 +12,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from governance.predicates import Artifact, Evaluate, GateDecision, Predicate, Train
 
 if TYPE_CHECKING:
     from governance.evidence import Evidence, EvidenceView
-    from governance.policy import Policies
 
 Fits = Callable[["Evidence"], bool]
+
+
+class Rights(Protocol):
+    """Who may sign which evidence: `Policies` as they are at hand, or an `Authority` by position in the log."""
+
+    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of `kind` at entry `index`, signed by this key, counts."""
 
 
 class Admissible:
     """An `EvidenceView` of the statements whose signer may sign them."""
 
-    def __init__(self, view: EvidenceView, policies: Policies) -> None:
+    def __init__(self, view: EvidenceView, rights: Rights) -> None:
         self._view = view
-        self._policies = policies
+        self._rights = rights
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
         """As the view's, less what does not count."""
@@ -43,7 +49,7 @@ class Admissible:
         return sorted({item.keyid for item in self._view.by_subject(sha256, kind) if not self._counts(item)})
 
     def _counts(self, item: Evidence) -> bool:
-        return self._policies.may_sign(item.kind, item.keyid, item.development)
+        return self._rights.may_sign(item.kind, item.keyid, item.development, item.index)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """This machine: where its log, registry and keys stand, and who asks. Never from the working folder.
 
 COUNTERSIGN_HOME            state of all projects; default $XDG_STATE_HOME/countersign or ~/.local/state/countersign
-COUNTERSIGN_LOG             default sqlite:///HOME/PROJECT/countersign.db
+COUNTERSIGN_LOG             sqlite:///PATH, postgresql://USER@HOST/DATABASE, or https://SERVER of a governed server;
+                            default sqlite:///HOME/PROJECT/countersign.db
 COUNTERSIGN_REGISTRY        an MLflow URI; the same default
 COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:..., hv:..., hsm:...;
                             default: a development key made on first use
@@ -24,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from governance import evidence
 from governance.errors import ConfigError, StorageError, VerificationError
 from governance.keys import CHECKPOINT, DEVELOPMENT, Signer, development_signer, signer_from_uri, stored_signer
+from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
 from governance.model import Slug
 from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
@@ -39,8 +41,9 @@ class Machine:
 
     home: Path
     project: str
-    log_uri: str
-    registry_uri: str
+    log_uri: str = field(repr=False)
+    """May hold a password: errors say `Log.where`."""
+    registry_uri: str = field(repr=False)
     artifact_root: Path
     """Where a registry of this machine keeps model files."""
     signer_uri: str | None
@@ -115,34 +118,53 @@ class InForce(Protocol):
     @property
     def keys(self) -> Mapping[str, str]: ...
 
+    @property
+    def files(self) -> Mapping[str, str]: ...
 
-def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> SqliteLog:
+
+def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
+    """The log at this machine's address; begun or not, nothing verified. Raises `ConfigError`."""
+    scheme = machine.log_uri.partition("://")[0].partition("+")[0]
+    if scheme in ("postgresql", "postgres"):
+        from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
+
+        return PostgresLog(machine.log_uri, machine.project, checkpoint_signer)
+    return SqliteLog(log_path(machine), machine.project, checkpoint_signer)
+
+
+def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> Log:
     """The project's log, for appending: begun with its origin on first use; a changed policy is recorded.
 
     Everything that would keep this machine from adding evidence that counts is found here, before any work.
     """
-    log = SqliteLog(log_path(machine), machine.project)
+    log = log_of(machine)
     if log.size():
         evidence.check_head(log, machine.project)
         _check_keys(machine, evidence.origin(log))
     author = known_signer(machine, policies.keys)
-    log = SqliteLog(log.path, machine.project, stored_signer(machine.keys, CHECKPOINT))
+    log = log_of(machine, stored_signer(machine.keys, CHECKPOINT))
     run = _run(machine, now())
     if log.size() == 0:
         evidence.record(log, author, "origin", [_policies(policies)], _origin(machine, policies, run))
     known = evidence.policy_in_force(log)
     if known != policies.digest:
-        evidence.record(log, author, "policy", [_policies(policies)], PolicyChange(previous=known, run=run))
+        evidence.record(
+            log,
+            author,
+            "policy",
+            [_policies(policies)],
+            PolicyChange(previous=known, run=run, files=dict(policies.files)),
+        )
     return log
 
 
-def read_log(machine: Machine) -> SqliteLog:
+def read_log(machine: Machine) -> Log:
     """The project's log, for reading. Raises `StorageError` where there is none."""
-    log = SqliteLog(log_path(machine), machine.project)
+    log = log_of(machine)
     if log.size() == 0:
         raise StorageError(
             "there is no log yet",
-            where=str(log.path),
+            where=log.where,
             fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
         )
     evidence.check_head(log, machine.project)
@@ -150,7 +172,7 @@ def read_log(machine: Machine) -> SqliteLog:
     if own is not None and own != evidence.origin(log).checkpoint_key:
         raise VerificationError(
             "the log's checkpoints are not signed with this machine's key",
-            where=str(log.path),
+            where=log.where,
             fix="point COUNTERSIGN_HOME or COUNTERSIGN_LOG at the log that belongs to the keys",
         )
     return log
@@ -192,8 +214,9 @@ def _origin(machine: Machine, policies: InForce, run: Run) -> Origin:
         project=machine.project,
         policy=policies.digest,
         checkpoint_key=stored_signer(machine.keys, CHECKPOINT).public_pem,
-        development_keys=[development_signer(machine.keys).public_pem],
+        development_keys=[development_signer(machine.keys).public_pem] if machine.signer_uri is None else [],
         run=run,
+        files=dict(policies.files),
     )
 
 
@@ -209,7 +232,9 @@ def log_path(machine: Machine) -> Path:
     """The file the log stands in. Raises `ConfigError` for an address of another kind."""
     if not machine.log_uri.startswith(f"{_SQLITE}/"):
         raise ConfigError(
-            f"log address {machine.log_uri!r}", where="COUNTERSIGN_LOG", expected="sqlite:/// and an absolute path"
+            f"not an address of a log: {machine.log_uri.partition('://')[0][:40]!r} and more",
+            where="COUNTERSIGN_LOG",
+            expected="sqlite:/// and an absolute path, postgresql://USER@HOST/DATABASE, or https://SERVER",
         )
     return Path(machine.log_uri.removeprefix(_SQLITE))
 

@@ -12,8 +12,10 @@ Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`Eval
 from __future__ import annotations
 
 import difflib
+import re
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +120,8 @@ class Tier(Model):
     """Whether a governed alias can be given at all."""
     approvals: int = Field(ge=0)
     """How many people, in different roles, must approve a release."""
+    approvers: list[Slug] = []
+    """The roles in which they approve; empty where nobody can."""
     classifications: list[Classification] = Field(min_length=1)
     """Of the data it may train on."""
     approved_before_training: list[Literal["data", "objective", "rewards"]] = []
@@ -128,6 +132,43 @@ class Tier(Model):
     """Whether every datacard names the sha256 of its source."""
     pinned_suites: bool = False
     """Whether evaluation.yaml names the digest of every suite that decides."""
+    canary: bool = False
+    """Whether a canary must have passed before an alias is given. Nothing records one yet: only a waiver passes."""
+    waiver_days: int | None = Field(default=None, ge=0)
+    """The longest a waiver may last in this tier; as `waivers.max_days` where absent."""
+
+
+class Quorum(Model):
+    """So many different people, each in one of these roles."""
+
+    people: int = Field(ge=1)
+    roles: list[Slug] = Field(min_length=1)
+
+
+class AliasRule(Model):
+    """How an alias that serves users is given, moved and taken back."""
+
+    requesters: list[Slug] = Field(min_length=1)
+    """Roles in which a person may ask for the move."""
+    request_hours: int = Field(default=24, ge=1, le=24 * 31)
+    """The longest a request stays open."""
+    rollback_people: int = Field(default=1, ge=1)
+    """Distinct people behind a rollback, the one who asks included."""
+    break_glass: list[Slug] = []
+    """Roles in which one person alone may roll back; empty where nobody may."""
+    second_signature_hours: int = Field(default=72, ge=1)
+    """Within which somebody else signs what one person did alone."""
+
+
+class WaiverRules(Model):
+    """What may be accepted for a while, for how long, and by whom."""
+
+    max_days: int = Field(ge=0)
+    """0 where nothing may be waived."""
+    accepted_by: list[Slug] = []
+    """Roles in which a person may accept."""
+    never: list[str] = []
+    """Finding codes that no waiver passes, beside those that none ever passes (`governance.findings.NEVER_WAIVED`)."""
 
 
 class Principal(Model):
@@ -139,6 +180,8 @@ class Principal(Model):
     keys: list[str] = Field(min_length=1)
     """Ed25519 public keys, PEM or OpenSSH."""
     signs: list[EvidenceKind] = []
+    until: date | None = None
+    """The last day, UTC, on which they act; rights that end at once are ended by another policy or a revocation."""
 
     @model_validator(mode="after")
     def _readable(self) -> Principal:
@@ -172,6 +215,21 @@ class Rules(Model):
     development_keys: Literal["candidate", "never"]
     """What evidence signed by keys made without ceremony is good for."""
     principals: list[Principal] = []
+    owners: Quorum | None = None
+    """Who must sign a changed policy before it counts for governed aliases; nobody can where absent."""
+    recovery: Quorum | None = None
+    """Who may sign it in their stead, where owners were lost."""
+    aliases: dict[Slug, AliasRule] = {}
+    """The governed aliases; any other but `candidate` is refused for models that policy names."""
+    waivers: WaiverRules = WaiverRules(max_days=0)
+    commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
+    """The commits whose code may have made a release; any committed one where absent."""
+
+    @model_validator(mode="after")
+    def _candidate_is_free(self) -> Rules:
+        if "candidate" in self.aliases:
+            raise ValueError("`candidate` is given by evidence alone and cannot be governed")
+        return self
 
 
 class AllowedBase(Model):
@@ -202,6 +260,8 @@ class Policies:
     datacards: Mapping[str, Datacard]
     pii: PiiPolicy
     quality: Mapping[str, QualitySuite]
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Path to text of every file, as an origin and a proposal carry them."""
 
     @cached_property
     def pii_digest(self) -> str:
@@ -224,8 +284,11 @@ class Policies:
         found = [public_key(text) for principal in self.rules.principals for text in principal.keys]
         return {key.keyid: key.pem for key in found}
 
-    def may_sign(self, kind: str, keyid: str, development: bool) -> bool:
-        """Whether evidence of `kind` signed by this key counts: by a principal's right, or as a development key."""
+    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of `kind` signed by this key counts: by a principal's right, or as a development key.
+
+        These policies are taken as they are at hand, whatever stood in the log at `index`: see `governance.authority`.
+        """
         if development:
             return self.rules.development_keys == "candidate"
         return keyid in self._signers.get(kind, frozenset())
@@ -238,6 +301,11 @@ class Policies:
             for kind in principal.signs:
                 signers.setdefault(kind, set()).update(public_key(text).keyid for text in principal.keys)
         return {kind: frozenset(keys) for kind, keys in signers.items()}
+
+    @cached_property
+    def principals(self) -> Mapping[str, Principal]:
+        """Key id to the principal whose key it is."""
+        return {public_key(text).keyid: one for one in self.rules.principals for text in one.keys}
 
     def tier_of(self, model: str) -> Tier | None:
         """The tier of a model by the name it is registered under; None for one policy does not name."""
@@ -276,16 +344,39 @@ def load_policies(folder: Path) -> Policies:
     problems += _unknown_files(folder)
     if problems or rules is None or bases is None or evaluation is None or pii is None:
         raise Problems(problems)
-    return Policies(policies_digest(folder), rules, bases.bases, evaluation, datacards, pii, quality)
+    files = policy_files(folder)
+    return Policies(files_digest(files), rules, bases.bases, evaluation, datacards, pii, quality, files)
 
 
-def policies_digest(folder: Path) -> str:
-    """sha256 over the canonical list of path, size and sha256 of every YAML file below `folder`."""
-    listed = []
-    for path in _yaml_files(folder):
-        data = path.read_bytes()
-        listed.append({"path": path.relative_to(folder).as_posix(), "size": len(data), "sha256": sha256_bytes(data)})
+def policy_files(folder: Path) -> dict[str, str]:
+    """Path to text of every YAML file below `folder`: what an origin and a proposal carry. Raises `ConfigError`."""
+    try:
+        return {path.relative_to(folder).as_posix(): path.read_bytes().decode() for path in _yaml_files(folder)}
+    except UnicodeDecodeError:
+        raise ConfigError("a policy file is not UTF-8", where=str(folder), expected="UTF-8 text") from None
+
+
+def files_digest(files: Mapping[str, str]) -> str:
+    """sha256 over the canonical list of path, size and sha256 of every file: the digest of the policies."""
+    texts = {path: text.encode() for path, text in sorted(files.items())}
+    listed = [{"path": path, "size": len(data), "sha256": sha256_bytes(data)} for path, data in texts.items()]
     return sha256_bytes(canonical.dumps(listed))
+
+
+def policies_of(files: Mapping[str, str]) -> Policies:
+    """The policies that a statement carries. Raises as `load_policies`; a path that is none of ours is refused."""
+    for path in files:
+        if not _POLICY_PATH.fullmatch(path):
+            raise ConfigError(f"{path[:120]!r} is no path of a policy", where="the policies in the log")
+    with tempfile.TemporaryDirectory(prefix="countersign-policies-") as name:
+        folder = Path(name) / "policies"
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(text.encode())
+        return load_policies(folder)
+
+
+_POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.yaml")
 
 
 def _yaml_files(folder: Path) -> list[Path]:

@@ -20,6 +20,10 @@ Instant = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.
 """An RFC 3339 instant in UTC."""
 
 
+PolicyFiles = Annotated[dict[str, str], Field(max_length=4096)]
+"""Path below `policies/` to text, of every YAML file there: the digest of the policies follows from it."""
+
+
 class Artifact(Model):
     """A file, or a folder by the digest of its manifest (`governance.digests.tree_digest`)."""
 
@@ -54,6 +58,8 @@ class Requester(Model):
 
     name: str
     authenticated: bool
+    authorization: Sha256 | None = None
+    """The statement by which this person allowed runs in their name; without one the name is a claim."""
 
 
 class Run(Model):
@@ -92,13 +98,16 @@ class Origin(Model):
     development_keys: list[str]
     """Public keys (PEM) made on this machine without ceremony: good for `candidate` only."""
     run: Run
+    files: PolicyFiles | None = None
+    """The policies themselves; absent from origins of before 0.2."""
 
 
 class PolicyChange(Model):
-    """The policies changed; what they say is the subject."""
+    """The policies changed; what they say is the subject. Whether that counts, people decide: see `Approval`."""
 
     previous: Sha256
     run: Run
+    files: PolicyFiles | None = None
 
 
 class Expectation(Model):
@@ -255,7 +264,10 @@ class Registration(Model):
 
 
 class Promotion(Model):
-    """An alias was given to a version, or refused."""
+    """An alias was given to a version, moved or taken away, or that was refused.
+
+    The decision can be made again from here: `asked`, the policies in force at this position, and `at`.
+    """
 
     model: str
     version: str
@@ -265,6 +277,152 @@ class Promotion(Model):
     findings: list[Finding]
     policy: Sha256
     at: Instant
+    run: Run
+    action: Literal["promote", "rollback", "retire"] = "promote"
+    request: Sha256 | None = None
+    """The signed request that this consumes; a governed alias never moves without one."""
+    packet: Sha256 | None = None
+    from_version: str | None = None
+    """Who held the alias before; None where nobody did."""
+    caller: str = ""
+    """The account that made the call, as the server authenticated it."""
+    asked: dict[str, Json] | None = None
+    """The `governance.requests.ReleaseRequest` that was decided."""
+    waived: list[Finding] = []
+    """What a waiver in force passes."""
+    second_signature_by: Instant | None = None
+    """Until when a rollback made by one person alone must be signed by a second."""
+
+
+class PacketStage(Model):
+    """One step that a release rests on."""
+
+    name: str
+    """The DVC stage, e.g. `train@sft`."""
+    kind: str
+    statement: Sha256
+    """Digest of the statement in the log."""
+    digest: Sha256
+    """Of what the step made."""
+
+
+class Packet(Model):
+    """Everything a release rests on, frozen under one digest, before anybody approves it.
+
+    Its digest is sha256 over the canonical form of everything but `run` (`governance.packet.digest_of`).
+    """
+
+    model: str
+    version: str
+    model_digest: Sha256
+    files: list[ModelFile]
+    stage: str
+    tier: str
+    policy: Sha256
+    """The policies under which it was put together: approvals of it hold under no others."""
+    stages: list[PacketStage]
+    waivers: list[Sha256]
+    """Statements of the waivers that were in the log, expired ones left out; sorted."""
+    findings: list[Finding]
+    """What stood against the release then, waived findings included; approvals apart, which come later."""
+    waived: list[Finding]
+    champion: Sha256 | None
+    """Digest of the model that served then."""
+    commits: list[str]
+    """Commits of the code that trained and evaluated; `none` where there was no work tree."""
+    environments: list[Sha256]
+    """Digests of what was installed, sorted."""
+    run: Run
+
+
+class Signed(Model):
+    """What every statement by a person says of that person."""
+
+    principal: str
+    role: str
+    """In which they speak."""
+    reason: str
+    at: Instant
+    """By their own clock; rights are judged by the position in the log."""
+
+
+class Approval(Signed):
+    """A person approved or rejected exactly these bytes, having seen the page rendered from them."""
+
+    decision: Literal["approve", "reject"]
+    about: Literal["packet", "policy", "data", "objective", "reward", "checkpoint_key", "promotion"]
+    model: str | None = None
+    alias: str | None = None
+    """For a packet: the alias it may be given; None for any that policy governs."""
+    page: Sha256 | None
+    """sha256 of the review page that was shown; None where there is no page."""
+    expires: Instant | None = None
+
+
+class Waiver(Signed):
+    """A finding is accepted for a while. Its subject is the model; it joins the next packet."""
+
+    model: str
+    finding: str
+    """Its code."""
+    about: str
+    """The finding's subject, e.g. `model grpo`."""
+    owner: str
+    """Who answers for the risk meanwhile."""
+    control: str
+    """What is done instead."""
+    expires: Instant
+
+
+class PromotionRequest(Signed):
+    """One person asks for one move of one alias, once."""
+
+    action: Literal["promote", "rollback", "retire"]
+    model: str
+    version: str
+    alias: str
+    model_digest: Sha256
+    packet: Sha256 | None
+    from_version: str | None
+    nonce: str
+    expires: Instant
+    break_glass: bool = False
+
+
+class Authorization(Signed):
+    """A person lets services run in their name, until an instant. Its subject is the policies they know."""
+
+    expires: Instant
+
+
+class Revocation(Signed):
+    """A key is good for nothing from here on. Its subject is the key's id, which is a sha256."""
+
+    owner: str
+    """The principal whose key it is."""
+
+
+class CheckpointKey(Signed):
+    """A successor of the key that signs checkpoints; its subject is the key's id. In force once owners approve it."""
+
+    pem: str
+
+
+class Incident(Signed):
+    """Something is wrong with a model, or is no longer. While one is open, no alias is given to it."""
+
+    model: str
+    version: str
+    state: Literal["open", "closed"]
+
+
+class Refusal(Model):
+    """A call on a governed model that was refused by rule, before any decision."""
+
+    operation: str
+    model: str
+    caller: str
+    reason: str
     run: Run
 
 
@@ -280,6 +438,15 @@ _MODELS: dict[str, type[Model]] = {
     "evaluate": Evaluate,
     "registration": Registration,
     "promotion": Promotion,
+    "packet": Packet,
+    "approval": Approval,
+    "waiver": Waiver,
+    "request": PromotionRequest,
+    "authorization": Authorization,
+    "revocation": Revocation,
+    "checkpoint_key": CheckpointKey,
+    "incident": Incident,
+    "refusal": Refusal,
 }
 PREDICATES: dict[str, type[Model]] = {f"{TYPE_PREFIX}{name}/v1": model for name, model in _MODELS.items()}
 """Predicate type URI to model."""

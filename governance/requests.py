@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from governance.errors import RefusedError
 from governance.model import Model, Sha256, Slug
@@ -77,13 +78,22 @@ class GateRequest(Model):
 
 
 class ReleaseRequest(Model):
-    """May this model be called `alias` under this name?"""
+    """May this model be called `alias` under this name? For a governed alias: as a signed request asks."""
 
     model: Slug
     released: ModelRef
     champion: Sha256 | None = None
     """Digest of the model that serves now; None where none does."""
     alias: Slug = "candidate"
+    action: Literal["promote", "rollback", "retire"] = "promote"
+    version: str = ""
+    """The registry's number, for a governed alias."""
+    from_version: str | None = None
+    """Who holds the alias, as the log says; None where nobody does."""
+    packet: Sha256 | None = None
+    """The latest packet of this version."""
+    request: Sha256 | None = None
+    """Digest of the statement by which a person asks for the move; None where nobody does."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,11 @@ class Decision:
     """`unknown` where policy does not name the model."""
     decided_on: dict[str, str]
     findings: tuple[Finding, ...]
+    """What stands against it."""
     at: datetime
     """The reference time; nothing here reads a clock."""
+    waived: tuple[Finding, ...] = ()
+    """What would stand against it but for a waiver in force."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from governance.lineage import Admissible, trained
 from governance.machine import instant, known_signer, open_log
 from governance.predicates import Artifact, ModelFile, Promotion, Registration
 from governance.report import dossier
-from governance.report.chain import Chain
+from governance.chain import Chain
 from governance.requests import ReleaseDecision
 from pipelines import gate, paths, provenance
 from pipelines.job import Input, Job, Outcome, Output

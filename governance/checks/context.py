@@ -15,11 +15,12 @@ from governance import assessment, lineage
 from governance.assessment import Judged
 from governance.evaluation_policy import Demands
 from governance.lineage import Admissible, DataChain, ModelNode
-from governance.policy import Datacard, ModelPolicy, Policies, Tier
+from governance.policy import Datacard, ModelPolicy, Policies, Principal, Tier
 from governance.predicates import Evaluate, Ingest, Quality, Scan
-from governance.requests import GateRequest, ModelRef
+from governance.requests import GateRequest, ModelRef, ReleaseRequest
 
 if TYPE_CHECKING:
+    from governance.authority import Authority
     from governance.evidence import Evidence, EvidenceView
 
 
@@ -100,11 +101,15 @@ class Context:
     champion: str | None = None
     alias: str | None = None
     """The alias asked for; None at a gate."""
+    authority: Authority | None = None
+    """Who spoke for whom at each position of the log; None where the log gives no rights to people."""
+    governed: bool = False
+    """Whether rights are judged by the log's authority; else by the policies at hand."""
 
     @cached_property
     def view(self) -> Admissible:
         """The evidence whose signers may sign it."""
-        return Admissible(self.evidence, self.policies)
+        return Admissible(self.evidence, self.authority if self.governed and self.authority else self.policies)
 
     @property
     def model_policy(self) -> ModelPolicy | None:
@@ -133,6 +138,8 @@ class GateContext(Context):
     """What a gate has besides: the stage's request and its data."""
 
     request: GateRequest
+    before: int | None = None
+    """The entry of the training that was gated; None where it has not happened yet."""
 
     @cached_property
     def chain(self) -> DataChain:
@@ -176,3 +183,28 @@ class GateContext(Context):
         if isinstance(predicate, Scan):
             return predicate.passed and predicate.config == self.policies.pii_digest
         return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseContext(Context):
+    """What the decision on a governed alias has besides: the request, and the authority it is judged by."""
+
+    asked: ReleaseRequest
+    rights: Authority
+
+    @cached_property
+    def packet(self) -> Evidence | None:
+        """The packet asked about."""
+        found = self.evidence.by_subject(self.asked.packet, "packet") if self.asked.packet else []
+        return next((item for item in found if lineage.subject(item, "packet") == self.asked.packet), None)
+
+    @cached_property
+    def signed(self) -> Evidence | None:
+        """The statement by which a person asks for the move."""
+        found = self.evidence.by_subject(self.asked.released.sha256, "request")
+        return next((item for item in found if item.digest == self.asked.request), None)
+
+    @property
+    def requester(self) -> Principal | None:
+        """The person who signed it; None where nobody who may speak did."""
+        return self.rights.speaker(self.signed) if self.signed else None

@@ -214,7 +214,7 @@ def separate_evaluator(context: Context) -> Found:
         return
     for facts in _judgeable(context):
         train, evaluation = facts.node.train, facts.evaluation
-        if train is not None and evaluation is not None and train.keyid == evaluation.keyid:
+        if train is not None and evaluation is not None and _same_signer(context, train, evaluation):
             yield finding(
                 "SEPARATE_EVALUATOR",
                 f"model {facts.ref.name}",
@@ -226,40 +226,54 @@ def separate_evaluator(context: Context) -> Found:
 
 
 def alias(context: Context) -> Found:
-    """`candidate` is given by evidence alone; governed aliases need what this evidence has not."""
-    reasons = candidate_only(context)
-    if context.alias != "candidate" and reasons:
+    """`candidate` is given by evidence alone; what the evidence is unfit for stands in the way of governed aliases."""
+    if context.alias in (None, "candidate"):
+        return
+    reasons = _unfit(context)
+    if context.authority is None:
+        reasons.append("the log gives no rights to people")
+    if reasons:
         yield finding(
             "ALIAS_NOT_PERMITTED",
             f"model {context.model}",
             f"it cannot be {context.alias}",
-            expected="approvals, keys of named principals, committed code, a promotable tier",
+            expected="keys of named principals, committed code, a promotable tier",
             found="; ".join(reasons),
         )
 
 
 def candidate_only(context: Context) -> tuple[str, ...]:
-    """Why the evidence is fit for `candidate` and for no governed alias, in words."""
-    reasons: list[str] = []
-    items = [
-        item for facts in context.models for node in facts.chain for item in (node.train, node.gate, node.base) if item
-    ]
-    items += [facts.evaluation for facts in context.models if facts.evaluation]
-    stages = {
-        item.predicate.stage for item in items if isinstance(item.predicate, Predicate) and item.predicate.code.dirty
-    }
-    if any(item.development for item in items):
-        reasons.append("signed by development keys")
-    if stages:
-        reasons.append(f"uncommitted code, parameters or policies in {', '.join(sorted(stages))}")
-    if any(
-        isinstance(item.predicate, Predicate) and not item.predicate.run.requested_by.authenticated for item in items
-    ):
+    """Why the evidence is fit for `candidate` and for no governed alias, in words. Approvals are not evidence."""
+    reasons = _unfit(context)
+    asked = (item.predicate.run.requested_by for item in _stage_evidence(context))
+    if any(not one.authenticated for one in asked):
         reasons.append("nobody authenticated asked for the runs")
+    return tuple(reasons)
+
+
+def _unfit(context: Context) -> list[str]:
+    items = list(_stage_evidence(context))
+    dirty = {item.predicate.stage for item in items if item.predicate.code.dirty}
+    reasons = ["signed by development keys"] if any(item.development for item in items) else []
+    if dirty:
+        reasons.append(f"uncommitted code, parameters or policies in {', '.join(sorted(dirty))}")
     if context.tier is None or not context.tier.promotable:
         reasons.append(f"tier {context.tier_name} is not promotable")
-    reasons.append("no approvals by people: this version cannot record them")
-    return tuple(reasons)
+    return reasons
+
+
+def _stage_evidence(context: Context) -> Iterator[Evidence]:
+    for facts in context.models:
+        items = [item for node in facts.chain for item in (node.train, node.gate, node.base)]
+        yield from (item for item in [*items, facts.evaluation] if item and isinstance(item.predicate, Predicate))
+
+
+def _same_signer(context: Context, one: Evidence, other: Evidence) -> bool:
+    """Whether one key, or one principal with two, signed both."""
+    if one.keyid == other.keyid:
+        return True
+    known = context.policies.principals
+    return one.keyid in known and known[one.keyid] == known.get(other.keyid)
 
 
 def _nodes(context: Context) -> Iterator[ModelNode]:

@@ -57,23 +57,3 @@ def rewards(context: GateContext) -> Found:
             found=", ".join(refused),
             next="policies/policy.yaml: rewards",
         )
-
-
-def approvals(context: GateContext) -> Found:
-    """What the tier wants approved before it is used. No evidence of approvals exists yet, so none can be there."""
-    wanted = context.tier.approved_before_training if context.tier else []
-    request = context.request
-    subjects: dict[str, dict[str, str | None]] = {
-        "data": {f"dataset {request.data.dataset}": request.data.sha256},
-        "objective": {f"objective of {request.stage}": request.objective},
-        "rewards": {f"reward {name}": digest for name, digest in sorted(request.rewards.items())},
-    }
-    for what in wanted:
-        for subject, digest in subjects[what].items():
-            yield finding(
-                "APPROVAL_MISSING",
-                subject,
-                f"tier {context.tier_name} wants it approved by people before training",
-                expected=f"an approval of {(digest or 'it')[:12]}, earlier in the log than the training",
-                found="none",
-            )

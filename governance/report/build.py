@@ -16,8 +16,7 @@ from pydantic import BaseModel
 from governance.errors import CountersignError, InputError, StorageError
 from governance.evidence import Evidence, LogEvidence, key_ring
 from governance.log.port import Log
-from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, log_path, own_checkpoint_key
+from governance.machine import Machine, log_of, own_checkpoint_key
 from governance.policy import Policies
 from governance.report import data, exceptions, front, gates, history, lines, scores, training
 from governance.report.facts import PREFIX, Facts, about, at, gather, of_chain, registered
@@ -46,11 +45,11 @@ class Sources:
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
     """The sources on this machine. Raises `StorageError` where there is no log. Whether it verifies, `build` says."""
-    log = SqliteLog(log_path(machine), machine.project)
+    log = log_of(machine)
     if log.size() == 0:
         raise StorageError(
             "there is no log yet, so there is nothing to report",
-            where=str(log.path),
+            where=log.where,
             fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where the log is",
         )
     return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))

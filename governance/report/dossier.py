@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from governance.chain import Chain
 from governance.evidence import Evidence
 from governance.lineage import decided, evaluated, trained
 from governance.predicates import Artifact, DataCounts, ModelFile
-from governance.report.chain import Chain
 from governance.report.facts import about
 from governance.statistics import mean_interval
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+from governance.chain import Chain
 from governance.checks.context import ModelFacts
 from governance.decisions import decide_release
 from governance.digests import sha256_file
@@ -23,7 +24,6 @@ from governance.lineage import (
 )
 from governance.policy import Policies
 from governance.predicates import Artifact, Predicate, Promotion, Registration, Run
-from governance.report.chain import Chain
 from governance.requests import ModelRef, ReleaseDecision, ReleaseRequest
 
 PREFIX = 12

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 from governance.assessment import Judged, differences
+from governance.chain import Suite
 from governance.evaluation_policy import Demands
 from governance.evidence import Evidence
 from governance.lineage import ModelNode, decided, evaluated
 from governance.predicates import Evaluate
-from governance.report.chain import Suite
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Metric, Score
 from governance.statistics import Interval, mean_interval

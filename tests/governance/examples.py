@@ -13,8 +13,11 @@ from governance.log.sqlite import SqliteLog
 from governance.machine import Machine, machine, open_log, signer
 from governance.model import Model
 from governance.predicates import (
+    Approval,
     Artifact,
+    Authorization,
     BaseImport,
+    CheckpointKey,
     Code,
     DataCounts,
     Environment,
@@ -22,17 +25,24 @@ from governance.predicates import (
     Expectation,
     Finding,
     GateDecision,
+    Incident,
     Ingest,
     ModelFile,
     Origin,
+    Packet,
+    PacketStage,
     PolicyChange,
     Promotion,
+    PromotionRequest,
     Quality,
+    Refusal,
     Registration,
     Requester,
+    Revocation,
     Run,
     Scan,
     Train,
+    Waiver,
 )
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -109,6 +119,7 @@ def every_kind() -> dict[str, Model]:
     }
     evaluate = {"model": A, "suite": B, "suite_name": "x", "not_run": None, "scores": {"exact": [1, 0.5, None, 0.0]}}
     version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
+    person = {"principal": "ada", "role": "ml-lead", "reason": "it does what it should", "at": "2026-11-20T12:00:00Z"}
     file = ModelFile(path="model.safetensors", size=3, sha256=B)
     return {
         "origin": Origin(project=PROJECT, policy=C, checkpoint_key="PEM", development_keys=["PEM"], run=run()),
@@ -136,7 +147,40 @@ def every_kind() -> dict[str, Model]:
         "promotion": Promotion.model_validate(
             {**version, "alias": "candidate", "allowed": True, "findings": [], "at": "2026-11-20T12:00:00Z"}
         ),
-    }
+        "packet": Packet(
+            model="desk",
+            version="1",
+            model_digest=A,
+            files=[file],
+            stage="sft",
+            tier="limited",
+            policy=C,
+            stages=[PacketStage(name="train@sft", kind="train", statement=D, digest=A)],
+            waivers=[B],
+            findings=[],
+            waived=[Finding(code="CANARY_MISSING", subject="model desk", message="no canary")],
+            champion=None,
+            commits=["0" * 40],
+            environments=[D],
+            run=run(),
+        ),
+        "approval": Approval.model_validate(
+            {**person, "decision": "approve", "about": "packet", "model": "desk", "alias": "champion", "page": B}
+        ),
+        "waiver": Waiver.model_validate(
+            {**person, "model": "desk", "finding": "CANARY_MISSING", "about": "model desk", "owner": "risk",
+             "control": "a person reads every answer", "expires": "2026-12-01T00:00:00Z"}
+        ),
+        "request": PromotionRequest.model_validate(
+            {**person, "action": "promote", "model": "desk", "version": "1", "alias": "champion", "model_digest": A,
+             "packet": B, "from_version": None, "nonce": "0" * 32, "expires": "2026-11-21T12:00:00Z"}
+        ),
+        "authorization": Authorization.model_validate({**person, "expires": "2026-11-21T12:00:00Z"}),
+        "revocation": Revocation.model_validate({**person, "owner": "ben"}),
+        "checkpoint_key": CheckpointKey.model_validate({**person, "pem": "PEM"}),
+        "incident": Incident.model_validate({**person, "model": "desk", "version": "1", "state": "open"}),
+        "refusal": Refusal(operation="delete_model_version", model="desk", caller="eve", reason="governed", run=run()),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -167,6 +211,7 @@ class InForce:
 
     digest: str = C
     keys: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def scene(home: Path, now: Callable[[], datetime] = lambda: NOON, **environ: str) -> Scene:

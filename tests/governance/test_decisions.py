@@ -398,7 +398,7 @@ def test_evidence_by_a_service_counts_for_the_kinds_it_may_sign(monkeypatch: pyt
     plan.keyid = lambda kind, key: ("runner", False)
     allowed = {kind for kind, _ in [("ingest", ""), ("scan", ""), ("quality", ""), ("base", ""), ("gate", "")]}
     monkeypatch.setattr(
-        type(plan.policies), "may_sign", lambda self, kind, keyid, development: keyid == "runner" and kind in allowed
+        type(plan.policies), "may_sign", lambda self, kind, keyid, *_: keyid == "runner" and kind in allowed
     )
     assert {finding.subject for finding in _decide(in_memory(plan)).findings} == {"model dpo", "model reward"}
 

@@ -129,7 +129,7 @@ def test_a_service_signer_needs_no_development_key(tmp_path: Path) -> None:
     here, public = unattended(tmp_path)
     policies = InForce(C, {machine.signer(here).keyid: public})
     open_log(here, policies, lambda: NOON)
-    (here.keys / "development.pem").unlink()
+    assert not (here.keys / "development.pem").exists()
     assert open_log(here, policies, lambda: NOON).size() == 1
 
 

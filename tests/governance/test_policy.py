@@ -160,10 +160,10 @@ def test_who_may_sign_what(folder: Path, tmp_path: Path) -> None:
     _edit(folder, "policy.yaml", "principals: []", principal)
     policies = load_policies(folder)
     assert policies.keys == {key.keyid: key.public_pem}
-    assert policies.may_sign("train", key.keyid, development=False)
-    assert not policies.may_sign("gate", key.keyid, development=False)
-    assert not policies.may_sign("train", "0" * 64, development=False)
-    assert policies.may_sign("gate", "0" * 64, development=True)
+    assert policies.may_sign("train", key.keyid, development=False, index=1)
+    assert not policies.may_sign("gate", key.keyid, development=False, index=1)
+    assert not policies.may_sign("train", "0" * 64, development=False, index=1)
+    assert policies.may_sign("gate", "0" * 64, development=True, index=1)
 
 
 def test_one_key_under_two_names_is_an_error(folder: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_governed_alias_says_what_stands_in_its_way() -> None:
     _asked(alias="champion")(plan)
     plan.say("train", "sft", code={"commit": "0" * 40, "dirty": True})
     (finding,) = _decide(in_memory(plan)).findings
-    for part in ("development keys", "uncommitted", "train@sft", "nobody authenticated", "no approvals"):
+    for part in ("development keys", "uncommitted", "train@sft", "gives no rights to people"):
         assert part in finding.found
 
 

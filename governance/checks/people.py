@@ -1,0 +1,503 @@
+"""Checks of what people said: requests, packets, approvals, rejections, waivers, incidents. Of governed aliases only.
+
+Who spoke is judged by `governance.authority` at the position of each statement; people are counted, never keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from governance.checks.context import Context, GateContext, ReleaseContext
+from governance.findings import NEVER_WAIVED, finding
+from governance.packet import differing
+from governance.predicates import Approval, Finding, Incident, Predicate, PromotionRequest, Waiver
+
+if TYPE_CHECKING:
+    from governance.authority import Authority
+    from governance.evidence import Evidence
+    from governance.policy import AliasRule
+
+Found = Iterable[Finding]
+Vote = tuple[str, str, "Evidence"]
+"""Who, in which role, by which statement."""
+
+
+# -- What must hold whatever people say --------------------------------------------------------------
+def policy_signed(context: ReleaseContext) -> Found:
+    """The policies in force were signed by a quorum of their owners."""
+    period = context.rights.in_force
+    if period.signed_at is None:
+        owners = period.policies.rules.owners if period.policies else None
+        yield finding(
+            "POLICY_NOT_SIGNED",
+            f"policies {period.digest[:12]}",
+            "the policies in force were never signed by their owners",
+            expected=f"{owners.people} of {', '.join(owners.roles)}" if owners else "owners, and their signatures",
+            found="no owners are named" if owners is None else "too few signatures",
+        )
+
+
+def incidents(context: ReleaseContext) -> Found:
+    """No open incident on the model."""
+    state: dict[str, Evidence] = {}
+    for item in context.evidence.by_subject(context.asked.released.sha256, "incident"):
+        said: Incident = item.predicate
+        if context.rights.speaker(item) is not None:
+            state[said.version] = item
+    for item in state.values():
+        if item.predicate.state == "open":
+            yield finding(
+                "INCIDENT_OPEN",
+                f"model {context.model}",
+                f"an incident is open since {item.predicate.at}: {item.predicate.reason}",
+                expected="none",
+                found=f"entry {item.index}, by {item.predicate.principal}",
+                next=f"countersign incident close {context.model}/{item.predicate.version}",
+            )
+
+
+def canary(context: ReleaseContext) -> Found:
+    """A canary, where the tier demands one; nothing records one yet."""
+    if context.tier is not None and context.tier.canary:
+        yield finding(
+            "CANARY_MISSING",
+            f"model {context.model}",
+            f"tier {context.tier_name} demands a passed canary",
+            expected="a canary",
+            found="not recorded: no statement of that kind exists yet",
+        )
+
+
+def commits(context: ReleaseContext) -> Found:
+    """Only code of the commits that policy permits, where it names any."""
+    permitted = context.policies.rules.commits
+    if permitted is None:
+        return
+    used = {item.predicate.code.commit or "none" for item in _statements(context)}
+    refused = sorted(used - set(permitted))
+    if refused:
+        yield finding(
+            "COMMIT_NOT_PERMITTED",
+            f"model {context.model}",
+            "policy does not name the commit of the code that made or evaluated it",
+            expected=", ".join(one[:12] for one in permitted) or "none",
+            found=", ".join(one[:12] for one in refused),
+        )
+
+
+def requesters(context: ReleaseContext) -> Found:
+    """A person authenticated themselves for every run: by a signed authorization in force when it began."""
+    unknown = sorted({item.predicate.stage for item in _statements(context) if not _authorized(context, item)})
+    if unknown:
+        yield finding(
+            "REQUESTER_UNKNOWN",
+            f"model {context.model}",
+            "no authenticated person asked for these runs",
+            expected="runs made with a person's authorization (countersign authorize)",
+            found=", ".join(unknown),
+        )
+
+
+# -- The move of an alias -----------------------------------------------------------------------------
+def alias_rule(context: ReleaseContext) -> Found:
+    """Policy governs this alias."""
+    if _rule(context) is None:
+        known = ", ".join(sorted(context.policies.rules.aliases)) or "none"
+        yield finding(
+            "ALIAS_UNKNOWN",
+            f"alias {context.asked.alias}",
+            "policy has no rule for it, so nobody may be asked",
+            expected=f"one of {known}",
+            found=context.asked.alias,
+            next=f"policies/policy.yaml: aliases.{context.asked.alias}",
+        )
+
+
+def request(context: ReleaseContext) -> Found:
+    """One open request for exactly this move, signed by somebody who may ask for it."""
+    subject, signed = f"alias {context.asked.alias}", context.signed
+    if signed is None or not isinstance(signed.predicate, PromotionRequest):
+        yield finding(
+            "REQUEST_MISSING",
+            subject,
+            "nobody has asked for this move, or what they asked for is another",
+            expected=f"a signed request for {context.model}/{context.asked.version} as {context.asked.alias}",
+            found="none open",
+            next=f"countersign {context.asked.action} {context.model}/{context.asked.version}",
+        )
+        return
+    said = signed.predicate
+    yield from _entitled(context, signed)
+    wrong = _other_terms(context, said)
+    if wrong:
+        yield finding(
+            "REQUEST_MISMATCH", subject, "the request is for something else", expected=wrong[0], found=wrong[1]
+        )
+    if said.from_version != context.asked.from_version:
+        yield finding(
+            "REQUEST_CONFLICT",
+            subject,
+            "the alias has moved since it was asked for",
+            expected=f"held by version {said.from_version or 'none'}",
+            found=f"held by version {context.asked.from_version or 'none'}",
+        )
+    rule = _rule(context)
+    longest = instant_of(said.at) + timedelta(hours=rule.request_hours) if rule else instant_of(said.at)
+    if not instant_of(said.at) <= context.at < min(instant_of(said.expires), longest):
+        yield finding(
+            "REQUEST_EXPIRED",
+            subject,
+            "the request is not open at this time",
+            expected=f"from {said.at} until {said.expires}, at most {rule.request_hours if rule else 0} hours",
+            found=f"{context.at:%Y-%m-%dT%H:%M:%SZ}",
+        )
+    spent = context.evidence.by_subject(context.asked.released.sha256, "promotion")
+    if any(item.predicate.request == signed.digest and item.predicate.allowed for item in spent):
+        yield finding("REQUEST_SPENT", subject, "this request was carried out already; each is good for once")
+
+
+def packet(context: ReleaseContext) -> Found:
+    """The packet is there, about this model, put together under the policies in force, and nothing new bears on it."""
+    subject = f"model {context.model}"
+    if context.packet is None:
+        yield finding(
+            "PACKET_MISSING",
+            subject,
+            "no packet of it stands in the log, so nobody can have approved it",
+            next=f"countersign review {context.model}/{context.asked.version}",
+        )
+        return
+    changed = differing(context.packet, context.view, context.rights, evidence=context.evidence, at=context.at)
+    if changed:
+        yield finding(
+            "PACKET_OUT_OF_DATE",
+            subject,
+            "what the release rests on changed since the packet was put together; approvals of it no longer hold",
+            expected=context.packet.subjects[0].sha256[:12],
+            found=f"changed: {', '.join(changed)}",
+            next=f"countersign review {context.model}/{context.asked.version}, and have it approved anew",
+        )
+
+
+def approvals(context: ReleaseContext) -> Found:
+    """Enough people, in different roles, approved exactly this packet, none of them its author; nobody rejects it."""
+    wanted = context.tier.approvals if context.tier else 0
+    votes, set_aside = packet_votes(context)
+    for name, role, item in votes:
+        if item.predicate.decision == "reject":
+            yield finding(
+                "REJECTED",
+                f"model {context.model}",
+                f"{name} rejects it as {role}: {item.predicate.reason}",
+                expected="no rejection",
+                found=f"entry {item.index}",
+            )
+    counted = distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])
+    if len(counted) < wanted:
+        roles = context.tier.approvers if context.tier else []
+        has = ", ".join(f"{name} as {role}" for name, role in counted) or "none"
+        yield finding(
+            "APPROVAL_MISSING",
+            f"model {context.model}",
+            f"tier {context.tier_name} wants {wanted} people in different roles",
+            expected=f"{wanted} of: {', '.join(roles) or 'no role may approve'}",
+            found="; ".join([has, *set_aside]),
+            next=f"countersign approve {context.model}/{context.asked.version}",
+        )
+
+
+def was_released(context: ReleaseContext) -> Found:
+    """A rollback goes to a version that held this alias by a decision before, with approvals that still stand."""
+    before = context.evidence.by_subject(context.asked.released.sha256, "promotion")
+    held = [
+        item
+        for item in before
+        if item.predicate.allowed
+        and (item.predicate.alias, item.predicate.action) == (context.asked.alias, "promote")
+        and context.rights.may_sign("promotion", item.keyid, item.development, item.index)
+    ]
+    if not held:
+        yield finding(
+            "NEVER_RELEASED",
+            f"model {context.model}",
+            f"version {context.asked.version} never held {context.asked.alias} by a decision",
+            expected="a version approved before",
+            found="none",
+            next=f"countersign promote {context.model}/{context.asked.version}",
+        )
+
+
+def rollback_people(context: ReleaseContext) -> Found:
+    """Enough people behind a rollback; one alone only where policy lets them break the glass."""
+    rule, signed = _rule(context), context.signed
+    if rule is None or signed is None or not isinstance(signed.predicate, PromotionRequest):
+        return
+    people = {signed.predicate.principal} | seconders(context.rights, context.evidence.by_subject(signed.digest))
+    if len(people) >= rule.rollback_people:
+        return
+    if signed.predicate.break_glass and signed.predicate.role in rule.break_glass:
+        return
+    yield finding(
+        "APPROVAL_MISSING",
+        f"rollback of {context.model}",
+        f"policy wants {rule.rollback_people} people behind it, or one who may break the glass",
+        expected=f"{rule.rollback_people} people, or --break-glass as {', '.join(rule.break_glass) or 'nobody'}",
+        found=", ".join(sorted(people)),
+        next=f"countersign approve {signed.digest[:12]}, by somebody else",
+    )
+
+
+def retire_people(context: ReleaseContext) -> Found:
+    """Two people at least let bytes go: who asks, and as many others as the tier wants approvals, less one."""
+    if context.signed is None or not isinstance(context.signed.predicate, PromotionRequest):
+        return
+    people = {context.signed.predicate.principal}
+    people |= seconders(context.rights, context.evidence.by_subject(context.signed.digest))
+    wanted = max(2, context.tier.approvals if context.tier else 0)
+    if len(people) < wanted:
+        yield finding(
+            "APPROVAL_MISSING",
+            f"retirement of {context.model}",
+            "to let a version's bytes go takes several people",
+            expected=f"{wanted} people",
+            found=", ".join(sorted(people)),
+            next=f"countersign approve {context.signed.digest[:12]}, by somebody else",
+        )
+
+
+# -- Before training -----------------------------------------------------------------------------------
+def approved_before(context: GateContext) -> Found:
+    """What the tier wants approved before it is used: by a person whose role may, earlier in the log than the use."""
+    wanted = context.tier.approved_before_training if context.tier else []
+    asked = context.request
+    subjects: dict[str, dict[str, str | None]] = {
+        "data": {f"dataset {asked.data.dataset}": asked.data.sha256},
+        "objective": {f"objective of {asked.stage}": asked.objective},
+        "rewards": {f"reward {name}": digest for name, digest in sorted(asked.rewards.items())},
+    }
+    for what in wanted:
+        for subject, digest in subjects[what].items():
+            if digest is None or not _approved(context, digest, what.removesuffix("s")):
+                yield finding(
+                    "APPROVAL_MISSING",
+                    subject,
+                    f"tier {context.tier_name} wants it approved by people before training",
+                    expected=f"an approval of {(digest or 'it')[:12]}, earlier in the log than the training",
+                    found="none",
+                    next=f"countersign approve {(digest or 'DIGEST')[:12]}, then countersign repro gate@{asked.stage}",
+                )
+
+
+def _approved(context: GateContext, digest: str, about: str) -> bool:
+    """Whether the last word of somebody who may approve is yes, before the training."""
+    last: dict[str, bool] = {}
+    for item in context.evidence.by_subject(digest, "approval"):
+        said: Approval = item.predicate
+        person = context.authority.speaker(item) if context.authority else None
+        in_time = context.before is None or item.index < context.before
+        roles = context.tier.approvers if context.tier else []
+        if person is not None and in_time and said.about == about and said.role in roles:
+            last[person.name] = said.decision == "approve" and _open(said, context.at)
+    return bool(last) and all(last.values())
+
+
+# -- Waivers -------------------------------------------------------------------------------------------
+def waive(
+    context: Context, digests: Iterable[str], findings: Iterable[Finding]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Findings that stand, and those that a waiver of one of `digests` passes. One that does not count is told."""
+    if context.authority is None:
+        return tuple(findings), ()
+    waivers = [item for digest in sorted(set(digests)) for item in context.evidence.by_subject(digest, "waiver")]
+    standing: list[Finding] = []
+    waived: list[Finding] = []
+    for item in findings:
+        states = [
+            waiver_problem(context, context.authority, one) for one in waivers if _meant(one, item, context.model)
+        ]
+        if "" in states:
+            waived.append(item)
+            continue
+        standing.append(item)
+        standing += [_not_in_force(item, states[-1])] if states else []
+    return tuple(standing), tuple(waived)
+
+
+def waiver_problem(context: Context, rights: Authority, item: Evidence) -> str:
+    """Why a waiver does not count; empty where it does."""
+    rules, said = context.policies.rules.waivers, item.predicate
+    days = rules.max_days if context.tier is None or context.tier.waiver_days is None else context.tier.waiver_days
+    begun, ends = instant_of(said.at), instant_of(said.expires)
+    problems = {
+        "its signer may not accept it": rights.speaker(item) is None or said.role not in rules.accepted_by,
+        f"{said.finding} is never waived": said.finding in NEVER_WAIVED or said.finding in rules.never,
+        f"it lasts longer than {days} days": ends - begun > timedelta(days=days),
+        f"it expired at {said.expires}": context.at >= ends,
+        f"it begins at {said.at}": context.at < begun,
+    }
+    return next((why for why, holds in problems.items() if holds), "")
+
+
+def _meant(waiver: Evidence, item: Finding, model: str) -> bool:
+    said: Waiver = waiver.predicate
+    return (said.finding, said.about, said.model) == (item.code, item.subject, model)
+
+
+def _not_in_force(item: Finding, why: str) -> Finding:
+    return finding(
+        "WAIVER_NOT_IN_FORCE",
+        item.subject,
+        f"a waiver of {item.code} does not count: {why}",
+        next=f"mend it, or: countersign waive --finding {item.code}",
+    )
+
+
+# -- Shared --------------------------------------------------------------------------------------------
+def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[str]]:
+    """The last word of each person who may vote on the packet; and why others do not count, in words."""
+    if context.packet is None or context.tier is None:
+        return [], []
+    authors = _authors(context)
+    last: dict[tuple[str, str], Vote] = {}
+    aside: dict[str, None] = {}
+    for item in context.evidence.by_subject(context.asked.packet or "", "approval"):
+        said: Approval = item.predicate
+        if said.about != "packet":
+            continue
+        why = _vote_problem(context, item, authors)
+        if why:
+            aside[f"{said.principal} does not count: {why}"] = None
+        else:
+            last[said.principal, said.role] = (said.principal, said.role, item)
+    return list(last.values()), list(aside)
+
+
+def _vote_problem(context: ReleaseContext, item: Evidence, authors: dict[str, str]) -> str:
+    said: Approval = item.predicate
+    rejects = said.decision == "reject"
+    problems = {
+        "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
+        f"role {said.role} does not approve": said.role not in (context.tier.approvers if context.tier else []),
+        f"it is about model {said.model}": said.model != context.model,
+        f"it is about alias {said.alias}": said.alias not in (None, context.asked.alias),
+        "it stands before the packet": context.packet is not None and item.index < context.packet.index,
+        "it is not in force at this time": not _open(said, context.at),
+        "no page was shown": said.page is None,
+        authors.get(said.principal, ""): said.principal in authors and not rejects,
+    }
+    return next((why for why, holds in problems.items() if holds), "")
+
+
+def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
+    """The most people in different roles, each counted once (a greatest matching of people to roles)."""
+    roles_of: dict[str, list[str]] = {}
+    for name, role, _ in votes:
+        roles_of.setdefault(name, []).append(role)
+    holder: dict[str, str] = {}
+
+    def place(name: str, tried: set[str]) -> bool:
+        for role in roles_of[name]:
+            if role in tried:
+                continue
+            tried.add(role)
+            if role not in holder or place(holder[role], tried):
+                holder[role] = name
+                return True
+        return False
+
+    for name in sorted(roles_of):
+        place(name, set())
+    return sorted((name, role) for role, name in holder.items())
+
+
+def seconders(rights: Authority, items: Iterable[Evidence]) -> set[str]:
+    """The people who signed a request made by another."""
+    found: dict[str, bool] = {}
+    for item in items:
+        if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
+            found[item.predicate.principal] = item.predicate.decision == "approve"
+    return {name for name, yes in found.items() if yes}
+
+
+def instant_of(text: str) -> datetime:
+    """An RFC 3339 instant."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _authors(context: ReleaseContext) -> dict[str, str]:
+    """Who cannot approve because it is their own work, and why."""
+    found: dict[str, str] = {}
+    for item in _statements(context):
+        found.setdefault(item.predicate.run.requested_by.name, f"they asked for {item.predicate.stage}")
+        signer = context.rights.principal(item.keyid, item.index)
+        if signer is not None:
+            found.setdefault(signer.name, f"they signed {item.predicate.stage}")
+    if context.signed is not None:
+        found.setdefault(context.signed.predicate.principal, "they ask for the move")
+    return found
+
+
+def _statements(context: Context) -> Iterator[Evidence]:
+    """The trainings, evaluations and imports behind the model."""
+    for facts in context.models:
+        for node in facts.chain:
+            for item in (node.train, node.base):
+                if item is not None and isinstance(item.predicate, Predicate):
+                    yield item
+        if facts.evaluation is not None:
+            yield facts.evaluation
+
+
+def _authorized(context: ReleaseContext, item: Evidence) -> bool:
+    """Whether a person's authorization, earlier in the log, covers the run."""
+    asked = item.predicate.run.requested_by
+    if not asked.authenticated or asked.authorization is None:
+        return False
+    for one in context.evidence.all("authorization"):
+        person = context.rights.speaker(one)
+        if one.digest == asked.authorization and one.index < item.index and person is not None:
+            return bool(person.name == asked.name and item.predicate.run.started < one.predicate.expires)
+    return False
+
+
+def _entitled(context: ReleaseContext, signed: Evidence) -> Found:
+    rule = _rule(context)
+    roles = rule.requesters if rule else []
+    if context.requester is None or signed.predicate.role not in roles:
+        yield finding(
+            "REQUEST_NOT_ENTITLED",
+            f"alias {context.asked.alias}",
+            "whoever signed the request may not ask for this move",
+            expected=f"a person as {', '.join(roles) or 'nobody'}",
+            found=f"{signed.predicate.principal} as {signed.predicate.role}",
+        )
+
+
+def _other_terms(context: ReleaseContext, said: PromotionRequest) -> tuple[str, str] | None:
+    asked = context.asked
+    terms = {
+        "action": (asked.action, said.action),
+        "model": (asked.model, said.model),
+        "version": (asked.version, said.version),
+        "alias": (asked.alias, said.alias),
+        "digest": (asked.released.sha256, said.model_digest),
+        "packet": (asked.packet, said.packet),
+    }
+    other = [(name, pair) for name, pair in terms.items() if pair[0] != pair[1]]
+    if not other:
+        return None
+    return ", ".join(f"{n} {str(p[0])[:20]}" for n, p in other), ", ".join(f"{n} {str(p[1])[:20]}" for n, p in other)
+
+
+def _rule(context: ReleaseContext) -> AliasRule | None:
+    """The rule of the alias asked for; a retirement goes by the strictest that there is, the first."""
+    rules = context.policies.rules.aliases
+    if context.asked.action == "retire":
+        return next(iter(rules.values()), None)
+    return rules.get(context.asked.alias)
+
+
+def _open(said: Approval, at: datetime) -> bool:
+    return instant_of(said.at) <= at and (said.expires is None or at < instant_of(said.expires))

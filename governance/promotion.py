@@ -1,0 +1,332 @@
+"""Promotion, rollback and retirement: a decision on exactly the log as it stands, and the move that it allows.
+
+1. What is asked is put together from the log alone: the version's registration, who holds the alias, the latest
+   packet, the open request that fits. The registry's tables, tags and names are never believed.
+2. The decision is made on the log at size N and committed on size N: if anybody said something meanwhile, it is
+   decided again. Entry and alias commit in one transaction, or neither.
+3. A refusal is an entry too, once for the same reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from governance import evidence, packet
+from governance.authority import Authority, read_authority, ring_of
+from governance.checks.people import instant_of, seconders
+from governance.decisions import decide_automatic, decide_release
+from governance.digests import manifest_digest
+from governance.errors import ConflictError, InputError, RefusedError
+from governance.evidence import Evidence, LogEvidence
+from governance.keys import Signer
+from governance.lineage import Admissible, decided, model_node, subject
+from governance.log.port import Execute, Log
+from governance.predicates import Artifact, Packet, Promotion, PromotionRequest, Registration, Requester, Run
+from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseRequest, explain
+
+ATTEMPTS = 8
+"""How often a decision is made again because the log grew meanwhile."""
+
+Action = Literal["promote", "rollback", "retire"]
+
+
+class Aliases(Protocol):
+    """The registry's rows; `governance.registry.aliases` in the database of MLflow."""
+
+    def move(
+        self, execute: Execute, model: str, alias: str, from_version: str | None, to_version: str | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class State:
+    """The log at one size: everything a decision may look at."""
+
+    log: Log
+    size: int
+    authority: Authority
+    evidence: Bounded
+
+    @property
+    def view(self) -> Admissible:
+        """The evidence whose signers might sign it, by the authority at each position."""
+        return Admissible(self.evidence, self.authority)
+
+    def registration(self, model: str, version: str) -> Evidence:
+        """The version's last registration. Raises `InputError`."""
+        found = [one for one in self.view.all("registration") if _is(one.predicate, model, version)]
+        if not found:
+            raise InputError(
+                f"the log has no version {version} of {model}",
+                fix="countersign status lists the versions; countersign repro registers one",
+            )
+        return found[-1]
+
+    def holder(self, model: str, alias: str) -> Promotion | None:
+        """Who holds an alias, as the log says: the last move allowed; None where nobody does."""
+        held: Promotion | None = None
+        for item in self.moves(model):
+            move: Promotion = item.predicate
+            if move.action == "retire":
+                held = None if held is not None and held.version == move.version else held
+            elif move.alias == alias:
+                held = move
+        return held
+
+    def moves(self, model: str) -> Iterator[Evidence]:
+        """Every move of an alias of the model that was allowed, in order. A retirement takes all its version holds."""
+        for item in self.view.all("promotion"):
+            if item.predicate.model == model and item.predicate.allowed:
+                yield item
+
+
+class Bounded:
+    """An `EvidenceView` of the entries before one: what could be known at that point."""
+
+    def __init__(self, view: evidence.EvidenceView, until: int) -> None:
+        self._view, self._until = view, until
+
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
+        """As the view's, of entries before the bound."""
+        return [item for item in self._view.by_subject(sha256, kind) if item.index < self._until]
+
+    def all(self, kind: str | None = None) -> Iterator[Evidence]:
+        """As the view's, of entries before the bound."""
+        for item in self._view.all(kind):
+            if item.index >= self._until:
+                return
+            yield item
+
+
+def state(log: Log, until: int | None = None) -> State:
+    """The log as it stands, or stood before entry `until`."""
+    size = log.size() if until is None else until
+    authority = read_authority(log, size)
+    ring = ring_of(authority, evidence.origin(log).development_keys)
+    return State(log, size, authority, Bounded(LogEvidence(log, ring), size))
+
+
+def ask(now: State, action: Action, model: str, version: str, alias: str) -> ReleaseRequest:
+    """What the decision is asked, from the log alone. Raises `InputError` for a version that is not registered."""
+    registered: Registration = now.registration(model, version).predicate
+    held = now.holder(model, alias)
+    known = packet.latest(now.evidence, model, version, registered.model_digest)
+    frozen = subject(known, "packet") if known else None
+    asked = ReleaseRequest(
+        model=model,
+        released=_reference(now, registered),
+        champion=held.model_digest if held else None,
+        alias=alias,
+        action=action,
+        version=version,
+        from_version=held.version if held else None,
+        packet=frozen,
+    )
+    request = _open_request(now, asked)
+    return asked.model_copy(update={"request": request.digest if request else None})
+
+
+def decide(now: State, asked: ReleaseRequest, at: datetime) -> ReleaseDecision:
+    """The decision, on the log as it stands."""
+    if now.authority.in_force.policies is None:
+        now.authority.policies  # noqa: B018 - raises, with the next step
+    return decide_release(asked, now.authority.policies, now.evidence, at, now.authority)
+
+
+def freeze(now: State, model: str, version: str, at: datetime, run: Run) -> Packet:
+    """The packet of a version as the log has it now, with what stands against it before anybody says a word."""
+    registered: Registration = now.registration(model, version).predicate
+    alias = next(iter(now.authority.policies.rules.aliases), "champion")
+    asked = ask(now, "promote", model, version, alias)
+    decision = decide_automatic(asked, now.evidence, at, now.authority)
+    return packet.build(
+        registered,
+        now.view,
+        now.authority,
+        evidence=now.evidence,
+        findings=decision.findings,
+        waived=decision.waived,
+        champion=asked.champion,
+        at=at,
+        run=run,
+    )
+
+
+@dataclass(frozen=True)
+class Promoter:
+    """Carries out moves of governed aliases: the only door."""
+
+    log: Log
+    signer: Signer
+    """A service that policy lets sign `promotion`."""
+    aliases: Aliases
+    requester: Requester
+    now: Callable[[], datetime]
+
+    def consume(self, model: str, version: str, alias: str, caller: str, action: Action | None = None) -> Promotion:
+        """Decides and, allowed, moves. Raises `RefusedError` with every finding; both are in the log.
+
+        The action is the open request's, where none is given: to set an alias is to consume a promotion or a rollback.
+        """
+        for _ in range(ATTEMPTS):
+            now = state(self.log)
+            chosen = action or _asked_for(now, model, version, alias)
+            asked = ask(now, chosen, model, version, alias)
+            at = self.now()
+            decision = decide(now, asked, at)
+            promotion = self._promotion(now, asked, decision, caller)
+            try:
+                self._record(now, promotion)
+            except ConflictError:
+                if state(self.log).size == now.size:
+                    raise  # not the log: the registry's row is not what the log says
+                continue
+            if not decision.allowed:
+                raise RefusedError(explain(decision, f"{model}/{version} as {alias}"))
+            return promotion
+        raise ConflictError("others kept writing to the log while this was decided", fix="try again")
+
+    def _record(self, now: State, promotion: Promotion) -> None:
+        what = [Artifact(role="model", name=promotion.model, sha256=promotion.model_digest)]
+        if promotion.request and promotion.allowed:
+            what.append(Artifact(role="request", name=promotion.action, sha256=promotion.request))
+        if not promotion.allowed:
+            evidence.record(self.log, self.signer, "promotion", what, promotion)
+            return
+
+        def also(execute: Execute) -> None:
+            for alias in _touched(now, promotion):
+                to = None if promotion.action == "retire" else promotion.version
+                self.aliases.move(execute, promotion.model, alias, _held(now, promotion.model, alias), to)
+
+        evidence.record(self.log, self.signer, "promotion", what, promotion, expected_size=now.size, also=also)
+
+    def _promotion(self, now: State, asked: ReleaseRequest, decision: ReleaseDecision, caller: str) -> Promotion:
+        moment = instant(decision.at)
+        run = Run(started=moment, finished=moment, seconds=0.0, requested_by=self.requester)
+        return Promotion(
+            model=asked.model,
+            version=asked.version,
+            alias=asked.alias,
+            model_digest=asked.released.sha256,
+            allowed=decision.allowed,
+            findings=list(decision.findings),
+            policy=now.authority.in_force.digest,
+            at=moment,
+            run=run,
+            action=asked.action,
+            request=asked.request,
+            packet=asked.packet,
+            from_version=asked.from_version,
+            caller=caller,
+            asked=asked.model_dump(mode="json"),
+            waived=list(decision.waived),
+            second_signature_by=_second_signature(now, asked, decision.at) if decision.allowed else None,
+        )
+
+
+def again(log: Log, item: Evidence) -> ReleaseDecision | None:
+    """A logged decision on a governed alias made again, from what stood before it. None where it was none of these."""
+    said: Promotion = item.predicate
+    if said.asked is None:
+        return None
+    before = state(log, item.index)
+    return decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the microsecond: a decision made again has exactly this reference time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def open_requests(now: State, model: str | None = None) -> list[Evidence]:
+    """Requests that no move has consumed, in order; whether they are still in time the decision says."""
+    spent = {item.predicate.request for item in now.view.all("promotion") if item.predicate.allowed}
+    found = (item for item in now.evidence.all("request") if item.digest not in spent)
+    return [item for item in found if model in (None, item.predicate.model)]
+
+
+def overdue(now: State, at: datetime) -> list[Evidence]:
+    """Moves made by one person alone whose second signature is due and not there."""
+    return [
+        item
+        for item in now.view.all("promotion")
+        if item.predicate.second_signature_by is not None
+        and instant_of(item.predicate.second_signature_by) <= at
+        and not _seconded(now, item.predicate)
+    ]
+
+
+def _seconded(now: State, said: Promotion) -> bool:
+    signed = next((one for one in now.evidence.all("request") if one.digest == said.request), None)
+    people = seconders(now.authority, now.evidence.by_subject(said.request or "", "approval"))
+    return signed is not None and bool(people - {signed.predicate.principal})
+
+
+def _reference(now: State, registered: Registration) -> ModelRef:
+    """The released model, its files as registered, and the suite that its gate was decided with."""
+    node = model_node(now.view, registered.model_digest, registered.stage)
+    asked = GateRequest.model_validate(decided(node.gate).parameters) if node.gate else None
+    if manifest_digest(registered.files) != registered.model_digest:
+        raise InputError(f"the files of {registered.model}/{registered.version} do not add up to its digest")
+    return ModelRef(
+        name=registered.stage,
+        outside=False,
+        sha256=registered.model_digest,
+        files=sorted(file.path for file in registered.files),
+        suite=asked.suite.name if asked else "none",
+        suite_digest=asked.suite.digest if asked else "0" * 64,
+    )
+
+
+def _open_request(now: State, asked: ReleaseRequest) -> Evidence | None:
+    """The latest open request that fits; else the latest for this alias, so that the decision can say what is wrong."""
+    mine = [
+        item
+        for item in now.evidence.by_subject(asked.released.sha256, "request")
+        if (item.predicate.model, item.predicate.alias, item.predicate.action)
+        == (asked.model, asked.alias, asked.action)
+    ]
+    spent = {one.predicate.request for one in now.view.all("promotion") if one.predicate.allowed}
+    fresh = [item for item in mine if item.digest not in spent]
+    return next(reversed(fresh or mine), None)
+
+
+def _asked_for(now: State, model: str, version: str, alias: str) -> Action:
+    """The action of the latest open request for this version and alias."""
+    found = [item.predicate for item in open_requests(now, model)]
+    mine: list[Any] = [one for one in found if (one.version, one.alias) == (version, alias)]
+    return mine[-1].action if mine else "promote"
+
+
+def _touched(now: State, promotion: Promotion) -> list[str]:
+    """The aliases that a move touches: its own, or every governed one that a retired version holds."""
+    if promotion.action != "retire":
+        return [promotion.alias]
+    rules = now.authority.policies.rules.aliases
+    held = {alias: now.holder(promotion.model, alias) for alias in rules}
+    return [alias for alias, one in held.items() if one is not None and one.version == promotion.version]
+
+
+def _held(now: State, model: str, alias: str) -> str | None:
+    held = now.holder(model, alias)
+    return held.version if held else None
+
+
+def _second_signature(now: State, asked: ReleaseRequest, at: datetime) -> str | None:
+    """By when somebody else signs what one person did alone."""
+    rule = now.authority.policies.rules.aliases.get(asked.alias)
+    found = [one for one in now.evidence.by_subject(asked.released.sha256, "request") if one.digest == asked.request]
+    if asked.action != "rollback" or rule is None or not found:
+        return None
+    signed: PromotionRequest = found[0].predicate
+    people = {signed.principal} | seconders(now.authority, now.evidence.by_subject(found[0].digest, "approval"))
+    alone = signed.break_glass and len(people) < max(2, rule.rollback_people)
+    return instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None
+
+
+def _is(said: Registration, model: str, version: str) -> bool:
+    return (said.model, said.version) == (model, version)
