@@ -36,12 +36,17 @@ def sha256_file(path: Path) -> str:
 
 def manifest(folder: Path) -> list[ModelFile]:
     """Every file below `folder`, by POSIX path in code point order. Raises `InputError` for what is refused."""
+    return [_entry(folder, folder / path) for path in paths(folder)]
+
+
+def paths(folder: Path) -> list[str]:
+    """The POSIX path of every file below `folder`, in code point order, unread. Raises as `manifest`."""
     if not folder.is_dir():
         raise InputError("no such folder", where=str(folder))
-    files = [_entry(folder, path) for path in _walk(folder, folder, MAX_LEVELS)]
+    files = [path.relative_to(folder).as_posix() for path in _walk(folder, folder, MAX_LEVELS)]
     if not files:
         raise InputError("the folder is empty", where=str(folder), expected="at least one file")
-    return sorted(files, key=lambda file: file.path)
+    return sorted(files)
 
 
 def manifest_digest(files: Sequence[ModelFile]) -> str:

@@ -1,4 +1,4 @@
-"""Checks the weights of a model folder that comes from outside, without loading them.
+"""Checks the weights of a model folder without loading them.
 
 A safetensors file is a length, a JSON header and raw numbers (https://huggingface.co/docs/safetensors). The
 library refuses huge headers, overlaps, holes and trailing bytes; it accepts duplicate keys and any tensor name.
@@ -7,7 +7,6 @@ Here all of it is refused, before any library sees the file.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import struct
@@ -45,9 +44,11 @@ def check_safetensors(path: Path) -> None:
         header = canonical.loads(raw.rstrip(b" "), where=str(path))
     except VerificationError as error:
         raise _bad(path, f"header: {error.found}") from None
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not raw.startswith(b"{"):
         raise _bad(path, "header is no JSON object")
-    header.pop("__metadata__", None)
+    notes = header.pop("__metadata__", {})
+    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+        raise _bad(path, "metadata that is not name to text")
     _check_layout(path, header, size - 8 - length)
 
 
@@ -60,8 +61,8 @@ def check_index(folder: Path) -> None:
             raise InputError(f"{len(weights)} weight files and no index", where=str(folder), expected=path.name)
         return
     try:
-        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError):
+        named = set(canonical.loads(path.read_bytes(), where=str(path))["weight_map"].values())
+    except (VerificationError, KeyError, AttributeError, TypeError):
         raise InputError("not an index of weights", where=str(path), fix=FIX) from None
     if named != weights:
         differing = ", ".join(sorted(str(name) for name in named ^ weights)[:5])
@@ -85,8 +86,9 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _bad(path, f"tensor {name}: not dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
-    whole = _naturals(shape) and _naturals(offsets) and len(offsets) == 2 and entry["dtype"] in BITS
-    if not whole or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * BITS[entry["dtype"]]:
+    bits = BITS.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
+    whole = _naturals(shape) and _naturals(offsets) and len(offsets) == 2
+    if not whole or bits is None or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * bits:
         raise _bad(path, f"tensor {name}: type, shape and place do not agree")
     return offsets[0], offsets[1]
 

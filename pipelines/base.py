@@ -1,7 +1,7 @@
 """Brings a model from outside to `models/NAME/model`: whether it may be built upon is the gate's to decide.
 
 1. What comes in is configuration, tokenizer and safetensors weights; nothing that runs, no pickle, no code.
-2. Weights are checked before any library loads them (`pipelines.training.weights`).
+2. Weights are checked before any library loads them (`governance.weights`).
 3. The same source gives the same folder; policy names it by its digest.
 
 A source is an architecture (`*.json`: a configuration to train from scratch), a local folder, or a Hugging Face
@@ -15,13 +15,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from governance import canonical
+from governance import canonical, weights
 from governance.errors import ConfigError, InputError, OfflineError, VerificationError
 from governance.modelfiles import remote_code
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
-from pipelines.training import weights
+
 from pipelines.training.modelfolder import MODEL_FILES, belongs, write_json
 
 PREDICATE = "base"

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from governance import digests
+from governance import digests, weights
 from governance.errors import InputError, OfflineError
 from pipelines import base
-from pipelines.training import weights
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 
