@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e '.[pipeline,dev]'
+	@$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e '.[pipeline,server,dev]'
 	@$(BIN)/python -m pip check
 	@touch $@
 

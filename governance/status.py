@@ -14,8 +14,8 @@ from typing import Any
 from governance.errors import ConfigError, CountersignError, Problems
 from governance.evidence import Evidence, LogEvidence, key_ring, policy_in_force
 from governance.lineage import decided, evaluated
-from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, log_path, read_log
+from governance.log.port import Log
+from governance.machine import Machine, log_of, read_log
 from governance.model import Model
 from governance.policy import Policies, load_policies
 from governance.statistics import mean_interval
@@ -143,10 +143,10 @@ def _policies(root: Path) -> Policies | CountersignError:
         return error
 
 
-def _log(machine: Machine) -> tuple[SqliteLog | None, str]:
+def _log(machine: Machine) -> tuple[Log | None, str]:
     """The log, and what is wrong with it; neither where there is none yet."""
     try:
-        if not log_path(machine).exists() or SqliteLog(log_path(machine), machine.project).size() == 0:
+        if log_of(machine).size() == 0:
             return None, ""
         return read_log(machine), ""
     except CountersignError as error:
@@ -155,7 +155,7 @@ def _log(machine: Machine) -> tuple[SqliteLog | None, str]:
 
 def _log_state(machine: Machine, said: Sequence[Evidence], problem: str) -> LogState:
     last = said[-1].predicate.run.finished if said else "none"
-    return LogState(address=machine.log_uri, entries=len(said), last=last, problem=problem or "none")
+    return LogState(address=log_of(machine).where, entries=len(said), last=last, problem=problem or "none")
 
 
 def _registry(machine: Machine) -> str:
@@ -175,7 +175,7 @@ def _keys(said: Sequence[Evidence]) -> list[KeyUse]:
     return [KeyUse(keyid=keyid, development=made, entries=n) for (keyid, made), n in counted.most_common()]
 
 
-def _policies_state(policies: Policies | CountersignError, log: SqliteLog | None) -> str:
+def _policies_state(policies: Policies | CountersignError, log: Log | None) -> str:
     if isinstance(policies, CountersignError):
         return "cannot be read"
     if log is None:
@@ -278,7 +278,7 @@ def _versions(said: Sequence[Evidence]) -> list[VersionState]:
 def _waits(
     params: dict[str, Any],
     policies: Policies | CountersignError,
-    log: SqliteLog | None,
+    log: Log | None,
     problem: str,
     datasets: Sequence[DatasetState],
     models: Sequence[ModelState],

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import cluster as cluster  # the fixture
+
 ROOT = Path(__file__).parent.parent
 
 

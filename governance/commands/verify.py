@@ -14,8 +14,8 @@ from governance import verify
 from governance.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.errors import ConfigError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
-from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, exposed_keys, log_path, machine_of, own_checkpoint_key
+from governance.log.port import Log
+from governance.machine import Machine, exposed_keys, log_of, machine_of, own_checkpoint_key
 from governance.policy import Policies, load_policies
 from governance.storage import write_atomic
 
@@ -117,18 +117,18 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
     return text
 
 
-def _log(machine: Machine) -> SqliteLog:
-    log = SqliteLog(log_path(machine), machine.project)
+def _log(machine: Machine) -> Log:
+    log = log_of(machine)
     if log.size() == 0:
         raise StorageError(
             "there is no log yet, so nothing can be verified",
-            where=str(log.path),
+            where=log.where,
             fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where the log is",
         )
     return log
 
 
-def _compare(root: Path, machine: Machine, log: SqliteLog, policies: Policies) -> FilesReport:
+def _compare(root: Path, machine: Machine, log: Log, policies: Policies) -> FilesReport:
     evidence = LogEvidence(log, key_ring(log, policies.keys))
     return verify_files(root, evidence.all(), in_artifact_root(machine.artifact_root))
 

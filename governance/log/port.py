@@ -56,6 +56,10 @@ class Derived:
 class Log(Protocol):
     """A log that can be read and, where this machine holds the checkpoint key, appended to."""
 
+    @property
+    def where(self) -> str:
+        """Where it stands, as errors name it: no account, no password."""
+
     def append(
         self,
         envelope: bytes,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError
 from governance.findings import finding
-from governance.log.sqlite import SqliteLog
-from governance.machine import known_signer, log_path
+from governance.machine import known_signer, log_of
 from governance.yamlfile import place, read_yaml
 from pipelines import base, hub, samples
 from pipelines.metrics import metrics_of
@@ -36,8 +35,8 @@ def check(project: Project) -> None:
 
 def evidence(project: Project) -> None:
     """Raises `RefusedError` where stages were made already, and the log at hand is empty: nothing made here counts."""
-    path = log_path(project.machine)
-    if SqliteLog(path, project.machine.project).size():
+    log = log_of(project.machine)
+    if log.size():
         return
     made = _made(project.root)
     if made:
@@ -46,7 +45,7 @@ def evidence(project: Project) -> None:
             f"project {project.machine.project}",
             f"outputs of {len(made)} stages are here, and the log at hand has evidence of none of them",
             expected=f"a log with statements by {', '.join(made)}",
-            found=f"an empty one, {path}",
+            found=f"an empty one, {log.where}",
             next="join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
             "or make all of it again: countersign repro --force",
         )

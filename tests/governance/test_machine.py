@@ -36,7 +36,7 @@ def test_where_state_is_kept(environ: dict[str, str], home: str) -> None:
 def test_a_place_that_depends_on_the_working_folder_is_refused() -> None:
     with pytest.raises(ConfigError, match="COUNTERSIGN_HOME"):
         machine.machine("desk", {"COUNTERSIGN_HOME": "state"})
-    for uri in ("sqlite:///log.db", "log.db", "postgresql://host/db"):
+    for uri in ("sqlite:///log.db", "log.db", "mysql://host/db"):
         here = machine.machine("desk", {"HOME": "/h", "COUNTERSIGN_LOG": uri})
         with pytest.raises(ConfigError, match="COUNTERSIGN_LOG"):
             read_log(here)

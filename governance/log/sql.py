@@ -1,0 +1,306 @@
+"""The log in tables `countersign_*`: what SQLite and PostgreSQL have in common, which is nearly all.
+
+An adapter says how to read in one snapshot, how to write in one transaction that keeps other writers out, and
+what its errors mean; everything else is here, in SQL that both understand. Triggers refuse UPDATE and DELETE,
+against accidents. Against intent there are the tree and the checkpoints.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from heapq import merge
+from itertools import chain
+
+from governance.errors import StorageError, VerificationError
+from governance.keys import Signer
+from governance.log import merkle
+from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
+from governance.log.port import ORIGIN_SCOPE, Also, Derived, Entry, Execute, check_size
+
+PAGE = 512
+MAX_LEVEL = 48
+SCHEMA_VERSION = 1
+TABLES = ("entry", "subject", "node")
+INDICES = {
+    "countersign_entry_scope": "countersign_entry (scope, idx)",
+    "countersign_entry_kind": "countersign_entry (kind, idx)",
+    "countersign_subject_idx": "countersign_subject (idx)",
+}
+"""Logs begun before one was thought of get it with their next entry."""
+_SELECT = "SELECT idx, envelope, leaf, identity, scope, kind FROM countersign_entry "
+_LATEST = "WHERE scope = ? ORDER BY idx DESC LIMIT 1"
+_BY_SUBJECT = "WHERE idx IN (SELECT idx FROM countersign_subject WHERE sha256 = ?) ORDER BY idx"
+_BY_KIND = "WHERE kind = ? AND idx >= ? ORDER BY idx LIMIT ?"
+_RANGE = "WHERE idx >= ? AND idx < ? ORDER BY idx"
+_SUBJECTS = "SELECT idx, sha256 FROM countersign_subject WHERE idx >= ? AND idx < ?"
+_NODES = "SELECT position, hash FROM countersign_node WHERE level = ? AND position >= ? AND position < ?"
+_HEAD = (
+    "INSERT INTO countersign_head (one, version, checkpoint) VALUES (1, ?, ?)"
+    " ON CONFLICT (one) DO UPDATE SET version = excluded.version, checkpoint = excluded.checkpoint"
+)
+
+
+class SqlLog(ABC):
+    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+
+    project: str
+    where: str
+    """The database, as errors name it: no account, no password."""
+    _signer: Signer | None
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Execute | None]:
+        """Statements within one snapshot; None where there is no log yet."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Execute]:
+        """Statements within one transaction that no other writer enters; the tables are there."""
+
+    def append(
+        self,
+        envelope: bytes,
+        *,
+        identity: str,
+        scope: str,
+        subjects: Sequence[str],
+        kind: str,
+        expected_size: int | None = None,
+        also: Also | None = None,
+    ) -> Entry:
+        """Appends, or finds what is there already."""
+        if self._signer is None:
+            raise StorageError("this log was opened for reading", where=self.where)
+        with self.writing() as execute:
+            size = _size(execute)
+            check_size(size, expected_size)
+            known = _first(execute, _LATEST, scope)
+            if known and (scope == ORIGIN_SCOPE or (known.identity == identity and also is None)):
+                return known
+            _check_continuous(execute, size)
+            if (size == 0) != (scope == ORIGIN_SCOPE):
+                raise StorageError("a log begins with its origin, and has one only", where=self.where)
+            entry = Entry(size, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
+            _insert(execute, entry, subjects, _reader(execute))
+            _write_head(execute, sign_checkpoint(_state(execute, self.project, size + 1), self._signer))
+            if also is not None:
+                also(execute)
+        return entry
+
+    def size(self) -> int:
+        """Number of entries; 0 where there is no log yet."""
+        return self.head()[0]
+
+    def checkpoint(self) -> str:
+        """The signed note over all entries; empty where there are none."""
+        return self.head()[1]
+
+    def head(self) -> tuple[int, str]:
+        """Number of entries and checkpoint, of one moment."""
+        with self.reading() as execute:
+            return (_size(execute), _note(execute)) if execute else (0, "")
+
+    def entry(self, index: int) -> Entry:
+        """One entry. Raises `VerificationError` where there is none."""
+        found = self._select("WHERE idx = ?", index)
+        if not found:
+            raise VerificationError("the log has no such entry", where=f"entry {index}")
+        return found[0]
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """Entries from `start`, in order; pages, so that nobody is kept from writing meanwhile."""
+        while page := self._select("WHERE idx >= ? ORDER BY idx LIMIT ?", start, PAGE):
+            yield from page
+            start = page[-1].index + 1
+
+    def by_subject(self, sha256: str) -> list[Entry]:
+        """Entries whose statement has this subject, in order."""
+        return self._select(_BY_SUBJECT, sha256)
+
+    def by_kind(self, kinds: Sequence[str]) -> Iterator[Entry]:
+        """Entries of these kinds that are there when the first is asked for, in order."""
+        size = self.size()
+        return merge(*(self._of_kind(kind, size) for kind in set(kinds)), key=lambda entry: entry.index)
+
+    def latest(self, scope: str) -> Entry | None:
+        """The latest entry of a scope."""
+        found = self._select(_LATEST, scope)
+        return found[0] if found else None
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """See `governance.log.merkle`."""
+        with self._nodes() as nodes:
+            return merkle.inclusion_proof(index, size, nodes)
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """See `governance.log.merkle`."""
+        with self._nodes() as nodes:
+            return merkle.consistency_proof(old, new, nodes)
+
+    def derived(self, start: int, end: int) -> dict[int, Derived]:
+        """What is kept beside entries [start, end), by index."""
+        with self.reading() as execute:
+            return _derived(execute, start, end) if execute else {}
+
+    def page(self, start: int, end: int) -> tuple[list[Entry], dict[int, Derived]]:
+        """Entries [start, end) as far as they are there, and what is kept beside them, of one moment."""
+        with self.reading() as execute:
+            if execute is None:
+                return [], {}
+            entries = [_entry(row) for row in execute(_SELECT + _RANGE, (start, end))]
+            return entries, _derived(execute, start, end)
+
+    def extend(self, entries: Sequence[tuple[Entry, Sequence[str]]], note: str | None = None) -> None:
+        """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint of our own.
+
+        For copies of a log: whoever calls has verified them; here they only have to go on from what is there.
+        """
+        if self._signer is None and note is None:
+            raise StorageError("this log was opened for reading", where=self.where)
+        with self.writing() as execute:
+            size = _size(execute)
+            _check_continuous(execute, size)
+            check_size(size, entries[0][0].index if entries else size)
+            nodes = _Remembered(execute)
+            for entry, subjects in entries:
+                nodes.add(_insert(execute, entry, subjects, nodes))
+            state = _state(execute, self.project, size + len(entries))
+            if note is None and self._signer is not None:
+                note = sign_checkpoint(state, self._signer)
+            if note is None or parse_checkpoint(note)[0] != state:
+                raise VerificationError("the entries are not those of the checkpoint", where=self.where)
+            _write_head(execute, note)
+
+    def _of_kind(self, kind: str, size: int) -> Iterator[Entry]:
+        start = 0
+        while page := self._select(_BY_KIND, kind, start, PAGE):
+            yield from (entry for entry in page if entry.index < size)
+            start = page[-1].index + 1
+            if start >= size:
+                return
+
+    def _select(self, where: str, *values: object) -> list[Entry]:
+        with self.reading() as execute:
+            return [_entry(row) for row in execute(_SELECT + where, values)] if execute else []
+
+    @contextmanager
+    def _nodes(self) -> Iterator[merkle.Nodes]:
+        with self.reading() as execute:
+            if execute is None:
+                raise VerificationError("there is no log", where=self.where)
+            yield _reader(execute)
+
+
+def check_version(execute: Execute) -> None:
+    """Raises `StorageError` for a log of another format."""
+    rows = execute("SELECT version FROM countersign_head", ())
+    if rows and rows[0][0] != SCHEMA_VERSION:
+        raise StorageError(
+            f"the log has format {rows[0][0]}",
+            expected=f"format {SCHEMA_VERSION}",
+            fix="use the version of Countersign that wrote it",
+        )
+
+
+class _Remembered:
+    """The tree's nodes, those of this transaction without asking the database again."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._stored = _reader(execute)
+        self._last: dict[int, tuple[int, bytes]] = {}
+
+    def add(self, nodes: Sequence[tuple[int, int, bytes]]) -> None:
+        self._last.update((level, (position, value)) for level, position, value in nodes)
+
+    def __call__(self, level: int, position: int) -> bytes:
+        known = self._last.get(level)
+        return known[1] if known and known[0] == position else self._stored(level, position)
+
+
+def _insert(
+    execute: Execute, entry: Entry, subjects: Sequence[str], nodes: merkle.Nodes
+) -> list[tuple[int, int, bytes]]:
+    """Writes an entry and what it is found by; the nodes it completed."""
+    made = merkle.completed(entry.leaf_hash, entry.index, nodes)
+    execute(
+        "INSERT INTO countersign_entry (idx, envelope, leaf, identity, scope, kind) VALUES (?, ?, ?, ?, ?, ?)",
+        (entry.index, entry.envelope, entry.leaf_hash, entry.identity, entry.scope, entry.kind),
+    )
+    distinct = sorted(set(subjects))
+    if distinct:
+        places = ", ".join(["(?, ?)"] * len(distinct))
+        values = tuple(chain.from_iterable((sha256, entry.index) for sha256 in distinct))
+        execute(f"INSERT INTO countersign_subject (sha256, idx) VALUES {places}", values)  # noqa: S608 (placeholders)
+    places = ", ".join(["(?, ?, ?)"] * len(made))
+    execute(
+        f"INSERT INTO countersign_node (level, position, hash) VALUES {places}",  # noqa: S608 (placeholders)
+        tuple(chain.from_iterable(made)),
+    )
+    return made
+
+
+def _check_continuous(execute: Execute, size: int) -> None:
+    """Nothing is put on top of entries that the checkpoint does not cover."""
+    note = _note(execute)
+    if (parse_checkpoint(note)[0].size if note else 0) != size:
+        raise VerificationError(f"the log has {size} entries", expected="as many as its checkpoint says")
+
+
+def _state(execute: Execute, project: str, size: int) -> Checkpoint:
+    """The state over the first `size` entries."""
+    first = _first(execute, "WHERE idx = ?", 0)
+    if first is None:
+        raise VerificationError("the log has no such entry", where="entry 0")
+    return Checkpoint(origin_of(project, first.leaf_hash), size, merkle.root(size, _reader(execute)))
+
+
+def _write_head(execute: Execute, note: str) -> None:
+    execute(_HEAD, (SCHEMA_VERSION, note))
+
+
+def _first(execute: Execute, where: str, value: object) -> Entry | None:
+    rows = execute(_SELECT + where, (value,))
+    return _entry(rows[0]) if rows else None
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    """SQLite keeps any type in any column: what someone else wrote there must not pass for an entry."""
+    index, envelope, leaf, identity, scope, kind = row
+    if not (isinstance(index, int) and isinstance(envelope, bytes) and isinstance(leaf, bytes)):
+        raise VerificationError("a row of the log has the wrong types", where=f"entry {index}")
+    return Entry(index, envelope, leaf, str(identity), str(scope), str(kind))
+
+
+def _reader(execute: Execute) -> merkle.Nodes:
+    def node(level: int, position: int) -> bytes:
+        rows = execute("SELECT hash FROM countersign_node WHERE level = ? AND position = ?", (level, position))
+        if not rows or not isinstance(rows[0][0], bytes):
+            raise VerificationError("a node of the log's tree is missing", where=f"level {level}, position {position}")
+        return rows[0][0]
+
+    return node
+
+
+def _derived(execute: Execute, start: int, end: int) -> dict[int, Derived]:
+    subjects: dict[int, set[str]] = {}
+    nodes: dict[int, set[tuple[int, int, bytes]]] = {}
+    for index, sha256 in execute(_SUBJECTS, (start, end)):
+        subjects.setdefault(index, set()).add(str(sha256))
+    for level in range(MAX_LEVEL):  # node (level, position) is completed by leaf (position + 1) * 2**level - 1
+        first, last = start >> level, end >> level
+        for position, value in execute(_NODES, (level, first, last)) if first < last else ():
+            nodes.setdefault(((position + 1) << level) - 1, set()).add((level, position, value))
+    return {
+        index: Derived(frozenset(subjects.get(index, ())), frozenset(nodes.get(index, ())))
+        for index in subjects.keys() | nodes.keys()
+    }
+
+
+def _size(execute: Execute) -> int:
+    return int(execute("SELECT MAX(idx) + 1 FROM countersign_entry", ())[0][0] or 0)
+
+
+def _note(execute: Execute) -> str:
+    rows = execute("SELECT checkpoint FROM countersign_head", ())
+    return str(rows[0][0]) if rows else ""

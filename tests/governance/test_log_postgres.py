@@ -1,0 +1,191 @@
+"""The log in PostgreSQL: its own failures in words, and never a word of the account."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from governance import evidence
+from governance.errors import BusyError, ConfigError, ConflictError, CountersignError, StorageError
+from governance.log.port import Execute
+from governance.log.postgres import PostgresLog, without_credentials
+from governance.machine import log_of, machine, read_log
+from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
+from tests.governance.test_log import verified
+from tests.postgres import PASSWORD, USER, Cluster
+
+
+@pytest.fixture
+def address(cluster: Cluster) -> str:
+    return cluster.database()
+
+
+@pytest.fixture
+def here(address: str, tmp_path: Path) -> Scene:
+    return scene(tmp_path / "home", COUNTERSIGN_LOG=address)
+
+
+def unsaid(text: str) -> None:
+    for secret in (PASSWORD, PASSWORD.replace("/", "%2F"), USER + ":", f"{USER}@", f'"{USER}"', "wr0ng", "intruder"):
+        assert secret not in text
+
+
+WRONG = {
+    "the password": (lambda c: c.uri("postgres", password="wr0ng"), StorageError, "account or its password"),
+    "the account": (lambda c: c.uri("postgres", user="intruder"), StorageError, "account or its password"),
+    "the database": (lambda c: c.uri("nowhere"), StorageError, "no such database"),
+    "the port": (lambda c: c.uri("x").replace(f":{c.port}/", ":1/"), StorageError, "cannot be reached, or went away"),
+    "the address": (lambda c: f"postgresql://{USER}:{PASSWORD}@host:x/y?z=%", ConfigError, "cannot be read"),
+    "the scheme": (lambda c: f"mysql://{USER}:{PASSWORD}@host/y", ConfigError, "not an address of a log"),
+}
+
+
+@pytest.mark.parametrize(("uri", "kind", "said"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_address_is_told_without_account_or_password(
+    cluster: Cluster, tmp_path: Path, uri: object, kind: type[CountersignError], said: str
+) -> None:
+    here = machine(PROJECT, {"COUNTERSIGN_HOME": str(tmp_path), "COUNTERSIGN_LOG": uri(cluster)})  # type: ignore[operator]
+    with pytest.raises(kind, match=said) as error:
+        read_log(here)
+    unsaid(str(error.value))
+    unsaid(repr(here))
+    assert error.value.__cause__ is None and (error.value.__suppress_context__ or not error.value.__context__)
+
+
+def test_an_address_is_told_by_host_port_and_database() -> None:
+    for uri in (
+        "postgresql://desk:pw@db.example.org:5433/team",
+        "postgresql+psycopg://desk:pw@db.example.org:5433/team?sslmode=require&password=pw",
+    ):
+        assert without_credentials(uri) == "postgresql://db.example.org:5433/team"
+        assert "pw" not in repr(PostgresLog(uri, PROJECT))
+
+
+STATES = {
+    "53100": (StorageError, "disk is full; the log is unchanged"),
+    "42501": (StorageError, "may not read or write the log"),
+    "25006": (StorageError, "may not read or write the log"),
+    "40001": (ConflictError, "another transaction was first"),
+    "40P01": (ConflictError, "another transaction was first"),
+    "55P03": (BusyError, "in use by another process"),
+    "53300": (BusyError, "takes no more connections"),
+    "XX001": (StorageError, "damaged"),
+    "57P01": (StorageError, "cannot be reached, or went away"),
+    "22000": (StorageError, "the log's database: told by the server"),
+}
+
+
+@pytest.mark.parametrize(("state", "expected"), STATES.items(), ids=STATES.keys())
+def test_what_the_server_says_is_translated_and_undoes_the_append(
+    here: Scene, state: str, expected: tuple[type[CountersignError], str]
+) -> None:
+    def also(execute: Execute) -> None:
+        execute(f"DO $$ BEGIN RAISE EXCEPTION 'told by the server' USING ERRCODE = '{state}'; END $$", ())
+
+    with pytest.raises(expected[0], match=expected[1]) as error:
+        evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also)
+    unsaid(str(error.value))
+    assert verified(here) == 1
+
+
+def test_an_account_that_may_only_read_reads(here: Scene, cluster: Cluster, address: str) -> None:
+    with psycopg.connect(address, autocommit=True) as database:
+        database.execute("DROP ROLE IF EXISTS reader")
+        database.execute("CREATE ROLE reader LOGIN PASSWORD 'wr0ng'")
+        database.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    uri = cluster.uri(address.rpartition("/")[2], "reader", "wr0ng")
+    log = PostgresLog(uri, PROJECT, here.signer)
+    assert log.size() == 1
+    with pytest.raises(StorageError, match="may not read or write the log"):
+        evidence.record(log, here.signer, "gate", [artifact("gate")], gate(True))
+    with psycopg.connect(address, autocommit=True) as database:
+        database.execute("REVOKE SELECT ON countersign_entry FROM reader")
+        with pytest.raises(StorageError, match="may not read or write the log"):
+            log.entry(0)
+        database.execute("DROP OWNED BY reader")
+        database.execute("DROP ROLE reader")
+
+
+def test_values_keep_their_signs(here: Scene) -> None:
+    """The SQL is written with `?`; what the driver makes of it must not touch the values or the percent signs."""
+    seen: list[object] = []
+
+    def also(execute: Execute) -> None:
+        seen.extend(execute("SELECT ?, '%' || ?, 7 % 4", ("50% ?", "%s")))
+
+    evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also)
+    assert seen == [("50% ?", "%%s", 3)]
+
+
+def test_a_server_that_is_stopped_and_started_loses_nothing(here: Scene, cluster: Cluster) -> None:
+    """As after a power cut, while someone appends as fast as they can."""
+    done: list[int] = []
+    halted = threading.Event()
+
+    def work() -> None:
+        for n in range(100_000):
+            if halted.is_set():
+                return
+            with suppress(StorageError, BusyError):
+                done.append(here.record("ingest", ingest(f"ingest@n{n}")))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    for _ in range(2):
+        enough = len(done) + 5
+        while len(done) < enough:
+            time.sleep(0.01)
+        cluster.stop("immediate")
+        cluster.start()
+    halted.set()
+    worker.join()
+    size = verified(here)
+    assert size > 10 and max(done) < size
+    assert len(done) == len(set(done))  # every answer was a place of its own
+
+
+def test_a_connection_that_died_while_idle_is_replaced(here: Scene, address: str) -> None:
+    assert here.log.size() == 1
+    with psycopg.connect(address, autocommit=True) as database:
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'countersign' AND datname = current_database()"
+        )
+    assert here.log.size() == 1
+
+
+def test_a_fork_uses_connections_of_its_own(here: Scene) -> None:
+    assert here.log.size() == 1
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if here.log.size() == 1 and here.log.size() == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert here.log.size() == 1
+
+
+def test_many_connections_at_once_are_told_apart(address: str, here: Scene) -> None:
+    """As many readers as there are threads, and one writer."""
+    threads = [threading.Thread(target=lambda: [here.log.size() for _ in range(20)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for n in range(10):
+        here.record("ingest", ingest(f"ingest@d{n}"))
+    for thread in threads:
+        thread.join()
+    assert verified(here) == 11
+
+
+def test_a_writer_that_is_killed_lets_the_next_one_in(here: Scene) -> None:
+    child = os.fork()
+    if child == 0:
+        with log_of(here.machine).writing():
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert here.record("ingest", ingest()) == 1
