@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 import pyarrow as pa
@@ -14,17 +15,18 @@ from pipelines.features.turns import MESSAGE, ROLE, Column, Records, batches
 LONG_PROMPT = 8
 """A held-out message of so many words is looked for anywhere in a record; a shorter one only as its prompt."""
 
+Marks = tuple[str, str, str]
+
 
 class HeldOut:
     """The prompts of a held-out dataset, in normal form."""
 
     def __init__(self, table: pa.Table, kind: str) -> None:
         self.prompts = frozenset(chain.from_iterable(records.prompts for records in batches(table, kind))) - {""}
-        self._long: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._long: dict[Marks, list[str]] = defaultdict(list)
         for text in sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts}):
-            words = text.split(" ")
-            if len(words) >= LONG_PROMPT:
-                self._long[words[0]][" ".join(words[:LONG_PROMPT])].append(text)
+            for marks in islice(_marks(text), 1):  # none where it is short
+                self._long[marks].append(text)
 
     def leaks(self, records: Records) -> Column:
         """Whether each record asks (or begins by asking) the same, or quotes a long last message of a prompt."""
@@ -37,12 +39,15 @@ class HeldOut:
         return leaks
 
     def _quoted(self, text: str) -> bool:
-        words = text.split(" ")
-        for at in [at for at, word in enumerate(words) if word in self._long]:
-            candidates = self._long[words[at]].get(" ".join(words[at : at + LONG_PROMPT]), ())
-            if any(candidate in text for candidate in candidates):
-                return True
-        return False
+        if self._long.keys().isdisjoint(_marks(text)):  # nearly always, and quick
+            return False
+        return any(quote in text for marks in _marks(text) for quote in self._long.get(marks, ()))
+
+
+def _marks(text: str) -> Iterator[Marks]:
+    """The first, fourth and eighth of every eight words in a row: enough to rule a quotation out."""
+    words = text.split(" ")
+    return zip(words, islice(words, 3, None), islice(words, LONG_PROMPT - 1, None), strict=False)
 
 
 @dataclass(frozen=True)
