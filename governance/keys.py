@@ -2,15 +2,17 @@
 
 A key is identified by what it is: sha256 of its SubjectPublicKeyInfo, never by a name someone chose,
 so that one key cannot pass for two. Keys made on this machine are written once, atomically, 0600.
-Nothing here asks a question on the terminal: a key that wants a passphrase is refused.
+Nothing here asks a question on the terminal by itself: a service's key that wants a passphrase is refused, and a
+person's is opened with what the caller's `ask` gives.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +26,12 @@ from securesystemslib import signer as vendor
 from securesystemslib.exceptions import Error as VendorError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
+from governance import sshagent
 from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
 
+Ask = Callable[[str], str]
+"""Asks the person at the terminal for a secret, by this prompt."""
+AGENT = "ssh-agent:"
 DEVELOPMENT, CHECKPOINT = "development", "checkpoint"
 
 
@@ -50,6 +56,8 @@ class PublicKey:
     pem: str
     _key: SSlibKey = field(repr=False, compare=False)
     _raw: bytes | None = field(repr=False, compare=False)
+    _ssh: bytes = field(repr=False, compare=False)
+    """In SSH's wire format."""
 
     def verify(self, signature: bytes, payload: bytes, where: str = "") -> None:
         """Raises `VerificationError` unless this key signed exactly `payload`; `where` names what is verified."""
@@ -65,14 +73,23 @@ class PublicKey:
             raise ConfigError("this key is not an Ed25519 key", where=f"key {self.keyid[:16]}", expected="Ed25519")
         return self._raw
 
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -l` shows it: what people compare on the telephone."""
+        return sshagent.fingerprint(self._ssh)
+
 
 @lru_cache(maxsize=1024)
 def public_key(text: str) -> PublicKey:
     """A public key from PEM or from an OpenSSH line (`ssh-ed25519 AAAA... comment`). Raises `ConfigError`."""
     data = text.strip().encode()
+    if b"PRIVATE KEY-----" in data[:100]:
+        raise ConfigError("not a public key: this is the private one", fix="give its .pub file, and keep this one")
     try:
         if data.startswith(b"-----BEGIN"):
             return _public(serialization.load_pem_public_key(data))
+        if data.startswith((b"sk-", b"ssh-rsa", b"ssh-dss")):
+            raise ConfigError(f"a key of kind {_word(data)}", expected="Ed25519", fix=MAKE_ONE)
         return _public(serialization.load_ssh_public_key(data))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(
@@ -83,22 +100,106 @@ def public_key(text: str) -> PublicKey:
 def private_signer(data: bytes, where: str) -> Signer:
     """A signer from an unencrypted private key, PEM PKCS#8 or OpenSSH; `where` names it. Raises `ConfigError`."""
     try:
-        if b"OPENSSH PRIVATE KEY" in data:
-            key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=None)
-        else:
-            key = serialization.load_pem_private_key(data, password=None)
-        return _VendorSigner(CryptoSigner(key), _public(key.public_key()))
-    except TypeError:
+        return _private(data, None, where)
+    except _Protected:
         raise ConfigError(
             "the private key is protected by a passphrase",
             where=where,
             expected="a key that needs no answer from a terminal",
             fix="use a KMS signer, or a key without passphrase in a file only this account can read",
         ) from None
+
+
+def person_signer(address: str, environ: Mapping[str, str], ask: Ask | None, public: str = "") -> Signer:
+    """A person's signer: a key file, `ssh-agent:KEY`, or a securesystemslib URI of a KMS or HSM with its public key.
+
+    `ask` opens a key that is protected by a passphrase; None where there is nobody to ask. KEY names a key of the
+    agent by fingerprint, comment or public key file. Raises `ConfigError`.
+    """
+    if address.startswith(AGENT):
+        return _agent_signer(address.removeprefix(AGENT), environ)
+    scheme = address.partition(":")[0]
+    if scheme == "env" or scheme in vendor.SIGNER_FOR_URI_SCHEME:
+        if scheme not in ("file", "file2"):
+            return signer_from_uri(address, environ, public)
+        address = address.partition(":")[2]
+    path = Path(address).expanduser()
+    data = _read(path)
+    if data.startswith((b"ssh-", b"ecdsa-", b"sk-", b"-----BEGIN PUBLIC KEY")):
+        raise ConfigError(
+            "this is a public key, which signs nothing",
+            where=str(path),
+            fix=f"give the private key's file, or {AGENT}{path} where the agent holds it",
+        )
+    try:
+        return _private(data, None, str(path))
+    except _Protected:
+        if ask is None:
+            raise ConfigError(
+                "the key wants a passphrase, and there is no terminal to ask on",
+                where=str(path),
+                fix=f"ssh-add {path}, then use --key {AGENT}{path}.pub",
+            ) from None
+    try:
+        return _private(data, ask(f"Passphrase for {path}: ").encode(), str(path))
+    except _Protected:
+        raise ConfigError("the passphrase is not the right one", where=str(path)) from None
+
+
+MAKE_ONE = "make one with: ssh-keygen -t ed25519"
+
+
+class _Protected(Exception):
+    """The key wants a passphrase, or another one."""
+
+
+def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
+    """Raises `_Protected` or `ConfigError`."""
+    try:
+        if b"OPENSSH PRIVATE KEY" in data:
+            key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=passphrase)
+        else:
+            key = serialization.load_pem_private_key(data, password=passphrase)
+        return _VendorSigner(CryptoSigner(key), _public(key.public_key()))
+    except TypeError:
+        raise _Protected from None
     except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
+        if passphrase is not None:  # libraries word a wrong passphrase in several ways
+            raise _Protected from None
         raise ConfigError(
             f"not a private key: {_first_line(error)}", where=where, expected="PEM (PKCS#8) or OpenSSH"
         ) from None
+
+
+def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
+    """The key of the agent that `name` means: a fingerprint, a comment, or a public key file."""
+    held = sshagent.identities(environ)
+    blob = _public_blob(Path(name).expanduser()) if name and Path(name).expanduser().is_file() else None
+    found = [one for one in held if name in (one.fingerprint, one.comment) or one.blob == blob]
+    if not name and len(held) == 1:
+        found = held
+    if len(found) != 1:
+        shown = "; ".join(f"{one.fingerprint} {one.comment}" for one in held) or "no key (ssh-add YOUR_KEY)"
+        told = f"{len(found)} keys of the agent are called {name!r}" if found else f"the agent holds no key {name!r}"
+        raise ConfigError(told, where=sshagent.WHERE, expected=f"one of: {shown}", fix=f"--key {AGENT}SHA256:...")
+    (identity,) = found
+    if identity.kind != "ssh-ed25519":
+        raise ConfigError(
+            f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}",
+            where=sshagent.WHERE,
+            expected="ssh-ed25519",
+            fix=f"{MAKE_ONE}, have it enrolled (countersign rotate), and add it to the agent",
+        )
+    return _AgentSigner(identity.blob, public_key(identity.line), environ)
+
+
+def _public_blob(path: Path) -> bytes | None:
+    """The wire form of the key in an OpenSSH public key file."""
+    words = _read(path).split()
+    try:
+        return base64.b64decode(words[1], validate=True) if len(words) > 1 else None
+    except ValueError:
+        return None
 
 
 def signer_from_uri(uri: str, environ: Mapping[str, str], public_pem: str = "") -> Signer:
@@ -142,6 +243,28 @@ def development_signer(keys: Path) -> Signer:
 
 
 @dataclass(frozen=True)
+class _AgentSigner:
+    """A key that stays in an `ssh-agent`."""
+
+    _blob: bytes = field(repr=False)
+    _public: PublicKey
+    _environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def keyid(self) -> str:
+        return self._public.keyid
+
+    @property
+    def public_pem(self) -> str:
+        return self._public.pem
+
+    def sign(self, payload: bytes) -> bytes:
+        signature = sshagent.sign(self._environ, self._blob, payload)
+        self._public.verify(signature, payload)
+        return signature
+
+
+@dataclass(frozen=True)
 class _VendorSigner:
     """A securesystemslib signer under our key id; every signature is checked before it is handed out."""
 
@@ -174,7 +297,8 @@ def _public(key: PublicKeyTypes) -> PublicKey:
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
     keyid = hashlib.sha256(der).hexdigest()
-    return PublicKey(keyid, pem, SSlibKey.from_crypto(key, keyid=keyid), raw)
+    line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return PublicKey(keyid, pem, SSlibKey.from_crypto(key, keyid=keyid), raw, base64.b64decode(line.split()[1]))
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> bytes:
@@ -236,6 +360,11 @@ def cannot_write(path: Path, error: OSError) -> CountersignError:
         where=str(path),
         fix="free the disk, allow writing there, or set COUNTERSIGN_HOME to a folder of your own",
     )
+
+
+def _word(data: bytes) -> str:
+    """The first word of a public key line."""
+    return data.split(maxsplit=1)[0][:40].decode("ascii", "replace")
 
 
 def _first_line(error: Exception) -> str:
