@@ -19,7 +19,7 @@ from governance.authority import Authority, read_authority, ring_of
 from governance.checks.people import instant_of, seconders
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
-from governance.errors import ConflictError, InputError, RefusedError
+from governance.errors import ConfigError, ConflictError, InputError, RefusedError
 from governance.evidence import Evidence, LogEvidence
 from governance.keys import Signer
 from governance.lineage import Admissible, decided, model_node, subject
@@ -173,6 +173,7 @@ class Promoter:
         """
         for _ in range(ATTEMPTS):
             now = state(self.log)
+            self._check_signer(now)
             chosen = action or _asked_for(now, model, version, alias)
             asked = ask(now, chosen, model, version, alias)
             at = self.now()
@@ -188,6 +189,16 @@ class Promoter:
                 raise RefusedError(explain(decision, f"{model}/{version} as {alias}"))
             return promotion
         raise ConflictError("others kept writing to the log while this was decided", fix="try again")
+
+    def _check_signer(self, now: State) -> None:
+        """An entry by a key that may not sign it would not count: the alias would have moved without a word."""
+        development = self.signer.keyid not in now.authority.keys
+        if not now.authority.may_sign("promotion", self.signer.keyid, development, now.size):
+            raise ConfigError(
+                f"policies in force do not let this key sign promotions ({self.signer.keyid[:16]})",
+                where="COUNTERSIGN_SIGNER",
+                fix="policies/policy.yaml: a service principal with this key that signs `promotion`",
+            )
 
     def _record(self, now: State, promotion: Promotion) -> None:
         what = [Artifact(role="model", name=promotion.model, sha256=promotion.model_digest)]

@@ -366,17 +366,19 @@ def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[str]]:
         said: Approval = item.predicate
         if said.about != "packet":
             continue
-        why = _vote_problem(context, item, authors)
+        why, voter = _vote_problem(context, item), (said.principal, said.role)
+        if not why:
+            last[voter] = (*voter, item)
+            why = authors.get(said.principal, "") if said.decision == "approve" else ""
         if why:
             aside[f"{said.principal} does not count: {why}"] = None
-        else:
-            last[said.principal, said.role] = (said.principal, said.role, item)
+    for voter in [one for one in last if one[0] in authors and last[one][2].predicate.decision == "approve"]:
+        del last[voter]  # nobody approves their own work; they may reject it, and take that back
     return list(last.values()), list(aside)
 
 
-def _vote_problem(context: ReleaseContext, item: Evidence, authors: dict[str, str]) -> str:
+def _vote_problem(context: ReleaseContext, item: Evidence) -> str:
     said: Approval = item.predicate
-    rejects = said.decision == "reject"
     problems = {
         "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
         f"role {said.role} does not approve": said.role not in (context.tier.approvers if context.tier else []),
@@ -385,7 +387,6 @@ def _vote_problem(context: ReleaseContext, item: Evidence, authors: dict[str, st
         "it stands before the packet": context.packet is not None and item.index < context.packet.index,
         "it is not in force at this time": not _open(said, context.at),
         "no page was shown": said.page is None,
-        authors.get(said.principal, ""): said.principal in authors and not rejects,
     }
     return next((why for why, holds in problems.items() if holds), "")
 

@@ -51,6 +51,8 @@ class Story:
     models: dict[str, str] = field(default_factory=dict)
     suite: str = ""
     """Digest of the evaluation suite, known with its dataset."""
+    asked: Requester = field(default_factory=lambda: Requester(name="ada", authenticated=False))
+    """Who asks for the runs."""
 
     @property
     def params(self) -> Params:
@@ -63,9 +65,8 @@ class Story:
 
     def run(self, detail: dict[str, Any] | None = None) -> Run:
         at = self.now()
-        asked = Requester(name="ada", authenticated=False)
         began = instant(at - timedelta(seconds=30))
-        return Run(started=began, finished=instant(at), seconds=30.0, requested_by=asked, detail=detail or {})
+        return Run(started=began, finished=instant(at), seconds=30.0, requested_by=self.asked, detail=detail or {})
 
     def record(self, kind: str, stage: str, subjects: list[Artifact], inputs: list[Artifact], /, **fields: Any) -> int:
         """One statement of a stage; its entry."""
@@ -241,7 +242,7 @@ class Story:
     def _model(self, name: str) -> str:
         """A model's folder and its digest; another one each time."""
         self._file(f"models/{name}/model/config.json", "{}")
-        self._file(f"models/{name}/model/model.safetensors", f"{name} {self.minutes}")
+        (self.root / f"models/{name}/model/model.safetensors").write_bytes(_weights(f"{name} {self.minutes}"))
         return tree_digest(self.root / f"models/{name}/model")
 
     def _expectations(self, suite: str) -> list[dict[str, Any]]:
@@ -291,7 +292,11 @@ def _machine(folder: Path) -> Machine:
 
 def told(folder: Path) -> Story:
     """The story as it should go: two datasets, three models, one version."""
-    story = begin(folder)
+    return tell(begin(folder))
+
+
+def tell(story: Story) -> Story:
+    """Two datasets, three models, one version."""
     story.data("desk_eval", "prompt", "prompt", 300)
     story.data("desk_text", "conversation", "text", 5900)
     story.data("desk_sft", "conversation", "conversation", 2900)
@@ -327,6 +332,12 @@ def every_text(value: Any) -> Iterator[str]:
 
 def _at(role: str, name: str, sha256: str) -> Artifact:
     return Artifact(role=role, name=name, sha256=sha256)
+
+
+def _weights(text: str) -> bytes:
+    """A well-formed safetensors file that is another for each text."""
+    header = json.dumps({"__metadata__": {"text": text}, "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})
+    return len(header).to_bytes(8, "little") + header.encode() + b"\0\1"
 
 
 def _counts(records_in: int, records_out: int, excluded: dict[str, int]) -> dict[str, Any]:

@@ -1,0 +1,238 @@
+"""The story told with real people: service keys, a first policy that its owners signed, approvals, requests.
+
+ada  policy-owner, ml-lead        ben  policy-owner, risk        cleo  release-manager, product
+dora asks for the runs            eve  is nobody in particular (a role that may do nothing)
+ci   the service that signs evidence, registrations and promotions
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from governance import evidence, packet, promotion
+from governance.keys import Signer, private_signer
+from governance.log.port import Execute
+from governance.machine import machine, open_log, signer
+from governance.policy import load_policies
+from governance.predicates import (
+    Approval,
+    Artifact,
+    Authorization,
+    Incident,
+    Packet,
+    Promotion,
+    PromotionRequest,
+    Requester,
+    Revocation,
+    Waiver,
+)
+from tests.governance.story import MODEL, START, Story, begin, digest, tell
+
+PEOPLE = {
+    "ada": ["policy-owner", "ml-lead"],
+    "ben": ["policy-owner", "risk"],
+    "cleo": ["release-manager", "product"],
+    "dora": ["engineer"],
+    "eve": ["visitor"],
+}
+KINDS = ["ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion"]
+RULES = """
+owners: {people: 2, roles: [policy-owner]}
+aliases:
+  champion: {requesters: [release-manager], request_hours: 24, rollback_people: 2, break_glass: [release-manager]}
+waivers: {max_days: 30, accepted_by: [risk]}
+"""
+
+
+def keypair(seed: str) -> tuple[bytes, str]:
+    """A private key in PEM that follows from `seed`, and its public key as an OpenSSH line."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(seed)))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return private, public.decode()
+
+
+def person(name: str) -> Signer:
+    """Who signs as `name`; `ada2` is ada's second key."""
+    return private_signer(keypair(name)[0], name)
+
+
+def principals(keys: dict[str, list[str]] | None = None) -> str:
+    """The principals of policy.yaml: the people, and the service."""
+    named = keys or {name: [name] for name in PEOPLE}
+    rows = [
+        {"name": name, "kind": "person", "roles": PEOPLE[name], "keys": [keypair(key)[1] for key in mine]}
+        for name, mine in named.items()
+    ]
+    rows.append({"name": "ci", "kind": "service", "signs": KINDS, "keys": [keypair("ci")[1]]})
+    return "principals:\n" + "".join(f"  - {json.dumps(row)}\n" for row in rows)
+
+
+class Table:
+    """The registry's aliases, for tests that have no MLflow."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], str] = {}
+
+    def move(self, execute: Execute, model: str, alias: str, from_version: str | None, to_version: str | None) -> None:
+        assert self.held.get((model, alias)) == from_version
+        self.held.pop((model, alias), None)
+        if to_version is not None:
+            self.held[model, alias] = to_version
+
+
+@dataclass
+class Governed:
+    """A story, its people, and the one door to its aliases."""
+
+    story: Story
+    table: Table
+
+    @property
+    def now(self) -> datetime:
+        return self.story.now()
+
+    @property
+    def promoter(self) -> promotion.Promoter:
+        return promotion.Promoter(
+            self.story.log, signer(self.story.machine), self.table, self.story.asked, self.story.now
+        )
+
+    def say(self, who: str, kind: str, subjects: Iterable[Artifact], predicate: Any, key: str = "") -> int:
+        """A statement by a person; its entry."""
+        return evidence.record(self.story.log, person(key or who), kind, list(subjects), predicate).index
+
+    def signed(self, who: str, role: str, **fields: Any) -> dict[str, Any]:
+        """What every statement by a person has."""
+        return {"principal": who, "role": role, "reason": "because", "at": promotion.instant(self.now), **fields}
+
+    def freeze(self, version: str = "1") -> str:
+        """The packet of a version, recorded; its digest."""
+        story = self.story
+        made = promotion.freeze(promotion.state(story.log), MODEL, version, self.now, story.run())
+        evidence.record(story.log, signer(story.machine), "packet", packet.subjects(made), made)
+        return packet.digest_of(made)
+
+    def packet(self, sha256: str) -> Packet:
+        found: Packet = promotion.state(self.story.log).evidence.by_subject(sha256, "packet")[-1].predicate
+        return found
+
+    def approve(self, who: str, role: str, subject: str, about: str = "packet", key: str = "", **fields: Any) -> int:
+        said = {"decision": "approve", "about": about, "model": MODEL, "page": digest("page"), **fields}
+        predicate = Approval.model_validate(self.signed(who, role, **said))
+        return self.say(who, "approval", [Artifact(role=about, name="x", sha256=subject)], predicate, key)
+
+    def request(self, version: str = "1", who: str = "cleo", role: str = "release-manager", **fields: Any) -> str:
+        """A signed request; the digest of its statement."""
+        stage, named = fields.pop("stage", "sft"), fields.pop("names", version)
+        frozen = promotion.ask(promotion.state(self.story.log), "promote", MODEL, version, "champion").packet
+        now = self.now
+        said = {
+            "action": "promote", "model": MODEL, "version": named, "alias": "champion",
+            "model_digest": self.story.models[stage], "packet": frozen, "from_version": self.held(),
+            "nonce": secrets.token_hex(16), "expires": promotion.instant(now + timedelta(hours=8)), **fields,
+        }  # fmt: skip
+        predicate = PromotionRequest.model_validate(self.signed(who, role, **said))
+        index = self.say(who, "request", [_model(said["model_digest"])], predicate)
+        return next(one.digest for one in promotion.state(self.story.log).evidence.all("request") if one.index == index)
+
+    def waive(self, code: str, about: str, days: int = 7, who: str = "ben", role: str = "risk", **fields: Any) -> int:
+        now = self.now
+        said = {
+            "model": MODEL, "finding": code, "about": about, "owner": "risk", "control": "somebody looks",
+            "expires": promotion.instant(now + timedelta(days=days)), **fields,
+        }  # fmt: skip
+        predicate = Waiver.model_validate(self.signed(who, role, **said))
+        return self.say(who, "waiver", [_model(self.story.models["sft"])], predicate)
+
+    def incident(self, version: str, state: str, who: str = "ben", role: str = "risk") -> int:
+        predicate = Incident.model_validate(self.signed(who, role, model=MODEL, version=version, state=state))
+        return self.say(who, "incident", [_model(self.story.models["sft"])], predicate)
+
+    def revoke(self, key: str, owner: str, who: str, role: str, by: str = "") -> int:
+        predicate = Revocation.model_validate(self.signed(who, role, owner=owner))
+        return self.say(who, "revocation", [Artifact(role="key", name=owner, sha256=person(key).keyid)], predicate, by)
+
+    def held(self) -> str | None:
+        held = promotion.state(self.story.log).holder(MODEL, "champion")
+        return held.version if held else None
+
+    def consume(self, version: str = "1", alias: str = "champion", **how: Any) -> Promotion:
+        return self.promoter.consume(MODEL, version, alias, "cleo@server", **how)
+
+    def copy(self, old: Path, new: Path) -> Governed:
+        """The same below another folder, to go on with."""
+        shutil.copytree(old, new, dirs_exist_ok=True)
+        here = machine(MODEL, {**self.story.machine.environ, "COUNTERSIGN_HOME": str(new / "home")})
+        log = open_log(here, self.story.policies, lambda: START)
+        story = replace(
+            self.story, root=new / "project", machine=here, log=log, models=dict(self.story.models),
+            records=dict(self.story.records),
+        )  # fmt: skip
+        return Governed(story, Table())
+
+    def released(self, version: str = "1") -> Promotion:
+        """Packet, two approvals, request, promotion."""
+        frozen = self.freeze(version)
+        self.approve("ada", "ml-lead", frozen)
+        self.approve("ben", "risk", frozen)
+        self.request(version, stage=self.packet(frozen).stage)
+        return self.consume(version)
+
+
+def empty(folder: Path, rules: str = RULES, people: str = "", tier: str = "") -> Governed:
+    """A log whose first policy names people and is signed by its owners; nothing has run yet."""
+    story = begin(folder / "unused")
+    root = folder / "project"
+    root.parent.mkdir(parents=True, exist_ok=True)
+    story.root.rename(root)
+    path = root / "policies" / "policy.yaml"
+    text = path.read_text(encoding="utf-8").replace("principals: []", people or principals())
+    text = text.replace("    approvals: 2\n", "    approvals: 2\n    approvers: [ml-lead, risk, product]\n" + tier)
+    path.write_text(text + rules, encoding="utf-8")
+    environ = {
+        "COUNTERSIGN_HOME": str(folder / "home"),
+        "COUNTERSIGN_SIGNER": "env:CI_KEY",
+        "CI_KEY": keypair("ci")[0].decode(),
+    }
+    here = machine(MODEL, environ)
+    policies = load_policies(root / "policies")
+    told = Story(root, here, policies, open_log(here, policies, lambda: START))
+    scene = Governed(told, Table())
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", policies.digest, "policy")
+    return scene
+
+
+def governed(folder: Path, rules: str = RULES) -> Governed:
+    """With one version registered, made by runs that dora authorized."""
+    scene = empty(folder, rules)
+    authorize(scene)
+    tell(scene.story)
+    return scene
+
+
+def authorize(scene: Governed, who: str = "dora", role: str = "engineer", hours: int = 24 * 365) -> None:
+    """Runs from here on are in this person's name."""
+    until = promotion.instant(scene.now + timedelta(hours=hours))
+    predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
+    subject = Artifact(role="policy", name="policies", sha256=scene.story.policies.digest)
+    index = scene.say(who, "authorization", [subject], predicate)
+    said = [one for one in promotion.state(scene.story.log).evidence.all("authorization") if one.index == index]
+    scene.story.asked = Requester(name=who, authenticated=True, authorization=said[0].digest)
+
+
+def _model(sha256: str) -> Artifact:
+    return Artifact(role="model", name="sft", sha256=sha256)

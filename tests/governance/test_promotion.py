@@ -1,0 +1,522 @@
+"""Governed aliases: who may move them, and what must stop it. A table that reads as a specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from governance import decisions, promotion
+from governance.errors import ConflictError, CountersignError, InputError, RefusedError
+from governance.findings import CODES, NEVER_WAIVED, finding
+from governance.predicates import Artifact
+from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, principals
+from tests.governance.story import MODEL, digest, tell
+
+Change = Callable[[Governed, str], object]
+"""What one row does, given the packet's digest, between the packet and the request."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
+    folder = tmp_path_factory.mktemp("governed")
+    return folder, governed(folder)
+
+
+@pytest.fixture
+def scene(told: tuple[Path, Governed], tmp_path: Path) -> Governed:
+    """A copy of a log with one registered version, to go on with."""
+    return told[1].copy(told[0], tmp_path)
+
+
+def _both(scene: Governed, packet: str) -> None:
+    scene.approve("ada", "ml-lead", packet)
+    scene.approve("ben", "risk", packet)
+
+
+def _codes(refused: pytest.ExceptionInfo[RefusedError], scene: Governed) -> set[str]:
+    """The codes of the refusal as the log has it; the message names each."""
+    last = list(promotion.state(scene.story.log).evidence.all("promotion"))[-1].predicate
+    assert not last.allowed
+    assert all(item.code in str(refused.value) for item in last.findings)
+    return {item.code for item in last.findings}
+
+
+def test_a_version_that_people_approved_becomes_champion(scene: Governed) -> None:
+    moved = scene.released()
+    assert moved.allowed
+    assert scene.table.held == {(MODEL, "champion"): "1"}
+    assert scene.held() == "1"
+
+
+def _late(scene: Governed, packet: str) -> None:
+    _both(scene, packet)
+    scene.story.minutes += 60 * 30
+
+
+def _signed_by_another(scene: Governed, packet: str) -> None:
+    """eve signs in ada's name."""
+    scene.approve("ada", "ml-lead", packet, key="eve")
+    scene.approve("ben", "risk", packet)
+
+
+def _revoked(scene: Governed, packet: str) -> None:
+    """ada's key is revoked, and then signs with yesterday's date."""
+    scene.revoke("ada", "ada", "ben", "policy-owner")
+    scene.approve("ada", "ml-lead", packet, at="2026-11-19T12:00:00.000000Z")
+    scene.approve("ben", "risk", packet)
+
+
+def _before_the_packet(scene: Governed, packet: str) -> None:
+    """Both sign; then the packet changes and changes back."""
+    _both(scene, packet)
+    scene.story.evaluate("sft", 0.96, 0.01)
+    scene.freeze()
+
+
+ROWS: dict[str, tuple[Change, dict[str, object], set[str]]] = {
+    # what is done before the request, what the request says, what is found
+    "nobody approved": (lambda scene, packet: None, {}, {"APPROVAL_MISSING"}),
+    "one person approved": (lambda scene, packet: scene.approve("ada", "ml-lead", packet), {}, {"APPROVAL_MISSING"}),
+    "one person approved twice": (
+        lambda scene, packet: [scene.approve("ada", "ml-lead", packet) for _ in range(2)], {}, {"APPROVAL_MISSING"},
+    ),
+    "in a role they do not have": (
+        lambda scene, packet: [scene.approve("ada", "ml-lead", packet), scene.approve("ada", "risk", packet)],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "in a role that does not approve": (
+        lambda scene, packet: [scene.approve("ada", "ml-lead", packet), scene.approve("eve", "visitor", packet)],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "in another's name": (_signed_by_another, {}, {"APPROVAL_MISSING"}),
+    "with a revoked key, back-dated": (_revoked, {}, {"APPROVAL_MISSING"}),
+    "the requester is an approver": (
+        lambda scene, packet: [scene.approve("ada", "ml-lead", packet), scene.approve("cleo", "product", packet)],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "the approval is of another packet": (
+        lambda scene, packet: _both(scene, digest("another packet")), {}, {"APPROVAL_MISSING"},
+    ),
+    "the approval is for another alias": (
+        lambda scene, packet: [
+            scene.approve("ada", "ml-lead", packet), scene.approve("ben", "risk", packet, alias="challenger"),
+        ],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "the approval is for another model": (
+        lambda scene, packet: [
+            scene.approve("ada", "ml-lead", packet), scene.approve("ben", "risk", packet, model="another"),
+        ],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "the approval is of something else with this digest": (
+        lambda scene, packet: [
+            scene.approve("ada", "ml-lead", packet), scene.approve("ben", "risk", packet, about="data"),
+        ],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "no page was shown": (
+        lambda scene, packet: [
+            scene.approve("ada", "ml-lead", packet), scene.approve("ben", "risk", packet, page=None),
+        ],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "the approval is not in force yet": (
+        lambda scene, packet: [
+            scene.approve("ada", "ml-lead", packet), scene.approve("ben", "risk", packet, at="2027-01-01T00:00:00Z"),
+        ],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "the approval expired": (
+        lambda scene, packet: [
+            scene.approve("ada", "ml-lead", packet),
+            scene.approve("ben", "risk", packet, expires="2026-11-20T09:30:00Z"),
+        ],
+        {}, {"APPROVAL_MISSING"},
+    ),
+    "somebody rejects": (
+        lambda scene, packet: [_both(scene, packet), scene.approve("cleo", "product", packet, decision="reject")],
+        {}, {"REJECTED"},
+    ),
+    "the packet changed since": (_before_the_packet, {}, {"APPROVAL_MISSING"}),
+    "new evidence, the old packet": (
+        lambda scene, packet: [_both(scene, packet), scene.story.evaluate("sft", 0.96, 0.01)], {},
+        {"PACKET_OUT_OF_DATE"},
+    ),
+    "a waiver was added after the approvals": (
+        lambda scene, packet: [_both(scene, packet), scene.waive("CANARY_MISSING", f"model {MODEL}")], {},
+        {"PACKET_OUT_OF_DATE"},
+    ),
+    "an incident is open": (
+        lambda scene, packet: [_both(scene, packet), scene.incident("1", "open")], {}, {"INCIDENT_OPEN"},
+    ),
+    "the request is for another version": (
+        lambda scene, packet: _both(scene, packet), {"names": "2"}, {"REQUEST_MISMATCH"},
+    ),
+    "the request is for another packet": (
+        lambda scene, packet: _both(scene, packet), {"packet": digest("x")}, {"REQUEST_MISMATCH"},
+    ),
+    "the request is for another alias": (
+        lambda scene, packet: _both(scene, packet), {"alias": "challenger"}, {"REQUEST_MISSING"},
+    ),
+    "the request is for another model": (
+        lambda scene, packet: _both(scene, packet), {"model": "another"}, {"REQUEST_MISSING"},
+    ),
+    "the request is for other bytes": (
+        lambda scene, packet: _both(scene, packet), {"model_digest": digest("x")}, {"REQUEST_MISSING"},
+    ),
+    "the request names another holder": (
+        lambda scene, packet: _both(scene, packet), {"from_version": "7"}, {"REQUEST_CONFLICT"},
+    ),
+    "the request expired": (
+        lambda scene, packet: _both(scene, packet), {"expires": "2026-11-20T09:30:00Z"}, {"REQUEST_EXPIRED"},
+    ),
+    "the request is dated tomorrow": (
+        lambda scene, packet: _both(scene, packet), {"at": "2026-11-21T23:00:00Z", "expires": "2026-11-22T09:30:00Z"},
+        {"REQUEST_EXPIRED"},
+    ),
+    "the requester may not ask": (
+        lambda scene, packet: _both(scene, packet), {"who": "eve", "role": "visitor"}, {"REQUEST_NOT_ENTITLED"},
+    ),
+    "the requester claims a role": (
+        lambda scene, packet: _both(scene, packet), {"who": "eve"}, {"REQUEST_NOT_ENTITLED"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_stops_a_promotion(name: str, scene: Governed) -> None:
+    change, request, codes = ROWS[name]
+    packet = scene.freeze()
+    change(scene, packet)
+    scene.request(**request)
+    with pytest.raises(RefusedError) as refused:
+        scene.consume()
+    assert _codes(refused, scene) == codes
+    assert scene.table.held == {}
+
+
+def test_without_a_request_or_a_packet_nothing_moves(scene: Governed) -> None:
+    with pytest.raises(RefusedError) as refused:
+        scene.consume()
+    assert _codes(refused, scene) == {"REQUEST_MISSING", "PACKET_MISSING", "APPROVAL_MISSING"}
+
+
+def test_a_request_that_has_run_out_of_its_hours(scene: Governed) -> None:
+    _both(scene, scene.freeze())
+    scene.request(expires="2027-11-20T09:30:00Z")
+    scene.story.minutes += 60 * 25
+    with pytest.raises(RefusedError, match="REQUEST_EXPIRED"):
+        scene.consume()
+
+
+def test_a_request_is_good_for_once(scene: Governed) -> None:
+    scene.released()
+    with pytest.raises(RefusedError) as refused:
+        scene.consume()
+    assert "REQUEST_SPENT" in _codes(refused, scene)
+
+
+def test_an_alias_that_policy_does_not_name(scene: Governed) -> None:
+    _both(scene, scene.freeze())
+    scene.request(alias="challenger")
+    with pytest.raises(RefusedError, match="ALIAS_UNKNOWN"):
+        scene.consume(alias="challenger")
+
+
+def test_a_version_nobody_registered(scene: Governed) -> None:
+    with pytest.raises(InputError, match="no version 9"):
+        scene.consume("9")
+
+
+def test_who_rejected_may_approve_after_all(scene: Governed) -> None:
+    packet = scene.freeze()
+    _both(scene, packet)
+    scene.approve("cleo", "product", packet, decision="reject")
+    scene.approve("ben", "risk", packet, decision="reject")
+    for who, role in (("cleo", "product"), ("ben", "risk")):
+        scene.approve(who, role, packet)
+    scene.request()
+    assert scene.consume().allowed
+
+
+def test_a_closed_incident_does_not_stop_it(scene: Governed) -> None:
+    scene.incident("1", "open")
+    scene.incident("1", "closed")
+    assert scene.released().allowed
+
+
+@pytest.mark.parametrize("check", ["approvals", "request", "packet"])
+def test_each_check_is_what_stops_it(check: str, scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same input passes with every check of people taken out, and no less."""
+    for other in ("approvals", "request", "packet", "incidents"):
+        if other != check:
+            monkeypatch.delitem(decisions.GOVERNED_CHECKS["promote"], other)
+    with pytest.raises(RefusedError):
+        scene.consume()
+    monkeypatch.delitem(decisions.GOVERNED_CHECKS["promote"], check)
+    assert scene.consume().allowed
+
+
+def test_a_decision_made_again_comes_out_the_same(scene: Governed) -> None:
+    packet = scene.freeze()
+    scene.request()
+    with pytest.raises(RefusedError):
+        scene.consume()
+    _both(scene, packet)
+    scene.request()
+    scene.consume()
+    scene.story.evaluate("sft", 0.1, 0.9)  # what came later changes nothing
+    said = [one for one in promotion.state(scene.story.log).evidence.all("promotion") if one.predicate.asked]
+    assert [one.predicate.allowed for one in said] == [False, True]
+    for one in said:
+        again = promotion.again(scene.story.log, one)
+        assert again is not None
+        assert (again.allowed, list(again.findings)) == (one.predicate.allowed, one.predicate.findings)
+
+
+# -- Waivers -----------------------------------------------------------------------------------------
+CANARY = RULES.replace("owners:", "owners:")
+
+
+def _canary(folder: Path) -> Governed:
+    """A tier that demands what nothing can meet yet."""
+    scene = empty(folder, tier="    canary: true\n")
+    authorize(scene)
+    tell(scene.story)
+    return scene
+
+
+WAIVERS: dict[str, tuple[dict[str, object], str]] = {
+    "accepted": ({}, ""),
+    "too long": ({"days": 31}, "longer than 30 days"),
+    "by somebody who may not": ({"who": "ada", "role": "ml-lead"}, "may not accept"),
+    "of another finding": ({"code": "INCIDENT_OPEN"}, "CANARY_MISSING"),
+    "about something else": ({"about": "model another"}, "CANARY_MISSING"),
+    "for another model": ({"model": "another"}, "CANARY_MISSING"),
+    "not in force yet": ({"at": "2026-12-20T00:00:00Z", "expires": "2026-12-30T00:00:00Z"}, "begins at"),
+}
+
+
+@pytest.mark.parametrize("name", WAIVERS)
+def test_a_waiver_passes_what_policy_lets_it(name: str, tmp_path: Path) -> None:
+    scene = _canary(tmp_path)
+    given, told = WAIVERS[name]
+    scene.waive(**{"code": "CANARY_MISSING", "about": f"model {MODEL}", **given})
+    if told:
+        with pytest.raises(RefusedError, match=told):
+            scene.released()
+    else:
+        assert [item.code for item in scene.released().waived] == ["CANARY_MISSING"]
+
+
+def test_an_expired_waiver_denies_the_next_decision(tmp_path: Path) -> None:
+    scene = _canary(tmp_path)
+    scene.waive("CANARY_MISSING", f"model {MODEL}", days=1)
+    packet = scene.freeze()
+    _both(scene, packet)
+    scene.story.minutes += 60 * 24
+    scene.request()
+    with pytest.raises(RefusedError, match="expired at"):
+        scene.consume()
+
+
+def test_some_findings_are_never_waived(tmp_path: Path) -> None:
+    scene = governed(tmp_path)
+    scene.waive("APPROVAL_MISSING", f"model {MODEL}")
+    scene.freeze()
+    scene.request()
+    with pytest.raises(RefusedError, match="never waived"):
+        scene.consume()
+    assert CODES.keys() >= NEVER_WAIVED
+
+
+# -- Runs --------------------------------------------------------------------------------------------
+def test_runs_that_nobody_authorized_are_good_for_candidate_only(tmp_path: Path) -> None:
+    scene = empty(tmp_path)
+    tell(scene.story)
+    with pytest.raises(RefusedError, match="REQUESTER_UNKNOWN"):
+        scene.released()
+
+
+def test_an_authorization_that_had_ended(tmp_path: Path) -> None:
+    scene = empty(tmp_path)
+    authorize(scene, hours=0)
+    tell(scene.story)
+    with pytest.raises(RefusedError, match="REQUESTER_UNKNOWN"):
+        scene.released()
+
+
+def test_who_asked_for_the_run_cannot_approve_it(tmp_path: Path) -> None:
+    scene = empty(tmp_path)
+    authorize(scene, who="ada", role="ml-lead")
+    tell(scene.story)
+    with pytest.raises(RefusedError, match="ada does not count: they asked for"):
+        scene.released()
+
+
+def test_uncommitted_code_is_good_for_candidate_only(tmp_path: Path) -> None:
+    scene = empty(tmp_path)
+    authorize(scene)
+    scene.story.dirty = True
+    tell(scene.story)
+    with pytest.raises(RefusedError, match="uncommitted code"):
+        scene.released()
+
+
+def test_a_commit_that_policy_does_not_name(tmp_path: Path) -> None:
+    scene = governed(tmp_path, RULES + f"commits: ['{'1' * 40}']\n")
+    with pytest.raises(RefusedError, match="COMMIT_NOT_PERMITTED"):
+        scene.released()
+
+
+def test_a_service_that_may_not_sign_promotions_moves_nothing(tmp_path: Path) -> None:
+    """Its entry would not count: the alias would have moved without a word of the log."""
+    people = principals().replace(', "promotion"', "")
+    assert "promotion" in KINDS
+    scene = empty(tmp_path, people=people)
+    authorize(scene)
+    tell(scene.story)
+    with pytest.raises(CountersignError, match="do not let this key sign"):
+        scene.released()
+    assert scene.table.held == {}
+
+
+# -- Rollback and retirement ---------------------------------------------------------------------------
+def _second(scene: Governed) -> str:
+    """A second version, champion after the first; the stage's name is the same."""
+    scene.released()
+    first = scene.story.models["sft"]
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.released("2")
+    assert scene.held() == "2"
+    return first
+
+
+def _back(scene: Governed, first: str, **fields: object) -> str:
+    return scene.request("1", action="rollback", model_digest=first, **fields)
+
+
+def test_a_rollback_by_two_people(scene: Governed) -> None:
+    first = _second(scene)
+    request = _back(scene, first)
+    with pytest.raises(RefusedError, match="2 people behind it"):
+        scene.consume("1")
+    scene.approve("ben", "risk", request, "promotion")
+    moved = scene.consume("1")
+    assert (moved.action, moved.from_version, moved.second_signature_by) == ("rollback", "2", None)
+    assert scene.held() == "1"
+
+
+def test_who_asks_does_not_count_twice(scene: Governed) -> None:
+    request = _back(scene, _second(scene))
+    scene.approve("cleo", "product", request, "promotion")
+    with pytest.raises(RefusedError, match="2 people behind it"):
+        scene.consume("1")
+
+
+def test_breaking_the_glass_leaves_a_deadline(scene: Governed) -> None:
+    request = _back(scene, _second(scene), break_glass=True)
+    moved = scene.consume("1")
+    assert moved.second_signature_by is not None
+    due = promotion.instant_of(moved.second_signature_by)
+    state = promotion.state(scene.story.log)
+    assert promotion.overdue(state, due - timedelta(minutes=1)) == []
+    assert [one.predicate.version for one in promotion.overdue(state, due)] == ["1"]
+    scene.approve("ben", "risk", request, "promotion")
+    assert promotion.overdue(promotion.state(scene.story.log), due) == []
+
+
+def test_a_rollback_goes_to_what_was_released_only(scene: Governed) -> None:
+    scene.released()
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.request("2", action="rollback", break_glass=True)
+    with pytest.raises(RefusedError, match="NEVER_RELEASED"):
+        scene.consume("2")
+
+
+def test_a_rollback_to_a_model_with_an_open_incident(scene: Governed) -> None:
+    first = _second(scene)
+    scene.story.models["sft"] = first
+    scene.incident("1", "open")
+    _back(scene, first, break_glass=True)
+    with pytest.raises(RefusedError, match="INCIDENT_OPEN"):
+        scene.consume("1")
+
+
+def test_a_retirement_takes_two_people_and_the_aliases_with_it(scene: Governed) -> None:
+    scene.released()
+    request = scene.request("1", action="retire", alias="retired", from_version=None)
+    with pytest.raises(RefusedError, match="2 people"):
+        scene.consume("1", "retired", action="retire")
+    scene.approve("ben", "risk", request, "promotion")
+    scene.consume("1", "retired", action="retire")
+    assert scene.held() is None
+    assert scene.table.held == {}
+
+
+# -- Many at once --------------------------------------------------------------------------------------
+def test_of_many_promoters_one_wins(scene: Governed) -> None:
+    _both(scene, scene.freeze())
+    scene.request()
+
+    def attempt(_: int) -> bool:
+        try:
+            return scene.consume().allowed
+        except (RefusedError, ConflictError):
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+    assert scene.table.held == {(MODEL, "champion"): "1"}
+
+
+def test_what_is_said_during_the_decision_is_heard(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rejection that arrives between decision and commit."""
+    packet = scene.freeze()
+    _both(scene, packet)
+    scene.request()
+    decide, said = promotion.decide, []
+
+    def slow(*args: object) -> object:
+        decision = decide(*args)  # type: ignore[arg-type]
+        if not said:
+            said.append(scene.approve("cleo", "product", packet, decision="reject"))
+        return decision
+
+    monkeypatch.setattr(promotion, "decide", slow)
+    with pytest.raises(RefusedError, match="REJECTED"):
+        scene.consume()
+
+
+def test_the_registry_behind_the_logs_back(scene: Governed) -> None:
+    """The row says another version than the log: nothing moves, and the difference is told."""
+
+    class Row:
+        def move(self, *args: object) -> None:
+            raise ConflictError("the registry gives champion of support-desk to version 7")
+
+    _both(scene, scene.freeze())
+    scene.request()
+    scene.table = Row()  # type: ignore[assignment]
+    with pytest.raises(ConflictError, match="version 7"):
+        scene.consume()
+    assert scene.held() is None
+
+
+def test_a_finding_of_each_new_code_is_in_the_table() -> None:
+    for code in NEVER_WAIVED:
+        assert finding(code, "x", "y").next
+
+
+def test_subjects_name_the_request_that_was_spent(scene: Governed) -> None:
+    moved = scene.released()
+    (entry,) = scene.story.log.by_subject(moved.request or "")
+    assert entry.kind == "promotion"
+    assert Artifact(role="request", name="promote", sha256=moved.request or "")
