@@ -1,5 +1,6 @@
 """This machine: where its log, registry and keys stand, and who asks. Never from the working folder.
 
+COUNTERSIGN_PROJECT         the project's name, where there is no params.yaml: a reviewer's machine
 COUNTERSIGN_HOME            state of all projects; default $XDG_STATE_HOME/countersign or ~/.local/state/countersign
 COUNTERSIGN_LOG             sqlite:///PATH, postgresql://USER@HOST/DATABASE, or https://SERVER of a governed server;
                             default sqlite:///HOME/PROJECT/countersign.db
@@ -79,8 +80,21 @@ def machine(project: str, environ: Mapping[str, str]) -> Machine:
 
 
 def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
-    """The machine for the project at `root`, whose name stands in its params.yaml."""
+    """The machine for the project that COUNTERSIGN_PROJECT names, else the one at `root`, named in its params.yaml."""
+    named = environ.get("COUNTERSIGN_PROJECT")
+    if named:
+        try:
+            return machine(TypeAdapter(Slug).validate_python(named), environ)
+        except ValidationError:
+            raise ConfigError(f"{named[:80]!r} is no project name", where="COUNTERSIGN_PROJECT") from None
     path = root / "params.yaml"
+    if not path.exists():
+        raise ConfigError(
+            "no project here",
+            where=str(root),
+            expected="a params.yaml with a line `project: NAME`",
+            fix="change to the project's folder, or set COUNTERSIGN_PROJECT=NAME",
+        )
     value = read_yaml(path)
     try:
         project = TypeAdapter(Slug).validate_python(value.get("project") if isinstance(value, dict) else None)
@@ -94,7 +108,9 @@ def signer(machine: Machine) -> Signer:
     if machine.signer_uri is None:
         return development_signer(machine.keys)
     public = machine.environ.get("COUNTERSIGN_SIGNER_PUBLIC", "")
-    return signer_from_uri(machine.signer_uri, machine.environ, _text(Path(public)) if public else "")
+    return signer_from_uri(
+        machine.signer_uri, machine.environ, read_public(public, "COUNTERSIGN_SIGNER_PUBLIC") if public else ""
+    )
 
 
 def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
@@ -263,10 +279,9 @@ def _requester(environ: Mapping[str, str]) -> Requester:
     return Requester(name=name, authenticated=False)
 
 
-def _text(path: Path) -> str:
+def read_public(path: str, variable: str) -> str:
+    """The public key file that a variable names. Raises `ConfigError`."""
     try:
-        return path.read_text(encoding="utf-8")
+        return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the signer's public key cannot be read: {error}", where="COUNTERSIGN_SIGNER_PUBLIC"
-        ) from None
+        raise ConfigError(f"the signer's public key cannot be read: {error}", where=variable) from None

@@ -1,0 +1,140 @@
+"""A person at this machine: who they are by their key, in which role they speak, and what they say to the log.
+
+1. Who somebody is follows from their key and the policies in force; nobody types a name.
+2. Where several of their roles would do, they say which; nothing is guessed.
+3. Every refusal that the log would give later is given here first, before a passphrase is asked for twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from governance import canonical, evidence
+from governance.authority import Authority
+from governance.digests import sha256_bytes
+from governance.envelope import unverified
+from governance.errors import ConfigError, RefusedError
+from governance.keys import CHECKPOINT, Ask, Signer, person_signer, public_key, stored_signer
+from governance.log.port import Log
+from governance.machine import Machine, log_of, own_checkpoint_key, read_log, read_public
+from governance.model import Model
+from governance.policy import Policies, Principal
+from governance.predicates import Artifact
+from governance.promotion import instant
+
+KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A person, in one role, with their key."""
+
+    name: str
+    role: str
+    signer: Signer
+
+    def signed(self, reason: str, at: datetime) -> dict[str, Any]:
+        """The fields of `governance.predicates.Signed`."""
+        return {"principal": self.name, "role": self.role, "reason": reason, "at": instant(at)}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A statement that is in the log."""
+
+    index: int
+    digest: str
+    """sha256 of the statement's bytes."""
+
+
+def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> Signer:
+    """The person's key: `--key`, else COUNTERSIGN_KEY. Raises `ConfigError`."""
+    address = key or environ.get(KEY, "")
+    if not address:
+        raise ConfigError(
+            "nobody signs: no key is given",
+            where=KEY,
+            expected="the file of your private key, ssh-agent:FINGERPRINT, or a KMS or HSM address",
+            fix="give --key, or set it: export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l lists them)",
+        )
+    public = environ.get(KEY_PUBLIC, "")
+    return person_signer(address, environ, ask, read_public(public, KEY_PUBLIC) if public else "")
+
+
+def person_of(policies: Policies, signer: Signer) -> Principal:
+    """Whose key it is. Raises `RefusedError` for a key that is nobody's, or a service's."""
+    known = policies.principals.get(signer.keyid)
+    shown = public_key(signer.public_pem).fingerprint
+    if known is None:
+        people = ", ".join(sorted(one.name for one in policies.rules.principals if one.kind == "person"))
+        raise RefusedError(
+            f"the policies in force do not name this key ({shown})",
+            expected=f"a key of {people or 'somebody; they name no person'}",
+            fix="use the key you are enrolled with, or ask a policy owner: countersign enrol",
+        )
+    if known.kind != "person":
+        raise RefusedError(f"this is the key of service {known.name} ({shown}); people sign with their own")
+    return known
+
+
+def speaker(authority: Authority, signer: Signer, role: str | None, fitting: Sequence[str], at: datetime) -> Speaker:
+    """The person whose key it is, in `role`, or in the only role of theirs that is `fitting`. Raises `RefusedError`."""
+    policies = authority.policies
+    person = person_of(policies, signer)
+    if authority.revoked.get(signer.keyid) is not None:
+        raise RefusedError(
+            f"this key of {person.name} was revoked at entry {authority.revoked[signer.keyid]}",
+            fix="use another key of yours; countersign rotate enrols a new one",
+        )
+    if person.until is not None and at.date() > person.until:
+        raise RefusedError(f"{person.name} acts until {person.until}, as policy says", fix="countersign policy status")
+    return Speaker(person.name, _role(person, role, fitting), signer)
+
+
+def _role(person: Principal, role: str | None, fitting: Sequence[str]) -> str:
+    mine = [one for one in person.roles if one in fitting]
+    if role is not None and role not in person.roles:
+        raise RefusedError(
+            f"{person.name} has no role {role!r}", expected=f"one of: {', '.join(person.roles) or 'none'}", fix="--role"
+        )
+    if role is not None and role not in fitting:
+        raise RefusedError(f"role {role} may not say this", expected=f"one of: {', '.join(fitting) or 'nobody may'}")
+    if role is not None:
+        return role
+    if not mine:
+        raise RefusedError(
+            f"{person.name} ({', '.join(person.roles) or 'no role'}) may not say this",
+            expected=f"a person as {', '.join(fitting) or 'nobody: policy names no role'}",
+        )
+    if len(mine) > 1:
+        raise ConfigError(f"{person.name} may say this as {' or as '.join(mine)}", fix=f"say which: --role {mine[0]}")
+    return mine[0]
+
+
+def roles_of(policies: Policies) -> list[str]:
+    """Every role that a person has, for what anybody enrolled may say."""
+    return sorted({role for one in policies.rules.principals if one.kind == "person" for role in one.roles})
+
+
+def log_to_add_to(machine: Machine) -> Log:
+    """The project's log, to which people add. It must have begun. Raises `StorageError`, `VerificationError`."""
+    log = read_log(machine)
+    if machine.log_uri.startswith(("http://", "https://")):
+        return log  # the server appends
+    if own_checkpoint_key(machine) is None:
+        raise ConfigError(
+            "this machine does not hold the key that signs the log's checkpoints, so it cannot add to it",
+            where=str(machine.keys),
+            fix="work over the server (COUNTERSIGN_LOG=https://SERVER), or on the machine that keeps the log",
+        )
+    return log_of(machine, stored_signer(machine.keys, CHECKPOINT))
+
+
+def say(log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model) -> Said:
+    """Signs a statement and appends it; the same said twice is one entry."""
+    entry = evidence.record(log, signer, kind, list(subjects), predicate)
+    statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+    return Said(entry.index, sha256_bytes(canonical.dumps(statement)))
