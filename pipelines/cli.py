@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "allow-base": ("pipelines.commands.allow_base", "Write a base model's digests into policy."),
     "record-key": ("pipelines.commands.record_key", "Make the project's key for record ids."),
     "verify": ("governance.commands.verify", "Check the log, and the files at hand against it."),
+    "verify-model": ("governance.commands.verify_model", "Check a model folder against its registration."),
     "report": ("governance.commands.report", "The audit report of a model version."),
     "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
     "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),

@@ -1,0 +1,76 @@
+"""`countersign verify-model`: a model folder at hand against what was registered, from the log alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from governance import modelfolder
+from governance.errors import InputError, VerificationError
+from governance.machine import machine_of
+from governance.modelfolder import Fault
+from governance.promotion import state
+from governance.serving import Served, resolve, serving_log
+
+SHOWN = 20
+
+
+@click.command("verify-model")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--against", "name", required=True, metavar="NAME", help="MODEL/VERSION or MODEL@ALIAS.")
+@click.option("--origin", metavar="SHA256", help="Digest of entry 0, or id of the checkpoint key, as known to you.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, path: Path, name: str, origin: str | None, as_json: bool) -> None:
+    """Check the model folder at PATH against its registration in the log: every file, byte for byte, and no other.
+
+    Exit code 5 when it is not that model. It says what the folder is now; load it with the verifying loader.
+    """
+    if not path.is_dir():
+        raise InputError("no such folder", where=str(path))
+    machine = machine_of(Path.cwd(), os.environ)
+    served = resolve(state(serving_log(machine, origin)), name)
+    said = served.registration
+    faults = modelfolder.check(path, said.files, said.model_digest)
+    told = document(path, served, faults)
+    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(lines(path, served, faults)))
+    ctx.exit(VerificationError.exit_code if faults else 0)
+
+
+def document(path: Path, served: Served, faults: list[Fault]) -> dict[str, Any]:
+    """The result as JSON."""
+    said = served.registration
+    return {
+        "verified": not faults,
+        "path": str(path),
+        "model": said.model,
+        "version": said.version,
+        "alias": served.alias,
+        "sha256": said.model_digest,
+        "files": len(said.files),
+        "entry": served.entry,
+        "development_key": served.development,
+        "incident": served.incident,
+        "faults": [{"path": fault.path, "reason": fault.reason} for fault in faults],
+    }
+
+
+def lines(path: Path, served: Served, faults: list[Fault]) -> list[str]:
+    """The result for people: the verdict first."""
+    said = served.registration
+    held = f", {served.alias} since {served.move.at}" if served.move else ""
+    what = f"{served.name}{held} (sha256 {said.model_digest[:12]}, registered in entry {served.entry})"
+    if faults:
+        text = [f"NOT THE REGISTERED MODEL: {path} is not {what}"]
+        text += [f"  {fault}" for fault in faults[:SHOWN]]
+        more = len(faults) - SHOWN
+        text += [f"  and {more} more (--json lists them)"] if more > 0 else []
+        return [*text, "  next: take the model from the registry again; never load it as it is"]
+    size = sum(file.size for file in said.files)
+    text = [f"VERIFIED: {path} is {what}", f"  {len(said.files)} files, {size:,} bytes, nothing else"]
+    text += ["  signed by a DEVELOPMENT KEY: good for candidate only"] if served.development else []
+    return text + ([f"  INCIDENT OPEN: {served.incident}"] if served.incident else [])

@@ -1,0 +1,168 @@
+"""The verifying loader: what it loads is what was hashed, whatever happens to the registry's files meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance import evidence
+from governance.digests import manifest, tree_digest
+from governance.errors import ConfigError, InputError, VerificationError
+from governance.machine import signer
+from governance.predicates import Artifact, Registration
+from pipelines.loader import Loaded, load
+from tests.governance.governed import Governed, governed
+from tests.governance.story import MODEL
+
+WEIGHTS = 1.5
+RUN = "a" * 32
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of a few thousand parameters, every one of them `WEIGHTS`, with its tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from pipelines.training import tokenizer
+    from tests.pipelines.tiny import ARCHITECTURE
+
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    config = AutoConfig.for_model(**ARCHITECTURE)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(WEIGHTS)
+    model.save_pretrained(folder)
+    said = [[{"role": "user", "content": "hello"}, {"role": "assistant", "content": "good day"}]]
+    tokenizer.train({"messages": said}, 300).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def scene(tmp_path: Path, trained: Path) -> Governed:
+    """The model registered as version 1, candidate, its files in the registry's folder."""
+    found = governed(tmp_path)
+    folder = found.story.machine.artifact_root / RUN / "artifacts" / "model"
+    shutil.copytree(trained, folder)
+    registration = Registration(
+        model=MODEL, version="7", stage="sft", tier="limited", model_digest=tree_digest(folder), files=manifest(folder),
+        chain=[], policy=found.story.policies.digest, run=found.story.run({"registry_run": RUN}),
+    )  # fmt: skip
+    what = Artifact(role="model", name="model", sha256=registration.model_digest)
+    evidence.record(found.story.log, signer(found.story.machine), "registration", [what], registration)
+    return found
+
+
+def files(scene: Governed) -> Path:
+    return scene.story.machine.artifact_root / RUN / "artifacts" / "model"
+
+
+def loaded(scene: Governed, **options: Any) -> Loaded:
+    return load("models:/support-desk/7", machine=scene.story.machine, **options)
+
+
+def test_it_loads_what_is_registered(scene: Governed, tmp_path: Path) -> None:
+    found = loaded(scene, scratch=tmp_path)
+    assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {WEIGHTS}
+    assert (found.version, found.sha256) == ("support-desk/7", tree_digest(files(scene)))
+    assert found.tokenizer("hello")["input_ids"]
+    assert not list(tmp_path.glob("countersign-model-*"))
+
+
+def test_without_the_files_it_says_where_they_were_looked_for(scene: Governed) -> None:
+    shutil.rmtree(files(scene))
+    with pytest.raises(InputError, match="not on this machine"):
+        loaded(scene)
+
+
+SPOILED = {
+    "code": lambda folder: (folder / "modeling_x.py").write_text("import os"),
+    "an adapter": lambda folder: (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "x/y"}'),
+    "a link": lambda folder: (
+        (folder / "config.json").rename(folder.parent / "c.json")
+        and (folder / "config.json").symlink_to(folder.parent / "c.json")
+    ),
+    "a changed configuration": lambda folder: (folder / "config.json").write_text(
+        json.dumps({**json.loads((folder / "config.json").read_text()), "auto_map": {"AutoModelForCausalLM": "x.Y"}})
+    ),
+    "pickled weights": lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x04."),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_anything_else_is_refused(name: str, scene: Governed) -> None:
+    SPOILED[name](files(scene))
+    with pytest.raises(VerificationError, match="not the registered model's files"):
+        loaded(scene)
+
+
+@pytest.mark.parametrize(
+    "options", [{"trust_remote_code": True}, {"state_dict": {}}, {"revision": "x"}, {"attn_implementation": "a/kernel"}]
+)
+def test_options_that_let_something_else_in_are_refused(options: dict[str, Any], scene: Governed) -> None:
+    with pytest.raises(ConfigError, match="takes no"):
+        loaded(scene, **options)
+
+
+def test_a_file_swapped_between_verification_and_loading_does_not_get_in(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the last moment before transformers opens anything, every file of the registry is replaced."""
+    import pipelines.loader as loader
+
+    before, swapped = loader.load_model, []
+
+    def late(copy: Path, kind: str, **options: Any) -> Any:
+        for path in files(scene).iterdir():
+            path.write_bytes(b"swapped")
+            swapped.append(path.name)
+        assert copy != files(scene)
+        return before(copy, kind, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loader, "load_model", late)
+    found = loaded(scene)
+    assert "model.safetensors" in swapped and "config.json" in swapped
+    assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {WEIGHTS}
+
+
+def test_a_racing_writer_never_gets_a_weight_in(scene: Governed) -> None:
+    """Good and evil weights change places all the time: each load is wholly the good ones, or refused."""
+    path, over = files(scene) / "model.safetensors", threading.Event()
+    good = path.read_bytes()
+    evil = good[:-4] + b"\0\0\0\0"
+    outcomes: set[str] = set()
+
+    def write() -> None:
+        target = path.parent.parent / "other"
+        while not over.is_set():
+            for content in (evil, good):
+                target.write_bytes(content)
+                target.replace(path)
+                with path.open("r+b") as stream:  # and in place, as a reader has it open
+                    stream.seek(-4, os.SEEK_END)
+                    stream.write(content[-4:])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(25):
+            try:
+                found = loaded(scene)
+            except VerificationError:
+                outcomes.add("refused")
+                continue
+            outcomes.add("loaded")
+            assert all(bool((p == WEIGHTS).all()) for p in found.model.parameters())
+    finally:
+        over.set()
+        writer.join()
+    path.write_bytes(good)
+    loaded(scene)
+    assert outcomes == {"refused", "loaded"}
