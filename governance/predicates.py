@@ -201,6 +201,8 @@ class GateDecision(Predicate):
     findings: list[Finding]
     at: Instant
     """The reference time of the decision."""
+    waived: list[Finding] = []
+    """What a waiver in force passes."""
 
 
 class Train(Predicate):

@@ -58,7 +58,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 def run(job: Job) -> Outcome:
     """Decides; a refusal is recorded like a permission."""
     request = build_request(job.params, job.root, job.key, _given(job))
-    decision = decide_gate(request, job.policies, job.evidence(), job.now())
+    decision = decide_gate(request, job.policies, job.evidence(), job.now(), authority=job.authority())
     job.output("gate").write_bytes(gate_bytes(request))
     _write_report(job.root, request, decision)
     return Outcome(
@@ -68,6 +68,7 @@ def run(job: Job) -> Outcome:
             "tier": decision.tier,
             "decided_on": decision.decided_on,
             "findings": list(decision.findings),
+            "waived": list(decision.waived),
             "at": instant(decision.at),
         },
         parameters=request.model_dump(mode="json"),
@@ -87,7 +88,7 @@ def enforce_gate(job: Job) -> Decision:
     digests, and the log has the decision. The caller must use no other bytes than those of its inputs.
     """
     request = build_request(job.params, job.root, job.key, _given(job))
-    decision = decide_gate(request, job.policies, job.evidence(), job.now())
+    decision = decide_gate(request, job.policies, job.evidence(), job.now(), authority=job.authority())
     further = _gate_findings(job, request)
     complete = Decision(
         decision.allowed and not further,

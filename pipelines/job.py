@@ -19,6 +19,7 @@ from governance.progress import Progress
 from pipelines.params import Params
 
 if TYPE_CHECKING:
+    from governance.authority import Authority
     from governance.evidence import EvidenceView
     from governance.policy import Policies
 
@@ -60,6 +61,7 @@ class Job:
     now: Callable[[], datetime]
     progress: Progress
     open_evidence: Callable[[], EvidenceView] = field(repr=False)
+    open_authority: Callable[[], Authority | None] = field(repr=False, default=lambda: None)
 
     def input(self, role: str) -> Path:
         """The path of an input."""
@@ -76,6 +78,14 @@ class Job:
     def evidence(self) -> EvidenceView:
         """The verified log, opened at the first call."""
         return self._evidence
+
+    @cached_property
+    def _authority(self) -> Authority | None:
+        return self.open_authority()
+
+    def authority(self) -> Authority | None:
+        """Who spoke for whom at each position of the log; read at the first call."""
+        return self._authority
 
 
 @dataclass(frozen=True)

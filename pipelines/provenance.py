@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from governance import evidence
+from governance.authority import Authority, read_authority
 from governance.digests import sha256_bytes
 from governance.machine import Machine, instant, known_signer, open_log
 from governance.policy import Policies
@@ -89,4 +90,9 @@ def record(
 def open_evidence(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> evidence.EvidenceView:
     """The verified log as a view by subject and kind."""
     log = open_log(machine, policies, now)
-    return evidence.LogEvidence(log, evidence.key_ring(log, policies.keys))
+    return evidence.LogEvidence(log, evidence.key_ring(log, {**read_authority(log).keys, **policies.keys}))
+
+
+def open_authority(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Authority:
+    """Who spoke for whom at each position of the log."""
+    return read_authority(open_log(machine, policies, now))

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from governance import canonical, evidence
 from governance.artifacts import REGISTRY_RUN
+from governance.chain import Chain
 from governance.digests import manifest, tree_digest
 from governance.lineage import Admissible, trained
 from governance.machine import instant, known_signer, open_log
 from governance.predicates import Artifact, ModelFile, Promotion, Registration
 from governance.report import dossier
-from governance.chain import Chain
 from governance.requests import ReleaseDecision
 from pipelines import gate, paths, provenance
 from pipelines.job import Input, Job, Outcome, Output
@@ -85,6 +85,7 @@ def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
     began, clock = job.now(), time.monotonic()
     digest, model = job.inputs["model"].sha256, job.params.release.model
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
+    registry.sweep()  # of a killed run: where its version is found, no other run is started
     chain = Chain(Admissible(job.evidence(), job.policies), digest, job.params.release.stage)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
@@ -104,6 +105,7 @@ def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
     )
     _record(job, "registration", registration)
     _promote(job, decision, digest, version.number)
+    _freeze(job, version.number)
     if ALIAS not in version.aliases:
         registry.set_alias(model, ALIAS, version.number)
     return version, registry.where(version)
@@ -138,6 +140,19 @@ def _promote(job: Job, decision: ReleaseDecision, digest: str, version: str) -> 
         run=provenance.run(decision.at, job.now(), 0.0, job.machine.requester, {}),
     )
     _record(job, "promotion", promotion)
+
+
+def _freeze(job: Job, version: str) -> None:
+    """The packet that people approve, where the policies in force let anybody."""
+    authority = job.authority()
+    if authority is None or authority.in_force.policies is None or not authority.policies.rules.aliases:
+        return
+    from governance import packet, promotion
+
+    log = open_log(job.machine, job.policies, job.now)
+    run = provenance.run(job.now(), job.now(), 0.0, job.machine.requester, {})
+    made = promotion.freeze(promotion.state(log), job.params.release.model, version, job.now(), run)
+    evidence.record(log, known_signer(job.machine, job.policies.keys), "packet", packet.subjects(made), made)
 
 
 def _record(job: Job, kind: str, predicate: Registration | Promotion) -> None:

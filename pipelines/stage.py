@@ -195,6 +195,7 @@ def _job(
         now=now,
         progress=progress,
         open_evidence=lambda: provenance.open_evidence(project.machine, project.policies, now),
+        open_authority=lambda: provenance.open_authority(project.machine, project.policies, now),
     )
 
 
