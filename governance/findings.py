@@ -94,6 +94,11 @@ CODES["SUITE_OUT_OF_DATE"] = Code(
     "expectation of it was left out.",
     "hold them against the suite in force: dvc repro check_quality@DATASET",
 )
+CODES["SUITE_NOT_DECLARED"] = Code(
+    "The records were held against another suite than their datacard names",
+    "params.yaml chose a quality suite, and the datacard under `policies/` names another one: the datacard decides.",
+    "params.yaml: set the dataset's `suite` to that of its datacard, then `dvc repro`",
+)
 CODES["HELD_OUT_UNCHECKED"] = Code(
     "No leak check against the evaluation dataset",
     "The records were not searched for leaks into the dataset on which this stage's result is evaluated.",

@@ -81,6 +81,8 @@ class Datacard(Model):
     retention: Retention = Retention()
     labelling: str = ""
     """Who labelled it, under which guidelines; `none` where nobody did."""
+    suite: Slug | None = None
+    """The quality suite it is held to; params.yaml says which one ran, this says which one counts."""
     source_sha256: Sha256 | None = None
     """The source's digest, where it is pinned (a folder's is that of its manifest)."""
     notes: str = ""
@@ -99,6 +101,7 @@ class Datacard(Model):
             "retention.until": self.retention.until,
             "retention.then": self.retention.then.strip(),
             "labelling": self.labelling.strip(),
+            "suite": self.suite,
         }
         return [name for name, value in values.items() if not value]
 
@@ -341,6 +344,7 @@ def load_policies(folder: Path) -> Policies:
     pii = _load(folder / "pii.yaml", PiiPolicy, problems)
     datacards = _load_folder(folder / "datacards", Datacard, problems)
     quality = _load_folder(folder / "quality", QualitySuite, problems)
+    problems += _unknown_suites(datacards, quality, folder / "datacards")
     problems += _unknown_files(folder)
     if problems or rules is None or bases is None or evaluation is None or pii is None:
         raise Problems(problems)
@@ -427,6 +431,21 @@ def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
                 problems.append(ConfigError(f"this key is named twice: it is {keys[keyid]}'s", where=where))
             keys[keyid] = principal.name
     return problems
+
+
+def _unknown_suites(
+    cards: Mapping[str, Datacard], suites: Mapping[str, QualitySuite], folder: Path
+) -> list[CountersignError]:
+    """A datacard that names a quality suite that is not there."""
+    return [
+        ConfigError(
+            f"no quality suite {card.suite!r}{_near(card.suite, suites)}",
+            where=place(folder / f"{name}.yaml", "suite"),
+            expected=f"one of: {', '.join(sorted(suites))}",
+        )
+        for name, card in cards.items()
+        if card.suite is not None and card.suite not in suites
+    ]
 
 
 def _unknown_files(folder: Path) -> list[CountersignError]:

@@ -236,7 +236,7 @@ def policies() -> Policies:
         ),
         bases={"tiny": AllowedBase(digest=model("tiny"), weights=False, source="tiny.json", licence="Apache-2.0")},
         evaluation=evaluation(),
-        datacards={name: card() for name in DATASETS},
+        datacards={name: card(kind) for name, kind in DATASETS.items()},
         pii=PiiPolicy(
             default=EntityPolicy(action="redact"), entities={"URL": EntityPolicy(action="allow", reason="public links")}
         ),
@@ -269,12 +269,12 @@ def evaluation() -> EvaluationPolicy:
     )
 
 
-def card() -> Datacard:
+def card(suite: str) -> Datacard:
     """A datacard without blanks."""
     return Datacard(
         title="Tickets", steward="support", origin="made up", licence="MIT", lawful_basis="no_personal_data",
         purposes=["customer-support"], regions=["EU"], classification="internal",
-        retention=Retention(until=date(2030, 1, 1), then="erase"), labelling="none",
+        retention=Retention(until=date(2030, 1, 1), then="erase"), labelling="none", suite=suite,
     )  # fmt: skip
 
 

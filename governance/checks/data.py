@@ -125,12 +125,23 @@ def quality_passed(context: GateContext) -> Found:
 
 
 def quality_suite(context: GateContext) -> Found:
-    """It was held against a suite in force for its kind, every expectation of it."""
+    """It was held against the suite that its datacard names, as that is in force, every expectation of it."""
     quality = context.quality
     if quality is None:
         return
     name = context.request.data.dataset
     suites = context.suites_in_force(quality.suite, quality.kind)
+    declared = context.card.suite if context.card else None
+    if suites and declared and declared not in suites:
+        yield finding(
+            "SUITE_NOT_DECLARED",
+            f"dataset {name}",
+            "it was held against another quality suite than its datacard names",
+            expected=declared,
+            found=", ".join(suites),
+            next=f"params.yaml: datasets.{name}.suite: {declared}, then `countersign repro`; or {_card(name)}: suite",
+        )
+        return
     missing = _not_held(context, quality, suites[0]) if suites else []
     if suites and not missing:
         return

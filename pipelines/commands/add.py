@@ -49,6 +49,7 @@ regions: []            # where it may be processed: [DE, EU] or [anywhere]
 classification: null   # public, internal, confidential, restricted
 retention: {{until: null, then: ""}}   # last day, and what happens then, e.g. {{until: 2030-12-31, then: erase}}
 labelling: ""          # who labelled it and under which guidelines; `none` where nobody did
+suite: {suite}   # of policies/quality/: what params.yaml has it held to must be this one
 source_sha256: {sha256}   # the source as it was added; null where it may change
 """
 
@@ -102,7 +103,7 @@ def command(
     dataset = name or slug(file)
     suite = suite or usual_suite(fits[0], binding, rows)
     row = _row(root, file, fits[0], given, held_out or _released(params), suite, encoding)
-    card = CARD.format(name=dataset, sha256=digest_of(file))
+    card = CARD.format(name=dataset, suite=suite, sha256=digest_of(file))
     written = write(root, dataset, row, card)
     added = _added(dataset, fits, binding, rows, row, written, card)
     if as_json:

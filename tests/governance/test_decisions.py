@@ -92,6 +92,14 @@ def _model_required_for_names(plan: Plan) -> None:
     plan.say("scan", "tickets", config=plan.policies.pii_digest)
 
 
+def _weaker_suite(plan: Plan) -> None:
+    """In force and for its kind, and not the one that the datacard names."""
+    asked = plan.policies.quality["prompt"]
+    lax = asked.model_copy(update={"expectations": [asked.expectations[0].model_copy(update={"min_value": 0})]})
+    plan.policy(quality={**plan.policies.quality, "lax": lax})
+    plan.say("quality", "tickets", suite=plan.policies.suite_digest("lax"))
+
+
 def _no_datacard(plan: Plan) -> None:
     plan.policy(datacards={name: card for name, card in plan.policies.datacards.items() if name != "tickets"})
 
@@ -179,6 +187,7 @@ SCENARIOS = [
              lambda plan: plan.say("quality", "tickets", suite=plan.policies.suite_digest("preference"))),
     Scenario("suite cut short", "SUITE_OUT_OF_DATE", "quality_suite", "dataset tickets",
              _said("quality", "tickets", expectations=[])),
+    Scenario("a weaker suite", "SUITE_NOT_DECLARED", "quality_suite", "dataset tickets", _weaker_suite),
     Scenario("no leak check", "HELD_OUT_UNCHECKED", "held_out", "dataset tickets",
              _said("quality", "tickets", inputs={"records": digest("scanned tickets")})),
     Scenario("leak check elsewhere", "HELD_OUT_UNCHECKED", "held_out", "dataset tickets",

@@ -68,6 +68,7 @@ MISTAKES = [
     ("bases.yaml", "weights: false", "weights: maybe", r"bases.tiny.weights"),
     ("datacards/desk_sft.yaml", "classification: public", "classification: pubic", r"classification: 'pubic'"),
     ("datacards/desk_sft.yaml", "until: 2035-12-31", "until: never", r"retention.until: 'never'"),
+    ("datacards/desk_sft.yaml", "suite: conversation", "suite: conversations", r"no quality suite 'conversations'"),
     ("datacards/desk_sft.yaml", "regions: [anywhere]", "regions: [everywhere]", r"regions.0: 'everywhere'"),
 ]  # fmt: skip
 
@@ -177,7 +178,7 @@ def test_one_key_under_two_names_is_an_error(folder: Path, tmp_path: Path) -> No
 def test_a_datacard_names_its_blanks() -> None:
     assert Datacard().blanks() == [
         "title", "steward", "origin", "licence", "lawful_basis", "purposes", "regions", "classification",
-        "retention.until", "retention.then", "labelling",
+        "retention.until", "retention.then", "labelling", "suite",
     ]  # fmt: skip
     with pytest.raises(ValidationError):
         Datacard.model_validate({"classification": "secret"})

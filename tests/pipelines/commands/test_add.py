@@ -54,6 +54,7 @@ def test_a_row_and_a_datacard_are_written_and_everything_else_is_kept(project: P
     added = [line for line in after.splitlines() if "my_pairs_2" in line]
     assert len(added) == 1 and after.replace(f"{added[0]}\n", "") == before
     card = load_model(project / "policies/datacards/my_pairs_2.yaml", Datacard)
+    assert card.suite == "preference"
     assert card.source_sha256 == sha256_file(project / "My Pairs-2.jsonl")
     assert card.blanks() == said["blanks"] and {"licence", "lawful_basis", "retention.until"} <= set(said["blanks"])
     assert said["next"] == ["fill in policies/datacards/my_pairs_2.yaml", "countersign repro check_quality@my_pairs_2"]
