@@ -15,6 +15,7 @@ from governance.yamlfile import read_yaml
 FILE = Path("pipelines/versions.yaml")
 
 ENGINES: dict[str, tuple[str, ...]] = {
+    "fetch": ("datasets", "pyarrow"),
     "ingest": ("pyarrow",),
     "scan": ("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow"),
     "quality": ("great-expectations", "pandas", "numpy", "pyarrow"),
@@ -24,7 +25,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 """Group of stages to the distributions that can change what it writes."""
 
 GROUP_OF: dict[str, str] = {
-    "fetch": "ingest",
+    "fetch": "fetch",
     "ingest": "ingest",
     "scan_pii": "scan",
     "check_quality": "quality",
