@@ -76,13 +76,15 @@ def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> Fi
 
 
 def in_artifact_root(root: Path) -> Locate:
-    """Finds a version's files where the registry of this machine keeps them: ROOT/RUN/artifacts/model."""
+    """Finds a version's files where the registry of this machine keeps them: ROOT/RUN/artifacts/model, or, where a
+    server keeps them, ROOT/EXPERIMENT/RUN/artifacts/model."""
 
     def locate(registration: Registration) -> Path | None:
         run = registration.run.detail.get(REGISTRY_RUN)
         if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{32}", run) or not root.is_dir():
             return None
-        return root / run / "artifacts" / "model"
+        served = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
+        return (served[0] if served else root / run) / "artifacts" / "model"
 
     return locate
 

@@ -9,7 +9,7 @@ Whether a known key may sign that kind of evidence is the reader's to ask (`Poli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from governance.keys import Signer, public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, verify_checkpoint
 from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log
-from governance.model import Model
+from governance.model import Json, Model
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -105,7 +105,7 @@ class LogEvidence:
 
     def all(self, kind: str | None = None) -> Iterator[Evidence]:
         """Everything, in the order of the log."""
-        return self._evidence(self._log.entries(), kind)
+        return self._evidence(self._log.entries() if kind is None else self._log.by_kind([kind]), kind)
 
     def left_out(self) -> list[LeftOut]:
         """Entries read so far that do not count."""
@@ -217,11 +217,11 @@ def record(
     )
 
 
-def identity_of(statement: dict[str, Any], keyid: str) -> str:
+def identity_of(statement: dict[str, Any], keyid: str, dumps: Callable[[Json], bytes] = canonical.dumps) -> str:
     """What makes two statements the same entry: all they say but when and how they ran, and who signed."""
     varying = _VARYING[:1] if "principal" in statement["predicate"] else _VARYING
     predicate = {name: value for name, value in statement["predicate"].items() if name not in varying}
-    return sha256_bytes(canonical.dumps([{**statement, "predicate": predicate}, keyid]))
+    return sha256_bytes(dumps([{**statement, "predicate": predicate}, keyid]))
 
 
 def scope_of(kind: str, predicate: Any, identity: str) -> str:

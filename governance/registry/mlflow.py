@@ -76,7 +76,7 @@ def open_registry(place: Place, *, say: Say | None = None, now: Callable[[], dat
         from mlflow.tracking import MlflowClient
 
         if uri.startswith("sqlite:///"):
-            _prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
+            prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = _experiment(client, place.project, None if served else place.artifact_root)
     return MlflowRegistry(client, uri, experiment, place.requester.name, now)
@@ -317,13 +317,14 @@ class MlflowRun:
         return True
 
 
-def _prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
+def prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
     """Makes MLflow's tables where they are not there yet (`governance.registry.schema`)."""
     if has_table(path, TABLE):
         return
     say("making the registry's tables (first use, a few seconds)")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="countersign-") as folder, unsynced():
+        _import_quietly(served=False)
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         template = Path(folder) / "template.db"

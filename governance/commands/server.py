@@ -1,0 +1,86 @@
+"""`countersign server`: a real MLflow server whose governed aliases move by signed decisions only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from governance.errors import ConfigError
+from governance.machine import Machine, machine_of
+
+
+@click.command("server")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; put TLS before any other.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--allowed-host", "allowed", multiple=True, metavar="NAME[:PORT]", help="A name it is reached by.")
+@click.option("--cors-origin", "origins", multiple=True, metavar="URL", help="A web origin whose scripts may call it.")
+@click.option("--origin", metavar="SHA256", envvar="COUNTERSIGN_ORIGIN", help="Digest of the log's entry 0, pinned.")
+@click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of model files; default: the project's.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="More than 1: PostgreSQL.")
+def command(
+    host: str,
+    port: int,
+    allowed: tuple[str, ...],
+    origins: tuple[str, ...],
+    origin: str | None,
+    artifacts: Path | None,
+    workers: int,
+) -> None:
+    """Serve registry, runs, files and log for a team.
+
+    The database is COUNTERSIGN_LOG's (sqlite:/// or postgresql://); the administrator's password
+    COUNTERSIGN_ADMIN_PASSWORD's, or made at the first start. It refuses to start when it can move a governed alias
+    of its own, or when the log is not the pinned one.
+    """
+    from governance.server.run import serve
+    from governance.server.settings import Settings
+
+    machine = machine_of(Path.cwd(), os.environ)
+    settings = Settings(
+        database=_database(machine, os.environ.get("COUNTERSIGN_REGISTRY")),
+        artifacts=(artifacts or machine.artifact_root).absolute(),
+        state=machine.state / "server",
+        host=host,
+        port=port,
+        allowed_hosts=allowed_hosts(host, port, allowed),
+        origins=origins or (f"http://{host}:{port}",),
+        workers=workers,
+    )
+    serve(settings, machine, origin, os.environ, lambda text: click.echo(text, err=True))
+
+
+def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The names it answers to: those given, or the address it listens on. A pattern is none."""
+    for name in given:
+        if "*" in name or "/" in name or not name.strip():
+            raise ConfigError(f"{name!r} is no host name", where="--allowed-host", expected="NAME or NAME:PORT")
+    if given:
+        return given
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        raise ConfigError(
+            f"{host} says nothing of the name under which the server is reached",
+            where="--allowed-host",
+            expected="--allowed-host NAME:PORT for each",
+        )
+    names = ("localhost", "127.0.0.1") if host in ("127.0.0.1", "localhost") else (host,)
+    return tuple(f"{name}:{port}" for name in dict.fromkeys((host, *names)))
+
+
+def _database(machine: Machine, registry: str | None) -> str:
+    """Registry and log stand in one database, or a move and its entry could not commit together."""
+    plain = (registry or machine.log_uri).removeprefix("governed+")
+    if plain != machine.log_uri:
+        raise ConfigError(
+            "registry and log are to stand in one database",
+            where="COUNTERSIGN_REGISTRY and COUNTERSIGN_LOG",
+            expected="the same address, or only COUNTERSIGN_LOG",
+        )
+    if not plain.startswith(("sqlite:////", "postgresql://")):
+        raise ConfigError(
+            f"a server cannot keep its log at {plain.split('@')[-1]}",
+            where="COUNTERSIGN_LOG",
+            expected="sqlite:/// and an absolute path, or postgresql://",
+        )
+    return plain

@@ -1,0 +1,45 @@
+"""Our errors as MLflow's: what a caller of the REST API, the UI or the client is told."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INTERNAL_ERROR,
+    PERMISSION_DENIED,
+    RESOURCE_CONFLICT,
+    TEMPORARILY_UNAVAILABLE,
+)
+
+from governance.errors import BusyError, CountersignError, RefusedError, StorageError
+
+MARK = "Countersign refuses"
+"""Every refusal begins so: the server's trial of itself looks for it."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def answer(error: CountersignError) -> MlflowException:
+    """403 for a refusal, 409 where somebody else was first, 503 where the log or disk is not there, 500 otherwise."""
+    if isinstance(error, RefusedError):
+        return MlflowException(f"{MARK}: {error}", PERMISSION_DENIED)
+    if isinstance(error, BusyError):
+        return MlflowException(f"Countersign: {error}", RESOURCE_CONFLICT)
+    code = TEMPORARILY_UNAVAILABLE if isinstance(error, StorageError) else INTERNAL_ERROR
+    return MlflowException(f"Countersign: {error}", code)
+
+
+def answering(method: F) -> F:
+    """Our errors of a method as MLflow's; a fault of ours is an error too, never a way through."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except CountersignError as error:
+            raise answer(error) from error
+
+    return call  # type: ignore[return-value]

@@ -1,0 +1,175 @@
+"""A folder of artifacts in which every file is written once: what was registered is what is there.
+
+1. A file is published by a hard link from a staging folder: it is there whole or not at all, and never replaced. The
+   same bytes again are no write; other bytes are refused.
+2. Nothing is deleted.
+3. Once a governed version is registered from a folder, nothing more goes into that folder.
+4. Paths are judged after every decoding; links, devices and pipes below the root are refused, for reading too.
+
+Programs that write the folder themselves pass it: the manifest of the registration finds what they did.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+from governance.digests import sha256_file
+from governance.errors import RefusedError, StorageError
+from governance.registry.governed.answers import answering
+from governance.registry.governed.paths import checked, without_links
+
+SCHEME = "governed+file"
+STAGING = ".incoming"
+FILE_MODE = 0o440
+FOLDER_MODE = 0o750
+
+
+class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc]
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        artifact_uri: str,
+        tracking_uri: str | None = None,
+        registry_uri: str | None = None,
+        frozen: Callable[[], frozenset[str]] | None = None,
+    ) -> None:
+        if not artifact_uri.startswith(f"{SCHEME}:///"):
+            raise MlflowException.invalid_parameter_value(f"{SCHEME}:/// and an absolute path are expected")
+        super().__init__(artifact_uri.removeprefix("governed+"), tracking_uri, registry_uri)
+        self._root = Path(self._artifact_dir)
+        self._frozen = frozen or _registered_folders
+
+    # -- Writing
+
+    @answering
+    def _get_destination_artifact_path(self, artifact_file_name: str, artifact_path: str | None = None) -> Any:
+        target = self._target(Path(artifact_file_name).name, artifact_path)
+        return str(target.parent), str(target)
+
+    @answering
+    def _create_staging_artifact(self, artifact_file_name: str, artifact_path: str | None = None) -> Any:
+        """(1) Staged aside, so that a killed upload leaves nothing in a model's folder."""
+        target = self._target(Path(artifact_file_name).name, artifact_path)
+        staging = self._root / STAGING
+        staging.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        descriptor, path = tempfile.mkstemp(dir=staging)
+        return descriptor, path, str(target)
+
+    @answering
+    def _publish_staged_artifact(
+        self, temp_file_path: str, destination_file_path: str, finalize_temp_path: Any = None
+    ) -> None:
+        """(1), (3) The rules are asked again, now that the bytes are there. The staged name goes either way."""
+        target, staged = Path(destination_file_path), Path(temp_file_path)
+        try:
+            _sync(staged)
+            staged.chmod(FILE_MODE)
+            relative = PurePosixPath(target.relative_to(self._root).as_posix())
+            try:
+                self._judge(relative)
+                target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+                without_links(self._root, relative)
+                os.link(staged, target, follow_symlinks=False)
+            except RefusedError:
+                if not _same(staged, target):
+                    raise
+            except FileExistsError:
+                if not _same(staged, target):
+                    raise _other_bytes(relative) from None
+            except NotADirectoryError:
+                raise RefusedError(f"{relative}: a part of it is a file", fix="use another path") from None
+            except OSError as error:
+                raise StorageError(f"{relative} cannot be stored: {error.strerror}", where=str(self._root)) from None
+        finally:
+            staged.unlink(missing_ok=True)
+
+    @answering
+    def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
+        """A folder, file by file."""
+        source = Path(local_dir)
+        for path in sorted(item for item in source.rglob("*") if item.is_file() and not item.is_symlink()):
+            below = path.parent.relative_to(source).as_posix()
+            into = "/".join(part for part in (artifact_path or "", "" if below == "." else below) if part)
+            self.log_artifact(str(path), into or None)
+
+    @answering
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+        """(2)"""
+        raise RefusedError(
+            f"artifacts are written once and never deleted ({artifact_path or 'everything'})",
+            fix="`countersign retire` takes a version out of service by a signed decision",
+        )
+
+    # -- Reading
+
+    @answering
+    def get_local_path(self, artifact_path: str) -> Any:
+        without_links(self._root, checked(artifact_path))
+        return super().get_local_path(artifact_path)
+
+    @answering
+    def list_artifacts(self, path: str | None = None) -> Any:
+        without_links(self._root, checked(path or ""))
+        return [info for info in super().list_artifacts(path) if not info.path.startswith(STAGING)]
+
+    @answering
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        without_links(self._root, checked(remote_file_path))
+        super()._download_file(remote_file_path, local_path)
+
+    # -- Rules
+
+    def _target(self, name: str, folder: str | None) -> Path:
+        relative = checked(f"{folder}/{name}" if folder else name)
+        if not relative.parts:
+            raise RefusedError("an artifact needs a name")
+        self._root.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        return without_links(self._root, relative)
+
+    def _judge(self, relative: PurePosixPath) -> None:
+        """(3)"""
+        frozen = self._frozen()
+        for folder in (relative, *relative.parents):
+            if folder.as_posix() in frozen:
+                raise RefusedError(
+                    f"{relative} belongs to a registered version: its folder {folder} is closed",
+                    fix="register other bytes as another version",
+                )
+
+
+def _registered_folders() -> frozenset[str]:
+    """The folders of governed versions in this server's registry. What cannot be asked refuses the write."""
+    from mlflow.server import handlers
+
+    folders = getattr(handlers._get_model_registry_store(), "version_folders", None)
+    if folders is None:
+        raise StorageError("a write-once artifact folder belongs to a governed registry, and there is none here")
+    found: frozenset[str] = folders()
+    return found
+
+
+def _same(staged: Path, target: Path) -> bool:
+    """Whether a plain file of these bytes is there already."""
+    if target.is_symlink() or not target.is_file() or target.stat().st_size != staged.stat().st_size:
+        return False
+    return sha256_file(staged) == sha256_file(target)
+
+
+def _other_bytes(relative: PurePosixPath) -> RefusedError:
+    return RefusedError(f"{relative} is there with other bytes, and is written once", fix="use another name")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

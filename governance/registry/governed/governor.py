@@ -1,0 +1,146 @@
+"""The rules with their surroundings: which names are governed now, who promotes, what is recorded.
+
+1. Names are read from the log at every call that could matter; what cannot be read refuses everything.
+2. A refusal is recorded, with caller and reason, and raised. That it cannot be recorded makes it no less a refusal.
+3. A governed alias is set, moved and taken away by `Promoter.consume` alone: it decides, records the decision either
+   way, and commits alias and entry in one transaction. Nothing here writes an alias.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
+
+from governance.errors import CountersignError, RefusedError, StorageError
+from governance.registry.governed.names import TRIAL_MODEL, Names
+from governance.registry.governed.rules import Call, Judgement, judge
+
+UNKNOWN = "unknown"
+log = logging.getLogger("countersign.registry")
+
+_permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", default=frozenset())
+"""What this thread may write past the guard: set by `permitting` only."""
+
+
+class Promoter(Protocol):
+    """Who decides about governed aliases; `governance.promotion` is one."""
+
+    def consume(self, model: str, version: str | None, alias: str, caller: str) -> None:
+        """Gives the alias to the version (None: to nobody), by an open signed request that the decision allows.
+
+        Raises `RefusedError` with the findings, or `ConflictError` where somebody else was first.
+        """
+
+
+class Recorder(Protocol):
+    """Where refused calls are recorded."""
+
+    def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
+        """Records one; the same said again is one entry."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the registry's pages show of a version: for people, never read back."""
+
+    description: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Governor:
+    """Asked before every call that could change what serves users."""
+
+    names: Callable[[], Names]
+    """The governed names now. Raises `CountersignError` where they cannot be known."""
+    is_registered: Callable[[str, str], bool]
+    """Whether the log has the registration of a model's version."""
+    promoter: Promoter
+    recorder: Recorder
+    caller: Callable[[], str]
+    """The account behind the present call."""
+    protected_runs: Callable[[], frozenset[str]] = frozenset
+    """The runs that evidence of governed versions names."""
+    shown: Callable[[str], Mapping[str, Shown]] = lambda model: {}
+    """Version to what the registry's pages show of it."""
+
+    def enforce(self, call: Call) -> Judgement:
+        """Raises `RefusedError` where the call is refused; "allowed" or "promotion" otherwise."""
+        names = self._names()
+        asked = call.version is not None and call.alias is not None and names.is_governed(call.model)
+        registered = asked and self.is_registered(call.model, str(call.version))
+        found = judge(call, names, registered=registered)
+        if found.verdict == "refused":
+            raise self.refuse(call.operation, call.model, found.reason, found.next)
+        return found
+
+    def promote(self, call: Call) -> None:
+        """Leaves a governed alias to promotion. What it raises was recorded there, or is recorded here."""
+        if call.model == TRIAL_MODEL:
+            raise self.refuse(call.operation, call.model, "this model is the server's trial of itself", "")
+        caller = self.caller()
+        try:
+            self.promoter.consume(call.model, call.version, call.alias or "", caller)
+        except RefusedError as error:
+            log.warning(
+                "refused: %s of %s to %s by %s: %s", call.alias, call.model, call.version, caller, _line(error.found)
+            )
+            raise
+        log.info("accepted: %s of %s to %s by %s", call.alias, call.model, call.version or "nobody", caller)
+
+    def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
+        """Records a refusal; the error to raise."""
+        self._record(operation, model, reason)
+        return RefusedError(reason, where=f"{operation} {model!r}", fix=next)
+
+    def is_governed(self, model: str) -> bool:
+        """Whether the rules hold for this model. Raises `StorageError` where that cannot be known."""
+        return self._names().is_governed(model)
+
+    def _names(self) -> Names:
+        try:
+            return self.names()
+        except CountersignError as error:
+            raise unavailable(error) from error
+
+    def _record(self, operation: str, model: str, reason: str) -> None:
+        caller = self.caller()
+        log.warning("refused: %s %r by %s: %s", operation, model, caller, _line(reason))
+        try:
+            self.recorder.refused(operation, model, caller, reason)
+        except CountersignError as error:
+            log.error("the refusal could not be recorded: %s", error.found)
+
+
+def unavailable(error: BaseException) -> StorageError:
+    """What cannot be asked is refused: there is no registry without its policy and log."""
+    told = error.found if isinstance(error, CountersignError) else type(error).__name__
+    return StorageError(
+        f"the governed registry is not available: {told}",
+        where=getattr(error, "where", ""),
+        fix=getattr(error, "fix", "") or "ask who runs the server",
+    )
+
+
+@contextmanager
+def permitting(*models: str) -> Iterator[None]:
+    """Writes of these models' aliases, versions and tags pass the guard meanwhile: the rules have been asked."""
+    token = _permitted.set(_permitted.get() | set(models))
+    try:
+        yield
+    finally:
+        _permitted.reset(token)
+
+
+def is_permitted(model: str) -> bool:
+    """Whether a write of this model's rows was judged before."""
+    return model in _permitted.get()
+
+
+def _line(text: str) -> str:
+    """A text in one line, for the server's output: nobody writes a line of it by what they are refused for."""
+    return " | ".join(part.strip() for part in text.splitlines() if part.strip())[:1000]

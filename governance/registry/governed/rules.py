@@ -1,0 +1,217 @@
+"""One call on the model registry, judged: let through, refused with the reason, or left to promotion to decide.
+
+Pure, and in order; the first rule that has something to say answers:
+(1) a name that looks like a governed one and is none: refused, so that nobody is served by a homograph;
+(2) a name with something in it that nobody sees: refused;
+(3) a model that is not governed: MLflow's own affair;
+(4) rename, deletion, stage, description of a version: refused for a governed model;
+(5) a version: from the server's own artifact root, below the run it names, without tags that are ours;
+(6) a tag that is ours: refused; what it says is written by the server and read by people only;
+(7) an alias: plain; `latest` never; `candidate` where the log has the version's registration; a governed one is a
+    promotion; any other is none that policy knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from governance.registry.governed.mutators import REGISTRY, Rule
+from governance.registry.governed.names import (
+    CANDIDATE,
+    LATEST,
+    TRIAL_ALIAS,
+    TRIAL_MODEL,
+    Names,
+    begins_with,
+    has_hidden,
+    is_plain,
+)
+
+Verdict = Literal["allowed", "refused", "promotion"]
+
+OURS = ("governance.", "countersign.")
+"""Tags that say something of a version's status."""
+SOURCE = re.compile(
+    r"mlflow-artifacts:/+(?P<folder>(?:\d{1,20}/)?(?P<run>[0-9a-f]{32})/artifacts(?:/[A-Za-z0-9._-]+)+)"
+)
+"""Where a governed version's files may stand: below one run, on the server's own artifact root."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call on the model registry, as far as rules ask about it."""
+
+    operation: str
+    """The method of MLflow's store."""
+    model: str
+    new_name: str | None = None
+    """What a rename or copy would call it."""
+    version: str | None = None
+    alias: str | None = None
+    source: str | None = None
+    run_id: str | None = None
+    tags: tuple[str, ...] = ()
+    """Keys."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What becomes of a call, and why."""
+
+    verdict: Verdict
+    reason: str = ""
+    next: str = ""
+
+    @property
+    def message(self) -> str:
+        """For the caller."""
+        return f"{self.reason}; next: {self.next}" if self.next else self.reason
+
+
+ALLOWED = Judgement("allowed")
+PROMOTION = Judgement("promotion")
+
+
+def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
+    """What becomes of a call. `registered`: whether the log has the registration of the version it names."""
+    asked = [name for name in (call.model, call.new_name) if name is not None]
+    for name in asked:
+        if refusal := _strange(name, names):
+            return refusal  # (1), (2)
+    if not any(names.is_governed(name) for name in asked):
+        return ALLOWED  # (3)
+    if REGISTRY.get(call.operation) is Rule.REFUSED:
+        return _refused(*_FORBIDDEN[call.operation])  # (4)
+    rule = _RULES.get(call.operation)
+    if rule is None:
+        return _refused(f"{call.operation} is not known to be harmless for a governed model", "ask who runs the server")
+    return rule(call, names, registered)
+
+
+def artifact_folder(source: str) -> str | None:
+    """The folder of a governed version's files, relative to the artifact root; None for a foreign source."""
+    found = SOURCE.fullmatch(source)
+    if found is None or any(set(part) == {"."} for part in found["folder"].split("/")):
+        return None
+    return found["folder"]
+
+
+def _strange(name: str, names: Names) -> Judgement | None:
+    """(1), (2)"""
+    known = names.resembles(name)
+    if known is not None:
+        return _refused(
+            f"the name {name!r} could be taken for the governed model {known!r}", "give it a name that nobody confuses"
+        )
+    if has_hidden(name):
+        return _refused(f"the name {name!r} holds characters that nobody sees", "leave them out")
+    return None
+
+
+def _copied(call: Call, names: Names, registered: bool) -> Judgement:
+    """A copy under a name that nobody governs serves nobody by the governed one."""
+    into = names.is_governed(call.new_name or "")
+    return _refused(*_FORBIDDEN["copy_model_version"]) if into else ALLOWED
+
+
+def _latest(call: Call, names: Names, registered: bool) -> Judgement:
+    """(7), reading"""
+    asked = call.alias is None or call.alias.casefold() == LATEST
+    return _refused(*_FORBIDDEN[LATEST]) if asked else ALLOWED
+
+
+def _version(call: Call, names: Names, registered: bool) -> Judgement:
+    """(5)"""
+    found = SOURCE.fullmatch(call.source or "")
+    if found is None or artifact_folder(call.source or "") is None:
+        return _refused(
+            f"the source {call.source!r} is not on this server's own artifact root",
+            "log the files to a run of this server and register from there, as `countersign repro` does",
+        )
+    if call.run_id != found["run"]:
+        return _refused(
+            f"the source stands below run {found['run']}, and the version names run {call.run_id or 'none'}",
+            "name the run that holds the files",
+        )
+    return _no_tags(call, ("governance.",))
+
+
+def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
+    """(6)"""
+    ours = sorted(key for key in call.tags if begins_with(key, prefixes))
+    if ours:
+        return _refused(
+            f"tags beginning {' or '.join(prefixes)} are written by the server only: {', '.join(map(repr, ours))}",
+            "use another name for a tag of your own",
+        )
+    return ALLOWED
+
+
+def _alias(call: Call, names: Names, registered: bool) -> Judgement:
+    """(7)"""
+    alias = call.alias or ""
+    known = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
+    if not is_plain(alias):
+        return _refused(f"{alias!r} is no plain name of an alias", "a-z first, then a-z, 0-9, _ and -")
+    if alias == LATEST:
+        return _refused(*_FORBIDDEN[LATEST])
+    if alias in known:
+        return PROMOTION
+    if alias != CANDIDATE:
+        aliases = ", ".join(sorted({*known, CANDIDATE}))
+        return _refused(
+            f"policy does not know the alias {alias!r}", f"use one of {aliases}, or have policies/policy.yaml changed"
+        )
+    if call.operation == "set_registered_model_alias" and not registered:
+        return _refused(
+            f"the log has no registration of {call.model} version {call.version}",
+            "register it by `countersign repro`, with COUNTERSIGN_LOG naming this server's log",
+        )
+    return ALLOWED
+
+
+def _refused(reason: str, next: str) -> Judgement:
+    return Judgement("refused", reason, next)
+
+
+_RULES: Mapping[str, Callable[[Call, Names, bool], Judgement]] = {
+    "create_registered_model": lambda call, names, registered: _no_tags(call, OURS),
+    "update_registered_model": lambda call, names, registered: ALLOWED,
+    "create_model_version": _version,
+    "copy_model_version": _copied,
+    "set_registered_model_tag": lambda call, names, registered: _no_tags(call, OURS),
+    "delete_registered_model_tag": lambda call, names, registered: _no_tags(call, OURS),
+    "set_model_version_tag": lambda call, names, registered: _no_tags(call, OURS),
+    "delete_model_version_tag": lambda call, names, registered: _no_tags(call, OURS),
+    "set_registered_model_alias": _alias,
+    "delete_registered_model_alias": _alias,
+    "get_latest_versions": _latest,
+    "get_model_version_by_alias": _latest,
+}
+"""What is asked of a call on a governed model that is not refused whatever it says."""
+
+_KEPT = "row and log stay; `countersign retire` takes a version out of service by a signed decision"
+_FORBIDDEN = {
+    "rename_registered_model": (
+        "a governed model is never renamed, nor another one given its name",
+        "register under the other name",
+    ),
+    "delete_registered_model": ("a governed model is never deleted", _KEPT),
+    "delete_model_version": ("a version of a governed model is never deleted", _KEPT),
+    "transition_model_version_stage": (
+        "stages say nothing of a governed model; its aliases do",
+        "countersign promote MODEL/VERSION --to ALIAS",
+    ),
+    "update_model_version": (
+        "the description of a governed version shows its status and is written by the server only",
+        "put notes into a tag of your own",
+    ),
+    "copy_model_version": (
+        "a version cannot be copied into a governed model: its evidence is not",
+        "register it by `countersign repro`",
+    ),
+    LATEST: ("`latest` passes by every approval", "ask for an alias, e.g. models:/MODEL@champion"),
+}

@@ -1,0 +1,80 @@
+"""The server's application: MLflow with its accounts, less what a governed server does not have, plus the log's API.
+
+Routes are left out by whose they are, not by their path: what decodes a path twice cannot bring one back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import warnings
+from typing import Any
+
+UNWANTED = ("mlflow.server.assistant", "mlflow.server.gateway_api", "mlflow.server.job_api", "mlflow.server.sandbox")
+"""Modules of MLflow whose routes are left out: they run commands or jobs, or call out."""
+UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
+"""Flask views that are refused, by a part of their name."""
+QUIET = ("alembic", "mlflow.server.auth", "mlflow.store.db.utils")
+
+
+def create() -> Any:
+    """The ASGI application. Raises where a store cannot be made: then nothing is served."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow.server import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, REGISTRY_STORE_URI_ENV_VAR, handlers
+        from mlflow.server.auth import create_app
+
+        backend = os.environ[BACKEND_STORE_URI_ENV_VAR]
+        registry = os.environ.get(REGISTRY_STORE_URI_ENV_VAR) or backend
+        handlers.initialize_backend_stores(backend, registry, os.environ.get(ARTIFACT_ROOT_ENV_VAR))
+        _check_governed(handlers._get_tracking_store(), handlers._get_model_registry_store())
+        app = create_app()
+    _leave_out(app)
+    _mount_log(app)
+    return app
+
+
+def _check_governed(*stores: Any) -> None:
+    from governance.errors import ConfigError
+
+    for store in stores:
+        if getattr(store, "governor", None) is None:
+            raise ConfigError(
+                f"{type(store).__name__} is not governed",
+                expected="governed+sqlite:/// or governed+postgresql:// for --backend-store-uri",
+            )
+
+
+def _leave_out(app: Any) -> None:
+    """Takes out the routes of unwanted modules, and refuses Flask's unwanted views after routing."""
+    from flask import abort, request
+    from mlflow.server import app as flask_app
+
+    app.router.routes[:] = [route for route in app.router.routes if not _module(route).startswith(UNWANTED)]
+
+    def refuse() -> None:
+        view = request.url_rule.endpoint if request.url_rule else ""
+        if any(part in view for part in UNWANTED_VIEWS):
+            abort(404)
+
+    flask_app.before_request_funcs.setdefault(None, []).insert(0, refuse)
+
+
+def _module(route: Any) -> str:
+    """Whose route it is; of a router taken in whole, whose first route."""
+    endpoint = getattr(route, "endpoint", None)
+    if endpoint is not None:
+        return str(getattr(endpoint, "__module__", ""))
+    inner = getattr(route, "original_router", None) or getattr(route, "router", None)
+    routes = getattr(inner, "routes", None)
+    return _module(routes[0]) if routes else ""
+
+
+def _mount_log(app: Any) -> None:
+    """The log's own API, where this version has one."""
+    if importlib.util.find_spec("governance.log.routes") is not None:
+        importlib.import_module("governance.log.routes").mount(app)

@@ -1,0 +1,231 @@
+"""A governor for one database: the log that stands in it, the policies in force there, and this server's keys.
+
+The log is in the registry's own database, so that an alias and its entry commit together. What project it is, its
+first entry says; keys and state are this machine's (`governance.machine`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from governance import evidence
+from governance.authority import read_authority
+from governance.digests import sha256_bytes
+from governance.errors import BusyError, ConfigError, CountersignError, InputError, RefusedError, StorageError
+from governance.keys import CHECKPOINT, Signer, stored_signer
+from governance.machine import Machine, instant, machine, signer
+from governance.predicates import Artifact, Refusal, Run
+from governance.promotion import Promoter as Decider
+from governance.promotion import State, state
+from governance.registry.aliases import RegistryAliases
+from governance.registry.governed.governor import UNKNOWN, Governor
+from governance.registry.governed.names import Names
+from governance.server.shown import shown
+
+if TYPE_CHECKING:
+    from governance.log.port import Log
+    from governance.log.sql import SqlLog
+
+SCHEMES = ("governed+sqlite", "governed+postgresql")
+REGISTRY_RUN = "registry_run"
+"""Under this name `run.detail` of a statement gives the registry's id of its run."""
+MAX_REASON = 2000
+
+
+def database_of(store_uri: str) -> str:
+    """The database behind a governed address: `governed+sqlite:////x.db` is `sqlite:////x.db`. Raises `ConfigError`."""
+    scheme, gap, rest = store_uri.partition("://")
+    if not gap or scheme not in SCHEMES:
+        raise ConfigError(f"{scheme!r} is no governed registry", expected=" or ".join(f"{one}://" for one in SCHEMES))
+    plain = scheme.removeprefix("governed+")
+    if plain == "sqlite" and not rest.startswith("//"):
+        raise ConfigError("the database depends on the working folder", expected="sqlite:/// and an absolute path")
+    return f"{plain}://{rest}"
+
+
+def engine_uri(database: str) -> str:
+    """The same database as SQLAlchemy is to open it: PostgreSQL through the driver that the log uses."""
+    return database.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def open_database(database: str, project: str, checkpoint: Signer | None = None) -> SqlLog:
+    """The log in a database."""
+    if database.startswith("sqlite:///"):
+        from governance.log.sqlite import SqliteLog
+
+        return SqliteLog(Path(database.removeprefix("sqlite:///")), project, checkpoint)
+    from governance.log.postgres import PostgresLog
+
+    return PostgresLog(database, project, checkpoint)
+
+
+@dataclass
+class Surroundings:
+    """What a governor asks, remembered for as long as the log does not grow."""
+
+    log: Log
+    machine: Machine
+    now: Callable[[], datetime]
+    _lock: Lock = field(default_factory=Lock)
+    _known: tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]] | None = None
+
+    @property
+    def state(self) -> State:
+        """The log as it stands."""
+        return state(self.log)
+
+    def names(self) -> Names:
+        """Governed now: what the policies in force name, and what the log ever had a version of."""
+        return self._look()[1]
+
+    def is_registered(self, model: str, version: str) -> bool:
+        """Whether the log has the registration of a version, by somebody who might sign it."""
+        return (model, version) in self._look()[2]
+
+    def protected_runs(self) -> frozenset[str]:
+        """The runs that evidence names."""
+        return self._look()[3]
+
+    def _look(self) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
+        size = self.log.size()
+        with self._lock:
+            if self._known is None or self._known[0] != size:
+                self._known = self._read(size)
+            return self._known
+
+    def _read(self, size: int) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
+        if size == 0:
+            raise StorageError(
+                "the log has no entries",
+                where=getattr(self.log, "where", ""),
+                fix="begin it (`countersign init` or `make repro`), then start the server again",
+            )
+        now = state(self.log, size)
+        rules = now.authority.policies.rules
+        registered = frozenset((one.predicate.model, one.predicate.version) for one in now.view.all("registration"))
+        runs = frozenset(
+            str(item.predicate.run.detail[REGISTRY_RUN])
+            for kind in ("registration", "train", "evaluate")
+            for item in now.evidence.all(kind)
+            if item.predicate.run.detail.get(REGISTRY_RUN)
+        )
+        models = frozenset(rules.models) | {model for model, _ in registered}
+        return size, Names(models, frozenset(rules.aliases)), registered, runs
+
+
+@dataclass(frozen=True)
+class LogRecorder:
+    """Refused calls, as entries of the log."""
+
+    log: Log
+    signer: Signer
+    machine: Machine
+    now: Callable[[], datetime]
+
+    def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
+        """See `governor.Recorder`."""
+        moment = instant(self.now())
+        run = Run(started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester)
+        said = Refusal(operation=operation, model=model, caller=caller, reason=reason[:MAX_REASON], run=run)
+        about = Artifact(role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode()))
+        evidence.record(self.log, self.signer, "refusal", [about], said)
+
+
+@dataclass(frozen=True)
+class RegistryPromoter:
+    """`governance.promotion` as the registry asks it: to take an alias away is to retire the version that holds it."""
+
+    decider: Decider
+    now: Callable[[], State]
+
+    def consume(self, model: str, version: str | None, alias: str, caller: str) -> None:
+        """See `governor.Promoter`."""
+        try:
+            if version is not None:
+                self.decider.consume(model, version, alias, caller)
+                return
+            held = self.now().holder(model, alias)
+            if held is None:
+                raise RefusedError(f"nobody holds {alias} of {model}, as the log says")
+            self.decider.consume(model, held.version, alias, caller, "retire")
+        except (RefusedError, StorageError, BusyError):
+            raise
+        except InputError as error:
+            raise RefusedError(error.found, where=error.where, fix=error.fix) from error
+
+
+def caller() -> str:
+    """The account behind the present call: as the server authenticated it, else the client's address."""
+    try:
+        from flask import g, has_request_context, request
+    except ImportError:
+        return UNKNOWN
+    if not has_request_context():
+        return UNKNOWN
+    return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
+
+
+_governors: dict[str, Governor] = {}
+_lock = Lock()
+
+
+def governor_of(store_uri: str) -> Governor:
+    """The governor of a governed address, one per process. Raises `CountersignError`: then there is no registry."""
+    database = database_of(store_uri)
+    with _lock:
+        if database not in _governors:
+            _governors[database] = make_governor(database, os.environ, lambda: datetime.now(UTC))
+        return _governors[database]
+
+
+def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], datetime]) -> Governor:
+    """A governor over the log in a database; everything it will need is tried once."""
+    project = project_of(database)
+    place = replace(machine(project, environ), log_uri=database, registry_uri=database)
+    log = open_database(database, project, stored_signer(place.keys, CHECKPOINT))
+    evidence.check_head(log, project)
+    who = _known_signer(log, place)
+    around = Surroundings(log, place, now)
+    around.names()
+    decider = Decider(log, who, RegistryAliases(), place.requester, now)
+    return Governor(
+        names=around.names,
+        is_registered=around.is_registered,
+        promoter=RegistryPromoter(decider, lambda: around.state),
+        recorder=LogRecorder(log, who, place, now),
+        caller=caller,
+        protected_runs=around.protected_runs,
+        shown=lambda model: shown(around.state, model),
+    )
+
+
+def project_of(database: str) -> str:
+    """The project whose log stands in a database, as its first entry says. Raises `StorageError`."""
+    log = open_database(database, "unknown")
+    if log.size() == 0:
+        raise StorageError(
+            "there is no log in this database, so nothing can be governed by it",
+            where=log.where,
+            fix="begin it (`countersign init` or `make repro`), then start the server again",
+        )
+    return evidence.origin(log).project
+
+
+def _known_signer(log: Log, place: Machine) -> Signer:
+    """This server's signer, if what it signs verifies."""
+    who = signer(place)
+    authority = read_authority(log)
+    known = {*authority.keys.values(), *evidence.origin(log).development_keys}
+    if who.public_pem not in known:
+        raise CountersignError(
+            f"nobody named the key that this server signs with ({who.keyid[:16]})",
+            where="COUNTERSIGN_SIGNER",
+            fix="policies/policy.yaml: a service with this key that signs `promotion` and `registration`",
+        )
+    return who

@@ -1,0 +1,221 @@
+"""Starting a governed server: what must hold first, in order, and then MLflow under uvicorn until it is told to stop.
+
+1. the log is there, of this project, and begins with the entry that is pinned;
+2. database, artifacts and keys are nobody else's to write, and keys nobody else's to read;
+3. settings are written, password and secret key are there;
+4. the application is made: every plugin loads, or nothing starts;
+5. it tries to move a governed alias of its own, and fails;
+6. only then does it listen.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from governance import evidence
+from governance.errors import ConfigError, StorageError, VerificationError
+from governance.keys import public_key
+from governance.log.checkpoint import verify_checkpoint
+from governance.machine import Machine, exposed_keys, own_checkpoint_key
+from governance.registry.governed.governor import log as calls
+from governance.registry.governed.names import TRIAL_MODEL
+from governance.server.adopt import adopt
+from governance.server.context import engine_uri, open_database, project_of
+from governance.server.settings import (
+    Settings,
+    environment,
+    own_secrets,
+    store_environment,
+    write_accounts,
+)
+
+Say = Callable[[str], None]
+FACTORY = "governance.server.plugin:app"
+ENTRY_POINTS = (
+    ("mlflow.model_registry_store", "governed+sqlite"),
+    ("mlflow.model_registry_store", "governed+postgresql"),
+    ("mlflow.tracking_store", "governed+sqlite"),
+    ("mlflow.tracking_store", "governed+postgresql"),
+    ("mlflow.artifact_repository", "governed+file"),
+    ("mlflow.app", "countersign"),
+)
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What establishes that the log is the one meant."""
+
+    first: str
+    """Leaf hash of entry 0."""
+    by: str
+    entries: int
+
+
+def check_origin(settings: Settings, project: str, pin: str | None, own_key: str | None) -> Pinned:
+    """(1) Raises `VerificationError` where the log does not begin with the pinned entry, or nothing pins it."""
+    found = project_of(settings.database)
+    if found != project:
+        raise VerificationError(f"the log is of project {found!r}", expected=repr(project), where=settings.database)
+    log = open_database(settings.database, project)
+    size, note = log.head()
+    first, origin = log.entry(0), evidence.origin(log)
+    leaf, key = first.leaf_hash.hex(), public_key(origin.checkpoint_key).keyid
+    if pin is not None and pin not in (leaf, key):
+        raise VerificationError(
+            f"the log begins with {leaf}, and its checkpoints are signed by {key}",
+            where="the pinned origin",
+            expected=pin,
+            fix="this is another log, or one that was begun again: restore the one you mean",
+        )
+    if pin is None and own_key != origin.checkpoint_key:
+        raise VerificationError(
+            "nothing shows that this is the log you mean: its checkpoints are not signed with this machine's key",
+            where=log.where,
+            fix=f"--origin {leaf}, if you know this entry; COUNTERSIGN_ORIGIN does the same",
+        )
+    verify_checkpoint(note, own_key or origin.checkpoint_key, where="the log's checkpoint")
+    return Pinned(leaf, "the origin given" if pin else "the checkpoint key of this machine", size)
+
+
+def check_private(settings: Settings, machine: Machine) -> list[str]:
+    """(2) Warnings for what other accounts can read; raises `StorageError` for what they can write, and for keys."""
+    exposed = exposed_keys(machine)
+    if exposed:
+        raise StorageError(
+            "a private key can be read by other accounts", where=str(exposed[0]), fix=f"chmod 600 {exposed[0]}"
+        )
+    warnings = []
+    for path in _files(settings):
+        mode = path.stat().st_mode
+        if mode & 0o022 and _reachable(path):
+            raise StorageError("other accounts can write it", where=str(path), fix=f"chmod go-rwx {path}")
+        if mode & 0o044 and _reachable(path):
+            warnings.append(f"other accounts can read {path}; next: chmod go-rwx {path}")
+    return warnings
+
+
+def _files(settings: Settings) -> Iterator[Path]:
+    if settings.database.startswith("sqlite:///"):
+        yield Path(settings.database.removeprefix("sqlite:///"))
+    yield from (path for path in (settings.artifacts, settings.state) if path.exists())
+
+
+def _reachable(path: Path) -> bool:
+    """Whether another account gets as far: every folder above lets it pass."""
+    return all(folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for folder in path.absolute().parents)
+
+
+def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mapping[str, str], say: Say) -> None:
+    """Runs the server until SIGTERM or SIGINT. Raises before it listens, where something does not hold."""
+    pinned = check_origin(settings, machine.project, pin, own_checkpoint_key(machine))
+    os.umask(0o077)
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _prepare(settings, say)
+    for warning in check_private(settings, machine):
+        say(f"warning    {warning}")
+    secret = own_secrets(settings, environ)
+    write_accounts(settings)
+    os.environ.update(environment(settings, secret, environ))
+    import uvicorn  # MLflow asks whether it is there, to know that it runs as a server
+
+    os.environ.update(store_environment(settings))
+    app = _application()
+    refusals = _try(app, settings, secret.password)
+    say(f"log        {machine.project}: {pinned.entries} entries, established by {pinned.by}")
+    say(f"origin     {pinned.first}")
+    say(f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST: all refused")
+    where = f"password in {secret.password_file}" if secret.password_file else "password as given"
+    say(f"accounts   {settings.admin} ({where}); others: /#/account, as the administrator makes them")
+    say(f"serving    {settings.address}  (COUNTERSIGN_REGISTRY={settings.address}); stop it with SIGTERM")
+    _tell_calls()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends on it, and raises it again when all is closed
+    target: Any = FACTORY if settings.workers > 1 else app
+    uvicorn.run(
+        target,
+        factory=settings.workers > 1,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def _tell_calls() -> None:
+    """Accepted and refused calls go to the server's own output too, with the time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    calls.addHandler(handler)
+    calls.setLevel(logging.INFO)
+    calls.propagate = False
+
+
+def _prepare(settings: Settings, say: Say) -> None:
+    """MLflow's tables, in one step where they are not there yet."""
+    if settings.database.startswith("sqlite:///"):
+        from governance.registry.mlflow import prepare_sqlite
+
+        prepare_sqlite(Path(settings.database.removeprefix("sqlite:///")), settings.artifacts, say)
+    adopted = adopt(engine_uri(settings.database), settings.artifacts)
+    if adopted:
+        say(f"adopted    {adopted} addresses of this machine's registry now name the served, write-once files")
+
+
+def _check_installed() -> None:
+    """MLflow finds our stores by their entry points; without them there is no registry, and nobody would say why."""
+    missing = [
+        f"{group}: {name}"
+        for group, name in ENTRY_POINTS
+        if name not in {one.name for one in entry_points(group=group)}
+    ]
+    if missing:
+        raise ConfigError(
+            f"MLflow does not see the governed stores ({', '.join(missing)})",
+            where="the installed package",
+            fix="install it again (pip install -e .); remove an old countersign.egg-info beside the sources",
+        )
+
+
+def _application() -> Any:
+    _check_installed()
+    from mlflow.exceptions import MlflowException
+
+    from governance.server.plugin import app
+
+    try:
+        return app()
+    except MlflowException as error:
+        raise StorageError(f"the server cannot be made: {error.message}", fix="see docs/registry.md") from error
+    except ImportError as error:
+        raise ConfigError(
+            f"a package is missing: {error}", fix='pip install "countersign[server]" (constraints.txt has the versions)'
+        ) from error
+
+
+def _try(app: Any, settings: Settings, password: str) -> int:
+    """(5) In this process, through the whole application."""
+    from starlette.testclient import TestClient
+
+    from governance.registry.governed.answers import MARK
+    from governance.server.trial import attempt
+
+    calls.disabled = True  # what it tries on itself is no news
+    client = TestClient(app, base_url=f"http://{settings.allowed_hosts[0]}", raise_server_exceptions=False)
+    try:
+        return attempt(client, settings.admin, password, MARK)
+    finally:
+        client.close()
+        calls.disabled = False
+
+
+__all__ = ["FACTORY", "Pinned", "check_origin", "check_private", "serve"]

@@ -1,0 +1,136 @@
+"""Everything a governed server is told, in one place: what listens where, and what is switched off.
+
+Each line answers a door that stood open by default: hosts that only look local, other sites' scripts, files of the
+server's own disk, pickles, the job runner, the AI gateway, an assistant that runs commands, a password everybody knows.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance.errors import ConfigError
+from governance.storage import write_atomic
+
+PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
+SECRET_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"  # noqa: S105
+MIN_PASSWORD = 12
+NEVER = ("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "MLFLOW_ENABLE_WORKSPACES")
+"""Switches that no governed server runs with."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a governed server is started with."""
+
+    database: str
+    """`sqlite:////...` or `postgresql://...`: registry, runs and log."""
+    artifacts: Path
+    state: Path
+    """The server's own folder: accounts, password, secret key; nobody else's to read."""
+    host: str
+    port: int
+    allowed_hosts: tuple[str, ...]
+    """The names under which it is reached, with port; anything else in a Host header is refused."""
+    origins: tuple[str, ...]
+    """Web origins whose scripts may call it."""
+    workers: int = 1
+    admin: str = "admin"
+
+    @property
+    def store_uri(self) -> str:
+        """The governed address of the database."""
+        return f"governed+{self.database}"
+
+    @property
+    def address(self) -> str:
+        """Where it answers, for people."""
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What must not be shown; where it was made here, in which file it stands."""
+
+    password: str
+    secret_key: str
+    password_file: Path | None
+
+
+def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables MLflow reads. Raises `ConfigError` where a switch is set that a governed server never has."""
+    wrong = sorted(name for name in NEVER if environ.get(name, "").lower() in ("1", "true", "yes"))
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)} is set", where="the environment", fix=f"unset {' '.join(wrong)}")
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings.state / "accounts.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": settings.admin,
+        PASSWORD: secret.password,
+        SECRET_KEY: secret.secret_key,
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(settings.origins),
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ENABLE_AI_GATEWAY": "false",
+        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_ENABLE_WORKSPACES": "false",
+        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"\A(mlflow-artifacts|models|runs|dummy-source)[:]?",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+
+
+def store_environment(settings: Settings) -> dict[str, str]:
+    """Where MLflow's server finds its stores, by the names it uses between its own processes."""
+    from mlflow.server import constants
+
+    return {
+        constants.BACKEND_STORE_URI_ENV_VAR: settings.store_uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: settings.store_uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: f"governed+{settings.artifacts.absolute().as_uri()}",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+    }
+
+
+def own_secrets(settings: Settings, environ: Mapping[str, str]) -> Secrets:
+    """Password and secret key: from the environment, or made once and kept with mode 0600. Raises `ConfigError`."""
+    given = environ.get("COUNTERSIGN_ADMIN_PASSWORD") or environ.get(PASSWORD)
+    if given is not None and len(given) < MIN_PASSWORD:
+        raise ConfigError(
+            f"the administrator's password has {len(given)} characters",
+            where="COUNTERSIGN_ADMIN_PASSWORD",
+            expected=f"at least {MIN_PASSWORD}",
+        )
+    file = settings.state / "admin-password"
+    password = given or _kept(file)
+    key = environ.get(SECRET_KEY) or _kept(settings.state / "secret-key")
+    return Secrets(password, key, None if given else file)
+
+
+def write_accounts(settings: Settings) -> None:
+    """MLflow's configuration of accounts: read by default, no default password."""
+    config = configparser.ConfigParser(interpolation=None)
+    config["mlflow"] = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{settings.state / 'accounts.db'}",
+        "admin_username": settings.admin,
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "grant_default_workspace_access": "false",
+    }
+    text = io.StringIO()
+    config.write(text)
+    write_atomic(settings.state / "accounts.ini", text.getvalue().encode(), mode=0o600)
+
+
+def _kept(path: Path) -> str:
+    if not path.exists():
+        write_atomic(path, secrets.token_urlsafe(24).encode(), mode=0o600)
+    return path.read_text(encoding="ascii").strip()

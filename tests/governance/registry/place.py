@@ -1,0 +1,179 @@
+"""A governed world with its registry: a signed policy, a registered version, and a real server in front of both."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from governance.machine import Machine
+from tests.governance.governed import Governed, authorize, empty
+from tests.governance.story import MODEL, START, tell
+
+PASSWORD = "correct horse battery"
+REPO = Path(__file__).parent.parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said."""
+
+    status: int
+    text: str
+
+    @property
+    def value(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def message(self) -> str:
+        """MLflow's error message, or the text."""
+        try:
+            return str(self.value.get("message", self.text))
+        except (ValueError, AttributeError):
+            return self.text
+
+
+@dataclass
+class Server:
+    """A running `countersign server`, or any other of MLflow's."""
+
+    uri: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    user: str = "admin"
+    password: str = PASSWORD
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> Answer:
+        """One request; a path without leading slash is below `/api/2.0/mlflow/`."""
+        url = self.uri + (path if path.startswith("/") else f"/api/2.0/mlflow/{path}")
+        data = raw if raw is not None else (json.dumps(body).encode() if body is not None else None)
+        request = urllib.request.Request(url, data=data, method=method, headers=dict(self.headers))
+        if data is not None and raw is None:
+            request.add_header("Content-Type", "application/json")
+        if self.user:
+            token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+            request.add_header("Authorization", f"Basic {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Answer(answer.status, answer.read().decode(errors="replace"))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.read().decode(errors="replace"))
+
+    def post(self, path: str, **body: Any) -> Answer:
+        return self.ask("POST", path, body)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@dataclass
+class Place:
+    """Where the world stands."""
+
+    scene: Governed
+    folder: Path
+    database: str
+    """As the server's log and registry."""
+
+    @property
+    def machine(self) -> Machine:
+        return self.scene.story.machine
+
+    @property
+    def artifacts(self) -> Path:
+        return self.machine.artifact_root
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Of the server's process."""
+        return {
+            **os.environ,
+            **self.machine.environ,
+            "COUNTERSIGN_LOG": self.database,
+            "COUNTERSIGN_ADMIN_PASSWORD": PASSWORD,
+            "PYTHONPATH": str(REPO),
+            **more,
+        }
+
+    def catch_up(self) -> None:
+        """The story's clock is the real one from here on: a server decides by its own."""
+        passed = (datetime.now(UTC) - START).total_seconds() / 60
+        self.scene.story.minutes = max(self.scene.story.minutes, int(passed) - 60)
+
+
+def place(folder: Path) -> Place:
+    """Policies signed by their owners, stages told; nothing in the registry yet, no version registered."""
+    scene = empty(folder)
+    authorize(scene)
+    here = Place(scene, folder, scene.story.machine.log_uri)
+    tell(scene.story)
+    here.catch_up()
+    return here
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def start(here: Place, *more: str, **environ: str) -> Server:
+    """`countersign server`, when it answers; raises with what it said where it ends instead."""
+    port = free_port()
+    command = [sys.executable, "-m", "pipelines.cli", "server", "--port", str(port), *more]
+    command[1:3] = ["-c", "from pipelines.cli import main; main()"]
+    log = here.folder / f"server-{port}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=here.scene.story.root, env=here.environ(**environ), stdout=out, stderr=out
+        )
+    server = Server(f"http://127.0.0.1:{port}", process, log)
+    wait(server)
+    return server
+
+
+class NotStarted(Exception):
+    """The server ended; `code` and what it said."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(said)
+        self.code, self.said = code, said
+
+
+def wait(server: Server) -> None:
+    for _ in range(600):
+        if server.process.poll() is not None:
+            raise NotStarted(server.process.returncode, server.log.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.uri}/health", timeout=1):
+            return
+        time.sleep(0.1)
+    server.process.kill()
+    raise NotStarted(-1, server.log.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def serving(here: Place, *more: str, **environ: str) -> Iterator[Server]:
+    """A server for as long as a block runs."""
+    server = start(here, *more, **environ)
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.stop()
+
+
+__all__ = ["MODEL", "PASSWORD", "Answer", "NotStarted", "Place", "Server", "free_port", "place", "serving", "start"]
