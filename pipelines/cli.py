@@ -19,6 +19,8 @@ from governance.errors import CountersignError, StorageError
 from governance.storage import disk_failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("governance.commands.init", "Begin a governed log: people, services, the first policy."),
+    "policy": ("governance.commands.policy", "Policies in force and proposed; propose, show, sign."),
     "repro": ("pipelines.commands.repro", "Run the pipeline: `dvc repro`, one run at a time."),
     "status": ("governance.commands.status", "What there is, what is live, what waits."),
     "add": ("pipelines.commands.add", "Add a dataset from a file: guesses its kind, writes its row and datacard."),
@@ -26,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record-key": ("pipelines.commands.record_key", "Make the project's key for record ids."),
     "verify": ("governance.commands.verify", "Check the log, and the files at hand against it."),
     "verify-model": ("governance.commands.verify_model", "Check a model folder against its registration."),
+    "server": ("governance.commands.server", "Serve registry, runs and log for a team."),
     "report": ("governance.commands.report", "The audit report of a model version."),
     "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
     "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),

@@ -1,6 +1,7 @@
-"""A version's files from a registry server, one by one, by its plain HTTP interface: no MLflow is needed.
+"""A registry server by its plain HTTP interface: files of a version, moves of an alias. No MLflow is needed.
 
-What arrives is as good as its digest: the caller compares it with the manifest (`governance.modelfolder.take`).
+What arrives is as good as its digest: the caller compares it with the manifest (`governance.modelfolder.take`). What
+the server refuses, it says in words, and they are passed on.
 """
 
 from __future__ import annotations
@@ -15,19 +16,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from governance.errors import StorageError
+from governance.errors import ConflictError, CountersignError, RefusedError, StorageError
 from governance.modelfolder import CHUNK, Fetch
 from governance.predicates import ModelFile
 
 SECONDS = 60.0
 MAX_ANSWER = 8 << 20
+SCHEMES = ("http://", "https://")
+
+
+def is_server(uri: str) -> bool:
+    """Whether an address is a server's."""
+    return uri.startswith(SCHEMES)
 
 
 def from_server(uri: str, run: str, environ: Mapping[str, str]) -> Fetch:
     """Fetches files of the model that a run holds. The account is MLflow's own: MLFLOW_TRACKING_USERNAME, _PASSWORD."""
     root = uri.rstrip("/")
-    found = json.loads(_get(f"{root}/api/2.0/mlflow/runs/get?run_id={quote(run)}", environ).read(MAX_ANSWER))
-    place = str(_member(found, "run", "info", "artifact_uri"))
+    with _open("GET", f"{root}/api/2.0/mlflow/runs/get?run_id={quote(run)}", environ) as answer:
+        place = str(_member(_json(answer.read(MAX_ANSWER)), "run", "info", "artifact_uri"))
     if not place.startswith("mlflow-artifacts:/"):
         raise StorageError(f"the files of run {run} are not on this server", where=root, fix="name their folder")
     below = quote(place.removeprefix("mlflow-artifacts:").strip("/"))
@@ -35,7 +42,7 @@ def from_server(uri: str, run: str, environ: Mapping[str, str]) -> Fetch:
     def fetch(file: ModelFile, target: Path) -> None:
         address = f"{root}/api/2.0/mlflow-artifacts/artifacts/{below}/model/{quote(file.path)}"
         left = file.size + 1  # one byte more shows that it is another file
-        with _get(address, environ) as answer, target.open("xb") as copy:
+        with _open("GET", address, environ) as answer, target.open("xb") as copy:
             while left and (data := answer.read(min(CHUNK, left))):
                 copy.write(data)
                 left -= len(data)
@@ -43,21 +50,43 @@ def from_server(uri: str, run: str, environ: Mapping[str, str]) -> Fetch:
     return fetch
 
 
-def _get(address: str, environ: Mapping[str, str]) -> Any:
-    if not address.startswith(("http://", "https://")):
+def set_alias(uri: str, model: str, alias: str, version: str, environ: Mapping[str, str]) -> None:
+    """Asks a governed server to give an alias, which consumes the open request that fits. Raises what it answers."""
+    body = {"name": model, "alias": alias, "version": version}
+    _open("POST", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias", environ, body).close()
+
+
+def delete_alias(uri: str, model: str, alias: str, environ: Mapping[str, str]) -> None:
+    """Asks a governed server to take an alias away, which consumes the open retirement of who holds it."""
+    body = {"name": model, "alias": alias}
+    _open("DELETE", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias", environ, body).close()
+
+
+def _open(method: str, address: str, environ: Mapping[str, str], body: Any = None) -> Any:
+    if not is_server(address):
         raise StorageError("not an address of a server", where=address)
-    request = urllib.request.Request(address, headers=_account(environ))  # noqa: S310 - the scheme is checked above
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **_account(environ)}
+    request = urllib.request.Request(address, data=data, headers=headers, method=method)  # noqa: S310 - checked above
     try:
         return urllib.request.urlopen(request, timeout=SECONDS)  # noqa: S310
     except urllib.error.HTTPError as error:
-        error.close()
-        raise StorageError(
-            f"the server answers {error.code} {error.reason}",
-            where=urllib.parse.urlsplit(address).path,
-            fix="check the account: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD",
-        ) from None
+        with error:
+            raise _refusal(error, address) from None
     except (OSError, ValueError) as error:
-        raise StorageError(f"nothing answers there: {error}", where=address) from None
+        raise StorageError(f"nothing answers there: {error}", where=address, fix="start it, or mend its name") from None
+
+
+def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:
+    """The server's answer as our own error, in its own words where it gives any."""
+    said = _member(_json(error.read(MAX_ANSWER)), "message")
+    where = urllib.parse.urlsplit(address).path
+    if error.code == 403 and said:
+        return RefusedError(str(said), where="the server")
+    if error.code == 409 and said:
+        return ConflictError(str(said), where="the server")
+    fix = "check the account: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD" if error.code in (401, 403) else ""
+    return StorageError(f"the server answers {error.code}: {said or error.reason}", where=where, fix=fix)
 
 
 def _account(environ: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +94,13 @@ def _account(environ: Mapping[str, str]) -> dict[str, str]:
     if not (name and password):
         return {}
     return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _member(value: Any, *names: str) -> Any:

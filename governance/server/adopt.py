@@ -52,4 +52,4 @@ def adopt(engine_uri: str, root: Path) -> int:
         raise StorageError(f"the registry's addresses cannot be rewritten: {first}", where=str(root)) from None
     finally:
         engine.dispose()
-    return changed
+    return int(changed)

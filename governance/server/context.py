@@ -23,7 +23,7 @@ from governance.machine import Machine, instant, machine, signer
 from governance.predicates import Artifact, Refusal, Run
 from governance.promotion import Promoter as Decider
 from governance.promotion import State, state
-from governance.registry.aliases import RegistryAliases
+from governance.registry import aliases
 from governance.registry.governed.governor import UNKNOWN, Governor
 from governance.registry.governed.names import Names
 from governance.server.shown import shown
@@ -193,7 +193,7 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
     who = _known_signer(log, place)
     around = Surroundings(log, place, now)
     around.names()
-    decider = Decider(log, who, RegistryAliases(), place.requester, now)
+    decider = Decider(log, who, aliases, place.requester, now)
     return Governor(
         names=around.names,
         is_registered=around.is_registered,
