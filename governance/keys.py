@@ -74,6 +74,12 @@ class PublicKey:
         return self._raw
 
     @property
+    def line(self) -> str:
+        """As a line of OpenSSH, without comment."""
+        kind = int.from_bytes(self._ssh[:4], "big")
+        return f"{self._ssh[4 : 4 + kind].decode()} {base64.b64encode(self._ssh).decode()}"
+
+    @property
     def fingerprint(self) -> str:
         """As `ssh-keygen -l` shows it: what people compare on the telephone."""
         return sshagent.fingerprint(self._ssh)

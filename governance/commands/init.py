@@ -1,0 +1,127 @@
+"""`countersign init`: a governed log, begun by people under a first policy that they sign."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from governance import promotion
+from governance.commands import session
+from governance.errors import ConfigError
+from governance.log.port import Log
+from governance.people import enrolment, founding, policies, speaking
+from governance.people.enrolment import Founding
+from governance.yamlfile import parse_yaml
+
+PERSON = "NAME=KEY:ROLE,ROLE"
+SERVICE = "NAME=KEY:KIND,KIND"
+EXAMPLE = "--person ada=ada.pub:policy-owner,ml-lead --person ben=ben.pub:policy-owner,risk --service ci=ci.pub:all"
+
+
+@click.command("init")
+@click.option("--person", "people", metavar=PERSON, multiple=True, help="A person, their public key and roles.")
+@click.option("--service", "services", metavar=SERVICE, multiple=True, help="A service and what it signs, or `all`.")
+@click.option("--people", "file", type=click.Path(path_type=Path), help="A YAML file that says all of it.")
+@click.option("--key", "keys", metavar="KEY", multiple=True, help="Private key of an owner at hand; several may sign.")
+@session.write_options
+def command(
+    people: tuple[str, ...],
+    services: tuple[str, ...],
+    file: Path | None,
+    keys: tuple[str, ...],
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Begin a governed log: enrol people and services, pin the first policy, have its owners sign it.
+
+    It can be run again at any time, and says what is missing. A role named policy-owner signs policies, recovery signs
+    in their stead, release-manager asks for promotions; every other role of a person approves releases.
+    """
+    machine, folder = session.here(), Path.cwd() / "policies"
+    log = founding.refuse_development(machine)
+    given = _given(people, services, file)
+    before = (folder / enrolment.FILE).read_text(encoding="utf-8")
+    text = enrolment.founded(before, given) if given.people or given.services else before
+    _has_people(text)
+    made = enrolment.checked(folder, text)
+    scene = founding.Scene(machine, made, session.clock)
+    if log is not None:
+        founding.check_first(log, made)
+    done: list[str] = []
+    if text != before:
+        done.append(f"{'would write' if dry_run else 'wrote'} policies/{enrolment.FILE}")
+    if not dry_run:
+        if text != before:
+            enrolment.write(folder, text)
+        log = _begin_and_sign(scene, log, keys, yes, done)
+    found = founding.begun(scene, log, done)
+    session.show(found, lines(found), as_json)
+
+
+def lines(found: founding.Begun) -> list[str]:
+    """The result for people."""
+    text = [f"- {one}" for one in found.done]
+    text += [f"policies  {found.policies}", f"log       {found.log}", f"entry 0   {found.pin}"]
+    for name, (roles, *keys) in {**found.people, **found.services}.items():
+        text.append(f"  {name:<12} {roles}")
+        text += [f"  {'':<12} {key}" for key in keys]
+    text.append("signed by " + (", ".join(found.signed_by) or "nobody yet"))
+    if found.waits_for:
+        text.append(f"missing   {found.wants}: {', '.join(found.waits_for)}")
+    return [*text, "next:", *(f"  {one}" for one in found.next)]
+
+
+def _begin_and_sign(
+    scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, done: list[str]
+) -> Log | None:
+    """Begins the log and signs with every key at hand. Without a key nothing of either is done."""
+    if not keys and not os.environ.get(speaking.KEY):
+        return log
+    for key in keys or (None,):
+        signer = session.signer(key)
+        person = speaking.person_of(scene.policies, signer)
+        if log is None:
+            log = founding.begin(scene, signer)
+            done.append(f"began the log, as {person.name}")
+        now = promotion.state(log)
+        if now.authority.in_force.signed_at is not None:
+            continue
+        if person.name in policies.signed_by(now, scene.policies.digest, "policy"):
+            continue
+        what = policies.offer(now.authority, scene.policies.digest)
+        question = f"{person.name} signs policies {scene.policies.digest}, which begin this log."
+        session.confirm(question, scene.policies.digest[: policies.SHORTEST], yes)
+        said, who = policies.sign(log, now.authority, what, signer, None, "the first policy", scene.now())
+        done.append(f"{who.name} signed the policies as {who.role} (entry {said.index})")
+    return log
+
+
+def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None) -> Founding:
+    """Everybody who is named, in the file and on the command line. Raises `ConfigError`."""
+    base = enrolment.read_founding(file) if file else Founding()
+    persons, others = {}, {}
+    for text in people:
+        name, key, roles = enrolment.principal_of(text, "person")
+        persons[name] = {"key": key, "roles": roles}
+    for text in services:
+        name, key, kinds = enrolment.principal_of(text, "service")
+        others[name] = {"key": key, "signs": kinds}
+    try:
+        further = Founding.model_validate({"people": persons, "services": others})
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, item['loc'][:2]))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(told[:400], where="--person, --service", expected=EXAMPLE) from None
+    return base.model_copy(
+        update={"people": {**base.people, **further.people}, "services": {**base.services, **further.services}}
+    )
+
+
+def _has_people(text: str) -> None:
+    rules = parse_yaml(text, f"policies/{enrolment.FILE}")
+    if not any(one.get("kind") == "person" for one in rules.get("principals") or []):
+        fix = f"countersign init {EXAMPLE}"
+        raise ConfigError("policies name no people", where=f"policies/{enrolment.FILE}", fix=fix)

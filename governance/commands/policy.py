@@ -1,0 +1,149 @@
+"""`countersign policy`: the policies in force, what is proposed, and its signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from governance import promotion
+from governance.commands import session
+from governance.errors import ConfigError, CountersignError, Problems
+from governance.people import enrolment, policies, speaking
+from governance.people.policies import Signatures, Status
+from governance.policy import Policies, load_policies
+
+
+@click.group("policy")
+def command() -> None:
+    """The policies in force for governed aliases; propose others, and sign what is proposed."""
+
+
+@command.command("status")
+@session.json_option
+def status_command(as_json: bool) -> None:
+    """Which policies are in force, which are proposed, who signed and who is missing."""
+    found = policies.status(session.current(session.read(session.here())), _at_hand())
+    session.show(found, list(status_lines(found)), as_json)
+
+
+@command.command("show")
+@click.argument("digest", required=False)
+@session.json_option
+def show_command(digest: str | None, as_json: bool) -> None:
+    """What DIGEST would change of the policies in force; without DIGEST, the rules in force."""
+    now = session.current(session.read(session.here()))
+    if digest is None:
+        files = dict(now.authority.policies.files)
+        session.show(
+            {"digest": now.authority.in_force.digest, "files": files}, [files[enrolment.FILE].rstrip()], as_json
+        )
+        return
+    what = policies.offer(now.authority, digest)
+    text = policies.shown(now.authority, what)
+    session.show({"digest": what.digest, "files": dict(what.files), "shown": text}, [text], as_json)
+
+
+@command.command("propose")
+@session.key_option
+@session.write_options
+def propose_command(key: str | None, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Record the policies of this folder, for their owners to sign."""
+    machine, made = session.here(), load_policies(Path.cwd() / "policies")
+    problems = enrolment.impossible(made)
+    if problems:
+        raise Problems(problems)
+    log = session.log_to_add_to(machine, dry_run)
+    now = session.current(log)
+    text = policies.unified(now.authority.policies.files, made.files)
+    signer = session.signer(key)
+    name = speaking.person_of(now.authority.policies, signer).name
+    if not dry_run:
+        policies.propose(log, now.authority, made, signer, name, session.clock())
+        now = session.current(log)
+    found = {"digest": made.digest, "recorded": not dry_run, "difference": text}
+    owners = ", ".join(policies.status(now, None).in_force.wants.split(" or ")[:1])
+    word = "would record" if dry_run else "recorded"
+    session.show(
+        found,
+        [text, f"{word} policies {made.digest}", f"next, {owners}: countersign policy sign {made.digest[:12]}"],
+        as_json,
+    )
+
+
+@command.command("sign")
+@click.argument("digest")
+@click.option("--reason", default="read and agreed", show_default=True, help="Why; it stays visible.")
+@session.role_option
+@session.key_option
+@session.write_options
+def sign_command(
+    digest: str, reason: str, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Sign the policies DIGEST as an owner, after reading what they change."""
+    log = session.log_to_add_to(session.here(), dry_run)
+    now = session.current(log)
+    what = policies.offer(now.authority, digest)
+    text = policies.shown(now.authority, what)
+    signer = session.signer(key)
+    who = policies.owner(now.authority, signer, role, session.clock())
+    click.echo(text, err=as_json)
+    entry: int | None = None
+    if not dry_run:
+        question = f"\n{who.name} signs policies {what.digest} as {who.role}."
+        session.confirm(question, what.digest[: policies.SHORTEST], yes)
+        said, _ = policies.sign(log, now.authority, what, signer, role, reason, session.clock())
+        entry, now = said.index, session.current(log)
+    in_force = now.authority.in_force.digest == what.digest and now.authority.in_force.signed_at is not None
+    found = {"digest": what.digest, "signed_by": who.name, "entry": entry, "in_force": in_force}
+    session.show(found, list(_signed_lines(now, what, who.name, entry)), as_json)
+
+
+def status_lines(found: Status) -> Iterator[str]:
+    """The status for people."""
+    current = found.in_force
+    yield f"in force   {current.digest} since entry {current.entry}"
+    yield f"           {'signed by' if found.signed else 'NOT SIGNED YET; so far by'} " + _names(current.signed_by)
+    if current.waits_for:
+        yield f"           wants {current.wants}; missing: {_names(current.waits_for)}"
+    for one in found.proposals:
+        yield from _proposal_lines(one)
+    if not found.proposals:
+        yield "proposed   nothing"
+    yield f"at hand    {found.at_hand}"
+    for name, keys in found.keys.items():
+        yield f"  {name:<12} {', '.join(keys)}"
+
+
+def _proposal_lines(one: Signatures) -> Iterator[str]:
+    yield f"proposed   {one.digest} at entry {one.entry}, changes {', '.join(one.changed) or 'nothing'}"
+    yield f"           signed by {_names(one.signed_by)}; wants {one.wants}; missing: {_names(one.waits_for)}"
+    yield f"           countersign policy show {one.digest[:12]}; countersign policy sign {one.digest[:12]}"
+
+
+def _signed_lines(now: promotion.State, what: policies.Offer, name: str, entry: int | None) -> Iterator[str]:
+    yield f"{name} signed (entry {entry})" if entry is not None else f"{name} would sign; nothing was written"
+    period = now.authority.in_force
+    if period.digest == what.digest and period.signed_at is not None:
+        yield f"in force from entry {period.signed_at} on, signed by {_names(list(period.signers))}"
+        return
+    found = policies.status(now, None)
+    waiting = next((one for one in [*found.proposals, found.in_force] if one.digest == what.digest), found.in_force)
+    yield f"not in force yet: wants {waiting.wants}; so far {_names(waiting.signed_by)}"
+    if entry is not None:
+        yield f"next: {' or '.join(waiting.waits_for)}: countersign policy sign {what.digest[:12]}"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) or "nobody"
+
+
+def _at_hand() -> Policies | CountersignError | None:
+    folder = Path.cwd() / "policies"
+    if not folder.is_dir():
+        return None
+    try:
+        return load_policies(folder)
+    except ConfigError as error:
+        return error

@@ -1,0 +1,108 @@
+"""What the commands of people share: options, the key, the question before a signature, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from governance.errors import ConfigError, RefusedError
+from governance.keys import Ask, Signer
+from governance.log.port import Log
+from governance.machine import Machine, machine_of, read_log
+from governance.model import Model
+from governance.people import speaking
+from governance.promotion import State, state
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def here() -> Machine:
+    """This machine, for the project at hand or the one COUNTERSIGN_PROJECT names."""
+    return machine_of(Path.cwd(), os.environ)
+
+
+def clock() -> datetime:
+    """The time, read once per command."""
+    return datetime.now(UTC)
+
+
+def key_option(command: F) -> F:
+    """`--key`."""
+    return click.option(
+        "--key", metavar="KEY", help="Your private key: a file, ssh-agent:FINGERPRINT, or a KMS or HSM address."
+    )(command)
+
+
+def role_option(command: F) -> F:
+    """`--role`."""
+    return click.option("--role", help="In which of your roles you say it, where several would do.")(command)
+
+
+def write_options(command: F) -> F:
+    """`--yes`, `--dry-run`, `--json`."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
+        click.option("--yes", is_flag=True, help="Do not ask before signing."),
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def ask() -> Ask | None:
+    """A question on the terminal, where there is one; nothing is echoed."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda prompt: str(click.prompt(prompt.removesuffix(": "), hide_input=True, err=True))
+
+
+def signer(key: str | None) -> Signer:
+    """The person's key."""
+    return speaking.own_signer(key, os.environ, ask())
+
+
+def read(machine: Machine) -> Log:
+    """The log, for reading."""
+    return read_log(machine)
+
+
+def log_to_add_to(machine: Machine, dry_run: bool) -> Log:
+    """The log; with `dry_run` one that cannot be added to will do."""
+    return read_log(machine) if dry_run else speaking.log_to_add_to(machine)
+
+
+def current(log: Log) -> State:
+    """The log as it stands."""
+    return state(log)
+
+
+def confirm(question: str, answer: str, yes: bool) -> None:
+    """Goes on when the person types `answer`, or said `--yes`. Raises `RefusedError`, `ConfigError`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is there to say yes", fix="read what would be signed (--dry-run), then give --yes")
+    given = str(click.prompt(f"{question}\nType {answer} to sign", default="", show_default=False, err=True)).strip()
+    if given != answer:
+        raise RefusedError("not signed: what was typed is something else")
+
+
+def show(result: Model | dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    """The result, for people or as JSON."""
+    if as_json:
+        value = result.model_dump(mode="json") if isinstance(result, Model) else result
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(lines))

@@ -1,0 +1,392 @@
+"""Who is who in policies/policy.yaml: people, services, owners, approvers, alias rules; every comment stays.
+
+Nothing here gives a right: a changed policy counts for governed aliases once its owners signed it
+(`governance.authority`). What could never work is refused before anybody is asked to sign it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import Field
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from governance.errors import ConfigError, CountersignError, Problems
+from governance.keys import PublicKey, public_key
+from governance.model import Model, Slug
+from governance.policy import (
+    AliasRule,
+    EvidenceKind,
+    Policies,
+    Principal,
+    Quorum,
+    Rules,
+    WaiverRules,
+    policies_of,
+    policy_files,
+)
+from governance.storage import write_atomic
+from governance.yamlfile import load_model, parse_yaml
+
+FILE = "policy.yaml"
+OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
+"""Roles with a meaning where nothing else is said: who signs policies, who in their stead, who asks for a move."""
+KINDS: tuple[str, ...] = get_args(EvidenceKind)
+"""What services sign."""
+BEGIN = "-----BEGIN"
+COMMENTS = {
+    "owners": "Who signs a changed policy before it counts for governed aliases.",
+    "recovery": "Who signs it in their stead, where owners were lost.",
+    "aliases": "The aliases that serve users, and in which roles a person may ask to move them.",
+    "waivers": "What may be accepted for a while: how long, and by whom.",
+}
+"""What stands above each rule that a founding writes."""
+
+
+class Person(Model):
+    """A person to enrol."""
+
+    key: str
+    """A public key: a file, or the line itself."""
+    roles: list[Slug] = Field(min_length=1)
+
+
+class Service(Model):
+    """A service to enrol."""
+
+    key: str
+    signs: list[EvidenceKind] = Field(min_length=1)
+
+
+class Founding(Model):
+    """Who begins a governed log, and what they may: the file of `countersign init --people`."""
+
+    people: dict[Slug, Person] = {}
+    services: dict[Slug, Service] = {}
+    owners: Quorum | None = None
+    """Absent: two people as policy-owner, or one where there is only one."""
+    recovery: Quorum | None = None
+    """Absent: the people in role recovery, all but one of them, at least two; none where nobody is."""
+    approvers: list[Slug] = []
+    """Who approves releases. Absent: every role but those of owners, recovery and release managers."""
+    aliases: dict[Slug, AliasRule] = {}
+    """Absent: champion, asked for by release managers, or by approvers where there are none."""
+    waivers: WaiverRules | None = None
+    """Absent: as policy.yaml has it."""
+
+
+def read_founding(path: Path) -> Founding:
+    """The people file; key files are found from its own folder. Raises `Problems`."""
+    given = load_model(path, Founding)
+    folder = path.parent
+    people = {name: one.model_copy(update={"key": _from(folder, one.key)}) for name, one in given.people.items()}
+    services = {name: one.model_copy(update={"key": _from(folder, one.key)}) for name, one in given.services.items()}
+    return given.model_copy(update={"people": people, "services": services})
+
+
+def principal_of(text: str, kind: str) -> tuple[str, str, list[str]]:
+    """Name, key and roles (or kinds of evidence) of `ada=KEY:role,role`. Raises `ConfigError`."""
+    name, equals, rest = text.partition("=")
+    key, colon, roles = rest.rpartition(":")
+    if not (equals and colon and name and key and roles):
+        what = "role,role" if kind == "person" else "ingest,scan,... or `all`"
+        raise ConfigError(f"{text[:120]!r} names nobody", where=f"--{kind}", expected=f"NAME=FILE_OR_KEY:{what}")
+    given = [part.strip() for part in roles.split(",") if part.strip()]
+    return name.strip(), key.strip(), list(KINDS) if kind == "service" and given == ["all"] else given
+
+
+def read_key(text: str) -> PublicKey:
+    """A public key given as a file or as itself. Raises `ConfigError`."""
+    if text.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")):
+        return public_key(text)
+    path = Path(text).expanduser()
+    try:
+        given = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError("no such public key file", where=str(path), fix="ssh-keygen -t ed25519 makes one") from None
+    try:
+        return public_key(given)
+    except ConfigError as error:
+        raise ConfigError(error.found, expected=error.expected, where=str(path), fix=error.fix) from None
+
+
+# -- The text of policy.yaml -------------------------------------------------------------------------
+def founded(text: str, given: Founding) -> str:
+    """policy.yaml with everybody of `given` in it, and the rules that follow. What stands there already stays."""
+
+    def change(rules: CommentedMap) -> None:
+        known = {one["name"] for one in rules.get("principals") or []}
+        for name, person in given.people.items():
+            if name not in known:
+                _append(rules, _principal(name, "person", [read_key(person.key).line], roles=person.roles))
+        for name, service in given.services.items():
+            if name not in known:
+                _append(rules, _principal(name, "service", [read_key(service.key).line], signs=service.signs))
+        for name, value in _rules(rules, given).items():
+            rules[name] = value
+            rules.yaml_set_comment_before_after_key(name, before=f"\n{COMMENTS[name]}")
+        for tier in rules.get("tiers", {}).values():
+            if tier.get("promotable") and tier.get("approvals") and not tier.get("approvers"):
+                tier.insert(list(tier).index("approvals") + 1, "approvers", _flow(_approvers(given)))
+
+    return _changed(text, change)
+
+
+def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str]) -> str:
+    """policy.yaml with somebody new, or with further roles of somebody known by exactly this key."""
+
+    def change(rules: CommentedMap) -> None:
+        known = _named(rules, name)
+        if known is not None:
+            raise ConfigError(
+                f"{name} is enrolled already", where=FILE, fix=f"countersign rotate {name} OLD NEW gives another key"
+            )
+        what = {"roles": rights} if kind == "person" else {"signs": rights}
+        _append(rules, _principal(name, kind, [key.line], **what))
+
+    return _changed(text, change)
+
+
+def rotated(text: str, name: str, old: str, new: PublicKey) -> str:
+    """policy.yaml with another key of `name` in place of `old`."""
+
+    def change(rules: CommentedMap) -> None:
+        keys = _known(rules, name)["keys"]
+        at = _key_at(keys, name, old)
+        keys[at] = new.line
+
+    return _changed(text, change)
+
+
+def revoked(text: str, name: str, key: str | None) -> str:
+    """policy.yaml without a key of `name`, or without `name`."""
+
+    def change(rules: CommentedMap) -> None:
+        principal = _known(rules, name)
+        keys = principal["keys"]
+        if key is not None and len(keys) > 1:
+            del keys[_key_at(keys, name, key)]
+            return
+        if key is not None:
+            _key_at(keys, name, key)
+        rules["principals"].remove(principal)
+
+    return _changed(text, change)
+
+
+def key_of(policies: Policies, name: str, key: str | None) -> PublicKey:
+    """The key of `name` that is meant: by fingerprint, key id, file or line; the only one where none is given."""
+    found = next((one for one in policies.rules.principals if one.name == name), None)
+    if found is None:
+        known = ", ".join(sorted(one.name for one in policies.rules.principals)) or "nobody"
+        raise ConfigError(f"policies name no {name!r}", expected=f"one of: {known}")
+    keys = [public_key(text) for text in found.keys]
+    if key is None and len(keys) == 1:
+        return keys[0]
+    if key is None:
+        raise ConfigError(f"{name} has {len(keys)} keys", expected=", ".join(one.fingerprint for one in keys))
+    return keys[_key_at([one.pem for one in keys], name, key)]
+
+
+# -- What could never work ---------------------------------------------------------------------------
+def impossible(policies: Policies) -> list[CountersignError]:
+    """What these policies ask for and nobody could give: quorums, approvals, evidence that no service signs."""
+    people = [one for one in policies.rules.principals if one.kind == "person"]
+    wanted = ((where, what, count, _in_roles(people, roles)) for where, what, count, roles in _wanted(policies.rules))
+    found = [problem for where, what, count, has in wanted for problem in _short(where, what, count, has)]
+    if policies.rules.owners is None:
+        found.append(_never("owners", "nobody could ever change the policies", "owners: {people: 2, roles: [...]}"))
+    return found + _misplaced(policies.rules)
+
+
+def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
+    """Where, what, how many people, in which roles."""
+    for name, quorum in {"owners": rules.owners, "recovery": rules.recovery}.items():
+        if quorum is not None:
+            yield name, f"{quorum.people} people as {', '.join(quorum.roles)}", quorum.people, quorum.roles
+    used = {one.tier for one in rules.models.values()}
+    for name, tier in rules.tiers.items():
+        if tier.promotable and name in used:
+            yield f"tiers.{name}", f"{tier.approvals} people in different roles", tier.approvals, tier.approvers
+    for alias, rule in rules.aliases.items():
+        yield f"aliases.{alias}.requesters", f"somebody as {', '.join(rule.requesters)}", 1, rule.requesters
+
+
+def _misplaced(rules: Rules) -> list[CountersignError]:
+    """Rights that are of the other kind of principal, and evidence that no service signs."""
+    found: list[CountersignError] = []
+    for one in rules.principals:
+        if one.kind == "service" and one.roles:
+            found.append(_never("principals", f"{one.name} is a service and has roles", "roles are people's"))
+        if one.kind == "person" and one.signs:
+            found.append(_never("principals", f"{one.name} is a person and signs evidence", "services sign evidence"))
+    signed = {kind for one in rules.principals for kind in one.signs}
+    missing = [kind for kind in KINDS if kind not in signed]
+    if missing and rules.aliases:
+        found.append(_never("principals", f"no service signs {', '.join(missing)}", "a service that does"))
+    return found
+
+
+def checked(folder: Path, text: str) -> Policies:
+    """The policies of `folder` with this policy.yaml. Raises `Problems` with every mistake; nothing is written."""
+    try:
+        policies = policies_of({**policy_files(folder), FILE: text})
+    except Problems as error:
+        raise Problems([_in_project(one) for one in error.problems]) from None
+    problems = impossible(policies)
+    if problems:
+        raise Problems(problems)
+    return policies
+
+
+def _in_project(problem: CountersignError) -> CountersignError:
+    """A mistake in a copy, where it stands in the project."""
+    where = re.sub(r"^.*/policies/", "policies/", problem.where)
+    return ConfigError(problem.found, expected=problem.expected, where=where, fix=problem.fix)
+
+
+def write(folder: Path, text: str) -> None:
+    """policy.yaml, in one step."""
+    write_atomic(folder / FILE, text.encode())
+
+
+def _short(where: str, wanted: str, people: int, has: Iterable[str]) -> list[CountersignError]:
+    names = sorted(has)
+    if len(names) >= people:
+        return []
+    return [_never(where, f"wants {wanted}, and policy names {len(names)} ({', '.join(names) or 'nobody'})", wanted)]
+
+
+def _never(where: str, found: str, expected: str) -> CountersignError:
+    return ConfigError(found, where=f"policies/{FILE}: {where}", expected=expected)
+
+
+def _in_roles(people: Iterable[Principal], roles: Iterable[str]) -> list[str]:
+    return [one.name for one in people if set(one.roles) & set(roles)]
+
+
+# -- The rules of a founding -------------------------------------------------------------------------
+def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
+    """Owners, recovery, aliases and waivers, where policy.yaml does not have them yet."""
+    people = {name: person.roles for name, person in given.people.items()}
+    owners = given.owners or _quorum(people, OWNER, at_most=2)
+    recovery = given.recovery or _quorum(people, RECOVERY, at_least=2)
+    releasers = [RELEASER] if any(RELEASER in roles for roles in people.values()) else _approvers(given)
+    champion = {"champion": AliasRule(requesters=releasers)} if releasers else {}
+    found: dict[str, Any] = {}
+    if owners is not None and not rules.get("owners"):
+        found["owners"] = _flow(owners.model_dump())
+    if recovery is not None and not rules.get("recovery"):
+        found["recovery"] = _flow(recovery.model_dump())
+    if not rules.get("aliases") and (given.aliases or champion):
+        rows = {**champion, **given.aliases} if not given.aliases else given.aliases
+        found["aliases"] = CommentedMap(
+            {name: _flow(rule.model_dump(exclude_defaults=True)) for name, rule in rows.items()}
+        )
+    if given.waivers is not None and not rules.get("waivers"):
+        found["waivers"] = _flow(given.waivers.model_dump(exclude_defaults=True))
+    return found
+
+
+def _quorum(
+    people: Mapping[str, list[str]], role: str, *, at_most: int | None = None, at_least: int = 1
+) -> Quorum | None:
+    count = sum(role in roles for roles in people.values())
+    if not count:
+        return None
+    wanted = min(count, at_most) if at_most else max(at_least, count - 1)
+    return Quorum(people=wanted, roles=[role])
+
+
+def _approvers(given: Founding) -> list[str]:
+    own = {OWNER, RECOVERY, RELEASER}
+    own |= set(given.owners.roles if given.owners else ()) | set(given.recovery.roles if given.recovery else ())
+    roles = [role for person in given.people.values() for role in person.roles if role not in own]
+    return given.approvers or list(dict.fromkeys(roles))
+
+
+# -- YAML --------------------------------------------------------------------------------------------
+def _changed(text: str, change: Callable[[CommentedMap], None]) -> str:
+    """`text` after `change`, comments and order kept. Raises `ConfigError` where that cannot be done."""
+    parse_yaml(text, FILE)
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    rules = yaml.load(text)
+    if not isinstance(rules, CommentedMap):
+        raise ConfigError("no mapping", where=FILE, expected="the rules of a project")
+    change(rules)
+    out = io.StringIO()
+    yaml.dump(rules, out)
+    return out.getvalue()
+
+
+def _append(rules: CommentedMap, principal: CommentedMap) -> None:
+    """Into a block, whatever form the list had: keys are long."""
+    before = rules.get("principals") or []
+    if not isinstance(before, CommentedSeq) or before.fa.flow_style() is not False or not len(before):
+        rules["principals"] = CommentedSeq(before)
+    rules["principals"].append(principal)
+
+
+def _principal(name: str, kind: str, keys: list[str], **rights: Sequence[str]) -> CommentedMap:
+    made = CommentedMap({"name": name, "kind": kind})
+    for what, values in rights.items():
+        made[what] = _flow(list(values))
+    made["keys"] = CommentedSeq(keys)
+    return made
+
+
+def _flow(value: Any) -> Any:
+    if isinstance(value, dict):
+        made = CommentedMap({name: _flow(item) for name, item in value.items() if item is not None})
+        made.fa.set_flow_style()
+        return made
+    if isinstance(value, list):
+        items = CommentedSeq([_flow(item) for item in value])
+        items.fa.set_flow_style()
+        return items
+    return value
+
+
+def _named(rules: CommentedMap, name: str) -> CommentedMap | None:
+    return next((one for one in rules.get("principals") or [] if one.get("name") == name), None)
+
+
+def _known(rules: CommentedMap, name: str) -> CommentedMap:
+    found = _named(rules, name)
+    if found is None:
+        known = ", ".join(str(one.get("name")) for one in rules.get("principals") or []) or "nobody"
+        raise ConfigError(f"policies name no {name!r}", where=f"policies/{FILE}", expected=f"one of: {known}")
+    return found
+
+
+def _key_at(keys: list[str], name: str, meant: str) -> int:
+    """Which of the keys is meant: by fingerprint, by (the beginning of) its id, by file, or by the line itself."""
+    known = [public_key(text) for text in keys]
+    by_name = [at for at, one in enumerate(known) if meant == one.fingerprint or _begins(one.keyid, meant)]
+    if not by_name and not meant.startswith("SHA256:"):
+        wanted = read_key(meant).keyid
+        by_name = [at for at, one in enumerate(known) if one.keyid == wanted]
+    if len(by_name) != 1:
+        raise ConfigError(
+            f"{name} has no key {meant[:80]!r}", expected=f"one of: {', '.join(one.fingerprint for one in known)}"
+        )
+    return by_name[0]
+
+
+def _begins(keyid: str, meant: str) -> bool:
+    return len(meant) >= 8 and keyid.startswith(meant)
+
+
+def _from(folder: Path, key: str) -> str:
+    """A key file's path seen from here; a key itself stays."""
+    if key.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")) or Path(key).expanduser().is_absolute():
+        return key
+    return str(folder / Path(key).expanduser())

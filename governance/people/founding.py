@@ -1,0 +1,145 @@
+"""How a governed log begins: a first policy that names its people, entry 0 that pins it, its owners' signatures.
+
+1. A log begins governed or it does not: one that began under development keys stays what it is.
+2. Entry 0 holds the policies whole. Whoever pins it (its hash, or a kept checkpoint) has fixed the first policy.
+3. Everything can be run again: what is done is found in the log, and what is missing is said with its command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from governance import evidence, promotion
+from governance.errors import RefusedError
+from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
+from governance.log import merkle
+from governance.log.port import Log
+from governance.machine import Machine, instant, log_of
+from governance.model import Model
+from governance.people import policies as of_policies
+from governance.people.speaking import person_of
+from governance.policy import Policies
+from governance.predicates import Origin, Requester, Run
+
+
+class Begun(Model):
+    """Where the beginning of a governed log stands."""
+
+    log: str
+    policies: str
+    """Digest of the first policy."""
+    pin: str
+    """Hash of entry 0; `not begun` before."""
+    people: dict[str, list[str]]
+    """Person to `role, role` and fingerprints."""
+    services: dict[str, list[str]]
+    signed_by: list[str]
+    waits_for: list[str]
+    """Owners whose signature is missing, any of whom may give it; empty once enough have signed."""
+    wants: str
+    done: list[str]
+    """What this run did, in words."""
+    next: list[str]
+    """What to do now, one command or sentence each."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a founding works on."""
+
+    machine: Machine
+    policies: Policies
+    now: Callable[[], datetime]
+
+
+def refuse_development(machine: Machine) -> Log | None:
+    """The log, where it has begun. Raises `RefusedError` where it began without people, with the way out."""
+    log = log_of(machine)
+    if log.size() == 0:
+        return None
+    evidence.check_head(log, machine.project)
+    first = evidence.origin(log)
+    if first.development_keys or not first.files:
+        began = "under development keys" if first.development_keys else "before policies stood in its first entry"
+        raise RefusedError(
+            f"this log began {began}, and stays good for `candidate` only",
+            where=log.where,
+            expected="an empty log: what a log begins with cannot be changed",
+            fix="keep it where it is and begin another: export COUNTERSIGN_HOME=/a/new/folder, then countersign init; "
+            "countersign repro then records the pipeline there",
+        )
+    return log
+
+
+def begin(scene: Scene, signer: Signer) -> Log:
+    """The log with its entry 0, signed by one of the people it names."""
+    person = person_of(scene.policies, signer)
+    checkpoint = stored_signer(scene.machine.keys, CHECKPOINT)
+    log = log_of(scene.machine, checkpoint)
+    moment = instant(scene.now())
+    asked = Requester(name=person.name, authenticated=True)
+    said = Origin(
+        project=scene.machine.project,
+        policy=scene.policies.digest,
+        checkpoint_key=checkpoint.public_pem,
+        development_keys=[],
+        run=Run(started=moment, finished=moment, seconds=0.0, requested_by=asked),
+        files=dict(scene.policies.files),
+    )
+    evidence.record(log, signer, "origin", [of_policies.subject(scene.policies.digest)], said)
+    return log
+
+
+def check_first(log: Log, policies: Policies) -> None:
+    """That the policies at hand are those in force. Raises `RefusedError` where they changed since."""
+    in_force = promotion.state(log).authority.in_force
+    if in_force.digest != policies.digest:
+        raise RefusedError(
+            f"the log began already, and its policies in force ({in_force.digest[:12]}) are not those at hand "
+            f"({policies.digest[:12]})",
+            fix="a change is proposed and signed: countersign policy propose",
+        )
+
+
+def begun(scene: Scene, log: Log | None, done: list[str]) -> Begun:
+    """Where it stands, and what is next."""
+    rules = scene.policies.rules
+    principals = {
+        one.name: [", ".join(one.roles or one.signs), *(public_key(key).fingerprint for key in one.keys)]
+        for one in rules.principals
+    }
+    kinds = {one.name: one.kind for one in rules.principals}
+    status = of_policies.status(promotion.state(log), None) if log is not None else None
+    pin = merkle.leaf_hash(log.entry(0).envelope).hex() if log is not None else "not begun"
+    return Begun(
+        log=(log or log_of(scene.machine)).where,
+        policies=scene.policies.digest,
+        pin=pin,
+        people={name: row for name, row in principals.items() if kinds[name] == "person"},
+        services={name: row for name, row in principals.items() if kinds[name] == "service"},
+        signed_by=status.in_force.signed_by if status else [],
+        waits_for=status.in_force.waits_for if status else [],
+        wants=status.in_force.wants if status else "",
+        done=done,
+        next=_next(scene, status, pin),
+    )
+
+
+def _next(scene: Scene, status: of_policies.Status | None, pin: str) -> list[str]:
+    if status is None:
+        return ["countersign init --key YOUR_KEY begins the log"]
+    if not status.signed:
+        digest = scene.policies.digest[: of_policies.SHORTEST + 4]
+        sign = f"countersign policy sign {digest} --key KEY"
+        return [f"{name} signs the first policy, with their own key: {sign}" for name in status.in_force.waits_for]
+    services = [one.name for one in scene.policies.rules.principals if one.kind == "service"]
+    return [
+        "commit the policies, so that runs under them are of committed code: git add policies && git commit",
+        f"pin this log wherever it is verified: countersign verify --origin {pin}",
+        "the service's key signs runs: export COUNTERSIGN_SIGNER=file2:/path/to/"
+        + (f"{services[0]}.pem" if services else "service.pem"),
+        "a person lets services run in their name: countersign authorize --hours 8",
+        "then: countersign repro",
+    ]

@@ -1,0 +1,230 @@
+"""A changed policy: proposed, shown as a difference, signed. `governance.authority` says when it counts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from governance import evidence
+from governance.authority import Authority
+from governance.digests import sha256_bytes
+from governance.errors import ConfigError, CountersignError, InputError, RefusedError
+from governance.keys import Signer, public_key
+from governance.log.port import Log
+from governance.machine import instant
+from governance.model import Model
+from governance.people.enrolment import FILE
+from governance.people.speaking import Said, Speaker, say, speaker
+from governance.policy import Policies, Rules, policies_of
+from governance.predicates import Approval, Artifact, PolicyChange, Requester, Run
+from governance.promotion import State
+
+SHORTEST = 8
+"""The fewest characters by which a digest may be named."""
+
+
+class Signatures(Model):
+    """One digest of policies and who signed it."""
+
+    digest: str
+    entry: int
+    """Where it was recorded, or began to be in force."""
+    signed_by: list[str]
+    wants: str
+    """Whose signatures make it count, in words."""
+    waits_for: list[str]
+    """People who could sign and have not; empty once enough have."""
+    changed: list[str] = []
+    """Files that differ from the policies in force."""
+
+
+class Status(Model):
+    """The policies in force for governed aliases, and what waits for signatures."""
+
+    in_force: Signatures
+    signed: bool
+    """Whether a quorum of their owners signed those in force."""
+    proposals: list[Signatures]
+    at_hand: str
+    """How the folder policies/ stands to them, in words."""
+    keys: dict[str, list[str]]
+    """Principal to fingerprints of the keys, and whether revoked."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Policies that wait for signatures."""
+
+    digest: str
+    files: Mapping[str, str]
+    first: bool
+    """Whether they are those of entry 0, which nobody has signed yet."""
+
+
+def status(now: State, at_hand: Policies | CountersignError | None) -> Status:
+    """Who signed what, and who is missing."""
+    authority = now.authority
+    current = authority.in_force
+    rules = authority.policies.rules
+    own = sorted(signed_by(now, current.digest, "policy"))
+    known = Signatures(
+        digest=current.digest,
+        entry=current.start,
+        signed_by=own,
+        wants=_wants(rules),
+        waits_for=[] if current.signed_at is not None else _missing(rules, own),
+    )
+    return Status(
+        in_force=known,
+        signed=current.signed_at is not None,
+        proposals=[
+            Signatures(
+                digest=one.digest,
+                entry=one.index,
+                signed_by=list(one.signers),
+                wants=_wants(rules),
+                waits_for=_missing(rules, one.signers),
+                changed=changed(authority.policies.files, one.files),
+            )
+            for one in authority.proposals
+        ],
+        at_hand=_at_hand(authority, at_hand),
+        keys=_keys(authority),
+    )
+
+
+def unified(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """What differs, as a unified difference of the YAML."""
+    parts: list[str] = []
+    for path in changed(before, after):
+        old, new = before.get(path, "").splitlines(), after.get(path, "").splitlines()
+        parts += difflib.unified_diff(old, new, f"a/policies/{path}", f"b/policies/{path}", lineterm="")
+    return "\n".join(parts)
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The files that differ."""
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def propose(log: Log, authority: Authority, policies: Policies, signer: Signer, name: str, at: datetime) -> Said:
+    """Records the policies at hand, for their owners to sign. Raises `RefusedError` where they are in force already."""
+    if policies.digest == authority.in_force.digest:
+        raise RefusedError(
+            f"the policies at hand are those in force ({policies.digest[:12]}): nothing is to be signed",
+            fix="change policies/ first",
+        )
+    moment = instant(at)
+    asked = Requester(name=name, authenticated=True)
+    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
+    said = PolicyChange(previous=evidence.policy_in_force(log), run=run, files=dict(policies.files))
+    return say(log, signer, "policy", [subject(policies.digest)], said)
+
+
+def offer(authority: Authority, digest: str) -> Offer:
+    """The policies that are meant, by the beginning of their digest. Raises `InputError`."""
+    current = authority.in_force
+    offers = [Offer(one.digest, one.files, False) for one in authority.proposals]
+    if current.signed_at is None and current.policies is not None:
+        offers.append(Offer(current.digest, current.policies.files, True))
+    if len(digest) < SHORTEST:
+        raise ConfigError(f"{digest!r} is too short to name policies", expected=f"{SHORTEST} characters or more")
+    found = [one for one in offers if one.digest.startswith(digest)]
+    if not found and current.digest.startswith(digest):
+        raise RefusedError(f"these policies are in force and signed by {', '.join(current.signers)}")
+    if len(found) != 1:
+        waits = ", ".join(one.digest[:12] for one in offers) or "none"
+        raise InputError(
+            f"no policies {digest[:12]} wait for signatures",
+            expected=f"one of: {waits}",
+            fix="countersign policy propose records those at hand",
+        )
+    return found[0]
+
+
+def shown(authority: Authority, what: Offer) -> str:
+    """What a person is shown before they sign: the difference, or the first policies' rules whole."""
+    if not what.first:
+        return unified(authority.policies.files, what.files)
+    others = [
+        f"{path}  sha256 {sha256_bytes(text.encode())}" for path, text in sorted(what.files.items()) if path != FILE
+    ]
+    return "\n".join([what.files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
+
+
+def sign(
+    log: Log, authority: Authority, what: Offer, signer: Signer, role: str | None, reason: str, at: datetime
+) -> tuple[Said, Speaker]:
+    """Approves policies as one of the owners under those in force. Raises `RefusedError`."""
+    try:
+        policies_of(what.files)
+    except CountersignError as error:
+        raise RefusedError(f"these policies cannot be read, so they could never be in force: {error}") from None
+    who = owner(authority, signer, role, at)
+    said = Approval(
+        **who.signed(reason, at), decision="approve", about="policy", page=sha256_bytes(shown(authority, what).encode())
+    )
+    return say(log, signer, "approval", [subject(what.digest)], said), who
+
+
+def owner(authority: Authority, signer: Signer, role: str | None, at: datetime) -> Speaker:
+    """The policy owner, or who recovers for owners, whose key it is. Raises `RefusedError`."""
+    rules = authority.policies.rules
+    roles = [role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles]
+    return speaker(authority, signer, role, roles, at)
+
+
+def subject(digest: str) -> Artifact:
+    """Policies, as statements name them."""
+    return Artifact(role="policy", name="policies", sha256=digest)
+
+
+def signed_by(now: State, digest: str, about: str) -> set[str]:
+    """The owners whose last word on a digest is yes."""
+    rules = now.authority.policies.rules
+    roles = {role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles}
+    last: dict[str, bool] = {}
+    for item in now.evidence.by_subject(digest, "approval"):
+        person = now.authority.speaker(item)
+        if person is not None and item.predicate.about == about and item.predicate.role in roles:
+            last[person.name] = item.predicate.decision == "approve"
+    return {name for name, yes in last.items() if yes}
+
+
+def _wants(rules: Rules) -> str:
+    words = []
+    for name, quorum in {"owners": rules.owners, "recovery": rules.recovery}.items():
+        if quorum is not None:
+            people = "person" if quorum.people == 1 else "people"
+            words.append(f"{quorum.people} {people} as {', '.join(quorum.roles)} ({name})")
+    return " or ".join(words) or "nobody: policy names no owners"
+
+
+def _missing(rules: Rules, signed: list[str] | tuple[str, ...]) -> list[str]:
+    roles = set(rules.owners.roles if rules.owners else ())
+    people = [one.name for one in rules.principals if one.kind == "person" and set(one.roles) & roles]
+    return sorted(set(people) - set(signed))
+
+
+def _at_hand(authority: Authority, policies: Policies | CountersignError | None) -> str:
+    if policies is None:
+        return "none here"
+    if isinstance(policies, CountersignError):
+        return f"cannot be read: {policies.found}"
+    if policies.digest == authority.in_force.digest:
+        return "those in force"
+    if policies.digest in {one.digest for one in authority.proposals}:
+        return f"{policies.digest[:12]}: proposed, not in force"
+    return f"{policies.digest[:12]}: neither in force nor proposed (countersign policy propose)"
+
+
+def _keys(authority: Authority) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in authority.policies.rules.principals:
+        for key in map(public_key, one.keys):
+            gone = authority.revoked.get(key.keyid)
+            note = "" if gone is None else f" (revoked at entry {gone})"
+            found.setdefault(one.name, []).append(f"{key.fingerprint}{note}")
+    return found
