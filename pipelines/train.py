@@ -87,7 +87,11 @@ def run(job: Job) -> Outcome:
             "threads": resolved.threads,
             "adapter": adapter,
         },
-        parameters={**resolved.model_dump(mode="json"), "processes": fitted.processes},
+        parameters={
+            **resolved.model_dump(mode="json"),
+            "processes": fitted.processes,
+            "records_left_out": fitted.left_out,
+        },
         detail={
             "training_seconds": round(seconds, 3),
             "device_hours": round(seconds * fitted.processes / 3600, 6),
@@ -95,7 +99,7 @@ def run(job: Job) -> Outcome:
             "registry_run": shown.id,
             "registry_problem": shown.problem,
         },
-        summary=f"{fitted.steps} steps on {fitted.records} records; "
+        summary=f"{fitted.steps} steps on {fitted.records} records{_left_out(resolved, fitted)}; "
         + ", ".join(f"{name} {value:.4g}" for name, value in list(final.items())[:3] if value is not None),
     )
 
@@ -204,6 +208,15 @@ def _release(job: Job, plan: Plan, chosen: Method) -> None:
         release.release_adapter(trained, job.inputs["parent"].sha256, job.output("adapter"))
 
 
+def _left_out(resolved: Objective, fitted: Fitted) -> str:
+    """What TRL leaves out in silence, in words; empty where it left out nothing."""
+    if not fitted.left_out:
+        return ""
+    limit = resolved.trainer.get("max_length")
+    which = f"max_length {limit}" if limit else f"TRL's max_length for {resolved.method}"
+    return f" ({fitted.left_out} of {fitted.records + fitted.left_out} left out: too long for {which})"
+
+
 def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted) -> None:
     used = {role: {"name": item.name, "sha256": item.sha256} for role, item in job.inputs.items() if role != "gate"}
     content: dict[str, Any] = {
@@ -212,6 +225,7 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
         "objective": resolved.digest,
         "inputs": used,
         "records": fitted.records,
+        "records_left_out": fitted.left_out,
         "steps": fitted.steps,
         "final": _final(chosen, fitted),
     }

@@ -63,6 +63,9 @@ class Fitted(Model):
 
     steps: int
     records: int
+    """Those it learnt from."""
+    left_out: int
+    """Those of the split that TRL left out because they are too long for `max_length`."""
     device: str
     processes: int
     history: list[dict[str, float]]
@@ -76,6 +79,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     try:
         trainer = _trainer(plan, method, listener)
         require_asked(trainer.accelerator, os.environ)
+        _left_out(plan, trainer)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         return _finish(plan, method, trainer)
@@ -258,10 +262,11 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
     for line in trainer.state.log_history:
         if signals := callbacks.signals_of(line, method.signals):
             history.setdefault(int(line["step"]), {"step": float(line["step"])}).update(signals)
-    accelerator = trainer.accelerator
+    accelerator, left_out = trainer.accelerator, _left_out(plan, trainer)
     fitted = Fitted(
         steps=trainer.state.global_step,
-        records=len(trainer.train_dataset),
+        records=_offered(plan) - left_out,
+        left_out=left_out,
         device=accelerator.device.type,
         processes=accelerator.num_processes,
         history=list(history.values()),
@@ -271,6 +276,32 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
     return fitted
+
+
+def _left_out(plan: Plan, trainer: Any) -> int:
+    """How many records TRL filtered out for their length, which it says nowhere. Raises `TrainingError`: all of them.
+
+    What it filters differs by method: a pair of which one answer is too long (reward), a prompt that leaves no room
+    for an answer (DPO, KTO), a conversation whose answers are cut off (SFT). Packing joins records and filters none.
+    """
+    if getattr(trainer.args, "packing", False):
+        return 0
+    used, offered = len(trainer.train_dataset), _offered(plan)
+    if not used:
+        raise TrainingError(
+            f"all {offered} records are too long for max_length {getattr(trainer.args, 'max_length', None)}",
+            where=f"params.yaml: stages.{plan.stage}.trainer.max_length",
+        )
+    return max(0, offered - used)
+
+
+def _offered(plan: Plan) -> int:
+    """Records of the split that trains."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    splits = pq.read_table(plan.records, columns=["split"]).column("split")
+    return int(pc.sum(pc.equal(splits, "train")).as_py() or 0)
 
 
 def _translated(error: Exception, plan: Plan) -> CountersignError:

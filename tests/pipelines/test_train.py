@@ -156,6 +156,20 @@ def test_the_same_inputs_give_the_same_bytes(
     assert outcomes[0].parameters == outcomes[1].parameters
 
 
+@pytest.mark.parametrize(
+    ("left_out", "trainer", "said"),
+    [
+        (0, {"max_length": 384}, ""),
+        (253, {"max_length": 384}, " (253 of 990 left out: too long for max_length 384)"),
+        (253, {}, " (253 of 990 left out: too long for TRL's max_length for reward)"),
+    ],
+)
+def test_what_trl_leaves_out_is_said(left_out: int, trainer: dict[str, Any], said: str) -> None:
+    fitted = Fitted(steps=1, records=990 - left_out, left_out=left_out, device="cpu", processes=1, history=[])
+    wanted = tiny.objective("reward").model_copy(update={"trainer": trainer})
+    assert train._left_out(wanted, fitted) == said
+
+
 def test_a_killed_stages_work_is_not_taken_up_by_another_objective(
     project: Path, here: Machine, allowed: list[str], tmp_path: Path
 ) -> None:

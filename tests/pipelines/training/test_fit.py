@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from governance import digests
@@ -170,6 +171,44 @@ def test_without_training_records_nothing_starts(models: dict[str, Path], tmp_pa
     data = tiny.records(tmp_path / "data", "conversation", split="test")
     with pytest.raises(TrainingError, match="no records to train on"):
         fit(tiny.plan(tmp_path / "work", tiny.objective("sft"), models["language"], data), ignore)
+
+
+def pair_lengths(model: Path, data: Path) -> list[int]:
+    """Tokens of the longer conversation of each pair."""
+    from transformers import AutoTokenizer
+
+    known = AutoTokenizer.from_pretrained(model)
+    pairs = pq.read_table(data).to_pylist()
+    return [
+        max(len(known.apply_chat_template(pair["prompt"] + pair[side])["input_ids"]) for side in ("chosen", "rejected"))
+        for pair in pairs
+    ]
+
+
+def test_what_trl_leaves_out_for_its_length_is_counted(models: dict[str, Path], tmp_path: Path) -> None:
+    data = tiny.records(tmp_path / "data", "preference")
+    lengths = pair_lengths(models["language"], data)
+    limit = sorted(lengths)[len(lengths) // 2]
+    long = sum(length > limit for length in lengths)
+    assert 0 < long < len(lengths)
+    wanted = tiny.objective("reward", lora=True, max_length=limit)
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert (fitted.records, fitted.left_out) == (len(lengths) - long, long)
+
+
+def test_packing_leaves_out_nothing(models: dict[str, Path], tmp_path: Path) -> None:
+    wanted = tiny.objective("sft", packing=True, max_length=64)
+    data = tiny.records(tmp_path / "data", "conversation")
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert (fitted.records, fitted.left_out) == (24, 0)
+
+
+@pytest.mark.parametrize("method", ["reward", "dpo", "sft"])
+def test_where_every_record_is_too_long_nothing_trains(method: str, models: dict[str, Path], tmp_path: Path) -> None:
+    wanted = tiny.objective(method, max_length=2)
+    data = tiny.records(tmp_path / "data", METHODS[method].kind)
+    with pytest.raises(TrainingError, match="all 24 records are too long for max_length 2"):
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
 
 
 def with_template(models: dict[str, Path], folder: Path, template: str) -> Path:
