@@ -63,7 +63,7 @@ EDITS: dict[str, Edit] = {
     ),
     "who else may sign": Edit("policies/policy.yaml", _set("lawful_bases", value=["no_personal_data", "consent"])),
     "a kind of personal data that is not there": Edit(
-        "policies/pii.yaml", _set("entities", "IBAN_CODE", value={"action": "block"}), runs=SCANS
+        "policies/pii.yaml", _set("entities", "CRYPTO", value={"action": "block"}), runs=SCANS
     ),
     "a threshold the model does not meet": Edit(
         "policies/evaluation.yaml", _set(*SFT, value=TOO_MUCH), refused="register", code="THRESHOLD_NOT_MET"
