@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from governance import evidence
-from governance.errors import ConfigError, StorageError, VerificationError
+from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
 from governance.keys import public_key
-from governance.log.checkpoint import verify_checkpoint
 from governance.machine import Machine, exposed_keys, own_checkpoint_key
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
@@ -65,7 +64,6 @@ def check_origin(settings: Settings, project: str, pin: str | None, own_key: str
     if found != project:
         raise VerificationError(f"the log is of project {found!r}", expected=repr(project), where=settings.database)
     log = open_database(settings.database, project)
-    size, note = log.head()
     first, origin = log.entry(0), evidence.origin(log)
     leaf, key = first.leaf_hash.hex(), public_key(origin.checkpoint_key).keyid
     if pin is not None and pin not in (leaf, key):
@@ -81,8 +79,8 @@ def check_origin(settings: Settings, project: str, pin: str | None, own_key: str
             where=log.where,
             fix=f"--origin {leaf}, if you know this entry; COUNTERSIGN_ORIGIN does the same",
         )
-    verify_checkpoint(note, own_key or origin.checkpoint_key, where="the log's checkpoint")
-    return Pinned(leaf, "the origin given" if pin else "the checkpoint key of this machine", size)
+    evidence.check_head(log, project)
+    return Pinned(leaf, "the origin given" if pin else "the checkpoint key of this machine", log.size())
 
 
 def check_private(settings: Settings, machine: Machine) -> list[str]:
@@ -95,7 +93,7 @@ def check_private(settings: Settings, machine: Machine) -> list[str]:
     warnings = []
     for path in _files(settings):
         mode = path.stat().st_mode
-        if mode & 0o022 and _reachable(path):
+        if mode & 0o022:
             raise StorageError("other accounts can write it", where=str(path), fix=f"chmod go-rwx {path}")
         if mode & 0o044 and _reachable(path):
             warnings.append(f"other accounts can read {path}; next: chmod go-rwx {path}")
@@ -195,6 +193,8 @@ def _application() -> Any:
     try:
         return app()
     except MlflowException as error:
+        if isinstance(error.__cause__, CountersignError):
+            raise error.__cause__ from None
         raise StorageError(f"the server cannot be made: {error.message}", fix="see docs/registry.md") from error
     except ImportError as error:
         raise ConfigError(

@@ -5,7 +5,9 @@ Everything follows from the log. A reader who wants to be sure asks `countersign
 
 from __future__ import annotations
 
+from governance import packet
 from governance.evidence import Evidence
+from governance.lineage import subject
 from governance.predicates import Approval, Promotion, Registration
 from governance.promotion import State
 from governance.registry.governed.governor import Shown
@@ -79,16 +81,11 @@ def _status(moves: list[Promotion]) -> str:
 
 def _approvers(now: State, registration: Registration) -> list[str]:
     """Who approved the version's latest packet, by name and role, whose signatures count."""
-    packets = [
-        item
-        for item in now.view.all("packet")
-        if (item.predicate.model, item.predicate.version) == (registration.model, registration.version)
-    ]
-    if not packets:
+    known = packet.latest(now.evidence, registration.model, registration.version, registration.model_digest)
+    if known is None:
         return []
     names: dict[str, str] = {}
-    digest = next((one.sha256 for one in packets[-1].subjects if one.role == "packet"), "")
-    for item in now.evidence.by_subject(digest, "approval"):
+    for item in now.evidence.by_subject(subject(known, "packet") or "", "approval"):
         said: Approval = item.predicate
         if now.authority.speaker(item) is None:
             continue

@@ -13,12 +13,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from governance.machine import Machine
+import pytest
+
+from governance import evidence
+from governance.digests import manifest
+from governance.machine import Machine, signer
+from governance.predicates import Artifact, Registration
+from governance.registry.mlflow import open_registry
+from governance.registry.port import Version, VersionRequest
 from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, START, tell
 
@@ -125,6 +132,29 @@ def place(folder: Path) -> Place:
     return here
 
 
+def register(here: Place, server: Server, monkeypatch: pytest.MonkeyPatch, stage: str = "sft") -> Version:
+    """A stage's model as a version, through the server as the pipeline does it; and its registration in the log."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", server.user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
+    story = here.scene.story
+    folder = story.root / f"models/{stage}/model"
+    files = manifest(folder)
+    registry = open_registry(replace(here.machine, registry_uri=server.uri))
+    version = registry.register(
+        VersionRequest(
+            MODEL, folder, story.models[stage], files, f"register {MODEL}", tags={"countersign.stage": stage}
+        )
+    )
+    said = Registration(
+        model=MODEL, version=version.number, stage=stage, tier="limited", model_digest=story.models[stage],
+        files=files, chain=[], policy=story.policies.digest, run=story.run({"registry_run": version.run_id}),
+    )  # fmt: skip
+    subject = Artifact(role="model", name=f"models/{stage}/model", sha256=story.models[stage])
+    evidence.record(story.log, signer(here.machine), "registration", [subject], said)
+    registry.set_alias(MODEL, "candidate", version.number)
+    return version
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -176,4 +206,16 @@ def serving(here: Place, *more: str, **environ: str) -> Iterator[Server]:
             server.stop()
 
 
-__all__ = ["MODEL", "PASSWORD", "Answer", "NotStarted", "Place", "Server", "free_port", "place", "serving", "start"]
+__all__ = [
+    "MODEL",
+    "PASSWORD",
+    "Answer",
+    "NotStarted",
+    "Place",
+    "Server",
+    "free_port",
+    "place",
+    "register",
+    "serving",
+    "start",
+]

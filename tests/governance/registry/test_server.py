@@ -1,0 +1,246 @@
+"""`countersign server` for real: a pipeline registers, people approve, an alias moves; and when it does not start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from governance import evidence, promotion
+from governance.digests import manifest
+from governance.registry.governed.names import TRIAL_MODEL
+from tests.governance.registry.place import MODEL, NotStarted, Place, Server, place, register, serving, start
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Server]:
+    """A place and its server; one for all tests that leave the champion where it is."""
+    here = place(tmp_path_factory.mktemp("server"))
+    with serving(here) as server, pytest.MonkeyPatch.context() as patch:
+        register(here, server, patch)
+        yield here, server
+
+
+def _entries(here: Place, kind: str) -> list[evidence.Evidence]:
+    return list(promotion.state(here.scene.story.log).evidence.all(kind))
+
+
+def test_it_says_what_it_rests_on(begun: tuple[Place, Server]) -> None:
+    here, server = begun
+    said = server.log.read_text(encoding="utf-8")
+    first = here.scene.story.log.entry(0).leaf_hash.hex()
+    assert f"origin     {first}" in said
+    assert "6 attempts to move a governed alias" in said
+    assert server.uri in said
+    assert "correct horse" not in said
+
+
+def test_a_pipeline_registers_through_it(begun: tuple[Place, Server]) -> None:
+    here, server = begun
+    found = server.ask("GET", f"model-versions/get?name={MODEL}&version=1").value["model_version"]
+    assert found["source"].startswith("mlflow-artifacts:/")
+    assert found["aliases"] == ["candidate"]
+    stored = next(here.artifacts.glob(f"*/{found['run_id']}/artifacts/model"))
+    assert manifest(stored) == manifest(here.scene.story.root / "models/sft/model")
+
+
+def test_nobody_comes_in_without_an_account(begun: tuple[Place, Server]) -> None:
+    _, server = begun
+    other = Server(server.uri, server.process, server.log, user="")
+    assert other.ask("GET", f"registered-models/get?name={MODEL}").status == 401
+    wrong = Server(server.uri, server.process, server.log, password="password1234")
+    assert wrong.ask("GET", f"registered-models/get?name={MODEL}").status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/ajax-api/3.0/mlflow/assistant/config"),
+        ("POST", "/ajax-api/3.0/mlflow/assistant/message"),
+        ("GET", "/ajax-api/3.0/jobs/search"),
+        ("POST", "/gateway/x/mlflow/invocations"),
+        ("POST", "/ajax-api/2.0/mlflow/gateway-proxy"),
+        ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+        ("GET", "/signup"),
+    ],
+)
+def test_what_runs_commands_or_calls_out_is_not_there(begun: tuple[Place, Server], method: str, path: str) -> None:
+    assert begun[1].ask(method, path, {} if method == "POST" else None).status in (404, 405, 501)
+
+
+def test_other_hosts_are_refused(begun: tuple[Place, Server]) -> None:
+    _, server = begun
+    for host in ("10.evil.example", "localhost.evil.example", "127.0.0.1"):
+        other = Server(server.uri, server.process, server.log, headers={"Host": host})
+        assert other.ask("GET", f"registered-models/get?name={MODEL}").status == 403, host
+
+
+def test_other_origins_cannot_write(begun: tuple[Place, Server]) -> None:
+    _, server = begun
+    other = Server(server.uri, server.process, server.log, headers={"Origin": "https://evil.example"})
+    assert other.ask("POST", "/ajax-api/2.0/mlflow/registered-models/create", {"name": "x"}).status == 403
+
+
+def test_its_secrets_are_nobody_elses(begun: tuple[Place, Server]) -> None:
+    here, _ = begun
+    folder = here.machine.state / "server"
+    assert folder.stat().st_mode & 0o077 == 0
+    for name in ("secret-key", "accounts.ini", "accounts.db"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.fixture
+def copied(begun: tuple[Place, Server], tmp_path: Path) -> Iterator[Place]:
+    """A place of its own, without a server."""
+    yield place(tmp_path)
+
+
+def test_an_alias_moves_by_signatures_and_by_nothing_else(copied: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = copied
+    with serving(here) as server:
+        version = register(here, server, monkeypatch)
+        move = {"name": MODEL, "alias": "champion", "version": version.number}
+        refused = server.post("registered-models/alias", **move)
+        assert refused.status == 403
+        assert "REQUEST_MISSING" in refused.message and "countersign promote" in refused.message
+        assert "PACKET_MISSING" in refused.message
+        scene = here.scene
+        frozen = scene.freeze(version.number)
+        scene.approve("ada", "ml-lead", frozen)
+        scene.approve("ben", "risk", frozen)
+        scene.request(version.number)
+        assert server.post("registered-models/alias", **move).status == 200
+        held = server.ask("GET", f"registered-models/alias?name={MODEL}&alias=champion").value["model_version"]
+        assert held["version"] == "1"
+        moved = _entries(here, "promotion")[-1].predicate
+        assert moved.allowed and moved.caller == "admin" and moved.alias == "champion"
+        tags = {one["key"]: one["value"] for one in held["tags"]}
+        assert tags["governance.approved_by"] == "ada (ml-lead), ben (risk)"
+        assert "champion since" in tags["governance.status"]
+        assert "champion since" in held["description"]
+        again = server.post("registered-models/alias", **move)
+        assert again.status == 403 and "REQUEST" in again.message
+        taken = server.ask("DELETE", "registered-models/alias", {"name": MODEL, "alias": "champion"})
+        assert taken.status == 403
+        assert server.stop() == 0
+
+
+def test_a_refused_call_is_in_the_log_with_caller_and_reason(begun: tuple[Place, Server]) -> None:
+    here, server = begun
+    assert server.post("registered-models/rename", name=MODEL, new_name="other").status == 403
+    said = _entries(here, "refusal")[-1].predicate
+    assert (said.operation, said.model, said.caller) == ("rename_registered_model", MODEL, "admin")
+    assert "never renamed" in said.reason
+    size = here.scene.story.log.size()
+    assert server.post("registered-models/rename", name=MODEL, new_name="other").status == 403
+    assert here.scene.story.log.size() == size
+
+
+def _spoil_origin(here: Place) -> dict[str, str]:
+    return {"COUNTERSIGN_ORIGIN": "ab" * 32}
+
+
+def _no_log(here: Place) -> dict[str, str]:
+    here.scene.story.log.path.unlink()
+    return {}
+
+
+def _other_checkpoint_key(here: Place) -> dict[str, str]:
+    shutil.move(here.machine.keys / "checkpoint.pem", here.folder / "elsewhere.pem")
+    return {}
+
+
+def _unknown_signer(here: Place) -> dict[str, str]:
+    from tests.governance.governed import keypair
+
+    return {"CI_KEY": keypair("stranger")[0].decode()}
+
+
+def _writable(here: Place) -> dict[str, str]:
+    here.scene.story.log.path.chmod(0o666)
+    return {}
+
+
+def _readable_key(here: Place) -> dict[str, str]:
+    (here.machine.keys / "checkpoint.pem").chmod(0o644)
+    return {}
+
+
+def _short_password(here: Place) -> dict[str, str]:
+    return {"COUNTERSIGN_ADMIN_PASSWORD": "password"}
+
+
+def _insecure(here: Place) -> dict[str, str]:
+    return {"MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true"}
+
+
+def _altered(here: Place) -> dict[str, str]:
+    """The policies in the log's first entry are not what its digest says."""
+    from tests.governance.story import altered
+
+    altered(here.scene.story.log, 0)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "sentence"),
+    [
+        (_spoil_origin, 5, "the pinned origin"),
+        (_no_log, 6, "there is no log in this database"),
+        (_other_checkpoint_key, 5, "nothing shows that this is the log you mean"),
+        (_unknown_signer, 6, "nobody named the key that this server signs with"),
+        (_writable, 6, "other accounts can write it"),
+        (_readable_key, 6, "a private key can be read by other accounts"),
+        (_short_password, 2, "at least 12"),
+        (_insecure, 2, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"),
+        (_altered, 5, "the checkpoint is of another log"),
+    ],
+)
+def test_it_does_not_start_when(tmp_path: Path, spoil: object, code: int, sentence: str) -> None:
+    here = place(tmp_path)
+    environ = spoil(here)  # type: ignore[operator]
+    with pytest.raises(NotStarted) as ended:
+        start(here, **environ)
+    assert (ended.value.code, sentence in ended.value.said) == (code, True), ended.value.said
+    assert "Traceback" not in ended.value.said
+
+
+def test_a_server_that_governs_nothing_is_found_out(tmp_path: Path) -> None:
+    """The trial against MLflow's own stores: the alias moves, and the attempt says so."""
+    import sys
+
+    script = f"""
+import os, sys
+os.environ.update({{"MLFLOW_AUTH_CONFIG_PATH": "{tmp_path}/a.ini", "MLFLOW_AUTH_ADMIN_PASSWORD": "{"x" * 16}",
+  "MLFLOW_FLASK_SERVER_SECRET_KEY": "k", "_MLFLOW_SERVER_FILE_STORE": "sqlite:///{tmp_path}/plain.db",
+  "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/", "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+  "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "{tmp_path}/files", "_MLFLOW_SGI_NAME": "uvicorn"}})
+open("{tmp_path}/a.ini", "w").write("[mlflow]\\ndefault_permission = READ\\ndatabase_uri = sqlite:///{tmp_path}/a.db\\n"
+  "admin_username = admin\\n")
+from mlflow.server.auth import create_app
+from starlette.testclient import TestClient
+from governance.server.trial import attempt
+try:
+    attempt(TestClient(create_app(), base_url="http://localhost"), "admin", "{"x" * 16}", "Countersign refuses")
+except Exception as error:
+    print(type(error).__name__, error); sys.exit(7)
+"""
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 7, done.stderr[-2000:]
+    assert "does not start" in done.stdout and "was answered 200" in done.stdout
+
+
+def test_the_trial_leaves_one_model_and_no_alias(begun: tuple[Place, Server]) -> None:
+    here, _ = begun
+    with sqlite3.connect(here.scene.story.log.path) as database:
+        rows = database.execute("SELECT alias FROM registered_model_aliases WHERE name = ?", (TRIAL_MODEL,)).fetchall()
+        versions = database.execute("SELECT count(*) FROM model_versions WHERE name = ?", (TRIAL_MODEL,)).fetchone()
+    assert (rows, versions) == ([], (1,))
