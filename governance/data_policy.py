@@ -97,7 +97,7 @@ class PiiPolicy(Model):
     disabled_recognizers: list[str] = []
     """Presidio recognizers that are not used; what they alone find is then not among the entities searched for."""
     phone_regions: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] = Field(
-        ["US", "GB", "DE", "FR", "IL", "IN", "CA", "BR"], min_length=1
+        ["US", "GB", "CA", "FR", "IL", "IN", "BR"], min_length=1
     )
     """Countries whose national phone number formats are known; numbers with a leading + are found for all."""
 

@@ -87,13 +87,11 @@ class UnknownKeyError(VerificationError):
 
 
 def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
-    value = canonical.loads(data, where=where)
+    value = canonical.loads_canonical(data, where=where)
     try:
         envelope = Envelope.model_validate(value, strict=True)
     except ValueError:
         raise VerificationError("not a DSSE envelope", where=where) from None
-    if canonical.dumps(value) != data:
-        raise VerificationError("the envelope is not in canonical form", where=where)
     if envelope.payloadType != PAYLOAD_TYPE:
         raise VerificationError(f"payload type {envelope.payloadType[:80]!r}", expected=PAYLOAD_TYPE, where=where)
     keyids = [signature.keyid for signature in envelope.signatures]

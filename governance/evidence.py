@@ -264,15 +264,18 @@ def policy_in_force(log: Log) -> str:
     return subjects[0].sha256
 
 
-def check_head(log: Log, project: str) -> Checkpoint:
-    """The cheap checks on opening: an origin, of this project, and a signed checkpoint over exactly what is there."""
+def check_head(log: Log, project: str, checkpoint_keys: Sequence[str] = ()) -> Checkpoint:
+    """The cheap checks on opening: an origin, of this project, and a signed checkpoint over exactly what is there.
+
+    `checkpoint_keys`: the public keys (PEM), of which one must have signed; the origin's where none is given.
+    """
     first = origin(log)
     if first.project != project:
         raise VerificationError(
             f"this is the log of project {first.project!r}", expected=repr(project), where="entry 0"
         )
     size, note = log.head()
-    checkpoint = verify_checkpoint(note, first.checkpoint_key, where="the log's checkpoint")
+    checkpoint = _verify_head(note, checkpoint_keys or [first.checkpoint_key])
     if checkpoint.origin != origin_of(project, merkle.leaf_hash(log.entry(0).envelope)):
         raise VerificationError("the checkpoint is of another log", where="the log's checkpoint")
     if checkpoint.size != size:
@@ -281,6 +284,15 @@ def check_head(log: Log, project: str) -> Checkpoint:
     proof = log.inclusion_proof(size - 1, size)
     merkle.verify_inclusion(merkle.leaf_hash(last.envelope), size - 1, size, proof, checkpoint.root)
     return checkpoint
+
+
+def _verify_head(note: str, keys: Sequence[str]) -> Checkpoint:
+    for key in keys[1:]:
+        try:
+            return verify_checkpoint(note, key, where="the log's checkpoint")
+        except VerificationError:
+            continue
+    return verify_checkpoint(note, keys[0], where="the log's checkpoint")
 
 
 def _subject(item: dict[str, Any]) -> Artifact:

@@ -24,6 +24,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from governance import evidence
+from governance.authority import read_authority
 from governance.errors import ConfigError, StorageError, VerificationError
 from governance.keys import CHECKPOINT, DEVELOPMENT, Signer, development_signer, signer_from_uri, stored_signer
 from governance.log.port import Log
@@ -155,8 +156,8 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
     """
     log = log_of(machine)
     if log.size():
-        evidence.check_head(log, machine.project)
-        _check_keys(machine, evidence.origin(log))
+        check_head(log, machine.project)
+        _check_keys(machine, log)
     author = known_signer(machine, policies.keys)
     log = log_of(machine, stored_signer(machine.keys, CHECKPOINT))
     run = _run(machine, now())
@@ -183,15 +184,47 @@ def read_log(machine: Machine) -> Log:
             where=log.where,
             fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
         )
-    evidence.check_head(log, machine.project)
+    known = checkpoint_keys(log)
+    check_head(log, machine.project)
     own = own_checkpoint_key(machine)
-    if own is not None and own != evidence.origin(log).checkpoint_key:
+    if own is not None and own not in (pem for _, pem in known):
         raise VerificationError(
             "the log's checkpoints are not signed with this machine's key",
             where=log.where,
             fix="point COUNTERSIGN_HOME or COUNTERSIGN_LOG at the log that belongs to the keys",
         )
     return log
+
+
+def check_head(log: Log, project: str) -> None:
+    """`evidence.check_head` with the keys that may have signed the checkpoint: the last, or before its first use."""
+    known = checkpoint_keys(log)
+    just_approved = len(known) > 1 and known[-1][0] == log.size() - 1
+    evidence.check_head(log, project, [pem for _, pem in known[-2 if just_approved else -1 :]])
+
+
+def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
+    """From which entry on which public key (PEM) signs checkpoints; nearly always the origin's alone."""
+    if next(iter(log.by_kind(("checkpoint_key",))), None) is None:
+        return ((0, evidence.origin(log).checkpoint_key),)
+    return read_authority(log).checkpoint_keys
+
+
+def check_checkpoint_key(machine: Machine, log: Log) -> None:
+    """That this machine holds the key that signs the log's checkpoints now. Raises `StorageError`."""
+    known = [pem for _, pem in checkpoint_keys(log)]
+    own = own_checkpoint_key(machine)
+    if own == known[-1]:
+        return
+    where = str(machine.keys / f"{CHECKPOINT}.pem")
+    if own in known:
+        fix = "countersign checkpoint-key use"
+        raise StorageError("this machine signs checkpoints with a key that was replaced", where=where, fix=fix)
+    raise StorageError(
+        f"the {CHECKPOINT} key this log was begun with is not here",
+        where=where,
+        fix="restore the keys folder that belongs to the log; or begin a new log in another COUNTERSIGN_HOME",
+    )
 
 
 def own_checkpoint_key(machine: Machine) -> str | None:
@@ -210,19 +243,25 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _check_keys(machine: Machine, first: Origin) -> None:
+def _check_keys(machine: Machine, log: Log) -> None:
     """The keys a log was begun with are needed for as long as it grows: new ones would sign what counts as missing."""
-    needed = {CHECKPOINT: [first.checkpoint_key]}
-    if machine.signer_uri is None:
-        needed[DEVELOPMENT] = first.development_keys
-    for name, known in needed.items():
-        path = machine.keys / f"{name}.pem"
-        if not path.exists() or stored_signer(machine.keys, name).public_pem not in known:
-            raise StorageError(
-                f"the {name} key this log was begun with is not here",
-                where=str(path),
-                fix="restore the keys folder that belongs to the log; or begin a new log in another COUNTERSIGN_HOME",
-            )
+    check_checkpoint_key(machine, log)
+    if machine.signer_uri is not None:
+        return
+    path, known = machine.keys / f"{DEVELOPMENT}.pem", evidence.origin(log).development_keys
+    if not known:
+        raise ConfigError(
+            "this log was begun by people and takes no development keys",
+            where="COUNTERSIGN_SIGNER",
+            expected="the key of a service that its policies name",
+            fix="export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
+        )
+    if not path.exists() or stored_signer(machine.keys, DEVELOPMENT).public_pem not in known:
+        raise StorageError(
+            f"the {DEVELOPMENT} key this log was begun with is not here",
+            where=str(path),
+            fix="restore the keys folder that belongs to the log; or begin a new log in another COUNTERSIGN_HOME",
+        )
 
 
 def _origin(machine: Machine, policies: InForce, run: Run) -> Origin:

@@ -108,7 +108,7 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
     """Where this machine finds the version's files: the registry's folder, or the server. Raises `InputError`."""
     run = served.registration.run.detail.get(REGISTRY_RUN)
     if machine.registry_uri.startswith(("http://", "https://")) and isinstance(run, str):
-        from governance.registry.fetch import from_server
+        from governance.registry.rest import from_server
 
         return from_server(machine.registry_uri, run, machine.environ)
     folder = in_artifact_root(machine.artifact_root)(served.registration)

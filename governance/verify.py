@@ -1,11 +1,13 @@
 """Verification of a log, and of files at hand against it, with nothing but public keys.
 
-`verify_log` believes nothing that is stored beside the entries:
+`verify_log` reads the log once, in parts that all cores share, and keeps a few hashes of it in memory. It believes
+nothing that is stored beside the entries:
 1. the entries present are those the signed checkpoint counts, numbered without gaps;
 2. each entry's bytes are those whose hash is in the tree, signed by a known key, and follow their schema;
 3. entry 0, and no other, is the origin;
 4. what the log keeps beside an entry (identity, scope, kind, subjects, tree nodes) follows from the entry;
-5. the root over all entries is the one the checkpoint signs, by the key the origin names;
+5. the root over all entries is the one the checkpoint signs, by the key the origin names, or one that a quorum put in
+   its place;
 6. an older checkpoint, kept elsewhere, is a prefix of this log.
 What it cannot tell is whether this is the log you mean: `Report.origin` says what establishes that, if
 anything. What a verified log would still not show stands in `LIMITS`.
@@ -13,22 +15,36 @@ anything. What a verified log would still not show stands in `LIMITS`.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from typing import Any
 
+from governance import canonical
+from governance.authority import Authority, read_authority
 from governance.envelope import UnknownKeyError
 from governance.errors import VerificationError
-from governance.evidence import Evidence, KeyRing, identity_of, key_ring, open_entry, origin, scope_of
+from governance.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
 from governance.keys import public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, verify_checkpoint
+from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
 from governance.predicates import Origin
 
-PAGE = 256
+PAGE = 1024
+PART = 13
+"""2**13 entries are a second's work: enough to be worth a process's time, little enough to share evenly."""
+FEW = 2
+"""Parts that are not worth starting processes for."""
+_NODES = "the tree's nodes do not follow from the entries"
+_NOTHING = Derived(frozenset(), frozenset())
 LIMITS = (
     "Someone with root on this machine can rewrite the database and the keys in it: keep a checkpoint elsewhere "
     "(`countersign verify --write-checkpoint FILE`) and verify against it (`--checkpoint FILE`).",
@@ -86,47 +102,62 @@ class Pins:
     """An older signed checkpoint, kept elsewhere."""
 
 
-def verify_log(log: Log, project: str, service: Mapping[str, str], pins: Pins) -> Report:
-    """Verifies a log from entry 0 on. `service`: key id to PEM of the keys policies name. Findings are not raised."""
-    seen = _Seen()
+def verify_log(
+    log: Log, project: str, service: Mapping[str, str], pins: Pins, *, part: int = PART, workers: int | None = None
+) -> Report:
+    """Verifies a log from entry 0 on. `service`: key id to PEM of the keys policies name. Findings are not raised.
+
+    Parts of 2**`part` entries are verified by `workers` processes; by this one where there are few of them.
+    """
+    seen = _Seen(Range())
     try:
-        return _verify(log, project, service, pins, seen)
+        return _verify(log, project, service, pins, seen, part, workers)
     except VerificationError as error:
-        return Report(project, len(seen.leaves), dict(seen.kinds), broken=str(error).replace("\n  ", "; "))
+        return Report(project, seen.tree.size, dict(seen.kinds), broken=_words(error))
 
 
 @dataclass
 class _Seen:
-    """What the pass over the entries has gathered so far."""
+    """What the pass over entries has gathered: hashes and counts, no entries."""
 
-    leaves: list[bytes] = field(default_factory=list)
-    last: dict[int, bytes] = field(default_factory=dict)
-    """Level to the tree's latest complete node there."""
+    tree: Range
     kinds: Counter[str] = field(default_factory=Counter)
     signers: Counter[str] = field(default_factory=Counter)
+    above: frozenset[tuple[int, int, bytes]] = frozenset()
+    """Of a part: the nodes kept beside its last entry that cover more than it."""
+    broken: str | None = None
+    """Of a part: what does not verify at the entry where its tree ends."""
 
 
-def _verify(log: Log, project: str, service: Mapping[str, str], pins: Pins, seen: _Seen) -> Report:
+def _verify(
+    log: Log, project: str, service: Mapping[str, str], pins: Pins, seen: _Seen, part: int, workers: int | None
+) -> Report:
     size, note = log.head()
     first = origin(log)
     if first.project != project:
         raise VerificationError(f"the log of project {first.project!r}", expected=repr(project), where="entry 0")
-    ring = key_ring(log, service)
-    for entry, derived in _pages(log, size):
-        _verify_entry(entry, derived, ring, seen)
+    authority = _authority(log, size)
+    named = service if isinstance(authority, VerificationError) else {**authority.keys, **service}
+    ring = KeyRing(frozenset(first.development_keys), dict(named))
+    with closing(_parts(log, ring, size, part, workers)) as parts:
+        for one in parts:
+            _join(seen, one)
     _verify_end(log, size, seen)
-    head = _verify_head(note, first, seen.leaves)
-    established = _established(pins, first, seen.leaves[0])
+    if isinstance(authority, VerificationError):
+        raise authority
+    leaf = merkle.leaf_hash(log.entry(0).envelope)
+    head = _verify_head(note, project, leaf, authority, seen.tree)
+    established = _established(pins, first, authority, leaf)
     grown_from = None
     if pins.checkpoint is not None:
-        grown_from = _verify_growth(log, pins.checkpoint, head, first)
+        grown_from = _verify_growth(log, pins.checkpoint, head, authority)
         established = established or f"the older checkpoint, of {grown_from} entries"
     return Report(
         project=project,
         entries=size,
         kinds=dict(sorted(seen.kinds.items())),
         signers=tuple(Signer(keyid, ring.is_development(keyid), count) for keyid, count in seen.signers.most_common()),
-        first=seen.leaves[0].hex(),
+        first=leaf.hex(),
         root=head.root.hex(),
         checkpoint=note,
         checkpoint_key=public_key(first.checkpoint_key).keyid,
@@ -135,26 +166,70 @@ def _verify(log: Log, project: str, service: Mapping[str, str], pins: Pins, seen
     )
 
 
-def _pages(log: Log, size: int) -> Iterator[tuple[Entry, Derived]]:
-    """The entries counted, each with what is kept beside it."""
-    entries = log.entries()
-    for start in range(0, size, PAGE):
-        end = min(start + PAGE, size)
-        kept = log.derived(start, end)
-        for entry in islice(entries, end - start):
-            yield entry, kept.get(entry.index, Derived(frozenset(), frozenset()))
+def _authority(log: Log, size: int) -> Authority | VerificationError:
+    """Whom the log names; an error is kept until the entries were verified, which name what is wrong more exactly."""
+    try:
+        return read_authority(log, size)
+    except VerificationError as error:
+        return error
+
+
+def _parts(log: Log, ring: KeyRing, size: int, part: int, workers: int | None) -> Generator[_Seen, None, None]:
+    """Each part, verified, in order. Processes are started anew, not forked: a server has threads."""
+    verify_one = partial(_verify_part, log, ring, size, part)
+    starts = range(0, size, 1 << part)
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    done = 0
+    if workers > 1 and len(starts) > FEW:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            try:
+                for found in pool.map(verify_one, starts):
+                    done += 1
+                    yield found
+            except BrokenProcessPool:
+                pass  # the system took one away, for its memory perhaps: this process goes on alone
+            finally:
+                pool.shutdown(cancel_futures=True)
+    yield from map(verify_one, starts[done:])
+
+
+def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> _Seen:
+    """Verifies the entries from `start` to the end of its part."""
+    seen = _Seen(Range(start))
+    end = min(start + (1 << part), size)
+    try:
+        for at in range(start, end, PAGE):
+            entries, kept = log.page(at, min(at + PAGE, end))
+            for entry in entries:
+                _verify_entry(entry, kept.get(entry.index, _NOTHING), ring, seen, part)
+        if seen.tree.size != end:
+            raise VerificationError("the entries are not as many as the log says", where=f"entry {seen.tree.size}")
+    except VerificationError as error:
+        seen.broken = _words(error)
+    return seen
+
+
+def _join(seen: _Seen, part: _Seen) -> None:
+    """Puts a part behind those before it."""
+    made = seen.tree.join(part.tree)
+    seen.kinds.update(part.kinds)
+    seen.signers.update(part.signers)
+    if part.broken is not None:
+        raise VerificationError(part.broken)
+    if frozenset(made) != part.above:
+        raise VerificationError(_NODES, where=f"entry {seen.tree.size - 1}")
 
 
 def _verify_end(log: Log, size: int, seen: _Seen) -> None:
     """(1) No entry counted is missing, and nothing is kept for entries that are not there; the log may have grown."""
     beyond = log.derived(size, 1 << 47)
     extra = [index for index in beyond if index >= log.size()]
-    if len(seen.leaves) != size or extra:
-        raise VerificationError("the entries are not as many as the log says", where=f"entry {len(seen.leaves)}")
+    if seen.tree.size != size or extra:
+        raise VerificationError("the entries are not as many as the log says", where=f"entry {seen.tree.size}")
 
 
-def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen) -> None:
-    index = len(seen.leaves)
+def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, part: int) -> None:
+    index = seen.tree.size
     where = f"entry {index}"
     if entry.index != index:  # (1)
         raise VerificationError("the entry is missing", where=where)
@@ -170,18 +245,19 @@ def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen) ->
     if (item.kind == "origin") != (index == 0):  # (3)
         raise VerificationError("an origin, and one only, begins a log", where=where)
     _verify_kept(entry, item, statement, derived)  # (4)
-    nodes = merkle.completed(entry.leaf_hash, index, lambda level, _: seen.last[level])
-    if derived.nodes != frozenset(nodes):
-        raise VerificationError("the tree's nodes do not follow from the entries", where=where)
-    seen.last.update((level, value) for level, _, value in nodes)
-    seen.leaves.append(entry.leaf_hash)
+    made = seen.tree.completing(0, entry.leaf_hash)
+    if made[-1][0] == part:  # the nodes above cover earlier parts, too: see `_join`
+        seen.above = frozenset(node for node in derived.nodes if node[0] > part)
+    if derived.nodes - seen.above != frozenset(made):
+        raise VerificationError(_NODES, where=where)
+    seen.tree.push(made)
     seen.kinds[item.kind] += 1
     seen.signers[item.keyid] += 1
 
 
 def _verify_kept(entry: Entry, item: Evidence, statement: dict[str, Any], derived: Derived) -> None:
     """What an entry is found by must follow from it, or evidence could be hidden or misfiled."""
-    identity = identity_of(statement, item.keyid)
+    identity = identity_of(statement, item.keyid, canonical.dumps_read)
     kept = (entry.identity, entry.scope, entry.kind, derived.subjects)
     subjects = frozenset(subject.sha256 for subject in item.subjects)
     if kept != (identity, scope_of(item.kind, item.predicate, identity), item.kind, subjects):
@@ -190,26 +266,26 @@ def _verify_kept(entry: Entry, item: Evidence, statement: dict[str, Any], derive
         )
 
 
-def _verify_head(note: str, first: Origin, leaves: list[bytes]) -> Checkpoint:
-    """(5) The checkpoint is signed by the origin's key, and its size and root are those of the entries."""
+def _verify_head(note: str, project: str, leaf: bytes, authority: Authority, tree: Range) -> Checkpoint:
+    """(5) The checkpoint is signed by the key in force, and its size and root are those of the entries."""
     where = "the log's checkpoint"
-    head = verify_checkpoint(note, first.checkpoint_key, where=where)
-    if head.origin != origin_of(first.project, leaves[0]):
+    head = _signed(note, authority, where)
+    if head.origin != origin_of(project, leaf):
         raise VerificationError("it is of another log", where=where)
-    if head.size != len(leaves):
-        raise VerificationError(f"{len(leaves)} entries are there", expected=str(head.size), where=where)
-    if head.root != merkle.root_of(leaves):
+    if head.size != tree.size:
+        raise VerificationError(f"{tree.size} entries are there", expected=str(head.size), where=where)
+    if head.root != tree.root():
         raise VerificationError("the entries are not those it was signed over", where=where)
     return head
 
 
-def _verify_growth(log: Log, note: str, head: Checkpoint, first: Origin) -> int:
+def _verify_growth(log: Log, note: str, head: Checkpoint, authority: Authority) -> int:
     """(6) The entries an older checkpoint counts."""
     where = "the older checkpoint"
     old, _ = parse_checkpoint(note, where=where)
     if old.origin != head.origin:
         raise VerificationError(f"it is of another log, {old.origin}", expected=head.origin, where=where)
-    verify_checkpoint(note, first.checkpoint_key, where=where)
+    _signed(note, authority, where)
     if old.size > head.size:
         raise VerificationError(f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where)
     proof = log.consistency_proof(old.size, head.size)
@@ -217,7 +293,19 @@ def _verify_growth(log: Log, note: str, head: Checkpoint, first: Origin) -> int:
     return old.size
 
 
-def _established(pins: Pins, first: Origin, leaf: bytes) -> str | None:
+def _signed(note: str, authority: Authority, where: str) -> Checkpoint:
+    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at its last entry."""
+    size = parse_checkpoint(note, where=where)[0].size
+    since = [(index, pem) for index, pem in authority.checkpoint_keys if index < size] or authority.checkpoint_keys[:1]
+    if len(since) > 1 and since[-1][0] == size - 1:
+        try:
+            return verify_checkpoint(note, since[-2][1], where=where)
+        except VerificationError:
+            pass
+    return verify_checkpoint(note, since[-1][1], where=where)
+
+
+def _established(pins: Pins, first: Origin, authority: Authority, leaf: bytes) -> str | None:
     """What ties this log to something the verifier brought along. A pin that does not fit is an error."""
     key = public_key(first.checkpoint_key)
     if pins.origin is not None:
@@ -229,7 +317,7 @@ def _established(pins: Pins, first: Origin, leaf: bytes) -> str | None:
             )
         return "the origin given"
     if pins.checkpoint_key is not None:
-        if public_key(pins.checkpoint_key).keyid != key.keyid:
+        if public_key(pins.checkpoint_key).keyid not in {public_key(pem).keyid for _, pem in authority.checkpoint_keys}:
             raise VerificationError(
                 "checkpoints are signed by a key that is not this machine's",
                 expected=public_key(pins.checkpoint_key).keyid,
@@ -237,3 +325,7 @@ def _established(pins: Pins, first: Origin, leaf: bytes) -> str | None:
             )
         return "the checkpoint key of this machine"
     return None
+
+
+def _words(error: VerificationError) -> str:
+    return str(error).replace("\n  ", "; ")

@@ -15,6 +15,7 @@ from governance import evidence
 from governance.authority import Authority, read_authority
 from governance.digests import sha256_bytes
 from governance.machine import Machine, instant, known_signer, open_log
+from governance.people import authorizing
 from governance.policy import Policies
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Code, Environment, Requester, Run
 
@@ -91,6 +92,11 @@ def open_evidence(machine: Machine, policies: Policies, now: Callable[[], dateti
     """The verified log as a view by subject and kind."""
     log = open_log(machine, policies, now)
     return evidence.LogEvidence(log, evidence.key_ring(log, {**read_authority(log).keys, **policies.keys}))
+
+
+def on_behalf(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Machine:
+    """The machine, its requester authenticated where the log has their authorization for a run that begins now."""
+    return authorizing.on_behalf(machine, open_log(machine, policies, now), now())
 
 
 def open_authority(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Authority:

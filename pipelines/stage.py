@@ -21,7 +21,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -101,7 +101,8 @@ def _run_locked(
     outputs: list[Output] = module.outputs(project.params, key)
     artifacts = {item.role: _hashed(project.root, item) for item in inputs}
     if module.PREDICATE:  # a log that will not take the statement is found now, not after hours of work
-        provenance.open_evidence(project.machine, project.policies, now)
+        machine = provenance.on_behalf(project.machine, project.policies, now)
+        project = replace(project, machine=machine)
     began, clock, code = now(), time.monotonic(), provenance.code(project.root)
     with _staging(project, name) as staging:
         job = _job(name, key, project, artifacts, inputs, outputs, staging, now, progress)

@@ -44,7 +44,7 @@ def command(
     machine, folder = session.here(), Path.cwd() / "policies"
     log = founding.refuse_development(machine)
     given = _given(people, services, file)
-    before = (folder / enrolment.FILE).read_text(encoding="utf-8")
+    before = enrolment.read(folder)
     text = enrolment.founded(before, given) if given.people or given.services else before
     _has_people(text)
     made = enrolment.checked(folder, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from governance.errors import VerificationError
 
@@ -42,21 +43,66 @@ def root(size: int, nodes: Nodes) -> bytes:
     return _range(0, size, nodes) if size else EMPTY_ROOT
 
 
+@dataclass
+class Range:
+    """Leaves [start, size) as the hashes of the fewest complete subtrees, left to right: logarithmic memory.
+
+    `start` is 0, or a multiple of a power of two that the range is no longer than.
+    """
+
+    start: int = 0
+    peaks: list[tuple[int, bytes]] = field(default_factory=list)
+    """Level and hash."""
+    size: int = -1
+
+    def __post_init__(self) -> None:
+        self.size = max(self.size, self.start)
+
+    def completing(self, level: int, value: bytes) -> list[tuple[int, int, bytes]]:
+        """The nodes (level, position, hash) that the next subtree completes, itself first."""
+        position = self.size >> level
+        made = [(level, position, value)]
+        for known, left in reversed(self.peaks):
+            if known != level:
+                break
+            value, level, position = node_hash(left, value), level + 1, position >> 1
+            made.append((level, position, value))
+        return made
+
+    def push(self, made: Sequence[tuple[int, int, bytes]]) -> None:
+        """Goes on by what `completing` gave."""
+        if len(made) > 1:
+            del self.peaks[1 - len(made) :]
+        self.peaks.append((made[-1][0], made[-1][2]))
+        self.size += 1 << made[0][0]
+
+    def join(self, behind: Range) -> list[tuple[int, int, bytes]]:
+        """Goes on by a range that begins where this one ends; the nodes that only both together complete."""
+        if behind.start != self.size:
+            raise VerificationError(f"the entries from {self.size} on are missing")
+        made: list[tuple[int, int, bytes]] = []
+        for level, value in behind.peaks:
+            nodes = self.completing(level, value)
+            self.push(nodes)
+            made += nodes[1:]
+        return made
+
+    def root(self) -> bytes:
+        """The root over all leaves, for a range from 0."""
+        if not self.peaks:
+            return EMPTY_ROOT
+        value = self.peaks[-1][1]
+        for _, left in reversed(self.peaks[:-1]):
+            value = node_hash(left, value)
+        return value
+
+
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """The root over leaf hashes, in one pass and logarithmic memory."""
-    stack: list[tuple[int, bytes]] = []
+    tree = Range()
     for leaf in leaves:
-        level, value = 0, leaf
-        while stack and stack[-1][0] == level:
-            value = node_hash(stack.pop()[1], value)
-            level += 1
-        stack.append((level, value))
-    if not stack:
-        return EMPTY_ROOT
-    value = stack.pop()[1]
-    while stack:
-        value = node_hash(stack.pop()[1], value)
-    return value
+        tree.push(tree.completing(0, leaf))
+    return tree.root()
 
 
 def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:

@@ -103,6 +103,9 @@ class Log(Protocol):
     def derived(self, start: int, end: int) -> dict[int, Derived]:
         """What is kept beside entries [start, end), by index."""
 
+    def page(self, start: int, end: int) -> tuple[list[Entry], dict[int, Derived]]:
+        """Entries [start, end) as far as they are there, and what is kept beside them, of one moment."""
+
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """See `governance.log.merkle`."""
 

@@ -39,6 +39,8 @@ OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
 KINDS: tuple[str, ...] = get_args(EvidenceKind)
 """What services sign."""
 BEGIN = "-----BEGIN"
+Change = Callable[[str], str]
+"""A change of policy.yaml's text."""
 COMMENTS = {
     "owners": "Who signs a changed policy before it counts for governed aliases.",
     "recovery": "Who signs it in their stead, where owners were lost.",
@@ -141,8 +143,7 @@ def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str])
     """policy.yaml with somebody new, or with further roles of somebody known by exactly this key."""
 
     def change(rules: CommentedMap) -> None:
-        known = _named(rules, name)
-        if known is not None:
+        if _named(rules, name) is not None:
             raise ConfigError(
                 f"{name} is enrolled already", where=FILE, fix=f"countersign rotate {name} OLD NEW gives another key"
             )
@@ -181,16 +182,21 @@ def revoked(text: str, name: str, key: str | None) -> str:
 
 def key_of(policies: Policies, name: str, key: str | None) -> PublicKey:
     """The key of `name` that is meant: by fingerprint, key id, file or line; the only one where none is given."""
-    found = next((one for one in policies.rules.principals if one.name == name), None)
-    if found is None:
-        known = ", ".join(sorted(one.name for one in policies.rules.principals)) or "nobody"
-        raise ConfigError(f"policies name no {name!r}", expected=f"one of: {known}")
-    keys = [public_key(text) for text in found.keys]
+    keys = [public_key(text) for text in known(policies, name).keys]
     if key is None and len(keys) == 1:
         return keys[0]
     if key is None:
         raise ConfigError(f"{name} has {len(keys)} keys", expected=", ".join(one.fingerprint for one in keys))
     return keys[_key_at([one.pem for one in keys], name, key)]
+
+
+def known(policies: Policies, name: str) -> Principal:
+    """Somebody by name. Raises `ConfigError`."""
+    found = next((one for one in policies.rules.principals if one.name == name), None)
+    if found is None:
+        names = ", ".join(sorted(one.name for one in policies.rules.principals)) or "nobody"
+        raise ConfigError(f"policies name no {name!r}", expected=f"one of: {names}")
+    return found
 
 
 # -- What could never work ---------------------------------------------------------------------------
@@ -248,6 +254,15 @@ def _in_project(problem: CountersignError) -> CountersignError:
     """A mistake in a copy, where it stands in the project."""
     where = re.sub(r"^.*/policies/", "policies/", problem.where)
     return ConfigError(problem.found, expected=problem.expected, where=where, fix=problem.fix)
+
+
+def read(folder: Path) -> str:
+    """policy.yaml as it stands. Raises `ConfigError`."""
+    try:
+        return (folder / FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        fix = "change to the project's folder"
+        raise ConfigError("there is no policy.yaml here", where=str(folder), fix=fix) from None
 
 
 def write(folder: Path, text: str) -> None:
@@ -369,14 +384,14 @@ def _known(rules: CommentedMap, name: str) -> CommentedMap:
 
 def _key_at(keys: list[str], name: str, meant: str) -> int:
     """Which of the keys is meant: by fingerprint, by (the beginning of) its id, by file, or by the line itself."""
-    known = [public_key(text) for text in keys]
-    by_name = [at for at, one in enumerate(known) if meant == one.fingerprint or _begins(one.keyid, meant)]
+    theirs = [public_key(text) for text in keys]
+    by_name = [at for at, one in enumerate(theirs) if meant == one.fingerprint or _begins(one.keyid, meant)]
     if not by_name and not meant.startswith("SHA256:"):
         wanted = read_key(meant).keyid
-        by_name = [at for at, one in enumerate(known) if one.keyid == wanted]
+        by_name = [at for at, one in enumerate(theirs) if one.keyid == wanted]
     if len(by_name) != 1:
         raise ConfigError(
-            f"{name} has no key {meant[:80]!r}", expected=f"one of: {', '.join(one.fingerprint for one in known)}"
+            f"{name} has no key {meant[:80]!r}", expected=f"one of: {', '.join(one.fingerprint for one in theirs)}"
         )
     return by_name[0]
 

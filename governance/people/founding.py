@@ -16,7 +16,7 @@ from governance.errors import RefusedError
 from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
 from governance.log import merkle
 from governance.log.port import Log
-from governance.machine import Machine, instant, log_of
+from governance.machine import Machine, check_head, instant, log_of
 from governance.model import Model
 from governance.people import policies as of_policies
 from governance.people.speaking import person_of
@@ -59,7 +59,7 @@ def refuse_development(machine: Machine) -> Log | None:
     log = log_of(machine)
     if log.size() == 0:
         return None
-    evidence.check_head(log, machine.project)
+    check_head(log, machine.project)
     first = evidence.origin(log)
     if first.development_keys or not first.files:
         began = "under development keys" if first.development_keys else "before policies stood in its first entry"

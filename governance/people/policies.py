@@ -169,10 +169,11 @@ def sign(
     return say(log, signer, "approval", [subject(what.digest)], said), who
 
 
-def owner(authority: Authority, signer: Signer, role: str | None, at: datetime) -> Speaker:
-    """The policy owner, or who recovers for owners, whose key it is. Raises `RefusedError`."""
+def owner(authority: Authority, signer: Signer, role: str | None, at: datetime, *, recovery: bool = True) -> Speaker:
+    """The policy owner, or with `recovery` who signs in owners' stead, whose key it is. Raises `RefusedError`."""
     rules = authority.policies.rules
-    roles = [role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles]
+    quorums = (rules.owners, rules.recovery if recovery else None)
+    roles = [one for quorum in quorums if quorum for one in quorum.roles]
     return speaker(authority, signer, role, roles, at)
 
 

@@ -19,7 +19,7 @@ from governance.envelope import unverified
 from governance.errors import ConfigError, RefusedError
 from governance.keys import CHECKPOINT, Ask, Signer, person_signer, public_key, stored_signer
 from governance.log.port import Log
-from governance.machine import Machine, log_of, own_checkpoint_key, read_log, read_public
+from governance.machine import Machine, check_checkpoint_key, log_of, own_checkpoint_key, read_log, read_public
 from governance.model import Model
 from governance.policy import Policies, Principal
 from governance.predicates import Artifact
@@ -130,6 +130,7 @@ def log_to_add_to(machine: Machine) -> Log:
             where=str(machine.keys),
             fix="work over the server (COUNTERSIGN_LOG=https://SERVER), or on the machine that keeps the log",
         )
+    check_checkpoint_key(machine, log)
     return log_of(machine, stored_signer(machine.keys, CHECKPOINT))
 
 

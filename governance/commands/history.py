@@ -1,0 +1,29 @@
+"""`countersign history`: everything the log says about a model's versions."""
+
+from __future__ import annotations
+
+import click
+
+from governance import retrospect
+from governance.commands import session
+from governance.retrospect import Event
+
+
+@click.command("history")
+@click.argument("model")
+@session.json_option
+def command(model: str, as_json: bool) -> None:
+    """Everything the log says about MODEL: versions, packets, what people said, each move and each refusal."""
+    found = retrospect.history(session.current(session.read(session.here())), model)
+    session.show({"model": model, "events": [one.model_dump() for one in found]}, lines(found), as_json)
+
+
+def lines(found: list[Event]) -> list[str]:
+    """For people, one line each."""
+    text = []
+    for one in found:
+        about = f" {one.version}" if one.version else ""
+        rest = "; ".join(part for part in (one.result, one.detail) if part)
+        said = f"{one.what}{about}  by {one.by or 'nobody'}"
+        text.append(f"{one.entry:>5}  {one.at[:19]}Z  {said}" + (f": {rest}" if rest else ""))
+    return text

@@ -1,0 +1,41 @@
+"""`countersign incident`: something is wrong with a version, or no longer is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from governance import releasing
+from governance.commands import session
+from governance.commands.moves import named
+from governance.people import speaking
+
+
+@click.command("incident")
+@click.argument("state", type=click.Choice(["open", "close"]))
+@click.argument("version", metavar="MODEL/VERSION")
+@click.option("--reason", required=True, help="What is wrong, or why it no longer is. No personal data.")
+@session.key_option
+@session.role_option
+@session.write_options
+def command(
+    state: Literal["open", "close"], version: str, reason: str, key: str | None, role: str | None,
+    yes: bool, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Open or close an incident on MODEL/VERSION. While one is open, no alias is given to these bytes.
+
+    It takes nothing away: countersign rollback does.
+    """
+    model, number = named(version)
+    log = session.log_to_add_to(session.here(), dry_run)
+    now, at = session.current(log), session.clock()
+    registered = now.registration(model, number).predicate
+    who = speaking.speaker(now.authority, session.signer(key), role, speaking.roles_of(now.authority.policies), at)
+    told = f"incident {state} on {model}/{number} (sha256 {registered.model_digest[:12]}) by {who.name} as {who.role}"
+    entry = None
+    if not dry_run:
+        session.confirm(f"{told}: {reason}", f"{model}/{number}", yes)
+        entry = releasing.report_incident(log, now, model, number, state == "open", reason, who, at)
+    found = {"model": model, "version": number, "state": state, "by": who.name, "role": who.role, "entry": entry}
+    session.show(found, [f"{told}: entry {entry}" if entry is not None else f"would sign: {told}"], as_json)

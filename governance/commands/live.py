@@ -1,0 +1,49 @@
+"""`countersign live`: which version serves, now or at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from governance import retrospect
+from governance.commands import session
+from governance.errors import ConfigError
+from governance.retrospect import Live
+
+
+@click.command("live")
+@click.argument("model")
+@click.option("--at", "moment", metavar="TIME", help="RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.")
+@session.json_option
+def command(model: str, moment: str | None, as_json: bool) -> None:
+    """Which version of MODEL holds each alias, now or at a time: what the log says, not the registry."""
+    now = session.current(session.read(session.here()))
+    at = _time(moment) if moment else session.clock()
+    found = retrospect.live(now, model, at)
+    session.show({"model": model, "live": [one.model_dump() for one in found]}, lines(model, found), as_json)
+
+
+def lines(model: str, found: list[Live]) -> list[str]:
+    """For people."""
+    if not found:
+        return [f"no version of {model} held an alias then, as the log says"]
+    text = []
+    for one in found:
+        text.append(
+            f"{one.alias:<12} {one.model}/{one.version} sha256 {one.sha256[:12]} since {one.since} "
+            f"({one.action} in entry {one.entry}, asked by {one.asked_by})"
+        )
+        text += [f"             INCIDENT OPEN: {one.incident}"] if one.incident else []
+        text += [f"             EXPIRED: {problem}" for problem in one.expired]
+        if one.second_signature_overdue:
+            text.append(f"             OVERDUE: a second signature since {one.second_signature_overdue}")
+    return text
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ConfigError(f"{text[:80]!r} is no time", where="--at", expected="2026-11-20T12:00:00Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,174 @@
+"""What promote, rollback and retire share: the plan, the signature, the move, and how they are told."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from governance import releasing
+from governance.commands import session
+from governance.errors import ConfigError, RefusedError
+from governance.machine import Machine
+from governance.people import speaking
+from governance.people.speaking import Speaker
+from governance.predicates import Finding, Promotion
+from governance.promotion import State
+from governance.releasing import Plan, Signature
+
+Make = Callable[[State, datetime, Speaker | None], Plan]
+"""The plan of a move, on the log as it stands, by somebody who may sign for it."""
+
+
+def named(text: str) -> tuple[str, str]:
+    """MODEL and VERSION of `MODEL/VERSION`. Raises `ConfigError`."""
+    from governance.serving import parse
+
+    asked = parse(text)
+    if asked.version is None:
+        raise ConfigError(f"{text!r} names no version by its number", expected="MODEL/VERSION, e.g. support-desk/1")
+    return asked.model, asked.version
+
+
+def move(
+    make: Make, roles: Callable[[State], Sequence[str]], how: tuple[str | None, str | None, bool, bool, bool]
+) -> None:
+    """Plans a move and, unless it is a dry run, signs for it and carries it out. `how`: key, role, yes, dry run, JSON.
+
+    Exit code 4 where it is, or would be, refused.
+    """
+    key, role, yes, dry_run, as_json = how
+    machine, at = session.here(), session.clock()
+    log = session.log_to_add_to(machine, dry_run)
+    now = session.current(log)
+    found = make(now, at, _signs(now, key, role, roles(now), at))
+    if dry_run:
+        session.show(document(found), lines(found), as_json)
+        click.get_current_context().exit(0 if found.decision.allowed else RefusedError.exit_code)
+    if found.request is None:
+        _ready(found)
+        what = found.move
+        session.confirm("\n".join(lines(found)), f"{what.model}/{what.version}", yes)
+        releasing.request(log, now, found, at)
+    try:
+        moved = releasing.carry_out(machine, log, found.move, session.clock)
+    except RefusedError as error:
+        again = make(session.current(log), session.clock(), None)
+        if as_json:
+            click.echo(json.dumps({**document(again), "written": False}, indent=2))
+            click.get_current_context().exit(error.exit_code)
+        told = "\n".join([str(error), *signature_lines(again.missing)])
+        raise RefusedError(told) from None
+    session.show({**document(found, moved), "written": True}, told_moved(moved, machine), as_json)
+
+
+def document(found: Plan, moved: Promotion | None = None) -> dict[str, Any]:
+    """The plan, or what became of it, as JSON."""
+    what, decision = found.move, found.decision
+    said = moved or decision
+    return {
+        "action": what.action,
+        "model": what.model,
+        "version": what.version,
+        "alias": what.alias,
+        "sha256": found.asked.released.sha256,
+        "tier": decision.tier,
+        "from_version": found.asked.from_version,
+        "packet": found.asked.packet,
+        "request": found.request.digest if found.request else None,
+        "signs": f"{found.signs.name} as {found.signs.role}" if found.signs else None,
+        "allowed": said.allowed,
+        "findings": [one.model_dump() for one in said.findings],
+        "waived": [one.model_dump() for one in said.waived],
+        "missing_signatures": [] if moved else [_signature(one) for one in found.missing],
+        "passed_over": [{"version": version, **one.model_dump()} for version, one in found.skipped],
+        "second_signature_by": moved.second_signature_by if moved else None,
+        "written": False,
+    }
+
+
+def lines(found: Plan) -> list[str]:
+    """The plan for people: the target, every finding, and whose signature is missing."""
+    what, asked, held = found.move, found.asked, found.held
+    text = [
+        f"{what.action.upper()} {what.model}/{what.version}" + _as(found),
+        f"  model     sha256 {asked.released.sha256[:12]}, tier {found.decision.tier}",
+        f"  held now  by version {held.version} since {held.at}" if held else "  held now  by nobody",
+    ]
+    if what.action == "promote":
+        text.append(f"  packet    {asked.packet[:12]}" if asked.packet else "  packet    none")
+    text += [f"  passed over: version {v}: {one.code} {one.message}" for v, one in found.skipped]
+    text.append(f"  request   {_request(found)}")
+    text.append("  decision  it would be allowed" if found.decision.allowed else "  decision  it would be REFUSED:")
+    text += [line for one in found.decision.findings for line in finding_lines(one)]
+    text += [f"  waived    {one.code} {one.subject}" for one in found.decision.waived]
+    return text + signature_lines(found.missing)
+
+
+def signature_lines(missing: Sequence[Signature]) -> list[str]:
+    """Exactly whose signature is missing."""
+    text = []
+    for one in missing:
+        who = ", ".join(one.who) or "nobody: policy names no one who could"
+        text.append(f"  missing   {one.what}: {one.count} of {who}")
+        text.append(f"            next: {one.next}")
+    return text
+
+
+def finding_lines(one: Finding) -> list[str]:
+    """A finding in two or three lines."""
+    text = [f"    {one.code} {one.subject}: {one.message}"]
+    if one.expected or one.found:
+        text.append(f"        expected {one.expected or 'n/a'}; found {one.found or 'nothing'}")
+    return [*text, f"        next: {one.next}"] if one.next else text
+
+
+def told_moved(moved: Promotion, machine: Machine) -> list[str]:
+    """What happened, for people."""
+    name = f"{moved.model}/{moved.version}"
+    if moved.action == "retire":
+        text = [f"{name} is retired: it holds no alias, and is given none without being approved anew"]
+    else:
+        before = f", which version {moved.from_version} held" if moved.from_version else ""
+        text = [f"{name} is {moved.alias}{before} ({moved.action}, decided at {moved.at})"]
+    text += [f"  in spite of {one.code} {one.subject}, by a waiver" for one in moved.waived]
+    if moved.second_signature_by:
+        text.append(f"  made by one person alone: a second one signs by {moved.second_signature_by}")
+        text.append(f"  next: countersign approve {(moved.request or '')[:12]}")
+    return text
+
+
+def _signs(now: State, key: str | None, role: str | None, roles: Sequence[str], at: datetime) -> Speaker | None:
+    if not key and not os.environ.get(speaking.KEY):
+        return None
+    return speaking.speaker(now.authority, session.signer(key), role, roles, at)
+
+
+def _ready(found: Plan) -> None:
+    """Somebody signs, where no request is open. Raises `ConfigError`."""
+    if found.signs is None:
+        who = next((one.who for one in found.missing if one.what == "the request"), ())
+        raise ConfigError(
+            "nobody signs the request: no key is given",
+            expected=f"the key of {', '.join(who) or 'somebody who may ask'}",
+            fix="give --key, or set COUNTERSIGN_KEY; --dry-run shows what would happen",
+        )
+
+
+def _as(found: Plan) -> str:
+    return "" if found.move.action == "retire" else f" as {found.move.alias}"
+
+
+def _request(found: Plan) -> str:
+    if found.request is not None:
+        said = found.request.predicate
+        return f"{found.request.digest[:12]}, signed by {said.principal} as {said.role}, open until {said.expires}"
+    return f"would be signed by {found.signs.name} as {found.signs.role}" if found.signs else "nobody's yet"
+
+
+def _signature(one: Signature) -> dict[str, Any]:
+    return {"what": one.what, "count": one.count, "who": list(one.who), "next": one.next}

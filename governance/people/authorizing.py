@@ -1,0 +1,57 @@
+"""A person lets services run in their name, until an instant; and which authorization covers a run that begins now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from governance.checks.people import instant_of
+from governance.evidence import Evidence
+from governance.keys import Signer
+from governance.log.port import Log
+from governance.machine import Machine
+from governance.people.policies import subject
+from governance.people.speaking import Said, Speaker, roles_of, say, speaker
+from governance.predicates import Authorization, Requester
+from governance.promotion import State, instant, state
+
+LONGEST = 24 * 31
+"""Hours."""
+
+
+def authorize(
+    log: Log, now: State, signer: Signer, role: str | None, reason: str, hours: int, at: datetime
+) -> tuple[Said, Speaker, Authorization]:
+    """Records that services may run in this person's name for so many hours."""
+    who = speaking_for_themselves(now, signer, role, at)
+    said = Authorization(**who.signed(reason, at), expires=instant(at + timedelta(hours=hours)))
+    return say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said), who, said
+
+
+def speaking_for_themselves(now: State, signer: Signer, role: str | None, at: datetime) -> Speaker:
+    """A person in any role of theirs; the first where they do not say which."""
+    policies = now.authority.policies
+    known = policies.principals.get(signer.keyid)
+    first = known.roles[0] if known is not None and known.kind == "person" and known.roles else None
+    return speaker(now.authority, signer, role or first, roles_of(policies), at)
+
+
+def in_force(now: State, name: str, at: datetime) -> Evidence | None:
+    """The authorization of `name` that lasts longest, of those that cover a run beginning at `at`."""
+    mine = [
+        item
+        for item in now.evidence.all("authorization")
+        if (person := now.authority.speaker(item)) is not None
+        and person.name == name
+        and instant_of(item.predicate.at) <= at < instant_of(item.predicate.expires)
+    ]
+    return max(mine, key=lambda item: instant_of(item.predicate.expires), default=None)
+
+
+def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
+    """The machine, its requester authenticated where an authorization of theirs stands in the log."""
+    asked = machine.requester
+    found = in_force(state(log), asked.name, at) if log.size() else None
+    if found is None:
+        return machine
+    return replace(machine, requester=Requester(name=asked.name, authenticated=True, authorization=found.digest))

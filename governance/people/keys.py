@@ -1,0 +1,132 @@
+"""A key that is good for nothing from here on, and a successor of the key that signs checkpoints.
+
+A checkpoint key changes in three steps: a new key is made beside the old one and its public half recorded, the owners
+approve it, and the machine that keeps the log signs with it. Until the last step the old one signs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from governance.authority import Authority
+from governance.errors import ConfigError, InputError, RefusedError
+from governance.keys import CHECKPOINT, PublicKey, Signer, public_key, stored_signer
+from governance.log.port import Log
+from governance.machine import Machine
+from governance.model import Model
+from governance.people.policies import SHORTEST, owner, signed_by
+from governance.people.speaking import Said, Speaker, person_of, roles_of, say, speaker
+from governance.predicates import Approval, Artifact, CheckpointKey, Revocation
+from governance.promotion import State
+
+NEXT = f"{CHECKPOINT}-next"
+
+
+class Successor(Model):
+    """A checkpoint key that waits for its owners' approval, or for this machine to use it."""
+
+    keyid: str
+    fingerprint: str
+    entry: int
+    signed_by: list[str]
+    approved: bool
+
+
+def revoke(
+    log: Log,
+    authority: Authority,
+    key: PublicKey,
+    whose: str,
+    signer: Signer,
+    role: str | None,
+    reason: str,
+    at: datetime,
+) -> tuple[Said, Speaker]:
+    """Records that a key says nothing from here on: by its owner, or by one policy owner. Raises `RefusedError`."""
+    if authority.revoked.get(key.keyid) is not None:
+        raise RefusedError(f"key {key.fingerprint} of {whose} was revoked at entry {authority.revoked[key.keyid]}")
+    who = _may_revoke(authority, whose, signer, role, at)
+    said = Revocation(**who.signed(reason, at), owner=whose)
+    return say(log, signer, "revocation", [Artifact(role="key", name=whose, sha256=key.keyid)], said), who
+
+
+def _may_revoke(authority: Authority, whose: str, signer: Signer, role: str | None, at: datetime) -> Speaker:
+    person = person_of(authority.policies, signer)
+    if person.name != whose:
+        return owner(authority, signer, role, at, recovery=False)
+    return speaker(authority, signer, role or (person.roles or [""])[0], roles_of(authority.policies), at)
+
+
+def successors(now: State) -> list[Successor]:
+    """Every checkpoint key that was proposed, in order."""
+    used = {public_key(pem).keyid for _, pem in now.authority.checkpoint_keys}
+    return [
+        Successor(
+            keyid=key.keyid,
+            fingerprint=key.fingerprint,
+            entry=item.index,
+            signed_by=sorted(signed_by(now, key.keyid, "checkpoint_key")),
+            approved=key.keyid in used,
+        )
+        for item in now.evidence.all("checkpoint_key")
+        if (key := public_key(item.predicate.pem)).keyid == item.subjects[0].sha256
+    ]
+
+
+def propose_successor(
+    machine: Machine, log: Log, authority: Authority, signer: Signer, role: str | None, reason: str, at: datetime
+) -> tuple[Said, PublicKey]:
+    """Makes the next checkpoint key on this machine and records its public half, as one policy owner."""
+    who = owner(authority, signer, role, at, recovery=False)
+    key = public_key(stored_signer(machine.keys, NEXT).public_pem)
+    said = CheckpointKey(**who.signed(reason, at), pem=key.pem)
+    return say(log, signer, "checkpoint_key", [_subject(key)], said), key
+
+
+def proposed(now: State, keyid: str) -> Successor:
+    """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`, `RefusedError`."""
+    found = [one for one in successors(now) if len(keyid) >= SHORTEST and one.keyid.startswith(keyid)]
+    if not found:
+        known = ", ".join(one.keyid[:12] for one in successors(now)) or "none"
+        raise InputError(f"no checkpoint key {keyid[:12]!r} was proposed", expected=f"one of: {known}")
+    if found[-1].approved:
+        raise RefusedError(f"checkpoint key {keyid[:12]} is approved already, by {', '.join(found[-1].signed_by)}")
+    return found[-1]
+
+
+def approve_successor(
+    log: Log, now: State, keyid: str, signer: Signer, role: str | None, reason: str, at: datetime
+) -> tuple[Said, Successor]:
+    """Approves a proposed checkpoint key, as one of the owners."""
+    what, who = proposed(now, keyid), owner(now.authority, signer, role, at)
+    said = Approval(**who.signed(reason, at), decision="approve", about="checkpoint_key", page=None)
+    return say(log, signer, "approval", [_subject_of(what.keyid)], said), what
+
+
+def use_successor(machine: Machine, now: State) -> Path | None:
+    """Puts the approved key in the old one's place on the machine that keeps the log; the old one stays beside it."""
+    waiting, current = machine.keys / f"{NEXT}.pem", machine.keys / f"{CHECKPOINT}.pem"
+    if not waiting.exists():
+        return None
+    approved = now.authority.checkpoint_keys[-1][1]
+    if stored_signer(machine.keys, NEXT).public_pem != approved:
+        raise ConfigError(
+            "the next checkpoint key on this machine is not the one that was approved",
+            where=str(waiting),
+            fix="approve this one, or bring the approved one here",
+        )
+    old = stored_signer(machine.keys, CHECKPOINT).keyid
+    kept = current.with_name(f"{CHECKPOINT}-{old[:16]}.pem")
+    if not kept.exists():
+        kept.hardlink_to(current)
+    waiting.replace(current)
+    return kept
+
+
+def _subject(key: PublicKey) -> Artifact:
+    return _subject_of(key.keyid)
+
+
+def _subject_of(keyid: str) -> Artifact:
+    return Artifact(role="checkpoint_key", name="checkpoint key", sha256=keyid)

@@ -1,0 +1,274 @@
+"""What happened, from the log alone: who held an alias when, what was decided about a model, and each decided again.
+
+A decision is a pure function of what stood in the log before its entry, the policies that judged it, and its
+reference time. So it can be performed again by anybody who has the log, and must come out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from governance.authority import read_authority
+from governance.checks.people import instant_of
+from governance.decisions import decide_gate, decide_release
+from governance.errors import InputError, VerificationError
+from governance.evidence import Evidence
+from governance.model import Json, Model
+from governance.predicates import Finding, GateDecision, Promotion, PromotionRequest
+from governance.promotion import State, again, overdue, state
+from governance.requests import Decision, GateRequest, ReleaseRequest
+from governance.serving import open_incident
+
+KINDS = ("registration", "packet", "approval", "waiver", "request", "promotion", "incident", "refusal")
+"""What a model's history is made of."""
+
+
+class Live(Model):
+    """A version that holds an alias."""
+
+    model: str
+    alias: str
+    version: str
+    sha256: str
+    since: str
+    entry: int
+    """Of the move."""
+    action: str
+    asked_by: str
+    """Who signed the request; the account's name where nobody signed one."""
+    incident: str | None
+    """Why an incident is open on it now."""
+    expired: list[str]
+    """Waivers it was released with that have ended, and nothing took their place."""
+    second_signature_overdue: str | None
+    """Since when a second person should have signed a rollback that one made alone."""
+
+
+class Event(Model):
+    """One entry of a model's history."""
+
+    entry: int
+    at: str
+    what: str
+    version: str
+    by: str
+    result: str
+    detail: str = ""
+
+
+class Again(Model):
+    """A decision performed again."""
+
+    entry: int
+    about: str
+    at: str
+    """The reference time, then as now."""
+    policy: str
+    evidence: int
+    """Entries that stood before it: all that it may look at."""
+    allowed: bool
+    """As logged."""
+    findings: list[Finding]
+    """As they come out now."""
+    waived: list[Finding]
+    same: bool
+    differences: list[str]
+
+
+def live(now: State, model: str, at: datetime) -> list[Live]:
+    """Who holds each alias of a model at a moment: the moves made until then, and what is known until now."""
+    held: dict[str, Evidence] = {}
+    for item in now.moves(model):
+        move: Promotion = item.predicate
+        if instant_of(move.at) > at:
+            break
+        if move.action == "retire":
+            held = {alias: one for alias, one in held.items() if one.predicate.version != move.version}
+        else:
+            held[move.alias] = item
+    late = {item.predicate.request: item.predicate.second_signature_by for item in overdue(now, at)}
+    return [_live(now, item, at, late.get(item.predicate.request)) for _, item in sorted(held.items())]
+
+
+def models(now: State) -> list[str]:
+    """Every model that the log has a version of."""
+    return sorted({item.predicate.model for item in now.view.all("registration")})
+
+
+def history(now: State, model: str) -> list[Event]:
+    """Everything the log has about a model's versions, in order. Raises `InputError` for one that it does not know."""
+    digests = {item.predicate.model_digest for item in now.view.all("registration") if item.predicate.model == model}
+    packets = {item.subjects[0].sha256 for item in now.evidence.all("packet") if item.predicate.model == model}
+    requests = {item.digest for item in now.evidence.all("request") if item.predicate.model == model}
+    if not digests:
+        raise InputError(f"the log has no version of {model}", fix="countersign status lists the models")
+    found = [
+        event
+        for kind in KINDS
+        for item in now.evidence.all(kind)
+        if _concerns(item, model, packets | requests)
+        for event in _events(now, item)
+    ]
+    return sorted(found, key=lambda event: event.entry)
+
+
+def decided_again(now: State, entry: int) -> Again:
+    """One logged decision performed again. Raises `InputError` where the entry is none that can be."""
+    item = _decision(now, entry)
+    said = item.predicate
+    if isinstance(said, GateDecision):
+        decision, about = _gate_again(now, item), said.stage
+    else:
+        decision, about = _promotion_again(now, item), f"{said.model}/{said.version} as {said.alias} ({said.action})"
+    differences = list(_differences(said, decision))
+    return Again(
+        entry=entry, about=about, at=said.at, policy=said.policy, evidence=entry, allowed=said.allowed,
+        findings=list(decision.findings), waived=list(decision.waived), same=not differences, differences=differences,
+    )  # fmt: skip
+
+
+def last_decision(now: State, model: str, version: str) -> int:
+    """The entry of the last decision about a version. Raises `InputError` where there is none."""
+    found = [
+        item.index
+        for item in now.view.all("promotion")
+        if (item.predicate.model, item.predicate.version) == (model, version)
+    ]
+    if not found:
+        raise InputError(f"nothing was decided about {model}/{version}", fix=f"countersign history {model}")
+    return found[-1]
+
+
+def expired_waivers(now: State, move: Promotion, at: datetime) -> list[str]:
+    """Findings that a version was released in spite of, whose waivers have all ended, in words."""
+    found = []
+    for waived in move.waived:
+        mine = [
+            item.predicate
+            for item in now.evidence.all("waiver")
+            if (item.predicate.model, item.predicate.finding, item.predicate.about)
+            == (move.model, waived.code, waived.subject)
+            and now.authority.speaker(item) is not None
+        ]
+        ends = max((instant_of(one.expires) for one in mine), default=None)
+        if ends is None or ends <= at:
+            when = f"ended {ends:%Y-%m-%dT%H:%M:%SZ}" if ends else "is not in the log"
+            found.append(f"the waiver of {waived.code} {waived.subject} {when}")
+    return found
+
+
+def _live(now: State, item: Evidence, at: datetime, overdue_since: str | None) -> Live:
+    move: Promotion = item.predicate
+    return Live(
+        model=move.model, alias=move.alias, version=move.version, sha256=move.model_digest, since=move.at,
+        entry=item.index, action=move.action, asked_by=_asked_by(now, move),
+        incident=open_incident(now, move.model_digest), expired=expired_waivers(now, move, at),
+        second_signature_overdue=overdue_since,
+    )  # fmt: skip
+
+
+def _asked_by(now: State, move: Promotion) -> str:
+    signed = next((one for one in now.evidence.all("request") if one.digest == move.request), None)
+    return signed.predicate.principal if signed else move.run.requested_by.name
+
+
+def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
+    said = item.predicate
+    if item.kind == "approval":
+        return bool(subjects & {subject.sha256 for subject in item.subjects})
+    return bool(said.model == model)
+
+
+def _events(now: State, item: Evidence) -> Iterator[Event]:
+    said: Any = item.predicate
+    version, by, detail = getattr(said, "version", ""), getattr(said, "principal", ""), getattr(said, "reason", "")
+    counts = not by or now.authority.speaker(item) is not None
+    result = "" if counts else "DOES NOT COUNT: the key was not theirs at that entry, or the role"
+    what = item.kind
+    match item.kind:
+        case "promotion":
+            what, by = f"{said.action} {said.alias}", _asked_by(now, said)
+            result = "allowed" if said.allowed else "refused"
+            detail = ", ".join(dict.fromkeys(one.code for one in said.findings))
+            if said.allowed and said.action != "retire":
+                detail = f"from version {said.from_version or 'none'}"
+        case "request":
+            what, result = f"request to {said.action} {said.alias}", result or f"open until {said.expires}"
+        case "approval":
+            what, result = f"{said.decision} {said.about} {item.subjects[0].sha256[:12]}", result or f"as {said.role}"
+        case "waiver":
+            what, result = f"waiver of {said.finding} {said.about}", result or f"until {said.expires}"
+        case "incident":
+            what = f"incident {said.state}"
+        case "registration":
+            by, detail = said.run.requested_by.name, f"sha256 {said.model_digest[:12]}, stage {said.stage}"
+        case "packet":
+            by, detail = said.run.requested_by.name, f"packet {item.subjects[0].sha256[:12]}"
+            result = f"{len(said.findings)} finding(s)"
+        case "refusal":
+            what, by, result = said.operation, said.caller, "refused by rule"
+    at = getattr(said, "at", "") or said.run.finished
+    yield Event(entry=item.index, at=at, what=what, version=version, by=by, result=result, detail=detail)
+
+
+def _decision(now: State, entry: int) -> Evidence:
+    if not 0 <= entry < now.size:
+        raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
+    found = [item for kind in ("promotion", "gate") for item in now.view.all(kind) if item.index == entry]
+    if not found:
+        kind = now.log.entry(entry).kind
+        raise InputError(
+            f"entry {entry} is no decision that counts, it is filed as {kind}",
+            fix="countersign history MODEL lists the decisions",
+        )
+    return found[0]
+
+
+def _promotion_again(now: State, item: Evidence) -> Decision:
+    said: Promotion = item.predicate
+    if said.asked is None:
+        raise InputError(
+            f"entry {item.index} does not say what was asked, so it cannot be decided again",
+            fix="decisions recorded before 0.2 are of this kind",
+        )
+    if said.alias != "candidate":
+        decision = again(now.log, item)
+        if decision is None:
+            raise VerificationError("it does not hold its question", where=f"entry {item.index}")
+        return decision
+    before = state(now.log, item.index)
+    policies = now.authority.recorded_at(item.index)
+    return decide_release(ReleaseRequest.model_validate(said.asked), policies, before.evidence, instant_of(said.at))
+
+
+def _gate_again(now: State, item: Evidence) -> Decision:
+    said: GateDecision = item.predicate
+    before = state(now.log, item.index)
+    request = GateRequest.model_validate(said.parameters)
+    policies = now.authority.recorded_at(item.index)
+    authority = read_authority(now.log, item.index)
+    return decide_gate(request, policies, before.evidence, instant_of(said.at), authority=authority)
+
+
+def _differences(said: Promotion | GateDecision, decision: Decision) -> Iterator[str]:
+    if said.allowed != decision.allowed:
+        yield f"logged as {_word(said.allowed)}, comes out {_word(decision.allowed)}"
+    pairs = {"finding": (said.findings, decision.findings), "waived finding": (said.waived, decision.waived)}
+    for name, (logged, found) in pairs.items():
+        yield from (f"{name} logged only: {one.code} {one.subject}" for one in logged if one not in found)
+        yield from (f"{name} found only now: {one.code} {one.subject}" for one in found if one not in logged)
+
+
+def _word(allowed: bool) -> str:
+    return "allowed" if allowed else "refused"
+
+
+def request_of(item: Evidence) -> dict[str, Json]:
+    """An open request, for a list."""
+    said: PromotionRequest = item.predicate
+    return {
+        "entry": item.index, "request": item.digest, "action": said.action, "model": said.model,
+        "version": said.version, "alias": said.alias, "by": said.principal, "expires": said.expires,
+    }  # fmt: skip
