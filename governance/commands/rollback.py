@@ -8,6 +8,7 @@ import click
 
 from governance import releasing
 from governance.commands import moves, session
+from governance.errors import RefusedError
 from governance.people.speaking import Speaker
 from governance.promotion import State
 from governance.releasing import Plan
@@ -17,9 +18,7 @@ from governance.releasing import Plan
 @click.argument("model")
 @click.option("--reason", required=True, help="Stands in the request.")
 @click.option("--alias", default="champion", show_default=True, help="The alias.")
-@click.option(
-    "--break-glass", is_flag=True, help="By one person alone, where policy lets your role."
-)
+@click.option("--break-glass", is_flag=True, help="By one person alone, where policy lets your role.")
 @session.key_option
 @session.role_option
 @session.write_options
@@ -38,6 +37,10 @@ def command(
     def roles(now: State) -> list[str]:
         rule = now.authority.policies.rules.aliases.get(alias)
         asking = releasing.requester_roles(now.authority.policies, alias)
-        return [one for one in asking if one in rule.break_glass] if rule and break_glass else asking
+        if not break_glass or rule is None:
+            return asking
+        if not rule.break_glass:
+            raise RefusedError(f"policy lets nobody break the glass for {alias}", fix="ask a second person to sign it")
+        return [one for one in asking if one in rule.break_glass]
 
     moves.move(make, roles, (key, role, yes, dry_run, as_json))

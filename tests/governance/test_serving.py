@@ -17,7 +17,7 @@ from governance.commands.verify_model import command
 from governance.digests import manifest, tree_digest
 from governance.errors import ConfigError, CountersignError, InputError, StorageError, VerificationError
 from governance.promotion import state
-from governance.registry.fetch import from_server
+from governance.registry.rest import from_server
 from tests.governance.governed import Governed, governed
 from tests.governance.story import MODEL
 

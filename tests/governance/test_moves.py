@@ -1,0 +1,339 @@
+"""promote, rollback, retire, incident, live, history, explain: the commands, on a real log and the registry's rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from governance import promotion, releasing
+from governance.commands import session
+from governance.errors import ConfigError, CountersignError, RefusedError
+from governance.machine import instant
+from pipelines.cli import cli
+from tests.governance.governed import RULES, Governed, governed, keypair
+from tests.governance.story import MODEL
+
+TABLES = """
+CREATE TABLE registered_model_aliases (
+  workspace TEXT, name TEXT, alias TEXT, version INTEGER, PRIMARY KEY (workspace, name, alias));
+CREATE TABLE model_versions (workspace TEXT, name TEXT, version INTEGER, current_stage TEXT);
+INSERT INTO model_versions VALUES ('default', 'support-desk', 1, 'None'), ('default', 'support-desk', 2, 'None');
+"""
+"""As much of MLflow's tables as an alias needs."""
+
+
+class Desk:
+    """Somebody at a terminal of the machine that keeps the log."""
+
+    def __init__(self, scene: Governed, folder: Path) -> None:
+        self.scene, self.folder = scene, folder
+
+    def run(self, *words: str, who: str = "") -> tuple[int, str]:
+        """`countersign ...` as a person: exit code, and what was said."""
+        arguments = list(words)
+        if who:
+            path = self.folder / f"{who}.pem"
+            path.write_bytes(keypair(who)[0])
+            arguments += ["--key", str(path), "--yes"]
+        done = CliRunner().invoke(cli, arguments)
+        if isinstance(done.exception, CountersignError):
+            return done.exception.exit_code, str(done.exception)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.output
+
+    def json(self, *words: str, who: str = "") -> Any:
+        return json.loads(self.run(*words, "--json", who=who)[1])
+
+    def rows(self) -> list[tuple[str, int]]:
+        """The registry's aliases."""
+        with sqlite3.connect(self.scene.story.machine.state / "countersign.db") as database:
+            return database.execute("SELECT alias, version FROM registered_model_aliases ORDER BY alias").fetchall()
+
+    def approved(self, version: str) -> None:
+        """Packet and two approvals."""
+        frozen = self.scene.freeze(version)
+        self.scene.approve("ada", "ml-lead", frozen)
+        self.scene.approve("ben", "risk", frozen)
+
+    def promoted(self, version: str) -> None:
+        self.approved(version)
+        code, told = self.run("promote", f"{MODEL}/{version}", who="cleo")
+        assert code == 0, told
+
+    def another(self) -> None:
+        """Version 2."""
+        self.scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+        self.scene.story.register("sft", "2")
+
+
+Prepare = Callable[[str], Desk]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Governed]]:
+    return {}
+
+
+@pytest.fixture
+def prepare(
+    told: dict[str, tuple[Path, Governed]], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Prepare:  # fmt: skip
+    """A desk under these rules, with one registered version."""
+
+    def made(rules: str) -> Desk:
+        if rules not in told:
+            folder = tmp_path_factory.mktemp("governed")
+            told[rules] = (folder, governed(folder, rules))
+        scene = told[rules][1].copy(told[rules][0], tmp_path)
+        monkeypatch.chdir(scene.story.root)
+        for name, value in scene.story.machine.environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("COUNTERSIGN_KEY", raising=False)
+        monkeypatch.setattr(session, "clock", scene.story.now)
+        with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
+            database.executescript(TABLES)
+        return Desk(scene, tmp_path)
+
+    return made
+
+
+@pytest.fixture
+def desk(prepare: Prepare) -> Desk:
+    return prepare(RULES)
+
+
+def test_a_version_is_promoted_and_the_registry_says_so(desk: Desk) -> None:
+    desk.approved("1")
+    code, told = desk.run("promote", "support-desk/1", who="cleo")
+    assert code == 0 and told.startswith("support-desk/1 is champion (promote, decided at ")
+    assert desk.rows() == [("champion", 1)] and desk.scene.held() == "1"
+
+
+def test_a_dry_run_says_exactly_whose_signature_is_missing_and_writes_nothing(desk: Desk) -> None:
+    frozen = desk.scene.freeze()
+    desk.scene.approve("ada", "ml-lead", frozen)
+    size = desk.scene.story.log.size()
+    code, told = desk.run("promote", "support-desk/1", "--dry-run", who="cleo")
+    assert code == 4
+    assert "APPROVAL_MISSING" in told and "REQUEST_MISSING" not in told
+    assert "missing   the packet: 1 of ben as risk\n" in told
+    assert "request   would be signed by cleo as release-manager" in told
+    found = desk.json("promote", "support-desk/1", "--dry-run")
+    assert [(one["what"], one["count"], one["who"]) for one in found["missing_signatures"]] == [
+        ("the request", 1, ["cleo as release-manager"]),
+        ("the packet", 1, ["ben as risk", "cleo as product"]),
+    ]
+    assert {one["code"] for one in found["findings"]} == {"REQUEST_MISSING", "APPROVAL_MISSING"}
+    desk.scene.approve("ben", "risk", frozen)
+    assert desk.run("promote", "support-desk/1", "--dry-run", who="cleo")[0] == 0
+    assert desk.scene.story.log.size() == size + 1 and desk.rows() == []
+
+
+def test_a_refused_request_stays_open_until_the_signatures_are_there(desk: Desk) -> None:
+    frozen = desk.scene.freeze()
+    code, told = desk.run("promote", "support-desk/1", who="cleo")
+    assert code == 4 and "APPROVAL_MISSING" in told and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
+    desk.scene.approve("ada", "ml-lead", frozen)
+    desk.scene.approve("ben", "risk", frozen)
+    code, told = desk.run("promote", "support-desk/1")  # nobody signs again
+    assert code == 0, told
+    assert len(list(promotion.state(desk.scene.story.log).evidence.all("request"))) == 1
+    assert desk.run("promote", "support-desk/1")[0] in (2, 4)  # and once only
+
+
+def test_nobody_else_may_ask(desk: Desk) -> None:
+    desk.approved("1")
+    for who, words in {"dora": "may not say this", "mallory": "do not name this key", "ci": "service ci"}.items():
+        code, told = desk.run("promote", "support-desk/1", who=who)
+        assert code == 4 and words in told
+    code, told = desk.run("promote", "support-desk/1")
+    assert code == 2 and "no key is given" in told and "cleo as release-manager" in told
+    assert desk.rows() == []
+
+
+@pytest.mark.parametrize("name", ["support-desk", "support-desk@champion", "support-desk/latest", "x/1"])
+def test_only_a_registered_version_by_number(name: str, desk: Desk) -> None:
+    assert desk.run("promote", name, "--dry-run")[0] in (2, 3)
+
+
+def test_a_registry_in_another_database_is_no_place_to_promote(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.approved("1")
+    monkeypatch.setenv("COUNTERSIGN_REGISTRY", "sqlite:////tmp/elsewhere.db")
+    code, told = desk.run("promote", "support-desk/1", who="cleo")
+    assert code == ConfigError.exit_code and "do not stand in one database" in told
+
+
+def test_an_alias_moved_behind_the_log_is_found_at_the_next_promotion(desk: Desk) -> None:
+    desk.promoted("1")
+    desk.another()
+    desk.approved("2")
+    with sqlite3.connect(desk.scene.story.machine.state / "countersign.db") as database:
+        database.execute("UPDATE registered_model_aliases SET version = 2")
+    code, told = desk.run("promote", "support-desk/2", who="cleo")
+    assert code == 7 and "as the log says" in told
+    assert desk.scene.held() == "1"
+
+
+def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) -> None:
+    desk.promoted("1")
+    desk.another()
+    desk.promoted("2")
+    code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong", "--dry-run", who="cleo")
+    assert code == 4 and "ROLLBACK support-desk/1 as champion" in told and "missing   the rollback: 1 of ada as" in told
+    code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong", who="cleo")
+    assert code == 4 and "countersign approve" in told
+    (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
+    desk.scene.approve("ben", "risk", asked.digest, "promotion")
+    code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong")
+    assert code == 0 and told.startswith("support-desk/1 is champion, which version 2 held (rollback")
+    assert desk.rows() == [("champion", 1)]
+    code, told = desk.run("rollback", MODEL, "--reason", "further", who="cleo")
+    assert code == 4 and "no version to go back to" in told  # not forward to 2 again
+
+
+def test_one_person_breaks_the_glass_and_a_second_is_due(desk: Desk) -> None:
+    desk.promoted("1")
+    desk.another()
+    desk.promoted("2")
+    found = desk.json("rollback", MODEL, "--reason", "it leaks", "--break-glass", who="cleo")
+    assert found["written"] and found["version"] == "1" and found["second_signature_by"]
+    assert desk.rows() == [("champion", 1)]
+    desk.scene.story.minutes += 73 * 60
+    code, told = desk.run("live", MODEL)
+    assert code == 0 and "OVERDUE: a second signature since" in told
+
+
+def test_glass_that_policy_does_not_let_break(prepare: Prepare) -> None:
+    desk = prepare(RULES.replace("break_glass: [release-manager]", "break_glass: []"))
+    desk.promoted("1")
+    desk.another()
+    desk.promoted("2")
+    code, told = desk.run("rollback", MODEL, "--reason", "it leaks", "--break-glass", who="cleo")
+    assert code == RefusedError.exit_code and "lets nobody break the glass" in told
+    assert desk.rows() == [("champion", 2)]
+
+
+def test_a_rollback_passes_over_a_version_with_an_incident(desk: Desk) -> None:
+    desk.promoted("1")
+    desk.another()
+    desk.promoted("2")
+    desk.run("incident", "open", "support-desk/1", "--reason", "it insults people", "--role", "risk", who="ben")
+    code, told = desk.run("rollback", MODEL, "--reason", "back", "--break-glass", who="cleo")
+    assert code == 4 and "version 1: INCIDENT_OPEN" in told
+    assert desk.rows() == [("champion", 2)]
+
+
+def test_what_a_rollback_goes_back_through(desk: Desk) -> None:
+    desk.promoted("1")
+    desk.another()
+    desk.promoted("2")
+    now = promotion.state(desk.scene.story.log)
+    assert [one.version for one in releasing.below(now, MODEL, "champion")] == ["1"]
+    desk.run("rollback", MODEL, "--reason", "x", "--break-glass", who="cleo")
+    desk.approved("2")
+    desk.run("promote", "support-desk/2", who="cleo")
+    now = promotion.state(desk.scene.story.log)
+    assert [one.version for one in releasing.below(now, MODEL, "champion")] == ["1"]
+
+
+def test_a_retired_version_serves_nobody(desk: Desk) -> None:
+    desk.promoted("1")
+    code, told = desk.run("retire", "support-desk/1", "--reason", "end of life", who="cleo")
+    assert code == 4 and "missing   the retire: 1 of" in told
+    (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
+    desk.scene.approve("ada", "ml-lead", asked.digest, "promotion")
+    code, told = desk.run("retire", "support-desk/1", "--reason", "end of life")
+    assert code == 0 and "is retired" in told
+    assert desk.rows() == [] and desk.scene.held() is None
+    assert "no version of support-desk held an alias" in desk.run("live", MODEL)[1]
+    assert "retire champion 1" in desk.run("history", MODEL)[1]
+
+
+def test_live_at_a_time_and_history(desk: Desk) -> None:
+    desk.promoted("1")
+    between = desk.scene.story.now()
+    desk.another()
+    desk.promoted("2")
+
+    def champion(*words: str) -> str | None:
+        found = desk.json("live", MODEL, *words)["live"]
+        return next((one["version"] for one in found if one["alias"] == "champion"), None)
+
+    assert champion() == "2"
+    assert champion("--at", instant(between)) == "1"
+    assert champion("--at", instant(between - timedelta(days=1))) is None
+    events = desk.json("history", MODEL)["events"]
+    moves = [(one["what"], one["version"], one["result"]) for one in events if "champion" in one["what"]]
+    assert ("promote champion", "2", "allowed") in moves
+    assert [one["entry"] for one in events] == sorted(one["entry"] for one in events)
+    assert sum(one["what"].startswith("approve packet") for one in events) == 4
+    assert desk.run("history", "nothing")[0] == 3 and desk.run("live", MODEL, "--at", "noon")[0] == 2
+
+
+def test_every_decision_comes_out_the_same_when_it_is_made_again(desk: Desk) -> None:
+    desk.run("promote", "support-desk/1", who="cleo")  # refused
+    desk.promoted("1")
+    desk.another()
+    desk.promoted("2")
+    desk.run("rollback", MODEL, "--reason", "x", "--break-glass", who="cleo")
+    now = promotion.state(desk.scene.story.log)
+    decisions = [item for item in now.view.all("promotion") if item.predicate.asked is not None]
+    assert {(one.predicate.action, one.predicate.allowed) for one in decisions} == {
+        ("promote", False), ("promote", True), ("rollback", True)
+    }  # fmt: skip
+    for item in decisions:
+        code, told = desk.run("explain", str(item.index))
+        assert code == 0 and "COMES OUT THE SAME" in told, told
+    assert desk.run("explain", "support-desk/1")[0] == 0
+    assert desk.run("explain", "0")[0] == 3 and desk.run("explain", "9999")[0] == 3
+
+
+def test_a_decision_that_was_not_what_the_evidence_says_is_found(desk: Desk) -> None:
+    """Who holds the service's key writes "allowed" without a reason."""
+    from governance import evidence
+    from governance.machine import signer
+    from governance.predicates import Artifact, Promotion
+
+    desk.scene.freeze()
+    desk.run("promote", "support-desk/1", who="cleo")
+    log = desk.scene.story.log
+    said: Promotion = list(promotion.state(log).view.all("promotion"))[-1].predicate
+    forged = said.model_copy(update={"allowed": True, "findings": []})
+    what = Artifact(role="model", name=MODEL, sha256=said.model_digest)
+    entry = evidence.record(log, signer(desk.scene.story.machine), "promotion", [what], forged).index
+    code, told = desk.run("explain", str(entry))
+    assert code == 5 and "logged as allowed, comes out refused" in told
+    assert "finding found only now: APPROVAL_MISSING" in told
+
+
+def test_a_waiver_that_ended_is_told_of_a_live_model(prepare: Prepare) -> None:
+    desk = prepare(RULES + "commits: []\n")
+    desk.scene.waive("COMMIT_NOT_PERMITTED", "model support-desk", days=7)
+    desk.promoted("1")
+    assert "EXPIRED" not in desk.run("live", MODEL)[1]
+    desk.scene.story.minutes += 8 * 24 * 60
+    assert "EXPIRED: the waiver of COMMIT_NOT_PERMITTED model support-desk ended" in desk.run("live", MODEL)[1]
+    desk.scene.waive("COMMIT_NOT_PERMITTED", "model support-desk", days=7)
+    assert "EXPIRED" not in desk.run("live", MODEL)[1]
+
+
+def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> None:
+    desk.approved("1")
+    found = desk.json("incident", "open", "support-desk/1", "--reason", "x", "--role", "risk", who="ben")
+    assert found["by"] == "ben" and isinstance(found["entry"], int)
+    code, told = desk.run("promote", "support-desk/1", who="cleo")
+    assert code == 4 and "INCIDENT_OPEN" in told
+    close = ("incident", "close", "support-desk/1", "--reason", "x", "--role", "risk")
+    assert desk.run(*close, "--dry-run", who="ben")[0] == 0
+    assert desk.run("promote", "support-desk/1", "--dry-run", who="cleo")[0] == 4
+    desk.run(*close, who="ben")
+    assert desk.run("promote", "support-desk/1", who="cleo")[0] == 0
