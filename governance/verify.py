@@ -36,6 +36,7 @@ from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, verify_checkpoint
 from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
+from governance.log.sql import SqlLog
 from governance.predicates import Origin
 
 PAGE = 1024
@@ -180,7 +181,7 @@ def _parts(log: Log, ring: KeyRing, size: int, part: int, workers: int | None) -
     starts = range(0, size, 1 << part)
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     done = 0
-    if workers > 1 and len(starts) > FEW:
+    if workers > 1 and len(starts) > FEW and isinstance(log, SqlLog):
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             try:
                 for found in pool.map(verify_one, starts):

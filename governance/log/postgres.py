@@ -71,7 +71,7 @@ class PostgresLog(SqlLog):
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without connections."""
-        return {**self.__dict__, "_idle": []}
+        return {**super().__getstate__(), "_idle": []}
 
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import merge
 from itertools import chain
+from typing import Any
 
 from governance.errors import StorageError, VerificationError
 from governance.keys import Signer
@@ -49,6 +50,10 @@ class SqlLog(ABC):
     where: str
     """The database, as errors name it: no account, no password."""
     _signer: Signer | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process that reads: private keys stay where they are."""
+        return {**self.__dict__, "_signer": None}
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Execute | None]:

@@ -143,3 +143,59 @@ def test_what_is_written_reads_back_the_same_and_in_one_form(value: Any) -> None
 def test_any_bytes_are_read_or_refused_and_nothing_else_happens(data: bytes) -> None:
     with contextlib.suppress(VerificationError):
         canonical.dumps(canonical.loads(data))
+
+
+def _loose(value: Any, style: int) -> bytes:
+    """JSON that other writers make of a value: canonical now and then."""
+    spaces = (", ", ": ") if style & 1 else (",", ":")
+    return json.dumps(value, sort_keys=bool(style & 2), ensure_ascii=bool(style & 4), separators=spaces).encode()
+
+
+def _strictly(data: bytes) -> Any:
+    """As `canonical.loads` without its quick way."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(canonical, "_quick", lambda data: None)
+        return canonical.loads(data)
+
+
+@given(json_values, st.integers(0, 8), st.integers(0, 200), st.binary(max_size=2))
+def test_the_quick_reader_believes_only_what_the_strict_one_reads_the_same(
+    value: Any, style: int, at: int, put: bytes
+) -> None:
+    data = canonical.dumps([value]) if style == 8 else _loose([value], style)
+    for found in (data, data[:at] + put + data[at:], data[:at] + put + data[at + len(put) :]):
+        quick = canonical._quick(found)
+        if quick is not None:
+            strict = _strictly(found)
+            assert repr(quick) == repr(strict)  # 1 is not 1.0
+            assert canonical.dumps(strict) == found
+
+
+SURE = [b'{"a":1}', b"[0.5,-1,null,true]", '{"ä":"\\n\\"\\\\\\u0001\x7f é"}'.encode(), b"[]"]
+UNSURE = [
+    b"[1.0]",
+    b"[-0.0]",
+    b"[1e5]",
+    b"[1234567890123456]",
+    b"[1.5e-7]",
+    b"[-0]",
+    b"[1e-7]",
+    b"1",
+    b'"x"',
+]
+
+
+def test_the_quick_reader_is_used_where_it_can_be_and_only_there() -> None:
+    assert [canonical._quick(data) is None for data in SURE] == [False] * 4
+    assert [canonical._quick(data) for data in UNSURE] == [None] * 9
+
+
+@given(json_values, st.integers(0, 7))
+def test_what_was_read_is_written_as_it_always_is(value: Any, style: int) -> None:
+    read = canonical.loads(_loose([value], style))
+    assert canonical.dumps_read(read) == canonical.dumps(read)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(canonical, "_quick", lambda data: None)
+        if canonical.dumps(read) != _loose([value], style):
+            with pytest.raises(VerificationError, match="not in canonical form"):
+                canonical.loads_canonical(_loose([value], style))
