@@ -93,22 +93,37 @@ def _context_enhancer() -> Any:
 
 
 def phone_matcher() -> type[Any]:
-    """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the country has."""
+    """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the country has.
+
+    And none that stands in a sum: national formats are so loose that 90000-36000 is a number of Germany.
+    """
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
     class QuickMatcher(PhoneNumberMatcher):
-        """The same matches, without parsing every small number of a text once per country."""
+        """The same matches but those in sums, without parsing every small number of a text once per country."""
 
         def _extract_match(self, candidate: str, offset: int) -> Any:
             least, abroad = _numbers_of(self.preferred_region)
             digits = _NOT_DIGITS.sub("", candidate)
             if len(digits) < 4 or (len(digits) < least and not _PLUS.search(candidate) and not abroad.match(digits)):
                 return None
+            if not _PLUS.match(candidate) and _in_a_sum(self.text, offset, offset + len(candidate)):
+                return None
             return super()._extract_match(candidate, offset)
 
     return QuickMatcher
 
 
+def _in_a_sum(text: str, start: int, end: int) -> bool:
+    """Whether figures are reckoned with here: `= 54000` follows, or `18000 =` goes before."""
+    return bool(_SUM_GOES_ON.match(text, end) or _SUM_BEFORE.search(text, max(0, start - NEAR), start))
+
+
+NEAR = 12
+"""So many characters before a number are looked at."""
+
+_SUM_GOES_ON = re.compile(r"[ \t]*[=*×÷][ \t]*[$€£]?(?:<<)?[ \t]*[\d.(]")
+_SUM_BEFORE = re.compile(r"(?:[\d)%][ \t]*=|[*×÷])[ \t]*[$€£]?(?:<<)?[ \t]*$")
 _NOT_DIGITS = re.compile(r"\D+")
 _PLUS = re.compile("[+\uff0b]")
 

@@ -184,6 +184,28 @@ def test_the_quick_matcher_finds_the_same_numbers(pieces: list[str], region: str
     assert numbers(phone_matcher(), text, region) == numbers(PhoneNumberMatcher, text, region)
 
 
+SUMS = [
+    # text, country of whose format it is, what is found, and what the library finds
+    ("She has 90000-36000 = 54000 left", "IN", 0, 1),
+    ("= $<<60000-10800=49200>>", "IN", 0, 1),
+    ("4000/2000 = <<2000", "BR", 0, 1),
+    ("3000-1200=1800", "BR", 0, 1),
+    ("12*30=<<360000", "DE", 0, 1),
+    ("from 90000-36000", "IN", 1, 1),
+    ("030-1234567 = head office", "DE", 1, 1),
+    ("tel=030-1234567", "DE", 1, 1),
+    ("+49 30 1234567 = 5", "US", 1, 1),
+]
+
+
+@pytest.mark.parametrize(("text", "region", "ours", "stock"), SUMS)
+def test_figures_in_a_sum_are_no_numbers(text: str, region: str, ours: int, stock: int) -> None:
+    from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
+
+    assert len(numbers(phone_matcher(), text, region)) == ours
+    assert len(numbers(PhoneNumberMatcher, text, region)) == stock
+
+
 @pytest.mark.parametrize("region", ["DE", "IL"])
 def test_no_number_has_fewer_than_four_digits(region: str) -> None:
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
