@@ -30,6 +30,9 @@ from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseR
 ATTEMPTS = 8
 """How often a decision is made again because the log grew meanwhile."""
 
+CLOCK_LEEWAY = timedelta(minutes=1)
+"""How far behind the log's last decision a clock may be: machines differ a little."""
+
 Action = Literal["promote", "rollback", "retire"]
 
 
@@ -176,7 +179,7 @@ class Promoter:
             self._check_signer(now)
             chosen = action or _asked_for(now, model, version, alias)
             asked = ask(now, chosen, model, version, alias)
-            at = self.now()
+            at = self._time(now)
             decision = decide(now, asked, at)
             promotion = self._promotion(now, asked, decision, caller)
             try:
@@ -199,6 +202,18 @@ class Promoter:
                 where="COUNTERSIGN_SIGNER",
                 fix="policies/policy.yaml: a service principal with this key that signs `promotion`",
             )
+
+    def _time(self, now: State) -> datetime:
+        """This machine's time, unless an earlier decision of ours was later: what expired must not open again."""
+        at = self.now()
+        last = max((item.predicate.at for item in now.view.all("promotion")), default=None, key=instant_of)
+        if last is not None and at < instant_of(last) - CLOCK_LEEWAY:
+            raise ConfigError(
+                f"this machine's clock says {instant(at)}, earlier than the last decision in the log",
+                expected=f"{last} or later",
+                fix="set the clock right; requests, approvals and waivers expire by it",
+            )
+        return at
 
     def _record(self, now: State, promotion: Promotion) -> None:
         what = [Artifact(role="model", name=promotion.model, sha256=promotion.model_digest)]

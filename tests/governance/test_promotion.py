@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from governance import decisions, promotion
-from governance.errors import ConflictError, CountersignError, InputError, RefusedError
+from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.predicates import Artifact
 from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, principals
@@ -475,6 +475,18 @@ def test_of_many_promoters_one_wins(scene: Governed) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(8))) == 1
     assert scene.table.held == {(MODEL, "champion"): "1"}
+
+
+def test_a_clock_that_was_set_back_opens_nothing_again(scene: Governed) -> None:
+    _both(scene, scene.freeze())
+    scene.request()
+    scene.story.minutes += 60 * 25
+    with pytest.raises(RefusedError, match="REQUEST_EXPIRED"):
+        scene.consume()
+    scene.story.minutes -= 60 * 25
+    with pytest.raises(ConfigError, match="clock"):
+        scene.consume()
+    assert scene.held() is None
 
 
 def test_what_is_said_during_the_decision_is_heard(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
