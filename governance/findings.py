@@ -537,6 +537,61 @@ CODES["SECOND_SIGNATURE_OVERDUE"] = _people(
     "countersign approve REQUEST, by somebody else",
 )
 
+# -- Registry: governance.reconcile ------------------------------------------------------------------
+def _registry(title: str, meaning: str, next: str) -> Code:
+    return Code(title, meaning, next, section="Registry")
+
+
+_RESTORE = (
+    "find out who wrote the registry's database past the server; then put the row back as the log has it, or promote "
+    "anew: countersign history MODEL"
+)
+CODES["REGISTRY_ALIAS_MOVED"] = _registry(
+    "An alias was moved behind the log's back",
+    "The registry gives a governed alias to another version than the log's last decision did.",
+    _RESTORE,
+)
+CODES["REGISTRY_ALIAS_UNKNOWN"] = _registry(
+    "An alias that policy does not know",
+    "A governed model has an alias that no policy in force names.",
+    "remove it, or have policies/policy.yaml changed and signed",
+)
+CODES["REGISTRY_VERSION_MISSING"] = _registry(
+    "A version is gone from the registry",
+    "The log has the registration of a version that the registry deleted, or never had.",
+    "restore the registry's database and files from a backup; the log's entries stay",
+)
+CODES["REGISTRY_VERSION_UNKNOWN"] = _registry(
+    "A version that the log does not know",
+    "The registry has a version of a governed model that nobody registered with evidence. It can be given no alias.",
+    "if a registration was cut off, `countersign repro` finishes it; otherwise find out who made it",
+)
+CODES["REGISTRY_SOURCE_CHANGED"] = _registry(
+    "A version's source was changed",
+    "The registry names another run or folder for a version's files than the one it was registered from.",
+    _RESTORE,
+)
+CODES["REGISTRY_DIGEST_CHANGED"] = _registry(
+    "A version's digest tag was changed",
+    "The tag by which the registry shows a version's digest is not the digest in its registration.",
+    _RESTORE,
+)
+CODES["REGISTRY_STAGE_SET"] = _registry(
+    "A stage was set",
+    "A governed version has one of MLflow's stages. Stages say nothing here; somebody may believe them.",
+    _RESTORE,
+)
+CODES["REGISTRY_RUN_MISSING"] = _registry(
+    "A run is gone",
+    "The run from which a governed version was registered is deleted.",
+    "restore it (mlflow runs restore), or the registry's database from a backup",
+)
+CODES["REGISTRY_LOOKALIKE"] = _registry(
+    "A name that looks like a governed model's",
+    "The registry has a model whose name could be taken for that of a governed one.",
+    "delete that model; nothing governed is in it",
+)
+
 NEVER_WAIVED = frozenset(
     [
         "CHECK_CRASHED",

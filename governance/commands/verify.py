@@ -1,10 +1,11 @@
-"""`countersign verify`: the log from its first entry, and the files at hand against it."""
+"""`countersign verify`: the log from its first entry, and the registry and the files at hand against it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from governance.evidence import LogEvidence, key_ring
 from governance.log.port import Log
 from governance.machine import Machine, exposed_keys, log_of, machine_of, own_checkpoint_key
 from governance.policy import Policies, load_policies
+from governance.predicates import Finding
+from governance.reconcile import reconcile
 from governance.storage import write_atomic
 
 SHOWN = 20
@@ -33,7 +36,7 @@ SHOWN = 20
 def command(
     ctx: click.Context, older: Path | None, target: Path | None, origin: str | None, files: bool, as_json: bool
 ) -> None:
-    """Check the log from its first entry, and the files at hand against it.
+    """Check the log from its first entry, and the registry and the files at hand against it.
 
     Exit code 5 when anything does not verify, or when nothing establishes that this is the log you mean.
     """
@@ -44,33 +47,39 @@ def command(
     pins = verify.Pins(own_checkpoint_key(machine), origin, _read(older) if older else None)
     report = verify.verify_log(log, machine.project, policies.keys, pins)
     compared = _compare(root, machine, log, policies) if files and report.broken is None else None
+    registry = reconcile(log, machine) if report.broken is None else None
     exposed = exposed_keys(machine)
     if as_json:
-        found = {**document(report, compared), "exposed_keys": [str(path) for path in exposed]}
+        found = {**document(report, compared, registry), "exposed_keys": [str(path) for path in exposed]}
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo("\n".join(lines(report, compared)))
+        click.echo("\n".join(lines(report, compared, registry)))
         for path in exposed:
             click.echo(f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True)
-    ok = report.ok and not (compared and compared.mismatches)
+    ok = report.ok and not registry and not (compared and compared.mismatches)
     if target and ok:
         write_atomic(target, report.checkpoint.encode())
     ctx.exit(0 if ok else VerificationError.exit_code)
 
 
-def document(report: verify.Report, compared: FilesReport | None) -> dict[str, Any]:
+Differences = Sequence[Finding] | None
+"""Of the registry from the log; None where it was not compared."""
+
+
+def document(report: verify.Report, compared: FilesReport | None, registry: Differences = None) -> dict[str, Any]:
     """The result as JSON."""
     return {
-        "verified": report.ok and not (compared and compared.mismatches),
+        "verified": report.ok and not registry and not (compared and compared.mismatches),
         "log": dataclasses.asdict(report),
         "files": dataclasses.asdict(compared) if compared else None,
+        "registry": [one.model_dump() for one in registry] if registry is not None else None,
         "limits": list(verify.LIMITS),
     }
 
 
-def lines(report: verify.Report, compared: FilesReport | None) -> list[str]:
+def lines(report: verify.Report, compared: FilesReport | None, registry: Differences = None) -> list[str]:
     """The result for people: verdict first, then what it rests on, then what it does not show."""
-    text = [verdict(report, compared), ""]
+    text = [verdict(report, compared, registry), ""]
     kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
     text.append(f"log      {report.project}: {report.entries} entries verified ({kinds or 'none'})")
     if report.broken is None:
@@ -83,14 +92,21 @@ def lines(report: verify.Report, compared: FilesReport | None) -> list[str]:
             text.append(f"signer   {signer.keyid[:16]}: {signer.entries} entries ({what})")
         if report.grown_from is not None:
             text.append(f"growth   holds the {report.grown_from} entries of the older checkpoint, unchanged")
+        text += _registry_lines(registry)
         text += _file_lines(compared)
     return [*text, "", "What this does not show:", *(f"- {limit}" for limit in verify.LIMITS)]
 
 
-def verdict(report: verify.Report, compared: FilesReport | None) -> str:
+def verdict(report: verify.Report, compared: FilesReport | None, registry: Differences = None) -> str:
     """One line."""
     if report.broken is not None:
         return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
+    if registry:
+        first = registry[0]
+        return (
+            f"THE REGISTRY DOES NOT MATCH THE LOG: {first.code} {first.subject}: "
+            f"expected {first.expected}; found {first.found}"
+        )
     if compared and compared.mismatches:
         return f"FILES DO NOT MATCH THE EVIDENCE: {compared.mismatches[0].path}: {compared.mismatches[0].reason}"
     if report.origin is None:
@@ -99,6 +115,17 @@ def verdict(report: verify.Report, compared: FilesReport | None) -> str:
             "give --origin, or --checkpoint with one kept elsewhere"
         )
     return "EVIDENCE VERIFIES" if compared else "EVIDENCE VERIFIES (files were not compared)"
+
+
+def _registry_lines(registry: Differences) -> list[str]:
+    if registry is None:
+        return ["registry not compared: it is in no database that can be read here (run this where the server is)"]
+    text = [f"registry {len(registry) or 'no'} difference(s) from the log"]
+    for one in registry[:SHOWN]:
+        text.append(f"         {one.code} {one.subject}: {one.message}")
+        text.append(f"             expected {one.expected}; found {one.found}")
+        text.append(f"             next: {one.next}")
+    return text
 
 
 def _file_lines(compared: FilesReport | None) -> list[str]:

@@ -223,7 +223,7 @@ def _known_signer(log: Log, place: Machine) -> Signer:
     authority = read_authority(log)
     known = {*authority.keys.values(), *evidence.origin(log).development_keys}
     if who.public_pem not in known:
-        raise CountersignError(
+        raise ConfigError(
             f"nobody named the key that this server signs with ({who.keyid[:16]})",
             where="COUNTERSIGN_SIGNER",
             fix="policies/policy.yaml: a service with this key that signs `promotion` and `registration`",

@@ -1,0 +1,129 @@
+"""What the registry's tables say of models, versions, aliases and runs: read as they stand, believed in nothing.
+
+`governance.reconcile` compares it with the log. Read in one snapshot: raw SQL, since MLflow's own reading leaves out
+what was deleted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.errors import StorageError
+
+Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+"""Runs one SELECT, placeholders written `?`."""
+DELETED_STAGE = "Deleted_Internal"
+DIGEST_TAG = "countersign.digest"
+NO_STAGE = (None, "None")
+_TABLES = ("registered_models", "model_versions", "model_version_tags", "registered_model_aliases", "runs")
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One version in the registry."""
+
+    model: str
+    version: str
+    source: str
+    run_id: str
+    stage: str | None
+    digest: str | None
+    """As its tag says."""
+
+    @property
+    def deleted(self) -> bool:
+        """MLflow keeps the row of a deleted version, and nothing in it."""
+        return self.stage == DELETED_STAGE
+
+
+@dataclass(frozen=True)
+class AliasRow:
+    """One alias in the registry."""
+
+    model: str
+    alias: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The registry at one moment."""
+
+    models: frozenset[str]
+    versions: tuple[VersionRow, ...]
+    aliases: tuple[AliasRow, ...]
+    runs: frozenset[str]
+    """Of the runs that were asked for, those that are there and not deleted."""
+
+
+def read_rows(read: Read, runs: Collection[str]) -> Rows | None:
+    """The registry's rows; None where its tables are not there (no version was ever registered here)."""
+    versions = read(
+        "SELECT v.name, v.version, v.source, v.run_id, v.current_stage, t.value FROM model_versions v"
+        " LEFT JOIN model_version_tags t ON t.workspace = v.workspace AND t.name = v.name AND t.version = v.version"
+        " AND t.key = ? ORDER BY v.name, v.version",
+        (DIGEST_TAG,),
+    )
+    aliases = read("SELECT name, alias, version FROM registered_model_aliases ORDER BY name, alias", ())
+    active = [
+        run
+        for run in sorted(runs)
+        if read("SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'", (run,))
+    ]
+    return Rows(
+        models=frozenset(str(row[0]) for row in read("SELECT name FROM registered_models", ())),
+        versions=tuple(_version(row) for row in versions),
+        aliases=tuple(AliasRow(str(name), str(alias), str(number)) for name, alias, number in aliases),
+        runs=frozenset(active),
+    )
+
+
+@contextmanager
+def sqlite_reading(path: Path) -> Iterator[Read | None]:
+    """Reading in one snapshot; None where the file, or a table of MLflow's in it, is not there."""
+    if not path.exists():
+        yield None
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.execute("BEGIN")
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not {str(row[0]) for row in found}.issuperset(_TABLES):
+                yield None
+                return
+            yield lambda statement, values: connection.execute(statement, tuple(values)).fetchall()
+    except sqlite3.Error as error:
+        raise StorageError(f"the registry cannot be read: {error}", where=str(path)) from None
+
+
+@contextmanager
+def postgres_reading(uri: str) -> Iterator[Read | None]:
+    """As `sqlite_reading`, of PostgreSQL."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri.replace("postgresql://", "postgresql+psycopg://", 1))
+    try:
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            if not set(sqlalchemy.inspect(connection).get_table_names()).issuperset(_TABLES):
+                yield None
+                return
+
+            def read(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+                found = connection.exec_driver_sql(statement.replace("?", "%s"), tuple(values))
+                return [tuple(row) for row in found.fetchall()]
+
+            yield read
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise StorageError(f"the registry cannot be read: {type(error).__name__}", where="PostgreSQL") from None
+    finally:
+        engine.dispose()
+
+
+def _version(row: tuple[Any, ...]) -> VersionRow:
+    name, number, source, run, stage, digest = row
+    return VersionRow(str(name), str(number), str(source or ""), str(run or ""), stage, digest)
