@@ -25,7 +25,8 @@ MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 7493)."""
 _PLAIN_FROM = 1e21
 """From here on ECMAScript writes numbers with an exponent; below, as an integer."""
-_UNSURE = re.compile(rb"[:\[,]-?\d+(?:(?<=\d{16})|[eE]|\.\d*(?:[eE]|0[,\]}]))|[\xf0-\xf4]")
+_NUMBER = re.compile(rb"[:\[,]-?\d(?:\d{15}|\d*(?:[eE]|\.\d*(?:[eE]|0[,\]}])))")
+_ASTRAL = re.compile(rb"[\xf0-\xf4]")
 """Where orjson may differ from RFC 8785: numbers of 16 digits or more, exponents, a fraction that ends in 0, and
 characters beyond the basic plane, which order keys otherwise. May be found in text by chance: that costs time only."""
 
@@ -111,7 +112,12 @@ def _quick(data: bytes) -> dict[str, Any] | list[Any] | None:
 
 def _sure(data: bytes) -> bool:
     """Whether orjson and RFC 8785 cannot differ on these bytes, and they are not nested too deep."""
-    return data[:1] in (b"{", b"[") and data.count(b"{") + data.count(b"[") <= MAX_DEPTH and not _UNSURE.search(data)
+    return (
+        data[:1] in (b"{", b"[")
+        and data.count(b"{") + data.count(b"[") <= MAX_DEPTH
+        and not _NUMBER.search(data)
+        and (data.isascii() or not _ASTRAL.search(data))
+    )
 
 
 def _check(value: Json, *, text: bool = True) -> None:
