@@ -17,7 +17,7 @@ from governance.errors import InputError, VerificationError
 from governance.evidence import Evidence
 from governance.model import Json, Model
 from governance.predicates import Finding, GateDecision, Promotion, PromotionRequest
-from governance.promotion import State, again, overdue, state
+from governance.promotion import State, again, open_requests, overdue, state
 from governance.requests import Decision, GateRequest, ReleaseRequest
 from governance.serving import open_incident
 
@@ -36,6 +36,8 @@ class Live(Model):
     entry: int
     """Of the move."""
     action: str
+    request: str
+    """Digest of the request that it consumed; empty where nobody signed one."""
     asked_by: str
     """Who signed the request; the account's name where nobody signed one."""
     incident: str | None
@@ -163,7 +165,7 @@ def _live(now: State, item: Evidence, at: datetime, overdue_since: str | None) -
     move: Promotion = item.predicate
     return Live(
         model=move.model, alias=move.alias, version=move.version, sha256=move.model_digest, since=move.at,
-        entry=item.index, action=move.action, asked_by=_asked_by(now, move),
+        entry=item.index, action=move.action, request=move.request or "", asked_by=_asked_by(now, move),
         incident=open_incident(now, move.model_digest), expired=expired_waivers(now, move, at),
         second_signature_overdue=overdue_since,
     )  # fmt: skip
@@ -265,9 +267,17 @@ def _word(allowed: bool) -> str:
     return "allowed" if allowed else "refused"
 
 
-def request_of(item: Evidence) -> dict[str, Json]:
-    """An open request, for a list."""
-    said: PromotionRequest = item.predicate
+def waiting(now: State, at: datetime) -> list[dict[str, Json]]:
+    """Requests that are open: in time, by somebody who may speak, and carried out by nothing."""
+    found = [(item, item.predicate) for item in open_requests(now)]
+    return [_request(item, said) for item, said in found if _in_time(said, at) and now.authority.speaker(item)]
+
+
+def _in_time(said: PromotionRequest, at: datetime) -> bool:
+    return instant_of(said.at) <= at < instant_of(said.expires)
+
+
+def _request(item: Evidence, said: PromotionRequest) -> dict[str, Json]:
     return {
         "entry": item.index, "request": item.digest, "action": said.action, "model": said.model,
         "version": said.version, "alias": said.alias, "by": said.principal, "expires": said.expires,

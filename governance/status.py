@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from governance import retrospect
 from governance.errors import ConfigError, CountersignError, Problems
 from governance.evidence import Evidence, LogEvidence, key_ring, policy_in_force
 from governance.lineage import decided, evaluated
 from governance.log.port import Log
 from governance.machine import Machine, log_of, read_log
-from governance.model import Model
+from governance.model import Json, Model
 from governance.policy import Policies, load_policies
+from governance.predicates import Signed
+from governance.promotion import state
+from governance.retrospect import Live
 from governance.statistics import mean_interval
 from governance.yamlfile import read_yaml
 
@@ -90,19 +95,28 @@ class Status(Model):
     datasets: list[DatasetState]
     models: list[ModelState]
     versions: list[VersionState]
+    live: list[Live]
+    """Who holds each alias, by the moves that count."""
+    requests: list[dict[str, Json]]
+    """Moves that somebody asked for and nothing has carried out."""
     waits: list[str]
 
 
-def status(root: Path, machine: Machine) -> Status:
-    """The project's status. Raises `ConfigError` only where params.yaml cannot be read."""
+def status(root: Path, machine: Machine, at: datetime) -> Status:
+    """The project's status at a moment. Raises `ConfigError` only where params.yaml cannot be read."""
     params = _params(root)
     policies = _policies(root)
     service = policies.keys if isinstance(policies, Policies) else {}
     log, problem = _log(machine)
     said: list[Evidence] = []
+    live: list[Live] = []
+    requests: list[dict[str, Json]] = []
     if log is not None:
         try:
-            said = list(LogEvidence(log, key_ring(log, service)).all())
+            now = state(log)
+            said = list(LogEvidence(log, key_ring(log, {**now.authority.keys, **service})).all())
+            live = [one for model in retrospect.models(now) for one in retrospect.live(now, model, at)]
+            requests = retrospect.waiting(now, at)
         except CountersignError as error:
             problem = str(error)
     datasets = [_dataset(name, row, said) for name, row in _rows(params, "datasets")]
@@ -119,7 +133,9 @@ def status(root: Path, machine: Machine) -> Status:
         datasets=datasets,
         models=models,
         versions=versions,
-        waits=_waits(params, policies, log, problem, datasets, models, versions),
+        live=live,
+        requests=requests,
+        waits=[*_live_waits(live, requests), *_waits(params, policies, log, problem, datasets, models, versions)],
     )
 
 
@@ -154,8 +170,14 @@ def _log(machine: Machine) -> tuple[Log | None, str]:
 
 
 def _log_state(machine: Machine, said: Sequence[Evidence], problem: str) -> LogState:
-    last = said[-1].predicate.run.finished if said else "none"
+    last = _when(said[-1]) if said else "none"
     return LogState(address=log_of(machine).where, entries=len(said), last=last, problem=problem or "none")
+
+
+def _when(item: Evidence) -> str:
+    """When a statement was made, by the clock of who made it."""
+    said = item.predicate
+    return str(said.at if isinstance(said, Signed) else said.run.finished)
 
 
 def _registry(machine: Machine) -> str:
@@ -256,8 +278,13 @@ def _versions(said: Sequence[Evidence]) -> list[VersionState]:
     """Each version with the aliases it has, as the log's last word on each alias says."""
     holders: dict[tuple[str, str], Any] = {}
     for item in said:
-        if item.kind == "promotion" and item.predicate.allowed:
-            holders[item.predicate.model, item.predicate.alias] = item.predicate
+        if item.kind != "promotion" or not item.predicate.allowed:
+            continue
+        move = item.predicate
+        if move.action == "retire":
+            holders = {at: one for at, one in holders.items() if (at[0], one.version) != (move.model, move.version)}
+        else:
+            holders[move.model, move.alias] = move
     versions: dict[tuple[str, str], VersionState] = {}
     for item in said:
         if item.kind != "registration":
@@ -319,6 +346,27 @@ def _policy_waits(params: dict[str, Any], policies: Policies | CountersignError)
     return waits + [f"base {name} is not allowed by policy: `countersign allow-base {name}`" for name in unknown]
 
 
+def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> list[str]:
+    """What serves users and should not go on like that; then what people asked for."""
+    waits = []
+    for one in live:
+        name = f"{one.model}@{one.alias} ({one.model}/{one.version})"
+        if one.incident:
+            waits.append(f"{name}: incident open: {one.incident}: `countersign rollback {one.model} --reason ...`")
+        waits += [f"{name}: {problem}: `countersign waive`, or mend it and release anew" for problem in one.expired]
+        if one.second_signature_overdue:
+            since = one.second_signature_overdue
+            waits.append(f"{name}: a second signature is due since {since}: `countersign approve {one.request[:12]}`")
+    for ask in requests:
+        what = f"{ask['model']}/{ask['version']} as {ask['alias']}"
+        how = f"countersign {ask['action']} {ask['model']}" + (
+            " --reason ..." if ask["action"] == "rollback" else f"/{ask['version']}"
+        )
+        until = ask["expires"]
+        waits.append(f"{ask['by']} asks to {ask['action']} {what}, until {until}: `{how} --dry-run` shows what lacks")
+    return waits
+
+
 def _version_waits(
     params: dict[str, Any], policies: Policies | CountersignError, versions: Sequence[VersionState]
 ) -> list[str]:
@@ -328,9 +376,10 @@ def _version_waits(
     if not mine:
         return [f"no version of {name} is registered yet: `countersign repro`"]
     tier = policies.tier_of(str(name)) if isinstance(policies, Policies) else None
-    needs = f"approval by {tier.approvals} people in different roles" if tier and tier.approvals else ""
-    return (
-        [f"{name}/{mine[-1].version} needs {needs} before any governed alias; none can be recorded yet"]
-        if needs
-        else []
-    )
+    last = mine[-1]
+    if not tier or not tier.approvals or set(last.aliases) - {"candidate"}:
+        return []
+    return [
+        f"{name}/{last.version} needs approval by {tier.approvals} people in different roles before any governed "
+        f"alias: `countersign promote {name}/{last.version} --dry-run` shows whose"
+    ]

@@ -24,7 +24,7 @@ from governance.lineage import Admissible, trained
 from governance.machine import instant, known_signer, open_log
 from governance.predicates import Artifact, ModelFile, Promotion, Registration
 from governance.report import dossier
-from governance.requests import ReleaseDecision
+from governance.requests import ReleaseDecision, ReleaseRequest
 from pipelines import gate, paths, provenance
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -60,9 +60,9 @@ def run(job: Job) -> Outcome:
     request = gate.release_request(job.params, job.root, digest=digest)
     decision = _decide(job, request)
     if not decision.allowed:
-        _promote(job, decision, digest, _known_version(job, digest) or NO_VERSION)
+        _promote(job, request, decision, _known_version(job, digest) or NO_VERSION)
         return Outcome(refused=decision.findings)
-    version, where = _register(job, decision)
+    version, where = _register(job, request, decision)
     _write(job, {"model": name, "version": version.number, "sha256": digest})
     return Outcome(summary=f"{name} version {version.number} is {ALIAS}; see it: {where}")
 
@@ -72,13 +72,13 @@ def stands_aside(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("DVC_EXP_NAME")) and environ.get("COUNTERSIGN_REGISTER") != "1"
 
 
-def _decide(job: Job, request: Any) -> ReleaseDecision:
+def _decide(job: Job, request: ReleaseRequest) -> ReleaseDecision:
     from governance.decisions import decide_release
 
     return decide_release(request, job.policies, job.evidence(), job.now())
 
 
-def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
+def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> tuple[Version, str]:
     """The version in the registry and the log, called `candidate` in both. And where a person finds it."""
     from governance.registry.mlflow import open_registry
 
@@ -104,7 +104,7 @@ def _register(job: Job, decision: ReleaseDecision) -> tuple[Version, str]:
         run=run,
     )
     _record(job, "registration", registration)
-    _promote(job, decision, digest, version.number)
+    _promote(job, request, decision, version.number)
     _freeze(job, version.number)
     if ALIAS not in version.aliases:
         registry.set_alias(model, ALIAS, version.number)
@@ -126,18 +126,19 @@ def _known_version(job: Job, digest: str) -> str | None:
     return str(found[-1].version) if found else None
 
 
-def _promote(job: Job, decision: ReleaseDecision, digest: str, version: str) -> None:
-    """Records the decision about the alias; said already, it is not said again."""
+def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, version: str) -> None:
+    """Records the decision about the alias, with what was asked; said already, it is not said again."""
     promotion = Promotion(
         model=job.params.release.model,
         version=version,
         alias=ALIAS,
-        model_digest=digest,
+        model_digest=request.released.sha256,
         allowed=decision.allowed,
         findings=list(decision.findings),
         policy=job.policies.digest,
         at=instant(decision.at),
         run=provenance.run(decision.at, job.now(), 0.0, job.machine.requester, {}),
+        asked=request.model_dump(mode="json"),
     )
     _record(job, "promotion", promotion)
 

@@ -149,7 +149,12 @@ def _signs(now: State, key: str | None, role: str | None, roles: Sequence[str], 
 
 
 def _ready(found: Plan) -> None:
-    """Somebody signs, where no request is open. Raises `ConfigError`."""
+    """There is something to sign for, and somebody who signs. Raises `ConfigError`, `RefusedError`."""
+    if found.move.action == "promote" and found.asked.packet is None:
+        name = f"{found.move.model}/{found.move.version}"
+        raise RefusedError(
+            f"{name} has no packet yet, so a request would be for nothing", fix=f"countersign review {name}"
+        )
     if found.signs is None:
         who = next((one.who for one in found.missing if one.what == "the request"), ())
         raise ConfigError(

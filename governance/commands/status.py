@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ KEY_CHARACTERS = 12
 def command(as_json: bool) -> None:
     """What there is, what is live, what waits: from params.yaml, policies/ and the log."""
     root = Path.cwd()
-    found = status(root, machine_of(root, os.environ))
+    found = status(root, machine_of(root, os.environ), datetime.now(UTC))
     click.echo(json.dumps(found.model_dump(), indent=2) if as_json else "\n".join(lines(found)))
 
 

@@ -16,6 +16,7 @@ from governance import promotion, releasing
 from governance.commands import session
 from governance.errors import ConfigError, CountersignError, RefusedError
 from governance.machine import instant
+from governance.status import status
 from pipelines.cli import cli
 from tests.governance.governed import RULES, Governed, governed, keypair
 from tests.governance.story import MODEL
@@ -150,6 +151,12 @@ def test_a_refused_request_stays_open_until_the_signatures_are_there(desk: Desk)
     assert desk.run("promote", "support-desk/1")[0] in (2, 4)  # and once only
 
 
+def test_without_a_packet_nothing_is_signed(desk: Desk) -> None:
+    code, told = desk.run("promote", "support-desk/1", who="cleo")
+    assert code == 4 and "no packet yet" in told and "countersign review support-desk/1" in told
+    assert not list(promotion.state(desk.scene.story.log).evidence.all("request"))
+
+
 def test_nobody_else_may_ask(desk: Desk) -> None:
     desk.approved("1")
     for who, words in {"dora": "may not say this", "mallory": "do not name this key", "ci": "service ci"}.items():
@@ -280,6 +287,7 @@ def test_live_at_a_time_and_history(desk: Desk) -> None:
 
 
 def test_every_decision_comes_out_the_same_when_it_is_made_again(desk: Desk) -> None:
+    desk.scene.freeze()
     desk.run("promote", "support-desk/1", who="cleo")  # refused
     desk.promoted("1")
     desk.another()
@@ -324,6 +332,42 @@ def test_a_waiver_that_ended_is_told_of_a_live_model(prepare: Prepare) -> None:
     assert "EXPIRED: the waiver of COMMIT_NOT_PERMITTED model support-desk ended" in desk.run("live", MODEL)[1]
     desk.scene.waive("COMMIT_NOT_PERMITTED", "model support-desk", days=7)
     assert "EXPIRED" not in desk.run("live", MODEL)[1]
+
+
+def waits(desk: Desk) -> str:
+    story = desk.scene.story
+    return "\n".join(status(story.root, story.machine, story.now()).waits)
+
+
+def test_status_says_what_serves_and_what_is_asked_for(desk: Desk) -> None:
+    desk.scene.freeze()
+    desk.run("promote", "support-desk/1", who="cleo")
+    assert "cleo asks to promote support-desk/1 as champion, until" in waits(desk)
+    desk.promoted("1")
+    assert "asks to promote" not in waits(desk)
+    story = desk.scene.story
+    found = status(story.root, story.machine, story.now())
+    assert [(one.alias, one.version, one.asked_by) for one in found.live if one.alias == "champion"] == [
+        ("champion", "1", "cleo")
+    ]
+    assert found.versions[-1].aliases == ["candidate", "champion"]
+    desk.another()
+    desk.promoted("2")
+    desk.run("rollback", MODEL, "--reason", "it leaks", "--break-glass", who="cleo")
+    assert "a second signature is due" not in waits(desk)
+    desk.scene.story.minutes += 73 * 60
+    assert "support-desk@champion (support-desk/1): a second signature is due since" in waits(desk)
+    desk.scene.incident("1", "open")
+    assert "support-desk@champion (support-desk/1): incident open: because" in waits(desk)
+
+
+def test_status_flags_a_live_model_whose_waiver_ended(prepare: Prepare) -> None:
+    desk = prepare(RULES + "commits: []\n")
+    desk.scene.waive("COMMIT_NOT_PERMITTED", "model support-desk", days=7)
+    desk.promoted("1")
+    assert "waiver" not in waits(desk)
+    desk.scene.story.minutes += 8 * 24 * 60
+    assert "support-desk@champion (support-desk/1): the waiver of COMMIT_NOT_PERMITTED" in waits(desk)
 
 
 def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> None:

@@ -33,7 +33,7 @@ def story(shared: Story, tmp_path: Path) -> Story:
 
 
 def of(story: Story) -> Status:
-    return status(story.root, story.machine)
+    return status(story.root, story.machine, story.now())
 
 
 def test_a_fresh_clone_says_what_there_is_and_what_to_do(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_what_waits_is_said_with_its_next_step(story: Story, spoil: Callable[[St
 
 def test_without_a_project_it_says_so(tmp_path: Path, story: Story) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        status(tmp_path, story.machine)
+        status(tmp_path, story.machine, story.now())
 
 
 def test_it_is_quick_and_loads_no_heavy_library(story: Story) -> None:
