@@ -357,8 +357,8 @@ def test_status_says_what_serves_and_what_is_asked_for(desk: Desk) -> None:
     assert "a second signature is due" not in waits(desk)
     desk.scene.story.minutes += 73 * 60
     assert "support-desk@champion (support-desk/1): a second signature is due since" in waits(desk)
-    desk.scene.incident("1", "open")
-    assert "support-desk@champion (support-desk/1): incident open: because" in waits(desk)
+    desk.run("incident", "open", "support-desk/1", "--reason", "it insults", "--role", "risk", who="ben")
+    assert "support-desk@champion (support-desk/1): incident open: it insults" in waits(desk)
 
 
 def test_status_flags_a_live_model_whose_waiver_ended(prepare: Prepare) -> None:
