@@ -6,7 +6,8 @@
 3. Nothing here decides: `governance.decisions` does, over these models and evidence.
 
 Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`EvaluationPolicy`), `pii.yaml`
-(`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml` (`QualitySuite`).
+(`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml` (`QualitySuite`), `controls/NAME.yaml`
+(`governance.controls.Framework`; nothing is decided by it, so it is read when asked for: `Policies.controls`).
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, StringConstraints, model_validator
 
 from governance import canonical
+from governance.controls import Catalogue, Framework, catalogue
 from governance.data_policy import IngestPolicy, PiiPolicy, QualitySuite
 from governance.digests import sha256_bytes
 from governance.errors import ConfigError, CountersignError, Problems
 from governance.evaluation_policy import EvaluationPolicy
 from governance.keys import public_key
 from governance.model import Model, Sha256, Slug
-from governance.yamlfile import load_model, place
+from governance.yamlfile import load_model, parse_model, place
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -282,6 +284,25 @@ class Policies:
         return _typed_digest(self.quality[name])
 
     @cached_property
+    def controls(self) -> Catalogue:
+        """policies/controls/. Raises `Problems` with every mistake of every file, or `ConfigError`."""
+        problems: list[CountersignError] = []
+        found: dict[str, Framework] = {}
+        for name in sorted(self.files):
+            if not name.startswith("controls/"):
+                continue
+            try:
+                path = Path("policies") / name
+                found[path.stem] = parse_model(self.files[name], path, Framework)
+            except Problems as error:
+                problems.extend(error.problems)
+            except ConfigError as error:
+                problems.append(error)
+        if problems:
+            raise Problems(problems)
+        return catalogue(found)
+
+    @cached_property
     def keys(self) -> Mapping[str, str]:
         """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
         found = [public_key(text) for principal in self.rules.principals for text in principal.keys]
@@ -324,7 +345,7 @@ FILES: dict[str, type[Model]] = {
 }
 """The files that must be there."""
 
-FOLDERS: dict[str, type[Model]] = {"datacards": Datacard, "quality": QualitySuite}
+FOLDERS: dict[str, type[Model]] = {"controls": Framework, "datacards": Datacard, "quality": QualitySuite}
 """The folders of one file per name."""
 
 M = TypeVar("M", bound=Model)

@@ -44,7 +44,11 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def load_model(path: Path, model: type[M]) -> M:
     """A YAML file as `model`. Raises `Problems` naming every mistake with its line."""
-    text = _text(path)
+    return parse_model(_text(path), path, model)
+
+
+def parse_model(text: str, path: Path, model: type[M]) -> M:
+    """As `load_model`, of text that stands, or stood, at `path`."""
     value = parse_yaml(text, str(path))
     try:
         return model.model_validate({} if value is None else value)

@@ -116,6 +116,7 @@ def propose(log: Log, authority: Authority, policies: Policies, signer: Signer, 
             f"the policies at hand are those in force ({policies.digest[:12]}): nothing is to be signed",
             fix="change policies/ first",
         )
+    policies.controls.find()  # its mistakes are told before anybody signs: nothing else reads the catalogue
     moment = instant(at)
     asked = Requester(name=name, authenticated=True)
     run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
