@@ -1,4 +1,4 @@
-"""`countersign verify`: the log from its first entry, and the registry and the files at hand against it."""
+"""`countersign verify`: the log from its first entry, registry and files at hand against it; or a bundle."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from governance import verify
 from governance.artifacts import FilesReport, in_artifact_root, verify_files
+from governance.bundle import Pins as BundlePins
+from governance.commands import verify_bundle
 from governance.errors import ConfigError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
 from governance.log.port import Log
@@ -27,19 +29,36 @@ SHOWN = 20
 
 
 @click.command("verify")
+@click.argument("bundle", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--checkpoint", "older", type=click.Path(path_type=Path), help="An older checkpoint: proves growth only.")
 @click.option("--write-checkpoint", "target", type=click.Path(path_type=Path), help="Write the checkpoint to a file.")
-@click.option("--origin", metavar="SHA256", help="Digest of entry 0, or id of the checkpoint key, as known to you.")
+@click.option(
+    "--origin",
+    metavar="SHA256",
+    envvar="COUNTERSIGN_ORIGIN",
+    help="Digest of entry 0, or id of the checkpoint key, as known to you.",
+)
 @click.option("--files/--no-files", default=True, help="Compare the files at hand.", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(
-    ctx: click.Context, older: Path | None, target: Path | None, origin: str | None, files: bool, as_json: bool
+    ctx: click.Context,
+    bundle: Path | None,
+    older: Path | None,
+    target: Path | None,
+    origin: str | None,
+    files: bool,
+    as_json: bool,
 ) -> None:
     """Check the log from its first entry, and the registry and the files at hand against it.
 
+    Or check FILE, a bundle, on any machine: no log, no project folder, no network (docs/formats.md).
+
     Exit code 5 when anything does not verify, or when nothing establishes that this is the log you mean.
     """
+    if bundle is not None:
+        ok, note = _bundle(bundle, BundlePins(origin, _read(older) if older else None), as_json)
+        _end(ctx, ok, note, target)
     root = Path.cwd()
     machine = machine_of(root, os.environ)
     policies = load_policies(root / "policies")
@@ -56,10 +75,22 @@ def command(
         click.echo("\n".join(lines(report, compared, registry)))
         for path in exposed:
             click.echo(f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True)
-    ok = report.ok and not registry and not (compared and compared.mismatches)
+    _end(ctx, report.ok and not registry and not (compared and compared.mismatches), report.checkpoint, target)
+
+
+def _end(ctx: click.Context, ok: bool, checkpoint: str, target: Path | None) -> NoReturn:
+    """Keeps the checkpoint of what verified, and leaves."""
     if target and ok:
-        write_atomic(target, report.checkpoint.encode())
+        write_atomic(target, checkpoint.encode())
     ctx.exit(0 if ok else VerificationError.exit_code)
+
+
+def _bundle(path: Path, pins: BundlePins, as_json: bool) -> tuple[bool, str]:
+    """Prints what holds of a bundle; whether it verifies, and its checkpoint."""
+    found = verify_bundle.verified(path, pins)
+    text = json.dumps(verify_bundle.document(found), indent=2) if as_json else "\n".join(verify_bundle.lines(found))
+    click.echo(text)
+    return found.ok, found.checkpoint
 
 
 Differences = Sequence[Finding] | None

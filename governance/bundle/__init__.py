@@ -1,0 +1,16 @@
+"""Bundles: one file with everything the log says about a model version, checked by whoever holds it, offline.
+
+form      the file: strict, one canonical byte form (docs/formats.md is its specification)
+select    what goes in, put together from a log
+log       `BundleLog`: a bundle read as a log
+check     what holds of a bundle, and what it cannot show
+"""
+
+from __future__ import annotations
+
+from governance.bundle.check import Pins, Report, verify_bundle
+from governance.bundle.form import Bundle, read, write
+from governance.bundle.log import BundleLog
+from governance.bundle.select import bundle_of
+
+__all__ = ["Bundle", "BundleLog", "Pins", "Report", "bundle_of", "read", "verify_bundle", "write"]

@@ -1,0 +1,108 @@
+"""The file: one JSON object in RFC 8785 form, closed at every level, sealed by a digest over all of it.
+
+1. One value has one byte form, and nothing in it is ignored: whatever bit changes, reading fails.
+2. Envelopes stand in it as JSON; as they are in canonical form, so are the bytes that were logged.
+3. The seal finds accidents. Whoever alters a bundle can seal it anew: what they can then do, `check` says.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from governance import canonical
+from governance.digests import sha256_bytes
+from governance.envelope import Envelope
+from governance.errors import VerificationError
+from governance.model import Model, Sha256, Slug
+
+FORMAT = "https://countersign.dev/bundle/v1"
+MAX_BYTES = canonical.MAX_BYTES
+MAX_ENTRIES = 20_000
+MAX_FILES = 64
+MAX_PROOF = 64
+
+Proof = Annotated[list[Sha256], Field(max_length=MAX_PROOF)]
+Index = Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)]
+
+
+class Item(Model):
+    """One entry of the log, and the proof that it is in the tree of the checkpoint."""
+
+    envelope: Envelope
+    index: Index
+    proof: Proof
+    """RFC 6962 audit path, from the leaf up."""
+
+
+class Attached(Model):
+    """A file by its digest: a review page that an approval names, a report."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    sha256: Sha256
+    text: str
+    """UTF-8; the digest is over these bytes."""
+
+
+class Growth(Model):
+    """What proves that the log held all of an older checkpoint's entries, unchanged."""
+
+    proof: Annotated[list[Sha256], Field(max_length=2 * MAX_PROOF)]
+    """RFC 6962 consistency proof."""
+    size: Index
+    """Entries of the older checkpoint."""
+
+
+class Bundle(Model):
+    """Everything in the file but the seal."""
+
+    format: Literal["https://countersign.dev/bundle/v1"]
+    model: Slug
+    version: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,9}$")]
+    checkpoint: str
+    """The signed note over the whole log; witnesses may have added lines."""
+    entries: Annotated[list[Item], Field(min_length=1, max_length=MAX_ENTRIES)]
+    """By index, ascending."""
+    files: Annotated[list[Attached], Field(max_length=MAX_FILES)]
+    """By digest, ascending."""
+    growth: Growth | None
+
+
+def write(bundle: Bundle) -> bytes:
+    """The file's bytes."""
+    body = bundle.model_dump()
+    return canonical.dumps({**body, "seal": _seal(body)})
+
+
+def read(data: bytes, *, where: str = "bundle") -> Bundle:
+    """The bundle of a file, nothing verified yet but its form and its seal. Raises `VerificationError`."""
+    value = canonical.loads_canonical(data, where=where)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise VerificationError("not a bundle", expected=f"a JSON object whose format is {FORMAT}", where=where)
+    seal = value.pop("seal", None)
+    try:
+        bundle = Bundle.model_validate(value, strict=True)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))[:120]
+        raise VerificationError(f"does not follow the format at {place!r}", expected=FORMAT, where=where) from None
+    if seal != _seal(value):
+        raise VerificationError(
+            "the seal is not that of its content: something in it was changed, or left out", where=where
+        )
+    _check_order([item.index for item in bundle.entries], "entries", where)
+    _check_order([file.sha256 for file in bundle.files], "files", where)
+    for file in bundle.files:
+        if sha256_bytes(file.text.encode()) != file.sha256:
+            raise VerificationError("its text is not that of its digest", where=f"file {file.name}")
+    return bundle
+
+
+def _seal(body: dict[str, Any]) -> str:
+    return sha256_bytes(canonical.dumps(body))
+
+
+def _check_order(values: list[Any], what: str, where: str) -> None:
+    if any(left >= right for left, right in pairwise(values)):
+        raise VerificationError(f"{what} stand twice, or not in order", where=where)

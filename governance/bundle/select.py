@@ -1,0 +1,210 @@
+"""What goes into a bundle: a rule that depends on the log alone, so that two people make the same bytes.
+
+1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys, authorizations, and
+   approvals of policies and checkpoint keys.
+2. Everything said of the model by its name: registrations, requests, promotions, waivers, incidents, refusals; its
+   packets of this version.
+3. The chain of digests: from the version's bytes, every statement about a digest that a stage names as made, read or
+   decided on, and every evaluation of such a model; evaluations of the champions it was held against; every decision
+   of the gates on the way, refusals included.
+4. Approvals of any of these.
+5. Nothing else, unless the whole log is asked for, which alone shows that nothing was left out.
+Nothing is believed here: what a statement says decides only whether it goes in.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from governance.bundle.form import FORMAT, MAX_ENTRIES, Attached, Bundle, Growth, Item
+from governance.digests import sha256_bytes
+from governance.envelope import Envelope, unverified
+from governance.errors import InputError, StorageError
+from governance.evidence import parse_statement
+from governance.log.checkpoint import parse_checkpoint
+from governance.log.port import Entry, Log
+from governance.predicates import (
+    Approval,
+    Artifact,
+    Evaluate,
+    GateDecision,
+    Packet,
+    Predicate,
+    Promotion,
+    Registration,
+)
+
+RIGHTS = ("origin", "policy", "revocation", "checkpoint_key", "authorization")
+NAMED = ("registration", "request", "promotion", "waiver", "incident", "refusal", "packet")
+
+
+def bundle_of(
+    log: Log,
+    model: str,
+    version: str,
+    *,
+    files: Sequence[Attached] = (),
+    since: str | None = None,
+    whole: bool = False,
+) -> Bundle:
+    """The bundle of MODEL/VERSION as the log stands. `since`: an older checkpoint, to prove growth from.
+
+    Raises `InputError` where the log has no such version.
+    """
+    size, note = log.head()
+    found = _Selection(log, size, model, version).entries()
+    if whole:
+        found = [entry for entry in log.entries() if entry.index < size]
+    if len(found) > MAX_ENTRIES:
+        raise StorageError(
+            f"{len(found)} entries are too many for one file", expected=f"at most {MAX_ENTRIES}", where=log.where
+        )
+    return Bundle(
+        format=FORMAT,
+        model=model,
+        version=version,
+        checkpoint=note,
+        entries=[_item(log, entry, size) for entry in found],
+        files=sorted(files, key=lambda file: file.sha256),
+        growth=_growth(log, since, size) if since is not None else None,
+    )
+
+
+def _item(log: Log, entry: Entry, size: int) -> Item:
+    proof = [step.hex() for step in log.inclusion_proof(entry.index, size)]
+    return Item(envelope=Envelope.model_validate_json(entry.envelope), index=entry.index, proof=proof)
+
+
+def _growth(log: Log, since: str, size: int) -> Growth:
+    old, _ = parse_checkpoint(since, where="the older checkpoint")
+    if old.size > size:
+        raise InputError(f"the older checkpoint counts {old.size} entries", expected=f"at most the {size} of this log")
+    return Growth(proof=[step.hex() for step in log.consistency_proof(old.size, size)], size=old.size)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What an entry claims to say."""
+
+    entry: Entry
+    subjects: tuple[Artifact, ...]
+    predicate: Any
+
+
+class _Selection:
+    """The entries of a log that the rule above picks."""
+
+    def __init__(self, log: Log, size: int, model: str, version: str) -> None:
+        self._log, self._size, self._model, self._version = log, size, model, version
+        self._read: dict[int, _Said] = {}
+        self._picked: dict[int, Entry] = {}
+        self._followed: set[str] = set()
+
+    def entries(self) -> list[Entry]:
+        """In order. Raises `InputError` where the version is not registered."""
+        self._pick(self._of(RIGHTS))
+        named = [said for said in self._of(NAMED) if said.predicate.model == self._model]
+        self._pick(said for said in named if not isinstance(said.predicate, Packet) or self._is(said.predicate))
+        starts = {said.predicate.model_digest for said in self._registrations(named)}
+        self._follow(starts)
+        self._evaluations(self._followed | self._champions(named))
+        self._gates()
+        self._approvals()
+        return [entry for _, entry in sorted(self._picked.items())]
+
+    def _registrations(self, named: Iterable[_Said]) -> list[_Said]:
+        mine = [said for said in named if isinstance(said.predicate, Registration)]
+        found = [said for said in mine if said.predicate.version == self._version]
+        if not found:
+            known = sorted({f"{self._model}/{said.predicate.version}" for said in mine})
+            raise InputError(
+                f"the log has no version {self._version} of {self._model}",
+                expected=f"one of: {', '.join(known)[:300]}" if known else "a registered version",
+                fix="countersign status lists the versions",
+            )
+        return found
+
+    def _champions(self, named: Iterable[_Said]) -> set[str]:
+        """Digests of the models that this version was held against."""
+        found: set[str | None] = set()
+        for said in named:
+            if isinstance(said.predicate, Packet) and self._is(said.predicate):
+                found.add(said.predicate.champion)
+            elif isinstance(said.predicate, Promotion) and self._is(said.predicate):
+                found.add((said.predicate.asked or {}).get("champion"))
+        return {sha256 for sha256 in found if sha256 is not None}
+
+    def _follow(self, digests: Iterable[str]) -> None:
+        """(3) Everything about these digests, and about what their stages read, made and decided on."""
+        ahead = list(digests)
+        while ahead:
+            sha256 = ahead.pop()
+            if sha256 in self._followed:
+                continue
+            self._followed.add(sha256)
+            about = [self._said(entry) for entry in self._log.by_subject(sha256) if entry.index < self._size]
+            self._pick(about)
+            for said in about:
+                ahead += _names(said)
+
+    def _evaluations(self, models: set[str]) -> None:
+        for said in self._of(("evaluate",)):
+            if isinstance(said.predicate, Evaluate) and said.predicate.model in models:
+                self._pick([said])
+                self._follow(_names(said) if said.predicate.model in self._followed else ())
+
+    def _gates(self) -> None:
+        stages = {said.predicate.stage for said in self._chosen() if isinstance(said.predicate, GateDecision)}
+        self._pick(said for said in self._of(("gate",)) if said.predicate.stage in stages)
+
+    def _approvals(self) -> None:
+        """(4) Their subject is a digest that a statement here is about, a statement here, or it gives rights."""
+        about = {subject.sha256 for said in self._chosen() for subject in said.subjects} | self._followed
+        requests = {_digest(said.entry) for said in self._chosen() if said.entry.kind == "request"}
+        for said in self._of(("approval",)):
+            rights = isinstance(said.predicate, Approval) and said.predicate.about in ("policy", "checkpoint_key")
+            if rights or any(subject.sha256 in about | requests for subject in said.subjects):
+                self._pick([said])
+
+    def _chosen(self) -> list[_Said]:
+        return [self._read[index] for index in self._picked]
+
+    def _pick(self, found: Iterable[_Said]) -> None:
+        self._picked.update({said.entry.index: said.entry for said in found})
+
+    def _of(self, kinds: Sequence[str]) -> Iterator[_Said]:
+        return (self._said(entry) for entry in self._log.by_kind(kinds) if entry.index < self._size)
+
+    def _said(self, entry: Entry) -> _Said:
+        if entry.index not in self._read:
+            statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+            _, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
+            self._read[entry.index] = _Said(entry, subjects, predicate)
+        return self._read[entry.index]
+
+    def _is(self, predicate: Packet | Promotion) -> bool:
+        return (predicate.model, predicate.version) == (self._model, self._version)
+
+
+def _names(said: _Said) -> list[str]:
+    """The digests that a stage made, read or decided on; a registration or promotion leads nowhere."""
+    predicate = said.predicate
+    if not isinstance(predicate, Predicate):
+        return []
+    found = [artifact.sha256 for artifact in (*said.subjects, *predicate.inputs)]
+    return found + (_decided(predicate) if isinstance(predicate, GateDecision) else [])
+
+
+def _decided(gate: GateDecision) -> list[str]:
+    """What a gate decided on, and the records of the suite that its request names."""
+    suite = gate.parameters.get("suite")
+    records = suite.get("records") if isinstance(suite, dict) else None
+    return [*gate.decided_on.values(), *([records] if isinstance(records, str) else [])]
+
+
+def _digest(entry: Entry) -> str:
+    """The statement's digest: of its bytes as they were signed."""
+    return sha256_bytes(base64.b64decode(Envelope.model_validate_json(entry.envelope).payload))

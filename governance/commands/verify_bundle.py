@@ -1,0 +1,100 @@
+"""`countersign verify FILE`: a bundle, on any machine: no log, no server, no project folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from governance.bundle.check import Pins, Report, verify_bundle
+from governance.bundle.form import MAX_BYTES
+from governance.errors import InputError
+from governance.report.text import visible
+
+ORIGIN = "COUNTERSIGN_ORIGIN"
+SHOWN = 20
+"""Entries printed of a kind; --json has all."""
+
+
+def verified(path: Path, pins: Pins) -> Report:
+    """What verification of a file finds. Raises `InputError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    return verify_bundle(data, pins, where=path.name)
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The result as JSON."""
+    found = dataclasses.asdict(report)
+    return {"verified": report.ok, "verdict": verdict(report), "complete": report.complete, "bundle": found}
+
+
+def verdict(report: Report) -> str:
+    """One line."""
+    if report.broken is not None:
+        return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
+    if report.origin is None:
+        return (
+            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing here shows that this is the log you mean; "
+            f"give --origin (or {ORIGIN}), or --checkpoint with one kept elsewhere"
+        )
+    return "EVIDENCE VERIFIES"
+
+
+def lines(report: Report) -> list[str]:
+    """For people: verdict first, then what it rests on, then what it does not show."""
+    if report.broken is not None:
+        return [_shown(verdict(report))]
+    shown = [_shown(line) for line in _lines(report)]
+    return [verdict(report), "", *shown, "", "What this does not show:", *(f"- {limit}" for limit in report.limits)]
+
+
+def _lines(report: Report) -> Iterator[str]:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
+    yield f"version    {report.model}/{report.version}, sha256 {report.model_digest}"
+    yield f"log        {report.project}: {report.entries} of {report.size} entries, each proven ({kinds})"
+    yield f"root       {report.root}, signed by key {report.checkpoint_key[:16]}"
+    yield f"origin     {report.first}, " + (f"established by {report.origin}" if report.origin else "not established")
+    if report.grown_from is not None:
+        yield f"growth     holds the {report.grown_from} entries of the older checkpoint, unchanged"
+    yield f"signers    {', '.join(f'{name} {count}' for name, count in report.signers.items())}"
+    signers = ", ".join(report.policy_signed_by) or "nobody: they permit no governed alias"
+    yield f"policies   {report.policy}, signed by {signers}"
+    yield f"rests on   {report.statements} statements, all here"
+    yield from _people(report)
+    for move in report.moves[-SHOWN:]:
+        word = "allowed" if move.allowed else "refused"
+        about = f"{move.action} {report.model}/{move.version} as {move.alias}"
+        yield f"decision   entry {move.entry}: {about}: {word}; made again: {move.again}"
+    for one in report.aside[:SHOWN]:
+        yield f"set aside  entry {one.entry}, {one.kind}: {one.reason}"
+    for file in report.files:
+        shown = f"shown to {', '.join(file.shown_to)}" if file.shown_to else "attached; no statement here names it"
+        yield f"file       {file.name}, sha256 {file.sha256}: {shown}"
+    for page in report.pages_missing:
+        yield f"file       the review page {page} that was approved is not here"
+
+
+def _people(report: Report) -> Iterator[str]:
+    if report.packet is None:
+        yield "packet     none: nobody was asked to approve it"
+        return
+    state = f"OUT OF DATE: changed: {', '.join(report.packet_changed)}" if report.packet_changed else "stands"
+    yield f"packet     {report.packet} (entry {report.packet_entry}): {state}"
+    people = ", ".join(f"{name} as {role}" for name, role in report.counted) or "none"
+    enough = "" if len(report.counted) >= report.approvals_wanted else ": TOO FEW"
+    yield f"approvals  {len(report.counted)} of {report.approvals_wanted} count, as of {report.as_of}{enough}: {people}"
+    for vote in report.votes:
+        if vote.decision == "reject":
+            yield f"REJECTED   entry {vote.entry}: by {vote.name} as {vote.role}"
+    for reason in report.not_counted:
+        yield f"           {reason}"
+
+
+def _shown(line: str) -> str:
+    """One line, whatever a statement says."""
+    return visible(" ".join(line.splitlines()))
