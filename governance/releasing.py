@@ -20,6 +20,7 @@ from governance.errors import ConfigError, RefusedError, StorageError
 from governance.evidence import Evidence, EvidenceView
 from governance.log.port import Log
 from governance.machine import Machine, signer
+from governance.people.assumed import Assumed
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy import AliasRule, Policies
 from governance.predicates import Artifact, Finding, Incident, Promotion, PromotionRequest
@@ -71,23 +72,6 @@ class Plan:
     missing: tuple[Signature, ...]
     skipped: tuple[tuple[str, Finding], ...] = ()
     """Versions that a rollback passed over, and the first reason why."""
-
-
-class Assumed:
-    """An `EvidenceView` with statements that nobody has made yet."""
-
-    def __init__(self, view: EvidenceView, more: Sequence[Evidence]) -> None:
-        self._view, self._more = view, more
-
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        """As the view's, and what is assumed."""
-        assumed = [one for one in self._more if any(subject.sha256 == sha256 for subject in one.subjects)]
-        return self._view.by_subject(sha256, kind) + [one for one in assumed if kind in (None, one.kind)]
-
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        """As the view's, and what is assumed."""
-        yield from self._view.all(kind)
-        yield from (one for one in self._more if kind in (None, one.kind))
 
 
 def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:

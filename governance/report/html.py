@@ -31,12 +31,11 @@ def json_twin(report: Report) -> bytes:
 def page(report: Report) -> bytes:
     """The report as HTML, with the digest of its JSON twin in it."""
     tone, sign = TONES[report.verdict.word]
-    environment = _environment()
-    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    rendered = environment.get_template("page.html.j2").render(
+    made = environment()
+    rendered = made.get_template("page.html.j2").render(
         report=report,
         twin=sha256_bytes(json_twin(report)),
-        style=Markup(style),  # noqa: S704  # our own file
+        style=style(made),
         tone=tone,
         sign=sign,
         charts=charts,
@@ -45,8 +44,15 @@ def page(report: Report) -> bytes:
     return rendered.encode("utf-8")
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def style(made: Environment) -> Markup:
+    """The style sheet that every page carries in itself."""
+    text = made.loader.get_source(made, "style.css")[0] if made.loader else ""
+    return Markup(text)  # noqa: S704  # our own file
+
+
+def environment() -> Environment:
+    """Templates of pages: everything is escaped, what cannot be seen is made visible, an unknown name is an error."""
+    made = Environment(
         loader=PackageLoader("governance", "report"),
         autoescape=True,
         finalize=_shown,
@@ -55,9 +61,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters = ("duration", "moment", "number", "plain", "share", "short", "signed", "words")
-    environment.filters.update({name: getattr(text, name) for name in filters})
-    environment.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
-    return environment
+    made.filters.update({name: getattr(text, name) for name in filters})
+    made.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
+    return made
 
 
 def _shown(value: Any) -> Any:

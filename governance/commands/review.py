@@ -1,0 +1,87 @@
+"""`countersign review`: the page a person reads before they approve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from governance import evidence, packet, promotion
+from governance.commands import session
+from governance.errors import InputError
+from governance.evidence import Evidence
+from governance.log.port import Log
+from governance.machine import Machine
+from governance.people import page, review, shown, speaking, votes
+from governance.people.review import Review
+from governance.predicates import Requester, Run
+from governance.promotion import State
+from governance.storage import write_atomic
+
+
+@click.command("review")
+@click.argument("what", metavar="MODEL/VERSION|PACKET")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here too.")
+@session.key_option
+@click.option("--dry-run", is_flag=True, help="Show the page of the packet as it would be; record nothing.")
+@session.json_option
+def command(what: str, output: Path | None, key: str | None, dry_run: bool, as_json: bool) -> None:
+    """Show what would be approved: the verdict so far, exceptions, gates, evaluation, and what changed.
+
+    The page is made here, from the packet and the log alone. Where the version has no packet, or what it rests on
+    changed, a new one is recorded first, with your key. Approve what you have read: countersign approve.
+    """
+    machine = session.here()
+    log = session.read(machine)
+    log, item = _packet(machine, log, what, key, dry_run)
+    made = review.review(log, item)
+    html = page.html(made)
+    name, digest = f"{made.model}/{made.version}", review.digest_of(html)
+    target = "nowhere: --dry-run"
+    if not dry_run:
+        last = shown.Shown(packet=made.packet, page=digest, at=promotion.instant(session.clock()))
+        target = str(shown.remember(machine, name, last, html))
+    if output is not None:
+        write_atomic(output, html)
+        target = str(output)
+    found = {**made.model_dump(mode="json"), "page": digest, "file": target}
+    session.show(found, [*page.text(made), "", *_after(session.current(log), made, digest, target)], as_json)
+
+
+def _packet(machine: Machine, log: Log, what: str, key: str | None, dry_run: bool) -> tuple[Log, Evidence]:
+    """The packet that is meant; a new one where a version has none that stands."""
+    now, at = session.current(log), session.clock()
+    model, slash, version = what.partition("/")
+    if not slash:
+        return log, review.by_digest(now, what)
+    item, changed = review.current(now, model, version, at)
+    if item is not None and not changed:
+        return log, item
+    moment = promotion.instant(at)
+    if dry_run:
+        run = Run(started=moment, finished=moment, seconds=0.0, requested_by=machine.requester)
+        return log, review.frozen(now, model, version, at, run)
+    signer = session.signer(key)
+    person = speaking.person_of(now.authority.policies, signer)
+    asked = Requester(name=person.name, authenticated=True)
+    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
+    log = speaking.log_to_add_to(machine)
+    made = promotion.freeze(promotion.state(log), model, version, at, run)
+    evidence.record(log, signer, "packet", packet.subjects(made), made)
+    now = promotion.state(log)
+    return log, review.by_digest(now, packet.digest_of(made))
+
+
+def _after(now: State, made: Review, digest: str, target: str) -> list[str]:
+    """What is not on the page: what people said of this packet, and the next step."""
+    lines = [f"page      {digest}", f"read      {target}"]
+    try:
+        what = votes.find(now, ("packet", made.packet))
+    except InputError:
+        return lines
+    for item in now.evidence.by_subject(what.sha256, "approval"):
+        word = "approved" if item.predicate.decision == "approve" else "REJECTED"
+        lines.append(
+            f"E{item.index:<8} {item.predicate.principal} {word} as {item.predicate.role}: {item.predicate.reason}"
+        )
+    return [*lines, f"next      countersign approve {what.name}, or countersign reject {what.name} --reason ..."]

@@ -1,0 +1,88 @@
+"""What `approve` and `reject` share: what is meant, what is shown, the signature, and what is missing afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+import click
+
+from governance.commands import session
+from governance.machine import Machine
+from governance.people import page, review, shown, votes
+from governance.people.votes import Subject, Vote
+from governance.promotion import State
+from governance.releasing import Move, plan
+from governance.report.text import visible
+
+Options = tuple[str | None, str | None, bool, bool, bool]
+"""key, role, yes, dry_run, as_json."""
+
+
+def cast(
+    words: tuple[str, ...],
+    decision: Literal["approve", "reject"],
+    reason: str,
+    alias: str | None,
+    days: int | None,
+    options: Options,
+) -> None:
+    """Finds what is meant, shows it, signs it, and says what is missing."""
+    key, role, yes, dry_run, as_json = options
+    machine = session.here()
+    log = session.log_to_add_to(machine, dry_run)
+    now, at = session.current(log), session.clock()
+    what = votes.find(now, words)
+    digest, lines = _page(machine, log, what, decision)
+    click.echo("\n".join(visible(line) for line in lines), err=as_json)
+    expires = at + timedelta(days=days) if days else None
+    how = Vote(decision, reason, digest, alias, expires)
+    signer = session.signer(key)
+    _, who = votes.vote(log, now, what, how, signer, role, at, dry_run=True)
+    found: dict[str, Any] = {
+        "decision": decision, "about": what.about, "subject": what.sha256, "name": what.name, "page": digest,
+        "person": who.name, "role": who.role, "entry": None,
+    }  # fmt: skip
+    if dry_run:
+        session.show(found, [f"{who.name} would {decision} {what.name} as {who.role}; nothing was written"], as_json)
+        return
+    word = "approves" if decision == "approve" else "rejects"
+    question = f"\n{who.name} {word} {what.about} {what.name} ({what.sha256[:12]}) as {who.role}."
+    session.confirm(question, what.name if what.about == "packet" else what.sha256[: votes.SHORTEST], yes)
+    said, _ = votes.vote(log, session.current(log), what, how, signer, role, at, dry_run=False)
+    after = session.current(log)
+    found |= {"entry": said.index if said else None, "missing": _missing(after, what, alias, at)}
+    done = f"{who.name} {'approved' if decision == 'approve' else 'rejected'} {what.name} as {who.role}"
+    session.show(found, [f"{done} (entry {found['entry']})", *found["missing"]], as_json)
+
+
+def _page(machine: Machine, log: Any, what: Subject, decision: Literal["approve", "reject"]) -> tuple[str, list[str]]:
+    """Digest of what is shown, and its lines. An approval holds for the page shown last; a rejection shows it here."""
+    if what.packet is None:
+        return what.text_digest, list(what.shown)
+    made = review.review(log, what.packet)
+    digest = review.digest_of(page.html(made))
+    if decision == "reject":
+        return digest, page.text(made)
+    shown.check(machine, what.name, made.packet, digest)
+    codes = ", ".join(dict.fromkeys(one.code for one in made.findings)) or "nothing"
+    lines = [
+        f"{what.name}  {made.verdict}",
+        f"packet {made.packet}",
+        f"page   {digest}, as you were shown it",
+        f"standing against it: {codes}; accepted exceptions: {len(made.accepted)}",
+    ]
+    return digest, lines
+
+
+def _missing(now: State, what: Subject, alias: str | None, at: Any) -> list[str]:
+    """Whose word is still wanted."""
+    if what.packet is None:
+        return []
+    said = what.packet.predicate
+    to = alias or next(iter(now.authority.policies.rules.aliases), "champion")
+    found = plan(now, Move("promote", said.model, said.version, to, ""), at)
+    return [
+        f"still wanted: {one.what}" + (f", by {', '.join(one.who)}" if one.who else "") + f"; {one.next}"
+        for one in found.missing
+    ] or [f"next: countersign promote {what.name} --to {to}"]
