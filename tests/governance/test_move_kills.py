@@ -1,0 +1,243 @@
+"""A process killed before each of its writes: then the old state stands or the new, and log and registry agree.
+
+Every moment begins from the same place. What was killed is run again, and finishes: one request, one move, nothing
+twice. On SQLite, and on PostgreSQL where it is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from governance import promotion
+from governance.commands import session
+from governance.keys import CHECKPOINT, stored_signer
+from governance.log import sqlite
+from governance.log.port import Log
+from governance.machine import Machine, log_of, machine
+from governance.verify import Pins, verify_log
+from pipelines.cli import COMMANDS, cli
+from tests.governance.governed import Governed, governed, keypair
+from tests.governance.story import MODEL
+from tests.governance.test_log import in_child
+from tests.governance.test_moves import TABLES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+WRITES = re.compile(r"BEGIN IMMEDIATE|BEGIN .*READ WRITE")
+ALIASES = "SELECT alias, version FROM registered_model_aliases ORDER BY alias"
+
+
+@dataclass(frozen=True)
+class Before:
+    """A place as it stands before a command: its folder, its PostgreSQL database where it is there, and its clock."""
+
+    folder: Path
+    scene: Governed
+    template: str | None
+
+
+@dataclass
+class Place:
+    """A copy of it, to be killed in."""
+
+    machine: Machine
+    address: str
+
+    @property
+    def log(self) -> Log:
+        return log_of(self.machine)
+
+    def rows(self) -> list[Any]:
+        """The registry's aliases."""
+        if self.address.startswith("sqlite"):
+            with sqlite3.connect(self.address.removeprefix("sqlite:///")) as database:
+                return database.execute(ALIASES).fetchall()
+        with psycopg.connect(self.address) as connection:
+            return connection.execute(ALIASES).fetchall()
+
+    def state(self) -> tuple[str | None, int, int]:
+        """Who is champion as log and registry say, which must agree; how many requests and approvals there are."""
+        keys = promotion.state(self.log).authority.keys
+        key = stored_signer(self.machine.keys, CHECKPOINT).public_pem
+        report = verify_log(self.log, MODEL, keys, Pins(checkpoint_key=key))
+        assert report.ok, report.broken
+        now = promotion.state(self.log)
+        held = now.holder(MODEL, "champion")
+        champion = held.version if held else None
+        assert [str(version) for alias, version in self.rows() if alias == "champion"] == (
+            [champion] if champion else []
+        )
+        return champion, len(list(now.evidence.all("request"))), len(list(now.evidence.all("approval")))
+
+
+@contextlib.contextmanager
+def dying_at_write(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In here, a process ends before statement number `moment` of its writing transactions reaches the database."""
+    left, writing = [moment], [False]
+
+    def seen(statement: str) -> None:
+        writing[0] = writing[0] or WRITES.match(statement) is not None
+        if not writing[0]:
+            return
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        writing[0] = not statement.startswith(("COMMIT", "ROLLBACK"))
+
+    real, ask = sqlite.connect, psycopg.Connection.execute
+
+    def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+        connection = real(path, write=write)
+        connection.set_trace_callback(seen)
+        return connection
+
+    def execute(self: psycopg.Connection, query: Any, *arguments: Any, **options: Any) -> Any:
+        seen(str(query))
+        return ask(self, query, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite, "connect", connect)
+        patched.setattr(psycopg.Connection, "execute", execute)
+        yield
+
+
+def ready(folder: Path, rolled: bool) -> Governed:
+    """Version 1 serves and version 2 is approved; for a rollback, version 2 serves."""
+    scene = governed(folder)
+    database = scene.story.machine.state / "countersign.db"
+    with sqlite3.connect(database) as connection:
+        connection.executescript(TABLES)
+    scene.released("1")
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    scene.story.register("sft", "2")
+    frozen = scene.freeze("2")
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    if rolled:
+        scene.request("2")
+        scene.consume("2")
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO registered_model_aliases VALUES ('default', 'support-desk', 'champion', ?)", (scene.held(),)
+        )
+    for who in ("ben", "cleo"):
+        (folder / f"{who}.pem").write_bytes(keypair(who)[0])
+    return scene
+
+
+def in_postgres(scene: Governed, address: str) -> None:
+    """The scene's log and aliases, in a PostgreSQL database."""
+    story = scene.story
+    copy = log_of(replace(story.machine, log_uri=address))
+    entries, kept = story.log.page(0, story.log.size())
+    copy.extend([(one, sorted(kept[one.index].subjects)) for one in entries], story.log.checkpoint())  # type: ignore[attr-defined]
+    with psycopg.connect(address) as connection:
+        for statement in TABLES.split(";"):
+            if statement.strip():
+                connection.execute(statement)
+        connection.execute(
+            "INSERT INTO registered_model_aliases VALUES ('default', 'support-desk', 'champion', %s)",
+            (int(scene.held() or 0),),
+        )
+
+
+COPIES = iter(range(1_000_000))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def databases(request: pytest.FixtureRequest) -> Callable[[Before, Path], str]:
+    """The address of a fresh copy of a place's database; the folder has the copy for SQLite."""
+    if request.param == "sqlite":
+        return lambda before, folder: f"sqlite:///{folder / 'home' / MODEL / 'countersign.db'}"
+    cluster = request.getfixturevalue("cluster")
+    templates: dict[Path, str] = {}
+
+    def copied(before: Before, folder: Path) -> str:
+        if before.folder not in templates:
+            templates[before.folder] = cluster.database()
+            in_postgres(before.scene, templates[before.folder])
+        name, template = f"killed{next(COPIES)}", templates[before.folder].rpartition("/")[2]
+        with psycopg.connect(cluster.uri("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return str(cluster.uri(name))
+
+    return copied
+
+
+@pytest.fixture(scope="module")
+def befores(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Before]:
+    return {
+        rolled: Before(folder, ready(folder, rolled), None)
+        for rolled in (False, True)
+        if (folder := tmp_path_factory.mktemp(f"rolled-{rolled}"))
+    }
+
+
+ROWS: dict[str, tuple[bool, list[str], str, tuple[str, int, int], tuple[str, int, int]]] = {
+    # a command, by whom, and what log and registry say before and after it
+    "promote": (False, ["promote", "support-desk/2"], "cleo", ("1", 1, 6), ("2", 2, 6)),
+    "rollback": (
+        True, ["rollback", MODEL, "--reason", "wrong", "--break-glass"], "cleo", ("2", 2, 6), ("1", 3, 6),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_killed_before_each_write(
+    row: str, databases: Callable[[Before, Path], str], befores: dict[bool, Before], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rolled, words, who, old, new = ROWS[row]
+    before, outcomes = befores[rolled], []
+    at = before.scene.story.now()
+    monkeypatch.setattr(session, "clock", lambda: at)
+    for moment in range(100):
+        place = _place(before, databases, tmp_path / str(moment), monkeypatch)
+        assert moment or place.state() == old
+        arguments = [*words, "--key", str(before.folder / f"{who}.pem"), "--yes", "--json"]
+        with dying_at_write(moment, monkeypatch):
+            ended = in_child(lambda a=arguments: cli.main(a, standalone_mode=False))  # type: ignore[misc]
+        found = place.state()
+        assert found[0] in (old[0], new[0]), f"after a kill before write {moment}"
+        if ended == 0:
+            assert found == new
+            break
+        assert ended == -signal.SIGKILL, ended
+        outcomes.append(found)
+        again = in_child(lambda a=arguments: cli.main(a, standalone_mode=False))  # type: ignore[misc]
+        assert again == 0 and place.state() == new, f"run again after a kill before write {moment}"
+        shutil.rmtree(tmp_path / str(moment))
+    assert len(outcomes) > 10
+    assert outcomes[0] == old and set(outcomes) == {old, (old[0], new[1], new[2])}, "a request was left in between"
+
+
+def _place(
+    before: Before, databases: Callable[[Before, Path], str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Place:
+    """A copy of everything, and this process's environment and working folder in it."""
+    shutil.copytree(before.folder, folder)
+    address = databases(before, folder)
+    environ = {
+        **before.scene.story.machine.environ, "COUNTERSIGN_HOME": str(folder / "home"),
+        "COUNTERSIGN_LOG": address, "COUNTERSIGN_REGISTRY": address,
+    }  # fmt: skip
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder / "project")
+    return Place(machine(MODEL, environ), address)
+
+
+def test_every_command_that_moves_an_alias_is_killed_here() -> None:
+    assert set(ROWS) <= set(COMMANDS)
