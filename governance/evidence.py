@@ -23,7 +23,7 @@ from governance.errors import VerificationError
 from governance.keys import Signer, public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, verify_checkpoint
-from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log
+from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log, Said
 from governance.model import Json, Model
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
 
@@ -224,6 +224,15 @@ def identity_of(statement: dict[str, Any], keyid: str, dumps: Callable[[Json], b
     return sha256_bytes(dumps([{**statement, "predicate": predicate}, keyid]))
 
 
+def filed_under(envelope: bytes, where: str = "envelope") -> Said:
+    """What the log files an envelope under; whether its signature is worth anything is another question."""
+    statement, keyids = unverified(envelope, where=where)
+    kind, subjects, predicate = parse_statement(statement, where)
+    identity = identity_of(statement, keyids[0], canonical.dumps_read)
+    scope = scope_of(kind, predicate, identity)
+    return Said(identity, scope, kind, tuple(subject.sha256 for subject in subjects))
+
+
 def scope_of(kind: str, predicate: Any, identity: str) -> str:
     """Within what an entry can be the latest. Decisions may change and change back; other evidence is said once."""
     pattern = _SCOPES.get(kind)
@@ -243,8 +252,12 @@ _SCOPES = {
 
 def origin(log: Log) -> Origin:
     """What entry 0 says: whom to trust in the rest. Whoever pins the log's origin establishes it; nothing here does."""
-    entry = log.entry(0)
-    statement, _ = unverified(entry.envelope, where="entry 0")
+    return origin_in(log.entry(0).envelope)
+
+
+def origin_in(envelope: bytes) -> Origin:
+    """The origin that an envelope is. Raises `VerificationError`."""
+    statement, _ = unverified(envelope, where="entry 0")
     kind, _, predicate = parse_statement(statement, "entry 0")
     if kind != "origin" or not isinstance(predicate, Origin):
         raise VerificationError("the log does not begin with an origin", where="entry 0")

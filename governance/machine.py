@@ -4,6 +4,8 @@ COUNTERSIGN_PROJECT         the project's name, where there is no params.yaml: a
 COUNTERSIGN_HOME            state of all projects; default $XDG_STATE_HOME/countersign or ~/.local/state/countersign
 COUNTERSIGN_LOG             sqlite:///PATH, postgresql://USER@HOST/DATABASE, or https://SERVER of a governed server;
                             default sqlite:///HOME/PROJECT/countersign.db
+COUNTERSIGN_USER, COUNTERSIGN_PASSWORD   the account on that server
+COUNTERSIGN_ORIGIN          digest of the log's entry 0, or id of its checkpoint key: pins which log it is
 COUNTERSIGN_REGISTRY        an MLflow URI; the same default
 COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:..., hv:..., hsm:...;
                             default: a development key made on first use
@@ -146,7 +148,31 @@ def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
         from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
 
         return PostgresLog(machine.log_uri, machine.project, checkpoint_signer)
+    if scheme in ("https", "http"):
+        return _mirror(machine)
     return SqliteLog(log_path(machine), machine.project, checkpoint_signer)
+
+
+def on_server(machine: Machine) -> bool:
+    """Whether the log stands on a server, which holds the checkpoint key and records policies."""
+    return machine.log_uri.startswith(("https://", "http://"))
+
+
+def _mirror(machine: Machine) -> Log:
+    from governance.log.mirror import MirrorLog, Reader, Server
+
+    server = Server(
+        machine.log_uri,
+        machine.environ.get("COUNTERSIGN_USER", ""),
+        machine.environ.get("COUNTERSIGN_PASSWORD", ""),
+    )
+    reader = Reader(
+        evidence.filed_under,
+        lambda log: [pem for _, pem in checkpoint_keys(log)[-2:]],
+        lambda envelope: evidence.origin_in(envelope).checkpoint_key,
+    )
+    pin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
+    return MirrorLog(server, machine.project, machine.state / "mirror", reader, pin)
 
 
 def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> Log:
@@ -157,8 +183,13 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
     log = log_of(machine)
     if log.size():
         check_head(log, machine.project)
-        _check_keys(machine, log)
+        if not on_server(machine):
+            _check_keys(machine, log)
+    elif on_server(machine):
+        raise StorageError("the server's log has not begun", where=log.where, fix="ask who runs the server")
     author = known_signer(machine, policies.keys)
+    if on_server(machine):
+        return log
     log = log_of(machine, stored_signer(machine.keys, CHECKPOINT))
     run = _run(machine, now())
     if log.size() == 0:
@@ -186,7 +217,7 @@ def read_log(machine: Machine) -> Log:
         )
     known = checkpoint_keys(log)
     check_head(log, machine.project)
-    own = own_checkpoint_key(machine)
+    own = None if on_server(machine) else own_checkpoint_key(machine)
     if own is not None and own not in (pem for _, pem in known):
         raise VerificationError(
             "the log's checkpoints are not signed with this machine's key",

@@ -53,6 +53,16 @@ class Derived:
     """The nodes of the tree that it completed: level, position, hash."""
 
 
+@dataclass(frozen=True)
+class Said:
+    """What an entry is filed under; all of it follows from its envelope. `governance.evidence.filed_under` reads it."""
+
+    identity: str
+    scope: str
+    kind: str
+    subjects: tuple[str, ...]
+
+
 class Log(Protocol):
     """A log that can be read and, where this machine holds the checkpoint key, appended to."""
 

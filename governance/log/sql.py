@@ -8,7 +8,7 @@ against accidents. Against intent there are the tree and the checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import merge
 from itertools import chain
@@ -156,21 +156,23 @@ class SqlLog(ABC):
             entries = [_entry(row) for row in execute(_SELECT + _RANGE, (start, end))]
             return entries, _derived(execute, start, end)
 
-    def extend(self, entries: Sequence[tuple[Entry, Sequence[str]]], note: str | None = None) -> None:
+    def extend(self, entries: Iterable[tuple[Entry, Sequence[str]]], note: str | None = None) -> None:
         """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint of our own.
 
-        For copies of a log: whoever calls has verified them; here they only have to go on from what is there.
+        For copies of a log. The entries have to go on from what is there and give the root of the note, or nothing
+        is changed; that the note is signed by the right key is the caller's to verify.
         """
         if self._signer is None and note is None:
             raise StorageError("this log was opened for reading", where=self.where)
         with self.writing() as execute:
             size = _size(execute)
             _check_continuous(execute, size)
-            check_size(size, entries[0][0].index if entries else size)
             nodes = _Remembered(execute)
             for entry, subjects in entries:
+                check_size(size, entry.index)
                 nodes.add(_insert(execute, entry, subjects, nodes))
-            state = _state(execute, self.project, size + len(entries))
+                size += 1
+            state = _state(execute, self.project, size)
             if note is None and self._signer is not None:
                 note = sign_checkpoint(state, self._signer)
             if note is None or parse_checkpoint(note)[0] != state:

@@ -1,0 +1,175 @@
+"""The log at size: signing and appending a statement, verifying everything, a proof.
+
+python -m benchmarks.log 1000000        by itself, with as many entries
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from governance import canonical, evidence
+from governance.digests import sha256_bytes
+from governance.envelope import sign_payload
+from governance.keys import Signer, private_signer
+from governance.log import merkle
+from governance.log.checkpoint import verify_checkpoint
+from governance.log.port import Entry
+from governance.log.sqlite import SqliteLog
+from governance.model import Model
+from governance.predicates import Artifact, Code, DataCounts, Environment, Ingest, Origin, Requester, Run
+from governance.verify import Pins, Report, verify_log
+
+ENTRIES = 100_000
+LARGE = 1_000_000
+BATCH = 10_000
+PROJECT = "bench"
+DIGEST = "d" * 64
+
+
+def rows(say: Callable[[str], None], entries: int = ENTRIES) -> list[tuple[str, str, str, str]]:
+    """Lines of the benchmark's table."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        say(f"log of {entries:,} entries: signing them")
+        fill(path, entries)
+        say("log: signing and appending one at a time, verifying, proofs")
+        appended = appending(path)
+        seconds, memory, report = verified(path)
+        proof = proving(path)
+    rate = report.entries / seconds
+    cores = len(os.sched_getaffinity(0))
+    return [
+        ("sign and append one statement", f"{1000 * appended:.1f} ms", "-", f"to a log of {entries:,}"),
+        (
+            f"verify a log of {report.entries:,} entries",
+            f"{seconds:.1f} s, {memory:.0f} MB",
+            "-",
+            f"{rate:,.0f} entries/s on {cores} cores",
+        ),
+        ("inclusion proof from it, made and verified", f"{1000 * proof:.2f} ms", "-", "opening the database included"),
+    ]
+
+
+def fill(path: Path, entries: int) -> None:
+    """A log of so many entries, each a statement of usual size that is really signed."""
+    author = key(1)
+    log = SqliteLog(path, PROJECT, key(2))
+    said = Origin(project=PROJECT, policy=DIGEST, checkpoint_key=key(2).public_pem, run=run(),
+                  development_keys=[author.public_pem])  # fmt: skip
+    evidence.record(log, author, "origin", [Artifact(role="policy", name="policies", sha256=DIGEST)], said)
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        for batch in pool.map(signed, range(1, entries, BATCH), [entries] * len(range(1, entries, BATCH))):
+            log.extend(batch)
+
+
+def signed(start: int, entries: int) -> list[tuple[Entry, Sequence[str]]]:
+    """One batch of entries with their subjects."""
+    return [statement(index) for index in range(start, min(start + BATCH, entries))]
+
+
+def statement(index: int) -> tuple[Entry, Sequence[str]]:
+    """Entry `index`: a dataset that was read in."""
+    author = key(1)
+    subject = Artifact(role="records", name=f"data/x{index}", sha256=sha256_bytes(str(index).encode()))
+    said = evidence.build_statement("ingest", [subject], predicate(index))
+    identity = evidence.identity_of(said, author.keyid)
+    envelope = sign_payload(canonical.dumps(said), author)
+    scope = evidence.scope_of("ingest", None, identity)
+    return Entry(index, envelope, merkle.leaf_hash(envelope), identity, scope, "ingest"), [subject.sha256]
+
+
+def predicate(index: int) -> Model:
+    """What is said of it; 1.4 kB as JSON."""
+    return Ingest(
+        stage=f"ingest@x{index}",
+        inputs=[Artifact(role="source", name=f"data/source/x{index}.jsonl", sha256=sha256_bytes(b"%d" % index))],
+        parameters={"seed": 1, "rate": 0.25, "label": "größe", "limit": None},
+        policy=DIGEST,
+        code=Code(commit="0" * 40, dirty=False),
+        environment=Environment(python="3.11.7", platform="Linux-x86_64", versions={"x": "1.0"}, distributions=DIGEST),
+        run=run(),
+        dataset=f"x{index}",
+        kind="prompt",
+        record_key="development",
+        fields_unused={},
+        counts=DataCounts(records_in=10, records_out=8, excluded={"DUPLICATE": 2}, splits={"train": 8},
+                          records_root=DIGEST, excluded_root=DIGEST),
+    )  # fmt: skip
+
+
+def run() -> Run:
+    """When and how."""
+    return Run(started="2026-11-20T12:00:00.000Z", finished="2026-11-20T12:01:00.000Z", seconds=60.5,
+               requested_by=Requester(name="ada", authenticated=False), detail={"peak_memory_bytes": 1 << 30})  # fmt: skip
+
+
+def appending(path: Path, times: int = 50) -> float:
+    """Seconds to sign and append one statement, the middle of several."""
+    log, author, taken = SqliteLog(path, PROJECT, key(2)), key(1), []
+    for number in range(times):
+        subject = [Artifact(role="records", name="data/more", sha256=DIGEST)]
+        began = time.perf_counter()
+        evidence.record(log, author, "ingest", subject, predicate(-1 - number))
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[times // 2]
+
+
+def verified(path: Path) -> tuple[float, float, Report]:
+    """Seconds and megabytes (this process and the largest of its own, times their number) to verify everything."""
+    log, pins = SqliteLog(path, PROJECT), Pins(key(2).public_pem)
+    began = time.perf_counter()
+    report = verify_log(log, PROJECT, {}, pins)
+    seconds = time.perf_counter() - began
+    assert report.ok, report.broken
+    cores = len(os.sched_getaffinity(0))
+    own, others = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return seconds, (own + cores * others) / 1024, report
+
+
+def proving(path: Path, times: int = 50) -> float:
+    """Seconds for an inclusion proof, made and verified, the middle of several over the whole log."""
+    log, taken = SqliteLog(path, PROJECT), []
+    size, note = log.head()
+    root = verify_checkpoint(note, key(2).public_pem).root
+    for number in range(times):
+        index = number * (size // times)
+        began = time.perf_counter()
+        merkle.verify_inclusion(log.entry(index).leaf_hash, index, size, log.inclusion_proof(index, size), root)
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[times // 2]
+
+
+_KEYS: dict[int, Signer] = {}
+
+
+def key(number: int) -> Signer:
+    """A key that is the same each time: nothing but this benchmark trusts it."""
+    if number not in _KEYS:
+        data = Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        _KEYS[number] = private_signer(data, "benchmark")
+    return _KEYS[number]
+
+
+def main() -> None:
+    """By itself."""
+    entries = int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES
+    for row in rows(partial(print, file=sys.stderr), entries):
+        sys.stdout.write(" | ".join(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()

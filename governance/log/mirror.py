@@ -1,0 +1,376 @@
+"""A log on a governed server: read from a copy on this machine, appended to over HTTP. See `governance.log.routes`.
+
+1. The copy is brought up to date before the first reading: the entries beyond what is here, hashed here, must give
+   with those that are here the root of the server's checkpoint, and the log's own key must have signed that.
+   Nothing else is believed; what does not fit changes nothing here.
+2. A server whose log is shorter, other or forked is refused, and both checkpoints are named.
+3. Which log it is, the first contact decides (trust on first use), unless COUNTERSIGN_ORIGIN pins it.
+4. An append counts when the entry is in the copy; its receipt is kept beside it.
+5. Where the server cannot be reached, reading goes on from the copy, and `offline` says why; appending does not.
+
+The standard library's HTTP client is enough, and keeps an auditor's installation small: three requests, no cookies,
+no redirects (they would carry the password elsewhere), certificates verified by the system's authorities.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import secrets
+import shutil
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from governance.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    InputError,
+    OfflineError,
+    RefusedError,
+    StorageError,
+    VerificationError,
+)
+from governance.keys import public_key
+from governance.log import api, merkle
+from governance.log.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from governance.log.port import Also, Entry, Execute, Log, Said
+from governance.log.sqlite import SqliteLog
+from governance.storage import write_atomic
+
+SECONDS = 60.0
+MAX_ANSWER = 24 << 20
+"""A page of `governance.log.api.MAX_PAGE` in base64, one envelope more, and room."""
+_SAFE_WITHOUT_TLS = ("localhost", "127.0.0.1", "::1")
+_FAMILIES: Mapping[str, type[CountersignError]] = {
+    family.__name__: family
+    for family in (BusyError, ConfigError, ConflictError, InputError, RefusedError, VerificationError, StorageError)
+}
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server's address, and who asks."""
+
+    url: str
+    account: str = ""
+    password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if (
+            parts.username
+            or parts.password
+            or parts.query
+            or parts.fragment
+            or not parts.hostname
+            or (parts.scheme not in ("https", "http"))
+        ):
+            raise ConfigError(
+                "not the address of a server",
+                where="COUNTERSIGN_LOG",
+                expected="https://HOST, account and password in COUNTERSIGN_USER and COUNTERSIGN_PASSWORD",
+            )
+        if parts.scheme != "https" and parts.hostname not in _SAFE_WITHOUT_TLS:
+            raise ConfigError(
+                f"the password would travel readable to {parts.hostname}", where="COUNTERSIGN_LOG", expected="https://"
+            )
+
+    def get(self, path: str) -> bytes:
+        """The answer to a question."""
+        return self._ask(urllib.request.Request(self._address(path)))  # noqa: S310 (see above: https, or this machine)
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """The answer to something sent."""
+        headers = {"Content-Type": "application/json"}
+        return self._ask(urllib.request.Request(self._address(path), body, headers))  # noqa: S310
+
+    def json(self, data: bytes) -> Any:
+        """The value of an answer. Raises `VerificationError`."""
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise VerificationError("the server's answer is no JSON", where=self.url) from None
+
+    def _address(self, path: str) -> str:
+        return f"{self.url.rstrip('/')}/countersign/v1/{path}"
+
+    def _ask(self, request: urllib.request.Request) -> bytes:
+        token = base64.b64encode(f"{self.account}:{self.password}".encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+        try:
+            with urllib.request.build_opener(_NoRedirect).open(request, timeout=SECONDS) as answer:
+                data: bytes = answer.read(MAX_ANSWER + 1)
+        except urllib.error.HTTPError as error:
+            self._refused(error)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._away(error) from None
+        if len(data) > MAX_ANSWER:
+            raise VerificationError("the server's answer is too large", where=self.url)
+        return data
+
+    def _away(self, error: Exception) -> CountersignError:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):
+            return VerificationError(
+                "the server's certificate does not verify",
+                where=self.url,
+                fix="ask who runs the server; an authority of your own is named by SSL_CERT_FILE",
+            )
+        return OfflineError(
+            f"the log's server cannot be reached, or went away ({type(reason).__name__})",
+            where=self.url,
+            fix="try again: what was appended is found, and not appended twice",
+        )
+
+    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
+        """The server's refusal in its own words, as far as they are words."""
+        try:
+            told = json.loads(error.read(1 << 16))
+            words = {name: str(told.get(name, ""))[:2000] for name in ("kind", "error", "expected", "next")}
+        except (ValueError, AttributeError, OSError, http.client.HTTPException):
+            words = {"kind": "", "error": "", "expected": "", "next": ""}
+        if error.code == 401:
+            raise ConfigError(
+                "the server does not accept the account or its password",
+                where=self.url,
+                fix="check COUNTERSIGN_USER and COUNTERSIGN_PASSWORD",
+            ) from None
+        if error.code in (502, 503, 504) and not words["kind"]:
+            raise self._away(error) from None
+        family = _FAMILIES.get(words["kind"], StorageError)
+        found = words["error"] or f"the server answered {error.code}"
+        raise family(found, expected=words["expected"], where=self.url, fix=words["next"]) from None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a copy has to understand of statements, given from outside: they are not the log's to read."""
+
+    filed_under: Callable[[bytes], Said]
+    """`governance.evidence.filed_under`."""
+    checkpoint_keys: Callable[[Log], Sequence[str]]
+    """Public keys (PEM) that may sign the next checkpoint, by the entries that are there."""
+    first_key: Callable[[bytes], str]
+    """The checkpoint key that entry 0 names."""
+
+
+class MirrorLog(SqliteLog):
+    """See `governance.log.port.Log`."""
+
+    def __init__(self, server: Server, project: str, folder: Path, reader: Reader, pin: str | None = None) -> None:
+        super().__init__(folder / hashlib.sha256(server.url.encode()).hexdigest()[:16] / "log.db", project)
+        self.where = server.url
+        self.offline = ""
+        """Why the server could not be asked; empty where it could."""
+        self._server = server
+        self._reader = reader
+        self._pin = pin
+        self._asked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process that reads: the copy as it is, no password."""
+        return {**super().__getstate__(), "_server": None, "_reader": None, "_asked": True}
+
+    @contextmanager
+    def reading(self) -> Iterator[Execute | None]:
+        """Statements within one snapshot of the copy, which was brought up to date once."""
+        if not self._asked:
+            self._check_pin()
+            try:
+                self.refresh()
+            except OfflineError as error:
+                if not self.path.exists():
+                    raise
+                self._asked, self.offline = True, error.found
+        with super().reading() as execute:
+            yield execute
+
+    def refresh(self) -> None:
+        """Brings the copy up to date, or raises and leaves it as it is."""
+        note = self._server.get("checkpoint").decode("utf-8", "replace")
+        self._asked, self.offline = True, ""
+        while True:
+            try:
+                return self._follow(note)
+            except ConflictError:
+                continue  # another process of this machine brought the copy forward meanwhile
+
+    def _follow(self, note: str) -> None:
+        size, known = self._here.head()
+        if note == known:
+            return
+        if not note:
+            if known:
+                raise _differ("the server's log is shorter than it was", known, "no entries", self.where)
+            return
+        new, _ = parse_checkpoint(note, where=f"{self.where}: its checkpoint")
+        self._check_growth(known, new, note)
+        keys = self._reader.checkpoint_keys(self._here) if size else [self._begin(new)]
+        try:
+            if _signed_by(note, keys):
+                self.extend(self._entries(size, new.size), note)
+            elif not self._succeeded(size, new, note):
+                verify_checkpoint(note, keys[-1], where=f"{self.where}: its checkpoint")
+        except VerificationError as error:
+            if not known or "not those of the checkpoint" not in error.found:
+                raise
+            what = "the server's log does not go on from what was seen of it before"
+            raise _differ(what, known, note, self.where) from None
+
+    @property
+    def _here(self) -> SqliteLog:
+        """The copy as it is: reading it asks no server."""
+        return SqliteLog(self.path, self.project)
+
+    def append(
+        self,
+        envelope: bytes,
+        *,
+        identity: str,
+        scope: str,
+        subjects: Sequence[str],
+        kind: str,
+        expected_size: int | None = None,
+        also: Also | None = None,
+    ) -> Entry:
+        """Asks the server to append, and verifies that it did."""
+        if also is not None:
+            raise StorageError("what commits with an entry is done on the server", where=self.where)
+        query = "" if expected_size is None else f"?expected_size={expected_size}"
+        answer = self._server.json(self._server.post(f"entries{query}", envelope))
+        try:
+            receipt = api.read_receipt(answer)
+        except InputError as error:
+            raise VerificationError(error.found, where=self.where) from None
+        self.refresh()
+        entry = self.entry(receipt.index)
+        if entry.identity != identity or entry.leaf_hash.hex() != receipt.leaf_hash:
+            raise VerificationError(f"the server's receipt is of another entry, {receipt.index}", where=self.where)
+        self._check_receipt(receipt)
+        self._keep(entry, receipt)
+        return entry
+
+    @property
+    def receipts(self) -> Path:
+        """The folder of the receipts of what this machine appended."""
+        return self.path.parent / "receipts"
+
+    def _check_growth(self, known: str, new: Checkpoint, note: str) -> None:
+        """(2) The server's checkpoint against the last one seen."""
+        if not known:
+            return
+        old, _ = parse_checkpoint(known)
+        if new.origin != old.origin:
+            raise _differ("the server has another log than before", known, note, self.where)
+        if new.size < old.size:
+            raise _differ("the server's log is shorter than it was", known, note, self.where)
+        if new.size == old.size and new.root != old.root:
+            raise _differ("the server's log was rewritten", known, note, self.where)
+
+    def _begin(self, new: Checkpoint) -> str:
+        """(3) The checkpoint key of a log never seen before, if it is the one that is pinned."""
+        first = api.read_entries(self._server.json(self._server.get("entries?start=0&limit=1")), 0)
+        leaf = merkle.leaf_hash(first[0]) if first else b""
+        if not first or not new.origin.endswith(leaf.hex()[:16]):
+            raise VerificationError("its entry 0 is not that of its checkpoint", where=self.where)
+        if not new.origin.startswith(f"countersign/{self.project}/"):
+            raise VerificationError(
+                f"it is the log of another project, {new.origin}", where=self.where, expected=repr(self.project)
+            )
+        self._pinned(first[0])
+        return self._reader.first_key(first[0])
+
+    def _check_pin(self) -> None:
+        """(3) The pin may be set after the copy was begun."""
+        if self._here.size():
+            self._pinned(self._here.entry(0).envelope)
+
+    def _pinned(self, first: bytes) -> None:
+        leaf = merkle.leaf_hash(first).hex()
+        if self._pin is not None and self._pin not in (leaf, public_key(self._reader.first_key(first)).keyid):
+            raise VerificationError(
+                f"the server's log begins with {leaf}", expected=self._pin, where=f"{self.where}: pinned origin"
+            )
+
+    def _entries(self, start: int, end: int) -> Iterator[tuple[Entry, Sequence[str]]]:
+        """The server's entries [start, end), hashed and filed here."""
+        while start < end:
+            limit = min(end - start, api.MAX_ENTRIES)
+            page = self._server.json(self._server.get(f"entries?start={start}&limit={limit}"))
+            try:
+                envelopes = api.read_entries(page, start)
+            except InputError as error:
+                raise VerificationError(error.found, where=self.where) from None
+            if not 0 < len(envelopes) <= limit:
+                raise VerificationError(f"the server does not give entry {start}", where=self.where)
+            for envelope in envelopes:
+                said = self._reader.filed_under(envelope)
+                leaf = merkle.leaf_hash(envelope)
+                yield Entry(start, envelope, leaf, said.identity, said.scope, said.kind), said.subjects
+                start += 1
+
+    def _succeeded(self, size: int, new: Checkpoint, note: str) -> bool:
+        """Whether a successor of the checkpoint key signed, whom only the new entries name: tried on a second copy."""
+        trial = self.path.with_name(f"{secrets.token_hex(8)}.db")
+        try:
+            if size:
+                shutil.copyfile(self.path, trial)
+            copy = SqliteLog(trial, self.project)
+            copy.extend(self._entries(size, new.size), note)
+            if not _signed_by(note, self._reader.checkpoint_keys(copy)):
+                return False
+            trial.replace(self.path)
+            return True
+        finally:
+            trial.unlink(missing_ok=True)
+
+    def _check_receipt(self, receipt: api.Receipt) -> None:
+        """The receipt's checkpoint is on the way to the one that the copy stands at, which is signed."""
+        state = receipt.verify()
+        if not _signed_by(receipt.checkpoint, self._reader.checkpoint_keys(self._here)):
+            raise VerificationError("the receipt's checkpoint is not signed by the log's key", where=self.where)
+        size, note = self._here.head()
+        here = parse_checkpoint(note)[0]
+        if state.size > size or state.origin != here.origin:
+            raise _differ("the receipt is of another log", note, receipt.checkpoint, self.where)
+        proof = self._here.consistency_proof(state.size, size)
+        merkle.verify_consistency(state.size, size, state.root, here.root, proof)
+
+    def _keep(self, entry: Entry, receipt: api.Receipt) -> None:
+        self.receipts.mkdir(parents=True, exist_ok=True)
+        kept = {"log": self.where, **receipt.document(), "envelope": base64.b64encode(entry.envelope).decode()}
+        write_atomic(self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode())
+
+
+def _signed_by(note: str, keys: Sequence[str]) -> bool:
+    """Whether one of these keys signed a checkpoint."""
+    for pem in keys:
+        with suppress(VerificationError):
+            verify_checkpoint(note, pem)
+            return True
+    return False
+
+
+def _differ(found: str, known: str, note: str, where: str) -> VerificationError:
+    """(2) Both checkpoints: each is signed, so together they prove who is wrong."""
+    return VerificationError(
+        f"{found}; last seen:\n{known}now:\n{note}",
+        where=where,
+        fix="keep both: signed by one key, they prove that the log was rewritten or restored from an older copy",
+    )

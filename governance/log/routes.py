@@ -1,0 +1,135 @@
+"""The routes of a log's HTTP server, for Starlette: `Mount("/countersign/v1", routes=routes(...))`.
+
+    GET  checkpoint                     the signed note
+    GET  entries?start=&limit=          envelopes, base64
+    GET  proof?index=&size=             that an entry is in the log
+    GET  growth?old=&new=               that the log only grew
+    POST entries[?expected_size=]       an envelope; answers its receipt
+
+Every request carries HTTP basic credentials, which `authenticate` judges; what is refused is answered as JSON
+with the words of the error. No answer holds more of an error than those words.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from governance.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    InputError,
+    RefusedError,
+    VerificationError,
+)
+from governance.log import api
+from governance.log.port import Log
+
+PREFIX = "/countersign/v1"
+Authenticate = Callable[[str, str], bool]
+"""Whether this account may use the log, by its password."""
+STATUS: tuple[tuple[type[CountersignError], int], ...] = (
+    (ConflictError, 409),
+    (BusyError, 503),
+    (RefusedError, 403),
+    (VerificationError, 422),
+    (InputError, 400),
+    (ConfigError, 400),
+)
+"""Family to status; the first that fits. Others are the server's own trouble, 500."""
+
+
+class _Unknown(CountersignError):
+    """No credentials, or wrong ones."""
+
+
+def routes(log_of: Callable[[], Log], verifier: api.Verifier, authenticate: Authenticate) -> list[Route]:
+    """The routes. `log_of` opens the log for each request, so that requests share nothing."""
+
+    def checkpoint(request: Request, body: bytes) -> Response:
+        return PlainTextResponse(log_of().checkpoint())
+
+    def entries(request: Request, body: bytes) -> Response:
+        limit = _number(request, "limit", api.MAX_ENTRIES)
+        return JSONResponse(api.entries(log_of(), _number(request, "start", 0), limit))
+
+    def proof(request: Request, body: bytes) -> Response:
+        return JSONResponse(api.proof(log_of(), _number(request, "index"), _number(request, "size")))
+
+    def growth(request: Request, body: bytes) -> Response:
+        return JSONResponse(api.growth(log_of(), _number(request, "old"), _number(request, "new")))
+
+    def append(request: Request, body: bytes) -> Response:
+        expected = _number(request, "expected_size") if "expected_size" in request.query_params else None
+        return JSONResponse(api.append(log_of(), verifier, body, expected).document())
+
+    asked = {"checkpoint": checkpoint, "entries": entries, "proof": proof, "growth": growth}
+    found = [Route(f"/{name}", _guarded(answer, authenticate), methods=["GET"]) for name, answer in asked.items()]
+    return [*found, Route("/entries", _guarded(append, authenticate), methods=["POST"])]
+
+
+def _guarded(answer: Callable[[Request, bytes], Response], authenticate: Authenticate) -> Callable[[Request], Any]:
+    """Lets in whom `authenticate` knows, reads no more than an envelope may have, and turns errors into answers."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            account, password = _credentials(request)
+            if not await run_in_threadpool(authenticate, account, password):
+                raise _Unknown("the account or its password is not known here")
+            body = await _body(request)
+            return await run_in_threadpool(answer, request, body)
+        except _Unknown as error:
+            return _refusal(error, 401, {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'})
+        except CountersignError as error:
+            status = next((status for family, status in STATUS if isinstance(error, family)), 500)
+            if status == 500:
+                logging.getLogger(__name__).error("%s", type(error).__name__)
+                error = CountersignError("the server cannot use its log now", fix="ask who runs the server; try again")
+            return _refusal(error, status, {})
+
+    return endpoint
+
+
+def _refusal(error: CountersignError, status: int, headers: dict[str, str]) -> Response:
+    told = {"kind": type(error).__name__, "error": error.found, "expected": error.expected, "next": error.fix}
+    return Response(json.dumps(told), status, headers, media_type="application/json")
+
+
+def _credentials(request: Request) -> tuple[str, str]:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    try:
+        account, separator, password = base64.b64decode(given, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        separator = ""
+    if scheme.lower() != "basic" or not separator:
+        raise _Unknown("no credentials were given", expected="HTTP basic authentication")
+    return account, password
+
+
+async def _body(request: Request) -> bytes:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > api.MAX_ENVELOPE:
+            raise InputError("the envelope is too large", expected=f"at most {api.MAX_ENVELOPE} bytes")
+    return bytes(data)
+
+
+def _number(request: Request, name: str, default: int | None = None) -> int:
+    text = request.query_params.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InputError(f"{name} is no number", expected=f"{name}=NUMBER")
+    return int(text)

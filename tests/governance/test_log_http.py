@@ -1,0 +1,457 @@
+"""A log on a server: read from a copy, appended to over HTTP; a server that lies is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from governance import evidence, verify
+from governance.canonical import dumps
+from governance.envelope import sign_payload
+from governance.errors import (
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    InputError,
+    OfflineError,
+    RefusedError,
+    StorageError,
+    VerificationError,
+)
+from governance.log import api, merkle
+from governance.log.checkpoint import verify_checkpoint
+from governance.log.mirror import MirrorLog, Server
+from governance.log.port import Log, Said
+from governance.log.routes import PREFIX, routes
+from governance.log.sqlite import SqliteLog
+from governance.machine import log_of, machine, own_checkpoint_key, read_log
+from tests.conftest import ROOT
+from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
+from tests.governance.test_evidence import stranger
+
+ACCOUNT, PASSWORD = "ada", "correct horse: battery"
+
+
+@dataclass
+class Served:
+    """A server in a thread; what it serves can be exchanged while it runs."""
+
+    log: Log
+    port: int
+    known: set[str] = field(default_factory=lambda: {stranger().keyid})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def verifier(self, envelope: bytes) -> Said:
+        """Whom this server knows may say anything."""
+        _, keyids = evidence.unverified(envelope)
+        if not self.known.issuperset(keyids):
+            raise RefusedError("the server does not know who signed this", fix="have the key enrolled")
+        return evidence.filed_under(envelope)
+
+
+@contextlib.contextmanager
+def serving(log: Log) -> Iterator[Served]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    served = Served(log, listener.getsockname()[1])
+    found = routes(lambda: served.log, served.verifier, lambda user, given: (user, given) == (ACCOUNT, PASSWORD))
+    app = Starlette(routes=[Mount(PREFIX, routes=found)])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield served
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Scene:
+    """The server's own machine."""
+    place = scene(tmp_path / "server")
+    for n in range(5):
+        place.record("ingest", ingest(f"ingest@d{n}"), artifact("records"), artifact("report", B))
+    return place
+
+
+@pytest.fixture
+def served(there: Scene) -> Iterator[Served]:
+    with serving(there.log) as found:
+        yield found
+
+
+def client(served: Served, home: Path, **environ: str) -> MirrorLog:
+    log = log_of(
+        machine(
+            PROJECT,
+            {
+                "COUNTERSIGN_HOME": str(home),
+                "COUNTERSIGN_LOG": served.url,
+                "COUNTERSIGN_USER": ACCOUNT,
+                "COUNTERSIGN_PASSWORD": PASSWORD,
+                **environ,
+            },
+        )
+    )
+    assert isinstance(log, MirrorLog)
+    return log
+
+
+def say(log: Log, name: str, **options: Any) -> int:
+    return evidence.record(log, stranger(), "ingest", [artifact("records")], ingest(name), **options).index
+
+
+def test_a_client_reads_what_the_server_has_and_verifies_all_of_it(
+    served: Served, there: Scene, tmp_path: Path
+) -> None:
+    mine = client(served, tmp_path / "home")
+    assert list(mine.entries()) == list(there.log.entries()) and mine.head() == there.log.head()
+    assert mine.by_subject(B) == there.log.by_subject(B) and mine.derived(0, 99) == there.log.derived(0, 99)
+    report = verify.verify_log(mine, PROJECT, {}, verify.Pins(own_checkpoint_key(there.machine)))
+    assert report.ok and report.entries == 6
+    there.record("gate", gate(True))
+    assert mine.size() == 6  # one reading, one state
+    mine.refresh()
+    assert mine.size() == 7 == client(served, tmp_path / "home").size()
+
+
+def test_an_append_is_verified_and_its_receipt_is_kept(served: Served, there: Scene, tmp_path: Path) -> None:
+    mine = client(served, tmp_path / "home")
+    assert say(mine, "ingest@mine") == 6 and there.log.size() == 7
+    assert say(mine, "ingest@mine") == 6 and there.log.size() == 7
+    (path,) = mine.receipts.iterdir()
+    kept = json.loads(path.read_text())
+    assert kept.pop("log") == served.url and len(kept.pop("envelope")) > 100
+    receipt = api.read_receipt(kept)
+    assert receipt.verify() == verify_checkpoint(receipt.checkpoint, evidence.origin(there.log).checkpoint_key)
+    assert there.log.entry(6).leaf_hash.hex() == receipt.leaf_hash == path.stem
+    with pytest.raises(ConflictError, match="the log has 7 entries"):
+        say(mine, "ingest@late", expected_size=6)
+    assert say(mine, "ingest@later", expected_size=7) == 7
+
+
+def test_two_clients_at_once_lose_and_double_nothing(served: Served, there: Scene, tmp_path: Path) -> None:
+    """Two machines, and two processes of one machine, which share a copy."""
+    said: list[int] = []
+    failed: list[Exception] = []
+
+    def work(home: str, name: str) -> None:
+        try:
+            mine = client(served, tmp_path / home)
+            said.extend(say(mine, f"ingest@{name}-{n}") for n in range(6))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=pair) for pair in (("one", "a"), ("one", "b"), ("two", "c"), ("two", "d"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [] and sorted(said) == list(range(6, 30))
+    for home in ("one", "two"):
+        assert list(client(served, tmp_path / home).entries()) == list(there.log.entries())
+
+
+def test_offline_the_copy_is_read_and_nothing_is_appended(there: Scene, tmp_path: Path) -> None:
+    with serving(there.log) as served:
+        assert client(served, tmp_path / "home").size() == 6
+    mine = client(served, tmp_path / "home")
+    assert mine.size() == 6 and len(list(mine.entries())) == 6 and "cannot be reached" in mine.offline
+    with pytest.raises(OfflineError, match="cannot be reached"):
+        say(mine, "ingest@mine")
+    with pytest.raises(OfflineError, match="cannot be reached"):
+        client(served, tmp_path / "another").size()
+    assert read_log(_machine(served, tmp_path / "home")).size() == 6
+
+
+def _machine(served: Served, home: Path) -> Any:
+    return machine(PROJECT, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_LOG": served.url})
+
+
+# Servers that lie
+class Lying(SqliteLog):
+    """Shows one entry otherwise than it is."""
+
+    def page(self, start: int, end: int) -> Any:
+        found, kept = super().page(start, end)
+        other = sign_payload(dumps(evidence.build_statement("gate", [artifact("gate")], gate(True))), stranger())
+        swapped = [entry if entry.index != 3 else type(entry)(3, other, *_rest(entry)) for entry in found]
+        return swapped, kept
+
+
+def _rest(entry: Any) -> tuple[Any, ...]:
+    return entry.leaf_hash, entry.identity, entry.scope, entry.kind
+
+
+class Stale(SqliteLog):
+    """Shows an older checkpoint over the entries it has."""
+
+    note = ""
+
+    def checkpoint(self) -> str:
+        return self.note
+
+
+class Short(SqliteLog):
+    """Does not give the last entries."""
+
+    def page(self, start: int, end: int) -> Any:
+        return super().page(start, min(end, 4))
+
+
+def test_an_altered_entry_is_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+    served.log = Lying(there.log.path, PROJECT)
+    with pytest.raises(VerificationError, match="not those of the checkpoint"):
+        client(served, tmp_path / "home").size()
+    served.log = there.log
+    assert client(served, tmp_path / "home").size() == 6  # nothing of the lie was kept
+
+
+def test_missing_entries_are_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+    served.log = Short(there.log.path, PROJECT)
+    with pytest.raises(VerificationError, match="the server does not give entry 4"):
+        client(served, tmp_path / "home").size()
+
+
+def test_a_shorter_log_is_refused_and_both_checkpoints_are_named(served: Served, there: Scene, tmp_path: Path) -> None:
+    shutil.copy(there.log.path, tmp_path / "before.db")
+    before = there.log.checkpoint()
+    there.record("gate", gate(True))
+    mine = client(served, tmp_path / "home")
+    assert mine.size() == 7
+    served.log = SqliteLog(tmp_path / "before.db", PROJECT)
+    with pytest.raises(VerificationError, match="shorter than it was") as error:
+        client(served, tmp_path / "home").size()
+    assert before in str(error.value) and there.log.checkpoint() in str(error.value)
+    stale = Stale(there.log.path, PROJECT)
+    stale.note = before
+    served.log = stale
+    with pytest.raises(VerificationError, match="shorter than it was"):
+        client(served, tmp_path / "home").size()
+    served.log = SqliteLog(tmp_path / "empty.db", PROJECT)
+    with pytest.raises(VerificationError, match="shorter than it was"):
+        client(served, tmp_path / "home").size()
+    served.log = there.log
+    assert client(served, tmp_path / "home").size() == 7
+
+
+@pytest.mark.parametrize("more", [0, 1, 4], ids=["as long", "longer", "much longer"])
+def test_a_forked_log_is_refused_and_both_checkpoints_are_named(
+    served: Served, there: Scene, tmp_path: Path, more: int
+) -> None:
+    shutil.copytree(there.machine.home, tmp_path / "fork")
+    there.record("gate", gate(True), artifact("gate", A))
+    assert client(served, tmp_path / "home").size() == 7
+    fork = scene(tmp_path / "fork")
+    for n in range(more + 1):
+        fork.record("gate", gate(n % 2 == 0), artifact("gate", B))
+    served.log = fork.log
+    with pytest.raises(VerificationError, match=r"was rewritten|does not go on from what was seen") as error:
+        client(served, tmp_path / "home").size()
+    assert there.log.checkpoint() in str(error.value) and fork.log.checkpoint() in str(error.value)
+
+
+def test_a_log_of_another_origin_is_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+    assert client(served, tmp_path / "home").size() == 6
+    other = scene(tmp_path / "other")
+    for n in range(9):
+        other.record("ingest", ingest(f"ingest@x{n}"))
+    served.log = other.log
+    with pytest.raises(VerificationError, match="another log than before"):
+        client(served, tmp_path / "home").size()
+    pin = there.log.entry(0).leaf_hash.hex()
+    with pytest.raises(VerificationError, match="pinned origin"):
+        client(served, tmp_path / "new", COUNTERSIGN_ORIGIN=pin).size()
+    served.log = there.log
+    assert client(served, tmp_path / "new", COUNTERSIGN_ORIGIN=pin).size() == 6
+    with pytest.raises(VerificationError, match="pinned origin"):
+        client(served, tmp_path / "home", COUNTERSIGN_ORIGIN="f" * 64).size()
+
+
+def test_a_checkpoint_by_another_key_is_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+    from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
+
+    leaves = [entry.leaf_hash for entry in there.log.entries()]
+    state = Checkpoint(origin_of(PROJECT, leaves[0]), 6, merkle.root_of(leaves))
+    forged = Stale(there.log.path, PROJECT)
+    forged.note = sign_checkpoint(state, stranger())
+    served.log = forged
+    for _ in range(2):
+        with pytest.raises(VerificationError, match="not signed by this log's checkpoint key"):
+            client(served, tmp_path / "home").size()
+
+
+class Forgetful(SqliteLog):
+    """Says it appended, and did not."""
+
+    def append(self, envelope: bytes, **_: Any) -> Any:
+        return self.entry(2)
+
+
+def test_a_receipt_of_another_entry_is_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+    served.log = Forgetful(there.log.path, PROJECT)
+    with pytest.raises(VerificationError, match="receipt is of another entry, 2"):
+        say(client(served, tmp_path / "home"), "ingest@mine")
+
+
+# What is asked, and by whom
+def test_without_the_right_account_nothing_is_answered(served: Served, tmp_path: Path) -> None:
+    for wrong in ({"COUNTERSIGN_PASSWORD": "x"}, {"COUNTERSIGN_USER": "eve"}, {"COUNTERSIGN_USER": ""}):
+        with pytest.raises(ConfigError, match="does not accept the account or its password") as error:
+            client(served, tmp_path / "home", **wrong).size()
+        assert PASSWORD not in str(error.value)
+    for path in ("checkpoint", "entries", "proof?index=0&size=1", "growth?old=1&new=2"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{served.url}{PREFIX}/{path}")
+
+
+def test_who_is_not_known_appends_nothing(served: Served, there: Scene, tmp_path: Path) -> None:
+    mine = client(served, tmp_path / "home")
+    with pytest.raises(RefusedError, match="does not know who signed this"):
+        evidence.record(mine, stranger(3), "ingest", [artifact("records")], ingest())
+    assert there.log.size() == 6
+
+
+def asked(served: Served) -> Server:
+    return Server(served.url, ACCOUNT, PASSWORD)
+
+
+WRONG: dict[str, Callable[[Server], object]] = {
+    "a start that is no number": lambda server: server.get("entries?start=x"),
+    "a negative start": lambda server: server.get("entries?start=-1"),
+    "no entries at all": lambda server: server.get("entries?limit=0"),
+    "a proof of what is not there": lambda server: server.get("proof?index=9&size=6"),
+    "a proof in a longer log": lambda server: server.get("proof?index=0&size=7"),
+    "growth to a longer log": lambda server: server.get("growth?old=0&new=7"),
+    "an empty envelope": lambda server: server.post("entries", b""),
+    "an envelope that is too large": lambda server: server.post("entries", b"x" * (api.MAX_ENVELOPE + 1)),
+    "a size that is no number": lambda server: server.post("entries?expected_size=x", b"{}"),
+}
+
+
+@pytest.mark.parametrize("ask", WRONG.values(), ids=WRONG.keys())
+def test_what_cannot_be_answered_is_said(served: Served, ask: Callable[[Server], object]) -> None:
+    with pytest.raises(InputError):
+        ask(asked(served))
+
+
+def test_what_is_no_envelope_is_said(served: Served) -> None:
+    for body in (b"{}", b"\xff", b'{"a":1}', b"[" * 1000):
+        with pytest.raises(VerificationError):
+            asked(served).post("entries", body)
+
+
+def test_proofs_are_answered(served: Served, there: Scene) -> None:
+    server = asked(served)
+    proof = server.json(server.get("proof?index=2&size=6"))["proof"]
+    state = verify_checkpoint(there.log.checkpoint(), evidence.origin(there.log).checkpoint_key)
+    merkle.verify_inclusion(there.log.entry(2).leaf_hash, 2, 6, [bytes.fromhex(step) for step in proof], state.root)
+    assert server.json(server.get("growth?old=3&new=6"))["proof"] == [
+        p.hex() for p in there.log.consistency_proof(3, 6)
+    ]
+
+
+def test_a_page_has_limits(there: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(api.entries(there.log, 0, 10**9)["entries"]) == 6
+    monkeypatch.setattr(api, "MAX_PAGE", 5000)
+    assert 1 <= len(api.entries(there.log, 0, 6)["entries"]) < 6
+    monkeypatch.setattr(api, "MAX_PAGE", 1)
+    assert len(api.entries(there.log, 1, 6)["entries"]) == 1
+    assert api.entries(there.log, 6, 6) == {"start": 6, "entries": []}
+
+
+def test_a_large_log_comes_in_pages(served: Served, there: Scene, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(api, "MAX_PAGE", 5000)
+    assert list(client(served, tmp_path / "home").entries()) == list(there.log.entries())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://db.example.org", "https://ada:pw@host", "https://", "https://host/?x=1", "ftp://localhost"]
+)
+def test_an_address_that_is_not_safe_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Server(url, "ada", "secret")
+    assert "secret" not in str(error.value) and "pw" not in str(error.value)
+
+
+def test_a_servers_trouble_is_not_told_to_clients(served: Served, tmp_path: Path) -> None:
+    served.log = SqliteLog(tmp_path / "secret-path.db", PROJECT)
+    (tmp_path / "secret-path.db").write_bytes(b"no database" * 99)
+    with pytest.raises(StorageError, match="the server cannot use its log now") as error:
+        client(served, tmp_path / "home").size()
+    assert "secret-path" not in str(error.value)
+
+
+SERVER = """
+import sys
+from pathlib import Path
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from governance import evidence
+from governance.log.routes import PREFIX, routes
+from tests.governance.examples import scene
+place = scene(Path(sys.argv[1]))
+found = routes(lambda: place.log, evidence.filed_under, lambda user, given: True)
+uvicorn.run(Starlette(routes=[Mount(PREFIX, routes=found)]), port=int(sys.argv[2]), log_level="critical")
+"""
+
+
+def test_a_server_killed_in_the_middle_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    served = Served(scene(tmp_path / "server").log, port)
+    answered: list[int] = []
+    halted = threading.Event()
+
+    def work() -> None:
+        mine = client(served, tmp_path / "home")
+        for n in range(100_000):
+            while not halted.is_set():
+                with contextlib.suppress(CountersignError):
+                    answered.append(say(mine, f"ingest@n{n}"))
+                    break
+                time.sleep(0.01)
+            if halted.is_set():
+                return
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "server"), str(port)]
+    for _ in range(2):
+        process = subprocess.Popen(command, cwd=ROOT)
+        enough = len(answered) + 8
+        while len(answered) < enough:
+            time.sleep(0.003)
+        process.kill()
+        process.wait()
+    halted.set()
+    worker.join()
+    place = scene(tmp_path / "server")
+    named = {stranger().keyid: stranger().public_pem}
+    report = verify.verify_log(place.log, PROJECT, named, verify.Pins(own_checkpoint_key(place.machine)))
+    assert report.ok and answered == sorted(set(answered)) and max(answered) < report.entries
+    assert report.entries <= len(answered) + 3  # what was not answered was not said twice
