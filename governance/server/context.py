@@ -10,16 +10,17 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from governance import evidence
-from governance.authority import read_authority
+from governance.authority import KINDS, read_authority
 from governance.digests import sha256_bytes
-from governance.errors import BusyError, ConfigError, CountersignError, InputError, RefusedError, StorageError
+from governance.errors import BusyError, ConfigError, InputError, RefusedError, StorageError
 from governance.keys import CHECKPOINT, Signer, stored_signer
-from governance.machine import Machine, instant, machine, signer
+from governance.machine import Machine, check_head, instant, machine, signer
 from governance.predicates import Artifact, Refusal, Run
 from governance.promotion import Promoter as Decider
 from governance.promotion import State, state
@@ -36,6 +37,8 @@ SCHEMES = ("governed+sqlite", "governed+postgresql")
 REGISTRY_RUN = "registry_run"
 """Under this name `run.detail` of a statement gives the registry's id of its run."""
 MAX_REASON = 2000
+REMEMBERED = {*KINDS, "registration", "train", "evaluate"}
+"""Kinds of evidence from which names, versions and protected runs follow."""
 
 
 def database_of(store_uri: str) -> str:
@@ -95,9 +98,15 @@ class Surroundings:
     def _look(self) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
         size = self.log.size()
         with self._lock:
-            if self._known is None or self._known[0] != size:
-                self._known = self._read(size)
+            known = self._known
+            if known is None or known[0] > size or self._matters(known[0], size):
+                known = self._read(size)
+            self._known = (size, *known[1:])
             return self._known
+
+    def _matters(self, since: int, size: int) -> bool:
+        """Whether an entry since then can have changed what is remembered."""
+        return any(entry.kind in REMEMBERED for entry in islice(self.log.entries(since), size - since))
 
     def _read(self, size: int) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
         if size == 0:
@@ -189,7 +198,7 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
     project = project_of(database)
     place = replace(machine(project, environ), log_uri=database, registry_uri=database)
     log = open_database(database, project, stored_signer(place.keys, CHECKPOINT))
-    evidence.check_head(log, project)
+    check_head(log, project)
     who = _known_signer(log, place)
     around = Surroundings(log, place, now)
     around.names()
@@ -203,6 +212,13 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
         protected_runs=around.protected_runs,
         shown=lambda model: shown(around.state, model),
     )
+
+
+def log_for(store_uri: str) -> SqlLog:
+    """The log of a governed address, for appending with this server's checkpoint key."""
+    database = database_of(store_uri)
+    project = project_of(database)
+    return open_database(database, project, stored_signer(machine(project, os.environ).keys, CHECKPOINT))
 
 
 def project_of(database: str) -> str:

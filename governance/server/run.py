@@ -23,7 +23,7 @@ from typing import Any
 from governance import evidence
 from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
 from governance.keys import public_key
-from governance.machine import Machine, exposed_keys, own_checkpoint_key
+from governance.machine import Machine, check_head, checkpoint_keys, exposed_keys, own_checkpoint_key
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.server.adopt import adopt
@@ -61,9 +61,9 @@ class Pinned:
 def check_origin(settings: Settings, project: str, pin: str | None, own_key: str | None) -> Pinned:
     """(1) Raises `VerificationError` where the log does not begin with the pinned entry, or nothing pins it."""
     found = project_of(settings.database)
-    if found != project:
-        raise VerificationError(f"the log is of project {found!r}", expected=repr(project), where=settings.database)
     log = open_database(settings.database, project)
+    if found != project:
+        raise VerificationError(f"the log is of project {found!r}", expected=repr(project), where=log.where)
     first, origin = log.entry(0), evidence.origin(log)
     leaf, key = first.leaf_hash.hex(), public_key(origin.checkpoint_key).keyid
     if pin is not None and pin not in (leaf, key):
@@ -73,13 +73,13 @@ def check_origin(settings: Settings, project: str, pin: str | None, own_key: str
             expected=pin,
             fix="this is another log, or one that was begun again: restore the one you mean",
         )
-    if pin is None and own_key != origin.checkpoint_key:
+    if pin is None and own_key not in {pem for _, pem in checkpoint_keys(log)}:
         raise VerificationError(
             "nothing shows that this is the log you mean: its checkpoints are not signed with this machine's key",
             where=log.where,
             fix=f"--origin {leaf}, if you know this entry; COUNTERSIGN_ORIGIN does the same",
         )
-    evidence.check_head(log, project)
+    check_head(log, project)
     return Pinned(leaf, "the origin given" if pin else "the checkpoint key of this machine", log.size())
 
 

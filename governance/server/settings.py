@@ -19,6 +19,9 @@ from governance.storage import write_atomic
 PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
 SECRET_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"  # noqa: S105
 MIN_PASSWORD = 12
+ACCOUNT_SECONDS = 60
+"""How long a password that was checked is not hashed again, which takes 0.2 s; a change of it counts at once in the
+process that made it, in other workers after this."""
 NEVER = ("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "MLFLOW_ENABLE_WORKSPACES")
 """Switches that no governed server runs with."""
 
@@ -124,6 +127,7 @@ def write_accounts(settings: Settings) -> None:
         "admin_username": settings.admin,
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         "grant_default_workspace_access": "false",
+        "auth_cache_ttl_seconds": str(ACCOUNT_SECONDS),
     }
     text = io.StringIO()
     config.write(text)

@@ -192,8 +192,8 @@ class Governed:
         return self.consume(version)
 
 
-def empty(folder: Path, rules: str = RULES, people: str = "", tier: str = "") -> Governed:
-    """A log whose first policy names people and is signed by its owners; nothing has run yet."""
+def empty(folder: Path, rules: str = RULES, people: str = "", tier: str = "", **more: str) -> Governed:
+    """A log whose first policy names people and is signed by its owners; nothing has run yet. `more`: environment."""
     story = begin(folder / "unused")
     root = folder / "project"
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +206,7 @@ def empty(folder: Path, rules: str = RULES, people: str = "", tier: str = "") ->
         "COUNTERSIGN_HOME": str(folder / "home"),
         "COUNTERSIGN_SIGNER": "env:CI_KEY",
         "CI_KEY": keypair("ci")[0].decode(),
+        **more,
     }
     here = machine(MODEL, environ)
     policies = load_policies(root / "policies")

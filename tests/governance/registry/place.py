@@ -27,7 +27,7 @@ from governance.predicates import Artifact, Registration
 from governance.registry.mlflow import open_registry
 from governance.registry.port import Version, VersionRequest
 from tests.governance.governed import Governed, authorize, empty
-from tests.governance.story import MODEL, START, tell
+from tests.governance.story import MODEL, tell
 
 PASSWORD = "correct horse battery"
 REPO = Path(__file__).parent.parent.parent.parent
@@ -116,19 +116,14 @@ class Place:
             **more,
         }
 
-    def catch_up(self) -> None:
-        """The story's clock is the real one from here on: a server decides by its own."""
-        passed = (datetime.now(UTC) - START).total_seconds() / 60
-        self.scene.story.minutes = max(self.scene.story.minutes, int(passed) - 60)
 
-
-def place(folder: Path) -> Place:
-    """Policies signed by their owners, stages told; nothing in the registry yet, no version registered."""
-    scene = empty(folder)
+def place(folder: Path, people: str = "", **environ: str) -> Place:
+    """Policies signed by their owners, stages told, one version in the log; nothing in the registry yet."""
+    scene = empty(folder, people=people, **environ)
     authorize(scene)
     here = Place(scene, folder, scene.story.machine.log_uri)
     tell(scene.story)
-    here.catch_up()
+    scene.story.now = lambda: datetime.now(UTC)  # type: ignore[method-assign]  # a server decides by its own clock
     return here
 
 

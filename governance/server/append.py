@@ -1,0 +1,62 @@
+"""What the server's log takes over HTTP: statements by whom it knows, of kinds that are theirs to say.
+
+1. A known key signed it: of a principal in force, not revoked, or a development key of the origin.
+2. A service, or a development key, says what policy lets it sign; a person speaks in their own name and role.
+3. Nobody sends what the server alone says: the origin, refused calls, and moves of governed aliases, which are made
+   by moving one.
+What is let in is believed no further: every decision judges each statement again.
+"""
+
+from __future__ import annotations
+
+from governance import evidence
+from governance.authority import Authority, read_authority, ring_of
+from governance.envelope import verify_envelope
+from governance.errors import RefusedError
+from governance.evidence import Evidence
+from governance.log.api import Verifier
+from governance.log.port import Log, Said
+from governance.predicates import Promotion, Signed
+from governance.registry.governed.names import CANDIDATE
+
+WHERE = "the envelope"
+OURS = frozenset({"origin", "refusal"})
+OPEN = frozenset({"policy", "packet"})
+"""What whoever is known may propose: it counts for nothing until people sign it."""
+
+
+def verifier(log: Log) -> Verifier:
+    """The verifier of a server's log. It raises `VerificationError` for what does not verify, `RefusedError` (3)."""
+
+    def verify(envelope: bytes) -> Said:
+        authority = read_authority(log)
+        ring = ring_of(authority, evidence.origin(log).development_keys)
+        verified = verify_envelope(envelope, ring.known, where=WHERE)  # (1)
+        kind, subjects, predicate = evidence.parse_statement(verified.statement, WHERE)
+        keyid = verified.keyids[0]
+        item = Evidence(log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), "")
+        reason = refusal(item, authority)
+        if reason is not None:
+            raise RefusedError(reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show")
+        return evidence.filed_under(envelope, WHERE)
+
+    return verify
+
+
+def refusal(item: Evidence, authority: Authority) -> str | None:
+    """Why this statement is not taken; None where it is."""
+    if item.kind in OURS:
+        return f"a statement of kind {item.kind} is the server's own"
+    if isinstance(item.predicate, Promotion) and (
+        item.predicate.alias != CANDIDATE or item.predicate.action == "retire"
+    ):
+        return "a governed alias is moved by setting it in the registry, never by saying so"
+    if authority.revoked.get(item.keyid, item.index) < item.index:
+        return "this key was revoked"
+    if isinstance(item.predicate, Signed):
+        return None if authority.speaker(item) else "it is not said by a person in force, in their name and role"
+    known = item.development or authority.principal(item.keyid, item.index) is not None
+    if item.kind in OPEN and known:
+        return None
+    may = authority.may_sign(item.kind, item.keyid, item.development, item.index)
+    return None if may else f"policy in force does not let this key sign {item.kind}"

@@ -1,0 +1,806 @@
+"""Attacks, one row each: what is tried, and what must come back. Refused, or detected; always in clear words.
+
+Numbers are those of the list the design was made against (1 to 30), then others. Rows of the server run against a real
+one, on SQLite and on PostgreSQL where that is installed; after each, the champion is who it was, the log verifies and
+has only grown, and registry and log agree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance import canonical, promotion, serving
+from governance.digests import manifest
+from governance.envelope import verify_envelope
+from governance.errors import ConfigError, CountersignError, RefusedError, VerificationError
+from governance.keys import CHECKPOINT, stored_signer
+from governance.log.sqlite import SqliteLog
+from governance.modelfolder import check_manifest, enforce
+from governance.policy import load_policies
+from governance.predicates import ModelFile
+from governance.verify import Pins, verify_log
+from governance.weights import check_safetensors
+from governance.yamlfile import parse_yaml
+from tests.governance.governed import Governed, governed, principals
+from tests.governance.registry.place import MODEL, NotStarted, place, start
+from tests.governance.registry.place import serving as running
+from tests.governance.registry.world import World
+from tests.postgres import Cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    environ = {}
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        environ = {"COUNTERSIGN_LOG": cluster.database()}
+    people = principals({**{name: [name] for name in ("ben", "cleo", "dora", "eve")}, "ada": ["ada", "ada2"]})
+    here = place(tmp_path_factory.mktemp("attacks"), people, **environ)
+    with running(here) as server, pytest.MonkeyPatch.context() as patch:
+        made = World(here, server, patch)
+        first = made.fresh()
+        made.promote(first)
+        yield made
+
+
+# -- Against the server: refused ---------------------------------------------------------------------
+Attack = Callable[[World], Any]
+"""Returns the server's answer."""
+
+
+def _replayed_on_another_digest(world: World) -> Any:
+    approved, other = world.fresh(), world.fresh()
+    world.approve_all(approved)
+    return world.tried(other)
+
+
+def _deleted_and_made_again(world: World) -> Any:
+    return world.server.ask("DELETE", "model-versions/delete", {"name": MODEL, "version": world.champion})
+
+
+def _deleted_model(world: World) -> Any:
+    return world.server.ask("DELETE", "registered-models/delete", {"name": MODEL})
+
+
+def _request_replayed(world: World) -> Any:
+    fresh = world.fresh()
+    world.promote(fresh)
+    return world.move(fresh.number)
+
+
+def _approval_for_another(world: World, **fields: Any) -> Any:
+    fresh = world.fresh()
+    world.scene.approve("ada", "ml-lead", fresh.packet)
+    world.scene.approve("ben", "risk", fresh.packet, **fields)
+    return world.tried(fresh)
+
+
+def _stale(world: World) -> Any:
+    fresh = world.fresh()
+    world.approve_all(fresh)
+    return world.tried(fresh, from_version="97")
+
+
+def _author_approves(world: World) -> Any:
+    fresh = world.fresh()
+    world.scene.approve("ada", "ml-lead", fresh.packet)
+    world.scene.approve("cleo", "product", fresh.packet)
+    return world.tried(fresh)
+
+
+def _two_keys_of_one_person(world: World) -> Any:
+    fresh = world.fresh()
+    world.scene.approve("ada", "ml-lead", fresh.packet)
+    world.scene.approve("ada", "policy-owner", fresh.packet, key="ada2")
+    return world.tried(fresh)
+
+
+def _expired(world: World) -> Any:
+    return _approval_for_another(world, expires="2026-11-20T09:30:00Z")
+
+
+def _not_yet(world: World) -> Any:
+    return _approval_for_another(world, at="2031-01-01T00:00:00Z")
+
+
+def _clock_set_back(world: World) -> Any:
+    """An old instant on a request does not make it open: nor does a future one."""
+    fresh = world.fresh()
+    world.approve_all(fresh)
+    return world.tried(fresh, at="2026-11-01T00:00:00Z", expires="2026-11-02T00:00:00Z")
+
+
+def _policy_edited(world: World) -> Any:
+    """The files at hand now ask for nobody: the log's policies decide."""
+    path = world.scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(text.replace("approvals: 2", "approvals: 0"), encoding="utf-8")
+        return world.tried(world.fresh())
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def _policy_proposed_and_unsigned(world: World) -> Any:
+    """A weaker policy is recorded, and nobody signed it."""
+    from governance.machine import open_log
+
+    path = world.scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(text.replace("approvals: 2", "approvals: 0"), encoding="utf-8")
+        open_log(world.here.machine, load_policies(path.parent), world.scene.story.now)
+        return world.tried(world.fresh())
+    finally:
+        path.write_text(text, encoding="utf-8")
+        open_log(world.here.machine, load_policies(path.parent), world.scene.story.now)
+
+
+def _scores_of_another(world: World) -> Any:
+    """The model was scored badly; the good scores are another model's."""
+    fresh = world.fresh(accuracy=0.1)
+    world.approve_all(fresh)
+    return world.tried(fresh)
+
+
+def _create(name: str) -> Attack:
+    return lambda world: world.server.post("registered-models/create", name=name)
+
+
+def _alias(alias: str, model: str = MODEL) -> Attack:
+    return lambda world: world.move(world.champion, alias, model)
+
+
+def _post(path: str, **body: Any) -> Attack:
+    return lambda world: world.server.post(path, **{"name": MODEL, "version": world.champion, **body})
+
+
+def _put(path: str) -> Attack:
+    """To the artifacts; {run} is the champion's."""
+
+    def attack(world: World) -> Any:
+        return world.server.ask("PUT", _artifact(world, path), raw=b"other bytes")
+
+    return attack
+
+
+def _artifact(world: World, path: str) -> str:
+    found = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    base = found["source"].removeprefix("mlflow-artifacts:/").removesuffix("/model")
+    return "/api/2.0/mlflow-artifacts/artifacts/" + path.format(base=base)
+
+
+def _delete_artifact(world: World) -> Any:
+    return world.server.ask("DELETE", _artifact(world, "{base}/model/config.json"))
+
+
+def _upload_artifact(world: World) -> Any:
+    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    path = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run['run_id']}&path=model/config.json"
+    return world.server.ask("POST", path, raw=b"other bytes")
+
+
+def _version(source: str, **more: Any) -> Attack:
+    def attack(world: World) -> Any:
+        run = world.server.post("runs/create", experiment_id="0").value["run"]["info"]
+        body = {"name": MODEL, "source": source.format(uri=run["artifact_uri"], run=run["run_id"])}
+        return world.server.post("model-versions/create", **{**body, "run_id": run["run_id"], **more})
+
+    return attack
+
+
+def _delete_run(world: World) -> Any:
+    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    return world.server.post("runs/delete", run_id=run["run_id"])
+
+
+def _delete_experiment(world: World) -> Any:
+    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    info = world.server.ask("GET", f"runs/get?run_id={run['run_id']}").value["run"]["info"]
+    return world.server.post("experiments/delete", experiment_id=info["experiment_id"])
+
+
+def _copied_into(world: World) -> Any:
+    """Through the client, as anybody would."""
+    other = world.server.post("registered-models/create", name="innocent").status in (200, 400)
+    assert other
+    source = f"models:/{MODEL}/{world.champion}"
+    made = world.server.post("model-versions/create", name="innocent", source=source)
+    assert made.status == 200, made.text
+    return world.server.post("model-versions/create", name=MODEL, source="models:/innocent/1")
+
+
+def _rename_swap(world: World) -> Any:
+    world.server.post("registered-models/create", name="impostor")
+    return world.server.post("registered-models/rename", name="impostor", new_name=MODEL)
+
+
+def _prompt(world: World) -> Any:
+    """The same store method by another name."""
+    tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    return world.server.post("registered-models/create", name="Support-Desk", tags=tags)
+
+
+def _latest(world: World) -> Any:
+    return world.server.ask("GET", f"registered-models/alias?name={MODEL}&alias=latest")
+
+
+def _latest_versions(world: World) -> Any:
+    return world.server.post("registered-models/get-latest-versions", name=MODEL)
+
+
+def _local_files(world: World) -> Any:
+    return world.server.post("experiments/create", name="loot", artifact_location="file:///etc")
+
+
+REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
+    "1 an approval replayed on another digest": (_replayed_on_another_digest, (403,), "APPROVAL_MISSING"),
+    "2 a version deleted, to be made again": (_deleted_and_made_again, (403,), "never deleted"),
+    "2 the model deleted, to be made again": (_deleted_model, (403,), "never deleted"),
+    "3 a used request replayed": (_request_replayed, (403,), "REQUEST_SPENT"),
+    "4 an approval for another alias": (
+        lambda world: _approval_for_another(world, alias="challenger"), (403,), "APPROVAL_MISSING",
+    ),
+    "4 an approval for another model": (
+        lambda world: _approval_for_another(world, model="other"), (403,), "APPROVAL_MISSING",
+    ),
+    "5 a stale from-version": (_stale, (403,), "REQUEST_CONFLICT"),
+    "10 the requester approves": (_author_approves, (403,), "APPROVAL_MISSING"),
+    "12 two keys of one person": (_two_keys_of_one_person, (403,), "APPROVAL_MISSING"),
+    "14 an approval that expired": (_expired, (403,), "APPROVAL_MISSING"),
+    "14 an approval that is not valid yet": (_not_yet, (403,), "APPROVAL_MISSING"),
+    "15 a request by a clock set back": (_clock_set_back, (403,), "REQUEST_EXPIRED"),
+    "17 a homograph as model": (_create("suppоrt-desk"), (403,), "could be taken for"),
+    "17 another alphabet altogether": (_create("ѕυррοrt-dеѕk"), (403,), "could be taken for"),
+    "17 full width": (_create("ｓｕｐｐｏｒｔ-desk"), (403,), "could be taken for"),
+    "17 a letter nobody tabled": (_create("suppⲟrt-desk"), (403,), "could be taken for"),
+    "17 a zero-width space": (_create("support\u200b-desk"), (403,), "could be taken for"),
+    "17 case": (_create("Support-Desk"), (403,), "could be taken for"),
+    "17 a trailing newline": (_create("support-desk\n"), (403,), "could be taken for"),
+    "17 a trailing space": (_create("support-desk "), (403,), "could be taken for"),
+    "17 a digit for a letter": (_create("supp0rt-desk"), (403,), "could be taken for"),
+    "17 another separator": (_create("support_desk"), (403,), "could be taken for"),
+    "17 a name with a hidden character": (_create("in\u200bnocent"), (403,), "nobody sees"),
+    "17 an alias in capitals": (_alias("Champion"), (403,), "plain name"),
+    "17 an alias with a newline": (_alias("champion\n"), (400, 403), "alias"),
+    "17 an alias in Cyrillic": (_alias("сhampion"), (403,), "plain name"),
+    "17 an alias of full width": (_alias("ｃhampion"), (403,), "plain name"),
+    "17 an alias that policy does not know": (_alias("production"), (403,), "policy does not know"),
+    "18 a path that leaves the root": (_put("../../evil"), (400, 403, 404), "nvalid path"),
+    "18 an encoded path": (_put("{base}/%2e%2e/%2e%2e/evil"), (400, 403), "nvalid path"),
+    "18 a path encoded twice": (_put("{base}/%252e%252e/evil"), (400, 403), "nvalid path"),
+    "18 a name encoded twice": (_put("{base}/model/%2563onfig.json"), (403,), "written once|closed|encoded"),
+    "18 an absolute path": (_put("%2fetc%2fevil"), (400, 403), "nvalid path|absolute"),
+    "18 a backslash": (_put("{base}/..%5c..%5cevil"), (400, 403), "nvalid path|backslash"),
+    "20 a file more in a registered folder": (_put("{base}/model/extra.txt"), (403,), "closed"),
+    "20 a file more below a registered folder": (_put("{base}/model/sub/extra.txt"), (403,), "closed"),
+    "20 git in a registered folder": (_put("{base}/model/.git/config"), (403,), "closed"),
+    "21 code in a registered folder": (_put("{base}/model/code/x.py"), (403,), "closed"),
+    "28 the policies at hand edited": (_policy_edited, (403,), "APPROVAL_MISSING"),
+    "28 weaker policies recorded and not signed": (_policy_proposed_and_unsigned, (403,), "APPROVAL_MISSING"),
+    "29 the scores of a bad model": (_scores_of_another, (403,), "THRESHOLD_NOT_MET"),
+    # -- not in the list
+    "31 the alias without any request": (lambda world: world.move(world.fresh().number), (403,), "REQUEST_MISSING"),
+    "32 the alias taken away": (
+        lambda world: world.server.ask("DELETE", "registered-models/alias", {"name": MODEL, "alias": "champion"}),
+        (403,), "REQUEST_MISSING",
+    ),
+    "33 through the door of the web pages": (
+        lambda world: world.server.ask(
+            "POST", "/ajax-api/2.0/mlflow/registered-models/alias",
+            {"name": MODEL, "alias": "champion", "version": world.fresh().number},
+        ),
+        (403,), "REQUEST_MISSING",
+    ),
+    "34 a version that is not there": (_alias("champion"), (403,), "REQUEST_"),
+    "35 candidate for what is not registered": (
+        lambda world: world.move("4711", "candidate"), (403,), "no registration",
+    ),
+    "36 a governed model renamed": (_post("registered-models/rename", new_name="x"), (403,), "never renamed"),
+    "37 another model given its name": (_rename_swap, (403,), "never renamed"),
+    "38 a stage": (
+        _post("model-versions/transition-stage", stage="Production", archive_existing_versions=True), (403,), "stages",
+    ),
+    "39 a tag that claims an approval": (
+        _post("model-versions/set-tag", key="governance.approved_by", value="everybody"), (403,), "by the server only",
+    ),
+    "39 such a tag, hidden": (
+        _post("model-versions/set-tag", key="gov\u200bernance.approved_by", value="x"), (400, 403), "",
+    ),
+    "39 such a tag, in capitals": (
+        _post("model-versions/set-tag", key="GOVERNANCE.approved_by", value="x"), (403,), "by the server only",
+    ),
+    "39 such a tag of the model": (
+        _post("registered-models/set-tag", key="governance.x", value="x"), (403,), "by the server only",
+    ),
+    "39 such a tag at creation": (
+        _version("{uri}/model", tags=[{"key": "governance.status", "value": "champion"}]), (403,), "by the server only",
+    ),
+    "40 the digest's tag": (
+        _post("model-versions/set-tag", key="countersign.digest", value="0" * 64), (403,), "by the server only",
+    ),
+    "40 the digest's tag removed": (
+        lambda world: world.server.ask(
+            "DELETE", "model-versions/delete-tag",
+            {"name": MODEL, "version": world.champion, "key": "countersign.digest"},
+        ),
+        (403,), "by the server only",
+    ),
+    "41 the description": (
+        lambda world: world.server.ask(
+            "PATCH", "model-versions/update", {"name": MODEL, "version": world.champion, "description": "approved"}
+        ),
+        (403,), "written by the server only",
+    ),
+    "42 a source in somebody's bucket": (_version("s3://evil/model"), (400, 403), "source"),
+    "42 a source on the server's disk": (_version("file:///etc"), (400, 403), "source"),
+    "42 a source of another run": (
+        _version("mlflow-artifacts:/0/" + "0" * 32 + "/artifacts/model"), (400, 403), "source",
+    ),
+    "42 a source of the hub": (_version("hf://evil/model"), (400, 403), "source"),
+    "42 a source that climbs": (_version("{uri}/../../x"), (400, 403), "source"),
+    "43 a copy into a governed name": (_copied_into, (403,), "own artifact root"),
+    "44 a prompt of that name": (_prompt, (403,), "could be taken for"),
+    "45 latest, by alias": (_latest, (403,), "latest"),
+    "45 latest, by stage": (_latest_versions, (403,), "latest"),
+    "46 a file of the champion overwritten": (_put("{base}/model/config.json"), (403,), "closed|written once"),
+    "46 the same by the web pages": (_upload_artifact, (403,), "closed|written once"),
+    "46 a file of the champion deleted": (_delete_artifact, (403,), "never deleted"),
+    "47 the champion's run deleted": (_delete_run, (403,), "rests"),
+    "47 its experiment deleted": (_delete_experiment, (403,), "rests"),
+    "48 an experiment on the server's disk": (_local_files, (403,), "own root"),
+    "49 the trial's model": (
+        lambda world: world.move("1", "governed", "countersign-trial"), (403,), "trial of itself",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_refused_by_the_server(row: str, world: World) -> None:
+    attack, statuses, said = REFUSED[row]
+    with world.nothing_lost():
+        answer = attack(world)
+        assert answer.status in statuses, (answer.status, answer.text)
+        assert any(part in answer.message for part in said.split("|")), answer.message
+        assert "Traceback" not in answer.text
+
+
+# -- Past the server: detected -----------------------------------------------------------------------
+def _source_of(world: World) -> str:
+    found = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}")
+    return str(found.value["model_version"]["source"])
+
+
+SQL: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
+    # what: statement, statement that undoes it, code, what the finding says
+    "the alias moved": (
+        "UPDATE registered_model_aliases SET version = 1 WHERE name = 'support-desk' AND alias = 'champion'",
+        (
+            "UPDATE registered_model_aliases SET version = {champion} WHERE name = 'support-desk'"
+            " AND alias = 'champion'",
+        ),
+        "REGISTRY_ALIAS_MOVED", ("expected version {champion}", "found version 1"),
+    ),
+    "the alias removed": (
+        "DELETE FROM registered_model_aliases WHERE name = 'support-desk' AND alias = 'champion'",
+        ("INSERT INTO registered_model_aliases (workspace, name, alias, version)"
+         " VALUES ('default', 'support-desk', 'champion', {champion})",),
+        "REGISTRY_ALIAS_MOVED", ("version {champion}", "nobody"),
+    ),
+    "an alias that policy does not know": (
+        "INSERT INTO registered_model_aliases (workspace, name, alias, version)"
+        " VALUES ('default', 'support-desk', 'Champion', 1)",
+        ("DELETE FROM registered_model_aliases WHERE alias = 'Champion'",),
+        "REGISTRY_ALIAS_UNKNOWN", ("Champion",),
+    ),
+    "a version deleted": (
+        "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE name = 'support-desk' AND version = 1",
+        ("UPDATE model_versions SET current_stage = 'None' WHERE name = 'support-desk' AND version = 1",),
+        "REGISTRY_VERSION_MISSING", ("support-desk/1", "deleted"),
+    ),
+    "a version put in": (
+        "INSERT INTO model_versions (workspace, name, version, source, current_stage, status)"
+        " VALUES ('default', 'support-desk', 999, 's3://evil', 'None', 'READY')",
+        ("DELETE FROM model_versions WHERE version = 999",),
+        "REGISTRY_VERSION_UNKNOWN", ("support-desk/999", "s3://evil"),
+    ),
+    "a source changed": (
+        "UPDATE model_versions SET source = 's3://evil' WHERE name = 'support-desk' AND version = {champion}",
+        ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
+        "REGISTRY_SOURCE_CHANGED", ("s3://evil",),
+    ),
+    "a run deleted": (
+        "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = '{run}'",
+        ("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = '{run}'",),
+        "REGISTRY_RUN_MISSING", ("{run}",),
+    ),
+    "a stage set": (
+        "UPDATE model_versions SET current_stage = 'Production' WHERE name = 'support-desk' AND version = 1",
+        ("UPDATE model_versions SET current_stage = 'None' WHERE name = 'support-desk' AND version = 1",),
+        "REGISTRY_STAGE_SET", ("Production",),
+    ),
+    "the digest's tag changed": (
+        "UPDATE model_version_tags SET value = 'ff' WHERE key = 'countersign.digest' AND name = 'support-desk'"
+        " AND version = {champion}",
+        ("UPDATE model_version_tags SET value = '{digest}' WHERE key = 'countersign.digest' AND name = 'support-desk'"
+         " AND version = {champion}",),
+        "REGISTRY_DIGEST_CHANGED", ("{digest}", "ff"),
+    ),
+    "a homograph put in": (
+        "INSERT INTO registered_models (workspace, name) VALUES ('default', 'suppоrt-desk')",
+        ("DELETE FROM registered_models WHERE name = 'suppоrt-desk'",),
+        "REGISTRY_LOOKALIKE", ("support-desk",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", SQL)
+def test_found_in_the_registry(row: str, world: World) -> None:
+    """Raw SQL past the server, each told with what was expected and what was found."""
+    statement, undo, code, said = SQL[row]
+    shown = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    tags = {one["key"]: one["value"] for one in shown["tags"]}
+    values = {"champion": world.champion, "source": shown["source"], "run": shown["run_id"]}
+    values["digest"] = tags["countersign.digest"]
+    with world.nothing_lost():
+        world.sql(statement.format(**values))
+        try:
+            found = world.detects(code)
+            told = f"{found.subject} expected {found.expected} found {found.found}"
+            assert all(part.format(**values) in told for part in said), told
+        finally:
+            for one in undo:
+                world.sql(one.format(**values))
+
+
+def test_an_alias_moved_by_sql_is_not_moved_on(world: World) -> None:
+    """A promotion on a row that is not what the log says is a conflict, and changes nothing."""
+    fresh = world.fresh()
+    world.approve_all(fresh)
+    with world.nothing_lost():
+        world.sql("UPDATE registered_model_aliases SET version = 1 WHERE name = ? AND alias = 'champion'", MODEL)
+        try:
+            answer = world.tried(fresh)
+            assert answer.status == 409, answer.text
+            assert "somebody moved the alias" in answer.message
+        finally:
+            world.sql(
+                "UPDATE registered_model_aliases SET version = ? WHERE name = ? AND alias = 'champion'",
+                int(world.champion), MODEL,
+            )  # fmt: skip
+
+
+FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "edited": (lambda folder: _write(folder / "config.json", "{ }"), "config.json: content changed"),
+    "added": (lambda folder: _write(folder / "extra.json", "{}"), "extra.json"),
+    "removed": (lambda folder: (folder / "config.json").unlink(), "config.json: missing"),
+    "linked": (lambda folder: (folder / "x.json").symlink_to("/etc/passwd"), "x.json"),
+    "gone": (lambda folder: shutil.rmtree(folder), ""),
+}
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists():
+        path.chmod(0o640)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("row", FILES)
+def test_found_in_the_files(row: str, world: World, tmp_path: Path) -> None:
+    """19, 20, 27: somebody on the server's disk."""
+    from governance.artifacts import in_artifact_root, verify_files
+
+    spoil, said = FILES[row]
+    root = tmp_path / "artifacts"
+    shutil.copytree(world.here.artifacts, root, copy_function=shutil.copy2)
+    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    spoil(next(root.glob(f"*/{run['run_id']}/artifacts/model")))
+    items = list(promotion.state(world.scene.story.log).evidence.all("registration"))
+    mine = [one for one in items if one.predicate.run.detail.get("registry_run") == run["run_id"]]
+    found = verify_files(tmp_path, mine, in_artifact_root(root)).mismatches
+    assert len(found) == 1 and said in f"{found[0].path}: {found[0].reason}", found
+
+
+# -- Many at once ------------------------------------------------------------------------------------
+def test_of_many_promoters_one_wins(world: World) -> None:
+    """25"""
+    fresh = world.fresh()
+    world.approve_all(fresh)
+    world.scene.request(fresh.number, stage=fresh.stage)
+    world.champion = fresh.number
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: world.move(fresh.number).status, range(16)))
+    assert answers.count(200) == 1, answers
+    assert set(answers) <= {200, 403, 409}
+    moves = [one for one in promotion.state(world.scene.story.log).moves(MODEL) if one.predicate.alias == "champion"]
+    assert [one.predicate.version for one in moves].count(fresh.number) == 1
+    with world.nothing_lost():
+        pass
+
+
+# -- The log, at rest --------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    scene = governed(tmp_path_factory.mktemp("told"))
+    scene.released()
+    return scene
+
+
+def _edited(database: sqlite3.Connection) -> None:
+    (envelope,) = database.execute("SELECT envelope FROM countersign_entry WHERE idx = 7").fetchone()
+    database.execute("UPDATE countersign_entry SET envelope = ? WHERE idx = 7", (envelope.replace(b"A", b"B", 1),))
+
+
+def _cut(database: sqlite3.Connection) -> None:
+    database.execute("DELETE FROM countersign_entry WHERE idx = (SELECT MAX(idx) FROM countersign_entry)")
+
+
+def _swapped(database: sqlite3.Connection) -> None:
+    database.execute("UPDATE countersign_entry SET idx = -1 WHERE idx = 5")
+    database.execute("UPDATE countersign_entry SET idx = 5 WHERE idx = 6")
+    database.execute("UPDATE countersign_entry SET idx = 6 WHERE idx = -1")
+
+
+def _doubled(database: sqlite3.Connection) -> None:
+    database.execute(
+        "INSERT INTO countersign_entry"
+        " SELECT MAX(idx) + 1, envelope, leaf, identity, scope, kind FROM countersign_entry"
+    )
+
+
+def _dropped(database: sqlite3.Connection) -> None:
+    database.execute("DELETE FROM countersign_entry WHERE idx = 4")
+
+
+LOG: dict[str, Callable[[sqlite3.Connection], None]] = {
+    "6 one entry edited": _edited,
+    "7 the tail cut": _cut,
+    "8 two entries swapped": _swapped,
+    "8 one entry dropped": _dropped,
+    "8 the last entry doubled": _doubled,
+}
+
+
+@pytest.mark.parametrize("row", LOG)
+def test_found_in_the_log(row: str, told: Governed, tmp_path: Path) -> None:
+    shutil.copy(told.story.log.path, tmp_path / "log.db")  # type: ignore[attr-defined]
+    with sqlite3.connect(tmp_path / "log.db") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        LOG[row](database)
+    log = SqliteLog(tmp_path / "log.db", MODEL)
+    report = verify_log(log, MODEL, told.story.policies.keys, Pins(origin=told.story.log.entry(0).leaf_hash.hex()))
+    assert report.broken is not None and not report.ok
+    assert "entr" in report.broken or "checkpoint" in report.broken
+
+
+def test_a_log_rolled_back_or_forked_is_found(tmp_path: Path) -> None:
+    """9: everything in it verifies, and a checkpoint kept elsewhere does not."""
+    scene = governed(tmp_path)
+    path = scene.story.log.path  # type: ignore[attr-defined]
+    shutil.copy(path, tmp_path / "older.db")
+    scene.released()
+    kept = scene.story.log.checkpoint()
+    older = SqliteLog(tmp_path / "older.db", MODEL, stored_signer(scene.story.machine.keys, CHECKPOINT))
+    pins = Pins(origin=older.entry(0).leaf_hash.hex(), checkpoint=kept)
+    report = verify_log(older, MODEL, scene.story.policies.keys, pins)
+    assert report.broken and "it counts" in report.broken
+    scene.story.log = older
+    while older.size() <= scene.story.log.size() and older.size() < 60:
+        scene.incident("1", "open")
+        scene.incident("1", "closed")
+    report = verify_log(older, MODEL, scene.story.policies.keys, pins)
+    assert report.broken and not report.ok
+
+
+def test_an_append_that_did_not_end_is_not_there(told: Governed, tmp_path: Path) -> None:
+    """26: what happens along with an entry fails; neither is there."""
+    shutil.copy(told.story.log.path, tmp_path / "log.db")  # type: ignore[attr-defined]
+    log = SqliteLog(tmp_path / "log.db", MODEL, stored_signer(told.story.machine.keys, CHECKPOINT))
+    before = log.head()
+
+    def fails(execute: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    entry = log.entry(3)
+    with pytest.raises(CountersignError):
+        log.append(entry.envelope, identity="i", scope="s", subjects=["0" * 64], kind=entry.kind, also=fails)
+    assert log.head() == before
+
+
+# -- People, keys, envelopes -------------------------------------------------------------------------
+def test_one_key_under_two_names_is_no_policy(tmp_path: Path) -> None:
+    """11"""
+    shutil.copytree(Path(__file__).parent.parent.parent.parent / "policies", tmp_path / "policies")
+    path = tmp_path / "policies" / "policy.yaml"
+    text = path.read_text(encoding="utf-8").replace("principals: []", principals({"ada": ["ada"], "ben": ["ada"]}))
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="named twice"):
+        load_policies(tmp_path / "policies")
+
+
+def test_a_revoked_key_signs_nothing_more_whatever_its_date(tmp_path: Path) -> None:
+    """13"""
+    scene = governed(tmp_path)
+    packet = scene.freeze()
+    scene.revoke("ada", "ada", "ben", "policy-owner")
+    scene.approve("ada", "ml-lead", packet, at="2026-11-19T12:00:00.000000Z")
+    scene.approve("ben", "risk", packet)
+    scene.request()
+    with pytest.raises(RefusedError, match="APPROVAL_MISSING"):
+        scene.consume()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: {**data, "payloadType": "application/json"},
+        lambda data: {**data, "payload": data["payload"][:-4] + "AAA="},
+        lambda data: {**data, "signatures": []},
+        lambda data: {**data, "signatures": data["signatures"] * 2},
+        lambda data: {**data, "signatures": [{**data["signatures"][0], "keyid": "ab" * 32}]},
+    ],
+)
+def test_an_envelope_of_another_kind_is_none(spoil: Callable[[Any], Any], told: Governed) -> None:
+    """16"""
+    data = json.loads(told.story.log.entry(3).envelope)
+    with pytest.raises(VerificationError):
+        verify_envelope(json.dumps(spoil(data)).encode(), told.story.policies.keys)
+
+
+def test_a_statement_in_a_role_that_is_not_theirs_counts_for_nothing(tmp_path: Path) -> None:
+    """16"""
+    scene = governed(tmp_path)
+    packet = scene.freeze()
+    scene.approve("eve", "risk", packet)
+    scene.approve("ada", "ml-lead", packet)
+    scene.request()
+    with pytest.raises(RefusedError, match="APPROVAL_MISSING"):
+        scene.consume()
+
+
+# -- Files of models ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", ["../x.json", "/etc/x.json", "a\\x.json", "%2e%2e/x.json", "%252e%252e%252fx.json"])
+def test_a_path_of_a_manifest_that_leaves_the_folder(path: str) -> None:
+    """18"""
+    files = [ModelFile(path=path, size=0, sha256="0" * 64)]
+    assert check_manifest(files, "0" * 64)
+
+
+def _fifo(folder: Path) -> None:
+    os.mkfifo(folder / "x.json")
+
+
+FOLDER: dict[str, Callable[[Path], object]] = {
+    "19 a symbolic link": lambda folder: (folder / "x.json").symlink_to("config.json"),
+    "19 a hard link to outside": lambda folder: os.link(folder / "config.json", folder.parent / "outside.json"),
+    "19 a FIFO": _fifo,
+    "20 a file more": lambda folder: (folder / "extra.txt").write_text("x"),
+    "20 git": lambda folder: [(folder / ".git").mkdir(), (folder / ".git" / "config").write_text("x")],
+    "20 an empty folder": lambda folder: (folder / "empty").mkdir(),
+    "20 names that collide by case": lambda folder: (folder / "Config.json").write_text("{}"),
+    "21 code": lambda folder: (folder / "modeling.py").write_text("import os"),
+    "21 a pickle under another name": lambda folder: (folder / "config.json").write_bytes(b"\x80\x04\x95."),
+    "21 auto_map": lambda folder: (folder / "config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}'),
+}
+
+
+@pytest.mark.parametrize("row", FOLDER)
+def test_a_folder_that_is_not_the_registered_one(row: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    files = manifest(folder)
+    from governance.digests import manifest_digest
+
+    FOLDER[row](folder)
+    with pytest.raises(CountersignError) as refused:
+        enforce(folder, files, manifest_digest(files))
+    assert str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "a": {"dtype": "F32", "shape": [1],'
+        b' "data_offsets": [0, 4]}}',
+        b'{"../../a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 9]}}',
+        b"{",
+    ],
+)
+def test_weights_that_read_two_ways(header: bytes, tmp_path: Path) -> None:
+    """22"""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+    with pytest.raises(CountersignError):
+        check_safetensors(path)
+
+
+def test_bytes_swapped_after_they_were_checked_are_not_loaded(tmp_path: Path) -> None:
+    """27: what is handed out is a private copy that was hashed; a swap on the way is found."""
+    scene = governed(tmp_path)
+    scene.released()
+    served = serving.resolve(promotion.state(scene.story.log), f"{MODEL}@champion")
+    source = scene.story.root / "models/sft/model"
+    with serving.private_copy(served, source) as copy:
+        (source / "config.json").write_text('{"evil": true}')
+        assert (copy / "config.json").read_text() == "{}"
+    with pytest.raises(VerificationError), serving.private_copy(served, source):
+        pytest.fail("handed out")
+
+
+# -- Text that is read -------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "a: !!python/object/apply:os.system [ls]",
+        "a: {b: &x 1, c: *x}",
+        "[" * 5000,
+        "a: 1\na: 2",
+    ],
+    ids=["bomb", "tag", "alias", "deep", "twice"],
+)
+def test_yaml_that_is_more_than_data(text: str) -> None:
+    """23"""
+    with pytest.raises(CountersignError):
+        parse_yaml(text, "policy.yaml")
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 9007199254740993}', '{"a": 1.0e400}'])
+def test_json_that_reads_two_ways(text: str) -> None:
+    """24"""
+    with pytest.raises(CountersignError):
+        canonical.loads(text.encode())
+
+
+# -- The plugin --------------------------------------------------------------------------------------
+BROKEN = {
+    "governance.server.plugin": "does not import",
+    "governance.registry.governed.registry_store": "does not import",
+    "governance.registry.governed.guard": "does not import",
+}
+
+
+@pytest.mark.parametrize("module", BROKEN)
+def test_a_broken_plugin_is_no_registry(module: str, tmp_path: Path) -> None:
+    """30: not an open one."""
+    here = place(tmp_path)
+    shim = tmp_path / "shim" / "sitecustomize.py"
+    shim.parent.mkdir()
+    shim.write_text(
+        "import sys\nclass F:\n"
+        f"    def find_spec(self, name, path=None, target=None):\n        if name == {module!r}:\n"
+        "            raise ImportError('broken')\n"
+        "sys.meta_path.insert(0, F())\n"
+    )
+    root = str(Path(__file__).parent.parent.parent.parent)
+    with pytest.raises(NotStarted) as ended:
+        start(here, PYTHONPATH=f"{shim.parent}:{root}")
+    assert ended.value.code != 0
+    assert "Traceback" not in ended.value.said
+
+
+def test_a_log_that_goes_away_closes_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30: policy and log unreadable while the server runs: nothing is changed any more."""
+    here = place(tmp_path)
+    with running(here) as server:
+        with sqlite3.connect(here.database.removeprefix("sqlite:///")) as database:
+            database.execute("ALTER TABLE countersign_entry RENAME TO elsewhere")
+        for name in (MODEL, "innocent"):
+            answer = server.post("registered-models/create", name=name)
+            assert answer.status in (500, 503), answer.text
+        answer = server.post("registered-models/alias", name=MODEL, alias="champion", version="1")
+        assert answer.status in (500, 503), answer.text
