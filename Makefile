@@ -31,7 +31,7 @@ types: setup
 contracts: setup
 	@lint-imports --no-logo
 
-test: lint              ## lint, types, import contracts and tests; MARK="not drill" as CI does, MARK="" all
+test: lint              ## lint, types, import contracts and quick tests; MARK="" all, as CI does
 	@pytest -m "$(MARK)" -n 2
 
 bench: setup            ## figures, with the machine they were taken on, into benchmarks/results.md

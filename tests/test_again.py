@@ -14,10 +14,13 @@ from tests.project import Project, small
 
 __all__ = ["small"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill]
+pytestmark = pytest.mark.slow
 
 ALWAYS = ["import_base@tiny", "gate@base", "gate@sft", "register", "report"]
 """The stages that run every time."""
+
+ANEW = [("base", "import_base@tiny", True), ("gate", "gate@base", True), ("gate", "gate@sft", True)]
+"""What those of them say, which is something else for another commit or other parameters."""
 
 RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
 
@@ -55,7 +58,7 @@ def _set(*path: str, value: Any) -> Callable[[Any], object]:
 
 SFT = ("suites", "desk_eval", "methods", "sft")
 TOO_MUCH = {"thresholds": {"greedy_exact": {"at_least": 0.9}}}
-SCANS = ("scan_pii@desk_eval", "scan_pii@desk_sft")
+SCANS = tuple(f"{stage}@{name}" for stage in ("scan_pii", "check_quality") for name in ("desk_eval", "desk_sft"))
 EDITS: dict[str, Edit] = {
     "a datacard's title": Edit("policies/datacards/desk_sft.yaml", _set("title", value="Another title")),
     "an evaluation's reason": Edit(
@@ -131,7 +134,11 @@ def test_experiments_share_the_log_and_leave_the_registry_alone(small: Project, 
         assert done.code == 0, done.out
         assert "not registered: an experiment registers nothing" in done.out
         new = project.said()[len(before) :]
-        assert new == [("gate", "gate@sft", True), ("train", "train@sft", True), ("evaluate", "evaluate@sft", True)]
+        assert ("gate", "gate@sft", True) in new
+        assert [one for one in new if one not in ANEW] == [
+            ("train", "train@sft", True),
+            ("evaluate", "evaluate@sft", True),
+        ]
         assert project.versions() == small.versions()
     shown = project.run("dvc", "metrics", "show")
     assert "evaluations/sft/metrics.json" in shown.out and "greedy_exact" in shown.out

@@ -18,7 +18,7 @@ from tests.project import Project, small
 
 __all__ = ["small"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill]
+pytestmark = pytest.mark.slow
 
 SINGLE = ("dvc", "repro", "-s", "-f", "train@sft")
 READY = "data/ready/desk_sft/records.parquet"

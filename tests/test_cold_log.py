@@ -12,7 +12,7 @@ from tests.project import STAGES, Project, small
 
 __all__ = ["small"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill]
+pytestmark = pytest.mark.slow
 
 COMMAND = re.compile(r"(countersign repro --force[^\n,]*)$", re.MULTILINE)
 """The next step, as a person would copy it."""

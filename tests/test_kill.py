@@ -22,7 +22,7 @@ from tests.project import PROJECT, STAGES, Project, fresh, small, wait_for
 
 __all__ = ["small"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KILLS = 10
 """At random moments of one project."""

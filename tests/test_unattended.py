@@ -16,7 +16,7 @@ from tests.project import Project, fresh, small
 
 __all__ = ["small"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill]
+pytestmark = pytest.mark.slow
 
 EVERYTHING = get_args(EvidenceKind)
 
