@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "allow-base": ("pipelines.commands.allow_base", "Write a base model's digests into policy."),
     "record-key": ("pipelines.commands.record_key", "Make the project's key for record ids."),
     "verify": ("governance.commands.verify", "Check the log, and the files at hand against it; or a bundle."),
+    "evidence": ("governance.commands.evidence", "Carry statements from one log to another: push, pull."),
     "bundle": ("governance.commands.bundle", "Everything about a version in one file that anyone can check."),
     "verify-model": ("governance.commands.verify_model", "Check a model folder against its registration."),
     "server": ("governance.commands.server", "Serve registry, runs and log for a team."),

@@ -11,7 +11,7 @@ from governance.commands import session
 from governance.people import enrolment, pending, speaking
 from governance.people.pending import Wait
 from governance.promotion import State
-from governance.report.text import moment, visible
+from governance.report.text import moment
 
 
 @click.command("pending")
@@ -28,7 +28,7 @@ def command(name: str | None, everybody: bool, key: str | None, as_json: bool) -
         enrolment.known(now.authority.policies, who)
         waits = pending.of_person(waits, who)
     found = {"person": who, "pending": [wait.model_dump() for wait in waits]}
-    session.show(found, [visible(line) for line in _lines(waits, who)], as_json)
+    session.show(found, list(_lines(waits, who)), as_json)
 
 
 def _own_name(now: State, key: str | None) -> str | None:

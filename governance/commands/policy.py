@@ -88,7 +88,7 @@ def sign_command(
     text = policies.shown(now.authority, what)
     signer = session.signer(key)
     who = policies.owner(now.authority, signer, role, session.clock())
-    click.echo(text, err=as_json)
+    session.tell([text], err=as_json)
     entry: int | None = None
     if not dry_run:
         question = f"\n{who.name} signs policies {what.digest} as {who.role}."

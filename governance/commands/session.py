@@ -19,6 +19,7 @@ from governance.machine import Machine, machine_of, read_log
 from governance.model import Model
 from governance.people import speaking
 from governance.promotion import State, state
+from governance.report.text import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,7 +95,9 @@ def confirm(question: str, answer: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError("nobody is there to say yes", fix="read what would be signed (--dry-run), then give --yes")
-    given = str(click.prompt(f"{question}\nType {answer} to sign", default="", show_default=False, err=True)).strip()
+    given = str(
+        click.prompt(f"{visible(question)}\nType {answer} to sign", default="", show_default=False, err=True)
+    ).strip()
     if given != answer:
         raise RefusedError("not signed: what was typed is something else")
 
@@ -103,6 +106,11 @@ def show(result: Model | dict[str, Any], lines: Sequence[str], as_json: bool) ->
     """The result, for people or as JSON."""
     if as_json:
         value = result.model_dump(mode="json") if isinstance(result, Model) else result
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(value, indent=2))
     else:
-        click.echo("\n".join(lines))
+        tell(lines)
+
+
+def tell(lines: Sequence[str], *, err: bool = False) -> None:
+    """Lines for people. Whatever could repaint the terminal, in text that others wrote, is made visible."""
+    click.echo("\n".join(visible(line) for line in lines), err=err)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-import click
-
 from governance.commands import session
 from governance.machine import Machine
 from governance.people import page, review, shown, votes
 from governance.people.votes import Subject, Vote
 from governance.promotion import State
 from governance.releasing import Move, plan
-from governance.report.text import visible
 
 Options = tuple[str | None, str | None, bool, bool, bool]
 """key, role, yes, dry_run, as_json."""
+DONE = {"approve": "approved", "reject": "rejected"}
 
 
 def cast(
@@ -34,7 +32,7 @@ def cast(
     now, at = session.current(log), session.clock()
     what = votes.find(now, words)
     digest, lines = _page(machine, log, what, decision)
-    click.echo("\n".join(visible(line) for line in lines), err=as_json)
+    session.tell(lines, err=as_json)
     expires = at + timedelta(days=days) if days else None
     how = Vote(decision, reason, digest, alias, expires)
     signer = session.signer(key)
@@ -43,16 +41,20 @@ def cast(
         "decision": decision, "about": what.about, "subject": what.sha256, "name": what.name, "page": digest,
         "person": who.name, "role": who.role, "entry": None,
     }  # fmt: skip
+    already = None if expires else votes.said_already(now, what, how, who)
+    if already is not None:
+        found["entry"] = already
+        session.show(found, [f"{who.name} {DONE[decision]} it already, entry {already}"], as_json)
+        return
     if dry_run:
         session.show(found, [f"{who.name} would {decision} {what.name} as {who.role}; nothing was written"], as_json)
         return
-    word = "approves" if decision == "approve" else "rejects"
-    question = f"\n{who.name} {word} {what.about} {what.name} ({what.sha256[:12]}) as {who.role}."
+    question = f"\n{who.name} {decision}s {what.about} {what.name} ({what.sha256[:12]}) as {who.role}."
     session.confirm(question, what.name if what.about == "packet" else what.sha256[: votes.SHORTEST], yes)
     said, _ = votes.vote(log, session.current(log), what, how, signer, role, at, dry_run=False)
     after = session.current(log)
     found |= {"entry": said.index if said else None, "missing": _missing(after, what, alias, at)}
-    done = f"{who.name} {'approved' if decision == 'approve' else 'rejected'} {what.name} as {who.role}"
+    done = f"{who.name} {DONE[decision]} {what.name} as {who.role}"
     session.show(found, [f"{done} (entry {found['entry']})", *found["missing"]], as_json)
 
 

@@ -265,6 +265,21 @@ def vote(
     return None if dry_run else say(log, signer, "approval", [what.artifact], said), who
 
 
+def said_already(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:
+    """The entry by which somebody said exactly this last, and it still counts; None where they did not."""
+    mine = [
+        item
+        for item in now.evidence.by_subject(what.sha256, "approval")
+        if (item.predicate.principal, item.predicate.role, item.predicate.about) == (who.name, who.role, what.about)
+        and now.authority.speaker(item) is not None
+    ]
+    if not mine:
+        return None
+    last: Approval = mine[-1].predicate
+    same = (last.decision, last.page, last.alias) == (how.decision, how.page, how.alias or what.alias)
+    return mine[-1].index if same and last.expires is None else None
+
+
 def _problem(now: State, what: Subject, said: Approval, who: Speaker, at: datetime) -> str:
     """Why a vote would be set aside; empty where it would count."""
     if what.about == "packet":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,11 +25,13 @@ class Done:
 
     code: int
     out: str
+    """Both streams."""
+    stdout: str
     error: CountersignError | None
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return json.loads(self.stdout)
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Desk:
         error = result.exception if isinstance(result.exception, CountersignError) else None
         if result.exception is not None and error is None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Done(error.exit_code if error else result.exit_code, result.output, error)
+        return Done(error.exit_code if error else result.exit_code, result.output, result.stdout, error)
 
     def must(self, who: str, *arguments: str, **how: Any) -> Done:
         done = self.run(who, *arguments, **how)
@@ -87,6 +88,3 @@ class Desk:
 
 def desk(folder: Path, scene: Governed, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(folder, scene, monkeypatch)
-
-
-Environ = Mapping[str, str]

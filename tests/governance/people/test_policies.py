@@ -1,0 +1,200 @@
+"""Policies are proposed, shown, signed; keys are rotated, revoked, recovered; each as a command, and what stops it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from governance.promotion import state
+from governance.report.text import visible
+from tests.governance.governed import RULES, empty, keypair, principals
+from tests.governance.people.desk import Desk, desk
+
+YES = "--yes"
+RECOVERY = RULES + "recovery: {people: 2, roles: [recovery]}\n"
+
+
+@pytest.fixture
+def at_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return desk(tmp_path, empty(tmp_path), monkeypatch)
+
+
+def edit(d: Desk, old: str, new: str) -> None:
+    path = d.scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def propose(d: Desk, who: str = "ada") -> str:
+    digest: str = d.must(who, "policy", "propose", "--json").json["digest"]
+    return digest
+
+
+def in_force(d: Desk) -> str:
+    return state(d.scene.story.log).authority.in_force.digest
+
+
+def test_a_change_counts_when_its_owners_have_read_and_signed_it(at_desk: Desk) -> None:
+    d = at_desk
+    edit(d, "max_days: 30", "max_days: 10")
+    old, digest = in_force(d), propose(d, "cleo")
+    shown = d.must("ada", "policy", "sign", digest[:12], YES)
+    assert "-waivers: {max_days: 30" in shown.out and "+waivers: {max_days: 10" in shown.out
+    assert in_force(d) == old
+    found = d.must("", "policy", "status", "--json").json
+    (proposal,) = found["proposals"]
+    assert (proposal["signed_by"], proposal["waits_for"]) == (["ada"], ["ben"])
+    assert [one["kind"] for one in d.must("ben", "pending", "--json").json["pending"]] == ["policy"]
+    assert "in force from entry" in d.must("ben", "policy", "sign", digest[:12], YES).out
+    assert in_force(d) == digest
+    item = list(state(d.scene.story.log).evidence.all("approval"))[-1]
+    assert item.predicate.page is not None and item.predicate.about == "policy"
+
+
+SIGNS_NOT: dict[str, tuple[str, str]] = {
+    "a role that does not own": ("cleo", "may not say this"),
+    "a service": ("ci", "the key of service ci"),
+    "a stranger": ("stranger", "do not name this key"),
+}
+
+
+@pytest.mark.parametrize(("who", "says"), SIGNS_NOT.values(), ids=SIGNS_NOT.keys())
+def test_who_signs_no_policy(at_desk: Desk, who: str, says: str) -> None:
+    edit(at_desk, "max_days: 30", "max_days: 10")
+    digest = propose(at_desk)
+    assert says in at_desk.refused(who, "policy", "sign", digest[:12], YES)
+
+
+def test_what_is_no_proposal_is_not_signed(at_desk: Desk) -> None:
+    d = at_desk
+    assert "are those in force" in d.refused("ada", "policy", "propose")
+    assert "in force and signed by ada, ben" in d.refused("ada", "policy", "sign", in_force(d)[:12], YES)
+    assert "no policies 0000" in d.refused("ada", "policy", "sign", "0" * 12, YES, code=3)
+    assert "too short" in d.refused("ada", "policy", "sign", in_force(d)[:6], YES, code=2)
+    edit(d, "max_days: 30", "max_dayz: 30")
+    assert "did you mean 'max_days'" in d.refused("ada", "policy", "propose", code=2)
+
+
+def test_a_policy_that_locks_everybody_out_is_not_proposed(at_desk: Desk) -> None:
+    edit(at_desk, "owners: {people: 2", "owners: {people: 3")
+    assert "owners: wants 3 people as policy-owner, and policy names 2" in at_desk.refused(
+        "ada", "policy", "propose", code=2
+    )
+
+
+def test_the_terminal_shows_what_a_file_hides(at_desk: Desk) -> None:
+    """A comment with an escape sequence could repaint the difference that its owner reads."""
+    d = at_desk
+    edit(d, "development_keys: candidate", "development_keys: candidate  # \u202e\u200b hidden")
+    digest = propose(d)
+    out = d.must("ada", "policy", "show", digest[:12]).out
+    assert "⟨U+202E⟩" in out and "\u202e" not in out
+    assert visible(out) == out
+
+
+def test_a_newcomer_says_nothing_before_the_owners_signed(at_desk: Desk) -> None:
+    d = at_desk
+    d.must("", "enrol", "zoe", d.public("zoe"), "--role", "risk")
+    assert "do not name this key" in d.refused("zoe", "authorize", "--hours", "1", YES)
+    digest = propose(d)
+    for who in ("ada", "ben"):
+        d.must(who, "policy", "sign", digest[:12], YES)
+    d.must("zoe", "authorize", "--hours", "1", YES)
+
+
+def test_a_rotated_key_ends_the_old_one_with_the_signed_policy(at_desk: Desk) -> None:
+    d = at_desk
+    d.must("", "rotate", "cleo", d.public("cleo"), d.public("cleo2"))
+    digest = propose(d)
+    d.must("cleo", "authorize", "--hours", "1", YES)
+    for who in ("ada", "ben"):
+        d.must(who, "policy", "sign", digest[:12], YES)
+    assert "do not name this key" in d.refused("cleo", "authorize", "--hours", "1", YES)
+    d.must("cleo2", "authorize", "--hours", "1", YES)
+
+
+def test_a_revoked_key_ends_at_once(at_desk: Desk) -> None:
+    d = at_desk
+    done = d.must("ada", "revoke", "eve", "--reason", "laptop stolen", YES, "--json").json
+    assert len(done["revocations"]) == 1
+    assert "was revoked at entry" in d.refused("eve", "authorize", "--hours", "1", YES)
+    assert "name: eve" not in (d.scene.story.root / "policies" / "policy.yaml").read_text()
+    assert (
+        d.must("ada", "policy", "status", "--json")
+        .json["keys"]["eve"][0]
+        .endswith(f"(revoked at entry {done['revocations'][0]})")
+    )
+
+
+REVOKES_NOT: dict[str, tuple[str, str]] = {
+    "another person": ("cleo", "may not say this"),
+    "a service": ("ci", "the key of service ci"),
+}
+
+
+@pytest.mark.parametrize(("who", "says"), REVOKES_NOT.values(), ids=REVOKES_NOT.keys())
+def test_who_revokes_no_other_key(at_desk: Desk, who: str, says: str) -> None:
+    assert says in at_desk.refused(who, "revoke", "eve", "--reason", "x", YES)
+
+
+def test_anybody_revokes_their_own_key(at_desk: Desk) -> None:
+    at_desk.must("cleo", "revoke", "cleo", "--reason", "stolen", YES)
+    assert "was revoked" in at_desk.refused("cleo", "authorize", "--hours", "1", YES)
+
+
+def test_a_revocation_comes_before_a_policy_that_could_not_be_signed(at_desk: Desk) -> None:
+    """ben is one of two owners who are both wanted: his key ends at once, his place in policy must be filled first."""
+    d = at_desk
+    done = d.must("ada", "revoke", "ben", "--reason", "stolen", YES)
+    assert "says nothing after entry" in done.out and "enrol a successor first" in done.out
+    assert '"name": "ben"' in (d.scene.story.root / "policies" / "policy.yaml").read_text()
+
+
+def test_recovery_replaces_a_lost_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ben's key is gone for good: two people in recovery sign what two owners cannot sign any more."""
+    rows = principals().rstrip("\n") + "".join(
+        "\n  - " + json.dumps({"name": n, "kind": "person", "roles": ["recovery"], "keys": [keypair(n)[1]]})
+        for n in ("rita", "rob")
+    )
+    d = desk(tmp_path, empty(tmp_path, RECOVERY, rows + "\n"), monkeypatch)
+    d.must("ada", "revoke", "ben", "--reason", "lost", YES)
+    d.must("", "rotate", "ben", d.public("ben"), d.public("ben2"))
+    digest = propose(d)
+    d.must("ada", "policy", "sign", digest[:12], YES)
+    assert in_force(d) != digest
+    (wait,) = d.must("rita", "pending", "--json").json["pending"]
+    assert wait["next"] == f"countersign policy sign {digest[:12]}"
+    d.must("rita", "policy", "sign", digest[:12], YES)
+    d.must("rob", "policy", "sign", digest[:12], YES)
+    assert in_force(d) == digest
+    d.must("ben2", "authorize", "--hours", "1", YES)
+    assert "do not name this key" in d.refused("ben", "authorize", "--hours", "1", YES)
+
+
+def test_the_checkpoint_key_has_a_successor(at_desk: Desk) -> None:
+    d = at_desk
+    made = d.must("ada", "checkpoint-key", "rotate", "--reason", "yearly", YES, "--json").json
+    d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], YES)
+    assert "no other key waits" not in d.must("ben", "pending").out
+    done = d.must("ben", "checkpoint-key", "approve", made["keyid"][:12], YES, "--json").json
+    assert done["approved"]
+    assert "countersign checkpoint-key use" in d.refused("ada", "authorize", "--hours", "1", YES, code=6)
+    d.must("", "checkpoint-key", "use")
+    d.must("ada", "authorize", "--hours", "1", YES)
+    keys = d.must("", "checkpoint-key", "status", "--json").json["keys"]
+    assert [one["keyid"] for one in keys][-1] == made["keyid"] and len(keys) == 2
+    verified = d.must("", "verify", "--no-files", "--json").json
+    assert verified["log"]["broken"] is None
+    kept = sorted(path.name for path in (d.folder / "home" / "support-desk" / "keys").glob("checkpoint*"))
+    assert len(kept) == 2
+
+
+def test_a_checkpoint_key_that_owners_did_not_approve_is_not_used(at_desk: Desk) -> None:
+    d = at_desk
+    made = d.must("ada", "checkpoint-key", "rotate", "--reason", "yearly", YES, "--json").json
+    d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], YES)
+    assert "not the one that was approved" in d.refused("", "checkpoint-key", "use", code=2)
+    assert "may not say this" in d.refused("cleo", "checkpoint-key", "approve", made["keyid"][:12], YES)
