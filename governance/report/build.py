@@ -1,32 +1,57 @@
 """Puts a report together: verify first, then every section from what verified.
 
-Where the log does not verify, nothing of it is used: the report is its verdict and the first broken item.
+1. Where the log does not verify, nothing of it is used: the report is its verdict and the first broken item.
+2. A report of a time in the past reads the entries before the first one that is later: what anybody adds afterwards,
+   back-dated or not, changes nothing in it.
+3. A report of now is as of the last thing that happened: the last entry, or a later deadline that has passed. Between
+   two of these its bytes stay the same.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from governance.authority import read_authority
+from governance.checks.people import instant_of
 from governance.errors import CountersignError, InputError, StorageError
 from governance.evidence import Evidence, LogEvidence, key_ring
 from governance.log.port import Log
 from governance.machine import Machine, log_of, own_checkpoint_key
 from governance.policy import Policies
-from governance.report import data, exceptions, front, gates, history, lines, scores, training
+from governance.predicates import Finding
+from governance.promotion import Bounded, State
+from governance.report import (
+    data,
+    exceptions,
+    faults,
+    front,
+    gaps,
+    gates,
+    history,
+    lines,
+    people,
+    record,
+    scores,
+    training,
+    verdict,
+)
 from governance.report.facts import PREFIX, Facts, about, at, gather, of_chain, registered
-from governance.report.model import FORMAT, Integrity, Key, Report, Statement, Use, Verdict
-from governance.report.text import short, size
+from governance.report.model import FORMAT, Back, Integrity, Key, PolicyUsed, Report, Statement, Use, Verdict
+from governance.report.text import moment, short, size
 from governance.verify import LIMITS, Pins, verify_log
 from governance.verify import Report as Verified
 
 ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
+NOT_COMPARED = "not compared: no registry at hand"
+AGREES = "says what the log says"
 
 
 @dataclass(frozen=True)
@@ -41,6 +66,13 @@ class Sources:
     """Those at hand, or why they cannot be read."""
     checkpoint_key: str | None
     """The key (PEM) by which this machine knows the log; None where it does not."""
+    registry: tuple[Finding, ...] | None = None
+    """Where the registry says otherwise than the log (`governance.reconcile`); None where it was not compared."""
+
+    @property
+    def service(self) -> Mapping[str, str]:
+        """Keys that the policies at hand name, beside those that the log gives rights."""
+        return {} if isinstance(self.policies, CountersignError) else self.policies.keys
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
@@ -55,26 +87,95 @@ def open_sources(root: Path, machine: Machine, policies: Policies | CountersignE
     return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
 
 
-def build(sources: Sources, model: str, version: str) -> Report:
-    """The report of MODEL/VERSION. Raises `InputError` where a log that verifies has no such version."""
-    service: Mapping[str, str] = {} if isinstance(sources.policies, CountersignError) else sources.policies.keys
-    verified = verify_log(sources.log, sources.project, service, Pins(checkpoint_key=sources.checkpoint_key))
+def build(
+    sources: Sources, model: str, version: str, *, as_of: datetime | None = None, clock: datetime | None = None
+) -> Report:
+    """The report of MODEL/VERSION, as of a time, or of now as `clock` has it; else as of the last entry.
+
+    Raises `InputError` where a log that verifies has no such version.
+    """
+    verified = verified_log(sources)
     if verified.broken is not None:
         return _broken(sources, model, version, verified)
-    view = LogEvidence(sources.log, key_ring(sources.log, service))
-    facts = gather(view, sources.project, sources.root, sources.policies, model, version)
+    whole, view = read_state(sources)
+    now = until(whole, as_of) if as_of is not None else whole
+    time = as_of or (_last_event(now, model, clock) if clock is not None else None)
+    facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
+    facts = _with_registry(facts, sources, as_of)
     left_out = [f"E{item.index}: {item.reason}" for item in view.left_out()]
     return _complete(_report(facts, verified, left_out), facts)
 
 
+def verified_log(sources: Sources) -> Verified:
+    """The log, verified from its first entry."""
+    return verify_log(sources.log, sources.project, sources.service, Pins(checkpoint_key=sources.checkpoint_key))
+
+
+def read_state(sources: Sources) -> tuple[State, LogEvidence]:
+    """The log as it stands, and the reader behind it. Keys that policies at hand name are known beside the log's."""
+    size = sources.log.size()
+    authority = read_authority(sources.log, size)
+    view = LogEvidence(sources.log, key_ring(sources.log, {**authority.keys, **sources.service}))
+    return State(sources.log, size, authority, Bounded(view, size)), view
+
+
+def until(now: State, moment: datetime) -> State:
+    """(2) The log as it stood at a time. Raises `InputError` where it had not begun."""
+    end = now.size
+    for item in now.evidence.all():
+        if instant_of(at(item)) > moment:
+            end = item.index
+            break
+    if end == 0:
+        raise InputError(f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where)
+    return State(now.log, end, read_authority(now.log, end), Bounded(now.evidence, end))
+
+
 def latest(sources: Sources) -> tuple[str, str]:
     """Model and version that were registered last. Raises `InputError` where nothing was."""
-    service: Mapping[str, str] = {} if isinstance(sources.policies, CountersignError) else sources.policies.keys
-    view = LogEvidence(sources.log, key_ring(sources.log, service))
+    view = LogEvidence(sources.log, key_ring(sources.log, {**read_authority(sources.log).keys, **sources.service}))
     found = [registered(item) for item in view.all("registration")]
     if not found:
         raise InputError("nothing is registered yet", fix="`make repro` registers the stage that params.yaml releases")
     return found[-1].model, found[-1].version
+
+
+def _last_event(now: State, model: str, clock: datetime) -> datetime:
+    """(3) The last entry's time, or the last deadline since then that has passed."""
+    last = instant_of(at(list(now.evidence.all())[-1]))
+    passed = [one for one in _deadlines(now, model) if last < one <= clock]
+    return max(passed, default=last)
+
+
+def _deadlines(now: State, model: str) -> Iterator[datetime]:
+    """When something that a version of the model may rest on ends."""
+    for kind in ("waiver", "approval", "request"):
+        for item in now.evidence.all(kind):
+            if item.predicate.model == model and item.predicate.expires is not None:
+                yield instant_of(item.predicate.expires)
+    for item in now.evidence.all("promotion"):
+        if item.predicate.model == model and item.predicate.second_signature_by is not None:
+            yield instant_of(item.predicate.second_signature_by)
+    known = [period.policies for period in now.authority.periods[-1:] if period.policies is not None]
+    for card in (card for policies in known for card in policies.datacards.values()):
+        if card.retention.until is not None:
+            yield datetime.combine(card.retention.until + timedelta(days=1), time(0), UTC)
+
+
+def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Facts:
+    """What the registry at hand says of this model; of a time in the past it says nothing."""
+    if as_of is not None:
+        return replace(facts, registry_note="not compared: the registry has no past")
+    if sources.registry is None:
+        return facts
+    name = facts.registration.model
+    mine = tuple(one for one in sources.registry if _concerns(one.subject, name))
+    return replace(facts, registry=mine, registry_note=f"{len(mine)} differences from the log" if mine else AGREES)
+
+
+def _concerns(subject: str, model: str) -> bool:
+    """Whether a difference is of the model: one of another name in the registry concerns it too."""
+    return subject.startswith((f"{model}/", f"{model}@", "model ", "run "))
 
 
 def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
@@ -89,20 +190,27 @@ def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
         digest=facts.digest,
         as_of=facts.as_of,
         log_range=f"0..{verified.entries - 1}",
-        verdict=front.verdict(facts),
+        reads=_reads(facts, verified),
+        verdict=verdict.verdict(facts),
         use=front.use(facts),
-        exceptions=exceptions.exceptions(facts, left_out, verified.origin),
+        exceptions=[*faults.faults(facts), *exceptions.exceptions(facts, left_out, verified.origin)],
+        waivers=faults.waivers(facts),
         gates=gates.gates(facts),
-        people=front.people(facts),
-        separation=front.separation(facts),
+        people=people.people(facts),
+        separation=people.separation(facts),
         integrity=_integrity(facts, verified),
         change_since=since,
         changes=changed,
+        compared=history.compared(facts),
         way_back=front.way_back(facts),
+        holds=front.holds(facts),
+        incidents=front.incidents(facts),
         open=front.open_items(facts),
+        gaps=gaps.gaps(facts),
+        policy=gaps.policy(facts),
         not_covered=list(front.NOT_COVERED),
-        records=history.records(facts),
-        decisions=history.decisions(facts),
+        records=record.records(facts),
+        decisions=record.decisions(facts),
         datasets=data.datasets(facts),
         beside=data.beside(facts),
         bases=training.bases(facts),
@@ -122,8 +230,16 @@ def _complete(report: Report, facts: Facts) -> Report:
     """With every entry that some section refers to, and the keys that signed them."""
     named = set(_references(report)) | {item.index for item in of_chain(facts)}
     cited = [item for item in facts.everything if item.index in named or item.kind in ("origin", "policy")]
-    keys = [_key(keyid, cited) for keyid in dict.fromkeys(item.keyid for item in cited)]
-    return report.model_copy(update={"evidence": [_statement(item) for item in cited], "keys": keys})
+    keys = [_key(facts, keyid, cited) for keyid in dict.fromkeys(item.keyid for item in cited)]
+    return report.model_copy(update={"evidence": [_statement(facts, item) for item in cited], "keys": keys})
+
+
+def _reads(facts: Facts, verified: Verified) -> str:
+    """How far the log was read."""
+    size = facts.now.size if facts.now else verified.entries
+    if size == verified.entries:
+        return "to its end"
+    return f"entries 0..{size - 1} only: the next is later than {moment(facts.as_of)}; all of it was verified"
 
 
 def _references(value: Any) -> Iterator[int]:
@@ -140,7 +256,7 @@ def _references(value: Any) -> Iterator[int]:
             yield from _references(item)
 
 
-def _statement(item: Evidence) -> Statement:
+def _statement(facts: Facts, item: Evidence) -> Statement:
     return Statement(
         index=item.index,
         kind=item.kind,
@@ -148,14 +264,14 @@ def _statement(item: Evidence) -> Statement:
         digest=item.digest,
         subjects=[f"{subject.role} {short(subject.sha256)}" for subject in item.subjects],
         key=item.keyid[:PREFIX],
-        signer="development key" if item.development else "named by policies",
+        signer=people.name_of(facts, item),
         at=at(item),
     )
 
 
-def _key(keyid: str, cited: list[Evidence]) -> Key:
+def _key(facts: Facts, keyid: str, cited: list[Evidence]) -> Key:
     signed = [item for item in cited if item.keyid == keyid]
-    owner = "nobody named: a development key" if signed[0].development else "a principal that policies name"
+    owner = "nobody named: a development key" if signed[0].development else people.name_of(facts, signed[-1])
     return Key(keyid=keyid, owner=owner, signed=len(signed), kinds=sorted({item.kind for item in signed}))
 
 
@@ -171,6 +287,7 @@ def _integrity(facts: Facts, verified: Verified) -> Integrity:
         anchor=ANCHOR,
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
+        registry=facts.registry_note,
         clock="the machine's own; order is by place in the log, not by clock",
         shows=[
             "Each statement is signed by a key the log's origin or the policies name, and has not changed since.",
@@ -193,11 +310,13 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
         digest=NOT_USED,
         as_of="not established",
         log_range=f"0..{max(verified.entries - 1, 0)} verified before the first broken item",
+        reads="nothing of it is used",
         verdict=Verdict(
             word="EVIDENCE DOES NOT VERIFY",
             reason=broken,
             alias="none",
             decided="nothing is decided on it",
+            conditions=[],
             evidence=[],
         ),
         use=Use(
@@ -208,6 +327,7 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
             review_by="now",
         ),
         exceptions=[],
+        waivers=[],
         gates=[],
         people=[],
         separation=NOT_USED,
@@ -221,6 +341,7 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
             anchor=ANCHOR,
             signatures=NOT_USED,
             evidence_present=NOT_USED,
+            registry=NOT_USED,
             clock=NOT_USED,
             shows=["Something that was logged is no longer what it was, or was put there without its key."],
             does_not_show=[
@@ -229,8 +350,22 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
         ),
         change_since=NOT_USED,
         changes=[],
-        way_back=NOT_USED,
+        compared=[],
+        way_back=Back(target=NOT_USED, steps=NOT_USED, people=NOT_USED, drill=NOT_USED, evidence=[]),
+        holds=[],
+        incidents=[],
         open=[],
+        gaps=[],
+        policy=PolicyUsed(
+            which=NOT_USED,
+            digest=NOT_USED,
+            since=NOT_USED,
+            signed_by=[],
+            proposals=[],
+            thresholds_fixed=NOT_USED,
+            demands=[NOT_USED],
+            evidence=[],
+        ),
         not_covered=list(front.NOT_COVERED),
         records=[],
         decisions=[],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from governance.report.model import Curve, Edge, Entity, Metric, Node
+from governance.report.model import Compared, Curve, Edge, Entity, Metric, Node
 from governance.report.text import number, share, short, visible
 
 WIDTH = 680
@@ -92,6 +92,44 @@ def personal_data(entities: Sequence[Entity]) -> Markup:
         parts.append(_text(200 + scale(entity.found), y + 12, label, "start", "small"))
     title = "Personal data by type: found before treatment (outline) and remaining in what was written (filled)"
     return _svg(12 + 24 * len(rows), title, parts)
+
+
+MARKS = (("changed", "changed"), ("new", "new"), ("gone", "gone"), ("same", "the same"))
+"""Field of `Compared` to its word, in the order drawn."""
+CELL = 13
+
+
+def changes(groups: Sequence[Compared]) -> Markup:
+    """One square per thing that two versions are compared by, one row per group: filled, cross, ring or outline."""
+    rows = [group for group in groups if any(getattr(group, name) for name, _ in MARKS)]
+    if not rows:
+        return Markup("")
+    parts = []
+    for index, group in enumerate(rows):
+        y = 8 + 24 * index
+        parts.append(_text(110, y + 11, group.group, "end"))
+        drawn = [name for name, _ in MARKS for _ in range(getattr(group, name))][:MOST]
+        parts += [_thing(name, 120 + CELL * place, y) for place, name in enumerate(drawn)]
+        told = ", ".join(f"{getattr(group, name)} {word}" for name, word in MARKS if getattr(group, name))
+        parts.append(_text(128 + CELL * len(drawn), y + 11, told, "start", "small"))
+    title = "Compared with the version before: filled squares changed, crosses new, rings gone, outlines the same"
+    return _svg(14 + 24 * len(rows), title, parts)
+
+
+MOST = 24
+"""Squares of one row."""
+
+
+def _thing(name: str, x: float, y: float) -> Markup:
+    middle, side = y + 7.5, CELL - 4
+    if name == "new":
+        arm = Markup('<path class="fresh" d="M{} {}v{}M{} {}h{}"/>')
+        return arm.format(f"{x + side / 2:.1f}", f"{middle - side / 2:.1f}", side, f"{x:.1f}", f"{middle:.1f}", side)
+    if name == "gone":
+        return Markup('<circle class="before" cx="{}" cy="{}" r="{}"/>').format(
+            f"{x + side / 2:.1f}", f"{middle:.1f}", f"{side / 2:.1f}"
+        )
+    return _box(x, middle - side / 2, side, side, "moved" if name == "changed" else "before faint")
 
 
 BOX, GAP_X, GAP_Y, HEIGHT, LANE_GAP = 126, 26, 12, 46, 34

@@ -1,4 +1,4 @@
-"""Page one's exceptions: what a reader has to know before any good news."""
+"""Page one's exceptions that no person accepted and that contradict nothing, and are still to be known."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[No
 
 def _notice(title: str, detail: str, refs: list[int], expires: str = "no expiry") -> Notice:
     return Notice(
-        title=title, detail=detail, accepted_by="nobody; no waiver is recorded", expires=expires, evidence=refs
-    )
+        kind="note", title=title, detail=detail, accepted_by="nobody; no waiver of it is recorded", control="none",
+        expires=expires, evidence=refs,
+    )  # fmt: skip
 
 
 def _keys(facts: Facts) -> list[Notice]:

@@ -1,14 +1,15 @@
 """What a report rests on: one version's registration and, from its digest, everything the log says behind it.
 
-Only verified evidence gets in. Policies and files at hand are used where their digest is the one that evidence
-names; otherwise the report says why they were not.
+Only verified evidence gets in. Policies are those of the log: the ones in force by people where an alias is governed,
+else the last recorded; those at hand only where the log has no text of them and their digest is the recorded one.
+Files at hand are used where their digest is the one that evidence names; otherwise the report says why they were not.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,13 @@ from governance.chain import Chain
 from governance.checks.context import ModelFacts
 from governance.decisions import decide_release
 from governance.digests import sha256_file
-from governance.errors import CountersignError, InputError
-from governance.evidence import Evidence, EvidenceView
-from governance.lineage import (
-    Admissible,
-)
+from governance.errors import ConfigError, CountersignError, InputError
+from governance.evidence import Evidence
+from governance.lineage import Admissible, ModelNode, model_node
 from governance.policy import Policies
-from governance.predicates import Artifact, Predicate, Promotion, Registration, Run
+from governance.predicates import Artifact, Finding, Predicate, Promotion, Registration, Run
+from governance.promotion import State
+from governance.report.standing import Standing
 from governance.requests import ModelRef, ReleaseDecision, ReleaseRequest
 
 PREFIX = 12
@@ -41,9 +42,23 @@ class Facts(Chain):
     item: Evidence
     """The version's registration."""
     policies: Policies | None
-    """Those in force, where the folder at hand has their digest."""
+    """Those it is judged by; None where they cannot be had."""
     policies_note: str
     """Why there are none; empty where there are."""
+    policies_are: str = "the policies last recorded in the log; nobody signed them"
+    """Which they are, in words."""
+    now: State | None = None
+    """The log as it was read; None where people are not asked about."""
+    time: datetime | None = None
+    """The time of the report; that of the last entry where none is given."""
+    standing: Standing | None = None
+    """What people said of the version; None where the log knows no governed alias."""
+    standing_note: str = "the policies govern no alias, so people are not asked"
+    """Why there is none."""
+    registry: tuple[Finding, ...] = field(default=())
+    """Where the registry at hand says otherwise than the log, of this model."""
+    registry_note: str = "not compared: no registry at hand"
+    """Whether it was compared, and what came of it."""
 
     @property
     def registration(self) -> Registration:
@@ -52,8 +67,8 @@ class Facts(Chain):
 
     @cached_property
     def as_of(self) -> str:
-        """When the last entry of the log was made."""
-        return at(self.everything[-1])
+        """The time of the report: when the last entry that was read was made, or a later deadline passed."""
+        return instant(self.time) if self.time else at(self.everything[-1])
 
     @property
     def as_of_time(self) -> datetime:
@@ -81,11 +96,14 @@ class Facts(Chain):
         """The version's evaluation as decisions see it; None where policies or the request are not at hand."""
         if self.policies is None or self.reference is None:
             return None
-        return ModelFacts(self.reference, Admissible(self.view, self.policies), self.policies, None, True)
+        champion = self.champion.sha256 if self.champion else None
+        return ModelFacts(self.reference, Admissible(self.view, self.policies), self.policies, champion, True)
 
     @cached_property
     def again(self) -> ReleaseDecision | None:
-        """The release decided anew, as of the log's last entry, under the policies in force."""
+        """The release decided anew, at the report's time: on a governed alias where there are any, else `candidate`."""
+        if self.standing is not None:
+            return self.standing.today
         if self.policies is None or self.reference is None:
             return None
         request = ReleaseRequest(model=self.registration.model, released=self.reference)
@@ -98,9 +116,43 @@ class Facts(Chain):
 
     @property
     def previous(self) -> Evidence | None:
-        """The latest registration of other bytes before this one."""
+        """The version approved last before this one; where none ever was, the latest registered before."""
+        return self.approved_before or self._registered_before
+
+    @cached_property
+    def approved_before(self) -> Evidence | None:
+        """The registration of the version to which people gave a governed alias last, before they gave it to this."""
+        if self.standing is None or self.now is None:
+            return None
+        ends = self.standing.released.index if self.standing.released else self.now.size
+        given = [item for item in self.now.moves(self.registration.model) if item.index < ends]
+        other = [
+            promoted(item).version
+            for item in given
+            if promoted(item).action == "promote"
+            and promoted(item).alias != "candidate"
+            and promoted(item).model_digest != self.digest
+        ]
+        found = [item for item in self.registrations if other and registered(item).version == other[-1]]
+        return found[-1] if found else None
+
+    @property
+    def _registered_before(self) -> Evidence | None:
         earlier = [item for item in self.registrations if item.index < self.item.index]
         return next((item for item in reversed(earlier) if registered(item).model_digest != self.digest), None)
+
+    @cached_property
+    def champion(self) -> ModelNode | None:
+        """The model that serves users, or served them when this one was given its alias; None where it is the first."""
+        standing = self.standing
+        if standing is None or self.now is None or standing.asked.champion in (None, self.digest):
+            return None
+        digest = str(standing.asked.champion)
+        version = next(
+            (registered(one).version for one in self.registrations if registered(one).model_digest == digest), ""
+        )
+        node = model_node(self.view, digest)
+        return replace(node, name=f"{self.registration.model}/{version}" if version else node.name)
 
     @cached_property
     def promotions(self) -> list[Evidence]:
@@ -133,45 +185,93 @@ class Facts(Chain):
         with path.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines if line.strip()], ""
 
-    def policy_entry(self, before: int) -> int:
-        """The entry that put the policies in force at entry `before`."""
-        changes = [item.index for item in self.everything if item.kind in ("origin", "policy") and item.index <= before]
-        return changes[-1] if changes else 0
+    def policy_entry(self, digest: str) -> int:
+        """The entry that recorded these policies first."""
+        kinds = ("origin", "policy")
+        recorded = (one for one in self.everything if one.kind in kinds and one.subjects[0].sha256 == digest)
+        return next((one.index for one in recorded), 0)
 
 
 def gather(
-    view: EvidenceView, project: str, root: Path, policies: Policies | CountersignError, model: str, version: str
+    now: State,
+    project: str,
+    root: Path,
+    policies: Policies | CountersignError,
+    model: str,
+    version: str,
+    time: datetime | None = None,
 ) -> Facts:
     """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version, naming those it has."""
-    everything = list(view.all())
-    found = [item for item in everything if item.kind == "registration"]
-    mine = [item for item in found if registered(item).model == model and registered(item).version == version]
+    found = list(now.evidence.all("registration"))
+    mine = [item for item in found if (registered(item).model, registered(item).version) == (model, version)]
     if not mine:
         known = sorted({f"{registered(item).model}/{registered(item).version}" for item in found})
         raise InputError(
             f"the log has no version {model}/{version}",
-            expected=f"one of: {', '.join(known)}" if known else "a registered version; there is none yet",
-            fix="run `countersign repro`, which registers one" if not known else "",
+            expected=f"one of: {', '.join(known[-SHOWN:])}" if known else "a registered version; there is none yet",
+            fix="run `countersign repro`, which registers one" if not known else "countersign status lists them",
         )
-    in_force = _policy_in_force(everything)
-    usable, note = _usable(policies, in_force)
-    counted = Admissible(view, usable) if usable else view
-    said = registered(mine[-1])
-    return Facts(counted, said.model_digest, said.stage, project, root, everything, mine[-1], usable, note)
+    everything = list(now.evidence.all())
+    said, usable = registered(mine[-1]), _used(now, everything, policies)
+    rights = now.authority if usable.governed else usable.policies
+    counted = Admissible(now.evidence, rights) if rights else now.evidence
+    reference = time or datetime.fromisoformat(at(everything[-1]).replace("Z", "+00:00"))
+    standing, note = _standing(now, said, reference) if usable.governed else (None, Facts.standing_note)
+    return Facts(
+        counted, said.model_digest, said.stage, project, root, everything, mine[-1], usable.policies, usable.note,
+        usable.which, now, time, standing, note,
+    )  # fmt: skip
 
 
-def _policy_in_force(everything: Sequence[Evidence]) -> str:
+SHOWN = 20
+"""Versions that an error names at most."""
+
+
+@dataclass(frozen=True)
+class _Used:
+    policies: Policies | None
+    note: str
+    which: str
+    governed: bool = False
+
+
+def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing | None, str]:
+    """What people said, and why it cannot be told where it cannot."""
+    standing = Standing(now, said, time)
+    try:
+        standing.today  # noqa: B018 - everything else rests on it
+    except CountersignError as error:
+        return None, f"it cannot be decided again: {str(error).splitlines()[0]}"
+    return standing, ""
+
+
+def _used(now: State, everything: Sequence[Evidence], policies: Policies | CountersignError) -> _Used:
+    """The policies a version is judged by: those that govern aliases, the last recorded, or those at hand."""
+    period = now.authority.in_force
+    if period.policies is not None and period.policies.rules.aliases:
+        signed = (
+            f"signed by {', '.join(period.signers)}" if period.signed_at is not None else "NOT SIGNED by their owners"
+        )
+        return _Used(period.policies, "", f"the policies in force for governed aliases, {signed}", True)
+    try:
+        return _Used(now.authority.recorded_at(now.size), "", Facts.policies_are)
+    except ConfigError:
+        usable, note = _usable(policies, _policy_recorded(everything))
+        return _Used(usable, note, "the policies at hand, whose digest the log has; it does not carry their text")
+
+
+def _policy_recorded(everything: Sequence[Evidence]) -> str:
     said = [item for item in everything if item.kind in ("origin", "policy")]
     return said[-1].subjects[0].sha256 if said else ""
 
 
 def _usable(policies: Policies | CountersignError, in_force: str) -> tuple[Policies | None, str]:
     if isinstance(policies, CountersignError):
-        return None, "not recorded here: the policies at hand cannot be read"
+        return None, "not recorded here: the log carries no policies, and those at hand cannot be read"
     if policies.digest != in_force:
         return None, (
-            f"not recorded here: the policies at hand ({policies.digest[:PREFIX]}) are not those in force in the log "
-            f"({in_force[:PREFIX]})"
+            f"not recorded here: the log carries no policies, and those at hand ({policies.digest[:PREFIX]}) are not "
+            f"those it names ({in_force[:PREFIX]})"
         )
     return policies, ""
 
@@ -191,8 +291,9 @@ def promoted(item: Evidence) -> Promotion:
 
 
 def at(item: Evidence) -> str:
-    """When a statement was made."""
-    return str(item.predicate.run.finished)
+    """When a statement was made; by the person's own clock, where a person made it."""
+    run = run_of(item)
+    return str(run.finished if run else item.predicate.at)
 
 
 def about(item: Evidence) -> str:
@@ -200,9 +301,14 @@ def about(item: Evidence) -> str:
     predicate = item.predicate
     if isinstance(predicate, Predicate):
         return predicate.stage
-    if isinstance(predicate, Registration | Promotion):
+    if item.kind in ("registration", "promotion", "packet", "request", "incident"):
         return f"{predicate.model}/{predicate.version}"
-    return item.kind
+    return f"{item.kind} of {predicate.about}" if item.kind in ("approval", "waiver") else item.kind
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def of_chain(facts: Facts) -> Iterator[Evidence]:

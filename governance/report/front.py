@@ -1,161 +1,206 @@
-"""Page one, apart from its table of gates: verdict, use, exceptions, people, change, way back, open points.
-
-The verdict is computed; nobody types it. People's approvals are not recorded by this version, so the best it
-can say is PENDING.
-"""
+"""Page one, apart from verdict, gates, exceptions and people: use, way back, open points."""
 
 from __future__ import annotations
 
-from governance.evidence import Evidence
-from governance.policy import Datacard
-from governance.predicates import Requester
-from governance.report.facts import PREFIX, Facts, at, promoted, registered, run_of
-from governance.report.model import Item, Person, Use, Verdict
-from governance.report.text import moment
+from collections.abc import Iterator
+from datetime import timedelta
+
+from governance.checks.people import instant_of
+from governance.policy import Datacard, Tier
+from governance.promotion import open_requests
+from governance.report.facts import PREFIX, Facts, promoted, registered
+from governance.report.model import Back, Hold, Incident, Item, Use
+from governance.report.standing import Held, Standing
+from governance.report.text import words
 
 NOT_COVERED = (
     "Serving: request logs, output marking, access and actual use are recorded where the model is served, not here.",
     "Law: whether a lawful basis or licence holds is a judgement; this report shows what was declared.",
     "What a base model from outside was trained on; hidden backdoors and semantic poisoning are not shown absent.",
 )
-
-
-def verdict(facts: Facts) -> Verdict:
-    """PENDING where everything automatic holds, NOT APPROVED where something does not."""
-    promotions = facts.promotions
-    last = promotions[-1] if promotions else None
-    refs = [last.index] if last else []
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    alias, decision = (
-        (promoted(last).alias, _decision(last)) if last else ("none", "no decision about an alias is recorded")
-    )
-    if last is None or not promoted(last).allowed:
-        why = _because([f.code for f in promoted(last).findings]) if last else "no alias was ever given to it"
-        return Verdict(word="NOT APPROVED", reason=f"Refused: {why}.", alias=alias, decided=decision, evidence=refs)
-    if facts.again is not None and not facts.again.allowed:
-        why = _because([f.code for f in facts.again.findings])
-        reason = f"Decided again under the policies in force, it is denied: {why}."
-        return Verdict(word="NOT APPROVED", reason=reason, alias=alias, decided=decision, evidence=refs)
-    if tier is not None and not tier.promotable:
-        reason = f"Tier {facts.registration.tier} is not promotable: good for {alias} only."
-        return Verdict(word="NOT APPROVED", reason=reason, alias=alias, decided=decision, evidence=refs)
-    again = "and still does when decided again" if facts.again else "not decided again: policies are not at hand"
-    reason = f"Every automatic gate allowed it, {again}; no person has approved it. Good for {alias} only."
-    return Verdict(word="PENDING", reason=reason, alias=alias, decided=decision, evidence=refs)
-
-
-def _decision(item: Evidence) -> str:
-    promotion = promoted(item)
-    word = "given" if promotion.allowed else "refused"
-    return f"{promotion.alias} {word} {moment(promotion.at)} by the decision function, no person"
-
-
-def _because(codes: list[str]) -> str:
-    return ", ".join(dict.fromkeys(codes)) or "no finding was recorded"
+NO_DRILL = "not tried: no drill is recorded"
+SOON = timedelta(days=30)
+"""What ends within this is told among the open points."""
 
 
 def use(facts: Facts) -> Use:
     """What policy says the model is for."""
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    approved = (
-        [f"purpose {known.purpose}, region {known.region}, as candidate: to be tried, not served"] if known else []
-    )
-    ends = sorted(str(card.retention.until) for card in _cards(facts) if card.retention.until)
-    demands = [f"approvals by {tier.approvals} people in different roles"] if tier and tier.approvals else []
-    demands += [] if tier is None or tier.promotable else ["not promotable"]
-    demands += ["evaluation signed by a key other than the trainer's"] if tier and tier.separate_evaluator else []
+    served = facts.standing is not None and facts.standing.released is not None and not facts.standing.against
+    how = "as approved" if served else "as candidate: to be tried, not served"
+    approved = [f"purpose {known.purpose}, region {known.region}, {how}"] if known else []
     return Use(
         approved_for=approved or [facts.policies_note or "nothing: policy does not name this model"],
         not_approved_for=[
-            "serving users (no approval)",
+            *([] if served else ["serving users (no approval stands)"]),
             "every other purpose",
             "decisions about people made by it alone",
         ],
         tier=facts.registration.tier,
-        tier_demands=demands or ["none beyond the automatic gates"],
-        review_by=f"not set; retention of its data ends {ends[0]} at the earliest" if ends else "not set",
+        tier_demands=_demands(tier),
+        review_by=_review_by(facts),
     )
 
 
-def _cards(facts: Facts) -> list[Datacard]:
-    cards = facts.policies.datacards if facts.policies else {}
-    return [cards[chain.dataset] for chain, _ in facts.datasets if chain.dataset in cards]
+def _demands(tier: Tier | None) -> list[str]:
+    demands = [f"approvals by {tier.approvals} people in different roles"] if tier and tier.approvals else []
+    demands += [] if tier is None or tier.promotable else ["not promotable"]
+    demands += ["evaluation signed by a key other than the trainer's"] if tier and tier.separate_evaluator else []
+    before = tier.approved_before_training if tier else []
+    demands += [f"{', '.join(before)} approved before training"] if before else []
+    return demands or ["none beyond the automatic gates"]
 
 
-def people(facts: Facts) -> list[Person]:
-    """Who did what, as far as signatures show it."""
-    trains = [node.train for node in facts.trained if node.train]
-    scored = [item for node in facts.trained for suite in facts.suites if (item := facts.evaluation(node, suite))]
-    return [
-        _signed("trained", trains, facts),
-        _signed("evaluated", scored, facts),
-        _nobody("validated", "not done: no independent validation is recorded"),
-        _nobody("approved", f"not done; {needed(facts)}"),
-        _nobody("deployed", "not deployed"),
+def _review_by(facts: Facts) -> str:
+    """The first day on which something the version rests on ends."""
+    found = [
+        (str(card.retention.until), f"retention of {name}") for name, card in _cards(facts) if card.retention.until
     ]
+    if facts.standing is not None:
+        found += [(item.predicate.expires, "a waiver ends") for item, why in facts.standing.waivers if not why]
+        ends = [(item.predicate.expires, f"{name}'s approval ends") for name, _, item in facts.standing.approvers]
+        found += [(when, why) for when, why in ends if when]
+    return f"not set by policy; {min(found)[0][:10]} at the latest ({min(found)[1]})" if found else "not set"
 
 
-def _signed(did: str, items: list[Evidence], facts: Facts) -> Person:
-    if not items:
-        return _nobody(did, "not recorded")
-    asked: list[Requester] = [run.requested_by for item in items if (run := run_of(item))]
-    names = sorted({f"{who.name}{'' if who.authenticated else ' (claimed)'}" for who in asked})
-    keys = sorted({f"{item.keyid[:PREFIX]}{' (development)' if item.development else ''}" for item in items})
-    return Person(
-        did=did,
-        who=", ".join(names),
-        role="not recorded",
-        at=moment(at(items[-1])),
-        key=", ".join(keys),
-        assurance="self-attested",
-        evidence=[item.index for item in items][:6],
+def _cards(facts: Facts) -> list[tuple[str, Datacard]]:
+    cards = facts.policies.datacards if facts.policies else {}
+    return [(chain.dataset, cards[chain.dataset]) for chain, _ in facts.datasets if chain.dataset in cards]
+
+
+def holds(facts: Facts) -> list[Hold]:
+    """Every governed alias that the version held, in order."""
+    return [_hold(facts.standing, one) for one in facts.standing.held] if facts.standing else []
+
+
+def _hold(standing: Standing, one: Held) -> Hold:
+    signed = standing.request_of(one.given)
+    ended = promoted(one.ended) if one.ended else None
+    how = "none: it still holds it"
+    if ended is not None:
+        how = "retired" if ended.action == "retire" else f"{ended.action} to version {ended.version}"
+    return Hold(
+        alias=one.alias,
+        since=promoted(one.given).at,
+        until=ended.at if ended else "now",
+        ended=how,
+        asked_by=f"{signed.predicate.principal} as {signed.predicate.role}" if signed else "nobody signed a request",
+        evidence=[one.given.index, *([one.ended.index] if one.ended else [])],
     )
 
 
-def needed(facts: Facts) -> str:
-    """Whose approval policy demands, in words."""
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    if tier is None:
-        return facts.policies_note or "needs: a tier in policies/policy.yaml"
-    return f"needs: approval by {tier.approvals} people in different roles" if tier.approvals else "needs: nobody"
-
-
-def _nobody(did: str, why: str) -> Person:
-    return Person(did=did, who=why, role="none", at="none", key="none", assurance="none", evidence=[])
-
-
-def separation(facts: Facts) -> str:
-    """Whether different people trained, evaluated and approved."""
-    keys = {
-        did: set(person.key.split(", ")) for person in people(facts) if (did := person.did) in ("trained", "evaluated")
-    }
-    same = keys["trained"] & keys["evaluated"] - {"none"}
-    shared = (
-        f"the same key ({', '.join(sorted(same))}) trained and evaluated"
-        if same
-        else "different keys trained and evaluated"
+def way_back(facts: Facts) -> Back:
+    """The version to go back to, and what that takes."""
+    standing = facts.standing
+    if standing is None:
+        before = registered(facts.previous) if facts.previous else None
+        target = f"version {before.version} ({before.model_digest[:PREFIX]}), registered" if before else _NO_EARLIER
+        refs = [facts.previous.index] if facts.previous else []
+        return Back(target=target, steps="none: no governed alias exists", people="none", drill=NO_DRILL, evidence=refs)
+    below, rule = standing.below(), standing.rule
+    alone = f"; or one as {', '.join(rule.break_glass)} who breaks the glass" if rule and rule.break_glass else ""
+    earlier = [promoted(one) for one in below]
+    target = "none: no other version ever held the alias" if facts.previous else _NO_EARLIER
+    if earlier:
+        target = f"version {earlier[0].version} ({earlier[0].model_digest[:PREFIX]}), {earlier[0].alias} before"
+    return Back(
+        target=target,
+        steps=f"countersign rollback {facts.registration.model} --reason ..." if below else "none",
+        people=f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias",
+        drill=NO_DRILL,
+        evidence=[one.index for one in below[:1]],
     )
-    return f"separation of duties: not shown ({shared}; nobody has approved)"
 
 
-def way_back(facts: Facts) -> str:
-    """The version to go back to."""
-    if facts.previous is None:
-        return "none: there is no earlier version; drill: not done"
-    before = registered(facts.previous)
-    return f"version {before.version} ({before.model_digest[:PREFIX]}), registered; drill: not done"
+_NO_EARLIER = "none: there is no earlier version"
+
+
+def incidents(facts: Facts) -> list[Incident]:
+    """Everything said to be wrong with these bytes, in order."""
+    found = facts.standing.incidents if facts.standing else []
+    return [
+        Incident(
+            state=item.predicate.state,
+            by=item.predicate.principal,
+            role=item.predicate.role,
+            words=item.predicate.reason,
+            at=item.predicate.at,
+            evidence=[item.index],
+        )
+        for item in found
+    ]
 
 
 def open_items(facts: Facts) -> list[Item]:
-    """What waits, and what stands in the way of more than `candidate`."""
-    items = [
-        Item(what=f"{f.code}: {f.subject}: {f.message}", next=f.next or "none", owner="not assigned", evidence=[])
-        for f in (facts.again.findings if facts.again else ())
-    ]
-    only = facts.again.candidate_only if facts.again else ()
-    items += [
-        Item(what=f"candidate only: {why}", next="see docs/findings.md", owner="not assigned", evidence=[])
-        for why in only
-    ]
-    return items
+    """What waits, what ends soon, and what stands in the way of more than `candidate`; the overdue first."""
+    found = [*_of_people(facts), *_findings(facts)]
+    return sorted(found, key=lambda item: not item.overdue)
+
+
+def _findings(facts: Facts) -> Iterator[Item]:
+    standing = facts.standing
+    findings = list(facts.again.findings) if facts.again else []
+    if standing is not None and standing.released is not None:
+        findings = standing.against
+    for one in findings:
+        yield _item(f"{one.code}: {one.subject}: {one.message}", one.next or "none")
+    for why in facts.again.candidate_only if facts.again and standing is None else ():
+        yield _item(f"candidate only: {why}", "see docs/findings.md")
+
+
+def _of_people(facts: Facts) -> Iterator[Item]:
+    """Incidents, overdue signatures, waivers that end, requests that wait."""
+    standing = facts.standing
+    if standing is None or facts.now is None:
+        return
+    for one in standing.open_incidents:
+        said = one.predicate
+        yield _item(
+            f"incident: {said.reason}", f"countersign incident close {standing.name}", said.principal, one.index
+        )
+    for one in standing.overdue:
+        due, asked = promoted(one).second_signature_by or "none", standing.request_of(one)
+        who = f"anybody but {asked.predicate.principal}" if asked else "not assigned"
+        what = "a second signature on a rollback that one person made alone"
+        yield _item(what, f"countersign approve {(promoted(one).request or '')[:PREFIX]}", who, one.index, due, True)
+    for one, why in standing.waivers:
+        said = one.predicate
+        left = instant_of(said.expires) - standing.at
+        if not why and left <= SOON:
+            what = f"waiver of {said.finding} {said.about} ends"
+            yield _item(
+                what,
+                "mend the finding, or waive it anew and have the packet approved",
+                said.owner,
+                one.index,
+                said.expires,
+            )
+    for one in open_requests(standing.now, facts.registration.model):
+        said = one.predicate
+        late = instant_of(said.expires) <= standing.at
+        if said.version == facts.registration.version and said.model_digest == facts.digest and not late:
+            what = f"{said.principal} asks to {said.action} it as {said.alias}"
+            yield _item(
+                what,
+                f"countersign {said.action} {standing.name}",
+                words(_requesters(standing)),
+                one.index,
+                said.expires,
+            )
+
+
+def _requesters(standing: Standing) -> list[str]:
+    return [f"somebody as {role}" for role in (standing.rule.requesters if standing.rule else [])]
+
+
+def _item(
+    what: str,
+    then: str,
+    owner: str = "not assigned",
+    entry: int | None = None,
+    due: str = "none",
+    overdue: bool = False,
+) -> Item:
+    refs = [entry] if entry is not None else []
+    return Item(what=what, next=then, owner=owner, due=due, overdue=overdue, evidence=refs)

@@ -24,6 +24,9 @@ ANSWERS = {
 }
 """Row to the finding codes that answer it: a decision made again overrules what was recorded."""
 
+JUDGED = {name: frozenset(["THRESHOLD_NOT_MET", "WORSE_THAN_REFERENCE"]) for name in ("Evaluation", "Safety")}
+"""Codes by which a row fails that looks at the scores itself: a waiver passes them all the same."""
+
 SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
 """A metric with one of these in its name says something about safety."""
 
@@ -31,13 +34,19 @@ SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
 def gates(facts: Facts) -> list[Gate]:
     """The eight rows, in the order a reviewer reads them."""
     codes = {item.code for item in facts.again.findings} if facts.again else set()
-    return [_overruled(row, codes & ANSWERS.get(row.name, frozenset())) for row in _rows(facts)]
+    waived = {item.code for item in facts.again.waived} if facts.again else set()
+    return [_overruled(row, codes, waived) for row in _rows(facts)]
 
 
-def _overruled(row: Gate, codes: set[str]) -> Gate:
-    if not codes:
-        return row
-    return row.model_copy(update={"result": "fail", "value": f"{', '.join(sorted(codes))}; {row.value}"})
+def _overruled(row: Gate, codes: set[str], waived: set[str]) -> Gate:
+    """A row as the decision made again has it: what stands fails it, what a waiver passes is waived."""
+    answers = ANSWERS.get(row.name, frozenset())
+    if codes & answers:
+        return row.model_copy(update={"result": "fail", "value": f"{', '.join(sorted(codes & answers))}; {row.value}"})
+    passed = waived & (answers | (JUDGED.get(row.name, frozenset()) if row.result == "fail" else frozenset()))
+    if passed and not codes & JUDGED.get(row.name, frozenset()):
+        return row.model_copy(update={"result": "waived", "value": f"{', '.join(sorted(passed))} waived; {row.value}"})
+    return row
 
 
 def _rows(facts: Facts) -> list[Gate]:

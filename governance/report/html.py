@@ -39,9 +39,34 @@ def page(report: Report) -> bytes:
         tone=tone,
         sign=sign,
         charts=charts,
+        told=_told(report),
         names={node.id: node.label for node in report.nodes},
     )
     return rendered.encode("utf-8")
+
+
+ROOM = 7
+"""Exceptions that page one has room for; faults and waivers are all told, whatever the room."""
+LINES = 5
+"""Changes on page one, at most two of a group."""
+
+
+def _told(report: Report) -> dict[str, Any]:
+    """What page one has room for, most telling first, and how many of what there are."""
+    kinds = [item.kind for item in report.exceptions]
+    chosen = [
+        change
+        for index, change in enumerate(report.changes)
+        if sum(one.group == change.group for one in report.changes[:index]) < 2
+    ]
+    return {
+        "faults": kinds.count("fault"),
+        "waivers": kinds.count("waiver"),
+        "notes": kinds.count("note"),
+        "shown": max(ROOM, kinds.count("fault") + kinds.count("waiver")),
+        "changes": chosen[:LINES],
+        "champion": any("champion" in score.relation for metric in report.metrics for score in metric.scores),
+    }
 
 
 def style(made: Environment) -> Markup:

@@ -36,6 +36,8 @@ class Verdict(Model):
     """What was last decided about this version: an alias, or `none`."""
     decided: str
     """When and by whom that was decided."""
+    conditions: list[str]
+    """What an approval hangs on, each with its end; empty where it hangs on nothing."""
     evidence: Refs
 
 
@@ -52,10 +54,35 @@ class Use(Model):
 class Notice(Model):
     """An exception: something a reader has to know before any good news."""
 
+    kind: Literal["fault", "waiver", "note"]
+    """What contradicts the verdict or the records; what a person accepted for a while; what is merely so."""
     title: str
     detail: str
     accepted_by: str
+    control: str
+    """What is done instead."""
     expires: str
+    evidence: Refs
+
+
+class WaiverRow(Model):
+    """A finding that somebody accepted for a while."""
+
+    finding: str
+    about: str
+    owner: str
+    accepted_by: str
+    role: str
+    control: str
+    reason: str
+    at: str
+    expires: str
+    state: str
+    """`in force`, or why it is not."""
+    renewals: int
+    """Waivers of the same before this one."""
+    used: bool
+    """Whether a decision allowed the version because of it."""
     evidence: Refs
 
 
@@ -94,17 +121,31 @@ class Integrity(Model):
     anchor: str
     signatures: str
     evidence_present: str
+    registry: str
+    """Whether the registry says what the log says."""
     clock: str
     shows: list[str]
     does_not_show: list[str]
 
 
 class Change(Model):
-    """One line of what differs from the version before."""
+    """One thing that two versions are compared by, and differ in."""
 
+    group: str
+    """Data, recipe, code, base model, rules, or results."""
     what: str
     before: str
     now: str
+
+
+class Compared(Model):
+    """One group of things that two versions are compared by: how many are what."""
+
+    group: str
+    same: int
+    changed: int
+    new: int
+    gone: int
 
 
 class Item(Model):
@@ -113,6 +154,8 @@ class Item(Model):
     what: str
     next: str
     owner: str
+    due: str
+    overdue: bool
     evidence: Refs
 
 
@@ -124,15 +167,83 @@ class Record(Model):
     evidence: Refs
 
 
+Answer = Literal[
+    "allowed", "refused", "approved", "rejected", "asked", "waived", "frozen", "opened", "closed", "does not count"
+]
+
+
 class Decision(Model):
-    """A decision about this version or a stage it rests on, in the order of the log."""
+    """What was decided, or said by a person, about this version or a stage it rests on; in the order of the log."""
 
     about: str
     what: str
-    allowed: bool
+    answer: Answer
+    by: str
+    """Who said it, and in which role; `the decision function` where nobody did."""
+    words: str
+    """A person's own reason; `none` where nobody gave one."""
+    shown: str
+    """Digest of the page that an approver was shown; `none` where there was none."""
     at: str
     tier: str
     findings: list[str]
+    evidence: Refs
+
+
+class Hold(Model):
+    """An alias that the version held."""
+
+    alias: str
+    since: str
+    until: str
+    """`now`, or when it was taken away."""
+    ended: str
+    """How it ended, in words."""
+    asked_by: str
+    evidence: Refs
+
+
+class Incident(Model):
+    """Something that was wrong with these bytes, as somebody who may speak said."""
+
+    state: Literal["open", "closed"]
+    by: str
+    role: str
+    words: str
+    at: str
+    evidence: Refs
+
+
+class Back(Model):
+    """How to go back."""
+
+    target: str
+    steps: str
+    people: str
+    drill: str
+    evidence: Refs
+
+
+class PolicyUsed(Model):
+    """Under which policies the version is judged, and since when they are fixed."""
+
+    which: str
+    digest: str
+    since: str
+    signed_by: list[str]
+    proposals: list[str]
+    """Policies that were recorded and are not in force."""
+    thresholds_fixed: str
+    demands: list[str]
+    evidence: Refs
+
+
+class Gap(Model):
+    """A test that failed, was not run, or says nothing."""
+
+    what: str
+    result: Literal["failed", "not run", "not recorded"]
+    why: str
     evidence: Refs
 
 
@@ -340,6 +451,7 @@ class Statement(Model):
     subjects: list[str]
     key: str
     signer: str
+    """Whose key it is, in words."""
     at: str
 
 
@@ -357,6 +469,7 @@ class Report(Model):
 
     format: str
     generator: str
+    """Of the same log, files, time and generator the bytes are the same."""
     project: str
     model: str
     version: str
@@ -365,17 +478,25 @@ class Report(Model):
     as_of: str
     """Time of the last entry of the log that was read."""
     log_range: str
+    reads: str
+    """How far the log was read, where not to its end."""
     verdict: Verdict
     use: Use
     exceptions: list[Notice]
+    waivers: list[WaiverRow]
     gates: list[Gate]
     people: list[Person]
     separation: str
     integrity: Integrity
     change_since: str
     changes: list[Change]
-    way_back: str
+    compared: list[Compared]
+    way_back: Back
+    holds: list[Hold]
+    incidents: list[Incident]
     open: list[Item]
+    gaps: list[Gap]
+    policy: PolicyUsed
     not_covered: list[str]
     records: list[Record]
     decisions: list[Decision]

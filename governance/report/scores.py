@@ -55,7 +55,7 @@ def thresholds_fixed(facts: Facts) -> str:
     if facts.policies is None or own is None or gate is None:
         return facts.policies_note or "not established: the version has no evaluation or no gate on record"
     name = f"policies {facts.policies.digest[:PREFIX]}"
-    since = facts.policy_entry(gate.index)
+    since = facts.policy_entry(facts.policies.digest)
     if decided(gate).policy == facts.policies.digest:
         return f"yes: {name}, in force since E{since}, before its gate (E{gate.index}) and its scores (E{own.index})"
     if evaluated(own).policy == facts.policies.digest:
@@ -64,7 +64,8 @@ def thresholds_fixed(facts: Facts) -> str:
 
 
 def _suite(facts: Facts, suite: Suite) -> list[Metric]:
-    scored = [(node, item) for node in facts.chain if (item := facts.evaluation(node, suite))]
+    models = [*facts.chain, *([facts.champion] if facts.champion and not _in_chain(facts, facts.champion) else [])]
+    scored = [(node, item) for node in models if (item := facts.evaluation(node, suite))]
     names = sorted({name for _, item in scored for name in evaluated(item).scores})
     return [_metric(facts, suite, name, scored) for name in names]
 
@@ -103,9 +104,15 @@ def _score(facts: Facts, name: str, node: ModelNode, item: Evidence) -> Score:
     )
 
 
+def _in_chain(facts: Facts, model: ModelNode) -> bool:
+    return any(node.sha256 == model.sha256 for node in facts.chain)
+
+
 def _relation(facts: Facts, node: ModelNode) -> str:
     if node.sha256 == facts.digest:
         return "this version"
+    if facts.champion and node.sha256 == facts.champion.sha256:
+        return "champion" + (" and parent" if node.sha256 == facts.released.parent else "")
     if node.sha256 == facts.released.parent:
         return "parent"
     if node.sha256 == facts.released.scorer:

@@ -204,7 +204,7 @@ def test_a_second_version_is_compared_with_the_first(story: Story) -> None:
     assert changed["greedy_exact on desk_eval"] == ("0.970", "0.980")
     assert changed["dpo: learning_rate"] == ("none", "0.01")
     assert "sft: learning_rate" not in changed
-    assert report.way_back.startswith("version 1")
+    assert report.way_back.target.startswith("version 1")
     assert gate(report, "Safety")[0] == "pass"
 
 
@@ -264,10 +264,10 @@ def test_an_earlier_refusal_is_listed(story: Story) -> None:
     story.promote("sft", "1")
     report = build(story.sources, MODEL, "1")
     assert report.verdict.word == "PENDING"
-    assert [item.allowed for item in report.decisions if item.what == "may it be called candidate?"] == [
-        True,
-        False,
-        True,
+    assert [item.answer for item in report.decisions if item.what == "may it be called candidate?"] == [
+        "allowed",
+        "refused",
+        "allowed",
     ]
 
 
@@ -291,8 +291,24 @@ def test_uncommitted_code_is_an_exception(tmp_path: Path) -> None:
     assert report.trainings[0].code.endswith("with changes that are not committed")
 
 
+def test_the_log_carries_the_policies_it_is_judged_by(story: Story) -> None:
+    """Whatever stands in the folder: a report on another machine says the same."""
+    usual = rendered(build(story.sources, MODEL, "1"))
+    unreadable = replace(story.sources, policies=CountersignError("cannot be read"))
+    assert rendered(build(unreadable, MODEL, "1")) == usual
+    path = story.root / "policies" / "policy.yaml"
+    path.write_text(path.read_text() + "# another byte\n", encoding="utf-8")
+    edited = replace(story.sources, policies=load_policies(story.root / "policies"))
+    assert rendered(build(edited, MODEL, "1")) == usual
+    assert build(edited, MODEL, "1").policy.which.startswith("the policies last recorded in the log")
+
+
 @pytest.mark.parametrize("broken", ["missing", "changed"])
-def test_policies_that_are_not_those_in_force_are_not_used(story: Story, broken: str) -> None:
+def test_policies_that_are_not_those_recorded_are_not_used(
+    story: Story, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log of before 0.2 names its policies by digest only."""
+    monkeypatch.setattr("governance.authority.files_digest", lambda files: "another digest")
     sources = story.sources
     if broken == "missing":
         sources = replace(sources, policies=CountersignError("cannot be read"))

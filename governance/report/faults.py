@@ -1,0 +1,161 @@
+"""What contradicts a good verdict, and what people accepted for a while: told on page one before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.evidence import Evidence
+from governance.predicates import Waiver
+from governance.report.facts import Facts, promoted
+from governance.report.model import Notice, WaiverRow
+from governance.report.people import separation
+from governance.report.standing import Standing
+from governance.report.text import moment
+
+
+def faults(facts: Facts) -> list[Notice]:
+    """Faults first, then waivers."""
+    standing = facts.standing
+    found = list(_registry(facts))
+    if standing is None:
+        return found
+    found += [*_decisions(standing), *_separation(facts), *_lapsed(standing), *_incidents(standing), *_alone(standing)]
+    found += list(_rules(standing))
+    return [*found, *(_waiver(row) for row in waivers(facts) if row.state == "in force")]
+
+
+def waivers(facts: Facts) -> list[WaiverRow]:
+    """Every waiver of the version or of what it was made from, those that ended and do not count too."""
+    standing = facts.standing
+    if standing is None:
+        return []
+    rows: list[WaiverRow] = []
+    for item, why in standing.waivers:
+        said: Waiver = item.predicate
+        about = (said.finding, said.about)
+        waived = [one for move in standing.decisions if promoted(move).allowed for one in promoted(move).waived]
+        rows.append(
+            WaiverRow(
+                finding=said.finding,
+                about=said.about,
+                owner=said.owner,
+                accepted_by=said.principal,
+                role=said.role,
+                control=said.control,
+                reason=said.reason,
+                at=said.at,
+                expires=said.expires,
+                state=why or "in force",
+                renewals=sum((row.finding, row.about) == about for row in rows),
+                used=about in {(one.code, one.subject) for one in waived},
+                evidence=[item.index],
+            )
+        )
+    return rows
+
+
+def _fault(title: str, detail: str, refs: list[int], by: str = "nobody", kind: str = "fault") -> Notice:
+    return Notice.model_validate(
+        {"kind": kind, "title": title, "detail": detail, "accepted_by": by, "control": "none", "expires": "no expiry",
+         "evidence": refs}
+    )  # fmt: skip
+
+
+def _waiver(row: WaiverRow) -> Notice:
+    renewed = f"; renewed {row.renewals} times" if row.renewals > 1 else "; renewed once" if row.renewals else ""
+    return Notice(
+        kind="waiver",
+        title=f"Waived: {row.finding} {row.about}",
+        detail=f"instead: {row.control}; {row.owner} answers for it{renewed}",
+        accepted_by=f"{row.accepted_by} as {row.role}",
+        control=row.control,
+        expires=row.expires,
+        evidence=row.evidence,
+    )
+
+
+def _registry(facts: Facts) -> Iterator[Notice]:
+    """The registry at hand is not where the log's last decisions put it."""
+    for one in facts.registry:
+        moved = one.code == "REGISTRY_ALIAS_MOVED"
+        title = "Alias moved without a decision" if moved else "The registry is not what the log says"
+        detail = f"{one.subject}: the log says {one.expected}, the registry says {one.found} ({one.code})"
+        yield _fault(title, detail, [])
+
+
+def _decisions(standing: Standing) -> Iterator[Notice]:
+    for item, why in standing.unreproduced:
+        title = "A decision does not come out as logged"
+        yield _fault(title, f"E{item.index}, made again from what stood before it: {why}", [item.index])
+
+
+def _separation(facts: Facts) -> Iterator[Notice]:
+    said = separation(facts)
+    if "broken" in said:
+        own = said.partition("(")[2].removesuffix(")")
+        items = list(_own(facts))
+        yield _fault("Self-approval", own, [item.index for item in items][:3])
+    standing = facts.standing
+    for why in standing.votes[1] if standing else ():
+        if "they asked for" not in why and "they signed" not in why and "they ask for" not in why:
+            yield _fault("An approval does not count", why, [])
+
+
+def _own(facts: Facts) -> Iterator[Evidence]:
+    standing = facts.standing
+    names = {one.partition(" does not count")[0] for one in standing.votes[1]} if standing else set()
+    for item in standing.now.evidence.by_subject(standing.asked.packet or "", "approval") if standing else ():
+        if item.predicate.principal in names:
+            yield item
+
+
+def _lapsed(standing: Standing) -> Iterator[Notice]:
+    """A waiver that carried the release has ended, or never counted."""
+    if standing.released is None:
+        return
+    for one in promoted(standing.released).waived:
+        why = standing.lapsed(one)
+        if why:
+            mine = [
+                item
+                for item, _ in standing.waivers
+                if (item.predicate.finding, item.predicate.about) == (one.code, one.subject)
+            ]
+            by = f"{mine[-1].predicate.principal} as {mine[-1].predicate.role}" if mine else "nobody"
+            detail = f"{one.code} {one.subject} was accepted for a while, and {why}; nothing took its place"
+            yield _fault(
+                "Expired waiver" if "expired" in why else "A waiver does not count",
+                detail,
+                [item.index for item in mine][-1:],
+                by,
+            )
+
+
+def _incidents(standing: Standing) -> Iterator[Notice]:
+    for item in standing.open_incidents:
+        said = item.predicate
+        yield _fault("Incident open", f"since {moment(said.at)}, by {said.principal}: {said.reason}", [item.index])
+
+
+def _alone(standing: Standing) -> Iterator[Notice]:
+    """Break-glass: one person alone moved an alias."""
+    late = {item.index for item in standing.overdue}
+    for item in standing.decisions:
+        due = promoted(item).second_signature_by
+        if due is None or not promoted(item).allowed:
+            continue
+        state = "is overdue" if item.index in late else "is due, or was given"
+        detail = (
+            f"one person alone gave it {promoted(item).alias} back; the second signature, by {moment(due)}, {state}"
+        )
+        yield _fault("Break-glass", detail, [item.index], kind="fault" if item.index in late else "note")
+
+
+def _rules(standing: Standing) -> Iterator[Notice]:
+    """Policies that nobody signed, or that changed since the release."""
+    period = standing.now.authority.in_force
+    if period.signed_at is None:
+        yield _fault("Policies not signed", "their owners never signed the policies in force", [max(period.start, 0)])
+    changed = standing.moved_on
+    if changed is not None:
+        yield _fault("Changed since it was approved", changed.found, [], kind="note")

@@ -1,0 +1,102 @@
+"""What failed, was not run or says nothing, and under which rules all of it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.lineage import evaluated, subject
+from governance.report.facts import PREFIX, Facts, promoted
+from governance.report.gates import gates
+from governance.report.model import Gap, PolicyUsed
+from governance.report.scores import demands, judged, own_evaluation, thresholds_fixed
+
+NOWHERE = (
+    ("privacy leakage", "whether the model repeats its training data is not tested"),
+    ("slices and the worst slice", "scores are over all items; no suite says which slice an item is of"),
+    ("contamination of a base model", "what it was trained on is not disclosed"),
+    ("independent reproduction", "no result was produced again by another runner"),
+    ("rollback drill", "no drill is recorded"),
+    ("canary", "no statement of that kind exists"),
+)
+"""What no version of this project has a test of yet."""
+
+
+def gaps(facts: Facts) -> list[Gap]:
+    """Failures first, then what was not run, then what is not recorded."""
+    found = [*_failed(facts), *_not_run(facts), *(_gap(what, "not run", why) for what, why in NOWHERE)]
+    order = ("failed", "not run", "not recorded")
+    return sorted(found, key=lambda gap: order.index(gap.result))
+
+
+def policy(facts: Facts) -> PolicyUsed:
+    """Under which policies the version is judged, and since when they are fixed."""
+    own = own_evaluation(facts)
+    period = facts.now.authority.in_force if facts.now and facts.standing else None
+    proposals = facts.now.authority.proposals if facts.now and facts.standing else ()
+    digest = facts.policies.digest if facts.policies else "not recorded"
+    entry = facts.policy_entry(digest) if facts.policies else None
+    since = facts.policies_note or f"recorded in entry {entry}"
+    if period is not None and period.signed_at is not None:
+        since = f"recorded in entry {entry}; signed by their owners in entry {period.signed_at}"
+    return PolicyUsed(
+        which=facts.policies_are if facts.policies else facts.policies_note,
+        digest=digest,
+        since=since,
+        signed_by=list(period.signers) if period else [],
+        proposals=[
+            f"{one.digest[:PREFIX]}, recorded in entry {one.index}, signed by {', '.join(one.signers) or 'nobody'}"
+            for one in proposals
+        ],
+        thresholds_fixed=thresholds_fixed(facts),
+        demands=_demands(facts),
+        evidence=sorted({*([entry] if entry is not None else []), *([own.index] if own else [])}),
+    )
+
+
+def _demands(facts: Facts) -> list[str]:
+    """What is demanded of the version's scores, and whether that is met."""
+    wanted = demands(facts)
+    found = [
+        f"{one.metric}{f' less {one.reference}' if one.reference else ''}: {one.demand}: "
+        f"{'met' if one.passed else 'NOT met'}; found {one.found}"
+        for one in judged(facts)
+    ]
+    none = f"nothing: {wanted.none}" if wanted and wanted.none else facts.policies_note or "nothing"
+    return found or [none]
+
+
+def _failed(facts: Facts) -> Iterator[Gap]:
+    for gate in gates(facts):
+        if gate.result == "fail":
+            yield _gap(gate.name, "failed", gate.value, gate.evidence)
+    for chain, _ in facts.datasets:
+        quality = chain.quality
+        for check in quality.predicate.expectations if quality else ():
+            if not check.success:
+                why = f"{check.unexpected} records are not {check.expected} ({check.severity})"
+                yield _gap(f"{check.name} of {chain.dataset}", "failed", why, [quality.index] if quality else [])
+    for item in facts.everything:
+        refused = item.kind in ("scan", "quality") and not (item.predicate.passed and subject(item, "records"))
+        if refused and item.predicate.dataset in {chain.dataset for chain, _ in facts.datasets}:
+            yield _gap(item.predicate.stage, "failed", "an earlier run of this data was refused", [item.index])
+    for item in facts.promotions:
+        if not promoted(item).allowed:
+            codes = ", ".join(dict.fromkeys(one.code for one in promoted(item).findings))
+            yield _gap(f"{promoted(item).alias} for this version", "failed", f"refused before: {codes}", [item.index])
+
+
+def _not_run(facts: Facts) -> Iterator[Gap]:
+    for gate in gates(facts):
+        if gate.result == "not run" and gate.name != "Privacy leakage":
+            yield _gap(gate.name, "not run", gate.value, gate.evidence)
+    for node in facts.chain:
+        for suite in facts.suites:
+            item = facts.evaluation(node, suite)
+            if item is None:
+                yield _gap(f"{node.name} on {suite.name}", "not recorded", "the log has no evaluation of it")
+            elif evaluated(item).not_run is not None:
+                yield _gap(f"{node.name} on {suite.name}", "not run", str(evaluated(item).not_run), [item.index])
+
+
+def _gap(what: str, result: str, why: str, refs: list[int] | None = None) -> Gap:
+    return Gap.model_validate({"what": what, "result": result, "why": why, "evidence": refs or []})

@@ -1,0 +1,322 @@
+"""Where a version stands with people: what it was given, by whose word, what of that still holds.
+
+Drawn once, from the log as it was read and nothing else; each answer names its entries. Of a version whose log knows
+no governed alias there is no such thing, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from governance import packet
+from governance.authority import read_authority
+from governance.checks.context import ReleaseContext
+from governance.checks.people import Vote, distinct, instant_of, packet_votes, seconders, waiver_problem
+from governance.errors import CountersignError
+from governance.evidence import Evidence
+from governance.lineage import subject
+from governance.predicates import Approval, Finding, Promotion, Registration, Waiver
+from governance.promotion import Bounded, State, ask, decide
+from governance.requests import ReleaseDecision, ReleaseRequest
+
+if TYPE_CHECKING:
+    from governance.policy import AliasRule, Policies
+
+WAITS = frozenset({"APPROVAL_MISSING", "PACKET_MISSING", "PACKET_OUT_OF_DATE", "POLICY_NOT_SIGNED"})
+"""Findings that people settle by speaking; beside those of the request."""
+ONCE = frozenset({"PACKET_OUT_OF_DATE"})
+"""Findings of a move that do not undo what was decided before: approvals stand for what was moved then."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """One alias that the version held, and how that ended."""
+
+    alias: str
+    given: Evidence
+    ended: Evidence | None = None
+    """The move that gave it to another, or took it away."""
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether it ended because somebody went back to an earlier version."""
+        return self.ended is not None and self.ended.predicate.action == "rollback"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One registered version in the state of a log, at one time."""
+
+    now: State
+    said: Registration
+    at: datetime
+
+    @property
+    def policies(self) -> Policies:
+        """Those in force for governed aliases."""
+        return self.now.authority.policies
+
+    @property
+    def name(self) -> str:
+        """MODEL/VERSION"""
+        return f"{self.said.model}/{self.said.version}"
+
+    @cached_property
+    def held(self) -> list[Held]:
+        """Every governed alias the version held, in order."""
+        holds: dict[str, Held] = {}
+        done: list[Held] = []
+        for item in self.now.moves(self.said.model):
+            move: Promotion = item.predicate
+            if move.alias == "candidate" and move.action != "retire":
+                continue
+            gone = [one for one in holds.values() if _ends(one, move)]
+            done += [replace(one, ended=item) for one in gone]
+            holds = {alias: one for alias, one in holds.items() if one not in gone}
+            if move.action != "retire":
+                holds[move.alias] = Held(move.alias, item)
+        return [one for one in [*done, *holds.values()] if self._mine(one.given)]
+
+    @property
+    def live(self) -> list[Held]:
+        """What it holds now."""
+        return [one for one in self.held if one.ended is None]
+
+    @cached_property
+    def decisions(self) -> list[Evidence]:
+        """Every decision on a governed alias for this version, refused ones included."""
+        found = self.now.view.by_subject(self.said.model_digest, "promotion")
+        return [item for item in found if self._mine(item) and item.predicate.alias != "candidate"]
+
+    @cached_property
+    def released(self) -> Evidence | None:
+        """The last decision that gave it a governed alias by approvals."""
+        given = [one for one in self.decisions if one.predicate.allowed and one.predicate.action == "promote"]
+        return given[-1] if given else None
+
+    @property
+    def retired(self) -> Evidence | None:
+        """The retirement, if nothing was given to it since."""
+        last = [one for one in self.decisions if one.predicate.allowed][-1:]
+        return last[0] if last and last[0].predicate.action == "retire" else None
+
+    @cached_property
+    def asked(self) -> ReleaseRequest:
+        """What is decided again: as it was asked when it was released, else as it would be asked now."""
+        said: Promotion | None = self.released.predicate if self.released else None
+        if said is not None and said.asked is not None:
+            return ReleaseRequest.model_validate(said.asked)
+        return ask(self.now, "promote", self.said.model, self.said.version, self.alias)
+
+    @property
+    def alias(self) -> str:
+        """The governed alias that is meant: one it was given or asked for, else the first that policy has."""
+        requests = self.now.evidence.by_subject(self.said.model_digest, "request")
+        said = [one.predicate for one in (*self.decisions, *requests) if one.predicate.action == "promote"]
+        named: list[str] = [one.alias for one in said]
+        return named[-1] if named else next(iter(self.policies.rules.aliases), "champion")
+
+    @property
+    def rule(self) -> AliasRule | None:
+        """What policy says of that alias."""
+        return self.policies.rules.aliases.get(self.alias)
+
+    @cached_property
+    def today(self) -> ReleaseDecision:
+        """The release decided on the log as it was read, at the report's time."""
+        return decide(self.now, self.asked, self.at)
+
+    @property
+    def against(self) -> list[Finding]:
+        """What stands against it but what the move itself asks once: its request, and a packet of that moment."""
+        once = ONCE if self.released else frozenset[str]()
+        found = [one for one in self.today.findings if not one.code.startswith("REQUEST_")]
+        return [one for one in found if one.code not in once]
+
+    @property
+    def waits_for(self) -> list[Finding]:
+        """What people settle by speaking."""
+        return [one for one in self.today.findings if self._waits(one)]
+
+    @property
+    def moved_on(self) -> Finding | None:
+        """What changed since it was approved, where something did."""
+        return next((one for one in self.today.findings if one.code in ONCE), None) if self.released else None
+
+    @cached_property
+    def unreproduced(self) -> list[tuple[Evidence, str]]:
+        """Logged decisions that do not come out as logged when they are made again, and how."""
+        return [(item, why) for item in self.decisions if (why := self._again(item))]
+
+    @cached_property
+    def context(self) -> ReleaseContext:
+        """What checks of people look at."""
+        return ReleaseContext(
+            self.asked.model, (self.asked.released,), self.policies, self.now.evidence, self.at, self.asked.champion,
+            self.asked.alias, authority=self.now.authority, governed=True, asked=self.asked, rights=self.now.authority,
+        )  # fmt: skip
+
+    @cached_property
+    def votes(self) -> tuple[list[Vote], list[str]]:
+        """The last word of each person on the packet, and why others do not count."""
+        return packet_votes(self.context)
+
+    @property
+    def approvers(self) -> list[Vote]:
+        """The approvals that count, one for each person and role that does."""
+        counted = set(distinct(self._approvals))
+        return [vote for vote in self._approvals if vote[:2] in counted]
+
+    @property
+    def rejections(self) -> list[Vote]:
+        """Who says no, and has not taken it back."""
+        return [vote for vote in self.votes[0] if vote[2].predicate.decision == "reject"]
+
+    @cached_property
+    def waivers(self) -> list[tuple[Evidence, str]]:
+        """Waivers of the model or of what its chain was decided on, and why each is not in force; empty where it is."""
+        digests = {self.said.model_digest}
+        digests |= {sha256 for gate in self.today.gates.values() for sha256 in gate.decided_on.values()}
+        found = {item.index: item for one in digests for item in self.now.evidence.by_subject(one, "waiver")}
+        mine = [item for _, item in sorted(found.items()) if item.predicate.model == self.said.model]
+        return [(item, waiver_problem(self.context, self.now.authority, item)) for item in mine]
+
+    def lapsed(self, waived: Finding) -> str:
+        """Why nothing waives any more what a release was allowed in spite of; empty where something does."""
+        about = (waived.code, waived.subject)
+        mine = [(item, why) for item, why in self.waivers if _about(item) == about]
+        if not mine:
+            return "the log has no waiver of it"
+        return "" if not all(why for _, why in mine) else str(mine[-1][1])
+
+    @cached_property
+    def incidents(self) -> list[Evidence]:
+        """What was said to be wrong with these bytes, by people who may speak, in order."""
+        found = self.now.evidence.by_subject(self.said.model_digest, "incident")
+        return [item for item in found if self.now.authority.speaker(item) is not None]
+
+    @property
+    def open_incidents(self) -> list[Evidence]:
+        """Those whose last word is that they are open."""
+        last = {item.predicate.version: item for item in self.incidents}
+        return [item for item in last.values() if item.predicate.state == "open"]
+
+    @property
+    def overdue(self) -> list[Evidence]:
+        """Rollbacks to this version by one person alone whose second signature is due and not there."""
+        found = (item for item in self.decisions if item.predicate.second_signature_by is not None)
+        late = (item for item in found if instant_of(item.predicate.second_signature_by) <= self.at)
+        return [item for item in late if not self._seconded(item)]
+
+    @cached_property
+    def packet(self) -> Evidence | None:
+        """The packet that was moved, else the latest."""
+        if self.asked.packet is None:
+            return None
+        found = self.now.evidence.by_subject(self.asked.packet, "packet")
+        return next((item for item in found if subject(item, "packet") == self.asked.packet), None)
+
+    @cached_property
+    def packets(self) -> list[Evidence]:
+        """Every packet of the version, in order."""
+        found = self.now.evidence.by_subject(self.said.model_digest, "packet")
+        mine = [one for one in found if (one.predicate.model, one.predicate.version) == self._key]
+        return [item for item in mine if subject(item, "packet") == packet.digest_of(item.predicate)]
+
+    def request_of(self, item: Evidence) -> Evidence | None:
+        """The signed request that a decision was made on."""
+        known = self.now.evidence.by_subject(self.said.model_digest, "request")
+        return next((one for one in known if one.digest == item.predicate.request), None)
+
+    def below(self) -> list[Evidence]:
+        """The moves that gave the alias to other versions before, nearest first: what a rollback goes back through."""
+        stack: list[Evidence] = []
+        for item in self.now.moves(self.said.model):
+            move: Promotion = item.predicate
+            if move.action == "retire":
+                stack = [one for one in stack if one.predicate.version != move.version]
+            elif move.alias == self.alias and move.action == "promote":
+                stack.append(item)
+            elif move.alias == self.alias:
+                while stack and stack[-1].predicate.version != move.version:
+                    stack.pop()
+        found: dict[str, Evidence] = {}
+        for item in reversed(stack):
+            if item.predicate.version != self.said.version:
+                found.setdefault(item.predicate.version, item)
+        return list(found.values())
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.said.model, self.said.version
+
+    @property
+    def _approvals(self) -> list[Vote]:
+        return [vote for vote in self.votes[0] if vote[2].predicate.decision == "approve"]
+
+    def _mine(self, item: Evidence) -> bool:
+        move: Promotion = item.predicate
+        return (move.model, move.version, move.model_digest) == (*self._key, self.said.model_digest)
+
+    def _waits(self, one: Finding) -> bool:
+        if one.code.startswith("REQUEST_"):
+            return True
+        # What should have been approved before training cannot be approved any more.
+        return one.code in WAITS and (one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}")
+
+    def _seconded(self, item: Evidence) -> bool:
+        signed = self.request_of(item)
+        people = seconders(self.now.authority, self.now.evidence.by_subject(item.predicate.request or "", "approval"))
+        return signed is not None and bool(people - {signed.predicate.principal})
+
+    def _again(self, item: Evidence) -> str:
+        """How a decision comes out otherwise than logged; empty where it does not, or does not say what was asked."""
+        said: Promotion = item.predicate
+        if said.asked is None:
+            return "it does not say what was asked, so it cannot be made again" if said.allowed else ""
+        before = State(
+            self.now.log,
+            item.index,
+            read_authority(self.now.log, item.index),
+            Bounded(self.now.evidence, item.index),
+        )
+        try:
+            found = decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
+        except (CountersignError, ValueError) as error:
+            return f"it cannot be made again: {str(error).splitlines()[0]}"
+        codes = ", ".join(dict.fromkeys(one.code for one in found.findings)) or "no finding"
+        if found.allowed != said.allowed:
+            word, comes = ("allowed", "refused") if said.allowed else ("refused", "allowed")
+            return f"logged as {word}, it comes out {comes}: {codes}"
+        same = list(found.findings) == said.findings and list(found.waived) == said.waived
+        return "" if same else f"its findings come out otherwise: {codes}"
+
+
+def said_of(now: State, standing: Standing) -> Iterator[Evidence]:
+    """Approvals of the version's packets, its requests, and what its chain was decided on; each once."""
+    subjects = {packet.digest_of(item.predicate) for item in standing.packets}
+    subjects |= {item.digest for item in now.evidence.by_subject(standing.said.model_digest, "request")}
+    subjects |= {sha256 for gate in standing.today.gates.values() for sha256 in gate.decided_on.values()}
+    found = {item.index: item for one in subjects for item in now.evidence.by_subject(one, "approval")}
+    yield from (item for _, item in sorted(found.items()))
+
+
+def approval(item: Evidence) -> Approval:
+    """The predicate of an `approval` statement."""
+    said: Approval = item.predicate
+    return said
+
+
+def _about(item: Evidence) -> tuple[str, str]:
+    said: Waiver = item.predicate
+    return said.finding, said.about
+
+
+def _ends(one: Held, move: Promotion) -> bool:
+    if move.action == "retire":
+        return bool(one.given.predicate.version == move.version)
+    return one.alias == move.alias
