@@ -72,7 +72,8 @@ class Served:
 def serving(log: Log) -> Iterator[Served]:
     listener = socket.create_server(("127.0.0.1", 0))
     served = Served(log, listener.getsockname()[1])
-    found = routes(lambda: served.log, served.verifier, lambda user, given: (user, given) == (ACCOUNT, PASSWORD))
+    known = (ACCOUNT, PASSWORD)
+    found = routes(lambda: served.log, lambda given: served.verifier(given), lambda *given: given == known)
     app = Starlette(routes=[Mount(PREFIX, routes=found)])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,0 +1,124 @@
+"""`countersign evidence push|pull ADDRESS`: statements from one log to another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from governance.carry import Transfer, carry
+from governance.errors import CountersignError, RefusedError, StorageError
+from governance.keys import CHECKPOINT, stored_signer
+from governance.log.api import Verifier
+from governance.log.port import Log
+from governance.machine import Machine, check_checkpoint_key, check_head, log_of, machine_of, on_server, read_log
+from governance.server.append import verifier
+
+SHOWN = 20
+"""Refused statements printed; --json has all."""
+
+_options: list[Callable[[Callable[..., None]], Callable[..., None]]] = [
+    click.argument("address"),
+    click.option("--dry-run", is_flag=True, help="Say what would be carried, and carry nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+]
+
+
+def _with_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_options):
+        function = option(function)
+    return function
+
+
+@click.group("evidence")
+def command() -> None:
+    """Carry signed statements, unchanged, between this project's log and another of the same project.
+
+    ADDRESS is as in COUNTERSIGN_LOG: https://SERVER, postgresql://USER@HOST/DATABASE or sqlite:///PATH.
+    Origin, policies and what happened to a registry stay where they are.
+    """
+
+
+@command.command("push")
+@_with_options
+def push(address: str, dry_run: bool, as_json: bool) -> None:
+    """From the log of this machine to the one at ADDRESS.
+
+    Exit code 4 when the other log refused a statement, whose signer it does not know, say.
+    """
+    here = machine_of(Path.cwd(), os.environ)
+    _run(here, dataclasses.replace(here, log_uri=address), dry_run, as_json)
+
+
+@command.command("pull")
+@_with_options
+def pull(address: str, dry_run: bool, as_json: bool) -> None:
+    """From the log at ADDRESS to the one of this machine.
+
+    Exit code 4 when this machine's log refused a statement, whose signer it does not know, say.
+    """
+    here = machine_of(Path.cwd(), os.environ)
+    _run(dataclasses.replace(here, log_uri=address), here, dry_run, as_json)
+
+
+def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None:
+    """Carries, and says how far it came even where it could not go on."""
+    made, trouble = Transfer(), None
+    try:
+        giving, taking = _opened(source), _appendable(target)
+        carry(giving, taking, _verifier(taking), made, dry_run=dry_run)
+    except CountersignError as error:
+        trouble = error
+    if as_json:
+        found = {"complete": trouble is None, "dry_run": dry_run, **dataclasses.asdict(made)}
+        click.echo(json.dumps(found, indent=2))
+    elif made.statements or trouble is None:
+        click.echo("\n".join(lines(made, dry_run)))
+    if trouble is not None:
+        raise trouble
+    if made.count("refused"):
+        raise RefusedError(
+            f"{made.count('refused')} statement(s) were refused by the other log",
+            fix="have the keys that signed them named in its policies, then run this again: nothing is carried twice",
+        )
+
+
+def lines(made: Transfer, dry_run: bool) -> list[str]:
+    """For people."""
+    would = "would be " if dry_run else ""
+    text = [
+        f"{made.count('carried')} statement(s) {would}carried, {made.count('there')} there already, "
+        f"{made.count('refused')} {would}refused; {made.stayed} of kinds that stay where they are"
+    ]
+    refused = [one for one in made.statements if one.outcome == "refused"]
+    text += [f"refused  entry {one.index} ({one.kind}): {one.reason}" for one in refused[:SHOWN]]
+    if len(refused) > SHOWN:
+        text.append(f"         and {len(refused) - SHOWN} more (--json lists them)")
+    return text
+
+
+def _opened(machine: Machine) -> Log:
+    """A log to read, that belongs to the project; whose machine began it does not matter."""
+    log = log_of(machine)
+    if log.size() == 0:
+        raise StorageError("there is no log", where=log.where, fix="give the address of one that was begun")
+    check_head(log, machine.project)
+    return log
+
+
+def _appendable(machine: Machine) -> Log:
+    log = _opened(machine)
+    if on_server(machine):
+        return log
+    check_checkpoint_key(machine, log)
+    read_log(machine)
+    return log_of(machine, stored_signer(machine.keys, CHECKPOINT))
+
+
+def _verifier(log: Log) -> Verifier:
+    """A server judges again what is sent to it; here its reasons are known before anything is sent."""
+    return verifier(log)
