@@ -6,6 +6,7 @@ changes nothing until everything that it would write is known to be valid.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -19,10 +20,11 @@ from typing import Any
 
 import click
 
+from governance.data_policy import QualitySuite
 from governance.digests import digest_of
 from governance.errors import ConfigError, InputError
 from governance.policy import Datacard
-from governance.yamlfile import parse_yaml
+from governance.yamlfile import load_model, parse_yaml
 from pipelines.commands.params_edit import WHERE, with_dataset
 from pipelines.kinds import KINDS
 from pipelines.params import Params, broken_references, load_params
@@ -34,6 +36,8 @@ SHOWN = 3
 
 WIDTH = 100
 """Characters of a text that are shown."""
+
+SUITES = Path("policies/quality")
 
 CARD = """\
 # yaml-language-server: $schema=../schemas/datacard.json
@@ -102,6 +106,7 @@ def command(
     binding = bind(fits[0], rows, given, str(file))
     dataset = name or slug(file)
     suite = suite or usual_suite(fits[0], binding, rows)
+    require_suite(root, suite, fits[0])
     row = _row(root, file, fits[0], given, held_out or _released(params), suite, encoding)
     card = CARD.format(name=dataset, suite=suite, sha256=digest_of(file))
     written = write(root, dataset, row, card)
@@ -125,7 +130,8 @@ def first_rows(source: Path, encoding: str) -> list[dict[str, Any]]:
         why = (
             f"none of the first rows can be read: {problem.reason}, {problem.detail}" if problem else "it holds no rows"
         )
-        raise InputError(why, where=str(path), expected="rows with named fields")
+        fix = "name its encoding, e.g. --encoding cp1252" if problem and problem.reason == "ROW_ENCODING" else ""
+        raise InputError(why, where=str(path), expected="rows with named fields", fix=fix)
     return readable
 
 
@@ -177,6 +183,21 @@ def usual_suite(kind: str, binding: Binding, rows: Sequence[Mapping[str, Any]]) 
     records, _ = _tried(binding, rows)
     answered = sum(record.get("answer") is not None for record in records)
     return "question" if kind == "prompt" and 2 * answered < len(records) else kind
+
+
+def require_suite(root: Path, name: str, kind: str) -> None:
+    """Raises `ConfigError` unless there is a quality suite of this name, for this kind."""
+    suites = {path.stem: load_model(path, QualitySuite).kind for path in sorted((root / SUITES).glob("*.yaml"))}
+    if suites.get(name) == kind:
+        return
+    fitting = [one for one, of in suites.items() if of == kind]
+    near = difflib.get_close_matches(name, fitting, n=1)
+    raise ConfigError(
+        f"the suite {name} is for {suites[name]}" if name in suites else f"no quality suite {name!r}",
+        where=f"{SUITES}/{name}.yaml",
+        expected=f"one for {kind}: {', '.join(fitting) or 'none is there yet'}",
+        fix=f"did you mean {near[0]!r}?" if near else "",
+    )
 
 
 def _released(params: Params) -> str:

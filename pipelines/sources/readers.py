@@ -101,7 +101,8 @@ def _open(path: Path, encoding: str, newline: str) -> TextIO:
         head = stream.read(4096)
     for mark, what in BOMS.items():
         if head.startswith(mark) and not encoding.lower().startswith(what):
-            fix = "set `encoding: utf-16` of the dataset" if what == "utf-16" else "unpack the file first"
+            known = "set `encoding: utf-16` of the dataset (countersign add: --encoding utf-16)"
+            fix = known if what == "utf-16" else "unpack the file first"
             raise InputError(f"this is {what}", where=str(path), expected=f"{encoding} text", fix=fix)
     if b"\0" in head and encoding.lower().startswith(("utf-8", "utf8")):
         fix = "set `encoding` of the dataset if it is text, e.g. utf-16-le"

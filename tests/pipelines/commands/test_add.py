@@ -26,6 +26,7 @@ PAIRS = [{"prompt": f"zanzibar {at}", "chosen": "mombasa", "rejected": "kilwa"} 
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of params.yaml with a data file beside it."""
     shutil.copy2(ROOT / "params.yaml", tmp_path / "params.yaml")
+    shutil.copytree(ROOT / "policies/quality", tmp_path / "policies/quality")
     (tmp_path / "My Pairs-2.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -97,6 +98,9 @@ REFUSED: dict[str, tuple[list[str], type[CountersignError], str]] = {
     "a field that is none": (["My Pairs-2.jsonl", "--field", "promt=prompt"], ConfigError, "did you mean"),
     "half a field": (["My Pairs-2.jsonl", "--field", "prompt"], ConfigError, "TARGET=SOURCE"),
     "no dataset to hold out": (["My Pairs-2.jsonl", "--held-out", "nobody"], ConfigError, "nobody"),
+    "no such suite": (["My Pairs-2.jsonl", "--suite", "preferense"], ConfigError, "did you mean 'preference'"),
+    "a suite for another kind": (["My Pairs-2.jsonl", "--suite", "prompt"], ConfigError, "prompt is for prompt"),
+    "another encoding": (["latin.csv"], InputError, "--encoding cp1252"),
     "a name that is none": (["My Pairs-2.jsonl", "--name", "Not A Name"], ConfigError, "pattern"),
     "a file without a name": (["123.jsonl"], ConfigError, "--name"),
     "an empty file": (["empty.jsonl"], InputError, "no rows"),
@@ -109,10 +113,11 @@ def test_what_cannot_be_added_changes_nothing(project: Path, name: str) -> None:
     (project / "odd.jsonl").write_text('{"uhr": 1}\n')
     (project / "123.jsonl").write_text(json.dumps(PAIRS[0]) + "\n")
     (project / "empty.jsonl").write_text("")
+    (project / "latin.csv").write_bytes("prompt,completion\ncafé,ja\n".encode("cp1252"))
     before = (project / "params.yaml").read_bytes()
     with pytest.raises(error, match=match):
         ran(*arguments)
-    assert (project / "params.yaml").read_bytes() == before and not (project / "policies").exists()
+    assert (project / "params.yaml").read_bytes() == before and not (project / "policies/datacards").exists()
 
 
 def test_a_source_outside_the_project_is_named_relative_to_it_with_a_hint(project: Path) -> None:
