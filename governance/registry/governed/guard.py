@@ -34,10 +34,8 @@ from governance.registry.governed.names import Names
 
 ROWS = (SqlRegisteredModel, SqlModelVersion, SqlModelVersionTag, SqlRegisteredModelTag, SqlRegisteredModelAlias)
 TABLES = tuple(row.__tablename__ for row in ROWS)
-_WRITES = re.compile(
-    rf"\s*(?:with\b.*)?\b(?:insert|update|delete|replace|alter|drop|truncate)\b.*\b(?:{'|'.join(TABLES)})\b",
-    re.IGNORECASE | re.DOTALL,
-)
+_TABLE = re.compile(rf"\b(?:{'|'.join(TABLES)})\b", re.IGNORECASE)
+_VERB = re.compile(r"\b(?:insert|update|delete|replace|merge|alter|create|drop|truncate|copy)\b", re.IGNORECASE)
 _flushing: ContextVar[int] = ContextVar("countersign_flushing", default=0)
 
 
@@ -57,7 +55,7 @@ def install(engine: Any, governor: Governor) -> None:
             _flushing.set(max(0, _flushing.get() - 1))
 
     def before_cursor_execute(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if not _flushing.get() and _WRITES.match(statement):
+        if not _flushing.get() and _TABLE.search(statement) and _VERB.search(statement):
             error = governor.refuse("sql", "", "the registry's tables are written through its own methods only", "")
             raise answer(error)
 

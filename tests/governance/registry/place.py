@@ -69,8 +69,8 @@ class Server:
         url = self.uri + (path if path.startswith("/") else f"/api/2.0/mlflow/{path}")
         data = raw if raw is not None else (json.dumps(body).encode() if body is not None else None)
         request = urllib.request.Request(url, data=data, method=method, headers=dict(self.headers))
-        if data is not None and raw is None:
-            request.add_header("Content-Type", "application/json")
+        if data is not None:
+            request.add_header("Content-Type", "application/json" if raw is None else "application/octet-stream")
         if self.user:
             token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")

@@ -1,0 +1,300 @@
+"""The stores in this process: the write-once files, and the guard below the methods."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+from mlflow.exceptions import MlflowException
+
+from governance.errors import RefusedError
+from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
+from governance.registry.governed.governor import Governor
+from governance.registry.governed.names import Names
+from governance.registry.governed.paths import checked
+from governance.registry.governed.registry_store import GovernedRegistryStore
+
+MODEL, RUN = "support-desk", "0" * 32
+SOURCE = f"mlflow-artifacts:/0/{RUN}/artifacts/model"
+
+
+class Desk:
+    """Promotes nobody, and writes down what was refused."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+
+    def consume(self, model: str, version: str | None, alias: str, caller: str) -> None:
+        raise RefusedError("nobody asked for it")
+
+    def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
+        self.said.append((operation, model))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables take a while to make."""
+    from governance.registry.mlflow import prepare_sqlite
+
+    path = tmp_path_factory.mktemp("template") / "registry.db"
+    prepare_sqlite(path, path.parent / "artifacts", lambda text: None)
+    return path
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
+    path = tmp_path / "registry.db"
+    path.write_bytes(template.read_bytes())
+    names = Names(frozenset({MODEL}), frozenset({"champion"}))
+    governor = Governor(lambda: names, lambda model, version: True, desk, desk, lambda: "ann")
+    made = GovernedRegistryStore(f"sqlite:///{path}", governor)
+    for name in (MODEL, "chat"):
+        made.create_registered_model(name)
+        made.create_model_version(name, SOURCE, RUN)
+    return made
+
+
+def test_what_is_not_governed_works_as_ever(store: GovernedRegistryStore) -> None:
+    store.set_registered_model_alias("chat", "champion", "1")
+    store.set_model_version_tag("chat", "1", ModelVersionTag("governance.x", "y"))
+    store.rename_registered_model("chat", "talk")
+    assert store.get_model_version_by_alias("talk", "champion").version == 1
+    store.delete_model_version("talk", "1")
+    store.delete_registered_model("talk")
+
+
+def test_what_people_write_beside_a_governed_version(store: GovernedRegistryStore) -> None:
+    store.set_model_version_tag(MODEL, "1", ModelVersionTag("team", "desk"))
+    store.delete_model_version_tag(MODEL, "1", "team")
+    store.set_registered_model_tag(MODEL, RegisteredModelTag("team", "desk"))
+    store.delete_registered_model_tag(MODEL, "team")
+    store.update_registered_model(MODEL, "the desk's model")
+    store.set_registered_model_alias(MODEL, "candidate", "1")
+    store.delete_registered_model_alias(MODEL, "candidate")
+
+
+def _session(change: Callable[[Any, Any], Any]) -> Callable[[GovernedRegistryStore], None]:
+    """Somebody with MLflow's own session, past our methods."""
+
+    def attack(store: GovernedRegistryStore) -> None:
+        from mlflow.store.model_registry.dbmodels import models
+
+        with store.ManagedSessionMaker(read_only=False) as session:
+            change(session, models)
+
+    return attack
+
+
+def _alias_row(session: Any, models: Any) -> None:
+    session.add(models.SqlRegisteredModelAlias(workspace="default", name=MODEL, alias="champion", version=1))
+
+
+def _version_row(session: Any, models: Any) -> None:
+    session.add(models.SqlModelVersion(workspace="default", name=MODEL, version=7, source="s3://evil"))
+
+
+def _rename(session: Any, models: Any) -> None:
+    session.query(models.SqlRegisteredModel).filter_by(name=MODEL).one().name = "other"
+
+
+def _renamed_into(session: Any, models: Any) -> None:
+    session.query(models.SqlRegisteredModel).filter_by(name="chat").one().name = "Support-Desk"
+
+
+def _source(session: Any, models: Any) -> None:
+    session.query(models.SqlModelVersion).filter_by(name=MODEL).one().source = "s3://evil"
+
+
+def _deleted(session: Any, models: Any) -> None:
+    session.delete(session.query(models.SqlModelVersion).filter_by(name=MODEL).one())
+
+
+def _tag(session: Any, models: Any) -> None:
+    session.merge(models.SqlModelVersionTag(workspace="default", name=MODEL, version=1, key="governance.x", value="y"))
+
+
+def _bulk_update(session: Any, models: Any) -> None:
+    session.query(models.SqlModelVersion).filter_by(name=MODEL).update({"source": "s3://evil"})
+
+
+def _bulk_delete(session: Any, models: Any) -> None:
+    session.query(models.SqlModelVersion).filter_by(name=MODEL).delete()
+
+
+def _text(statement: str) -> Callable[[Any, Any], Any]:
+    return lambda session, models: session.execute(sqlalchemy.text(statement))
+
+
+PAST: dict[str, Callable[[Any, Any], Any]] = {
+    "alias": _alias_row,
+    "version": _version_row,
+    "rename": _rename,
+    "rename into": _renamed_into,
+    "source": _source,
+    "delete": _deleted,
+    "tag": _tag,
+    "bulk update": _bulk_update,
+    "bulk delete": _bulk_delete,
+    "text": _text("UPDATE model_versions SET source = 's3://evil'"),
+    "text with a comment": _text("/* x */ UPDATE model_versions SET source = 's3://evil'"),
+    "text of inserts": _text(
+        "INSERT INTO registered_model_aliases (workspace, name, alias, version)"
+        " VALUES ('default', 'support-desk', 'champion', 1)"
+    ),
+    "text after with": _text("WITH x AS (SELECT 1) UPDATE model_versions SET source = 's3://evil'"),
+    "dropped": _text("DROP TABLE registered_model_aliases"),
+    "a trigger": _text(
+        "CREATE TRIGGER x AFTER INSERT ON runs BEGIN UPDATE model_versions SET source = 's3://evil'; END"
+    ),
+}
+
+
+@pytest.mark.parametrize("row", PAST)
+def test_the_guard_catches_what_goes_past_the_methods(row: str, store: GovernedRegistryStore, desk: Desk) -> None:
+    with pytest.raises(MlflowException) as refused:
+        _session(PAST[row])(store)
+    assert "Countersign refuses" in str(refused.value)
+    found = store.get_model_version(MODEL, "1")
+    assert (found.source, found.aliases, found.tags) == (SOURCE, [], {})
+    assert len(store.search_model_versions(f"name = '{MODEL}'")) == 1
+    assert desk.said
+
+
+def test_the_guard_is_there_after_a_refusal_and_after_a_permitted_write(store: GovernedRegistryStore) -> None:
+    for _ in range(2):
+        store.set_model_version_tag(MODEL, "1", ModelVersionTag("team", "desk"))
+        with pytest.raises(MlflowException):
+            _session(PAST["alias"])(store)
+        with pytest.raises(MlflowException):
+            _session(PAST["text"])(store)
+
+
+def test_names_that_cannot_be_read_close_everything(store: GovernedRegistryStore, template: Path) -> None:
+    from dataclasses import replace
+
+    from governance.errors import StorageError
+
+    def gone() -> Names:
+        raise StorageError("the disk is gone")
+
+    store.governor = replace(store.governor, names=gone)
+    for call in (
+        lambda: store.create_registered_model("innocent"),
+        lambda: store.set_registered_model_alias("chat", "x", "1"),
+        lambda: store.rename_registered_model("chat", "y"),
+    ):
+        with pytest.raises(MlflowException, match="not available") as refused:
+            call()
+        assert refused.value.get_http_status_code() == 503
+
+
+# -- Files -------------------------------------------------------------------------------------------
+@pytest.fixture
+def files(tmp_path: Path) -> WriteOnceArtifactRepository:
+    root = tmp_path / "artifacts"
+    return WriteOnceArtifactRepository(
+        f"governed+{root.as_uri()}", frozen=lambda: frozenset({f"0/{RUN}/artifacts/model"})
+    )
+
+
+def _put(files: WriteOnceArtifactRepository, path: str, data: bytes) -> None:
+    import io
+
+    folder, _, name = path.rpartition("/")
+    files.log_artifact_from_stream(io.BytesIO(data), name, folder or None)
+
+
+def test_a_file_is_written_once(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+    _put(files, "1/x/config.json", b"one")
+    _put(files, "1/x/config.json", b"one")
+    with pytest.raises(MlflowException, match="written once") as refused:
+        _put(files, "1/x/config.json", b"two")
+    assert refused.value.get_http_status_code() == 403
+    stored = tmp_path / "artifacts/1/x/config.json"
+    assert stored.read_bytes() == b"one"
+    assert stored.stat().st_nlink == 1 and stored.stat().st_mode & 0o222 == 0
+    assert list((tmp_path / "artifacts/.incoming").iterdir()) == []
+    assert [one.path for one in files.list_artifacts()] == ["1"]
+
+
+def test_nothing_is_deleted(files: WriteOnceArtifactRepository) -> None:
+    _put(files, "1/x/config.json", b"one")
+    for path in (None, "1", "1/x/config.json"):
+        with pytest.raises(MlflowException, match="never deleted"):
+            files.delete_artifacts(path)
+
+
+def test_a_registered_folder_is_closed(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+    for path in ("extra.json", "sub/extra.json", "sub/deep/x"):
+        with pytest.raises(MlflowException, match="closed"):
+            _put(files, f"0/{RUN}/artifacts/model/{path}", b"x")
+    assert not (tmp_path / f"artifacts/0/{RUN}/artifacts/model").exists()
+    _put(files, f"0/{RUN}/artifacts/report/page.html", b"x")
+
+
+def test_a_folder_is_published_file_by_file(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+    (tmp_path / "model/sub").mkdir(parents=True)
+    (tmp_path / "model/a.json").write_text("{}")
+    (tmp_path / "model/sub/b.json").write_text("{}")
+    (tmp_path / "model/link.json").symlink_to("a.json")
+    files.log_artifacts(str(tmp_path / "model"), "1/m")
+    stored = tmp_path / "artifacts/1/m"
+    assert sorted(str(path.relative_to(stored)) for path in stored.rglob("*.json")) == ["a.json", "sub/b.json"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x", "a/../x", "/etc/x", "a/%2e%2e/x", "%252e%252e/x", "a\\x", "C:x", "a/./x", "a/\u200b/x", "a/x\n", "a/ x",
+        ".incoming/x", "a/.artifact.uploading.x", "%2563onfig.json", "a//../x", "\0",
+    ],
+)  # fmt: skip
+def test_a_path_that_is_not_plain(path: str, files: WriteOnceArtifactRepository) -> None:
+    with pytest.raises(RefusedError):
+        checked(path)
+    with pytest.raises(MlflowException):
+        _put(files, path, b"x")
+    for read in (files.get_local_path, files.list_artifacts):
+        with pytest.raises(MlflowException):
+            read(path)
+
+
+def test_links_and_pipes_are_not_followed(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+    _put(files, "1/x/config.json", b"one")
+    root = tmp_path / "artifacts"
+    (root / "1/out").symlink_to("/etc")
+    (root / "1/x/passwd").symlink_to("/etc/passwd")
+    os.mkfifo(root / "1/x/pipe")
+    for path in ("1/out/passwd", "1/x/passwd", "1/x/pipe"):
+        with pytest.raises(MlflowException, match="link or no plain file"):
+            files.get_local_path(path)
+        with pytest.raises(MlflowException):
+            _put(files, path, b"x")
+    with pytest.raises(MlflowException):
+        files.list_artifacts("1/out")
+
+
+def test_of_many_writers_one_wins(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def put(number: int) -> bool:
+        try:
+            _put(files, "1/x/config.json", f"{number}".encode() * 1000)
+        except MlflowException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(put, range(8)))
+    assert won.count(True) == 1
+    assert (tmp_path / "artifacts/1/x/config.json").read_text() == str(won.index(True)) * 1000
