@@ -1,0 +1,186 @@
+"""Bundles to verify: good ones, and logs in which somebody who holds the service's key lied."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import rfc8785
+
+from governance import evidence, promotion
+from governance.bundle import bundle_of, write
+from governance.log import merkle
+from governance.log.port import Log
+from governance.machine import signer
+from governance.predicates import Artifact, Promotion
+from tests.governance.governed import Governed, person
+from tests.governance.story import MODEL
+
+Json = dict[str, Any]
+
+
+def made(log: Log, version: str = "1", **how: Any) -> bytes:
+    return write(bundle_of(log, MODEL, version, **how))
+
+
+def pin(log: Log) -> str:
+    """The leaf hash of entry 0."""
+    return merkle.leaf_hash(log.entry(0).envelope).hex()
+
+
+def opened(data: bytes) -> Json:
+    value: Json = json.loads(data)
+    return value
+
+
+def sealed(bundle: Json) -> bytes:
+    """The bundle sealed again, as whoever alters one would."""
+    body = {name: value for name, value in bundle.items() if name != "seal"}
+    return rfc8785.dumps({**body, "seal": hashlib.sha256(rfc8785.dumps(body)).hexdigest()})
+
+
+def kind_of(item: Json) -> str:
+    uri: str = said(item)["predicateType"]
+    return uri.split("/")[-2]
+
+
+def said(item: Json) -> Json:
+    value: Json = json.loads(base64.b64decode(item["envelope"]["payload"]))
+    return value
+
+
+def forged(scene: Governed, key: str = "", **fields: Any) -> None:
+    """A promotion that nothing decided, in the log: whoever holds the service's key can write one."""
+    now = promotion.state(scene.story.log)
+    asked = promotion.ask(now, "promote", MODEL, "1", "champion")
+    at = promotion.instant(scene.now)
+    known = {
+        "model": MODEL, "version": "1", "alias": "champion", "model_digest": asked.released.sha256, "allowed": True,
+        "findings": [], "policy": now.authority.in_force.digest, "at": at, "run": scene.story.run(),
+        "action": "promote", "request": asked.request, "packet": asked.packet, "from_version": asked.from_version,
+        "caller": "ci", "asked": asked.model_dump(mode="json"), "waived": [], "second_signature_by": None,
+    }  # fmt: skip
+    predicate = Promotion.model_validate({**known, **fields})
+    subjects = [Artifact(role="model", name=MODEL, sha256=predicate.model_digest)]
+    if predicate.request:
+        subjects.append(Artifact(role="request", name="promote", sha256=predicate.request))
+    by = person(key) if key else signer(scene.story.machine)
+    evidence.record(scene.story.log, by, "promotion", subjects, predicate, also=lambda _: None)
+
+
+def _approved(scene: Governed, *voices: tuple[str, str], **fields: Any) -> None:
+    frozen = scene.freeze()
+    for who, role in voices:
+        scene.approve(who, role, frozen, **fields)
+
+
+def _self_approval(scene: Governed) -> None:
+    """cleo asks for the move, and approves it."""
+    _approved(scene, ("ada", "ml-lead"), ("cleo", "product"))
+    scene.request()
+
+
+def _by_who_asked_for_the_runs(scene: Governed) -> None:
+    _approved(scene, ("ada", "ml-lead"), ("dora", "engineer"))
+    scene.request()
+
+
+def _twice(scene: Governed) -> None:
+    _approved(scene, ("ada", "ml-lead"), ("ada", "ml-lead"))
+    scene.request()
+
+
+def _rejected(scene: Governed) -> None:
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    scene.approve("cleo", "product", frozen, decision="reject")
+    scene.request()
+
+
+def _revoked(scene: Governed) -> None:
+    """ada's key is revoked, and approves with yesterday's date."""
+    frozen = scene.freeze()
+    scene.revoke("ada", "ada", "ben", "policy-owner")
+    scene.approve("ada", "ml-lead", frozen, at="2026-11-19T12:00:00.000000Z")
+    scene.approve("ben", "risk", frozen)
+    scene.request()
+
+
+def _in_anothers_name(scene: Governed) -> None:
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen, key="eve")
+    scene.approve("ben", "risk", frozen)
+    scene.request()
+
+
+def _expired(scene: Governed) -> None:
+    _approved(scene, ("ada", "ml-lead"), ("ben", "risk"), expires="2026-11-20T09:00:01.000000Z")
+    scene.request()
+
+
+def _no_page(scene: Governed) -> None:
+    _approved(scene, ("ada", "ml-lead"), ("ben", "risk"), page=None)
+    scene.request()
+
+
+def _both(scene: Governed) -> None:
+    _approved(scene, ("ada", "ml-lead"), ("ben", "risk"))
+
+
+def _before_the_packet(scene: Governed) -> None:
+    _both(scene)
+    scene.story.evaluate("sft", 0.96, 0.01)
+    scene.freeze()
+    scene.request()
+
+
+def _not_entitled(scene: Governed) -> None:
+    _both(scene)
+    scene.request(who="ada", role="ml-lead")
+
+
+def _late(scene: Governed) -> None:
+    _both(scene)
+    scene.request(expires=promotion.instant(scene.now + timedelta(minutes=1)))
+    scene.story.minutes += 60
+
+
+def _incident(scene: Governed) -> None:
+    _both(scene)
+    scene.incident("1", "open")
+    scene.request()
+
+
+def _asked(scene: Governed) -> None:
+    _both(scene)
+    scene.request()
+
+
+LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
+    "nobody approved": (lambda scene: (_approved(scene), scene.request(), None)[-1], {}),
+    "one approved": (lambda scene: (_approved(scene, ("ada", "ml-lead")), scene.request(), None)[-1], {}),
+    "one approved twice": (_twice, {}),
+    "approved by who asks for the move": (_self_approval, {}),
+    "approved by who asked for the runs": (_by_who_asked_for_the_runs, {}),
+    "approved by a key that was revoked": (_revoked, {}),
+    "approved in another's name": (_in_anothers_name, {}),
+    "approvals that had ended": (_expired, {}),
+    "approvals of no page": (_no_page, {}),
+    "approvals of an earlier packet": (_before_the_packet, {}),
+    "somebody rejects it": (_rejected, {}),
+    "asked for by who may not": (_not_entitled, {}),
+    "the request had ended": (_late, {}),
+    "an incident is open": (_incident, {}),
+    "nobody asked": (_both, {}),
+    "another request": (_asked, {"request": "0" * 64}),
+    "another packet": (_asked, {"packet": "0" * 64}),
+    "another version before it": (_asked, {"from_version": "7"}),
+    "other policies": (_asked, {"policy": "0" * 64}),
+    "another model": (_asked, {"model_digest": "0" * 64}),
+}
+"""What stood in the log when the service wrote that a promotion was allowed; fields of it that lie besides."""

@@ -1,0 +1,526 @@
+"""Bundles: made, read, verified by two verifiers that share no code, spoiled in every way that can be thought of."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from governance import promotion, retrospect
+from governance.bundle import BundleLog, Pins, Report, read, verify_bundle
+from governance.bundle.form import Attached
+from governance.digests import sha256_bytes
+from governance.errors import InputError, StorageError, VerificationError
+from governance.evidence import LogEvidence, key_ring
+from pipelines.cli import cli
+from tests import verifier
+from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, said, sealed
+from tests.governance.governed import Governed, empty, governed
+from tests.governance.story import MODEL, digest, told
+
+PAGE = "<!doctype html><title>page</title>"
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
+    """With one registered version."""
+    folder = tmp_path_factory.mktemp("life")
+    return folder, governed(folder)
+
+
+@pytest.fixture
+def scene(life: tuple[Path, Governed], tmp_path: Path) -> Governed:
+    return life[1].copy(life[0], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def released(life: tuple[Path, Governed], tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    found = life[1].copy(life[0], tmp_path_factory.mktemp("released"))
+    found.released()
+    return found
+
+
+@pytest.fixture(scope="module")
+def long(life: tuple[Path, Governed], tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    """Two versions, a waiver, an incident, a rollback, a key revoked, a refused promotion, much about other models."""
+    found = life[1].copy(life[0], tmp_path_factory.mktemp("long"))
+    story = found.story
+    found.released()
+    first = story.models["sft"]
+    found.waive("THRESHOLD_MISSED", "model sft")
+    found.incident("1", "open")
+    found.incident("1", "closed")
+    story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    story.register("sft", "2")
+    found.request("2")
+    with pytest.raises(Exception, match="APPROVAL_MISSING"):
+        found.consume("2")
+    found.released("2")
+    request = found.request("1", action="rollback", model_digest=first)
+    found.approve("ada", "ml-lead", request, "promotion")
+    found.consume("1")
+    found.revoke("eve", "eve", "ben", "policy-owner")
+    for number in range(6):
+        story.data(f"other_{number}", "conversation", "conversation", 100)
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(released: Governed) -> bytes:
+    return made(released.story.log, files=[Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)])
+
+
+@pytest.fixture(scope="module")
+def root(released: Governed) -> str:
+    return pin(released.story.log)
+
+
+def both(bundle: bytes, origin: str) -> bool:
+    """What both verifiers say of it; they must agree."""
+    ours = verify_bundle(bundle, Pins(origin))
+    theirs = ""
+    try:
+        verifier.verify(bundle, origin)
+    except verifier.Refused as refused:
+        theirs = str(refused)
+    assert ours.ok == (not theirs), f"ours: {ours.broken or 'yes'}; theirs: {theirs or 'yes'}"
+    return ours.ok
+
+
+# -- Good ones -----------------------------------------------------------------------------------------
+def test_a_released_version(data: bytes, root: str) -> None:
+    assert both(data, root)
+    report = verify_bundle(data, Pins(root))
+    assert (report.complete, report.statements, report.approvals_wanted) == (True, 17, 2)
+    assert report.counted == (("ada", "ml-lead"), ("ben", "risk"))
+    assert [(move.alias, move.again) for move in report.moves if move.alias != "candidate"] == [
+        ("champion", "the same")
+    ]
+    assert report.policy_signed_by == ("ada", "ben")
+    assert report.packet_changed == () and report.aside == ()
+
+
+def test_a_version_that_waits_for_approval(scene: Governed) -> None:
+    scene.approve("ada", "ml-lead", scene.freeze())
+    bundle = made(scene.story.log)
+    assert both(bundle, pin(scene.story.log))
+    report = verify_bundle(bundle, Pins())
+    assert (report.counted, report.approvals_wanted) == ((("ada", "ml-lead"),), 2)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_one_version_of_a_long_log(long: Governed, version: str) -> None:
+    log = long.story.log
+    bundle = made(log, version)
+    assert both(bundle, pin(log))
+    report = verify_bundle(bundle, Pins(pin(log)))
+    assert report.size == log.size() > report.entries
+    assert f"other {report.size - report.entries} say is not shown" in report.limits[0]
+    assert {kind_of(item) for item in opened(bundle)["entries"]} >= {"waiver", "incident", "revocation", "request"}
+    again = {(move.entry, move.version == version): move.again for move in report.moves if move.alias == "champion"}
+    assert {text for (_, mine), text in again.items() if mine} == {"the same"}
+    assert both(made(log, version, whole=True), pin(log))
+    assert "nothing that was logged" in verify_bundle(made(log, version, whole=True), Pins()).limits[0]
+
+
+def test_a_log_of_development_keys(tmp_path: Path) -> None:
+    story = told(tmp_path)
+    bundle = made(story.log)
+    assert both(bundle, pin(story.log))
+    report = verify_bundle(bundle, Pins())
+    assert set(report.signers) == {"a development key"}
+    assert report.packet is None
+
+
+def test_the_same_log_gives_the_same_bytes(long: Governed) -> None:
+    assert made(long.story.log) == made(long.story.log)
+
+
+def test_no_such_version(released: Governed) -> None:
+    with pytest.raises(InputError, match="no version 9 of support-desk"):
+        made(released.story.log, "9")
+
+
+def test_a_page_is_known_by_its_digest(scene: Governed) -> None:
+    scene.approve("ada", "ml-lead", scene.freeze(), page=sha256_bytes(PAGE.encode()))
+    page = Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)
+    other = Attached(name="report.html", sha256=sha256_bytes(b"x"), text="x")
+    report = verify_bundle(made(scene.story.log, files=[page, other]), Pins())
+    assert {file.name: file.shown_to for file in report.files} == {"page.html": ("ada",), "report.html": ()}
+    assert verify_bundle(made(scene.story.log), Pins()).pages_missing == (page.sha256,)
+
+
+# -- Pins ----------------------------------------------------------------------------------------------
+def test_without_a_pin_the_origin_is_not_established(data: bytes) -> None:
+    report = verify_bundle(data, Pins())
+    assert (report.ok, report.broken, report.origin) == (False, None, None)
+    with pytest.raises(verifier.Refused, match="origin not established"):
+        verifier.verify(data, None)
+
+
+def test_the_checkpoint_key_pins_too(data: bytes) -> None:
+    assert both(data, verify_bundle(data, Pins()).checkpoint_key)
+
+
+def test_another_origin(data: bytes) -> None:
+    assert not both(data, digest("another log"))
+
+
+def test_an_older_checkpoint(life: tuple[Path, Governed], long: Governed, tmp_path: Path) -> None:
+    old = life[1].story.log.checkpoint()
+    log = long.story.log
+    assert verify_bundle(made(log, since=old), Pins(checkpoint=old)).grown_from == life[1].story.log.size()
+    assert verify_bundle(made(log, whole=True), Pins(checkpoint=old)).ok
+    assert verify_bundle(made(log), Pins(checkpoint=log.checkpoint())).ok
+    assert "no proof" in (verify_bundle(made(log), Pins(checkpoint=old)).broken or "")
+    fork = governed(tmp_path / "fork").story.log.checkpoint()
+    assert "another log" in (verify_bundle(made(log, since=old), Pins(checkpoint=fork)).broken or "")
+
+
+def test_a_checkpoint_of_a_log_that_went_another_way(life: tuple[Path, Governed], tmp_path: Path) -> None:
+    """The same origin and key, another history: what only an older checkpoint shows."""
+    one, other = (life[1].copy(life[0], tmp_path / name) for name in ("one", "other"))
+    one.incident("1", "open")
+    other.released()
+    kept = one.story.log.checkpoint()
+    report = verify_bundle(made(other.story.log, since=kept), Pins(pin(other.story.log), kept))
+    assert "not the one the older checkpoint was taken from" in (report.broken or "")
+
+
+# -- Spoiled ones --------------------------------------------------------------------------------------
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_bit_that_changes_fails(data: bytes, root: str, where: float, bit: int) -> None:
+    spoiled = bytearray(data)
+    spoiled[int(where * len(data))] ^= 1 << bit
+    assert not both(bytes(spoiled), root)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cut=st.floats(0, 1, exclude_max=True), tail=st.binary(min_size=0, max_size=4))
+def test_a_file_cut_short_fails(data: bytes, root: str, cut: float, tail: bytes) -> None:
+    assert not both(data[: int(cut * len(data))] + tail, root)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.one_of(
+        st.binary(max_size=300), st.recursive(st.none() | st.text(max_size=9), st.lists).map(json.dumps).map(str.encode)
+    )
+)
+def test_other_files_are_no_bundles(data: bytes) -> None:
+    assert not both(data, "0" * 64)
+
+
+def test_deep_and_large_files_are_refused_at_once(root: str) -> None:
+    assert "nested" in (verify_bundle(b"[" * 100_000 + b"]" * 100_000, Pins(root)).broken or "")
+    assert "too large" in (verify_bundle(b" " * ((64 << 20) + 1), Pins(root)).broken or "")
+
+
+def _swap_entries(bundle: Json, a: int, b: int) -> None:
+    entries = bundle["entries"]
+    entries[a], entries[b] = entries[b], entries[a]
+
+
+def _swap(name: str) -> Callable[[Json, int, int], None]:
+    def change(bundle: Json, a: int, b: int) -> None:
+        one, other = bundle["entries"][a], bundle["entries"][b]
+        one[name], other[name] = other[name], one[name]
+
+    return change
+
+
+CHANGES: dict[str, Callable[[Json, int, int], object]] = {
+    "two in another order": _swap_entries,
+    "one twice": lambda bundle, a, b: bundle["entries"].insert(a, copy.deepcopy(bundle["entries"][a])),
+    "one at another's place": lambda bundle, a, b: bundle["entries"].__setitem__(
+        a, copy.deepcopy(bundle["entries"][b])
+    ),
+    "proofs swapped": _swap("proof"),
+    "envelopes swapped": _swap("envelope"),
+    "numbers swapped": _swap("index"),
+    "a proof too short": lambda bundle, a, b: bundle["entries"][a]["proof"].pop(),
+    "a proof too long": lambda bundle, a, b: bundle["entries"][a]["proof"].append("0" * 64),
+    "signatures swapped": lambda bundle, a, b: bundle["entries"][a]["envelope"].__setitem__(
+        "signatures", copy.deepcopy(bundle["entries"][b]["envelope"]["signatures"])
+    ),
+    "a signature taken away": lambda bundle, a, b: bundle["entries"][a]["envelope"]["signatures"].clear(),
+    "a member more": lambda bundle, a, b: bundle["entries"][a].__setitem__("note", "x"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10**6))
+def test_a_bundle_changed_and_sealed_again_fails(data: bytes, root: str, name: str, seed: int) -> None:
+    bundle = opened(data)
+    a, b = random.Random(seed).sample(range(len(bundle["entries"])), 2)
+    before = copy.deepcopy(bundle)
+    CHANGES[name](bundle, a, b)
+    if bundle == before:  # two entries by one signer with equal signatures do not exist; equal proofs do not either
+        return
+    assert not both(sealed(bundle), root)
+
+
+def _text(bundle: Json, change: Callable[[str], str], index: int = 0) -> None:
+    """What entry `index` says, changed; its signature stays."""
+    import base64
+
+    envelope = bundle["entries"][index]["envelope"]
+    payload = base64.b64decode(envelope["payload"]).decode()
+    assert change(payload) != payload
+    envelope["payload"] = base64.b64encode(change(payload).encode()).decode()
+
+
+WHOLE: dict[str, Callable[[Json, Json], object]] = {
+    "policies that want one approval": lambda bundle, _: _text(
+        bundle, lambda text: text.replace("approvals: 2", "approvals: 1", 1)
+    ),
+    "a checkpoint of another log": lambda bundle, other: bundle.__setitem__("checkpoint", other["checkpoint"]),
+    "another model": lambda bundle, _: bundle.__setitem__("model", "another"),
+    "another version": lambda bundle, _: bundle.__setitem__("version", "2"),
+    "another format": lambda bundle, _: bundle.__setitem__("format", "https://countersign.dev/bundle/v2"),
+    "a file of another digest": lambda bundle, _: bundle["files"][0].__setitem__("text", "x"),
+    "a file twice": lambda bundle, _: bundle["files"].append(bundle["files"][0]),
+    "no origin": lambda bundle, _: bundle["entries"].pop(0),
+    "no entries": lambda bundle, _: bundle["entries"].clear(),
+    "an entry of another log": lambda bundle, other: bundle["entries"].__setitem__(3, other["entries"][3]),
+    "the origin of another log": lambda bundle, other: bundle["entries"].__setitem__(0, other["entries"][0]),
+    "a checkpoint without signature": lambda bundle, _: bundle.__setitem__(
+        "checkpoint", bundle["checkpoint"].partition("—")[0]
+    ),
+    "a checkpoint of another size": lambda bundle, _: bundle.__setitem__(
+        "checkpoint", bundle["checkpoint"].replace("\n28\n", "\n29\n")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_bundle_with_a_part_that_is_not_its_own_fails(data: bytes, root: str, long: Governed, name: str) -> None:
+    bundle = opened(data)
+    WHOLE[name](bundle, opened(made(long.story.log)))
+    assert bundle != opened(data)
+    assert not both(sealed(bundle), root)
+
+
+def test_what_can_be_left_out_unnoticed_is_known(data: bytes, root: str) -> None:
+    """Every entry left out in turn, the bundle sealed again: both verifiers notice the same, and miss the same."""
+    missed = []
+    for item in opened(data)["entries"]:
+        bundle = opened(data)
+        bundle["entries"] = [one for one in bundle["entries"] if one["index"] != item["index"]]
+        if both(sealed(bundle), root):
+            missed.append(f"{kind_of(item)} {said(item)['predicate'].get('alias', '')}")
+            report = verify_bundle(sealed(bundle), Pins(root))
+            assert not report.complete and "is not shown" in report.limits[0]
+    assert missed == ["promotion candidate", "promotion champion"]  # nothing rests on them
+
+
+def test_a_rejection_after_the_release_can_be_left_out_and_it_says_so(released: Governed, tmp_path: Path) -> None:
+    scene = released.copy(Path(released.story.root).parent, tmp_path)
+    frozen = next(scene.story.log.by_kind(["packet"]))
+    scene.approve(
+        "cleo",
+        "product",
+        said(json.loads(f'{{"envelope": {frozen.envelope.decode()}}}'))["subject"][0]["digest"]["sha256"],
+        decision="reject",
+    )
+    full = opened(made(scene.story.log))
+    assert verify_bundle(sealed(full), Pins()).votes[-1].decision == "reject"
+    full["entries"].pop()
+    report = verify_bundle(sealed(full), Pins(pin(scene.story.log)))
+    assert report.ok and "the other 1 say is not shown" in report.limits[0]
+
+
+# -- Lies of the service ---------------------------------------------------------------------------------
+def test_what_the_service_writes_itself_verifies_where_the_rules_allow_it(scene: Governed) -> None:
+    """So that the lies below are refused for what they are."""
+    LIES["another request"][0](scene)
+    forged(scene)
+    assert both(made(scene.story.log), pin(scene.story.log))
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_promotion_that_the_rules_did_not_allow_fails(scene: Governed, name: str) -> None:
+    before, fields = LIES[name]
+    before(scene)
+    assert both(made(scene.story.log), pin(scene.story.log))
+    forged(scene, **fields)
+    if name == "another model":  # then it is filed with another model's bytes, and yet says this version
+        assert not both(made(scene.story.log, whole=True), pin(scene.story.log))
+    assert not both(made(scene.story.log), pin(scene.story.log))
+
+
+def test_a_promotion_by_somebody_who_may_not_sign_it_counts_for_nothing(scene: Governed) -> None:
+    LIES["another request"][0](scene)
+    forged(scene, key="ada")
+    assert both(made(scene.story.log), pin(scene.story.log))
+    report = verify_bundle(made(scene.story.log), Pins())
+    assert [move for move in report.moves if move.alias == "champion"] == []
+    assert [(one.kind, "ada might not sign" in one.reason) for one in report.aside] == [("promotion", True)]
+
+
+def test_a_request_is_spent_once(released: Governed, tmp_path: Path) -> None:
+    scene = released.copy(Path(released.story.root).parent, tmp_path)
+    forged(scene)
+    assert not both(made(scene.story.log), pin(scene.story.log))
+
+
+def test_policies_that_nobody_signed_permit_nothing(tmp_path: Path) -> None:
+    """The whole life without the owners' approvals of the first policy."""
+    from tests.governance.bundles import _asked
+    from tests.governance.governed import authorize
+    from tests.governance.story import tell
+
+    scene = empty(tmp_path)
+    scene.story = replace(scene.story)
+    authorize(scene)
+    tell(scene.story)
+    _asked(scene)
+    forged(scene)
+    bundle = opened(made(scene.story.log))
+    assert both(sealed(bundle), pin(scene.story.log))
+    bundle["entries"] = [one for one in bundle["entries"] if one["index"] not in (1, 2)]
+    assert not both(sealed(bundle), pin(scene.story.log))
+
+
+# -- As a log --------------------------------------------------------------------------------------------
+def test_a_bundle_answers_as_its_log(long: Governed) -> None:
+    log, bundle = long.story.log, BundleLog(read(made(long.story.log)))
+    carried = [entry for entry in log.entries() if entry.index in {one.index for one in bundle.entries()}]
+    assert list(bundle.entries()) == carried
+    assert bundle.head() == log.head()
+    assert [bundle.entry(one.index) for one in carried] == carried
+    for one in carried:
+        assert bundle.inclusion_proof(one.index, bundle.size()) == log.inclusion_proof(one.index, log.size())
+        assert (
+            bundle.page(one.index, one.index + 1)[1][one.index].subjects
+            == log.derived(one.index, one.index + 1)[one.index].subjects
+        )
+    for kind in ("origin", "approval", "registration", "promotion", "packet", "waiver", "request"):
+        assert [one for one in bundle.by_kind([kind]) if one in carried] == [
+            one for one in log.by_kind([kind]) if one in carried
+        ]
+    assert bundle.latest("registration/support-desk/sft") == log.latest("registration/support-desk/sft")
+    missing = next(index for index in range(log.size()) if index not in {one.index for one in carried})
+    with pytest.raises(VerificationError, match="does not carry"):
+        bundle.entry(missing)
+    with pytest.raises(StorageError, match="for reading"):
+        bundle.append(b"")
+
+
+def test_what_was_live_and_why_is_answered_from_a_bundle(long: Governed) -> None:
+    """The same answers as from the log."""
+    at = datetime(2027, 1, 1, tzinfo=UTC)
+    now = promotion.state(long.story.log)
+    here = promotion.state(BundleLog(read(made(long.story.log))))  # type: ignore[arg-type]
+    assert retrospect.live(here, MODEL, at) == retrospect.live(now, MODEL, at)
+    mine = [event for event in retrospect.history(now, MODEL) if event.what != "registration"]
+    carried = {one.index for one in here.log.entries()}
+    assert [one for one in retrospect.history(here, MODEL) if one.what != "registration"] == [
+        one for one in mine if one.entry in carried
+    ]
+    last = retrospect.last_decision(now, MODEL, "1")
+    assert retrospect.decided_again(here, last) == retrospect.decided_again(now, last)
+    of_log = LogEvidence(long.story.log, key_ring(long.story.log, now.authority.keys))
+    of_bundle = LogEvidence(here.log, key_ring(here.log, here.authority.keys))
+    first = next(of_log.all("registration")).predicate.model_digest
+    assert [one.digest for one in of_bundle.by_subject(first)] == [one.digest for one in of_log.by_subject(first)]
+
+
+# -- On the command line ---------------------------------------------------------------------------------
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that has never seen the project."""
+    for name in [name for name in os.environ if name.startswith("COUNTERSIGN")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(*args: str) -> Any:
+    return CliRunner().invoke(cli, list(args), catch_exceptions=False)
+
+
+def test_verify_a_file_where_nothing_else_is(
+    data: bytes, root: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / "b.json").write_bytes(data)
+    found = _run("verify", "b.json")
+    assert found.exit_code == 5 and found.output.startswith("INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED")
+    found = _run("verify", "b.json", "--origin", root, "--write-checkpoint", "kept")
+    assert found.exit_code == 0 and found.output.startswith("EVIDENCE VERIFIES\n")
+    assert "ada as ml-lead, ben as risk" in found.output and "What this does not show" in found.output
+    assert _run("verify", "b.json", "--checkpoint", "kept").exit_code == 0
+    monkeypatch.setenv("COUNTERSIGN_ORIGIN", root)
+    assert json.loads(_run("verify", "b.json", "--json").output)["verified"] is True
+    (elsewhere / "b.json").write_bytes(data[:-9] + b"0" + data[-8:])
+    found = _run("verify", "b.json")
+    assert found.exit_code == 5 and found.output.startswith("EVIDENCE DOES NOT VERIFY: b.json: ")
+
+
+def test_bundle_and_verify(released: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in released.story.machine.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(released.story.root)
+    (tmp_path / "page.html").write_text(PAGE, encoding="utf-8")
+    target = tmp_path / "out.json"
+    found = _run("bundle", "support-desk/1", "-o", str(target), "--attach", str(tmp_path / "page.html"))
+    assert found.exit_code == 0 and f"--origin {pin(released.story.log)}" in found.output
+    assert both(target.read_bytes(), pin(released.story.log))
+    assert target.read_bytes() == made(
+        released.story.log, files=[Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)]
+    )
+
+
+def test_hostile_text_shows_as_text(scene: Governed, elsewhere: Path) -> None:
+    scene.approve("ada\x1b[2J\u202eEVIDENCE VERIFIES\nroot", "ml-lead", scene.freeze(), key="ada")
+    (elsewhere / "b.json").write_bytes(made(scene.story.log))
+    text = _run("verify", "b.json").output
+    assert "\x1b" not in text and "\u202e" not in text
+    assert not any(line.startswith("root ") and "signed by key" not in line for line in text.splitlines())
+
+
+def test_a_verifier_loads_nothing_large(data: bytes, root: str, tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_bytes(data)
+    code = (
+        "import sys; sys.argv = ['countersign', 'verify', 'b.json', '--origin', sys.argv[1]]\n"
+        "from pipelines.cli import cli\n"
+        "cli(standalone_mode=False)\n"
+        "print(sorted({'torch', 'mlflow', 'dvc', 'datasets', 'numpy', 'sqlalchemy', 'psycopg'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, root], cwd=tmp_path, capture_output=True, text=True, env={"PATH": ""}
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_five_hundred_statements_within_a_second(life: tuple[Path, Governed], tmp_path: Path) -> None:
+    scene = life[1].copy(life[0], tmp_path)
+    for number in range(470):
+        scene.story.evaluate("sft", 0.9 + number / 10_000)
+    scene.released()
+    bundle = made(scene.story.log)
+    assert len(opened(bundle)["entries"]) > 490
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        report: Report = verify_bundle(bundle, Pins(pin(scene.story.log)))
+        times.append(time.process_time() - began)
+    assert report.ok, report.broken
+    assert min(times) < 1.0

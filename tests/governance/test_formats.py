@@ -1,0 +1,126 @@
+"""docs/formats.md: its test vectors hold for Countersign, and for the verifier that was written from the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from governance import canonical
+from governance.bundle import Pins, verify_bundle
+from governance.bundle.form import FORMAT, MAX_BYTES, MAX_ENTRIES, MAX_FILES, Attached, Bundle, Item
+from governance.digests import sha256_bytes, tree_digest
+from governance.envelope import sign_statement, verify_envelope
+from governance.keys import private_signer, public_key
+from governance.log import merkle
+from governance.log.checkpoint import origin_of, sign_checkpoint, verify_checkpoint
+from governance.policy import files_digest
+from tests import verifier
+from tests.governance.story import ROOT
+
+PAGE = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+VECTORS: dict[str, Any] = json.loads(PAGE.rpartition("```json\n")[2].partition("```")[0])
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def _signer() -> Any:
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTORS["key"]["seed"]))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private_signer(key.private_bytes(*form), "vectors")
+
+
+def test_canonical_json() -> None:
+    given = VECTORS["canonical"]
+    assert canonical.dumps(given["value"]).hex() == rfc8785.dumps(given["value"]).hex() == given["hex"]
+    assert sha256_bytes(bytes.fromhex(given["hex"])) == given["sha256"]
+
+
+def test_keys() -> None:
+    given = VECTORS["key"]
+    for text in (given["pem"], given["openssh"]):
+        assert public_key(text).keyid == verifier.load(text)[0] == given["keyid"]
+    assert _signer().keyid == given["keyid"]
+
+
+def test_digests(tmp_path: Path) -> None:
+    for path, text in VECTORS["folder"]["files"].items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    assert tree_digest(tmp_path) == VECTORS["folder"]["sha256"]
+    files = VECTORS["policies"]["files"]
+    assert files_digest(files) == VECTORS["policies"]["sha256"]
+    assert verifier.listing({path: text.encode() for path, text in files.items()}) == VECTORS["policies"]["sha256"]
+    packet = {name: value for name, value in VECTORS["packet"]["predicate"].items() if name != "run"}
+    assert sha256_bytes(canonical.dumps(packet)) == VECTORS["packet"]["sha256"]
+
+
+def test_the_tree() -> None:
+    given = VECTORS["tree"]
+    leaves = [merkle.leaf_hash(bytes.fromhex(data)) for data in given["logged_hex"]]
+    assert [leaf.hex() for leaf in leaves] == given["leaf_hashes"]
+    root = merkle.root_of(leaves)
+    assert root.hex() == given["root"]
+    merkle.verify_inclusion(leaves[2], 2, 5, [bytes.fromhex(step) for step in given["inclusion_of_2"]], root)
+    old, proof = bytes.fromhex(given["root_of_first_3"]), [bytes.fromhex(one) for one in given["consistency_3_to_5"]]
+    merkle.verify_consistency(3, 5, old, root, proof)
+
+
+def test_envelopes() -> None:
+    given = VECTORS["envelope"]
+    data = sign_statement(given["statement"], _signer())
+    assert json.loads(data) == given["envelope"]
+    assert merkle.leaf_hash(data).hex() == given["leaf_hash"]
+    known = verify_envelope(data, {VECTORS["key"]["keyid"]: VECTORS["key"]["pem"]})
+    assert sha256_bytes(known.payload) == given["statement_sha256"]
+    entry = verifier.Entry({"index": 0, "envelope": given["envelope"], "proof": []})
+    entry.check(dict([verifier.load(VECTORS["key"]["pem"])]))
+    assert (entry.digest, entry.leaf.hex()) == (given["statement_sha256"], given["leaf_hash"])
+
+
+def test_checkpoints() -> None:
+    note = VECTORS["checkpoint"]["note"]
+    known = verify_checkpoint(note, VECTORS["key"]["pem"])
+    assert known.origin == origin_of("desk", bytes.fromhex(VECTORS["tree"]["leaf_hashes"][0]))
+    assert (known.size, known.root.hex()) == (5, VECTORS["tree"]["root"])
+    assert sign_checkpoint(known, _signer()) == note
+    verifier.signed_note(note, verifier.load(VECTORS["key"]["pem"])[1])
+
+
+def test_a_bundle_of_an_earlier_version_verifies() -> None:
+    """Never written again: a version that changes what it writes adds another."""
+    data, pin = (GOLDEN / "bundle-v1.json").read_bytes(), (GOLDEN / "bundle-v1.origin").read_text(encoding="ascii").strip()
+    assert verify_bundle(data, Pins(pin)).ok
+    verifier.verify(data, pin)
+
+
+def test_the_page_says_what_the_code_does() -> None:
+    assert FORMAT in PAGE and f"{MAX_BYTES >> 20} MiB" in PAGE and f"1 to {MAX_ENTRIES} of" in PAGE
+    assert f"at most {MAX_FILES} of" in PAGE and f"{canonical.MAX_DEPTH} levels" in PAGE
+    for model in (Bundle, Item, Attached):
+        assert all(f"`{name}`" in PAGE or f'"{name}"' in PAGE for name in model.model_fields), model
+    assert set(Bundle.model_fields) | {"seal"} == verifier.MEMBERS
+
+
+def test_the_second_verifier_shares_nothing_with_the_first() -> None:
+    text = (ROOT / "tests" / "verifier.py").read_text(encoding="utf-8")
+    assert "governance" not in text.replace("nothing of Countersign", "").partition('"""')[2].partition('"""')[2]
+
+
+@pytest.mark.parametrize("text", ["a: &x {b: c}\nd: *x\n", "a: |\n  b\n", "a: !x b\n", "a: {b: c\n", "a: b\na: c\n"])
+def test_its_reader_of_yaml_refuses_what_it_does_not_read(text: str) -> None:
+    with pytest.raises((verifier.Refused, ValueError)):
+        verifier.block(text)
+
+
+def test_its_reader_of_yaml_reads_our_policies_as_any_other_does() -> None:
+    from ruamel.yaml import YAML
+
+    text = (ROOT / "policies" / "policy.yaml").read_text(encoding="utf-8")
+    assert json.loads(json.dumps(verifier.block(text))) == json.loads(
+        json.dumps(YAML(typ="safe", pure=True).load(text), default=str)
+    )
