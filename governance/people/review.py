@@ -226,7 +226,7 @@ def digest_of(page: bytes) -> str:
 
 def _facts(log: Log, before: State, said: Packet) -> ReviewFacts:
     registration = before.registration(said.model, said.version)
-    held = [item for item in before.moves(said.model) if item.predicate.model_digest != said.model_digest]
+    held = [item for item in _released(before, said.model) if item.predicate.model_digest != said.model_digest]
     changes = [item for kind in ("origin", "policy") for item in before.evidence.all(kind)]
     return ReviewFacts(
         view=before.view,
@@ -248,6 +248,12 @@ def _facts(log: Log, before: State, said: Packet) -> ReviewFacts:
         ),
         released_before=_registered(before, held[-1].predicate) if held else None,
     )
+
+
+def _released(before: State, model: str) -> list[Evidence]:
+    """Moves of the aliases that people decide on."""
+    governed = before.authority.policies.rules.aliases
+    return [item for item in before.moves(model) if item.predicate.alias in governed]
 
 
 def _registered(before: State, move: Promotion) -> Evidence | None:
@@ -330,7 +336,7 @@ def _changes(before: State, facts: ReviewFacts, said: Packet) -> tuple[str, list
     if facts.previous is None:
         return "the beginning: this is the first version under this name", []
     other = registered(facts.previous)
-    held = [item for item in before.moves(said.model) if item.predicate.model_digest == other.model_digest]
+    held = [item for item in _released(before, said.model) if item.predicate.model_digest == other.model_digest]
     word = f"{held[-1].predicate.alias} since entry {held[-1].index}" if held else "registered, never approved"
     return f"version {other.version} ({other.model_digest[:PREFIX]}; {word})", lines
 

@@ -25,6 +25,7 @@ from governance.keys import Signer, public_key
 from governance.lineage import data_chain
 from governance.log.port import Log
 from governance.people.assumed import NOT_YET, Assumed, assumed
+from governance.people.authorizing import speaking_for_themselves
 from governance.people.speaking import Said, Speaker, roles_of, say, speaker
 from governance.policy import Principal
 from governance.predicates import Approval, Artifact, Finding, PromotionRequest, Waiver
@@ -249,7 +250,7 @@ def vote(
     log: Log, now: State, what: Subject, how: Vote, signer: Signer, role: str | None, at: datetime, *, dry_run: bool
 ) -> tuple[Said | None, Speaker]:
     """Signs an approval or rejection, if it will count. Raises `RefusedError`."""
-    who = speaker(now.authority, signer, role, what.fitting, at)
+    who = _voter(now, what, signer, role, at)
     said = Approval(
         **who.signed(how.reason, at),
         decision=how.decision,
@@ -263,6 +264,13 @@ def vote(
     if problem:
         raise RefusedError(f"this would not count: {problem}", where=f"{what.about} {what.name}")
     return None if dry_run else say(log, signer, "approval", [what.artifact], said), who
+
+
+def _voter(now: State, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
+    """In a role that fits; behind somebody else's request anybody stands as themselves."""
+    if what.about == "promotion":
+        return speaking_for_themselves(now, signer, role, at)
+    return speaker(now.authority, signer, role, what.fitting, at)
 
 
 def said_already(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:

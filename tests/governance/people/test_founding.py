@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from governance import evidence
-from governance.machine import machine, open_log
+from governance.log.port import Log
+from governance.machine import machine, open_log, read_log
 from governance.policy import load_policies
 from governance.promotion import state
 from tests.conftest import ROOT
@@ -48,9 +49,7 @@ def who(d: Desk, **roles: str) -> list[str]:
     return [*people, f"--service=ci={d.public('ci')}:all"]
 
 
-def log(d: Desk):  # type: ignore[no-untyped-def]
-    from governance.machine import read_log
-
+def log(d: Desk) -> Log:
     return read_log(machine(MODEL, {"COUNTERSIGN_HOME": str(d.folder / "home")}))
 
 

@@ -1,0 +1,148 @@
+"""What waits for whom, and that it no longer does once it is done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.decisions import decide_gate
+from governance.machine import instant, open_log
+from governance.policy import Policies, load_policies
+from governance.predicates import Artifact
+from governance.promotion import state
+from governance.requests import DataRef, GateRequest, SuiteRef
+from tests.governance.governed import Governed, authorize, empty, governed
+from tests.governance.people.desk import NAME, Desk, desk
+from tests.governance.story import MODEL, digest
+
+YES = "--yes"
+
+
+def waits(d: Desk, who: str = "", **only: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = d.must(who, "pending", "--json").json["pending"]
+    return [one for one in found if all(one[key] == value for key, value in only.items())]
+
+
+def test_a_release_from_the_first_review_to_the_second_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d = desk(tmp_path, governed(tmp_path), monkeypatch)
+    (wait,) = waits(d)
+    assert (wait["kind"], wait["why"], wait["people"]) == ("packet", "it has no packet yet", ["ada", "ben", "cleo"])
+    d.must("ada", "review", NAME)
+    d.must("ada", "approve", NAME, YES)
+    assert waits(d, "ada") == []
+    assert waits(d, "ben")[0]["next"] == f"countersign review {NAME}"
+    d.must("ben", "approve", NAME, YES)
+    assert waits(d) == []
+
+
+def test_a_rollback_alone_waits_for_a_second_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = governed(tmp_path)
+    scene.released()
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.released("2")
+    d = desk(tmp_path, scene, monkeypatch)
+    (registered,) = [one for one in state(scene.story.log).evidence.all("registration") if one.predicate.version == "1"]
+    scene.request(action="rollback", break_glass=True, model_digest=registered.predicate.model_digest)
+    moved = scene.consume()
+    assert moved.action == "rollback" and moved.second_signature_by is not None
+    (wait,) = waits(d, kind="second signature")
+    assert "cleo did it alone" in wait["why"] and "cleo" not in wait["people"]
+    assert waits(d, "cleo", kind="second signature") == []
+    command = wait["next"].split()[1:]
+    assert "your own request" in d.refused("cleo", *command, YES)
+    d.now = scene.now + timedelta(hours=100)
+    assert "OVERDUE" in waits(d, kind="second signature")[0]["why"]
+    d.now = None
+    d.must("ben", *command, "--role", "risk", YES)
+    assert waits(d, kind="second signature") == []
+
+
+def test_what_trains_a_model_of_a_high_tier_waits_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = _high(tmp_path)
+    _gate(scene)
+    d = desk(tmp_path, scene, monkeypatch)
+    found = waits(d, "ada", kind="before training")
+    assert {one["next"] for one in found} == {
+        "countersign approve data desk_sft",
+        "countersign approve objective sft",
+    }
+    assert waits(d, "dora") == []
+    shown = d.must("ada", "approve", "data", "desk_sft", "--dry-run")
+    assert "personal data: found" in shown.out and "records in" in shown.out and "datacard:" in shown.out
+    assert "may not say this" in d.refused("cleo", "approve", "data", "desk_sft", "--role", "release-manager", YES)
+    d.must("ada", "approve", "data", "desk_sft", YES)
+    assert {one["what"] for one in waits(d, kind="before training")} == {f"objective sft of {MODEL}"}
+    d.must("ben", "approve", digest("objective sft")[:12], YES)
+    assert waits(d, kind="before training") == []
+    assert "APPROVAL_MISSING" not in _gate(scene)
+    d.must("ben", "reject", "data", "desk_sft", "--reason", "a complaint came in", YES)
+    assert "APPROVAL_MISSING" in _gate(scene)
+
+
+def _high(folder: Path) -> Governed:
+    """The same policy, the model in tier high."""
+    scene = empty(folder)
+    path = scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text().replace("{tier: limited, purpose", "{tier: high, purpose")
+    path.write_text(text)
+    authorize(scene)
+    scene.story.policies = _enacted(scene)
+    story = scene.story
+    story.data("desk_eval", "prompt", "prompt", 300)
+    story.data("desk_sft", "conversation", "conversation", 2900)
+    story.base("tiny")
+    return scene
+
+
+def _enacted(scene: Governed) -> Policies:
+    made = load_policies(scene.story.root / "policies")
+    open_log(scene.story.machine, made, scene.story.now)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", made.digest, "policy")
+    assert state(scene.story.log).authority.in_force.digest == made.digest
+    return made
+
+
+def _gate(scene: Governed) -> set[str]:
+    """gate@sft decided as the pipeline does, and recorded; the codes of its findings."""
+    story, now = scene.story, state(scene.story.log)
+    suite = SuiteRef(name="desk_eval", digest=story.suite, records=story.records["desk_eval"], split="test")
+    request = GateRequest(
+        model=MODEL, stage="sft", method="sft", kind="conversation",
+        data=DataRef(dataset="desk_sft", sha256=story.records["desk_sft"]), suite=suite,
+        parent=story.reference("tiny"), scorer=None, objective=digest("objective sft"), rewards={},
+    )  # fmt: skip
+    decision = decide_gate(request, story.policies, now.evidence, scene.now, authority=now.authority)
+    story.record(
+        "gate", "gate@sft", [Artifact(role="decided_on/data", name="x", sha256=story.records["desk_sft"])], [],
+        allowed=decision.allowed, method="sft", tier=decision.tier, decided_on=decision.decided_on,
+        findings=list(decision.findings), at=instant(decision.at), parameters=request.model_dump(mode="json"),
+    )  # fmt: skip
+    return {one.code for one in decision.findings}
+
+
+def test_runs_in_somebody_s_name_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    d = desk(tmp_path, empty(tmp_path), monkeypatch)
+    d.must("dora", "authorize", "--hours", "2", YES)
+    assert waits(d, kind="authorization") == []
+    d.now = d.scene.now + timedelta(hours=3)
+    (wait,) = waits(d, "dora", kind="authorization")
+    assert wait["why"] == "the authorization ended"
+
+
+def test_somebody_else_s_list_needs_no_key_and_a_name_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d = desk(tmp_path, governed(tmp_path), monkeypatch)
+    assert d.must("", "pending", "--as", "ben", "--json").json["person"] == "ben"
+    assert "policies name no 'zoe'" in d.refused("", "pending", "--as", "zoe", code=2)
+    assert "nothing waits for eve" in d.must("eve", "pending").out
+    assert "who   ada, ben, cleo" in d.must("", "pending").out

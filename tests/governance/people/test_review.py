@@ -1,0 +1,155 @@
+"""The review page: the same bytes for everybody and always, from the packet and the log alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from governance import promotion
+from governance.people import page, review
+from governance.people.review import Review
+from tests.governance.governed import Governed, governed
+from tests.governance.people.desk import NAME, Desk, desk
+from tests.governance.story import MODEL
+
+YES = "--yes"
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Governed:
+    return governed(tmp_path)
+
+
+@pytest.fixture
+def at_desk(tmp_path: Path, scene: Governed, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return desk(tmp_path, scene, monkeypatch)
+
+
+def made(scene: Governed, packet: str) -> Review:
+    item = review.by_digest(promotion.state(scene.story.log), packet)
+    return review.review(scene.story.log, item)
+
+
+def test_what_people_say_afterwards_changes_no_page(scene: Governed) -> None:
+    frozen = scene.freeze()
+    before = page.html(made(scene, frozen))
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    scene.request()
+    scene.consume()
+    scene.incident("1", "open")
+    assert page.html(made(scene, frozen)) == before
+
+
+def test_the_page_needs_neither_the_project_nor_its_state(at_desk: Desk) -> None:
+    """A reviewer has the log and the project's name."""
+    d = at_desk
+    here = d.must("ada", "review", NAME, "--json").json
+    away = d.folder / "away"
+    away.mkdir()
+    shutil.copytree(d.folder / "home", d.folder / "other-home")
+    shutil.rmtree(d.folder / "other-home" / "support-desk" / "shown")
+    d.scene.story.root = away  # type: ignore[misc]
+    d.environ["COUNTERSIGN_PROJECT"] = MODEL
+    there = d.must("", "review", NAME, "--json", home=d.folder / "other-home").json
+    assert there["page"] == here["page"]
+    d.environ.clear()
+    assert "COUNTERSIGN_PROJECT" in d.refused("", "review", NAME, code=2)
+
+
+def test_the_page_is_one_file_without_script_or_assets(scene: Governed) -> None:
+    text = page.html(made(scene, scene.freeze())).decode()
+    assert not re.search(r"<script|<link|<img|https?://(?!countersign)", text)
+    assert "{{" not in text and "None" not in re.sub(r"<style>.*</style>", "", text, flags=re.DOTALL)
+
+
+def test_exceptions_stand_before_the_gates(at_desk: Desk) -> None:
+    d = at_desk
+    d.scene.incident("1", "open")
+    d.scene.waive("INCIDENT_OPEN", "model support-desk")
+    frozen = d.scene.freeze()
+    found = made(d.scene, frozen)
+    (one,) = found.accepted
+    assert (one.finding.code, one.accepted_by, one.owner, one.control) == (
+        "INCIDENT_OPEN",
+        "ben as risk",
+        "risk",
+        "somebody looks",
+    )
+    assert found.verdict == "EXCEPTIONS STAND"
+    text = page.html(found).decode()
+    assert text.index('id="exceptions"') < text.index('id="findings"') < text.index('id="gates"')
+    lines = page.text(found)
+    heads = [line.split(" ")[0] for line in lines if line and line[0] != " "]
+    assert heads.index("EXCEPTIONS") < heads.index("STANDING") < heads.index("GATES")
+
+
+def test_what_stands_against_it_is_the_verdict(scene: Governed) -> None:
+    scene.incident("1", "open")
+    found = made(scene, scene.freeze())
+    assert found.verdict == "FINDINGS STAND AGAINST IT" and "INCIDENT_OPEN" in found.reason
+
+
+def test_what_changed_is_told_against_the_version_approved_last(scene: Governed) -> None:
+    scene.released()
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.99, unsafe=0.01)
+    scene.story.register("sft", "3")
+    found = made(scene, scene.freeze("3"))
+    assert found.since.startswith("version 1 (") and "champion since entry" in found.since
+    changes = {one.what: (one.before, one.now) for one in found.changes}
+    assert changes["greedy_exact on desk_eval"] == ("0.970", "0.990")
+
+
+def test_a_refused_promotion_is_read_in_the_next_review(scene: Governed) -> None:
+    scene.freeze()
+    scene.request()
+    with pytest.raises(Exception, match="APPROVAL_MISSING"):
+        scene.consume()
+    scene.waive("INCIDENT_OPEN", "model support-desk")
+    found = made(scene, scene.freeze())
+    assert any("refused as champion: APPROVAL_MISSING" in line for line in found.earlier)
+
+
+def test_what_is_written_into_evidence_cannot_repaint_or_script_the_page(at_desk: Desk) -> None:
+    d = at_desk
+    d.must("ada", "review", NAME)
+    nasty = "<script>alert(1)</script>\u202e\x1b[31m"
+    d.must("ben", "reject", NAME, "--reason", nasty, YES)
+    d.scene.waive("INCIDENT_OPEN", "model support-desk")
+    d.must("ada", "review", NAME)
+    found = made(d.scene, d.scene.freeze())
+    text = page.html(found).decode()
+    assert "<script>" not in text and "\u202e" not in text and "\x1b" not in text
+    lines = "\n".join(page.text(found))
+    assert "\x1b" not in lines and "\u202e" not in lines and "alert(1)" in lines
+
+
+def test_a_key_is_needed_only_where_a_packet_has_to_be_recorded(at_desk: Desk) -> None:
+    d = at_desk
+    assert "nobody signs" in d.refused("", "review", NAME, code=2)
+    assert "do not name this key" in d.refused("stranger", "review", NAME)
+    d.must("eve", "review", NAME)
+    before = d.entries()
+    d.must("", "review", NAME)
+    assert d.entries() == before
+
+
+def test_a_packet_is_reviewed_by_its_digest(at_desk: Desk) -> None:
+    d = at_desk
+    first = d.must("ada", "review", NAME, "--json").json
+    d.scene.waive("INCIDENT_OPEN", "model support-desk")
+    second = d.must("ada", "review", NAME, "--json").json
+    assert first["packet"] != second["packet"]
+    assert d.must("", "review", first["packet"][:12], "--json").json["page"] == first["page"]
+    assert "no packet" in d.refused("", "review", "0" * 12, code=3)
+
+
+def test_the_page_can_be_written_where_it_is_wanted(at_desk: Desk) -> None:
+    target = at_desk.folder / "page.html"
+    done = at_desk.must("ada", "review", NAME, "--output", str(target), "--json").json
+    assert review.digest_of(target.read_bytes()) == done["page"]
