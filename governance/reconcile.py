@@ -91,7 +91,8 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
 
 
 def _read(machine: Machine, said: Known) -> Rows | None:
-    uri = machine.registry_uri.removeprefix("governed+")
+    """Where nobody says where the registry is, it is in the log's own database."""
+    uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
     if uri.startswith("sqlite:///"):
         reading = sqlite_reading(Path(uri.removeprefix("sqlite:///")))
     elif uri.startswith("postgresql://"):

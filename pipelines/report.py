@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from governance.digests import sha256_file
 from governance.errors import VerificationError
 from governance.report import files
 from governance.report.build import build, open_sources
@@ -15,7 +16,8 @@ from pipelines.register import RESULT
 PREDICATE = None
 FOLDER = Path("reports")
 IN_REGISTRY = "report"
-"""Folder of the run's artifacts in which the report stands."""
+"""Folder of the run's artifacts in which reports stand: each in one named by its digest, since a governed server
+writes a file once."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -53,4 +55,5 @@ def _attach(job: Job, model: str, digest: str, paths: list[Path]) -> None:
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     version = registry.find(model, digest)
     if version is not None:
-        registry.attach(version, {f"{IN_REGISTRY}/{path.name}": path for path in paths})
+        into = f"{IN_REGISTRY}/{sha256_file(paths[-1])[:12]}"
+        registry.attach(version, {f"{into}/{path.name}": path for path in paths})

@@ -6,13 +6,20 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from governance import evidence, promotion
 from governance.digests import manifest
+from governance.errors import CountersignError, StorageError
+from governance.log.sql import SqlLog
+from governance.machine import log_of, machine
+from governance.predicates import Approval, Artifact, Promotion, Refusal
 from governance.registry.governed.names import TRIAL_MODEL
+from governance.registry.mlflow import open_registry
+from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, NotStarted, Place, Server, place, register, serving, start
 
 pytestmark = pytest.mark.slow
@@ -140,6 +147,79 @@ def test_a_refused_call_is_in_the_log_with_caller_and_reason(begun: tuple[Place,
     size = here.scene.story.log.size()
     assert server.post("registered-models/rename", name=MODEL, new_name="other").status == 403
     assert here.scene.story.log.size() == size
+
+
+def test_files_beside_a_version_are_written_once(begun: tuple[Place, Server], tmp_path: Path) -> None:
+    here, server = begun
+    (tmp_path / "page.html").write_text("<p>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_USERNAME", server.user)
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
+        registry = open_registry(replace(here.machine, registry_uri=server.uri))
+        version = registry.versions(MODEL)[0]
+        for _ in range(2):
+            registry.attach(version, {"report/page.html": tmp_path / "page.html"})
+        (tmp_path / "page.html").write_text("<p>other")
+        with pytest.raises(StorageError, match="written once"):
+            registry.attach(version, {"report/page.html": tmp_path / "page.html"})
+
+
+@pytest.fixture
+def away(begun: tuple[Place, Server], tmp_path: Path) -> SqlLog:
+    """The server's log, as somebody at another machine has it."""
+    here, server = begun
+    environ = {"COUNTERSIGN_HOME": str(tmp_path), "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user}
+    environ |= {"COUNTERSIGN_PASSWORD": server.password}
+    environ |= {"COUNTERSIGN_ORIGIN": here.scene.story.log.entry(0).leaf_hash.hex()}
+    return log_of(machine(MODEL, environ))  # type: ignore[return-value]
+
+
+def _approval(here: Place, who: str, role: str) -> Approval:
+    said = here.scene.signed(who, role, decision="approve", about="packet", model=MODEL, page="0" * 64)
+    return Approval.model_validate(said)
+
+
+def test_people_speak_from_elsewhere(begun: tuple[Place, Server], away: SqlLog) -> None:
+    here, _ = begun
+    packet = Artifact(role="packet", name="x", sha256="ab" * 32)
+    size = here.scene.story.log.size()
+    evidence.record(away, person("ada"), "approval", [packet], _approval(here, "ada", "ml-lead"))
+    assert here.scene.story.log.size() == size + 1
+
+
+def test_what_nobody_may_say_from_elsewhere_is_not_taken(begun: tuple[Place, Server], away: SqlLog) -> None:
+    here, _ = begun
+    log = here.scene.story.log
+    packet = Artifact(role="packet", name="x", sha256="cd" * 32)
+    model = Artifact(role="model", name="sft", sha256=here.scene.story.models["sft"])
+    moved = Promotion(
+        model=MODEL, version="1", alias="champion", model_digest=model.sha256, allowed=True, findings=[],
+        policy="0" * 64, at=promotion.instant(here.scene.now), run=here.scene.story.run(),
+    )  # fmt: skip
+    refusal = Refusal(operation="x", model=MODEL, caller="ann", reason="because", run=here.scene.story.run())
+    tries = [
+        (person("stranger"), "approval", packet, _approval(here, "ada", "ml-lead")),
+        (person("eve"), "approval", packet, _approval(here, "ada", "ml-lead")),
+        (person("ada"), "approval", packet, _approval(here, "ada", "risk")),
+        (person("ci"), "promotion", model, moved),
+        (person("ci"), "refusal", packet, refusal),
+        (person("ci"), "approval", packet, _approval(here, "ada", "ml-lead")),
+    ]
+    size = log.size()
+    for signer, kind, subject, said in tries:
+        with pytest.raises(CountersignError) as refused:
+            evidence.record(away, signer, kind, [subject], said)
+        assert refused.value.exit_code in (4, 5), refused.value
+    assert log.size() == size
+
+
+def test_the_log_is_nobodys_without_an_account(begun: tuple[Place, Server]) -> None:
+    _, server = begun
+    for user, password in (("", ""), ("admin", "wrong password"), ("nobody", "wrong password")):
+        other = Server(server.uri, server.process, server.log, user=user, password=password)
+        assert other.ask("GET", "/countersign/v1/checkpoint").status == 401
+        assert other.ask("POST", "/countersign/v1/entries", raw=b"{}").status == 401
+    assert server.ask("GET", "/countersign/v1/checkpoint").text.startswith("countersign/")
 
 
 def _spoil_origin(here: Place) -> dict[str, str]:
