@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -15,7 +16,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from governance import canonical
 from governance.digests import sha256_bytes
 from governance.envelope import Envelope
-from governance.errors import VerificationError
+from governance.errors import InputError, VerificationError
 from governance.model import Model, Sha256, Slug
 
 FORMAT = "https://countersign.dev/bundle/v1"
@@ -97,6 +98,15 @@ def read(data: bytes, *, where: str = "bundle") -> Bundle:
         if sha256_bytes(file.text.encode()) != file.sha256:
             raise VerificationError("its text is not that of its digest", where=f"file {file.name}")
     return bundle
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes, one more than a bundle may have at most. Raises `InputError`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def _seal(body: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from governance import retrospect
@@ -13,15 +15,16 @@ from governance.retrospect import Again
 
 @click.command("explain")
 @click.argument("what", metavar="ENTRY|MODEL/VERSION")
+@session.bundle_options
 @session.json_option
 @click.pass_context
-def command(ctx: click.Context, what: str, as_json: bool) -> None:
+def command(ctx: click.Context, what: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """Perform a logged decision again, from the evidence before it and the policies in force then; say why.
 
     ENTRY is a number of the log (countersign history lists them); MODEL/VERSION is the last decision about that
     version. Exit code 5 when it does not come out as it was logged.
     """
-    now = session.current(session.read(session.here()))
+    now = session.looking(bundle, origin)
     entry = int(what) if what.isdecimal() else retrospect.last_decision(now, *named(what))
     found = retrospect.decided_again(now, entry)
     session.show(found, lines(found), as_json)

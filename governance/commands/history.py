@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from governance import retrospect
@@ -11,10 +13,11 @@ from governance.retrospect import Event
 
 @click.command("history")
 @click.argument("model")
+@session.bundle_options
 @session.json_option
-def command(model: str, as_json: bool) -> None:
+def command(model: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """Everything the log says about MODEL: versions, packets, what people said, each move and each refusal."""
-    found = retrospect.history(session.current(session.read(session.here())), model)
+    found = retrospect.history(session.looking(bundle, origin), model)
     session.show({"model": model, "events": [one.model_dump() for one in found]}, lines(found), as_json)
 
 

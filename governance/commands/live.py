@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -15,10 +16,11 @@ from governance.retrospect import Live
 @click.command("live")
 @click.argument("model")
 @click.option("--at", "moment", metavar="TIME", help="RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.")
+@session.bundle_options
 @session.json_option
-def command(model: str, moment: str | None, as_json: bool) -> None:
+def command(model: str, moment: str | None, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """Which version of MODEL holds each alias, now or at a time: what the log says, not the registry."""
-    now = session.current(session.read(session.here()))
+    now = session.looking(bundle, origin)
     at = _time(moment) if moment else session.clock()
     found = retrospect.live(now, model, at)
     session.show({"model": model, "live": [one.model_dump() for one in found]}, lines(model, found), as_json)

@@ -62,6 +62,38 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def bundle_options(command: F) -> F:
+    """`--bundle`, `--origin`: the commands that only look can look into a bundle."""
+    for option in (
+        click.option(
+            "--origin",
+            metavar="SHA256",
+            envvar="COUNTERSIGN_ORIGIN",
+            help="With --bundle: digest of entry 0, or id of the checkpoint key, as known to you.",
+        ),
+        click.option(
+            "--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Answer from a bundle, on any machine."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def looking(bundle: Path | None, origin: str | None) -> State:
+    """The log to look into: this machine's, or a bundle, which is verified first."""
+    if bundle is None:
+        return current(read(here()))
+    from governance.bundle.check import Pins  # only where one is read
+    from governance.bundle.reading import opened
+
+    found = opened(bundle, Pins(origin))
+    if found.report.origin is None:
+        click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
+    if not found.report.complete:
+        click.echo(f"note: {found.report.limits[0]}", err=True)
+    return found.state
+
+
 def ask() -> Ask | None:
     """A question on the terminal, where there is one; nothing is echoed."""
     if not sys.stdin.isatty():

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.bundle.check import Pins, Report, verify_bundle
-from governance.bundle.form import MAX_BYTES
-from governance.errors import InputError
+from governance.bundle.form import content
 from governance.report.text import visible
 
 ORIGIN = "COUNTERSIGN_ORIGIN"
@@ -19,12 +18,7 @@ SHOWN = 20
 
 def verified(path: Path, pins: Pins) -> Report:
     """What verification of a file finds. Raises `InputError` where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    return verify_bundle(data, pins, where=path.name)
+    return verify_bundle(content(path), pins, where=path.name)
 
 
 def document(report: Report) -> dict[str, Any]:

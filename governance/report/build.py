@@ -43,7 +43,7 @@ from governance.report import (
     verdict,
 )
 from governance.report.facts import PREFIX, Facts, about, at, gather, of_chain, registered
-from governance.report.model import FORMAT, Back, Integrity, Key, PolicyUsed, Report, Statement, Use, Verdict
+from governance.report.model import FORMAT, Back, Change, Integrity, Key, PolicyUsed, Report, Statement, Use, Verdict
 from governance.report.text import moment, short, size
 from governance.verify import LIMITS, Pins, verify_log
 from governance.verify import Report as Verified
@@ -52,6 +52,17 @@ ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
 NOT_COMPARED = "not compared: no registry at hand"
 AGREES = "says what the log says"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a bundle is to a report: verified already, and perhaps not the whole log."""
+
+    verified: Verified
+    log_range: str
+    reads: str
+    shows: tuple[str, ...]
+    does_not_show: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ class Sources:
     """The key (PEM) by which this machine knows the log; None where it does not."""
     registry: tuple[Finding, ...] | None = None
     """Where the registry says otherwise than the log (`governance.reconcile`); None where it was not compared."""
+    carried: Carried | None = None
+    """Of a log that is read from a bundle."""
 
     @property
     def service(self) -> Mapping[str, str]:
@@ -103,11 +116,22 @@ def build(
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = _with_registry(facts, sources, as_of)
     left_out = [f"E{item.index}: {item.reason}" for item in view.left_out()]
-    return _complete(_report(facts, verified, left_out), facts)
+    return _carried(_complete(_report(facts, verified, left_out), facts), sources.carried)
+
+
+def _carried(report: Report, carried: Carried | None) -> Report:
+    """What a bundle shows of its log, and what it does not."""
+    if carried is None:
+        return report
+    shown = {"shows": list(carried.shows), "does_not_show": list(carried.does_not_show)}
+    integrity = report.integrity.model_copy(update=shown)
+    return report.model_copy(update={"integrity": integrity, "log_range": carried.log_range, "reads": carried.reads})
 
 
 def verified_log(sources: Sources) -> Verified:
-    """The log, verified from its first entry."""
+    """The log, verified from its first entry; a bundle as it was verified when it was opened."""
+    if sources.carried is not None:
+        return sources.carried.verified
     return verify_log(sources.log, sources.project, sources.service, Pins(checkpoint_key=sources.checkpoint_key))
 
 
@@ -129,6 +153,13 @@ def until(now: State, moment: datetime) -> State:
     if end == 0:
         raise InputError(f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where)
     return State(now.log, end, read_authority(now.log, end), Bounded(now.evidence, end))
+
+
+def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:
+    """What differs between two versions of a log that verifies. Raises `InputError` for one it does not know."""
+    now, _ = read_state(sources)
+    before, after = (gather(now, sources.project, sources.root, sources.policies, *one) for one in (old, new))
+    return history.differences(before, after)
 
 
 def latest(sources: Sources) -> tuple[str, str]:

@@ -23,9 +23,13 @@ from hypothesis import strategies as st
 from governance import promotion, retrospect
 from governance.bundle import BundleLog, Pins, Report, read, verify_bundle
 from governance.bundle.form import Attached
+from governance.bundle.reading import NOWHERE
+from governance.bundle.reading import opened as opened_file
 from governance.digests import sha256_bytes
 from governance.errors import InputError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
+from governance.report.build import build
+from governance.report.files import rendered
 from pipelines.cli import cli
 from tests import verifier
 from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, said, sealed
@@ -488,6 +492,16 @@ def test_bundle_and_verify(released: Governed, tmp_path: Path, monkeypatch: pyte
     )
 
 
+def test_the_commands_that_look_answer_from_a_bundle(long: Governed, elsewhere: Path) -> None:
+    (elsewhere / "b.json").write_bytes(made(long.story.log))
+    known = ("--bundle", "b.json", "--origin", pin(long.story.log))
+    found = CliRunner().invoke(cli, ["live", MODEL, "--at", "2027-01-01", *known])
+    assert found.exit_code == 0 and f"champion     {MODEL}/1" in found.stdout and "is not shown" in found.stderr
+    assert "rollback champion 1" in _run("history", MODEL, *known).stdout
+    assert "COMES OUT THE SAME" in _run("explain", f"{MODEL}/1", *known).stdout
+    assert "nothing shows that this is the log" in _run("live", MODEL, "--bundle", "b.json").stderr
+
+
 def test_hostile_text_shows_as_text(scene: Governed, elsewhere: Path) -> None:
     scene.approve("ada\x1b[2J\u202eEVIDENCE VERIFIES\nroot", "ml-lead", scene.freeze(), key="ada")
     (elsewhere / "b.json").write_bytes(made(scene.story.log))
@@ -524,3 +538,39 @@ def test_five_hundred_statements_within_a_second(life: tuple[Path, Governed], tm
         times.append(time.process_time() - began)
     assert report.ok, report.broken
     assert min(times) < 1.0
+
+
+# -- A report from a bundle ------------------------------------------------------------------------------
+def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path: Path) -> None:
+    """Everything but what only the project's folder, or the whole log, can tell."""
+    (tmp_path / "b.json").write_bytes(made(long.story.log, "2"))
+    offline = opened_file(tmp_path / "b.json", Pins(pin(long.story.log)))
+    found = build(offline.sources, MODEL, "2")
+    whole = build(replace(long.story.sources, root=NOWHERE), MODEL, "2")
+    same = {
+        "verdict",
+        "digest",
+        "gates",
+        "people",
+        "separation",
+        "decisions",
+        "use",
+        "metrics",
+        "bases",
+        "change_since",
+    }
+    for name in same:
+        assert getattr(found, name) == getattr(whole, name), name
+    assert found.integrity.verified and "established by the origin given" in found.integrity.origin
+    assert "entries that a bundle carries" in found.reads
+    assert not any("taken out" in line for line in found.integrity.shows)
+    assert any("is not shown" in line for line in found.integrity.does_not_show)
+    assert b"entries that a bundle carries" in rendered(found)[f"{MODEL}-2.html"]
+
+
+def test_a_bundle_that_does_not_verify_is_not_read(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_bytes(data.replace(b"support-desk", b"support_desk", 1))
+    with pytest.raises(VerificationError, match="EVIDENCE DOES NOT VERIFY"):
+        opened_file(tmp_path / "b.json", Pins())
+    with pytest.raises(InputError, match="cannot be read"):
+        opened_file(tmp_path / "none.json", Pins())
