@@ -49,6 +49,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("governance.commands.history", "Everything the log says about a model."),
     "explain": ("governance.commands.explain", "Perform a logged decision again, and say why it came out so."),
     "report": ("governance.commands.report", "The audit report of a model version."),
+    "control": ("governance.commands.control", "What outside frameworks ask, and what a version has for it."),
+    "export": ("governance.commands.export", "A version for other tools: model card, BOM, Croissant, attestations."),
     "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
     "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),
 }

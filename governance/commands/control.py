@@ -1,0 +1,49 @@
+"""`countersign control`: what outside frameworks ask, and what evidence a version has for it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from governance.commands import session
+from governance.commands.moves import named
+from governance.errors import ConfigError
+from governance.exports.text import cleaned
+
+
+@click.command("control")
+@click.argument("words", metavar="[ID] MODEL/VERSION", nargs=-1, required=True)
+@click.option("--framework", default="", help="Of one framework only, by its name or how it begins.")
+@click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="The day for which dates are told; default today.")
+@session.json_option
+def command(words: tuple[str, ...], framework: str, day: datetime | None, as_json: bool) -> None:
+    """What controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when it is in force.
+
+    ID is one of policies/controls/, in quotes where it has brackets, or how one begins; all controls without it. What
+    is linked exists and verifies. Whether a duty is met is a judgement that is not made here.
+
+    \b
+    countersign control "Annex IV(2)(g)" support-desk/1
+    countersign control support-desk/1 --framework gdpr
+    """
+    from governance.exports.records import open_records
+    from governance.report.controls import assess, lines
+
+    now = session.clock()
+    records = open_records(session.here(), Path.cwd(), named(words[-1]), now)
+    policies = records.facts.policies
+    if policies is None:
+        raise ConfigError(f"there is no catalogue of controls: {records.facts.policies_note}")
+    found = policies.controls.find(" ".join(words[:-1]), framework)
+    if not found:
+        raise ConfigError(
+            "the policies this version is judged by have no controls", expected="policies/controls/*.yaml"
+        )
+    report = assess(records.facts, records.verified, found, (day or now).date())
+    if as_json:
+        click.echo(json.dumps(cleaned(report.model_dump()), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(lines(report)))

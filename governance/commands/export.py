@@ -1,0 +1,86 @@
+"""`countersign export`: what other tools read of a model version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from governance.commands import session
+from governance.commands.moves import named
+
+if TYPE_CHECKING:
+    from governance.exports.formats import Export
+    from governance.exports.records import Records
+
+
+@click.command("export")
+@click.argument("version", metavar="MODEL/VERSION")
+@click.argument("formats", metavar="[FORMAT]...", nargs=-1)
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Default: exports/MODEL-VERSION.")
+@click.option("--list", "listed", is_flag=True, help="Say which files each format would give, and write nothing.")
+@click.option("--sign", is_flag=True, help="Put statements into DSSE envelopes, signed with this machine's key.")
+@session.json_option
+def command(
+    version: str, formats: tuple[str, ...], folder: Path | None, listed: bool, sign: bool, as_json: bool
+) -> None:
+    """Write MODEL/VERSION in the formats of other tools: all of them, or those named.
+
+    model-card, cyclonedx, croissant, slsa-provenance, slsa-vsa, test-result. They are made from verified records only,
+    and are no evidence themselves: the log is. Nothing is written where one file cannot be.
+    """
+    from governance.exports.formats import export, refuse_sealed, write
+    from governance.exports.records import open_records
+    from governance.exports.text import file_name
+    from governance.machine import known_signer
+
+    machine = session.here()
+    records = open_records(machine, Path.cwd(), named(version))
+    said = records.facts.registration
+    target = folder or Path("exports") / f"{file_name(said.model)}-{file_name(said.version)}"
+    refuse_sealed(target)
+    keys = records.facts.policies.keys if records.facts.policies else {}
+    made = export(records, formats, known_signer(machine, keys) if sign and not listed else None)
+    if not listed:
+        write(target, [one for each in made for one in each.documents])
+    if as_json:
+        click.echo(json.dumps(_document(made, target, listed), indent=2))
+    else:
+        click.echo("\n".join(_lines(records, made, target, listed)))
+
+
+def _lines(records: Records, made: list[Export], target: Path, listed: bool) -> Iterator[str]:
+    from governance.exports.formats import FORMATS
+    from governance.report.text import visible
+
+    verified = records.verified
+    origin = f"origin established by {verified.origin}" if verified.origin else "origin NOT established"
+    word = "would give" if listed else "written:"
+    yield visible(f"{records.name}: {verified.entries} entries verified, {origin}")
+    for one in made:
+        yield f"{one.format}: {FORMATS[one.format].says}"
+        yield from (f"  {word} {target / each.path} ({len(each.data)} bytes)" for each in one.documents)
+        yield from (visible(f"  none for {each}") for each in one.missing)
+
+
+def _document(made: list[Export], target: Path, listed: bool) -> dict[str, Any]:
+    from governance.digests import sha256_bytes
+
+    return {
+        "written": not listed,
+        "folder": str(target),
+        "formats": [
+            {
+                "format": one.format,
+                "files": [
+                    {"path": each.path, "size": len(each.data), "sha256": sha256_bytes(each.data)}
+                    for each in one.documents
+                ],
+                "missing": list(one.missing),
+            }
+            for one in made
+        ],
+    }

@@ -1,0 +1,208 @@
+"""Croissant 1.1 with RAI 1.0 for each dataset version behind the model.
+
+Records themselves are not described (`recordSet`): the evidence holds their kind and counts, not their columns. Fields
+that the format demands and no record gives (who made the data, where it can be had) say so in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from governance.evidence import Evidence
+from governance.exports.records import Records, entries
+from governance.exports.text import json_bytes, said
+from governance.lineage import DataChain
+from governance.policy import Datacard
+from governance.predicates import Artifact, Ingest, Quality, Scan
+from governance.report.facts import at
+
+CROISSANT = "http://mlcommons.org/croissant/1.1"
+RAI = "http://mlcommons.org/croissant/RAI/1.0"
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "prov": "http://www.w3.org/ns/prov#",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The context that Croissant 1.1 recommends, and PROV's prefix."""
+
+
+def datasets(records: Records) -> Iterator[tuple[str, bytes]]:
+    """Each dataset's name and its document."""
+    for chain, uses in records.facts.datasets:
+        yield chain.dataset, json_bytes(_document(records, chain, uses))
+
+
+def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, Any]:
+    card = records.cards.get(chain.dataset)
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "@id": f"urn:countersign:dataset:{chain.sha256}",
+        "conformsTo": [CROISSANT, RAI],
+        "name": said(card.title if card else None, chain.dataset),
+        "description": _description(records, chain, uses),
+        "license": said(card.licence if card else None),
+        "url": f"urn:countersign:dataset:{chain.sha256}",
+        "creator": {"@type": "Organization", "name": _creator(card)},
+        "datePublished": _published(records, chain),
+        "version": f"sha256-{chain.sha256}",
+        "keywords": sorted({f"purpose {one}" for one in (card.purposes if card else [])} | set(uses)),
+        "distribution": list(_files(chain)),
+        **_responsible(records, chain, card),
+        **({"prov:wasDerivedFrom": {"@id": f"urn:countersign:source:{chain.source}"}} if chain.source else {}),
+    }
+
+
+def _description(records: Records, chain: DataChain, uses: list[str]) -> str:
+    ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
+    kind = f"Records of kind {ingest.kind}" if ingest else "Records of a kind that is not recorded"
+    gap = f" No evidence of {chain.broken_at} stands in the log at this digest." if chain.broken_at else ""
+    stands = entries([chain.ingest, chain.scan, chain.quality])
+    return (
+        f"{kind}, dataset {chain.dataset} as used by {', '.join(uses)} for {records.name}. Evidence: {stands} of "
+        f"{records.log_id}. Where it can be had is not recorded; it is identified by its digest.{gap}"
+    )
+
+
+def _creator(card: Datacard | None) -> str:
+    steward = said(card.steward if card else None)
+    return f"who made it is told in rai:dataCollection; who answers for it: {steward}"
+
+
+def _published(records: Records, chain: DataChain) -> str:
+    """The day on which this version entered the log, at the latest with the model: the only date there is."""
+    return at(chain.quality or chain.scan or chain.ingest or records.facts.item)[:10]
+
+
+def _files(chain: DataChain) -> Iterator[dict[str, Any]]:
+    """The ready file, and the source it was made from, by digest."""
+    made = _artifact(chain.quality, "records")
+    yield _file("ready records", made.name if made else "not recorded", chain.sha256, "application/vnd.apache.parquet")
+    if chain.source is not None:
+        yield _file("source", f"urn:countersign:source:{chain.source}", chain.source, "application/octet-stream")
+
+
+def _file(name: str, url: str, sha256: str, kind: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": f"{name.replace(' ', '-')}-{sha256[:12]}",
+        "name": name,
+        "contentUrl": url,
+        "encodingFormat": kind,
+        "sha256": sha256,
+    }
+
+
+def _artifact(item: Evidence | None, role: str) -> Artifact | None:
+    return next((one for one in item.subjects if one.role == role), None) if item else None
+
+
+def _responsible(records: Records, chain: DataChain, card: Datacard | None) -> dict[str, Any]:
+    """The RAI terms."""
+    missing = records.facts.policies_note or "not stated: there is no datacard"
+    return {
+        "rai:dataCollection": said(card.origin, "not stated") if card else missing,
+        "rai:dataCollectionRawData": f"source of sha256 {chain.source or 'not recorded'}",
+        "rai:dataPreprocessingProtocol": _steps(chain),
+        "rai:dataManipulationProtocol": _treatment(chain),
+        "rai:dataAnnotationProtocol": said(card.labelling, "not stated") if card else missing,
+        "rai:dataBiases": "not recorded: coverage by the groups that matter is not profiled",
+        "rai:dataLimitations": _limitations(chain),
+        "rai:dataUseCases": _uses(card) if card else missing,
+        "rai:personalSensitiveInformation": _personal(chain),
+        "rai:dataReleaseMaintenancePlan": _retention(card) if card else missing,
+        "rai:dataSocialImpact": "not recorded",
+    }
+
+
+def _steps(chain: DataChain) -> list[str]:
+    found = []
+    for name, item in (("ingest", chain.ingest), ("scan", chain.scan), ("quality", chain.quality)):
+        if item is None:
+            found.append(f"{name}: no evidence at this digest")
+            continue
+        counts = item.predicate.counts
+        why = ", ".join(f"{reason} {number}" for reason, number in sorted(counts.excluded.items())) or "none"
+        found.append(
+            f"{name}: {counts.records_in} records in, {counts.records_out} out; left out: {why} (E{item.index})"
+        )
+    return found
+
+
+def _treatment(chain: DataChain) -> list[str]:
+    scan = chain.scan.predicate if chain.scan else None
+    if not isinstance(scan, Scan):
+        return ["no search for personal data is recorded at this digest"]
+    return [f"{name}: {scan.actions[name]}" for name in sorted(scan.actions)] or ["nothing was changed"]
+
+
+def _limitations(chain: DataChain) -> list[str]:
+    scan = chain.scan.predicate if chain.scan else None
+    quality = chain.quality.predicate if chain.quality else None
+    found = [f"the search cannot find {one}" for one in scan.cannot_find] if isinstance(scan, Scan) else []
+    if isinstance(quality, Quality):
+        unmet = [one for one in quality.expectations if not one.success]
+        found += [f"expectation not met: {one.name}: {one.expected} on {one.column}" for one in unmet]
+    return [*found, "how well personal data is found (recall) is not measured"]
+
+
+def _uses(card: Datacard) -> list[str]:
+    where = ", ".join(card.regions) or "not stated"
+    return [*(f"permitted purpose: {one}" for one in card.purposes), f"permitted regions: {where}", "no other use"]
+
+
+def _personal(chain: DataChain) -> list[str]:
+    scan = chain.scan.predicate if chain.scan else None
+    if not isinstance(scan, Scan):
+        return ["not searched for at this digest"]
+    searched = f"searched for: {', '.join(sorted(scan.entities_searched)) or 'nothing'} in {', '.join(scan.languages)}"
+    names = sorted({*scan.found, *scan.remaining})
+    return [
+        searched,
+        *(f"{one}: {scan.found.get(one, 0)} found, {scan.remaining.get(one, 0)} remaining" for one in names),
+    ]
+
+
+def _retention(card: Datacard) -> str:
+    kept = f"kept until {said(card.retention.until)}, then {said(card.retention.then)}"
+    return f"{kept}; classification {said(card.classification)}"

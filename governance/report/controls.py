@@ -1,0 +1,546 @@
+"""What outside frameworks ask, and what the log holds of it for one version.
+
+1. A control names kinds of evidence; each kind is looked for in this version's verified records, and what it lacks of
+   what the catalogue says it has to hold is named. Whole means nothing is lacking.
+2. A control's result follows from its kinds alone: all whole, some, none; or that Countersign has no record of any of
+   them; or that policies, which people sign, declare it not applicable and why. Nothing is counted into a share.
+3. The result says that evidence exists and verifies. Whether that satisfies anybody stands in no record here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from governance.controls import EVIDENCE, Control, Found, Milestone
+from governance.evidence import Evidence
+from governance.lineage import evaluated, evaluations, trained
+from governance.model import Model
+from governance.predicates import Quality, Scan
+from governance.report import scores
+from governance.report.facts import PREFIX, Facts, registered
+from governance.report.gates import is_safety
+from governance.report.people import separation
+from governance.report.text import visible
+from governance.verify import Report as Verified
+
+State = Literal["present", "partial", "missing", "not recorded"]
+"""whole; some of it; none where there could be; or Countersign has no record of the kind."""
+Outcome = Literal["evidence present and verified", "partial", "missing", "not applicable", "not assessed"]
+
+WARNING = (
+    "Evidence that exists and verifies is linked; whether a duty is met is a judgement that no record here makes. "
+    "This is no legal advice."
+)
+
+
+class Link(Model):
+    """One kind of evidence, and what this version has of it."""
+
+    key: str
+    asks: str
+    """What it has to hold to be whole."""
+    state: State
+    says: str
+    lacks: list[str]
+    evidence: list[int]
+    """Entries of the log."""
+
+
+class ControlResult(Model):
+    """One control, for one version."""
+
+    framework: str
+    id: str
+    title: str
+    asked_by: str
+    """The id it was asked for by, and what became of that; empty where it is its own."""
+    what_it_asks: str
+    strength: str
+    result: Outcome
+    why: str
+    """Why it is not applicable or not assessed; empty else."""
+    links: list[Link]
+    gap: str
+    applies: str
+    in_force: str
+    """As of the reference time, in words."""
+    by_analogy: str
+    confirm: str
+    """What a person must confirm; empty where the entry was checked against its source."""
+
+
+class ControlReport(Model):
+    """The answer of `countersign control`."""
+
+    model: str
+    version: str
+    digest: str
+    at: str
+    """The day for which dates are told."""
+    as_of: str
+    """The time of the records."""
+    log: str
+    controls: list[ControlResult]
+    warnings: list[str]
+
+
+def assess(facts: Facts, verified: Verified, found: Sequence[Found], at: date) -> ControlReport:
+    """Every control that was asked for, on one version's facts, with dates as of `at`."""
+    look = Look(facts, verified)
+    links = {key: look.link(key) for one in found for key in one.control.evidence}
+    said = facts.registration
+    return ControlReport(
+        model=said.model,
+        version=said.version,
+        digest=facts.digest,
+        at=at.isoformat(),
+        as_of=facts.as_of,
+        log=f"entries 0..{verified.entries - 1} verified, root {verified.root}",
+        controls=[_result(one, [links[key] for key in one.control.evidence], said.model, at) for one in found],
+        warnings=_warnings(found),
+    )
+
+
+def _result(found: Found, links: list[Link], model: str, at: date) -> ControlResult:
+    control = found.control
+    result, why = _outcome(control, links, model)
+    return ControlResult(
+        framework=found.framework.framework,
+        id=control.id,
+        title=control.title or control.note,
+        asked_by=f"{found.alias.id}: {found.alias.why}" if found.alias else "",
+        what_it_asks=control.what_it_asks or control.note or "see the source: the catalogue names it only",
+        strength=control.strength,
+        result=result,
+        why=why,
+        links=links,
+        gap=control.gap or "not stated: a secondary entry of the catalogue",
+        applies=control.applies or "not limited in the catalogue",
+        in_force=in_force(control.in_force or found.framework.in_force, found.framework.kind, at),
+        by_analogy=control.by_analogy,
+        confirm=f"a person must confirm this entry ({control.how_sure})" if control.to_confirm else "",
+    )
+
+
+def _outcome(control: Control, links: list[Link], model: str) -> tuple[Outcome, str]:
+    declared = [one.why for one in control.not_applicable if model in one.models]
+    if declared:
+        return "not applicable", f"policies declare so: {declared[0]}"
+    states = {link.state for link in links}
+    if states == {"present"}:
+        return "evidence present and verified", ""
+    if states == {"not recorded"}:
+        return "not assessed", "nothing that is recorded here could show it"
+    return ("partial", "") if states & {"present", "partial"} else ("missing", "")
+
+
+def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
+    """Whether it is in force on a day, for whom, and from when it is where it is not yet."""
+    if not dates:
+        words = {"standard": "a standard: binding by contract or certification only", "voluntary": "voluntary"}
+        return words.get(kind, "no date in the catalogue: a person must find it")
+    since = [f"in force since {one.since} for {one.of}" for one in dates if one.since <= at]
+    later = [f"from {one.since} for {one.of}" for one in dates if one.since > at]
+    if not since:
+        return f"NOT in force on {at}: {'; '.join(later)}"
+    return "; ".join([*since, *(f"not before {one.removeprefix('from ')}" for one in later)])
+
+
+def _warnings(found: Sequence[Found]) -> list[str]:
+    """The catalogue's own, of the frameworks that are shown."""
+    warnings = [WARNING]
+    for framework in {one.framework.framework: one.framework for one in found}.values():
+        warnings.append(
+            f"{framework.framework}: entries as checked on {framework.as_of}; later changes are not in them"
+        )
+        for fact in framework.facts:
+            confirm = "; a person must confirm it" if fact.to_confirm else ""
+            warnings.append(f"{framework.framework}: {fact.fact} ({fact.how_sure}{confirm})")
+    return warnings
+
+
+# --- what this version has -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where links are looked for."""
+
+    facts: Facts
+    verified: Verified
+
+    def link(self, key: str) -> Link:
+        """What there is of one kind of evidence."""
+        says, lacks, items = LOOKS[key](self) if key in LOOKS else (NOT_RECORDED[key], [], [])
+        known = sorted({item.index for item in items if item})
+        state: State = "not recorded" if key in NOT_RECORDED else "missing"
+        if known:
+            state = "partial" if lacks else "present"
+        return Link(key=key, asks=EVIDENCE[key], state=state, says=says, lacks=lacks, evidence=known)
+
+
+Looked = tuple[str, list[str], Sequence[Evidence | None]]
+"""What there is in words, what it lacks, and the statements that show it; without a statement there is nothing."""
+
+
+def _sources(look: Look) -> Looked:
+    facts = look.facts
+    cards = facts.policies.datacards if facts.policies else {}
+    lacks = [facts.policies_note] if facts.policies is None else []
+    for chain, _ in facts.datasets:
+        card = cards.get(chain.dataset)
+        blanks = card.blanks() if card else ["the datacard"]
+        lacks += [f"{chain.dataset}: {', '.join(blanks)}"] if blanks else []
+        lacks += [] if chain.ingest else [f"{chain.dataset}: evidence of its ingestion"]
+    items = [chain.ingest for chain, _ in facts.datasets]
+    return f"{len(items)} datasets, each declared on a datacard of the policies", lacks, items
+
+
+def _lineage(look: Look) -> Looked:
+    chains = [chain for chain, _ in look.facts.datasets]
+    lacks = [f"{chain.dataset}: evidence of {chain.broken_at}" for chain in chains if chain.broken_at]
+    items = [item for chain in chains for item in (chain.ingest, chain.scan, chain.quality)]
+    return f"{len(chains)} datasets followed from source to the records that were used, by digest", lacks, items
+
+
+def _scans(look: Look) -> Looked:
+    chains = [chain for chain, _ in look.facts.datasets]
+    found = [chain.scan.predicate for chain in chains if chain.scan and isinstance(chain.scan.predicate, Scan)]
+    total, left = sum(sum(one.found.values()) for one in found), sum(sum(one.remaining.values()) for one in found)
+    lacks = [f"{chain.dataset}: a scan" for chain in chains if chain.scan is None]
+    lacks += ["recall on a seeded set", "a person's sample of what remains"]
+    return f"{total:,} occurrences found, {left:,} remain", lacks, [chain.scan for chain in chains]
+
+
+def _quality(look: Look) -> Looked:
+    chains = [chain for chain, _ in look.facts.datasets]
+    found = [chain.quality.predicate for chain in chains if chain.quality]
+    said = [one for one in found if isinstance(one, Quality)]
+    lacks = [f"{chain.dataset}: a quality result" for chain in chains if chain.quality is None]
+    lacks += [f"{one.dataset}: it did not pass" for one in said if not one.passed]
+    count = sum(len(one.expectations) for one in said)
+    return f"{count} expectations on {len(said)} datasets", lacks, [chain.quality for chain in chains]
+
+
+def _labels(look: Look) -> Looked:
+    facts = look.facts
+    cards = facts.policies.datacards if facts.policies else {}
+    told = [chain for chain, _ in facts.datasets if chain.dataset in cards and cards[chain.dataset].labelling.strip()]
+    lacks = ["the guidelines themselves: version and digest"]
+    return f"{len(told)} datacards say who labelled and how", lacks, [chain.ingest for chain in told]
+
+
+def _agreement(look: Look) -> Looked:
+    items = [
+        chain.quality
+        for chain, _ in look.facts.datasets
+        if chain.quality and any(one.column.startswith("rater_") for one in chain.quality.predicate.expectations)
+    ]
+    lacks = ["adjudication", "the pool of annotators", "agreement per label"]
+    return f"agreement between raters was tested on {len(items)} datasets", lacks, items
+
+
+def _trainings(look: Look) -> Looked:
+    nodes = look.facts.trained
+    lacks = [f"{node.name}: an allowed gate before it" for node in nodes if node.gate is None]
+    said = [trained(node.train) for node in nodes if node.train]
+    lacks += [f"{one.stage}: a commit" for one in said if one.code.commit is None]
+    lacks += [f"{one.stage}: committed code" for one in said if one.code.dirty]
+    timed = all({"device_hours", "gpu_hours", "flops"} & one.run.detail.keys() for one in said)
+    lacks += [] if timed else ["an estimate of compute"]
+    lacks.append("an estimate of energy")
+    return f"{len(nodes)} training stages, each with parameters, code and environment", lacks, [n.train for n in nodes]
+
+
+def _bom(look: Look) -> Looked:
+    facts = look.facts
+    unknown = [f"{node.name}: where it comes from" for node in facts.chain if not node.known]
+    lacks = [*unknown, "licences of the libraries", "a hash for each library (one digest covers them all)"]
+    items = [node.train or node.base for node in facts.chain]
+    return f"countersign export {_name(facts)} cyclonedx: {len(facts.chain)} models and their data", lacks, items
+
+
+def _evaluations(look: Look) -> Looked:
+    facts = look.facts
+    own = scores.own_evaluation(facts)
+    if own is None or evaluated(own).not_run is not None:
+        return "the version was not evaluated on its suite", [], []
+    fixed = scores.thresholds_fixed(facts)
+    lacks = [] if fixed.startswith("yes") else [f"thresholds fixed before the run: {fixed}"]
+    lacks += [f"{one.metric}: {one.gap}" for one in scores.judged(facts) if one.gap]
+    if not scores.judged(facts):
+        lacks.append("thresholds: policy demands nothing, or is not at hand")
+    lacks += [] if facts.champion or facts.standing is None else ["comparison with a champion: there is none"]
+    lacks.append("slices and the worst of them")
+    named = ", ".join(sorted(evaluated(own).scores))
+    return f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before: {fixed}", lacks, [own]
+
+
+def _safety(look: Look) -> Looked:
+    facts = look.facts
+    own = scores.own_evaluation(facts)
+    named = sorted(name for name in evaluated(own).scores if is_safety(name)) if own else []
+    before = [
+        item
+        for node in facts.chain
+        if node.sha256 != facts.digest and facts.suites
+        for item in [facts.evaluation(node, facts.suites[0])]
+        if item is not None and set(named) & set(evaluated(item).scores)
+    ]
+    if own is None or not named:
+        return "no metric of its suite says anything about safety", [], []
+    lacks = ["red-team and jailbreak tests", *([] if before else ["the same before tuning"])]
+    return f"{', '.join(named)}, on {len(before) + 1} models of the chain", lacks, [own, *before]
+
+
+def _reproduced(look: Look) -> Looked:
+    """The same model on the same suite, scored under another key."""
+    facts = look.facts
+    own = scores.own_evaluation(facts)
+    if own is None:
+        return "the version was not evaluated on its suite", [], []
+    same = evaluations(facts.view, facts.digest, evaluated(own).suite_name)
+    other = [item for item in same if item.keyid != own.keyid and evaluated(item).suite == evaluated(own).suite]
+    if not other:
+        return "nobody scored it again under another key", [], []
+    equal = all(evaluated(item).scores == evaluated(own).scores for item in other)
+    return f"scored again under another key: {'the same scores' if equal else 'other scores'}", [], [own, *other]
+
+
+def _approvals(look: Look) -> Looked:
+    standing = look.facts.standing
+    if standing is None:
+        return look.facts.standing_note, [], []
+    items = [item for _, _, item in standing.approvers]
+    roles = ", ".join(sorted({role for _, role, _ in standing.approvers}))
+    wanted = look.facts.policies.tier_of(look.facts.registration.model) if look.facts.policies else None
+    lacks = [] if wanted and len(items) >= wanted.approvals else ["as many approvals as the tier asks"]
+    lacks += [] if all(item.predicate.page for item in items) else ["the page that was shown"]
+    return f"{len(items)} approvals count, in the roles {roles or 'none'}", lacks, items
+
+
+def _duties(look: Look) -> Looked:
+    standing, said = look.facts.standing, separation(look.facts)
+    if standing is None or not standing.approvers:
+        return said, [], []
+    holds = said.removeprefix("separation of duties: ").startswith("holds")
+    lacks = [] if holds else ["separation of duties"]
+    lacks += ["an evaluation that somebody else asked for than the training"] if _same_asked(look) else []
+    return said, lacks, [item for _, _, item in standing.approvers]
+
+
+def _same_asked(look: Look) -> bool:
+    """Whether training and evaluation of the version were asked for by one person, or by nobody who is known."""
+    own, train = scores.own_evaluation(look.facts), look.facts.released.train
+    if own is None or train is None:
+        return True
+    names = [trained(train).run.requested_by.name, evaluated(own).run.requested_by.name]
+    return names[0] == names[1]
+
+
+def _waivers(look: Look) -> Looked:
+    standing = look.facts.standing
+    if standing is None:
+        return "policies in force let nobody accept anything", [], [look.facts.item]
+    items = [item for item, _ in standing.waivers]
+    ends = [
+        f"{item.predicate.finding} until {item.predicate.expires[:10]}" for item, why in standing.waivers if not why
+    ]
+    told = "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
+    return f"{len(items)} recorded: {told}", [], items or [look.facts.item]
+
+
+def _policy(look: Look) -> Looked:
+    facts = look.facts
+    if facts.policies is None:
+        return facts.policies_note, [], []
+    kinds = ("origin", "policy")
+    recorded = [
+        one for one in facts.everything if one.kind in kinds and one.subjects[0].sha256 == facts.policies.digest
+    ]
+    lacks = [] if recorded and recorded[0].predicate.files else ["their text in the log"]
+    signed = facts.now.authority.in_force.signed_at if facts.now and facts.standing else None
+    lacks += [] if signed is not None else ["signatures of policy owners"]
+    return f"policies {facts.policies.digest[:PREFIX]}", lacks, recorded[:1]
+
+
+def _log(look: Look) -> Looked:
+    verified = look.verified
+    lacks = ["an anchor outside this machine, with its time"]
+    lacks += [] if verified.origin else ["an established origin"]
+    return f"{verified.entries} entries verified, root {verified.root[:PREFIX]}", lacks, [look.facts.item]
+
+
+def _signatures(look: Look) -> Looked:
+    items = list({item.index: item for item in (*look.facts.statements(), look.facts.item)}.values())
+    development = sum(item.development for item in items)
+    lacks = [f"named keys: {development} statements are signed by development keys"] if development else []
+    return f"{len(items)} statements, each signature valid", lacks, items
+
+
+def _access(look: Look) -> Looked:
+    facts = look.facts
+    principals = facts.policies.rules.principals if facts.policies else []
+    if not principals:
+        return facts.policies_note or "policies name nobody", [], []
+    people = sum(one.kind == "person" for one in principals)
+    lacks = ["the last review of these rights", "who can read data where it is stored"]
+    _, _, entry = _policy(look)
+    return f"{people} people and {len(principals) - people} services, with roles and keys", lacks, entry
+
+
+def _inventory(look: Look) -> Looked:
+    facts = look.facts
+    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    lacks = [] if known else ["purpose and tier in policy"]
+    lacks += ["an owner", "where it is deployed", "the next review"]
+    return f"{_name(facts)}, tier {facts.registration.tier}", lacks, [facts.item]
+
+
+def _moves(look: Look) -> Looked:
+    facts = look.facts
+    mine = [item for item in facts.everything if item.kind == "promotion"]
+    items = [item for item in mine if item.predicate.model == facts.registration.model]
+    return f"{len(items)} decisions about aliases of this model, refusals included", [], items
+
+
+def _changes(look: Look) -> Looked:
+    facts = look.facts
+    if facts.previous is None:
+        return "the first version under this name: nothing before it to differ from", [], [facts.item]
+    before = registered(facts.previous)
+    return f"compared with version {before.version} in the report", [], [facts.item, facts.previous]
+
+
+def _card(look: Look) -> Looked:
+    facts = look.facts
+    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    lacks = [] if known else ["intended use: policies name no such model"]
+    lacks += ["groups of people it was tested on", "what oversight it needs"]
+    return f"countersign export {_name(facts)} model-card", lacks, [facts.item]
+
+
+def _retention(look: Look) -> Looked:
+    facts = look.facts
+    cards = facts.policies.datacards if facts.policies else {}
+    told = [chain for chain, _ in facts.datasets if chain.dataset in cards and cards[chain.dataset].retention.until]
+    lacks = ["proofs of deletion", "a ledger of erasures and the versions they reached"]
+    return f"{len(told)} datacards say until when data is kept", lacks, [chain.ingest for chain in told]
+
+
+def _ways_back(look: Look) -> Looked:
+    facts = look.facts
+    items = [item for item in facts.everything if item.kind == "promotion" and item.predicate.action == "rollback"]
+    mine = [one for one in items if one.predicate.model == facts.registration.model and one.predicate.allowed]
+    return f"{len(mine)} rollbacks of this model happened; no rehearsal is recorded", ["a timed rehearsal"], mine
+
+
+def _incidents(look: Look) -> Looked:
+    standing = look.facts.standing
+    items = standing.incidents if standing else []
+    if not items:
+        return "none recorded, which does not show that there were none", [], []
+    lacks = ["classification", "deadlines and notifications", "cause and fix"]
+    return f"{len(items)} statements about incidents", lacks, items
+
+
+def _name(facts: Facts) -> str:
+    return f"{facts.registration.model}/{facts.registration.version}"
+
+
+LOOKS: Mapping[str, Callable[[Look], Looked]] = {
+    "source_register": _sources,
+    "dataset_lineage": _lineage,
+    "pii_scan": _scans,
+    "dq_results": _quality,
+    "label_guidelines": _labels,
+    "label_agreement": _agreement,
+    "training_record": _trainings,
+    "ai_bom": _bom,
+    "eval_results": _evaluations,
+    "safety_eval": _safety,
+    "repro_check": _reproduced,
+    "approval_record": _approvals,
+    "sod_check": _duties,
+    "waiver_register": _waivers,
+    "policy_snapshot": _policy,
+    "audit_log_verification": _log,
+    "signature_verification": _signatures,
+    "access_control": _access,
+    "inventory_record": _inventory,
+    "registry_history": _moves,
+    "change_record": _changes,
+    "model_card": _card,
+    "retention_erasure": _retention,
+    "rollback_drill": _ways_back,
+    "incident_log": _incidents,
+}
+"""Kind of evidence to what is looked for."""
+NOT_RECORDED: Mapping[str, str] = {
+    "bias_profile": "coverage by groups is not profiled",
+    "leak_probe": "whether the model repeats its training data is not tested",
+    "annexiv_file": "no file in the order of Annex IV is made",
+    "training_summary": "the Commission's template is not filled in",
+    "risk_register": "risks are kept elsewhere; nothing refers to them here",
+    "impact_ref": "impact assessments are kept elsewhere; nothing refers to them here",
+    "legal_ref": "contracts and opinions are kept elsewhere; nothing refers to them here",
+    "canary_result": "no staged rollout is recorded",
+    "monitoring_plan": "monitoring is planned elsewhere; nothing refers to it here",
+    "monitoring_results": "monitoring is done where the model serves; nothing of it comes back here",
+}
+"""Kinds that Countersign has no record of, and why in words."""
+
+
+def lines(report: ControlReport) -> list[str]:
+    """The answer for people: of few controls everything, of many one line each; then the warnings."""
+    text = [f"{report.model}/{report.version} ({report.digest[:PREFIX]}), dates as of {report.at}; {report.log}"]
+    if len(report.controls) > FEW:
+        text += [part for one in report.controls for part in _line(one)]
+        text += [
+            "",
+            "countersign control ID MODEL/VERSION tells what one of them rests on; --framework shows one only.",
+        ]
+    else:
+        text += [part for one in report.controls for part in _all(one)]
+    return [visible(part) for part in [*text, "", "Warnings:", *(f"- {one}" for one in report.warnings)]]
+
+
+def _line(one: ControlResult) -> list[str]:
+    notes = ["NOT in force"] if one.in_force.startswith("NOT") else []
+    notes += ["by analogy only"] if one.by_analogy else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    return [f"  {one.result:<31} {one.framework} {one.id}  {one.title}{told}"]
+
+
+def _all(one: ControlResult) -> list[str]:
+    why = f": {one.why}" if one.why else ""
+    text = ["", f"{one.framework} {one.id}  {one.title}", f"  result    {one.result}{why}"]
+    text.append(f"  in force  {one.in_force}")
+    text += [f"  asked by  {one.asked_by}"] if one.asked_by else []
+    text += [f"  ANALOGY   {one.by_analogy}"] if one.by_analogy else []
+    text.append(f"  asks      {one.what_it_asks}")
+    text += [part for link in one.links for part in _link_lines(link)]
+    text += [f"  gap       {one.gap}", f"  strength  {one.strength}: {STRENGTHS[one.strength]}; applies: {one.applies}"]
+    return [*text, *([f"  confirm   {one.confirm}"] if one.confirm else [])]
+
+
+def _link_lines(link: Link) -> list[str]:
+    shown = ", ".join(f"E{index}" for index in link.evidence[:SHOWN])
+    more = f" and {len(link.evidence) - SHOWN} more" if len(link.evidence) > SHOWN else ""
+    where = f" ({shown}{more})" if shown else ""
+    text = [f"  {link.state:<12}  {link.key}: {link.says}{where}"]
+    return [*text, *(f"                lacks {one}" for one in link.lacks)]
+
+
+SHOWN = 8
+"""Entries named per kind of evidence; --json has all."""
+FEW = 12
+"""Controls of which everything is told."""
+STRENGTHS = {
+    "proves": "the evidence alone shows what is asked, for this version",
+    "supports": "the evidence is needed and not enough",
+    "pointer": "only a reference to something kept elsewhere can be held",
+}

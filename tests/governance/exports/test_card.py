@@ -1,0 +1,145 @@
+"""The model card: read as Hugging Face reads it, and text in it stays text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import ModelCard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from governance.exports.card import metadata, model_card
+from governance.exports.records import Records
+from governance.exports.text import line, markdown, yaml_text
+from governance.yamlfile import parse_yaml
+from tests.governance.exports.told import HOSTILE, PEOPLE, carded, plain, released, story  # noqa: F401  # the fixtures
+
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+
+def read(text: str) -> ModelCard:
+    return ModelCard(text, ignore_metadata_errors=False)
+
+
+def test_hugging_face_reads_the_evaluation_from_it(plain: Records) -> None:
+    card = read(model_card(plain))
+    results = {one.metric_type: one for one in card.data.eval_results}
+    assert results["greedy_exact"].metric_value == pytest.approx(0.97)
+    assert results["greedy_exact"].dataset_type == "desk_eval"
+    assert results["greedy_exact"].dataset_revision == plain.facts.suites[0].digest
+    assert card.data.model_name == plain.name
+    assert card.data.pipeline_tag == "text-generation"
+
+
+def test_what_no_record_gives_is_left_out_of_the_metadata_and_said_in_words(plain: Records) -> None:
+    text = model_card(plain)
+    assert not {"license", "datasets", "language"} & set(metadata(plain))
+    assert "verified:" not in text.partition("\n---\n")[0]
+    assert "Licence of this model: not recorded" in text
+    assert "Energy | not measured" in text
+    assert "## Not shown here" in text
+
+
+def test_use_is_what_policy_says_and_nothing_else(plain: Records, released: Records) -> None:
+    text = model_card(plain)
+    assert "- purpose: customer-support" in text
+    assert "- any purpose other than customer-support" in text
+    assert "- serving users: no alias that serves them was given to it" in text
+    assert "serving users: no alias" not in model_card(released)
+    assert "champion given" in model_card(released)
+
+
+def test_a_dataset_that_may_not_leave_a_region_or_serve_the_purpose_is_a_limit(plain: Records) -> None:
+    text = model_card(carded(plain, regions=["EU"], purposes=["research"]))
+    assert r"- processing of dataset desk\_sft outside EU" in text
+    assert r"- customer-support, as far as dataset desk\_sft goes: its card permits research" in text
+
+
+def test_a_blank_card_says_so(plain: Records) -> None:
+    text = model_card(carded(plain, origin="", licence="", labelling="", lawful_basis=None))
+    for what in ("Origin", "Licence", "Labelling", "Lawful basis"):
+        assert f"| {what} | not stated |" in text
+
+
+def test_a_threshold_that_is_not_met_is_a_limit(plain: Records) -> None:
+    policies = plain.facts.policies
+    assert policies is not None
+    stricter = policies.evaluation.model_dump()
+    stricter["suites"]["desk_eval"]["methods"]["sft"]["thresholds"]["greedy_exact"]["at_least"] = 0.99
+    changed = replace(policies, evaluation=type(policies.evaluation).model_validate(stricter))
+    text = model_card(replace(plain, facts=replace(plain.facts, policies=changed)))
+    assert re.search(r"- greedy\\_exact at least 0\.99 .* NOT met; found 0\.970", text)
+
+
+def test_without_policies_it_says_why_and_claims_no_use(plain: Records) -> None:
+    facts = replace(plain.facts, policies=None, policies_note="not recorded here: for a test")
+    text = model_card(replace(plain, facts=facts))
+    assert "None is stated: not recorded here: for a test" in text
+    assert "- any use" in text
+
+
+def test_waivers_are_told_without_the_words_or_name_of_who_accepted(released: Records) -> None:
+    text = model_card(released)
+    row = next(one for one in text.splitlines() if one.startswith(r"| PII\_REMAINING"))
+    assert "risk" in row and "somebody looks" in row and "in force" in row
+    assert "said so" not in text
+
+
+def test_nobody_is_named(released: Records) -> None:
+    assert not [name for name in PEOPLE if re.search(rf"\b{name}\b", model_card(released))]
+
+
+def test_a_hostile_card_adds_nothing_to_the_page(plain: Records) -> None:
+    hostile = carded(plain, title=HOSTILE, steward=HOSTILE, origin=HOSTILE, licence=HOSTILE, labelling=HOSTILE)
+    calm = carded(plain, title="x", steward="x", origin="x", licence="x", labelling="x")
+    assert shape(body(hostile)) == shape(body(calm))
+    assert read(model_card(hostile)).data.to_dict() == read(model_card(calm)).data.to_dict()
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2028\u2029\ud800-\udfff]", model_card(hostile)
+    )
+
+
+def body(records: Records) -> str:
+    return model_card(records).partition("\n---\n")[2]
+
+
+def shape(text: str) -> list[str]:
+    """Every element of a page, in order, less the text."""
+    found: list[str] = []
+
+    def walk(tokens: list[Token]) -> None:
+        for token in tokens:
+            if token.type not in ("text", "text_special", "inline"):
+                found.append(f"{token.type} {token.tag} {sorted(token.attrs.items())}")
+            walk(token.children or [])
+
+    walk(MARKDOWN.parse(text))
+    return found
+
+
+ANY = st.text(st.characters(codec=None), max_size=120) | st.text(
+    "-=+*_#|<>[]()`~!&$@:\\ \n\r\t.0123456789ab", max_size=60
+)
+
+
+@given(ANY)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_text_is_one_piece_of_text_in_a_paragraph_and_in_a_table(text: str) -> None:
+    told = markdown(text)
+    (outer,) = [token for token in MARKDOWN.parse(f"- {told}") if token.type == "inline"]
+    assert outer.children is not None
+    assert {child.type for child in outer.children} <= {"text", "text_special"}
+    assert "".join(child.content for child in outer.children) == (line(text) or "not stated")
+    assert shape(f"| a | b |\n|---|---|\n| {told} | x |") == shape("| a | b |\n|---|---|\n| x | x |")
+
+
+@given(ANY, ANY)
+@settings(deadline=None)
+def test_any_text_is_one_value_of_the_metadata(key: str, text: str) -> None:
+    told = yaml_text({"model-index": [{"name": text}], f"x{key}": text})
+    assert parse_yaml(told, "front matter") == {"model-index": [{"name": line(text)}], line(f"x{key}"): line(text)}
+    assert not re.search(r"^---", told, re.MULTILINE)

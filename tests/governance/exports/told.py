@@ -1,0 +1,60 @@
+"""The stories that exports are made from, and the records read of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from governance.exports.records import Records, read
+from governance.machine import own_checkpoint_key
+from governance.policy import Datacard
+from tests.governance.governed import governed
+from tests.governance.story import MODEL, Story, told
+
+HOSTILE = (
+    "<script>alert(1)</script> **bold** [link](javascript:alert(1)) | cell | `code`\n\n# Heading\n---\nlicense: mit\n"
+    "![x](http://x.example/p.png) https://x.example www.x.example a@x.example $x$ &amp; "
+    "\u202egnp\u202c \x1b[31m\u2028 \ud800"
+)
+"""What a name or a card may hold: Markdown, HTML, YAML, links, bidi marks, terminal codes, half a character."""
+
+
+def records_of(story: Story, version: str = "1") -> Records:
+    key = own_checkpoint_key(story.machine)
+    return read(story.log, MODEL, story.root, story.policies, (MODEL, version), checkpoint_key=key)
+
+
+def carded(records: Records, **fields: object) -> Records:
+    """With every datacard saying something else."""
+    policies = records.facts.policies
+    assert policies is not None
+    cards = {
+        name: Datacard.model_validate({**card.model_dump(), **fields}) for name, card in policies.datacards.items()
+    }
+    return replace(records, facts=replace(records.facts, policies=replace(policies, datacards=cards)))
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A version that nobody approved."""
+    return told(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="session")
+def plain(story: Story) -> Records:
+    """Its records."""
+    return records_of(story)
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """A version that two people approved and that serves, with a waiver beside it."""
+    scene = governed(tmp_path_factory.mktemp("released"))
+    scene.waive("PII_REMAINING", "dataset desk_sft", reason=f"dora said so {HOSTILE[:40]}")
+    scene.released()
+    return records_of(scene.story)
+
+
+PEOPLE = ("ada", "ben", "cleo", "dora", "eve")
+"""Names that no export may hold."""
