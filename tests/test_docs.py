@@ -35,7 +35,9 @@ def test_commands_and_options_exist(page: Path) -> None:
         if not arguments[0].startswith("-"):
             assert arguments[0] in COMMANDS, f"{page.name}: countersign {' '.join(arguments)}"
             command = cli.get_command(click.Context(cli), arguments[0])
-        assert command is not None
+            if isinstance(command, click.Group) and len(arguments) > 1 and not arguments[1].startswith("-"):
+                command = command.get_command(click.Context(command), arguments[1])
+        assert command is not None, f"{page.name}: countersign {' '.join(arguments)}"
         known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
         unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in known]
         assert not unknown, f"{page.name}: countersign {' '.join(arguments)}"
