@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import judging, scanning
+from benchmarks import governing, judging, scanning
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "bench"
@@ -39,7 +39,14 @@ def main() -> None:
     """Runs everything and writes the page."""
     say("preparing build/bench (a copy of the project, brought up to the stage sft)")
     prepare()
-    rows: list[Row] = [*training(), *scanning.rows(say), *judging.rows(say), *graph(), *command_line()]
+    rows: list[Row] = [
+        *training(),
+        *scanning.rows(say),
+        *judging.rows(say),
+        *governing.rows(say),
+        *graph(),
+        *command_line(),
+    ]
     (ROOT / "benchmarks" / "results.md").write_text(page(rows), encoding="utf-8")
     say("written: benchmarks/results.md")
 

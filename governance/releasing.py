@@ -241,7 +241,7 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
         f"the {move.action}",
         max(1, wanted - len(people - {""})),
         tuple(_people(context.policies, roles_of(context.policies), people)),
-        f"countersign approve {(move.request or '')[:12]}",
+        f"countersign approve promotion {(move.request or '')[:12]}",
     )
 
 

@@ -245,7 +245,7 @@ def rollback_people(context: ReleaseContext) -> Found:
         f"policy wants {rule.rollback_people} people behind it, or one who may break the glass",
         expected=f"{rule.rollback_people} people, or --break-glass as {', '.join(rule.break_glass) or 'nobody'}",
         found=", ".join(sorted(people)),
-        next=f"countersign approve {signed.digest[:12]}, by somebody else",
+        next=f"countersign approve promotion {signed.digest[:12]}, by somebody else",
     )
 
 
@@ -263,7 +263,7 @@ def retire_people(context: ReleaseContext) -> Found:
             "to let a version's bytes go takes several people",
             expected=f"{wanted} people",
             found=", ".join(sorted(people)),
-            next=f"countersign approve {context.signed.digest[:12]}, by somebody else",
+            next=f"countersign approve promotion {context.signed.digest[:12]}, by somebody else",
         )
 
 

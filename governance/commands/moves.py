@@ -138,7 +138,7 @@ def told_moved(moved: Promotion, machine: Machine) -> list[str]:
     text += [f"  in spite of {one.code} {one.subject}, by a waiver" for one in moved.waived]
     if moved.second_signature_by:
         text.append(f"  made by one person alone: a second one signs by {moved.second_signature_by}")
-        text.append(f"  next: countersign approve {(moved.request or '')[:12]}")
+        text.append(f"  next: countersign approve promotion {(moved.request or '')[:12]}")
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -15,8 +16,10 @@ from governance import evidence
 from governance.digests import manifest, tree_digest
 from governance.errors import ConfigError, InputError, VerificationError
 from governance.machine import signer
-from governance.predicates import Artifact, Registration
+from governance.predicates import Artifact, Promotion, Registration
+from governance.promotion import state
 from pipelines.loader import Loaded, load
+from tests.conftest import ROOT
 from tests.governance.governed import Governed, governed
 from tests.governance.story import MODEL
 
@@ -74,6 +77,27 @@ def test_it_loads_what_is_registered(scene: Governed, tmp_path: Path) -> None:
     assert (found.version, found.sha256) == ("support-desk/7", tree_digest(files(scene)))
     assert found.tokenizer("hello")["input_ids"]
     assert not list(tmp_path.glob("countersign-model-*"))
+
+
+def test_the_page_about_serving_shows_what_works(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (registered,) = [
+        item.predicate for item in state(scene.story.log).view.all("registration") if item.predicate.version == "7"
+    ]
+    story = scene.story
+    moved = Promotion(
+        model=MODEL, version="7", alias="champion", model_digest=registered.model_digest, allowed=True, findings=[],
+        policy=story.policies.digest, at="2026-11-20T12:00:00.000000Z", run=story.run(),
+    )  # fmt: skip
+    what = Artifact(role="model", name="model", sha256=registered.model_digest)
+    evidence.record(story.log, signer(story.machine), "promotion", [what], moved)
+    monkeypatch.chdir(story.root)
+    for name, value in story.machine.environ.items():
+        monkeypatch.setenv(name, value)
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(shown, "docs/serving.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1] == f"support-desk/7 {registered.model_digest}"
 
 
 def test_without_the_files_it_says_where_they_were_looked_for(scene: Governed) -> None:
