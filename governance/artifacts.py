@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,9 +54,8 @@ class FilesReport:
 
 def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
     """Compares the files below `root`, and registered models, with verified evidence."""
-    items = list(evidence)
-    made, read = _names(items)
-    manifests = {item.predicate.model_digest: item.predicate.files for item in items if item.kind == "registration"}
+    made, read, registrations = _names(evidence)
+    manifests = {one.model_digest: one.files for one in registrations}
     mismatches: list[Mismatch] = []
     compared = 0
     for path in _at_hand(root, made):
@@ -66,7 +65,6 @@ def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> Fi
         if (root / path).exists():
             compared += 1
             mismatches += _compare_source(root, path, sha256)
-    registrations = [item.predicate for item in items if item.kind == "registration"]
     reached = {(one.model, one.version): folder for one in registrations if (folder := locate(one))}
     for one in registrations:
         if (one.model, one.version) in reached:
@@ -89,17 +87,20 @@ def in_artifact_root(root: Path) -> Locate:
     return locate
 
 
-def _names(items: Sequence[Evidence]) -> tuple[dict[str, set[str]], dict[str, str]]:
-    """Path to the digests a stage gave it; source path to the digest last read."""
+def _names(evidence: Iterable[Evidence]) -> tuple[dict[str, set[str]], dict[str, str], list[Registration]]:
+    """Path to the digests a stage gave it; source path to the digest last read; registrations. Keeps nothing more."""
     made: dict[str, set[str]] = {}
     read: dict[str, str] = {}
-    for item in items:
+    registrations: list[Registration] = []
+    for item in evidence:
         if isinstance(item.predicate, Predicate):
             for subject in item.subjects:
                 made.setdefault(subject.name, set()).add(subject.sha256)
         if isinstance(item.predicate, Ingest):
             read.update({one.name: one.sha256 for one in item.predicate.inputs if one.name.startswith(SOURCES)})
-    return made, read
+        if isinstance(item.predicate, Registration):
+            registrations.append(item.predicate)
+    return made, read, registrations
 
 
 def _at_hand(root: Path, made: dict[str, set[str]]) -> Iterator[str]:

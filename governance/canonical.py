@@ -26,7 +26,7 @@ MAX_INTEGER = 2**53 - 1
 _PLAIN_FROM = 1e21
 """From here on ECMAScript writes numbers with an exponent; below, as an integer."""
 _NUMBER = re.compile(rb"[:\[,]-?\d(?:\d{15}|\d*(?:[eE]|\.\d*(?:[eE]|0[,\]}])))")
-_ASTRAL = re.compile(rb"[\xf0-\xf4]")
+_ASTRAL = tuple(bytes([lead]) for lead in range(0xF0, 0xF5))
 """Where orjson may differ from RFC 8785: numbers of 16 digits or more, exponents, a fraction that ends in 0, and
 characters beyond the basic plane, which order keys otherwise. May be found in text by chance: that costs time only."""
 
@@ -72,9 +72,9 @@ def loads(data: bytes, *, where: str = "") -> Json:
     return value
 
 
-def loads_canonical(data: bytes, *, where: str = "") -> Json:
-    """As `loads`, of bytes that have to be in canonical form already."""
-    value = _quick(data)
+def loads_canonical(data: bytes, *, where: str = "", numbers: bool = True) -> Json:
+    """As `loads`, of bytes that have to be in canonical form already; not `numbers`: whoever calls refuses any."""
+    value = _quick(data, numbers=numbers)
     if value is None:
         value = loads(data, where=where)
         if dumps(value) != data:
@@ -82,10 +82,16 @@ def loads_canonical(data: bytes, *, where: str = "") -> Json:
     return value
 
 
-def dumps_read(value: Json) -> bytes:
-    """As `dumps`, of what `loads` gave, or of parts of it put together anew."""
+def loads_known(data: bytes, *, where: str = "") -> tuple[Json, bool]:
+    """As `loads`, and whether the bytes are canonical beyond doubt."""
+    value = _quick(data)
+    return (loads(data, where=where), False) if value is None else (value, True)
+
+
+def dumps_read(value: Json, *, known: bool = False) -> bytes:
+    """As `dumps`, of what `loads` gave, or of parts of it put together anew; `known` as `loads_known` gave it."""
     data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return data if _sure(data) else dumps(value)
+    return data if known or _sure(data) else dumps(value)
 
 
 def figure(value: float | int | None) -> float | int | None:
@@ -95,13 +101,13 @@ def figure(value: float | int | None) -> float | int | None:
     return value
 
 
-def _quick(data: bytes) -> dict[str, Any] | list[Any] | None:
+def _quick(data: bytes, *, numbers: bool = True) -> dict[str, Any] | list[Any] | None:
     """The value of bytes that are canonical beyond doubt; None where only the strict reader can tell.
 
     What a writer in canonical form makes of a value again, to the byte, has no key twice, no second reading, and
     nothing in a form of its own.
     """
-    if not _sure(data):
+    if not _sure(data, numbers=numbers):
         return None
     try:
         value = orjson.loads(data)
@@ -110,13 +116,13 @@ def _quick(data: bytes) -> dict[str, Any] | list[Any] | None:
         return None
 
 
-def _sure(data: bytes) -> bool:
+def _sure(data: bytes, *, numbers: bool = True) -> bool:
     """Whether orjson and RFC 8785 cannot differ on these bytes, and they are not nested too deep."""
     return (
         data[:1] in (b"{", b"[")
         and data.count(b"{") + data.count(b"[") <= MAX_DEPTH
-        and not _NUMBER.search(data)
-        and (data.isascii() or not _ASTRAL.search(data))
+        and not (numbers and _NUMBER.search(data))
+        and (data.isascii() or not any(lead in data for lead in _ASTRAL))
     )
 
 

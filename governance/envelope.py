@@ -46,6 +46,8 @@ class Verified:
     payload: bytes
     keyids: tuple[str, ...]
     """The known keys that signed, each once."""
+    canonical: bool
+    """Whether the payload is in canonical form beyond doubt (`governance.canonical.loads_known`)."""
 
 
 def sign_statement(statement: dict[str, Any], signer: Signer) -> bytes:
@@ -73,13 +75,14 @@ def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envel
         keyids.append(key.keyid)
     if not keyids:
         raise UnknownKeyError(f"signed by an unknown key ({envelope.signatures[0].keyid[:16]})", where=where)
-    return Verified(_statement(payload, where), payload, tuple(keyids))  # (3)
+    statement, known = _statement(payload, where)  # (3)
+    return Verified(statement, payload, tuple(keyids), known)
 
 
 def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], tuple[str, ...]]:
     """What an envelope says and who it claims has signed, not to be believed: to find the keys to verify it with."""
     envelope, payload = _open(data, where)
-    return _statement(payload, where), tuple(signature.keyid for signature in envelope.signatures)
+    return _statement(payload, where)[0], tuple(signature.keyid for signature in envelope.signatures)
 
 
 class UnknownKeyError(VerificationError):
@@ -87,7 +90,7 @@ class UnknownKeyError(VerificationError):
 
 
 def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
-    value = canonical.loads_canonical(data, where=where)
+    value = canonical.loads_canonical(data, where=where, numbers=False)  # the model takes none
     try:
         envelope = Envelope.model_validate(value, strict=True)
     except ValueError:
@@ -100,11 +103,11 @@ def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
     return envelope, _decode(envelope.payload, where)
 
 
-def _statement(payload: bytes, where: str) -> dict[str, Any]:
-    statement = canonical.loads(payload, where=where)
+def _statement(payload: bytes, where: str) -> tuple[dict[str, Any], bool]:
+    statement, known = canonical.loads_known(payload, where=where)
     if not isinstance(statement, dict):
         raise VerificationError("the payload is no JSON object", where=where)
-    return statement
+    return statement, known
 
 
 def _pae(payload: bytes) -> bytes:

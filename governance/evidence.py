@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from governance import canonical
 from governance.digests import sha256_bytes
-from governance.envelope import UnknownKeyError, sign_payload, unverified, verify_envelope
+from governance.envelope import UnknownKeyError, Verified, sign_payload, unverified, verify_envelope
 from governance.errors import VerificationError
 from governance.keys import Signer, public_key
 from governance.log import merkle
@@ -131,8 +131,8 @@ def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:
         return LeftOut(entry.index, error.found)
 
 
-def open_entry(entry: Entry, ring: KeyRing) -> tuple[Evidence, dict[str, Any]]:
-    """As `read_entry`, with the statement; raises `UnknownKeyError` where no known key signed."""
+def open_entry(entry: Entry, ring: KeyRing) -> tuple[Evidence, Verified]:
+    """As `read_entry`, with the envelope's content; raises `UnknownKeyError` where no known key signed."""
     where = f"entry {entry.index}"
     if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
         raise VerificationError("the entry's bytes are not those that were logged", where=where)
@@ -141,7 +141,7 @@ def open_entry(entry: Entry, ring: KeyRing) -> tuple[Evidence, dict[str, Any]]:
     keyid = verified.keyids[0]
     digest = sha256_bytes(verified.payload)
     evidence = Evidence(entry.index, kind, subjects, predicate, keyid, ring.is_development(keyid), digest)
-    return evidence, verified.statement
+    return evidence, verified
 
 
 def build_statement(kind: str, subjects: Sequence[Artifact], predicate: Model) -> dict[str, Any]:

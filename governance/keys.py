@@ -14,11 +14,11 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
@@ -62,9 +62,17 @@ class PublicKey:
     def verify(self, signature: bytes, payload: bytes, where: str = "") -> None:
         """Raises `VerificationError` unless this key signed exactly `payload`; `where` names what is verified."""
         try:
-            self._key.verify_signature(Signature(self.keyid, signature.hex()), payload)
-        except VendorError:
+            if self._ed25519 is not None:
+                self._ed25519.verify(signature, payload)
+            else:
+                self._key.verify_signature(Signature(self.keyid, signature.hex()), payload)
+        except (VendorError, InvalidSignature):
             raise VerificationError(f"the signature by key {self.keyid[:16]} does not verify", where=where) from None
+
+    @cached_property
+    def _ed25519(self) -> Ed25519PublicKey | None:
+        """The key as it verifies fastest: logs hold a million signatures by a few keys."""
+        return Ed25519PublicKey.from_public_bytes(self._raw) if self._raw is not None else None
 
     @property
     def raw(self) -> bytes:

@@ -28,11 +28,21 @@ from pydantic import TypeAdapter, ValidationError
 from governance import evidence
 from governance.authority import read_authority
 from governance.errors import ConfigError, StorageError, VerificationError
-from governance.keys import CHECKPOINT, DEVELOPMENT, Signer, development_signer, signer_from_uri, stored_signer
+from governance.keys import (
+    CHECKPOINT,
+    DEVELOPMENT,
+    Signer,
+    cannot_write,
+    development_signer,
+    signer_from_uri,
+    stored_signer,
+)
+from governance.log.checkpoint import parse_checkpoint
 from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
 from governance.model import Slug
 from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
+from governance.storage import write_atomic
 from governance.yamlfile import read_yaml
 
 DATABASE = "countersign.db"
@@ -262,6 +272,40 @@ def own_checkpoint_key(machine: Machine) -> str | None:
     """The public key (PEM) this machine signs checkpoints with; None where it never began a log."""
     known = (machine.keys / f"{CHECKPOINT}.pem").exists()
     return stored_signer(machine.keys, CHECKPOINT).public_pem if known else None
+
+
+def last_seen(machine: Machine, log: Log) -> dict[str, str]:
+    """The last checkpoint of this log that this machine verified, by where it is kept; nothing where there is none."""
+    try:
+        path = _kept(machine, parse_checkpoint(log.checkpoint())[0].origin)
+    except VerificationError:
+        return {}  # the log has no checkpoint that can be read: verification says so
+    return {f"the checkpoint this machine last verified ({path})": _note(path)} if path.exists() else {}
+
+
+def remember(machine: Machine, note: str) -> None:
+    """Keeps a checkpoint that was verified, so that a log that was rolled back is found. Raises `StorageError`."""
+    new = parse_checkpoint(note)[0]
+    path = _kept(machine, new.origin)
+    if path.exists() and parse_checkpoint(_note(path))[0].size > new.size:
+        return  # another process verified more meanwhile
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    write_atomic(path, note.encode())
+
+
+def _note(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise StorageError("the checkpoint kept here cannot be read", where=str(path)) from None
+
+
+def _kept(machine: Machine, origin: str) -> Path:
+    """By the log, not by its address: a state folder or a log may be moved."""
+    return machine.state / "last_checkpoint" / f"{origin.rpartition('/')[2]}.txt"
 
 
 def exposed_keys(machine: Machine) -> list[Path]:

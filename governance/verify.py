@@ -24,11 +24,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from governance import canonical
 from governance.authority import Authority, read_authority
-from governance.envelope import UnknownKeyError
+from governance.envelope import UnknownKeyError, Verified
 from governance.errors import VerificationError
 from governance.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
 from governance.keys import public_key
@@ -101,6 +100,9 @@ class Pins:
     """Leaf hash of entry 0, or key id of the checkpoint key."""
     checkpoint: str | None = None
     """An older signed checkpoint, kept elsewhere."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """More of them, by where they are kept: this machine's own, which show that the log was not rolled back, and
+    establish nothing."""
 
 
 def verify_log(
@@ -153,6 +155,8 @@ def _verify(
     if pins.checkpoint is not None:
         grown_from = _verify_growth(log, pins.checkpoint, head, authority)
         established = established or f"the older checkpoint, of {grown_from} entries"
+    for where, kept in pins.seen.items():
+        _verify_growth(log, kept, head, authority, where)
     return Report(
         project=project,
         entries=size,
@@ -235,7 +239,7 @@ def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, pa
     if entry.index != index:  # (1)
         raise VerificationError("the entry is missing", where=where)
     try:
-        item, statement = open_entry(entry, ring)  # (2)
+        item, verified = open_entry(entry, ring)  # (2)
     except UnknownKeyError as error:
         raise VerificationError(
             error.found,
@@ -245,7 +249,7 @@ def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, pa
         ) from None
     if (item.kind == "origin") != (index == 0):  # (3)
         raise VerificationError("an origin, and one only, begins a log", where=where)
-    _verify_kept(entry, item, statement, derived)  # (4)
+    _verify_kept(entry, item, verified, derived)  # (4)
     made = seen.tree.completing(0, entry.leaf_hash)
     if made[-1][0] == part:  # the nodes above cover earlier parts, too: see `_join`
         seen.above = frozenset(node for node in derived.nodes if node[0] > part)
@@ -256,9 +260,10 @@ def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, pa
     seen.signers[item.keyid] += 1
 
 
-def _verify_kept(entry: Entry, item: Evidence, statement: dict[str, Any], derived: Derived) -> None:
+def _verify_kept(entry: Entry, item: Evidence, verified: Verified, derived: Derived) -> None:
     """What an entry is found by must follow from it, or evidence could be hidden or misfiled."""
-    identity = identity_of(statement, item.keyid, canonical.dumps_read)
+    dumps = partial(canonical.dumps_read, known=verified.canonical)
+    identity = identity_of(verified.statement, item.keyid, dumps)
     kept = (entry.identity, entry.scope, entry.kind, derived.subjects)
     subjects = frozenset(subject.sha256 for subject in item.subjects)
     if kept != (identity, scope_of(item.kind, item.predicate, identity), item.kind, subjects):
@@ -280,9 +285,10 @@ def _verify_head(note: str, project: str, leaf: bytes, authority: Authority, tre
     return head
 
 
-def _verify_growth(log: Log, note: str, head: Checkpoint, authority: Authority) -> int:
+def _verify_growth(
+    log: Log, note: str, head: Checkpoint, authority: Authority, where: str = "the older checkpoint"
+) -> int:
     """(6) The entries an older checkpoint counts."""
-    where = "the older checkpoint"
     old, _ = parse_checkpoint(note, where=where)
     if old.origin != head.origin:
         raise VerificationError(f"it is of another log, {old.origin}", expected=head.origin, where=where)
@@ -290,7 +296,10 @@ def _verify_growth(log: Log, note: str, head: Checkpoint, authority: Authority) 
     if old.size > head.size:
         raise VerificationError(f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where)
     proof = log.consistency_proof(old.size, head.size)
-    merkle.verify_consistency(old.size, head.size, old.root, head.root, proof)
+    try:
+        merkle.verify_consistency(old.size, head.size, old.root, head.root, proof)
+    except VerificationError as error:
+        raise VerificationError(error.found, where=where) from None
     return old.size
 
 

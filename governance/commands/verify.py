@@ -16,9 +16,19 @@ from governance.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.bundle import Pins as BundlePins
 from governance.commands import verify_bundle
 from governance.errors import ConfigError, StorageError, VerificationError
-from governance.evidence import LogEvidence, key_ring
+from governance.evidence import Evidence, key_ring, read_entry
+from governance.log.checkpoint import parse_checkpoint
 from governance.log.port import Log
-from governance.machine import Machine, exposed_keys, log_of, machine_of, own_checkpoint_key
+from governance.machine import (
+    Machine,
+    exposed_keys,
+    last_seen,
+    log_of,
+    machine_of,
+    on_server,
+    own_checkpoint_key,
+    remember,
+)
 from governance.policy import Policies, load_policies
 from governance.predicates import Finding
 from governance.reconcile import reconcile
@@ -63,8 +73,12 @@ def command(
     machine = machine_of(root, os.environ)
     policies = load_policies(root / "policies")
     log = _log(machine)
-    pins = verify.Pins(own_checkpoint_key(machine), origin, _read(older) if older else None)
+    seen = {**last_seen(machine, log), **_replaced(target)}
+    own = None if on_server(machine) else own_checkpoint_key(machine)
+    pins = verify.Pins(own, origin, _read(older) if older else None, seen)
     report = verify.verify_log(log, machine.project, policies.keys, pins)
+    if report.ok:
+        _remember(machine, report.checkpoint)
     compared = _compare(root, machine, log, policies) if files and report.broken is None else None
     registry = reconcile(log, machine) if report.broken is None else None
     exposed = exposed_keys(machine)
@@ -73,6 +87,8 @@ def command(
         click.echo(json.dumps(found, indent=2))
     else:
         click.echo("\n".join(lines(report, compared, registry)))
+        if offline := getattr(log, "offline", ""):
+            click.echo(f"warning: this is the copy on this machine: {offline}", err=True)
         for path in exposed:
             click.echo(f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True)
     _end(ctx, report.ok and not registry and not (compared and compared.mismatches), report.checkpoint, target)
@@ -187,8 +203,32 @@ def _log(machine: Machine) -> Log:
 
 
 def _compare(root: Path, machine: Machine, log: Log, policies: Policies) -> FilesReport:
-    evidence = LogEvidence(log, key_ring(log, policies.keys))
-    return verify_files(root, evidence.all(), in_artifact_root(machine.artifact_root))
+    """One entry at a time: a log may be larger than the memory."""
+    ring = key_ring(log, policies.keys)
+    read = (read_entry(entry, ring) for entry in log.entries())
+    said = (item for item in read if isinstance(item, Evidence))
+    return verify_files(root, said, in_artifact_root(machine.artifact_root))
+
+
+def _remember(machine: Machine, checkpoint: str) -> None:
+    try:
+        remember(machine, checkpoint)
+    except StorageError as error:  # an auditor may have no right to write here: that is no fault of the log
+        click.echo(f"warning: this machine cannot keep the checkpoint for next time: {error.found}", err=True)
+
+
+def _replaced(target: Path | None) -> dict[str, str]:
+    """The checkpoint that would be written over: it is not given up for one of a log that does not hold it."""
+    if target is None or not target.exists():
+        return {}
+    note = _read(target)
+    try:
+        parse_checkpoint(note)
+    except VerificationError as error:
+        raise ConfigError(
+            f"this file is no checkpoint ({error.found}), and is not written over", where=str(target)
+        ) from None
+    return {f"the checkpoint in {target}, which would be written over": note}
 
 
 def _read(path: Path) -> str:

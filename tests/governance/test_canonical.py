@@ -154,7 +154,7 @@ def _loose(value: Any, style: int) -> bytes:
 def _strictly(data: bytes) -> Any:
     """As `canonical.loads` without its quick way."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(canonical, "_quick", lambda data: None)
+        patched.setattr(canonical, "_quick", lambda data, **_: None)
         return canonical.loads(data)
 
 
@@ -195,7 +195,7 @@ def test_what_was_read_is_written_as_it_always_is(value: Any, style: int) -> Non
     read = canonical.loads(_loose([value], style))
     assert canonical.dumps_read(read) == canonical.dumps(read)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(canonical, "_quick", lambda data: None)
+        patched.setattr(canonical, "_quick", lambda data, **_: None)
         if canonical.dumps(read) != _loose([value], style):
             with pytest.raises(VerificationError, match="not in canonical form"):
                 canonical.loads_canonical(_loose([value], style))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -154,3 +155,71 @@ def test_it_needs_neither_torch_nor_mlflow(here: Scene, project: Path) -> None:
         "assert code == 0 and not heavy, (code, heavy)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=project, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_a_log_restored_from_an_older_copy_is_found(here: Scene, project: Path, tmp_path: Path) -> None:
+    shutil.copy(here.log.path, tmp_path / "backup.db")
+    here.record("gate", gate(True), artifact("gate"))
+    assert call(project)[0] == 0
+    shutil.copy(tmp_path / "backup.db", here.log.path)
+    code, text = call(project)
+    assert code == 5 and "the checkpoint this machine last verified" in text
+    assert "it counts 4 entries; expected: at most the 3 here" in text
+    here.record("gate", gate(True, at="2027-01-01T00:00:00Z"), artifact("gate"))  # grown again, to something else
+    code, text = call(project)
+    assert code == 5 and "the checkpoint this machine last verified" in text and "older checkpoint was taken" in text
+    (kept,) = (here.machine.state / "last_checkpoint").iterdir()
+    kept.unlink()  # the loss is accepted, as docs/log.md says
+    assert call(project)[0] == 0
+
+
+def test_a_state_folder_that_is_moved_stays_usable(
+    here: Scene, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(project)[0] == 0
+    shutil.move(here.machine.home, tmp_path / "elsewhere")
+    monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "elsewhere"))
+    assert call(project)[0] == 0
+    place = machine("desk", {"COUNTERSIGN_HOME": str(tmp_path / "elsewhere")})
+    log = open_log(place, load_policies(project / "policies"), lambda: NOON)
+    assert evidence.record(log, signer(place), "gate", [artifact("gate")], gate(True)).index == 3
+    assert call(project)[0] == 0
+
+
+def test_what_this_machine_last_verified_must_be_readable(here: Scene, project: Path) -> None:
+    assert call(project)[0] == 0
+    (kept,) = (here.machine.state / "last_checkpoint").iterdir()
+    assert kept.read_text() == here.log.checkpoint()
+    kept.write_text("something else")
+    code, text = call(project)
+    assert code == 5 and "the checkpoint this machine last verified" in text and "not a checkpoint" in text
+
+
+def test_a_checkpoint_is_not_written_over_by_a_log_that_does_not_hold_it(
+    here: Scene, project: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "checkpoint.txt"
+    assert call(project, "--write-checkpoint", str(kept))[0] == 0
+    first = kept.read_text()
+    shutil.copy(here.log.path, tmp_path / "before.db")
+    here.record("gate", gate(True), artifact("gate"))
+    assert call(project, "--write-checkpoint", str(kept))[0] == 0
+    assert kept.read_text() == here.log.checkpoint() != first
+    shutil.copy(tmp_path / "before.db", here.log.path)
+    shutil.rmtree(here.machine.state / "last_checkpoint")
+    code, text = call(project, "--write-checkpoint", str(kept))
+    assert code == 5 and "which would be written over" in text and kept.read_text() != first
+    (tmp_path / "notes.md").write_text("important")
+    code, text = call(project, "--write-checkpoint", str(tmp_path / "notes.md"))
+    assert code == 2 and "is not written over" in text and (tmp_path / "notes.md").read_text() == "important"
+
+
+def test_witnesses_may_add_their_lines(here: Scene, project: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "checkpoint.txt"
+    assert call(project, "--write-checkpoint", str(kept))[0] == 0
+    here.record("gate", gate(True), artifact("gate"))
+    witness = "\u2014 witness.example.org " + base64.b64encode(b"\x01\x02\x03\x04" + bytes(72)).decode() + "\n"
+    kept.write_text(kept.read_text() + witness)
+    code, text = call(project, "--checkpoint", str(kept), "--write-checkpoint", str(kept))
+    assert code == 0 and "holds the 3 entries of the older checkpoint" in text
+    assert kept.read_text() == here.log.checkpoint()  # the witness signed another root: its line goes
