@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ VENDORS = ("mlflow", "requests", "urllib3", "sqlalchemy", "alembic")
 """Packages whose exceptions are translated."""
 
 SENTENCES = (
+    ("error code 401", "the account or its password is not known there (MLFLOW_TRACKING_USERNAME, _PASSWORD)"),
     ("Connection refused", "nothing answers there (connection refused)"),
     ("Name or service not known", "there is no such host"),
     ("nodename nor servname", "there is no such host"),
@@ -29,6 +32,11 @@ SENTENCES = (
 """Part of a vendor's message, and what it means."""
 
 
+_ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
+"""What a server said in words, within what its client makes of it."""
+REFUSED = "Countersign refuses"
+
+
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """What MLflow, its HTTP client, its database or the disk say against it, as `StorageError`."""
@@ -39,7 +47,8 @@ def translated(where: str) -> Iterator[None]:
         if not vendor and not isinstance(error, (ImportError, OSError, sqlite3.Error)):
             raise
         found = f"the registry cannot be used: {_sentence(error)}"
-        raise StorageError(found, where=without_credentials(where), fix=_fix(where)) from error
+        fix = "" if REFUSED in found else _fix(where)
+        raise StorageError(found, where=without_credentials(where), fix=fix) from error
 
 
 def _sentence(error: BaseException) -> str:
@@ -48,7 +57,17 @@ def _sentence(error: BaseException) -> str:
     for phrase, plain in SENTENCES:
         if phrase in text:
             return plain
+    answered = _ANSWERED.search(text)
+    if answered is not None:
+        text = _unescaped(answered["message"])
     return without_credentials((text.splitlines() or [type(error).__name__])[0])[:200]
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"'))
+    except ValueError:
+        return text
 
 
 def _fix(where: str) -> str:
