@@ -51,6 +51,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("governance.commands.report", "The audit report of a model version."),
     "control": ("governance.commands.control", "What outside frameworks ask, and what a version has for it."),
     "export": ("governance.commands.export", "A version for other tools: model card, BOM, Croissant, attestations."),
+    "show": ("governance.commands.show", "One section of a version's report, in the terminal."),
+    "diff": ("governance.commands.diff", "What differs between two versions."),
+    "lineage": ("governance.commands.lineage", "Where a version comes from, source by source."),
+    "erasure": ("pipelines.commands.erasure", "Which datasets and versions have seen a record."),
     "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
     "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),
 }

@@ -1,62 +1,85 @@
-"""`countersign report`: the audit report of one model version."""
+"""`countersign report`: the audit report of one model version, or the index of all."""
 
 from __future__ import annotations
 
-import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from governance.errors import ConfigError, CountersignError, VerificationError
-from governance.machine import machine_of
-from governance.policy import Policies, load_policies
-from governance.report import files
-from governance.report.build import Sources, build, latest, open_sources
+from governance.commands import sources
+from governance.errors import ConfigError, VerificationError
+from governance.report import files, index
+from governance.report.build import build, latest, read_state, until, verified_log
 from governance.report.html import json_twin
 from governance.report.model import Report
+
+INDEX = "index"
 
 
 @click.command("report")
 @click.argument("version", metavar="[MODEL/VERSION]", required=False)
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
+@click.option("--all", "everything", is_flag=True, help="The index of all models and versions instead.")
+@sources.at_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report's JSON and write nothing.")
 @click.pass_context
-def command(ctx: click.Context, version: str | None, folder: Path, as_json: bool) -> None:
+def command(
+    ctx: click.Context, version: str | None, folder: Path, everything: bool, moment: str | None, as_json: bool
+) -> None:
     """Write the audit report of MODEL/VERSION, or of the version registered last: a page and its JSON twin.
 
-    It is computed from verified records only. Exit code 5 when they do not verify; the report then says what is broken.
+    It is computed from verified records only. Exit code 5 when they do not verify, or when the registry says otherwise;
+    the report then says what is wrong.
     """
-    sources = _sources(Path.cwd())
-    model, number = _named(version) if version else latest(sources)
-    report = build(sources, model, number)
+    as_of, clock = sources.time_of(moment), datetime.now(UTC)
+    if everything:
+        _index(ctx, version, folder, as_of, clock, as_json)
+        return
+    found = sources.here()
+    model, number = sources.named(version) if version else latest(found)
+    report = build(found, model, number, as_of=as_of, clock=clock)
     if as_json:
         click.echo(json_twin(report))
     else:
         page = files.write(folder, files.rendered(report))[-1]
         click.echo(summary(report, page))
-    ctx.exit(0 if report.integrity.verified else VerificationError.exit_code)
+    ctx.exit(sources.exit_code(report))
 
 
 def summary(report: Report, page: Path) -> str:
     """The verdict and what to read, in a few lines."""
     lines = [f"{report.model} version {report.version}: {report.verdict.word}", f"  {report.verdict.reason}"]
+    told = [f"{one.title}. {one.detail}" for one in report.exceptions if one.kind == "fault"]
+    lines += [f"  FAULT    {one}" for one in told]
     lines += [f"  {gate.result:<8} {gate.name}" for gate in report.gates]
-    if report.exceptions:
-        lines.append(f"  exceptions: {'; '.join(notice.title for notice in report.exceptions)}")
+    rest = [one.title for one in report.exceptions if one.kind != "fault"]
+    if rest:
+        lines.append(f"  exceptions: {'; '.join(rest)}")
     return "\n".join([*lines, f"  read: {page}"])
 
 
-def _named(text: str) -> tuple[str, str]:
-    model, separator, number = text.partition("/")
-    if not (model and separator and number):
-        raise ConfigError(f"{text!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1")
-    return model, number
-
-
-def _sources(root: Path) -> Sources:
-    policies: Policies | CountersignError
-    try:
-        policies = load_policies(root / "policies")
-    except CountersignError as error:
-        policies = error
-    return open_sources(root, machine_of(root, os.environ), policies)
+def _index(
+    ctx: click.Context, version: str | None, folder: Path, as_of: datetime | None, clock: datetime, as_json: bool
+) -> None:
+    """The index; the reports of versions that stand in the folder are linked."""
+    if version is not None:
+        raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
+    found = sources.here()
+    verified = verified_log(found)
+    if verified.broken is not None:
+        made = index.broken(found.project, verified)
+    else:
+        whole, _ = read_state(found)
+        now = until(whole, as_of) if as_of else whole
+        pages = [path.name for path in folder.glob("*.html")]
+        made = index.index(now, verified, as_of or clock, None if as_of else found.registry, pages)
+    if as_json:
+        click.echo(index.json_twin(made))
+    else:
+        written = files.write(folder, {f"{INDEX}.json": index.json_twin(made), f"{INDEX}.html": index.page(made)})
+        told = f"{len(made.versions)} versions, {len(made.live)} live"
+        told += f", {len(made.ending)} ending, {len(made.waiting)} waiting"
+        told = told if made.verified else f"EVIDENCE DOES NOT VERIFY: {made.first_broken}"
+        click.echo(f"{told}\n  read: {written[-1]}")
+    ctx.exit(0 if made.verified and "REGISTRY_" not in made.registry else VerificationError.exit_code)

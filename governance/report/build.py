@@ -180,13 +180,13 @@ def _last_event(now: State, model: str, clock: datetime) -> datetime:
 
 def _deadlines(now: State, model: str) -> Iterator[datetime]:
     """When something that a version of the model may rest on ends."""
+    moves = [item.predicate for item in now.evidence.all("promotion") if item.predicate.model == model]
+    spent = {move.request for move in moves if move.allowed}
     for kind in ("waiver", "approval", "request"):
         for item in now.evidence.all(kind):
-            if item.predicate.model == model and item.predicate.expires is not None:
+            if item.predicate.model == model and item.predicate.expires and item.digest not in spent:
                 yield instant_of(item.predicate.expires)
-    for item in now.evidence.all("promotion"):
-        if item.predicate.model == model and item.predicate.second_signature_by is not None:
-            yield instant_of(item.predicate.second_signature_by)
+    yield from (instant_of(move.second_signature_by) for move in moves if move.second_signature_by)
     known = [period.policies for period in now.authority.periods[-1:] if period.policies is not None]
     for card in (card for policies in known for card in policies.datacards.values()):
         if card.retention.until is not None:

@@ -10,7 +10,7 @@ from governance.report.facts import Facts, promoted
 from governance.report.model import Notice, WaiverRow
 from governance.report.people import separation
 from governance.report.standing import Standing
-from governance.report.text import moment
+from governance.report.text import moment, timed
 
 
 def faults(facts: Facts) -> list[Notice]:
@@ -56,8 +56,8 @@ def waivers(facts: Facts) -> list[WaiverRow]:
 
 def _fault(title: str, detail: str, refs: list[int], by: str = "nobody", kind: str = "fault") -> Notice:
     return Notice.model_validate(
-        {"kind": kind, "title": title, "detail": detail, "accepted_by": by, "control": "none", "expires": "no expiry",
-         "evidence": refs}
+        {"kind": kind, "title": title, "detail": timed(detail), "accepted_by": by, "control": "none",
+         "expires": "no expiry", "evidence": refs}
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def _waiver(row: WaiverRow) -> Notice:
     return Notice(
         kind="waiver",
         title=f"Waived: {row.finding} {row.about}",
-        detail=f"instead: {row.control}; {row.owner} answers for it{renewed}",
+        detail=f"Instead: {row.control}; {row.owner} answers for it{renewed}",
         accepted_by=f"{row.accepted_by} as {row.role}",
         control=row.control,
         expires=row.expires,
@@ -97,7 +97,7 @@ def _separation(facts: Facts) -> Iterator[Notice]:
         yield _fault("Self-approval", own, [item.index for item in items][:3])
     standing = facts.standing
     for why in standing.votes[1] if standing else ():
-        if "they asked for" not in why and "they signed" not in why and "they ask for" not in why:
+        if why.partition(" does not count")[0] not in said:
             yield _fault("An approval does not count", why, [])
 
 

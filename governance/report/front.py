@@ -11,7 +11,7 @@ from governance.promotion import open_requests
 from governance.report.facts import PREFIX, Facts, promoted, registered
 from governance.report.model import Back, Hold, Incident, Item, Use
 from governance.report.standing import Held, Standing
-from governance.report.text import words
+from governance.report.text import timed, words
 
 NOT_COVERED = (
     "Serving: request logs, output marking, access and actual use are recorded where the model is served, not here.",
@@ -203,4 +203,4 @@ def _item(
     overdue: bool = False,
 ) -> Item:
     refs = [entry] if entry is not None else []
-    return Item(what=what, next=then, owner=owner, due=due, overdue=overdue, evidence=refs)
+    return Item(what=timed(what), next=then, owner=owner, due=due, overdue=overdue, evidence=refs)

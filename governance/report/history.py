@@ -23,15 +23,23 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
         return "none: this is the first version under this name", []
     before = registered(facts.previous)
     word = "approved last before this one" if facts.approved_before else "registered, never approved"
-    old, new = portraits(facts)
+    told = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
+    return told, _differences(*portraits(facts))
+
+
+def differences(before: Facts, after: Facts) -> list[Change]:
+    """What differs between any two versions."""
+    return _differences(_portrait(before), _portrait(after))
+
+
+def _differences(old: Portrait, new: Portrait) -> list[Change]:
     names = [*new, *(name for name in old if name not in new)]
     found = [
         Change(group=name[0], what=name[1], before=old.get(name, "none"), now=new.get(name, "none"))
         for name in names
         if old.get(name) != new.get(name)
     ]
-    told = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
-    return told, sorted(found, key=lambda change: GROUPS.index(change.group))
+    return sorted(found, key=lambda change: GROUPS.index(change.group))
 
 
 def compared(facts: Facts) -> list[Compared]:

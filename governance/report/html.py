@@ -45,10 +45,12 @@ def page(report: Report) -> bytes:
     return rendered.encode("utf-8")
 
 
-ROOM = 7
+ROOM = 5
 """Exceptions that page one has room for; faults and waivers are all told, whatever the room."""
 LINES = 5
 """Changes on page one, at most two of a group."""
+ROWS = 8
+"""People on page one: whoever counts, then whoever does not."""
 
 
 def _told(report: Report) -> dict[str, Any]:
@@ -59,11 +61,16 @@ def _told(report: Report) -> dict[str, Any]:
         for index, change in enumerate(report.changes)
         if sum(one.group == change.group for one in report.changes[:index]) < 2
     ]
+    shown = max(ROOM, kinds.count("fault") + kinds.count("waiver"))
+    aside = [one for one in report.people if one.assurance.startswith("superseded")]
+    counted = [one for one in report.people if one not in aside]
     return {
         "faults": kinds.count("fault"),
         "waivers": kinds.count("waiver"),
         "notes": kinds.count("note"),
-        "shown": max(ROOM, kinds.count("fault") + kinds.count("waiver")),
+        "shown": shown,
+        "also": [item.title for item in report.exceptions[shown:]],
+        "people": [one for one in report.people if one in [*counted, *aside][:ROWS]],
         "changes": chosen[:LINES],
         "champion": any("champion" in score.relation for metric in report.metrics for score in metric.scores),
     }

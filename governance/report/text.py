@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
@@ -56,6 +57,14 @@ def moment(instant: str) -> str:
     """An RFC 3339 instant in UTC, to the second; anything else as it is."""
     day, separator, clock = instant.partition("T")
     return f"{day} {clock[:8]} UTC" if separator and instant.endswith("Z") else instant
+
+
+def timed(text: str) -> str:
+    """A text in which every RFC 3339 instant reads as `moment` has it."""
+    return _INSTANT.sub(lambda found: moment(found[0]), text)
+
+
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z")
 
 
 def size(count: int) -> str:

@@ -14,7 +14,7 @@ from governance.predicates import Finding
 from governance.report.facts import Facts, promoted
 from governance.report.model import Verdict, VerdictWord
 from governance.report.standing import Held, Standing
-from governance.report.text import moment, words
+from governance.report.text import moment, timed, words
 
 
 def verdict(facts: Facts) -> Verdict:
@@ -158,7 +158,9 @@ def _verdict(
 ) -> Verdict:  # fmt: skip
     said = decided_by(standing, last) if standing and last else "no decision on a governed alias is recorded"
     refs = [last.index] if last else []
-    return Verdict(word=word, reason=reason, alias=alias, decided=said, conditions=conditions or [], evidence=refs)
+    return Verdict(
+        word=word, reason=timed(reason), alias=alias, decided=said, conditions=conditions or [], evidence=refs
+    )
 
 
 def _automatic(facts: Facts) -> Verdict:
@@ -171,7 +173,7 @@ def _automatic(facts: Facts) -> Verdict:
 
     def made(word: VerdictWord, reason: str) -> Verdict:
         said = _by_function(last) if last else "no decision about an alias is recorded"
-        return Verdict(word=word, reason=reason, alias=alias, decided=said, conditions=[], evidence=refs)
+        return Verdict(word=word, reason=timed(reason), alias=alias, decided=said, conditions=[], evidence=refs)
 
     if last is None or not promoted(last).allowed:
         why = because(promoted(last).findings) if last else "no alias was ever given to it"

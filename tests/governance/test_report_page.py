@@ -160,7 +160,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0",
 ]  # fmt: skip
-A4 = (695, 1039)
+A4 = (703, 1054)
 """Width and height in CSS pixels that the print style's margins leave of an A4 page."""
 
 

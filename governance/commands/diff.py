@@ -1,0 +1,33 @@
+"""`countersign diff`: what differs between two versions."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from governance.commands import sources
+from governance.errors import VerificationError
+from governance.report.build import between, verified_log
+from governance.report.text import visible
+
+
+@click.command("diff")
+@click.argument("old", metavar="MODEL/V1")
+@click.argument("new", metavar="MODEL/V2")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, old: str, new: str, as_json: bool) -> None:
+    """What differs between two versions: results, data, recipe, code, base model, libraries, rules."""
+    found = sources.here()
+    verified = verified_log(found)
+    if verified.broken is not None:
+        raise VerificationError(verified.broken, fix="countersign verify")
+    changes = between(found, sources.named(old), sources.named(new))
+    if as_json:
+        told = [change.model_dump() for change in changes]
+        click.echo(json.dumps({"old": old, "new": new, "changes": told}, indent=2, ensure_ascii=False))
+        return
+    lines = [f"{old} -> {new}: {len(changes)} differences"]
+    lines += [f"  {change.group:<12} {change.what}: {change.before} -> {change.now}" for change in changes]
+    click.echo("\n".join(visible(line) for line in lines))

@@ -1,0 +1,93 @@
+"""What the commands that read reports share: the sources on this machine, names, times, exit codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from governance.errors import ConfigError, CountersignError, VerificationError
+from governance.machine import Machine, machine_of
+from governance.policy import Policies, load_policies
+from governance.reconcile import reconcile
+from governance.registry.rows import sqlite_reading
+from governance.report.build import Sources, build, open_sources
+from governance.report.model import Report
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def at_option(command: F) -> F:
+    """`--at`."""
+    return click.option(
+        "--at", "moment", metavar="TIME", help="As of then: RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given."
+    )(command)
+
+
+def time_of(moment: str | None) -> datetime | None:
+    """The time given. Raises `ConfigError` for one without a zone."""
+    if moment is None:
+        return None
+    try:
+        found = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
+        raise ConfigError(f"{moment[:80]!r} is no time", where="--at", expected=expected)
+    return found.astimezone(UTC)
+
+
+def named(text: str) -> tuple[str, str]:
+    """MODEL and VERSION. Raises `ConfigError`."""
+    model, separator, number = text.partition("/")
+    if not (model and separator and number):
+        raise ConfigError(f"{text!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1")
+    return model, number
+
+
+def here() -> Sources:
+    """The log, files, policies and registry of this machine. Raises `StorageError` where there is no log."""
+    root = Path.cwd()
+    machine = machine_of(root, os.environ)
+    policies: Policies | CountersignError
+    try:
+        policies = load_policies(root / "policies")
+    except CountersignError as error:
+        policies = error
+    found = open_sources(root, machine, policies)
+    if not _has_registry(machine):
+        return found
+    try:
+        differences = reconcile(found.log, machine)
+    except VerificationError:
+        return found  # the log itself is broken, which the report says
+    return Sources(
+        found.root, found.project, found.log, found.policies, found.checkpoint_key,
+        None if differences is None else tuple(differences),
+    )  # fmt: skip
+
+
+def _has_registry(machine: Machine) -> bool:
+    """Whether a registry stands where this machine has it; a log alone, as an auditor may have it, is no fault."""
+    uri = machine.registry_uri.removeprefix("governed+")
+    if not uri.startswith("sqlite:///"):
+        return True
+    with sqlite_reading(Path(uri.removeprefix("sqlite:///"))) as read:
+        return read is not None
+
+
+def report_of(version: str, moment: str | None) -> Report:
+    """The report of MODEL/VERSION, as of a time or of now."""
+    model, number = named(version)
+    return build(here(), model, number, as_of=time_of(moment), clock=datetime.now(UTC))
+
+
+def exit_code(report: Report) -> int:
+    """5 where the log does not verify, or the registry says otherwise than the log."""
+    wrong = not report.integrity.verified or "differences" in report.integrity.registry
+    return VerificationError.exit_code if wrong else 0

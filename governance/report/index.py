@@ -1,0 +1,383 @@
+"""All models and versions of a log on one page: what is live, since when, who approved, what ends soon, what waits.
+
+Read from the log in one pass, after it was verified; nothing is decided again here. The report of a version does that,
+and the page says so.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from governance import canonical
+from governance.checks.people import instant_of, seconders
+from governance.digests import sha256_bytes
+from governance.evidence import Evidence
+from governance.model import Model
+from governance.predicates import Finding, Promotion, Registration
+from governance.promotion import State
+from governance.report.facts import at, instant
+from governance.report.html import environment, style
+from governance.report.text import moment
+from governance.verify import Report as Verified
+
+FORMAT = "https://countersign.dev/index/v1"
+SOON = timedelta(days=30)
+
+
+class Row(Model):
+    """One version."""
+
+    model: str
+    version: str
+    sha256: str
+    tier: str
+    registered: str
+    state: str
+    """Its last state in words: live, superseded, rolled back, retired, refused, waiting, candidate."""
+    since: str
+    approved_by: list[str]
+    exceptions: list[str]
+    waits: list[str]
+    evidence: list[int]
+    page: str
+    """File name of its report beside the index; `none` where it is not there."""
+
+
+class Live(Model):
+    """A version that serves users."""
+
+    model: str
+    alias: str
+    version: str
+    sha256: str
+    since: str
+    asked_by: str
+    approved_by: list[str]
+    exceptions: list[str]
+    evidence: list[int]
+
+
+class Due(Model):
+    """Something that ends, is overdue, or waits for somebody."""
+
+    what: str
+    about: str
+    who: str
+    due: str
+    overdue: bool
+    evidence: list[int]
+
+
+class Index(Model):
+    """The whole log at a glance."""
+
+    format: str
+    generator: str
+    project: str
+    as_of: str
+    log_range: str
+    root: str
+    verified: bool
+    first_broken: str
+    origin: str
+    registry: str
+    """Where the registry says otherwise than the log."""
+    live: list[Live]
+    ending: list[Due]
+    waiting: list[Due]
+    versions: list[Row]
+    """Newest first within a model."""
+
+
+def index(
+    now: State, verified: Verified, time: datetime, registry: Sequence[Finding] | None = None, pages: Iterable[str] = ()
+) -> Index:
+    """The index of a log that verified. `pages`: names of the reports that stand beside it."""
+    read = _Read(now, time, frozenset(pages))
+    differences = "not compared: no registry at hand"
+    if registry is not None:
+        told = "; ".join(f"{one.code} {one.subject}: {one.expected} expected, {one.found} found" for one in registry)
+        differences = told or "says what the log says"
+    return Index(
+        format=FORMAT,
+        generator=f"countersign {importlib.metadata.version('countersign')}",
+        project=verified.project,
+        as_of=instant(time),
+        log_range=f"0..{verified.entries - 1}",
+        root=verified.root,
+        verified=True,
+        first_broken="none",
+        origin=f"{verified.first}, " + (f"established by {verified.origin}" if verified.origin else "not established"),
+        registry=differences,
+        live=[read.live(model, alias, item) for (model, alias), item in sorted(read.held.items())],
+        ending=sorted(read.ending(), key=lambda one: one.due),
+        waiting=sorted(read.waiting(), key=lambda one: (not one.overdue, one.due)),
+        versions=[read.row(item) for item in read.ordered],
+    )
+
+
+def broken(project: str, verified: Verified) -> Index:
+    """The index of a log that does not verify: nothing of it is used."""
+    nothing = "not established: the log does not verify"
+    return Index(
+        format=FORMAT, generator=f"countersign {importlib.metadata.version('countersign')}", project=project,
+        as_of="not established", log_range=f"0..{max(verified.entries - 1, 0)} before the first broken item",
+        root=nothing, verified=False, first_broken=verified.broken or "unknown", origin=nothing, registry=nothing,
+        live=[], ending=[], waiting=[], versions=[],
+    )  # fmt: skip
+
+
+def json_twin(made: Index) -> bytes:
+    """The index as canonical JSON."""
+    return canonical.dumps(made.model_dump())
+
+
+def page(made: Index) -> bytes:
+    """The index as one HTML page."""
+    env = environment()
+    rendered = env.get_template("index.html.j2").render(
+        index=made, twin=sha256_bytes(json_twin(made)), style=style(env), models=_by_model(made.versions)
+    )
+    return rendered.encode("utf-8")
+
+
+def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.model].append(row)
+    return dict(found)
+
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The log's people and moves, each kind read once."""
+
+    now: State
+    time: datetime
+    pages: frozenset[str]
+    _kinds: dict[str, list[Evidence]] = field(default_factory=dict)
+
+    def items(self, kind: str) -> list[Evidence]:
+        """Every statement of a kind that counts, in order."""
+        if kind not in self._kinds:
+            services = kind in ("registration", "promotion")
+            self._kinds[kind] = list((self.now.view if services else self.now.evidence).all(kind))
+        return self._kinds[kind]
+
+    @cached_property
+    def registrations(self) -> dict[Key, Evidence]:
+        """The last registration of each version."""
+        return {_key(item): item for item in self.items("registration")}
+
+    @property
+    def ordered(self) -> list[Evidence]:
+        """By model, newest first."""
+        return sorted(self.registrations.values(), key=lambda one: (one.predicate.model, -one.index))
+
+    @cached_property
+    def moves(self) -> dict[Key, list[Evidence]]:
+        """Version to the decisions on governed aliases about it."""
+        found: dict[Key, list[Evidence]] = defaultdict(list)
+        for item in self.items("promotion"):
+            if item.predicate.alias != "candidate" or item.predicate.action == "retire":
+                found[_key(item)].append(item)
+        return found
+
+    @cached_property
+    def ended(self) -> dict[Key, str]:
+        """Version to how the last alias that it held was taken away, in words."""
+        return self._walk[1]
+
+    @cached_property
+    def held(self) -> dict[Key, Evidence]:
+        """Model and governed alias to the move by which it is held."""
+        return self._walk[0]
+
+    @cached_property
+    def _walk(self) -> tuple[dict[Key, Evidence], dict[Key, str]]:
+        held: dict[Key, Evidence] = {}
+        ended: dict[Key, str] = {}
+        for item in self.items("promotion"):
+            move: Promotion = item.predicate
+            if not move.allowed or (move.alias == "candidate" and move.action != "retire"):
+                continue
+            if move.action == "retire":
+                held = {name: one for name, one in held.items() if _key(one) != _key(item)}
+                ended[_key(item)] = f"retired {moment(move.at)}"
+                continue
+            before = held.get((move.model, move.alias))
+            if before is not None and _key(before) != _key(item):
+                how = "rolled back from" if move.action == "rollback" else "superseded by"
+                ended[_key(before)] = f"{how} {'to ' if move.action == 'rollback' else ''}version {move.version}"
+            held[move.model, move.alias] = item
+        return held, ended
+
+    @cached_property
+    def requests(self) -> dict[str, Evidence]:
+        """Digest to request."""
+        return {item.digest: item for item in self.items("request")}
+
+    @cached_property
+    def approvals(self) -> dict[str, list[Evidence]]:
+        """Packet or request digest to what was said of it."""
+        found: dict[str, list[Evidence]] = defaultdict(list)
+        for item in self.items("approval"):
+            found[item.subjects[0].sha256].append(item)
+        return found
+
+    @cached_property
+    def packets(self) -> dict[Key, str]:
+        """Version to the digest of its latest packet."""
+        return {_key(item): item.subjects[0].sha256 for item in self.items("packet")}
+
+    @cached_property
+    def incidents(self) -> dict[str, Evidence]:
+        """Digest of a model to the open incident on it."""
+        last = {
+            (item.subjects[0].sha256, item.predicate.version): item
+            for item in self.items("incident")
+            if self.now.authority.speaker(item) is not None
+        }
+        return {digest: item for (digest, _), item in last.items() if item.predicate.state == "open"}
+
+    @cached_property
+    def waivers(self) -> dict[tuple[str, str, str], str]:
+        """Model, finding and subject to when the last waiver of it ends."""
+        found: dict[tuple[str, str, str], str] = {}
+        for item in self.items("waiver"):
+            if self.now.authority.speaker(item) is not None:
+                about = (item.predicate.model, item.predicate.finding, item.predicate.about)
+                found[about] = max(found.get(about, ""), item.predicate.expires)
+        return found
+
+    def row(self, item: Evidence) -> Row:
+        """One version."""
+        said: Registration = item.predicate
+        key = _key(item)
+        state, since = self._state(item)
+        name = f"{said.model}-{said.version}.html"
+        released = [one for one in self.moves.get(key, []) if one.predicate.allowed]
+        return Row(
+            model=said.model, version=said.version, sha256=said.model_digest, tier=said.tier, registered=at(item),
+            state=state, since=since, approved_by=self._approvers(key, released), waits=list(self._waits(key)),
+            exceptions=list(self._exceptions(said.model_digest, released)),
+            evidence=[*(one.index for one in released[-1:]), item.index], page=name if name in self.pages else "none",
+        )  # fmt: skip
+
+    def live(self, model: str, alias: str, item: Evidence) -> Live:
+        """What serves users."""
+        move: Promotion = item.predicate
+        asked = self.requests.get(move.request or "")
+        moves = [one for one in self.moves.get(_key(item), []) if one.predicate.allowed]
+        return Live(
+            model=model, alias=alias, version=move.version, sha256=move.model_digest, since=move.at,
+            asked_by=asked.predicate.principal if asked else "nobody signed a request",
+            approved_by=self._approvers(_key(item), moves),
+            exceptions=list(self._exceptions(move.model_digest, moves)), evidence=[item.index],
+        )  # fmt: skip
+
+    def ending(self) -> Iterator[Due]:
+        """Waivers that end soon, or ended while something live was released with them."""
+        used = {
+            (move.predicate.model, one.code, one.subject): move
+            for move in self.held.values()
+            for given in self.moves[_key(move)]
+            for one in given.predicate.waived
+        }
+        for (model, code, about), ends in self.waivers.items():
+            left = instant_of(ends) - self.time
+            move = used.get((model, code, about))
+            if timedelta(0) < left <= SOON or (left <= timedelta(0) and move is not None):
+                name = f"{model}/{move.predicate.version}" if move else model
+                refs = [move.index] if move else []
+                what = f"waiver of {code} {about}"
+                yield Due(what=what, about=name, who="its owner", due=ends, overdue=left <= timedelta(0), evidence=refs)
+
+    def waiting(self) -> Iterator[Due]:
+        """Requests that nobody carried out, rollbacks that lack a signature, packets that lack approvals."""
+        spent = {item.predicate.request for item in self.items("promotion") if item.predicate.allowed}
+        for digest, item in self.requests.items():
+            said: Any = item.predicate
+            if digest not in spent and instant_of(said.expires) > self.time:
+                what = f"{said.principal} asks to {said.action} it as {said.alias}"
+                yield _due(what, f"{said.model}/{said.version}", "whoever carries it out", said.expires, item)
+        for item in self.items("promotion"):
+            due = item.predicate.second_signature_by
+            if due is not None and item.predicate.allowed and not self._seconded(item):
+                late = instant_of(due) <= self.time
+                name = f"{item.predicate.model}/{item.predicate.version}"
+                yield _due("a second signature on a rollback by one person", name, "anybody else", due, item, late)
+        for key in self.packets:
+            for what in self._waits(key):
+                who = ", ".join(self._roles(key[0])) or "nobody: policy names no role"
+                yield _due(what, "/".join(key), who, "none", None)
+
+    def _seconded(self, item: Evidence) -> bool:
+        asked = self.requests.get(item.predicate.request or "")
+        people = seconders(self.now.authority, self.approvals.get(item.predicate.request or "", []))
+        return asked is not None and bool(people - {asked.predicate.principal})
+
+    def _state(self, item: Evidence) -> tuple[str, str]:
+        key, said = _key(item), item.predicate
+        aliases = {alias: move for (model, alias), move in self.held.items() if model == key[0] and _key(move) == key}
+        if aliases:
+            return f"live as {', '.join(sorted(aliases))}", min(move.predicate.at for move in aliases.values())
+        if key in self.ended:
+            return self.ended[key], self.moves[key][-1].predicate.at
+        decided = self.moves.get(key, [])
+        if decided:
+            return f"refused as {decided[-1].predicate.alias}", decided[-1].predicate.at
+        return ("waits for approval" if key in self.packets else "registered"), said.run.finished
+
+    def _approvers(self, key: Key, released: Sequence[Evidence]) -> list[str]:
+        """People whose signature of the packet counts as theirs; whether it sufficed, the decision says."""
+        given = [one.predicate.packet for one in released if one.predicate.packet]
+        said = self.approvals.get(given[-1] if given else self.packets.get(key, ""), [])
+        last = {
+            (one.predicate.principal, one.predicate.role): one.predicate.decision
+            for one in said
+            if self.now.authority.speaker(one) is not None
+        }
+        return [f"{name} ({role}){'' if word == 'approve' else ' REJECTS'}" for (name, role), word in last.items()]
+
+    def _exceptions(self, digest: str, released: Sequence[Evidence]) -> Iterator[str]:
+        opened = self.incidents.get(digest)
+        if opened is not None:
+            yield f"incident open since {moment(opened.predicate.at)}"
+        for one in released[-1].predicate.waived if released else ():
+            ends = self.waivers.get((released[-1].predicate.model, one.code, one.subject), "")
+            over = not ends or instant_of(ends) <= self.time
+            yield f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'} {moment(ends) or 'unknown'}"
+
+    def _waits(self, key: Key) -> Iterator[str]:
+        """Approvals of the latest packet of a version that was never given an alias and not refused for more."""
+        if key not in self.packets or any(one.predicate.allowed for one in self.moves.get(key, [])):
+            return
+        policies = self.now.authority.in_force.policies
+        tier = policies.tier_of(key[0]) if policies else None
+        has = len([one for one in self._approvers(key, ()) if not one.endswith("REJECTS")])
+        if tier is not None and has < tier.approvals:
+            yield f"{tier.approvals - has} of {tier.approvals} approvals"
+
+    def _roles(self, model: str) -> list[str]:
+        policies = self.now.authority.in_force.policies
+        tier = policies.tier_of(model) if policies else None
+        return list(tier.approvers) if tier else []
+
+
+def _due(what: str, about: str, who: str, due: str, item: Evidence | None, overdue: bool = False) -> Due:
+    refs = [item.index] if item else []
+    return Due(what=what, about=about, who=who, due=due, overdue=overdue, evidence=refs)
+
+
+def _key(item: Evidence) -> Key:
+    return item.predicate.model, item.predicate.version

@@ -1,0 +1,180 @@
+"""`countersign erasure`: which datasets, models and versions have seen a record.
+
+1. The log holds roots and counts, never record ids: what it can say alone is which datasets went into what.
+2. Where a dataset's file is at hand with the digest that its evidence names, the id is looked up in it, and in the list
+   of what was left out. Where it is not, the answer is "not looked up", and why; never "no".
+3. What was made from a dataset that holds the record is followed by digest: trainings, evaluations, versions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from governance.chain import Chain
+from governance.commands import sources
+from governance.digests import sha256_file
+from governance.errors import ConfigError, InputError, VerificationError
+from governance.evidence import Evidence
+from governance.lineage import inputs, subject
+from governance.promotion import State
+from governance.report.build import read_state, verified_log
+from governance.report.text import visible
+
+ID = re.compile(r"[0-9a-f]{12,64}")
+NOT_SHOWN = (
+    "Which records are about a person: an id is of a record's content. Find the person's records in the source; their "
+    "ids stand in data/ingested/DATASET/records.parquet.",
+    "Copies outside this project: DVC's cache and remotes, backups, and the weights themselves. A model is not shown "
+    "to have forgotten anything.",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of the record in one step of one dataset."""
+
+    dataset: str
+    step: str
+    entry: int
+    digest: str
+    answer: str
+    """`holds it`, `left it out: REASON`, `does not hold it`, or `not looked up: why`."""
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A model or version that was made from, or scored on, a dataset that holds the record."""
+
+    what: str
+    entry: int
+    digest: str
+    how: str
+
+
+@click.command("erasure")
+@click.argument("record", metavar="HASH")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(record: str, as_json: bool) -> None:
+    """Which datasets, models and versions have seen the record with this id (12 characters of it at least)."""
+    if not ID.fullmatch(record):
+        raise ConfigError(f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits")
+    here = sources.here()
+    verified = verified_log(here)
+    if verified.broken is not None:
+        raise VerificationError(verified.broken, fix="countersign verify")
+    now, _ = read_state(here)
+    found = list(looked_up(now, here.root, record))
+    touched = list(made_from(now, {one.digest for one in found if one.answer == "holds it"}))
+    if as_json:
+        told = {
+            "record": record,
+            "datasets": [asdict(one) for one in found],
+            "touched": [asdict(one) for one in touched],
+        }
+        click.echo(json.dumps({**told, "not_shown": NOT_SHOWN}, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(visible(line) for line in lines(record, found, touched)))
+
+
+def lines(record: str, found: list[Found], touched: list[Touched]) -> Iterator[str]:
+    """The answer for people: what is touched, then where it was looked for."""
+    missing = sum(one.answer.startswith("not looked up") for one in found)
+    yield f"record {record}: seen by {len(touched)} of what was made here; {missing} files could not be looked into"
+    for one in touched:
+        yield f"  {one.what:<24} {one.how}, sha256 {one.digest[:12]}  [E{one.entry}]"
+    if not touched:
+        yield "  nothing that could be looked into was made with it"
+    yield "datasets"
+    for step in found:
+        yield f"  {step.step:<28} {step.answer}  [E{step.entry}]"
+    yield from (f"not shown: {line}" for line in NOT_SHOWN)
+
+
+def looked_up(now: State, root: Path, record: str) -> Iterator[Found]:
+    """(2) Every dataset's step in the log, in order."""
+    for kind in ("ingest", "scan", "quality"):
+        for item in now.evidence.all(kind):
+            digest = subject(item, "records")
+            if digest is not None:
+                said = item.predicate
+                yield Found(said.dataset, said.stage, item.index, digest, _answer(item, root, record))
+
+
+def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
+    """(3) Trainings on these datasets, and the versions that rest on them."""
+    for item in now.evidence.all("train"):
+        if inputs(item).get("data") in digests:
+            model = subject(item, "model") or "not recorded"
+            yield Touched(item.predicate.stage, item.index, model, "trained on it")
+    for item in now.evidence.all("registration"):
+        said = item.predicate
+        chain = Chain(now.evidence, said.model_digest, said.stage)
+        uses = sorted({use for data, used in chain.datasets for use in used if data.sha256 in digests})
+        if uses:
+            yield Touched(f"{said.model}/{said.version}", item.index, said.model_digest, f"rests on {', '.join(uses)}")
+
+
+def _answer(item: Evidence, root: Path, record: str) -> str:
+    missing = _missing(item, root, "records")
+    left = _left_out(item, root, record)
+    if not missing:
+        try:
+            held = _holds(root / _path(item, "records"), record)
+        except ModuleNotFoundError:
+            missing = "reading it takes the extra `pipeline`"
+        except ValueError:  # pyarrow's
+            missing = f"{_path(item, 'records')} cannot be read as records"
+        else:
+            if held:
+                return "holds it"
+            return f"left it out: {left}" if left else "does not hold it"
+    if left:
+        return f"left it out: {left}"
+    counts = item.predicate.counts
+    return f"not looked up: {missing}; the log has {counts.records_out:,} records, root {counts.records_root[:12]}"
+
+
+def _holds(path: Path, record: str) -> bool:
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    for batch in parquet.ParquetFile(path).iter_batches(columns=["id"]):
+        if compute.any(compute.starts_with(batch.column(0), record)).as_py():
+            return True
+    return False
+
+
+def _left_out(item: Evidence, root: Path, record: str) -> str:
+    """Why the step left the record out, where its list is at hand and names it."""
+    if _missing(item, root, "excluded"):
+        return ""
+    with (root / _path(item, "excluded")).open(encoding="utf-8") as rows:
+        for row in rows:
+            said: dict[str, Any] = json.loads(row) if row.strip() else {}
+            if str(said.get("id") or "").startswith(record):
+                return str(said.get("reason"))
+    return ""
+
+
+def _missing(item: Evidence, root: Path, role: str) -> str:
+    """Why a file that a step wrote cannot be used; empty where it can."""
+    name, digest = _path(item, role), subject(item, role)
+    if digest is None or Path(name).is_absolute() or ".." in Path(name).parts:
+        return "its statement names no such file inside the project"
+    try:
+        same = sha256_file(root / name) == digest
+    except InputError:
+        return f"{name} is not at hand"
+    return "" if same else f"{name} at hand has other bytes than recorded"
+
+
+def _path(item: Evidence, role: str) -> str:
+    return next((one.name for one in item.subjects if one.role == role), os.devnull)
