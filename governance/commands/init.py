@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from governance import promotion
 from governance.commands import session
 from governance.errors import ConfigError
+from governance.keys import Signer
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
 from governance.people.enrolment import Founding
@@ -55,9 +56,10 @@ def command(
     if text != before:
         done.append(f"{'would write' if dry_run else 'wrote'} policies/{enrolment.FILE}")
     if not dry_run:
+        signers = _signers(scene, log, keys, yes, as_json)
         if text != before:
             enrolment.write(folder, text)
-        log = _begin_and_sign(scene, log, keys, yes, done)
+        log = _begin_and_sign(scene, log, signers, done)
     found = founding.begun(scene, log, done)
     session.show(found, lines(found), as_json)
 
@@ -75,26 +77,42 @@ def lines(found: founding.Begun) -> list[str]:
     return [*text, "next:", *(f"  {one}" for one in found.next)]
 
 
-def _begin_and_sign(
-    scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, done: list[str]
-) -> Log | None:
-    """Begins the log and signs with every key at hand. Without a key nothing of either is done."""
+def _signers(scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, as_json: bool) -> list[Signer]:
+    """The owners at hand who have not signed yet, each having read the rules and said yes."""
     if not keys and not os.environ.get(speaking.KEY):
-        return log
+        return []
+    now = promotion.state(log) if log is not None else None
+    if now is not None and now.authority.in_force.signed_at is not None:
+        return []
+    signed = policies.signed_by(now, scene.policies.digest, "policy") if now else set()
+    found: list[Signer] = []
     for key in keys or (None,):
         signer = session.signer(key)
-        person = speaking.person_of(scene.policies, signer)
-        if log is None:
-            log = founding.begin(scene, signer)
-            done.append(f"began the log, as {person.name}")
-        now = promotion.state(log)
-        if now.authority.in_force.signed_at is not None:
+        person = founding.owner(scene.policies, signer)
+        if person.name in signed:
             continue
-        if person.name in policies.signed_by(now, scene.policies.digest, "policy"):
-            continue
-        what = policies.offer(now.authority, scene.policies.digest)
+        if not found:
+            session.tell([policies.first_rules(scene.policies.files), ""], err=as_json)
         question = f"{person.name} signs policies {scene.policies.digest}, which begin this log."
         session.confirm(question, scene.policies.digest[: policies.SHORTEST], yes)
+        found.append(signer)
+    return found
+
+
+def _begin_and_sign(scene: founding.Scene, log: Log | None, signers: list[Signer], done: list[str]) -> Log | None:
+    """Begins the log where it has not begun, and signs with every key at hand. Without a key nothing of it is done."""
+    if not signers:
+        return log
+    if log is None:
+        log = founding.begin(scene, signers[0])
+        done.append(f"began the log, as {founding.owner(scene.policies, signers[0]).name}")
+    else:
+        log = speaking.log_to_add_to(scene.machine)
+    for signer in signers:
+        now = promotion.state(log)
+        if now.authority.in_force.signed_at is not None:
+            break  # enough have signed
+        what = policies.offer(now.authority, scene.policies.digest)
         said, who = policies.sign(log, now.authority, what, signer, None, "the first policy", scene.now())
         done.append(f"{who.name} signed the policies as {who.role} (entry {said.index})")
     return log

@@ -20,7 +20,7 @@ from governance.machine import Machine, check_head, instant, log_of
 from governance.model import Model
 from governance.people import policies as of_policies
 from governance.people.speaking import person_of
-from governance.policy import Policies
+from governance.policy import Policies, Principal
 from governance.predicates import Origin, Requester, Run
 
 
@@ -73,9 +73,21 @@ def refuse_development(machine: Machine) -> Log | None:
     return log
 
 
+def owner(policies: Policies, signer: Signer) -> Principal:
+    """Whose key it is, if they own policies. Raises `RefusedError`."""
+    person = person_of(policies, signer)
+    roles = policies.rules.owners.roles if policies.rules.owners else []
+    if not set(person.roles) & set(roles):
+        raise RefusedError(
+            f"{person.name} ({', '.join(person.roles)}) signs no policies",
+            expected=f"a person as {', '.join(roles) or 'owner; policy names none'}",
+        )
+    return person
+
+
 def begin(scene: Scene, signer: Signer) -> Log:
-    """The log with its entry 0, signed by one of the people it names."""
-    person = person_of(scene.policies, signer)
+    """The log with its entry 0, signed by one of the owners it names."""
+    person = owner(scene.policies, signer)
     checkpoint = stored_signer(scene.machine.keys, CHECKPOINT)
     log = log_of(scene.machine, checkpoint)
     moment = instant(scene.now())

@@ -147,12 +147,13 @@ def offer(authority: Authority, digest: str) -> Offer:
 
 def shown(authority: Authority, what: Offer) -> str:
     """What a person is shown before they sign: the difference, or the first policies' rules whole."""
-    if not what.first:
-        return unified(authority.policies.files, what.files)
-    others = [
-        f"{path}  sha256 {sha256_bytes(text.encode())}" for path, text in sorted(what.files.items()) if path != FILE
-    ]
-    return "\n".join([what.files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
+    return first_rules(what.files) if what.first else unified(authority.policies.files, what.files)
+
+
+def first_rules(files: Mapping[str, str]) -> str:
+    """The rules of a first policy whole, and the digests of the other files."""
+    others = [f"{path}  sha256 {sha256_bytes(text.encode())}" for path, text in sorted(files.items()) if path != FILE]
+    return "\n".join([files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
 
 
 def sign(

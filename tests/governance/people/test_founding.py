@@ -142,6 +142,28 @@ def test_a_key_that_policy_does_not_name_begins_nothing(fresh: Desk) -> None:
     assert not (d.folder / "home" / "support-desk" / "countersign.db").exists()
 
 
+def test_who_owns_no_policy_begins_nothing(fresh: Desk) -> None:
+    d = fresh
+    before = (d.scene.story.root / "policies" / "policy.yaml").read_bytes()
+    assert "cleo (release-manager) signs no policies" in d.refused("cleo", "init", *who(d), YES)
+    assert (d.scene.story.root / "policies" / "policy.yaml").read_bytes() == before
+
+
+def test_nothing_is_begun_where_nobody_says_yes(fresh: Desk) -> None:
+    d = fresh
+    before = (d.scene.story.root / "policies" / "policy.yaml").read_bytes()
+    assert "nobody is there to say yes" in d.refused("ada", "init", *who(d), code=2)
+    assert (d.scene.story.root / "policies" / "policy.yaml").read_bytes() == before
+    assert not (d.folder / "home" / "support-desk" / "countersign.db").exists()
+
+
+def test_an_owner_signs_later_by_init_too(fresh: Desk) -> None:
+    d = fresh
+    d.must("ada", "init", *who(d), YES)
+    done = d.must("ben", "init", YES)
+    assert "- ben signed the policies" in done.out and "signed by ada, ben" in done.out
+
+
 def test_a_dry_run_writes_nothing(fresh: Desk) -> None:
     d = fresh
     before = (d.scene.story.root / "policies" / "policy.yaml").read_bytes()
