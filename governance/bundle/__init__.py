@@ -8,8 +8,9 @@ check     what holds of a bundle, and what it cannot show
 
 from __future__ import annotations
 
-from governance.bundle.check import Pins, Report, verify_bundle
+from governance.bundle.check import verify_bundle
 from governance.bundle.form import Bundle, read, write
+from governance.bundle.found import Pins, Report
 from governance.bundle.log import BundleLog
 from governance.bundle.select import bundle_of
 

@@ -19,16 +19,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 
-from governance import lineage, packet, promotion
+from governance import promotion
 from governance.authority import Authority, read_authority
 from governance.bundle.form import Bundle, read
+from governance.bundle.found import Aside, Pins, Report, limits
 from governance.bundle.log import BundleLog
-from governance.checks.context import ReleaseContext
-from governance.checks.people import distinct, instant_of, packet_votes
-from governance.digests import manifest_digest
+from governance.bundle.substance import substance
 from governance.envelope import UnknownKeyError
 from governance.errors import CountersignError, VerificationError
 from governance.evidence import Evidence, KeyRing, open_entry, origin
@@ -36,131 +34,11 @@ from governance.keys import public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, verify_checkpoint
 from governance.policy import policies_of
-from governance.predicates import Approval, Packet, Promotion, Registration, Signed
-from governance.promotion import State
-from governance.retrospect import decided_again
-from governance.verify import Report as LogReport
-from governance.verify import Signer
+from governance.predicates import Signed
 
 FREE = ("origin", "policy", "packet", "refusal")
 """Kinds that anybody known may record: people decide whether policies count, a packet follows from the log, and a
 refusal gives nothing."""
-
-SAME = "the same"
-ELSEWHERE = "not made again here: the bundle is about another version"
-
-
-@dataclass(frozen=True)
-class Pins:
-    """What the one who verifies brings along."""
-
-    origin: str | None = None
-    """Leaf hash of entry 0, or key id of the checkpoint key."""
-    checkpoint: str | None = None
-    """An older signed checkpoint of the same log."""
-
-
-@dataclass(frozen=True)
-class Move:
-    """A decision about an alias and this model."""
-
-    entry: int
-    action: str
-    version: str
-    alias: str
-    allowed: bool
-    again: str
-    """What came of making it again, or why it was not."""
-
-
-@dataclass(frozen=True)
-class Vote:
-    """A person's last word on the packet."""
-
-    entry: int
-    name: str
-    role: str
-    decision: str
-
-
-@dataclass(frozen=True)
-class Aside:
-    """An entry that does not count."""
-
-    entry: int
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Carried:
-    """A file in the bundle."""
-
-    name: str
-    sha256: str
-    shown_to: tuple[str, ...]
-    """Who signed having seen it; empty for an attachment that no approval names."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What verification found. `broken` is the first thing that does not verify."""
-
-    model: str = ""
-    version: str = ""
-    model_digest: str = ""
-    project: str = ""
-    size: int = 0
-    """Entries of the log, by the checkpoint."""
-    entries: int = 0
-    """Carried here, each proven."""
-    kinds: dict[str, int] = field(default_factory=dict)
-    signers: dict[str, int] = field(default_factory=dict)
-    """Name, or development key, to entries."""
-    first: str = ""
-    """Leaf hash of entry 0: what the log is pinned by."""
-    root: str = ""
-    checkpoint: str = ""
-    checkpoint_key: str = ""
-    """Key id of the origin's."""
-    origin: str | None = None
-    """What establishes that this is the log you mean; None where nothing does."""
-    grown_from: int | None = None
-    """Entries of the older checkpoint that this log was shown to contain."""
-    as_of: str = ""
-    """When the last statement here was made, by its own clock: what is open or expired is judged as of then."""
-    policy: str = ""
-    """Digest of the policies in force."""
-    policy_signed_by: tuple[str, ...] = ()
-    packet: str | None = None
-    packet_entry: int | None = None
-    packet_changed: tuple[str, ...] = ()
-    """What of the packet no longer is so."""
-    statements: int = 0
-    """That the version rests on, all of them here."""
-    approvals_wanted: int = 0
-    counted: tuple[tuple[str, str], ...] = ()
-    """People and roles that count towards it, each once."""
-    votes: tuple[Vote, ...] = ()
-    not_counted: tuple[str, ...] = ()
-    """Why other approvals of the packet do not."""
-    moves: tuple[Move, ...] = ()
-    aside: tuple[Aside, ...] = ()
-    files: tuple[Carried, ...] = ()
-    pages_missing: tuple[str, ...] = ()
-    """Digests of review pages that approvals here name and that are not carried."""
-    limits: tuple[str, ...] = ()
-    broken: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole log is here."""
-        return 0 < self.size == self.entries
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything verifies and the origin is established."""
-        return self.broken is None and self.origin is not None
 
 
 def verify_bundle(data: bytes, pins: Pins, *, where: str = "bundle") -> Report:
@@ -210,7 +88,7 @@ def _verify(bundle: Bundle, pins: Pins) -> Report:
         policy_signed_by=authority.in_force.signers,
         aside=tuple(_aside(items, authority)),
     )
-    report = _substance(report, log, items)
+    report = substance(report, promotion.state(log), items, bundle)
     return replace(report, limits=limits(report))
 
 
@@ -297,160 +175,6 @@ def _aside(items: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
             yield Aside(item.index, item.kind, f"{_whose(item, authority)} might not sign `{item.kind}` at that entry")
 
 
-def _substance(report: Report, log: BundleLog, items: Sequence[Evidence]) -> Report:
-    """(5), (6) and (7)."""
-    now, at = promotion.state(log), instant_of(report.as_of)
-    item = now.registration(report.model, report.version)
-    registered: Registration = item.predicate
-    if manifest_digest(registered.files) != registered.model_digest:
-        raise VerificationError("the files it lists do not add up to its digest", where=f"entry {item.index}")
-    here = {(one.kind, one.digest) for one in items}
-    named = {(link.role, link.sha256) for link in registered.chain}
-    _require(named, here, item)
-    frozen = packet.latest(now.evidence, report.model, report.version, registered.model_digest)
-    if frozen is not None:
-        said: Packet = frozen.predicate
-        stages = {(step.kind, step.statement) for step in said.stages}
-        _require(stages | {("waiver", digest) for digest in said.waivers}, here, frozen)
-        named |= stages
-        report = _with_packet(report, now, frozen, at)
-    return replace(
-        report,
-        model_digest=registered.model_digest,
-        statements=len(named),
-        moves=tuple(_moves(now, report.model, report.version)),
-        files=tuple(_files(log.bundle, items)),
-        pages_missing=_pages_missing(log.bundle, items, report.packet),
-    )
-
-
-def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evidence) -> None:
-    missing = sorted(named - here)
-    if missing:
-        kind, digest = missing[0]
-        raise VerificationError(
-            f"it rests on a statement that is not here: {kind} {digest}",
-            where=f"entry {item.index}, {item.kind}",
-        )
-
-
-def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> Report:
-    """The packet as it stands, and what people said of it."""
-    report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
-    if now.authority.in_force.policies is None:
-        return replace(report, not_counted=("the log does not carry the policies in force",))
-    alias = next(iter(now.authority.policies.rules.aliases), "champion")
-    asked = promotion.ask(now, "promote", report.model, report.version, alias)
-    context = ReleaseContext(
-        asked.model, (asked.released,), now.authority.policies, now.evidence, at, asked.champion, alias,
-        authority=now.authority, governed=True, asked=asked, rights=now.authority,
-    )  # fmt: skip
-    votes, not_counted = packet_votes(context)
-    changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
-    return replace(
-        report,
-        packet_changed=tuple(changed),
-        approvals_wanted=context.tier.approvals if context.tier else 0,
-        counted=tuple(distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])),
-        votes=tuple(Vote(item.index, name, role, item.predicate.decision) for name, role, item in votes),
-        not_counted=tuple(not_counted),
-    )
-
-
-def _moves(now: State, model: str, version: str) -> Iterator[Move]:
-    """(6) Every decision about an alias of this model whose signer might make it."""
-    for item in now.view.all("promotion"):
-        said: Promotion = item.predicate
-        if said.model == model:
-            again = _again(now, item) if said.version == version else ELSEWHERE
-            yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
-
-
-def _again(now: State, item: Evidence) -> str:
-    """A decision made again. Raises `VerificationError` where a governed alias moved that should not have."""
-    said: Promotion = item.predicate
-    if said.asked is None:
-        return "not made again: the statement does not hold what was asked"
-    found = decided_again(now, item.index)
-    if said.alias == "candidate" or not said.allowed:
-        return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
-    where = f"entry {item.index}, promotion"
-    if found.findings:
-        codes = ", ".join(dict.fromkeys(one.code for one in found.findings))
-        raise VerificationError(
-            f"it allows what the rules in force did not allow: {codes}",
-            expected="a decision that comes out the same when it is made again from what stood before it",
-            where=where,
-        )
-    before = promotion.state(now.log, item.index)
-    asked = promotion.ask(before, said.action, said.model, said.version, said.alias)
-    fields = (said.model_digest, said.request, said.packet, said.from_version, said.policy)
-    follows = (asked.released.sha256, asked.request, asked.packet, asked.from_version, before.authority.in_force.digest)
-    if asked.model_dump(mode="json") != said.asked or fields != follows:
-        raise VerificationError("it answers another question than the log asked at that entry", where=where)
-    return SAME if found.same else f"allowed, too: {'; '.join(found.differences)}"
-
-
-def _files(bundle: Bundle, items: Sequence[Evidence]) -> Iterator[Carried]:
-    """(7)"""
-    for file in bundle.files:
-        shown = {item.predicate.principal: None for item in items if _page(item) == file.sha256}
-        yield Carried(file.name, file.sha256, tuple(shown))
-
-
-def _pages_missing(bundle: Bundle, items: Sequence[Evidence], frozen: str | None) -> tuple[str, ...]:
-    carried = {file.sha256 for file in bundle.files}
-    of_packet = (item for item in items if lineage.subject(item, "packet") == frozen)
-    return tuple(dict.fromkeys(page for item in of_packet if (page := _page(item)) and page not in carried))
-
-
-def _page(item: Evidence) -> str | None:
-    return item.predicate.page if isinstance(item.predicate, Approval) else None
-
-
 def _time(item: Evidence) -> str:
     said = item.predicate
     return str(said.at if isinstance(said, Signed) else said.run.finished)
-
-
-def limits(report: Report) -> tuple[str, ...]:
-    """What this bundle cannot show, in words."""
-    out = report.size - report.entries
-    told = [
-        f"It holds all {report.size} entries of its checkpoint: nothing that was logged until then is left out."
-        if report.complete
-        else f"It holds {report.entries} of the log's {report.size} entries. What the other {out} say is not shown: "
-        "that no rejection, revocation, incident or policy is among them is the word of whoever made the bundle. "
-        "The log shows it, or a bundle made with --whole; and two people who make it anew get the same bytes."
-    ]
-    moved = [move.entry for move in report.moves if move.allowed and move.again == SAME and move.alias != "candidate"]
-    if moved and not report.complete:
-        told.append(
-            f"The service that moved an alias at entry {moved[-1]} decided on the whole log before that entry; that "
-            "nothing there stood against it, its signature states and this bundle does not prove."
-        )
-    return (
-        *told,
-        f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",
-        "Whoever holds the checkpoint key could show other people another log: compare the root with theirs, or bring "
-        "a checkpoint from another hand (--checkpoint).",
-        "A valid signature says who stated something, not that it is true. The model's own files are not here: "
-        "countersign verify-model compares them with the registration.",
-    )
-
-
-def as_log_report(report: Report) -> LogReport:
-    """The same as `governance.verify` says it of a log, for readers that ask for that."""
-    return LogReport(
-        project=report.project,
-        entries=report.entries,
-        kinds=report.kinds,
-        signers=tuple(Signer(name, name == "a development key", count) for name, count in report.signers.items()),
-        first=report.first,
-        root=report.root,
-        checkpoint=report.checkpoint,
-        checkpoint_key=report.checkpoint_key,
-        origin=report.origin,
-        grown_from=report.grown_from,
-        broken=report.broken,
-    )

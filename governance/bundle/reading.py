@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance.authority import read_authority
-from governance.bundle.check import Pins, Report, as_log_report, verify_bundle
+from governance.bundle.check import verify_bundle
 from governance.bundle.form import content, read
+from governance.bundle.found import Pins, Report, as_log_report
 from governance.bundle.log import BundleLog
 from governance.errors import ConfigError, VerificationError
 from governance.policy import Policies

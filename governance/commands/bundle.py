@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from governance.bundle import Pins, bundle_of, verify_bundle, write
-from governance.bundle.check import limits
 from governance.bundle.form import MAX_BYTES, Attached
+from governance.bundle.pages import pages
 from governance.commands import session
 from governance.commands.moves import named
 from governance.digests import sha256_bytes
@@ -25,7 +25,7 @@ from governance.storage import write_atomic
     "attached",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A text file to add: a review page that was approved, a report. May be given again.",
+    help="A text file to add: a report, or a review page that is kept elsewhere. May be given again.",
 )
 @click.option("--since", type=click.Path(path_type=Path), help="An older checkpoint, to prove growth from.")
 @click.option("--whole", is_flag=True, help="Every entry of the log, so that nothing can have been left out.")
@@ -33,13 +33,13 @@ from governance.storage import write_atomic
 def command(
     version: str, output: Path, attached: tuple[Path, ...], since: Path | None, whole: bool, as_json: bool
 ) -> None:
-    """Write what the log says about MODEL/VERSION to one file: packet, statements, proofs, checkpoint, policies.
+    """Write what the log says about MODEL/VERSION to one file: packet, statements, proofs, checkpoint, policies, pages.
 
     The same log gives the same bytes. Check it anywhere: countersign verify FILE --origin SHA256.
     """
     model, number = named(version)
-    files = [_attached(path) for path in attached]
     log = session.read(session.here())
+    files = _distinct([*pages(log, model, number), *(_attached(path) for path in attached)])
     data = write(bundle_of(log, model, number, files=files, since=_text(since) if since else None, whole=whole))
     report = verify_bundle(data, Pins(), where=output.name)
     if report.broken is not None:  # nobody is handed what does not verify
@@ -47,7 +47,7 @@ def command(
     write_atomic(output, data)
     told = {
         "file": str(output), "sha256": sha256_bytes(data), "bytes": len(data), "entries": report.entries,
-        "size": report.size, "origin": report.first, "checkpoint": report.checkpoint, "limits": list(limits(report)),
+        "size": report.size, "origin": report.first, "checkpoint": report.checkpoint, "limits": list(report.limits),
     }  # fmt: skip
     if as_json:
         click.echo(json.dumps(told, indent=2))
@@ -58,6 +58,11 @@ def command(
             f"  check it: countersign verify {output} --origin {report.first}\n"
             "  (give the origin by another way than the file)"
         )
+
+
+def _distinct(files: list[Attached]) -> list[Attached]:
+    """Each content once, under the name it has first."""
+    return list({file.sha256: file for file in reversed(files)}.values())
 
 
 def _attached(path: Path) -> Attached:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ from governance.machine import Machine, machine_of, read_log
 from governance.model import Model
 from governance.people import speaking
 from governance.promotion import State, state
+
+if TYPE_CHECKING:
+    from governance.bundle.reading import Opened
 from governance.report.text import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,9 +84,12 @@ def bundle_options(command: F) -> F:
 
 def looking(bundle: Path | None, origin: str | None) -> State:
     """The log to look into: this machine's, or a bundle, which is verified first."""
-    if bundle is None:
-        return current(read(here()))
-    from governance.bundle.check import Pins  # only where one is read
+    return current(read(here())) if bundle is None else carried(bundle, origin).state
+
+
+def carried(bundle: Path, origin: str | None) -> Opened:
+    """A bundle that verifies; what it does not establish or carry is told on stderr."""
+    from governance.bundle.found import Pins  # only where one is read
     from governance.bundle.reading import opened
 
     found = opened(bundle, Pins(origin))
@@ -91,7 +97,7 @@ def looking(bundle: Path | None, origin: str | None) -> State:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
     if not found.report.complete:
         click.echo(f"note: {found.report.limits[0]}", err=True)
-    return found.state
+    return found
 
 
 def ask() -> Ask | None:

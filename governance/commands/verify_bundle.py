@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from governance.bundle.check import Pins, Report, verify_bundle
+from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
+from governance.bundle.found import Pins, Report
 from governance.report.text import visible
 
 ORIGIN = "COUNTERSIGN_ORIGIN"

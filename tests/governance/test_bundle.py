@@ -28,6 +28,7 @@ from governance.bundle.reading import opened as opened_file
 from governance.digests import sha256_bytes
 from governance.errors import InputError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
+from governance.people import page, review
 from governance.report.build import build
 from governance.report.files import rendered
 from pipelines.cli import cli
@@ -161,11 +162,11 @@ def test_no_such_version(released: Governed) -> None:
 
 def test_a_page_is_known_by_its_digest(scene: Governed) -> None:
     scene.approve("ada", "ml-lead", scene.freeze(), page=sha256_bytes(PAGE.encode()))
-    page = Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)
+    mine = Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)
     other = Attached(name="report.html", sha256=sha256_bytes(b"x"), text="x")
-    report = verify_bundle(made(scene.story.log, files=[page, other]), Pins())
+    report = verify_bundle(made(scene.story.log, files=[mine, other]), Pins())
     assert {file.name: file.shown_to for file in report.files} == {"page.html": ("ada",), "report.html": ()}
-    assert verify_bundle(made(scene.story.log), Pins()).pages_missing == (page.sha256,)
+    assert verify_bundle(made(scene.story.log), Pins()).pages_missing == (mine.sha256,)
 
 
 # -- Pins ----------------------------------------------------------------------------------------------
@@ -500,6 +501,22 @@ def test_the_commands_that_look_answer_from_a_bundle(long: Governed, elsewhere: 
     assert "rollback champion 1" in _run("history", MODEL, *known).stdout
     assert "COMES OUT THE SAME" in _run("explain", f"{MODEL}/1", *known).stdout
     assert "nothing shows that this is the log" in _run("live", MODEL, "--bundle", "b.json").stderr
+
+
+def test_the_page_that_people_were_shown_is_made_again(
+    scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = scene.freeze()
+    item = review.by_digest(promotion.state(scene.story.log), frozen)
+    shown = page.html(review.review(scene.story.log, item))
+    scene.approve("ada", "ml-lead", frozen, page=sha256_bytes(shown))
+    for name, value in scene.story.machine.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(scene.story.root)
+    assert _run("bundle", "support-desk/1", "-o", str(tmp_path / "b.json")).exit_code == 0
+    report = verify_bundle((tmp_path / "b.json").read_bytes(), Pins())
+    assert [(file.sha256, file.shown_to) for file in report.files] == [(sha256_bytes(shown), ("ada",))]
+    assert report.pages_missing == ()
 
 
 def test_hostile_text_shows_as_text(scene: Governed, elsewhere: Path) -> None:

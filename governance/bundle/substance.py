@@ -1,0 +1,135 @@
+"""What the statements of a bundle add up to: the version, its packet, what people said of it, what was decided.
+
+The numbers are those of `governance.bundle.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from governance import lineage, packet, promotion
+from governance.bundle.form import Bundle
+from governance.bundle.found import ELSEWHERE, SAME, Carried, Move, Report, Vote
+from governance.checks.context import ReleaseContext
+from governance.checks.people import distinct, instant_of, packet_votes
+from governance.digests import manifest_digest
+from governance.errors import VerificationError
+from governance.evidence import Evidence
+from governance.predicates import Approval, Packet, Promotion, Registration
+from governance.promotion import State
+from governance.retrospect import decided_again
+
+
+def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bundle) -> Report:
+    """(5), (6) and (7), from entries that are known to stand in the log. Raises `VerificationError`."""
+    at = instant_of(report.as_of)
+    item = now.registration(report.model, report.version)
+    registered: Registration = item.predicate
+    if manifest_digest(registered.files) != registered.model_digest:
+        raise VerificationError("the files it lists do not add up to its digest", where=f"entry {item.index}")
+    here = {(one.kind, one.digest) for one in items}
+    named = {(link.role, link.sha256) for link in registered.chain}
+    _require(named, here, item)
+    frozen = packet.latest(now.evidence, report.model, report.version, registered.model_digest)
+    if frozen is not None:
+        said: Packet = frozen.predicate
+        stages = {(step.kind, step.statement) for step in said.stages}
+        _require(stages | {("waiver", digest) for digest in said.waivers}, here, frozen)
+        named |= stages
+        report = _with_packet(report, now, frozen, at)
+    return replace(
+        report,
+        model_digest=registered.model_digest,
+        statements=len(named),
+        moves=tuple(_moves(now, report.model, report.version)),
+        files=tuple(_files(bundle, items)),
+        pages_missing=_pages_missing(bundle, items, report.packet),
+    )
+
+
+def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evidence) -> None:
+    missing = sorted(named - here)
+    if missing:
+        kind, digest = missing[0]
+        raise VerificationError(
+            f"it rests on a statement that is not here: {kind} {digest}",
+            where=f"entry {item.index}, {item.kind}",
+        )
+
+
+def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> Report:
+    """The packet as it stands, and what people said of it."""
+    report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
+    if now.authority.in_force.policies is None:
+        return replace(report, not_counted=("the log does not carry the policies in force",))
+    alias = next(iter(now.authority.policies.rules.aliases), "champion")
+    asked = promotion.ask(now, "promote", report.model, report.version, alias)
+    context = ReleaseContext(
+        asked.model, (asked.released,), now.authority.policies, now.evidence, at, asked.champion, alias,
+        authority=now.authority, governed=True, asked=asked, rights=now.authority,
+    )  # fmt: skip
+    votes, not_counted = packet_votes(context)
+    changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
+    return replace(
+        report,
+        packet_changed=tuple(changed),
+        approvals_wanted=context.tier.approvals if context.tier else 0,
+        counted=tuple(distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])),
+        votes=tuple(Vote(item.index, name, role, item.predicate.decision) for name, role, item in votes),
+        not_counted=tuple(not_counted),
+    )
+
+
+def _moves(now: State, model: str, version: str) -> Iterator[Move]:
+    """(6) Every decision about an alias of this model whose signer might make it."""
+    for item in now.view.all("promotion"):
+        said: Promotion = item.predicate
+        if said.model == model:
+            again = _again(now, item) if said.version == version else ELSEWHERE
+            yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
+
+
+def _again(now: State, item: Evidence) -> str:
+    """A decision made again. Raises `VerificationError` where a governed alias moved that should not have."""
+    said: Promotion = item.predicate
+    if said.asked is None:
+        return "not made again: the statement does not hold what was asked"
+    found = decided_again(now, item.index)
+    if said.alias == "candidate" or not said.allowed:
+        return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
+    where = f"entry {item.index}, promotion"
+    if item.development:
+        raise VerificationError("a development key signed it, which is good for `candidate` only", where=where)
+    if found.findings:
+        codes = ", ".join(dict.fromkeys(one.code for one in found.findings))
+        raise VerificationError(
+            f"it allows what the rules in force did not allow: {codes}",
+            expected="a decision that comes out the same when it is made again from what stood before it",
+            where=where,
+        )
+    before = promotion.state(now.log, item.index)
+    asked = promotion.ask(before, said.action, said.model, said.version, said.alias)
+    fields = (said.model_digest, said.request, said.packet, said.from_version, said.policy)
+    follows = (asked.released.sha256, asked.request, asked.packet, asked.from_version, before.authority.in_force.digest)
+    if asked.model_dump(mode="json") != said.asked or fields != follows:
+        raise VerificationError("it answers another question than the log asked at that entry", where=where)
+    return SAME if found.same else f"allowed, too: {'; '.join(found.differences)}"
+
+
+def _files(bundle: Bundle, items: Sequence[Evidence]) -> Iterator[Carried]:
+    """(7)"""
+    for file in bundle.files:
+        shown = {item.predicate.principal: None for item in items if _page(item) == file.sha256}
+        yield Carried(file.name, file.sha256, tuple(shown))
+
+
+def _pages_missing(bundle: Bundle, items: Sequence[Evidence], frozen: str | None) -> tuple[str, ...]:
+    carried = {file.sha256 for file in bundle.files}
+    of_packet = (item for item in items if lineage.subject(item, "packet") == frozen)
+    return tuple(dict.fromkeys(page for item in of_packet if (page := _page(item)) and page not in carried))
+
+
+def _page(item: Evidence) -> str | None:
+    return item.predicate.page if isinstance(item.predicate, Approval) else None
