@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from governance.commands import session
-from governance.commands.moves import named
+from governance.commands.reading import named, records_of
 from governance.errors import ConfigError
 from governance.exports.text import cleaned
 
@@ -18,8 +18,16 @@ from governance.exports.text import cleaned
 @click.argument("words", metavar="[ID] MODEL/VERSION", nargs=-1, required=True)
 @click.option("--framework", default="", help="Of one framework only, by its name or how it begins.")
 @click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="The day for which dates are told; default today.")
+@session.bundle_options
 @session.json_option
-def command(words: tuple[str, ...], framework: str, day: datetime | None, as_json: bool) -> None:
+def command(
+    words: tuple[str, ...],
+    framework: str,
+    day: datetime | None,
+    bundle: Path | None,
+    origin: str | None,
+    as_json: bool,
+) -> None:
     """What controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when it is in force.
 
     ID is one of policies/controls/, in quotes where it has brackets, or how one begins; all controls without it. What
@@ -29,11 +37,10 @@ def command(words: tuple[str, ...], framework: str, day: datetime | None, as_jso
     countersign control "Annex IV(2)(g)" support-desk/1
     countersign control support-desk/1 --framework gdpr
     """
-    from governance.exports.records import open_records
     from governance.report.controls import assess, lines
 
     now = session.clock()
-    records = open_records(session.here(), Path.cwd(), named(words[-1]), now)
+    records = records_of(named(words[-1]), bundle, origin, now)
     policies = records.facts.policies
     if policies is None:
         raise ConfigError(f"there is no catalogue of controls: {records.facts.policies_note}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from governance.commands import session
-from governance.commands.moves import named
+from governance.commands.reading import named, records_of
 
 if TYPE_CHECKING:
     from governance.exports.formats import Export
@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Default: exports/MODEL-VERSION.")
 @click.option("--list", "listed", is_flag=True, help="Say which files each format would give, and write nothing.")
 @click.option("--sign", is_flag=True, help="Put statements into DSSE envelopes, signed with this machine's key.")
+@session.bundle_options
 @session.json_option
 def command(
-    version: str, formats: tuple[str, ...], folder: Path | None, listed: bool, sign: bool, as_json: bool
+    version: str,
+    formats: tuple[str, ...],
+    folder: Path | None,
+    listed: bool,
+    sign: bool,
+    bundle: Path | None,
+    origin: str | None,
+    as_json: bool,
 ) -> None:
     """Write MODEL/VERSION in the formats of other tools: all of them, or those named.
 
@@ -33,17 +41,15 @@ def command(
     and are no evidence themselves: the log is. Nothing is written where one file cannot be.
     """
     from governance.exports.formats import export, refuse_sealed, write
-    from governance.exports.records import open_records
     from governance.exports.text import file_name
     from governance.machine import known_signer
 
-    machine = session.here()
-    records = open_records(machine, Path.cwd(), named(version))
+    records = records_of(named(version), bundle, origin)
     said = records.facts.registration
     target = folder or Path("exports") / f"{file_name(said.model)}-{file_name(said.version)}"
     refuse_sealed(target)
     keys = records.facts.policies.keys if records.facts.policies else {}
-    made = export(records, formats, known_signer(machine, keys) if sign and not listed else None)
+    made = export(records, formats, known_signer(session.here(), keys) if sign and not listed else None)
     if not listed:
         write(target, [one for each in made for one in each.documents])
     if as_json:

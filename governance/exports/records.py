@@ -9,12 +9,10 @@ from pathlib import Path
 
 from governance.errors import CountersignError, VerificationError
 from governance.evidence import Evidence
-from governance.log.port import Log
-from governance.machine import Machine, own_checkpoint_key, read_log
+from governance.machine import Machine
 from governance.policy import Datacard, Policies, load_policies
-from governance.promotion import state
+from governance.report.build import Sources, open_sources, read_state, verified_log
 from governance.report.facts import Facts, gather
-from governance.verify import Pins, verify_log
 from governance.verify import Report as Verified
 
 
@@ -41,39 +39,31 @@ class Records:
         return self.facts.policies.datacards if self.facts.policies else {}
 
 
-def read(
-    log: Log,
-    project: str,
-    root: Path,
-    policies: Policies | CountersignError,
-    name: tuple[str, str],
-    *,
-    checkpoint_key: str | None = None,
-    time: datetime | None = None,
-) -> Records:
-    """The records of MODEL, VERSION. Raises `VerificationError` where the log does not verify: nothing is used then."""
-    service: Mapping[str, str] = {} if isinstance(policies, CountersignError) else policies.keys
-    verified = verify_log(log, project, service, Pins(checkpoint_key=checkpoint_key))
+def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) -> Records:
+    """The records of MODEL, VERSION; as of the last entry where no time is given.
+
+    Raises `VerificationError` where the log does not verify: nothing of it is used then.
+    """
+    verified = verified_log(sources)
     if verified.broken is not None:
         raise VerificationError(
             f"EVIDENCE DOES NOT VERIFY: {verified.broken}",
-            where=log.where,
+            where=sources.log.where,
             fix="nothing is made from it; countersign verify says more",
         )
+    now, _ = read_state(sources)
     model, version = name
-    return Records(gather(state(log), project, root, policies, model, version, time), verified)
+    return Records(gather(now, sources.project, sources.root, sources.policies, model, version, time), verified)
 
 
-def open_records(machine: Machine, root: Path, name: tuple[str, str], time: datetime | None = None) -> Records:
-    """The records of MODEL, VERSION in this machine's log, with the policies of the project at `root`."""
+def at_hand(machine: Machine, root: Path) -> Sources:
+    """This machine's log, with the policies of the project at `root`. Raises `StorageError` where there is no log."""
     policies: Policies | CountersignError
     try:
         policies = load_policies(root / "policies")
     except CountersignError as error:
         policies = error
-    log = read_log(machine)
-    key = own_checkpoint_key(machine)
-    return read(log, machine.project, root, policies, name, checkpoint_key=key, time=time)
+    return open_sources(root, machine, policies)
 
 
 def entries(items: list[Evidence | None]) -> str:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from governance.exports.records import Records, read
-from governance.machine import own_checkpoint_key
 from governance.policy import Datacard
 from tests.governance.governed import governed
 from tests.governance.story import MODEL, Story, told
@@ -21,8 +20,7 @@ HOSTILE = (
 
 
 def records_of(story: Story, version: str = "1") -> Records:
-    key = own_checkpoint_key(story.machine)
-    return read(story.log, MODEL, story.root, story.policies, (MODEL, version), checkpoint_key=key)
+    return read(story.sources, (MODEL, version))
 
 
 def carded(records: Records, **fields: object) -> Records:

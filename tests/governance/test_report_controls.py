@@ -1,0 +1,199 @@
+"""Controls for one version: evidence that is there, what it lacks, and dates as of a day; nothing claimed beyond."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from governance.controls import EVIDENCE, Framework, Milestone, catalogue
+from governance.evidence import Evidence, EvidenceView
+from governance.exports.records import Records
+from governance.report.controls import LOOKS, NOT_RECORDED, ControlReport, Link, assess, in_force, lines
+from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
+from tests.governance.governed import governed
+from tests.governance.story import Story
+
+DAY = date(2026, 11, 20)
+
+
+def ask(records: Records, control: str = "", framework: str = "", at: date = DAY) -> ControlReport:
+    policies = records.facts.policies
+    assert policies is not None
+    return assess(records.facts, records.verified, policies.controls.find(control, framework), at)
+
+
+def links(records: Records) -> dict[str, Link]:
+    """Every kind of evidence, as this version has it."""
+    return {link.key: link for one in ask(records).controls for link in one.links}
+
+
+def made(evidence: list[str], **fields: Any) -> Framework:
+    control = {
+        "id": "X 1",
+        "what_it_asks": "everything",
+        "gap": "much",
+        "evidence": evidence,
+        "how_sure": "M",
+        **fields,
+    }
+    value = {"framework": "OWN", "title": "our own", "kind": "voluntary", "as_of": DAY, "controls": [control]}
+    return Framework.model_validate(value)
+
+
+def result(records: Records, evidence: list[str], **fields: Any) -> str:
+    found = catalogue({"own": made(evidence, **fields)}).find()
+    (one,) = assess(records.facts, records.verified, found, DAY).controls
+    return f"{one.result}{f': {one.why}' if one.why else ''}"
+
+
+def test_every_kind_of_evidence_is_looked_for_or_said_not_to_be_recorded() -> None:
+    assert set(LOOKS) | set(NOT_RECORDED) == set(EVIDENCE)
+    assert not set(LOOKS) & set(NOT_RECORDED)
+
+
+def test_the_result_follows_from_the_kinds(plain: Records) -> None:
+    assert result(plain, ["dataset_lineage", "dq_results"]) == "evidence present and verified"
+    assert result(plain, ["dataset_lineage", "leak_probe"]) == "partial"
+    assert result(plain, ["pii_scan"]) == "partial"
+    assert result(plain, ["approval_record", "leak_probe"]) == "missing"
+    assert result(plain, ["leak_probe", "risk_register"]) == "not assessed: nothing that is recorded here could show it"
+
+
+def test_only_policies_say_that_something_does_not_apply_and_why(plain: Records) -> None:
+    why = "no personal data goes in, says the privacy officer"
+    mine = [{"models": ["support-desk"], "why": why}]
+    assert result(plain, ["leak_probe"], not_applicable=mine) == f"not applicable: policies declare so: {why}"
+    other = [{"models": ["another"], "why": why}]
+    assert result(plain, ["leak_probe"], not_applicable=other).startswith("not assessed")
+
+
+def test_what_people_did_is_evidence_only_where_they_did_it(plain: Records, released: Records) -> None:
+    before, after = links(plain), links(released)
+    for key in ("approval_record", "sod_check"):
+        assert before[key].state == "missing"
+    assert after["approval_record"].state == "present"
+    assert "ml-lead, risk" in after["approval_record"].says
+    kinds = {one.index: one.kind for one in released.facts.everything}
+    assert {kinds[index] for index in after["approval_record"].evidence} == {"approval"}
+    assert after["sod_check"].lacks == ["an evaluation that somebody else asked for than the training"]
+    assert "PII_REMAINING until" in after["waiver_register"].says
+    assert [kinds[index] for index in after["waiver_register"].evidence] == ["waiver"]
+
+
+def test_signatures_nobody_vouches_for_are_no_named_keys(plain: Records, released: Records) -> None:
+    assert links(plain)["signature_verification"].lacks[0].startswith("named keys: ")
+    assert links(released)["signature_verification"].state == "present"
+
+
+def test_policies_that_nobody_signed_are_partial(plain: Records, released: Records) -> None:
+    assert links(plain)["policy_snapshot"].lacks == ["signatures of policy owners"]
+    assert links(released)["policy_snapshot"].state == "present"
+
+
+def test_a_scan_without_recall_is_never_whole(released: Records) -> None:
+    assert "recall on a seeded set" in links(released)["pii_scan"].lacks
+
+
+def test_a_missing_step_is_named(story: Story, tmp_path: Any) -> None:
+    other = story.copy(tmp_path)
+    other.records["desk_sft"] = "f" * 64
+    other.train("odd", "sft", "conversation", "desk_sft", "base")
+    other.register("odd", "2")
+    found = links(records_of(other, "2"))
+    assert found["dataset_lineage"].lacks == ["desk_sft: evidence of quality"]
+    assert "desk_sft: a quality result" in found["dq_results"].lacks
+
+
+def test_uncommitted_code_is_a_gap(story: Story, tmp_path: Any) -> None:
+    other = story.copy(tmp_path)
+    other.dirty = True
+    other.train("dirty", "sft", "conversation", "desk_sft", "base")
+    other.register("dirty", "2")
+    assert "train@dirty: committed code" in links(records_of(other, "2"))["training_record"].lacks
+
+
+def test_no_incident_on_record_shows_nothing_and_one_is_partial(plain: Records, tmp_path: Any) -> None:
+    assert links(plain)["incident_log"].state == "missing"
+    assert "does not show that there were none" in links(plain)["incident_log"].says
+    scene = governed(tmp_path)
+    scene.incident("1", "open")
+    assert links(records_of(scene.story))["incident_log"].state == "partial"
+
+
+class Rescored:
+    """A view in which every evaluation was done again under another key, with the scores given, or the same."""
+
+    def __init__(self, view: EvidenceView, scores: dict[str, list[float | None]] | None) -> None:
+        self.view, self.scores = view, scores
+
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
+        return [one for item in self.view.by_subject(sha256, kind) for one in self._again(item)]
+
+    def all(self, kind: str | None = None) -> Iterator[Evidence]:
+        return (one for item in self.view.all(kind) for one in self._again(item))
+
+    def _again(self, item: Evidence) -> list[Evidence]:
+        if item.kind != "evaluate":
+            return [item]
+        said = item.predicate.model_copy(update={"scores": self.scores} if self.scores else {})
+        return [replace(item, index=item.index + 1000, keyid="0" * 64, predicate=said), item]
+
+
+def test_scores_under_another_key_are_a_reproduction(plain: Records) -> None:
+    assert links(plain)["repro_check"].state == "missing"
+    other = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, None)))
+    assert (links(other)["repro_check"].state, links(other)["repro_check"].says[-15:]) == ("present", "the same scores")
+    worse = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, {"greedy_exact": [0.0] * 300})))
+    assert links(worse)["repro_check"].says == "scored again under another key: other scores"
+
+
+def test_dates_are_told_as_of_a_day() -> None:
+    dates = [
+        Milestone(since=date(2026, 8, 2), of="providers"),
+        Milestone(since=date(2026, 12, 2), of="older generators"),
+    ]
+    assert in_force(dates, "law", date(2026, 8, 1)).startswith("NOT in force on 2026-08-01: from 2026-08-02")
+    assert in_force(dates, "law", date(2026, 8, 2)) == (
+        "in force since 2026-08-02 for providers; not before 2026-12-02 for older generators"
+    )
+    assert in_force(dates, "law", date(2027, 1, 1)).count("in force since") == 2
+    assert in_force([], "voluntary", DAY) == "voluntary"
+    assert in_force([], "law", DAY) == "no date in the catalogue: a person must find it"
+
+
+def test_high_risk_duties_are_not_in_force_and_then_they_are(plain: Records) -> None:
+    (now,) = ask(plain, "Annex IV(2)(g)").controls
+    assert now.in_force.startswith("NOT in force on 2026-11-20: from 2027-12-02")
+    (later,) = ask(plain, "Annex IV(2)(g)", at=date(2028, 9, 1)).controls
+    assert later.in_force.startswith("in force since 2027-12-02")
+
+
+def test_warnings_of_the_catalogue_are_printed(plain: Records) -> None:
+    text = "\n".join(lines(ask(plain, "SR 11-7 VI Governance, policies, and controls")))
+    assert "rescinded 17 April 2026" in text
+    assert "ANALOGY   generative and agentic AI are out of its scope" in text
+    assert "confirm   a person must confirm this entry (V:S7; M)" in text
+    assert "This is no legal advice." in text
+    gdpr = "\n".join(lines(ask(plain, framework="GDPR")))
+    assert "have a human confirm; a person must confirm it" in gdpr
+
+
+@pytest.mark.parametrize("which", ["plain", "released"])
+def test_nobody_is_called_compliant_and_nothing_is_a_share(which: str, request: pytest.FixtureRequest) -> None:
+    records = request.getfixturevalue(which)
+    for one in ask(records).controls:
+        told = "\n".join(lines(ask(records, one.id, one.framework)))
+        assert not re.search(r"\bcompliant\b|\d ?%|percent", told, re.IGNORECASE), one.id
+        assert all(one.gap and one.in_force and link.says for link in one.links)
+
+
+def test_of_many_controls_one_line_each(plain: Records) -> None:
+    text = lines(ask(plain))
+    count = len(ask(plain).controls)
+    assert count == 130
+    assert sum(bool(re.match(r"  (evidence present|partial|missing|not assessed)", one)) for one in text) == count
