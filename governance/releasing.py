@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,9 +17,9 @@ from governance.checks.context import ReleaseContext
 from governance.checks.people import distinct, instant_of, packet_votes, seconders
 from governance.decisions import decide_release
 from governance.errors import ConfigError, RefusedError, StorageError
-from governance.evidence import Evidence, EvidenceView
+from governance.evidence import Evidence
 from governance.log.port import Log
-from governance.machine import Machine, signer
+from governance.machine import Machine, read_log, signer
 from governance.people.assumed import Assumed
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy import AliasRule, Policies
@@ -161,7 +161,7 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
             rest.delete_alias(machine.registry_uri, move.model, move.alias, machine.environ)
         else:
             rest.set_alias(machine.registry_uri, move.model, move.alias, move.version, machine.environ)
-        return _last_move(state(log), move)
+        return _last_move(state(read_log(machine)), move)  # a copy of a server's log is read anew
     if machine.registry_uri.removeprefix("governed+") != machine.log_uri:
         raise ConfigError(
             "registry and log do not stand in one database, so nothing moves in both at once",
@@ -327,7 +327,7 @@ def _last_move(now: State, move: Move) -> Promotion:
     found: list[Promotion] = [
         one.predicate
         for one in now.moves(move.model)
-        if (one.predicate.action, one.predicate.version) == (move.action, move.version)
+        if (one.predicate.action, one.predicate.version, one.predicate.alias) == (move.action, move.version, move.alias)
     ]
     if not found:
         raise StorageError(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance import modelfolder
-from governance.artifacts import REGISTRY_RUN, in_artifact_root
+from governance.artifacts import in_artifact_root
 from governance.errors import ConfigError, InputError, VerificationError
 from governance.evidence import Evidence, origin
 from governance.keys import public_key
@@ -27,6 +27,7 @@ from governance.machine import Machine, read_log
 from governance.modelfolder import Fetch
 from governance.predicates import Promotion, Registration
 from governance.promotion import State
+from governance.registry import rest
 
 _SLUG = r"[a-z][a-z0-9_-]{0,62}"
 _REFERENCE = re.compile(rf"(?:models:/)?(?P<model>{_SLUG})(?:/(?P<version>[1-9][0-9]{{0,8}})|@(?P<alias>{_SLUG}))")
@@ -106,11 +107,9 @@ def private_copy(served: Served, fetch: Fetch | Path, scratch: Path | None = Non
 
 def where(machine: Machine, served: Served) -> Fetch | Path:
     """Where this machine finds the version's files: the registry's folder, or the server. Raises `InputError`."""
-    run = served.registration.run.detail.get(REGISTRY_RUN)
-    if machine.registry_uri.startswith(("http://", "https://")) and isinstance(run, str):
-        from governance.registry.rest import from_server
-
-        return from_server(machine.registry_uri, run, machine.environ)
+    said = served.registration
+    if rest.is_server(machine.registry_uri):
+        return rest.from_server(machine.registry_uri, said.model, said.version, machine.environ)
     folder = in_artifact_root(machine.artifact_root)(served.registration)
     if folder is None or not folder.is_dir():
         raise InputError(

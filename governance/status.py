@@ -356,7 +356,8 @@ def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> li
         waits += [f"{name}: {problem}: `countersign waive`, or mend it and release anew" for problem in one.expired]
         if one.second_signature_overdue:
             since = one.second_signature_overdue
-            waits.append(f"{name}: a second signature is due since {since}: `countersign approve promotion {one.request[:12]}`")
+            how = f"countersign approve promotion {one.request[:12]}"
+            waits.append(f"{name}: a second signature is due since {since}: `{how}`")
     for ask in requests:
         what = f"{ask['model']}/{ask['version']} as {ask['alias']}"
         how = f"countersign {ask['action']} {ask['model']}" + (

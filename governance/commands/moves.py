@@ -57,7 +57,7 @@ def move(
     try:
         moved = releasing.carry_out(machine, log, found.move, session.clock)
     except RefusedError as error:
-        again = make(session.current(log), session.clock(), None)
+        again = make(session.current(session.read(machine)), session.clock(), None)
         if as_json:
             click.echo(json.dumps({**document(again), "written": False}, indent=2))
             click.get_current_context().exit(error.exit_code)

@@ -30,17 +30,23 @@ def is_server(uri: str) -> bool:
     return uri.startswith(SCHEMES)
 
 
-def from_server(uri: str, run: str, environ: Mapping[str, str]) -> Fetch:
-    """Fetches files of the model that a run holds. The account is MLflow's own: MLFLOW_TRACKING_USERNAME, _PASSWORD."""
+def from_server(uri: str, model: str, version: str, environ: Mapping[str, str]) -> Fetch:
+    """Fetches files of a version from where the server says it has them; which bytes they must be, the log says.
+
+    The account is MLflow's (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD), else the log's (COUNTERSIGN_USER).
+    """
     root = uri.rstrip("/")
-    with _open("GET", f"{root}/api/2.0/mlflow/runs/get?run_id={quote(run)}", environ) as answer:
-        place = str(_member(_json(answer.read(MAX_ANSWER)), "run", "info", "artifact_uri"))
+    asked = f"{root}/api/2.0/mlflow/model-versions/get?name={quote(model)}&version={quote(version)}"
+    with _open("GET", asked, environ) as answer:
+        place = str(_member(_json(answer.read(MAX_ANSWER)), "model_version", "source"))
     if not place.startswith("mlflow-artifacts:/"):
-        raise StorageError(f"the files of run {run} are not on this server", where=root, fix="name their folder")
+        raise StorageError(
+            f"the files of {model}/{version} are not on this server", where=root, fix="name their folder"
+        )
     below = quote(place.removeprefix("mlflow-artifacts:").strip("/"))
 
     def fetch(file: ModelFile, target: Path) -> None:
-        address = f"{root}/api/2.0/mlflow-artifacts/artifacts/{below}/model/{quote(file.path)}"
+        address = f"{root}/api/2.0/mlflow-artifacts/artifacts/{below}/{quote(file.path)}"
         left = file.size + 1  # one byte more shows that it is another file
         with _open("GET", address, environ) as answer, target.open("xb") as copy:
             while left and (data := answer.read(min(CHUNK, left))):
@@ -85,12 +91,13 @@ def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:
         return RefusedError(str(said), where="the server")
     if error.code == 409 and said:
         return ConflictError(str(said), where="the server")
-    fix = "check the account: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD" if error.code in (401, 403) else ""
+    fix = "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD" if error.code in (401, 403) else ""
     return StorageError(f"the server answers {error.code}: {said or error.reason}", where=where, fix=fix)
 
 
 def _account(environ: Mapping[str, str]) -> dict[str, str]:
-    name, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
+    name = environ.get("MLFLOW_TRACKING_USERNAME") or environ.get("COUNTERSIGN_USER")
+    password = environ.get("MLFLOW_TRACKING_PASSWORD") or environ.get("COUNTERSIGN_PASSWORD")
     if not (name and password):
         return {}
     return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}

@@ -106,7 +106,7 @@ def test_a_private_copy_is_the_registered_model_and_goes_away(scene: Governed, t
 
 @contextmanager
 def serve(folder: Path, run: str, spoil: bytes = b"") -> Iterator[str]:
-    """A registry's two routes that the loader asks: a run, and a file of it."""
+    """A registry's two routes that the loader asks: a version, and a file of it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -115,8 +115,8 @@ def serve(folder: Path, run: str, spoil: bytes = b"") -> Iterator[str]:
                 self.send_response(401)
                 self.end_headers()
                 return
-            answer = {"run": {"info": {"artifact_uri": f"mlflow-artifacts:/7/{run}/artifacts"}}}
-            is_run = self.path.startswith("/api/2.0/mlflow/runs/get")
+            answer = {"model_version": {"source": f"mlflow-artifacts:/7/{run}/artifacts/model"}}
+            is_run = self.path == "/api/2.0/mlflow/model-versions/get?name=support-desk&version=1"
             place = f"/api/2.0/mlflow-artifacts/artifacts/7/{run}/artifacts/model/{name}"
             assert is_run or self.path == place
             self.send_response(200)
@@ -143,18 +143,18 @@ ACCOUNT = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "secre
 def test_files_come_from_a_server_and_are_held_against_the_manifest(scene: Governed, tmp_path: Path) -> None:
     served, run = serving.resolve(state(scene.story.log), "support-desk/1"), "a" * 32
     with serve(files(scene), run) as uri:
-        with serving.private_copy(served, from_server(uri, run, ACCOUNT), tmp_path) as copy:
+        with serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path) as copy:
             assert manifest(copy) == served.registration.files
         with pytest.raises(StorageError, match="401"):
-            from_server(uri, run, {})
+            from_server(uri, MODEL, "1", {})
     with (
         serve(files(scene), run, b"x") as uri,
         pytest.raises(VerificationError, match="content changed"),
-        serving.private_copy(served, from_server(uri, run, ACCOUNT), tmp_path),
+        serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path),
     ):
         pytest.fail("handed out")
     with pytest.raises(StorageError, match="nothing answers") as told:
-        from_server("http://127.0.0.1:9", run, ACCOUNT)
+        from_server("http://127.0.0.1:9", MODEL, "1", ACCOUNT)
     assert "secret" not in str(told.value)
 
 

@@ -1,0 +1,116 @@
+"""promote, rollback and retire, and the files of a version, from a machine that has neither log nor registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from governance import promotion, serving
+from governance.digests import manifest
+from governance.errors import CountersignError, VerificationError
+from governance.machine import Machine, machine
+from governance.promotion import state
+from pipelines.cli import cli
+from tests.governance.governed import keypair
+from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register
+from tests.governance.registry.place import serving as running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+class Client:
+    """A machine with a person's key, the project's name and the server's address."""
+
+    def __init__(self, folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder / "client"
+        self.folder.mkdir()
+        self.environ = {
+            "COUNTERSIGN_HOME": str(self.folder / "home"), "COUNTERSIGN_PROJECT": MODEL,
+            "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_REGISTRY": server.uri,
+            "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD,
+        }  # fmt: skip
+        monkeypatch.chdir(self.folder)
+        for name in ("COUNTERSIGN_SIGNER", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "COUNTERSIGN_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in self.environ.items():
+            monkeypatch.setenv(name, value)
+
+    @property
+    def machine(self) -> Machine:
+        return machine(MODEL, self.environ)
+
+    def run(self, *words: str, who: str = "") -> tuple[int, str]:
+        arguments = list(words)
+        if who:
+            path = self.folder / f"{who}.pem"
+            path.write_bytes(keypair(who)[0])
+            arguments += ["--key", str(path), "--yes"]
+        done = CliRunner().invoke(cli, arguments)
+        if isinstance(done.exception, CountersignError):
+            return done.exception.exit_code, str(done.exception)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+        return done.exit_code, done.output
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Place, Client]]:
+    """A server with one registered version, and somebody elsewhere."""
+    here = place(tmp_path)
+    with running(here) as server:
+        register(here, server, monkeypatch)
+        yield here, Client(tmp_path, server, monkeypatch)
+
+
+def approved(here: Place, version: str) -> None:
+    frozen = here.scene.freeze(version)
+    here.scene.approve("ada", "ml-lead", frozen)
+    here.scene.approve("ben", "risk", frozen)
+
+
+def champion(client: Client) -> Any:
+    live = json.loads(client.run("live", MODEL, "--json")[1])["live"]
+    return next((one["version"] for one in live if one["alias"] == "champion"), None)
+
+
+def test_an_alias_moves_over_the_server(served: tuple[Place, Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    here, client = served
+    here.scene.freeze("1")
+    code, told = client.run("promote", f"{MODEL}/1", "--dry-run", who="cleo")
+    assert code == 4 and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
+    code, told = client.run("promote", f"{MODEL}/1", who="cleo")
+    assert code == 4 and "Countersign refuses" in told and "APPROVAL_MISSING" in told and "missing   the packet" in told
+    approved(here, "1")
+    code, told = client.run("promote", f"{MODEL}/1", who="cleo")
+    assert code == 0 and told.startswith("support-desk/1 is champion"), told
+    assert champion(client) == "1"
+    said = [item.predicate for item in state(here.scene.story.log).view.all("promotion")]
+    assert said[-1].caller == "admin" and said[-1].alias == "champion"
+    code, told = client.run("explain", f"{MODEL}/1")
+    assert code == 0 and "COMES OUT THE SAME" in told
+    code, told = client.run("retire", f"{MODEL}/1", "--reason", "over", who="cleo")
+    assert code == 4 and "missing   the retire" in told
+    (asked,) = promotion.open_requests(state(here.scene.story.log), MODEL)
+    here.scene.approve("ada", "ml-lead", asked.digest, "promotion")
+    code, told = client.run("retire", f"{MODEL}/1", "--reason", "over")
+    assert code == 0 and "is retired" in told, told
+    assert champion(client) is None
+
+
+def test_files_come_from_the_server_as_they_were_registered(served: tuple[Place, Client], tmp_path: Path) -> None:
+    here, client = served
+    found = serving.resolve(state(serving.serving_log(client.machine)), f"{MODEL}/1")
+    with serving.private_copy(found, serving.where(client.machine, found), tmp_path) as copy:
+        assert manifest(copy) == manifest(here.scene.story.root / "models/sft/model")
+    stored = next(here.artifacts.glob("*/*/artifacts/model/config.json"))
+    stored.chmod(0o644)
+    stored.write_text('{"a": 1}')
+    with (
+        pytest.raises(VerificationError, match=r"config.json: content changed"),
+        serving.private_copy(found, serving.where(client.machine, found), tmp_path),
+    ):
+        pytest.fail("handed out")
