@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -25,19 +26,21 @@ from tests.postgres import Cluster, _account
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
+def small_disk() -> Iterator[Path]:
+    """A file system of one megabyte, where other accounts get to: pytest's folders are root's."""
+    folder = Path(tempfile.mkdtemp(prefix="small-"))
+    folder.chmod(0o755)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
+        folder.rmdir()
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()[-200:]}")
     try:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+        folder.rmdir()
 
 
 def fill(here: Scene) -> int:
@@ -62,8 +65,6 @@ def test_a_disk_that_is_full_loses_nothing_in_sqlite(small_disk: Path, tmp_path:
 
 
 def test_a_disk_that_is_full_loses_nothing_in_postgresql(small_disk: Path, cluster: Cluster, tmp_path: Path) -> None:
-    for folder in (*tmp_path.parents[:3], tmp_path):
-        folder.chmod(0o755)
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     (small_disk / "space").mkdir()
     if _account():
