@@ -14,20 +14,25 @@ from governance.registry.governed.governor import Shown
 
 PREFIX = "governance."
 NOTE = "Written by Countersign's server for people. What counts stands in the log: `countersign verify`."
+RECENT = 4
+"""Decisions whose versions are written anew."""
 LENGTH = 4900
 """MLflow's bound on a tag or description, with room to spare."""
 
 
 def shown(now: State, model: str) -> dict[str, Shown]:
-    """Version to what its page shows."""
+    """Version to what its page shows: of those whose status the latest decisions can have changed."""
     registrations: dict[str, Registration] = {
         item.predicate.version: item.predicate for item in now.view.all("registration") if item.predicate.model == model
     }
     decided = [item for item in now.view.all("promotion") if item.predicate.model == model]
     holders = _holders(now, model)
+    touched = {*holders.values(), *(item.predicate.version for item in decided[-RECENT:])}
+    touched |= {item.predicate.from_version for item in decided[-RECENT:]}
     return {
         version: _of(now, registration, [one for one in decided if one.predicate.version == version], holders)
         for version, registration in registrations.items()
+        if version in touched
     }
 
 
