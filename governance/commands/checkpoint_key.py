@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from governance.commands import session
+from governance.errors import ConfigError
 from governance.keys import public_key
+from governance.machine import Machine, on_server
 from governance.people import keys, policies
 
 
@@ -42,7 +44,7 @@ def status(as_json: bool) -> None:
 @session.write_options
 def rotate(reason: str, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
-    machine = session.here()
+    machine = _keeper()
     log = session.log_to_add_to(machine, dry_run)
     now, signer, at = session.current(log), session.signer(key), session.clock()
     who = policies.owner(now.authority, signer, role, at, recovery=False)
@@ -91,10 +93,22 @@ def approve(
 @session.json_option
 def use(as_json: bool) -> None:
     """Sign with the approved key from now on; the old one is kept beside it."""
-    machine = session.here()
+    machine = _keeper()
     kept = keys.use_successor(machine, session.current(session.read(machine)))
     lines = ["no other key waits to be used here"]
     if kept is not None:
         lines = [f"the approved key signs checkpoints from now on; the old one is kept as {kept}"]
         lines.append("next: restart the server, where there is one, and keep a new checkpoint elsewhere")
     session.show({"used": kept is not None, "kept": str(kept) if kept else None}, lines, as_json)
+
+
+def _keeper() -> Machine:
+    """The machine that keeps the log. Raises `ConfigError` on another."""
+    machine = session.here()
+    if on_server(machine):
+        raise ConfigError(
+            "the key is where the log is, and this machine reads the log over a server",
+            where="COUNTERSIGN_LOG",
+            fix="run this on the server's machine; approving works from here",
+        )
+    return machine

@@ -16,7 +16,7 @@ from governance.errors import RefusedError
 from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
 from governance.log import merkle
 from governance.log.port import Log
-from governance.machine import Machine, check_head, instant, log_of
+from governance.machine import Machine, check_head, instant, log_of, on_server
 from governance.model import Model
 from governance.people import policies as of_policies
 from governance.people.speaking import person_of
@@ -58,6 +58,10 @@ def refuse_development(machine: Machine) -> Log | None:
     """The log, where it has begun. Raises `RefusedError` where it began without people, with the way out."""
     log = log_of(machine)
     if log.size() == 0:
+        if on_server(machine):
+            raise RefusedError(
+                "the server's log has not begun", where=log.where, fix="begin it on the machine that keeps it"
+            )
         return None
     check_head(log, machine.project)
     first = evidence.origin(log)

@@ -23,7 +23,7 @@ class Wait(Model):
     """One thing that waits."""
 
     kind: str
-    """policy, checkpoint key, second signature, rollback, retire, packet, before training, waiver, authorization."""
+    """policy, checkpoint key, second signature, rollback, retire, packet, promote, before training, waiver, ..."""
     what: str
     why: str
     people: list[str]
@@ -169,6 +169,26 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
         against = f"; {len(item.predicate.findings)} findings stand against it" if item.predicate.findings else ""
         why = f"{missing[0].message}; has {missing[0].found}{against}"
         yield Wait(kind="packet", what=name, why=why, people=left, next=f"countersign review {name}")
+    elif not item.predicate.findings:
+        yield from _to_ask_for(now, model, version, at)
+
+
+def _to_ask_for(now: State, model: str, version: str, at: datetime) -> Iterator[Wait]:
+    """An approved version for which nobody has asked yet."""
+    open_still = {
+        (one.predicate.version, one.predicate.alias)
+        for one in promotion.open_requests(now, model)
+        if instant_of(one.predicate.expires) > at
+    }
+    for alias, rule in now.authority.policies.rules.aliases.items():
+        if (version, alias) not in open_still:
+            yield Wait(
+                kind="promote",
+                what=f"{model}/{version} as {alias}",
+                why="it is approved, and nobody has asked for the move",
+                people=sorted(one.name for one in _people(now) if set(one.roles) & set(rule.requesters)),
+                next=f"countersign promote {model}/{version} --to {alias}",
+            )
 
 
 def _before_training(now: State, at: datetime) -> Iterator[Wait]:

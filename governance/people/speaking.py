@@ -19,7 +19,15 @@ from governance.envelope import unverified
 from governance.errors import ConfigError, RefusedError
 from governance.keys import CHECKPOINT, Ask, Signer, person_signer, public_key, stored_signer
 from governance.log.port import Log
-from governance.machine import Machine, check_checkpoint_key, log_of, own_checkpoint_key, read_log, read_public
+from governance.machine import (
+    Machine,
+    check_checkpoint_key,
+    log_of,
+    on_server,
+    own_checkpoint_key,
+    read_log,
+    read_public,
+)
 from governance.model import Model
 from governance.policy import Policies, Principal
 from governance.predicates import Artifact
@@ -122,7 +130,7 @@ def roles_of(policies: Policies) -> list[str]:
 def log_to_add_to(machine: Machine) -> Log:
     """The project's log, to which people add. It must have begun. Raises `StorageError`, `VerificationError`."""
     log = read_log(machine)
-    if machine.log_uri.startswith(("http://", "https://")):
+    if on_server(machine):
         return log  # the server appends
     if own_checkpoint_key(machine) is None:
         raise ConfigError(

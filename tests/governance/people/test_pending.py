@@ -37,6 +37,11 @@ def test_a_release_from_the_first_review_to_the_second_signature(
     assert waits(d, "ada") == []
     assert waits(d, "ben")[0]["next"] == f"countersign review {NAME}"
     d.must("ben", "approve", NAME, YES)
+    (wait,) = waits(d)
+    assert (wait["kind"], wait["people"]) == ("promote", ["cleo"])
+    d.scene.request()
+    assert waits(d) == []
+    d.scene.consume()
     assert waits(d) == []
 
 
