@@ -5,6 +5,7 @@ Works in build/bench, with a log and registry of its own; writes benchmarks/resu
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import governing, judging, scanning
+from benchmarks import governing, judging, log, scanning
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "bench"
@@ -37,6 +38,9 @@ Row = tuple[str, str, str, str]
 
 def main() -> None:
     """Runs everything and writes the page."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options.add_argument("--log", type=int, default=log.ENTRIES, metavar="ENTRIES", help="size of the log's benchmark")
+    entries = options.parse_args().log
     say("preparing build/bench (a copy of the project, brought up to the stage sft)")
     prepare()
     rows: list[Row] = [
@@ -44,6 +48,7 @@ def main() -> None:
         *scanning.rows(say),
         *judging.rows(say),
         *governing.rows(say),
+        *log.rows(say, entries),
         *graph(),
         *command_line(),
     ]
