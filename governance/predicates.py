@@ -20,6 +20,9 @@ Instant = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.
 """An RFC 3339 instant in UTC."""
 
 
+TEXTS = "texts"
+"""In the detail of a gate's run: sha256 to the text that has it, of an objective and its reward functions."""
+
 PolicyFiles = Annotated[dict[str, str], Field(max_length=4096)]
 """Path below `policies/` to text, of every YAML file there: the digest of the policies follows from it."""
 

@@ -19,7 +19,7 @@ from governance.evidence import Evidence
 from governance.findings import finding
 from governance.lineage import Admissible, decided
 from governance.machine import instant
-from governance.predicates import Artifact, Finding
+from governance.predicates import TEXTS, Artifact, Finding
 from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef
 from governance.storage import write_atomic
 from pipelines import paths
@@ -72,6 +72,7 @@ def run(job: Job) -> Outcome:
             "at": instant(decision.at),
         },
         parameters=request.model_dump(mode="json"),
+        detail={TEXTS: objective.texts(objective.resolve(job.params, job.key))},
         subjects=tuple(
             Artifact(role=f"decided_on/{role}", name=f"{job.name}/{role}", sha256=digest)
             for role, digest in decision.decided_on.items()

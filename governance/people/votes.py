@@ -6,6 +6,7 @@ log already, and the reason it would be set aside is the refusal.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ from governance.people.assumed import NOT_YET, Assumed, assumed
 from governance.people.authorizing import speaking_for_themselves
 from governance.people.speaking import Said, Speaker, roles_of, say, speaker
 from governance.policy import Principal
-from governance.predicates import Approval, Artifact, Finding, PromotionRequest, Waiver
+from governance.predicates import TEXTS, Approval, Artifact, Finding, PromotionRequest, Waiver
 from governance.promotion import State, instant
 from governance.report.text import number
 from governance.requests import GateRequest
@@ -206,12 +207,29 @@ def _before(now: State, about: str, name: str) -> Subject | None:
 def _of_gate(now: State, item: Evidence, request: GateRequest, about: About, name: str, sha256: str) -> Subject:
     code = item.predicate.code
     commit = f"{code.commit or 'no commit'}{', with changes that are not committed' if code.dirty else ''}"
-    shown = (
+    shown = [
         f"{about} {name}: sha256 {sha256}",
         f"used by {request.stage} ({request.method}) of {request.model}, parent {request.parent.name}",
-        f"its text stands in the project at {commit}",
-    )
-    return Subject(about, sha256, name, request.model, _approvers(now, request.model), shown)
+        f"in the project at {commit}",
+    ]
+    text = _text(item, sha256)
+    if text is not None:
+        shown += ["", *text.splitlines()]
+    elif about != "data":
+        shown.append("its text is not in the log: read it in the project before you approve its digest")
+    return Subject(about, sha256, name, request.model, _approvers(now, request.model), tuple(shown))
+
+
+def _text(item: Evidence, sha256: str) -> str | None:
+    """The text behind a digest, where the gate's statement carries it and it has that digest."""
+    texts = item.predicate.run.detail.get(TEXTS)
+    text = texts.get(sha256) if isinstance(texts, dict) else None
+    if not isinstance(text, str) or sha256_bytes(text.encode()) != sha256:
+        return None
+    try:
+        return json.dumps(json.loads(text), indent=1)
+    except ValueError:
+        return text
 
 
 def _data(now: State, item: Evidence, request: GateRequest) -> Subject:

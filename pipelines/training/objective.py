@@ -49,6 +49,12 @@ def digest(objective: Objective) -> str:
     return hashlib.sha256(canonical.dumps(objective.model_dump(mode="json"))).hexdigest()
 
 
+def texts(objective: Objective) -> dict[str, str]:
+    """sha256 to text, of the objective and its reward functions: what a person reads before they approve a digest."""
+    found = {one.source: rewards.source_text(one.name) for one in objective.rewards}
+    return {**found, objective.digest: canonical.dumps(objective.model_dump(mode="json")).decode()}
+
+
 def resolve(params: Params, name: str) -> Objective:
     """The objective of stage `name`. Raises `ConfigError` or `Problems` naming every mistake of its row."""
     stage, where = params.stages[name], f"params.yaml: stages.{name}"

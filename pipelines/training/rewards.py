@@ -87,10 +87,14 @@ def find(name: str, where: str = "") -> Rule:
     )
 
 
+def source_text(name: str) -> str:
+    """A rule's source text; the name alone for `model`, whose identity is the scorer's digest."""
+    return SCORER if name == SCORER else inspect.getsource(find(name))
+
+
 def source_digest(name: str) -> str:
-    """sha256 of a rule's source text; of the name alone for `model`, whose identity is the scorer's digest."""
-    text = SCORER if name == SCORER else inspect.getsource(find(name))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """sha256 of a rule's source text."""
+    return hashlib.sha256(source_text(name).encode()).hexdigest()
 
 
 class TrainerReward(Protocol):

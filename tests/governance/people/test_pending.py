@@ -85,7 +85,9 @@ def test_what_trains_a_model_of_a_high_tier_waits_before_it_trains(
     assert "may not say this" in d.refused("cleo", "approve", "data", "desk_sft", "--role", "release-manager", YES)
     d.must("ada", "approve", "data", "desk_sft", YES)
     assert {one["what"] for one in waits(d, kind="before training")} == {f"objective sft of {MODEL}"}
-    d.must("ben", "approve", digest("objective sft")[:12], YES)
+    assert "forged text" not in shown.out
+    read = d.must("ben", "approve", digest("objective sft")[:12], YES)
+    assert "\nobjective sft\n" in read.out
     assert waits(d, kind="before training") == []
     assert "APPROVAL_MISSING" not in _gate(scene)
     d.must("ben", "reject", "data", "desk_sft", "--reason", "a complaint came in", YES)
@@ -130,6 +132,7 @@ def _gate(scene: Governed) -> set[str]:
         "gate", "gate@sft", [Artifact(role="decided_on/data", name="x", sha256=story.records["desk_sft"])], [],
         allowed=decision.allowed, method="sft", tier=decision.tier, decided_on=decision.decided_on,
         findings=list(decision.findings), at=instant(decision.at), parameters=request.model_dump(mode="json"),
+        run=story.run({"texts": {digest("objective sft"): "objective sft", story.records["desk_sft"]: "forged text"}}),
     )  # fmt: skip
     return {one.code for one in decision.findings}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from governance.digests import sha256_bytes
 from governance.errors import ConfigError, Problems
 from pipelines.params import Params, load_params
 from pipelines.training import arguments, objective, rewards
@@ -39,6 +40,14 @@ def test_the_shipped_stages_resolve() -> None:
     shipped = params()
     digests = {objective.resolve(shipped, name).digest for name in shipped.stages}
     assert len(digests) == len(shipped.stages) == 5
+
+
+def test_the_texts_behind_an_objective_have_the_digests_that_people_approve() -> None:
+    resolved = objective.resolve(params(), "grpo")
+    texts = objective.texts(resolved)
+    assert set(texts) == {resolved.digest, *(one.source for one in resolved.rewards)}
+    assert all(sha256_bytes(text.encode()) == digest for digest, text in texts.items())
+    assert any("def route_exact" in text for text in texts.values())
 
 
 TYPOS = [
