@@ -5,10 +5,14 @@ Routes are left out by whose they are, not by their path: what decodes a path tw
 
 from __future__ import annotations
 
+import base64
+import binascii
 import logging
 import os
 import warnings
 from typing import Any
+
+from governance.server.context import account
 
 UNWANTED = ("mlflow.server.assistant", "mlflow.server.gateway_api", "mlflow.server.job_api", "mlflow.server.sandbox")
 """Modules of MLflow whose routes are left out: they run commands or jobs, or call out."""
@@ -33,7 +37,29 @@ def create() -> Any:
         app = create_app()
     _leave_out(app)
     _mount_log(app)
+    app.add_middleware(Accounts)
     return app
+
+
+class Accounts:
+    """Remembers whose request it is, for routes that are none of Flask's; that the password is right, others check."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            account.set(_account(dict(scope["headers"]).get(b"authorization", b"")))
+        await self.app(scope, receive, send)
+
+
+def _account(header: bytes) -> str | None:
+    scheme, _, given = header.partition(b" ")
+    try:
+        name = base64.b64decode(given, validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return name if scheme.lower() == b"basic" and name else None
 
 
 def _check_governed(*stores: Any) -> None:

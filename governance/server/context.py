@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -169,6 +170,10 @@ class RegistryPromoter:
             raise RefusedError(error.found, where=error.where, fix=error.fix) from error
 
 
+account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
+"""The account of the present request, where no route of Flask's handles it (`app.Accounts`)."""
+
+
 def caller() -> str:
     """The account behind the present call: as the server authenticated it, else the client's address."""
     try:
@@ -176,7 +181,7 @@ def caller() -> str:
     except ImportError:
         return UNKNOWN
     if not has_request_context():
-        return UNKNOWN
+        return account.get() or UNKNOWN
     return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
 
 

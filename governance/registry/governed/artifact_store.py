@@ -26,6 +26,8 @@ from governance.registry.governed.answers import answering
 from governance.registry.governed.paths import checked, without_links
 
 SCHEME = "governed+file"
+Refuse = Callable[[str, str], None]
+"""Records a refused operation on a path, and why."""
 STAGING = ".incoming"
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
@@ -40,12 +42,14 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         tracking_uri: str | None = None,
         registry_uri: str | None = None,
         frozen: Callable[[], frozenset[str]] | None = None,
+        refused: Refuse | None = None,
     ) -> None:
         if not artifact_uri.startswith(f"{SCHEME}:///"):
             raise MlflowException.invalid_parameter_value(f"{SCHEME}:/// and an absolute path are expected")
         super().__init__(artifact_uri.removeprefix("governed+"), tracking_uri, registry_uri)
         self._root = Path(self._artifact_dir)
         self._frozen = frozen or _registered_folders
+        self._refused = refused or _recorded
 
     # -- Writing
 
@@ -78,12 +82,15 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
                 target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
                 without_links(self._root, relative)
                 os.link(staged, target, follow_symlinks=False)
-            except RefusedError:
+            except RefusedError as error:
                 if not _same(staged, target):
+                    self._refused("write artifact", error.found)
                     raise
             except FileExistsError:
                 if not _same(staged, target):
-                    raise _other_bytes(relative) from None
+                    told = _other_bytes(relative)
+                    self._refused("write artifact", told.found)
+                    raise told from None
             except NotADirectoryError:
                 raise RefusedError(f"{relative}: a part of it is a file", fix="use another path") from None
             except OSError as error:
@@ -103,10 +110,9 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     @answering
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """(2)"""
-        raise RefusedError(
-            f"artifacts are written once and never deleted ({artifact_path or 'everything'})",
-            fix="`countersign retire` takes a version out of service by a signed decision",
-        )
+        found = f"artifacts are written once and never deleted ({(artifact_path or 'everything')[:300]})"
+        self._refused("delete artifact", found)
+        raise RefusedError(found, fix="`countersign retire` takes a version out of service by a signed decision")
 
     # -- Reading
 
@@ -154,6 +160,15 @@ def _registered_folders() -> frozenset[str]:
         raise StorageError("a write-once artifact folder belongs to a governed registry, and there is none here")
     found: frozenset[str] = folders()
     return found
+
+
+def _recorded(operation: str, reason: str) -> None:
+    """In the log, by this server's registry; where there is none, the refusal stands all the same."""
+    from mlflow.server import handlers
+
+    governor = getattr(handlers._get_model_registry_store(), "governor", None)
+    if governor is not None:
+        governor.refuse(operation, "", reason, "")
 
 
 def _same(staged: Path, target: Path) -> bool:

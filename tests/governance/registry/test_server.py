@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +25,7 @@ from governance.errors import CountersignError, StorageError
 from governance.log.sql import SqlLog
 from governance.machine import log_of, machine
 from governance.predicates import Approval, Artifact, Promotion, Refusal
+from governance.reconcile import reconcile
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.mlflow import open_registry
 from tests.governance.governed import person
@@ -147,6 +156,90 @@ def test_a_refused_call_is_in_the_log_with_caller_and_reason(begun: tuple[Place,
     size = here.scene.story.log.size()
     assert server.post("registered-models/rename", name=MODEL, new_name="other").status == 403
     assert here.scene.story.log.size() == size
+
+
+def test_a_refused_file_is_in_the_log_too(begun: tuple[Place, Server]) -> None:
+    """Its route is none of Flask's: the account is known all the same."""
+    here, server = begun
+    found = server.ask("GET", f"model-versions/get?name={MODEL}&version=1").value["model_version"]
+    path = found["source"].removeprefix("mlflow-artifacts:/")
+    made = server.post("users/create", username="dora", password="password of dora")
+    assert made.status in (200, 400), made.text
+    assert server.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}/extra.txt", raw=b"x").status == 403
+    said = _entries(here, "refusal")[-1].predicate
+    assert (said.operation, said.caller) == ("write artifact", "admin")
+    assert "closed" in said.reason
+
+
+def test_an_account_without_rights_gets_no_further_than_mlflow(begun: tuple[Place, Server]) -> None:
+    here, server = begun
+    server.post("users/create", username="dora", password="password of dora")
+    dora = Server(server.uri, server.process, server.log, user="dora", password="password of dora")
+    assert dora.ask("GET", f"registered-models/get?name={MODEL}").status == 200
+    size = here.scene.story.log.size()
+    assert dora.post("registered-models/alias", name=MODEL, alias="champion", version="1").status == 403
+    assert here.scene.story.log.size() == size
+    given = {"username": "dora", "resource_type": "registered_model", "resource_id": MODEL, "permission": "EDIT"}
+    assert server.ask("POST", "/api/3.0/mlflow/users/permissions/grant", given).status == 200
+    moved = dora.post("registered-models/alias", name=MODEL, alias="champion", version="1")
+    assert moved.status == 403 and "REQUEST_MISSING" in moved.message
+    assert _entries(here, "promotion")[-1].predicate.caller == "dora"
+    answer = dora.post("registered-models/set-tag", name=MODEL, key="governance.x", value="y")
+    assert answer.status == 403 and "Countersign refuses" in answer.message
+    assert _entries(here, "refusal")[-1].predicate.caller == "dora"
+
+
+def test_verify_tells_what_somebody_did_to_the_database(copied: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = copied
+    with serving(here) as server:
+        register(here, server, monkeypatch)
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "verify", "--no-files"]
+    run = partial(subprocess.run, cwd=here.scene.story.root, env=here.environ(), capture_output=True, text=True)
+    done = run(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "registry no difference(s) from the log" in done.stdout
+    with sqlite3.connect(here.database.removeprefix("sqlite:///")) as database:
+        database.execute(
+            "INSERT INTO registered_model_aliases (workspace, name, alias, version)"
+            " VALUES ('default', ?, 'champion', 1)",
+            (MODEL,),
+        )
+    done = run(command)
+    assert done.returncode == 5
+    assert "THE REGISTRY DOES NOT MATCH THE LOG: REGISTRY_ALIAS_MOVED support-desk@champion" in done.stdout
+    assert "expected nobody; found version 1" in done.stdout
+    found = json.loads(run([*command, "--json"]).stdout)
+    assert not found["verified"] and found["registry"][0]["code"] == "REGISTRY_ALIAS_MOVED"
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.2, 0.35])
+def test_a_server_that_is_killed_leaves_the_old_state_or_the_new(
+    copied: Place, monkeypatch: pytest.MonkeyPatch, delay: float
+) -> None:
+    here, scene = copied, copied.scene
+    with serving(here) as server:
+        version = register(here, server, monkeypatch)
+        frozen = scene.freeze(version.number)
+        scene.approve("ada", "ml-lead", frozen)
+        scene.approve("ben", "risk", frozen)
+        scene.request(version.number)
+        with ThreadPoolExecutor(1) as pool:
+            move = {"name": MODEL, "alias": "champion", "version": version.number}
+            asked = pool.submit(lambda: server.post("registered-models/alias", **move))
+            time.sleep(delay)
+            server.process.kill()
+            server.process.wait()
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                asked.result()
+    log = scene.story.log
+    assert reconcile(log, here.machine) == []
+    held = promotion.state(log).holder(MODEL, "champion")
+    with sqlite3.connect(here.database.removeprefix("sqlite:///")) as database:
+        rows = database.execute("SELECT version FROM registered_model_aliases WHERE alias = 'champion'").fetchall()
+    assert rows == ([] if held is None else [(1,)])
+    with serving(here) as server:
+        again = server.post("registered-models/alias", **move)
+        assert again.status == (200 if held is None else 403), again.text
 
 
 def test_files_beside_a_version_are_written_once(begun: tuple[Place, Server], tmp_path: Path) -> None:
@@ -293,8 +386,6 @@ def test_it_does_not_start_when(tmp_path: Path, spoil: object, code: int, senten
 
 def test_a_server_that_governs_nothing_is_found_out(tmp_path: Path) -> None:
     """The trial against MLflow's own stores: the alias moves, and the attempt says so."""
-    import sys
-
     script = f"""
 import os, sys
 os.environ.update({{"MLFLOW_AUTH_CONFIG_PATH": "{tmp_path}/a.ini", "MLFLOW_AUTH_ADMIN_PASSWORD": "{"x" * 16}",
@@ -311,8 +402,6 @@ try:
 except Exception as error:
     print(type(error).__name__, error); sys.exit(7)
 """
-    import subprocess
-
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 7, done.stderr[-2000:]
     assert "does not start" in done.stdout and "was answered 200" in done.stdout

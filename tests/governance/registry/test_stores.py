@@ -201,10 +201,15 @@ def test_names_that_cannot_be_read_close_everything(store: GovernedRegistryStore
 # -- Files -------------------------------------------------------------------------------------------
 @pytest.fixture
 def files(tmp_path: Path) -> WriteOnceArtifactRepository:
-    root = tmp_path / "artifacts"
-    return WriteOnceArtifactRepository(
-        f"governed+{root.as_uri()}", frozen=lambda: frozenset({f"0/{RUN}/artifacts/model"})
+    """`said` has the operations that were refused and recorded."""
+    closed, said = frozenset({f"0/{RUN}/artifacts/model"}), []
+    made = WriteOnceArtifactRepository(
+        f"governed+{(tmp_path / 'artifacts').as_uri()}",
+        frozen=lambda: closed,
+        refused=lambda operation, reason: said.append(operation),
     )
+    made.said = said
+    return made
 
 
 def _put(files: WriteOnceArtifactRepository, path: str, data: bytes) -> None:
@@ -232,6 +237,7 @@ def test_nothing_is_deleted(files: WriteOnceArtifactRepository) -> None:
     for path in (None, "1", "1/x/config.json"):
         with pytest.raises(MlflowException, match="never deleted"):
             files.delete_artifacts(path)
+    assert files.said == ["delete artifact"] * 3
 
 
 def test_a_registered_folder_is_closed(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
