@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from governance import keys, sshagent
 from governance.errors import ConfigError, CountersignError, StorageError
 from governance.keys import person_signer, public_key
+from tests.governance.test_keys import _Service, pem
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="no OpenSSH here")
 
@@ -234,3 +236,12 @@ def test_public_keys_that_cannot_sign_here_are_refused_by_kind(tmp_path: Path) -
         public_key((tmp_path / "rsa.pub").read_text())
     with pytest.raises(ConfigError, match="this is the private one"):
         public_key((tmp_path / "rsa").read_text())
+
+
+def test_a_key_in_a_service_signs_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", _Service)
+    public = keys.private_signer(pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x").public_pem
+    signer = person_signer("testkms:good", {}, None, public)
+    public_key(public).verify(signer.sign(b"payload"), b"payload")
+    with pytest.raises(ConfigError, match="public key of this signer is not known"):
+        person_signer("testkms:good", {}, None)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from governance.decisions import decide_gate
+from governance.findings import NEVER_WAIVED
 from governance.machine import instant, open_log
 from governance.policy import Policies, load_policies
 from governance.predicates import Artifact
@@ -92,6 +93,18 @@ def test_what_trains_a_model_of_a_high_tier_waits_before_it_trains(
     assert "APPROVAL_MISSING" not in _gate(scene)
     d.must("ben", "reject", "data", "desk_sft", "--reason", "a complaint came in", YES)
     assert "APPROVAL_MISSING" in _gate(scene)
+
+
+def test_a_gate_s_finding_is_waived_before_anything_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = _high(tmp_path)
+    codes = sorted(_gate(scene) - NEVER_WAIVED)
+    assert codes, "the tier demands something that a waiver passes"
+    d = desk(tmp_path, scene, monkeypatch)
+    how = ("--control", "looked at by hand", "--owner", "ben", "--days", "5", "--reason", "known", YES)
+    for code in codes:
+        d.must("ben", "waive", "gate@sft", "--finding", code, *how)
+    assert not _gate(scene) & set(codes)
+    assert "no gate of 'nonsense'" in d.refused("ben", "waive", "gate@nonsense", "--finding", codes[0], *how, code=3)
 
 
 def _high(folder: Path) -> Governed:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from governance import promotion
+from governance.errors import RefusedError
 from tests.governance.governed import authorize, empty, governed, keypair, principals
 from tests.governance.people.desk import NAME, Desk, desk
 from tests.governance.story import tell
@@ -54,6 +55,21 @@ def _revoked(d: Desk) -> None:
     d.must("ada", "revoke", "ada", "--reason", "lost", YES)
 
 
+def _revoked_and_clock_set_back(d: Desk) -> None:
+    _revoked(d)
+    d.now = d.scene.now - timedelta(days=30)
+
+
+def _owner_no_more(d: Desk) -> None:
+    """A signed policy takes the role away under which ada would speak."""
+    path = d.scene.story.root / "policies" / "policy.yaml"
+    path.write_text(path.read_text().replace('"policy-owner", "ml-lead"', '"policy-owner"'))
+    digest = d.must("ada", "policy", "propose", "--json").json["digest"]
+    for who in ("ada", "ben"):
+        d.must(who, "policy", "sign", digest[:12], YES)
+    d.must("ben", "review", NAME)
+
+
 REFUSED: dict[str, tuple[str, Callable[[Desk], object], str]] = {
     # who, what happened since the review, and what they are told
     "nobody enrolled": ("stranger", lambda d: None, "do not name this key"),
@@ -61,6 +77,8 @@ REFUSED: dict[str, tuple[str, Callable[[Desk], object], str]] = {
     "who asked for the runs": ("dora", lambda d: None, "may not say this"),
     "a role that approves nothing": ("eve", lambda d: None, "may not say this"),
     "a key that was revoked": ("ada", _revoked, "was revoked at entry"),
+    "a key that was revoked, by a clock set back": ("ada", _revoked_and_clock_set_back, "was revoked at entry"),
+    "a role taken away since": ("ada", _owner_no_more, "ada (policy-owner) may not say this"),
     "the policies changed": ("ada", _changed_policy, "changed since the packet was put together: the policies"),
     "a waiver was added": (
         "ada",
@@ -140,7 +158,7 @@ def test_a_rejection_stands_until_its_author_thinks_otherwise(at_desk: Desk) -> 
         d.must(who, "approve", NAME, YES)
     d.must("ben", "reject", NAME, "--reason", "toxic in German", YES)
     d.scene.request()
-    with pytest.raises(Exception, match=r"REJECTED[\s\S]*toxic in German"):
+    with pytest.raises(RefusedError, match=r"REJECTED[\s\S]*toxic in German"):
         d.scene.consume()
     d.must("ben", "approve", NAME, YES)
     assert d.scene.consume().allowed
@@ -196,6 +214,18 @@ def test_what_cannot_be_approved_is_named(at_desk: Desk) -> None:
     assert "no version 7" in d.refused("ada", "approve", "support-desk/7", YES, code=3)
     assert "knows nothing 'abcdefabcdef'" in d.refused("ada", "approve", "abcdefabcdef", YES, code=3)
     assert "names nothing" in d.refused("ada", "approve", "a", "b", "c", YES, code=2)
+
+
+def test_an_approval_of_one_packet_is_none_of_another(at_desk: Desk) -> None:
+    """Approvals of what was shown before do not carry over, though the model's bytes are the same."""
+    d = reviewed(at_desk)
+    for who in ("ada", "ben"):
+        d.must(who, "approve", NAME, YES)
+    _changed_policy(d)
+    d.must("ada", "review", NAME)
+    d.scene.request()
+    with pytest.raises(RefusedError, match="APPROVAL_MISSING"):
+        d.scene.consume()
 
 
 # -- Waivers -----------------------------------------------------------------------------------------
