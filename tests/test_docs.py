@@ -38,7 +38,8 @@ def test_commands_and_options_exist(page: Path) -> None:
             if isinstance(command, click.Group) and len(arguments) > 1 and not arguments[1].startswith("-"):
                 command = command.get_command(click.Context(command), arguments[1])
         assert command is not None, f"{page.name}: countersign {' '.join(arguments)}"
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known |= {"--help", "--version"}
         unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in known]
         assert not unknown, f"{page.name}: countersign {' '.join(arguments)}"
 
