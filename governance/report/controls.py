@@ -98,7 +98,7 @@ def assess(facts: Facts, verified: Verified, found: Sequence[Found], at: date) -
         digest=facts.digest,
         at=at.isoformat(),
         as_of=facts.as_of,
-        log=f"entries 0..{verified.entries - 1} verified, root {verified.root}",
+        log=f"{verified.entries} entries verified, root {verified.root}",
         controls=[_result(one, [links[key] for key in one.control.evidence], said.model, at) for one in found],
         warnings=_warnings(found),
     )
@@ -179,7 +179,7 @@ class Look:
         state: State = "not recorded" if key in NOT_RECORDED else "missing"
         if known:
             state = "partial" if lacks else "present"
-        return Link(key=key, asks=EVIDENCE[key], state=state, says=says, lacks=lacks, evidence=known)
+        return Link(key=key, asks=EVIDENCE[key], state=state, says=says, lacks=lacks if known else [], evidence=known)
 
 
 Looked = tuple[str, list[str], Sequence[Evidence | None]]
