@@ -65,12 +65,18 @@ def listing(files: dict[str, bytes]) -> str:
     return sha(rfc8785.dumps(rows))
 
 
+def hashes(proof: list[str]) -> int:
+    need(isinstance(proof, list) and all(re.fullmatch(r"[0-9a-f]{64}", step) for step in proof), "a proof")
+    return len(proof)
+
+
 class Entry:
     """An entry, taken apart; `signer` is known once somebody's key verified it."""
 
     def __init__(self, item: dict[str, Any]) -> None:
         need(set(item) == {"index", "envelope", "proof"}, "members of an entry")
         self.index, self.envelope, self.proof = item["index"], item["envelope"], item["proof"]
+        need(type(self.index) is int and hashes(self.proof) <= 64, "index or proof")
         need(set(self.envelope) == {"payload", "payloadType", "signatures"}, "members of an envelope")
         self.payload = unbase(self.envelope["payload"])
         said = parse(self.payload)
@@ -328,7 +334,14 @@ def _verify(data: bytes, pin: str | None) -> None:
     need(
         sha(rfc8785.dumps({name: value for name, value in bundle.items() if name != "seal"})) == bundle["seal"], "seal"
     )
+    names = (("model", r"[a-z][a-z0-9_-]{0,62}"), ("version", r"[1-9][0-9]{0,9}"))
+    need(all(re.fullmatch(pattern, bundle[name]) for name, pattern in names), "model or version")
+    growth = bundle["growth"] or {"size": 0, "proof": []}
+    need(set(growth) == {"size", "proof"} and type(growth["size"]) is int and growth["size"] >= 0, "growth")
+    need(bundle["growth"] in (None, growth) and hashes(growth["proof"]) <= 128, "growth")
+    need(1 <= len(bundle["entries"]) <= 20_000 and len(bundle["files"]) <= 64, "how many")
     for file in bundle["files"]:
+        need(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", file["name"]), "name of a file")
         need(set(file) == {"name", "sha256", "text"} and sha(file["text"].encode()) == file["sha256"], "file")
     entries = [Entry(item) for item in bundle["entries"]]
     for ordered in ([entry.index for entry in entries], [file["sha256"] for file in bundle["files"]]):
@@ -389,8 +402,17 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
     rule = next(iter(rules["aliases"].values())) if said["action"] == "retire" else rules["aliases"][said["alias"]]
     need(request.said["role"] in rule["requesters"], "requester")
     need(request.said["at"] <= said["at"] < request.said["expires"], "time of the request")
-    spent = [one.said["request"] for one in before if one.kind == "promotion" and one.said["allowed"]]
-    need(said["request"] not in spent, "request spent")
+    moves = [
+        one for one in before if one.kind == "promotion" and one.said["allowed"] and one.said["model"] == said["model"]
+    ]
+    need(said["request"] not in [one.said["request"] for one in moves], "request spent")
+    held = None
+    for one in moves:
+        if one.said["action"] == "retire":
+            held = None if held == one.said["version"] else held
+        elif one.said["alias"] == said["alias"]:
+            held = one.said["version"]
+    need(said["from_version"] == held, "who held the alias before")
     about = [one for one in before if any(sha256 == said["model_digest"] for _, sha256 in one.subjects)]
     last = {one.said["version"]: one.said["state"] for one in about if one.kind == "incident"}
     need("open" not in last.values(), "incident")
@@ -398,6 +420,20 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
         packet = [one for one in packets if one.index < move.index][-1]
         need(("packet", said["packet"]) in packet.subjects and packet.said["policy"] == policy.digest, "packet")
         _approved(move, before, packet, request, rules)
+        return
+    if said["action"] == "rollback":
+        terms = ("model_digest", "alias")
+        was = [one for one in moves if one.said["action"] == "promote" and all(one.said[t] == said[t] for t in terms)]
+        need(was, "a version that never held the alias")
+    votes = [one for one in before if one.kind == "approval" and one.said["about"] == "promotion"]
+    votes = [one for one in votes if any(sha256 == request.digest for _, sha256 in one.subjects)]
+    last_word = {one.said["principal"]: one.said["decision"] for one in votes}
+    people = {request.said["principal"], *(name for name, word in last_word.items() if word == "approve")}
+    wanted = rule.get("rollback_people", 1)
+    if said["action"] == "retire":
+        wanted = max(2, rules["tiers"][rules["models"][said["model"]]["tier"]]["approvals"])
+    alone = request.said["break_glass"] and request.said["role"] in rule.get("break_glass", [])
+    need(len(people) >= wanted or (alone and said["action"] == "rollback"), "people behind it")
 
 
 def _approved(move: Entry, before: list[Entry], packet: Entry, request: Entry, rules: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import rfc8785
 
 from governance import evidence, promotion
 from governance.bundle import bundle_of, write
+from governance.keys import Signer
 from governance.log import merkle
 from governance.log.port import Log
 from governance.machine import signer
@@ -53,7 +54,7 @@ def said(item: Json) -> Json:
     return value
 
 
-def forged(scene: Governed, key: str = "", **fields: Any) -> None:
+def forged(scene: Governed, key: str = "", by: Signer | None = None, **fields: Any) -> None:
     """A promotion that nothing decided, in the log: whoever holds the service's key can write one."""
     now = promotion.state(scene.story.log)
     asked = promotion.ask(now, "promote", MODEL, "1", "champion")
@@ -68,7 +69,7 @@ def forged(scene: Governed, key: str = "", **fields: Any) -> None:
     subjects = [Artifact(role="model", name=MODEL, sha256=predicate.model_digest)]
     if predicate.request:
         subjects.append(Artifact(role="request", name="promote", sha256=predicate.request))
-    by = person(key) if key else signer(scene.story.machine)
+    by = by or (person(key) if key else signer(scene.story.machine))
     evidence.record(scene.story.log, by, "promotion", subjects, predicate, also=lambda _: None)
 
 
