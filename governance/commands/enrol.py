@@ -24,17 +24,18 @@ NEXT = "next: countersign policy propose, then its owners: countersign policy si
 def command(name: str, key: str, roles: tuple[str, ...], kinds: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Write NAME with the public key KEY (a file or the line itself) into policies/policy.yaml.
 
-    A person has roles (--role), a service signs kinds of evidence (--signs). Nothing counts before the owners signed.
+    A person has roles (--role), a service signs kinds of evidence (--signs); without either, somebody who is there has
+    a further key. Nothing counts before the owners signed.
     """
-    if bool(roles) == bool(kinds):
+    if roles and kinds:
         raise ConfigError("a person has roles, a service signs", expected="--role ROLE, or --signs KIND")
     public = enrolment.read_key(key)
     rights = list(roles) or (list(KINDS) if "all" in kinds else list(kinds))
-    kind = "person" if roles else "service"
+    kind = "person" if roles else "service" if kinds else "known"
     digest = edit(lambda text: enrolment.enrolled(text, name, kind, public, rights), dry_run)
     found = {"name": name, "kind": kind, "rights": rights, "key": public.fingerprint, "policies": digest}
-    word = "would be" if dry_run else "is"
-    lines = [f"{name} {word} enrolled as {', '.join(rights)}: {public.fingerprint}", f"policies {digest}", NEXT]
+    word, as_what = "would be" if dry_run else "is", f" as {', '.join(rights)}" if rights else " with a further key"
+    lines = [f"{name} {word} enrolled{as_what}: {public.fingerprint}", f"policies {digest}", NEXT]
     session.show(found, lines, as_json)
 
 

@@ -44,5 +44,5 @@ def _lines(waits: list[Wait], who: str | None) -> Iterator[str]:
         yield f"{wait.kind.upper()}  {wait.what}" + (f"  (by {moment(wait.due)})" if wait.due else "")
         yield f"  why   {wait.why}"
         if who is None:
-            yield f"  who   {', '.join(wait.people) or 'nobody could: policy names no one left'}"
+            yield f"  who   {', '.join(wait.people) or 'nobody that policy names'}"
         yield f"  next  {wait.next}"

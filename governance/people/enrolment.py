@@ -140,12 +140,17 @@ def founded(text: str, given: Founding) -> str:
 
 
 def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str]) -> str:
-    """policy.yaml with somebody new, or with further roles of somebody known by exactly this key."""
+    """policy.yaml with somebody new; or, without rights, with a further key of somebody who is there."""
 
     def change(rules: CommentedMap) -> None:
+        if not rights:
+            _known(rules, name)["keys"].append(key.line)
+            return
         if _named(rules, name) is not None:
             raise ConfigError(
-                f"{name} is enrolled already", where=FILE, fix=f"countersign rotate {name} OLD NEW gives another key"
+                f"{name} is enrolled already",
+                where=FILE,
+                fix=f"countersign enrol {name} KEY, without roles, adds a key; countersign rotate {name} replaces one",
             )
         what = {"roles": rights} if kind == "person" else {"signs": rights}
         _append(rules, _principal(name, kind, [key.line], **what))

@@ -34,7 +34,9 @@ class Wait(Model):
 
 
 def pending(now: State, at: datetime) -> list[Wait]:
-    """Everything that waits for anybody."""
+    """Everything that waits for anybody. Without owners nothing governed can be said, and that is all."""
+    if now.authority.policies.rules.owners is None:
+        return list(_policies(now))
     found = [*_second_signatures(now, at), *_policies(now), *_checkpoint_keys(now), *_moves(now, at)]
     found += [*_packets(now, at), *_before_training(now, at), *_waivers(now, at), *_authorizations(now, at)]
     return found
@@ -48,6 +50,15 @@ def of_person(waits: list[Wait], name: str) -> list[Wait]:
 # -- Policies and keys -------------------------------------------------------------------------------
 def _policies(now: State) -> Iterator[Wait]:
     status = policies.status(now, None)
+    if now.authority.policies.rules.owners is None:
+        yield Wait(
+            kind="policy",
+            what="a governed log",
+            why="the policies in force name no owners, so nothing here can be approved",
+            people=[],
+            next="countersign init",
+        )
+        return
     if not status.signed:
         one = status.in_force
         yield Wait(

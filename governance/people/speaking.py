@@ -78,10 +78,11 @@ def person_of(policies: Policies, signer: Signer) -> Principal:
     shown = public_key(signer.public_pem).fingerprint
     if known is None:
         people = ", ".join(sorted(one.name for one in policies.rules.principals if one.kind == "person"))
+        enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
         raise RefusedError(
             f"the policies in force do not name this key ({shown})",
-            expected=f"a key of {people or 'somebody; they name no person'}",
-            fix="use the key you are enrolled with, or ask a policy owner: countersign enrol",
+            expected=f"a key of {people}" if people else "policies that name people",
+            fix=enrolled if people else "countersign init begins a log with people",
         )
     if known.kind != "person":
         raise RefusedError(f"this is the key of service {known.name} ({shown}); people sign with their own")

@@ -105,6 +105,18 @@ def test_a_newcomer_says_nothing_before_the_owners_signed(at_desk: Desk) -> None
     d.must("zoe", "authorize", "--hours", "1", YES)
 
 
+def test_a_further_key_is_of_the_same_person(at_desk: Desk) -> None:
+    d = at_desk
+    d.must("", "enrol", "cleo", d.public("cleo2"))
+    digest = propose(d)
+    for who in ("ada", "ben"):
+        d.must(who, "policy", "sign", digest[:12], YES)
+    for key in ("cleo", "cleo2"):
+        assert d.must(key, "authorize", "--hours", "1", YES, "--json").json["name"] == "cleo"
+    assert "policies name no 'zoe'" in d.refused("", "enrol", "zoe", d.public("zoe"), code=2)
+    assert "adds a key" in d.refused("", "enrol", "cleo", d.public("cleo3"), "--role", "risk", code=2)
+
+
 def test_a_rotated_key_ends_the_old_one_with_the_signed_policy(at_desk: Desk) -> None:
     d = at_desk
     d.must("", "rotate", "cleo", d.public("cleo"), d.public("cleo2"))
