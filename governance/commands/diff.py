@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
-from governance.commands import sources
+from governance.commands import session, sources
 from governance.errors import VerificationError
 from governance.report.build import between, verified_log
 from governance.report.text import visible
@@ -15,11 +16,11 @@ from governance.report.text import visible
 @click.command("diff")
 @click.argument("old", metavar="MODEL/V1")
 @click.argument("new", metavar="MODEL/V2")
+@session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def command(ctx: click.Context, old: str, new: str, as_json: bool) -> None:
+def command(old: str, new: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """What differs between two versions: results, data, recipe, code, base model, libraries, rules."""
-    found = sources.here()
+    found = sources.of(bundle, origin)
     verified = verified_log(found)
     if verified.broken is not None:
         raise VerificationError(verified.broken, fix="countersign verify")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from governance.commands import sources
+from governance.commands import session, sources
 from governance.errors import ConfigError, VerificationError
 from governance.report import files, index
-from governance.report.build import build, latest, read_state, until, verified_log
+from governance.report.build import Sources, build, latest, read_state, until, verified_log
 from governance.report.html import json_twin
+from governance.report.index import Index
 from governance.report.model import Report
 
 INDEX = "index"
@@ -22,21 +23,25 @@ INDEX = "index"
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
 @click.option("--all", "everything", is_flag=True, help="The index of all models and versions instead.")
 @sources.at_option
+@session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report's JSON and write nothing.")
 @click.pass_context
 def command(
-    ctx: click.Context, version: str | None, folder: Path, everything: bool, moment: str | None, as_json: bool
-) -> None:
+    ctx: click.Context, version: str | None, folder: Path, everything: bool, moment: str | None, bundle: Path | None,
+    origin: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Write the audit report of MODEL/VERSION, or of the version registered last: a page and its JSON twin.
 
     It is computed from verified records only. Exit code 5 when they do not verify, or when the registry says otherwise;
     the report then says what is wrong.
     """
-    as_of, clock = sources.time_of(moment), datetime.now(UTC)
+    as_of, clock, found = sources.time_of(moment), session.clock(), sources.of(bundle, origin)
+    if everything and version is not None:
+        raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
     if everything:
-        _index(ctx, version, folder, as_of, clock, as_json)
-        return
-    found = sources.here()
+        made = _index(found, folder, as_of, clock)
+        _written(made, folder, as_json)
+        ctx.exit(0 if made.verified and "REGISTRY_" not in made.registry else VerificationError.exit_code)
     model, number = sources.named(version) if version else latest(found)
     report = build(found, model, number, as_of=as_of, clock=clock)
     if as_json:
@@ -59,27 +64,24 @@ def summary(report: Report, page: Path) -> str:
     return "\n".join([*lines, f"  read: {page}"])
 
 
-def _index(
-    ctx: click.Context, version: str | None, folder: Path, as_of: datetime | None, clock: datetime, as_json: bool
-) -> None:
+def _index(found: Sources, folder: Path, as_of: datetime | None, clock: datetime) -> Index:
     """The index; the reports of versions that stand in the folder are linked."""
-    if version is not None:
-        raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
-    found = sources.here()
     verified = verified_log(found)
     if verified.broken is not None:
-        made = index.broken(found.project, verified)
-    else:
-        whole, _ = read_state(found)
-        now = until(whole, as_of) if as_of else whole
-        pages = [path.name for path in folder.glob("*.html")]
-        made = index.index(now, verified, as_of or clock, None if as_of else found.registry, pages)
+        return index.broken(found.project, verified)
+    whole, _ = read_state(found)
+    pages = [path.name for path in folder.glob("*.html")]
+    if as_of is not None:
+        return index.index(until(whole, as_of), verified, as_of, None, pages)
+    return index.index(whole, verified, clock, found.registry, pages)
+
+
+def _written(made: Index, folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(index.json_twin(made))
-    else:
-        written = files.write(folder, {f"{INDEX}.json": index.json_twin(made), f"{INDEX}.html": index.page(made)})
-        told = f"{len(made.versions)} versions, {len(made.live)} live"
-        told += f", {len(made.ending)} ending, {len(made.waiting)} waiting"
-        told = told if made.verified else f"EVIDENCE DOES NOT VERIFY: {made.first_broken}"
-        click.echo(f"{told}\n  read: {written[-1]}")
-    ctx.exit(0 if made.verified and "REGISTRY_" not in made.registry else VerificationError.exit_code)
+        return
+    written = files.write(folder, {f"{INDEX}.json": index.json_twin(made), f"{INDEX}.html": index.page(made)})
+    told = f"{len(made.versions)} versions, {len(made.live)} live"
+    told += f", {len(made.ending)} ending, {len(made.waiting)} waiting"
+    told = told if made.verified else f"EVIDENCE DOES NOT VERIFY: {made.first_broken}"
+    click.echo(f"{told}\n  read: {written[-1]}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
-from governance.commands import sources
+from governance.commands import session, sources
 from governance.errors import ConfigError
 from governance.report import sections
 
@@ -17,13 +18,17 @@ EPILOG = "\b\nSections:\n" + "\n".join(f"  {name:<12} {one.question}" for name, 
 @click.argument("version", metavar="MODEL/VERSION")
 @click.argument("section", metavar="[SECTION]", default="page")
 @sources.at_option
+@session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print the section as it stands in the report's JSON.")
 @click.pass_context
-def command(ctx: click.Context, version: str, section: str, moment: str | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, version: str, section: str, moment: str | None, bundle: Path | None, origin: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of `report`."""
     if section not in sections.SECTIONS:
         raise ConfigError(f"{section[:40]!r} is no section", expected=f"one of: {', '.join(sections.SECTIONS)}")
-    report = sources.report_of(version, moment)
+    report = sources.report_of(version, moment, bundle, origin)
     if as_json:
         click.echo(json.dumps(sections.document(report, section), indent=2, ensure_ascii=False))
     else:

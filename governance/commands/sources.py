@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from governance.commands import session
 from governance.errors import ConfigError, CountersignError, VerificationError
 from governance.machine import Machine, machine_of
 from governance.policy import Policies, load_policies
@@ -50,6 +51,11 @@ def named(text: str) -> tuple[str, str]:
     return model, number
 
 
+def of(bundle: Path | None, origin: str | None) -> Sources:
+    """This machine's, or a bundle's, which is verified first."""
+    return here() if bundle is None else session.carried(bundle, origin).sources
+
+
 def here() -> Sources:
     """The log, files, policies and registry of this machine. Raises `StorageError` where there is no log."""
     root = Path.cwd()
@@ -81,10 +87,10 @@ def _has_registry(machine: Machine) -> bool:
         return read is not None
 
 
-def report_of(version: str, moment: str | None) -> Report:
+def report_of(version: str, moment: str | None, bundle: Path | None, origin: str | None) -> Report:
     """The report of MODEL/VERSION, as of a time or of now."""
     model, number = named(version)
-    return build(here(), model, number, as_of=time_of(moment), clock=datetime.now(UTC))
+    return build(of(bundle, origin), model, number, as_of=time_of(moment), clock=session.clock())
 
 
 def exit_code(report: Report) -> int:

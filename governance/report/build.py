@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -42,8 +42,9 @@ from governance.report import (
     training,
     verdict,
 )
-from governance.report.facts import PREFIX, Facts, about, at, gather, of_chain, registered
+from governance.report.facts import PREFIX, Facts, about, at, gather, last_time, of_chain, registered
 from governance.report.model import FORMAT, Back, Change, Integrity, Key, PolicyUsed, Report, Statement, Use, Verdict
+from governance.report.reading import Remembered
 from governance.report.text import moment, short, size
 from governance.verify import LIMITS, Pins, verify_log
 from governance.verify import Report as Verified
@@ -111,12 +112,14 @@ def build(
     if verified.broken is not None:
         return _broken(sources, model, version, verified)
     whole, view = read_state(sources)
+    read = Remembered(view)
+    whole = replace(whole, evidence=Bounded(read, whole.size))
     now = until(whole, as_of) if as_of is not None else whole
-    time = as_of or (_last_event(now, model, clock) if clock is not None else None)
+    time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = _with_registry(facts, sources, as_of)
     left_out = [f"E{item.index}: {item.reason}" for item in view.left_out()]
-    return _carried(_complete(_report(facts, verified, left_out), facts), sources.carried)
+    return _carried(_complete(_report(facts, verified, left_out), facts, read.seen), sources.carried)
 
 
 def _carried(report: Report, carried: Carried | None) -> Report:
@@ -171,21 +174,24 @@ def latest(sources: Sources) -> tuple[str, str]:
     return found[-1].model, found[-1].version
 
 
-def _last_event(now: State, model: str, clock: datetime) -> datetime:
+def _last_event(now: State, model: str, version: str, clock: datetime) -> datetime:
     """(3) The last entry's time, or the last deadline since then that has passed."""
-    last = instant_of(at(list(now.evidence.all())[-1]))
-    passed = [one for one in _deadlines(now, model) if last < one <= clock]
+    last, said = last_time(now), [one.predicate for one in now.evidence.all("registration")]
+    digests = {one.model_digest for one in said if (one.model, one.version) == (model, version)}
+    passed = [one for digest in digests for one in _deadlines(now, model, digest) if last < one <= clock]
     return max(passed, default=last)
 
 
-def _deadlines(now: State, model: str) -> Iterator[datetime]:
+def _deadlines(now: State, model: str, digest: str) -> Iterator[datetime]:
     """When something that a version of the model may rest on ends."""
-    moves = [item.predicate for item in now.evidence.all("promotion") if item.predicate.model == model]
+    moves = [item.predicate for item in now.evidence.by_subject(digest, "promotion")]
     spent = {move.request for move in moves if move.allowed}
-    for kind in ("waiver", "approval", "request"):
-        for item in now.evidence.all(kind):
-            if item.predicate.model == model and item.predicate.expires and item.digest not in spent:
-                yield instant_of(item.predicate.expires)
+    packets = [item.subjects[0].sha256 for item in now.evidence.by_subject(digest, "packet")]
+    said = [*now.evidence.by_subject(digest, "request"), *now.evidence.all("waiver")]
+    said += [item for packet in packets for item in now.evidence.by_subject(packet, "approval")]
+    for item in said:
+        if item.predicate.model == model and item.predicate.expires and item.digest not in spent:
+            yield instant_of(item.predicate.expires)
     yield from (instant_of(move.second_signature_by) for move in moves if move.second_signature_by)
     known = [period.policies for period in now.authority.periods[-1:] if period.policies is not None]
     for card in (card for policies in known for card in policies.datacards.values()):
@@ -257,10 +263,11 @@ def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
     )
 
 
-def _complete(report: Report, facts: Facts) -> Report:
+def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
     """With every entry that some section refers to, and the keys that signed them."""
     named = set(_references(report)) | {item.index for item in of_chain(facts)}
-    cited = [item for item in facts.everything if item.index in named or item.kind in ("origin", "policy")]
+    named |= {item.index for item in facts.of("origin", "policy")}
+    cited = [item for index in sorted(named) if (item := seen(index)) is not None]
     keys = [_key(facts, keyid, cited) for keyid in dict.fromkeys(item.keyid for item in cited)]
     return report.model_copy(update={"evidence": [_statement(facts, item) for item in cited], "keys": keys})
 

@@ -25,8 +25,8 @@ def beside(facts: Facts) -> list[Beside]:
     """Every other dataset the log knows: what was found in it and left out of it is told all the same."""
     used = {chain.dataset for chain, _ in facts.datasets}
     known: dict[str, list[Evidence]] = {}
-    for item in facts.everything:
-        if item.kind in ("ingest", "scan", "quality") and item.predicate.dataset not in used:
+    for item in facts.of("ingest", "scan", "quality"):
+        if item.predicate.dataset not in used:
             known.setdefault(item.predicate.dataset, []).append(item)
     return [_beside(facts, name, items) for name, items in sorted(known.items())]
 

@@ -14,16 +14,18 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from governance.chain import Chain
+from governance.chain import Chain, Suite
 from governance.checks.context import ModelFacts
 from governance.decisions import decide_release
 from governance.digests import sha256_file
+from governance.envelope import unverified
 from governance.errors import ConfigError, CountersignError, InputError
-from governance.evidence import Evidence
+from governance.evidence import Evidence, parse_statement
 from governance.lineage import Admissible, ModelNode, model_node
 from governance.policy import Policies
 from governance.predicates import Artifact, Finding, Predicate, Promotion, Registration, Run
 from governance.promotion import State
+from governance.report.reading import Everything
 from governance.report.standing import Standing
 from governance.requests import ModelRef, ReleaseDecision, ReleaseRequest
 
@@ -188,8 +190,25 @@ class Facts(Chain):
     def policy_entry(self, digest: str) -> int:
         """The entry that recorded these policies first."""
         kinds = ("origin", "policy")
-        recorded = (one for one in self.everything if one.kind in kinds and one.subjects[0].sha256 == digest)
-        return next((one.index for one in recorded), 0)
+        return next((one.index for one in self.of(*kinds) if one.subjects[0].sha256 == digest), 0)
+
+    def of(self, *kinds: str) -> list[Evidence]:
+        """All evidence of these kinds, in order."""
+        if self.now is None:
+            return [item for item in self.everything if item.kind in kinds]
+        found = (item for kind in kinds for item in self.now.evidence.all(kind))
+        return sorted(found, key=lambda item: item.index)
+
+    def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
+        """As of any chain; looked for once."""
+        key = (node.sha256, suite)
+        if key not in self._evaluations:
+            self._evaluations[key] = super().evaluation(node, suite)
+        return self._evaluations[key]
+
+    @cached_property
+    def _evaluations(self) -> dict[tuple[str, Suite], Evidence | None]:
+        return {}
 
 
 def gather(
@@ -211,16 +230,28 @@ def gather(
             expected=f"one of: {', '.join(known[-SHOWN:])}" if known else "a registered version; there is none yet",
             fix="run `countersign repro`, which registers one" if not known else "countersign status lists them",
         )
-    everything = list(now.evidence.all())
-    said, usable = registered(mine[-1]), _used(now, everything, policies)
+    said, usable = registered(mine[-1]), _used(now, policies)
     rights = now.authority if usable.governed else usable.policies
     counted = Admissible(now.evidence, rights) if rights else now.evidence
-    reference = time or datetime.fromisoformat(at(everything[-1]).replace("Z", "+00:00"))
+    reference = time or last_time(now)
     standing, note = _standing(now, said, reference) if usable.governed else (None, Facts.standing_note)
     return Facts(
-        counted, said.model_digest, said.stage, project, root, everything, mine[-1], usable.policies, usable.note,
-        usable.which, now, time, standing, note,
+        counted, said.model_digest, said.stage, project, root, Everything(now.evidence), mine[-1], usable.policies,
+        usable.note,
+        usable.which, now, reference, standing, note,
     )  # fmt: skip
+
+
+def last_time(now: State) -> datetime:
+    """When the last entry that counts was made."""
+    for index in range(now.size - 1, -1, -1):
+        entry = now.log.entry(index)
+        statement, _ = unverified(entry.envelope, where=f"entry {index}")
+        _, subjects, _ = parse_statement(statement, f"entry {index}")
+        found = [item for item in now.evidence.by_subject(subjects[0].sha256) if item.index == index]
+        if found:
+            return datetime.fromisoformat(at(found[0]).replace("Z", "+00:00"))
+    raise InputError("the log has no entry that counts", where=now.log.where)
 
 
 SHOWN = 20
@@ -245,7 +276,7 @@ def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing 
     return standing, ""
 
 
-def _used(now: State, everything: Sequence[Evidence], policies: Policies | CountersignError) -> _Used:
+def _used(now: State, policies: Policies | CountersignError) -> _Used:
     """The policies a version is judged by: those that govern aliases, the last recorded, or those at hand."""
     period = now.authority.in_force
     if period.policies is not None and period.policies.rules.aliases:
@@ -256,12 +287,12 @@ def _used(now: State, everything: Sequence[Evidence], policies: Policies | Count
     try:
         return _Used(now.authority.recorded_at(now.size), "", Facts.policies_are)
     except ConfigError:
-        usable, note = _usable(policies, _policy_recorded(everything))
+        usable, note = _usable(policies, _policy_recorded(now))
         return _Used(usable, note, "the policies at hand, whose digest the log has; it does not carry their text")
 
 
-def _policy_recorded(everything: Sequence[Evidence]) -> str:
-    said = [item for item in everything if item.kind in ("origin", "policy")]
+def _policy_recorded(now: State) -> str:
+    said = [item for kind in ("origin", "policy") for item in now.evidence.all(kind)]
     return said[-1].subjects[0].sha256 if said else ""
 
 

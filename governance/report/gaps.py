@@ -75,8 +75,8 @@ def _failed(facts: Facts) -> Iterator[Gap]:
             if not check.success:
                 why = f"{check.unexpected} records are not {check.expected} ({check.severity})"
                 yield _gap(f"{check.name} of {chain.dataset}", "failed", why, [quality.index] if quality else [])
-    for item in facts.everything:
-        refused = item.kind in ("scan", "quality") and not (item.predicate.passed and subject(item, "records"))
+    for item in facts.of("scan", "quality"):
+        refused = not (item.predicate.passed and subject(item, "records"))
         if refused and item.predicate.dataset in {chain.dataset for chain, _ in facts.datasets}:
             yield _gap(item.predicate.stage, "failed", "an earlier run of this data was refused", [item.index])
     for item in facts.promotions:

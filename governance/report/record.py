@@ -77,8 +77,8 @@ def _incidents(facts: Facts) -> tuple[str, list[int]]:
 def _gates(facts: Facts) -> Iterator[Decision]:
     mine = {node.gate.index for node in facts.trained if node.gate}
     stages = {f"gate@{node.name}" for node in facts.trained}
-    for item in facts.everything:
-        if item.kind != "gate" or decided(item).stage not in stages:
+    for item in facts.of("gate"):
+        if decided(item).stage not in stages:
             continue
         gate = decided(item)
         yield _decision(

@@ -112,7 +112,7 @@ class Standing:
             return ReleaseRequest.model_validate(said.asked)
         return ask(self.now, "promote", self.said.model, self.said.version, self.alias)
 
-    @property
+    @cached_property
     def alias(self) -> str:
         """The governed alias that is meant: one it was given or asked for, else the first that policy has."""
         requests = self.now.evidence.by_subject(self.said.model_digest, "request")
@@ -235,13 +235,14 @@ class Standing:
     def below(self) -> list[Evidence]:
         """The moves that gave the alias to other versions before, nearest first: what a rollback goes back through."""
         stack: list[Evidence] = []
+        alias = self.alias
         for item in self.now.moves(self.said.model):
             move: Promotion = item.predicate
             if move.action == "retire":
                 stack = [one for one in stack if one.predicate.version != move.version]
-            elif move.alias == self.alias and move.action == "promote":
+            elif move.alias == alias and move.action == "promote":
                 stack.append(item)
-            elif move.alias == self.alias:
+            elif move.alias == alias:
                 while stack and stack[-1].predicate.version != move.version:
                     stack.pop()
         found: dict[str, Evidence] = {}

@@ -90,11 +90,7 @@ def _requester(name: str, authenticated: bool) -> str:
 def _attempts(facts: Facts, item: Evidence) -> str:
     """Other trainings of the same stage: not hidden."""
     stage = trained(item).stage
-    others = [
-        other.index
-        for other in facts.everything
-        if other.kind == "train" and trained(other).stage == stage and other.index != item.index
-    ]
+    others = [other.index for other in facts.of("train") if trained(other).stage == stage and other.index != item.index]
     listed = ", ".join(f"E{index}" for index in others) or "none"
     return f"other trainings of this stage in the log: {listed}; failed runs: see MLflow (not evidence)"
 
