@@ -5,7 +5,7 @@
 2. The files are copied once into a folder that nobody else writes, and the copy is held against the registration's
    manifest (`governance.modelfolder`): what is handed out is what was hashed.
 
-The log at hand is believed as far as its head verifies; give its origin (entry 0), or verify it, to know it is yours.
+The log at hand is verified first, wholly; give its origin (entry 0), or a machine that began it, to know it is yours.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from pathlib import Path
 
 from governance import modelfolder
 from governance.artifacts import in_artifact_root
+from governance.authority import read_authority
 from governance.errors import ConfigError, InputError, VerificationError
 from governance.evidence import Evidence, origin
 from governance.keys import public_key
 from governance.log.port import Log
-from governance.machine import Machine, read_log
+from governance.machine import Machine, on_server, own_checkpoint_key, read_log
 from governance.modelfolder import Fetch
 from governance.predicates import Promotion, Registration
 from governance.promotion import State
 from governance.registry import rest
+from governance.verify import Pins, verify_log
 
 _SLUG = r"[a-z][a-z0-9_-]{0,62}"
 _REFERENCE = re.compile(rf"(?:models:/)?(?P<model>{_SLUG})(?:/(?P<version>[1-9][0-9]{{0,8}})|@(?P<alias>{_SLUG}))")
@@ -120,13 +122,26 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
     return folder
 
 
-def serving_log(machine: Machine, pinned: str | None = None) -> Log:
-    """The log, its head verified, and its origin where the caller knows it. Raises `VerificationError`."""
+def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = False) -> Log:
+    """The log, verified from entry 0, so that no entry was hidden or moved; its origin as far as anything pins it.
+
+    `pinned` (else COUNTERSIGN_ORIGIN): hash of entry 0, or id of the checkpoint key. `quick`: the head alone, which
+    does not show an entry that somebody with the database took away. Raises `VerificationError`.
+    """
     log = read_log(machine)
-    if pinned is not None:
-        known = {log.entry(0).leaf_hash.hex(), public_key(origin(log).checkpoint_key).keyid}
-        if pinned not in known:
-            raise VerificationError("this is another log", expected=f"one with origin {pinned}", where=log.where)
+    pin = pinned or machine.environ.get("COUNTERSIGN_ORIGIN") or None
+    if quick:
+        if pin not in (None, log.entry(0).leaf_hash.hex(), public_key(origin(log).checkpoint_key).keyid):
+            raise VerificationError("this is another log", expected=f"one with origin {pin}", where=log.where)
+        return log
+    own = None if on_server(machine) else own_checkpoint_key(machine)
+    report = verify_log(log, machine.project, read_authority(log).keys, Pins(own, pin))
+    if report.broken is not None:
+        raise VerificationError(
+            f"the log does not verify: {report.broken}",
+            where=log.where,
+            fix="countersign verify; serve nothing from it",
+        )
     return log
 
 

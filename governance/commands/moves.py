@@ -114,8 +114,9 @@ def signature_lines(missing: Sequence[Signature]) -> list[str]:
     text = []
     for one in missing:
         who = ", ".join(one.who) or "nobody: policy names no one who could"
+        how = one.next if one.who else "name them: countersign init for a new log, countersign enrol for another person"
         text.append(f"  missing   {one.what}: {one.count} of {who}")
-        text.append(f"            next: {one.next}")
+        text.append(f"            next: {how}")
     return text
 
 

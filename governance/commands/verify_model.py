@@ -23,17 +23,19 @@ SHOWN = 20
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--against", "name", required=True, metavar="NAME", help="MODEL/VERSION or MODEL@ALIAS.")
 @click.option("--origin", metavar="SHA256", help="Digest of entry 0, or id of the checkpoint key, as known to you.")
+@click.option("--quick", is_flag=True, help="Verify the log's head only; for very long logs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, path: Path, name: str, origin: str | None, as_json: bool) -> None:
+def command(ctx: click.Context, path: Path, name: str, origin: str | None, quick: bool, as_json: bool) -> None:
     """Check the model folder at PATH against its registration in the log: every file, byte for byte, and no other.
 
-    Exit code 5 when it is not that model. It says what the folder is now; load it with the verifying loader.
+    The log is verified first. Exit code 5 when it, or the folder, is not what it should be. The answer is about this
+    moment: load the model with the verifying loader.
     """
     if not path.is_dir():
         raise InputError("no such folder", where=str(path))
     machine = machine_of(Path.cwd(), os.environ)
-    served = resolve(state(serving_log(machine, origin)), name)
+    served = resolve(state(serving_log(machine, origin, quick=quick)), name)
     said = served.registration
     faults = modelfolder.check(path, said.files, said.model_digest)
     told = document(path, served, faults)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -381,3 +383,15 @@ def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> 
     assert desk.run("promote", "support-desk/1", "--dry-run", who="cleo")[0] == 4
     desk.run(*close, who="ben")
     assert desk.run("promote", "support-desk/1", who="cleo")[0] == 0
+
+
+def test_none_of_it_needs_mlflow_or_torch() -> None:
+    """An auditor's laptop has governance's dependencies only."""
+    names = "promote rollback retire incident live history explain verify_model status"
+    code = (
+        "import importlib, sys\n"
+        f"[importlib.import_module('governance.commands.' + name) for name in {names.split()!r}]\n"
+        "print(sorted({'torch', 'mlflow', 'transformers', 'pandas', 'sqlalchemy', 'dvc', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -85,8 +87,26 @@ def test_an_open_incident_is_told(scene: Governed) -> None:
 def test_a_log_of_another_origin_is_not_believed(scene: Governed) -> None:
     log = scene.story.log
     assert serving.serving_log(scene.story.machine, log.entry(0).leaf_hash.hex()).size() == log.size()
-    with pytest.raises(VerificationError, match="another log"):
-        serving.serving_log(scene.story.machine, "0" * 64)
+    for quick, told in ((True, "another log"), (False, "the pinned origin")):
+        with pytest.raises(VerificationError, match=told):
+            serving.serving_log(scene.story.machine, "0" * 64, quick=quick)
+    pinned = replace(scene.story.machine, environ={**scene.story.machine.environ, "COUNTERSIGN_ORIGIN": "0" * 64})
+    with pytest.raises(VerificationError, match="the pinned origin"):
+        serving.serving_log(pinned)
+
+
+def test_an_entry_that_was_taken_away_is_missed(scene: Governed) -> None:
+    """Somebody with the database lets a rollback be forgotten: the head still verifies, the log does not."""
+    entry = next(
+        item.index for item in state(scene.story.log).view.all("promotion") if item.predicate.alias == "champion"
+    )
+    scene.incident("1", "open")
+    with sqlite3.connect(scene.story.log.path) as database:
+        database.execute("DROP TRIGGER countersign_entry_DELETE")
+        database.execute("DELETE FROM countersign_entry WHERE idx = ?", (entry,))
+    assert serving.serving_log(scene.story.machine, quick=True).size()
+    with pytest.raises(VerificationError, match="does not verify"):
+        serving.serving_log(scene.story.machine)
 
 
 def test_a_private_copy_is_the_registered_model_and_goes_away(scene: Governed, tmp_path: Path) -> None:
