@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from governance.checks.people import instant_of
 from governance.digests import sha256_bytes
 from governance.errors import InputError
 from governance.evidence import Evidence
+from governance.lineage import ModelNode, model_node
 from governance.log import merkle
 from governance.log.port import Log
 from governance.model import Model
@@ -132,11 +133,22 @@ class ReviewFacts(Facts):
     decision: ReleaseDecision | None = None
     released_before: Evidence | None = field(default=None)
     """Registration of the version that people approved last."""
+    serving: str | None = None
+    """Digest of the model that served users when the packet was put together."""
 
     @property
     def again(self) -> ReleaseDecision | None:
         """What stood against the release when the packet was put together."""
         return self.decision
+
+    @property
+    def champion(self) -> ModelNode | None:
+        """The model that served users then, by the name it was released under."""
+        if self.serving is None or self.serving == self.digest:
+            return None
+        mine = [one for one in self.registrations if registered(one).model_digest == self.serving]
+        node = model_node(self.view, self.serving)
+        return replace(node, name=f"{registered(mine[-1]).model}/{registered(mine[-1]).version}") if mine else node
 
     @property
     def previous(self) -> Evidence | None:
@@ -247,6 +259,7 @@ def _facts(log: Log, before: State, said: Packet) -> ReviewFacts:
             waived=tuple(said.waived),
         ),
         released_before=_registered(before, held[-1].predicate) if held else None,
+        serving=said.champion,
     )
 
 

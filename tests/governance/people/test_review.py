@@ -103,6 +103,9 @@ def test_what_changed_is_told_against_the_version_approved_last(scene: Governed)
     assert found.since.startswith("version 1 (") and "champion since entry" in found.since
     changes = {one.what: (one.before, one.now) for one in found.changes}
     assert changes["greedy_exact on desk_eval"] == ("0.970", "0.990")
+    exact = next(one for one in found.metrics if one.name == "greedy_exact")
+    against = next(one for one in exact.differences if one.against == f"{MODEL}/1")
+    assert against.mean == pytest.approx(0.02) and against.n == 300
 
 
 def test_a_refused_promotion_is_read_in_the_next_review(scene: Governed) -> None:
