@@ -183,7 +183,8 @@ def not_run(records: Records) -> list[str]:
     for suite in facts.suites:
         item = facts.evaluation(facts.released, suite)
         if item is None:
-            found.append(f"evaluation on {suite.name}: not run")
+            why = "" if suite == facts.suites[0] else ": it is the suite of an earlier stage"
+            found.append(f"evaluation on {suite.name}: not run{why}")
         elif evaluated(item).not_run is not None:
             found.append(f"evaluation on {suite.name}: not run: {evaluated(item).not_run}")
     for chain, _ in facts.datasets:
@@ -203,7 +204,8 @@ def _evaluation(records: Records, item: Evidence) -> dict[str, Any]:
     named = {one.metric for one in demands}
     level = scores.confidence(facts)
     shown = {name: figure for name, figure in figures(said, level).items() if name not in named}
-    open_ones = [f"{name}: no threshold in policy; {_figure(figure)}" for name, figure in sorted(shown.items())]
+    why = "no threshold in policy" if facts.policies and own else "not held against policies here"
+    open_ones = [f"{name}: {why}; {_figure(figure)}" for name, figure in sorted(shown.items())]
     configuration = [
         _resource(f"suite {said.suite_name}", said.suite, role="suite"),
         _resource("policies", facts.policies.digest if facts.policies else said.policy, role="policies"),

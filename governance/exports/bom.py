@@ -133,7 +133,7 @@ def _card(records: Records) -> dict[str, Any]:
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": list(_metrics(records))},
         "considerations": {
-            "useCases": [known.purpose] if known else ["none is stated in policy"],
+            "useCases": [known.purpose] if known else [facts.policies_note or "policies name no such model"],
             "technicalLimitations": _limitations(records),
         },
         "properties": _properties(

@@ -186,11 +186,11 @@ def _limits(records: Records) -> list[str]:
     for chain, _ in facts.datasets:
         scan = chain.scan.predicate if chain.scan else None
         if isinstance(scan, Scan):
-            found += [f"personal data in {chain.dataset}: the search cannot find {one}" for one in scan.cannot_find]
             left = sum(scan.remaining.values())
             found += [f"personal data in {chain.dataset}: {left} occurrences remain, allowed by policy"] if left else []
         else:
             found.append(f"personal data in {chain.dataset}: not searched for at this digest")
+    found += _unfindable(records)
     found.append("how well personal data is found (recall) is not measured")
     for node in facts.chain:
         for suite in facts.suites:
@@ -199,6 +199,23 @@ def _limits(records: Records) -> list[str]:
                 found.append(f"evaluation of {node.name} on {suite.name}: not run: {why}")
     found.append("what it gets wrong beyond these suites, for whom, and in which languages: not recorded")
     return ["## Limits", "", *(f"- {markdown(one)}" for one in dict.fromkeys(found))]
+
+
+def _unfindable(records: Records) -> list[str]:
+    """What the search for personal data is known not to find, and in which datasets."""
+    where: dict[str, list[str]] = {}
+    scanned = [(chain, chain.scan.predicate) for chain, _ in records.facts.datasets if chain.scan]
+    for chain, scan in scanned:
+        for one in scan.cannot_find:
+            where.setdefault(one, []).append(chain.dataset)
+    return [
+        f"the search for personal data cannot find {one} ({_named(names, len(scanned))})"
+        for one, names in where.items()
+    ]
+
+
+def _named(names: list[str], of: int) -> str:
+    return "every dataset" if len(names) == of else ", ".join(names)
 
 
 def _open(records: Records) -> list[str]:

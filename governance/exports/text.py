@@ -53,6 +53,8 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Nested values under dotted names, in their order."""
     found: dict[str, Any] = {}
     for name, value in sorted(values.items()):
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value, 1)}
         found |= flat(value, f"{before}{name}.") if isinstance(value, Mapping) and value else {f"{before}{name}": value}
     return found
 

@@ -142,6 +142,13 @@ def test_an_evaluation_that_was_not_run_is_no_test_result(story: Story, tmp_path
     assert "evaluation of mute on desk" in model_card(records)
 
 
+def test_without_policies_no_threshold_is_claimed_to_be_absent(plain: Records) -> None:
+    facts = replace(plain.facts, policies=None, policies_note="for a test")
+    said = named(replace(plain, facts=facts), "test-result-evaluation-desk_eval")["predicate"]
+    assert said["result"] == "WARNED" and not said["passedTests"]
+    assert all("not held against policies here" in one for one in said["warnedTests"])
+
+
 def test_a_scan_of_none_found_still_warns_that_recall_is_not_measured(plain: Records) -> None:
     said = named(plain, "test-result-scan-desk_sft")["predicate"]
     assert said["result"] == "WARNED"

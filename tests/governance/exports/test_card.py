@@ -14,7 +14,7 @@ from markdown_it.token import Token
 
 from governance.exports.card import metadata, model_card
 from governance.exports.records import Records
-from governance.exports.text import line, markdown, yaml_text
+from governance.exports.text import flat, line, markdown, yaml_text
 from governance.yamlfile import parse_yaml
 from tests.governance.exports.told import HOSTILE, PEOPLE, carded, plain, released, story  # noqa: F401  # the fixtures
 
@@ -80,6 +80,18 @@ def test_without_policies_it_says_why_and_claims_no_use(plain: Records) -> None:
     text = model_card(replace(plain, facts=facts))
     assert "None is stated: not recorded here: for a test" in text
     assert "- any use" in text
+
+
+def test_what_the_search_cannot_find_is_a_limit(plain: Records) -> None:
+    (told,) = [one for one in model_card(plain).splitlines() if "cannot find" in one]
+    assert told == "- the search for personal data cannot find names that are on no list (every dataset)"
+
+
+def test_nested_parameters_stand_under_dotted_names() -> None:
+    nested = {"lora": {"r": 16}, "rewards": [{"name": "a", "weight": 1}, {"name": "b"}], "seeds": [1, 2], "none": {}}
+    assert flat(nested) == {
+        "lora.r": 16, "none": {}, "rewards.1.name": "a", "rewards.1.weight": 1, "rewards.2.name": "b", "seeds": [1, 2],
+    }  # fmt: skip
 
 
 def test_waivers_are_told_without_the_words_or_name_of_who_accepted(released: Records) -> None:
