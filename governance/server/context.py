@@ -24,7 +24,7 @@ from governance.keys import CHECKPOINT, Signer, stored_signer
 from governance.machine import Machine, check_head, instant, machine, signer
 from governance.predicates import Artifact, Refusal, Run
 from governance.promotion import Promoter as Decider
-from governance.promotion import State, state
+from governance.promotion import State, open_requests, state
 from governance.registry import aliases
 from governance.registry.governed.governor import UNKNOWN, Governor
 from governance.registry.governed.names import Names
@@ -149,7 +149,7 @@ class LogRecorder:
 
 @dataclass(frozen=True)
 class RegistryPromoter:
-    """`governance.promotion` as the registry asks it: to take an alias away is to retire the version that holds it."""
+    """`governance.promotion` as the registry asks it: to take an alias away is to retire a version."""
 
     decider: Decider
     now: Callable[[], State]
@@ -160,14 +160,21 @@ class RegistryPromoter:
             if version is not None:
                 self.decider.consume(model, version, alias, caller)
                 return
-            held = self.now().holder(model, alias)
-            if held is None:
-                raise RefusedError(f"nobody holds {alias} of {model}, as the log says")
-            self.decider.consume(model, held.version, alias, caller, "retire")
+            self.decider.consume(model, self._retired(model, alias), alias, caller, "retire")
         except (RefusedError, StorageError, BusyError):
             raise
         except InputError as error:
             raise RefusedError(error.found, where=error.where, fix=error.fix) from error
+
+    def _retired(self, model: str, alias: str) -> str:
+        """The version that the open request names; the one that holds the alias where nobody asked."""
+        now = self.now()
+        asked = [item.predicate for item in open_requests(now, model)]
+        mine = [one.version for one in asked if (one.action, one.alias) == ("retire", alias)]
+        held = now.holder(model, alias)
+        if not mine and held is None:
+            raise RefusedError(f"nobody holds {alias} of {model}, as the log says")
+        return str(mine[-1] if mine or held is None else held.version)
 
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)

@@ -147,6 +147,29 @@ def test_an_alias_moves_by_signatures_and_by_nothing_else(copied: Place, monkeyp
         assert server.stop() == 0
 
 
+def test_a_version_is_retired_by_a_signed_request(copied: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, scene = copied, copied.scene
+    with serving(here) as server:
+        version = register(here, server, monkeypatch)
+        frozen = scene.freeze(version.number)
+        scene.approve("ada", "ml-lead", frozen)
+        scene.approve("ben", "risk", frozen)
+        scene.request(version.number)
+        alias = {"name": MODEL, "alias": "champion"}
+        assert server.post("registered-models/alias", **alias, version=version.number).status == 200
+        assert server.ask("DELETE", "registered-models/alias", alias).status == 403
+        asked = scene.request(version.number, action="retire")
+        scene.approve("ada", "ml-lead", asked, "promotion")
+        scene.approve("ben", "risk", asked, "promotion")
+        taken = server.ask("DELETE", "registered-models/alias", alias)
+        assert taken.status == 200, taken.text
+        found = server.ask("GET", f"model-versions/get?name={MODEL}&version=1").value["model_version"]
+        tags = {one["key"]: one["value"] for one in found["tags"]}
+        assert found["aliases"] == ["candidate"]
+        assert tags["governance.status"].startswith("retired")
+    assert reconcile(scene.story.log, here.machine) == []
+
+
 def test_a_refused_call_is_in_the_log_with_caller_and_reason(begun: tuple[Place, Server]) -> None:
     here, server = begun
     assert server.post("registered-models/rename", name=MODEL, new_name="other").status == 403
