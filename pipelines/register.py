@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 def run(job: Job) -> Outcome:
     """Decides, registers, records and names the version."""
+    job = replace(job, machine=provenance.on_behalf(job.machine, job.policies, job.now))
     name, digest = job.params.release.model, job.inputs["model"].sha256
     if stands_aside(job.machine.environ):
         why = "an experiment registers nothing; COUNTERSIGN_REGISTER=1 asks for it"
