@@ -6,7 +6,7 @@ reference time. So it can be performed again by anybody who has the log, and mus
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -91,7 +91,8 @@ def live(now: State, model: str, at: datetime) -> list[Live]:
         else:
             held[move.alias] = item
     late = {item.predicate.request: item.predicate.second_signature_by for item in overdue(now, at)}
-    return [_live(now, item, at, late.get(item.predicate.request)) for _, item in sorted(held.items())]
+    asked = _askers(now)
+    return [_live(now, item, at, asked, late.get(item.predicate.request)) for _, item in sorted(held.items())]
 
 
 def models(now: State) -> list[str]:
@@ -106,12 +107,13 @@ def history(now: State, model: str) -> list[Event]:
     requests = {item.digest for item in now.evidence.all("request") if item.predicate.model == model}
     if not digests:
         raise InputError(f"the log has no version of {model}", fix="countersign status lists the models")
+    asked, subjects = _askers(now), packets | requests
     found = [
         event
         for kind in KINDS
         for item in now.evidence.all(kind)
-        if _concerns(item, model, packets | requests)
-        for event in _events(now, item)
+        if _concerns(item, model, subjects)
+        for event in _events(now, item, asked)
     ]
     return sorted(found, key=lambda event: event.entry)
 
@@ -161,19 +163,23 @@ def expired_waivers(now: State, move: Promotion, at: datetime) -> list[str]:
     return found
 
 
-def _live(now: State, item: Evidence, at: datetime, overdue_since: str | None) -> Live:
+def _live(now: State, item: Evidence, at: datetime, asked: Mapping[str, str], overdue_since: str | None) -> Live:
     move: Promotion = item.predicate
     return Live(
         model=move.model, alias=move.alias, version=move.version, sha256=move.model_digest, since=move.at,
-        entry=item.index, action=move.action, request=move.request or "", asked_by=_asked_by(now, move),
+        entry=item.index, action=move.action, request=move.request or "", asked_by=_asked_by(asked, move),
         incident=open_incident(now, move.model_digest), expired=expired_waivers(now, move, at),
         second_signature_overdue=overdue_since,
     )  # fmt: skip
 
 
-def _asked_by(now: State, move: Promotion) -> str:
-    signed = next((one for one in now.evidence.all("request") if one.digest == move.request), None)
-    return signed.predicate.principal if signed else move.run.requested_by.name
+def _askers(now: State) -> dict[str, str]:
+    """Digest of each request to who signed it."""
+    return {item.digest: item.predicate.principal for item in now.evidence.all("request")}
+
+
+def _asked_by(asked: Mapping[str, str], move: Promotion) -> str:
+    return asked.get(move.request or "", move.run.requested_by.name)
 
 
 def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
@@ -183,7 +189,7 @@ def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
     return bool(said.model == model)
 
 
-def _events(now: State, item: Evidence) -> Iterator[Event]:
+def _events(now: State, item: Evidence, asked: Mapping[str, str]) -> Iterator[Event]:
     said: Any = item.predicate
     version, by, detail = getattr(said, "version", ""), getattr(said, "principal", ""), getattr(said, "reason", "")
     counts = not by or now.authority.speaker(item) is not None
@@ -191,7 +197,7 @@ def _events(now: State, item: Evidence) -> Iterator[Event]:
     what = item.kind
     match item.kind:
         case "promotion":
-            what, by = f"{said.action} {said.alias}", _asked_by(now, said)
+            what, by = f"{said.action} {said.alias}", _asked_by(asked, said)
             result = "allowed" if said.allowed else "refused"
             detail = ", ".join(dict.fromkeys(one.code for one in said.findings))
             if said.allowed and said.action != "retire":
