@@ -21,7 +21,6 @@ from governance.modelfiles import remote_code
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
-
 from pipelines.training.modelfolder import MODEL_FILES, belongs, write_json
 
 PREDICATE = "base"

@@ -26,7 +26,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-STATEMENTS = [build_statement(kind, [Artifact(role="x", name="x", sha256=A)], one) for kind, one in every_kind().items()]
+STATEMENTS = [
     build_statement(kind, [Artifact(role="x", name="x", sha256=A)], said) for kind, said in every_kind().items()
 ]
 ENVELOPES = [sign_statement(statement, person("ci")) for statement in STATEMENTS]
