@@ -203,16 +203,16 @@ class MirrorLog(SqliteLog):
 
     def refresh(self) -> None:
         """Brings the copy up to date, or raises and leaves it as it is."""
-        note = self._server.get("checkpoint").decode("utf-8", "replace")
-        self._asked, self.offline = True, ""
         while True:
+            size, known = self._here.head()  # before the server is asked: what it answers may only be more
+            note = self._server.get("checkpoint").decode("utf-8", "replace")
+            self._asked, self.offline = True, ""
             try:
-                return self._follow(note)
+                return self._follow(size, known, note)
             except ConflictError:
                 continue  # another process of this machine brought the copy forward meanwhile
 
-    def _follow(self, note: str) -> None:
-        size, known = self._here.head()
+    def _follow(self, size: int, known: str, note: str) -> None:
         if note == known:
             return
         if not note:
@@ -221,6 +221,8 @@ class MirrorLog(SqliteLog):
             return
         new, _ = parse_checkpoint(note, where=f"{self.where}: its checkpoint")
         self._check_growth(known, new, note)
+        if known and new.size == size:
+            return
         keys = self._reader.checkpoint_keys(self._here) if size else [self._begin(new)]
         try:
             if _signed_by(note, keys):

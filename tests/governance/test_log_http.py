@@ -176,6 +176,29 @@ def test_two_clients_at_once_lose_and_double_nothing(served: Served, there: Scen
         assert list(client(served, tmp_path / home).entries()) == list(there.log.entries())
 
 
+def test_a_copy_that_another_process_brought_further_meanwhile_is_no_shorter_log(
+    served: Served, there: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = client(served, tmp_path / "home")
+    assert mine.size() == 6
+    ask, asked_for = Server.get, []
+
+    def slow(self: Server, path: str) -> bytes:
+        """Between our question and what we do with the answer, the log grows, and another process follows it."""
+        answer = ask(self, path)
+        if path == "checkpoint" and not asked_for:
+            asked_for.append(path)
+            there.record("gate", gate(True))
+            there.record("gate", gate(False))
+            client(served, tmp_path / "home").refresh()
+        return answer
+
+    there.record("ingest", ingest("ingest@first"))
+    monkeypatch.setattr(Server, "get", slow)
+    mine.refresh()
+    assert asked_for and mine.head() == there.log.head() and mine.size() == 9
+
+
 def test_offline_the_copy_is_read_and_nothing_is_appended(there: Scene, tmp_path: Path) -> None:
     with serving(there.log) as served:
         assert client(served, tmp_path / "home").size() == 6
