@@ -13,17 +13,19 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from governance import evidence
-from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
+from governance.errors import BusyError, ConfigError, CountersignError, StorageError, VerificationError
 from governance.keys import public_key
 from governance.machine import Machine, check_head, checkpoint_keys, exposed_keys, own_checkpoint_key
+from governance.reconcile import reconcile
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.server.adopt import adopt
@@ -37,6 +39,7 @@ from governance.server.settings import (
 )
 
 Say = Callable[[str], None]
+SHOWN = 5
 FACTORY = "governance.server.plugin:app"
 ENTRY_POINTS = (
     ("mlflow.model_registry_store", "governed+sqlite"),
@@ -113,6 +116,7 @@ def _reachable(path: Path) -> bool:
 
 def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mapping[str, str], say: Say) -> None:
     """Runs the server until SIGTERM or SIGINT. Raises before it listens, where something does not hold."""
+    check_port(settings)
     pinned = check_origin(settings, machine.project, pin, own_checkpoint_key(machine))
     os.umask(0o077)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -130,6 +134,8 @@ def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mappin
     refusals = _try(app, settings, secret.password)
     say(f"log        {machine.project}: {pinned.entries} entries, established by {pinned.by}")
     say(f"origin     {pinned.first}")
+    for line in _differences(settings, machine):
+        say(f"warning    {line}")
     say(f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST: all refused")
     where = f"password in {secret.password_file}" if secret.password_file else "password as given"
     say(f"accounts   {settings.admin} ({where}); others: /#/account, as the administrator makes them")
@@ -147,6 +153,29 @@ def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mappin
         server_header=False,
         timeout_graceful_shutdown=10,
     )
+
+
+def check_port(settings: Settings) -> None:
+    """Raises `BusyError` where somebody listens there already, before anything is touched."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((settings.host, settings.port))
+    except OSError as error:
+        raise BusyError(
+            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}",
+            where="--host, --port",
+            fix="stop what listens there, or name another port",
+        ) from None
+
+
+def _differences(settings: Settings, machine: Machine) -> list[str]:
+    """What somebody did to the registry past the server; nothing moves on such a row until it is put right."""
+    log = open_database(settings.database, machine.project)
+    found = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
+    lines = [f"{one.code} {one.subject}: expected {one.expected}; found {one.found}" for one in found[:SHOWN]]
+    return [*lines, f"and {len(found) - SHOWN} more: countersign verify"] if len(found) > SHOWN else lines
 
 
 def _tell_calls() -> None:

@@ -407,6 +407,23 @@ def test_it_does_not_start_when(tmp_path: Path, spoil: object, code: int, senten
     assert "Traceback" not in ended.value.said
 
 
+def test_it_does_not_start_where_somebody_listens(begun: tuple[Place, Server]) -> None:
+    here, server = begun
+    port = server.uri.rpartition(":")[2]
+    with pytest.raises(NotStarted) as ended:
+        start(here, "--port", port)
+    assert ended.value.code == 7 and "cannot be listened on" in ended.value.said
+
+
+def test_it_tells_at_its_start_what_somebody_did_to_the_registry(copied: Place) -> None:
+    with serving(copied):
+        pass
+    with sqlite3.connect(copied.database.removeprefix("sqlite:///")) as database:
+        database.execute("INSERT INTO registered_models (workspace, name) VALUES ('default', 'Support-Desk')")
+    with serving(copied) as server:
+        assert "REGISTRY_LOOKALIKE model 'Support-Desk'" in server.log.read_text(encoding="utf-8")
+
+
 def test_a_server_that_governs_nothing_is_found_out(tmp_path: Path) -> None:
     """The trial against MLflow's own stores: the alias moves, and the attempt says so."""
     script = f"""
