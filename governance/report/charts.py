@@ -143,7 +143,7 @@ def lineage(nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:
     parts = [_edge(edge, place, nodes) for edge in edges if edge.start in place and edge.end in place]
     parts += [_node(node, *place[node.id]) for node in nodes]
     title = "What this version was made from: models left to right, below each stage its datasets and their sources"
-    return _svg(height, title, parts, width)
+    return _svg(height, title, parts, width, "group")  # no image: its boxes are links
 
 
 def _places(nodes: Sequence[Node]) -> tuple[dict[str, tuple[float, float]], float, float]:
@@ -243,8 +243,8 @@ def _box(x: float, y: float, width: float, height: float, kind: str) -> Markup:
     )
 
 
-def _svg(height: float, title: str, parts: Sequence[Markup], width: float = WIDTH) -> Markup:
+def _svg(height: float, title: str, parts: Sequence[Markup], width: float = WIDTH, role: str = "img") -> Markup:
     """A figure that scales with the page; its title is what a screen reader says."""
-    return Markup('<svg role="img" viewBox="0 0 {} {}" style="max-width:{}px" aria-label="{}">{}</svg>').format(
-        f"{width:.0f}", f"{height:.0f}", f"{width:.0f}", escape(visible(title)), Markup("").join(parts)
+    return Markup('<svg role="{}" viewBox="0 0 {} {}" style="max-width:{}px" aria-label="{}">{}</svg>').format(
+        role, f"{width:.0f}", f"{height:.0f}", f"{width:.0f}", escape(visible(title)), Markup("").join(parts)
     )

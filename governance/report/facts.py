@@ -243,17 +243,19 @@ def gather(
 
 
 def last_time(now: State) -> datetime:
-    """When the last entry that counts was made."""
-    for index in range(now.size - 1, -1, -1):
-        entry = now.log.entry(index)
-        statement, _ = unverified(entry.envelope, where=f"entry {index}")
-        _, subjects, _ = parse_statement(statement, f"entry {index}")
-        found = [item for item in now.evidence.by_subject(subjects[0].sha256) if item.index == index]
-        if found:
-            return datetime.fromisoformat(at(found[0]).replace("Z", "+00:00"))
+    """When the last entry that counts was made, of those that are there: a bundle need not carry the very last."""
+    for end in range(now.size, 0, -PAGE):
+        for entry in reversed(now.log.page(max(0, end - PAGE), end)[0]):
+            statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+            _, subjects, _ = parse_statement(statement, f"entry {entry.index}")
+            found = [item for item in now.evidence.by_subject(subjects[0].sha256) if item.index == entry.index]
+            if found:
+                return datetime.fromisoformat(at(found[0]).replace("Z", "+00:00"))
     raise InputError("the log has no entry that counts", where=now.log.where)
 
 
+PAGE = 16
+"""Entries read at a time, from the end."""
 SHOWN = 20
 """Versions that an error names at most."""
 

@@ -98,6 +98,12 @@ def way_back(facts: Facts) -> Back:
         target = f"version {before.version} ({before.model_digest[:PREFIX]}), registered" if before else _NO_EARLIER
         refs = [facts.previous.index] if facts.previous else []
         return Back(target=target, steps="none: no governed alias exists", people="none", drill=NO_DRILL, evidence=refs)
+    if standing.held and not standing.live:
+        serves = standing.now.holder(facts.registration.model, standing.alias)
+        target = (
+            f"none needed: version {serves.version} is {serves.alias}" if serves else "none needed: nothing is live"
+        )
+        return Back(target=target, steps="none", people="none", drill=NO_DRILL, evidence=[])
     below, rule = standing.below(), standing.rule
     alone = f"; or one as {', '.join(rule.break_glass)} who breaks the glass" if rule and rule.break_glass else ""
     earlier = [promoted(one) for one in below]

@@ -49,6 +49,8 @@ ROOM = 5
 """Exceptions that page one has room for; faults and waivers are all told, whatever the room."""
 LINES = 5
 """Changes on page one, at most two of a group."""
+LONG = 350
+"""Characters of a verdict's reason from which on page one is printed smaller."""
 ROWS = 8
 """People on page one: whoever counts, then whoever does not."""
 
@@ -69,6 +71,7 @@ def _told(report: Report) -> dict[str, Any]:
         "waivers": kinds.count("waiver"),
         "notes": kinds.count("note"),
         "shown": shown,
+        "crowded": shown > ROOM or len(report.people) > ROWS or len(report.verdict.reason) > LONG,
         "also": [item.title for item in report.exceptions[shown:]],
         "people": [one for one in report.people if one in [*counted, *aside][:ROWS]],
         "changes": chosen[:LINES],

@@ -12,7 +12,7 @@ from typing import Any
 from governance.digests import sha256_bytes
 from governance.report.gates import is_safety
 from governance.report.html import json_twin
-from governance.report.model import DataStep, Decision, Metric, Report
+from governance.report.model import DataStep, Decision, Gate, Metric, Report
 from governance.report.text import moment, plain, share, short, signed, visible, words
 
 Lines = Iterator[str]
@@ -192,8 +192,9 @@ def _pii(report: Report) -> Lines:
 
 
 def _labels(report: Report) -> Lines:
-    gate = next(one for one in report.gates if one.name == "Labelling")
-    yield _pair("agreement", f"{gate.result}: {gate.value}", gate.evidence)
+    yield from (
+        _pair("agreement", f"{gate.result}: {gate.value}", gate.evidence) for gate in _gates(report, "Labelling")
+    )
     for one in report.datasets:
         yield _pair(one.name, f"{one.card.get('labelling', one.card_note or 'not stated')} (declared)")
     yield _none("guidelines by digest, pool and training of labellers: not recorded: no statement of that kind exists")
@@ -223,8 +224,11 @@ def _safety(report: Report) -> Lines:
     yield from _metrics(report, about)
     if not about:
         yield _none("not recorded: no suite scores anything about safety")
-    gate = next(one for one in report.gates if one.name == "Safety")
-    yield _pair("gate", f"{gate.result}: {gate.value}", gate.evidence)
+    yield from (_pair("gate", f"{gate.result}: {gate.value}", gate.evidence) for gate in _gates(report, "Safety"))
+
+
+def _gates(report: Report, name: str) -> list[Gate]:
+    return [gate for gate in report.gates if gate.name == name]
 
 
 def _metrics(report: Report, metrics: Sequence[Metric]) -> Lines:

@@ -157,8 +157,8 @@ class Governed:
         predicate = Waiver.model_validate(self.signed(who, role, **said))
         return self.say(who, "waiver", [_model(self.story.models["sft"])], predicate)
 
-    def incident(self, version: str, state: str, who: str = "ben", role: str = "risk") -> int:
-        predicate = Incident.model_validate(self.signed(who, role, model=MODEL, version=version, state=state))
+    def incident(self, version: str, state: str, who: str = "ben", role: str = "risk", **fields: Any) -> int:
+        predicate = Incident.model_validate(self.signed(who, role, model=MODEL, version=version, state=state, **fields))
         return self.say(who, "incident", [_model(self.story.models["sft"])], predicate)
 
     def revoke(self, key: str, owner: str, who: str, role: str, by: str = "") -> int:

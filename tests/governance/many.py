@@ -63,5 +63,3 @@ def _digest(envelope: bytes) -> str:
     from governance.digests import sha256_bytes
 
     return sha256_bytes(base64.b64decode(json.loads(envelope)["payload"]))
-
-

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import tarfile
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +16,12 @@ from typing import Any
 import pytest
 
 from governance.digests import sha256_bytes
-from governance.report.build import build
+from governance.report import index, sections
+from governance.report.build import build, read_state, verified_log
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 from governance.report.text import duration, moment, number, plain, size, visible
+from tests.governance.audited import audited
 from tests.governance.story import MODEL, told
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect", "line", "circle"}
@@ -63,6 +68,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 @pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Of a version about which people said much."""
+    story = audited(tmp_path_factory.mktemp("audited")).story
+    return build(story.sources, MODEL, "2")
+
+
+@pytest.fixture(scope="module")
 def html(report: Report) -> str:
     return page(report).decode()
 
@@ -97,7 +109,7 @@ def test_structure_serves_a_screen_reader(parsed: Page) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(attributes.get("scope") in ("row", "col") for attributes in parsed.all("th"))
     drawings = parsed.all("svg")
-    assert drawings and all(one.get("role") == "img" and one.get("aria-label") for one in drawings)
+    assert drawings and all(one.get("role") in ("img", "group") and one.get("aria-label") for one in drawings)
     regions = [attributes for _, attributes in parsed.elements if attributes.get("role") == "region"]
     assert all(one.get("tabindex") == "0" and one.get("aria-label") for one in regions)
 
@@ -116,7 +128,7 @@ def test_it_names_its_twin(html: str, parsed: Page, report: Report) -> None:
 def _poisoned(value: Any) -> Any:
     """Every text of a report made hostile, digests and fixed words apart."""
     if isinstance(value, dict):
-        kept = {"word", "result", "kind", "action", "id", "start", "end", "answer", "group"}
+        kept = {"word", "result", "kind", "action", "id", "start", "end", "answer", "group", "state"}
         fixed = {key for key in value if key in kept or "digest" in key or key == "distributions"}
         return {key: item if key in fixed else _poisoned(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -124,9 +136,40 @@ def _poisoned(value: Any) -> Any:
     return value + HOSTILE if isinstance(value, str) else value
 
 
-def test_hostile_text_shows_as_text(report: Report) -> None:
-    poisoned = Report.model_validate(_poisoned(report.model_dump()))
-    html = page(poisoned).decode()
+@pytest.mark.parametrize("which", ["report", "people"])
+def test_hostile_text_shows_as_text(which: str, request: pytest.FixtureRequest) -> None:
+    poisoned = Report.model_validate(_poisoned(request.getfixturevalue(which).model_dump()))
+    _harmless(page(poisoned).decode())
+
+
+def test_hostile_text_in_a_terminal_repaints_nothing(people: Report) -> None:
+    poisoned = Report.model_validate(_poisoned(people.model_dump()))
+    for name in sections.SECTIONS:
+        told = "\n".join(sections.text(poisoned, name))
+        assert "\x1b" not in told and "\u202e" not in told and "\x00" not in told
+        assert "⟨U+001B⟩" in told
+
+
+def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
+    text = MODEL + HOSTILE
+    row = index.Row(
+        model=text, version=text, sha256="0" * 64, tier=text, registered=text, state=text, since=text,
+        approved_by=[text], exceptions=[text], waits=[text], evidence=[1], page=text,
+    )  # fmt: skip
+    due = index.Due(what=text, about=text, who=text, due=text, overdue=True, evidence=[])
+    live = index.Live(
+        model=text, alias=text, version=text, sha256="0" * 64, since=text, asked_by=text, approved_by=[text],
+        exceptions=[text], evidence=[],
+    )  # fmt: skip
+    made = index.Index(
+        format=index.FORMAT, generator="x", project=text, as_of=text, log_range=text, root=text, verified=True,
+        first_broken="none", origin=text, registry=text, live=[live], ending=[due], waiting=[due], versions=[row],
+    )  # fmt: skip
+    _harmless(index.page(made).decode())
+
+
+def _harmless(html: str) -> None:
+    """Well-formed, without a script or anything unseen."""
     parsed = Page(html)
     assert parsed.wrong == [] and parsed.open == []
     assert not parsed.all("script")
@@ -158,16 +201,35 @@ def test_other_texts_read_well() -> None:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0",
+    "--disable-component-update", "--disable-sync", "--disable-quic", "--enable-logging=stderr", "--v=0",
 ]  # fmt: skip
 A4 = (703, 1054)
 """Width and height in CSS pixels that the print style's margins leave of an A4 page."""
 
 
+def _crowded(report: Report) -> Report:
+    """The most that page one has to hold: three faults, three waivers, six who signed, changes and open points."""
+    waiver = next(one for one in report.exceptions if one.kind == "waiver")
+    fault = waiver.model_copy(update={"kind": "fault", "title": "Expired waiver"})
+    signed = next(one for one in report.people if one.did == "approved")
+    longer = f"{report.verdict.reason} {report.verdict.reason}"
+    return report.model_copy(
+        update={
+            "exceptions": [fault] * 3 + [waiver] * 3 + [one for one in report.exceptions if one.kind == "note"],
+            "people": [*report.people, *[signed] * 4],
+            "changes": [*report.changes] * 3,
+            "open": [*report.open] * 6,
+            "verdict": report.verdict.model_copy(update={"reason": longer}),
+        }
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_page_one_prints_on_one_page(html: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["alone", "people", "crowded"])
+def test_page_one_prints_on_one_page(which: str, report: Report, people: Report, tmp_path: Path) -> None:
     """Print rules applied to the screen at the width of A4; a script of the test's own measures page one."""
+    html = page({"alone": report, "people": people, "crowded": _crowded(people)}[which]).decode()
     measure = "<script>document.title = document.querySelector('.front').getBoundingClientRect().height</script>"
     printed = html.replace("@media print", "@media all").replace(
         "main { max-width: none;", f"main {{ width: {A4[0]}px;"
@@ -188,7 +250,57 @@ def test_a_browser_has_nothing_to_complain_of(html: str, tmp_path: Path) -> None
     assert "CONSOLE" not in log
 
 
-def _opened(path: Path, folder: Path) -> tuple[str, str]:
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core's script, from npm's cache or registry."""
+    npm = shutil.which("npm")
+    if npm is None or CHROMIUM is None:
+        pytest.skip("no npm, or no Chromium here")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "pack", f"axe-core@{AXE}", "--silent", "--prefer-offline"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        pytest.skip(f"npm has no axe-core {AXE} at hand")
+    with tarfile.open(folder / done.stdout.strip().splitlines()[-1]) as archive:
+        member = archive.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
+
+
+AXE = "4.10.3"
+RUN = """<script>{axe}</script><script>
+axe.run(document, {{resultTypes: ["violations"]}}).then(found => {{
+  const told = found.violations.map(one => [one.impact, one.id, one.nodes.length, one.nodes[0].html].join(" "));
+  document.title = "AXE " + found.passes.length + " " + JSON.stringify(told);
+}});
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["report", "index"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_an_accessibility_checker_finds_nothing(
+    which: str, dark: bool, axe: str, people: Report, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if which == "index":
+        folder = tmp_path_factory.mktemp("log")
+        story = audited(folder).story
+        state, _ = read_state(story.sources)
+        html = index.page(index.index(state, verified_log(story.sources), story.now())).decode()
+    else:
+        html = page(people).decode()
+    if dark:
+        html = html.replace("(prefers-color-scheme: dark)", "all")
+    (tmp_path / "page.html").write_text(html.replace("</body>", f"{RUN.format(axe=axe)}</body>"), encoding="utf-8")
+    dom, log = _opened(tmp_path / "page.html", tmp_path, "--virtual-time-budget=20000")
+    found = re.search(r"<title>AXE (\d+) (.*?)</title>", dom, re.DOTALL)
+    assert found, log[-2000:]
+    assert int(found[1]) > 10
+    assert json.loads(unescape(found[2])) == []
+
+
+def _opened(path: Path, folder: Path, *flags: str) -> tuple[str, str]:
+    command = [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     return done.stdout, done.stderr

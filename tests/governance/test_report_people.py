@@ -1,0 +1,359 @@
+"""The report where people speak: verdicts, exceptions before good news, the past, and four copies that were spoiled."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from governance import evidence, promotion
+from governance.errors import InputError, RefusedError
+from governance.findings import finding
+from governance.machine import signer
+from governance.predicates import Artifact, Promotion
+from governance.report.build import build
+from governance.report.files import rendered
+from governance.report.html import page
+from governance.report.model import Report
+from tests.governance.audited import audited, reject, second
+from tests.governance.governed import Governed, governed
+from tests.governance.story import MODEL, altered
+
+Change = Callable[[Governed], object]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
+    """One version, registered; read only."""
+    folder = tmp_path_factory.mktemp("governed")
+    return folder, governed(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
+    """Two versions, the second released with a waiver; read only."""
+    folder = tmp_path_factory.mktemp("audited")
+    return folder, audited(folder)
+
+
+@pytest.fixture
+def scene(told: tuple[Path, Governed], tmp_path: Path) -> Governed:
+    return told[1].copy(told[0], tmp_path)
+
+
+@pytest.fixture
+def later(whole: tuple[Path, Governed], tmp_path: Path) -> Governed:
+    made = whole[1].copy(whole[0], tmp_path)
+    made.table.held = dict(whole[1].table.held)
+    return made
+
+
+def report(scene: Governed, version: str = "1", **how: datetime) -> Report:
+    return build(scene.story.sources, MODEL, version, **how)
+
+
+def front(made: Report) -> str:
+    """Page one of the HTML."""
+    html = page(made).decode()
+    return html[html.index('<article class="front') : html.index("</article>")]
+
+
+def faults(made: Report) -> set[str]:
+    return {one.title for one in made.exceptions if one.kind == "fault"}
+
+
+# -- The verdict, row by row ---------------------------------------------------------------------------
+def _both(scene: Governed) -> str:
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet)
+    scene.approve("ben", "risk", packet)
+    return packet
+
+
+def _rejected(scene: Governed) -> None:
+    packet = _both(scene)
+    reject(scene, packet, "Not with these scores.")
+
+
+def _refused(scene: Governed) -> None:
+    scene.freeze()
+    scene.request()
+    with pytest.raises(RefusedError):
+        scene.consume()
+
+
+def _worse(scene: Governed) -> None:
+    scene.story.evaluate("sft", 0.5)
+
+
+def _waived(scene: Governed) -> None:
+    scene.story.evaluate("sft", 0.905)
+    scene.waive("THRESHOLD_NOT_MET", "model sft")
+    scene.released()
+
+
+def _incident(scene: Governed) -> None:
+    scene.released()
+    scene.incident("1", "open")
+
+
+def _closed(scene: Governed) -> None:
+    _incident(scene)
+    scene.incident("1", "closed")
+
+
+def _retired(scene: Governed) -> None:
+    scene.released()
+    asked = scene.request("1", action="retire", alias="champion")
+    scene.approve("ada", "ml-lead", asked, "promotion")
+    scene.consume("1", action="retire")
+
+
+def _worse_after(scene: Governed) -> None:
+    scene.released()
+    _worse(scene)
+
+
+def _expired_approval(scene: Governed) -> None:
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet)
+    scene.approve("ben", "risk", packet, expires="2026-11-20T09:45:00Z")
+    scene.request()
+    scene.consume()
+    scene.story.minutes += 60
+    scene.incident("1", "closed")
+
+
+def _forged(scene: Governed) -> None:
+    """The service's key is misused: an allowed promotion that nobody approved."""
+    packet = scene.freeze()
+    request = scene.request()
+    asked = promotion.ask(promotion.state(scene.story.log), "promote", MODEL, "1", "champion")
+    at = promotion.instant(scene.now)
+    said = Promotion(
+        model=MODEL, version="1", alias="champion", model_digest=asked.released.sha256, allowed=True, findings=[],
+        policy=scene.story.policies.digest, at=at, run=scene.story.run(), request=request, packet=packet,
+        caller="mallory", asked=asked.model_dump(mode="json"),
+    )  # fmt: skip
+    subject = [Artifact(role="model", name="m", sha256=said.model_digest)]
+    evidence.record(scene.story.log, signer(scene.story.machine), "promotion", subject, said)
+
+
+ROWS: dict[str, tuple[Change, str, str]] = {
+    "nobody has spoken": (lambda scene: None, "PENDING", "it waits for a packet"),
+    "one approval": (
+        lambda scene: scene.approve("ada", "ml-lead", scene.freeze()), "PENDING", "has: ada as ml-lead",
+    ),
+    "approved, not asked for": (_both, "PENDING", "a signed request"),
+    "rejected": (_rejected, "NOT APPROVED", "Rejected by ben as risk: Not with these scores."),
+    "refused, then nothing": (_refused, "PENDING", "approval by 2 people"),
+    "a threshold not met": (_worse, "NOT APPROVED", "THRESHOLD_NOT_MET"),
+    "released": (lambda scene: scene.released(), "APPROVED", "ada (ml-lead), ben (risk)"),
+    "released with a waiver": (_waived, "APPROVED WITH CONDITIONS", "THRESHOLD_NOT_MET"),
+    "an incident is open": (_incident, "NOT APPROVED", "INCIDENT_OPEN"),
+    "the incident was closed": (_closed, "APPROVED", "It is champion"),
+    "retired": (_retired, "WITHDRAWN", "Retired: cleo: because"),
+    "scored again, worse": (_worse_after, "NOT APPROVED", "THRESHOLD_NOT_MET"),
+    "an approval has ended": (_expired_approval, "NOT APPROVED", "APPROVAL_MISSING"),
+    "a forged decision": (_forged, "NOT APPROVED", "logged as allowed, it comes out refused: APPROVAL_MISSING"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_the_verdict_follows_from_what_people_said(scene: Governed, row: tuple[Change, str, str]) -> None:
+    change, word, reason = row
+    change(scene)
+    made = report(scene)
+    assert (made.verdict.word, reason in made.verdict.reason) == (word, True), made.verdict
+    assert word in front(made) and rendered(made) == rendered(report(scene))
+
+
+def test_who_was_superseded_is_still_approved_and_who_was_rolled_back_is_withdrawn(later: Governed) -> None:
+    assert report(later, "1").verdict.word == "APPROVED"
+    assert "another version took its place" in report(later, "1").verdict.reason
+    assert report(later, "1").way_back.target == "none needed: version 2 is champion"
+    later.story.models["sft"] = promotion.state(later.story.log).registration(MODEL, "1").predicate.model_digest
+    asked = later.request("1", action="rollback")
+    later.approve("ada", "ml-lead", asked, "promotion")
+    later.consume("1", action="rollback")
+    gone, back = report(later, "2"), report(later, "1")
+    assert gone.verdict.word == "WITHDRAWN" and "Rolled back from champion to version 1" in gone.verdict.reason
+    assert back.verdict.word == "APPROVED" and [one.until for one in back.holds][-1] == "now"
+
+
+# -- Four spoiled copies: each is seen on page one ----------------------------------------------------
+def test_altered_evidence_is_seen_on_page_one(later: Governed) -> None:
+    altered(later.story.log, 20)
+    text = front(report(later, "2"))
+    assert "EVIDENCE DOES NOT VERIFY" in text and "entry 20" in text
+    assert "APPROVED" not in text.replace("NOT APPROVED", "")
+
+
+def test_self_approval_is_seen_on_page_one(scene: Governed) -> None:
+    """dora asked for the runs and approves her own; cleo asks for the move she approves."""
+    packet = scene.freeze()
+    scene.approve("dora", "engineer", packet)
+    scene.approve("cleo", "product", packet)
+    scene.approve("ada", "ml-lead", packet)
+    scene.request()
+    with pytest.raises(RefusedError):
+        scene.consume()
+    made = report(scene)
+    assert made.verdict.word == "PENDING" and "has: ada as ml-lead" in made.verdict.reason
+    assert "Self-approval" in faults(made)
+    assert made.separation.startswith("separation of duties: broken (dora trained it and approves it")
+    text = front(made)
+    assert "Self-approval" in text and "DOES NOT COUNT" in text and "duties: broken" in text
+
+
+def test_an_expired_waiver_is_seen_on_page_one(later: Governed) -> None:
+    """Nothing was written since; time has passed."""
+    during = report(later, "2", clock=datetime(2026, 12, 1, tzinfo=UTC))
+    after = report(later, "2", clock=datetime(2026, 12, 24, tzinfo=UTC))
+    assert during.verdict.word == "APPROVED WITH CONDITIONS" and faults(during) == set()
+    assert after.verdict.word == "NOT APPROVED" and faults(after) == {"Expired waiver"}
+    assert after.waivers[0].state.startswith("it expired at 2026-12-04")
+    text = front(after)
+    assert "Expired waiver" in text and "WAIVER_NOT_IN_FORCE" in text and "2026-12-04" in text
+
+
+def test_an_alias_moved_behind_our_back_is_seen_on_page_one(later: Governed) -> None:
+    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "moved", expected="version 2", found="version 1")
+    for version in ("1", "2"):
+        made = build(replace(later.story.sources, registry=(moved,)), MODEL, version)
+        text = front(made)
+        assert "Alias moved without a decision" in text
+        assert "the log says version 2, the registry says version 1" in text
+    agreed = build(replace(later.story.sources, registry=()), MODEL, "2")
+    assert agreed.integrity.registry == "says what the log says" and faults(agreed) == set()
+
+
+def test_a_rollback_by_one_person_alone_is_told_and_becomes_overdue(later: Governed) -> None:
+    later.story.models["sft"] = promotion.state(later.story.log).registration(MODEL, "1").predicate.model_digest
+    later.request("1", action="rollback", break_glass=True)
+    later.consume("1", action="rollback")
+    soon = report(later, "1")
+    assert "Break-glass" in {one.title for one in soon.exceptions} and faults(soon) == set()
+    late = report(later, "1", clock=later.now + timedelta(days=4))
+    assert "Break-glass" in faults(late)
+    assert late.open[0].overdue and "OVERDUE" in front(late)
+
+
+# -- What is told ------------------------------------------------------------------------------------
+def test_every_word_is_in_the_record_in_order(later: Governed) -> None:
+    made = report(later, "2")
+    said = [(one.answer, one.by.partition(" ")[0]) for one in made.decisions if not one.about.startswith("gate@")]
+    assert said == [
+        ("allowed", "the"), ("frozen", "the"), ("rejected", "ben"), ("waived", "ben"), ("frozen", "the"),
+        ("approved", "ada"), ("approved", "ben"), ("asked", "cleo"), ("allowed", "the"), ("opened", "ben"),
+        ("closed", "ben"),
+    ]  # fmt: skip
+    rejected = next(one for one in made.decisions if one.answer == "rejected")
+    assert rejected.words == "Below the threshold, and nothing is done instead."
+    assert [one.evidence[0] for one in made.decisions] == sorted(one.evidence[0] for one in made.decisions)
+    assert "Below the threshold, and nothing is done instead." in page(made).decode()
+
+
+def test_a_waiver_is_told_with_who_accepted_it_the_control_and_the_end(later: Governed) -> None:
+    made = report(later, "2")
+    notice = next(one for one in made.exceptions if one.kind == "waiver")
+    assert notice.accepted_by == "ben as risk" and notice.expires.startswith("2026-12-04")
+    assert "the output filter" in notice.control
+    assert made.exceptions.index(notice) == 0
+    row = next(row for row in made.gates if row.name == "Evaluation")
+    assert row.result == "waived" and row.value.startswith("THRESHOLD_NOT_MET waived")
+    assert "Accepted by ben as risk until 2026-12-04" in front(made)
+
+
+def test_it_is_compared_with_the_champion_and_the_version_approved_last(later: Governed) -> None:
+    made = report(later, "2")
+    metric = next(one for one in made.metrics if one.name == "greedy_exact")
+    assert ("support-desk/1", "champion") in [(one.model, one.relation) for one in metric.scores]
+    assert [one.words for one in metric.differences if one.against == "support-desk/1"] == [
+        "lower: the interval lies below zero"
+    ]
+    assert made.change_since.startswith("version 1") and "approved last" in made.change_since
+    groups = {one.group: one for one in made.compared}
+    assert groups["results"].changed == 2 and groups["data"].same == 3
+    assert {(one.group, one.what) for one in made.changes} == {
+        ("results", "greedy_exact on desk_eval"),
+        ("results", "sampled_unsafe on desk_eval"),
+    }
+    assert made.way_back.target.startswith("version 1")
+
+
+def test_open_points_name_an_owner_and_a_day(later: Governed) -> None:
+    made = report(later, "2")
+    assert [(one.what, one.owner, one.due[:10]) for one in made.open] == [
+        ("waiver of THRESHOLD_NOT_MET model sft ends", "risk", "2026-12-04")
+    ]
+    assert "2026-12-04" in made.use.review_by
+
+
+def test_gaps_tell_what_failed_before_what_was_not_run(later: Governed) -> None:
+    results = [one.result for one in report(later, "2").gaps]
+    assert results == sorted(results, key=("failed", "not run", "not recorded").index)
+
+
+def test_nothing_is_blank(later: Governed) -> None:
+    found = _blank(report(later, "2").model_dump(), "")
+    assert set(found) <= {"ids_note", "curves_note", "card_note"}
+
+
+def _blank(value: object, name: str) -> list[str]:
+    if isinstance(value, dict):
+        return [one for key, item in value.items() for one in _blank(item, str(key))]
+    if isinstance(value, list):
+        return [one for item in value for one in _blank(item, name)]
+    return [name] if value == "" else []
+
+
+# -- The past ------------------------------------------------------------------------------------------
+def test_the_past_is_told_as_it_was(whole: tuple[Path, Governed]) -> None:
+    scene = whole[1]
+
+    def at(time: str, version: str = "1") -> Report:
+        return report(scene, version, as_of=datetime.fromisoformat(f"2026-11-20T{time}+00:00"))
+
+    assert at("09:31:30").verdict.word == "PENDING" and "has: ada as ml-lead" in at("09:31:30").verdict.reason
+    assert at("09:35:00").verdict.word == "APPROVED" and at("09:35:00").holds[0].until == "now"
+    assert at("09:47:00", "2").verdict.word == "NOT APPROVED"
+    assert at("09:56:30", "2").verdict.word == "NOT APPROVED" and "INCIDENT_OPEN" in at("09:56:30", "2").verdict.reason
+    assert at("09:57:30", "2").verdict.word == "APPROVED WITH CONDITIONS"
+    assert at("09:35:00").reads.startswith("entries 0..27 only")
+    with pytest.raises(InputError, match="no version"):
+        at("09:35:00", "2")
+    with pytest.raises(InputError, match="begins later"):
+        at("08:00:00")
+
+
+def test_what_is_written_later_changes_no_past(scene: Governed) -> None:
+    """Back-dated statements too: the past ends at the first entry that is later."""
+    scene.released()
+    then = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
+    scene.story.minutes = 45
+    scene.incident("1", "closed")
+    before = report(scene, as_of=then)
+    scene.incident("1", "open", at="2026-11-20T09:36:00.000000Z")
+    second(scene)
+    after = report(scene, as_of=then)
+    parts = ("verdict", "decisions", "exceptions", "people", "incidents", "holds", "reads")
+    assert all(getattr(before, name) == getattr(after, name) for name in parts)
+
+
+def test_the_same_log_and_time_give_the_same_bytes(whole: tuple[Path, Governed]) -> None:
+    first = report(whole[1], "2", clock=datetime(2026, 11, 25, tzinfo=UTC))
+    again = report(whole[1], "2", clock=datetime(2026, 11, 28, tzinfo=UTC))
+    assert rendered(first) == rendered(again)
+
+
+# -- The database, spoiled by somebody with access to it ---------------------------------------------
+def test_an_entry_taken_out_is_seen(later: Governed) -> None:
+    with sqlite3.connect(later.story.log.path) as database:
+        database.execute("DROP TRIGGER countersign_entry_DELETE")
+        database.execute("DELETE FROM countersign_entry WHERE idx = 33")
+    assert report(later, "2").verdict.word == "EVIDENCE DOES NOT VERIFY"
