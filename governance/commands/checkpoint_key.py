@@ -90,11 +90,17 @@ def approve(
 
 
 @command.command("use")
+@session.dry_run_option
 @session.json_option
-def use(as_json: bool) -> None:
+def use(dry_run: bool, as_json: bool) -> None:
     """Sign with the approved key from now on; the old one is kept beside it."""
     machine = _keeper()
-    kept = keys.use_successor(machine, session.current(session.read(machine)))
+    waits = keys.approved_successor(machine, session.current(session.read(machine)))
+    if dry_run:
+        line = f"would sign with {waits.fingerprint} from now on" if waits else "no other key waits to be used here"
+        session.show({"would_use": waits.keyid if waits else None}, [line], as_json)
+        return
+    kept = keys.use_successor(machine) if waits else None
     lines = ["no other key waits to be used here"]
     if kept is not None:
         lines = [f"the approved key signs checkpoints from now on; the old one is kept as {kept}"]

@@ -19,7 +19,7 @@ NEXT = "next: countersign policy propose, then its owners: countersign policy si
 @click.argument("key")
 @click.option("--role", "roles", multiple=True, help="A role of a person; repeat it for several.")
 @click.option("--signs", "kinds", multiple=True, type=click.Choice([*KINDS, "all"]), help="What a service signs.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@session.dry_run_option
 @session.json_option
 def command(name: str, key: str, roles: tuple[str, ...], kinds: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Write NAME with the public key KEY (a file or the line itself) into policies/policy.yaml.

@@ -47,8 +47,9 @@ def show_command(digest: str | None, as_json: bool) -> None:
 
 @command.command("propose")
 @session.key_option
-@session.write_options
-def propose_command(key: str | None, yes: bool, dry_run: bool, as_json: bool) -> None:
+@session.dry_run_option
+@session.json_option
+def propose_command(key: str | None, dry_run: bool, as_json: bool) -> None:
     """Record the policies of this folder, for their owners to sign."""
     machine, made = session.here(), load_policies(Path.cwd() / "policies")
     problems = enrolment.impossible(made)

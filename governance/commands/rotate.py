@@ -13,7 +13,7 @@ from governance.people import enrolment
 @click.argument("name")
 @click.argument("old")
 @click.argument("new")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@session.dry_run_option
 @session.json_option
 def command(name: str, old: str, new: str, dry_run: bool, as_json: bool) -> None:
     """Write the public key NEW of NAME in place of OLD, named by fingerprint, key id, file or line.

@@ -53,11 +53,16 @@ def write_options(command: F) -> F:
     """`--yes`, `--dry-run`, `--json`."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
+        dry_run_option,
         click.option("--yes", is_flag=True, help="Do not ask before signing."),
     ):
         command = option(command)
     return command
+
+
+def dry_run_option(command: F) -> F:
+    """`--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")(command)
 
 
 def json_option(command: F) -> F:

@@ -104,18 +104,24 @@ def approve_successor(
     return say(log, signer, "approval", [_subject_of(what.keyid)], said), what
 
 
-def use_successor(machine: Machine, now: State) -> Path | None:
-    """Puts the approved key in the old one's place on the machine that keeps the log; the old one stays beside it."""
-    waiting, current = machine.keys / f"{NEXT}.pem", machine.keys / f"{CHECKPOINT}.pem"
+def approved_successor(machine: Machine, now: State) -> PublicKey | None:
+    """The key that waits on this machine to be used; None where none does. Raises `ConfigError` for another."""
+    waiting = machine.keys / f"{NEXT}.pem"
     if not waiting.exists():
         return None
-    approved = now.authority.checkpoint_keys[-1][1]
-    if stored_signer(machine.keys, NEXT).public_pem != approved:
+    key = public_key(stored_signer(machine.keys, NEXT).public_pem)
+    if key.pem != now.authority.checkpoint_keys[-1][1]:
         raise ConfigError(
             "the next checkpoint key on this machine is not the one that was approved",
             where=str(waiting),
             fix="approve this one, or bring the approved one here",
         )
+    return key
+
+
+def use_successor(machine: Machine) -> Path:
+    """Puts the next key in the old one's place; the old one is kept beside it. Killed between, it can be run again."""
+    waiting, current = machine.keys / f"{NEXT}.pem", machine.keys / f"{CHECKPOINT}.pem"
     old = stored_signer(machine.keys, CHECKPOINT).keyid
     kept = current.with_name(f"{CHECKPOINT}-{old[:16]}.pem")
     if not kept.exists():

@@ -194,7 +194,9 @@ def test_the_checkpoint_key_has_a_successor(at_desk: Desk) -> None:
     done = d.must("ben", "checkpoint-key", "approve", made["keyid"][:12], YES, "--json").json
     assert done["approved"]
     assert "countersign checkpoint-key use" in d.refused("ada", "authorize", "--hours", "1", YES, code=6)
+    assert made["fingerprint"] in d.must("", "checkpoint-key", "use", "--dry-run").out
     d.must("", "checkpoint-key", "use")
+    assert "no other key waits" in d.must("", "checkpoint-key", "use").out
     d.must("ada", "authorize", "--hours", "1", YES)
     keys = d.must("", "checkpoint-key", "status", "--json").json["keys"]
     assert [one["keyid"] for one in keys][-1] == made["keyid"] and len(keys) == 2
