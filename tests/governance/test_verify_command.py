@@ -17,6 +17,8 @@ import pytest
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from governance import evidence
+from governance.commands.bundle import command as bundle_command
+from governance.commands.live import command as live_command
 from governance.commands.verify import command
 from governance.log.checkpoint import verify_checkpoint
 from governance.machine import machine, open_log, signer
@@ -140,7 +142,9 @@ def test_a_key_that_others_can_read_is_a_warning(here: Scene, project: Path) -> 
 
 def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text()
-    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    commands = (command, bundle_command, live_command)
+    parameters = [parameter for one in commands for parameter in one.params]
+    options = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
     assert set(re.findall(r"(?<=[ `])--[a-z-]+", page)) <= options
     assert all((ROOT / path).exists() for path in re.findall(r"`(governance/[\w./]+)`", page))
     schemes = set(re.findall(r"`([a-z]+):`", page))
