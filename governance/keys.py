@@ -28,6 +28,7 @@ from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
 from governance import sshagent
 from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
+from governance.storage import home_expanded
 
 Ask = Callable[[str], str]
 """Asks the person at the terminal for a secret, by this prompt."""
@@ -137,7 +138,7 @@ def person_signer(address: str, environ: Mapping[str, str], ask: Ask | None, pub
         if scheme not in ("file", "file2"):
             return signer_from_uri(address, environ, public)
         address = address.partition(":")[2]
-    path = Path(address).expanduser()
+    path = home_expanded(address)
     data = _read(path)
     if data.startswith((b"ssh-", b"ecdsa-", b"sk-", b"-----BEGIN PUBLIC KEY")):
         raise ConfigError(
@@ -188,7 +189,8 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
 def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
     """The key of the agent that `name` means: a fingerprint, a comment, or a public key file."""
     held = sshagent.identities(environ)
-    blob = _public_blob(Path(name).expanduser()) if name and Path(name).expanduser().is_file() else None
+    path = home_expanded(name)
+    blob = _public_blob(path) if name and path.is_file() else None
     found = [one for one in held if name in (one.fingerprint, one.comment) or one.blob == blob]
     if not name and len(held) == 1:
         found = held
@@ -331,8 +333,9 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise ConfigError("no such key file", where=str(path)) from None
-    except OSError as error:
-        raise StorageError(f"the key cannot be read: {error.strerror}", where=str(path)) from None
+    except (OSError, ValueError) as error:  # of a null byte, too
+        told = error.strerror if isinstance(error, OSError) else "no path"
+        raise StorageError(f"the key cannot be read: {told}", where=str(path)) from None
 
 
 def _create(path: Path) -> None:

@@ -42,7 +42,7 @@ from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
 from governance.model import Slug
 from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
-from governance.storage import write_atomic
+from governance.storage import home_expanded, write_atomic
 from governance.yamlfile import read_yaml
 
 DATABASE = "countersign.db"
@@ -396,6 +396,6 @@ def _requester(environ: Mapping[str, str]) -> Requester:
 def read_public(path: str, variable: str) -> str:
     """The public key file that a variable names. Raises `ConfigError`."""
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return home_expanded(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the signer's public key cannot be read: {error}", where=variable) from None

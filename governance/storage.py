@@ -50,6 +50,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         following = following.__cause__ or following.__context__
 
 
+def home_expanded(text: str) -> Path:
+    """A path whose `~` is the home folder; as it is where there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Writes beside the target, then replaces it in one step. Raises `StorageError`."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

@@ -15,7 +15,6 @@ from governance.keys import Signer
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
 from governance.people.enrolment import Founding
-from governance.yamlfile import parse_yaml
 
 PERSON = "NAME=KEY:ROLE,ROLE"
 SERVICE = "NAME=KEY:KIND,KIND"
@@ -139,7 +138,6 @@ def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None
 
 
 def _has_people(text: str) -> None:
-    rules = parse_yaml(text, f"policies/{enrolment.FILE}")
-    if not any(one.get("kind") == "person" for one in rules.get("principals") or []):
+    if not enrolment.people_in(text):
         fix = f"countersign init {EXAMPLE}"
         raise ConfigError("policies name no people", where=f"policies/{enrolment.FILE}", fix=fix)

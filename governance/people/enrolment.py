@@ -30,7 +30,7 @@ from governance.policy import (
     policies_of,
     policy_files,
 )
-from governance.storage import write_atomic
+from governance.storage import home_expanded, write_atomic
 from governance.yamlfile import load_model, parse_yaml
 
 FILE = "policy.yaml"
@@ -106,10 +106,10 @@ def read_key(text: str) -> PublicKey:
     """A public key given as a file or as itself. Raises `ConfigError`."""
     if text.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")):
         return public_key(text)
-    path = Path(text).expanduser()
+    path = home_expanded(text)
     try:
         given = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # of a null byte, too
         raise ConfigError("no such public key file", where=str(path), fix="ssh-keygen -t ed25519 makes one") from None
     try:
         return public_key(given)
@@ -333,18 +333,34 @@ def _approvers(given: Founding) -> list[str]:
 # -- YAML --------------------------------------------------------------------------------------------
 def _changed(text: str, change: Callable[[CommentedMap], None]) -> str:
     """`text` after `change`, comments and order kept. Raises `ConfigError` where that cannot be done."""
-    parse_yaml(text, FILE)
+    people_in(text)
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     rules = yaml.load(text)
-    if not isinstance(rules, CommentedMap):
-        raise ConfigError("no mapping", where=FILE, expected="the rules of a project")
     change(rules)
     out = io.StringIO()
     yaml.dump(rules, out)
     return out.getvalue()
+
+
+def people_in(text: str) -> list[str]:
+    """The names of the people in policy.yaml. Raises `ConfigError` where it has not the shape that is edited here."""
+    rules = parse_yaml(text, f"policies/{FILE}")
+    if not isinstance(rules, dict):
+        raise ConfigError("no mapping", where=f"policies/{FILE}", expected="the rules of a project")
+    principals, tiers = rules.get("principals") or [], rules.get("tiers") or {}
+    rows = [*principals, *tiers.values()] if isinstance(principals, list) and isinstance(tiers, dict) else [None]
+    keys = [one.get("keys") for one in principals if isinstance(one, dict)] if isinstance(principals, list) else []
+    lists = all(isinstance(one, list) and all(isinstance(key, str) for key in one) for one in keys)
+    if not all(isinstance(one, dict) for one in rows) or not lists:
+        raise ConfigError(
+            "principals or tiers are not what they must be",
+            where=f"policies/{FILE}",
+            expected="principals: a list of names with keys; tiers: a mapping",
+        )
+    return [str(one.get("name")) for one in principals if one.get("kind") == "person"]
 
 
 def _append(rules: CommentedMap, principal: CommentedMap) -> None:
@@ -407,6 +423,6 @@ def _begins(keyid: str, meant: str) -> bool:
 
 def _from(folder: Path, key: str) -> str:
     """A key file's path seen from here; a key itself stays."""
-    if key.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")) or Path(key).expanduser().is_absolute():
+    if key.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")) or home_expanded(key).is_absolute():
         return key
-    return str(folder / Path(key).expanduser())
+    return str(folder / key)

@@ -1,0 +1,102 @@
+"""policy.yaml is edited in place: everything else in it stays, and no text of it crashes the one who edits."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from governance.errors import ConfigError, CountersignError
+from governance.keys import person_signer, public_key
+from governance.people import enrolment
+from governance.people.enrolment import Founding, Person, Service
+from governance.yamlfile import parse_yaml
+from tests.conftest import ROOT
+from tests.governance.governed import keypair
+
+SHIPPED = (ROOT / "policies" / "policy.yaml").read_text(encoding="utf-8")
+KEY = public_key(keypair("zoe")[1])
+
+
+def founded(text: str = SHIPPED) -> str:
+    people = {
+        "ada": Person(key=keypair("ada")[1], roles=["policy-owner", "ml-lead"]),
+        "ben": Person(key=keypair("ben")[1], roles=["policy-owner", "risk"]),
+    }
+    return enrolment.founded(
+        text, Founding(people=people, services={"ci": Service(key=keypair("ci")[1], signs=["ingest"])})
+    )
+
+
+def test_everything_else_stays_as_it_is() -> None:
+    before, after = SHIPPED.splitlines(), iter(founded().splitlines())
+    missing = [line for line in before if line.strip() and line != "principals: []" and line not in after]  # in order
+    assert missing == []
+    assert founded(founded()) == founded()
+
+
+def test_the_editor_s_result_is_what_was_asked_for() -> None:
+    text = enrolment.enrolled(founded(), "zoe", "person", KEY, ["risk"])
+    assert parse_yaml(text, "x")["principals"][-1] == {
+        "name": "zoe", "kind": "person", "roles": ["risk"], "keys": [KEY.line]
+    }  # fmt: skip
+    assert enrolment.revoked(text, "zoe", None) == founded()
+    assert enrolment.revoked(text, "zoe", KEY.fingerprint) == founded()
+    other = public_key(keypair("zoe2")[1])
+    for meant in (KEY.keyid[:12], KEY.fingerprint, KEY.line, KEY.pem):
+        assert other.line in enrolment.rotated(text, "zoe", meant, other)
+    two = enrolment.enrolled(text, "zoe", "known", other, [])
+    assert enrolment.revoked(two, "zoe", other.fingerprint) == text
+    with pytest.raises(ConfigError, match="has no key"):
+        enrolment.rotated(text, "zoe", other.fingerprint, other)
+
+
+SHAPES = ["", "[]", "a: [", "principals: x", "principals: [x]", "principals: {a: b}", "tiers: [1]", "tiers: {a: 1}",
+          "principals: [{name: a}]", "principals: [{keys: 1}]", "principals: [{keys: [1]}]", "!!python/object:x {}",
+          "&a [*a]", "principals: null"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_a_file_of_another_shape_is_refused_or_edited(text: str) -> None:
+    for change in (
+        lambda: enrolment.enrolled(text, "zoe", "person", KEY, ["risk"]),
+        lambda: enrolment.revoked(text, "zoe", None),
+        lambda: enrolment.rotated(text, "zoe", KEY.line, KEY),
+        lambda: founded(text),
+    ):
+        with contextlib.suppress(CountersignError):
+            parse_yaml(change(), "x")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=80))
+def test_no_text_crashes(text: str) -> None:
+    for read in (
+        lambda: enrolment.principal_of(text, "person"),
+        lambda: enrolment.people_in(text),
+        lambda: enrolment.read_key(text),
+        lambda: person_signer(text, {}, None),
+        lambda: person_signer(f"ssh-agent:{text}", {}, None),
+        lambda: enrolment.enrolled(text, "zoe", "person", KEY, ["risk"]),
+    ):
+        with contextlib.suppress(CountersignError):
+            read()
+
+
+OPTIONS = ["ada", "ada=key", "=key:role", "ada=:role", "ada=key:", "", "a=b:c:"]
+
+
+@pytest.mark.parametrize("text", OPTIONS)
+def test_an_option_that_names_nobody_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="names nobody"):
+        enrolment.principal_of(text, "person")
+
+
+def test_a_windows_or_colon_path_is_a_path() -> None:
+    assert enrolment.principal_of("ada=C:/keys/ada.pub:risk,lead", "person") == (
+        "ada",
+        "C:/keys/ada.pub",
+        ["risk", "lead"],
+    )
