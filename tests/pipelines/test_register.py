@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.digests import manifest
+from governance.digests import manifest, sha256_bytes
 from governance.errors import RefusedError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
 from governance.progress import Progress
@@ -192,7 +192,8 @@ def test_the_report_is_written_and_put_beside_the_version(story: Story, monkeypa
     written = {path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")}
     assert set(written) == {"support-desk-1.html", "support-desk-1.json"}
     client, (version,) = registry(story)._client, registry(story).versions(MODEL)
-    stored = Path(client.download_artifacts(version.run_id, "report"))
+    (stored,) = Path(client.download_artifacts(version.run_id, "report")).iterdir()
+    assert stored.name == sha256_bytes(written["support-desk-1.html"])[:12]
     assert {path.name: path.read_bytes() for path in stored.iterdir()} == written
     monkeypatch.setattr(report_stage, "_attach", _unwanted)
     run(story, "report")
