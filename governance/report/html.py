@@ -95,7 +95,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = ("duration", "moment", "number", "plain", "share", "short", "signed", "words")
+    filters = ("duration", "moment", "number", "plain", "share", "short", "signed", "timed", "words")
     made.filters.update({name: getattr(text, name) for name in filters})
     made.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
     return made

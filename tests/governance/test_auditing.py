@@ -1,0 +1,178 @@
+"""docs/auditing.md is true: each command of it is run on the log it speaks of; sections are the report's own JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from governance.commands import sources
+from governance.findings import finding
+from governance.report import index, sections
+from governance.report.build import build, read_state, verified_log
+from pipelines.cli import cli
+from tests.conftest import ROOT
+from tests.governance.audited import audited
+from tests.governance.governed import Governed
+from tests.governance.many import many
+from tests.governance.story import MODEL, altered
+
+PAGE = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
+OURS = ("show", "diff", "lineage", "erasure")
+"""Commands whose output is compared line by line; of the others, that they run."""
+THEN = "2026-11-21T00:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
+    folder = tmp_path_factory.mktemp("audited")
+    return folder, audited(folder)
+
+
+@pytest.fixture
+def scene(whole: tuple[Path, Governed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
+    """A copy, in whose folder commands are run."""
+    made = whole[1].copy(whole[0], tmp_path)
+    monkeypatch.chdir(made.story.root)
+    monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "home"))
+    return made
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def examples() -> Iterator[tuple[str, list[str]]]:
+    """Every command of the page, with the output that the page shows."""
+    for block in re.findall(r"```console\n\$ (.*?)\n```", PAGE, re.DOTALL):
+        command, *output = block.splitlines()
+        yield command, output
+
+
+def masked(lines: list[str]) -> list[str]:
+    """Keys of the machine and the log's own digests differ from run to run."""
+    return [re.sub(r"[0-9a-f]{12,}", "#", line) for line in lines]
+
+
+@pytest.mark.parametrize(("command", "shown"), examples(), ids=[command for command, _ in examples()])
+def test_the_page_shows_what_comes_out(scene: Governed, command: str, shown: list[str]) -> None:
+    name, *arguments = shlex.split(command)[1:]
+    done = run(name, *arguments)
+    assert done.exit_code == 0, done.output
+    if name in OURS:
+        found = masked(done.output.rstrip().splitlines())
+        expected = masked(shown)
+        if expected[-1] == "...":
+            assert len(found) >= len(expected)
+            found, expected = found[: len(expected) - 1], expected[:-1]
+        assert found == expected
+
+
+def test_the_page_answers_all_twenty() -> None:
+    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", PAGE, re.MULTILINE)] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("name", sections.SECTIONS)
+def test_a_section_as_json_is_the_reports_own(scene: Governed, name: str) -> None:
+    whole = json.loads(run("report", f"{MODEL}/2", "--json", "--at", THEN).output)
+    part = json.loads(run("show", f"{MODEL}/2", name, "--json", "--at", THEN).output)
+    fields = sections.SECTIONS[name].fields
+    assert {field: part[field] for field in fields} == {field: whole[field] for field in fields}
+    assert part["section"] == name and part["verdict"] == whole["verdict"]
+
+
+@pytest.mark.parametrize("name", sections.SECTIONS)
+def test_no_section_is_empty(scene: Governed, name: str) -> None:
+    """A version about which nobody spoke, too: "none", "not run" and "not recorded" are said."""
+    for version in ("1", "2"):
+        lines = run("show", f"{MODEL}/{version}", name, "--at", THEN).output.rstrip().splitlines()
+        assert len(lines) > 1 and all(line.strip() for line in lines)
+
+
+def test_what_does_not_verify_exits_with_5_and_says_nothing_else(scene: Governed) -> None:
+    altered(scene.story.log, 20)
+    for arguments in (("report", f"{MODEL}/2"), ("show", f"{MODEL}/2", "people"), ("report", "--all")):
+        done = run(*arguments)
+        assert done.exit_code == 5 and "EVIDENCE DOES NOT VERIFY" in done.output and "entry 20" in done.output
+        assert "approved" not in done.output
+
+
+def test_a_registry_that_says_otherwise_exits_with_5(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "moved", expected="version 2", found="version 1")
+    monkeypatch.setattr(sources, "_has_registry", lambda machine: True)
+    monkeypatch.setattr(sources, "reconcile", lambda log, machine: [moved])
+    for arguments in (("report", f"{MODEL}/2"), ("show", f"{MODEL}/2")):
+        done = run(*arguments)
+        assert done.exit_code == 5 and "Alias moved without a decision" in done.output
+    assert run("report", "--all").exit_code == 5
+    assert "The registry is not what the log says" in Path("reports/index.html").read_text(encoding="utf-8")
+    assert run("show", f"{MODEL}/2", "--at", THEN).exit_code == 0  # of the past it says nothing
+
+
+def test_a_bundle_answers_without_a_log(scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "v2.bundle"
+    assert run("bundle", f"{MODEL}/2", "-o", str(bundle)).exit_code == 0
+    here = run("show", f"{MODEL}/2", "decisions", "--at", THEN).output
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "nowhere"))
+    found = CliRunner().invoke(cli, ["show", f"{MODEL}/2", "decisions", "--at", THEN, "--bundle", str(bundle)])
+    assert found.exit_code == 0
+    assert found.stdout == here
+
+
+def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) -> None:
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base")
+    scene.story.register("sft", "3")
+    scene.approve("ada", "ml-lead", scene.freeze("3"))
+    assert run("report", f"{MODEL}/2").exit_code == 0
+    done = run("report", "--all", "--at", "2026-11-21T00:00:00Z")
+    assert done.exit_code == 0 and "3 versions, 1 live, 1 ending, 1 waiting" in done.output
+    made = json.loads(Path("reports/index.json").read_bytes())
+    assert [(one["alias"], one["version"], one["approved_by"]) for one in made["live"]] == [
+        ("champion", "2", ["ada (ml-lead)", "ben (risk)"])
+    ]
+    assert [(one["version"], one["state"], one["page"]) for one in made["versions"]] == [
+        ("3", "waits for approval", "none"),
+        ("2", "live as champion", f"{MODEL}-2.html"),
+        ("1", "superseded by version 2", "none"),
+    ]
+    assert made["ending"][0]["due"].startswith("2026-12-04") and not made["ending"][0]["overdue"]
+    assert made["waiting"][0]["what"] == "1 of 2 approvals"
+    late = run("report", "--all", "--at", "2026-12-24T00:00:00Z", "--json")
+    assert [one["overdue"] for one in json.loads(late.output)["ending"]] == [True]
+    assert "ENDED" in json.loads(late.output)["live"][0]["exceptions"][0]
+
+
+def test_usage_is_told(scene: Governed) -> None:
+    for arguments, told in (
+        (("show", "support-desk"), "names no version"),
+        (("show", f"{MODEL}/2", "nonsense"), "is no section"),
+        (("show", f"{MODEL}/2", "--at", "2026-11-21T00:00:00"), "is no time"),
+        (("show", f"{MODEL}/9"), "has no version"),
+        (("erasure", "not-hex"), "is no record id"),
+        (("report", f"{MODEL}/2", "--all"), "every version"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code != 0 and told in str(done.exception), arguments
+
+
+@pytest.mark.drill
+def test_a_thousand_versions_are_told_in_seconds(tmp_path: Path) -> None:
+    """The index in ten seconds of this process's time, the report of one of them in two beside verifying the log."""
+    scene = many(tmp_path, 1000)
+    began = time.process_time()
+    verified = verified_log(scene.story.sources)
+    read = time.process_time()
+    now, _ = read_state(scene.story.sources)
+    made = index.index(now, verified, scene.now)
+    assert len(index.page(made)) > 100_000 and len(made.versions) == 1000
+    assert time.process_time() - began < 10
+    again = time.process_time()
+    assert build(scene.story.sources, MODEL, "1").verdict.word == "PENDING"
+    assert time.process_time() - again < 2 + (read - began)
