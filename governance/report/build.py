@@ -28,6 +28,7 @@ from governance.policy import Policies
 from governance.predicates import Finding
 from governance.promotion import Bounded, State
 from governance.report import (
+    controls,
     data,
     exceptions,
     faults,
@@ -43,7 +44,19 @@ from governance.report import (
     verdict,
 )
 from governance.report.facts import PREFIX, Facts, about, at, gather, last_time, of_chain, registered
-from governance.report.model import FORMAT, Back, Change, Integrity, Key, PolicyUsed, Report, Statement, Use, Verdict
+from governance.report.model import (
+    FORMAT,
+    Back,
+    Change,
+    ControlRow,
+    Integrity,
+    Key,
+    PolicyUsed,
+    Report,
+    Statement,
+    Use,
+    Verdict,
+)
 from governance.report.reading import Remembered
 from governance.report.text import moment, short, size
 from governance.verify import LIMITS, Pins, verify_log
@@ -218,6 +231,7 @@ def _concerns(subject: str, model: str) -> bool:
 def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
     since, changed = history.changes(facts)
     nodes, edges = lines.lineage(facts)
+    mapped, warnings = _controls(facts, verified)
     return Report(
         format=FORMAT,
         generator=_generator(),
@@ -245,6 +259,8 @@ def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
         open=front.open_items(facts),
         gaps=gaps.gaps(facts),
         policy=gaps.policy(facts),
+        controls=mapped,
+        control_warnings=warnings,
         not_covered=list(front.NOT_COVERED),
         records=record.records(facts),
         decisions=record.decisions(facts),
@@ -261,6 +277,32 @@ def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
         keys=[],
         evidence=[],
     )
+
+
+def _controls(facts: Facts, verified: Verified) -> tuple[list[ControlRow], list[str]]:
+    """Every control of the catalogue that policies carry, on this version's records, with dates as of the report."""
+    if facts.policies is None or facts.time is None:
+        return [], [facts.policies_note or "not assessed: no time is given"]
+    found = controls.assess(facts, verified, facts.policies.controls.find("", ""), facts.time.date())
+    rows = [
+        ControlRow(
+            framework=one.framework,
+            id=one.id,
+            title=one.title or "not stated",
+            result=one.result,
+            why=one.why or "; ".join(f"{link.key} {link.state}" for link in one.links) or "no evidence is named",
+            gap=one.gap,
+            in_force=one.in_force,
+            confirm=one.confirm or "none",
+            evidence=sorted({index for link in one.links for index in link.evidence})[:EVIDENCE_SHOWN],
+        )
+        for one in found.controls
+    ]
+    return rows, found.warnings
+
+
+EVIDENCE_SHOWN = 6
+"""Entries named per control; `countersign control ID MODEL/VERSION` names them all."""
 
 
 def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
@@ -394,6 +436,8 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
         incidents=[],
         open=[],
         gaps=[],
+        controls=[],
+        control_warnings=[NOT_USED],
         policy=PolicyUsed(
             which=NOT_USED,
             digest=NOT_USED,

@@ -238,6 +238,23 @@ class PolicyUsed(Model):
     evidence: Refs
 
 
+class ControlRow(Model):
+    """What an outside framework asks, and the evidence for it of this version."""
+
+    framework: str
+    id: str
+    title: str
+    result: str
+    """`evidence present and verified`, `partial`, `missing`, `not applicable`, or `not assessed`."""
+    why: str
+    gap: str
+    in_force: str
+    """On the day of the report, in words."""
+    confirm: str
+    """What a person must confirm of the entry itself; `none` where it was checked against its source."""
+    evidence: Refs
+
+
 class Gap(Model):
     """A test that failed, was not run, or says nothing."""
 
@@ -497,6 +514,8 @@ class Report(Model):
     open: list[Item]
     gaps: list[Gap]
     policy: PolicyUsed
+    controls: list[ControlRow]
+    control_warnings: list[str]
     not_covered: list[str]
     records: list[Record]
     decisions: list[Decision]

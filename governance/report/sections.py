@@ -253,6 +253,13 @@ def _gaps(report: Report) -> Lines:
         yield _pair(one.result, f"{one.what}: {one.why}", one.evidence)
 
 
+def _controls(report: Report) -> Lines:
+    for one in report.controls:
+        yield _pair(one.result, f"{one.framework} {one.id} {one.title}: {one.why}", one.evidence)
+        yield f"      gap: {one.gap}; {one.in_force}"
+    yield from (_pair("warning", line) for line in report.control_warnings)
+
+
 def _use(report: Report) -> Lines:
     yield _pair("for", "; ".join(report.use.approved_for))
     yield _pair("not for", "; ".join(report.use.not_approved_for))
@@ -347,6 +354,9 @@ SECTIONS: Mapping[str, Section] = {
         "change_since", "changes", "compared",
     ), _changes),
     "lineage": Section("Where it comes from.", ("nodes", "edges"), _lineage),
+    "controls": Section("What outside frameworks ask; `countersign control` has more.", (
+        "controls", "control_warnings",
+    ), _controls),
     "records": Section("The records every version must have.", ("records",), _records),
 }  # fmt: skip
 """Name to section, in the order of `--help`."""

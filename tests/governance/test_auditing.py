@@ -60,7 +60,7 @@ def masked(lines: list[str]) -> list[str]:
     return [re.sub(r"[0-9a-f]{12,}", "#", line) for line in lines]
 
 
-@pytest.mark.parametrize(("command", "shown"), examples(), ids=[command for command, _ in examples()])
+@pytest.mark.parametrize(("command", "shown"), list(examples()), ids=[command for command, _ in examples()])
 def test_the_page_shows_what_comes_out(scene: Governed, command: str, shown: list[str]) -> None:
     name, *arguments = shlex.split(command)[1:]
     done = run(name, *arguments)
@@ -162,17 +162,17 @@ def test_usage_is_told(scene: Governed) -> None:
         assert done.exit_code != 0 and told in str(done.exception), arguments
 
 
-@pytest.mark.drill
-def test_a_thousand_versions_are_told_in_seconds(tmp_path: Path) -> None:
-    """The index in ten seconds of this process's time, the report of one of them in two beside verifying the log."""
-    scene = many(tmp_path, 1000)
+@pytest.mark.slow
+def test_many_versions_are_told_in_seconds(tmp_path: Path) -> None:
+    """The index of a thousand versions has ten seconds, one report two beside verifying the log: here a fifth of it."""
+    scene = many(tmp_path, 200)
     began = time.process_time()
     verified = verified_log(scene.story.sources)
     read = time.process_time()
     now, _ = read_state(scene.story.sources)
     made = index.index(now, verified, scene.now)
-    assert len(index.page(made)) > 100_000 and len(made.versions) == 1000
-    assert time.process_time() - began < 10
+    assert len(index.page(made)) > 50_000 and len(made.versions) == 200
+    assert time.process_time() - began < 2
     again = time.process_time()
     assert build(scene.story.sources, MODEL, "1").verdict.word == "PENDING"
     assert time.process_time() - again < 2 + (read - began)
