@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from governance import digests
 from governance.errors import InputError
 from governance.evidence import Evidence
-from governance.predicates import Ingest, ModelFile, Predicate, Registration
+from governance.predicates import Ingest, ModelFile, Predicate, Promotion, Registration
 
 OUTPUTS = ("data/ingested", "data/scanned", "data/ready", "models", "evaluations", "gates", "reports/curves")
 """Folders of stage outputs, relative to the project; everything in them is covered by evidence."""
@@ -54,7 +54,7 @@ class FilesReport:
 
 def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
     """Compares the files below `root`, and registered models, with verified evidence."""
-    made, read, registrations = _names(evidence)
+    made, read, registrations, retired = _names(evidence)
     manifests = {one.model_digest: one.files for one in registrations}
     mismatches: list[Mismatch] = []
     compared = 0
@@ -65,7 +65,11 @@ def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> Fi
         if (root / path).exists():
             compared += 1
             mismatches += _compare_source(root, path, sha256)
-    reached = {(one.model, one.version): folder for one in registrations if (folder := locate(one))}
+    reached = {
+        (one.model, one.version): folder
+        for one in registrations
+        if (folder := locate(one)) and (folder.exists() or (one.model, one.version) not in retired)
+    }
     for one in registrations:
         if (one.model, one.version) in reached:
             mismatches += _compare_version(one, reached[one.model, one.version])
@@ -87,11 +91,14 @@ def in_artifact_root(root: Path) -> Locate:
     return locate
 
 
-def _names(evidence: Iterable[Evidence]) -> tuple[dict[str, set[str]], dict[str, str], list[Registration]]:
-    """Path to the digests a stage gave it; source path to the digest last read; registrations. Keeps nothing more."""
+def _names(
+    evidence: Iterable[Evidence],
+) -> tuple[dict[str, set[str]], dict[str, str], list[Registration], set[tuple[str, str]]]:
+    """Path to the digests a stage gave it; source path to the digest last read; registrations; retired versions."""
     made: dict[str, set[str]] = {}
     read: dict[str, str] = {}
     registrations: list[Registration] = []
+    retired: set[tuple[str, str]] = set()
     for item in evidence:
         if isinstance(item.predicate, Predicate):
             for subject in item.subjects:
@@ -100,7 +107,9 @@ def _names(evidence: Iterable[Evidence]) -> tuple[dict[str, set[str]], dict[str,
             read.update({one.name: one.sha256 for one in item.predicate.inputs if one.name.startswith(SOURCES)})
         if isinstance(item.predicate, Registration):
             registrations.append(item.predicate)
-    return made, read, registrations
+        if isinstance(item.predicate, Promotion) and item.predicate.allowed and item.predicate.action == "retire":
+            retired.add((item.predicate.model, item.predicate.version))
+    return made, read, registrations, retired
 
 
 def _at_hand(root: Path, made: dict[str, set[str]]) -> Iterator[str]:

@@ -95,6 +95,7 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         **AUTOMATIC_CHECKS,
         "alias_rule": of_people.alias_rule,
         "request": of_people.request,
+        "retired": of_people.retired,
         "packet": of_people.packet,
         "approvals": of_people.approvals,
     },
@@ -110,6 +111,7 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "alias_rule": of_people.alias_rule,
         "request": of_people.request,
         "was_released": of_people.was_released,
+        "retired": of_people.retired,
         "people": of_people.rollback_people,
     },
     "retire": {

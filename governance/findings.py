@@ -531,11 +531,23 @@ CODES["NEVER_RELEASED"] = _people(
     "A rollback goes back to a version that was approved and released under this alias before.",
     "countersign promote MODEL/VERSION --to ALIAS",
 )
+CODES["RETIRED"] = _people(
+    "The version was retired",
+    "A signed decision took it out of service; its bytes may be gone.",
+    "release another version: countersign promote MODEL/VERSION --to ALIAS",
+)
+CODES["DECISION_NOT_REPRODUCED"] = _people(
+    "A decision does not come out again",
+    "A governed alias moved by an entry that allows what the rules in force did not, or that answers another question "
+    "than the log asked there: somebody with the service's key wrote it past the decision.",
+    "treat the service's key as lost: countersign revoke, then countersign rollback",
+)
 CODES["SECOND_SIGNATURE_OVERDUE"] = _people(
     "A second signature is overdue",
     "One person moved an alias alone, as policy permits in need; somebody else had to sign it by now.",
     "countersign approve REQUEST, by somebody else",
 )
+
 
 # -- Registry: governance.reconcile ------------------------------------------------------------------
 def _registry(title: str, meaning: str, next: str) -> Code:
@@ -614,6 +626,7 @@ NEVER_WAIVED = frozenset(
         "WAIVER_NOT_IN_FORCE",
         "ALIAS_UNKNOWN",
         "NEVER_RELEASED",
+        "RETIRED",
         "MODEL_UNKNOWN",
     ]
 )

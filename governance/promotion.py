@@ -30,6 +30,8 @@ from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseR
 ATTEMPTS = 8
 """How often a decision is made again because the log grew meanwhile."""
 
+CANDIDATE = "candidate"
+"""The alias that evidence alone gives; every other is governed."""
 CLOCK_LEEWAY = timedelta(minutes=1)
 """How far behind the log's last decision a clock may be: machines differ a little."""
 
@@ -73,16 +75,19 @@ class State:
         held: Promotion | None = None
         for item in self.moves(model):
             move: Promotion = item.predicate
-            if move.action == "retire":
-                held = None if held is not None and held.version == move.version else held
+            if move.action == "retire":  # `candidate` serves nobody, and stays where the pipeline put it
+                gone = held is not None and held.version == move.version and alias != CANDIDATE
+                held = None if gone else held
             elif move.alias == alias:
                 held = move
         return held
 
     def moves(self, model: str) -> Iterator[Evidence]:
-        """Every move of an alias of the model that was allowed, in order. A retirement takes all its version holds."""
+        """Every move of an alias of the model that was allowed, in order. A retirement takes all governed ones."""
         for item in self.view.all("promotion"):
-            if item.predicate.model == model and item.predicate.allowed:
+            said: Promotion = item.predicate
+            fit = said.alias == CANDIDATE or not item.development
+            if said.model == model and said.allowed and fit:
                 yield item
 
 
@@ -195,8 +200,8 @@ class Promoter:
 
     def _check_signer(self, now: State) -> None:
         """An entry by a key that may not sign it would not count: the alias would have moved without a word."""
-        development = self.signer.keyid not in now.authority.keys
-        if not now.authority.may_sign("promotion", self.signer.keyid, development, now.size):
+        known = self.signer.keyid in now.authority.keys
+        if not known or not now.authority.may_sign("promotion", self.signer.keyid, False, now.size):
             raise ConfigError(
                 f"policies in force do not let this key sign promotions ({self.signer.keyid[:16]})",
                 where="COUNTERSIGN_SIGNER",

@@ -13,14 +13,17 @@ from typing import Any
 from governance.authority import read_authority
 from governance.checks.people import instant_of
 from governance.decisions import decide_gate, decide_release
-from governance.errors import InputError, VerificationError
+from governance.errors import CountersignError, InputError, VerificationError
 from governance.evidence import Evidence
+from governance.findings import finding
 from governance.model import Json, Model
 from governance.predicates import Finding, GateDecision, Promotion, PromotionRequest
-from governance.promotion import State, again, open_requests, overdue, state
+from governance.promotion import CANDIDATE, State, again, ask, open_requests, overdue, state
 from governance.requests import Decision, GateRequest, ReleaseRequest
 from governance.serving import open_incident
 
+SAME = "the same"
+"""What is said of a decision that was made again without a difference."""
 KINDS = ("registration", "packet", "approval", "waiver", "request", "promotion", "incident", "refusal")
 """What a model's history is made of."""
 
@@ -87,7 +90,9 @@ def live(now: State, model: str, at: datetime) -> list[Live]:
         if instant_of(move.at) > at:
             break
         if move.action == "retire":
-            held = {alias: one for alias, one in held.items() if one.predicate.version != move.version}
+            held = {
+                alias: one for alias, one in held.items() if alias == CANDIDATE or one.predicate.version != move.version
+            }
         else:
             held[move.alias] = item
     late = {item.predicate.request: item.predicate.second_signature_by for item in overdue(now, at)}
@@ -131,6 +136,52 @@ def decided_again(now: State, entry: int) -> Again:
         entry=entry, about=about, at=said.at, policy=said.policy, evidence=entry, allowed=said.allowed,
         findings=list(decision.findings), waived=list(decision.waived), same=not differences, differences=differences,
     )  # fmt: skip
+
+
+def made_again(now: State, item: Evidence) -> str:
+    """What comes of making a decision about an alias again, in words.
+
+    Raises `VerificationError` where a governed alias moved that should not have.
+    """
+    said: Promotion = item.predicate
+    if said.asked is None:
+        return "not made again: the statement does not hold what was asked"
+    found = decided_again(now, item.index)
+    if said.alias == CANDIDATE or not said.allowed:
+        return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
+    where = f"entry {item.index}, promotion"
+    if item.development:
+        raise VerificationError("a development key signed it, which is good for `candidate` only", where=where)
+    if found.findings:
+        codes = ", ".join(dict.fromkeys(one.code for one in found.findings))
+        raise VerificationError(
+            f"it allows what the rules in force did not allow: {codes}",
+            expected="a decision that comes out the same when it is made again from what stood before it",
+            where=where,
+        )
+    before = state(now.log, item.index)
+    asked = ask(before, said.action, said.model, said.version, said.alias)
+    fields = (said.model_digest, said.request, said.packet, said.from_version, said.policy)
+    follows = (asked.released.sha256, asked.request, asked.packet, asked.from_version, before.authority.in_force.digest)
+    if asked.model_dump(mode="json") != said.asked or fields != follows:
+        raise VerificationError("it answers another question than the log asked at that entry", where=where)
+    return SAME if found.same else f"allowed, too: {'; '.join(found.differences)}"
+
+
+def forged(now: State) -> list[Finding]:
+    """Every move of a governed alias that does not come out when it is decided again from what stood before it."""
+    found = []
+    for item in now.view.all("promotion"):
+        said: Promotion = item.predicate
+        if said.alias == CANDIDATE or not said.allowed:
+            continue
+        try:
+            made_again(now, item)
+        except CountersignError as error:
+            about = f"entry {item.index}, {said.model}@{said.alias}"
+            why = error.expected or "a decision that comes out the same"
+            found.append(finding("DECISION_NOT_REPRODUCED", about, error.found, expected=why, found=error.found))
+    return found
 
 
 def last_decision(now: State, model: str, version: str) -> int:

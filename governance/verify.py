@@ -165,7 +165,7 @@ def _verify(
         first=leaf.hex(),
         root=head.root.hex(),
         checkpoint=note,
-        checkpoint_key=public_key(first.checkpoint_key).keyid,
+        checkpoint_key=public_key(authority.checkpoint_keys[-1][1]).keyid,
         origin=established,
         grown_from=grown_from,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from governance.retrospect import SAME
 from governance.verify import Report as LogReport
 from governance.verify import Signer
 
-SAME = "the same"
 ELSEWHERE = "not made again here: the bundle is about another version"
 
 

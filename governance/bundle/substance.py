@@ -11,7 +11,7 @@ from datetime import datetime
 
 from governance import lineage, packet, promotion
 from governance.bundle.form import Bundle
-from governance.bundle.found import ELSEWHERE, SAME, Carried, Move, Report, Vote
+from governance.bundle.found import ELSEWHERE, Carried, Move, Report, Vote
 from governance.checks.context import ReleaseContext
 from governance.checks.people import distinct, instant_of, packet_votes
 from governance.digests import manifest_digest
@@ -19,7 +19,7 @@ from governance.errors import VerificationError
 from governance.evidence import Evidence
 from governance.predicates import Approval, Packet, Promotion, Registration
 from governance.promotion import State
-from governance.retrospect import decided_again
+from governance.retrospect import made_again
 
 
 def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bundle) -> Report:
@@ -87,35 +87,8 @@ def _moves(now: State, model: str, version: str) -> Iterator[Move]:
     for item in now.view.all("promotion"):
         said: Promotion = item.predicate
         if said.model == model:
-            again = _again(now, item) if said.version == version else ELSEWHERE
+            again = made_again(now, item) if said.version == version else ELSEWHERE
             yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
-
-
-def _again(now: State, item: Evidence) -> str:
-    """A decision made again. Raises `VerificationError` where a governed alias moved that should not have."""
-    said: Promotion = item.predicate
-    if said.asked is None:
-        return "not made again: the statement does not hold what was asked"
-    found = decided_again(now, item.index)
-    if said.alias == "candidate" or not said.allowed:
-        return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
-    where = f"entry {item.index}, promotion"
-    if item.development:
-        raise VerificationError("a development key signed it, which is good for `candidate` only", where=where)
-    if found.findings:
-        codes = ", ".join(dict.fromkeys(one.code for one in found.findings))
-        raise VerificationError(
-            f"it allows what the rules in force did not allow: {codes}",
-            expected="a decision that comes out the same when it is made again from what stood before it",
-            where=where,
-        )
-    before = promotion.state(now.log, item.index)
-    asked = promotion.ask(before, said.action, said.model, said.version, said.alias)
-    fields = (said.model_digest, said.request, said.packet, said.from_version, said.policy)
-    follows = (asked.released.sha256, asked.request, asked.packet, asked.from_version, before.authority.in_force.digest)
-    if asked.model_dump(mode="json") != said.asked or fields != follows:
-        raise VerificationError("it answers another question than the log asked at that entry", where=where)
-    return SAME if found.same else f"allowed, too: {'; '.join(found.differences)}"
 
 
 def _files(bundle: Bundle, items: Sequence[Evidence]) -> Iterator[Carried]:

@@ -229,6 +229,21 @@ def was_released(context: ReleaseContext) -> Found:
         )
 
 
+def retired(context: ReleaseContext) -> Found:
+    """A version that was retired is not given an alias again: its bytes may be gone, and somebody meant it."""
+    for item in context.evidence.by_subject(context.asked.released.sha256, "promotion"):
+        said = item.predicate
+        ours = (said.allowed, said.action, said.model) == (True, "retire", context.model)
+        if ours and said.version == context.asked.version:
+            yield finding(
+                "RETIRED",
+                f"model {context.model}",
+                f"version {said.version} was retired at {said.at}",
+                expected="a version in service",
+                found=f"entry {item.index}",
+            )
+
+
 def rollback_people(context: ReleaseContext) -> Found:
     """Enough people behind a rollback; one alone only where policy lets them break the glass."""
     rule, signed = _rule(context), context.signed

@@ -31,7 +31,9 @@ from governance.machine import (
 )
 from governance.policy import Policies, load_policies
 from governance.predicates import Finding
+from governance.promotion import state
 from governance.reconcile import reconcile
+from governance.retrospect import forged as forged_moves
 from governance.storage import write_atomic
 
 SHOWN = 20
@@ -81,17 +83,19 @@ def command(
         _remember(machine, report.checkpoint)
     compared = _compare(root, machine, log, policies) if files and report.broken is None else None
     registry = reconcile(log, machine) if report.broken is None else None
+    forged = _forged(log) if report.broken is None else []
     exposed = exposed_keys(machine)
     if as_json:
-        found = {**document(report, compared, registry), "exposed_keys": [str(path) for path in exposed]}
+        found = {**document(report, compared, registry, forged), "exposed_keys": [str(path) for path in exposed]}
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo("\n".join(lines(report, compared, registry)))
+        click.echo("\n".join(lines(report, compared, registry, forged)))
         if offline := getattr(log, "offline", ""):
             click.echo(f"warning: this is the copy on this machine: {offline}", err=True)
         for path in exposed:
             click.echo(f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True)
-    _end(ctx, report.ok and not registry and not (compared and compared.mismatches), report.checkpoint, target)
+    ok = report.ok and not forged and not registry and not (compared and compared.mismatches)
+    _end(ctx, ok, report.checkpoint, target)
 
 
 def _end(ctx: click.Context, ok: bool, checkpoint: str, target: Path | None) -> NoReturn:
@@ -113,20 +117,25 @@ Differences = Sequence[Finding] | None
 """Of the registry from the log; None where it was not compared."""
 
 
-def document(report: verify.Report, compared: FilesReport | None, registry: Differences = None) -> dict[str, Any]:
+def document(
+    report: verify.Report, compared: FilesReport | None, registry: Differences = None, forged: Sequence[Finding] = ()
+) -> dict[str, Any]:
     """The result as JSON."""
     return {
-        "verified": report.ok and not registry and not (compared and compared.mismatches),
+        "verified": report.ok and not forged and not registry and not (compared and compared.mismatches),
         "log": dataclasses.asdict(report),
         "files": dataclasses.asdict(compared) if compared else None,
         "registry": [one.model_dump() for one in registry] if registry is not None else None,
+        "decisions": [one.model_dump() for one in forged],
         "limits": list(verify.LIMITS),
     }
 
 
-def lines(report: verify.Report, compared: FilesReport | None, registry: Differences = None) -> list[str]:
+def lines(
+    report: verify.Report, compared: FilesReport | None, registry: Differences = None, forged: Sequence[Finding] = ()
+) -> list[str]:
     """The result for people: verdict first, then what it rests on, then what it does not show."""
-    text = [verdict(report, compared, registry), ""]
+    text = [verdict(report, compared, registry, forged), ""]
     kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
     text.append(f"log      {report.project}: {report.entries} entries verified ({kinds or 'none'})")
     if report.broken is None:
@@ -139,15 +148,19 @@ def lines(report: verify.Report, compared: FilesReport | None, registry: Differe
             text.append(f"signer   {signer.keyid[:16]}: {signer.entries} entries ({what})")
         if report.grown_from is not None:
             text.append(f"growth   holds the {report.grown_from} entries of the older checkpoint, unchanged")
-        text += _registry_lines(registry)
+        text += _decision_lines(forged) + _registry_lines(registry)
         text += _file_lines(compared)
     return [*text, "", "What this does not show:", *(f"- {limit}" for limit in verify.LIMITS)]
 
 
-def verdict(report: verify.Report, compared: FilesReport | None, registry: Differences = None) -> str:
+def verdict(
+    report: verify.Report, compared: FilesReport | None, registry: Differences = None, forged: Sequence[Finding] = ()
+) -> str:
     """One line."""
     if report.broken is not None:
         return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
+    if forged:
+        return f"A DECISION DOES NOT COME OUT AGAIN: {forged[0].subject}: {forged[0].message}"
     if registry:
         first = registry[0]
         return (
@@ -162,6 +175,19 @@ def verdict(report: verify.Report, compared: FilesReport | None, registry: Diffe
             "give --origin, or --checkpoint with one kept elsewhere"
         )
     return "EVIDENCE VERIFIES" if compared else "EVIDENCE VERIFIES (files were not compared)"
+
+
+def _forged(log: Log) -> list[Finding]:
+    """Moves of governed aliases that do not come out again; none in a log that was begun without its policies."""
+    now = state(log)
+    return [] if now.authority.in_force.policies is None else forged_moves(now)
+
+
+def _decision_lines(forged: Sequence[Finding]) -> list[str]:
+    if not forged:
+        return ["decided  every move of a governed alias was decided again, and came out the same"]
+    text = [f"decided  {len(forged)} move(s) of a governed alias do not come out again"]
+    return text + [f"         {one.code} {one.subject}: {one.message}" for one in forged[:SHOWN]]
 
 
 def _registry_lines(registry: Differences) -> list[str]:

@@ -196,13 +196,13 @@ class Story:
             suite="desk_eval", suite_digest=self.suite,
         )  # fmt: skip
 
-    def register(self, stage: str, version: str) -> None:
+    def register(self, stage: str, version: str, run_id: str = "") -> None:
         """A registered version called candidate."""
         files = manifest(self.root / f"models/{stage}/model")
         subject = [_at("model", f"models/{stage}/model", self.models[stage])]
         registration = Registration(
             model=MODEL, version=version, stage=stage, tier="limited", model_digest=self.models[stage], files=files,
-            chain=[], policy=self.policies.digest, run=self.run(),
+            chain=[], policy=self.policies.digest, run=self.run({"registry_run": run_id} if run_id else None),
         )  # fmt: skip
         evidence.record(self.log, signer(self.machine), "registration", subject, registration)
         self.promote(stage, version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from governance import promotion, releasing
+from governance.artifacts import in_artifact_root, verify_files
 from governance.commands import session
 from governance.errors import ConfigError, CountersignError, RefusedError
 from governance.machine import instant
@@ -263,8 +265,31 @@ def test_a_retired_version_serves_nobody(desk: Desk) -> None:
     code, told = desk.run("retire", "support-desk/1", "--reason", "end of life")
     assert code == 0 and "is retired" in told
     assert desk.rows() == [] and desk.scene.held() is None
-    assert "no version of support-desk held an alias" in desk.run("live", MODEL)[1]
+    assert "champion" not in desk.run("live", MODEL)[1]
     assert "retire champion 1" in desk.run("history", MODEL)[1]
+
+
+def test_only_a_retired_version_loses_its_bytes(desk: Desk) -> None:
+    story, run = desk.scene.story, "a" * 32
+    story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    story.register("sft", "2", run)
+    kept = story.machine.artifact_root / run / "artifacts"
+    shutil.copytree(story.root / "models/sft/model", kept / "model")
+    (kept / "report").mkdir()
+    code, told = desk.run("retire", "support-desk/2", "--delete-files")
+    assert code == 4 and "was not retired" in told
+    desk.promoted("2")
+    desk.run("retire", "support-desk/2", "--reason", "end of life", who="cleo")
+    (asked,) = promotion.open_requests(promotion.state(story.log), MODEL)
+    desk.scene.approve("ada", "ml-lead", asked.digest, "promotion")
+    assert desk.run("retire", "support-desk/2", "--reason", "end of life")[0] == 0
+    assert (kept / "model").is_dir(), "a decision alone deletes nothing"
+    assert desk.json("retire", "support-desk/2", "--delete-files", "--dry-run")["deleted"] == [str(kept / "model")]
+    assert desk.run("retire", "support-desk/2", "--delete-files")[0] == 0
+    assert [path.name for path in kept.iterdir()] == ["report"]
+    found = verify_files(story.root, story.view.all(), in_artifact_root(story.machine.artifact_root))
+    assert "support-desk/2" in found.out_of_reach, "that its files are gone is no difference"
+    assert not [one for one in found.mismatches if "support-desk/2" in one.path]
 
 
 def test_live_at_a_time_and_history(desk: Desk) -> None:

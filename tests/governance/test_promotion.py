@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from governance import decisions, promotion
+from governance import decisions, promotion, retrospect
 from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.predicates import Artifact
@@ -459,6 +460,29 @@ def test_a_retirement_takes_two_people_and_the_aliases_with_it(scene: Governed) 
     scene.consume("1", "retired", action="retire")
     assert scene.held() is None
     assert scene.table.held == {}
+    _both(scene, scene.freeze())
+    scene.request()
+    with pytest.raises(RefusedError, match="RETIRED"):
+        scene.consume()
+
+
+def test_a_move_that_was_forged_does_not_come_out_again(scene: Governed) -> None:
+    """Whoever has the service's key writes an entry past the decision: anybody can see that it was none."""
+    scene.freeze()
+    scene.request()
+    now = promotion.state(scene.story.log)
+    asked = promotion.ask(now, "promote", MODEL, "1", "champion")
+    decision = replace(promotion.decide(now, asked, scene.now), allowed=True, findings=())
+    scene.promoter._record(now, scene.promoter._promotion(now, asked, decision, "root"))
+    assert scene.held() == "1"
+    (found,) = retrospect.forged(promotion.state(scene.story.log))
+    assert found.code == "DECISION_NOT_REPRODUCED"
+    assert "APPROVAL_MISSING" in found.message
+
+
+def test_what_was_decided_comes_out_again(scene: Governed) -> None:
+    scene.released()
+    assert retrospect.forged(promotion.state(scene.story.log)) == []
 
 
 # -- Many at once --------------------------------------------------------------------------------------
