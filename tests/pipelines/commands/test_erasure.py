@@ -1,0 +1,82 @@
+"""countersign erasure: what can be looked into is, what cannot is said; what was made of it is followed by digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from click.testing import CliRunner
+
+from governance.digests import sha256_file
+from pipelines.commands.erasure import command
+from tests.governance.story import Story, begin, digest, tell
+
+SEEN, DROPPED, NEVER = digest("seen")[:32], digest("dropped")[:32], digest("never")[:32]
+
+
+class WithRecords(Story):
+    """A story whose ready records are a real table."""
+
+    def _file(self, name: str, text: str) -> str:
+        if not name.endswith("records.parquet"):
+            return super()._file(name, text)
+        ids = [digest(text)[:32]] + ([SEEN] if "desk_sft" in name else [])
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table({"id": ids}), path)
+        return sha256_file(path)
+
+
+@pytest.fixture
+def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    made = begin(tmp_path)
+    made.__class__ = WithRecords
+    monkeypatch.chdir(made.root)
+    monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "home"))
+    return tell(made)
+
+
+def asked(record: str) -> dict[str, list[dict[str, str]]]:
+    done = CliRunner().invoke(command, [record, "--json"])
+    assert done.exit_code == 0, done.output
+    found: dict[str, list[dict[str, str]]] = json.loads(done.output)
+    return found
+
+
+def answers(found: dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    return {one["step"]: one["answer"] for one in found["datasets"]}
+
+
+def test_what_was_made_with_a_record_is_named(story: Story) -> None:
+    found = asked(SEEN)
+    assert answers(found)["check_quality@desk_sft"] == "holds it"
+    assert answers(found)["check_quality@desk_text"] == "does not hold it"
+    assert answers(found)["scan_pii@desk_sft"].startswith("not looked up: data/scanned/desk_sft/records.parquet")
+    assert [(one["what"], one["how"]) for one in found["touched"]] == [
+        ("train@sft", "trained on it"),
+        ("support-desk/1", "rests on train@sft"),
+    ]
+    assert asked(SEEN[:12])["touched"] == found["touched"]
+
+
+def test_a_record_that_was_left_out_says_why(story: Story) -> None:
+    path = story.root / "data/ingested/desk_sft/excluded.jsonl"
+    left_out = json.loads(path.read_text().splitlines()[0])["id"]
+    found = asked(left_out)
+    assert answers(found)["ingest@desk_sft"] == "left it out: FIELD_MISSING"
+    assert found["touched"] == []
+
+
+def test_what_cannot_be_looked_into_is_never_a_no(story: Story) -> None:
+    path = story.root / "data/ready/desk_sft/records.parquet"
+    parquet.write_table(pa.table({"id": [NEVER]}), path)
+    found = asked(NEVER)
+    assert answers(found)["check_quality@desk_sft"].startswith(
+        "not looked up: data/ready/desk_sft/records.parquet at hand"
+    )
+    assert found["touched"] == []
+    told = CliRunner().invoke(command, [NEVER]).output
+    assert "files could not be looked into" in told and "not shown:" in told
