@@ -92,17 +92,28 @@ class State:
 
 
 class Bounded:
-    """An `EvidenceView` of the entries before one: what could be known at that point."""
+    """An `EvidenceView` of the entries before one: what could be known at that point. Each question is read once."""
 
     def __init__(self, view: evidence.EvidenceView, until: int) -> None:
         self._view, self._until = view, until
+        self._about: dict[str, list[Evidence]] = {}
+        self._of: dict[str, list[Evidence]] = {}
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
         """As the view's, of entries before the bound."""
-        return [item for item in self._view.by_subject(sha256, kind) if item.index < self._until]
+        if sha256 not in self._about:
+            self._about[sha256] = [item for item in self._view.by_subject(sha256) if item.index < self._until]
+        return [item for item in self._about[sha256] if kind in (None, item.kind)]
 
     def all(self, kind: str | None = None) -> Iterator[Evidence]:
         """As the view's, of entries before the bound."""
+        if kind is None:
+            return self._before(kind)
+        if kind not in self._of:
+            self._of[kind] = list(self._before(kind))
+        return iter(self._of[kind])
+
+    def _before(self, kind: str | None) -> Iterator[Evidence]:
         for item in self._view.all(kind):
             if item.index >= self._until:
                 return

@@ -93,7 +93,10 @@ def test_checkpoints() -> None:
 
 def test_a_bundle_of_an_earlier_version_verifies() -> None:
     """Never written again: a version that changes what it writes adds another."""
-    data, pin = (GOLDEN / "bundle-v1.json").read_bytes(), (GOLDEN / "bundle-v1.origin").read_text(encoding="ascii").strip()
+    data, pin = (
+        (GOLDEN / "bundle-v1.json").read_bytes(),
+        (GOLDEN / "bundle-v1.origin").read_text(encoding="ascii").strip(),
+    )
     assert verify_bundle(data, Pins(pin)).ok
     verifier.verify(data, pin)
 
