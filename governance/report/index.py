@@ -250,13 +250,14 @@ class _Read:
         return {digest: item for (digest, _), item in last.items() if item.predicate.state == "open"}
 
     @cached_property
-    def waivers(self) -> dict[tuple[str, str, str], str]:
-        """Model, finding and subject to when the last waiver of it ends."""
-        found: dict[tuple[str, str, str], str] = {}
+    def waivers(self) -> dict[tuple[str, str, str], Evidence]:
+        """Model, finding and subject to the waiver of it that ends last."""
+        found: dict[tuple[str, str, str], Evidence] = {}
         for item in self.items("waiver"):
             if self.now.authority.speaker(item) is not None:
                 about = (item.predicate.model, item.predicate.finding, item.predicate.about)
-                found[about] = max(found.get(about, ""), item.predicate.expires)
+                if about not in found or found[about].predicate.expires <= item.predicate.expires:
+                    found[about] = item
         return found
 
     def row(self, item: Evidence) -> Row:
@@ -293,14 +294,14 @@ class _Read:
             for given in self.moves[_key(move)]
             for one in given.predicate.waived
         }
-        for (model, code, about), ends in self.waivers.items():
+        for (model, code, about), waiver in self.waivers.items():
+            ends = waiver.predicate.expires
             left = instant_of(ends) - self.time
             move = used.get((model, code, about))
             if timedelta(0) < left <= SOON or (left <= timedelta(0) and move is not None):
                 name = f"{model}/{move.predicate.version}" if move else model
-                refs = [move.index] if move else []
-                what = f"waiver of {code} {about}"
-                yield Due(what=what, about=name, who="its owner", due=ends, overdue=left <= timedelta(0), evidence=refs)
+                what, owner = f"waiver of {code} {about}", waiver.predicate.owner
+                yield _due(what, name, owner, ends, waiver, left <= timedelta(0))
 
     def waiting(self) -> Iterator[Due]:
         """Requests that nobody carried out, rollbacks that lack a signature, packets that lack approvals."""
@@ -354,7 +355,8 @@ class _Read:
         if opened is not None:
             yield f"incident open since {moment(opened.predicate.at)}"
         for one in released[-1].predicate.waived if released else ():
-            ends = self.waivers.get((released[-1].predicate.model, one.code, one.subject), "")
+            waiver = self.waivers.get((released[-1].predicate.model, one.code, one.subject))
+            ends = waiver.predicate.expires if waiver else ""
             over = not ends or instant_of(ends) <= self.time
             yield f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'} {moment(ends) or 'unknown'}"
 
