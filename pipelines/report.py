@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from governance.commands.sources import compared
 from governance.digests import sha256_file
 from governance.errors import VerificationError
 from governance.report import files
@@ -36,7 +37,8 @@ def run(job: Job) -> Outcome:
     model, version = registered["model"], registered["version"]
     if version is None:
         return Outcome(summary=f"no report: {registered['why']}")
-    report = build(open_sources(job.root, job.machine, job.policies), model, version)
+    sources = compared(open_sources(job.root, job.machine, job.policies), job.machine)
+    report = build(sources, model, version, clock=job.now())
     made = files.rendered(report)
     folder = job.root / FOLDER
     if report.integrity.verified and files.differs(folder, made):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,17 +66,18 @@ def here() -> Sources:
         policies = load_policies(root / "policies")
     except CountersignError as error:
         policies = error
-    found = open_sources(root, machine, policies)
+    return compared(open_sources(root, machine, policies), machine)
+
+
+def compared(found: Sources, machine: Machine) -> Sources:
+    """With what the registry of this machine says otherwise than the log, where there is one that can be read."""
     if not _has_registry(machine):
         return found
     try:
         differences = reconcile(found.log, machine)
     except VerificationError:
         return found  # the log itself is broken, which the report says
-    return Sources(
-        found.root, found.project, found.log, found.policies, found.checkpoint_key,
-        None if differences is None else tuple(differences),
-    )  # fmt: skip
+    return found if differences is None else replace(found, registry=tuple(differences))
 
 
 def _has_registry(machine: Machine) -> bool:
