@@ -51,7 +51,19 @@ LawfulBasis = Literal[
 Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
 """A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
 
-EvidenceKind = Literal["ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion"]
+EvidenceKind = Literal[
+    "ingest",
+    "scan",
+    "quality",
+    "base",
+    "gate",
+    "train",
+    "evaluate",
+    "registration",
+    "promotion",
+    "reproduction",
+    "drill",
+]
 """The kinds of `governance.predicates` that a principal may be given to sign."""
 
 

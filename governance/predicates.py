@@ -299,6 +299,51 @@ class Promotion(Model):
     """Until when a rollback made by one person alone must be signed by a second."""
 
 
+class Reproduction(Predicate):
+    """A training was run again from the same inputs; its subject is the model that was trained first."""
+
+    of: Sha256
+    """Digest of the `train` statement that was performed again."""
+    model: Sha256
+    """Digest of the model that came out now."""
+    same_bytes: bool
+    largest_difference: float | None
+    """The largest absolute difference of any weight; 0 where the bytes are the same, None where shapes differ."""
+    differing: int
+    """Tensors that differ."""
+    tensors: int
+    final: dict[str, float | None]
+    """Last value of each signal now, to be held against the first training's."""
+    device: str
+
+
+class DrillStep(Model):
+    """One step of a rehearsal."""
+
+    name: str
+    passed: bool
+    seconds: float
+    found: str
+
+
+class Drill(Model):
+    """A rollback was rehearsed: the target was found, checked, loaded and asked. Its subject is the target's model."""
+
+    model: str
+    alias: str
+    version: str
+    """The version that a rollback would go back to."""
+    from_version: str | None
+    model_digest: Sha256
+    passed: bool
+    steps: list[DrillStep]
+    items: int
+    """Items of the evaluation suite that it was asked."""
+    policy: Sha256
+    at: Instant
+    run: Run
+
+
 class PacketStage(Model):
     """One step that a release rests on."""
 
@@ -443,6 +488,8 @@ _MODELS: dict[str, type[Model]] = {
     "evaluate": Evaluate,
     "registration": Registration,
     "promotion": Promotion,
+    "reproduction": Reproduction,
+    "drill": Drill,
     "packet": Packet,
     "approval": Approval,
     "waiver": Waiver,

@@ -20,6 +20,8 @@ from governance.predicates import (
     CheckpointKey,
     Code,
     DataCounts,
+    Drill,
+    DrillStep,
     Environment,
     Evaluate,
     Expectation,
@@ -37,6 +39,7 @@ from governance.predicates import (
     Quality,
     Refusal,
     Registration,
+    Reproduction,
     Requester,
     Revocation,
     Run,
@@ -146,6 +149,15 @@ def every_kind() -> dict[str, Model]:
         ),
         "promotion": Promotion.model_validate(
             {**version, "alias": "candidate", "allowed": True, "findings": [], "at": "2026-11-20T12:00:00Z"}
+        ),
+        "reproduction": Reproduction.model_validate(
+            stage("train@sft", of=A, model=B, same_bytes=False, largest_difference=1e-06, differing=1, tensors=20,
+                  final={"loss": 0.5}, device="cpu")
+        ),
+        "drill": Drill(
+            model="desk", alias="champion", version="1", from_version="2", model_digest=A, passed=True,
+            steps=[DrillStep(name="load", passed=True, seconds=1.5, found="20 tensors")], items=8, policy=C,
+            at="2026-11-20T12:00:00Z", run=run(),
         ),
         "packet": Packet(
             model="desk",
