@@ -18,7 +18,7 @@ from pathlib import Path
 from governance.errors import StorageError
 from governance.findings import finding
 from governance.log.port import Log
-from governance.machine import Machine
+from governance.machine import Machine, own_checkpoint_key
 from governance.predicates import Finding, Registration
 from governance.promotion import State, state
 from governance.registry.governed.names import CANDIDATE, TRIAL_MODEL, Names
@@ -100,7 +100,10 @@ def _read(machine: Machine, said: Known) -> Rows | None:
     else:
         return None
     with reading as read:
-        return read_rows(read, said.runs) if read is not None else Rows(frozenset(), (), (), frozenset())
+        if read is not None:
+            return read_rows(read, said.runs)
+    # Where the log is kept, a registry without tables has lost everything; in an auditor's copy there never was one.
+    return Rows(frozenset(), (), (), frozenset()) if own_checkpoint_key(machine) else None
 
 
 def _names(known: Known, rows: Rows) -> Iterator[Finding]:
