@@ -291,6 +291,25 @@ def open_requests(now: State, model: str | None = None) -> list[Evidence]:
     return [item for item in found if model in (None, item.predicate.model)]
 
 
+def below(now: State, model: str, alias: str, but: str | None) -> list[Evidence]:
+    """The moves that gave the alias to other versions than `but`, nearest first: what a rollback goes back through."""
+    stack: list[Evidence] = []
+    for item in now.moves(model):
+        move: Promotion = item.predicate
+        if move.action == "retire":
+            stack = [one for one in stack if one.predicate.version != move.version]
+        elif move.alias == alias and move.action == "promote":
+            stack.append(item)
+        elif move.alias == alias:
+            while stack and stack[-1].predicate.version != move.version:
+                stack.pop()
+    found: dict[str, Evidence] = {}
+    for item in reversed(stack):
+        if item.predicate.version != but:
+            found.setdefault(item.predicate.version, item)
+    return list(found.values())
+
+
 def overdue(now: State, at: datetime) -> list[Evidence]:
     """Moves made by one person alone whose second signature is due and not there."""
     return [

@@ -24,7 +24,7 @@ from governance.people.assumed import Assumed
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy import AliasRule, Policies
 from governance.predicates import Artifact, Finding, Incident, Promotion, PromotionRequest
-from governance.promotion import Action, Promoter, State, ask, instant, state
+from governance.promotion import Action, Promoter, State, ask, below, instant, state
 from governance.registry import aliases, rest
 from governance.requests import ReleaseDecision, ReleaseRequest
 
@@ -99,41 +99,22 @@ def plan_rollback(
 ) -> Plan:
     """A rollback to the last version that held the alias and may have it again. Raises `RefusedError` without one."""
     skipped: list[tuple[str, Finding]] = []
-    for before in below(now, model, alias):
-        move = Move("rollback", model, before.version, alias, reason, break_glass)
+    held = now.holder(model, alias)
+    for before in below(now, model, alias, held.version if held else None):
+        move = Move("rollback", model, before.predicate.version, alias, reason, break_glass)
         found = plan(now, move, at, signs)
         wrong = [one for one in found.decision.findings if one.code not in _BY_SIGNATURE]
         if not wrong:
             return Plan(
                 move, found.asked, found.decision, found.held, found.request, signs, found.missing, tuple(skipped)
             )
-        skipped.append((before.version, wrong[0]))
+        skipped.append((before.predicate.version, wrong[0]))
     told = "; ".join(f"version {version}: {one.code} {one.message}" for version, one in skipped)
     raise RefusedError(
         f"{model} has no version to go back to{f' ({told})' if told else ''}",
         expected=f"a version that held {alias} before, and against which nothing stands",
         fix=f"countersign history {model}",
     )
-
-
-def below(now: State, model: str, alias: str) -> list[Promotion]:
-    """The moves that gave the alias to earlier versions, nearest first: what a rollback goes back through."""
-    stack: list[Promotion] = []
-    for item in now.moves(model):
-        move: Promotion = item.predicate
-        if move.action == "retire":
-            stack = [one for one in stack if one.version != move.version]
-        elif move.alias == alias and move.action == "promote":
-            stack.append(move)
-        elif move.alias == alias:
-            while stack and stack[-1].version != move.version:
-                stack.pop()
-    held = now.holder(model, alias)
-    found: dict[str, Promotion] = {}
-    for move in reversed(stack):
-        if held is None or move.version != held.version:
-            found.setdefault(move.version, move)
-    return list(found.values())
 
 
 def retired_alias(now: State, model: str, version: str) -> str:

@@ -20,7 +20,7 @@ from governance.errors import CountersignError
 from governance.evidence import Evidence
 from governance.lineage import subject
 from governance.predicates import Approval, Finding, Promotion, Registration, Waiver
-from governance.promotion import Bounded, State, ask, decide
+from governance.promotion import Bounded, State, ask, below, decide
 from governance.requests import ReleaseDecision, ReleaseRequest
 
 if TYPE_CHECKING:
@@ -234,22 +234,7 @@ class Standing:
 
     def below(self) -> list[Evidence]:
         """The moves that gave the alias to other versions before, nearest first: what a rollback goes back through."""
-        stack: list[Evidence] = []
-        alias = self.alias
-        for item in self.now.moves(self.said.model):
-            move: Promotion = item.predicate
-            if move.action == "retire":
-                stack = [one for one in stack if one.predicate.version != move.version]
-            elif move.alias == alias and move.action == "promote":
-                stack.append(item)
-            elif move.alias == alias:
-                while stack and stack[-1].predicate.version != move.version:
-                    stack.pop()
-        found: dict[str, Evidence] = {}
-        for item in reversed(stack):
-            if item.predicate.version != self.said.version:
-                found.setdefault(item.predicate.version, item)
-        return list(found.values())
+        return below(self.now, self.said.model, self.alias, self.said.version)
 
     @property
     def _key(self) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from governance import promotion, releasing
+from governance import promotion
 from governance.artifacts import in_artifact_root, verify_files
 from governance.commands import session
 from governance.errors import ConfigError, CountersignError, RefusedError
@@ -248,12 +248,12 @@ def test_what_a_rollback_goes_back_through(desk: Desk) -> None:
     desk.another()
     desk.promoted("2")
     now = promotion.state(desk.scene.story.log)
-    assert [one.version for one in releasing.below(now, MODEL, "champion")] == ["1"]
+    assert [one.predicate.version for one in promotion.below(now, MODEL, "champion", "2")] == ["1"]
     desk.run("rollback", MODEL, "--reason", "x", "--break-glass", who="cleo")
     desk.approved("2")
     desk.run("promote", "support-desk/2", who="cleo")
     now = promotion.state(desk.scene.story.log)
-    assert [one.version for one in releasing.below(now, MODEL, "champion")] == ["1"]
+    assert [one.predicate.version for one in promotion.below(now, MODEL, "champion", "2")] == ["1"]
 
 
 def test_a_retired_version_serves_nobody(desk: Desk) -> None:
