@@ -18,13 +18,14 @@ from governance.evidence import Evidence
 from governance.findings import finding
 from governance.model import Json, Model
 from governance.predicates import Finding, GateDecision, Promotion, PromotionRequest
-from governance.promotion import CANDIDATE, State, again, ask, open_requests, overdue, state
+from governance.promotion import CANDIDATE, State, again, ask, below, open_requests, overdue, state
+from governance.report import drills
 from governance.requests import Decision, GateRequest, ReleaseRequest
 from governance.serving import open_incident
 
 SAME = "the same"
 """What is said of a decision that was made again without a difference."""
-KINDS = ("registration", "packet", "approval", "waiver", "request", "promotion", "incident", "refusal")
+KINDS = ("registration", "packet", "approval", "waiver", "request", "promotion", "incident", "refusal", "drill")
 """What a model's history is made of."""
 
 
@@ -49,6 +50,8 @@ class Live(Model):
     """Waivers it was released with that have ended, and nothing took their place."""
     second_signature_overdue: str | None
     """Since when a second person should have signed a rollback that one made alone."""
+    back_tried: str = drills.NO_DRILL
+    """When the way back from it was last rehearsed, and what came of it."""
 
 
 class Event(Model):
@@ -220,8 +223,16 @@ def _live(now: State, item: Evidence, at: datetime, asked: Mapping[str, str], ov
         model=move.model, alias=move.alias, version=move.version, sha256=move.model_digest, since=move.at,
         entry=item.index, action=move.action, request=move.request or "", asked_by=_asked_by(asked, move),
         incident=open_incident(now, move.model_digest), expired=expired_waivers(now, move, at),
-        second_signature_overdue=overdue_since,
+        second_signature_overdue=overdue_since, back_tried=_tried(now, move, at),
     )  # fmt: skip
+
+
+def _tried(now: State, move: Promotion, at: datetime) -> str:
+    if move.alias == CANDIDATE:
+        return "not needed: candidate serves nobody"
+    found = drills.last(now, move.model, move.alias, at)
+    before = below(now, move.model, move.alias, move.version)
+    return drills.told(found, before[0].predicate.version if before else None)
 
 
 def _askers(now: State) -> dict[str, str]:
@@ -261,15 +272,22 @@ def _events(now: State, item: Evidence, asked: Mapping[str, str]) -> Iterator[Ev
             what, result = f"waiver of {said.finding} {said.about}", result or f"until {said.expires}"
         case "incident":
             what = f"incident {said.state}"
-        case "registration":
-            by, detail = said.run.requested_by.name, f"sha256 {said.model_digest[:12]}, stage {said.stage}"
-        case "packet":
-            by, detail = said.run.requested_by.name, f"packet {item.subjects[0].sha256[:12]}"
-            result = f"{len(said.findings)} finding(s)"
+        case "registration" | "packet" | "drill":
+            by, (what, result, detail) = said.run.requested_by.name, _by_service(item)
         case "refusal":
             what, by, result = said.operation, said.caller, "refused by rule"
     at = getattr(said, "at", "") or said.run.finished
     yield Event(entry=item.index, at=at, what=what, version=version, by=by, result=result, detail=detail)
+
+
+def _by_service(item: Evidence) -> tuple[str, str, str]:
+    """What, result and detail of what a service says."""
+    said: Any = item.predicate
+    if item.kind == "packet":
+        return "packet", f"{len(said.findings)} finding(s)", f"packet {item.subjects[0].sha256[:12]}"
+    if item.kind == "drill":
+        return f"drill of {said.alias}", "passed" if said.passed else "FAILED", drills.told(item, None)
+    return "registration", "", f"sha256 {said.model_digest[:12]}, stage {said.stage}"
 
 
 def _decision(now: State, entry: int) -> Evidence:

@@ -358,6 +358,8 @@ def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> li
             since = one.second_signature_overdue
             how = f"countersign approve promotion {one.request[:12]}"
             waits.append(f"{name}: a second signature is due since {since}: `{how}`")
+        if one.back_tried.startswith("FAILED"):
+            waits.append(f"{name}: the way back {one.back_tried}: `countersign drill {one.model}`")
     for ask in requests:
         what = f"{ask['model']}/{ask['version']} as {ask['alias']}"
         how = f"countersign {ask['action']} {ask['model']}" + (

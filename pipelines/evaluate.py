@@ -7,6 +7,7 @@ The same model, suite, engine versions and thread count give the same scores.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from governance.errors import ConfigError
@@ -41,7 +42,7 @@ def run(job: Job) -> Outcome:
     suite = job.params.suites[name]
     where = f"params.yaml: suites.{name}"
     metrics, kind = metrics_of(suite, where), _model_class(job.params, job.key)
-    rows = _rows(job, suite, metrics, where)
+    rows = rows_of(job.input("records"), suite, metrics, where)
     not_run = None if has_weights(job.input("model")) else NO_WEIGHTS
     scores: dict[str, list[float | None]] = {}
     if not_run is None:
@@ -64,11 +65,11 @@ def run(job: Job) -> Outcome:
     )
 
 
-def _rows(job: Job, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
+def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
     """The suite's records in the order of their ids: the first `limit` of its split."""
     from pipelines.records import kind_of, read_records
 
-    table = read_records(job.input("records"))
+    table = read_records(records)
     if kind_of(table) != metrics[0].kind:
         found = f"{metrics[0].name} is for records of kind {metrics[0].kind}, these are of kind {kind_of(table)}"
         raise ConfigError(found, where=f"{where}.metrics")

@@ -69,7 +69,14 @@ def load(
     _refuse(options)
     here = machine or machine_of(root or Path.cwd(), os.environ)
     served = resolve(state(serving_log(here, origin)), name)
-    with private_copy(served, folder or where(here, served), scratch) as copy, _offline():
+    with private_copy(served, folder or where(here, served), scratch) as copy:
+        return from_copy(served, copy, scorer=scorer, **options)
+
+
+def from_copy(served: Served, copy: Path, *, scorer: bool = False, **options: Any) -> Loaded:
+    """(4) The model of a private copy that was verified (`governance.serving.private_copy`), and of nothing else."""
+    _refuse(options)
+    with _offline():
         model = load_model(copy, "scorer" if scorer else "language", local_files_only=True, **options)
         return Loaded(_settled(model), load_tokenizer(copy, local_files_only=True), served)
 

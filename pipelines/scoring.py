@@ -28,12 +28,18 @@ def score(
 ) -> Scores:
     """Metric name to one score per row."""
     import torch
-    import transformers
 
     torch.set_num_threads(threads)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    scorer = _Scorer(model, kind, suite, bar)
+    quiet()
+    loaded = load_model(model, kind, dtype=torch.float32)
+    return score_loaded(loaded, load_tokenizer(model), rows, suite, metrics, bar)
+
+
+def score_loaded(model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: list[Metric], bar: Bar) -> Scores:
+    """As `score`, of a model that stands in memory already."""
+    import torch
+
+    scorer = _Scorer(model, tokenizer, suite, bar)
     needs = {metric.needs for metric in metrics}
     found: Scores = {metric.name: [] for metric in metrics}
     with torch.inference_mode():
@@ -43,17 +49,26 @@ def score(
     return found
 
 
+def quiet() -> None:
+    """No bars and advice of transformers' own."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
 class _Scorer:
     """A loaded model and its tokenizer."""
 
-    def __init__(self, folder: Path, kind: ModelClass, suite: Suite, bar: Bar) -> None:
+    def __init__(self, model: Any, tokenizer: Any, suite: Suite, bar: Bar) -> None:
         import torch
 
-        self.tokenizer = load_tokenizer(folder, padding_side="left")
+        self.tokenizer = tokenizer
+        self.tokenizer.padding_side = "left"
         if not self.tokenizer.chat_template:
-            raise InputError("the model's tokenizer has no chat template", where=str(folder))
+            raise InputError("the model's tokenizer has no chat template", where=str(tokenizer.name_or_path))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = load_model(folder, kind, dtype=torch.float32).to(self.device).eval()
+        self.model = model.to(self.device).eval()
         self.suite, self.bar = suite, bar
 
     def of(self, need: str, rows: Rows, metrics: list[Metric]) -> Iterator[tuple[Metric, list[float | None]]]:

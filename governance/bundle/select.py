@@ -2,8 +2,8 @@
 
 1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys, authorizations, and
    approvals of policies and checkpoint keys.
-2. Everything said of the model by its name: registrations, requests, promotions, waivers, incidents, refusals; its
-   packets of this version.
+2. Everything said of the model by its name: registrations, requests, promotions, waivers, incidents, refusals,
+   drills; its packets of this version.
 3. The chain of digests: from the version's bytes, every statement about a digest that a stage names as made, read or
    decided on, and every evaluation of such a model; evaluations of the champions it was held against; every decision
    of the gates on the way, refusals included.
@@ -38,7 +38,7 @@ from governance.predicates import (
 )
 
 RIGHTS = ("origin", "policy", "revocation", "checkpoint_key", "authorization")
-NAMED = ("registration", "request", "promotion", "waiver", "incident", "refusal", "packet")
+NAMED = ("registration", "request", "promotion", "waiver", "incident", "refusal", "packet", "drill")
 
 
 def bundle_of(

@@ -10,6 +10,7 @@ import click
 from governance import retrospect
 from governance.commands import session
 from governance.errors import ConfigError
+from governance.promotion import CANDIDATE
 from governance.retrospect import Live
 
 
@@ -36,6 +37,7 @@ def lines(model: str, found: list[Live]) -> list[str]:
             f"{one.alias:<12} {one.model}/{one.version} sha256 {one.sha256[:12]} since {one.since} "
             f"({one.action} in entry {one.entry}, asked by {one.asked_by})"
         )
+        text += [f"             way back: {one.back_tried}"] if one.alias != CANDIDATE else []
         text += [f"             INCIDENT OPEN: {one.incident}"] if one.incident else []
         text += [f"             EXPIRED: {problem}" for problem in one.expired]
         if one.second_signature_overdue:

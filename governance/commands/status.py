@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from governance.machine import machine_of
+from governance.promotion import CANDIDATE
 from governance.status import Status, status
 
 KEY_CHARACTERS = 12
@@ -62,6 +63,9 @@ def _live(found: Status) -> Iterator[str]:
         for one in found.versions
     ]
     yield from _table(("VERSIONS", "sha256", "stage", "alias", "since"), rows, "none registered")
+    for one in found.live:
+        if one.alias != CANDIDATE:
+            yield f"way back  {one.model}@{one.alias}: {one.back_tried}"
 
 
 def _waits(found: Status) -> Iterator[str]:

@@ -19,7 +19,7 @@ from governance.evidence import Evidence
 from governance.lineage import evaluated, evaluations, trained
 from governance.model import Model
 from governance.predicates import Quality, Scan
-from governance.report import scores
+from governance.report import drills, scores
 from governance.report.facts import PREFIX, Facts, registered
 from governance.report.gates import is_safety
 from governance.report.people import separation
@@ -435,7 +435,13 @@ def _ways_back(look: Look) -> Looked:
     facts = look.facts
     items = [item for item in facts.everything if item.kind == "promotion" and item.predicate.action == "rollback"]
     mine = [one for one in items if one.predicate.model == facts.registration.model and one.predicate.allowed]
-    return f"{len(mine)} rollbacks of this model happened; no rehearsal is recorded", ["a timed rehearsal"], mine
+    happened = f"{len(mine)} rollbacks of this model happened"
+    standing = facts.standing
+    tried = drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
+    if tried is None:
+        return f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], mine
+    lacks = [] if tried.predicate.passed else ["a rehearsal that came off"]
+    return f"last rehearsal {drills.told(tried, None)}; {happened}", lacks, [tried, *mine]
 
 
 def _incidents(look: Look) -> Looked:

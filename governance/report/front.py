@@ -8,6 +8,8 @@ from datetime import timedelta
 from governance.checks.people import instant_of
 from governance.policy import Datacard, Tier
 from governance.promotion import open_requests
+from governance.report import drills
+from governance.report.drills import NO_DRILL
 from governance.report.facts import PREFIX, Facts, promoted, registered
 from governance.report.model import Back, Hold, Incident, Item, Use
 from governance.report.standing import Held, Standing
@@ -18,7 +20,7 @@ NOT_COVERED = (
     "Law: whether a lawful basis or licence holds is a judgement; this report shows what was declared.",
     "What a base model from outside was trained on; hidden backdoors and semantic poisoning are not shown absent.",
 )
-NO_DRILL = "not tried: no drill is recorded"
+NOT_NEEDED = "not needed: it holds no alias"
 SOON = timedelta(days=30)
 """What ends within this is told among the open points."""
 
@@ -103,19 +105,20 @@ def way_back(facts: Facts) -> Back:
         target = (
             f"none needed: version {serves.version} is {serves.alias}" if serves else "none needed: nothing is live"
         )
-        return Back(target=target, steps="none", people="none", drill=NO_DRILL, evidence=[])
+        return Back(target=target, steps="none", people="none", drill=NOT_NEEDED, evidence=[])
     below, rule = standing.below(), standing.rule
     alone = f"; or one as {', '.join(rule.break_glass)} who breaks the glass" if rule and rule.break_glass else ""
     earlier = [promoted(one) for one in below]
     target = "none: no other version ever held the alias" if facts.previous else _NO_EARLIER
     if earlier:
         target = f"version {earlier[0].version} ({earlier[0].model_digest[:PREFIX]}), {earlier[0].alias} before"
+    tried = drills.last(standing.now, facts.registration.model, standing.alias)
     return Back(
         target=target,
         steps=f"countersign rollback {facts.registration.model} --reason ..." if below else "none",
         people=f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias",
-        drill=NO_DRILL,
-        evidence=[one.index for one in below[:1]],
+        drill=drills.told(tried, earlier[0].version if earlier else None),
+        evidence=[one.index for one in (*below[:1], *([tried] if tried else []))],
     )
 
 

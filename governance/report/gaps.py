@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from governance.lineage import evaluated, subject
+from governance.report import assurance, drills
 from governance.report.facts import PREFIX, Facts, promoted
 from governance.report.gates import gates
 from governance.report.model import Gap, PolicyUsed
@@ -14,8 +15,6 @@ NOWHERE = (
     ("privacy leakage", "whether the model repeats its training data is not tested"),
     ("slices and the worst slice", "scores are over all items; no suite says which slice an item is of"),
     ("contamination of a base model", "what it was trained on is not disclosed"),
-    ("independent reproduction", "no result was produced again by another runner"),
-    ("rollback drill", "no drill is recorded"),
     ("canary", "no statement of that kind exists"),
 )
 """What no version of this project has a test of yet."""
@@ -23,7 +22,8 @@ NOWHERE = (
 
 def gaps(facts: Facts) -> list[Gap]:
     """Failures first, then what was not run, then what is not recorded."""
-    found = [*_failed(facts), *_not_run(facts), *(_gap(what, "not run", why) for what, why in NOWHERE)]
+    nowhere = (_gap(what, "not run", why) for what, why in NOWHERE)
+    found = [*_failed(facts), *_not_run(facts), *nowhere, *_reproduction(facts), *_drill(facts)]
     order = ("failed", "not run", "not recorded")
     return sorted(found, key=lambda gap: order.index(gap.result))
 
@@ -96,6 +96,24 @@ def _not_run(facts: Facts) -> Iterator[Gap]:
                 yield _gap(f"{node.name} on {suite.name}", "not recorded", "the log has no evaluation of it")
             elif evaluated(item).not_run is not None:
                 yield _gap(f"{node.name} on {suite.name}", "not run", str(evaluated(item).not_run), [item.index])
+
+
+def _reproduction(facts: Facts) -> Iterator[Gap]:
+    """Trainings that nobody but their own signer performed again."""
+    if not assurance.by_another(facts):
+        refs = [index for node in facts.trained for index in assurance.entries(facts, node)]
+        why = f"{'not every' if refs else 'no'} result was produced again by another runner"
+        yield _gap("independent reproduction", "not run", why, refs)
+
+
+def _drill(facts: Facts) -> Iterator[Gap]:
+    """The way back, unless it was tried and came off."""
+    standing = facts.standing
+    tried = drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
+    if tried is None:
+        yield _gap("rollback drill", "not run", "no drill is recorded")
+    elif not tried.predicate.passed:
+        yield _gap("rollback drill", "failed", drills.told(tried, None), [tried.index])
 
 
 def _gap(what: str, result: str, why: str, refs: list[int] | None = None) -> Gap:

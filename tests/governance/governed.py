@@ -45,7 +45,7 @@ PEOPLE = {
     "dora": ["engineer"],
     "eve": ["visitor"],
 }
-KINDS = ["ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion"]
+KINDS = ["ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion", "drill"]
 RULES = """
 owners: {people: 2, roles: [policy-owner]}
 aliases:

@@ -1,0 +1,101 @@
+"""`countersign drill`: the rollback rehearsed; everything but the move, timed, and said in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from governance import rehearsal
+from governance.commands import session
+from governance.errors import RefusedError
+from governance.log.port import Log
+from governance.machine import Machine, signer
+from governance.people.speaking import log_to_add_to
+from governance.predicates import Drill
+from governance.progress import Progress
+from governance.promotion import State, state
+from governance.rehearsal import Failed, Rehearsal
+from governance.releasing import Plan
+from governance.report.text import duration
+from governance.serving import private_copy, serving_log, where
+
+ITEMS = 16
+
+
+@click.command("drill")
+@click.argument("model")
+@click.option("--alias", default="champion", show_default=True, help="The alias.")
+@click.option(
+    "--items", type=click.IntRange(1, 10_000), default=ITEMS, show_default=True, help="Of the suite, at most."
+)
+@session.json_option
+def command(model: str, alias: str, items: int, as_json: bool) -> None:
+    """Rehearse MODEL's rollback: find its target, verify evidence and files, load it, ask it; move nothing.
+
+    The service's key (COUNTERSIGN_SIGNER) signs what came of it. Exit code 4 when a step fails, or when there is
+    nothing to go back to; 5 when the log does not verify.
+    """
+    machine = session.here()
+    log, key = log_to_add_to(machine), signer(machine)
+    rehearsal.check_signer(state(log), key)
+    done, began = Rehearsal(time.perf_counter), session.clock()
+    now = done.begin("log", lambda: _verified(machine))
+    found = done.begin("target", lambda: rehearsal.target(now, model, alias, began))
+    asked = 0
+    with suppress(Failed):  # it is among the steps, with its reason
+        asked = _steps(done, machine, now, found, items)
+    said, entry = rehearsal.record(log, now, key, machine, found, done, asked, began, session.clock())
+    session.show(document(said, entry.index), list(lines(said, entry.index)), as_json)
+    click.get_current_context().exit(0 if said.passed else RefusedError.exit_code)
+
+
+def document(said: Drill, entry: int) -> dict[str, Any]:
+    """The result as JSON."""
+    return {**said.model_dump(mode="json"), "entry": entry}
+
+
+def lines(said: Drill, entry: int) -> Iterator[str]:
+    """The result for people: the verdict first."""
+    took = duration(sum(step.seconds for step in said.steps))
+    word = "PASSED" if said.passed else "FAILED"
+    held = f"from version {said.from_version} " if said.from_version else ""
+    yield f"{word}: {said.model} {held}back to version {said.version} as {said.alias}, in {took}  [E{entry}]"
+    for step in said.steps:
+        yield f"  {'ok' if step.passed else 'FAILED':<8}{step.name:<10}{duration(step.seconds):>9}  {step.found}"
+    yield "  nothing was moved; to go back: countersign rollback " + f"{said.model} --reason ..."
+
+
+def _verified(machine: Machine) -> tuple[State, str]:
+    log: Log = serving_log(machine)
+    return state(log), f"{log.size()} entries verified"
+
+
+def _steps(done: Rehearsal, machine: Machine, now: State, found: Plan, items: int) -> int:
+    """What a server would do once the alias had moved, and a few questions; how many. Raises `Failed`."""
+    from pipelines import loader, scoring, smoke
+
+    scoring.quiet()
+    served = done.step("evidence", lambda: rehearsal.evidence_of(now, found))
+    said = served.registration
+    with ExitStack() as stack:
+
+        def take() -> tuple[Path, str]:
+            copy = stack.enter_context(private_copy(served, where(machine, served)))
+            return copy, f"{len(said.files)} files, {sum(file.size for file in said.files):,} bytes, as registered"
+
+        def load() -> tuple[loader.Loaded, str]:
+            made = loader.from_copy(served, copy, scorer=smoke.is_scorer(copy), dtype="float32")
+            return made, f"{sum(one.numel() for one in made.model.parameters()):,} parameters"
+
+        copy = done.step("files", take)
+        loaded = done.step("load", load)
+
+    def ask() -> tuple[int, str]:
+        return smoke.smoke(now, Path.cwd(), loaded, items, Progress())
+
+    return done.step("smoke", ask)

@@ -1,0 +1,132 @@
+"""The smoke set of a drill: a loaded model is asked a little, and what it gives is a model's answer.
+
+1. The first items of the suite that it was evaluated on, where suite and records at hand have the recorded digest: each
+   score is a number, and stands beside the one recorded of the same items.
+2. Otherwise fixed prompts, and it says why: that finite numbers and some text come out, not that they are any good.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.digests import sha256_file
+from governance.errors import CountersignError, InputError
+from governance.evidence import Evidence
+from governance.lineage import evaluated
+from governance.progress import Progress
+from governance.promotion import State
+from pipelines import paths
+from pipelines.evaluate import rows_of
+from pipelines.loader import Loaded
+from pipelines.metrics import Metric, mean, metrics_of, suite_digest
+from pipelines.params import Suite, load_params
+
+PROMPTS = (
+    "Hello.",
+    "What can you help me with?",
+    "I cannot sign in any more.",
+    "Answer in one word: what is two plus two?",
+)
+TOKENS = 8
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """A suite whose recorded scores can be held against new ones."""
+
+    suite: Suite
+    metrics: list[Metric]
+    rows: list[dict[str, Any]]
+    item: Evidence
+    """The evaluation that was recorded."""
+
+
+def smoke(now: State, root: Path, loaded: Loaded, items: int, progress: Progress) -> tuple[int, str]:
+    """How many items of a suite were asked, and what came of it. Raises `InputError` where it is no answer."""
+    found = at_hand(now, root, loaded.sha256)
+    return _fixed(loaded, found) if isinstance(found, str) else _scored(loaded, found, items, progress)
+
+
+def is_scorer(copy: Path) -> bool:
+    """Whether the model of a folder gives a score, not text."""
+    from transformers import AutoConfig
+
+    names = AutoConfig.from_pretrained(copy, trust_remote_code=False, local_files_only=True).architectures or []
+    return any(name.endswith("ForSequenceClassification") for name in names)
+
+
+def at_hand(now: State, root: Path, model: str) -> AtHand | str:
+    """(1) The suite of the model's last evaluation with scores, with its records; else why there is none."""
+    mine = [item for item in now.view.by_subject(model, "evaluate") if evaluated(item).model == model]
+    mine = mine or [item for item in now.view.all("evaluate") if evaluated(item).model == model]
+    scored = [item for item in mine if evaluated(item).not_run is None]
+    if not scored:
+        return "no evaluation of it is recorded"
+    said = evaluated(scored[-1])
+    path = root / paths.ready(said.suite_name) / "records.parquet"
+    if not path.is_file():
+        return f"the records of {said.suite_name} are not at hand"
+    try:
+        suite = load_params(root).suites.get(said.suite_name)
+        if suite is None:
+            return f"params.yaml has no suite {said.suite_name}"
+        if suite_digest(suite, sha256_file(path)) != said.suite:
+            return f"{said.suite_name} at hand is not the one that it was evaluated on"
+        metrics = metrics_of(suite, f"suites.{said.suite_name}")
+        return AtHand(suite, metrics, rows_of(path, suite, metrics, said.suite_name), scored[-1])
+    except CountersignError as error:
+        return f"{said.suite_name} cannot be used here: {' '.join(error.found.split())}"
+
+
+def _scored(loaded: Loaded, found: AtHand, items: int, progress: Progress) -> tuple[int, str]:
+    from pipelines import scoring
+
+    rows = found.rows[:items]
+    passes = len({metric.needs for metric in found.metrics})
+    with progress.bar(len(rows) * passes, f"asking {loaded.version}") as bar:
+        scores = scoring.score_loaded(loaded.model, loaded.tokenizer, rows, found.suite, found.metrics, bar)
+    wrong = [
+        name for name, values in scores.items() if any(one is not None and not math.isfinite(one) for one in values)
+    ]
+    if wrong:
+        raise InputError(f"{', '.join(wrong)} came out as no number")
+    said = evaluated(found.item)
+    told = [
+        f"{name} {_shown(values)} (recorded of the same items: {_shown(said.scores.get(name, [])[: len(rows)])})"
+        for name, values in scores.items()
+    ]
+    of = f"{len(rows)} of {len(found.rows)} items of {said.suite_name} (suite {said.suite[:12]})"
+    return len(rows), f"{of}: {', '.join(told)}"
+
+
+def _fixed(loaded: Loaded, why: str) -> tuple[int, str]:
+    """(2) Raises `InputError` where what comes out is not finite, or nothing."""
+    import torch
+
+    for prompt in PROMPTS:
+        given = loaded.tokenizer(_rendered(loaded.tokenizer, prompt), return_tensors="pt", add_special_tokens=False)
+        given = given.to(loaded.model.device)
+        with torch.inference_mode():
+            values = loaded.model(**given).logits
+            if not bool(torch.isfinite(values).all()):
+                raise InputError("what comes out is no number")
+            if loaded.model.can_generate():
+                made = loaded.model.generate(**given, do_sample=False, max_new_tokens=TOKENS)
+                if made.shape[1] <= given["input_ids"].shape[1]:
+                    raise InputError("nothing comes out")
+    return 0, f"no item of a suite: {why}; {len(PROMPTS)} fixed prompts gave finite numbers"
+
+
+def _rendered(tokenizer: Any, prompt: str) -> str:
+    if not tokenizer.chat_template:
+        return prompt
+    said = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+
+
+def _shown(values: list[float | None]) -> str:
+    value = mean(values)
+    return "none" if value is None else f"{value:.3f}"
