@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from governance import digests
 from governance.errors import InputError
 from governance.evidence import Evidence
-from governance.predicates import Ingest, ModelFile, Predicate, Promotion, Registration
+from governance.predicates import Ingest, ModelFile, Predicate, Promotion, Registration, Reproduction
 
 OUTPUTS = ("data/ingested", "data/scanned", "data/ready", "models", "evaluations", "gates", "reports/curves")
 """Folders of stage outputs, relative to the project; everything in them is covered by evidence."""
@@ -100,7 +100,7 @@ def _names(
     registrations: list[Registration] = []
     retired: set[tuple[str, str]] = set()
     for item in evidence:
-        if isinstance(item.predicate, Predicate):
+        if isinstance(item.predicate, Predicate) and not isinstance(item.predicate, Reproduction):  # which made no file
             for subject in item.subjects:
                 made.setdefault(subject.name, set()).add(subject.sha256)
         if isinstance(item.predicate, Ingest):

@@ -14,6 +14,7 @@ from typing import Any
 from governance import evidence
 from governance.authority import Authority, read_authority
 from governance.digests import sha256_bytes
+from governance.log.port import Entry
 from governance.machine import Machine, instant, known_signer, open_log
 from governance.people import authorizing
 from governance.policy import Policies
@@ -81,11 +82,11 @@ def record(
     machine: Machine,
     policies: Policies,
     now: Callable[[], datetime],
-) -> None:
+) -> Entry:
     """Signs what a stage did and appends it to the log; the same thing recorded twice is one entry."""
     predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
     log = open_log(machine, policies, now)
-    evidence.record(log, known_signer(machine, policies.keys), kind, subjects, predicate)
+    return evidence.record(log, known_signer(machine, policies.keys), kind, subjects, predicate)
 
 
 def open_evidence(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> evidence.EvidenceView:

@@ -82,7 +82,7 @@ def run_stage(family: str, key: str, project: Project, now: Callable[[], datetim
     """Runs one stage and records it; returns its one-line summary. Raises `RefusedError` when it refuses."""
     module = _module(family)
     name = f"{family}@{key}" if key else family
-    with exclusive(_work(project) / f"{name}.lock", name):
+    with exclusive(work_folder(project) / f"{name}.lock", name):
         end_with_parent(os.environ)
         versions.check(project.root, family)
         return _run_locked(module, family, key, name, project, now, progress)
@@ -99,17 +99,17 @@ def _run_locked(
 ) -> str:
     inputs: list[Input] = module.inputs(project.params, key)
     outputs: list[Output] = module.outputs(project.params, key)
-    artifacts = {item.role: _hashed(project.root, item) for item in inputs}
+    artifacts = {item.role: hashed(project.root, item) for item in inputs}
     if module.PREDICATE:  # a log that will not take the statement is found now, not after hours of work
         machine = provenance.on_behalf(project.machine, project.policies, now)
         project = replace(project, machine=machine)
     began, clock, code = now(), time.monotonic(), provenance.code(project.root)
-    with _staging(project, name) as staging:
-        job = _job(name, key, project, artifacts, inputs, outputs, staging, now, progress)
+    with staging(project, name) as made:
+        job = job_of(name, key, project, artifacts, inputs, outputs, made, now, progress)
         outcome: Outcome = module.run(job)
         if outcome.refused:
-            _keep_reports(project.root, family, key, outputs, staging)
-        with _published(project.root, [] if outcome.refused else outputs, staging):
+            _keep_reports(project.root, family, key, outputs, made)
+        with _published(project.root, [] if outcome.refused else outputs, made):
             subjects = _subjects(project.root, outputs, outcome, family, key)
             if module.PREDICATE:
                 run = provenance.run(began, now(), time.monotonic() - clock, project.machine.requester, outcome.detail)
@@ -140,12 +140,13 @@ def _module(family: str) -> ModuleType:
     return importlib.import_module(FAMILIES[family])
 
 
-def _work(project: Project) -> Path:
+def work_folder(project: Project) -> Path:
     """Temporary files of this checkout; `.dvc/tmp` is on the same file system and never under version control."""
     return project.root / ".dvc" / "tmp" / "countersign"
 
 
-def _hashed(root: Path, item: Input) -> Artifact:
+def hashed(root: Path, item: Input) -> Artifact:
+    """An input as it is now. Raises `InputError` where it is not there."""
     path = root / item.path
     if not path.exists():
         raise InputError(
@@ -155,9 +156,9 @@ def _hashed(root: Path, item: Input) -> Artifact:
 
 
 @contextmanager
-def _staging(project: Project, name: str) -> Iterator[Path]:
+def staging(project: Project, name: str) -> Iterator[Path]:
     """An empty folder for outputs in the making; what a killed run left there is removed first."""
-    folder = _work(project) / name
+    folder = work_folder(project) / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -166,21 +167,24 @@ def _staging(project: Project, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _job(
+def job_of(
     name: str,
     key: str,
     project: Project,
     artifacts: dict[str, Artifact],
     inputs: list[Input],
     outputs: list[Output],
-    staging: Path,
+    made: Path,
     now: Callable[[], datetime],
     progress: Progress,
+    scratch: Path | None = None,
 ) -> Job:
+    """The job of a stage that writes below `made`; its work survives a kill, unless `scratch` is another folder."""
     for output in outputs:
-        (staging / output.path).parent.mkdir(parents=True, exist_ok=True)
+        (made / output.path).parent.mkdir(parents=True, exist_ok=True)
     identity = canonical.dumps([name, sorted((role, item.sha256) for role, item in artifacts.items())])
-    scratch = project.machine.state / "scratch" / f"{name}-{digests.sha256_bytes(identity)[:16]}"
+    kept = project.machine.state / "scratch" / f"{name}-{digests.sha256_bytes(identity)[:16]}"
+    scratch = scratch or kept
     scratch.mkdir(parents=True, exist_ok=True)
     return Job(
         name=name,
@@ -191,7 +195,7 @@ def _job(
         machine=project.machine,
         inputs=artifacts,
         input_paths={item.role: project.root / item.path for item in inputs},
-        output_paths={output.role: staging / output.path for output in outputs},
+        output_paths={output.role: made / output.path for output in outputs},
         scratch=scratch,
         now=now,
         progress=progress,
@@ -245,9 +249,9 @@ def _keep_reports(root: Path, family: str, key: str, outputs: list[Output], stag
 
 def _subjects(root: Path, outputs: list[Output], outcome: Outcome, family: str, key: str) -> list[Artifact]:
     if not outcome.refused:
-        return [*(_hashed(root, Input(output.role, output.path)) for output in outputs), *outcome.subjects]
+        return [*(hashed(root, Input(output.role, output.path)) for output in outputs), *outcome.subjects]
     kept = [Input(output.role, _kept(family, key) / output.path.name) for output in outputs if output.role in REPORTS]
-    return [*(_hashed(root, item) for item in kept if (root / item.path).exists()), *outcome.subjects]
+    return [*(hashed(root, item) for item in kept if (root / item.path).exists()), *outcome.subjects]
 
 
 def _record(

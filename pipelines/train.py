@@ -65,16 +65,10 @@ def run(job: Job) -> Outcome:
     train_only_if_allowed(job)
     resolved = objective.resolve(job.params, job.key)
     require_settled(os.environ, resolved.threads)
-    plan, chosen = _plan(job, resolved), method(resolved.method)
     began = time.monotonic()
     with _shown(job, resolved) as (shown, listener):
-        fitted = launch.run(plan, listener, job.machine.environ)
-        require_unchanged(job)
-        job.progress.step("writing the model")
-        _release(job, plan, chosen)
-        _write_figures(job, resolved, chosen, fitted)
+        fitted, final = perform(job, resolved, listener)
     adapter = digests.tree_digest(job.output("adapter")) if resolved.lora else None
-    final = _final(chosen, fitted)
     seconds = time.monotonic() - began
     return Outcome(
         predicate={
@@ -87,21 +81,44 @@ def run(job: Job) -> Outcome:
             "threads": resolved.threads,
             "adapter": adapter,
         },
-        parameters={
-            **resolved.model_dump(mode="json"),
-            "processes": fitted.processes,
-            "records_left_out": fitted.left_out,
-        },
+        parameters=parameters(resolved, fitted),
         detail={
-            "training_seconds": round(seconds, 3),
-            "device_hours": round(seconds * fitted.processes / 3600, 6),
-            "peak_rss_bytes": peak_rss(),
+            **cost(fitted, seconds),
             "registry_run": shown.id,
             "registry_problem": shown.problem,
         },
         summary=f"{fitted.steps} steps on {fitted.records} records{_left_out(resolved, fitted)}; "
         + ", ".join(f"{name} {value:.4g}" for name, value in list(final.items())[:3] if value is not None),
     )
+
+
+def perform(job: Job, resolved: Objective, listener: Listener) -> tuple[Fitted, dict[str, float | None]]:
+    """The training itself, from the job's inputs to its outputs; the last value of each signal. Asks no gate."""
+    plan, chosen = _plan(job, resolved), method(resolved.method)
+    fitted = launch.run(plan, listener, job.machine.environ)
+    require_unchanged(job)
+    job.progress.step("writing the model")
+    _release(job, plan, chosen)
+    _write_figures(job, resolved, chosen, fitted)
+    return fitted, _final(chosen, fitted)
+
+
+def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
+    """What was asked for, as resolved."""
+    return {
+        **resolved.model_dump(mode="json"),
+        "processes": fitted.processes,
+        "records_left_out": fitted.left_out,
+    }
+
+
+def cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
+    """What the training took."""
+    return {
+        "training_seconds": round(seconds, 3),
+        "device_hours": round(seconds * fitted.processes / 3600, 6),
+        "peak_rss_bytes": peak_rss(),
+    }
 
 
 def train_only_if_allowed(job: Job) -> Decision:
@@ -163,20 +180,32 @@ def _shown(job: Job, resolved: Objective) -> Iterator[tuple[Run, Listener]]:
     with ExitStack() as stack:
         registry = open_registry(job.machine, say=job.progress.step, now=job.now)
         shown = stack.enter_context(registry.run(_request(job, resolved)))
+        draw = stack.enter_context(drawn(job, resolved))
+
+        def listener(step: int, steps: int, signals: Mapping[str, float]) -> None:
+            if signals:
+                shown.metrics(step, signals)
+            draw(step, steps, signals)
+
+        yield shown, listener
+
+
+@contextmanager
+def drawn(job: Job, resolved: Objective) -> Iterator[Listener]:
+    """A listener that feeds the terminal."""
+    with ExitStack() as stack:
         bar, done = None, 0
 
         def listener(step: int, steps: int, signals: Mapping[str, float]) -> None:
             nonlocal bar, done
             if bar is None:
                 bar = stack.enter_context(job.progress.bar(steps, f"training {job.key}"))
-            if signals:
-                shown.metrics(step, signals)
             if step > done:
                 bar.advance(step - done, f"loss {signals['loss']:.3f}" if "loss" in signals else "")
                 done = step
 
         job.progress.step(f"training {job.key} by {resolved.method}")
-        yield shown, listener
+        yield listener
 
 
 def _request(job: Job, resolved: Objective) -> RunRequest:
