@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from governance.predicates import Artifact, Evaluate, GateDecision, Predicate, Train
+from governance.predicates import Artifact, Evaluate, GateDecision, Predicate, Reproduction, Train
 
 if TYPE_CHECKING:
     from governance.evidence import Evidence, EvidenceView
@@ -153,6 +153,32 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
     return ModelNode(stage or name or sha256[:12], sha256, base=base)
 
 
+def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence]:
+    """The times this model's training was performed again, in the order of the log.
+
+    Each names a training that made this very model from the same inputs, stands after it, and agrees with itself.
+    """
+    if node.train is None:
+        return []
+    same = {
+        item.digest: item.index
+        for item in view.by_subject(node.sha256, "train")
+        if subject(item, "model") == node.sha256 and inputs(item) == inputs(node.train)
+    }
+    return [item for item in view.by_subject(node.sha256, "reproduction") if _performs(item, node, same)]
+
+
+def _performs(item: Evidence, node: ModelNode, trainings: Mapping[str, int]) -> bool:
+    said = reproduced(item)
+    return (
+        subject(item, "model") == node.sha256
+        and trainings.get(said.of, item.index) < item.index
+        and node.train is not None
+        and inputs(item) == inputs(node.train)
+        and said.same_bytes == (said.model == node.sha256)
+    )
+
+
 def allowing_gate(view: EvidenceView, train: Evidence) -> Evidence | None:
     """The decision that let this training go ahead: before it in the log, with no refusal of the same between."""
     output, data = inputs(train).get("gate", ""), inputs(train).get("data", "")
@@ -198,6 +224,12 @@ def subject(item: Evidence, role: str) -> str | None:
 def trained(item: Evidence) -> Train:
     """The predicate of a `train` statement."""
     predicate: Train = item.predicate
+    return predicate
+
+
+def reproduced(item: Evidence) -> Reproduction:
+    """The predicate of a `reproduction` statement."""
+    predicate: Reproduction = item.predicate
     return predicate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance.evidence import Evidence
 from governance.lineage import DataChain, ModelNode
+from governance.report import assurance
 from governance.report.facts import Facts
 from governance.report.model import Edge, Node
 
@@ -14,7 +15,7 @@ def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
     """Models by how many trainings they rest on; below each stage its datasets, below those their sources."""
     columns = _columns(facts.chain)
     last = max(columns.values()) + 1
-    nodes = [*(_model(node, columns[node.sha256]) for node in facts.chain), _release(facts, last)]
+    nodes = [*(_model(facts, node, columns[node.sha256]) for node in facts.chain), _release(facts, last)]
     edges = [*_model_edges(facts), Edge(start=facts.digest, end="release", role="registered as")]
     slots = _slots(facts, columns, last)
     for (chain, uses), slot in zip(facts.datasets, slots, strict=True):
@@ -78,8 +79,9 @@ def _columns(chain: list[ModelNode]) -> dict[str, int]:
     return columns
 
 
-def _model(node: ModelNode, column: int) -> Node:
+def _model(facts: Facts, node: ModelNode, column: int) -> Node:
     refs = [item.index for item in (node.train, node.gate, node.base) if item]
+    refs += assurance.entries(facts, node)
     return Node(
         id=node.sha256,
         kind="stage" if node.train else "base",

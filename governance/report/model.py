@@ -380,6 +380,8 @@ class Training(Model):
     distributions: Sha256
     requested_by: str
     attempts: str
+    assurance: str
+    """Whether the same came out again, in words."""
     curves: list[Curve]
     curves_note: str
     gate: str

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from governance.evidence import Evidence
 from governance.predicates import Requester
+from governance.report import assurance
 from governance.report.facts import PREFIX, Facts, at, promoted, run_of
 from governance.report.model import Person
 from governance.report.standing import Standing, approval
@@ -15,7 +16,7 @@ from governance.report.text import moment
 def people(facts: Facts) -> list[Person]:
     """Who did what, as far as signatures show it."""
     rows = [
-        _ran("trained", _trainings(facts), facts),
+        _ran("trained", _trainings(facts), facts, assurance.of_all(facts)),
         _ran("evaluated", _evaluations(facts), facts),
         _nobody("validated", "not done: no independent validation is recorded"),
     ]
@@ -93,7 +94,7 @@ def _votes(standing: Standing) -> list[Evidence]:
     return [item for item in found if approval(item).about == "packet"]
 
 
-def _ran(did: str, items: Sequence[Evidence], facts: Facts) -> Person:
+def _ran(did: str, items: Sequence[Evidence], facts: Facts, assured: str = "self-attested") -> Person:
     """A run by a service, in the name of whoever asked for it."""
     if not items:
         return _nobody(did, "not recorded")
@@ -107,7 +108,7 @@ def _ran(did: str, items: Sequence[Evidence], facts: Facts) -> Person:
         role=f"asked for the runs; signed by {', '.join(services)}",
         at=moment(at(items[-1])),
         key=", ".join(keys),
-        assurance="self-attested",
+        assurance=assured,
         evidence=[item.index for item in items][:6],
     )
 

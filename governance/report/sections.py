@@ -209,6 +209,7 @@ def _training(report: Report) -> Lines:
         yield f"      asked for by {one.requested_by}; {one.gate}"
         yield f"      {plain(one.parameters)}"
         yield f"      python {one.python}, {plain(one.versions)}"
+        yield f"      assurance: {one.assurance}"
         yield f"      {one.attempts}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from governance.evidence import Evidence
 from governance.lineage import ModelNode, decided, trained
 from governance.predicates import BaseImport
+from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Base, Curve, Training
 from governance.report.text import moment
@@ -61,10 +62,11 @@ def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
         distributions=train.environment.distributions,
         requested_by=_requester(train.run.requested_by.name, train.run.requested_by.authenticated),
         attempts=_attempts(facts, item),
+        assurance=assurance.words(facts, node),
         curves=curves,
         curves_note=note,
         gate=_gate(node),
-        evidence=[item.index, *([node.gate.index] if node.gate else [])],
+        evidence=[item.index, *([node.gate.index] if node.gate else []), *assurance.entries(facts, node)],
     )
 
 

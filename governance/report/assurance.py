@@ -1,0 +1,73 @@
+"""Whether a result was only stated, or came out again: what a report says of each training, and of all together.
+
+Only what a key signed that may sign it counts (`Facts.view`). A reproduction under the key that trained says that the
+result does not hang on chance; one under another key, that it does not hang on that signer's word either.
+"""
+
+from __future__ import annotations
+
+from governance.evidence import Evidence
+from governance.lineage import ModelNode, reproduced, reproductions
+from governance.report.facts import Facts
+
+SELF = "self-attested; never run again"
+SHOWN = 3
+"""Reproductions told of each training; the latest."""
+
+
+def words(facts: Facts, node: ModelNode) -> str:
+    """Of one training."""
+    found = reproductions(facts.view, node)
+    return "; ".join(_words(item, node) for item in found[-SHOWN:]) or SELF
+
+
+def entries(facts: Facts, node: ModelNode) -> list[int]:
+    """The entries that `words` tells."""
+    return [item.index for item in reproductions(facts.view, node)[-SHOWN:]]
+
+
+def of_all(facts: Facts) -> str:
+    """Of all trainings together: no better than the worst of them."""
+    missing = [node.name for node in facts.trained if not any(map(came_again, reproductions(facts.view, node)))]
+    if not missing:
+        exact = all(any(_exact(one) for one in reproductions(facts.view, node)) for node in facts.trained)
+        return "reproduced: same bytes" if exact else "reproduced within the band measured"
+    if len(missing) == len(facts.trained):
+        return "self-attested"
+    return f"self-attested ({', '.join(missing)}); the others reproduced"
+
+
+def by_another(facts: Facts) -> bool:
+    """Whether every training behind the version came out again under another key than the one that trained."""
+    return bool(facts.trained) and all(
+        any(came_again(item) and _other(item, node) for item in reproductions(facts.view, node))
+        for node in facts.trained
+    )
+
+
+def came_again(item: Evidence) -> bool:
+    """Whether the same bytes came out, or weights within a band that could be measured."""
+    return reproduced(item).same_bytes or reproduced(item).largest_difference is not None
+
+
+def _exact(item: Evidence) -> bool:
+    return reproduced(item).same_bytes
+
+
+def _other(item: Evidence, node: ModelNode) -> bool:
+    return node.train is not None and item.keyid != node.train.keyid
+
+
+def _words(item: Evidence, node: ModelNode) -> str:
+    said = reproduced(item)
+    key = "under another key" if _other(item, node) else "under the key that trained it"
+    key += ", a development key" if item.development else ""
+    where = f"on {said.device}, entry {item.index} ({key})"
+    differ = f"{said.differing} of {said.tensors} tensors differ"
+    if said.same_bytes:
+        return f"reproduced: same bytes {where}"
+    if said.largest_difference is None:
+        return f"NOT reproduced: {differ}, by more than numbers tell, {where}"
+    if said.differing == 0:
+        return f"reproduced: same weights, other files of the model differ, {where}"
+    return f"reproduced within {said.largest_difference:.3g}: {differ}, {where}"
