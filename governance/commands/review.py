@@ -8,11 +8,11 @@ import click
 
 from governance import evidence, packet, promotion
 from governance.commands import session
-from governance.errors import InputError
+from governance.errors import ConfigError, InputError
 from governance.evidence import Evidence
 from governance.log.port import Log
 from governance.machine import Machine
-from governance.people import page, review, shown, speaking, votes
+from governance.people import kept, page, review, shown, speaking, votes
 from governance.people.review import Review
 from governance.predicates import Requester, Run
 from governance.promotion import State
@@ -20,20 +20,31 @@ from governance.storage import write_atomic
 
 
 @click.command("review")
-@click.argument("what", metavar="MODEL/VERSION|PACKET")
+@click.argument("what", metavar="MODEL/VERSION|PACKET", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here too.")
+@click.option("--page", "signed", metavar="SHA256", help="The page that somebody signed, as it was shown to them.")
 @session.key_option
 @click.option("--dry-run", is_flag=True, help="Show the page of the packet as it would be; record nothing.")
 @session.json_option
-def command(what: str, output: Path | None, key: str | None, dry_run: bool, as_json: bool) -> None:
+def command(
+    what: str | None, output: Path | None, signed: str | None, key: str | None, dry_run: bool, as_json: bool
+) -> None:
     """Show what would be approved: the verdict so far, exceptions, gates, evaluation, and what changed.
 
     The page is made here, from the packet and the log alone. Where the version has no packet, or what it rests on
     changed, a new one is recorded first, with your key. Approve what you have read: countersign approve.
+
+    With --page the page of an approval or rejection that stands in the log, as it was: kept here when it was signed,
+    or made again from the log where that gives the same digest. It goes to standard output, or to the file of -o.
     """
+    if (what is None) == (signed is None):
+        raise ConfigError("review takes one thing", expected="MODEL/VERSION, the digest of a packet, or --page SHA256")
     machine = session.here()
     log = session.read(machine)
-    log, item = _packet(machine, log, what, key, dry_run)
+    if signed is not None:
+        _as_it_was(machine, log, signed, output, as_json)
+        return
+    log, item = _packet(machine, log, str(what), key, dry_run)
     made = review.review(log, item)
     html = page.html(made)
     name, digest = f"{made.model}/{made.version}", review.digest_of(html)
@@ -46,6 +57,18 @@ def command(what: str, output: Path | None, key: str | None, dry_run: bool, as_j
         target = str(output)
     found = {**made.model_dump(mode="json"), "page": digest, "file": target}
     session.show(found, [*page.text(made), "", *_after(session.current(log), made, digest, target)], as_json)
+
+
+def _as_it_was(machine: Machine, log: Log, sha256: str, output: Path | None, as_json: bool) -> None:
+    content, found = kept.find(machine, log, session.current(log), sha256)
+    if output is not None:
+        write_atomic(output, content)
+    elif not as_json:
+        click.echo(content, nl=False)
+        click.echo(f"page {sha256[:12]}: {found}", err=True)
+        return
+    target = str(output) if output else "nowhere: give -o"
+    session.show({"page": sha256, "found": found, "file": target}, [f"page {sha256}: {found}", target], as_json)
 
 
 def _packet(machine: Machine, log: Log, what: str, key: str | None, dry_run: bool) -> tuple[Log, Evidence]:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from governance.commands import session
+from governance.digests import sha256_bytes
 from governance.machine import Machine
-from governance.people import page, review, shown, votes
+from governance.people import kept, page, review, shown, votes
 from governance.people.votes import Subject, Vote
 from governance.promotion import State
 from governance.releasing import Move, plan
@@ -31,7 +32,8 @@ def cast(
     log = session.log_to_add_to(machine, dry_run)
     now, at = session.current(log), session.clock()
     what = votes.find(now, words)
-    digest, lines = _page(machine, log, what, decision)
+    content, lines = _page(machine, log, what, decision)
+    digest = sha256_bytes(content)
     session.tell(lines, err=as_json)
     expires = at + timedelta(days=days) if days else None
     how = Vote(decision, reason, digest, alias, expires)
@@ -51,6 +53,7 @@ def cast(
         return
     question = f"\n{who.name} {decision}s {what.about} {what.name} ({what.sha256[:12]}) as {who.role}."
     session.confirm(question, what.name if what.about == "packet" else what.sha256[: votes.SHORTEST], yes)
+    kept.keep(machine, content)
     said, _ = votes.vote(log, session.current(log), what, how, signer, role, at, dry_run=False)
     after = session.current(log)
     found |= {"entry": said.index if said else None, "missing": _missing(after, what, alias, at)}
@@ -58,14 +61,15 @@ def cast(
     session.show(found, [f"{done} (entry {found['entry']})", *found["missing"]], as_json)
 
 
-def _page(machine: Machine, log: Any, what: Subject, decision: Literal["approve", "reject"]) -> tuple[str, list[str]]:
-    """Digest of what is shown, and its lines. An approval holds for the page shown last; a rejection shows it here."""
+def _page(machine: Machine, log: Any, what: Subject, decision: Literal["approve", "reject"]) -> tuple[bytes, list[str]]:
+    """What is shown, and its lines. An approval holds for the page shown last; a rejection shows it here."""
     if what.packet is None:
-        return what.text_digest, list(what.shown)
+        return what.text, list(what.shown)
     made = review.review(log, what.packet)
-    digest = review.digest_of(page.html(made))
+    html = page.html(made)
+    digest = review.digest_of(html)
     if decision == "reject":
-        return digest, page.text(made)
+        return html, page.text(made)
     shown.check(machine, what.name, made.packet, digest)
     codes = ", ".join(dict.fromkeys(one.code for one in made.findings)) or "nothing"
     lines = [
@@ -74,7 +78,7 @@ def _page(machine: Machine, log: Any, what: Subject, decision: Literal["approve"
         f"page   {digest}, as you were shown it",
         f"standing against it: {codes}; accepted exceptions: {len(made.accepted)}",
     ]
-    return digest, lines
+    return html, lines
 
 
 def _missing(now: State, what: Subject, alias: str | None, at: Any) -> list[str]:

@@ -38,6 +38,8 @@ OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
 """Roles with a meaning where nothing else is said: who signs policies, who in their stead, who asks for a move."""
 KINDS: tuple[str, ...] = get_args(EvidenceKind)
 """What services sign."""
+AFTERWARDS = ("reproduction", "drill")
+"""Of these, what no release rests on: that nobody signs it makes nothing impossible."""
 BEGIN = "-----BEGIN"
 Change = Callable[[str], str]
 """A change of policy.yaml's text."""
@@ -237,7 +239,7 @@ def _misplaced(rules: Rules) -> list[CountersignError]:
         if one.kind == "person" and one.signs:
             found.append(_never("principals", f"{one.name} is a person and signs evidence", "services sign evidence"))
     signed = {kind for one in rules.principals for kind in one.signs}
-    missing = [kind for kind in KINDS if kind not in signed]
+    missing = [kind for kind in KINDS if kind not in signed and kind not in AFTERWARDS]
     if missing and rules.aliases:
         found.append(_never("principals", f"no service signs {', '.join(missing)}", "a service that does"))
     return found

@@ -61,9 +61,9 @@ class Subject:
         return Artifact(role=self.about, name=self.name, sha256=self.sha256)
 
     @property
-    def text_digest(self) -> str:
-        """sha256 of what is shown, where there is no page."""
-        return sha256_bytes("\\n".join(self.shown).encode())
+    def text(self) -> bytes:
+        """What is shown, where there is no page."""
+        return "\n".join(self.shown).encode()
 
 
 @dataclass(frozen=True)

@@ -156,3 +156,58 @@ def test_the_page_can_be_written_where_it_is_wanted(at_desk: Desk) -> None:
     target = at_desk.folder / "page.html"
     done = at_desk.must("ada", "review", NAME, "--output", str(target), "--json").json
     assert review.digest_of(target.read_bytes()) == done["page"]
+
+
+def signed_page(d: Desk, decision: str = "approve") -> tuple[str, bytes]:
+    """ada reads and signs: the digest that her statement names, and the page that she was shown."""
+    target = d.folder / "shown.html"
+    d.must("ada", "review", NAME, "--output", str(target))
+    why = ["--reason", "no slice for German"] if decision == "reject" else []
+    said = d.must("ada", decision, NAME, *why, YES, "--json").json
+    assert said["page"] == review.digest_of(target.read_bytes())
+    return said["page"], target.read_bytes()
+
+
+def pages(d: Desk) -> list[Path]:
+    return sorted(path for path in (d.folder / "home").rglob("pages/*") if path.is_file())
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_a_page_that_was_signed_is_kept_as_it_was(
+    decision: str, at_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d = at_desk
+    sha256, shown = signed_page(d, decision)
+    assert [path.name for path in pages(d)] == [sha256]
+    monkeypatch.setattr(page, "html", lambda _: b"as a later version renders it")
+    target = d.folder / "again.html"
+    found = d.must("", "review", "--page", sha256, "-o", str(target), "--json").json
+    assert target.read_bytes() == shown and found["found"] == "kept when it was signed"
+    assert d.must("", "review", "--page", sha256).out.startswith(shown.decode()[:2000])
+
+
+def test_a_page_that_is_not_kept_is_made_again_from_the_log(at_desk: Desk) -> None:
+    sha256, shown = signed_page(at_desk)
+    pages(at_desk)[0].unlink()
+    target = at_desk.folder / "again.html"
+    found = at_desk.must("", "review", "--page", sha256, "-o", str(target), "--json").json
+    assert target.read_bytes() == shown and found["found"] == "made again from the log"
+
+
+def test_a_page_that_is_nowhere_is_said_to_be_nowhere(at_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    d = at_desk
+    sha256, _ = signed_page(d)
+    monkeypatch.setattr(page, "html", lambda _: b"as a later version renders it")
+    pages(d)[0].write_bytes(b"somebody's own")
+    told = d.refused("", "review", "--page", sha256, code=3)
+    assert "is not here" in told and "was changed" in told and "ask ada" in told
+    assert "is not here" in d.refused("", "review", "--page", "0" * 64, code=3)
+    d.refused("", "review", "--page", "0" * 12, code=2)
+    d.refused("", "review", NAME, "--page", sha256, code=2)
+    d.refused("", "review", code=2)
+
+
+def test_nothing_is_kept_of_what_nobody_signed(at_desk: Desk) -> None:
+    at_desk.must("ada", "review", NAME)
+    at_desk.must("ada", "approve", NAME, "--dry-run")
+    assert pages(at_desk) == []
