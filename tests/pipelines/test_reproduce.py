@@ -1,0 +1,171 @@
+"""`countersign reproduce`: the same bytes again on this machine, a difference measured, and everything it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from governance import digests, evidence
+from governance.lineage import subject
+from governance.machine import machine, open_log, signer
+from governance.policy import load_policies
+from governance.predicates import Artifact
+from pipelines.stage import open_project, utc_now
+from pipelines.training import objective
+from tests.governance.governed import keypair
+from tests.project import PROJECT, Project, small, wait_for
+
+__all__ = ["small"]
+
+pytestmark = pytest.mark.slow
+
+MODEL = "models/sft/model"
+LEFT = ".dvc/tmp/countersign/reproduce@sft"
+
+
+@pytest.fixture
+def project(small: Project, tmp_path: Path) -> Project:
+    return small.copy(tmp_path)
+
+
+def files(project: Project) -> dict[str, str]:
+    """Everything a stage made, by digest."""
+    return {name: digests.digest_of(project.root / name) for name in ("models", "gates", "evaluations", "data/ready")}
+
+
+def reproductions(project: Project) -> int:
+    return len(project.evidence("reproduction"))
+
+
+def test_the_same_bytes_come_out_and_are_recorded_once(project: Project) -> None:
+    made, runs = files(project), project.runs()
+    done = project.countersign("reproduce", "sft")
+    assert done.code == 0 and "the same bytes came out" in done.out, done.out
+    assert "signed by a development key" in done.out
+    (item,) = project.evidence("reproduction")
+    first = next(one for one in project.evidence("train") if one.predicate.stage == "train@sft")
+    said = item.predicate
+    assert (said.of, said.model, said.same_bytes) == (first.digest, subject(first, "model"), True)
+    assert (said.largest_difference, said.differing, said.final) == (0.0, 0, first.predicate.final)
+    assert said.inputs == first.predicate.inputs and said.parameters == first.predicate.parameters
+    assert subject(item, "model") == subject(first, "model") and item.development
+    again = project.countersign("reproduce", "train@sft", "--json")
+    told = json.loads(again.out)
+    assert (told["entry"], told["of_entry"], told["development_key"]) == (item.index, first.index, True)
+    assert reproductions(project) == 1
+    assert files(project) == made and project.runs() == runs and not (project.root / LEFT).exists()
+    assert project.countersign("verify").code == 0
+    shown = project.countersign("show", "support-desk/1", "training")
+    assert f"reproduced: same bytes on cpu, entry {item.index} (under the key that trained it" in shown.out
+    assert "self-attested; never run again" in shown.out  # of the other stage
+
+
+def record_other_weights(project: Project) -> str:
+    """A training in the log that says of the same inputs that other weights came of them; those are at hand."""
+    folder = project.root / MODEL
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    name = sorted(tensors)[0]
+    tensors[name].view(-1)[0] += 0.5
+    path.chmod(0o644)
+    save_file(tensors, path, metadata={"format": "pt"})
+    here, policies = machine(PROJECT, project.env()), load_policies(project.root / "policies")
+    first = next(one for one in project.evidence("train") if one.predicate.stage == "train@sft")
+    made = digests.tree_digest(folder)
+    others = [one for one in first.subjects if one.role != "model"]
+    subjects = [Artifact(role="model", name=MODEL, sha256=made), *others]
+    evidence.record(open_log(here, policies, utc_now), signer(here), "train", subjects, first.predicate)
+    return made
+
+
+def test_a_model_that_its_inputs_do_not_give_is_measured(project: Project) -> None:
+    made = record_other_weights(project)
+    done = project.countersign("reproduce", "sft")
+    assert done.code == 0 and "within 0.5: 1 of " in done.out, done.out
+    assert "model.safetensors: content changed" in done.out
+    (item,) = project.evidence("reproduction")
+    assert subject(item, "model") == made and item.predicate.model != made
+    assert (item.predicate.same_bytes, item.predicate.differing) == (False, 1)
+    assert item.predicate.largest_difference == pytest.approx(0.5, abs=1e-5)
+
+
+def change(name: str) -> Callable[[Project], object]:
+    def apply(project: Project) -> None:
+        path = project.root / name
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes() + b" ")
+
+    return apply
+
+
+def another_objective(project: Project) -> None:
+    project.replace("params.yaml", "learning_rate: 0.01", "learning_rate: 0.02")
+
+
+def without_licences(project: Project) -> None:
+    card = project.root / "policies" / "datacards" / "desk_sft.yaml"
+    project.edit(str(card.relative_to(project.root)), lambda content: content.update(licence="Nobody-1.0"))
+
+
+REFUSED: dict[str, tuple[Callable[[Project], object], int, str]] = {
+    "data": (change("data/ready/desk_sft/records.parquet"), 3, "the inputs changed since train@sft was recorded: data"),
+    "parent": (change("models/base/model/config.json"), 3, "the inputs changed since train@sft was recorded: parent"),
+    "gate's answer": (change("gates/sft.json"), 3, "the inputs changed since train@sft was recorded: gate"),
+    "model": (change(f"{MODEL}/config.json"), 3, "no training of train@sft that made this model"),
+    "no model": (lambda project: shutil.rmtree(project.root / MODEL), 3, "no model here to hold the new one against"),
+    "no data": (
+        lambda project: (project.root / "data/ready/desk_sft/records.parquet").unlink(), 3, "input is not there",
+    ),
+    "objective": (another_objective, 2, "another objective than was trained with"),
+    "policy": (without_licences, 4, "LICENCE_NOT_PERMITTED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_changed_is_refused_with_its_reason(what: str, project: Project) -> None:
+    apply, code, reason = REFUSED[what]
+    apply(project)
+    done = project.countersign("reproduce", "sft")
+    assert (done.code, reason in done.out) == (code, True), done.out
+    assert reproductions(project) == 0 and not (project.root / LEFT).exists()
+
+
+def test_a_key_that_may_not_sign_it_is_told_before_anything_runs(project: Project) -> None:
+    private, public = keypair("trainer")
+    row = {"name": "trainer", "kind": "service", "signs": ["train"], "keys": [public]}
+    project.edit("policies/policy.yaml", lambda content: content.update(principals=[row]))
+    done = project.countersign("reproduce", "sft", COUNTERSIGN_SIGNER="env:KEY", KEY=private.decode())
+    assert done.code == 2 and "sign a reproduction" in done.out, done.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(number: signal.Signals, project: Project) -> None:
+    made = files(project)
+    running = project.start("countersign", "reproduce", "sft")
+    scratch = project.root / LEFT / "scratch"
+    wait_for(lambda: scratch.is_dir() and any(scratch.rglob("checkpoints")), 60, "it trains")
+    if number == signal.SIGTERM:
+        running.send_signal(signal.SIGSTOP)  # it is at it for as long as this takes
+        second = project.countersign("reproduce", "sft")
+        running.send_signal(signal.SIGCONT)
+        assert second.code == 7 and "reproduce@sft is running already" in second.out, second.out
+    running.send_signal(number)
+    assert running.wait(60) != 0
+    assert reproductions(project) == 0 and files(project) == made
+    if number == signal.SIGKILL:  # nobody was left to tidy up; the next run does
+        done = project.countersign("reproduce", "sft")
+        assert done.code == 0, done.out
+    assert not (project.root / LEFT).exists()
+
+
+def test_what_is_trained_with_is_what_params_say(small: Project) -> None:
+    """The objective's digest in the log is the one that is compared."""
+    params = open_project(small.root, small.env()).params
+    first = next(one for one in small.evidence("train") if one.predicate.stage == "train@sft")
+    assert objective.resolve(params, "sft").digest == first.predicate.objective
