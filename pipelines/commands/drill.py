@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from governance import rehearsal
 from governance.commands import session
-from governance.errors import RefusedError
+from governance.errors import ConfigError, RefusedError
 from governance.log.port import Log
 from governance.machine import Machine, signer
 from governance.people.speaking import log_to_add_to
@@ -40,6 +41,7 @@ def command(model: str, alias: str, items: int, as_json: bool) -> None:
     The service's key (COUNTERSIGN_SIGNER) signs what came of it. Exit code 4 when a step fails, or when there is
     nothing to go back to; 5 when the log does not verify.
     """
+    _libraries()
     machine = session.here()
     log, key = log_to_add_to(machine), signer(machine)
     rehearsal.check_signer(state(log), key)
@@ -68,6 +70,14 @@ def lines(said: Drill, entry: int) -> Iterator[str]:
     for step in said.steps:
         yield f"  {'ok' if step.passed else 'FAILED':<8}{step.name:<10}{duration(step.seconds):>9}  {step.found}"
     yield "  nothing was moved; to go back: countersign rollback " + f"{said.model} --reason ..."
+
+
+def _libraries() -> None:
+    """A machine that cannot load models says nothing of a target. Raises `ConfigError`."""
+    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
+    if missing:
+        fix = "install countersign with the extra `pipeline`, or drill where models are loaded"
+        raise ConfigError(f"a drill loads the model, and {', '.join(missing)} is not installed here", fix=fix)
 
 
 def _verified(machine: Machine) -> tuple[State, str]:

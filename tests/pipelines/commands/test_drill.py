@@ -135,18 +135,22 @@ def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) 
         report = build(sources.here(), MODEL, "3")
         back, live = run("show", f"{MODEL}/3", "back")[1], run("live", MODEL)[1]
         status = run("status")[1]
-        control = run("control", "Art 20", f"{MODEL}/3")[1]
+        code, control = run("control", "A.6.2.5", f"{MODEL}/3")
+        assert code == 0
         assert report.way_back.drill in back and report.way_back.drill in live and report.way_back.drill in status
         return [report.way_back.drill, *(gap.result for gap in report.gaps if gap.what == "rollback drill"), control]
 
-    drilled, result, _ = told()
+    drilled, result, control = told()
+    assert "missing       rollback_drill: 0 rollbacks of this model happened; no rehearsal is recorded" in control
     assert (drilled, result) == ("not tried: no drill is recorded", "not run")
     assert run("drill", MODEL)[0] == 0
-    drilled, _ = told()
+    drilled, control = told()
+    assert f"present       rollback_drill: last rehearsal {drilled}" in control
     assert drilled.startswith("passed 2026-11-20") and "to version 2 (" in drilled and "12 items asked" in drilled
     (files(scene) / "config.json").write_text("{}")
     assert run("drill", MODEL)[0] == 4
-    drilled, result, _ = told()
+    drilled, result, control = told()
+    assert "partial       rollback_drill: last rehearsal FAILED" in control
     assert drilled.startswith("FAILED 2026-11-20") and "config.json: content changed" in drilled
     assert result == "failed"
     assert "the way back FAILED" in run("status")[1]
@@ -231,6 +235,13 @@ def test_a_key_that_policy_lets_sign_no_drill_is_refused_before_any_work(
     at_terminal(scene, monkeypatch)
     code, told = run("drill", MODEL)
     assert code == ConfigError.exit_code and "do not let this key sign drills" in told
+
+
+def test_where_models_cannot_be_loaded_no_drill_fails(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.commands.drill.find_spec", lambda name: None if name == "torch" else object())
+    code, told = run("drill", MODEL)
+    assert code == ConfigError.exit_code and "torch is not installed here" in told
+    assert logged(scene) == []
 
 
 def test_what_a_failed_step_says_holds_no_path_and_no_text_of_others() -> None:
