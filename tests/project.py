@@ -29,6 +29,7 @@ from governance.log.sqlite import SqliteLog
 from governance.machine import machine, own_checkpoint_key
 from governance.policy import load_policies
 from governance.verify import Pins, verify_log
+from pipelines import versions
 from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
@@ -276,6 +277,7 @@ def fresh(folder: Path) -> Project:
     for card in (root / "policies" / "datacards").iterdir():
         if card.stem not in PARAMS["datasets"]:
             card.unlink()
+    versions.write(root)  # another build of an engine than the project's own would be an uncommitted change
     project.git("init", "-q")
     project.git("config", "user.name", "Test")
     project.git("config", "user.email", "test@example.org")

@@ -41,7 +41,8 @@ def _of(now: State, registration: Registration, decided: list[Evidence], holders
     moves: list[Promotion] = [item.predicate for item in decided]
     held = {alias: _since(moves, alias) for alias, holder in holders.items() if holder == version}
     last = moves[-1] if moves else None
-    status = "; ".join(f"{alias} since {since}" for alias, since in sorted(held.items())) or _status(moves)
+    serving = "" if _is_retired(moves) else "; ".join(f"{alias} since {at}" for alias, at in sorted(held.items()))
+    status = serving or _status(moves)
     findings = [f"{one.code} {one.subject}" for one in (last.findings if last else [])]
     tags = {
         "status": status,
@@ -50,7 +51,7 @@ def _of(now: State, registration: Registration, decided: list[Evidence], holders
         "digest": registration.model_digest,
         "tier": registration.tier,
     }
-    if last is not None and last.action == "retire" and last.allowed:
+    if last is not None and _is_retired(moves):
         tags["retired"] = last.at
     lines = [
         f"**{status}**",
@@ -74,12 +75,16 @@ def _since(moves: list[Promotion], alias: str) -> str:
     return given[-1] if given else "unknown"
 
 
+def _is_retired(moves: list[Promotion]) -> bool:
+    return bool(moves) and moves[-1].action == "retire" and moves[-1].allowed
+
+
 def _status(moves: list[Promotion]) -> str:
     """Of a version that holds no alias."""
     if not moves:
         return "registered"
     last = moves[-1]
-    if last.action == "retire" and last.allowed:
+    if _is_retired(moves):
         return f"retired {last.at}"
     return "no alias" if last.allowed else f"{last.action} to {last.alias} refused {last.at}"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ from pipelines import versions
 from pipelines.commands import dvc_process, preflight
 from pipelines.process import HASH_SEED
 from pipelines.stage import open_project
+
+LOOKS = 5
+"""How often a table of locks that cannot be read is read again before it is taken for spoiled."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -34,9 +39,27 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
         raise ConfigError("no .dvc folder here", where=str(root), fix="git init && dvc init")
     with _one_at_a_time(root) as lock:
         versions.write(root)
+        _mend_locks(root)
         options = ["--force", "--single-item"] if force and targets else ["--force"] if force else []
         code = _dvc(root, ["repro", *options, *targets], lock)
     sys.exit(code)
+
+
+def _mend_locks(root: Path) -> None:
+    """Takes DVC's table of locks away where a kill left it half written: DVC refuses to start with it.
+
+    Nothing is lost: the processes it named ended with the run that was killed.
+    """
+    table = root / ".dvc" / "tmp" / "rwlock"
+    for _ in range(LOOKS):
+        try:
+            json.loads(table.read_text(encoding="utf-8"))
+            return
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(0.2)  # somebody's `dvc` may be writing it at this moment
+    table.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -102,8 +102,9 @@ def as_nobody(action: Callable[[], object]) -> int:
 
 def test_a_read_only_folder_is_an_error_with_a_next_step(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     here = scene(tmp_path / "home")
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's; not the folder of all temporary files
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):  # pytest's own; not the folder of all temporary files
+        if folder.stat().st_uid == os.geteuid() and folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)
     here.machine.keys.chmod(0o755)
     here.machine.state.chmod(0o555)
     try:

@@ -1,0 +1,30 @@
+"""`countersign repro`: what a kill left in DVC's own files does not stop the next run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.commands import repro
+
+
+@pytest.mark.parametrize("left", ["", "{", '{"a": '])
+def test_a_table_of_locks_half_written_is_taken_away(
+    left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repro.time, "sleep", lambda seconds: None)
+    table = tmp_path / ".dvc" / "tmp" / "rwlock"
+    table.parent.mkdir(parents=True)
+    table.write_text(left, encoding="utf-8")
+    repro._mend_locks(tmp_path)
+    assert not table.exists()
+
+
+def test_a_table_of_locks_that_can_be_read_stays(tmp_path: Path) -> None:
+    table = tmp_path / ".dvc" / "tmp" / "rwlock"
+    table.parent.mkdir(parents=True)
+    table.write_text('{"data": {"write": {"pid": 1}}}', encoding="utf-8")
+    repro._mend_locks(tmp_path)
+    assert table.exists()
+    repro._mend_locks(tmp_path / "nowhere")
