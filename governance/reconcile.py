@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from governance.artifacts import REGISTRY_RUN
 from governance.errors import StorageError
 from governance.findings import finding
 from governance.log.port import Log
@@ -25,8 +26,6 @@ from governance.registry.governed.names import CANDIDATE, TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
 from governance.registry.rows import NO_STAGE, Rows, VersionRow, postgres_reading, read_rows, sqlite_reading
 
-REGISTRY_RUN = "registry_run"
-"""Under this name `run.detail` of a statement gives the registry's id of its run."""
 ATTEMPTS = 5
 """How often both are read again because somebody moved something in between."""
 

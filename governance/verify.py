@@ -275,7 +275,7 @@ def _verify_kept(entry: Entry, item: Evidence, verified: Verified, derived: Deri
 def _verify_head(note: str, project: str, leaf: bytes, authority: Authority, tree: Range) -> Checkpoint:
     """(5) The checkpoint is signed by the key in force, and its size and root are those of the entries."""
     where = "the log's checkpoint"
-    head = _signed(note, authority, where)
+    head = signed_at(note, authority, where)
     if head.origin != origin_of(project, leaf):
         raise VerificationError("it is of another log", where=where)
     if head.size != tree.size:
@@ -292,7 +292,7 @@ def _verify_growth(
     old, _ = parse_checkpoint(note, where=where)
     if old.origin != head.origin:
         raise VerificationError(f"it is of another log, {old.origin}", expected=head.origin, where=where)
-    _signed(note, authority, where)
+    signed_at(note, authority, where)
     if old.size > head.size:
         raise VerificationError(f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where)
     proof = log.consistency_proof(old.size, head.size)
@@ -303,7 +303,7 @@ def _verify_growth(
     return old.size
 
 
-def _signed(note: str, authority: Authority, where: str) -> Checkpoint:
+def signed_at(note: str, authority: Authority, where: str) -> Checkpoint:
     """A checkpoint by the key that was in force at its size; by the one before, if that gave way at its last entry."""
     size = parse_checkpoint(note, where=where)[0].size
     since = [(index, pem) for index, pem in authority.checkpoint_keys if index < size] or authority.checkpoint_keys[:1]

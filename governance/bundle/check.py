@@ -32,9 +32,10 @@ from governance.errors import CountersignError, VerificationError
 from governance.evidence import Evidence, KeyRing, open_entry, origin
 from governance.keys import public_key
 from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, verify_checkpoint
+from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from governance.policy import policies_of
 from governance.predicates import Signed
+from governance.verify import signed_at
 
 FREE = ("origin", "policy", "packet", "refusal")
 """Kinds that anybody known may record: people decide whether policies count, a packet follows from the log, and a
@@ -90,18 +91,6 @@ def _verify(bundle: Bundle, pins: Pins) -> Report:
     )
     report = substance(report, promotion.state(log), items, bundle)
     return replace(report, limits=limits(report))
-
-
-def signed_at(note: str, authority: Authority, where: str) -> Checkpoint:
-    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at its last entry."""
-    size = parse_checkpoint(note, where=where)[0].size
-    since = [(index, pem) for index, pem in authority.checkpoint_keys if index < size] or authority.checkpoint_keys[:1]
-    if len(since) > 1 and since[-1][0] == size - 1:
-        try:
-            return verify_checkpoint(note, since[-2][1], where=where)
-        except VerificationError:
-            pass
-    return verify_checkpoint(note, since[-1][1], where=where)
 
 
 def _verify_tree(log: BundleLog, head: Checkpoint) -> None:

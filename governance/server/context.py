@@ -17,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from governance import evidence
+from governance.artifacts import REGISTRY_RUN
 from governance.authority import KINDS, read_authority
 from governance.digests import sha256_bytes
 from governance.errors import BusyError, ConfigError, InputError, RefusedError, StorageError
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from governance.log.sql import SqlLog
 
 SCHEMES = ("governed+sqlite", "governed+postgresql")
-REGISTRY_RUN = "registry_run"
-"""Under this name `run.detail` of a statement gives the registry's id of its run."""
 MAX_REASON = 2000
 REMEMBERED = {*KINDS, "registration", "train", "evaluate"}
 """Kinds of evidence from which names, versions and protected runs follow."""
