@@ -123,9 +123,9 @@ def _encode(data: bytes) -> str:
 def _decode(text: str, where: str) -> bytes:
     """Base64 in its one canonical form."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         data = b""
-    if not data or _encode(data) != text:
+    if not data or _encode(data[-(len(data) % 3 or 3) :]) != text[-4:]:  # bits that nobody reads
         raise VerificationError("base64 is not in canonical form", where=where)
     return data

@@ -22,6 +22,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from nacl.exceptions import CryptoError
+from nacl.signing import VerifyKey
 from securesystemslib import signer as vendor
 from securesystemslib.exceptions import Error as VendorError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
@@ -64,16 +66,16 @@ class PublicKey:
         """Raises `VerificationError` unless this key signed exactly `payload`; `where` names what is verified."""
         try:
             if self._ed25519 is not None:
-                self._ed25519.verify(signature, payload)
+                self._ed25519.verify(payload, signature)
             else:
                 self._key.verify_signature(Signature(self.keyid, signature.hex()), payload)
-        except (VendorError, InvalidSignature):
+        except (VendorError, InvalidSignature, CryptoError):
             raise VerificationError(f"the signature by key {self.keyid[:16]} does not verify", where=where) from None
 
     @cached_property
-    def _ed25519(self) -> Ed25519PublicKey | None:
-        """The key as it verifies fastest: logs hold a million signatures by a few keys."""
-        return Ed25519PublicKey.from_public_bytes(self._raw) if self._raw is not None else None
+    def _ed25519(self) -> VerifyKey | None:
+        """The key as it verifies fastest, and most strictly: logs hold a million signatures by a few keys."""
+        return VerifyKey(self._raw) if self._raw is not None else None
 
     @property
     def raw(self) -> bytes:

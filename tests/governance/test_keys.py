@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import subprocess
 import sys
@@ -182,3 +183,19 @@ def test_a_service_signs_by_its_address_and_is_checked(monkeypatch: pytest.Monke
     other = keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
     with pytest.raises(ConfigError, match="cannot open the signer"):
         keys.signer_from_uri("testkms:good", {}, other)
+
+
+def test_a_signature_without_a_nonce_is_none(private: Ed25519PrivateKey) -> None:
+    """R is the neutral element: OpenSSL takes it, a strict verifier does not."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    digest = bytearray(hashlib.sha512(private.private_bytes_raw()).digest()[:32])
+    digest[0] &= 248
+    digest[31] = digest[31] & 127 | 64
+    public, identity = private.public_key(), bytes([1, *bytes(31)])
+    hashed = hashlib.sha512(identity + public.public_bytes_raw() + b"payload").digest()
+    scalar = int.from_bytes(hashed, "little") * int.from_bytes(digest, "little") % order
+    crafted = identity + scalar.to_bytes(32, "little")
+    public.verify(crafted, b"payload")
+    line = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    with pytest.raises(VerificationError):
+        keys.public_key(line).verify(crafted, b"payload")
