@@ -213,7 +213,7 @@ class _Walk:
         except UnknownKeyError:
             return None
         kind, subjects, predicate = parse_statement(verified.statement, where)
-        return Evidence(entry.index, kind, subjects, predicate, verified.keyids[0], False, "")
+        return Evidence(entry.index, kind, subjects, predicate, verified.keyid, False, "")
 
     def _revoke(self, item: Evidence, now: Authority) -> None:
         """By whose key it is, or by one policy owner: to take a right away needs no quorum."""

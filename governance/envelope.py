@@ -1,8 +1,9 @@
 """DSSE envelopes: a statement and who signed exactly these bytes.
 
 Order of verification (https://github.com/secure-systems-lab/dsse, protocol.md):
-1. the envelope is read strictly and is in its one canonical form, so no byte of it can change unnoticed;
-2. each signature is verified over the pre-authentication encoding of the payload's bytes as they came;
+1. the envelope is read strictly, is in its one canonical form and has exactly one signature, so no byte of it can
+   change unnoticed, and nobody makes of somebody's statement another one by signing beside them;
+2. the signature is verified over the pre-authentication encoding of the payload's bytes as they came;
 3. only then is the payload parsed, once; it is never serialised again.
 What the caller must still do: decide whether the keys that signed may say what the statement says.
 """
@@ -44,8 +45,8 @@ class Verified:
 
     statement: dict[str, Any]
     payload: bytes
-    keyids: tuple[str, ...]
-    """The known keys that signed, each once."""
+    keyid: str
+    """The key that signed."""
     canonical: bool
     """Whether the payload is in canonical form beyond doubt (`governance.canonical.loads_known`)."""
 
@@ -62,27 +63,23 @@ def sign_payload(payload: bytes, signer: Signer) -> bytes:
 
 
 def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envelope") -> Verified:
-    """The statement, if at least one of `keys` (key id to PEM) signed it and no known key's signature is wrong."""
+    """The statement, if one of `keys` (key id to PEM) signed it."""
     envelope, payload = _open(data, where)  # (1)
-    keyids = []
-    for signature in envelope.signatures:
-        if signature.keyid not in keys:
-            continue
-        key = public_key(keys[signature.keyid])
-        if key.keyid != signature.keyid:
-            raise VerificationError("a key stands under an id that is not its own", where=where)
-        key.verify(_decode(signature.sig, where), _pae(payload), where)  # (2)
-        keyids.append(key.keyid)
-    if not keyids:
-        raise UnknownKeyError(f"signed by an unknown key ({envelope.signatures[0].keyid[:16]})", where=where)
+    (signature,) = envelope.signatures
+    if signature.keyid not in keys:
+        raise UnknownKeyError(f"signed by an unknown key ({signature.keyid[:16]})", where=where)
+    key = public_key(keys[signature.keyid])
+    if key.keyid != signature.keyid:
+        raise VerificationError("a key stands under an id that is not its own", where=where)
+    key.verify(_decode(signature.sig, where), _pae(payload), where)  # (2)
     statement, known = _statement(payload, where)  # (3)
-    return Verified(statement, payload, tuple(keyids), known)
+    return Verified(statement, payload, key.keyid, known)
 
 
-def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], tuple[str, ...]]:
+def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], str]:
     """What an envelope says and who it claims has signed, not to be believed: to find the keys to verify it with."""
     envelope, payload = _open(data, where)
-    return _statement(payload, where)[0], tuple(signature.keyid for signature in envelope.signatures)
+    return _statement(payload, where)[0], envelope.signatures[0].keyid
 
 
 class UnknownKeyError(VerificationError):
@@ -97,9 +94,8 @@ def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
         raise VerificationError("not a DSSE envelope", where=where) from None
     if envelope.payloadType != PAYLOAD_TYPE:
         raise VerificationError(f"payload type {envelope.payloadType[:80]!r}", expected=PAYLOAD_TYPE, where=where)
-    keyids = [signature.keyid for signature in envelope.signatures]
-    if not keyids or len(set(keyids)) != len(keyids):
-        raise VerificationError("no signature, or one key twice", where=where)
+    if len(envelope.signatures) != 1:
+        raise VerificationError(f"{len(envelope.signatures)} signatures", expected="exactly one", where=where)
     return envelope, _decode(envelope.payload, where)
 
 

@@ -138,7 +138,7 @@ def open_entry(entry: Entry, ring: KeyRing) -> tuple[Evidence, Verified]:
         raise VerificationError("the entry's bytes are not those that were logged", where=where)
     verified = verify_envelope(entry.envelope, ring.known, where=where)
     kind, subjects, predicate = parse_statement(verified.statement, where)
-    keyid = verified.keyids[0]
+    keyid = verified.keyid
     digest = sha256_bytes(verified.payload)
     evidence = Evidence(entry.index, kind, subjects, predicate, keyid, ring.is_development(keyid), digest)
     return evidence, verified
@@ -226,9 +226,9 @@ def identity_of(statement: dict[str, Any], keyid: str, dumps: Callable[[Json], b
 
 def filed_under(envelope: bytes, where: str = "envelope") -> Said:
     """What the log files an envelope under; whether its signature is worth anything is another question."""
-    statement, keyids = unverified(envelope, where=where)
+    statement, keyid = unverified(envelope, where=where)
     kind, subjects, predicate = parse_statement(statement, where)
-    identity = identity_of(statement, keyids[0], canonical.dumps_read)
+    identity = identity_of(statement, keyid, canonical.dumps_read)
     scope = scope_of(kind, predicate, identity)
     return Said(identity, scope, kind, tuple(subject.sha256 for subject in subjects))
 

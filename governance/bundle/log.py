@@ -111,9 +111,9 @@ class BundleLog:
     def _add(self, item: Item) -> None:
         where = f"entry {item.index}"
         envelope = dumps_read(item.envelope.model_dump())
-        statement, keyids = unverified(envelope, where=where)
+        statement, keyid = unverified(envelope, where=where)
         kind, subjects, predicate = parse_statement(statement, where)
-        identity = identity_of(statement, keyids[0], dumps_read)
+        identity = identity_of(statement, keyid, dumps_read)
         scope = scope_of(kind, predicate, identity)
         entry = Entry(item.index, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
         self._entries[item.index] = entry

@@ -33,7 +33,7 @@ def verifier(log: Log) -> Verifier:
         ring = ring_of(authority, evidence.origin(log).development_keys)
         verified = verify_envelope(envelope, ring.known, where=WHERE)  # (1)
         kind, subjects, predicate = evidence.parse_statement(verified.statement, WHERE)
-        keyid = verified.keyids[0]
+        keyid = verified.keyid
         item = Evidence(log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), "")
         reason = refusal(item, authority)
         if reason is not None:

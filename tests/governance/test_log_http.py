@@ -62,8 +62,8 @@ class Served:
 
     def verifier(self, envelope: bytes) -> Said:
         """Whom this server knows may say anything."""
-        _, keyids = evidence.unverified(envelope)
-        if not self.known.issuperset(keyids):
+        _, keyid = evidence.unverified(envelope)
+        if keyid not in self.known:
             raise RefusedError("the server does not know who signed this", fix="have the key enrolled")
         return evidence.filed_under(envelope)
 
