@@ -52,19 +52,11 @@ class FilesReport:
     mismatches: tuple[Mismatch, ...]
 
 
-def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
-    """Compares the files below `root`, and registered models, with verified evidence."""
+def verify_files(root: Path | None, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
+    """Compares the project's files below `root`, where there is one, and registered models, with verified evidence."""
     made, read, registrations, retired = _names(evidence)
     manifests = {one.model_digest: one.files for one in registrations}
-    mismatches: list[Mismatch] = []
-    compared = 0
-    for path in _at_hand(root, made):
-        compared += 1
-        mismatches += _compare(root, path, made.get(path, set()), manifests)
-    for path, sha256 in sorted(read.items()):
-        if (root / path).exists():
-            compared += 1
-            mismatches += _compare_source(root, path, sha256)
+    compared, mismatches = _project_files(root, made, read, manifests) if root else (0, [])
     reached = {
         (one.model, one.version): folder
         for one in registrations
@@ -75,6 +67,22 @@ def verify_files(root: Path, evidence: Iterable[Evidence], locate: Locate) -> Fi
             mismatches += _compare_version(one, reached[one.model, one.version])
     missing = sorted({f"{one.model}/{one.version}" for one in registrations if (one.model, one.version) not in reached})
     return FilesReport(compared, len(reached), tuple(missing), tuple(mismatches))
+
+
+def _project_files(
+    root: Path, made: dict[str, set[str]], read: dict[str, str], manifests: dict[str, list[ModelFile]]
+) -> tuple[int, list[Mismatch]]:
+    """(1), (2) How many were compared, and what does not fit."""
+    mismatches: list[Mismatch] = []
+    compared = 0
+    for path in _at_hand(root, made):
+        compared += 1
+        mismatches += _compare(root, path, made.get(path, set()), manifests)
+    for path, sha256 in sorted(read.items()):
+        if (root / path).exists():
+            compared += 1
+            mismatches += _compare_source(root, path, sha256)
+    return compared, mismatches
 
 
 def in_artifact_root(root: Path) -> Locate:

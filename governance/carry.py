@@ -18,9 +18,8 @@ from governance.errors import InputError, RefusedError, VerificationError
 from governance.log.api import MAX_ENVELOPE, Verifier
 from governance.log.port import Entry, Log, Said
 
-STAY = frozenset(
-    {"origin", "policy", "checkpoint_key", "revocation", "registration", "packet", "request", "promotion", "refusal"}
-)
+STAY = frozenset({"origin", "policy", "checkpoint_key", "revocation", "registration", "packet", "request"})
+STAY |= {"promotion", "refusal", "call", "report"}
 """(3)"""
 Outcome = Literal["carried", "there", "refused"]
 

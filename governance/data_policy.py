@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.findings import CODES
-from governance.model import Model, Slug
+from governance.model import Model, Slug, empty
 
 EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")]
 """A kind of personal data by Presidio's name, e.g. `EMAIL_ADDRESS`, or a name of one's own."""
@@ -100,6 +100,10 @@ class PiiPolicy(Model):
         ["US", "GB", "CA", "FR", "IL", "IN", "BR"], min_length=1
     )
     """Countries whose national phone number formats are known; numbers with a leading + are found for all."""
+
+    minimum_recall: dict[EntityName, Annotated[float, Field(gt=0, lt=1)]] = Field({}, exclude_if=empty)
+    """Entity to the share of made-up values, planted in every dataset's own texts, that a scan must find of it: the
+    lower end of the 95% interval must reach it. See docs/pii.md."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PiiPolicy:

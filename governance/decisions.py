@@ -25,7 +25,7 @@ from governance.checks.context import Context, GateContext, ReleaseContext
 from governance.errors import CountersignError
 from governance.findings import finding
 from governance.lineage import ModelNode, decided, trained
-from governance.predicates import Finding
+from governance.predicates import CANDIDATE, Finding
 from governance.requests import Decision, GateRequest, ReleaseDecision, ReleaseRequest, enforce, explain
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "scan_policy": of_data.scan_policy,
     "pii_remaining": of_data.pii_remaining,
     "ner": of_data.ner,
+    "pii_recall": of_data.pii_recall,
     "quality_passed": of_data.quality_passed,
     "quality_suite": of_data.quality_suite,
     "held_out": of_data.held_out,
@@ -154,7 +155,7 @@ def decide_release(
 
     A governed alias asks `authority`, whose policies in force `policies` must be.
     """
-    if request.alias == "candidate" or authority is None:
+    if request.alias == CANDIDATE or authority is None:
         context = Context(request.model, (request.released,), policies, evidence, at, request.champion, request.alias)
         return _decided(request, context, RELEASE_CHECKS, gates=True)
     checks = GOVERNED_CHECKS[request.action]

@@ -247,6 +247,7 @@ _SCOPES = {
     "promotion": "promotion/{said.model}/{said.alias}",
     "packet": "packet/{said.model}/{said.version}",
     "refusal": "refusal/{said.model}/{said.operation}/{said.caller}",
+    "call": "call/{said.model}/{said.alias}",
 }
 
 

@@ -83,6 +83,18 @@ CODES["NER_REQUIRED"] = Code(
     "Policy demands a real named-entity model; the scan used a name list.",
     "policies/pii.yaml: set `ner` to spacy:<folder> or transformers:<folder>, then `dvc repro`",
 )
+CODES["RECALL_NOT_MEASURED"] = Code(
+    "Nobody knows how much the PII scan finds",
+    "Policy demands a least recall, and the scan's evidence has none for these kinds of personal data: it was made "
+    "before recall was measured, nothing searches for them, or there are no made-up values of them.",
+    "scan again: dvc repro scan_pii@DATASET; or policies/pii.yaml: minimum_recall",
+)
+CODES["RECALL_TOO_LOW"] = Code(
+    "The PII scan finds too little",
+    "Of the made-up values planted in the dataset's own texts, the search found fewer than policy demands: the lower "
+    "end of the 95% interval is below `minimum_recall`.",
+    "policies/pii.yaml: a real model (`ner`), another threshold or a pattern of your own, then `dvc repro`",
+)
 CODES["QUALITY_NOT_PASSED"] = Code(
     "The quality suite did not pass",
     "The quality gate refused these records, or a critical expectation of it failed.",

@@ -19,7 +19,7 @@ import getpass
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from governance import evidence
 from governance.authority import read_authority
 from governance.errors import ConfigError, StorageError, VerificationError
+from governance.instants import instant
 from governance.keys import (
     CHECKPOINT,
     DEVELOPMENT,
@@ -311,11 +312,6 @@ def _kept(machine: Machine, origin: str) -> Path:
 def exposed_keys(machine: Machine) -> list[Path]:
     """Private keys of this machine that other accounts can read."""
     return [path for path in sorted(machine.keys.glob("*.pem")) if path.stat().st_mode & 0o077]
-
-
-def instant(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _check_keys(machine: Machine, log: Log) -> None:

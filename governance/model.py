@@ -16,6 +16,11 @@ Json = Any
 """A JSON value; what may stand in it is decided by `governance.canonical`."""
 
 
+def empty(value: object) -> bool:
+    """For `exclude_if`: what came later is left out where nothing is said, so that older bytes and digests stay."""
+    return not value
+
+
 class Model(BaseModel):
     """Frozen, refuses unknown fields, NaN and infinity; text is kept exactly as given."""
 

@@ -32,6 +32,7 @@ from governance.errors import ConfigError, CountersignError, Problems
 from governance.evaluation_policy import EvaluationPolicy
 from governance.keys import public_key
 from governance.model import Model, Sha256, Slug
+from governance.predicates import CANDIDATE
 from governance.yamlfile import load_model, parse_model, place
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
@@ -244,7 +245,7 @@ class Rules(Model):
 
     @model_validator(mode="after")
     def _candidate_is_free(self) -> Rules:
-        if "candidate" in self.aliases:
+        if CANDIDATE in self.aliases:
             raise ValueError("`candidate` is given by evidence alone and cannot be governed")
         return self
 
@@ -326,7 +327,7 @@ class Policies:
         These policies are taken as they are at hand, whatever stood in the log at `index`: see `governance.authority`.
         """
         if development:
-            return self.rules.development_keys == "candidate"
+            return self.rules.development_keys == CANDIDATE
         return keyid in self._signers.get(kind, frozenset())
 
     @cached_property

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from governance.model import Json, Model, Sha256
+from governance.model import Json, Model, Sha256, empty
 
+CANDIDATE = "candidate"
+"""The alias that a version has once it is registered; governed ones take a promotion."""
 TYPE_PREFIX = "https://countersign.dev/evidence/"
 
 Instant = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$")]
@@ -149,6 +151,30 @@ class Ingest(Predicate):
     counts: DataCounts
 
 
+class Planted(Model):
+    """Made-up values of one kind of personal data: how many were planted, and how many of them the search found."""
+
+    planted: int = Field(gt=0)
+    found: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _no_more(self) -> Planted:
+        if self.found > self.planted:
+            raise ValueError("more were found than planted")
+        return self
+
+
+class Recall(Model):
+    """How much a scan's engine finds of made-up values, planted in the dataset's own texts."""
+
+    seeds: Sha256
+    """Digest of the values and the sentences they stand in (`pipelines.pii.seeds`)."""
+    texts: int
+    """Texts of the dataset they were planted in; 0 where there were none and the sentences stood alone."""
+    entities: dict[str, Planted]
+    """What was searched for and is not here has no made-up values, so its recall is not measured."""
+
+
 class Scan(Predicate):
     """Personal data was searched for and treated as policy says; what was written was scanned again."""
 
@@ -169,6 +195,8 @@ class Scan(Predicate):
     actions: dict[str, str]
     """Entity to what policy did about it: block, drop, redact, allow."""
     counts: DataCounts
+    recall: Recall | None = Field(None, exclude_if=empty)
+    """Absent from scans of before it was measured."""
 
 
 class Quality(Predicate):
@@ -476,6 +504,45 @@ class Refusal(Model):
     run: Run
 
 
+class SignedReport(Model):
+    """A report of a version as it was computed, and who answers for it. Its subjects are page, JSON twin and model."""
+
+    model: str
+    version: str
+    model_digest: Sha256
+    page: Sha256
+    """Of the HTML."""
+    twin: Sha256
+    """Of its JSON."""
+    verdict: str
+    as_of: Instant
+    asked_at: Instant | None
+    """The time it was asked for; None for one of now."""
+    entries: int
+    """Of the log: those it read, from the first."""
+    root: Sha256
+    """Of the tree over these."""
+    generator: str
+    reason: str
+    role: str | None
+    """In which a person signed it; None for a service."""
+    run: Run
+
+
+class Call(Model):
+    """A call on a governed model that rules let through without a decision, and what it changed."""
+
+    operation: str
+    model: str
+    version: str | None
+    """The version that was made or that has the alias now; None where the alias was taken away."""
+    alias: str | None
+    caller: str
+    from_version: str | None
+    """Who held the alias before; None where nobody did, or where there is none."""
+    run: Run
+
+
 _MODELS: dict[str, type[Model]] = {
     "origin": Origin,
     "policy": PolicyChange,
@@ -499,6 +566,8 @@ _MODELS: dict[str, type[Model]] = {
     "checkpoint_key": CheckpointKey,
     "incident": Incident,
     "refusal": Refusal,
+    "call": Call,
+    "report": SignedReport,
 }
 PREDICATES: dict[str, type[Model]] = {f"{TYPE_PREFIX}{name}/v1": model for name, model in _MODELS.items()}
 """Predicate type URI to model."""

@@ -11,27 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from governance import evidence, packet
 from governance.authority import Authority, read_authority, ring_of
-from governance.checks.people import instant_of, seconders
+from governance.checks.people import seconders
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
 from governance.errors import ConfigError, ConflictError, InputError, RefusedError
 from governance.evidence import Evidence, LogEvidence
+from governance.instants import exact_instant, instant_of
 from governance.keys import Signer
 from governance.lineage import Admissible, decided, model_node, subject
 from governance.log.port import Execute, Log
-from governance.predicates import Artifact, Packet, Promotion, PromotionRequest, Registration, Requester, Run
+from governance.predicates import CANDIDATE, Artifact, Packet, Promotion, PromotionRequest, Registration, Requester, Run
 from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseRequest, explain
 
 ATTEMPTS = 8
 """How often a decision is made again because the log grew meanwhile."""
 
-CANDIDATE = "candidate"
-"""The alias that evidence alone gives; every other is governed."""
 CLOCK_LEEWAY = timedelta(minutes=1)
 """How far behind the log's last decision a clock may be: machines differ a little."""
 
@@ -185,10 +184,13 @@ class Promoter:
     requester: Requester
     now: Callable[[], datetime]
 
-    def consume(self, model: str, version: str, alias: str, caller: str, action: Action | None = None) -> Promotion:
+    def consume(
+        self, model: str, version: str, alias: str, caller: str, action: Action | None = None, *, keep: bool = True
+    ) -> Promotion:
         """Decides and, allowed, moves. Raises `RefusedError` with every finding; both are in the log.
 
         The action is the open request's, where none is given: to set an alias is to consume a promotion or a rollback.
+        `keep`: whether a refusal is recorded; somebody who is refused all the time does not fill the log.
         """
         for _ in range(ATTEMPTS):
             now = state(self.log)
@@ -199,7 +201,8 @@ class Promoter:
             decision = decide(now, asked, at)
             promotion = self._promotion(now, asked, decision, caller)
             try:
-                self._record(now, promotion)
+                if decision.allowed or keep:
+                    self._record(now, promotion)
             except ConflictError:
                 if state(self.log).size == now.size:
                     raise  # not the log: the registry's row is not what the log says
@@ -225,7 +228,7 @@ class Promoter:
         last = max((item.predicate.at for item in now.view.all("promotion")), default=None, key=instant_of)
         if last is not None and at < instant_of(last) - CLOCK_LEEWAY:
             raise ConfigError(
-                f"this machine's clock says {instant(at)}, earlier than the last decision in the log",
+                f"this machine's clock says {exact_instant(at)}, earlier than the last decision in the log",
                 expected=f"{last} or later",
                 fix="set the clock right; requests, approvals and waivers expire by it",
             )
@@ -247,7 +250,7 @@ class Promoter:
         evidence.record(self.log, self.signer, "promotion", what, promotion, expected_size=now.size, also=also)
 
     def _promotion(self, now: State, asked: ReleaseRequest, decision: ReleaseDecision, caller: str) -> Promotion:
-        moment = instant(decision.at)
+        moment = exact_instant(decision.at)
         run = Run(started=moment, finished=moment, seconds=0.0, requested_by=self.requester)
         return Promotion(
             model=asked.model,
@@ -277,11 +280,6 @@ def again(log: Log, item: Evidence) -> ReleaseDecision | None:
         return None
     before = state(log, item.index)
     return decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
-
-
-def instant(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the microsecond: a decision made again has exactly this reference time."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def open_requests(now: State, model: str | None = None) -> list[Evidence]:
@@ -386,7 +384,7 @@ def _second_signature(now: State, asked: ReleaseRequest, at: datetime) -> str | 
     signed: PromotionRequest = found[0].predicate
     people = {signed.principal} | seconders(now.authority, now.evidence.by_subject(found[0].digest, "approval"))
     alone = signed.break_glass and len(people) < max(2, rule.rollback_people)
-    return instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None
+    return exact_instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None
 
 
 def _is(said: Registration, model: str, version: str) -> bool:

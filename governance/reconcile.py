@@ -20,9 +20,9 @@ from governance.errors import StorageError
 from governance.findings import finding
 from governance.log.port import Log
 from governance.machine import Machine, own_checkpoint_key
-from governance.predicates import Finding, Registration
+from governance.predicates import CANDIDATE, Finding, Registration
 from governance.promotion import State, state
-from governance.registry.governed.names import CANDIDATE, TRIAL_MODEL, Names
+from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
 from governance.registry.rows import NO_STAGE, Rows, VersionRow, postgres_reading, read_rows, sqlite_reading
 

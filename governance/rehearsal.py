@@ -15,11 +15,12 @@ from typing import TypeVar
 from governance import evidence, releasing
 from governance.chain import Chain
 from governance.errors import ConfigError, CountersignError, VerificationError
+from governance.instants import exact_instant
 from governance.keys import Signer
 from governance.log.port import Entry, Log
 from governance.machine import Machine
 from governance.predicates import Artifact, Drill, DrillStep, Run
-from governance.promotion import State, below, instant
+from governance.promotion import State, below
 from governance.releasing import Plan
 from governance.retrospect import SAME, made_again
 from governance.serving import Served, resolve
@@ -128,10 +129,10 @@ def record(
         steps=done.steps,
         items=items,
         policy=now.authority.in_force.digest,
-        at=instant(ended),
+        at=exact_instant(ended),
         run=Run(
-            started=instant(began),
-            finished=instant(ended),
+            started=exact_instant(began),
+            finished=exact_instant(ended),
             seconds=round(sum(step.seconds for step in done.steps), 6),
             requested_by=machine.requester,
         ),

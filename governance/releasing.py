@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from governance.checks.context import ReleaseContext
-from governance.checks.people import distinct, instant_of, packet_votes, seconders
+from governance.checks.people import distinct, packet_votes, seconders
 from governance.decisions import decide_release
 from governance.errors import ConfigError, RefusedError, StorageError
 from governance.evidence import Evidence
+from governance.instants import exact_instant, instant_of
 from governance.log.port import Log
 from governance.machine import Machine, read_log, signer
 from governance.people.assumed import Assumed
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy import AliasRule, Policies
 from governance.predicates import Artifact, Finding, Incident, Promotion, PromotionRequest
-from governance.promotion import Action, Promoter, State, ask, below, instant, state
+from governance.promotion import Action, Promoter, State, ask, below, state
 from governance.registry import aliases, rest
 from governance.requests import ReleaseDecision, ReleaseRequest
 
@@ -270,8 +271,8 @@ def _request(now: State, asked: ReleaseRequest, move: Move, signs: Speaker, at: 
         model_digest=asked.released.sha256,
         packet=asked.packet,
         from_version=asked.from_version,
-        nonce=f"{now.size}-{instant(at)}-{signs.signer.keyid[:16]}",
-        expires=instant(at + timedelta(hours=_hours(_rule(now, move.alias)))),
+        nonce=f"{now.size}-{exact_instant(at)}-{signs.signer.keyid[:16]}",
+        expires=exact_instant(at + timedelta(hours=_hours(_rule(now, move.alias)))),
         break_glass=move.break_glass,
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from governance.errors import RefusedError
 from governance.model import Model, Sha256, Slug
-from governance.predicates import Finding
+from governance.predicates import CANDIDATE, Finding
 
 
 class DataRef(Model):
@@ -84,7 +84,7 @@ class ReleaseRequest(Model):
     released: ModelRef
     champion: Sha256 | None = None
     """Digest of the model that serves now; None where none does."""
-    alias: Slug = "candidate"
+    alias: Slug = CANDIDATE
     action: Literal["promote", "rollback", "retire"] = "promote"
     version: str = ""
     """The registry's number, for a governed alias."""

@@ -11,21 +11,33 @@ from datetime import datetime
 from typing import Any
 
 from governance.authority import read_authority
-from governance.checks.people import instant_of
 from governance.decisions import decide_gate, decide_release
 from governance.errors import CountersignError, InputError, VerificationError
 from governance.evidence import Evidence
 from governance.findings import finding
+from governance.instants import instant_of
 from governance.model import Json, Model
-from governance.predicates import Finding, GateDecision, Promotion, PromotionRequest
-from governance.promotion import CANDIDATE, State, again, ask, below, open_requests, overdue, state
+from governance.predicates import CANDIDATE, Call, Finding, GateDecision, Promotion, PromotionRequest
+from governance.promotion import State, again, ask, below, open_requests, overdue, state
 from governance.report import drills
 from governance.requests import Decision, GateRequest, ReleaseRequest
 from governance.serving import open_incident
 
 SAME = "the same"
 """What is said of a decision that was made again without a difference."""
-KINDS = ("registration", "packet", "approval", "waiver", "request", "promotion", "incident", "refusal", "drill")
+KINDS = (
+    "registration",
+    "packet",
+    "approval",
+    "waiver",
+    "request",
+    "promotion",
+    "incident",
+    "refusal",
+    "call",
+    "drill",
+    "report",
+)
 """What a model's history is made of."""
 
 
@@ -253,7 +265,8 @@ def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
 
 def _events(now: State, item: Evidence, asked: Mapping[str, str]) -> Iterator[Event]:
     said: Any = item.predicate
-    version, by, detail = getattr(said, "version", ""), getattr(said, "principal", ""), getattr(said, "reason", "")
+    version, by = getattr(said, "version", "") or "", getattr(said, "principal", "")
+    detail = getattr(said, "reason", "")
     counts = not by or now.authority.speaker(item) is not None
     result = "" if counts else "DOES NOT COUNT: the key was not theirs at that entry, or the role"
     what = item.kind
@@ -272,12 +285,22 @@ def _events(now: State, item: Evidence, asked: Mapping[str, str]) -> Iterator[Ev
             what, result = f"waiver of {said.finding} {said.about}", result or f"until {said.expires}"
         case "incident":
             what = f"incident {said.state}"
-        case "registration" | "packet" | "drill":
+        case "registration" | "packet" | "drill" | "report":
             by, (what, result, detail) = said.run.requested_by.name, _by_service(item)
         case "refusal":
             what, by, result = said.operation, said.caller, "refused by rule"
+        case "call":
+            what, by, result = _called(said), said.caller, "accepted by rule"
+            detail = f"from version {said.from_version or 'none'}" if said.alias else ""
     at = getattr(said, "at", "") or said.run.finished
     yield Event(entry=item.index, at=at, what=what, version=version, by=by, result=result, detail=detail)
+
+
+def _called(said: Call) -> str:
+    """An accepted call in words."""
+    if said.alias is None:
+        return said.operation
+    return f"set {said.alias}" if said.version else f"take {said.alias} away"
 
 
 def _by_service(item: Evidence) -> tuple[str, str, str]:
@@ -287,6 +310,8 @@ def _by_service(item: Evidence) -> tuple[str, str, str]:
         return "packet", f"{len(said.findings)} finding(s)", f"packet {item.subjects[0].sha256[:12]}"
     if item.kind == "drill":
         return f"drill of {said.alias}", "passed" if said.passed else "FAILED", drills.told(item, None)
+    if item.kind == "report":
+        return "report signed", said.verdict, f"page {said.page[:12]}, of {said.entries} entries"
     return "registration", "", f"sha256 {said.model_digest[:12]}, stage {said.stage}"
 
 
@@ -310,7 +335,7 @@ def _promotion_again(now: State, item: Evidence) -> Decision:
             f"entry {item.index} does not say what was asked, so it cannot be decided again",
             fix="decisions recorded before 0.2 are of this kind",
         )
-    if said.alias != "candidate":
+    if said.alias != CANDIDATE:
         decision = again(now.log, item)
         if decision is None:
             raise VerificationError("it does not hold its question", where=f"entry {item.index}")

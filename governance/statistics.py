@@ -42,6 +42,13 @@ def mean_interval(scores: Sequence[float], confidence: float) -> Interval:
     return _normal(scores, mean, z)
 
 
+def share_interval(hits: int, of: int, confidence: float) -> Interval:
+    """The share of `hits` among at least one. Raises `ValueError` where there is none."""
+    if of == 0:
+        raise ValueError("a share of nothing")
+    return _wilson(of, hits / of, _z(confidence))
+
+
 def difference_interval(ours: Sequence[float], theirs: Sequence[float], confidence: float) -> Interval:
     """The mean of `ours - theirs`, item by item. Raises `ValueError` where the items do not pair up."""
     if len(ours) != len(theirs) or not ours:

@@ -20,7 +20,7 @@ from governance.log.port import Log
 from governance.machine import Machine, log_of, read_log
 from governance.model import Json, Model
 from governance.policy import Policies, load_policies
-from governance.predicates import Signed
+from governance.predicates import CANDIDATE, Signed
 from governance.promotion import state
 from governance.retrospect import Live
 from governance.statistics import mean_interval
@@ -380,7 +380,7 @@ def _version_waits(
         return [f"no version of {name} is registered yet: `countersign repro`"]
     tier = policies.tier_of(str(name)) if isinstance(policies, Policies) else None
     last = mine[-1]
-    if not tier or not tier.approvals or set(last.aliases) - {"candidate"}:
+    if not tier or not tier.approvals or set(last.aliases) - {CANDIDATE}:
         return []
     return [
         f"{name}/{last.version} needs approval by {tier.approvals} people in different roles before any governed "

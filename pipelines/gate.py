@@ -17,9 +17,9 @@ from governance.decisions import decide_gate, enforce
 from governance.errors import InputError
 from governance.evidence import Evidence
 from governance.findings import finding
+from governance.instants import instant
 from governance.lineage import Admissible, decided
-from governance.machine import instant
-from governance.predicates import TEXTS, Artifact, Finding
+from governance.predicates import CANDIDATE, TEXTS, Artifact, Finding
 from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef
 from governance.storage import write_atomic
 from pipelines import paths
@@ -126,7 +126,7 @@ def build_request(params: Params, root: Path, key: str, given: Mapping[str, str]
 
 
 def release_request(
-    params: Params, root: Path, *, champion: str | None = None, alias: str = "candidate", digest: str | None = None
+    params: Params, root: Path, *, champion: str | None = None, alias: str = CANDIDATE, digest: str | None = None
 ) -> ReleaseRequest:
     """What `decide_release` is asked about the stage that params.yaml releases; `digest` is its model's, if known."""
     released = model_ref(params, root, params.release.stage, digest)

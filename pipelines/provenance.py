@@ -14,8 +14,9 @@ from typing import Any
 from governance import evidence
 from governance.authority import Authority, read_authority
 from governance.digests import sha256_bytes
+from governance.instants import instant
 from governance.log.port import Entry
-from governance.machine import Machine, instant, known_signer, open_log
+from governance.machine import Machine, known_signer, open_log
 from governance.people import authorizing
 from governance.policy import Policies
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Code, Environment, Requester, Run

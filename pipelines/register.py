@@ -21,9 +21,10 @@ from governance import canonical, evidence
 from governance.artifacts import REGISTRY_RUN
 from governance.chain import Chain
 from governance.digests import manifest, tree_digest
+from governance.instants import instant
 from governance.lineage import Admissible, trained
-from governance.machine import instant, known_signer, open_log
-from governance.predicates import Artifact, ModelFile, Promotion, Registration
+from governance.machine import known_signer, open_log
+from governance.predicates import CANDIDATE, Artifact, ModelFile, Promotion, Registration
 from governance.report import dossier
 from governance.requests import ReleaseDecision, ReleaseRequest
 from pipelines import gate, paths, provenance
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 PREDICATE = None
 """The registration and the decision about the alias are recorded here, each as its own kind."""
 
-ALIAS = "candidate"
 RESULT = Path("reports/register.json")
 NO_VERSION = "none"
 
@@ -66,7 +66,7 @@ def run(job: Job) -> Outcome:
         return Outcome(refused=decision.findings)
     version, where = _register(job, request, decision)
     _write(job, {"model": name, "version": version.number, "sha256": digest})
-    return Outcome(summary=f"{name} version {version.number} is {ALIAS}; see it: {where}")
+    return Outcome(summary=f"{name} version {version.number} is {CANDIDATE}; see it: {where}")
 
 
 def stands_aside(environ: Mapping[str, str]) -> bool:
@@ -108,8 +108,8 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     _record(job, "registration", registration)
     _promote(job, request, decision, version.number)
     _freeze(job, version.number)
-    if ALIAS not in version.aliases:
-        registry.set_alias(model, ALIAS, version.number)
+    if CANDIDATE not in version.aliases:
+        registry.set_alias(model, CANDIDATE, version.number)
     return version, registry.where(version)
 
 
@@ -133,7 +133,7 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
     promotion = Promotion(
         model=job.params.release.model,
         version=version,
-        alias=ALIAS,
+        alias=CANDIDATE,
         model_digest=request.released.sha256,
         allowed=decision.allowed,
         findings=list(decision.findings),

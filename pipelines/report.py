@@ -1,4 +1,4 @@
-"""Writes the audit report of the version that was registered, and puts it beside the version in the registry."""
+"""Writes and signs the audit report of the version that was registered, and puts it beside it in the registry."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from pathlib import Path
 from governance.commands.sources import compared
 from governance.digests import sha256_file
 from governance.errors import VerificationError
+from governance.machine import known_signer, open_log
+from governance.people import reports
+from governance.people.reports import Made
 from governance.report import files
 from governance.report.build import build, open_sources
+from pipelines import provenance
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.register import RESULT
 
 PREDICATE = None
 FOLDER = Path("reports")
+REASON = "the pipeline registered it"
 IN_REGISTRY = "report"
 """Folder of the run's artifacts in which reports stand: each in one named by its digest, since a governed server
 writes a file once."""
@@ -32,23 +37,36 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Builds the report; a new one is put into the registry first, so that a kill between leaves nothing undone."""
+    """Builds the report and signs it; a new one is put into the registry first, so that a kill leaves nothing undone.
+
+    The same report is one entry of the log, and signing it changes nothing in the next (`governance.report.build`).
+    """
     registered = json.loads(job.input("register").read_text(encoding="utf-8"))
     model, version = registered["model"], registered["version"]
     if version is None:
         return Outcome(summary=f"no report: {registered['why']}")
     sources = compared(open_sources(job.root, job.machine, job.policies), job.machine)
     report = build(sources, model, version, clock=job.now())
-    made = files.rendered(report)
+    made = reports.made(report, None)
     folder = job.root / FOLDER
-    if report.integrity.verified and files.differs(folder, made):
-        _attach(job, model, registered["sha256"], files.write(job.scratch, made))
-    page = files.write(folder, made)[-1].relative_to(job.root)
+    if report.integrity.verified:
+        _sign(job, made)
+        if files.differs(folder, made.files):
+            _attach(job, model, registered["sha256"], files.write(job.scratch, made.files))
+    page = files.write(folder, made.files)[-1].relative_to(job.root)
     if not report.integrity.verified:
         raise VerificationError(
             f"evidence does not verify: {report.integrity.first_broken}", where=str(page), fix="countersign verify"
         )
     return Outcome(summary=f"{report.verdict.word}: {page}")
+
+
+def _sign(job: Job, made: Made) -> None:
+    machine = provenance.on_behalf(job.machine, job.policies, job.now)
+    at = job.now()
+    run = provenance.run(at, at, 0.0, machine.requester, {})
+    log, signer = open_log(machine, job.policies, job.now), known_signer(machine, job.policies.keys)
+    reports.sign(log, signer, machine, made, REASON, None, run)
 
 
 def _attach(job: Job, model: str, digest: str, paths: list[Path]) -> None:

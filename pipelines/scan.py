@@ -5,7 +5,9 @@
 3. Redaction is repeated until nothing changes, at most `ROUNDS` times; then what was written is read back and
    searched again. Anything left that policy does not allow refuses the dataset.
 4. A record that could not be searched to the end is left out.
-5. Reports name entities, fields, counts and record ids; never text.
+5. Made-up values, planted in copies of the dataset's own texts and searched for by the same engine, tell how much it
+   finds; policy may demand a least share.
+6. Reports name entities, fields, counts and record ids; never text.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from governance import recall as judged
 from governance.data_policy import PiiPolicy
 from governance.errors import ConfigError
 from governance.findings import CODES, finding
-from governance.predicates import DataCounts, Finding
+from governance.predicates import DataCounts, Finding, Recall
 from pipelines import markdown
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.paths import ingested, scanned
+from pipelines.pii import recall
 from pipelines.pii.engine import PlainEngine, Span, cannot_find
 from pipelines.pii.search import Search
 from pipelines.record_ids import load_key
@@ -79,8 +83,10 @@ def run(job: Job) -> Outcome:
         write_records(job.output("records"), treated.table, kind)
         with job.progress.bar(treated.table.num_rows, f"{job.name}: searching what was written") as bar:
             remaining = examine(read_records(job.output("records")), kind, policy, search, bar.advance)
+        searched = search.searched
+        measured = recall.measure(table, kind, policy, search)
     counts = data_counts(table.num_rows, treated.table, treated.excluded)
-    refused = findings(job.key, policy, treated, remaining)
+    refused = (*findings(job.key, policy, treated, remaining), *judged.findings(job.key, measured, policy))
     predicate = {
         "dataset": job.key,
         "passed": not refused,
@@ -93,13 +99,14 @@ def run(job: Job) -> Outcome:
         "remaining": dict(sorted(remaining.entities.items())),
         "actions": {name: policy.entity(name).action for name in engine.entities},
         "counts": counts,
+        "recall": measured,
     }
     write_excluded(job.output("excluded"), treated.excluded)
     write_report(job, predicate, counts, treated, refused)
     return Outcome(
         predicate=predicate,
         parameters={"kind": kind},
-        detail={"texts_searched": search.searched},
+        detail={"texts_searched": searched},
         refused=refused,
         summary=_summary(job.name, counts, treated),
     )
@@ -309,12 +316,20 @@ def write_report(
     report = {
         **predicate,
         "counts": counts.model_dump(mode="json"),
+        "recall": _recall(predicate["recall"]),
         "reasons": {name: reason for name, reason in reasons.items() if reason},
         "fields": {name: dict(sorted(fields.items())) for name, fields in sorted(found.fields.items())},
         "records": {name: sorted(ids) for name, ids in sorted(found.records.items())},
     }
     markdown.write_json(job.output("report"), report)
     job.output("summary").write_text(_page(report, refused), encoding="utf-8", newline="\n")
+
+
+def _recall(measured: Recall) -> dict[str, Any]:
+    figures = {name: judged.interval(one) for name, one in measured.entities.items()}
+    intervals = {name: {"low": round(one.low, 4), "high": round(one.high, 4)} for name, one in figures.items()}
+    found = measured.model_dump(mode="json")
+    return {**found, "entities": {name: one | intervals[name] for name, one in found["entities"].items()}}
 
 
 def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
@@ -340,8 +355,22 @@ def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
     lines += [f"- {name} may stay: {reason}" for name, reason in report["reasons"].items()]
     lines += ["", "## Left out", "", markdown.table(["reason", "records", "what it means"], left_out)]
     lines += ["", "## What this scan shows", "", f"Searched for: {', '.join(report['entities_searched'])}.", ""]
+    lines += _recall_page(report)
     lines += ["It cannot find:", "", *(f"- {what}" for what in report["cannot_find"]), ""]
     return "\n".join([*lines, "Ids of the records stand in report.json, and those left out in excluded.jsonl.", ""])
+
+
+def _recall_page(report: dict[str, Any]) -> list[str]:
+    measured = report["recall"]
+    rows = [
+        [name, one["planted"], one["found"], f"{one['low']:.2f} to {one['high']:.2f}"]
+        for name, one in measured["entities"].items()
+    ]
+    where = f"{measured['texts']} texts of its own" if measured["texts"] else "sentences alone, since it has no text"
+    not_planted = sorted({*report["entities_searched"]} - {*measured["entities"]})
+    said = f"Of made-up values, planted in {where} and searched for in the same way, it found:"
+    without = [f"Not measured, for want of made-up values: {', '.join(not_planted)}.", ""] if not_planted else []
+    return [said, "", markdown.table(["entity", "planted", "found", "95% interval of the share"], rows), "", *without]
 
 
 def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
@@ -354,6 +383,7 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
     entities = {*engine.entities, *NER_ENTITIES}
     recognizers = {one.name for one in engine.recognizers} | set(policy.disabled_recognizers)
     wrong = [f"entities.{name}" for name in policy.entities if name not in entities]
+    wrong += [f"minimum_recall.{name}" for name in policy.minimum_recall if name not in engine.entities]
     wrong += [f"recognizer_thresholds.{name}" for name in policy.recognizer_thresholds if name not in recognizers]
     if wrong:
         raise ConfigError(

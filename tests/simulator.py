@@ -238,7 +238,9 @@ def policies() -> Policies:
         evaluation=evaluation(),
         datacards={name: card(kind) for name, kind in DATASETS.items()},
         pii=PiiPolicy(
-            default=EntityPolicy(action="redact"), entities={"URL": EntityPolicy(action="allow", reason="public links")}
+            default=EntityPolicy(action="redact"),
+            entities={"URL": EntityPolicy(action="allow", reason="public links")},
+            minimum_recall={"EMAIL_ADDRESS": 0.7},
         ),
         quality=suites,
     )
@@ -295,6 +297,9 @@ def _tell(plan: Plan, record: Record) -> None:
 Statement = tuple[str, str, list[Artifact], dict[str, Any]]
 
 
+PLANTED = {"planted": 25, "found": 25}
+
+
 def _data(plan: Plan) -> Iterator[Statement]:
     for name, kind in DATASETS.items():
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
@@ -305,6 +310,7 @@ def _data(plan: Plan) -> Iterator[Statement]:
             "passed": True, "engine": {"ner": "name-list"}, "config": policies().pii_digest, "languages": ["en"],
             "entities_searched": ["URL", "PERSON"], "cannot_find": [], "found": {"PERSON": 3, "URL": 1},
             "remaining": {"URL": 1}, "actions": {}, "inputs": {"records": steps["ingested"]},
+            "recall": {"seeds": digest("seeds"), "texts": 3, "entities": {"EMAIL_ADDRESS": PLANTED}},
         }  # fmt: skip
         yield "scan", name, [_at("records", steps["scanned"])], {**common, **fields}
         expectation = {"name": "rows", "column": "(table)", "severity": "critical", "success": True, "unexpected": 0,

@@ -9,7 +9,7 @@
    on is here, under the digest by which they name it.
 6. Every decision that moved a governed alias to this version is made again, from what stood before it: what was asked,
    under which policies, and whether it was allowed.
-7. Each file is the one of its digest. Which an approval names is told; the others are attachments.
+7. Each file is the one of its digest. Which an approval or a signed report names is told; the others are attachments.
 8. A pin that was brought along fits: leaf hash of entry 0, id of the checkpoint key, or an older checkpoint.
 
 What no bundle shows: that nothing was left out of it. See `limits`.
@@ -37,9 +37,9 @@ from governance.policy import policies_of
 from governance.predicates import Signed
 from governance.verify import signed_at
 
-FREE = ("origin", "policy", "packet", "refusal")
+FREE = ("origin", "policy", "packet", "refusal", "call", "report")
 """Kinds that anybody known may record: people decide whether policies count, a packet follows from the log, and a
-refusal gives nothing."""
+refusal, an accepted call or a report gives nothing."""
 
 
 def verify_bundle(data: bytes, pins: Pins, *, where: str = "bundle") -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from governance.predicates import CANDIDATE
 from governance.retrospect import SAME
 from governance.verify import Report as LogReport
 from governance.verify import Signer
@@ -61,6 +62,8 @@ class Carried:
     sha256: str
     shown_to: tuple[str, ...]
     """Who signed having seen it; empty for an attachment that no approval names."""
+    signed_by: tuple[str, ...] = ()
+    """Who signed it, as a report or its JSON twin."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,9 @@ def limits(report: Report) -> tuple[str, ...]:
         if report.complete
         else f"It holds {report.entries} of the log's {report.size} entries. What the other {out} say is not shown: "
         "that no rejection, revocation, incident or policy is among them is the word of whoever made the bundle. "
-        "The log shows it, or a bundle made with --whole; and two people who make it anew get the same bytes."
+        "The log shows it, or a bundle made with --whole; and two people who make it anew get the same entries."
     ]
-    moved = [move.entry for move in report.moves if move.allowed and move.again == SAME and move.alias != "candidate"]
+    moved = [move.entry for move in report.moves if move.allowed and move.again == SAME and move.alias != CANDIDATE]
     if moved and not report.complete:
         told.append(
             f"The service that moved an alias at entry {moved[-1]} decided on the whole log before that entry; that "

@@ -1,13 +1,17 @@
-"""The review pages that people were shown before they spoke: made again from the log, and known by their digest."""
+"""Review pages that people were shown before they spoke, made again from the log; the report that was signed last."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from governance import lineage
 from governance.bundle.form import Attached
-from governance.errors import CountersignError
+from governance.digests import sha256_bytes
+from governance.errors import CountersignError, InputError
 from governance.evidence import Evidence
 from governance.log.port import Log
-from governance.people import page, review
+from governance.machine import Machine
+from governance.people import kept, page, reports, review
 from governance.predicates import Approval
 from governance.promotion import State, state
 
@@ -17,6 +21,16 @@ def pages(log: Log, model: str, version: str) -> list[Attached]:
     now = state(log)
     found = (_page(now, item) for item in now.evidence.all("packet") if _of(item, model, version))
     return list({one.sha256: one for one in found if one is not None}.values())
+
+
+def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[Attached]:
+    """The report of MODEL/VERSION that was signed last, page and twin, of those that are kept on this machine."""
+    for item in reversed(reports.of_version(state(log), model, version)):
+        with suppress(InputError):
+            found = reports.content(item, lambda sha256: kept.read(machine, sha256))
+            files = {f"report-{item.index}.html": found.page, f"report-{item.index}.json": found.twin}
+            return [Attached(name=name, sha256=sha256_bytes(data), text=data.decode()) for name, data in files.items()]
+    return []
 
 
 def _page(now: State, item: Evidence) -> Attached | None:

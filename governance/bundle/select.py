@@ -3,7 +3,7 @@
 1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys, authorizations, and
    approvals of policies and checkpoint keys.
 2. Everything said of the model by its name: registrations, requests, promotions, waivers, incidents, refusals,
-   drills; its packets of this version.
+   drills; its packets of this version, and signed reports of it.
 3. The chain of digests: from the version's bytes, every statement about a digest that a stage names as made, read or
    decided on, and every evaluation of such a model; evaluations of the champions it was held against; every decision
    of the gates on the way, refusals included.
@@ -35,10 +35,14 @@ from governance.predicates import (
     Predicate,
     Promotion,
     Registration,
+    SignedReport,
 )
 
 RIGHTS = ("origin", "policy", "revocation", "checkpoint_key", "authorization")
-NAMED = ("registration", "request", "promotion", "waiver", "incident", "refusal", "packet", "drill")
+NAMED = (
+    *("registration", "request", "promotion", "waiver", "incident"),
+    *("refusal", "call", "packet", "drill", "report"),
+)
 
 
 def bundle_of(
@@ -107,7 +111,8 @@ class _Selection:
         """In order. Raises `InputError` where the version is not registered."""
         self._pick(self._of(RIGHTS))
         named = [said for said in self._of(NAMED) if said.predicate.model == self._model]
-        self._pick(said for said in named if not isinstance(said.predicate, Packet) or self._is(said.predicate))
+        of_version = (Packet, SignedReport)
+        self._pick(said for said in named if not isinstance(said.predicate, of_version) or self._is(said.predicate))
         starts = {said.predicate.model_digest for said in self._registrations(named)}
         self._follow(starts)
         self._evaluations(self._followed | self._champions(named))
@@ -185,7 +190,7 @@ class _Selection:
             self._read[entry.index] = _Said(entry, subjects, predicate)
         return self._read[entry.index]
 
-    def _is(self, predicate: Packet | Promotion) -> bool:
+    def _is(self, predicate: Packet | Promotion | SignedReport) -> bool:
         return (predicate.model, predicate.version) == (self._model, self._version)
 
 

@@ -13,11 +13,12 @@ from governance import lineage, packet, promotion
 from governance.bundle.form import Bundle
 from governance.bundle.found import ELSEWHERE, Carried, Move, Report, Vote
 from governance.checks.context import ReleaseContext
-from governance.checks.people import distinct, instant_of, packet_votes
+from governance.checks.people import distinct, packet_votes
 from governance.digests import manifest_digest
 from governance.errors import VerificationError
 from governance.evidence import Evidence
-from governance.predicates import Approval, Packet, Promotion, Registration
+from governance.instants import instant_of
+from governance.predicates import Approval, Packet, Promotion, Registration, SignedReport
 from governance.promotion import State
 from governance.retrospect import made_again
 
@@ -44,7 +45,7 @@ def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bun
         model_digest=registered.model_digest,
         statements=len(named),
         moves=tuple(_moves(now, report.model, report.version)),
-        files=tuple(_files(bundle, items)),
+        files=tuple(_files(bundle, items, now)),
         pages_missing=_pages_missing(bundle, items, report.packet),
     )
 
@@ -91,11 +92,21 @@ def _moves(now: State, model: str, version: str) -> Iterator[Move]:
             yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
 
 
-def _files(bundle: Bundle, items: Sequence[Evidence]) -> Iterator[Carried]:
+def _files(bundle: Bundle, items: Sequence[Evidence], now: State) -> Iterator[Carried]:
     """(7)"""
     for file in bundle.files:
         shown = {item.predicate.principal: None for item in items if _page(item) == file.sha256}
-        yield Carried(file.name, file.sha256, tuple(shown))
+        signed = {_whose(now, item): None for item in items if file.sha256 in _reports(item)}
+        yield Carried(file.name, file.sha256, tuple(shown), tuple(signed))
+
+
+def _reports(item: Evidence) -> tuple[str, ...]:
+    return (item.predicate.page, item.predicate.twin) if isinstance(item.predicate, SignedReport) else ()
+
+
+def _whose(now: State, item: Evidence) -> str:
+    who = now.authority.principal(item.keyid, item.index)
+    return who.name if who else "a development key" if item.development else f"key {item.keyid[:12]}"
 
 
 def _pages_missing(bundle: Bundle, items: Sequence[Evidence], frozen: str | None) -> tuple[str, ...]:

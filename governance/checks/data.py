@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from governance import recall
 from governance.checks.context import GateContext
 from governance.findings import finding
 from governance.policy import Datacard
@@ -104,6 +105,12 @@ def ner(context: GateContext) -> Found:
             found=engine,
             next="policies/pii.yaml: ner, then: countersign repro",
         )
+
+
+def pii_recall(context: GateContext) -> Found:
+    """The scan found as much of what was planted as policy demands."""
+    if context.scan:
+        yield from recall.findings(context.request.data.dataset, context.scan.recall, context.policies.pii)
 
 
 def quality_passed(context: GateContext) -> Found:

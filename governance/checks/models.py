@@ -14,7 +14,7 @@ from governance.checks.data import rejoin
 from governance.findings import finding
 from governance.lineage import ModelNode, decided, inputs, trained
 from governance.modelfiles import unsafe_files
-from governance.predicates import Finding, Predicate
+from governance.predicates import CANDIDATE, Finding, Predicate
 
 if TYPE_CHECKING:
     from governance.evidence import Evidence
@@ -227,7 +227,7 @@ def separate_evaluator(context: Context) -> Found:
 
 def alias(context: Context) -> Found:
     """`candidate` is given by evidence alone; what the evidence is unfit for stands in the way of governed aliases."""
-    if context.alias in (None, "candidate"):
+    if context.alias in (None, CANDIDATE):
         return
     reasons = _unfit(context)
     if context.authority is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from governance.checks.context import Context, GateContext, ReleaseContext
 from governance.findings import NEVER_WAIVED, finding
+from governance.instants import instant_of
 from governance.packet import differing
 from governance.predicates import Approval, Finding, Incident, Predicate, PromotionRequest, Waiver
 
@@ -435,11 +436,6 @@ def seconders(rights: Authority, items: Iterable[Evidence]) -> set[str]:
         if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
             found[item.predicate.principal] = item.predicate.decision == "approve"
     return {name for name, yes in found.items() if yes}
-
-
-def instant_of(text: str) -> datetime:
-    """An RFC 3339 instant."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _authors(context: ReleaseContext) -> dict[str, str]:

@@ -9,7 +9,7 @@ import click
 
 from governance.bundle import Pins, bundle_of, verify_bundle, write
 from governance.bundle.form import MAX_BYTES, Attached
-from governance.bundle.pages import pages
+from governance.bundle.pages import pages, signed_report
 from governance.commands import session
 from governance.commands.moves import named
 from governance.digests import sha256_bytes
@@ -35,11 +35,19 @@ def command(
 ) -> None:
     """Write what the log says about MODEL/VERSION to one file: packet, statements, proofs, checkpoint, policies, pages.
 
-    The same log gives the same bytes. Check it anywhere: countersign verify FILE --origin SHA256.
+    Also the report of it that was signed last, where it is kept here. The same log gives the same entries. Check it
+    anywhere: countersign verify FILE --origin SHA256.
     """
     model, number = named(version)
-    log = session.read(session.here())
-    files = _distinct([*pages(log, model, number), *(_attached(path) for path in attached)])
+    machine = session.here()
+    log = session.read(machine)
+    files = _distinct(
+        [
+            *pages(log, model, number),
+            *signed_report(machine, log, model, number),
+            *(_attached(path) for path in attached),
+        ]
+    )
     data = write(bundle_of(log, model, number, files=files, since=_text(since) if since else None, whole=whole))
     report = verify_bundle(data, Pins(), where=output.name)
     if report.broken is not None:  # nobody is handed what does not verify

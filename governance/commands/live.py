@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from governance import retrospect
 from governance.commands import session
-from governance.errors import ConfigError
-from governance.promotion import CANDIDATE
+from governance.commands.sources import at_option, time_of
+from governance.predicates import CANDIDATE
 from governance.retrospect import Live
 
 
 @click.command("live")
 @click.argument("model")
-@click.option("--at", "moment", metavar="TIME", help="RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.")
+@at_option
 @session.bundle_options
 @session.json_option
 def command(model: str, moment: str | None, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """Which version of MODEL holds each alias, now or at a time: what the log says, not the registry."""
     now = session.looking(bundle, origin)
-    at = _time(moment) if moment else session.clock()
+    at = time_of(moment) or session.clock()
     found = retrospect.live(now, model, at)
     session.show({"model": model, "live": [one.model_dump() for one in found]}, lines(model, found), as_json)
 
@@ -43,11 +42,3 @@ def lines(model: str, found: list[Live]) -> list[str]:
         if one.second_signature_overdue:
             text.append(f"             OVERDUE: a second signature since {one.second_signature_overdue}")
     return text
-
-
-def _time(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise ConfigError(f"{text[:80]!r} is no time", where="--at", expected="2026-11-20T12:00:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

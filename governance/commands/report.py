@@ -1,55 +1,89 @@
-"""`countersign report`: the audit report of one model version, or the index of all."""
+"""`countersign report`: the audit report of one model version, signed where somebody answers for it; or of all."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from governance.commands import session, sources
+from governance.digests import sha256_bytes
 from governance.errors import ConfigError, VerificationError
+from governance.instants import exact_instant
+from governance.keys import Signer
+from governance.machine import signer
+from governance.people import kept, reports, speaking
+from governance.people.reports import Bytes, Kept, Made
+from governance.predicates import Requester, Run
+from governance.promotion import State, state
 from governance.report import files, index
 from governance.report.build import Sources, build, latest, read_state, until, verified_log
-from governance.report.html import json_twin
 from governance.report.index import Index
 from governance.report.model import Report
 
 INDEX = "index"
+WHY = "for the record"
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where the log is read, and where kept reports are."""
+
+    sources: Sources
+    kept: Bytes
 
 
 @click.command("report")
 @click.argument("version", metavar="[MODEL/VERSION]", required=False)
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
 @click.option("--all", "everything", is_flag=True, help="The index of all models and versions instead.")
+@click.option("--sign", "signing", is_flag=True, help="Sign it: it is kept by its digest and returned as it was.")
+@click.option("--kept", "sha256", metavar="SHA256", help="A report that was signed, as it was, to standard output.")
+@click.option("--reason", default=WHY, show_default=True, help="With --sign: why. No personal data.")
+@session.key_option
+@session.role_option
+@click.option("--yes", is_flag=True, help="Do not ask before signing.")
 @sources.at_option
 @session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report's JSON and write nothing.")
 @click.pass_context
 def command(
-    ctx: click.Context, version: str | None, folder: Path, everything: bool, moment: str | None, bundle: Path | None,
+    ctx: click.Context, version: str | None, folder: Path, everything: bool, signing: bool, sha256: str | None,
+    reason: str, key: str | None, role: str | None, yes: bool, moment: str | None, bundle: Path | None,
     origin: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the audit report of MODEL/VERSION, or of the version registered last: a page and its JSON twin.
 
-    It is computed from verified records only. Exit code 5 when they do not verify, or when the registry says otherwise;
-    the report then says what is wrong.
+    It is computed from verified records only. Where somebody signed the report of exactly these entries and this time,
+    and nothing has come to light since, it is the one that was signed, to the byte. Exit code 5 when the records do not
+    verify, or when the registry says otherwise; the report then says what is wrong.
+
+    With --sign it is signed, by your key (--key, COUNTERSIGN_KEY), else by the service's (COUNTERSIGN_SIGNER) or this
+    machine's development key.
     """
-    as_of, clock, found = sources.time_of(moment), session.clock(), sources.of(bundle, origin)
-    if everything and version is not None:
-        raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
+    _check(version, everything, signing, sha256, bundle)
+    as_of, clock = sources.time_of(moment), session.clock()
+    where = _where(bundle, origin)
+    if sha256 is not None:
+        click.echo(_as_it_was(where, sha256), nl=False)
+        return
     if everything:
-        made = _index(found, folder, as_of, clock)
+        made = _index(where.sources, folder, as_of, clock)
         _written(made, folder, as_json)
         ctx.exit(0 if made.verified and "REGISTRY_" not in made.registry else VerificationError.exit_code)
-    model, number = sources.named(version) if version else latest(found)
-    report = build(found, model, number, as_of=as_of, clock=clock)
+    model, number = sources.named(version) if version else latest(where.sources)
+    computed = reports.made(build(where.sources, model, number, as_of=as_of, clock=clock), as_of)
+    found, told = (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
     if as_json:
-        click.echo(json_twin(report))
+        click.echo((found or computed).twin)
+        session.tell(told, err=True)
     else:
-        page = files.write(folder, files.rendered(report))[-1]
-        click.echo(summary(report, page))
-    ctx.exit(sources.exit_code(report))
+        page = files.write(folder, (found or computed).files)[-1]
+        click.echo("\n".join([summary(computed.report, page), *(f"  {line}" for line in told)]))
+    ctx.exit(sources.exit_code(computed.report))
 
 
 def summary(report: Report, page: Path) -> str:
@@ -62,6 +96,77 @@ def summary(report: Report, page: Path) -> str:
     if rest:
         lines.append(f"  exceptions: {'; '.join(rest)}")
     return "\n".join([*lines, f"  read: {page}"])
+
+
+def _check(version: str | None, everything: bool, signing: bool, sha256: str | None, bundle: Path | None) -> None:
+    """What does not go together. Raises `ConfigError`."""
+    if everything and version is not None:
+        raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
+    if sha256 is not None and (version is not None or everything or signing):
+        raise ConfigError("--kept names the report by its digest", fix="give --kept SHA256 alone, or with --bundle")
+    if signing and (everything or bundle is not None):
+        raise ConfigError(
+            "--sign is of one version's report, where the log can be added to", fix="leave --all, --bundle out"
+        )
+
+
+def _where(bundle: Path | None, origin: str | None) -> _Where:
+    if bundle is None:
+        machine = session.here()
+        return _Where(sources.here(), lambda sha256: kept.read(machine, sha256))
+    opened = session.carried(bundle, origin)
+    texts = {file.sha256: file.text.encode() for file in opened.log.bundle.files}
+    return _Where(opened.sources, texts.get)
+
+
+def _as_it_was(where: _Where, sha256: str) -> bytes:
+    """The signed page or twin with this digest. Raises `VerificationError` where the log does not verify."""
+    verified = verified_log(where.sources)
+    if verified.broken is not None:
+        raise VerificationError(f"evidence does not verify: {verified.broken}", fix="countersign verify")
+    item = reports.find(state(where.sources.log), sha256)
+    found = reports.content(item, where.kept)
+    return found.page if item.predicate.page.startswith(sha256) else found.twin
+
+
+def _signed(where: _Where, computed: Made) -> tuple[Kept | None, list[str]]:
+    """The report that was signed, if it is this one; and what is to be told of it."""
+    if not computed.report.integrity.verified:
+        return None, []
+    now = state(where.sources.log)
+    found, told = reports.standing_in(now, computed, where.kept)
+    if found is not None:
+        said = found.item.predicate
+        told = [f"as {_who(now, found)} signed it, entry {found.item.index}: sha256 {said.page}", *told]
+    return found, told
+
+
+def _who(now: State, found: Kept) -> str:
+    who = now.authority.principal(found.item.keyid, found.item.index)
+    role = found.item.predicate.role
+    return f"{who.name if who else 'a development key'}{f' as {role}' if role else ''}"
+
+
+def _sign(what: Made, reason: str, key: str | None, role: str | None, yes: bool) -> str:
+    """Signs what was computed; that, in words."""
+    machine, at = session.here(), session.clock()
+    log = speaking.log_to_add_to(machine)
+    chosen: Signer
+    if key or os.environ.get(speaking.KEY):
+        now = session.current(log)
+        chosen = session.signer(key)
+        who = speaking.speaker(now.authority, chosen, role, speaking.roles_of(now.authority.policies), at)
+        name, role, asked = f"{who.name} as {who.role}", who.role, Requester(name=who.name, authenticated=True)
+        told = f"{who.name} signs the report of {what.report.model}/{what.report.version} as {who.role}"
+        session.tell([f"{what.report.verdict.word}: {what.report.verdict.reason}"], err=True)
+        session.confirm(f"{told}: {reason}", f"{what.report.model}/{what.report.version}", yes)
+    elif role is not None:
+        raise ConfigError("a service has no role", where="--role", fix="give --key, or leave --role out")
+    else:
+        chosen, name, asked = signer(machine), "this machine's service or development key", machine.requester
+    run = Run(started=exact_instant(at), finished=exact_instant(at), seconds=0.0, requested_by=asked)
+    entry = reports.sign(log, chosen, machine, what, reason, role, run)
+    return f"signed by {name}, entry {entry.index}: sha256 {sha256_bytes(what.page)}"
 
 
 def _index(found: Sources, folder: Path, as_of: datetime | None, clock: datetime) -> Index:

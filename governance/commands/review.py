@@ -10,6 +10,7 @@ from governance import evidence, packet, promotion
 from governance.commands import session
 from governance.errors import ConfigError, InputError
 from governance.evidence import Evidence
+from governance.instants import exact_instant
 from governance.log.port import Log
 from governance.machine import Machine
 from governance.people import kept, page, review, shown, speaking, votes
@@ -50,7 +51,7 @@ def command(
     name, digest = f"{made.model}/{made.version}", review.digest_of(html)
     target = "nowhere: --dry-run"
     if not dry_run:
-        last = shown.Shown(packet=made.packet, page=digest, at=promotion.instant(session.clock()))
+        last = shown.Shown(packet=made.packet, page=digest, at=exact_instant(session.clock()))
         target = str(shown.remember(machine, name, last, html))
     if output is not None:
         write_atomic(output, html)
@@ -80,7 +81,7 @@ def _packet(machine: Machine, log: Log, what: str, key: str | None, dry_run: boo
     item, changed = review.current(now, model, version, at)
     if item is not None and not changed:
         return log, item
-    moment = promotion.instant(at)
+    moment = exact_instant(at)
     if dry_run:
         run = Run(started=moment, finished=moment, seconds=0.0, requested_by=machine.requester)
         return log, review.frozen(now, model, version, at, run)

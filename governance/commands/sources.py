@@ -13,6 +13,7 @@ import click
 
 from governance.commands import session
 from governance.errors import ConfigError, CountersignError, VerificationError
+from governance.instants import instant_of
 from governance.machine import Machine, machine_of
 from governance.policy import Policies, load_policies
 from governance.reconcile import reconcile
@@ -35,7 +36,7 @@ def time_of(moment: str | None) -> datetime | None:
     if moment is None:
         return None
     try:
-        found = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+        found = instant_of(moment)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:

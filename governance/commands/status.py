@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from governance.machine import machine_of
-from governance.promotion import CANDIDATE
+from governance.predicates import CANDIDATE
 from governance.status import Status, status
 
 KEY_CHARACTERS = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ import click
 
 from governance import verify
 from governance.artifacts import FilesReport, in_artifact_root, verify_files
+from governance.authority import read_authority
 from governance.bundle import Pins as BundlePins
 from governance.commands import verify_bundle
 from governance.errors import ConfigError, StorageError, VerificationError
@@ -29,7 +30,7 @@ from governance.machine import (
     own_checkpoint_key,
     remember,
 )
-from governance.policy import Policies, load_policies
+from governance.policy import load_policies
 from governance.predicates import Finding
 from governance.promotion import state
 from governance.reconcile import reconcile
@@ -73,15 +74,16 @@ def command(
         _end(ctx, ok, note, target)
     root = Path.cwd()
     machine = machine_of(root, os.environ)
-    policies = load_policies(root / "policies")
+    project = root if (root / "policies").is_dir() or not os.environ.get("COUNTERSIGN_PROJECT") else None
+    keys = load_policies(root / "policies").keys if project else {}
     log = _log(machine)
     seen = {**last_seen(machine, log), **_replaced(target)}
     own = None if on_server(machine) else own_checkpoint_key(machine)
     pins = verify.Pins(own, origin, _read(older) if older else None, seen)
-    report = verify.verify_log(log, machine.project, policies.keys, pins)
+    report = verify.verify_log(log, machine.project, keys, pins)
     if report.ok:
         _remember(machine, report.checkpoint)
-    compared = _compare(root, machine, log, policies) if files and report.broken is None else None
+    compared = _compare(project, machine, log, keys) if files and report.broken is None else None
     registry = reconcile(log, machine) if report.broken is None else None
     forged = _forged(log) if report.broken is None else []
     exposed = exposed_keys(machine)
@@ -228,9 +230,9 @@ def _log(machine: Machine) -> Log:
     return log
 
 
-def _compare(root: Path, machine: Machine, log: Log, policies: Policies) -> FilesReport:
+def _compare(root: Path | None, machine: Machine, log: Log, keys: Mapping[str, str]) -> FilesReport:
     """One entry at a time: a log may be larger than the memory."""
-    ring = key_ring(log, policies.keys)
+    ring = key_ring(log, {**read_authority(log).keys, **keys})
     read = (read_entry(entry, ring) for entry in log.entries())
     said = (item for item in read if isinstance(item, Evidence))
     return verify_files(root, said, in_artifact_root(machine.artifact_root))

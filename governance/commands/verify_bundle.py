@@ -9,7 +9,7 @@ from typing import Any
 
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
-from governance.bundle.found import Pins, Report
+from governance.bundle.found import Carried, Pins, Report
 from governance.report.text import visible
 
 ORIGIN = "COUNTERSIGN_ORIGIN"
@@ -68,10 +68,16 @@ def _lines(report: Report) -> Iterator[str]:
     for one in report.aside[:SHOWN]:
         yield f"set aside  entry {one.entry}, {one.kind}: {one.reason}"
     for file in report.files:
-        shown = f"shown to {', '.join(file.shown_to)}" if file.shown_to else "attached; no statement here names it"
-        yield f"file       {file.name}, sha256 {file.sha256}: {shown}"
+        yield f"file       {file.name}, sha256 {file.sha256}: {_named(file)}"
     for page in report.pages_missing:
         yield f"file       the review page {page} that was approved is not here"
+
+
+def _named(file: Carried) -> str:
+    """By which statements."""
+    told = [f"shown to {', '.join(file.shown_to)}"] if file.shown_to else []
+    told += [f"a report that {', '.join(file.signed_by)} signed"] if file.signed_by else []
+    return "; ".join(told) or "attached; no statement here names it"
 
 
 def _people(report: Report) -> Iterator[str]:

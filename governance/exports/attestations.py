@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from governance import recall
 from governance.assessment import figures
 from governance.digests import manifest_digest
 from governance.evidence import STATEMENT_TYPE, Evidence
@@ -250,7 +251,7 @@ def _scan(item: Evidence) -> dict[str, Any]:
     if not said.passed and not texts["failed"]:
         texts["failed"].append("the scan as a whole")
     texts["warned"] += [f"not searched for: {one}" for one in said.cannot_find]
-    texts["warned"].append("recall: not measured here, so that none found does not mean none there")
+    texts["warned"].append(recall.told({said.dataset: said.recall}))
     configuration = [_resource("policies/pii.yaml", said.config, role="scan configuration"), _attestation(item)]
     return statement(
         TEST_RESULT, _data_subjects(item), _result(texts["passed"], texts["warned"], texts["failed"], configuration)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from governance import recall
 from governance.exports.card import metadata
 from governance.exports.records import Records
 from governance.exports.text import json_bytes, outside_path, said
@@ -205,7 +206,7 @@ def _sensitive(chain: DataChain) -> list[str]:
         f"{name}: {scan.found.get(name, 0)} found, {scan.actions.get(name, 'no action')}, "
         f"{scan.remaining.get(name, 0)} remaining"
         for name in sorted({*scan.found, *scan.remaining})
-    ] or ["personal data: none found; recall not measured"]
+    ] or [f"personal data: none found; {recall.told({chain.dataset: scan.recall})}"]
 
 
 def _rewards(records: Records) -> dict[str, dict[str, Any]]:

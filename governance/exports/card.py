@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from governance import recall
 from governance.exports.records import Records, entries
 from governance.exports.text import flat, markdown, outside_path, said, table, yaml_text
 from governance.findings import CODES
 from governance.lineage import DataChain, ModelNode, decided, evaluated, trained
 from governance.policy import Datacard
-from governance.predicates import BaseImport, Finding, Ingest, Promotion, Quality, Scan
+from governance.predicates import CANDIDATE, BaseImport, Finding, Ingest, Promotion, Quality, Scan
 from governance.report import scores
 from governance.report.front import NOT_COVERED
 from governance.report.text import moment, number, plain, share
@@ -152,7 +153,7 @@ def _use(records: Records) -> list[str]:
     forbidden = [f"any purpose other than {known.purpose}"]
     forbidden += _purposes(records, known.purpose) + _regions(records)
     forbidden.append("decisions about people made by it alone: nothing here shows that it is fit for them")
-    if not any(item.predicate.allowed and item.predicate.alias != "candidate" for item in facts.promotions):
+    if not any(item.predicate.allowed and item.predicate.alias != CANDIDATE for item in facts.promotions):
         forbidden.insert(0, "serving users: no alias that serves them was given to it")
     return [*lines, "", "## Not for", "", *(f"- {markdown(one)}" for one in dict.fromkeys(forbidden))]
 
@@ -191,7 +192,8 @@ def _limits(records: Records) -> list[str]:
         else:
             found.append(f"personal data in {chain.dataset}: not searched for at this digest")
     found += _unfindable(records)
-    found.append("how well personal data is found (recall) is not measured")
+    scans = [chain.scan.predicate for chain, _ in facts.datasets if chain.scan]
+    found.append(f"personal data: {recall.told({one.dataset: one.recall for one in scans})}")
     for node in facts.chain:
         for suite in facts.suites:
             item = facts.evaluation(node, suite)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from governance import recall
 from governance.evidence import Evidence
 from governance.exports.records import Records, entries
 from governance.exports.text import json_bytes, said
@@ -183,7 +184,7 @@ def _limitations(chain: DataChain) -> list[str]:
     if isinstance(quality, Quality):
         unmet = [one for one in quality.expectations if not one.success]
         found += [f"expectation not met: {one.name}: {one.expected} on {one.column}" for one in unmet]
-    return [*found, "how well personal data is found (recall) is not measured"]
+    return [*found, f"personal data: {recall.told({chain.dataset: scan.recall})}"] if isinstance(scan, Scan) else found
 
 
 def _uses(card: Datacard) -> list[str]:

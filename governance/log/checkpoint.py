@@ -44,7 +44,7 @@ def origin_of(project: str, first_leaf: bytes) -> str:
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
     """The checkpoint as a signed note, under the name of its origin."""
-    body = _body(checkpoint)
+    body = body_of(checkpoint)
     key = public_key(signer.public_pem)
     signature = _key_hash(checkpoint.origin, key) + signer.sign(body.encode())
     return f"{body}\n\u2014 {checkpoint.origin} {base64.b64encode(signature).decode()}\n"
@@ -60,7 +60,7 @@ def verify_checkpoint(note: str, key_pem: str, *, where: str = "checkpoint") -> 
         raise VerificationError(
             "not signed by this log's checkpoint key" if not signatures else "signed twice by one key", where=where
         )
-    key.verify(signatures[0], _body(checkpoint).encode(), where)
+    key.verify(signatures[0], body_of(checkpoint).encode(), where)
     return checkpoint
 
 
@@ -93,7 +93,8 @@ def _signature(line: str, where: str) -> tuple[str, bytes]:
     return parts[1], blob
 
 
-def _body(checkpoint: Checkpoint) -> str:
+def body_of(checkpoint: Checkpoint) -> str:
+    """The note but for its signatures."""
     return f"{checkpoint.origin}\n{checkpoint.size}\n{base64.b64encode(checkpoint.root).decode()}\n"
 
 

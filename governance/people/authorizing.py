@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from governance.checks.people import instant_of
 from governance.evidence import Evidence
+from governance.instants import exact_instant, instant_of
 from governance.keys import Signer
 from governance.log.port import Log
 from governance.machine import Machine
 from governance.people.policies import subject
 from governance.people.speaking import Said, Speaker, roles_of, say, speaker
 from governance.predicates import Authorization, Requester
-from governance.promotion import State, instant, state
+from governance.promotion import State, state
 
 LONGEST = 24 * 31
 """Hours."""
@@ -24,7 +24,7 @@ def authorize(
 ) -> tuple[Said, Speaker, Authorization]:
     """Records that services may run in this person's name for so many hours."""
     who = speaking_for_themselves(now, signer, role, at)
-    said = Authorization(**who.signed(reason, at), expires=instant(at + timedelta(hours=hours)))
+    said = Authorization(**who.signed(reason, at), expires=exact_instant(at + timedelta(hours=hours)))
     return say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said), who, said
 
 

@@ -13,10 +13,11 @@ from datetime import datetime
 
 from governance import evidence, promotion
 from governance.errors import RefusedError
+from governance.instants import instant
 from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
 from governance.log import merkle
 from governance.log.port import Log
-from governance.machine import Machine, check_head, instant, log_of, on_server
+from governance.machine import Machine, check_head, log_of, on_server
 from governance.model import Model
 from governance.people import policies as of_policies
 from governance.people.speaking import person_of

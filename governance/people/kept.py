@@ -1,4 +1,4 @@
-"""The pages that people signed, on this machine, by digest: what was shown can be read again as it was.
+"""The pages and reports that people signed, on this machine, by digest: what was shown can be read again as it was.
 
 A statement names the sha256 of its page. The page is rendered from the log, so the same version of Countersign gives
 the same bytes again; a later one need not, and therefore the bytes are kept when somebody signs.
@@ -25,10 +25,18 @@ HERE, AGAIN = "kept when it was signed", "made again from the log"
 def keep(machine: Machine, content: bytes) -> Path:
     """Keeps what somebody is about to sign; where it is."""
     path = _path(machine, sha256_bytes(content))
-    if not path.exists():
+    if read(machine, path.name) != content:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomic(path, content)
     return path
+
+
+def read(machine: Machine, sha256: str) -> bytes | None:
+    """What is kept here under a digest; whether it still has it is the caller's to see."""
+    try:
+        return _path(machine, sha256).read_bytes()
+    except OSError:
+        return None
 
 
 def find(machine: Machine, log: Log, now: State, sha256: str) -> tuple[bytes, str]:
@@ -36,11 +44,8 @@ def find(machine: Machine, log: Log, now: State, sha256: str) -> tuple[bytes, st
     if not _SHA256.fullmatch(sha256):
         raise ConfigError(f"{sha256[:80]!r} is no sha256", where="--page", expected="64 hexadecimal digits")
     spoiled = ""
-    try:
-        content = _path(machine, sha256).read_bytes()
-    except OSError:
-        content = b""
-    if content:
+    content = read(machine, sha256)
+    if content is not None:
         if sha256_bytes(content) == sha256:
             return content, HERE
         spoiled = "; the file kept here under that digest was changed"

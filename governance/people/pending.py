@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from governance import promotion
 from governance.checks.people import approvals as check_approvals
-from governance.checks.people import instant_of, packet_votes, seconders
+from governance.checks.people import packet_votes, seconders
 from governance.evidence import Evidence
+from governance.instants import exact_instant, instant_of
 from governance.model import Model
 from governance.people import authorizing, keys, policies, review, votes
 from governance.policy import Principal, Quorum
@@ -263,7 +264,7 @@ def _authorizations(now: State, at: datetime) -> Iterator[Wait]:
                 what=f"runs in the name of {one.name}",
                 why="the authorization ends" if last > at else "the authorization ended",
                 people=[one.name],
-                due=promotion.instant(last),
+                due=exact_instant(last),
                 next="countersign authorize --hours 8",
             )
 

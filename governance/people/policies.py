@@ -11,9 +11,9 @@ from governance import evidence
 from governance.authority import Authority
 from governance.digests import sha256_bytes
 from governance.errors import ConfigError, CountersignError, InputError, RefusedError
+from governance.instants import instant
 from governance.keys import Signer, public_key
 from governance.log.port import Log
-from governance.machine import instant
 from governance.model import Model
 from governance.people.enrolment import FILE
 from governance.people.speaking import Said, Speaker, say, speaker

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from governance import canonical, evidence, packet, promotion
-from governance.checks.people import instant_of
 from governance.digests import sha256_bytes
 from governance.errors import InputError
 from governance.evidence import Evidence
+from governance.instants import instant_of
 from governance.lineage import ModelNode, model_node
 from governance.log import merkle
 from governance.log.port import Log

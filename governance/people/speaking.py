@@ -17,6 +17,7 @@ from governance.authority import Authority
 from governance.digests import sha256_bytes
 from governance.envelope import unverified
 from governance.errors import ConfigError, RefusedError
+from governance.instants import exact_instant
 from governance.keys import CHECKPOINT, Ask, Signer, person_signer, public_key, stored_signer
 from governance.log.port import Log
 from governance.machine import (
@@ -31,7 +32,6 @@ from governance.machine import (
 from governance.model import Model
 from governance.policy import Policies, Principal
 from governance.predicates import Artifact
-from governance.promotion import instant
 
 KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
 
@@ -46,7 +46,7 @@ class Speaker:
 
     def signed(self, reason: str, at: datetime) -> dict[str, Any]:
         """The fields of `governance.predicates.Signed`."""
-        return {"principal": self.name, "role": self.role, "reason": reason, "at": instant(at)}
+        return {"principal": self.name, "role": self.role, "reason": reason, "at": exact_instant(at)}
 
 
 @dataclass(frozen=True)

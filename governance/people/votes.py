@@ -16,12 +16,13 @@ from pydantic import ValidationError
 
 from governance import packet, promotion
 from governance.checks.context import Context, ReleaseContext
-from governance.checks.people import instant_of, packet_votes, waiver_problem
+from governance.checks.people import packet_votes, waiver_problem
 from governance.decisions import decide_automatic
 from governance.digests import sha256_bytes
 from governance.errors import ConfigError, InputError, RefusedError
 from governance.evidence import Evidence
 from governance.findings import CODES, NEVER_WAIVED
+from governance.instants import exact_instant, instant_of
 from governance.keys import Signer, public_key
 from governance.lineage import data_chain
 from governance.log.port import Log
@@ -30,7 +31,7 @@ from governance.people.authorizing import speaking_for_themselves
 from governance.people.speaking import Said, Speaker, roles_of, say, speaker
 from governance.policy import Principal
 from governance.predicates import TEXTS, Approval, Artifact, Finding, PromotionRequest, Waiver
-from governance.promotion import State, instant
+from governance.promotion import State
 from governance.report.text import number
 from governance.requests import GateRequest
 
@@ -276,7 +277,7 @@ def vote(
         model=what.model,
         alias=how.alias or what.alias,
         page=how.page,
-        expires=instant(how.expires) if how.expires else None,
+        expires=exact_instant(how.expires) if how.expires else None,
     )
     problem = _problem(now, what, said, who, at)
     if problem:
@@ -335,7 +336,7 @@ def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
     key = public_key(person.keys[-1])
     roles = [role for role in person.roles if role in what.fitting]
     said = Approval(
-        principal=person.name, role=(roles or [""])[0], reason="", at=instant(at), decision="approve",
+        principal=person.name, role=(roles or [""])[0], reason="", at=exact_instant(at), decision="approve",
         about="packet", model=what.model, page="0" * 64,
     )  # fmt: skip
     item = Evidence(now.size, "approval", (what.artifact,), said, key.keyid, False, NOT_YET)
@@ -419,7 +420,7 @@ def waive(
         about=finding.subject,
         owner=how.owner,
         control=how.control,
-        expires=instant(at + timedelta(days=how.days)),
+        expires=exact_instant(at + timedelta(days=how.days)),
     )
     subject = Artifact(role="model" if "/" in what.name else "data", name=what.name, sha256=what.sha256)
     context = Context(what.model, (), now.authority.policies, now.evidence, at, authority=now.authority, governed=True)

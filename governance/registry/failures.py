@@ -14,8 +14,9 @@ from governance.registry.display import without_credentials
 VENDORS = ("mlflow", "requests", "urllib3", "sqlalchemy", "alembic")
 """Packages whose exceptions are translated."""
 
+UNKNOWN = "the account or its password is not known there"
 SENTENCES = (
-    ("error code 401", "the account or its password is not known there (MLFLOW_TRACKING_USERNAME, _PASSWORD)"),
+    ("error code 401", UNKNOWN),
     ("Connection refused", "nothing answers there (connection refused)"),
     ("Name or service not known", "there is no such host"),
     ("nodename nor servname", "there is no such host"),
@@ -35,6 +36,7 @@ SENTENCES = (
 _ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
 """What a server said in words, within what its client makes of it."""
 REFUSED = "Countersign refuses"
+_ACCOUNT = "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def translated(where: str) -> Iterator[None]:
         if not vendor and not isinstance(error, (ImportError, OSError, sqlite3.Error)):
             raise
         found = f"the registry cannot be used: {_sentence(error)}"
-        fix = "" if REFUSED in found else _fix(where)
+        fix = "" if REFUSED in found else _ACCOUNT if UNKNOWN in found else _fix(where)
         raise StorageError(found, where=without_credentials(where), fix=fix) from error
 
 

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.errors import StorageError
+from governance.registry import rest
 from governance.registry.display import param_texts, shortened
 from governance.registry.failures import translated
 from governance.registry.port import (
+    DIGEST_TAG,
     DatasetLink,
     Place,
     Run,
@@ -38,7 +40,6 @@ from governance.registry.schema import has_table, install_tables, unsynced
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-DIGEST_TAG = "countersign.digest"
 PROCESS_TAG = "countersign.process"
 ENDED_TAG = "countersign.ended"
 TABLE = "alembic_version"
@@ -75,6 +76,9 @@ def open_registry(place: Place, *, say: Say | None = None, now: Callable[[], dat
         _import_quietly(served)
         from mlflow.tracking import MlflowClient
 
+        known = rest.account(uri, os.environ) if served else None
+        if known:  # MLflow's client reads nothing else
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = known
         if uri.startswith("sqlite:///"):
             prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -15,6 +15,9 @@ from typing import Any, Literal, Protocol
 
 from governance.predicates import ModelFile, Requester
 
+DIGEST_TAG = "countersign.digest"
+"""Of a version: sha256 of its manifest."""
+
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Say = Callable[[str], None]
 """Shows one line of progress; called only where something takes longer than a second."""

@@ -33,7 +33,7 @@ def is_server(uri: str) -> bool:
 def from_server(uri: str, model: str, version: str, environ: Mapping[str, str]) -> Fetch:
     """Fetches files of a version from where the server says it has them; which bytes they must be, the log says.
 
-    The account is MLflow's (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD), else the log's (COUNTERSIGN_USER).
+    The account: see `account`.
     """
     root = uri.rstrip("/")
     asked = f"{root}/api/2.0/mlflow/model-versions/get?name={quote(model)}&version={quote(version)}"
@@ -68,11 +68,29 @@ def delete_alias(uri: str, model: str, alias: str, environ: Mapping[str, str]) -
     _open("DELETE", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias", environ, body).close()
 
 
+def check_account(uri: str, environ: Mapping[str, str]) -> None:
+    """Raises `StorageError` where the server cannot be reached, or does not know the account."""
+    _open("GET", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/search?max_results=1", environ).close()
+
+
+def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Name and password: MLflow's (MLFLOW_TRACKING_USERNAME, _PASSWORD), else the log's (COUNTERSIGN_USER, _PASSWORD).
+
+    Where the log is on another server, its password is none of this one's business.
+    """
+    log = environ.get("COUNTERSIGN_LOG", "")
+    chosen = [("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")]
+    if not is_server(log) or urllib.parse.urlsplit(log)[:2] == urllib.parse.urlsplit(uri)[:2]:
+        chosen.append(("COUNTERSIGN_USER", "COUNTERSIGN_PASSWORD"))
+    given = ((environ.get(name, ""), environ.get(password, "")) for name, password in chosen)
+    return next((one for one in given if all(one)), None)
+
+
 def _open(method: str, address: str, environ: Mapping[str, str], body: Any = None) -> Any:
     if not is_server(address):
         raise StorageError("not an address of a server", where=address)
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json", **_account(environ)}
+    headers = {"Content-Type": "application/json", **_credentials(address, environ)}
     request = urllib.request.Request(address, data=data, headers=headers, method=method)  # noqa: S310 - checked above
     try:
         return urllib.request.urlopen(request, timeout=SECONDS)  # noqa: S310
@@ -95,12 +113,9 @@ def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:
     return StorageError(f"the server answers {error.code}: {said or error.reason}", where=where, fix=fix)
 
 
-def _account(environ: Mapping[str, str]) -> dict[str, str]:
-    name = environ.get("MLFLOW_TRACKING_USERNAME") or environ.get("COUNTERSIGN_USER")
-    password = environ.get("MLFLOW_TRACKING_PASSWORD") or environ.get("COUNTERSIGN_PASSWORD")
-    if not (name and password):
-        return {}
-    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+def _credentials(address: str, environ: Mapping[str, str]) -> dict[str, str]:
+    known = account(address, environ)
+    return {"Authorization": f"Basic {base64.b64encode(':'.join(known).encode()).decode()}"} if known else {}
 
 
 def _json(data: bytes) -> Any:

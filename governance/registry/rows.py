@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import StorageError
+from governance.registry.port import DIGEST_TAG
 
 Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one SELECT, placeholders written `?`."""
 DELETED_STAGE = "Deleted_Internal"
-DIGEST_TAG = "countersign.digest"
 NO_STAGE = (None, "None")
 _TABLES = ("registered_models", "model_versions", "model_version_tags", "registered_model_aliases", "runs")
 

@@ -5,6 +5,8 @@
    back-dated or not, changes nothing in it.
 3. A report of now is as of the last thing that happened: the last entry, or a later deadline that has passed. Between
    two of these its bytes stay the same.
+4. That a report was signed is nothing that happened to the version: reports signed last are not read. Signing one
+   therefore leaves its bytes as they are, and a log that only grew gives the same report of a time in the past.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from governance.authority import read_authority
-from governance.checks.people import instant_of
 from governance.errors import CountersignError, InputError, StorageError
 from governance.evidence import Evidence, LogEvidence, key_ring
+from governance.instants import instant, instant_of
+from governance.log import merkle
+from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.port import Log
 from governance.machine import Machine, log_of, own_checkpoint_key
 from governance.policy import Policies
@@ -65,6 +70,7 @@ from governance.verify import Report as Verified
 ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
 NOT_COMPARED = "not compared: no registry at hand"
+TO_ITS_END = "to its end"
 AGREES = "says what the log says"
 
 
@@ -127,12 +133,25 @@ def build(
     whole, view = read_state(sources)
     read = Remembered(view)
     whole = replace(whole, evidence=Bounded(read, whole.size))
-    now = until(whole, as_of) if as_of is not None else whole
+    now = settled(until(whole, as_of) if as_of is not None else whole)
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = _with_registry(facts, sources, as_of)
-    left_out = [f"E{item.index}: {item.reason}" for item in view.left_out()]
-    return _carried(_complete(_report(facts, verified, left_out), facts, read.seen), sources.carried)
+    left_out = [f"E{item.index}: {item.reason}" for item in view.left_out() if item.index < now.size]
+    verified = _as_read(verified, now) if sources.carried is None else verified
+    return _carried(
+        _complete(_report(facts, verified, left_out, _reads(now, as_of)), facts, read.seen), sources.carried
+    )
+
+
+def _as_read(verified: Verified, now: State) -> Verified:
+    """What was verified, of the entries that are read alone: their root, proven to be one the whole log grew from."""
+    leaf, proof = now.log.entry(now.size - 1).leaf_hash, now.log.inclusion_proof(now.size - 1, now.size)
+    root = reduce(lambda right, left: merkle.node_hash(left, right), proof, leaf)
+    growth = now.log.consistency_proof(now.size, verified.entries)
+    merkle.verify_consistency(now.size, verified.entries, root, bytes.fromhex(verified.root), growth)
+    head = Checkpoint(parse_checkpoint(verified.checkpoint)[0].origin, now.size, root)
+    return replace(verified, entries=now.size, root=root.hex(), checkpoint=body_of(head))
 
 
 def _carried(report: Report, carried: Carried | None) -> Report:
@@ -169,6 +188,14 @@ def until(now: State, moment: datetime) -> State:
     if end == 0:
         raise InputError(f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where)
     return State(now.log, end, read_authority(now.log, end), Bounded(now.evidence, end))
+
+
+def settled(now: State) -> State:
+    """(4) The log without the signed reports at its end."""
+    signed, end = {entry.index for entry in now.log.by_kind(["report"])}, now.size
+    while end - 1 in signed:
+        end -= 1
+    return replace(now, size=end, evidence=Bounded(now.evidence, end))
 
 
 def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:
@@ -228,7 +255,7 @@ def _concerns(subject: str, model: str) -> bool:
     return subject.startswith((f"{model}/", f"{model}@", "model ", "run "))
 
 
-def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
+def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -> Report:
     since, changed = history.changes(facts)
     nodes, edges = lines.lineage(facts)
     mapped, warnings = _controls(facts, verified)
@@ -241,7 +268,8 @@ def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
         digest=facts.digest,
         as_of=facts.as_of,
         log_range=f"0..{verified.entries - 1}",
-        reads=_reads(facts, verified),
+        entries_read=facts.now.size if facts.now else verified.entries,
+        reads=reads,
         verdict=verdict.verdict(facts),
         use=front.use(facts),
         exceptions=[*faults.faults(facts), *exceptions.exceptions(facts, left_out, verified.origin)],
@@ -264,6 +292,7 @@ def _report(facts: Facts, verified: Verified, left_out: list[str]) -> Report:
         not_covered=list(front.NOT_COVERED),
         records=record.records(facts),
         decisions=record.decisions(facts),
+        signed_reports=record.signed_reports(facts),
         datasets=data.datasets(facts),
         beside=data.beside(facts),
         bases=training.bases(facts),
@@ -314,12 +343,11 @@ def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | Non
     return report.model_copy(update={"evidence": [_statement(facts, item) for item in cited], "keys": keys})
 
 
-def _reads(facts: Facts, verified: Verified) -> str:
-    """How far the log was read."""
-    size = facts.now.size if facts.now else verified.entries
-    if size == verified.entries:
-        return "to its end"
-    return f"entries 0..{size - 1} only: the next is later than {moment(facts.as_of)}; all of it was verified"
+def _reads(now: State, as_of: datetime | None) -> str:
+    """How far the log was read; all of it was verified."""
+    if as_of is None:
+        return TO_ITS_END
+    return f"entries 0..{now.size - 1} only, none later than {moment(instant(as_of))}; all of the log was verified"
 
 
 def _references(value: Any) -> Iterator[int]:
@@ -363,7 +391,7 @@ def _integrity(facts: Facts, verified: Verified) -> Integrity:
         entries=verified.entries,
         root=verified.root,
         origin=f"{verified.first}, " + (f"established by {verified.origin}" if verified.origin else "not established"),
-        checkpoint=verified.checkpoint,
+        tree_head=verified.checkpoint.partition("\n\n")[0].strip(),
         anchor=ANCHOR,
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
@@ -390,6 +418,7 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
         digest=NOT_USED,
         as_of="not established",
         log_range=f"0..{max(verified.entries - 1, 0)} verified before the first broken item",
+        entries_read=0,
         reads="nothing of it is used",
         verdict=Verdict(
             word="EVIDENCE DOES NOT VERIFY",
@@ -417,7 +446,7 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
             entries=verified.entries,
             root=NOT_USED,
             origin=NOT_USED,
-            checkpoint="none",
+            tree_head="none",
             anchor=ANCHOR,
             signatures=NOT_USED,
             evidence_present=NOT_USED,
@@ -451,6 +480,7 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
         not_covered=list(front.NOT_COVERED),
         records=[],
         decisions=[],
+        signed_reports=[],
         datasets=[],
         beside=[],
         bases=[],

@@ -211,7 +211,8 @@ def _scans(look: Look) -> Looked:
     found = [chain.scan.predicate for chain in chains if chain.scan and isinstance(chain.scan.predicate, Scan)]
     total, left = sum(sum(one.found.values()) for one in found), sum(sum(one.remaining.values()) for one in found)
     lacks = [f"{chain.dataset}: a scan" for chain in chains if chain.scan is None]
-    lacks += ["recall on a seeded set", "a person's sample of what remains"]
+    lacks += [f"{one.dataset}: recall on a seeded set" for one in found if one.recall is None]
+    lacks += ["a person's sample of what remains"]
     return f"{total:,} occurrences found, {left:,} remain", lacks, [chain.scan for chain in chains]
 
 

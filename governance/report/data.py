@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from governance import recall
 from governance.evidence import Evidence
 from governance.findings import CODES
 from governance.lineage import DataChain, data_chain, subject
 from governance.predicates import Ingest, Quality, Scan
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Beside, Check, Dataset, DataStep, Entity, Excluded, Privacy
-from governance.report.text import plain
+from governance.report.model import Beside, Check, Dataset, DataStep, Entity, Excluded, Privacy, Recalled
+from governance.report.text import plain, words
 
 IDS_SHOWN = 20
 """Record ids named per reason."""
@@ -38,7 +39,7 @@ def _beside(facts: Facts, name: str, items: list[Evidence]) -> Beside:
     way += [item for item in items if not subject(item, "records") and item.index > (way[-1].index if way else -1)][-1:]
     way = way or items[-1:]
     kinds = [item.predicate.kind for item in items if not isinstance(item.predicate, Scan)]
-    privacy = _privacy(next((item for item in way if item.kind == "scan"), None))
+    privacy = _privacy(facts, next((item for item in way if item.kind == "scan"), None))
     return Beside(
         name=name,
         kind=kinds[-1] if kinds else "not recorded",
@@ -61,7 +62,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         card_note=note,
         splits=quality.counts.splits if quality else {},
         steps=[_step(facts, item) for item in (chain.ingest, chain.scan, chain.quality) if item],
-        privacy=_privacy(chain.scan),
+        privacy=_privacy(facts, chain.scan),
         quality=_checks(quality),
         quality_evidence=[chain.quality.index] if chain.quality else [],
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else "none",
@@ -123,7 +124,7 @@ def _id(row: dict[str, object]) -> str:
     return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
 
 
-def _privacy(item: Evidence | None) -> Privacy | None:
+def _privacy(facts: Facts, item: Evidence | None) -> Privacy | None:
     if item is None or not isinstance(item.predicate, Scan):
         return None
     scan = item.predicate
@@ -145,7 +146,37 @@ def _privacy(item: Evidence | None) -> Privacy | None:
             )
             for name in names
         ],
+        recall=_recall(facts, scan),
+        recall_note=_recall_note(scan),
         evidence=[item.index],
+    )
+
+
+def _recall(facts: Facts, scan: Scan) -> list[Recalled]:
+    demanded = facts.policies.pii.minimum_recall if facts.policies else {}
+    found = scan.recall.entities if scan.recall else {}
+    rows = [
+        Recalled(
+            name=name,
+            planted=one.planted,
+            found=one.found,
+            low=recall.interval(one).low,
+            high=recall.interval(one).high,
+            demanded=demanded.get(name),
+        )
+        for name, one in found.items()
+    ]
+    return sorted(rows, key=lambda row: (row.low, row.name))
+
+
+def _recall_note(scan: Scan) -> str:
+    if scan.recall is None:
+        return recall.NOT_RECORDED
+    texts = f"{scan.recall.texts:,} texts of the dataset" if scan.recall.texts else "shipped sentences: it has no text"
+    without = [name for name in scan.entities_searched if name not in scan.recall.entities]
+    return (
+        f"made-up values planted in {texts}, searched for by the same engine (seed set {scan.recall.seeds[:PREFIX]}); "
+        f"what people write otherwise is not shown; not measured: {words(without)}"
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from governance.checks.people import instant_of
 from governance.evidence import Evidence
+from governance.instants import instant_of
 from governance.lineage import subject
 from governance.predicates import Drill
 from governance.promotion import State

@@ -106,7 +106,9 @@ def _not_run(facts: Facts) -> list[Notice]:
 
 
 def _people_missing(facts: Facts) -> list[Notice]:
-    asked = [run.requested_by for item in of_chain(facts) if (run := run_of(item))]
+    """A move of a governed alias has a signed request: whose account the server runs under is no matter."""
+    runs = (run_of(item) for item in of_chain(facts) if getattr(item.predicate, "request", None) is None)
+    asked = [run.requested_by for run in runs if run]
     claimed = sorted({who.name for who in asked if not who.authenticated})
     if not claimed:
         return []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from governance.digests import sha256_file
 from governance.envelope import unverified
 from governance.errors import ConfigError, CountersignError, InputError
 from governance.evidence import Evidence, parse_statement
+from governance.instants import instant, instant_of
 from governance.lineage import Admissible, ModelNode, model_node
 from governance.policy import Policies
-from governance.predicates import Artifact, Finding, Predicate, Promotion, Registration, Run
+from governance.predicates import CANDIDATE, Artifact, Finding, Predicate, Promotion, Registration, Run
 from governance.promotion import State
 from governance.report.reading import Everything
 from governance.report.standing import Standing
@@ -75,7 +76,7 @@ class Facts(Chain):
     @property
     def as_of_time(self) -> datetime:
         """`as_of` as a time, for deciding again."""
-        return datetime.fromisoformat(self.as_of.replace("Z", "+00:00")).astimezone(UTC)
+        return instant_of(self.as_of)
 
     @cached_property
     def reference(self) -> ModelRef | None:
@@ -132,7 +133,7 @@ class Facts(Chain):
             promoted(item).version
             for item in given
             if promoted(item).action == "promote"
-            and promoted(item).alias != "candidate"
+            and promoted(item).alias != CANDIDATE
             and promoted(item).model_digest != self.digest
         ]
         found = [item for item in self.registrations if other and registered(item).version == other[-1]]
@@ -250,7 +251,7 @@ def last_time(now: State) -> datetime:
             _, subjects, _ = parse_statement(statement, f"entry {entry.index}")
             found = [item for item in now.evidence.by_subject(subjects[0].sha256) if item.index == entry.index]
             if found:
-                return datetime.fromisoformat(at(found[0]).replace("Z", "+00:00"))
+                return instant_of(at(found[0]))
     raise InputError("the log has no entry that counts", where=now.log.where)
 
 
@@ -337,11 +338,6 @@ def about(item: Evidence) -> str:
     if item.kind in ("registration", "promotion", "packet", "request", "incident"):
         return f"{predicate.model}/{predicate.version}"
     return f"{item.kind} of {predicate.about}" if item.kind in ("approval", "waiver") else item.kind
-
-
-def instant(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def of_chain(facts: Facts) -> Iterator[Evidence]:

@@ -10,9 +10,13 @@ from governance.storage import write_atomic
 
 
 def rendered(report: Report) -> dict[str, bytes]:
-    """File name to content: MODEL-VERSION.json and MODEL-VERSION.html."""
-    name = f"{report.model}-{report.version}"
-    return {f"{name}.json": json_twin(report), f"{name}.html": page(report)}
+    """File name to content, the page last."""
+    return named(report.model, report.version, json_twin(report), page(report))
+
+
+def named(model: str, version: str, twin: bytes, html: bytes) -> dict[str, bytes]:
+    """MODEL-VERSION.json and MODEL-VERSION.html to their content."""
+    return {f"{model}-{version}.json": twin, f"{model}-{version}.html": html}
 
 
 def differs(folder: Path, files: dict[str, bytes]) -> bool:

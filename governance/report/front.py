@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from governance.checks.people import instant_of
+from governance.instants import instant_of
 from governance.policy import Datacard, Tier
 from governance.promotion import open_requests
 from governance.report import drills

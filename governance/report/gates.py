@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from governance import recall
 from governance.assessment import Judged
 from governance.evidence import Evidence
 from governance.predicates import Expectation, Quality, Scan
@@ -9,11 +10,13 @@ from governance.report import scores
 from governance.report.facts import Facts, of_chain
 from governance.report.model import Gate, Result
 
+_RECALL = ("RECALL_NOT_MEASURED", "RECALL_TOO_LOW")
+
 ANSWERS = {
     "Data quality": frozenset(
         ["QUALITY_NOT_PASSED", "QUALITY_CHECK_CRASHED", "SUITE_OUT_OF_DATE", "HELD_OUT_UNCHECKED", "KIND_UNFIT"]
     ),
-    "Personal data": frozenset(["SCAN_NOT_PASSED", "SCAN_OUT_OF_DATE", "PII_REMAINING", "NER_REQUIRED"]),
+    "Personal data": frozenset(["SCAN_NOT_PASSED", "SCAN_OUT_OF_DATE", "PII_REMAINING", "NER_REQUIRED", *_RECALL]),
     "Lineage": frozenset(
         ["EVIDENCE_MISSING", "EVIDENCE_INCONSISTENT", "GATE_MISSING", "SOURCE_CHANGED", "BASE_CHANGED"]
     ),
@@ -90,13 +93,19 @@ def _personal_data(facts: Facts) -> Gate:
     left = sum(n for scan in said for name, n in scan.remaining.items() if scan.actions.get(name) != "allow")
     allowed = sum(sum(scan.remaining.values()) for scan in said) - left
     passed = bool(items) and all(scan.passed for scan in said) and len(said) == len(items) and left == 0
+    measured = recall.told({scan.dataset: scan.recall for scan in said})
     return Gate(
         name="Personal data",
         result=_result(passed, ran=bool(said)),
-        value=f"{found:,} found; remaining: {left:,} not allowed, {allowed:,} allowed; recall not measured",
-        threshold="none remains that policy does not allow (policies/pii.yaml)",
+        value=f"{found:,} found; remaining: {left:,} not allowed, {allowed:,} allowed; {measured}",
+        threshold=f"none remains that policy does not allow; {_least_recall(facts)} (policies/pii.yaml)",
         evidence=_refs(items),
     )
+
+
+def _least_recall(facts: Facts) -> str:
+    demanded = facts.policies.pii.minimum_recall if facts.policies else {}
+    return f"least recall set for {len(demanded)} kinds" if demanded else "no recall demanded"
 
 
 def _lineage(facts: Facts) -> Gate:

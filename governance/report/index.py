@@ -15,13 +15,14 @@ from functools import cached_property
 from typing import Any
 
 from governance import canonical
-from governance.checks.people import instant_of, seconders
+from governance.checks.people import seconders
 from governance.digests import sha256_bytes
 from governance.evidence import Evidence
+from governance.instants import instant, instant_of
 from governance.model import Model
-from governance.predicates import Finding, Promotion, Registration
+from governance.predicates import CANDIDATE, Finding, Promotion, Registration
 from governance.promotion import State
-from governance.report.facts import at, instant
+from governance.report.facts import at
 from governance.report.html import environment, style
 from governance.report.text import moment
 from governance.verify import Report as Verified
@@ -188,7 +189,7 @@ class _Read:
         """Version to the decisions on governed aliases about it."""
         found: dict[Key, list[Evidence]] = defaultdict(list)
         for item in self.items("promotion"):
-            if item.predicate.alias != "candidate" or item.predicate.action == "retire":
+            if item.predicate.alias != CANDIDATE or item.predicate.action == "retire":
                 found[_key(item)].append(item)
         return found
 
@@ -208,7 +209,7 @@ class _Read:
         ended: dict[Key, str] = {}
         for item in self.items("promotion"):
             move: Promotion = item.predicate
-            if not move.allowed or (move.alias == "candidate" and move.action != "retire"):
+            if not move.allowed or (move.alias == CANDIDATE and move.action != "retire"):
                 continue
             if move.action == "retire":
                 held = {name: one for name, one in held.items() if _key(one) != _key(item)}

@@ -116,8 +116,8 @@ class Integrity(Model):
     entries: int
     root: str
     origin: str
-    checkpoint: str
-    """The signed note over all entries, as it stands in the log."""
+    tree_head: str
+    """What a checkpoint of the log at this size says, but for its signature: log, entries, root."""
     anchor: str
     signatures: str
     evidence_present: str
@@ -187,6 +187,23 @@ class Decision(Model):
     at: str
     tier: str
     findings: list[str]
+    evidence: Refs
+
+
+class SignedRow(Model):
+    """A report of this version that somebody signed before."""
+
+    page: Sha256
+    twin: Sha256
+    verdict: str
+    as_of: str
+    entries: int
+    """Of the log, that it read."""
+    generator: str
+    by: str
+    role: str
+    words: str
+    at: str
     evidence: Refs
 
 
@@ -295,6 +312,19 @@ class Entity(Model):
     remaining: int
 
 
+class Recalled(Model):
+    """Made-up values of one type, planted in the dataset's own texts: how many the search found."""
+
+    name: str
+    planted: int
+    found: int
+    low: float
+    high: float
+    """The 95% interval of the share."""
+    demanded: float | None
+    """What policy wants the lower end to reach; None where it demands nothing."""
+
+
 class Privacy(Model):
     """How personal data was searched for and what came of it."""
 
@@ -304,6 +334,10 @@ class Privacy(Model):
     searched: list[str]
     cannot_find: list[str]
     entities: list[Entity]
+    recall: list[Recalled]
+    """The least first; empty where it was not measured."""
+    recall_note: str
+    """What it is worth, or why there is none."""
     evidence: Refs
 
 
@@ -497,8 +531,10 @@ class Report(Model):
     as_of: str
     """Time of the last entry of the log that was read."""
     log_range: str
+    entries_read: int
+    """It rests on entries before this one."""
     reads: str
-    """How far the log was read, where not to its end."""
+    """How far the log was read."""
     verdict: Verdict
     use: Use
     exceptions: list[Notice]
@@ -521,6 +557,7 @@ class Report(Model):
     not_covered: list[str]
     records: list[Record]
     decisions: list[Decision]
+    signed_reports: list[SignedRow]
     datasets: list[Dataset]
     beside: list[Beside]
     bases: list[Base]

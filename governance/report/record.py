@@ -11,11 +11,11 @@ from typing import Any
 
 from governance.evidence import Evidence
 from governance.lineage import decided, evaluated, trained
-from governance.predicates import Finding
+from governance.predicates import CANDIDATE, Call, Finding, Refusal, SignedReport
 from governance.report.facts import PREFIX, Facts, promoted
 from governance.report.front import way_back
-from governance.report.model import Answer, Decision, Record
-from governance.report.people import needed
+from governance.report.model import Answer, Decision, Record, SignedRow
+from governance.report.people import name_of, needed
 from governance.report.scores import own_evaluation
 from governance.report.standing import Standing, approval, said_of
 from governance.report.text import moment
@@ -50,6 +50,22 @@ def records(facts: Facts) -> list[Record]:
         ("Incidents", *_incidents(facts)),
     ]
     return [Record(name=name, value=value, evidence=refs) for name, value, refs in rows]
+
+
+def signed_reports(facts: Facts) -> list[SignedRow]:
+    """Reports of this version that were signed before this one was computed."""
+    name = (facts.registration.model, facts.registration.version)
+    found = [item for item in facts.of("report") if (item.predicate.model, item.predicate.version) == name]
+    return [_signed(facts, item) for item in found]
+
+
+def _signed(facts: Facts, item: Evidence) -> SignedRow:
+    said: SignedReport = item.predicate
+    return SignedRow(
+        page=said.page, twin=said.twin, verdict=said.verdict, as_of=said.as_of, entries=said.entries,
+        generator=said.generator, by=name_of(facts, item), role=said.role or "none", words=said.reason,
+        at=said.run.finished, evidence=[item.index],
+    )  # fmt: skip
 
 
 def _owner(facts: Facts) -> tuple[str, list[int]]:
@@ -97,7 +113,7 @@ def _moves(facts: Facts) -> Iterator[Decision]:
     for item in facts.promotions:
         said = promoted(item)
         what = {"promote": "may it be called", "rollback": "may it be given back", "retire": "may it be retired from"}
-        on_word = facts.standing is not None and said.alias != "candidate"
+        on_word = facts.standing is not None and said.alias != CANDIDATE
         yield _decision(
             item,
             about=f"{said.model}/{said.version}",
@@ -111,8 +127,8 @@ def _moves(facts: Facts) -> Iterator[Decision]:
 
 
 def _said(facts: Facts) -> Iterator[Decision]:
-    """What people said: approvals, rejections, waivers, requests, incidents; what was refused by rule."""
-    standing = facts.standing
+    """What people said: approvals, rejections, waivers, requests, incidents; what rules refused or let through."""
+    standing, model = facts.standing, facts.registration.model
     if standing is None:
         return
     for item in standing.packets:
@@ -131,14 +147,20 @@ def _said(facts: Facts) -> Iterator[Decision]:
         yield _statement(standing, item, about, what, "asked")
     for item in standing.incidents:
         word: Answer = "opened" if item.predicate.state == "open" else "closed"
-        yield _statement(standing, item, f"{facts.registration.model}/{item.predicate.version}", "incident", word)
-    for item in standing.now.evidence.all("refusal"):
-        said = item.predicate
-        if said.model == facts.registration.model:
-            what, at = f"{said.operation}, called by {said.caller}", said.run.finished
-            yield _decision(
-                item, said.model, what, "refused", at, "none", [said.reason], by="a rule, before any decision"
-            )
+        yield _statement(standing, item, f"{model}/{item.predicate.version}", "incident", word)
+    for kind in ("refusal", "call"):
+        yield from (_by_rule(one) for one in standing.now.evidence.all(kind) if one.predicate.model == model)
+
+
+def _by_rule(item: Evidence) -> Decision:
+    """A call on the model that a rule refused or let through."""
+    said: Refusal | Call = item.predicate
+    alias = f" {said.alias}" if isinstance(said, Call) and said.alias else ""
+    what, at = f"{said.operation}{alias}, called by {said.caller}", said.run.finished
+    if isinstance(said, Refusal):
+        return _decision(item, said.model, what, "refused", at, "none", [said.reason], by="a rule, before any decision")
+    about = f"{said.model}/{said.version}" if said.version else said.model
+    return _decision(item, about, what, "allowed", at, "none", [], by="a rule, no decision being wanted")
 
 
 def _approval(standing: Standing, item: Evidence) -> Decision:

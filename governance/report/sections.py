@@ -101,6 +101,18 @@ def _decision(item: Decision) -> Lines:
     yield from (f"      {line}" for line in item.findings)
 
 
+def _signed(report: Report) -> Lines:
+    for one in report.signed_reports:
+        who = one.by if one.role == "none" else f"{one.by} as {one.role}"
+        yield _pair(moment(one.at), f"{one.verdict} as of {moment(one.as_of)}; signed by {who}", one.evidence)
+        yield f'      "{one.words}"'
+        yield f"      page {one.page}"
+        yield f"      twin {one.twin}"
+        yield f"      of entries 0..{one.entries - 1}, by {one.generator}"
+    if not report.signed_reports:
+        yield _none("none: no report of this version was signed before")
+
+
 def _people(report: Report) -> Lines:
     for one in report.people:
         if one.key == "none":
@@ -188,7 +200,11 @@ def _pii(report: Report) -> Lines:
             yield f"      {entity.name:<24} {entity.found:>8,} found, {entity.action}, {entity.remaining:,} remain"
         if not scan.entities:
             yield "      none found, which does not show that there is none"
-        yield "      recall        not recorded: no scan of a seeded set is in the log"
+        yield f"      recall        {scan.recall_note}"
+        for row in scan.recall:
+            bounds = f"{share(row.found / row.planted)} [{share(row.low)}, {share(row.high)}], n={row.planted}"
+            wanted = f", demanded {row.demanded:g}" if row.demanded is not None else ""
+            yield f"      {row.name:<24} {bounds}{wanted}"
 
 
 def _labels(report: Report) -> Lines:
@@ -358,6 +374,7 @@ SECTIONS: Mapping[str, Section] = {
     "controls": Section("What outside frameworks ask; `countersign control` has more.", (
         "controls", "control_warnings",
     ), _controls),
+    "reports": Section("Which reports of it were signed before, and by whom.", ("signed_reports",), _signed),
     "records": Section("The records every version must have.", ("records",), _records),
 }  # fmt: skip
 """Name to section, in the order of `--help`."""

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from governance import packet
 from governance.authority import read_authority
 from governance.checks.context import ReleaseContext
-from governance.checks.people import Vote, distinct, instant_of, packet_votes, seconders, waiver_problem
+from governance.checks.people import Vote, distinct, packet_votes, seconders, waiver_problem
 from governance.errors import CountersignError
 from governance.evidence import Evidence
+from governance.instants import instant_of
 from governance.lineage import subject
-from governance.predicates import Approval, Finding, Promotion, Registration, Waiver
+from governance.predicates import CANDIDATE, Approval, Finding, Promotion, Registration, Waiver
 from governance.promotion import Bounded, State, ask, below, decide
 from governance.requests import ReleaseDecision, ReleaseRequest
 
@@ -72,7 +73,7 @@ class Standing:
         done: list[Held] = []
         for item in self.now.moves(self.said.model):
             move: Promotion = item.predicate
-            if move.alias == "candidate" and move.action != "retire":
+            if move.alias == CANDIDATE and move.action != "retire":
                 continue
             gone = [one for one in holds.values() if _ends(one, move)]
             done += [replace(one, ended=item) for one in gone]
@@ -90,7 +91,7 @@ class Standing:
     def decisions(self) -> list[Evidence]:
         """Every decision on a governed alias for this version, refused ones included."""
         found = self.now.view.by_subject(self.said.model_digest, "promotion")
-        return [item for item in found if self._mine(item) and item.predicate.alias != "candidate"]
+        return [item for item in found if self._mine(item) and item.predicate.alias != CANDIDATE]
 
     @cached_property
     def released(self) -> Evidence | None:

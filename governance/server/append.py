@@ -2,8 +2,8 @@
 
 1. A known key signed it: of a principal in force, not revoked, or a development key of the origin.
 2. A service, or a development key, says what policy lets it sign; a person speaks in their own name and role.
-3. Nobody sends what the server alone says: the origin, refused calls, and moves of governed aliases, which are made
-   by moving one.
+3. Nobody sends what the server alone says: the origin, refused and accepted calls, and moves of governed aliases,
+   which are made by moving one.
 What is let in is believed no further: every decision judges each statement again.
 """
 
@@ -16,13 +16,12 @@ from governance.errors import RefusedError
 from governance.evidence import Evidence
 from governance.log.api import Verifier
 from governance.log.port import Log, Said
-from governance.predicates import Promotion, Signed
-from governance.registry.governed.names import CANDIDATE
+from governance.predicates import CANDIDATE, Promotion, Signed
 
 WHERE = "the envelope"
-OURS = frozenset({"origin", "refusal"})
-OPEN = frozenset({"policy", "packet"})
-"""What whoever is known may propose: it counts for nothing until people sign it."""
+OURS = frozenset({"origin", "refusal", "call"})
+OPEN = frozenset({"policy", "packet", "report"})
+"""What whoever is known may say: it counts for nothing until people sign it, or gives nothing anyway."""
 
 
 def verifier(log: Log) -> Verifier:

@@ -20,23 +20,27 @@ from governance import evidence
 from governance.artifacts import REGISTRY_RUN
 from governance.authority import KINDS, read_authority
 from governance.digests import sha256_bytes
-from governance.errors import BusyError, ConfigError, InputError, RefusedError, StorageError
+from governance.errors import ConfigError, ConflictError, InputError, StorageError
+from governance.instants import instant
 from governance.keys import CHECKPOINT, Signer, stored_signer
-from governance.machine import Machine, check_head, instant, machine, signer
-from governance.predicates import Artifact, Refusal, Run
+from governance.machine import Machine, check_head, machine, signer
+from governance.predicates import Artifact, Call, Refusal, Run
 from governance.promotion import Promoter as Decider
 from governance.promotion import State, open_requests, state
 from governance.registry import aliases
 from governance.registry.governed.governor import UNKNOWN, Governor
+from governance.registry.governed.limit import Limit
 from governance.registry.governed.names import Names
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
-    from governance.log.port import Log
+    from governance.log.port import Also, Log
     from governance.log.sql import SqlLog
 
 SCHEMES = ("governed+sqlite", "governed+postgresql")
 MAX_REASON = 2000
+ATTEMPTS = 8
+"""How often an alias is moved again because somebody else moved it meanwhile."""
 REMEMBERED = {*KINDS, "registration", "train", "evaluate"}
 """Kinds of evidence from which names, versions and protected runs follow."""
 
@@ -130,20 +134,59 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class LogRecorder:
-    """Refused calls, as entries of the log."""
+    """Calls, as entries of the log."""
 
-    log: Log
+    log: SqlLog
     signer: Signer
     machine: Machine
     now: Callable[[], datetime]
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """See `governor.Recorder`."""
+        said = Refusal(operation=operation, model=model, caller=caller, reason=reason[:MAX_REASON], run=self._run())
+        evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], said)
+
+    def made(self, operation: str, model: str, version: str, caller: str) -> None:
+        """See `governor.Recorder`."""
+        said = Call(
+            operation=operation, model=model, version=version, alias=None, caller=caller, from_version=None,
+            run=self._run(),
+        )  # fmt: skip
+        evidence.record(self.log, self.signer, "call", [_about(operation, model)], said)
+
+    def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
+        """See `governor.Recorder`. Where the alias is there already, nothing is changed and nothing said."""
+        for attempt in range(ATTEMPTS):
+            held = self._holder(model, alias)
+            if held == version:
+                return
+            said = Call(
+                operation=operation, model=model, version=version, alias=alias, caller=caller, from_version=held,
+                run=self._run(),
+            )  # fmt: skip
+            try:
+                about = [_about(operation, model)]
+                evidence.record(self.log, self.signer, "call", about, said, also=_moving(model, alias, held, version))
+                return
+            except ConflictError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    def _holder(self, model: str, alias: str) -> str | None:
+        with self.log.reading() as execute:
+            return aliases.holder(execute, model, alias) if execute else None
+
+    def _run(self) -> Run:
         moment = instant(self.now())
-        run = Run(started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester)
-        said = Refusal(operation=operation, model=model, caller=caller, reason=reason[:MAX_REASON], run=run)
-        about = Artifact(role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode()))
-        evidence.record(self.log, self.signer, "refusal", [about], said)
+        return Run(started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester)
+
+
+def _moving(model: str, alias: str, held: str | None, version: str | None) -> Also:
+    return lambda execute: aliases.move(execute, model, alias, held, version)
+
+
+def _about(operation: str, model: str) -> Artifact:
+    return Artifact(role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode()))
 
 
 @dataclass(frozen=True)
@@ -153,17 +196,12 @@ class RegistryPromoter:
     decider: Decider
     now: Callable[[], State]
 
-    def consume(self, model: str, version: str | None, alias: str, caller: str) -> None:
+    def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         """See `governor.Promoter`."""
-        try:
-            if version is not None:
-                self.decider.consume(model, version, alias, caller)
-                return
-            self.decider.consume(model, self._retired(model, alias), alias, caller, "retire")
-        except (RefusedError, StorageError, BusyError):
-            raise
-        except InputError as error:
-            raise RefusedError(error.found, where=error.where, fix=error.fix) from error
+        if version is not None:
+            self.decider.consume(model, version, alias, caller, keep=keep)
+        else:
+            self.decider.consume(model, self._retired(model, alias), alias, caller, "retire", keep=keep)
 
     def _retired(self, model: str, alias: str) -> str:
         """The version that the open request names; the one that holds the alias where nobody asked."""
@@ -172,7 +210,7 @@ class RegistryPromoter:
         mine = [one.version for one in asked if (one.action, one.alias) == ("retire", alias)]
         held = now.holder(model, alias)
         if not mine and held is None:
-            raise RefusedError(f"nobody holds {alias} of {model}, as the log says")
+            raise InputError(f"nobody holds {alias} of {model}, as the log says")
         return str(mine[-1] if mine or held is None else held.version)
 
 
@@ -220,6 +258,7 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
         promoter=RegistryPromoter(decider, lambda: around.state),
         recorder=LogRecorder(log, who, place, now),
         caller=caller,
+        limit=Limit(now),
         protected_runs=around.protected_runs,
         shown=lambda model: shown(around.state, model),
     )

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from governance.authority import read_authority
 from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError
 from governance.findings import finding
 from governance.machine import known_signer, log_of
+from governance.people import authorizing
+from governance.registry import rest
 from governance.yamlfile import place, read_yaml
 from pipelines import base, hub, samples
 from pipelines.metrics import metrics_of
@@ -50,6 +54,30 @@ def evidence(project: Project) -> None:
             "or make all of it again: countersign repro --force",
         )
         raise RefusedError(refusal("repro", (missing,)))
+
+
+def registry(project: Project) -> None:
+    """Raises where the registry's server cannot be reached or does not know the account: half a run is no use then."""
+    uri = project.machine.registry_uri
+    if rest.is_server(uri):
+        rest.check_account(uri, project.machine.environ)
+
+
+def in_nobodys_name(project: Project, at: datetime) -> str:
+    """What to know where people decide about aliases and nobody authenticated asks for this run; else empty."""
+    log = log_of(project.machine)
+    if not log.size():
+        return ""
+    policies = read_authority(log).in_force.policies
+    if policies is None or not policies.rules.aliases:
+        return ""
+    asked = authorizing.on_behalf(project.machine, log, at).requester
+    if asked.authenticated:
+        return ""
+    return (
+        f"note: {asked.name} has not authorized runs, so what this one makes is good for candidate only; "
+        "next: countersign authorize, by who asks for it, and COUNTERSIGN_REQUESTER=NAME"
+    )
 
 
 def _made(root: Path) -> list[str]:

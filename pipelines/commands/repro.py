@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -35,6 +36,10 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
     preflight.check(project)
     if not force:
         preflight.evidence(project)
+    if not targets:
+        preflight.registry(project)
+    if note := preflight.in_nobodys_name(project, datetime.now(UTC)):
+        click.echo(note, err=True)
     if not (root / ".dvc").is_dir():
         raise ConfigError("no .dvc folder here", where=str(root), fix="git init && dvc init")
     with _one_at_a_time(root) as lock:

@@ -13,6 +13,7 @@ import rfc8785
 
 from governance import evidence, promotion
 from governance.bundle import bundle_of, write
+from governance.instants import exact_instant
 from governance.keys import Signer
 from governance.log import merkle
 from governance.log.port import Log
@@ -58,7 +59,7 @@ def forged(scene: Governed, key: str = "", by: Signer | None = None, **fields: A
     """A promotion that nothing decided, in the log: whoever holds the service's key can write one."""
     now = promotion.state(scene.story.log)
     asked = promotion.ask(now, "promote", MODEL, "1", "champion")
-    at = promotion.instant(scene.now)
+    at = exact_instant(scene.now)
     known = {
         "model": MODEL, "version": "1", "alias": "champion", "model_digest": asked.released.sha256, "allowed": True,
         "findings": [], "policy": now.authority.in_force.digest, "at": at, "run": scene.story.run(),
@@ -147,7 +148,7 @@ def _not_entitled(scene: Governed) -> None:
 
 def _late(scene: Governed) -> None:
     _both(scene)
-    scene.request(expires=promotion.instant(scene.now + timedelta(minutes=1)))
+    scene.request(expires=exact_instant(scene.now + timedelta(minutes=1)))
     scene.story.minutes += 60
 
 

@@ -17,6 +17,7 @@ from governance.predicates import (
     Artifact,
     Authorization,
     BaseImport,
+    Call,
     CheckpointKey,
     Code,
     DataCounts,
@@ -44,6 +45,7 @@ from governance.predicates import (
     Revocation,
     Run,
     Scan,
+    SignedReport,
     Train,
     Waiver,
 )
@@ -192,6 +194,15 @@ def every_kind() -> dict[str, Model]:
         "checkpoint_key": CheckpointKey.model_validate({**person, "pem": "PEM"}),
         "incident": Incident.model_validate({**person, "model": "desk", "version": "1", "state": "open"}),
         "refusal": Refusal(operation="delete_model_version", model="desk", caller="eve", reason="governed", run=run()),
+        "call": Call(
+            operation="set_registered_model_alias", model="desk", version="2", alias="candidate", caller="dora",
+            from_version="1", run=run(),
+        ),
+        "report": SignedReport(
+            model="desk", version="1", model_digest=A, page=B, twin=C, verdict="APPROVED", as_of="2026-11-20T12:00:00Z",
+            asked_at=None, entries=42, root=D, generator="countersign 0.2.0", reason="for the committee", role="risk",
+            run=run(),
+        ),
     }  # fmt: skip
 
 

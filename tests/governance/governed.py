@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance import evidence, packet, promotion
+from governance.instants import exact_instant
 from governance.keys import Signer, private_signer
 from governance.log.port import Execute
 from governance.machine import machine, open_log, signer
@@ -116,7 +117,7 @@ class Governed:
 
     def signed(self, who: str, role: str, **fields: Any) -> dict[str, Any]:
         """What every statement by a person has."""
-        return {"principal": who, "role": role, "reason": "because", "at": promotion.instant(self.now), **fields}
+        return {"principal": who, "role": role, "reason": "because", "at": exact_instant(self.now), **fields}
 
     def freeze(self, version: str = "1") -> str:
         """The packet of a version, recorded; its digest."""
@@ -142,7 +143,7 @@ class Governed:
         said = {
             "action": "promote", "model": MODEL, "version": named, "alias": "champion",
             "model_digest": self.story.models[stage], "packet": frozen, "from_version": self.held(),
-            "nonce": secrets.token_hex(16), "expires": promotion.instant(now + timedelta(hours=8)), **fields,
+            "nonce": secrets.token_hex(16), "expires": exact_instant(now + timedelta(hours=8)), **fields,
         }  # fmt: skip
         predicate = PromotionRequest.model_validate(self.signed(who, role, **said))
         index = self.say(who, "request", [_model(said["model_digest"])], predicate)
@@ -152,7 +153,7 @@ class Governed:
         now = self.now
         said = {
             "model": MODEL, "finding": code, "about": about, "owner": "risk", "control": "somebody looks",
-            "expires": promotion.instant(now + timedelta(days=days)), **fields,
+            "expires": exact_instant(now + timedelta(days=days)), **fields,
         }  # fmt: skip
         predicate = Waiver.model_validate(self.signed(who, role, **said))
         return self.say(who, "waiver", [_model(self.story.models["sft"])], predicate)
@@ -227,7 +228,7 @@ def governed(folder: Path, rules: str = RULES) -> Governed:
 
 def authorize(scene: Governed, who: str = "dora", role: str = "engineer", hours: int = 24 * 365) -> None:
     """Runs from here on are in this person's name."""
-    until = promotion.instant(scene.now + timedelta(hours=hours))
+    until = exact_instant(scene.now + timedelta(hours=hours))
     predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
     subject = Artifact(role="policy", name="policies", sha256=scene.story.policies.digest)
     index = scene.say(who, "authorization", [subject], predicate)

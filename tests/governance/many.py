@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from governance import evidence, packet, promotion
+from governance.instants import exact_instant
 from governance.machine import signer
 from governance.predicates import Approval, Artifact, Packet, Promotion, PromotionRequest, Registration
 from governance.promotion import state
@@ -50,7 +51,7 @@ def _version(scene: Governed, version: str, like: Packet) -> None:
     entry = evidence.record(story.log, person("cleo"), "request", model, request)
     moved = Promotion(
         **common, alias="champion", allowed=True, findings=[], policy=story.policies.digest,
-        at=promotion.instant(scene.now), run=story.run(), request=_digest(entry.envelope), packet=asked["packet"],
+        at=exact_instant(scene.now), run=story.run(), request=_digest(entry.envelope), packet=asked["packet"],
         from_version=asked["from_version"], caller="cleo@server",
     )  # fmt: skip
     evidence.record(story.log, signer(story.machine), "promotion", model, moved)

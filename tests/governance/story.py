@@ -18,10 +18,21 @@ from typing import Any
 from governance import canonical, evidence
 from governance.digests import manifest, sha256_file, tree_digest
 from governance.evidence import LogEvidence, key_ring
+from governance.instants import instant
 from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, instant, machine, open_log, own_checkpoint_key, signer
+from governance.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.policy import Policies, load_policies
-from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Promotion, Registration, Requester, Run
+from governance.predicates import (
+    PREDICATES,
+    TYPE_PREFIX,
+    Artifact,
+    Planted,
+    Promotion,
+    Recall,
+    Registration,
+    Requester,
+    Run,
+)
 from governance.report.build import Sources
 from governance.requests import DataRef, GateRequest, ModelRef, SuiteRef
 from pipelines.metrics import suite_digest
@@ -87,7 +98,9 @@ class Story:
         predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate({**common, **fields})
         return evidence.record(self.log, signer(self.machine), kind, subjects, predicate).index
 
-    def data(self, name: str, kind: str, suite: str, records: int, scan_passed: bool = True) -> None:
+    def data(
+        self, name: str, kind: str, suite: str, records: int, scan_passed: bool = True, recall: bool = True
+    ) -> None:
         """ingest -> scan -> quality of a dataset."""
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         steps["ready"] = self._file(f"data/ready/{name}/records.parquet", f"records of {name}")
@@ -110,7 +123,7 @@ class Story:
             entities_searched=["EMAIL_ADDRESS", "PERSON", "PHONE_NUMBER"], cannot_find=["names that are on no list"],
             found={"EMAIL_ADDRESS": 41, "PERSON": 220, "PHONE_NUMBER": 17}, remaining={},
             actions={"EMAIL_ADDRESS": "redact", "PERSON": "redact", "PHONE_NUMBER": "drop"},
-            counts=_counts(records + 7, records + 5, {"PII_DROPPED": 2}),
+            counts=_counts(records + 7, records + 5, {"PII_DROPPED": 2}), recall=self.recall() if recall else None,
         )  # fmt: skip
         made = [_at("records", f"data/ready/{name}/records.parquet", steps["ready"])]
         read = [_at("records", "in", steps["scanned"]), _at("held_out", "held", digest("scanned desk_eval"))]
@@ -120,6 +133,12 @@ class Story:
             expectations=self._expectations(suite),
             counts=_counts(records + 5, records, {"DUPLICATE": 5}),
         )  # fmt: skip
+
+    def recall(self) -> Recall:
+        """All of what policy demands, and of the names as many as the list finds."""
+        found = {name: 12 if name == "PERSON" else 25 for name in self.policies.pii.minimum_recall}
+        entities = {name: Planted(planted=25, found=count) for name, count in found.items()}
+        return Recall(seeds=digest("seeds"), texts=400, entities=entities)
 
     def base(self, name: str) -> None:
         """A model from outside: an architecture."""

@@ -10,8 +10,9 @@ import pytest
 from governance import evidence
 from governance.authority import Authority, read_authority
 from governance.errors import ConfigError, VerificationError
+from governance.instants import instant
 from governance.keys import public_key
-from governance.machine import instant, open_log, signer
+from governance.machine import open_log, signer
 from governance.policy import files_digest, load_policies
 from governance.predicates import Artifact, CheckpointKey, PolicyChange
 from tests.governance.governed import KINDS, PEOPLE, Governed, empty, keypair, person, principals

@@ -576,7 +576,7 @@ def test_bundle_and_verify(released: Governed, tmp_path: Path, monkeypatch: pyte
 def test_the_commands_that_look_answer_from_a_bundle(long: Governed, elsewhere: Path) -> None:
     (elsewhere / "b.json").write_bytes(made(long.story.log))
     known = ("--bundle", "b.json", "--origin", pin(long.story.log))
-    found = CliRunner().invoke(cli, ["live", MODEL, "--at", "2027-01-01", *known])
+    found = CliRunner().invoke(cli, ["live", MODEL, "--at", "2027-01-01T00:00Z", *known])
     assert found.exit_code == 0 and f"champion     {MODEL}/1" in found.stdout and "is not shown" in found.stderr
     assert "rollback champion 1" in _run("history", MODEL, *known).stdout
     assert "COMES OUT THE SAME" in _run("explain", f"{MODEL}/1", *known).stdout

@@ -87,6 +87,11 @@ def _model_without_tier(plan: Plan) -> None:
     plan.rules(models={"support-dusk": ModelPolicy(tier="limited", purpose="customer-support", region="EU")})
 
 
+def _recall(entity: str, planted: int, found: int) -> Change:
+    entities = {entity: {"planted": planted, "found": found}}
+    return _said("scan", "tickets", recall={"seeds": OTHER, "texts": 3, "entities": entities})
+
+
 def _model_required_for_names(plan: Plan) -> None:
     plan.policy(pii=plan.policies.pii.model_copy(update={"ner": "spacy:somewhere", "require_ner": True}))
     plan.say("scan", "tickets", config=plan.policies.pii_digest)
@@ -175,6 +180,14 @@ SCENARIOS = [
     Scenario("names left", "PII_REMAINING", "pii_remaining", "dataset tickets",
              _said("scan", "tickets", remaining={"PERSON": 2, "URL": 1})),
     Scenario("name list", "NER_REQUIRED", "ner", "dataset tickets", _model_required_for_names),
+    Scenario("no recall", "RECALL_NOT_MEASURED", "pii_recall", "dataset tickets",
+             _said("scan", "tickets", recall=None)),
+    Scenario("nothing planted", "RECALL_NOT_MEASURED", "pii_recall", "dataset tickets",
+             _recall("URL", 25, 25)),
+    Scenario("finds little", "RECALL_TOO_LOW", "pii_recall", "dataset tickets",
+             _recall("EMAIL_ADDRESS", 25, 21)),
+    Scenario("found all of few", "RECALL_TOO_LOW", "pii_recall", "dataset tickets",
+             _recall("EMAIL_ADDRESS", 8, 8)),
     Scenario("quality refused", "QUALITY_NOT_PASSED", "quality_passed", "dataset tickets",
              _said("quality", "tickets", passed=False)),
     Scenario("expectation failed", "QUALITY_NOT_PASSED", "quality_passed", "dataset tickets",

@@ -19,7 +19,7 @@ from governance import promotion
 from governance.artifacts import in_artifact_root, verify_files
 from governance.commands import session
 from governance.errors import ConfigError, CountersignError, RefusedError
-from governance.machine import instant
+from governance.instants import instant
 from governance.status import status
 from pipelines.cli import cli
 from tests.governance.governed import RULES, Governed, governed, keypair

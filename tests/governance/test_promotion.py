@@ -13,6 +13,7 @@ import pytest
 from governance import decisions, promotion, retrospect
 from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
+from governance.instants import instant_of
 from governance.predicates import Artifact
 from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, principals
 from tests.governance.story import MODEL, digest, tell
@@ -425,7 +426,7 @@ def test_breaking_the_glass_leaves_a_deadline(scene: Governed) -> None:
     request = _back(scene, _second(scene), break_glass=True)
     moved = scene.consume("1")
     assert moved.second_signature_by is not None
-    due = promotion.instant_of(moved.second_signature_by)
+    due = instant_of(moved.second_signature_by)
     state = promotion.state(scene.story.log)
     assert promotion.overdue(state, due - timedelta(minutes=1)) == []
     assert [one.predicate.version for one in promotion.overdue(state, due)] == ["1"]

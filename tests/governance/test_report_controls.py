@@ -95,8 +95,11 @@ def test_policies_that_nobody_signed_are_partial(plain: Records, released: Recor
     assert links(released)["policy_snapshot"].state == "present"
 
 
-def test_a_scan_without_recall_is_never_whole(released: Records) -> None:
-    assert "recall on a seeded set" in links(released)["pii_scan"].lacks
+def test_a_scan_is_never_whole_without_a_person_and_lacks_recall_where_it_has_none(story: Story, tmp_path: Any) -> None:
+    assert links(records_of(story))["pii_scan"].lacks == ["a person's sample of what remains"]
+    other = story.copy(tmp_path)
+    other.data("desk_sft", "conversation", "conversation", 2900, recall=False)
+    assert "desk_sft: recall on a seeded set" in links(records_of(other))["pii_scan"].lacks
 
 
 def test_a_missing_step_is_named(story: Story, tmp_path: Any) -> None:

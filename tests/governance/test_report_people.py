@@ -13,6 +13,7 @@ import pytest
 from governance import evidence, promotion
 from governance.errors import InputError, RefusedError
 from governance.findings import finding
+from governance.instants import exact_instant
 from governance.machine import signer
 from governance.predicates import Artifact, Promotion
 from governance.report.build import build
@@ -133,7 +134,7 @@ def _forged(scene: Governed) -> None:
     packet = scene.freeze()
     request = scene.request()
     asked = promotion.ask(promotion.state(scene.story.log), "promote", MODEL, "1", "champion")
-    at = promotion.instant(scene.now)
+    at = exact_instant(scene.now)
     said = Promotion(
         model=MODEL, version="1", alias="champion", model_digest=asked.released.sha256, allowed=True, findings=[],
         policy=scene.story.policies.digest, at=at, run=scene.story.run(), request=request, packet=packet,

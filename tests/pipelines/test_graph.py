@@ -91,7 +91,7 @@ def code_of(family: str) -> set[str]:
         seen.add(module)
         queue += [name for name in graph.find_modules_directly_imported_by(module) if name.startswith("pipelines.")]
     sources = {f"{name.replace('.', '/')}.py" for name in seen if name != "pipelines"}
-    data = [path for path in (ROOT / "pipelines").rglob("*.*") if path.suffix in (".json", ".txt", ".jinja")]
+    data = [path for path in (ROOT / "pipelines").rglob("*.*") if path.suffix in (".json", ".txt", ".jinja", ".yaml")]
     texts = [(ROOT / source).read_text(encoding="utf-8") for source in sources]
     named = [path for path in data if any(f'"{path.name}"' in text for text in texts)]
     return sources | {path.relative_to(ROOT).as_posix() for path in named}

@@ -12,12 +12,13 @@ import pytest
 
 from governance.data_policy import PiiPolicy
 from governance.errors import ConfigError
-from governance.predicates import Scan
+from governance.predicates import Planted, Scan
 from pipelines import ingest, samples, scan
 from pipelines.job import Outcome
 from pipelines.params import Params, load_params
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Found, Search
+from pipelines.pii.seeds import seeds
 from pipelines.record_ids import load_key
 from pipelines.records import read_excluded, read_records, texts, write_records
 from pipelines.scan import Tally, Treated, redact, significant, treat
@@ -259,8 +260,35 @@ def test_a_scan_without_a_model_is_refused_where_policy_demands_one(tmp_path: Pa
     assert [one.code for one in outcome.refused] == ["NER_REQUIRED"]
 
 
+def test_a_scan_that_finds_less_than_policy_demands_is_refused(tmp_path: Path) -> None:
+    outcome, folder = run(tmp_path, TWO, "conversation", email("redact", minimum_recall={"PERSON": 0.8}))
+    (finding,) = outcome.refused
+    assert finding.code == "RECALL_TOO_LOW" and outcome.predicate["passed"] is False
+    assert finding.found.startswith("PERSON: 0.480 [0.300, 0.665], n=25")
+    assert "RECALL_TOO_LOW" in (folder / "report.md").read_text()
+
+
+def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(tmp_path: Path) -> None:
+    outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
+    measured = evidence(outcome).recall
+    assert measured is not None and measured.texts == 4
+    assert measured.entities["PERSON"] == Planted(planted=25, found=12)
+    figures = json.loads((folder / "report.json").read_text())["recall"]
+    assert figures["entities"]["PERSON"] == {"planted": 25, "found": 12, "low": 0.3003, "high": 0.665}
+    assert "| PERSON | 25 | 12 | 0.30 to 0.67 |" in (folder / "report.md").read_text()
+    everything = "".join(path.read_text() for path in folder.glob("report.*")) + evidence(outcome).model_dump_json()
+    assert not [one.value for one in seeds(shipped_pii(), measured.entities) if one.value in everything]
+    records = read_records(folder / "records.parquet")
+    assert contents(records, "conversation")[:1] == ["Write to <EMAIL_ADDRESS>."], "the dataset itself has none of it"
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"entities": {"EMAIL": {"action": "drop"}}}, {"recognizer_thresholds": {"PhoneRecogniser": 0.5}}]
+    "wrong",
+    [
+        {"entities": {"EMAIL": {"action": "drop"}}},
+        {"recognizer_thresholds": {"PhoneRecogniser": 0.5}},
+        {"minimum_recall": {"EMAIL": 0.5}},
+    ],
 )
 def test_a_mistyped_name_in_policy_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="nothing searches for"):

@@ -2,8 +2,10 @@
 
 1. Names are read from the log at every call that could matter; what cannot be read refuses everything.
 2. A refusal is recorded, with caller and reason, and raised. That it cannot be recorded makes it no less a refusal.
+   Of many like it within an hour, the later ones are counted (`limit`).
 3. A governed alias is set, moved and taken away by `Promoter.consume` alone: it decides, records the decision either
-   way, and commits alias and entry in one transaction. Nothing here writes an alias.
+   way, and commits alias and entry in one transaction.
+4. What rules let through is recorded too: `candidate` with its entry in one transaction, a new version after it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from governance.errors import CountersignError, RefusedError, StorageError
+from governance.errors import CountersignError, InputError, RefusedError, StorageError
+from governance.registry.governed.limit import Limit, is_told
 from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import Call, Judgement, judge
 
@@ -29,18 +32,25 @@ _permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", def
 class Promoter(Protocol):
     """Who decides about governed aliases; `governance.promotion` is one."""
 
-    def consume(self, model: str, version: str | None, alias: str, caller: str) -> None:
+    def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         """Gives the alias to the version (None: to nobody), by an open signed request that the decision allows.
 
-        Raises `RefusedError` with the findings, or `ConflictError` where somebody else was first.
+        Raises `RefusedError` with the findings, which are recorded if they are to be kept, `InputError` where there is
+        nothing to decide on, or `ConflictError` where somebody else was first.
         """
 
 
 class Recorder(Protocol):
-    """Where refused calls are recorded."""
+    """Where calls are recorded."""
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records one; the same said again is one entry."""
+
+    def made(self, operation: str, model: str, version: str, caller: str) -> None:
+        """Records that a version was made."""
+
+    def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
+        """Gives an alias, moves it or takes it away (None), and records that, in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,8 @@ class Governor:
     recorder: Recorder
     caller: Callable[[], str]
     """The account behind the present call."""
+    limit: Limit
+    """Of refusals that are recorded one by one."""
     protected_runs: Callable[[], frozenset[str]] = frozenset
     """The runs that evidence of governed versions names."""
     shown: Callable[[str], Mapping[str, Shown]] = lambda model: {}
@@ -82,19 +94,40 @@ class Governor:
         """Leaves a governed alias to promotion. What it raises was recorded there, or is recorded here."""
         if call.model == TRIAL_MODEL:
             raise self.refuse(call.operation, call.model, "this model is the server's trial of itself", "")
-        caller = self.caller()
+        caller, to = self.caller(), call.version or "nobody"
+        keep = self.limit.has_room((caller, call.operation, call.model))
         try:
-            self.promoter.consume(call.model, call.version, call.alias or "", caller)
+            self.promoter.consume(call.model, call.version, call.alias or "", caller, keep)
+        except InputError as error:
+            raise self.refuse(call.operation, call.model, error.found, error.fix) from error
         except RefusedError as error:
-            log.warning(
-                "refused: %s of %s to %s by %s: %s", call.alias, call.model, call.version, caller, _line(error.found)
-            )
+            if not self._is_beyond(call.operation, call.model, caller):
+                log.warning("refused: %s of %s to %s by %s: %s", call.alias, call.model, to, caller, _line(error.found))
             raise
-        log.info("accepted: %s of %s to %s by %s", call.alias, call.model, call.version or "nobody", caller)
+        log.info("accepted: %s of %s to %s by %s", call.alias, call.model, to, caller)
+
+    def move(self, call: Call) -> None:
+        """(4) An alias that no decision is wanted for, of a governed model."""
+        caller, to = self.caller(), call.version or "nobody"
+        self.recorder.moved(call.operation, call.model, call.version, call.alias or "", caller)
+        log.info("accepted: %s of %s to %s by %s", call.alias, call.model, to, caller)
+
+    def made(self, call: Call, version: str) -> None:
+        """(4) A version of a governed model is there now: that it cannot be recorded takes it away no more."""
+        if call.model == TRIAL_MODEL:
+            return
+        caller = self.caller()
+        log.info("accepted: version %s of %s by %s", version, call.model, caller)
+        try:
+            self.recorder.made(call.operation, call.model, version, caller)
+        except CountersignError as error:
+            log.error("the version could not be recorded: %s", error.found)
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
         """Records a refusal; the error to raise."""
-        self._record(operation, model, reason)
+        caller = self.caller()
+        if not self._is_beyond(operation, model, caller):
+            self._record(operation, model, caller, reason)
         return RefusedError(reason, where=f"{operation} {model!r}", fix=next)
 
     def is_governed(self, model: str) -> bool:
@@ -107,8 +140,16 @@ class Governor:
         except CountersignError as error:
             raise unavailable(error) from error
 
-    def _record(self, operation: str, model: str, reason: str) -> None:
-        caller = self.caller()
+    def _is_beyond(self, operation: str, model: str, caller: str) -> bool:
+        """Counts a refusal: whether it is one of those that are told together, which is done here."""
+        governed = model if self._names().is_governed(model) else ""  # other names are as many as a client likes
+        beyond = self.limit.count((caller, operation, governed))
+        if is_told(beyond):
+            many = f"{beyond} more within the hour, beyond the {self.limit.per_hour} that are recorded one by one"
+            self._record(operation, governed, caller, many)
+        return beyond > 0
+
+    def _record(self, operation: str, model: str, caller: str, reason: str) -> None:
         log.warning("refused: %s %r by %s: %s", operation, model, caller, _line(reason))
         try:
             self.recorder.refused(operation, model, caller, reason)

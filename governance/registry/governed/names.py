@@ -19,7 +19,6 @@ TRIAL_MODEL = "countersign-trial"
 """The model with which a server tries itself before it serves: governed always, and by nobody's policy."""
 TRIAL_ALIAS = "governed"
 LATEST = "latest"
-CANDIDATE = "candidate"
 
 _FOLDED = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "|": "l", "!": "l", "$": "s", "@": "a", "3": "e"})
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))

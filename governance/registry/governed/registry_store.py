@@ -1,7 +1,7 @@
 """MLflow's SQL model registry, which asks the governor before it does anything to a governed model.
 
 Each method judges first and only then lets MLflow write, announcing to the guard below which model it may touch.
-Governed aliases are not written here at all: promotion writes them, with the log's entry, in one transaction.
+Aliases of governed models are not written here at all: they are written with the log's entry, in one transaction.
 """
 
 from __future__ import annotations
@@ -88,13 +88,15 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        self.governor.enforce(
-            Call("create_model_version", name, source=source, run_id=run_id or None, tags=_keys(tags))
-        )
+        call = Call("create_model_version", name, source=source, run_id=run_id or None, tags=_keys(tags))
+        self.governor.enforce(call)
         with permitting(name):
-            return super().create_model_version(
+            made = super().create_model_version(
                 name, source, run_id, tags, run_link, description, local_model_path, model_id
             )
+        if self.governor.is_governed(name):
+            self.governor.made(call, str(made.version))
+        return made
 
     @answering
     def copy_model_version(self, src_mv: Any, dst_name: str) -> Any:
@@ -135,21 +137,27 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
     @answering
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         call = Call("set_registered_model_alias", name, version=str(version), alias=alias)
-        if self.governor.enforce(call).verdict == "promotion":
+        promotion = self.governor.enforce(call).verdict == "promotion"
+        if promotion:
             self.governor.promote(call)
+        elif self.governor.is_governed(name):
+            self.get_model_version(name, version)  # MLflow's own answer where it has none
+            self.governor.move(call)
         else:
-            with permitting(name):
-                super().set_registered_model_alias(name, alias, version)
+            super().set_registered_model_alias(name, alias, version)
         self.show(name)
 
     @answering
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         call = Call("delete_registered_model_alias", name, alias=alias)
-        if self.governor.enforce(call).verdict == "promotion":
+        promotion = self.governor.enforce(call).verdict == "promotion"
+        if promotion:
             self.governor.promote(call)
+        elif self.governor.is_governed(name):
+            self.get_registered_model(name)
+            self.governor.move(call)
         else:
-            with permitting(name):
-                super().delete_registered_model_alias(name, alias)
+            super().delete_registered_model_alias(name, alias)
         self.show(name)
 
     def show(self, name: str) -> None:

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from governance.predicates import CANDIDATE
 from governance.registry.governed.mutators import REGISTRY, Rule
 from governance.registry.governed.names import (
-    CANDIDATE,
     LATEST,
     TRIAL_ALIAS,
     TRIAL_MODEL,

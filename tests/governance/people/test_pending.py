@@ -10,7 +10,8 @@ import pytest
 
 from governance.decisions import decide_gate
 from governance.findings import NEVER_WAIVED
-from governance.machine import instant, open_log
+from governance.instants import instant
+from governance.machine import open_log
 from governance.policy import Policies, load_policies
 from governance.predicates import Artifact
 from governance.promotion import state

@@ -22,6 +22,7 @@ import pytest
 from governance import evidence, promotion
 from governance.digests import manifest
 from governance.errors import CountersignError, StorageError
+from governance.instants import exact_instant
 from governance.log.sql import SqlLog
 from governance.machine import log_of, machine
 from governance.predicates import Approval, Artifact, Promotion, Refusal
@@ -310,7 +311,7 @@ def test_what_nobody_may_say_from_elsewhere_is_not_taken(begun: tuple[Place, Ser
     model = Artifact(role="model", name="sft", sha256=here.scene.story.models["sft"])
     moved = Promotion(
         model=MODEL, version="1", alias="champion", model_digest=model.sha256, allowed=True, findings=[],
-        policy="0" * 64, at=promotion.instant(here.scene.now), run=here.scene.story.run(),
+        policy="0" * 64, at=exact_instant(here.scene.now), run=here.scene.story.run(),
     )  # fmt: skip
     refusal = Refusal(operation="x", model=MODEL, caller="ann", reason="because", run=here.scene.story.run())
     tries = [

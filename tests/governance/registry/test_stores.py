@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,31 @@ from mlflow.exceptions import MlflowException
 from governance.errors import RefusedError
 from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
 from governance.registry.governed.governor import Governor
+from governance.registry.governed.limit import Limit
 from governance.registry.governed.names import Names
 from governance.registry.governed.paths import checked
 from governance.registry.governed.registry_store import GovernedRegistryStore
 
 MODEL, RUN = "support-desk", "0" * 32
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SOURCE = f"mlflow-artifacts:/0/{RUN}/artifacts/model"
 
 
 class Desk:
-    """Promotes nobody, and writes down what was refused."""
+    """Promotes nobody, and writes down what was refused and what was let through."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []
+        self.accepted: list[tuple[str, str | None, str]] = []
 
-    def consume(self, model: str, version: str | None, alias: str, caller: str) -> None:
+    def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         raise RefusedError("nobody asked for it")
+
+    def made(self, operation: str, model: str, version: str, caller: str) -> None:
+        self.accepted.append((model, version, ""))
+
+    def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
+        self.accepted.append((model, version, alias))
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         self.said.append((operation, model))
@@ -56,7 +66,7 @@ def store(template: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
     path = tmp_path / "registry.db"
     path.write_bytes(template.read_bytes())
     names = Names(frozenset({MODEL}), frozenset({"champion"}))
-    governor = Governor(lambda: names, lambda model, version: True, desk, desk, lambda: "ann")
+    governor = Governor(lambda: names, lambda model, version: True, desk, desk, lambda: "ann", Limit(lambda: AT))
     made = GovernedRegistryStore(f"sqlite:///{path}", governor)
     for name in (MODEL, "chat"):
         made.create_registered_model(name)
