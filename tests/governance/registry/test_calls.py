@@ -1,0 +1,175 @@
+"""What the log says of calls on governed models: who was let through, and who was refused, however often they try."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from governance import promotion
+from governance.reconcile import reconcile
+from governance.registry.governed.limit import PER_HOUR, Limit, is_told
+from governance.verify import Pins, verify_log
+from tests.governance.registry.place import MODEL, place, serving
+from tests.governance.registry.world import World
+from tests.postgres import Cluster, cluster
+
+__all__ = ["cluster"]
+
+ALIAS = "registered-models/alias"
+TOLD = 2
+"""Counts that are told of some twenty more: the first and the tenth."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    environ = {}
+    if request.param == "postgresql":
+        found: Cluster = request.getfixturevalue("cluster")
+        environ = {"COUNTERSIGN_LOG": found.database()}
+    here = place(tmp_path_factory.mktemp("calls"), **environ)
+    with serving(here) as server, pytest.MonkeyPatch.context() as patch:
+        yield World(here, server, patch)
+
+
+def calls(world: World, kind: str = "call") -> list[Any]:
+    return [item.predicate for item in promotion.state(world.scene.story.log).evidence.all(kind)]
+
+
+def command(world: World, *words: str) -> str:
+    program = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
+    done = subprocess.run(
+        program, cwd=world.scene.story.root, env=world.here.environ(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def whole(world: World) -> None:
+    """The log verifies, and the registry is what it says."""
+    log = world.scene.story.log
+    report = verify_log(log, MODEL, world.scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex()))
+    assert report.ok, report.broken
+    assert reconcile(log, world.here.machine) == []
+
+
+@pytest.mark.slow
+def test_what_was_let_through_is_in_the_log_with_its_caller(world: World) -> None:
+    one, two = world.fresh().number, world.fresh().number
+    assert world.server.ask("DELETE", ALIAS, {"name": MODEL, "alias": "candidate"}).status == 200
+    assert world.server.ask("DELETE", ALIAS, {"name": MODEL, "alias": "candidate"}).status == 200, "nothing to take"
+    for _ in range(2):
+        assert world.move(one, "candidate").status == 200
+    said = [(item.operation, item.version, item.alias, item.from_version, item.caller) for item in calls(world)]
+    moved, taken = "set_registered_model_alias", "delete_registered_model_alias"
+    assert said == [
+        ("create_model_version", one, None, None, "admin"),
+        (moved, one, "candidate", None, "admin"),
+        ("create_model_version", two, None, None, "admin"),
+        (moved, two, "candidate", one, "admin"),
+        (taken, None, "candidate", two, "admin"),
+        (moved, one, "candidate", None, "admin"),
+    ]
+    assert world.move("77", "candidate").status == 403
+    history = command(world, "history", MODEL)
+    assert f"set candidate {two}  by admin: accepted by rule; from version {one}" in history, history
+    assert f"take candidate away  by admin: accepted by rule; from version {two}" in history
+    decided = command(world, "show", f"{MODEL}/{one}", "decisions")
+    assert "set_registered_model_alias candidate, called by admin" in decided, decided
+    whole(world)
+
+
+@pytest.mark.slow
+def test_concurrent_callers_leave_a_chain(world: World) -> None:
+    """Alias and entry commit together: each move begins where the one before it ended."""
+    numbers = [world.fresh().number, world.fresh().number]
+    before = len(calls(world))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: world.move(numbers[n % 2], "candidate").status, range(24)))
+    assert set(answers) <= {200, 409} and 200 in answers
+    moves = [item for item in calls(world)[before:] if item.alias]
+    steps = [(one.version, two.from_version) for one, two in pairwise(moves)]
+    assert all(ended == began for ended, began in steps)
+    held = world.server.ask("GET", f"{ALIAS}?name={MODEL}&alias=candidate").value["model_version"]["version"]
+    assert held == (moves[-1].version if moves else numbers[1])
+    whole(world)
+
+
+def refused_often(world: World, many: Sequence[tuple[str, str]]) -> int:
+    """Entries that refused moves of (alias, version) made."""
+    before = world.scene.story.log.size()
+    answers = [world.move(version, alias) for alias, version in many]
+    assert {one.status for one in answers} == {403}
+    assert all("Countersign refuses" in one.message for one in answers), "told to the caller each time"
+    return int(world.scene.story.log.size() - before)
+
+
+@pytest.mark.slow
+def test_a_hostile_client_does_not_fill_the_log(world: World) -> None:
+    """Reasons that differ, decisions that differ, names without end: at most so many entries of a kind an hour."""
+    versions = [world.fresh().number, world.fresh().number]
+    tries = PER_HOUR + 20
+    assert refused_often(world, [(f"alias{n}", versions[0]) for n in range(tries)]) <= PER_HOUR + TOLD
+    said = calls(world, "refusal")[-1]
+    assert said.model == MODEL and said.caller == "admin"
+    assert said.reason == f"10 more within the hour, beyond the {PER_HOUR} that are recorded one by one"
+    assert refused_often(world, [("champion", versions[n % 2]) for n in range(tries)]) == 0, "they are counted together"
+    size = world.scene.story.log.size()
+    for n in range(tries):
+        hidden = "\u200b" * (n + 1)
+        assert world.server.post("registered-models/create", name=f"{hidden}{MODEL}").status == 403
+    assert world.scene.story.log.size() - size <= PER_HOUR + TOLD
+    out = world.server.log.read_text(encoding="utf-8")
+    assert out.count("by admin: policy does not know the alias") <= PER_HOUR
+    assert f"10 more within the hour, beyond the {PER_HOUR}" in out
+    whole(world)
+
+
+@pytest.mark.slow
+def test_refused_decisions_are_bounded_too(world: World) -> None:
+    """Another account has its own count: the one that is refused hides nobody else."""
+    world.server.post("users/create", username="eve", password="password of eve")
+    given = {"username": "eve", "resource_type": "registered_model", "resource_id": MODEL, "permission": "EDIT"}
+    assert world.server.ask("POST", "/api/3.0/mlflow/users/permissions/grant", given).status == 200
+    versions = [world.fresh().number, world.fresh().number]
+    user, password = world.server.user, world.server.password
+    world.server.user, world.server.password = "eve", "password of eve"
+    try:
+        made = refused_often(world, [("champion", versions[n % 2]) for n in range(PER_HOUR + 20)])
+    finally:
+        world.server.user, world.server.password = user, password
+    assert PER_HOUR <= made <= PER_HOUR + TOLD
+    assert [item.caller for item in calls(world, "promotion")[-PER_HOUR:]] == ["eve"] * PER_HOUR
+    fresh = world.fresh()
+    world.promote(fresh)
+    assert world.holder() == fresh.number
+    whole(world)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+def test_a_limit_counts_by_the_hour() -> None:
+    clock = Clock()
+    limit = Limit(clock, 2)
+    assert [limit.count(("ann", "x")) for _ in range(4)] == [0, 0, 1, 2]
+    assert not limit.has_room(("ann", "x")) and limit.has_room(("ben", "x"))
+    clock.at += timedelta(minutes=59)
+    assert limit.count(("ann", "x")) == 3
+    clock.at += timedelta(minutes=1)
+    assert limit.has_room(("ann", "x")) and limit.count(("ann", "x")) == 0
+
+
+def test_counts_are_told_ever_more_seldom() -> None:
+    assert [n for n in range(5000) if is_told(n)] == [1, 10, 100, 1000]
