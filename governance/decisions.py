@@ -22,6 +22,7 @@ from governance.checks import models as of_models
 from governance.checks import people as of_people
 from governance.checks import stage as of_stage
 from governance.checks.context import Context, GateContext, ReleaseContext
+from governance.checks.waivers import waive
 from governance.errors import CountersignError
 from governance.findings import finding
 from governance.lineage import ModelNode, decided, trained
@@ -140,7 +141,7 @@ def decide_gate(
         request.model, built_on, policies, evidence, at,
         authority=authority, governed=governed, request=request, before=before,
     )  # fmt: skip
-    findings, waived = of_people.waive(context, request.decided_on.values(), _run(CHECKS, context))
+    findings, waived = waive(context, request.decided_on.values(), _run(CHECKS, context))
     return Decision(not findings, context.tier_name, request.decided_on, findings, at, waived)
 
 
@@ -187,7 +188,7 @@ def _decided(
             again[node.name] = decided_again
             findings += [item for item in decided_again.findings if item not in findings]
     only = _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()
-    standing, waived = of_people.waive(context, [request.released.sha256], findings)
+    standing, waived = waive(context, [request.released.sha256], findings)
     return ReleaseDecision(
         allowed=not standing,
         tier=context.tier_name,

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from governance import evidence, packet
 from governance.authority import Authority, read_authority, ring_of
-from governance.checks.people import seconders
+from governance.checks.votes import seconders
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
 from governance.errors import ConfigError, ConflictError, InputError, RefusedError

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from governance.checks.context import ReleaseContext
-from governance.checks.people import distinct, packet_votes, seconders
+from governance.checks.votes import distinct, packet_votes, seconders
 from governance.decisions import decide_release
 from governance.errors import ConfigError, RefusedError, StorageError
 from governance.evidence import Evidence

@@ -13,7 +13,7 @@ from governance import lineage, packet, promotion
 from governance.bundle.form import Bundle
 from governance.bundle.found import ELSEWHERE, Carried, Move, Report, Vote
 from governance.checks.context import ReleaseContext
-from governance.checks.people import distinct, packet_votes
+from governance.checks.votes import distinct, packet_votes
 from governance.digests import manifest_digest
 from governance.errors import VerificationError
 from governance.evidence import Evidence

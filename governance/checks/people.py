@@ -5,24 +5,22 @@ Who spoke is judged by `governance.authority` at the position of each statement;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from governance.checks.context import Context, GateContext, ReleaseContext
-from governance.findings import NEVER_WAIVED, finding
+from governance.checks.context import GateContext, ReleaseContext
+from governance.checks.votes import distinct, in_force, packet_votes, seconders, statements
+from governance.findings import finding
 from governance.instants import instant_of
 from governance.packet import differing
-from governance.predicates import Approval, Finding, Incident, Predicate, PromotionRequest, Waiver
+from governance.predicates import Approval, Finding, Incident, PromotionRequest
 
 if TYPE_CHECKING:
-    from governance.authority import Authority
     from governance.evidence import Evidence
     from governance.policy import AliasRule
 
 Found = Iterable[Finding]
-Vote = tuple[str, str, "Evidence"]
-"""Who, in which role, by which statement."""
 
 
 # -- What must hold whatever people say --------------------------------------------------------------
@@ -76,7 +74,7 @@ def commits(context: ReleaseContext) -> Found:
     permitted = context.policies.rules.commits
     if permitted is None:
         return
-    used = {item.predicate.code.commit or "none" for item in _statements(context)}
+    used = {item.predicate.code.commit or "none" for item in statements(context)}
     refused = sorted(used - set(permitted))
     if refused:
         yield finding(
@@ -90,7 +88,7 @@ def commits(context: ReleaseContext) -> Found:
 
 def requesters(context: ReleaseContext) -> Found:
     """A person authenticated themselves for every run: by a signed authorization in force when it began."""
-    unknown = sorted({item.predicate.stage for item in _statements(context) if not _authorized(context, item)})
+    unknown = sorted({item.predicate.stage for item in statements(context) if not _authorized(context, item)})
     if unknown:
         yield finding(
             "REQUESTER_UNKNOWN",
@@ -315,153 +313,11 @@ def _approved(context: GateContext, digest: str, about: str) -> bool:
         in_time = context.before is None or item.index < context.before
         roles = context.tier.approvers if context.tier else []
         if person is not None and in_time and said.about == about and said.role in roles:
-            last[person.name] = said.decision == "approve" and _open(said, context.at)
+            last[person.name] = said.decision == "approve" and in_force(said, context.at)
     return bool(last) and all(last.values())
 
 
-# -- Waivers -------------------------------------------------------------------------------------------
-def waive(
-    context: Context, digests: Iterable[str], findings: Iterable[Finding]
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """Findings that stand, and those that a waiver of one of `digests` passes. One that does not count is told."""
-    if context.authority is None:
-        return tuple(findings), ()
-    waivers = [item for digest in sorted(set(digests)) for item in context.evidence.by_subject(digest, "waiver")]
-    standing: list[Finding] = []
-    waived: list[Finding] = []
-    for item in findings:
-        states = [
-            waiver_problem(context, context.authority, one) for one in waivers if _meant(one, item, context.model)
-        ]
-        if "" in states:
-            waived.append(item)
-            continue
-        standing.append(item)
-        standing += [_not_in_force(item, states[-1])] if states else []
-    return tuple(standing), tuple(waived)
-
-
-def waiver_problem(context: Context, rights: Authority, item: Evidence) -> str:
-    """Why a waiver does not count; empty where it does."""
-    rules, said = context.policies.rules.waivers, item.predicate
-    days = rules.max_days if context.tier is None or context.tier.waiver_days is None else context.tier.waiver_days
-    begun, ends = instant_of(said.at), instant_of(said.expires)
-    problems = {
-        "its signer may not accept it": rights.speaker(item) is None or said.role not in rules.accepted_by,
-        f"{said.finding} is never waived": said.finding in NEVER_WAIVED or said.finding in rules.never,
-        f"it lasts longer than {days} days": ends - begun > timedelta(days=days),
-        f"it expired at {said.expires}": context.at >= ends,
-        f"it begins at {said.at}": context.at < begun,
-    }
-    return next((why for why, holds in problems.items() if holds), "")
-
-
-def _meant(waiver: Evidence, item: Finding, model: str) -> bool:
-    said: Waiver = waiver.predicate
-    return (said.finding, said.about, said.model) == (item.code, item.subject, model)
-
-
-def _not_in_force(item: Finding, why: str) -> Finding:
-    return finding(
-        "WAIVER_NOT_IN_FORCE",
-        item.subject,
-        f"a waiver of {item.code} does not count: {why}",
-        next=f"mend it, or: countersign waive --finding {item.code}",
-    )
-
-
 # -- Shared --------------------------------------------------------------------------------------------
-def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[str]]:
-    """The last word of each person who may vote on the packet; and why others do not count, in words."""
-    if context.packet is None or context.tier is None:
-        return [], []
-    authors = _authors(context)
-    last: dict[tuple[str, str], Vote] = {}
-    aside: dict[str, None] = {}
-    for item in context.evidence.by_subject(context.asked.packet or "", "approval"):
-        said: Approval = item.predicate
-        if said.about != "packet":
-            continue
-        why, voter = _vote_problem(context, item), (said.principal, said.role)
-        if not why:
-            last[voter] = (*voter, item)
-            why = authors.get(said.principal, "") if said.decision == "approve" else ""
-        if why:
-            aside[f"{said.principal} does not count: {why}"] = None
-    for voter in [one for one in last if one[0] in authors and last[one][2].predicate.decision == "approve"]:
-        del last[voter]  # nobody approves their own work; they may reject it, and take that back
-    return list(last.values()), list(aside)
-
-
-def _vote_problem(context: ReleaseContext, item: Evidence) -> str:
-    said: Approval = item.predicate
-    problems = {
-        "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
-        f"role {said.role} does not approve": said.role not in (context.tier.approvers if context.tier else []),
-        f"it is about model {said.model}": said.model != context.model,
-        f"it is about alias {said.alias}": said.alias not in (None, context.asked.alias),
-        "it stands before the packet": context.packet is not None and item.index < context.packet.index,
-        "it is not in force at this time": not _open(said, context.at),
-        "no page was shown": said.page is None,
-    }
-    return next((why for why, holds in problems.items() if holds), "")
-
-
-def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
-    """The most people in different roles, each counted once (a greatest matching of people to roles)."""
-    roles_of: dict[str, list[str]] = {}
-    for name, role, _ in votes:
-        roles_of.setdefault(name, []).append(role)
-    holder: dict[str, str] = {}
-
-    def place(name: str, tried: set[str]) -> bool:
-        for role in roles_of[name]:
-            if role in tried:
-                continue
-            tried.add(role)
-            if role not in holder or place(holder[role], tried):
-                holder[role] = name
-                return True
-        return False
-
-    for name in sorted(roles_of):
-        place(name, set())
-    return sorted((name, role) for role, name in holder.items())
-
-
-def seconders(rights: Authority, items: Iterable[Evidence]) -> set[str]:
-    """The people who signed a request made by another."""
-    found: dict[str, bool] = {}
-    for item in items:
-        if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
-            found[item.predicate.principal] = item.predicate.decision == "approve"
-    return {name for name, yes in found.items() if yes}
-
-
-def _authors(context: ReleaseContext) -> dict[str, str]:
-    """Who cannot approve because it is their own work, and why."""
-    found: dict[str, str] = {}
-    for item in _statements(context):
-        found.setdefault(item.predicate.run.requested_by.name, f"they asked for {item.predicate.stage}")
-        signer = context.rights.principal(item.keyid, item.index)
-        if signer is not None:
-            found.setdefault(signer.name, f"they signed {item.predicate.stage}")
-    if context.signed is not None:
-        found.setdefault(context.signed.predicate.principal, "they ask for the move")
-    return found
-
-
-def _statements(context: Context) -> Iterator[Evidence]:
-    """The trainings, evaluations and imports behind the model."""
-    for facts in context.models:
-        for node in facts.chain:
-            for item in (node.train, node.base):
-                if item is not None and isinstance(item.predicate, Predicate):
-                    yield item
-        if facts.evaluation is not None:
-            yield facts.evaluation
-
-
 def _authorized(context: ReleaseContext, item: Evidence) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
     asked = item.predicate.run.requested_by
@@ -509,7 +365,3 @@ def _rule(context: ReleaseContext) -> AliasRule | None:
     if context.asked.action == "retire":
         return next(iter(rules.values()), None)
     return rules.get(context.asked.alias)
-
-
-def _open(said: Approval, at: datetime) -> bool:
-    return instant_of(said.at) <= at and (said.expires is None or at < instant_of(said.expires))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from governance import promotion
 from governance.checks.people import approvals as check_approvals
-from governance.checks.people import packet_votes, seconders
+from governance.checks.votes import packet_votes, seconders
 from governance.evidence import Evidence
 from governance.instants import exact_instant, instant_of
 from governance.model import Model

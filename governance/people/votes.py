@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from governance import packet, promotion
 from governance.checks.context import Context, ReleaseContext
-from governance.checks.people import packet_votes, waiver_problem
+from governance.checks.votes import packet_votes
+from governance.checks.waivers import waiver_problem
 from governance.decisions import decide_automatic
 from governance.digests import sha256_bytes
 from governance.errors import ConfigError, InputError, RefusedError

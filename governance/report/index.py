@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from governance import canonical
-from governance.checks.people import seconders
+from governance.checks.votes import seconders
 from governance.digests import sha256_bytes
 from governance.evidence import Evidence
 from governance.instants import instant, instant_of

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from governance import packet
 from governance.authority import read_authority
 from governance.checks.context import ReleaseContext
-from governance.checks.people import Vote, distinct, packet_votes, seconders, waiver_problem
+from governance.checks.votes import Vote, distinct, packet_votes, seconders
+from governance.checks.waivers import waiver_problem
 from governance.errors import CountersignError
 from governance.evidence import Evidence
 from governance.instants import instant_of

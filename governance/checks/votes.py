@@ -1,0 +1,114 @@
+"""Votes: who approves or rejects a packet or a request, and whose vote counts. People are counted, never keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from governance.checks.context import Context, ReleaseContext
+from governance.instants import instant_of
+from governance.predicates import Approval, Predicate
+
+if TYPE_CHECKING:
+    from governance.authority import Authority
+    from governance.evidence import Evidence
+
+Vote = tuple[str, str, "Evidence"]
+"""Who, in which role, by which statement."""
+
+
+def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[str]]:
+    """The last word of each person who may vote on the packet; and why others do not count, in words."""
+    if context.packet is None or context.tier is None:
+        return [], []
+    authors = _authors(context)
+    last: dict[tuple[str, str], Vote] = {}
+    aside: dict[str, None] = {}
+    for item in context.evidence.by_subject(context.asked.packet or "", "approval"):
+        said: Approval = item.predicate
+        if said.about != "packet":
+            continue
+        why, voter = _vote_problem(context, item), (said.principal, said.role)
+        if not why:
+            last[voter] = (*voter, item)
+            why = authors.get(said.principal, "") if said.decision == "approve" else ""
+        if why:
+            aside[f"{said.principal} does not count: {why}"] = None
+    for voter in [one for one in last if one[0] in authors and last[one][2].predicate.decision == "approve"]:
+        del last[voter]  # nobody approves their own work; they may reject it, and take that back
+    return list(last.values()), list(aside)
+
+
+def _vote_problem(context: ReleaseContext, item: Evidence) -> str:
+    said: Approval = item.predicate
+    problems = {
+        "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
+        f"role {said.role} does not approve": said.role not in (context.tier.approvers if context.tier else []),
+        f"it is about model {said.model}": said.model != context.model,
+        f"it is about alias {said.alias}": said.alias not in (None, context.asked.alias),
+        "it stands before the packet": context.packet is not None and item.index < context.packet.index,
+        "it is not in force at this time": not in_force(said, context.at),
+        "no page was shown": said.page is None,
+    }
+    return next((why for why, holds in problems.items() if holds), "")
+
+
+def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
+    """The most people in different roles, each counted once (a greatest matching of people to roles)."""
+    roles_of: dict[str, list[str]] = {}
+    for name, role, _ in votes:
+        roles_of.setdefault(name, []).append(role)
+    holder: dict[str, str] = {}
+
+    def place(name: str, tried: set[str]) -> bool:
+        for role in roles_of[name]:
+            if role in tried:
+                continue
+            tried.add(role)
+            if role not in holder or place(holder[role], tried):
+                holder[role] = name
+                return True
+        return False
+
+    for name in sorted(roles_of):
+        place(name, set())
+    return sorted((name, role) for role, name in holder.items())
+
+
+def seconders(rights: Authority, items: Iterable[Evidence]) -> set[str]:
+    """The people who signed a request made by another."""
+    found: dict[str, bool] = {}
+    for item in items:
+        if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
+            found[item.predicate.principal] = item.predicate.decision == "approve"
+    return {name for name, yes in found.items() if yes}
+
+
+def _authors(context: ReleaseContext) -> dict[str, str]:
+    """Who cannot approve because it is their own work, and why."""
+    found: dict[str, str] = {}
+    for item in statements(context):
+        found.setdefault(item.predicate.run.requested_by.name, f"they asked for {item.predicate.stage}")
+        signer = context.rights.principal(item.keyid, item.index)
+        if signer is not None:
+            found.setdefault(signer.name, f"they signed {item.predicate.stage}")
+    if context.signed is not None:
+        found.setdefault(context.signed.predicate.principal, "they ask for the move")
+    return found
+
+
+def statements(context: Context) -> Iterator[Evidence]:
+    """The trainings, evaluations and imports behind the model."""
+    for facts in context.models:
+        for node in facts.chain:
+            for item in (node.train, node.base):
+                if item is not None and isinstance(item.predicate, Predicate):
+                    yield item
+        if facts.evaluation is not None:
+            yield facts.evaluation
+
+
+def in_force(said: Approval, at: datetime) -> bool:
+    """Whether an approval holds at that time."""
+    return instant_of(said.at) <= at and (said.expires is None or at < instant_of(said.expires))
