@@ -1,0 +1,206 @@
+"""Reports that somebody signed: kept by digest where that was done, and returned as they were.
+
+1. What is signed is what was computed: the statement names the digests of its page and JSON twin, and what of the log
+   it read. Signing it again under the same key says nothing new, and changes nothing in it (`report.build`).
+2. Kept bytes are worth their digest: changed ones are refused, wherever they come from.
+3. A report that was signed stands in for one that is made anew only where the new one, which is made all the same,
+   says the same of the same entries; whatever has come to light since is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from governance import evidence
+from governance.authority import read_authority
+from governance.digests import sha256_bytes
+from governance.errors import ConfigError, InputError, VerificationError
+from governance.evidence import Evidence
+from governance.instants import instant
+from governance.keys import Signer, public_key
+from governance.log.port import Entry, Log
+from governance.machine import Machine
+from governance.people import kept
+from governance.predicates import Artifact, Run, SignedReport
+from governance.promotion import State
+from governance.report import files
+from governance.report.html import json_twin, page
+from governance.report.model import Report
+
+PAGE, TWIN = "report", "report_json"
+"""Roles of a statement's subjects."""
+COMPARED = ("project", "model", "version", "digest", "as_of", "entries_read")
+"""Fields in which a kept report must agree with the one made now, beside verdict, faults and registry."""
+Bytes = Callable[[str], bytes | None]
+"""Digest to what is kept under it, whatever that is by now."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A report as it was computed, in bytes."""
+
+    report: Report
+    page: bytes
+    twin: bytes
+    asked_at: str | None
+    """The time it was asked for; None for one of now."""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """File name to content, the page last."""
+        return files.named(self.report.model, self.report.version, self.twin, self.page)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A report that was signed, in bytes that have their digests."""
+
+    item: Evidence
+    page: bytes
+    twin: bytes
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """As of `Made`."""
+        return files.named(self.item.predicate.model, self.item.predicate.version, self.twin, self.page)
+
+
+def made(report: Report, as_of: datetime | None) -> Made:
+    """The bytes of a report."""
+    return Made(report, page(report), json_twin(report), instant(as_of) if as_of else None)
+
+
+def sign(log: Log, signer: Signer, machine: Machine, what: Made, reason: str, role: str | None, run: Run) -> Entry:
+    """(1) Keeps the bytes, then says so. Raises `VerificationError` for a report of a log that does not verify."""
+    report = what.report
+    if not report.integrity.verified:
+        raise VerificationError(f"evidence does not verify: {report.integrity.first_broken}", fix="countersign verify")
+    _check_key(log, signer)
+    said = SignedReport(
+        model=report.model, version=report.version, model_digest=report.digest, page=sha256_bytes(what.page),
+        twin=sha256_bytes(what.twin), verdict=report.verdict.word, as_of=report.as_of, asked_at=what.asked_at,
+        entries=report.entries_read, root=report.integrity.root, generator=report.generator, reason=reason, role=role,
+        run=run,
+    )  # fmt: skip
+    kept.keep(machine, what.twin)
+    kept.keep(machine, what.page)
+    twin, html = what.files
+    subjects = [
+        Artifact(role=PAGE, name=html, sha256=said.page),
+        Artifact(role=TWIN, name=twin, sha256=said.twin),
+        Artifact(role="model", name=said.model, sha256=said.model_digest),
+    ]
+    return evidence.record(log, signer, "report", subjects, said)
+
+
+def _check_key(log: Log, signer: Signer) -> None:
+    """A statement by a key that nobody vouches for would be the end of the log. Raises `ConfigError`."""
+    authority, keyid = read_authority(log), signer.keyid
+    development = {public_key(pem).keyid for pem in evidence.origin(log).development_keys}
+    if authority.principal(keyid, log.size()) is None and keyid not in development - authority.keys.keys():
+        raise ConfigError(
+            f"the policies in force do not name this key ({keyid[:16]})",
+            where="COUNTERSIGN_SIGNER",
+            expected="your own key, or that of a service that policies name",
+            fix="give --key, or export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
+        )
+
+
+def of_version(now: State, model: str, version: str) -> list[Evidence]:
+    """The signed reports of a version, in the order of the log."""
+    found = now.evidence.all("report")
+    return [item for item in found if (item.predicate.model, item.predicate.version) == (model, version)]
+
+
+def find(now: State, sha256: str) -> Evidence:
+    """The statement by which a page or twin was signed; the end of its digest may be left out. Raises `InputError`."""
+    if not 12 <= len(sha256) <= 64 or set(sha256) - set("0123456789abcdef"):
+        raise ConfigError(
+            f"{sha256[:80]!r} is no sha256", where="--kept", expected="64 hexadecimal digits, 12 at least"
+        )
+    said = [item for item in now.evidence.all("report") if _names(item, sha256)]
+    if not said:
+        raise InputError(
+            f"nobody signed a report with the digest {sha256[:12]}",
+            fix="countersign show MODEL/VERSION reports lists those that were",
+        )
+    return said[-1]
+
+
+def content(item: Evidence, read: Bytes) -> Kept:
+    """(2) The bytes that a statement names. Raises `InputError`, `VerificationError`."""
+    return Kept(item, _bytes(item.predicate.page, read), _bytes(item.predicate.twin, read))
+
+
+def standing_in(now: State, what: Made, read: Bytes) -> tuple[Kept | None, list[str]]:
+    """(3) The report that was signed in place of this one, if any; and what is to be told of those that were signed."""
+    told: list[str] = []
+    for item in reversed(of_version(now, what.report.model, what.report.version)):
+        said: SignedReport = item.predicate
+        same = (said.entries, said.asked_at, said.as_of) == (
+            what.report.entries_read, what.asked_at, what.report.as_of,
+        )  # fmt: skip
+        if not same or not _stands(now, item):
+            continue
+        if said.page == sha256_bytes(what.page):
+            return Kept(item, what.page, what.twin), told
+        try:
+            found = content(item, read)
+        except (InputError, VerificationError) as error:
+            told.append(f"signed in entry {item.index} as other bytes, which cannot be returned: {error.found}")
+            continue
+        differing = _differing(json.loads(found.twin), what.report)
+        if not differing:
+            return found, told
+        told.append(
+            f"not as it was signed in entry {item.index}: {', '.join(differing)}; "
+            f"that one: countersign report --kept {said.page}"
+        )
+    return None, told
+
+
+def _stands(now: State, item: Evidence) -> bool:
+    """Whether somebody answers for it: a principal at that entry, or a key that the origin names."""
+    return item.development or now.authority.principal(item.keyid, item.index) is not None
+
+
+def _differing(then: Any, now: Report) -> list[str]:
+    """What the report of now says otherwise, of what a reader must not miss."""
+    found = now.model_dump()
+    differing = [name for name in COMPARED if then.get(name) != found[name]]
+    return differing + [name for name, here in _told(found).items() if here != _told(then)[name]]
+
+
+def _told(report: Any) -> dict[str, Any]:
+    """Of a report's JSON: verdict, faults, and whether the registry says the same."""
+    return {
+        "verdict": report["verdict"]["word"],
+        "faults": [one["title"] for one in report["exceptions"] if one["kind"] == "fault"],
+        "registry": report["integrity"]["registry"],
+    }
+
+
+def _bytes(sha256: str, read: Bytes) -> bytes:
+    found = read(sha256)
+    if found is None:
+        raise InputError(
+            f"the report {sha256[:12]} is not kept here",
+            expected="the machine on which it was signed, or a bundle that carries it",
+            fix="ask whoever signed it for the file; its sha256 shows that it is the one",
+        )
+    if sha256_bytes(found) != sha256:
+        raise VerificationError(
+            "what is kept under the digest of a signed report was changed",
+            where=f"report {sha256[:12]}",
+            expected=f"bytes with sha256 {sha256}",
+            fix="ask whoever signed it for the file, or take it from a bundle: countersign report --kept ... --bundle",
+        )
+    return found
+
+
+def _names(item: Evidence, sha256: str) -> bool:
+    return bool(item.predicate.page.startswith(sha256) or item.predicate.twin.startswith(sha256))
