@@ -72,6 +72,8 @@ class PatternRecognizer(Model):
     patterns: list[PatternRule] = Field(min_length=1)
     context: list[str] = []
     """Words near a match that raise its score."""
+    examples: list[Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]] = Field([], exclude_if=empty)
+    """Made-up values, all different, that scans plant to measure how much is found of them; those of no person."""
 
 
 class PiiPolicy(Model):

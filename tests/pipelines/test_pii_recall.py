@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.pii_recall import Figures, Label, measure, tables
-from pipelines.pii.engine import Span
+from pipelines.params import load_params
+from pipelines.pii import recall as planting
+from pipelines.pii.engine import PlainEngine, Span
+from pipelines.pii.search import Search
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
+from tests.pipelines.test_scan import ingested
 
 
 @pytest.mark.slow
@@ -51,3 +56,18 @@ def test_what_counts_as_found_covered_and_right() -> None:
     may_stay = pii(entities={"EMAIL_ADDRESS": {"action": "allow", "reason": "published"}})
     allowed.add(text, labels, spans, may_stay)
     assert allowed.covered["EMAIL_ADDRESS"] == 0
+
+
+def test_the_figures_of_planted_values_in_the_documentation_are_those_measured(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "pii.md").read_text(encoding="utf-8")
+    params, policy = load_params(ROOT), shipped_pii()
+    records = ingested(params, "desk_sft", tmp_path)
+    with Search(PlainEngine(policy, ROOT), None, b"") as search:
+        measured = planting.measure(records, "conversation", policy, search)
+    rows: dict[str, set[str]] = {}
+    for number, kinds in re.findall(r"(?m)^\| (all|\d+) \| (.*) \|$", page):
+        rows[number] = set(re.findall(r"[A-Z]+_[A-Z_]+|CRYPTO|URL|UUID|PERSON|PASSWORD", kinds))
+    found: dict[str, set[str]] = {}
+    for name, one in measured.entities.items():
+        found.setdefault("all" if one.found == one.planted else str(one.found), set()).add(name)
+    assert rows == found

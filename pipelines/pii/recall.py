@@ -1,0 +1,88 @@
+"""How much a search finds: made-up values planted in a dataset's own texts, searched for by the very same engine.
+
+1. Surroundings are the dataset's own: pieces of up to `NEAR` characters on both sides, of records spread evenly over
+   it. Where it has no text, shipped sentences stand alone.
+2. Found is what the engine names as what it is, for `COVERED` of its letters and digits at least. What could not be
+   searched to the end was not found.
+3. It says how the engine does on values of these shapes, here, and no more. Nothing planted is written anywhere.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from governance.data_policy import PiiPolicy
+from governance.predicates import Planted, Recall
+from pipelines.pii import seeds as made_up
+from pipelines.pii.engine import Span
+from pipelines.pii.search import Search
+from pipelines.pii.seeds import Seed
+from pipelines.records import texts
+
+NEAR = 150
+"""Characters of the dataset's own text kept on each side of a planted value."""
+
+ROWS = 400
+"""Records whose texts are planted in, at most."""
+
+COVERED = 0.9
+"""So much of a value must be found: a country code may stay."""
+
+_BREAK = re.compile(r"(?<=[.!?…])\s+|\n+")
+
+
+@dataclass(frozen=True)
+class _Placed:
+    entity: str
+    text: str
+    start: int
+    end: int
+
+
+def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Recall:
+    """Plants values of everything the search looks for, searches, and counts."""
+    own, planted = _sample(table, kind), made_up.seeds(policy, search.plain.entities)
+    placed = _plant(own, planted)
+    counts: dict[str, list[bool]] = {}
+    for one, found in zip(placed, search.find([one.text for one in placed]), strict=True):
+        counts.setdefault(one.entity, []).append(not found.problem and _is_found(one, found.spans))
+    return Recall(
+        seeds=made_up.digest(planted),
+        texts=len(own),
+        entities={name: Planted(planted=len(hits), found=sum(hits)) for name, hits in sorted(counts.items())},
+    )
+
+
+def _sample(table: pa.Table, kind: str) -> list[str]:
+    """The texts of at most `ROWS` records spread evenly over the table; blank ones left out."""
+    step = max(1, -(-table.num_rows // ROWS))
+    rows = table.take(pa.array(range(0, table.num_rows, step), pa.int64()))
+    return [one.text for one in texts(rows, kind) if one.text.strip()]
+
+
+def _plant(own: Sequence[str], planted: Sequence[Seed]) -> list[_Placed]:
+    rng = random.Random("countersign places 1")  # noqa: S311 - nothing secret is made of it
+    return [_placed(own[int(rng.random() * len(own))] if own else "", one, rng.random()) for one in planted]
+
+
+def _placed(text: str, seed: Seed, draw: float) -> _Placed:
+    """The seed's sentence between two sentences of the text, or before the first, or after the last."""
+    gaps = [0, *(match.end() for match in _BREAK.finditer(text)), len(text)]
+    at = gaps[int(draw * len(gaps))]
+    before, after = text[max(0, at - NEAR) : at], text[at : at + NEAR]
+    before += "" if not before or before[-1].isspace() else " "
+    head, _, tail = seed.sentence.partition("{}")
+    start = len(before) + len(head)
+    whole = f"{before}{head}{seed.value}{tail}{' ' if after else ''}{after}"
+    return _Placed(seed.entity, whole, start, start + len(seed.value))
+
+
+def _is_found(one: _Placed, spans: Sequence[Span]) -> bool:
+    inside = {at for span in spans if span.entity == one.entity for at in range(span.start, span.end)}
+    wanted = [at for at in range(one.start, one.end) if one.text[at].isalnum()]
+    return sum(at in inside for at in wanted) >= COVERED * len(wanted)
