@@ -12,7 +12,9 @@ import pytest
 from governance.digests import manifest, sha256_bytes
 from governance.errors import RefusedError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
+from governance.predicates import SignedReport
 from governance.progress import Progress
+from governance.promotion import state
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from pipelines import register
 from pipelines import report as report_stage
@@ -195,9 +197,17 @@ def test_the_report_is_written_and_put_beside_the_version(story: Story, monkeypa
     (stored,) = Path(client.download_artifacts(version.run_id, "report")).iterdir()
     assert stored.name == sha256_bytes(written["support-desk-1.html"])[:12]
     assert {path.name: path.read_bytes() for path in stored.iterdir()} == written
+    (signed,) = _signed_reports(story)
+    assert signed.page == sha256_bytes(written["support-desk-1.html"])
+    assert (story.machine.state / "pages" / signed.page).read_bytes() == written["support-desk-1.html"]
     monkeypatch.setattr(report_stage, "_attach", _unwanted)
     run(story, "report")
+    assert _signed_reports(story) == [signed], "that it was signed is nothing new to report"
     assert {path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")} == written
+
+
+def _signed_reports(story: Story) -> list[SignedReport]:
+    return [item.predicate for item in state(story.log).evidence.all("report")]
 
 
 def _unwanted(*_: object) -> None:
