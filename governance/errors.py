@@ -60,6 +60,10 @@ class StorageError(CountersignError):
     exit_code = 6
 
 
+class UnsignedError(StorageError):
+    """The key that signs the log's checkpoints now is not on this machine, so nothing is appended. Exit code 6."""
+
+
 class BusyError(CountersignError):
     """Another run holds what this one needs. Exit code 7."""
 

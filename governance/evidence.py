@@ -22,7 +22,7 @@ from governance.envelope import UnknownKeyError, Verified, sign_payload, unverif
 from governance.errors import VerificationError
 from governance.keys import Signer, public_key
 from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, origin_of, verify_checkpoint
+from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
 from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log, Said
 from governance.model import Json, Model
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
@@ -278,10 +278,10 @@ def policy_in_force(log: Log) -> str:
     return subjects[0].sha256
 
 
-def check_head(log: Log, project: str, checkpoint_keys: Sequence[str] = ()) -> Checkpoint:
+def check_head(log: Log, project: str, checkpoint_keys: Sequence[tuple[int, str]] = ()) -> Checkpoint:
     """The cheap checks on opening: an origin, of this project, and a signed checkpoint over exactly what is there.
 
-    `checkpoint_keys`: the public keys (PEM), of which one must have signed; the origin's where none is given.
+    `checkpoint_keys`: from which entry on which public key (PEM) signs; the origin's where none is given.
     """
     first = origin(log)
     if first.project != project:
@@ -289,7 +289,7 @@ def check_head(log: Log, project: str, checkpoint_keys: Sequence[str] = ()) -> C
             f"this is the log of project {first.project!r}", expected=repr(project), where="entry 0"
         )
     size, note = log.head()
-    checkpoint = _verify_head(note, checkpoint_keys or [first.checkpoint_key])
+    checkpoint = signed_in_turn(note, checkpoint_keys or [(0, first.checkpoint_key)], "the log's checkpoint")
     if checkpoint.origin != origin_of(project, merkle.leaf_hash(log.entry(0).envelope)):
         raise VerificationError("the checkpoint is of another log", where="the log's checkpoint")
     if checkpoint.size != size:
@@ -298,15 +298,6 @@ def check_head(log: Log, project: str, checkpoint_keys: Sequence[str] = ()) -> C
     proof = log.inclusion_proof(size - 1, size)
     merkle.verify_inclusion(merkle.leaf_hash(last.envelope), size - 1, size, proof, checkpoint.root)
     return checkpoint
-
-
-def _verify_head(note: str, keys: Sequence[str]) -> Checkpoint:
-    for key in keys[1:]:
-        try:
-            return verify_checkpoint(note, key, where="the log's checkpoint")
-        except VerificationError:
-            continue
-    return verify_checkpoint(note, keys[0], where="the log's checkpoint")
 
 
 def _subject(item: dict[str, Any]) -> Artifact:

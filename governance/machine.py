@@ -179,7 +179,7 @@ def _mirror(machine: Machine) -> Log:
     )
     reader = Reader(
         evidence.filed_under,
-        lambda log: [pem for _, pem in checkpoint_keys(log)[-2:]],
+        checkpoint_keys,
         lambda envelope: evidence.origin_in(envelope).checkpoint_key,
     )
     pin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
@@ -239,10 +239,8 @@ def read_log(machine: Machine) -> Log:
 
 
 def check_head(log: Log, project: str) -> None:
-    """`evidence.check_head` with the keys that may have signed the checkpoint: the last, or before its first use."""
-    known = checkpoint_keys(log)
-    just_approved = len(known) > 1 and known[-1][0] == log.size() - 1
-    evidence.check_head(log, project, [pem for _, pem in known[-2 if just_approved else -1 :]])
+    """`evidence.check_head` with the keys that sign checkpoints by now."""
+    evidence.check_head(log, project, checkpoint_keys(log))
 
 
 def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:

@@ -33,7 +33,7 @@ from governance.errors import VerificationError
 from governance.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
 from governance.keys import public_key
 from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, verify_checkpoint
+from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
 from governance.log.sql import SqlLog
@@ -279,7 +279,7 @@ def _verify_kept(entry: Entry, item: Evidence, verified: Verified, derived: Deri
 def _verify_head(note: str, project: str, leaf: bytes, authority: Authority, tree: Range) -> Checkpoint:
     """(5) The checkpoint is signed by the key in force, and its size and root are those of the entries."""
     where = "the log's checkpoint"
-    head = signed_at(note, authority, where)
+    head = signed_in_turn(note, authority.checkpoint_keys, where)
     if head.origin != origin_of(project, leaf):
         raise VerificationError("it is of another log", where=where)
     if head.size != tree.size:
@@ -296,7 +296,7 @@ def _verify_growth(
     old, _ = parse_checkpoint(note, where=where)
     if old.origin != head.origin:
         raise VerificationError(f"it is of another log, {old.origin}", expected=head.origin, where=where)
-    signed_at(note, authority, where)
+    signed_in_turn(note, authority.checkpoint_keys, where)
     if old.size > head.size:
         raise VerificationError(f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where)
     proof = log.consistency_proof(old.size, head.size)
@@ -305,18 +305,6 @@ def _verify_growth(
     except VerificationError as error:
         raise VerificationError(error.found, where=where) from None
     return old.size
-
-
-def signed_at(note: str, authority: Authority, where: str) -> Checkpoint:
-    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at its last entry."""
-    size = parse_checkpoint(note, where=where)[0].size
-    since = [(index, pem) for index, pem in authority.checkpoint_keys if index < size] or authority.checkpoint_keys[:1]
-    if len(since) > 1 and since[-1][0] == size - 1:
-        try:
-            return verify_checkpoint(note, since[-2][1], where=where)
-        except VerificationError:
-            pass
-    return verify_checkpoint(note, since[-1][1], where=where)
 
 
 def _established(pins: Pins, first: Origin, authority: Authority, leaf: bytes) -> str | None:

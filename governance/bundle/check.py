@@ -32,10 +32,9 @@ from governance.errors import CountersignError, VerificationError
 from governance.evidence import Evidence, KeyRing, open_entry, origin
 from governance.keys import public_key
 from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint
+from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.policy import policies_of
 from governance.predicates import Signed
-from governance.verify import signed_at
 
 FREE = ("origin", "policy", "packet", "refusal", "call", "report")
 """Kinds that anybody known may record: people decide whether policies count, a packet follows from the log, and a
@@ -66,7 +65,7 @@ def _verify(bundle: Bundle, pins: Pins) -> Report:
     if head.origin != origin_of(first.project, leaf):
         raise VerificationError("the checkpoint is of another log", expected=head.origin, where="entry 0")
     authority = read_authority(log)
-    signed_at(bundle.checkpoint, authority, "the checkpoint")
+    signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
     items = [_open(log, index, ring, authority) for index in _indices(log)]  # (4)
     established, grown_from = _established(log, pins, head, authority, leaf)  # (8)
@@ -138,7 +137,7 @@ def _established(
     old = parse_checkpoint(pins.checkpoint, where=where)[0]
     if old.origin != head.origin:
         raise VerificationError(f"it is of another log, {old.origin}", expected=head.origin, where=where)
-    signed_at(pins.checkpoint, authority, where)
+    signed_in_turn(pins.checkpoint, authority.checkpoint_keys, where)
     if old.size > head.size:
         raise VerificationError(f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where)
     proof = log.consistency_proof(old.size, head.size)

@@ -82,7 +82,7 @@ def approve(
     then = {one.keyid: one for one in keys.successors(session.current(log))}[what.keyid]
     lines = [f"{who.name} approved {what.fingerprint} (entry {said.index})"]
     lines.append(
-        "next, on the machine that keeps the log, before anything else: countersign checkpoint-key use"
+        "next, on the machine that keeps the log: countersign checkpoint-key use (a running server takes it up itself)"
         if then.approved
         else f"so far {', '.join(then.signed_by)}; wants {policies.status(now, None).in_force.wants}"
     )
@@ -100,11 +100,11 @@ def use(dry_run: bool, as_json: bool) -> None:
         line = f"would sign with {waits.fingerprint} from now on" if waits else "no other key waits to be used here"
         session.show({"would_use": waits.keyid if waits else None}, [line], as_json)
         return
-    kept = keys.use_successor(machine) if waits else None
+    kept = keys.use_successor(machine.keys) if waits else None
     lines = ["no other key waits to be used here"]
     if kept is not None:
         lines = [f"the approved key signs checkpoints from now on; the old one is kept as {kept}"]
-        lines.append("next: restart the server, where there is one, and keep a new checkpoint elsewhere")
+        lines.append("next: keep a new checkpoint elsewhere (countersign verify --write-checkpoint FILE)")
     session.show({"used": kept is not None, "kept": str(kept) if kept else None}, lines, as_json)
 
 

@@ -16,6 +16,8 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from governance.errors import VerificationError
@@ -62,6 +64,19 @@ def verify_checkpoint(note: str, key_pem: str, *, where: str = "checkpoint") -> 
         )
     key.verify(signatures[0], body_of(checkpoint).encode(), where)
     return checkpoint
+
+
+def signed_in_turn(note: str, keys: Sequence[tuple[int, str]], where: str) -> Checkpoint:
+    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at its last entry.
+
+    `keys`: from which entry on which public key (PEM) signs. Raises `VerificationError`.
+    """
+    size = parse_checkpoint(note, where=where)[0].size
+    since = [one for one in keys if one[0] < size] or keys[:1]
+    if len(since) > 1 and since[-1][0] == size - 1:
+        with suppress(VerificationError):
+            return verify_checkpoint(note, since[-2][1], where=where)
+    return verify_checkpoint(note, since[-1][1], where=where)
 
 
 def parse_checkpoint(note: str, *, where: str = "checkpoint") -> tuple[Checkpoint, list[tuple[str, bytes]]]:

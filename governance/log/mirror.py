@@ -2,11 +2,14 @@
 
 1. The copy is brought up to date before the first reading: the entries beyond what is here, hashed here, must give
    with those that are here the root of the server's checkpoint, and the log's own key must have signed that.
-   Nothing else is believed; what does not fit changes nothing here.
+   Nothing else is believed; what does not fit changes nothing here. Which key that is, the entries say, those that
+   are new included.
 2. A server whose log is shorter, other or forked is refused, and both checkpoints are named.
 3. Which log it is, the first contact decides (trust on first use), unless COUNTERSIGN_ORIGIN pins it.
 4. An append counts when the entry is in the copy; its receipt is kept beside it.
 5. Where the server cannot be reached, reading goes on from the copy, and `offline` says why; appending does not.
+6. A long way is gone in pages that are kept aside as they arrive, and are nobody's log until all of them are (1): what
+   was interrupted goes on where it was, and what does not fit in the end is thrown away and asked for once more.
 
 The standard library's HTTP client is enough, and keeps an auditor's installation small: three requests, no cookies,
 no redirects (they would carry the password elsewhere), certificates verified by the system's authorities.
@@ -18,7 +21,6 @@ import base64
 import hashlib
 import http.client
 import json
-import secrets
 import shutil
 import ssl
 import urllib.error
@@ -43,7 +45,7 @@ from governance.errors import (
 )
 from governance.keys import public_key
 from governance.log import api, merkle
-from governance.log.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.port import Also, Entry, Execute, Log, Said
 from governance.log.sqlite import SqliteLog
 from governance.storage import write_atomic
@@ -164,8 +166,8 @@ class Reader:
 
     filed_under: Callable[[bytes], Said]
     """`governance.evidence.filed_under`."""
-    checkpoint_keys: Callable[[Log], Sequence[str]]
-    """Public keys (PEM) that may sign the next checkpoint, by the entries that are there."""
+    checkpoint_keys: Callable[[Log], Sequence[tuple[int, str]]]
+    """From which entry on which public key (PEM) signs checkpoints, by the entries that are there."""
     first_key: Callable[[bytes], str]
     """The checkpoint key that entry 0 names."""
 
@@ -207,10 +209,18 @@ class MirrorLog(SqliteLog):
             size, known = self._here.head()  # before the server is asked: what it answers may only be more
             note = self._server.get("checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
+            resumed = self._incoming.exists()
             try:
-                return self._follow(size, known, note)
+                self._follow(size, known, note)
             except ConflictError:
                 continue  # another process of this machine brought the copy forward meanwhile
+            except VerificationError:
+                self._forget_incoming()
+                if not resumed:
+                    raise  # else: what an earlier run left may be of another day, so all of it is asked again
+            else:
+                self._forget_incoming()
+                return
 
     def _follow(self, size: int, known: str, note: str) -> None:
         if note == known:
@@ -223,12 +233,18 @@ class MirrorLog(SqliteLog):
         self._check_growth(known, new, note)
         if known and new.size == size:
             return
-        keys = self._reader.checkpoint_keys(self._here) if size else [self._begin(new)]
+        if not size:
+            self._begin(new)
+
+        def check(would_be: Log) -> None:
+            """By the key that these very entries name: a successor may be among them."""
+            signed_in_turn(note, self._reader.checkpoint_keys(would_be), f"{self.where}: its checkpoint")
+
         try:
-            if _signed_by(note, keys):
-                self.extend(self._entries(size, new.size), note)
-            elif not self._succeeded(size, new, note):
-                verify_checkpoint(note, keys[-1], where=f"{self.where}: its checkpoint")
+            keep = new.size - size > api.MAX_ENTRIES
+            for _ in self._pages(size, new.size, keep) if keep else ():
+                pass  # (6) all of them are here before the copy is touched
+            self.extend(self._entries(size, new.size, keep), note, check)
         except VerificationError as error:
             if not known or "not those of the checkpoint" not in error.found:
                 raise
@@ -285,8 +301,8 @@ class MirrorLog(SqliteLog):
         if new.size == old.size and new.root != old.root:
             raise _differ("the server's log was rewritten", known, note, self.where)
 
-    def _begin(self, new: Checkpoint) -> str:
-        """(3) The checkpoint key of a log never seen before, if it is the one that is pinned."""
+    def _begin(self, new: Checkpoint) -> None:
+        """(3) Refuses a log never seen before that is not the one meant."""
         first = api.read_entries(self._server.json(self._server.get("entries?start=0&limit=1")), 0)
         leaf = merkle.leaf_hash(first[0]) if first else b""
         if not first or not new.origin.endswith(leaf.hex()[:16]):
@@ -296,7 +312,6 @@ class MirrorLog(SqliteLog):
                 f"it is the log of another project, {new.origin}", where=self.where, expected=repr(self.project)
             )
         self._pinned(first[0])
-        return self._reader.first_key(first[0])
 
     def _check_pin(self) -> None:
         """(3) The pin may be set after the copy was begun."""
@@ -310,43 +325,53 @@ class MirrorLog(SqliteLog):
                 f"the server's log begins with {leaf}", expected=self._pin, where=f"{self.where}: pinned origin"
             )
 
-    def _entries(self, start: int, end: int) -> Iterator[tuple[Entry, Sequence[str]]]:
+    def _entries(self, start: int, end: int, keep: bool) -> Iterator[tuple[Entry, Sequence[str]]]:
         """The server's entries [start, end), hashed and filed here."""
-        while start < end:
-            limit = min(end - start, api.MAX_ENTRIES)
-            page = self._server.json(self._server.get(f"entries?start={start}&limit={limit}"))
-            try:
-                envelopes = api.read_entries(page, start)
-            except InputError as error:
-                raise VerificationError(error.found, where=self.where) from None
-            if not 0 < len(envelopes) <= limit:
-                raise VerificationError(f"the server does not give entry {start}", where=self.where)
+        for envelopes in self._pages(start, end, keep):
             for envelope in envelopes:
                 said = self._reader.filed_under(envelope)
                 leaf = merkle.leaf_hash(envelope)
                 yield Entry(start, envelope, leaf, said.identity, said.scope, said.kind), said.subjects
                 start += 1
 
-    def _succeeded(self, size: int, new: Checkpoint, note: str) -> bool:
-        """Whether a successor of the checkpoint key signed, whom only the new entries name: tried on a second copy."""
-        trial = self.path.with_name(f"{secrets.token_hex(8)}.db")
+    def _pages(self, start: int, end: int, keep: bool) -> Iterator[list[bytes]]:
+        """The envelopes of [start, end), page by page."""
+        while start < end:
+            envelopes = self._page(start, min(end - start, api.MAX_ENTRIES), keep)
+            yield envelopes
+            start += len(envelopes)
+
+    def _page(self, start: int, limit: int, keep: bool) -> list[bytes]:
+        """Envelopes from `start`: as they were kept, or as the server gives them."""
+        path = self._incoming / f"{start}.json"
+        known = b""
+        with suppress(FileNotFoundError):  # nor is it there once another process has all of them
+            known = path.read_bytes() if keep else b""
+        data = known or self._server.get(f"entries?start={start}&limit={limit}")
         try:
-            if size:
-                shutil.copyfile(self.path, trial)
-            copy = SqliteLog(trial, self.project)
-            copy.extend(self._entries(size, new.size), note)
-            if not _signed_by(note, self._reader.checkpoint_keys(copy)):
-                return False
-            trial.replace(self.path)
-            return True
-        finally:
-            trial.unlink(missing_ok=True)
+            envelopes = api.read_entries(self._server.json(data), start)[:limit]
+        except InputError as error:
+            raise VerificationError(error.found, where=self.where) from None
+        if not envelopes:
+            raise VerificationError(f"the server does not give entry {start}", where=self.where)
+        if keep and not known:
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data)
+        return envelopes
+
+    @property
+    def _incoming(self) -> Path:
+        """The folder of pages that were asked for and belong to no copy yet. Nobody reads them but `_page`."""
+        return self.path.parent / "incoming"
+
+    def _forget_incoming(self) -> None:
+        shutil.rmtree(self._incoming, ignore_errors=True)
 
     def _check_receipt(self, receipt: api.Receipt) -> None:
         """The receipt's checkpoint is on the way to the one that the copy stands at, which is signed."""
         state = receipt.verify()
-        if not _signed_by(receipt.checkpoint, self._reader.checkpoint_keys(self._here)):
-            raise VerificationError("the receipt's checkpoint is not signed by the log's key", where=self.where)
+        keys = self._reader.checkpoint_keys(self._here)
+        signed_in_turn(receipt.checkpoint, keys, f"{self.where}: the receipt's checkpoint")
         size, note = self._here.head()
         here = parse_checkpoint(note)[0]
         if state.size > size or state.origin != here.origin:
@@ -358,15 +383,6 @@ class MirrorLog(SqliteLog):
         self.receipts.mkdir(parents=True, exist_ok=True)
         kept = {"log": self.where, **receipt.document(), "envelope": base64.b64encode(entry.envelope).decode()}
         write_atomic(self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode())
-
-
-def _signed_by(note: str, keys: Sequence[str]) -> bool:
-    """Whether one of these keys signed a checkpoint."""
-    for pem in keys:
-        with suppress(VerificationError):
-            verify_checkpoint(note, pem)
-            return True
-    return False
 
 
 def _differ(found: str, known: str, note: str, where: str) -> VerificationError:

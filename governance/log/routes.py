@@ -31,6 +31,7 @@ from governance.errors import (
     CountersignError,
     InputError,
     RefusedError,
+    UnsignedError,
     VerificationError,
 )
 from governance.log import api
@@ -42,6 +43,7 @@ Authenticate = Callable[[str, str], bool]
 STATUS: tuple[tuple[type[CountersignError], int], ...] = (
     (ConflictError, 409),
     (BusyError, 503),
+    (UnsignedError, 503),
     (RefusedError, 403),
     (VerificationError, 422),
     (InputError, 400),

@@ -8,7 +8,7 @@ against accidents. Against intent there are the tree and the checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import merge
 from itertools import chain
@@ -156,11 +156,17 @@ class SqlLog(ABC):
             entries = [_entry(row) for row in execute(_SELECT + _RANGE, (start, end))]
             return entries, _derived(execute, start, end)
 
-    def extend(self, entries: Iterable[tuple[Entry, Sequence[str]]], note: str | None = None) -> None:
+    def extend(
+        self,
+        entries: Iterable[tuple[Entry, Sequence[str]]],
+        note: str | None = None,
+        check: Callable[[SqlLog], None] | None = None,
+    ) -> None:
         """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint of our own.
 
         For copies of a log. The entries have to go on from what is there and give the root of the note, or nothing
-        is changed; that the note is signed by the right key is the caller's to verify.
+        is changed; that the note is signed by the right key is the caller's to verify: `check` is given the log as it
+        would be, and what it raises undoes all of it.
         """
         if self._signer is None and note is None:
             raise StorageError("this log was opened for reading", where=self.where)
@@ -178,6 +184,8 @@ class SqlLog(ABC):
             if note is None or parse_checkpoint(note)[0] != state:
                 raise VerificationError("the entries are not those of the checkpoint", where=self.where)
             _write_head(execute, note)
+            if check is not None:
+                check(_Within(self, execute))
 
     def _of_kind(self, kind: str, size: int) -> Iterator[Entry]:
         start = 0
@@ -197,6 +205,21 @@ class SqlLog(ABC):
             if execute is None:
                 raise VerificationError("there is no log", where=self.where)
             yield _reader(execute)
+
+
+class _Within(SqlLog):
+    """A log as a transaction sees it, for reading, as long as the transaction lasts."""
+
+    def __init__(self, log: SqlLog, execute: Execute) -> None:
+        self.project, self.where, self._signer = log.project, log.where, None
+        self._execute = execute
+
+    @contextmanager
+    def reading(self) -> Iterator[Execute | None]:
+        yield self._execute
+
+    def writing(self) -> AbstractContextManager[Execute]:
+        raise StorageError("this log was opened for reading", where=self.where)
 
 
 def check_version(execute: Execute) -> None:

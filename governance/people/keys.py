@@ -6,6 +6,7 @@ approve it, and the machine that keeps the log signs with it. Until the last ste
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -119,14 +120,15 @@ def approved_successor(machine: Machine, now: State) -> PublicKey | None:
     return key
 
 
-def use_successor(machine: Machine) -> Path:
+def use_successor(folder: Path) -> Path:
     """Puts the next key in the old one's place; the old one is kept beside it. Killed between, it can be run again."""
-    waiting, current = machine.keys / f"{NEXT}.pem", machine.keys / f"{CHECKPOINT}.pem"
-    old = stored_signer(machine.keys, CHECKPOINT).keyid
+    waiting, current = folder / f"{NEXT}.pem", folder / f"{CHECKPOINT}.pem"
+    old = stored_signer(folder, CHECKPOINT).keyid
     kept = current.with_name(f"{CHECKPOINT}-{old[:16]}.pem")
-    if not kept.exists():
+    with suppress(FileExistsError):
         kept.hardlink_to(current)
-    waiting.replace(current)
+    with suppress(FileNotFoundError):  # another process was first
+        waiting.replace(current)
     return kept
 
 

@@ -22,7 +22,7 @@ from governance.authority import KINDS, read_authority
 from governance.digests import sha256_bytes
 from governance.errors import ConfigError, ConflictError, InputError, StorageError
 from governance.instants import instant
-from governance.keys import CHECKPOINT, Signer, stored_signer
+from governance.keys import Signer
 from governance.machine import Machine, check_head, machine, signer
 from governance.predicates import Artifact, Call, Refusal, Run
 from governance.promotion import Promoter as Decider
@@ -31,6 +31,7 @@ from governance.registry import aliases
 from governance.registry.governed.governor import UNKNOWN, Governor
 from governance.registry.governed.limit import Limit
 from governance.registry.governed.names import Names
+from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
     """A governor over the log in a database; everything it will need is tried once."""
     project = project_of(database)
     place = replace(machine(project, environ), log_uri=database, registry_uri=database)
-    log = open_database(database, project, stored_signer(place.keys, CHECKPOINT))
+    log = _signed_log(database, place)
     check_head(log, project)
     who = _known_signer(log, place)
     around = Surroundings(log, place, now)
@@ -268,7 +269,14 @@ def log_for(store_uri: str) -> SqlLog:
     """The log of a governed address, for appending with this server's checkpoint key."""
     database = database_of(store_uri)
     project = project_of(database)
-    return open_database(database, project, stored_signer(machine(project, os.environ).keys, CHECKPOINT))
+    return _signed_log(database, machine(project, os.environ))
+
+
+def _signed_log(database: str, place: Machine) -> SqlLog:
+    """The log, signed by the key that it names. Raises `UnsignedError` where that is not here."""
+    checkpoint = CheckpointSigner(place.keys, open_database(database, place.project))
+    checkpoint.public_pem  # noqa: B018 - raises
+    return open_database(database, place.project, checkpoint)
 
 
 def project_of(database: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from governance.errors import (
     StorageError,
     VerificationError,
 )
+from governance.keys import Signer, private_signer, public_key
 from governance.log import api, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.mirror import MirrorLog, Server
@@ -41,8 +43,10 @@ from governance.log.port import Log, Said
 from governance.log.routes import PREFIX, routes
 from governance.log.sqlite import SqliteLog
 from governance.machine import log_of, machine, own_checkpoint_key, read_log
+from governance.predicates import Artifact, CheckpointKey
 from tests.conftest import ROOT
 from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
+from tests.governance.governed import Governed, authorize, empty, keypair
 from tests.governance.test_evidence import stranger
 
 ACCOUNT, PASSWORD = "ada", "correct horse: battery"
@@ -219,10 +223,13 @@ def _machine(served: Served, home: Path) -> Any:
 class Lying(SqliteLog):
     """Shows one entry otherwise than it is."""
 
+    wrong = 3
+
     def page(self, start: int, end: int) -> Any:
         found, kept = super().page(start, end)
         other = sign_payload(dumps(evidence.build_statement("gate", [artifact("gate")], gate(True))), stranger())
-        swapped = [entry if entry.index != 3 else type(entry)(3, other, *_rest(entry)) for entry in found]
+        at = self.wrong
+        swapped = [entry if entry.index != at else type(entry)(at, other, *_rest(entry)) for entry in found]
         return swapped, kept
 
 
@@ -410,6 +417,144 @@ def test_a_page_has_limits(there: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_large_log_comes_in_pages(served: Served, there: Scene, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(api, "MAX_PAGE", 5000)
     assert list(client(served, tmp_path / "home").entries()) == list(there.log.entries())
+
+
+@dataclass
+class Slow(SqliteLog):
+    """Remembers which pages it was asked for, and takes its time."""
+
+    def __init__(self, log: SqliteLog, seconds: float = 0.0) -> None:
+        super().__init__(log.path, log.project)
+        self.asked: list[int] = []
+        self.seconds = seconds
+
+    def page(self, start: int, end: int) -> Any:
+        self.asked.append(start)
+        time.sleep(self.seconds)
+        return super().page(start, end)
+
+
+PULL = """
+import sys
+from governance.log import api
+from governance.machine import log_of, machine
+import os
+api.MAX_ENTRIES = 5
+log_of(machine(sys.argv[1], os.environ)).size()
+"""
+
+
+@pytest.fixture
+def long(there: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A log of many pages."""
+    monkeypatch.setattr(api, "MAX_ENTRIES", 5)
+    for n in range(40):
+        there.record("ingest", ingest(f"ingest@long{n}"))
+    return there
+
+
+def incoming(home: Path) -> list[Path]:
+    return sorted(home.glob(f"{PROJECT}/mirror/*/incoming/*.json"))
+
+
+def interrupted(served: Served, home: Path) -> list[int]:
+    """A first download that is killed; the pages that were asked for."""
+    slow = Slow(there_log(served), 0.1)
+    served.log = slow
+    environ = {
+        **os.environ, "COUNTERSIGN_HOME": str(home), "COUNTERSIGN_LOG": served.url, "COUNTERSIGN_USER": ACCOUNT,
+        "COUNTERSIGN_PASSWORD": PASSWORD,
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", PULL, PROJECT], cwd=ROOT, env=environ)
+    while len(incoming(home)) < 4:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return slow.asked
+
+
+def there_log(served: Served) -> SqliteLog:
+    assert isinstance(served.log, SqliteLog)
+    return served.log
+
+
+def test_a_killed_download_goes_on_where_it_was(served: Served, long: Scene, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    interrupted(served, home)
+    kept = [int(path.stem) for path in incoming(home)]
+    assert not list(home.glob(f"{PROJECT}/mirror/*/log.db")), "what came is nobody's log yet"
+    long.record("ingest", ingest("ingest@meanwhile"))
+    again = Slow(long.log)
+    served.log = again
+    mine = client(served, home)
+    assert list(mine.entries()) == list(long.log.entries())
+    assert mine.size() == 47 and not set(again.asked) & (set(kept) - {0}) and not incoming(home)
+    assert verify.verify_log(mine, PROJECT, {}, verify.Pins(origin=mine.entry(0).leaf_hash.hex())).ok
+
+
+def test_pages_that_were_kept_are_not_believed(served: Served, long: Scene, tmp_path: Path) -> None:
+    """Another log's, or spoiled ones: what does not fit is thrown away, and asked for once more."""
+    home = tmp_path / "home"
+    interrupted(served, home)
+    page = json.loads(incoming(home)[2].read_text())
+    page["entries"][1] = page["entries"][2]
+    incoming(home)[2].write_text(json.dumps(page))
+    incoming(home)[3].write_text("{")
+    served.log = again = Slow(long.log)
+    assert list(client(served, home).entries()) == list(long.log.entries())
+    assert {5, 10, 15} <= set(again.asked) and not incoming(home)
+
+
+def test_a_long_log_that_does_not_fit_leaves_nothing(served: Served, long: Scene, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert client(served, home).size() == 46
+    for n in range(20):
+        long.record("ingest", ingest(f"ingest@more{n}"))
+    served.log = Lying(long.log.path, PROJECT)
+    served.log.wrong = 60
+    for _ in range(2):
+        with pytest.raises(VerificationError, match="does not go on from"):
+            client(served, home).size()
+        assert not incoming(home)
+    served.log = long.log
+    assert client(served, home).size() == 66
+
+
+def succeeded(folder: Path) -> tuple[Governed, Signer]:
+    """A log whose owners have just approved another checkpoint key."""
+    made = empty(folder)
+    authorize(made)
+    private, line = keypair("the next one")
+    key = public_key(line)
+    said = CheckpointKey.model_validate(made.signed("ada", "policy-owner", pem=key.pem))
+    made.say("ada", "checkpoint_key", [Artifact(role="checkpoint_key", name="next", sha256=key.keyid)], said)
+    for who in ("ada", "ben"):
+        made.approve(who, "policy-owner", key.keyid, "checkpoint_key")
+    return made, private_signer(private, "next")
+
+
+def test_a_successor_of_the_checkpoint_key_is_followed(tmp_path: Path) -> None:
+    """By a copy that saw it coming and by one that is new; what the old key signs from then on is refused."""
+    made, following = succeeded(tmp_path / "server")
+    log = made.story.log
+    with serving(log) as served:
+
+        def size(home: str) -> int:
+            known = {"COUNTERSIGN_LOG": served.url, "COUNTERSIGN_USER": ACCOUNT, "COUNTERSIGN_PASSWORD": PASSWORD}
+            return read_log(machine(log.project, {**known, "COUNTERSIGN_HOME": str(tmp_path / home)})).size()
+
+        before = size("watching")
+        assert before == log.size(), "the old key still signed the entry that replaced it"
+        made.approve("ada", "policy-owner", "ab" * 32, "policy")
+        for home in ("watching", "new"):
+            with pytest.raises(VerificationError, match="not signed by this log's checkpoint key"):
+                size(home)
+        made.story.log = SqliteLog(log.path, log.project, following)
+        made.approve("ben", "policy-owner", "ab" * 32, "policy")
+        assert size("watching") == size("new") == before + 2
+        made.approve("ben", "policy-owner", "cd" * 32, "policy")
+        assert size("watching") == size("new") == before + 3
 
 
 @pytest.mark.parametrize(
