@@ -127,18 +127,20 @@ def private_signer(data: bytes, where: str) -> Signer:
         ) from None
 
 
-def person_signer(address: str, environ: Mapping[str, str], ask: Ask | None, public: str = "") -> Signer:
-    """A person's signer: a key file, `ssh-agent:KEY`, or a securesystemslib URI of a KMS or HSM with its public key.
+def person_signer(
+    address: str, environ: Mapping[str, str], ask: Ask | None, public: str = "", setting: str = "COUNTERSIGN_KEY"
+) -> Signer:
+    """The signer at an address: a key file, `ssh-agent:KEY`, or the URI of a KMS or HSM, with its public key.
 
     `ask` opens a key that is protected by a passphrase; None where there is nobody to ask. KEY names a key of the
-    agent by fingerprint, comment or public key file. Raises `ConfigError`.
+    agent by fingerprint, comment or public key file; `setting` names the variable in errors. Raises `ConfigError`.
     """
     if address.startswith(AGENT):
         return _agent_signer(address.removeprefix(AGENT), environ)
     scheme = address.partition(":")[0]
     if scheme == "env" or scheme in vendor.SIGNER_FOR_URI_SCHEME:
         if scheme not in ("file", "file2"):
-            return signer_from_uri(address, environ, public)
+            return signer_from_uri(address, environ, public, setting)
         address = address.partition(":")[2]
     path = home_expanded(address)
     data = _read(path)
@@ -220,7 +222,9 @@ def _public_blob(path: Path) -> bytes | None:
         return None
 
 
-def signer_from_uri(uri: str, environ: Mapping[str, str], public_pem: str = "") -> Signer:
+def signer_from_uri(
+    uri: str, environ: Mapping[str, str], public_pem: str = "", setting: str = "COUNTERSIGN_SIGNER"
+) -> Signer:
     """The signer a URI names: `env:NAME` (PEM in a variable), `file2:PATH`, or a securesystemslib URI of a KMS or HSM.
 
     A KMS or HSM signer needs `public_pem`, so that what it signs is checked here before it is used.
@@ -232,12 +236,12 @@ def signer_from_uri(uri: str, environ: Mapping[str, str], public_pem: str = "") 
         return private_signer(_read(Path(rest)), where=rest)
     if scheme not in vendor.SIGNER_FOR_URI_SCHEME:
         known = ", ".join(sorted({"env", *vendor.SIGNER_FOR_URI_SCHEME}))
-        raise ConfigError(f"no signer of kind {scheme!r}", where="COUNTERSIGN_SIGNER", expected=f"one of {known}")
+        raise ConfigError(f"no signer of kind {scheme!r}", where=setting, expected=f"one of {known}")
     if not public_pem:
         raise ConfigError(
             "the public key of this signer is not known",
             where=f"signer {scheme}:",
-            fix="set COUNTERSIGN_SIGNER_PUBLIC to the file of its public key (PEM), which policies/ must name too",
+            fix=f"set {setting}_PUBLIC to the file of its public key (PEM)",
         )
     public = public_key(public_pem)
     try:

@@ -10,6 +10,9 @@ COUNTERSIGN_REGISTRY        an MLflow URI; the same default
 COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:..., hv:..., hsm:...;
                             default: a development key made on first use
 COUNTERSIGN_SIGNER_PUBLIC   file of that signer's public key (PEM), for a KMS or HSM
+COUNTERSIGN_CHECKPOINT      who signs checkpoints of a log that is kept here: ssh-agent:KEY, or as COUNTERSIGN_SIGNER;
+                            default: a key made on first use
+COUNTERSIGN_CHECKPOINT_PUBLIC   as COUNTERSIGN_SIGNER_PUBLIC
 COUNTERSIGN_REQUESTER       who asks for the run, for unattended use; default: the account's name
 """
 
@@ -35,6 +38,7 @@ from governance.keys import (
     Signer,
     cannot_write,
     development_signer,
+    person_signer,
     signer_from_uri,
     stored_signer,
 )
@@ -47,6 +51,7 @@ from governance.storage import home_expanded, write_atomic
 from governance.yamlfile import read_yaml
 
 DATABASE = "countersign.db"
+ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
 _SQLITE = "sqlite:///"
 
 
@@ -127,6 +132,15 @@ def signer(machine: Machine) -> Signer:
     )
 
 
+def checkpoint_signer(machine: Machine) -> Signer:
+    """Who signs the log's checkpoints here: a key that lives elsewhere, or one of this machine, made on first use."""
+    address, public = machine.environ.get(ELSEWHERE), machine.environ.get(f"{ELSEWHERE}_PUBLIC", "")
+    if not address:
+        return stored_signer(machine.keys, CHECKPOINT)
+    pem = read_public(public, f"{ELSEWHERE}_PUBLIC") if public else ""
+    return person_signer(address, machine.environ, None, pem, ELSEWHERE)
+
+
 def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
     """The signer, if what it signs will count: a development key, or one that policies name (`Policies.keys`)."""
     chosen = signer(machine)
@@ -201,7 +215,7 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
     author = known_signer(machine, policies.keys)
     if on_server(machine):
         return log
-    log = log_of(machine, stored_signer(machine.keys, CHECKPOINT))
+    log = log_of(machine, checkpoint_signer(machine))
     run = _run(machine, now())
     if log.size() == 0:
         evidence.record(log, author, "origin", [_policies(policies)], _origin(machine, policies, run))
@@ -256,21 +270,24 @@ def check_checkpoint_key(machine: Machine, log: Log) -> None:
     own = own_checkpoint_key(machine)
     if own == known[-1]:
         return
-    where = str(machine.keys / f"{CHECKPOINT}.pem")
+    elsewhere = machine.environ.get(ELSEWHERE)
+    where = ELSEWHERE if elsewhere else str(machine.keys / f"{CHECKPOINT}.pem")
     if own in known:
-        fix = "countersign checkpoint-key use"
+        fix = f"set {ELSEWHERE} to the approved key's address" if elsewhere else "countersign checkpoint-key use"
         raise StorageError("this machine signs checkpoints with a key that was replaced", where=where, fix=fix)
     raise StorageError(
         f"the {CHECKPOINT} key this log was begun with is not here",
         where=where,
-        fix="restore the keys folder that belongs to the log; or begin a new log in another COUNTERSIGN_HOME",
+        fix=f"set {ELSEWHERE} to its address"
+        if elsewhere
+        else "restore the keys folder that belongs to the log; or begin a new log in another COUNTERSIGN_HOME",
     )
 
 
 def own_checkpoint_key(machine: Machine) -> str | None:
     """The public key (PEM) this machine signs checkpoints with; None where it never began a log."""
-    known = (machine.keys / f"{CHECKPOINT}.pem").exists()
-    return stored_signer(machine.keys, CHECKPOINT).public_pem if known else None
+    known = machine.environ.get(ELSEWHERE) or (machine.keys / f"{CHECKPOINT}.pem").exists()
+    return checkpoint_signer(machine).public_pem if known else None
 
 
 def last_seen(machine: Machine, log: Log) -> dict[str, str]:
@@ -337,7 +354,7 @@ def _origin(machine: Machine, policies: InForce, run: Run) -> Origin:
     return Origin(
         project=machine.project,
         policy=policies.digest,
-        checkpoint_key=stored_signer(machine.keys, CHECKPOINT).public_pem,
+        checkpoint_key=checkpoint_signer(machine).public_pem,
         development_keys=[development_signer(machine.keys).public_pem] if machine.signer_uri is None else [],
         run=run,
         files=dict(policies.files),

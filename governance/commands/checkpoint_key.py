@@ -7,7 +7,7 @@ import click
 from governance.commands import session
 from governance.errors import ConfigError
 from governance.keys import public_key
-from governance.machine import Machine, on_server
+from governance.machine import ELSEWHERE, Machine, on_server, read_public
 from governance.people import keys, policies
 
 
@@ -39,12 +39,18 @@ def status(as_json: bool) -> None:
 
 @command.command("rotate")
 @click.option("--reason", required=True, help="Why; it stays visible.")
+@click.option("--public", metavar="FILE", help="Propose this public key; whoever keeps the log reaches it elsewhere.")
 @session.role_option
 @session.key_option
 @session.write_options
-def rotate(reason: str, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool) -> None:
+def rotate(
+    reason: str, public: str | None, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool
+) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
     machine = _keeper()
+    given = public_key(read_public(public, "--public")) if public else None
+    if given is None and machine.environ.get(ELSEWHERE):
+        raise ConfigError("this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix="--public FILE")
     log = session.log_to_add_to(machine, dry_run)
     now, signer, at = session.current(log), session.signer(key), session.clock()
     who = policies.owner(now.authority, signer, role, at, recovery=False)
@@ -52,9 +58,9 @@ def rotate(reason: str, role: str | None, key: str | None, yes: bool, dry_run: b
         session.show({"would": "propose"}, [f"{who.name} would propose a new checkpoint key"], as_json)
         return
     session.confirm(f"{who.name} proposes a new checkpoint key.", who.name, yes)
-    said, made = keys.propose_successor(machine, log, now.authority, signer, role, reason, at)
+    said, made = keys.propose_successor(machine, log, now.authority, signer, role, reason, at, given)
     lines = [
-        f"made {made.keyid[:12]} {made.fingerprint}, proposed at entry {said.index}",
+        f"{'read' if given else 'made'} {made.keyid[:12]} {made.fingerprint}, proposed at entry {said.index}",
         f"next, {policies.status(now, None).in_force.wants}: countersign checkpoint-key approve {made.keyid[:12]}",
     ]
     session.show({"keyid": made.keyid, "fingerprint": made.fingerprint, "entry": said.index}, lines, as_json)
@@ -95,6 +101,9 @@ def approve(
 def use(dry_run: bool, as_json: bool) -> None:
     """Sign with the approved key from now on; the old one is kept beside it."""
     machine = _keeper()
+    if machine.environ.get(ELSEWHERE):
+        fix = "set it to the address of the approved key, and restart the server"
+        raise ConfigError("this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix=fix)
     waits = keys.approved_successor(machine, session.current(session.read(machine)))
     if dry_run:
         line = f"would sign with {waits.fingerprint} from now on" if waits else "no other key waits to be used here"

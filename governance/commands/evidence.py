@@ -12,10 +12,18 @@ import click
 
 from governance.carry import Transfer, carry
 from governance.errors import CountersignError, RefusedError, StorageError
-from governance.keys import CHECKPOINT, stored_signer
 from governance.log.api import Verifier
 from governance.log.port import Log
-from governance.machine import Machine, check_checkpoint_key, check_head, log_of, machine_of, on_server, read_log
+from governance.machine import (
+    Machine,
+    check_checkpoint_key,
+    check_head,
+    checkpoint_signer,
+    log_of,
+    machine_of,
+    on_server,
+    read_log,
+)
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -116,7 +124,7 @@ def _appendable(machine: Machine) -> Log:
         return log
     check_checkpoint_key(machine, log)
     read_log(machine)
-    return log_of(machine, stored_signer(machine.keys, CHECKPOINT))
+    return log_of(machine, checkpoint_signer(machine))
 
 
 def _verifier(log: Log) -> Verifier:

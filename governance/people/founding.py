@@ -14,10 +14,10 @@ from datetime import datetime
 from governance import evidence, promotion
 from governance.errors import RefusedError
 from governance.instants import instant
-from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
+from governance.keys import Signer, public_key
 from governance.log import merkle
 from governance.log.port import Log
-from governance.machine import Machine, check_head, log_of, on_server
+from governance.machine import Machine, check_head, checkpoint_signer, log_of, on_server
 from governance.model import Model
 from governance.people import policies as of_policies
 from governance.people.speaking import person_of
@@ -93,7 +93,7 @@ def owner(policies: Policies, signer: Signer) -> Principal:
 def begin(scene: Scene, signer: Signer) -> Log:
     """The log with its entry 0, signed by one of the owners it names."""
     person = owner(scene.policies, signer)
-    checkpoint = stored_signer(scene.machine.keys, CHECKPOINT)
+    checkpoint = checkpoint_signer(scene.machine)
     log = log_of(scene.machine, checkpoint)
     moment = instant(scene.now())
     asked = Requester(name=person.name, authenticated=True)

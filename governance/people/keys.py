@@ -76,11 +76,18 @@ def successors(now: State) -> list[Successor]:
 
 
 def propose_successor(
-    machine: Machine, log: Log, authority: Authority, signer: Signer, role: str | None, reason: str, at: datetime
+    machine: Machine,
+    log: Log,
+    authority: Authority,
+    signer: Signer,
+    role: str | None,
+    reason: str,
+    at: datetime,
+    key: PublicKey | None = None,
 ) -> tuple[Said, PublicKey]:
-    """Makes the next checkpoint key on this machine and records its public half, as one policy owner."""
+    """Records the public half of the next checkpoint key, as one policy owner; makes one here where none is given."""
     who = owner(authority, signer, role, at, recovery=False)
-    key = public_key(stored_signer(machine.keys, NEXT).public_pem)
+    key = key or public_key(stored_signer(machine.keys, NEXT).public_pem)
     said = CheckpointKey(**who.signed(reason, at), pem=key.pem)
     return say(log, signer, "checkpoint_key", [_subject(key)], said), key
 

@@ -18,11 +18,12 @@ from governance.digests import sha256_bytes
 from governance.envelope import unverified
 from governance.errors import ConfigError, RefusedError
 from governance.instants import exact_instant
-from governance.keys import CHECKPOINT, Ask, Signer, person_signer, public_key, stored_signer
+from governance.keys import Ask, Signer, person_signer, public_key
 from governance.log.port import Log
 from governance.machine import (
     Machine,
     check_checkpoint_key,
+    checkpoint_signer,
     log_of,
     on_server,
     own_checkpoint_key,
@@ -140,7 +141,7 @@ def log_to_add_to(machine: Machine) -> Log:
             fix="work over the server (COUNTERSIGN_LOG=https://SERVER), or on the machine that keeps the log",
         )
     check_checkpoint_key(machine, log)
-    return log_of(machine, stored_signer(machine.keys, CHECKPOINT))
+    return log_of(machine, checkpoint_signer(machine))
 
 
 def say(log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model) -> Said:

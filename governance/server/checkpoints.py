@@ -7,12 +7,11 @@ it does not, nothing is appended: a checkpoint by the key before would be refuse
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from governance.errors import UnsignedError
 from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
 from governance.log.port import Log
-from governance.machine import checkpoint_keys
+from governance.machine import ELSEWHERE, Machine, checkpoint_keys, checkpoint_signer
 from governance.people.keys import NEXT, use_successor
 
 
@@ -20,7 +19,7 @@ from governance.people.keys import NEXT, use_successor
 class CheckpointSigner:
     """See `governance.keys.Signer`. It is asked within the transaction of an append, so the log stands still."""
 
-    keys: Path
+    machine: Machine
     log: Log
     """The log that it signs, for reading."""
 
@@ -41,16 +40,21 @@ class CheckpointSigner:
     def _now(self) -> Signer:
         """Raises `UnsignedError`."""
         since, wanted = checkpoint_keys(self.log)[-1]
+        if self.machine.environ.get(ELSEWHERE):
+            signer = checkpoint_signer(self.machine)
+            if signer.public_pem == wanted:
+                return signer
         if self._holds(NEXT, wanted):
-            use_successor(self.keys)
+            use_successor(self.machine.keys)
         if self._holds(CHECKPOINT, wanted):
-            return stored_signer(self.keys, CHECKPOINT)
+            return stored_signer(self.machine.keys, CHECKPOINT)
         key = public_key(wanted)
         raise UnsignedError(
             f"checkpoints are signed by key {key.keyid[:12]} since entry {since}, and the server does not hold it",
-            expected=f"{key.fingerprint} in its folder of keys, as {NEXT}.pem",
+            expected=f"{key.fingerprint} in its folder of keys, as {NEXT}.pem, or at the address {ELSEWHERE}",
             fix="nothing was appended; whoever runs the server brings the key there, and it is taken up at once",
         )
 
     def _holds(self, name: str, wanted: str) -> bool:
-        return (self.keys / f"{name}.pem").exists() and stored_signer(self.keys, name).public_pem == wanted
+        keys = self.machine.keys
+        return (keys / f"{name}.pem").exists() and stored_signer(keys, name).public_pem == wanted

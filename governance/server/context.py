@@ -274,7 +274,7 @@ def log_for(store_uri: str) -> SqlLog:
 
 def _signed_log(database: str, place: Machine) -> SqlLog:
     """The log, signed by the key that it names. Raises `UnsignedError` where that is not here."""
-    checkpoint = CheckpointSigner(place.keys, open_database(database, place.project))
+    checkpoint = CheckpointSigner(place, open_database(database, place.project))
     checkpoint.public_pem  # noqa: B018 - raises
     return open_database(database, place.project, checkpoint)
 

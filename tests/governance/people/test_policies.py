@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from governance.promotion import state
 from governance.report.text import visible
 from tests.governance.governed import RULES, empty, keypair, principals
 from tests.governance.people.desk import Desk, desk
+from tests.governance.test_keys_people import add, agent, make, needs_ssh  # noqa: F401  # the fixture
 
 YES = "--yes"
 RECOVERY = RULES + "recovery: {people: 2, roles: [recovery]}\n"
@@ -204,6 +207,25 @@ def test_the_checkpoint_key_has_a_successor(at_desk: Desk) -> None:
     assert verified["log"]["broken"] is None
     kept = sorted(path.name for path in (d.folder / "home" / "support-desk" / "keys").glob("checkpoint*"))
     assert len(kept) == 2
+
+
+@needs_ssh
+def test_the_checkpoint_key_may_live_in_another_process(at_desk: Desk, agent: dict[str, str], tmp_path: Path) -> None:
+    d, path = at_desk, make(tmp_path / "checkpoint")
+    add(agent, path)
+    made = d.must("ada", "checkpoint-key", "rotate", "--public", f"{path}.pub", "--reason", "HSM", YES, "--json").json
+    for who in ("ada", "ben"):
+        d.must(who, "checkpoint-key", "approve", made["keyid"][:12], YES)
+    d.refused("ada", "authorize", "--hours", "1", YES, code=6)
+    d.environ |= {**agent, "COUNTERSIGN_CHECKPOINT": f"ssh-agent:{path}.pub"}
+    d.must("ada", "authorize", "--hours", "1", YES)
+    assert d.must("", "verify", "--no-files", "--json").json["log"]["checkpoint_key"] == made["keyid"]
+    assert "--public" in d.refused("ada", "checkpoint-key", "rotate", "--reason", "again", YES, code=2)
+    assert "address of the approved key" in d.refused("", "checkpoint-key", "use", code=2)
+    before = d.entries()
+    subprocess.run(["ssh-add", "-q", "-D"], check=True, env={**os.environ, **agent})
+    assert "holds no key" in d.refused("ada", "authorize", "--hours", "2", YES, code=2)
+    assert d.entries() == before
 
 
 def test_a_checkpoint_key_that_owners_did_not_approve_is_not_used(at_desk: Desk) -> None:
