@@ -228,9 +228,12 @@ class _Walk:
 
     def _approve(self, item: Evidence, said: Approval, now: Authority) -> None:
         person = now.speaker(item)
-        if person is None or said.decision != "approve":
+        if person is None:
             return
         digest = item.subjects[0].sha256
+        if said.decision != "approve" or said.expires is not None:  # taken back; or what ends, and policies do not
+            self.signed.get(digest, {}).pop(person.name, None)
+            return
         self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(said.role)
         names = self._quorum(digest)
         if names is None:

@@ -189,13 +189,16 @@ def _decided(
             findings += [item for item in decided_again.findings if item not in findings]
     only = _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()
     standing, waived = waive(context, [request.released.sha256], findings)
+    waived = (*waived, *(item for one in again.values() for item in one.waived))
+    if "packet" in checks:
+        standing = (*standing, *of_people.unseen(context, waived))
     return ReleaseDecision(
         allowed=not standing,
         tier=context.tier_name,
         decided_on={"model": request.released.sha256},
         findings=standing,
         at=context.at,
-        waived=(*waived, *(item for one in again.values() for item in one.waived)),
+        waived=waived,
         gates=again,
         candidate_only=only,
     )

@@ -4,6 +4,9 @@
 2. It holds only what came before it. What comes after (new evidence about the same bytes, other policies, another
    waiver) makes it out of date, and approvals of it no longer hold.
 3. Its digest leaves out when and by whom it was recorded: the same substance is the same packet.
+4. Anybody enrolled may record one, so nothing in it is believed: what follows from the log is held against the log
+   (`differing`), what it says was waived against what is waived when it is decided on, and the rest, which people only
+   read, by whoever shows it to them (`governance.people.review`).
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 from governance import canonical, lineage
 from governance.chain import Chain
 from governance.digests import sha256_bytes
+from governance.instants import instant_of
 from governance.predicates import Artifact, Finding, Packet, PacketStage, Predicate, Registration, Run
 
 if TYPE_CHECKING:
@@ -51,7 +55,7 @@ def build(
     """The packet of a registered version as the log has it now."""
     chain = Chain(view, registered.model_digest, registered.stage)
     items = statements(chain)
-    stages = [item.predicate for item in items if isinstance(item.predicate, Predicate)]
+    commits, environments = _made_by(items)
     return Packet(
         model=registered.model,
         version=registered.version,
@@ -65,8 +69,8 @@ def build(
         findings=list(findings),
         waived=list(waived),
         champion=champion,
-        commits=sorted({said.code.commit or "none" for said in stages}),
-        environments=sorted({said.environment.distributions for said in stages}),
+        commits=commits,
+        environments=environments,
         run=run,
     )
 
@@ -84,9 +88,14 @@ def differing(
     """What of a packet no longer is so, in words; empty where it stands. A waiver that ended is judged elsewhere."""
     packet, policy = item.predicate, authority.in_force.digest
     chain = Chain(view, packet.model_digest, packet.stage)
-    now = {step.name: step for step in steps(statements(chain))}
+    items = statements(chain)
+    now = {step.name: step for step in steps(items)}
     then = {step.name: step for step in packet.stages}
     changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    if _made_by(items) != (packet.commits, packet.environments):
+        changed.append("the code or the environment")
+    if not _is_registered(view, packet):
+        changed.append("the registration")
     if packet.policy != policy:
         changed.append(f"the policies (from {packet.policy[:12]} to {policy[:12]})")
     if set(_waivers(evidence, chain, at)) - set(packet.waivers):
@@ -116,6 +125,23 @@ def steps(items: Sequence[Evidence]) -> list[PacketStage]:
     ]
 
 
+def _made_by(items: Sequence[Evidence]) -> tuple[list[str], list[str]]:
+    """Commits and environments of the stages among them."""
+    stages = [item.predicate for item in items if isinstance(item.predicate, Predicate)]
+    commits = {said.code.commit or "none" for said in stages}
+    return sorted(commits), sorted({said.environment.distributions for said in stages})
+
+
+def _is_registered(view: Admissible, packet: Packet) -> bool:
+    """Whether the version's last registration is of these bytes, files and stage."""
+    found = [
+        item for item in view.by_subject(packet.model_digest, "registration") if _of(item, packet.model, packet.version)
+    ]
+    said: Registration | None = found[-1].predicate if found else None
+    of = (packet.model_digest, packet.files, packet.stage)
+    return said is not None and (said.model_digest, said.files, said.stage) == of
+
+
 def _tier(authority: Authority, model: str) -> str:
     known = authority.policies.rules.models.get(model)
     return known.tier if known else "unknown"
@@ -129,5 +155,4 @@ def _waivers(evidence: EvidenceView, chain: Chain, at: datetime) -> list[str]:
     """Waivers of the model, or of what a gate of its chain decided on, that have not expired."""
     digests = {chain.digest}.union(*(request.decided_on.values() for request in chain.requests.values()))
     items = (item for digest in digests for item in evidence.by_subject(digest, "waiver"))
-    moment = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return sorted({item.digest for item in items if moment < item.predicate.expires})
+    return sorted({item.digest for item in items if at < instant_of(item.predicate.expires)})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from governance import evidence, packet
 from governance.authority import Authority, read_authority, ring_of
@@ -171,6 +171,19 @@ def freeze(now: State, model: str, version: str, at: datetime, run: Run) -> Pack
         at=at,
         run=run,
     )
+
+
+def changed(now: State, item: Evidence, at: datetime) -> list[str]:
+    """Why a packet is not to be approved: what of it is no longer so, or never was; empty where it stands."""
+    found = packet.differing(item, now.view, now.authority, evidence=now.evidence, at=at)
+    return found or ([] if is_true(now, item) else ["what it says stood against the release, which the log does not"])
+
+
+def is_true(now: State, item: Evidence) -> bool:
+    """Whether a packet, which anybody enrolled may record, is the one that the log gave when it was put together."""
+    said: Packet = item.predicate
+    before, then = state(now.log, item.index), instant_of(said.run.finished)
+    return packet.digest_of(freeze(before, said.model, said.version, then, said.run)) == packet.digest_of(said)
 
 
 @dataclass(frozen=True)
@@ -342,7 +355,8 @@ def _reference(now: State, registered: Registration) -> ModelRef:
 
 
 def _open_request(now: State, asked: ReleaseRequest) -> Evidence | None:
-    """The latest open request that fits; else the latest for this alias, so that the decision can say what is wrong."""
+    """The latest open request by somebody who may ask; else the latest for this alias, so that the decision can say
+    what is wrong: nobody stands in the way of a request by making another that they may not make."""
     mine = [
         item
         for item in now.evidence.by_subject(asked.released.sha256, "request")
@@ -351,14 +365,23 @@ def _open_request(now: State, asked: ReleaseRequest) -> Evidence | None:
     ]
     spent = {one.predicate.request for one in now.view.all("promotion") if one.predicate.allowed}
     fresh = [item for item in mine if item.digest not in spent]
-    return next(reversed(fresh or mine), None)
+    theirs = [item for item in fresh if _may_ask(now, item)]
+    return next(reversed(theirs or fresh or mine), None)
 
 
 def _asked_for(now: State, model: str, version: str, alias: str) -> Action:
     """The action of the latest open request for this version and alias."""
-    found = [item.predicate for item in open_requests(now, model)]
-    mine: list[Any] = [one for one in found if (one.version, one.alias) == (version, alias)]
-    return mine[-1].action if mine else "promote"
+    found = open_requests(now, model)
+    mine = [item for item in found if (item.predicate.version, item.predicate.alias) == (version, alias)]
+    theirs = [item for item in mine if _may_ask(now, item)]
+    action: Action = (theirs or mine)[-1].predicate.action if mine else "promote"
+    return action
+
+
+def _may_ask(now: State, item: Evidence) -> bool:
+    """Whether a request is by a person in a role that may ask for its alias."""
+    rule = now.authority.policies.rules.aliases.get(item.predicate.alias)
+    return rule is not None and item.predicate.role in rule.requesters and now.authority.speaker(item) is not None
 
 
 def _touched(now: State, promotion: Promotion) -> list[str]:
@@ -382,7 +405,7 @@ def _second_signature(now: State, asked: ReleaseRequest, at: datetime) -> str | 
     if asked.action != "rollback" or rule is None or not found:
         return None
     signed: PromotionRequest = found[0].predicate
-    people = {signed.principal} | seconders(now.authority, now.evidence.by_subject(found[0].digest, "approval"))
+    people = {signed.principal} | seconders(now.authority, now.evidence.by_subject(found[0].digest, "approval"), at)
     alone = signed.break_glass and len(people) < max(2, rule.rollback_people)
     return exact_instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None
 

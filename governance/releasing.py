@@ -215,7 +215,9 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
         yield from _approvals(context, name)
         return
     signed_by = context.signed.predicate.principal if context.signed else ""
-    people = {signed_by} | seconders(context.rights, context.evidence.by_subject(move.request or "", "approval"))
+    people = {signed_by} | seconders(
+        context.rights, context.evidence.by_subject(move.request or "", "approval"), context.at
+    )
     wanted = rule.rollback_people if rule and move.action == "rollback" else 2
     if move.action == "retire":
         wanted = max(2, context.tier.approvals if context.tier else 0)

@@ -78,6 +78,7 @@ class Entry:
         self.index, self.envelope, self.proof = item["index"], item["envelope"], item["proof"]
         need(type(self.index) is int and hashes(self.proof) <= 64, "index or proof")
         need(set(self.envelope) == {"payload", "payloadType", "signatures"}, "members of an envelope")
+        need(len(self.envelope["signatures"]) == 1, "exactly one signature")
         self.payload = unbase(self.envelope["payload"])
         said = parse(self.payload)
         need(set(said) == {"_type", "subject", "predicateType", "predicate"} and said["subject"], "a statement")
@@ -217,8 +218,11 @@ class Rights:
 
     def _approval(self, entry: Entry) -> None:
         said, digest, now = entry.said, entry.subjects[0][1], self.periods[-1]
-        rights = said["about"] in ("policy", "checkpoint_key") and said["decision"] == "approve"
+        rights = said["about"] in ("policy", "checkpoint_key")
         if not rights or not self._right(entry) or not self.speaks(entry):
+            return
+        if said["decision"] != "approve" or said["expires"] is not None:
+            self.signed[digest] = [one for one in self.signed.get(digest, []) if one[0] != said["principal"]]
             return
         self.signed.setdefault(digest, []).append((said["principal"], said["role"]))
         quorums = [now.rules[name] for name in ("owners", "recovery") if name in now.rules]
@@ -419,6 +423,11 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
     if said["action"] == "promote":
         packet = [one for one in packets if one.index < move.index][-1]
         need(("packet", said["packet"]) in packet.subjects and packet.said["policy"] == policy.digest, "packet")
+        mine = [one for one in about if one.kind == "registration" and one.said["version"] == said["version"]]
+        terms = ("model", "model_digest", "files", "stage")
+        need(mine and all(mine[-1].said[name] == packet.said[name] for name in terms), "registration")
+        shown = [(one["code"], one["subject"]) for one in packet.said["waived"]]
+        need(all((one["code"], one["subject"]) in shown for one in said["waived"]), "waived unseen")
         _approved(move, before, packet, request, rules)
         return
     if said["action"] == "rollback":
@@ -427,13 +436,19 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
         need(was, "a version that never held the alias")
     votes = [one for one in before if one.kind == "approval" and one.said["about"] == "promotion"]
     votes = [one for one in votes if any(sha256 == request.digest for _, sha256 in one.subjects)]
-    last_word = {one.said["principal"]: one.said["decision"] for one in votes}
-    people = {request.said["principal"], *(name for name, word in last_word.items() if word == "approve")}
+    last_word = {
+        one.said["principal"]: one.said["decision"] == "approve" and in_force(one, said["at"]) for one in votes
+    }
+    people = {request.said["principal"], *(name for name, yes in last_word.items() if yes)}
     wanted = rule.get("rollback_people", 1)
     if said["action"] == "retire":
         wanted = max(2, rules["tiers"][rules["models"][said["model"]]["tier"]]["approvals"])
     alone = request.said["break_glass"] and request.said["role"] in rule.get("break_glass", [])
     need(len(people) >= wanted or (alone and said["action"] == "rollback"), "people behind it")
+
+
+def in_force(vote: Entry, at: str) -> bool:
+    return vote.said["at"] <= at and (vote.said["expires"] is None or at < vote.said["expires"])
 
 
 def _approved(move: Entry, before: list[Entry], packet: Entry, request: Entry, rules: dict[str, Any]) -> None:
@@ -459,8 +474,7 @@ def _approved(move: Entry, before: list[Entry], packet: Entry, request: Entry, r
         ):
             continue
         fits = vote["role"] in tier["approvers"] and vote["model"] == said["model"] and vote["page"] is not None
-        open_then = vote["at"] <= said["at"] and (vote["expires"] is None or said["at"] < vote["expires"])
-        if fits and open_then and vote["alias"] in (None, said["alias"]):
+        if fits and in_force(one, said["at"]) and vote["alias"] in (None, said["alias"]):
             last[vote["principal"], vote["role"]] = vote["decision"]
     need("reject" not in last.values(), "rejected")
     holder: dict[str, str] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from governance.checks.context import GateContext, ReleaseContext
+from governance.checks.context import Context, GateContext, ReleaseContext
 from governance.checks.votes import distinct, in_force, packet_votes, seconders, statements
 from governance.findings import finding
 from governance.instants import instant_of
@@ -214,7 +214,9 @@ def was_released(context: ReleaseContext) -> Found:
         item
         for item in before
         if item.predicate.allowed
-        and (item.predicate.alias, item.predicate.action) == (context.asked.alias, "promote")
+        and (item.predicate.model, item.predicate.alias) == (context.model, context.asked.alias)
+        and item.predicate.action == "promote"
+        and not item.development
         and context.rights.may_sign("promotion", item.keyid, item.development, item.index)
     ]
     if not held:
@@ -248,7 +250,9 @@ def rollback_people(context: ReleaseContext) -> Found:
     rule, signed = _rule(context), context.signed
     if rule is None or signed is None or not isinstance(signed.predicate, PromotionRequest):
         return
-    people = {signed.predicate.principal} | seconders(context.rights, context.evidence.by_subject(signed.digest))
+    people = {signed.predicate.principal} | seconders(
+        context.rights, context.evidence.by_subject(signed.digest), context.at
+    )
     if len(people) >= rule.rollback_people:
         return
     if signed.predicate.break_glass and signed.predicate.role in rule.break_glass:
@@ -268,7 +272,7 @@ def retire_people(context: ReleaseContext) -> Found:
     if context.signed is None or not isinstance(context.signed.predicate, PromotionRequest):
         return
     people = {context.signed.predicate.principal}
-    people |= seconders(context.rights, context.evidence.by_subject(context.signed.digest))
+    people |= seconders(context.rights, context.evidence.by_subject(context.signed.digest), context.at)
     wanted = max(2, context.tier.approvals if context.tier else 0)
     if len(people) < wanted:
         yield finding(
@@ -315,6 +319,23 @@ def _approved(context: GateContext, digest: str, about: str) -> bool:
         if person is not None and in_time and said.about == about and said.role in roles:
             last[person.name] = said.decision == "approve" and in_force(said, context.at)
     return bool(last) and all(last.values())
+
+
+def unseen(context: Context, waived: Iterable[Finding]) -> Found:
+    """Whoever approved the packet saw every exception that the release is allowed in spite of."""
+    if not isinstance(context, ReleaseContext) or context.asked.action != "promote" or context.packet is None:
+        return
+    shown = {(one.code, one.subject) for one in context.packet.predicate.waived}
+    hidden = sorted({f"{one.code} {one.subject}" for one in waived if (one.code, one.subject) not in shown})
+    if hidden:
+        yield finding(
+            "PACKET_OUT_OF_DATE",
+            f"model {context.model}",
+            "what is waived does not stand in the packet, so nobody who approved it saw it",
+            expected="every exception, in the packet",
+            found=", ".join(hidden),
+            next=f"countersign review {context.model}/{context.asked.version}, and have it approved anew",
+        )
 
 
 # -- Shared --------------------------------------------------------------------------------------------

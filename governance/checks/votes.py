@@ -76,12 +76,13 @@ def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
     return sorted((name, role) for role, name in holder.items())
 
 
-def seconders(rights: Authority, items: Iterable[Evidence]) -> set[str]:
-    """The people who signed a request made by another."""
+def seconders(rights: Authority, items: Iterable[Evidence], at: datetime | None = None) -> set[str]:
+    """The people who signed a request made by another; with `at`, whose signature is in force then."""
     found: dict[str, bool] = {}
     for item in items:
         if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
-            found[item.predicate.principal] = item.predicate.decision == "approve"
+            holds = at is None or in_force(item.predicate, at)
+            found[item.predicate.principal] = item.predicate.decision == "approve" and holds
     return {name for name, yes in found.items() if yes}
 
 

@@ -103,6 +103,10 @@ def _after(now: State, made: Review, digest: str, target: str) -> list[str]:
         what = votes.find(now, ("packet", made.packet))
     except InputError:
         return lines
+    if what.packet is not None and not promotion.is_true(now, what.packet):
+        lines.append(
+            "ATTENTION this packet does not say what the log said then: nobody can approve it; review the version"
+        )
     for item in now.evidence.by_subject(what.sha256, "approval"):
         word = "approved" if item.predicate.decision == "approve" else "REJECTED"
         lines.append(

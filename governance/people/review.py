@@ -162,7 +162,7 @@ def current(now: State, model: str, version: str, at: datetime) -> tuple[Evidenc
     item = packet.latest(now.evidence, model, version, said.model_digest)
     if item is None:
         return None, []
-    return item, packet.differing(item, now.view, now.authority, evidence=now.evidence, at=at)
+    return item, promotion.changed(now, item, at)
 
 
 def by_digest(now: State, digest: str) -> Evidence:

@@ -321,8 +321,8 @@ def _problem(now: State, what: Subject, said: Approval, who: Speaker, at: dateti
 def _packet_problem(now: State, what: Subject, said: Approval, who: Speaker, at: datetime) -> str:
     if what.packet is None:
         return "there is no packet"
-    changed = packet.differing(what.packet, now.view, now.authority, evidence=now.evidence, at=at)
-    if changed and said.decision == "approve":
+    changed = promotion.changed(now, what.packet, at) if said.decision == "approve" else []
+    if changed:
         return f"what it rests on changed since the packet was put together: {', '.join(changed)}"
     context = context_of(now, what, [assumed(now, who.signer, "approval", what.artifact, said)], at, said.alias)
     votes, aside = packet_votes(context)

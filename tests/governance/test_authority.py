@@ -97,6 +97,15 @@ REFUSED: dict[str, Callable[[Governed, str], object]] = {
         scene.approve("ada", "policy-owner", new, "policy"),
         scene.approve("ben", "policy-owner", new, "policy", decision="reject"),
     ],
+    "an approval taken back": lambda scene, new: [
+        scene.approve("ada", "policy-owner", new, "policy"),
+        scene.approve("ada", "policy-owner", new, "policy", decision="reject"),
+        scene.approve("ben", "policy-owner", new, "policy"),
+    ],
+    "an approval that ends": lambda scene, new: [
+        scene.approve("ada", "policy-owner", new, "policy", expires="2026-11-20T09:30:00Z"),
+        scene.approve("ben", "policy-owner", new, "policy"),
+    ],
     "a revoked key": lambda scene, new: [
         scene.approve("ada", "policy-owner", new, "policy"), scene.revoke("ben", "ben", "ada", "policy-owner"),
         scene.approve("ben", "policy-owner", new, "policy"),

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from governance import canonical, promotion
+from governance import canonical, evidence, promotion
+from governance.envelope import sign_statement
 from governance.errors import CountersignError, RefusedError
 from governance.log import api
+from governance.packet import digest_of
+from governance.people import review, votes
+from governance.predicates import Artifact, Packet
 from governance.server.append import verifier
 from governance.verify import Pins, verify_log
-from tests.governance.governed import Governed, governed
+from tests.governance.governed import Governed, governed, person
 from tests.governance.story import MODEL
 
 
@@ -94,3 +98,83 @@ def test_what_may_be_said_twice_is_not_said_twice_by_others(kind: str, scene: Go
     assert send(scene, said(scene, first.index)) == first.index
     assert scene.story.log.size() == size
     verifies(scene)
+
+
+def _without_exceptions(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    return honest.model_copy(update={"waived": []}), honest.model_digest
+
+
+def _of_another_model(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    """It shows the first version's model, and is filed under the second's."""
+    first = promotion.state(scene.story.log).registration(MODEL, "1").predicate
+    state = promotion.state(scene.story.log)
+    shown = promotion.freeze(state, MODEL, "1", scene.now, scene.story.run())
+    assert shown.model_digest == first.model_digest != honest.model_digest
+    return shown.model_copy(update={"version": "2"}), honest.model_digest
+
+
+def _of_other_files(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    return honest.model_copy(update={"files": honest.files[:1]}), honest.model_digest
+
+
+def _of_another_commit(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    return honest.model_copy(update={"commits": ["f" * 40]}), honest.model_digest
+
+
+def _with_another_champion(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    """Which people only read: whoever shows it to them finds out."""
+    return honest.model_copy(update={"champion": "0" * 64}), honest.model_digest
+
+
+PACKETS: dict[str, tuple[Callable[[Governed, Packet], tuple[Packet, str]], str]] = {
+    "without the exceptions": (_without_exceptions, "nobody who approved it saw it"),
+    "of another model": (_of_another_model, "the registration"),
+    "of other files": (_of_other_files, "the registration"),
+    "of another commit": (_of_another_commit, "the code or the environment"),
+}
+
+
+def forged(scene: Governed, made: tuple[Packet, str]) -> str:
+    """By eve, who may do nothing; its digest."""
+    packet, about = made
+    digest = digest_of(packet)
+    subjects = [Artifact(role="packet", name="x", sha256=digest), Artifact(role="model", name="sft", sha256=about)]
+    send(scene, sign_statement(evidence.build_statement("packet", subjects, packet), person("eve")))
+    return digest
+
+
+def second(scene: Governed) -> Packet:
+    """A version that passes by a waiver only; its honest packet."""
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.905, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.waive("THRESHOLD_NOT_MET", "model sft")
+    return promotion.freeze(promotion.state(scene.story.log), MODEL, "2", scene.now, scene.story.run())
+
+
+@pytest.mark.parametrize("row", PACKETS)
+def test_a_packet_that_is_not_what_the_log_says(row: str, scene: Governed) -> None:
+    """Whoever approved it was deceived, and it moves nothing."""
+    make, told = PACKETS[row]
+    digest = forged(scene, make(scene, second(scene)))
+    scene.approve("ada", "ml-lead", digest)
+    scene.approve("ben", "risk", digest)
+    scene.request("2")
+    with pytest.raises(RefusedError, match="PACKET_OUT_OF_DATE") as refused:
+        scene.consume("2")
+    assert told in str(refused.value)
+    verifies(scene)
+
+
+@pytest.mark.parametrize("make", [*(one for one, _ in PACKETS.values()), _with_another_champion])
+def test_a_packet_that_is_not_what_the_log_says_is_not_approved(
+    make: Callable[[Governed, Packet], tuple[Packet, str]], scene: Governed
+) -> None:
+    """An approver's own client puts it together again."""
+    forged(scene, make(scene, second(scene)))
+    state = promotion.state(scene.story.log)
+    _, changed = review.current(state, MODEL, "2", scene.now)
+    assert changed
+    what = votes.find(state, [f"{MODEL}/2"])
+    how = votes.Vote("approve", "because", "0" * 64)
+    with pytest.raises(RefusedError, match="this would not count"):
+        votes.vote(scene.story.log, state, what, how, person("ben"), "risk", scene.now, dry_run=True)

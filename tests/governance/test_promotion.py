@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from governance import decisions, promotion, retrospect
+from governance import decisions, evidence, promotion, retrospect
 from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.instants import instant_of
 from governance.predicates import Artifact
-from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, principals
+from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, person, principals
 from tests.governance.story import MODEL, digest, tell
 
 Change = Callable[[Governed, str], object]
@@ -434,6 +434,35 @@ def test_breaking_the_glass_leaves_a_deadline(scene: Governed) -> None:
     assert promotion.overdue(promotion.state(scene.story.log), due) == []
 
 
+@pytest.mark.parametrize("field", [{"expires": "2026-11-20T09:30:00Z"}, {"at": "2027-01-01T00:00:00Z"}])
+def test_a_second_signature_counts_while_it_is_in_force(field: dict[str, str], scene: Governed) -> None:
+    request = _back(scene, _second(scene))
+    scene.approve("ben", "risk", request, "promotion", **field)
+    with pytest.raises(RefusedError, match="2 people behind it"):
+        scene.consume("1")
+
+
+def test_a_release_under_another_name_is_none_of_this_model(tmp_path: Path) -> None:
+    """The same bytes were champion of a model that asks for nobody's approval."""
+    scene = empty(tmp_path)
+    authorize(scene)
+    tell(scene.story)
+    scene.released()
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("sft", "2")
+    digest_of_two = scene.story.models["sft"]
+    registered = promotion.state(scene.story.log).registration(MODEL, "2").predicate
+    subject = [Artifact(role="model", name="sft", sha256=digest_of_two)]
+    fields = {"model": "toy", "version": "2"}
+    evidence.record(scene.story.log, person("ci"), "registration", subject, registered.model_copy(update=fields))
+    moved = next(one for one in promotion.state(scene.story.log).moves(MODEL) if one.predicate.alias == "champion")
+    as_toy = moved.predicate.model_copy(update={**fields, "model_digest": digest_of_two})
+    evidence.record(scene.story.log, person("ci"), "promotion", subject, as_toy)
+    scene.request("2", action="rollback", break_glass=True)
+    with pytest.raises(RefusedError, match="NEVER_RELEASED"):
+        scene.consume("2")
+
+
 def test_a_rollback_goes_to_what_was_released_only(scene: Governed) -> None:
     scene.released()
     scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
@@ -487,6 +516,27 @@ def test_what_was_decided_comes_out_again(scene: Governed) -> None:
 
 
 # -- Many at once --------------------------------------------------------------------------------------
+def test_nobody_stands_in_the_way_of_a_request_by_making_another(scene: Governed) -> None:
+    _both(scene, scene.freeze())
+    asked = scene.request()
+    for action in ("promote", "rollback"):
+        scene.request(who="eve", role="visitor", action=action)
+    assert scene.consume().request == asked
+
+
+def test_an_exception_for_a_second_is_one_too(scene: Governed) -> None:
+    """Approved, and only then accepted for less than the second in which it is decided."""
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.905, unsafe=0.01)
+    scene.story.register("sft", "2")
+    _both(scene, scene.freeze("2"))
+    scene.request("2")
+    end = (scene.now + timedelta(minutes=3)).replace(microsecond=0)
+    scene.waive("THRESHOLD_NOT_MET", "model sft", expires=f"{end:%Y-%m-%dT%H:%M:%S}.999999Z")
+    scene.story.now = lambda: end.replace(microsecond=500_000)  # type: ignore[method-assign]
+    with pytest.raises(RefusedError, match="the waivers"):
+        scene.consume("2")
+
+
 def test_of_many_promoters_one_wins(scene: Governed) -> None:
     _both(scene, scene.freeze())
     scene.request()
