@@ -9,7 +9,7 @@ import click
 
 from governance.commands import session, sources
 from governance.errors import VerificationError
-from governance.report.build import between, verified_log
+from governance.report.build import between
 from governance.report.text import visible
 
 
@@ -21,7 +21,7 @@ from governance.report.text import visible
 def command(old: str, new: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """What differs between two versions: results, data, recipe, code, base model, libraries, rules."""
     found = sources.of(bundle, origin)
-    verified = verified_log(found)
+    verified = found.verified
     if verified.broken is not None:
         raise VerificationError(verified.broken, fix="countersign verify")
     changes = between(found, sources.named(old), sources.named(new))

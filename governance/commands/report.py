@@ -18,9 +18,9 @@ from governance.machine import signer
 from governance.people import kept, reports, speaking
 from governance.people.reports import Bytes, Kept, Made
 from governance.predicates import Requester, Run
-from governance.promotion import State, state
+from governance.promotion import State
 from governance.report import files, index
-from governance.report.build import Sources, build, latest, read_state, until, verified_log
+from governance.report.build import Sources, build, latest, until
 from governance.report.index import Index
 from governance.report.model import Report
 
@@ -121,10 +121,10 @@ def _where(bundle: Path | None, origin: str | None) -> _Where:
 
 def _as_it_was(where: _Where, sha256: str) -> bytes:
     """The signed page or twin with this digest. Raises `VerificationError` where the log does not verify."""
-    verified = verified_log(where.sources)
+    verified = where.sources.verified
     if verified.broken is not None:
         raise VerificationError(f"evidence does not verify: {verified.broken}", fix="countersign verify")
-    item = reports.find(state(where.sources.log), sha256)
+    item = reports.find(where.sources.read[0], sha256)
     found = reports.content(item, where.kept)
     return found.page if item.predicate.page.startswith(sha256) else found.twin
 
@@ -133,7 +133,7 @@ def _signed(where: _Where, computed: Made) -> tuple[Kept | None, list[str]]:
     """The report that was signed, if it is this one; and what is to be told of it."""
     if not computed.report.integrity.verified:
         return None, []
-    now = state(where.sources.log)
+    now, _ = where.sources.read
     found, told = reports.standing_in(now, computed, where.kept)
     if found is not None:
         said = found.item.predicate
@@ -171,10 +171,10 @@ def _sign(what: Made, reason: str, key: str | None, role: str | None, yes: bool)
 
 def _index(found: Sources, folder: Path, as_of: datetime | None, clock: datetime) -> Index:
     """The index; the reports of versions that stand in the folder are linked."""
-    verified = verified_log(found)
+    verified = found.verified
     if verified.broken is not None:
         return index.broken(found.project, verified)
-    whole, _ = read_state(found)
+    whole, _ = found.read
     pages = [path.name for path in folder.glob("*.html")]
     if as_of is not None:
         return index.index(until(whole, as_of), verified, as_of, None, pages)

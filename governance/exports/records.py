@@ -11,7 +11,7 @@ from governance.errors import CountersignError, VerificationError
 from governance.evidence import Evidence
 from governance.machine import Machine
 from governance.policy import Datacard, Policies, load_policies
-from governance.report.build import Sources, open_sources, read_state, verified_log
+from governance.report.build import Sources, open_sources
 from governance.report.facts import Facts, gather
 from governance.verify import Report as Verified
 
@@ -44,14 +44,14 @@ def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) 
 
     Raises `VerificationError` where the log does not verify: nothing of it is used then.
     """
-    verified = verified_log(sources)
+    verified = sources.verified
     if verified.broken is not None:
         raise VerificationError(
             f"EVIDENCE DOES NOT VERIFY: {verified.broken}",
             where=sources.log.where,
             fix="nothing is made from it; countersign verify says more",
         )
-    now, _ = read_state(sources)
+    now, _ = sources.read
     model, version = name
     return Records(gather(now, sources.project, sources.root, sources.policies, model, version, time), verified)
 

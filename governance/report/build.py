@@ -15,7 +15,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a report is made from."""
+    """What a report is made from: the log as it stood when it was first asked for, verified and read once."""
 
     root: Path
     """The project's folder: files and policies at hand."""
@@ -106,6 +106,25 @@ class Sources:
     def service(self) -> Mapping[str, str]:
         """Keys that the policies at hand name, beside those that the log gives rights."""
         return {} if isinstance(self.policies, CountersignError) else self.policies.keys
+
+    @cached_property
+    def verified(self) -> Verified:
+        """The log, verified from its first entry; a bundle as it was verified when it was opened."""
+        if self.carried is not None:
+            return self.carried.verified
+        return verify_log(self.log, self.project, self.service, Pins(checkpoint_key=self.checkpoint_key))
+
+    @cached_property
+    def read(self) -> tuple[State, LogEvidence]:
+        """The entries that were verified and none that came since, and the reader behind them.
+
+        Keys that policies at hand name are known beside the log's.
+        """
+        whole = self.carried is not None or self.verified.broken is not None
+        size = self.log.size() if whole else self.verified.entries
+        authority = read_authority(self.log, size)
+        view = LogEvidence(self.log, key_ring(self.log, {**authority.keys, **self.service}))
+        return State(self.log, size, authority, Bounded(view, size)), view
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
@@ -127,10 +146,10 @@ def build(
 
     Raises `InputError` where a log that verifies has no such version.
     """
-    verified = verified_log(sources)
+    verified = sources.verified
     if verified.broken is not None:
         return _broken(sources, model, version, verified)
-    whole, view = read_state(sources)
+    whole, view = sources.read
     read = Remembered(view)
     whole = replace(whole, evidence=Bounded(read, whole.size))
     now = settled(until(whole, as_of) if as_of is not None else whole)
@@ -163,21 +182,6 @@ def _carried(report: Report, carried: Carried | None) -> Report:
     return report.model_copy(update={"integrity": integrity, "log_range": carried.log_range, "reads": carried.reads})
 
 
-def verified_log(sources: Sources) -> Verified:
-    """The log, verified from its first entry; a bundle as it was verified when it was opened."""
-    if sources.carried is not None:
-        return sources.carried.verified
-    return verify_log(sources.log, sources.project, sources.service, Pins(checkpoint_key=sources.checkpoint_key))
-
-
-def read_state(sources: Sources) -> tuple[State, LogEvidence]:
-    """The log as it stands, and the reader behind it. Keys that policies at hand name are known beside the log's."""
-    size = sources.log.size()
-    authority = read_authority(sources.log, size)
-    view = LogEvidence(sources.log, key_ring(sources.log, {**authority.keys, **sources.service}))
-    return State(sources.log, size, authority, Bounded(view, size)), view
-
-
 def until(now: State, moment: datetime) -> State:
     """(2) The log as it stood at a time. Raises `InputError` where it had not begun."""
     end = now.size
@@ -200,15 +204,14 @@ def settled(now: State) -> State:
 
 def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:
     """What differs between two versions of a log that verifies. Raises `InputError` for one it does not know."""
-    now, _ = read_state(sources)
+    now, _ = sources.read
     before, after = (gather(now, sources.project, sources.root, sources.policies, *one) for one in (old, new))
     return history.differences(before, after)
 
 
 def latest(sources: Sources) -> tuple[str, str]:
     """Model and version that were registered last. Raises `InputError` where nothing was."""
-    view = LogEvidence(sources.log, key_ring(sources.log, {**read_authority(sources.log).keys, **sources.service}))
-    found = [registered(item) for item in view.all("registration")]
+    found = [registered(item) for item in sources.read[0].evidence.all("registration")]
     if not found:
         raise InputError("nothing is registered yet", fix="`make repro` registers the stage that params.yaml releases")
     return found[-1].model, found[-1].version

@@ -358,10 +358,7 @@ def _policy(look: Look) -> Looked:
     facts = look.facts
     if facts.policies is None:
         return facts.policies_note, [], []
-    kinds = ("origin", "policy")
-    recorded = [
-        one for one in facts.everything if one.kind in kinds and one.subjects[0].sha256 == facts.policies.digest
-    ]
+    recorded = [one for one in facts.of("origin", "policy") if one.subjects[0].sha256 == facts.policies.digest]
     lacks = [] if recorded and recorded[0].predicate.files else ["their text in the log"]
     signed = facts.now.authority.in_force.signed_at if facts.now and facts.standing else None
     lacks += [] if signed is not None else ["signatures of policy owners"]
@@ -403,8 +400,7 @@ def _inventory(look: Look) -> Looked:
 
 def _moves(look: Look) -> Looked:
     facts = look.facts
-    mine = [item for item in facts.everything if item.kind == "promotion"]
-    items = [item for item in mine if item.predicate.model == facts.registration.model]
+    items = [item for item in facts.of("promotion") if item.predicate.model == facts.registration.model]
     return f"{len(items)} decisions about aliases of this model, refusals included", [], items
 
 
@@ -434,7 +430,7 @@ def _retention(look: Look) -> Looked:
 
 def _ways_back(look: Look) -> Looked:
     facts = look.facts
-    items = [item for item in facts.everything if item.kind == "promotion" and item.predicate.action == "rollback"]
+    items = [item for item in facts.of("promotion") if item.predicate.action == "rollback"]
     mine = [one for one in items if one.predicate.model == facts.registration.model and one.predicate.allowed]
     happened = f"{len(mine)} rollbacks of this model happened"
     standing = facts.standing

@@ -25,7 +25,6 @@ from governance.errors import ConfigError, InputError, VerificationError
 from governance.evidence import Evidence
 from governance.lineage import inputs, subject
 from governance.promotion import State
-from governance.report.build import read_state, verified_log
 from governance.report.text import visible
 
 ID = re.compile(r"[0-9a-f]{12,64}")
@@ -67,10 +66,10 @@ def command(record: str, as_json: bool) -> None:
     if not ID.fullmatch(record):
         raise ConfigError(f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits")
     here = sources.here()
-    verified = verified_log(here)
+    verified = here.verified
     if verified.broken is not None:
         raise VerificationError(verified.broken, fix="countersign verify")
-    now, _ = read_state(here)
+    now, _ = here.read
     found = list(looked_up(now, here.root, record))
     touched = list(made_from(now, {one.digest for one in found if one.answer == "holds it"}))
     if as_json:

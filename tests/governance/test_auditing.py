@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from governance.commands import sources
 from governance.findings import finding
 from governance.report import index, sections
-from governance.report.build import build, read_state, verified_log
+from governance.report.build import build
 from pipelines.cli import cli
 from tests.conftest import ROOT
 from tests.governance.audited import audited
@@ -168,9 +168,9 @@ def test_many_versions_are_told_in_seconds(tmp_path: Path) -> None:
     """The index of a thousand versions has ten seconds, one report two beside verifying the log: here a fifth of it."""
     scene = many(tmp_path, 200)
     began = time.process_time()
-    verified = verified_log(scene.story.sources)
+    verified = scene.story.sources.verified
     read = time.process_time()
-    now, _ = read_state(scene.story.sources)
+    now, _ = scene.story.sources.read
     made = index.index(now, verified, scene.now)
     assert len(index.page(made)) > 50_000 and len(made.versions) == 200
     assert time.process_time() - began < 2

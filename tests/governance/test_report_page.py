@@ -17,7 +17,7 @@ import pytest
 
 from governance.digests import sha256_bytes
 from governance.report import index, sections
-from governance.report.build import build, read_state, verified_log
+from governance.report.build import build
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 from governance.report.text import duration, moment, number, plain, size, visible
@@ -286,8 +286,8 @@ def test_an_accessibility_checker_finds_nothing(
     if which == "index":
         folder = tmp_path_factory.mktemp("log")
         story = audited(folder).story
-        state, _ = read_state(story.sources)
-        html = index.page(index.index(state, verified_log(story.sources), story.now())).decode()
+        state, _ = story.sources.read
+        html = index.page(index.index(state, story.sources.verified, story.now())).decode()
     else:
         html = page(people).decode()
     if dark:
