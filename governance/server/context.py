@@ -247,7 +247,9 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
     """A governor over the log in a database; everything it will need is tried once."""
     project = project_of(database)
     place = replace(machine(project, environ), log_uri=database, registry_uri=database)
-    log = _signed_log(database, place)
+    checkpoint = CheckpointSigner(place, open_database(database, project))
+    checkpoint.public_pem  # noqa: B018 - raises where no key of this machine could sign
+    log = open_database(database, project, checkpoint)
     check_head(log, project)
     who = _known_signer(log, place)
     around = Surroundings(log, place, now)
@@ -269,14 +271,8 @@ def log_for(store_uri: str) -> SqlLog:
     """The log of a governed address, for appending with this server's checkpoint key."""
     database = database_of(store_uri)
     project = project_of(database)
-    return _signed_log(database, machine(project, os.environ))
-
-
-def _signed_log(database: str, place: Machine) -> SqlLog:
-    """The log, signed by the key that it names. Raises `UnsignedError` where that is not here."""
-    checkpoint = CheckpointSigner(place, open_database(database, place.project))
-    checkpoint.public_pem  # noqa: B018 - raises
-    return open_database(database, place.project, checkpoint)
+    checkpoint = CheckpointSigner(machine(project, os.environ), open_database(database, project))
+    return open_database(database, project, checkpoint)
 
 
 def project_of(database: str) -> str:
