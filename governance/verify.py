@@ -19,7 +19,7 @@ import gc
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -107,15 +107,24 @@ class Pins:
 
 
 def verify_log(
-    log: Log, project: str, service: Mapping[str, str], pins: Pins, *, part: int = PART, workers: int | None = None
+    log: Log,
+    project: str,
+    service: Mapping[str, str],
+    pins: Pins,
+    *,
+    part: int = PART,
+    workers: int | None = None,
+    counted: Callable[[int], None] = lambda entries: None,
 ) -> Report:
     """Verifies a log from entry 0 on. `service`: key id to PEM of the keys policies name. Findings are not raised.
 
     Parts of 2**`part` entries are verified by `workers` processes; by this one where there are few of them.
+    `counted` is told how many entries each part had, once it verified.
     """
     seen = _Seen(Range())
     try:
-        return _verify(log, project, service, pins, seen, part, workers)
+        parts = partial(_parts, part=part, workers=workers, counted=counted)
+        return _verify(log, project, service, pins, seen, parts)
     except VerificationError as error:
         return Report(project, seen.tree.size, dict(seen.kinds), broken=_words(error))
 
@@ -133,9 +142,10 @@ class _Seen:
     """Of a part: what does not verify at the entry where its tree ends."""
 
 
-def _verify(
-    log: Log, project: str, service: Mapping[str, str], pins: Pins, seen: _Seen, part: int, workers: int | None
-) -> Report:
+_Parts = Callable[[Log, KeyRing, int], Generator[_Seen, None, None]]
+
+
+def _verify(log: Log, project: str, service: Mapping[str, str], pins: Pins, seen: _Seen, parts: _Parts) -> Report:
     size, note = log.head()
     first = origin(log)
     if first.project != project:
@@ -143,8 +153,8 @@ def _verify(
     authority = _authority(log, size)
     named = service if isinstance(authority, VerificationError) else {**authority.keys, **service}
     ring = KeyRing(frozenset(first.development_keys), dict(named))
-    with closing(_parts(log, ring, size, part, workers)) as parts:
-        for one in parts:
+    with closing(parts(log, ring, size)) as found:
+        for one in found:
             _join(seen, one)
     _verify_end(log, size, seen)
     if isinstance(authority, VerificationError):
@@ -180,7 +190,9 @@ def _authority(log: Log, size: int) -> Authority | VerificationError:
         return error
 
 
-def _parts(log: Log, ring: KeyRing, size: int, part: int, workers: int | None) -> Generator[_Seen, None, None]:
+def _parts(
+    log: Log, ring: KeyRing, size: int, *, part: int, workers: int | None, counted: Callable[[int], None]
+) -> Generator[_Seen, None, None]:
     """Each part, verified, in order. Processes are started anew, not forked: a server has threads.
 
     They do without the collector of cycles: what is read here has none, and looking for some is a fifth of the time.
@@ -195,11 +207,14 @@ def _parts(log: Log, ring: KeyRing, size: int, part: int, workers: int | None) -
                 for found in pool.map(verify_one, starts):
                     done += 1
                     yield found
+                    counted(found.tree.size - found.tree.start)
             except BrokenProcessPool:
                 pass  # the system took one away, for its memory perhaps: this process goes on alone
             finally:
                 pool.shutdown(cancel_futures=True)
-    yield from map(verify_one, starts[done:])
+    for found in map(verify_one, starts[done:]):
+        yield found
+        counted(found.tree.size - found.tree.start)
 
 
 def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> _Seen:

@@ -32,6 +32,7 @@ from governance.machine import (
 )
 from governance.policy import load_policies
 from governance.predicates import Finding
+from governance.progress import Progress
 from governance.promotion import state
 from governance.reconcile import reconcile
 from governance.retrospect import forged as forged_moves
@@ -80,7 +81,8 @@ def command(
     seen = {**last_seen(machine, log), **_replaced(target)}
     own = None if on_server(machine) else own_checkpoint_key(machine)
     pins = verify.Pins(own, origin, _read(older) if older else None, seen)
-    report = verify.verify_log(log, machine.project, keys, pins)
+    with Progress().bar(log.size(), "entries verified") as bar:
+        report = verify.verify_log(log, machine.project, keys, pins, counted=bar.advance)
     if report.ok:
         _remember(machine, report.checkpoint)
     compared = _compare(project, machine, log, keys) if files and report.broken is None else None

@@ -340,6 +340,9 @@ def test_parts_give_what_the_whole_gives(longer: Scene, part: int) -> None:
 
 def test_processes_give_what_one_gives(longer: Scene) -> None:
     pins = Pins(own_checkpoint_key(longer.machine))
+    counts: list[int] = []
+    verify_log(longer.log, PROJECT, {}, pins, part=3, workers=2, counted=counts.append)
+    assert sum(counts) == longer.log.size() and len(counts) > 2
     assert verify_log(longer.log, PROJECT, {}, pins, part=3, workers=2) == verify_log(longer.log, PROJECT, {}, pins)
 
 
