@@ -3,7 +3,8 @@
 1. Scores come from `evaluate` statements only; intervals are those of `governance.statistics`.
 2. Unless policy says `judge: mean`, the unfavourable end of the interval must satisfy the bound.
 3. Comparisons are paired, item by item, and need the same suite by digest.
-4. An absent metric, an item without a score or too few items decide nothing: they are gaps, with a reason.
+4. A slice is of the items that carry its label; the worst decides. Of many slices some are low by chance alone.
+5. An absent metric, an item without a score or too few items decide nothing: they are gaps, with a reason.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, Threshold
+from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, SliceThreshold, Threshold
 from governance.predicates import Evaluate
 from governance.statistics import Interval, difference_interval, mean_interval
+
+NO_SLICES = "the suite's items name no slice"
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,14 @@ class Judged:
     passed: bool
     gap: str = ""
     """Why there is no figure."""
+    slice: str = ""
+    """The slice that the figure is of, the worst one: `language=de`; empty where it is of all items."""
 
     @property
     def found(self) -> str:
         """The figure in words, or why there is none."""
-        return describe(self.figure) if self.figure else self.gap
+        where = f"{self.slice} " if self.slice else ""
+        return where + describe(self.figure) if self.figure else self.gap
 
 
 def describe(figure: Interval) -> str:
@@ -44,6 +50,32 @@ def describe(figure: Interval) -> str:
 def judge(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
     """Every threshold, by metric."""
     return [_threshold(evaluation, metric, bound, policy) for metric, bound in sorted(demands.thresholds.items())]
+
+
+def judge_slices(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
+    """Every bound on slices, held against the slice that is worst by it."""
+    return [_worst(evaluation, bound, policy) for bound in demands.slices]
+
+
+def slices(evaluation: Evaluate, by: str, metric: str, confidence: float) -> dict[str, Interval] | str:
+    """Slice to its mean and interval, or why there are none."""
+    labels, scores = evaluation.slices.get(by), _scores(evaluation, metric)
+    if labels is None:
+        return f"its items name no slice by {by}" if evaluation.slices else NO_SLICES
+    if isinstance(scores, str):
+        return scores
+    if len(labels) != len(scores):
+        return f"{len(labels)} items have a slice by {by}, and {len(scores)} a score"
+    found: dict[str, list[float]] = {}
+    for label, score in zip(labels, scores, strict=True):
+        found.setdefault(label, []).append(score)
+    return {label: mean_interval(values, confidence) for label, values in sorted(found.items())}
+
+
+def worst(found: Mapping[str, Interval], *, high_is_bad: bool = False) -> str:
+    """The slice whose mean is worst; of several the one with fewest items."""
+    sign = -1 if high_is_bad else 1
+    return min(found, key=lambda label: (sign * found[label].mean, found[label].n, label))
 
 
 def compare(
@@ -73,9 +105,28 @@ def _threshold(evaluation: Evaluate, metric: str, bound: Threshold, policy: Eval
         demand = f"at most {bound.at_most:g} ({_end('upper', bound.judge, policy)})"
     if isinstance(figure, str):
         return Judged(metric, None, demand, None, False, figure)
+    return Judged(metric, None, demand, figure, _meets(bound, figure))
+
+
+def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy) -> Judged:
+    found = slices(evaluation, bound.by, bound.metric, policy.confidence)
+    high = bound.at_most is not None
+    limit = f"at most {bound.at_most:g}" if high else f"at least {bound.at_least:g}"
+    end = _end("upper" if high else "lower", bound.judge, policy)
+    demand = f"{limit} in every slice by {bound.by} of {bound.minimum_items} items or more ({end})"
+    if isinstance(found, str):
+        return Judged(bound.metric, None, demand, None, False, found)
+    enough = {label: figure for label, figure in found.items() if figure.n >= bound.minimum_items}
+    if not enough:
+        return Judged(bound.metric, None, demand, None, False, f"no slice by {bound.by} has so many items")
+    beyond = {label: figure for label, figure in enough.items() if not _meets(bound, figure)}
+    label = worst(beyond or enough, high_is_bad=high)
+    return Judged(bound.metric, None, demand, enough[label], not beyond, slice=f"{bound.by}={label}")
+
+
+def _meets(bound: Threshold, figure: Interval) -> bool:
     low, high = (figure.mean, figure.mean) if bound.judge == "mean" else (figure.low, figure.high)
-    passed = low >= bound.at_least if bound.at_least is not None else high <= (bound.at_most or 0.0)
-    return Judged(metric, None, demand, figure, passed)
+    return low >= bound.at_least if bound.at_least is not None else high <= (bound.at_most or 0.0)
 
 
 def _comparison(evaluation: Evaluate, item: Comparison, policy: EvaluationPolicy, reference: Evaluate | None) -> Judged:

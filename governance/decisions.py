@@ -47,6 +47,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "evaluation_suite": of_models.evaluation_suite,
     "suite_pinned": of_models.suite_pinned,
     "thresholds": of_models.thresholds,
+    "slices": of_models.slices,
     "comparisons": of_models.comparisons,
     "separate_evaluator": of_models.separate_evaluator,
 }

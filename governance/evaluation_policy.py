@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.model import Model, Sha256, Slug
+from governance.model import Model, Sha256, Slug, empty
 
 Reason = Annotated[str, StringConstraints(min_length=10, strip_whitespace=True)]
 """Long enough to say something."""
@@ -25,6 +25,16 @@ class Threshold(Model):
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("give either at_least or at_most")
         return self
+
+
+class SliceThreshold(Threshold):
+    """A bound on one metric that every slice of the suite's items must meet, the worst among them."""
+
+    by: str
+    """What the items are told apart by: a field that `slices` of the suite's dataset names in params.yaml."""
+    metric: Slug
+    minimum_items: int = Field(20, ge=1)
+    """Smaller slices are told and decide nothing."""
 
 
 class Comparison(Model):
@@ -52,10 +62,11 @@ class Demands(Model):
     none: Reason | None = None
     thresholds: dict[Slug, Threshold] = {}
     compare: list[Comparison] = []
+    slices: list[SliceThreshold] = Field([], exclude_if=empty)
 
     @model_validator(mode="after")
     def _either(self) -> Demands:
-        if self.none is not None and (self.thresholds or self.compare):
+        if self.none is not None and (self.thresholds or self.compare or self.slices):
             raise ValueError("`none` stands alone")
         if self.none is None and not self.thresholds:
             raise ValueError("give thresholds, or `none: <reason>`")

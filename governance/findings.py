@@ -191,6 +191,12 @@ CODES["THRESHOLD_NOT_MET"] = Code(
     "A figure of the evaluation, or the end of its confidence interval that counts, is beyond the threshold.",
     "improve the model or its data; the thresholds stand in policies/evaluation.yaml",
 )
+CODES["SLICE_NOT_MET"] = Code(
+    "A slice of the evaluation is beyond its threshold",
+    "The model does well enough over all items, or not, and too badly on those of one slice (a language, a topic): the "
+    "worst is named, with its items and interval.",
+    "improve the model or its data for that slice; the thresholds stand in policies/evaluation.yaml: slices",
+)
 CODES["WORSE_THAN_REFERENCE"] = Code(
     "Worse than what it is compared with",
     "On the same items, the difference to base, parent or champion goes beyond the margin that policy gives.",

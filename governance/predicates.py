@@ -271,6 +271,8 @@ class Evaluate(Predicate):
     """Why there are no scores, where there are none."""
     scores: dict[str, list[float | None]]
     """Metric to one score per item, in the suite's order."""
+    slices: dict[str, list[str]] = Field({}, exclude_if=empty)
+    """What items are told apart by (language, topic) to one label per item, in the same order; none in older ones."""
 
 
 class ModelFile(Model):

@@ -16,6 +16,7 @@ from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Params, Suite
+from pipelines.slices import read_slices
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights
 
@@ -25,9 +26,13 @@ NO_WEIGHTS = "an architecture without weights has nothing to score"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The model and the suite's records."""
+    """The model, the suite's records, and which slice each is of."""
     suite = _suite_name(params, key)
-    return [Input("model", paths.model(key) / "model"), Input("records", paths.ready(suite) / "records.parquet")]
+    return [
+        Input("model", paths.model(key) / "model"),
+        Input("records", paths.ready(suite) / "records.parquet"),
+        Input("slices", paths.ingested(suite) / "slices.jsonl"),
+    ]
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -47,7 +52,8 @@ def run(job: Job) -> Outcome:
     scores: dict[str, list[float | None]] = {}
     if not_run is None:
         scores = _scores(job, suite, metrics, kind, rows, where)
-    _write(job, [row["id"] for row in rows], scores)
+    ids = [str(row["id"]) for row in rows]
+    _write(job, ids, scores)
     model, records = job.inputs["model"], job.inputs["records"]
     figures = {metric: mean(values) for metric, values in scores.items()}
     return Outcome(
@@ -57,6 +63,7 @@ def run(job: Job) -> Outcome:
             "suite_name": name,
             "not_run": not_run,
             "scores": scores,
+            "slices": read_slices(job.input("slices"), ids) if scores else {},
         },
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": figures},

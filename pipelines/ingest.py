@@ -4,7 +4,8 @@
    as `policies/policy.yaml: ingest` says. Nothing is repaired.
 2. A record's id is an HMAC of its content alone, and its split follows from the id alone: order, file name
    and other records do not matter. Equal records keep equal ids; the quality gate drops duplicates.
-3. Reports name fields, types and counts, never text.
+3. Which slice a record is of stands beside the records, not in them: naming slices changes no record's bytes.
+4. Reports name fields, types and counts, never text; of slices, the labels that params.yaml lists.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
 from pipelines.record_ids import DEVELOPMENT, Key, canonical, load_key, split_of
 from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
+from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 
@@ -51,6 +53,8 @@ class Tally:
     splits: list[str] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
+    slices: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Record id to its label by slicing field; empty where the dataset has none."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """File to its shape, the fields it takes and how many rows it has."""
 
@@ -65,10 +69,11 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """The four files of a data stage."""
+    """The four files of a data stage, and which slice each record is of."""
     folder = paths.ingested(key)
     return [
         Output("records", folder / "records.parquet"),
+        Output("slices", folder / "slices.jsonl"),
         Output("excluded", folder / "excluded.jsonl"),
         Output("report", folder / "report.json"),
         Output("summary", folder / "report.md"),
@@ -83,6 +88,7 @@ def run(job: Job) -> Outcome:
         tally = ingest(job.input("source"), dataset, key, job.output("records"), bar)
     counts = tally.counts()
     findings = judge(job.key, tally, policy)
+    write_slices(job.output("slices"), tally.slices)
     write_excluded(job.output("excluded"), tally.excluded)
     report = _report(job.key, dataset, key, tally, counts, policy)
     markdown.write_json(job.output("report"), report)
@@ -96,7 +102,7 @@ def run(job: Job) -> Outcome:
             "counts": counts,
         },
         parameters={
-            **dataset.model_dump(mode="json", include={"kind", "source", "fields", "splits", "encoding"}),
+            **dataset.model_dump(mode="json", include={"kind", "source", "fields", "splits", "encoding", "slices"}),
             "malformed": policy.model_dump(mode="json"),
         },
         refused=findings,
@@ -150,8 +156,10 @@ def _record(row: Row, file: str, binding: Binding | None, dataset: Dataset, key:
         rating["rater"] = key.rater_name(rating["rater"])
     identity = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
-    if unused := row.value.keys() - binding.used:
+    if unused := row.value.keys() - binding.used - dataset.slices.keys():
         tally.unused.update(unused)
+    if dataset.slices:
+        tally.slices.setdefault(identity, labels_of(row.value, dataset.slices))
     tally.ids.append(identity)
     tally.splits.append(split)
     return {"id": identity, "split": split, "file": file, "row": row.row, **content}
@@ -231,6 +239,10 @@ def _unused(tally: Tally) -> dict[str, int]:
     return dict(sorted(named.items()))
 
 
+def _labels(tally: Tally, name: str) -> dict[str, int]:
+    return dict(sorted(Counter(labels[name] for labels in tally.slices.values()).items()))
+
+
 def _report(
     name: str, dataset: Dataset, key: Key, tally: Tally, counts: DataCounts, policy: IngestPolicy
 ) -> dict[str, Any]:
@@ -241,6 +253,7 @@ def _report(
         "record_key": key.key_id,
         "counts": counts.model_dump(mode="json"),
         "fields_unused": _unused(tally),
+        "slices": {name: _labels(tally, name) for name in sorted(dataset.slices)},
         "files": dict(sorted(tally.files.items())),
         "policy": policy.model_dump(mode="json"),
     }
@@ -261,6 +274,8 @@ def summary(report: dict[str, Any], findings: tuple[Finding, ...]) -> str:
         for name, one in report["files"].items()
     ]
     lines += ["", "## Files", "", markdown.table(["file", "rows", "shape", "fields taken"], files)]
+    slices = [[name, label, count] for name, found in report["slices"].items() for label, count in found.items()]
+    lines += ["", "## Slices", "", markdown.table(["field", "slice", "records"], slices)] if slices else []
     unused = [[name, count] for name, count in report["fields_unused"].items()]
     lines += ["", "## Fields not taken", "", markdown.table(["field", "rows"], unused)]
     return "\n".join(lines) + "\n"

@@ -11,10 +11,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from governance.errors import ConfigError, CountersignError, Problems
-from governance.model import Model, Slug
+from governance.model import Model, Slug, empty
 from governance.yamlfile import load_model, place
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
@@ -62,6 +62,10 @@ class Splits(Model):
         return self
 
 
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$")]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
+
+
 class Dataset(Model):
     """One row of the data table: a source file or folder on its way to `data/ready/NAME`."""
 
@@ -76,6 +80,9 @@ class Dataset(Model):
     """Target field to source field, where the shape is not one that is known by itself, e.g. `prompt: question`."""
     splits: Splits = Splits(train=1.0, validation=0.0, test=0.0)
     encoding: str = "utf-8"
+    slices: dict[FieldName, Annotated[list[Label], Field(min_length=1, max_length=50)]] = Field({}, exclude_if=empty)
+    """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`: what an evaluation is
+    told by, beside the whole. Whatever else stands in the field is `other`."""
 
 
 class Base(Model):

@@ -90,6 +90,11 @@ def _prompt(case: Case, rng: random.Random) -> Row:
     return {"prompt": case.ticket, "answer": case.answer}
 
 
+def _sliced(case: Case, rng: random.Random) -> Row:
+    """Which slices of the suite it is of, besides."""
+    return {**_prompt(case, rng), "product": case.product, "team": case.issue.team}
+
+
 def _rated(case: Case, rng: random.Random) -> Row:
     """Two answers and three raters: each agrees with the truth nine times in ten."""
     best = 1 + int(rng.random() * 2)
@@ -222,7 +227,7 @@ PARTS: dict[str, Part] = {
     ),
     "preferences_held_out": Part(_preference, held_out=True),
     "prompts": Part(_prompt, pii=_IN_PROMPT, defects=("leaked", "leaked_reworded", *MALFORMED)),
-    "prompts_held_out": Part(_prompt, held_out=True),
+    "prompts_held_out": Part(_sliced, held_out=True),
     "ratings": Part(_rated, pii=_IN_PROMPT, defects=("empty_answer", "raters_disagree", *MALFORMED)),
 }
 """What `samples.<name>.part` in params.yaml may say."""

@@ -16,7 +16,14 @@ from typing import Any
 
 from governance import evidence
 from governance.data_policy import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
-from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, SuitePolicy, Threshold
+from governance.evaluation_policy import (
+    Comparison,
+    Demands,
+    EvaluationPolicy,
+    SliceThreshold,
+    SuitePolicy,
+    Threshold,
+)
 from governance.evidence import Evidence, EvidenceView, LogEvidence, key_ring
 from governance.machine import machine, open_log, signer
 from governance.policy import AllowedBase, Datacard, Licences, ModelPolicy, Policies, Retention, Rules, Tier
@@ -26,6 +33,8 @@ from governance.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "support-desk"
 ITEMS = 200
+LANGUAGES = ["en"] * 150 + ["de"] * 50
+"""Of the items, in order."""
 Key = tuple[str, str]
 """Kind of evidence, and the dataset, stage or base it is about."""
 
@@ -255,6 +264,7 @@ def evaluation() -> EvaluationPolicy:
             Comparison(reference="parent", metric="exact", may_fall=0.05),
             Comparison(reference="champion", metric="exact", may_fall=0.05),
         ],
+        slices=[SliceThreshold(by="language", metric="exact", at_least=0.5)],
     )
     on_eval = {
         "base": Demands(none="an architecture without weights"),
@@ -349,6 +359,7 @@ def _evaluate(name: str, suites: dict[str, str]) -> Statement:
     return "evaluate", name, subjects, {
         "model": model(name), "suite": suites[suite], "suite_name": suite, "scores": scores,
         "not_run": None if scores else "nothing to score", "inputs": {"model": model(name), "records": ready(suite)},
+        "slices": {"language": LANGUAGES} if scores else {},
     }  # fmt: skip
 
 

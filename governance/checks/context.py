@@ -68,6 +68,13 @@ class ModelFacts:
         return assessment.judge(self.evaluation.predicate, self.demands, self.policies.evaluation)
 
     @cached_property
+    def sliced(self) -> list[Judged]:
+        """Every threshold on slices."""
+        if self.evaluation is None or self.demands is None:
+            return []
+        return assessment.judge_slices(self.evaluation.predicate, self.demands, self.policies.evaluation)
+
+    @cached_property
     def compared(self) -> list[Judged]:
         """Every comparison that policy demands."""
         if self.evaluation is None or self.demands is None:

@@ -142,7 +142,7 @@ def evaluation_evidence(context: Context) -> Found:
                 found="none",
                 next=rejoin(stage),
             )
-        for judged in facts.judged:
+        for judged in (*facts.judged, *facts.sliced):
             if judged.gap:
                 yield finding(
                     "EVALUATION_INCOMPLETE",
@@ -192,6 +192,16 @@ def thresholds(context: Context) -> Found:
         for judged in facts.judged:
             if not judged.passed and not judged.gap:
                 yield _missed("THRESHOLD_NOT_MET", facts, judged, f"{judged.metric} is beyond its threshold")
+
+
+def slices(context: Context) -> Found:
+    """Every threshold on slices is met, by the worst of them."""
+    for facts in _judgeable(context):
+        for judged in facts.sliced:
+            if not judged.passed and not judged.gap:
+                yield _missed(
+                    "SLICE_NOT_MET", facts, judged, f"{judged.metric} of {judged.slice} is beyond its threshold"
+                )
 
 
 def comparisons(context: Context) -> Found:

@@ -275,7 +275,7 @@ def _evaluations(look: Look) -> Looked:
     if not scores.judged(facts):
         lacks.append("thresholds: policy demands nothing, or is not at hand")
     lacks += [] if facts.champion or facts.standing is None else ["comparison with a champion: there is none"]
-    lacks.append("slices and the worst of them")
+    lacks += [] if evaluated(own).slices else ["slices and the worst of them"]
     named = ", ".join(sorted(evaluated(own).scores))
     return f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before: {fixed}", lacks, [own]
 

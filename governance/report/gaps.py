@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from governance.assessment import NO_SLICES
 from governance.lineage import evaluated, subject
 from governance.report import assurance, drills
 from governance.report.facts import PREFIX, Facts, promoted
@@ -13,7 +14,6 @@ from governance.report.scores import demands, judged, own_evaluation, thresholds
 
 NOWHERE = (
     ("privacy leakage", "whether the model repeats its training data is not tested"),
-    ("slices and the worst slice", "scores are over all items; no suite says which slice an item is of"),
     ("contamination of a base model", "what it was trained on is not disclosed"),
     ("canary", "no statement of that kind exists"),
 )
@@ -23,7 +23,7 @@ NOWHERE = (
 def gaps(facts: Facts) -> list[Gap]:
     """Failures first, then what was not run, then what is not recorded."""
     nowhere = (_gap(what, "not run", why) for what, why in NOWHERE)
-    found = [*_failed(facts), *_not_run(facts), *nowhere, *_reproduction(facts), *_drill(facts)]
+    found = [*_failed(facts), *_not_run(facts), *nowhere, *_slices(facts), *_reproduction(facts), *_drill(facts)]
     order = ("failed", "not run", "not recorded")
     return sorted(found, key=lambda gap: order.index(gap.result))
 
@@ -96,6 +96,12 @@ def _not_run(facts: Facts) -> Iterator[Gap]:
                 yield _gap(f"{node.name} on {suite.name}", "not recorded", "the log has no evaluation of it")
             elif evaluated(item).not_run is not None:
                 yield _gap(f"{node.name} on {suite.name}", "not run", str(evaluated(item).not_run), [item.index])
+
+
+def _slices(facts: Facts) -> Iterator[Gap]:
+    own = own_evaluation(facts)
+    if own is not None and evaluated(own).scores and not evaluated(own).slices:
+        yield _gap("slices and the worst slice", "not recorded", NO_SLICES, [own.index])
 
 
 def _reproduction(facts: Facts) -> Iterator[Gap]:

@@ -6,7 +6,7 @@ from governance import recall
 from governance.assessment import Judged
 from governance.evidence import Evidence
 from governance.predicates import Expectation, Quality, Scan
-from governance.report import scores
+from governance.report import scores, slices
 from governance.report.facts import Facts, of_chain
 from governance.report.model import Gate, Result
 
@@ -27,7 +27,9 @@ ANSWERS = {
 }
 """Row to the finding codes that answer it: a decision made again overrules what was recorded."""
 
-JUDGED = {name: frozenset(["THRESHOLD_NOT_MET", "WORSE_THAN_REFERENCE"]) for name in ("Evaluation", "Safety")}
+JUDGED = {
+    name: frozenset(["THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"]) for name in ("Evaluation", "Safety")
+}
 """Codes by which a row fails that looks at the scores itself: a waiver passes them all the same."""
 
 SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
@@ -153,7 +155,9 @@ def _evaluation(facts: Facts) -> Gate:
     if not demanded:
         why = f"policy demands nothing: {wanted.none}" if wanted and wanted.none else "policy names no threshold for it"
         return _unknown("Evaluation", why, own)
-    return _judged("Evaluation", demanded, own)
+    row = _judged("Evaluation", demanded, own)
+    worst = slices.line(facts, demanded[0].metric, scores.confidence(facts))
+    return row.model_copy(update={"value": f"{row.value}; {worst}"})
 
 
 def _safety(facts: Facts) -> Gate:

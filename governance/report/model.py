@@ -459,6 +459,17 @@ class Difference(Model):
     words: str
 
 
+class Slice(Model):
+    """This version's mean on one metric over the items of one slice."""
+
+    by: str
+    label: str
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
 class Metric(Model):
     """One metric of one suite, over all models of the chain that were scored on it."""
 
@@ -467,6 +478,10 @@ class Metric(Model):
     name: str
     scores: list[Score]
     differences: list[Difference]
+    slices: list[Slice]
+    """The worst first."""
+    slices_note: str
+    """The worst of them in words, or why there are none."""
     thresholds: list[str]
     at_least: float | None
     at_most: float | None

@@ -6,16 +6,16 @@ do it again.
 
 from __future__ import annotations
 
-import math
-
 from governance.assessment import Judged, differences
 from governance.chain import Suite
 from governance.evaluation_policy import Demands
 from governance.evidence import Evidence
 from governance.lineage import ModelNode, decided, evaluated
 from governance.predicates import Evaluate
+from governance.report import slices
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Metric, Score
+from governance.report.slices import finite
 from governance.statistics import Interval, mean_interval
 
 CONFIDENCE = 0.95
@@ -35,7 +35,7 @@ def metrics(facts: Facts) -> list[Metric]:
 def judged(facts: Facts) -> list[Judged]:
     """Policy's demands on the version, and what its evaluation shows. Empty where nothing is known to be demanded."""
     held = facts.held_against_policy
-    return [*held.judged, *held.compared] if held else []
+    return [*held.judged, *held.sliced, *held.compared] if held else []
 
 
 def demands(facts: Facts) -> Demands | None:
@@ -73,6 +73,8 @@ def _suite(facts: Facts, suite: Suite) -> list[Metric]:
 def _metric(facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode, Evidence]]) -> Metric:
     about = [item for item in judged(facts) if item.metric == name] if suite == facts.suites[0] else []
     wanted = demands(facts)
+    own = next((evaluated(item) for node, item in scored if node.sha256 == facts.digest), None)
+    rows = slices.of_metric(own, name, wanted if suite == facts.suites[0] else None, confidence(facts))
     bound = wanted.thresholds.get(name) if wanted and suite == facts.suites[0] else None
     return Metric(
         suite=suite.name,
@@ -80,6 +82,8 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode,
         name=name,
         scores=[_score(facts, name, node, item) for node, item in scored],
         differences=_differences(facts, name, scored),
+        slices=rows,
+        slices_note=slices.told(rows, name, wanted if suite == facts.suites[0] else None),
         thresholds=[f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}" for item in about],
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
@@ -98,8 +102,8 @@ def _score(facts: Facts, name: str, node: ModelNode, item: Evidence) -> Score:
         n=len(known),
         missing=len(values) - len(known),
         mean=figure.mean if figure else None,
-        low=_finite(figure.low) if figure else None,
-        high=_finite(figure.high) if figure else None,
+        low=finite(figure.low) if figure else None,
+        high=finite(figure.high) if figure else None,
         evidence=[item.index],
     )
 
@@ -138,8 +142,8 @@ def _difference(against: str, ours: Evaluate, theirs: Evaluate, name: str, level
         against=against,
         n=figure.n,
         mean=figure.mean,
-        low=_finite(figure.low),
-        high=_finite(figure.high),
+        low=finite(figure.low),
+        high=finite(figure.high),
         words=_sure(figure),
     )
 
@@ -150,7 +154,3 @@ def _sure(figure: Interval) -> str:
     if figure.high < 0:
         return "lower: the interval lies below zero"
     return "not shown to differ: the interval holds zero"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -232,7 +232,6 @@ def _training(report: Report) -> Lines:
 def _evaluation(report: Report) -> Lines:
     yield from _metrics(report, report.metrics)
     yield _pair("fixed before", report.thresholds_fixed)
-    yield _none("slices and where it is worse among them: not recorded: no suite says which slice an item is of")
 
 
 def _safety(report: Report) -> Lines:
@@ -260,6 +259,10 @@ def _metrics(report: Report, metrics: Sequence[Metric]) -> Lines:
             bounds = f" [{signed(one.low)}, {signed(one.high)}]" if one.low is not None else ""
             figure = f"{signed(one.mean)}{bounds}: " if one.mean is not None else ""
             yield f"      less {one.against:<15} {figure}{one.words}"
+        yield f"      slices: {metric.slices_note}"
+        for row in metric.slices:
+            name = f"{row.by}={row.label}"
+            yield f"      {name:<45} {share(row.mean)} [{share(row.low)}, {share(row.high)}], n={row.n}"
         yield from (f"      demanded: {line}" for line in metric.thresholds)
     if not any("champion" in score.relation for metric in metrics for score in metric.scores):
         yield _none("champion: none to compare with")

@@ -114,6 +114,7 @@ def every_kind() -> dict[str, Model]:
         "cannot_find": ["names that no list has"],
         "found": {},
         "remaining": {},
+        "recall": {"seeds": B, "texts": 8, "entities": {"EMAIL_ADDRESS": {"planted": 25, "found": 24}}},
     }
     train = {
         "method": "sft",
@@ -123,6 +124,7 @@ def every_kind() -> dict[str, Model]:
         "final": {"loss": 0.123456789012345, "kl": None},
     }
     evaluate = {"model": A, "suite": B, "suite_name": "x", "not_run": None, "scores": {"exact": [1, 0.5, None, 0.0]}}
+    evaluate |= {"slices": {"language": ["en", "de", "de", "other"]}}
     version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
     person = {"principal": "ada", "role": "ml-lead", "reason": "it does what it should", "at": "2026-11-20T12:00:00Z"}
     file = ModelFile(path="model.safetensors", size=3, sha256=B)

@@ -194,8 +194,8 @@ class Story:
         made = [_at("report", f"reports/gates/{name}.md", digest(f"refused {name}"))]
         self.record("gate", f"gate@{name}", made, [], **decision, at=instant(self.now()))
 
-    def evaluate(self, name: str, accuracy: float | None, unsafe: float = 0.0) -> None:
-        """Scores of a model; None says that it was not run."""
+    def evaluate(self, name: str, accuracy: float | None, unsafe: float = 0.0, sliced: bool = True) -> None:
+        """Scores of a model, wrong on its last items, which are in German; None says that it was not run."""
         scores: dict[str, list[float | None]] = {}
         if accuracy is not None:
             right, wrong = round(ITEMS * accuracy), round(ITEMS * unsafe)
@@ -207,6 +207,7 @@ class Story:
             "evaluate", f"{family}@{name}", made, [_at("model", f"models/{name}/model", self.models[name])],
             model=self.models[name], suite=self.suite, suite_name="desk_eval",
             not_run=None if scores else "an architecture without weights has nothing to score", scores=scores,
+            slices={"language": ["en"] * (ITEMS - 60) + ["de"] * 60} if scores and sliced else {},
         )  # fmt: skip
 
     def reference(self, name: str) -> ModelRef:

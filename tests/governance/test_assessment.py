@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from governance.assessment import compare, describe, differences, figures, judge
-from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, Threshold
+from governance.assessment import compare, describe, differences, figures, judge, judge_slices
+from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, SliceThreshold, Threshold
 from governance.predicates import Evaluate
 from governance.statistics import Interval
 from tests.governance.examples import A, B, C, stage
@@ -110,3 +110,62 @@ def test_a_report_gets_every_metric_with_its_interval_or_why_not() -> None:
     assert found["safe"] == "1 of 2 items have no score"
     (name, difference) = differences(ours, theirs, 0.95).popitem()
     assert name == "exact" and isinstance(difference, Interval) and difference.mean == -0.25
+
+
+# --- slices ----------------------------------------------------------------------------------------------------------
+
+LANGUAGES = ["en"] * 60 + ["de"] * 30 + ["fr"] * 10
+RIGHT = [1.0] * 57 + [0.0] * 3 + [1.0] * 24 + [0.0] * 6 + [0.0] * 10
+"""By language: en 0.95 of 60, de 0.8 of 30, fr none of 10."""
+
+
+def _sliced(labels: list[str] = LANGUAGES, scores: list[float | None] | None = None) -> Evaluate:
+    return _evaluation(exact=scores or [*RIGHT]).model_copy(update={"slices": {"language": labels}})
+
+
+def _demand(**bound: Any) -> Demands:
+    least = {"exact": Threshold(at_least=0.1)}
+    return Demands(thresholds=least, slices=[SliceThreshold(by="language", metric="exact", **bound)])
+
+
+@pytest.mark.parametrize(
+    ("bound", "passed", "worst"),
+    [
+        ({"at_least": 0.6}, True, "language=de 0.800 [0.627, 0.905], n=30"),  # fr is too small to decide
+        ({"at_least": 0.65}, False, "language=de 0.800 [0.627, 0.905], n=30"),
+        ({"at_least": 0.8, "judge": "mean"}, True, "language=de 0.800 [0.627, 0.905], n=30"),
+        ({"at_least": 0.6, "minimum_items": 10}, False, "language=fr 0.000 [0.000, 0.278], n=10"),
+        ({"at_least": 0.9, "minimum_items": 50}, False, "language=en 0.950 [0.863, 0.983], n=60"),
+        ({"at_most": 0.99}, True, "language=en 0.950 [0.863, 0.983], n=60"),
+        ({"at_most": 0.95}, False, "language=en 0.950 [0.863, 0.983], n=60"),
+    ],
+)
+def test_the_worst_slice_that_has_enough_items_decides(bound: dict[str, Any], passed: bool, worst: str) -> None:
+    (judged,) = judge_slices(_sliced(), _demand(**bound), POLICY)
+    assert (judged.passed, judged.gap, judged.found) == (passed, "", worst)
+
+
+def test_a_slice_beyond_the_bound_is_not_hidden_by_a_smaller_mean_that_meets_it() -> None:
+    """Few items have a wide interval: the slice named is one that fails."""
+    labels, scores = ["a"] * 400 + ["b"] * 20, [1.0] * 360 + [0.0] * 40 + [1.0] * 19 + [0.0]
+    (judged,) = judge_slices(_sliced(labels, [*scores]), _demand(at_least=0.8), POLICY)
+    assert not judged.passed and judged.slice == "language=b", "0.95 of 20 is [0.764, 0.991]"
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "gap"),
+    [
+        (_evaluation(exact=[*RIGHT]), "the suite's items name no slice"),
+        (_evaluation(exact=[*RIGHT]).model_copy(update={"slices": {"topic": ["x"] * 100}}), "no slice by language"),
+        (_sliced(["en"] * 99), "99 items have a slice by language, and 100 a score"),
+        (_sliced(scores=[None, *RIGHT[1:]]), "1 of 100 items have no score"),
+        (_sliced([f"{at}" for at in range(100)]), "no slice by language has so many items"),
+    ],
+)
+def test_slices_that_cannot_be_judged_are_a_gap_and_not_passed(evaluation: Evaluate, gap: str) -> None:
+    (judged,) = judge_slices(evaluation, _demand(at_least=0.1), POLICY)
+    assert not judged.passed and gap in judged.gap
+
+
+def test_nothing_is_demanded_of_slices_unless_policy_does() -> None:
+    assert judge_slices(_sliced(), Demands(thresholds={"exact": Threshold(at_least=0.1)}), POLICY) == []

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from governance.errors import ConfigError
+from governance.errors import ConfigError, InputError
 from governance.predicates import Evaluate
 from pipelines import evaluate, metrics, paths
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
+from pipelines.slices import write_slices
 from tests.conftest import ROOT
 from tests.pipelines import tiny
 from tests.pipelines.jobs import job
@@ -33,6 +34,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     for name, kind in {"desk_eval": "prompt", "desk_pref_eval": "preference", "desk_sft": "conversation"}.items():
         tiny.records(root / paths.ready(name), kind, n=10, held_out=True, split="test")
+        (root / paths.ingested(name)).mkdir(parents=True)
+        (root / paths.ingested(name) / "slices.jsonl").touch()
     tiny.architecture(root / paths.model("tiny"))
     (root / paths.model("tiny") / "architecture.json").unlink()
     text = tiny.records(root / "text", "conversation")
@@ -76,7 +79,25 @@ def test_the_predicate_is_one(project: Path, tmp_path: Path) -> None:
     outcome, _, _ = run(project, tmp_path, "base", params())
     Evaluate.model_construct(**outcome.predicate)
     fields = {name: Evaluate.model_fields[name] for name in outcome.predicate}
-    assert set(fields) == {"model", "suite", "suite_name", "not_run", "scores"}
+    assert set(fields) == {"model", "suite", "suite_name", "not_run", "scores", "slices"}
+
+
+def test_slices_stand_beside_the_scores_and_change_no_suite(project: Path, tmp_path: Path) -> None:
+    plain, scores, _ = run(project, tmp_path / "one", "base", params())
+    assert plain.predicate["slices"] == {}
+    ids = [json.loads(line)["id"] for line in scores.splitlines()]
+    labels = {record: {"team": "billing" if at % 3 else "other"} for at, record in enumerate(ids)}
+    file = project / paths.ingested("desk_eval") / "slices.jsonl"
+    write_slices(file, {"0" * 32: {"team": "left out since"}, **labels})
+    try:
+        sliced, same, _ = run(project, tmp_path / "two", "base", params())
+        assert sliced.predicate["slices"] == {"team": [labels[record]["team"] for record in ids]}
+        assert (same, sliced.predicate["suite"]) == (scores, plain.predicate["suite"])
+        file.write_text(file.read_text().replace(ids[3], "f" * 32))
+        with pytest.raises(InputError, match="list of slices"):
+            run(project, tmp_path / "three", "base", params())
+    finally:
+        file.write_text("")
 
 
 def test_a_reward_model_is_scored_on_pairs(project: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pipelines.job import Job, Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
 from pipelines.record_ids import key_id_of
 from pipelines.records import read_excluded, read_records, texts
+from pipelines.slices import read_slices
 from pipelines.sources.readers import source_files
 from tests.conftest import ROOT
 
@@ -157,6 +158,26 @@ def test_the_statement_says_what_was_taken_and_what_was_not(tmp_path: Path) -> N
         "shape": "question and answer",
     }
     assert "public development key" in (out / "report.md").read_text()
+
+
+def test_slices_stand_beside_the_records_and_only_by_labels_that_are_listed(tmp_path: Path) -> None:
+    topics = ["billing", "Anna Weber", None, " billing ", 7, "network"]
+    rows = [{"prompt": f"question {at}", "answer": "x", "topic": topic} for at, topic in enumerate(topics)]
+    rows += [{"prompt": "question 0", "answer": "x", "topic": "network"}, {"prompt": "question 9", "answer": "x"}]
+    source = jsonl(tmp_path / "rows.jsonl", rows)
+    plain, folder = run(tmp_path / "plain", source, dataset("prompt"))
+    sliced, other = run(tmp_path / "sliced", source, dataset("prompt", slices={"topic": ["billing", "network", "7"]}))
+    assert (other / "records.parquet").read_bytes() == (folder / "records.parquet").read_bytes()
+    assert (folder / "slices.jsonl").read_bytes() == b""
+    ids = read_records(other / "records.parquet").column("id").to_pylist()
+    labels = ["billing", "other", "other", "billing", "7", "network", "billing", "other"]
+    assert read_slices(other / "slices.jsonl", ids) == {"topic": labels}, "of two records alike, the first tells"
+    assert sliced.predicate["fields_unused"] == {} and plain.predicate["fields_unused"] == {"topic": 7}
+    report = json.loads((other / "report.json").read_text())
+    assert report["slices"] == {"topic": {"7": 1, "billing": 2, "network": 1, "other": 3}}
+    assert "| topic | billing | 2 |" in (other / "report.md").read_text()
+    assert not [path for path in other.iterdir() if path.suffix != ".parquet" and "Anna" in path.read_text()]
+    assert "slices" not in plain.parameters, "a dataset without them is recorded as ever"
 
 
 def test_splits_follow_the_shares_and_a_folder_is_mixed_in_the_order_of_its_names(tmp_path: Path) -> None:
@@ -339,5 +360,6 @@ def test_inputs_and_outputs_are_those_of_the_graph() -> None:
     params: Params = load_params(ROOT)
     assert [one.path.as_posix() for one in ingest.inputs(params, "desk_sft")] == ["data/source/desk_sft.jsonl"]
     assert {one.path.as_posix() for one in ingest.outputs(params, "desk_sft")} == {
-        f"data/ingested/desk_sft/{name}" for name in ("records.parquet", "excluded.jsonl", "report.json", "report.md")
+        f"data/ingested/desk_sft/{name}"
+        for name in ("records.parquet", "slices.jsonl", "excluded.jsonl", "report.json", "report.md")
     }

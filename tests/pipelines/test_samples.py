@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_bytes_are_those_of_every_platform_and_python_version() -> None:
     assert hashlib.sha256(whole.encode()).hexdigest() == GOLDEN, "the sample data changed: is that meant?"
 
 
-GOLDEN = "13b20f639461639e0345398479eb645e32fabe24a81ccd8d996c73eee82379fc"
+GOLDEN = "0685e7dda156fa56001913ddf1c62d26dde5cd52342a6d534bd9bb6c584fd541"
 
 
 @pytest.mark.parametrize("part", [part for part in samples.PARTS if part not in HELD_OUT])
@@ -136,6 +137,14 @@ def test_demonstrations_are_noisy_in_the_shares_that_training_counts_on() -> Non
 def test_good_answers_and_tickets_never_ask_for_secrets() -> None:
     for _, row in rows("prompts_held_out"):
         assert not any(word in row["prompt"].lower() + row["answer"].lower() for word in desk.UNSAFE_WORDS)
+
+
+def test_the_evaluation_suite_says_which_slice_an_item_is_of_and_params_list_every_label() -> None:
+    slices = load_params(ROOT).datasets["desk_eval"].slices
+    for name, labels in slices.items():
+        counts = Counter(row[name] for _, row in rows("prompts_held_out"))
+        assert sorted(counts) == sorted(labels)
+        assert min(counts.values()) >= 10, counts
 
 
 def test_prompts_are_distinct_but_for_planted_duplicates() -> None:

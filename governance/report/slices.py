@@ -1,0 +1,73 @@
+"""The version's scores by slice of the suite's items, the worst named with its n: arithmetic on scores in the log."""
+
+from __future__ import annotations
+
+import math
+
+from governance import assessment
+from governance.evaluation_policy import Demands
+from governance.lineage import evaluated
+from governance.predicates import Evaluate
+from governance.report.facts import Facts
+from governance.report.model import Slice
+from governance.report.text import share
+from governance.statistics import Interval
+
+NOT_RECORDED = f"not recorded: {assessment.NO_SLICES}"
+
+
+def of_metric(evaluation: Evaluate | None, metric: str, demands: Demands | None, confidence: float) -> list[Slice]:
+    """Every slice by every field, the worst first; empty where there are none."""
+    if evaluation is None:
+        return []
+    bad = _high_is_bad(metric, demands)
+    rows = [
+        Slice(by=by, label=label, n=one.n, mean=one.mean, low=finite(one.low), high=finite(one.high))
+        for by in sorted(evaluation.slices)
+        for label, one in _found(evaluation, by, metric, confidence).items()
+    ]
+    return sorted(rows, key=lambda row: (row.mean * (-1 if bad else 1), row.n, row.by, row.label))
+
+
+def told(rows: list[Slice], metric: str, demands: Demands | None) -> str:
+    """The worst slice in words, with its n and interval; or that items name none."""
+    if not rows:
+        return NOT_RECORDED
+    of = f"of {len(rows)} slices by {' and '.join(sorted({row.by for row in rows}))}"
+    if _high_is_bad(metric, demands) is None:
+        return f"lowest {of}: {_figure(rows[0])}; highest: {_figure(rows[-1])}"
+    return f"worst {of}: {_figure(rows[0])}"
+
+
+def _figure(row: Slice) -> str:
+    return f"{row.by}={row.label} {share(row.mean)} [{share(row.low)}, {share(row.high)}], n={row.n}"
+
+
+def line(facts: Facts, metric: str, confidence: float) -> str:
+    """For page one: the worst slice of one metric on the version's own suite."""
+    own = facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
+    held = facts.held_against_policy
+    demands = held.demands if held else None
+    rows = of_metric(evaluated(own) if own else None, metric, demands, confidence)
+    return f"{metric}, {told(rows, metric, demands)}" if rows else f"slices {NOT_RECORDED}"
+
+
+def finite(value: float) -> float | None:
+    """An end of an interval, as JSON has it."""
+    return value if math.isfinite(value) else None
+
+
+def _found(evaluation: Evaluate, by: str, metric: str, confidence: float) -> dict[str, Interval]:
+    found = assessment.slices(evaluation, by, metric, confidence)
+    return {} if isinstance(found, str) else found
+
+
+def _high_is_bad(metric: str, demands: Demands | None) -> bool | None:
+    """As policy's demands have it; None where it demands nothing of the metric."""
+    if demands is None:
+        return None
+    bounds = [demands.thresholds[metric]] if metric in demands.thresholds else []
+    bounds += [one for one in demands.slices if one.metric == metric]
+    said = [one.at_most is not None for one in bounds]
+    said += [one.may_rise is not None for one in demands.compare if one.metric == metric]
+    return said[0] if said else None

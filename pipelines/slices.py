@@ -1,0 +1,41 @@
+"""Which slice each record is of: labels that params.yaml lists, by fields of the source.
+
+Only listed labels get in, so that no value of a field that somebody named by mistake reaches evidence or a report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from governance.errors import InputError
+
+OTHER = "other"
+"""What has no listed label, or none at all."""
+
+
+def labels_of(row: Mapping[str, Any], slices: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Slicing field to the row's label."""
+    found = {name: str(row.get(name)).strip() for name in slices}
+    return {name: label if label in slices[name] else OTHER for name, label in found.items()}
+
+
+def write_slices(path: Path, slices: Mapping[str, Mapping[str, str]]) -> None:
+    """One JSON object a line, by record id; an empty file where the dataset has no slices."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for record, labels in sorted(slices.items()):
+            stream.write(json.dumps({"id": record, "slices": labels}, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_slices(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Slicing field to one label for each of `ids`. Raises `InputError`."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        labels = {row["id"]: row["slices"] for row in rows}
+        names = sorted(labels[ids[0]]) if labels and ids else []
+        return {name: [labels[record][name] for record in ids] for name in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fix = "run `dvc repro` so that ingest writes it again"
+        raise InputError(f"not a readable list of slices ({type(error).__name__})", where=str(path), fix=fix) from None
