@@ -95,7 +95,7 @@ class LogEvidence:
 
     def __init__(self, log: Log, ring: KeyRing) -> None:
         self._log = log
-        self._ring = ring
+        self.ring = ring
         self._read: dict[int, Evidence | LeftOut] = {}
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
@@ -117,7 +117,7 @@ class LogEvidence:
             if kind is not None and entry.kind != kind:
                 continue
             if entry.index not in self._read:
-                self._read[entry.index] = read_entry(entry, self._ring)
+                self._read[entry.index] = read_entry(entry, self.ring)
             item = self._read[entry.index]
             if isinstance(item, Evidence) and kind in (None, item.kind):
                 yield item

@@ -59,6 +59,10 @@ class State:
         """The evidence whose signers might sign it, by the authority at each position."""
         return Admissible(self.evidence, self.authority)
 
+    def before(self, index: int) -> State:
+        """The log as it stood before an entry; what was read under the same keys is not verified again."""
+        return _state(self.log, index, self.evidence.view)
+
     def registration(self, model: str, version: str) -> Evidence:
         """The version's last registration. Raises `InputError`."""
         found = [one for one in self.view.all("registration") if _is(one.predicate, model, version)]
@@ -94,14 +98,14 @@ class Bounded:
     """An `EvidenceView` of the entries before one: what could be known at that point. Each question is read once."""
 
     def __init__(self, view: evidence.EvidenceView, until: int) -> None:
-        self._view, self._until = view, until
+        self.view, self._until = view, until
         self._about: dict[str, list[Evidence]] = {}
         self._of: dict[str, list[Evidence]] = {}
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
         """As the view's, of entries before the bound."""
         if sha256 not in self._about:
-            self._about[sha256] = [item for item in self._view.by_subject(sha256) if item.index < self._until]
+            self._about[sha256] = [item for item in self.view.by_subject(sha256) if item.index < self._until]
         return [item for item in self._about[sha256] if kind in (None, item.kind)]
 
     def all(self, kind: str | None = None) -> Iterator[Evidence]:
@@ -113,7 +117,7 @@ class Bounded:
         return iter(self._of[kind])
 
     def _before(self, kind: str | None) -> Iterator[Evidence]:
-        for item in self._view.all(kind):
+        for item in self.view.all(kind):
             if item.index >= self._until:
                 return
             yield item
@@ -121,10 +125,14 @@ class Bounded:
 
 def state(log: Log, until: int | None = None) -> State:
     """The log as it stands, or stood before entry `until`."""
-    size = log.size() if until is None else until
+    return _state(log, log.size() if until is None else until, None)
+
+
+def _state(log: Log, size: int, like: evidence.EvidenceView | None) -> State:
     authority = read_authority(log, size)
     ring = ring_of(authority, evidence.origin(log).development_keys)
-    return State(log, size, authority, Bounded(LogEvidence(log, ring), size))
+    view = like if isinstance(like, LogEvidence) and like.ring == ring else LogEvidence(log, ring)
+    return State(log, size, authority, Bounded(view, size))
 
 
 def ask(now: State, action: Action, model: str, version: str, alias: str) -> ReleaseRequest:
@@ -286,12 +294,11 @@ class Promoter:
         )
 
 
-def again(log: Log, item: Evidence) -> ReleaseDecision | None:
+def again(before: State, item: Evidence) -> ReleaseDecision | None:
     """A logged decision on a governed alias made again, from what stood before it. None where it was none of these."""
     said: Promotion = item.predicate
     if said.asked is None:
         return None
-    before = state(log, item.index)
     return decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
 
 

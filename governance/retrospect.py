@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from governance.authority import read_authority
 from governance.decisions import decide_gate, decide_release
 from governance.errors import CountersignError, InputError, VerificationError
 from governance.evidence import Evidence
@@ -18,7 +17,7 @@ from governance.findings import finding
 from governance.instants import instant_of
 from governance.model import Json, Model
 from governance.predicates import CANDIDATE, Call, Finding, GateDecision, Promotion, PromotionRequest
-from governance.promotion import State, again, ask, below, open_requests, overdue, state
+from governance.promotion import State, again, ask, below, open_requests, overdue
 from governance.report import drills
 from governance.requests import Decision, GateRequest, ReleaseRequest
 from governance.serving import open_incident
@@ -141,12 +140,18 @@ def history(now: State, model: str) -> list[Event]:
 def decided_again(now: State, entry: int) -> Again:
     """One logged decision performed again. Raises `InputError` where the entry is none that can be."""
     item = _decision(now, entry)
+    return _again(now, item, now.before(entry))
+
+
+def _again(now: State, item: Evidence, before: State) -> Again:
     said = item.predicate
     if isinstance(said, GateDecision):
-        decision, about = _gate_again(now, item), said.stage
+        decision, about = _gate_again(now, item, before), said.stage
     else:
-        decision, about = _promotion_again(now, item), f"{said.model}/{said.version} as {said.alias} ({said.action})"
+        about = f"{said.model}/{said.version} as {said.alias} ({said.action})"
+        decision = _promotion_again(now, item, before)
     differences = list(_differences(said, decision))
+    entry = item.index
     return Again(
         entry=entry, about=about, at=said.at, policy=said.policy, evidence=entry, allowed=said.allowed,
         findings=list(decision.findings), waived=list(decision.waived), same=not differences, differences=differences,
@@ -161,7 +166,8 @@ def made_again(now: State, item: Evidence) -> str:
     said: Promotion = item.predicate
     if said.asked is None:
         return "not made again: the statement does not hold what was asked"
-    found = decided_again(now, item.index)
+    before = now.before(item.index)
+    found = _again(now, item, before)
     if said.alias == CANDIDATE or not said.allowed:
         return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
     where = f"entry {item.index}, promotion"
@@ -174,7 +180,6 @@ def made_again(now: State, item: Evidence) -> str:
             expected="a decision that comes out the same when it is made again from what stood before it",
             where=where,
         )
-    before = state(now.log, item.index)
     asked = ask(before, said.action, said.model, said.version, said.alias)
     fields = (said.model_digest, said.request, said.packet, said.from_version, said.policy)
     follows = (asked.released.sha256, asked.request, asked.packet, asked.from_version, before.authority.in_force.digest)
@@ -328,7 +333,7 @@ def _decision(now: State, entry: int) -> Evidence:
     return found[0]
 
 
-def _promotion_again(now: State, item: Evidence) -> Decision:
+def _promotion_again(now: State, item: Evidence, before: State) -> Decision:
     said: Promotion = item.predicate
     if said.asked is None:
         raise InputError(
@@ -336,22 +341,19 @@ def _promotion_again(now: State, item: Evidence) -> Decision:
             fix="decisions recorded before 0.2 are of this kind",
         )
     if said.alias != CANDIDATE:
-        decision = again(now.log, item)
+        decision = again(before, item)
         if decision is None:
             raise VerificationError("it does not hold its question", where=f"entry {item.index}")
         return decision
-    before = state(now.log, item.index)
     policies = now.authority.recorded_at(item.index)
     return decide_release(ReleaseRequest.model_validate(said.asked), policies, before.evidence, instant_of(said.at))
 
 
-def _gate_again(now: State, item: Evidence) -> Decision:
+def _gate_again(now: State, item: Evidence, before: State) -> Decision:
     said: GateDecision = item.predicate
-    before = state(now.log, item.index)
     request = GateRequest.model_validate(said.parameters)
     policies = now.authority.recorded_at(item.index)
-    authority = read_authority(now.log, item.index)
-    return decide_gate(request, policies, before.evidence, instant_of(said.at), authority=authority)
+    return decide_gate(request, policies, before.evidence, instant_of(said.at), authority=before.authority)
 
 
 def _differences(said: Promotion | GateDecision, decision: Decision) -> Iterator[str]:

@@ -276,7 +276,7 @@ def test_a_decision_made_again_comes_out_the_same(scene: Governed) -> None:
     said = [one for one in promotion.state(scene.story.log).evidence.all("promotion") if one.predicate.asked]
     assert [one.predicate.allowed for one in said] == [False, True]
     for one in said:
-        again = promotion.again(scene.story.log, one)
+        again = promotion.again(promotion.state(scene.story.log, one.index), one)
         assert again is not None
         assert (again.allowed, list(again.findings)) == (one.predicate.allowed, one.predicate.findings)
 
