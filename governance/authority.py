@@ -71,6 +71,8 @@ class Authority:
     """Key id to the entry from which on it says nothing."""
     checkpoint_keys: tuple[tuple[int, str], ...] = ()
     """From which entry on which public key (PEM) signs checkpoints; the first is the origin's."""
+    origin: str = ""
+    """Hash of entry 0: which log this is."""
 
     @property
     def in_force(self) -> Period:
@@ -109,11 +111,15 @@ class Authority:
     def speaker(self, item: Evidence) -> Principal | None:
         """The person behind a statement by a person: whose key signed, under their own name, in a role they had."""
         said, person = item.predicate, self.principal(item.keyid, item.index)
-        if not isinstance(said, Signed) or person is None or person.kind != "person":
+        if not isinstance(said, Signed) or person is None or person.kind != "person" or not self.is_here(said):
             return None
         if said.principal != person.name or said.role not in person.roles:
             return None
         return None if person.until is not None and said.at[:10] > person.until.isoformat() else person
+
+    def is_here(self, said: Signed) -> bool:
+        """Whether a person said it to this log, or to any: what counts in one is not sent to another by others."""
+        return said.log in (None, self.origin)
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -146,8 +152,9 @@ def read_authority(log: Log, until: int | None = None) -> Authority:
         if digest != walk.periods[-1].digest
     ]
     return Authority(
-        tuple(walk.periods), tuple(walk.recorded), tuple(proposals), dict(walk.revoked), tuple(walk.checkpoint_keys)
-    )
+        tuple(walk.periods), tuple(walk.recorded), tuple(proposals), dict(walk.revoked), tuple(walk.checkpoint_keys),
+        walk.origin,
+    )  # fmt: skip
 
 
 class _Walk:
@@ -162,6 +169,7 @@ class _Walk:
         self.revoked: dict[str, int] = {}
         self.checkpoint_keys: list[tuple[int, str]] = []
         self.successors: dict[str, str] = {}
+        self.origin = ""
 
     def take(self, entry: Entry) -> None:
         if entry.kind in ("origin", "policy"):
@@ -171,6 +179,8 @@ class _Walk:
         if read is None:
             return
         item, now = read, self._now(entry.index)
+        if not isinstance(item.predicate, Signed) or not now.is_here(item.predicate):
+            return
         if isinstance(item.predicate, Revocation):
             self._revoke(item, now)
         elif isinstance(item.predicate, CheckpointKey):
@@ -189,6 +199,7 @@ class _Walk:
             files = {}
         self.recorded.append((entry.index, digest, files))
         if isinstance(said, Origin):
+            self.origin = merkle.leaf_hash(entry.envelope).hex()
             policies = _readable(files)
             self.periods.append(Period(entry.index, policies, digest, None))
             self.checkpoint_keys.append((entry.index, said.checkpoint_key))
@@ -196,7 +207,7 @@ class _Walk:
             self.offered[digest] = (entry.index, files)
 
     def _now(self, index: int) -> Authority:
-        return Authority(tuple(self.periods), (), (), self.revoked)
+        return Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
 
     def _read(self, entry: Entry) -> Evidence | None:
         """The statement, if somebody signed whom the policies in force name."""

@@ -3,7 +3,8 @@
 1. Envelopes go byte for byte, in their order; what the target has already, or says already, is not said again.
 2. The target's verifier judges each: who signed, and whether they may say it there. What is refused is listed, and the
    rest goes on; what is said is believed no further than the target's own rules go.
-3. What only the log it stands in can mean stays behind: its origin and policies, and what happened to its registry.
+3. What only the log it stands in can mean stays behind: its origin and policies, what happened to its registry, and
+   what people said to it alone (approvals of packets and policies, waivers, incidents).
 4. Each statement is carried whole or not at all, so that an end in the middle leaves nothing to undo: carried again,
    the rest follows.
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from governance.envelope import unverified
 from governance.errors import InputError, RefusedError, VerificationError
 from governance.log.api import MAX_ENVELOPE, Verifier
 from governance.log.port import Entry, Log, Said
@@ -53,10 +55,16 @@ class Transfer:
 def carry(source: Log, target: Log, verify: Verifier, made: Transfer, *, dry_run: bool = False) -> None:
     """Carries what can be carried; `made` says how far it came even where this raises."""
     for entry in source.entries():
-        if entry.kind in STAY:
+        if entry.kind in STAY or _is_bound(entry):
             made.stayed += 1
         else:
             made.statements.append(_one(entry, target, verify, dry_run))
+
+
+def _is_bound(entry: Entry) -> bool:
+    """Whether a person said it to this log alone."""
+    said = unverified(entry.envelope, where=f"entry {entry.index}")[0].get("predicate")
+    return isinstance(said, dict) and said.get("log") is not None
 
 
 def _one(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> Carried:

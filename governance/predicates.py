@@ -424,6 +424,8 @@ class Signed(Model):
     reason: str
     at: Instant
     """By their own clock; rights are judged by the position in the log."""
+    log: Sha256 | None = Field(None, exclude_if=empty)
+    """Hash of entry 0 of the only log in which it counts; none of what may be carried to another, and of before."""
 
 
 class Approval(Signed):

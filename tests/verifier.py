@@ -143,7 +143,7 @@ class Policy:
 
 class Rights:
     def __init__(self, entries: list[Entry]) -> None:
-        origin = entries[0].said
+        origin, self.log = entries[0].said, entries[0].leaf.hex()
         self.development = dict(load(pem) for pem in origin["development_keys"])
         self.recorded: dict[str, Policy] = {}
         self.periods: list[Policy] = []
@@ -173,6 +173,7 @@ class Rights:
             who is None
             or who["kind"] != "person"
             or (who["name"], True) != (said["principal"], said["role"] in who["roles"])
+            or said.get("log", self.log) != self.log
         ):
             return False
         return "until" not in who or said["at"][:10] <= who["until"]
@@ -202,6 +203,8 @@ class Rights:
     def _right(self, entry: Entry) -> dict[str, Any] | None:
         """Who signed, by the policies in force."""
         if not any(one["keyid"] in self.periods[-1].keys for one in entry.envelope["signatures"]):
+            return None
+        if entry.said.get("log", self.log) != self.log:
             return None
         entry.check(self.periods[-1].keys)
         return self.owner(entry.signer, entry.index)

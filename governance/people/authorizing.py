@@ -24,7 +24,7 @@ def authorize(
 ) -> tuple[Said, Speaker, Authorization]:
     """Records that services may run in this person's name for so many hours."""
     who = speaking_for_themselves(now, signer, role, at)
-    said = Authorization(**who.signed(reason, at), expires=exact_instant(at + timedelta(hours=hours)))
+    said = Authorization(**who.signed(reason, at, anywhere=True), expires=exact_instant(at + timedelta(hours=hours)))
     return say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said), who, said
 
 

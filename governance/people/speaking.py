@@ -44,10 +44,13 @@ class Speaker:
     name: str
     role: str
     signer: Signer
+    log: str
+    """To which they speak: the hash of its entry 0."""
 
-    def signed(self, reason: str, at: datetime) -> dict[str, Any]:
-        """The fields of `governance.predicates.Signed`."""
-        return {"principal": self.name, "role": self.role, "reason": reason, "at": exact_instant(at)}
+    def signed(self, reason: str, at: datetime, *, anywhere: bool = False) -> dict[str, Any]:
+        """The fields of `governance.predicates.Signed`; `anywhere`: carried to another log, it counts there, too."""
+        said = {"principal": self.name, "role": self.role, "reason": reason, "at": exact_instant(at)}
+        return said if anywhere else {**said, "log": self.log}
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def speaker(authority: Authority, signer: Signer, role: str | None, fitting: Seq
         )
     if person.until is not None and at.date() > person.until:
         raise RefusedError(f"{person.name} acts until {person.until}, as policy says", fix="countersign policy status")
-    return Speaker(person.name, _role(person, role, fitting), signer)
+    return Speaker(person.name, _role(person, role, fitting), signer, authority.origin)
 
 
 def _role(person: Principal, role: str | None, fitting: Sequence[str]) -> str:

@@ -272,7 +272,7 @@ def vote(
     """Signs an approval or rejection, if it will count. Raises `RefusedError`."""
     who = _voter(now, what, signer, role, at)
     said = Approval(
-        **who.signed(how.reason, at),
+        **who.signed(how.reason, at, anywhere=what.about in BEFORE_TRAINING),
         decision=how.decision,
         about=what.about,
         model=what.model,

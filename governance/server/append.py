@@ -53,9 +53,16 @@ def refusal(item: Evidence, authority: Authority) -> str | None:
     if authority.revoked.get(item.keyid, item.index) < item.index:
         return "this key was revoked"
     if isinstance(item.predicate, Signed):
-        return None if authority.speaker(item) else "it is not said by a person in force, in their name and role"
+        return _unspoken(item, item.predicate, authority)
     known = item.development or authority.principal(item.keyid, item.index) is not None
     if item.kind in OPEN and known:
         return None
     may = authority.may_sign(item.kind, item.keyid, item.development, item.index)
     return None if may else f"policy in force does not let this key sign {item.kind}"
+
+
+def _unspoken(item: Evidence, said: Signed, authority: Authority) -> str | None:
+    """Why what a person says is not taken."""
+    if not authority.is_here(said):
+        return f"it was said to another log, which begins with {str(said.log)[:12]}, and counts there only"
+    return None if authority.speaker(item) else "it is not said by a person in force, in their name and role"

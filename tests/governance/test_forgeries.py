@@ -9,20 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from governance import canonical, evidence, promotion
+from governance.carry import Transfer, carry
 from governance.envelope import sign_statement
 from governance.errors import CountersignError, RefusedError
 from governance.log import api
+from governance.machine import open_log
 from governance.packet import digest_of
-from governance.people import review, votes
-from governance.predicates import Artifact, Packet
+from governance.people import policies, review, votes
+from governance.policy import load_policies
+from governance.predicates import Artifact, Packet, Revocation, Waiver
 from governance.server.append import verifier
 from governance.verify import Pins, verify_log
-from tests.governance.governed import Governed, governed, person
-from tests.governance.story import MODEL
+from tests.governance.governed import Governed, empty, governed, person
+from tests.governance.story import MODEL, digest
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +182,69 @@ def test_a_packet_that_is_not_what_the_log_says_is_not_approved(
     how = votes.Vote("approve", "because", "0" * 64)
     with pytest.raises(RefusedError, match="this would not count"):
         votes.vote(scene.story.log, state, what, how, person("ben"), "risk", scene.now, dry_run=True)
+
+
+# -- From one log into another ---------------------------------------------------------------------------
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Governed:
+    """Another log of the same project, policies and people."""
+    return empty(tmp_path / "elsewhere")
+
+
+ELSEWHERE: dict[str, Callable[[Governed, dict[str, Any]], int]] = {
+    "an approval of policies": lambda there, log: there.approve("ada", "policy-owner", digest("x"), "policy", **log),
+    "an approval of a packet": lambda there, log: there.approve("ada", "ml-lead", digest("x"), **log),
+    "a waiver": lambda there, log: there.say(
+        "ben", "waiver", [Artifact(role="model", name="sft", sha256=digest("x"))],
+        Waiver.model_validate(
+            there.signed(
+                "ben", "risk", model=MODEL, finding="THRESHOLD_NOT_MET", about="model sft", owner="risk",
+                control="none", expires="2026-11-27T09:00:00Z", **log,
+            )
+        ),
+    ),
+    "a revocation": lambda there, log: there.say(
+        "ben", "revocation", [Artifact(role="key", name="ada", sha256=person("ada").keyid)],
+        Revocation.model_validate(there.signed("ben", "policy-owner", owner="ada", **log)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ELSEWHERE)
+def test_what_was_said_to_one_log_counts_in_no_other(row: str, scene: Governed, elsewhere: Governed) -> None:
+    other = elsewhere.story.log.entry(0).leaf_hash.hex()
+    assert other != scene.story.log.entry(0).leaf_hash.hex()
+    index = ELSEWHERE[row](elsewhere, {"log": other})
+    with pytest.raises(RefusedError, match="said to another log"):
+        send(scene, said(elsewhere, index))
+    assert send(elsewhere, said(elsewhere, index)) == index
+    made = Transfer()
+    carry(elsewhere.story.log, scene.story.log, verifier(scene.story.log), made)
+    assert index not in {one.index for one in made.statements}, "it stays"
+    scene.story.log.append(
+        said(elsewhere, index), identity="x", scope="x", subjects=[digest("x")], kind=row.split()[1]
+    )  # somebody put it there all the same
+    authority = promotion.state(scene.story.log).authority
+    assert authority.revoked == {}
+    assert authority.proposals == ()
+
+
+def test_policies_that_owners_signed_for_one_log_are_not_in_force_in_another(
+    scene: Governed, elsewhere: Governed
+) -> None:
+    """A trial's lax policies, carried into production with their signatures."""
+    path = elsewhere.story.root / "policies" / "policy.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("approvals: 2", "approvals: 0"), encoding="utf-8")
+    lax = load_policies(path.parent)
+    open_log(elsewhere.story.machine, lax, elsewhere.story.now)
+    log, first = elsewhere.story.log, elsewhere.story.log.size()
+    for who in ("ada", "ben"):
+        authority = promotion.state(log).authority
+        offer = policies.offer(authority, lax.digest[:12])
+        policies.sign(log, authority, offer, person(who), None, "a trial", elsewhere.now)
+    assert promotion.state(log).authority.in_force.digest == lax.digest
+    open_log(scene.story.machine, lax, scene.story.now)
+    for entry in list(log.entries(first)):
+        with pytest.raises(RefusedError, match="said to another log"):
+            send(scene, entry.envelope)
+    assert promotion.state(scene.story.log).authority.in_force.digest == scene.story.policies.digest
