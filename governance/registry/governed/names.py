@@ -63,8 +63,13 @@ def looks_like(name: str, known: str) -> bool:
         return skeleton == wanted
     if len(skeleton.replace(_OTHER, "")) * 2 < len(wanted) and not _is_foreign(name, known):
         return False
-    pattern = "".join(".{0,2}" if char == _OTHER else re.escape(char) for char in skeleton)
-    return re.fullmatch(pattern, wanted) is not None
+    reached = {0}
+    for char in skeleton:  # no regular expression: whoever chooses the name chooses how long one would take
+        if char == _OTHER:
+            reached = {at + letters for at in reached for letters in (0, 1, 2) if at + letters <= len(wanted)}
+        else:
+            reached = {at + 1 for at in reached if wanted[at : at + 1] == char}
+    return len(wanted) in reached
 
 
 def begins_with(key: str, prefixes: Iterable[str]) -> bool:

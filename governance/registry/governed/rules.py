@@ -34,6 +34,8 @@ Verdict = Literal["allowed", "refused", "promotion"]
 
 OURS = ("governance.", "countersign.")
 """Tags that say something of a version's status."""
+HIDES = ("mlflow.prompt.",)
+"""Tags by which MLflow takes a model for a prompt, which it shows in no list of models."""
 SOURCE = re.compile(
     r"mlflow-artifacts:/+(?P<folder>(?:\d{1,20}/)?(?P<run>[0-9a-f]{32})/artifacts(?:/[A-Za-z0-9._-]+)+)"
 )
@@ -136,7 +138,7 @@ def _version(call: Call, names: Names, registered: bool) -> Judgement:
             f"the source stands below run {found['run']}, and the version names run {call.run_id or 'none'}",
             "name the run that holds the files",
         )
-    return _no_tags(call, ("governance.",))
+    return _no_tags(call, ("governance.", *HIDES))
 
 
 def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
@@ -178,13 +180,13 @@ def _refused(reason: str, next: str) -> Judgement:
 
 
 _RULES: Mapping[str, Callable[[Call, Names, bool], Judgement]] = {
-    "create_registered_model": lambda call, names, registered: _no_tags(call, OURS),
+    "create_registered_model": lambda call, names, registered: _no_tags(call, (*OURS, *HIDES)),
     "update_registered_model": lambda call, names, registered: ALLOWED,
     "create_model_version": _version,
     "copy_model_version": _copied,
-    "set_registered_model_tag": lambda call, names, registered: _no_tags(call, OURS),
+    "set_registered_model_tag": lambda call, names, registered: _no_tags(call, (*OURS, *HIDES)),
     "delete_registered_model_tag": lambda call, names, registered: _no_tags(call, OURS),
-    "set_model_version_tag": lambda call, names, registered: _no_tags(call, OURS),
+    "set_model_version_tag": lambda call, names, registered: _no_tags(call, (*OURS, *HIDES)),
     "delete_model_version_tag": lambda call, names, registered: _no_tags(call, OURS),
     "set_registered_model_alias": _alias,
     "delete_registered_model_alias": _alias,

@@ -327,6 +327,9 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "39 such a tag at creation": (
         _version("{uri}/model", tags=[{"key": "governance.status", "value": "champion"}]), (403,), "by the server only",
     ),
+    "39 a tag that hides the model among prompts": (
+        _post("registered-models/set-tag", key="mlflow.prompt.is_prompt", value="true"), (403,), "by the server only",
+    ),
     "40 the digest's tag": (
         _post("model-versions/set-tag", key="countersign.digest", value="0" * 64), (403,), "by the server only",
     ),

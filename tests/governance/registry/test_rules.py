@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from itertools import product
 
 import pytest
@@ -42,6 +43,16 @@ def test_what_could_be_taken_for_a_governed_name(name: str) -> None:
 def test_what_is_another_name(name: str) -> None:
     assert NAMES.resembles(name) is None
     assert judge(Call("create_registered_model", name), NAMES).verdict == "allowed"
+
+
+@pytest.mark.parametrize(
+    "name", ["support" + "д" * 20_000 + "z", "д" * 300 + "zzzzzzz", "\u0301" * 20_000, "x" * 50_000]
+)
+def test_a_name_made_to_take_long_does_not(name: str) -> None:
+    """Whoever may create a model chooses its name, and must not choose how long everybody waits."""
+    began = time.monotonic()
+    assert NAMES.resembles(name) is None
+    assert time.monotonic() - began < 2
 
 
 @given(st.text(min_size=1, max_size=40))
@@ -84,6 +95,15 @@ def test_tags_of_ours(key: str) -> None:
         assert judge(Call(operation, MODEL, tags=(key,)), NAMES).verdict == "refused"
     assert begins_with(key, ("governance.", "countersign."))
     assert judge(Call("set_model_version_tag", MODEL, tags=("team",)), NAMES).verdict == "allowed"
+
+
+@pytest.mark.parametrize("key", ["mlflow.prompt.is_prompt", "MLflow.Prompt.text"])
+def test_tags_that_make_a_prompt_of_a_model(key: str) -> None:
+    """It would stand in no list of models any more."""
+    for operation in ("set_model_version_tag", "set_registered_model_tag", "create_registered_model"):
+        assert judge(Call(operation, MODEL, tags=(key,)), NAMES).verdict == "refused"
+        assert judge(Call(operation, "chat", tags=(key,)), NAMES).verdict == "allowed"
+    assert judge(Call("set_registered_model_tag", MODEL, tags=("mlflow.source",)), NAMES).verdict == "allowed"
 
 
 @pytest.mark.parametrize(
