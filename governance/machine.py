@@ -51,6 +51,8 @@ from governance.storage import home_expanded, write_atomic
 from governance.yamlfile import read_yaml
 
 DATABASE = "countersign.db"
+SERVED_FILES = Path("server/artifacts")
+"""Below the project's state: the folder in which this machine's server keeps model files."""
 ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
 _SQLITE = "sqlite:///"
 
@@ -91,7 +93,7 @@ def machine(project: str, environ: Mapping[str, str]) -> Machine:
         project=project,
         log_uri=environ.get("COUNTERSIGN_LOG") or default,
         registry_uri=environ.get("COUNTERSIGN_REGISTRY") or default,
-        artifact_root=home / project / "artifacts",
+        artifact_root=_artifact_root(home / project),
         signer_uri=environ.get("COUNTERSIGN_SIGNER") or None,
         requester=_requester(environ),
         environ=environ,
@@ -378,6 +380,15 @@ def log_path(machine: Machine) -> Path:
             expected="sqlite:/// and an absolute path, postgresql://USER@HOST/DATABASE, or https://SERVER",
         )
     return Path(machine.log_uri.removeprefix(_SQLITE))
+
+
+def _artifact_root(state: Path) -> Path:
+    """Where the server of this machine was last told to keep files (`countersign server --artifacts`); else here."""
+    named = state / SERVED_FILES
+    try:
+        return Path(named.read_text(encoding="utf-8").strip()) if named.exists() else state / "artifacts"
+    except (OSError, UnicodeDecodeError):
+        raise StorageError("it cannot be read", where=str(named), fix="start the server with --artifacts") from None
 
 
 def _home(environ: Mapping[str, str]) -> Path:

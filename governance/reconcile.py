@@ -18,10 +18,12 @@ from pathlib import Path
 from governance.artifacts import REGISTRY_RUN
 from governance.errors import StorageError
 from governance.findings import finding
+from governance.log.mirror import MirrorLog
 from governance.log.port import Log
 from governance.machine import Machine, own_checkpoint_key
 from governance.predicates import CANDIDATE, Finding, Registration
 from governance.promotion import State, state
+from governance.registry import rest
 from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
 from governance.registry.rows import NO_STAGE, Rows, VersionRow, postgres_reading, read_rows, sqlite_reading
@@ -74,16 +76,23 @@ def compare(known: Known, rows: Rows) -> list[Finding]:
 
 
 def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
-    """The registry of this machine against the log; None where that cannot be: it is in no database that can be
-    read here, or the log was begun before logs carried their policies."""
+    """The registry of this machine against the log, or a server's as it shows it to this account.
+
+    None where that cannot be: there is no registry here, the server cannot be reached, or the log was begun before logs
+    carried their policies. Raises `StorageError` where it is there and cannot be read.
+    """
     for _ in range(ATTEMPTS):
         now = state(log)
+        if getattr(log, "offline", ""):
+            return None
         if now.authority.in_force.policies is None:
             return None
         said = known(now)
         rows = _read(machine, said)
         if rows is None:
             return None
+        if isinstance(log, MirrorLog):
+            log.refresh()  # what the server wrote meanwhile
         if log.size() == now.size:
             return compare(said, rows)
     raise StorageError("others kept writing to the log while it was compared with the registry", fix="try again")
@@ -92,6 +101,9 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
 def _read(machine: Machine, said: Known) -> Rows | None:
     """Where nobody says where the registry is, it is in the log's own database."""
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
+    if rest.is_server(uri):
+        models = {*said.names.models} | {model for model, _ in said.versions}
+        return rest.read_rows(uri, models, said.runs, machine.environ)
     if uri.startswith("sqlite:///"):
         reading = sqlite_reading(Path(uri.removeprefix("sqlite:///")))
     elif uri.startswith("postgresql://"):

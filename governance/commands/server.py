@@ -17,7 +17,7 @@ from governance.machine import Machine, machine_of
 @click.option("--allowed-host", "allowed", multiple=True, metavar="NAME[:PORT]", help="A name it is reached by.")
 @click.option("--cors-origin", "origins", multiple=True, metavar="URL", help="A web origin whose scripts may call it.")
 @click.option("--origin", metavar="SHA256", envvar="COUNTERSIGN_ORIGIN", help="Digest of the log's entry 0, pinned.")
-@click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of model files; default: the project's.")
+@click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of model files; default: as before.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="More than 1: PostgreSQL.")
 def command(
     host: str,

@@ -35,6 +35,7 @@ from governance.predicates import Finding
 from governance.progress import Progress
 from governance.promotion import state
 from governance.reconcile import reconcile
+from governance.registry import rest
 from governance.retrospect import forged as forged_moves
 from governance.storage import write_atomic
 
@@ -86,7 +87,7 @@ def command(
     if report.ok:
         _remember(machine, report.checkpoint)
     compared = _compare(project, machine, log, keys) if files and report.broken is None else None
-    registry = reconcile(log, machine) if report.broken is None else None
+    registry, unread = _registry(machine, log) if report.broken is None else (None, "")
     forged = _forged(log) if report.broken is None else []
     exposed = exposed_keys(machine)
     if as_json:
@@ -96,6 +97,8 @@ def command(
         click.echo("\n".join(lines(report, compared, registry, forged)))
         if offline := getattr(log, "offline", ""):
             click.echo(f"warning: this is the copy on this machine: {offline}", err=True)
+        if unread:
+            click.echo(f"warning: the registry was not compared: {unread}", err=True)
         for path in exposed:
             click.echo(f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True)
     ok = report.ok and not forged and not registry and not (compared and compared.mismatches)
@@ -181,6 +184,16 @@ def verdict(
     return "EVIDENCE VERIFIES" if compared else "EVIDENCE VERIFIES (files were not compared)"
 
 
+def _registry(machine: Machine, log: Log) -> tuple[Differences, str]:
+    """What the registry says otherwise than the log; where a server does not show it, None and why."""
+    try:
+        return reconcile(log, machine), ""
+    except StorageError as error:
+        if not (on_server(machine) or rest.is_server(machine.registry_uri)):
+            raise
+        return None, error.found
+
+
 def _forged(log: Log) -> list[Finding]:
     """Moves of governed aliases that do not come out again; none in a log that was begun without its policies."""
     now = state(log)
@@ -196,7 +209,7 @@ def _decision_lines(forged: Sequence[Finding]) -> list[str]:
 
 def _registry_lines(registry: Differences) -> list[str]:
     if registry is None:
-        return ["registry not compared: it is in no database that can be read here (run this where the server is)"]
+        return ["registry not compared: there is none here, or its server does not show it"]
     text = [f"registry {len(registry) or 'no'} difference(s) from the log"]
     for one in registry[:SHOWN]:
         text.append(f"         {one.code} {one.subject}: {one.message}")

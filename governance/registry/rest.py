@@ -1,4 +1,4 @@
-"""A registry server by its plain HTTP interface: files of a version, moves of an alias. No MLflow is needed.
+"""A registry server by its plain HTTP interface: files of a version, moves of an alias, its rows. No MLflow is needed.
 
 What arrives is as good as its digest: the caller compares it with the manifest (`governance.modelfolder.take`). What
 the server refuses, it says in words, and they are passed on.
@@ -11,18 +11,26 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from governance.errors import ConflictError, CountersignError, RefusedError, StorageError
 from governance.modelfolder import CHUNK, Fetch
 from governance.predicates import ModelFile
+from governance.registry.port import DIGEST_TAG
+from governance.registry.rows import AliasRow, Rows, VersionRow
 
 SECONDS = 60.0
 MAX_ANSWER = 8 << 20
+PAGE = 200
+"""Models or versions in one answer."""
 SCHEMES = ("http://", "https://")
+
+
+class MissingError(StorageError):
+    """The server answers that there is no such thing."""
 
 
 def is_server(uri: str) -> bool:
@@ -68,6 +76,58 @@ def delete_alias(uri: str, model: str, alias: str, environ: Mapping[str, str]) -
     _open("DELETE", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias", environ, body).close()
 
 
+def read_rows(uri: str, models: Collection[str], runs: Collection[str], environ: Mapping[str, str]) -> Rows:
+    """What the server shows of these models and runs, and the name of every model.
+
+    Raises `StorageError` where it cannot be asked, or shows this account less than all of it.
+    """
+
+    def get(path: str, **query: str) -> Any:
+        """None where the server has no such thing."""
+        try:
+            with _open("GET", f"{uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}", environ) as answer:
+                return _json(answer.read(MAX_ANSWER))
+        except MissingError:
+            return None
+
+    def listed(path: str, key: str, **query: str) -> Iterator[Any]:
+        token = ""
+        while True:
+            page = get(path, max_results=str(PAGE), page_token=token, **query)
+            yield from _member(page, key) or ()
+            token = str(_member(page, "next_page_token") or "")
+            if not token:
+                return
+
+    there = {name: found for name in sorted(models) if (found := get("registered-models/get", name=name))}
+    shown = (
+        one for name in there for one in listed("model-versions/search", "model_versions", filter=f"name='{name}'")
+    )
+    aliases = (
+        (name, one) for name, found in there.items() for one in _member(found, "registered_model", "aliases") or ()
+    )
+    active = (
+        run
+        for run in sorted(runs)
+        if _member(get("runs/get", run_id=run), "run", "info", "lifecycle_stage") == "active"
+    )
+    return Rows(
+        models=frozenset(str(one.get("name")) for one in listed("registered-models/search", "registered_models")),
+        versions=tuple(_version(one) for one in shown),
+        aliases=tuple(AliasRow(name, str(one.get("alias")), str(one.get("version"))) for name, one in aliases),
+        runs=frozenset(active),
+    )
+
+
+def _version(shown: Any) -> VersionRow:
+    """One version as the server shows it; the stage that stands for none is left out by some."""
+    tags = {one.get("key"): one.get("value") for one in shown.get("tags") or ()}
+    return VersionRow(
+        str(shown.get("name")), str(shown.get("version")), str(shown.get("source") or ""),
+        str(shown.get("run_id") or ""), shown.get("current_stage"), tags.get(DIGEST_TAG),
+    )  # fmt: skip
+
+
 def check_account(uri: str, environ: Mapping[str, str]) -> None:
     """Raises `StorageError` where the server cannot be reached, or does not know the account."""
     _open("GET", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/search?max_results=1", environ).close()
@@ -109,6 +169,8 @@ def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:
         return RefusedError(str(said), where="the server")
     if error.code == 409 and said:
         return ConflictError(str(said), where="the server")
+    if error.code == 404:
+        return MissingError(f"the server has no such thing: {said or error.reason}", where=where)
     fix = "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD" if error.code in (401, 403) else ""
     return StorageError(f"the server answers {error.code}: {said or error.reason}", where=where, fix=fix)
 

@@ -24,7 +24,7 @@ from typing import Any
 from governance import evidence
 from governance.errors import BusyError, ConfigError, CountersignError, StorageError, VerificationError
 from governance.keys import public_key
-from governance.machine import Machine, check_head, checkpoint_keys, exposed_keys, own_checkpoint_key
+from governance.machine import SERVED_FILES, Machine, check_head, checkpoint_keys, exposed_keys, own_checkpoint_key
 from governance.reconcile import reconcile
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
@@ -37,6 +37,7 @@ from governance.server.settings import (
     store_environment,
     write_accounts,
 )
+from governance.storage import write_atomic
 
 Say = Callable[[str], None]
 SHOWN = 5
@@ -121,6 +122,7 @@ def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mappin
     os.umask(0o077)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remember_files(settings, machine)
     _prepare(settings, say)
     for warning in check_private(settings, machine):
         say(f"warning    {warning}")
@@ -176,6 +178,15 @@ def _differences(settings: Settings, machine: Machine) -> list[str]:
     found = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
     lines = [f"{one.code} {one.subject}: expected {one.expected}; found {one.found}" for one in found[:SHOWN]]
     return [*lines, f"and {len(found) - SHOWN} more: countersign verify"] if len(found) > SHOWN else lines
+
+
+def _remember_files(settings: Settings, machine: Machine) -> None:
+    """Where files are, for `countersign verify` and the next start. The usual folder needs no word and may be moved."""
+    named, folder = machine.state / SERVED_FILES, settings.artifacts.absolute()
+    if folder == (machine.state / "artifacts").absolute():
+        named.unlink(missing_ok=True)
+    else:
+        write_atomic(named, f"{folder}\n".encode(), mode=0o600)
 
 
 def _tell_calls() -> None:
