@@ -37,7 +37,8 @@ EVIDENCE: Mapping[str, str] = {
     "digest, contamination check.",
     "safety_eval": "Red-team, refusal, jailbreak and harmful-content results, before and after fine-tuning.",
     "leak_probe": "Memorisation and extraction test: seeded canaries, regurgitation, membership inference.",
-    "repro_check": "An independent run of the evaluation by another key, with the difference observed.",
+    "repro_check": "An independent run of the evaluation, and of each training, by another key, with the difference "
+    "observed.",
     "approval_record": "Signed decisions of people: digest, decision, role, time, page and evidence seen.",
     "sod_check": "Machine-checked: trainer, evaluator and approver are different; no self-approval.",
     "waiver_register": "Exceptions: what rule, who accepted, compensating control, expiry.",
@@ -46,7 +47,7 @@ EVIDENCE: Mapping[str, str] = {
     "signature_verification": "Signatures of model and statements against named keys.",
     "access_control": "Who may sign, change policy, approve and deploy; last review of those rights.",
     "inventory_record": "Registry entry: owner, purpose, tier, status, version, where deployed, next review.",
-    "registry_history": "Append-only record of every alias move.",
+    "registry_history": "Append-only record of every alias move, and of calls that were refused by rule.",
     "change_record": "Difference from the version before: data, code, configuration, base, evaluation.",
     "model_card": "Intended and forbidden use, limits, groups, metrics, oversight, made from the records.",
     "annexiv_file": "Technical documentation in the order of Annex IV.",

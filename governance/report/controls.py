@@ -16,11 +16,11 @@ from typing import Literal
 
 from governance.controls import EVIDENCE, Control, Found, Milestone
 from governance.evidence import Evidence
-from governance.lineage import evaluated, evaluations, trained
+from governance.lineage import evaluated, evaluations, reproductions, trained
 from governance.model import Model
 from governance.predicates import Quality, Scan
-from governance.report import drills, scores
-from governance.report.facts import PREFIX, Facts, registered
+from governance.report import assurance, drills, scores
+from governance.report.facts import PREFIX, Facts, registered, run_of
 from governance.report.gates import is_safety
 from governance.report.people import separation
 from governance.report.text import visible
@@ -298,17 +298,32 @@ def _safety(look: Look) -> Looked:
 
 
 def _reproduced(look: Look) -> Looked:
+    """What came out when others ran it: the same model on the same suite, each training from the same inputs."""
+    said, lacks, items = _scored_again(look)
+    told = []
+    for node in look.facts.trained:
+        found = reproductions(look.facts.view, node)
+        told += [f"{node.name} {assurance.words(look.facts, node)}"] if found else []
+        other = [item for item in found if node.train and item.keyid != node.train.keyid]
+        lacks += [] if other else [f"{node.name}: trained again under another key"]
+        lacks += [] if all(map(assurance.came_again, other)) else [f"{node.name}: the same result every time"]
+        items = [*items, *found]
+    return f"{said}; {'; '.join(told) or 'no training was performed again'}", lacks, items
+
+
+def _scored_again(look: Look) -> Looked:
     """The same model on the same suite, scored under another key."""
     facts = look.facts
     own = scores.own_evaluation(facts)
     if own is None:
-        return "the version was not evaluated on its suite", [], []
+        return "the version was not evaluated on its suite", ["an evaluation"], []
     same = evaluations(facts.view, facts.digest, evaluated(own).suite_name)
     other = [item for item in same if item.keyid != own.keyid and evaluated(item).suite == evaluated(own).suite]
     if not other:
-        return "nobody scored it again under another key", [], []
+        return "nobody scored it again under another key", ["scored again under another key"], []
     equal = all(evaluated(item).scores == evaluated(own).scores for item in other)
-    return f"scored again under another key: {'the same scores' if equal else 'other scores'}", [], [own, *other]
+    lacks = [] if equal else ["the same scores"]
+    return f"scored again under another key: {'the same scores' if equal else 'other scores'}", lacks, [own, *other]
 
 
 def _approvals(look: Look) -> Looked:
@@ -387,7 +402,20 @@ def _access(look: Look) -> Looked:
     people = sum(one.kind == "person" for one in principals)
     lacks = ["the last review of these rights", "who can read data where it is stored"]
     _, _, entry = _policy(look)
-    return f"{people} people and {len(principals) - people} services, with roles and keys", lacks, entry
+    ended = [item for item in facts.of("revocation") if item.subjects[0].sha256 in _revoked(facts)]
+    lent = [item for item in facts.of("authorization") if item.digest in _authorizations(facts)]
+    told = f"{people} people and {len(principals) - people} services, with roles and keys; {len(ended)} keys revoked; "
+    told += f"{len(lent)} authorizations behind the runs"
+    return told, lacks, [*entry, *ended, *lent]
+
+
+def _revoked(facts: Facts) -> Mapping[str, int]:
+    return facts.now.authority.revoked if facts.now else {}
+
+
+def _authorizations(facts: Facts) -> set[str | None]:
+    """By which people let services run in their name, of the runs that the version rests on."""
+    return {run.requested_by.authorization for item in facts.statements() if (run := run_of(item))} - {None}
 
 
 def _inventory(look: Look) -> Looked:
@@ -395,13 +423,21 @@ def _inventory(look: Look) -> Looked:
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     lacks = [] if known else ["purpose and tier in policy"]
     lacks += ["an owner", "where it is deployed", "the next review"]
-    return f"{_name(facts)}, tier {facts.registration.tier}", lacks, [facts.item]
+    standing = facts.standing
+    held = [f"{one.alias} {'until it was taken' if one.ended else 'now'}" for one in standing.held] if standing else []
+    state = "retired" if standing and standing.retired else ", ".join(held) or "never given a governed alias"
+    moves = [one.given for one in standing.held] if standing else []
+    gone = [standing.retired] if standing and standing.retired else []
+    return f"{_name(facts)}, tier {facts.registration.tier}, {state}", lacks, [facts.item, *moves, *gone]
 
 
 def _moves(look: Look) -> Looked:
     facts = look.facts
     items = [item for item in facts.of("promotion") if item.predicate.model == facts.registration.model]
-    return f"{len(items)} decisions about aliases of this model, refusals included", [], items
+    calls = [item for item in facts.of("refusal", "call") if item.predicate.model == facts.registration.model]
+    refused = sum(item.kind == "refusal" for item in calls)
+    told = f"{len(items)} decisions about aliases of this model, refusals included; {refused} calls refused by rule"
+    return told, [], [*items, *calls] if items else []
 
 
 def _changes(look: Look) -> Looked:
@@ -437,7 +473,11 @@ def _ways_back(look: Look) -> Looked:
     tried = drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
     if tried is None:
         return f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], mine
+    ahead = standing.below() if standing else []
+    target = ahead[0].predicate.version if ahead else None
     lacks = [] if tried.predicate.passed else ["a rehearsal that came off"]
+    stale = target not in (None, tried.predicate.version)
+    lacks += [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
     return f"last rehearsal {drills.told(tried, None)}; {happened}", lacks, [tried, *mine]
 
 

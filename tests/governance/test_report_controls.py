@@ -6,17 +6,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from governance import evidence, promotion
 from governance.controls import EVIDENCE, Framework, Milestone, catalogue
 from governance.evidence import Evidence, EvidenceView
 from governance.exports.records import Records
+from governance.instants import exact_instant
+from governance.machine import signer
+from governance.predicates import Artifact, Drill, DrillStep, Refusal
 from governance.report.controls import LOOKS, NOT_RECORDED, ControlReport, Link, assess, in_force, lines
+from tests.governance.audited import audited
 from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
-from tests.governance.governed import governed
-from tests.governance.story import Story
+from tests.governance.governed import Governed, empty, governed, keypair, person, principals
+from tests.governance.story import MODEL, Story, digest, tell
+from tests.governance.test_assurance import RUNNER, again
 
 DAY = date(2026, 11, 20)
 
@@ -147,12 +154,77 @@ class Rescored:
         return [replace(item, index=item.index + 1000, keyid="0" * 64, predicate=said), item]
 
 
+AGAIN = ["base: trained again under another key", "sft: trained again under another key"]
+
+
 def test_scores_under_another_key_are_a_reproduction(plain: Records) -> None:
     assert links(plain)["repro_check"].state == "missing"
     other = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, None)))
-    assert (links(other)["repro_check"].state, links(other)["repro_check"].says[-15:]) == ("present", "the same scores")
+    found = links(other)["repro_check"]
+    assert (found.state, found.lacks) == ("partial", AGAIN)
+    assert found.says == "scored again under another key: the same scores; no training was performed again"
     worse = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, {"greedy_exact": [0.0] * 300})))
-    assert links(worse)["repro_check"].says == "scored again under another key: other scores"
+    assert links(worse)["repro_check"].says.startswith("scored again under another key: other scores")
+    assert links(worse)["repro_check"].lacks == ["the same scores", *AGAIN]
+
+
+def test_a_training_performed_again_is_a_reproduction_and_whose_key_it_was_counts(tmp_path: Path) -> None:
+    people = tell(empty(tmp_path, people=principals() + RUNNER % keypair("runner")[1]).story)
+    mine = again(people)
+    found = links(records_of(people))["repro_check"]
+    assert (found.state, found.evidence) == ("missing", []), "the service may not sign reproductions"
+    by_runner = [again(people, stage, person("runner")) for stage in ("base", "sft")]
+    found = links(records_of(people))["repro_check"]
+    assert (found.state, found.lacks, found.evidence) == ("partial", ["scored again under another key"], by_runner)
+    assert "base reproduced: same bytes on cpu" in found.says and mine not in found.evidence
+    again(people, "sft", person("runner"), model=digest("another"), same_bytes=False, largest_difference=None)
+    assert "sft: the same result every time" in links(records_of(people))["repro_check"].lacks
+
+
+def test_rights_that_ended_and_rights_that_were_lent_are_told(released: Records, tmp_path: Any) -> None:
+    found = links(released)["access_control"]
+    assert "0 keys revoked; 1 authorizations behind the runs" in found.says
+    kinds = {one.index: one.kind for one in released.facts.everything}
+    assert [kinds[index] for index in found.evidence] == ["origin", "authorization"]
+    scene = governed(tmp_path)
+    scene.revoke("eve", "eve", "eve", "visitor")
+    assert "1 keys revoked" in links(records_of(scene.story))["access_control"].says
+
+
+def test_a_refused_call_is_history_and_a_version_says_its_state(released: Records, tmp_path: Any) -> None:
+    assert "champion now" in links(released)["inventory_record"].says
+    scene = governed(tmp_path)
+    scene.released()
+    refused = Refusal(operation="delete_model", model=MODEL, caller="eve", reason="governed", run=scene.story.run())
+    index = evidence.record(
+        scene.story.log, signer(scene.story.machine), "refusal", [Artifact(role="model", name=MODEL, sha256="0" * 64)],
+        refused,
+    ).index  # fmt: skip
+    found = links(records_of(scene.story))["registry_history"]
+    assert index in found.evidence and "1 calls refused by rule" in found.says
+
+
+def test_a_rehearsal_of_another_way_back_is_not_whole(tmp_path: Any) -> None:
+    scene = audited(tmp_path)
+    drilled(scene, "1")
+    assert links(records_of(scene.story, "2"))["rollback_drill"].state == "present"
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    scene.story.register("sft", "3")
+    scene.released("3")
+    found = links(records_of(scene.story, "3"))["rollback_drill"]
+    assert found.lacks == ["a rehearsal of going back to version 2, which is next below now"]
+
+
+def drilled(scene: Governed, version: str) -> None:
+    """A rehearsal that came off, of going back to a version."""
+    item = promotion.state(scene.story.log).registration(MODEL, version)
+    said = Drill(
+        model=MODEL, alias="champion", version=version, from_version="2", model_digest=item.predicate.model_digest,
+        passed=True, steps=[DrillStep(name="load", passed=True, seconds=1.5, found="20 tensors")], items=8,
+        policy=scene.story.policies.digest, at=exact_instant(scene.now), run=scene.story.run(),
+    )  # fmt: skip
+    subject = Artifact(role="model", name=MODEL, sha256=said.model_digest)
+    evidence.record(scene.story.log, signer(scene.story.machine), "drill", [subject], said)
 
 
 def test_dates_are_told_as_of_a_day() -> None:
