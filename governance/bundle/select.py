@@ -3,7 +3,7 @@
 1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys, authorizations, and
    approvals of policies and checkpoint keys.
 2. Everything said of the model by its name: registrations, requests, promotions, waivers, incidents, refusals,
-   drills; its packets of this version, and signed reports of it.
+   accepted calls, drills; its packets of this version, and signed reports of it.
 3. The chain of digests: from the version's bytes, every statement about a digest that a stage names as made, read or
    decided on, and every evaluation of such a model; evaluations of the champions it was held against; every decision
    of the gates on the way, refusals included.
