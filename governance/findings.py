@@ -593,7 +593,8 @@ CODES["REGISTRY_VERSION_MISSING"] = _registry(
 )
 CODES["REGISTRY_VERSION_UNKNOWN"] = _registry(
     "A version that the log does not know",
-    "The registry has a version of a governed model that nobody registered with evidence. It can be given no alias.",
+    "The registry has a version of a governed model that was neither registered with evidence nor made through the "
+    "server. It can be given no alias.",
     "if a registration was cut off, `countersign repro` finishes it; otherwise find out who made it",
 )
 CODES["REGISTRY_SOURCE_CHANGED"] = _registry(

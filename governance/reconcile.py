@@ -3,7 +3,7 @@
 Only governed models are compared: those that policies name, and those that the log ever had a version of.
 (1) a name in the registry that could be taken for a governed one;
 (2) every version in the log is in the registry, from the run that was registered, with its digest, without a stage;
-(3) every version in the registry is in the log;
+(3) every version in the registry is in the log: registered, or made by a call that the server let through;
 (4) every governed alias is where the last allowed move put it, and no other alias is there;
 (5) the runs that evidence rests on are there.
 The files of a version are compared by `governance.artifacts`.
@@ -43,6 +43,8 @@ class Known:
     """Model and governed alias to the version that holds it."""
     runs: dict[str, str]
     """Run to what rests on it, in words."""
+    made: frozenset[tuple[str, str]] = frozenset()
+    """Versions that a server let somebody make, as it says: known, registered or not."""
 
 
 def known(now: State) -> Known:
@@ -61,7 +63,13 @@ def known(now: State) -> Known:
         for one in versions.values()
         if one.run.detail.get(REGISTRY_RUN)
     }
-    return Known(names, versions, holders, runs)
+    made = frozenset(
+        (item.predicate.model, item.predicate.version)
+        for item in now.evidence.all("call")
+        if item.predicate.alias is None
+        and now.authority.may_sign("promotion", item.keyid, item.development, item.index)
+    )
+    return Known(names, versions, holders, runs, made)
 
 
 def compare(known: Known, rows: Rows) -> list[Finding]:
@@ -185,12 +193,12 @@ def _unknown(known: Known, rows: Rows) -> Iterator[Finding]:
     """(3)"""
     for row in rows.versions:
         ours = known.names.is_governed(row.model) and row.model != TRIAL_MODEL
-        if ours and not row.deleted and (row.model, row.version) not in known.versions:
+        if ours and not row.deleted and (row.model, row.version) not in {*known.versions, *known.made}:
             yield finding(
                 "REGISTRY_VERSION_UNKNOWN",
                 f"{row.model}/{row.version}",
-                "the registry has this version, and the log has no registration of it",
-                expected="a registration",
+                "the registry has this version, and the log has no registration of it, nor a call that made it",
+                expected="a registration, or an accepted call",
                 found=row.source,
             )
 

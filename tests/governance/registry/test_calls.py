@@ -77,6 +77,11 @@ def test_what_was_let_through_is_in_the_log_with_its_caller(world: World) -> Non
         (moved, one, "candidate", None, "admin"),
     ]
     assert world.move("77", "candidate").status == 403
+    shown = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={one}").value["model_version"]
+    body = {"name": MODEL, "source": shown["source"], "run_id": shown["run_id"]}
+    made = world.server.ask("POST", "model-versions/create", body).value["model_version"]["version"]
+    assert calls(world)[-1].version == made, "nobody registered it, and the log knows who made it"
+    assert world.move(made, "candidate").status == 403
     history = command(world, "history", MODEL)
     assert f"set candidate {two}  by admin: accepted by rule; from version {one}" in history, history
     assert f"take candidate away  by admin: accepted by rule; from version {two}" in history
