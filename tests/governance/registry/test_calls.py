@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance import promotion
+from governance.errors import StorageError
+from governance.machine import signer
 from governance.reconcile import reconcile
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
+from governance.registry.mlflow import prepare_sqlite
+from governance.server.context import LogRecorder
 from governance.verify import Pins, verify_log
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
@@ -155,6 +161,29 @@ def test_refused_decisions_are_bounded_too(world: World) -> None:
     world.promote(fresh)
     assert world.holder() == fresh.number
     whole(world)
+
+
+def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) -> None:
+    here = place(tmp_path)
+    log = here.scene.story.log
+    prepare_sqlite(log.path, here.artifacts, lambda text: None)
+    recorder = LogRecorder(log, signer(here.machine), here.machine, lambda: here.scene.now)
+    size = log.size()
+    with pytest.raises(StorageError, match="the registry has no version 9"):
+        recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
+    assert log.size() == size
+    with sqlite3.connect(log.path) as database:
+        database.execute("INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,))
+        row = "INSERT INTO model_versions (workspace, name, version, current_stage) VALUES ('default', ?, 9, 'None')"
+        database.execute(row, (MODEL,))
+    for _ in range(2):
+        recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
+    assert log.size() == size + 1, "moved to where it is, it is not moved"
+    with sqlite3.connect(log.path) as database:
+        database.execute("DROP TABLE registered_model_aliases")
+    with pytest.raises(StorageError):
+        recorder.moved("delete_registered_model_alias", MODEL, None, "candidate", "ann")
+    assert log.size() == size + 1
 
 
 class Clock:
