@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,14 @@ class Authority:
         if said.principal != person.name or said.role not in person.roles:
             return None
         return None if person.until is not None and said.at[:10] > person.until.isoformat() else person
+
+    def acts(self, item: Evidence, at: datetime) -> bool:
+        """Whether a person's time has not ended at `at`, whatever their statement's own clock says: what is decided
+        after somebody's last day rests on nobody's word of before that a date could feign."""
+        policies = self.in_force.policies
+        known = policies.principals.get(item.keyid) if policies else None
+        person = known or self.principal(item.keyid, item.index)
+        return person is None or person.until is None or at.date() <= person.until
 
     def is_here(self, said: Signed) -> bool:
         """Whether a person said it to this log, or to any: what counts in one is not sent to another by others."""

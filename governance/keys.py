@@ -150,6 +150,8 @@ def person_signer(
             where=str(path),
             fix=f"give the private key's file, or {AGENT}{path} where the agent holds it",
         )
+    if b"PRIVATE KEY-----" in data[:100]:
+        _check_private(path)
     try:
         return _private(data, None, str(path))
     except _Protected:
@@ -163,6 +165,18 @@ def person_signer(
         return _private(data, ask(f"Passphrase for {path}: ").encode(), str(path))
     except _Protected:
         raise ConfigError("the passphrase is not the right one", where=str(path)) from None
+
+
+def _check_private(path: Path) -> None:
+    """As ssh: a person's key that others can read is theirs, too. Raises `ConfigError`."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ConfigError(
+            f"others can read or write this private key (mode {mode:04o}), so they can sign in your name",
+            where=str(path),
+            expected="a file for its owner alone, mode 0600",
+            fix=f"chmod 600 {path}; where others may have read it, have it replaced: countersign rotate",
+        )
 
 
 MAKE_ONE = "make one with: ssh-keygen -t ed25519"

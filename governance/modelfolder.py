@@ -106,12 +106,14 @@ def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
     for file in files:
         path = folder / file.path
         try:
-            size, digest = path.stat().st_size, digests.sha256_file(path)
+            size = path.stat().st_size
+            digest = digests.sha256_file(path) if size == file.size else ""  # a file with holes takes hours to hash
         except (OSError, InputError) as error:
             yield Fault(file.path, f"cannot be read: {error}")
             continue
         if (size, digest) != (file.size, file.sha256):
-            yield Fault(file.path, f"content changed: sha256 {digest[:12]}, {size} bytes, for {file.sha256[:12]}")
+            found = f"sha256 {digest[:12]} for {file.sha256[:12]}" if digest else f"{size} bytes for {file.size}"
+            yield Fault(file.path, f"content changed: {found}")
         elif reason := content_fault(path):
             yield Fault(file.path, reason)
     try:

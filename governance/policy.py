@@ -418,7 +418,7 @@ _POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.ya
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    found = [path for suffix in ("yaml", "yml") for path in folder.rglob(f"*.{suffix}") if path.is_file()]
+    found = [path for path in folder.rglob("*.*") if path.suffix.lower() in (".yaml", ".yml") and path.is_file()]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -483,12 +483,19 @@ def _unknown_suites(
 
 
 def _unknown_files(folder: Path) -> list[CountersignError]:
-    """A YAML file that nothing reads is a mistake, most likely in its name."""
-    unknown: list[CountersignError] = []
+    """A YAML file that nothing reads is a mistake, most likely in its name; a link is one in any case: what it leads to
+    is in no digest that people sign, or may change without them."""
+    unknown: list[CountersignError] = [
+        ConfigError(
+            "a symbolic link", where=str(path), expected="files that are here", fix="put what it names in its place"
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink()
+    ]
     known = [*FILES, *(f"{name}/NAME.yaml" for name in FOLDERS)]
     for path in _yaml_files(folder):
         relative = path.relative_to(folder)
-        in_folder = len(relative.parts) == 2 and relative.parts[0] in FOLDERS and path.suffix == ".yaml"
+        in_folder = relative.parts[0] in FOLDERS and _POLICY_PATH.fullmatch(relative.as_posix()) is not None
         if relative.as_posix() not in FILES and not in_folder:
             near = difflib.get_close_matches(relative.as_posix(), known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else "move it elsewhere, or give it the name it is read under"

@@ -1,7 +1,8 @@
 """Reads a YAML file into a typed model; every mistake is reported at once, with file, line and field.
 
 YAML 1.2 by ruamel's safe loader: no tags, no aliases (they allow a small file to grow without
-bound), no duplicate keys, at most `MAX_BYTES`.
+bound), no duplicate keys, at most `MAX_BYTES`; and no character by which people are shown other
+lines, or another order, than what is read.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from governance.errors import ConfigError, CountersignError, Problems
 from governance.model import Model
 
 MAX_BYTES = 4 << 20
+_DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
+"""What turns the order of text round, and line ends that editors, terminals and `diff` show in the middle of a line."""
 M = TypeVar("M", bound=Model)
 
 
@@ -34,6 +37,7 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str, where: str) -> Any:
     """The plain value of YAML text; `where` names it in errors."""
     try:
+        _refuse_deceiving(text, where)
         _refuse_aliases(text, where)
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
@@ -77,7 +81,7 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError("file is too large", where=str(path), expected=f"at most {MAX_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         fix = "restore it, or change to the project's folder"
         raise ConfigError("no such file", where=str(path), fix=fix) from None
@@ -85,6 +89,17 @@ def _text(path: Path) -> str:
         raise ConfigError(f"byte {error.start} is not UTF-8", where=str(path), expected="UTF-8 text") from None
     except OSError as error:
         raise ConfigError(error.strerror or str(error), where=str(path)) from None
+
+
+def _refuse_deceiving(text: str, where: str) -> None:
+    found = _DECEIVING.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        raise ConfigError(
+            f"the character U+{ord(found[0]):04X} shows people other text than is read",
+            where=f"{where}:{line}",
+            fix="leave it out; in a quoted text, write it as an escape",
+        )
 
 
 def _refuse_aliases(text: str, where: str) -> None:

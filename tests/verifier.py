@@ -406,8 +406,13 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
     request = [one for one in before if one.kind == "request" and one.digest == said["request"]][0]  # noqa: RUF015
     terms = ("action", "model", "version", "alias", "model_digest", "packet", "from_version")
     need(all(request.said[name] == said[name] for name in terms), "terms of the request")
-    rule = next(iter(rules["aliases"].values())) if said["action"] == "retire" else rules["aliases"][said["alias"]]
-    need(request.said["role"] in rule["requesters"], "requester")
+    given = {said["alias"]}
+    if said["action"] == "retire":
+        mine = [one.said for one in before if one.kind == "promotion" and one.said["allowed"]]
+        mine = [one for one in mine if (one["model"], one["version"]) == (said["model"], said["version"])]
+        given = {one["alias"] for one in mine} & set(rules["aliases"]) or {next(iter(rules["aliases"]))}
+    need(all(request.said["role"] in rules["aliases"][alias]["requesters"] for alias in given), "requester")
+    rule = rules["aliases"][min(given)]
     need(request.said["at"] <= said["at"] < request.said["expires"], "time of the request")
     moves = [
         one for one in before if one.kind == "promotion" and one.said["allowed"] and one.said["model"] == said["model"]

@@ -352,15 +352,16 @@ def _authorized(context: ReleaseContext, item: Evidence) -> bool:
 
 
 def _entitled(context: ReleaseContext, signed: Evidence) -> Found:
-    rule = _rule(context)
-    roles = rule.requesters if rule else []
-    if context.requester is None or signed.predicate.role not in roles:
+    rules = _rules(context)
+    roles = [role for role in (rules[0].requesters if rules else []) if all(role in one.requesters for one in rules)]
+    acts = context.rights.acts(signed, context.at)
+    if context.requester is None or signed.predicate.role not in roles or not acts:
         yield finding(
             "REQUEST_NOT_ENTITLED",
             f"alias {context.asked.alias}",
             "whoever signed the request may not ask for this move",
             expected=f"a person as {', '.join(roles) or 'nobody'}",
-            found=f"{signed.predicate.principal} as {signed.predicate.role}",
+            found=f"{signed.predicate.principal} as {signed.predicate.role}{'' if acts else ', whose time has ended'}",
         )
 
 
@@ -381,8 +382,20 @@ def _other_terms(context: ReleaseContext, said: PromotionRequest) -> tuple[str, 
 
 
 def _rule(context: ReleaseContext) -> AliasRule | None:
-    """The rule of the alias asked for; a retirement goes by the strictest that there is, the first."""
+    """The rule of the alias asked for; of a retirement, that which closes a request soonest."""
+    return min(_rules(context), key=lambda rule: rule.request_hours, default=None)
+
+
+def _rules(context: ReleaseContext) -> list[AliasRule]:
+    """The rules that a move must keep: its alias's; of a retirement, which takes them all away, those of every alias
+    that the version was ever given, whichever the request names, and the first where it had none."""
     rules = context.policies.rules.aliases
-    if context.asked.action == "retire":
-        return next(iter(rules.values()), None)
-    return rules.get(context.asked.alias)
+    if context.asked.action != "retire":
+        return [rules[context.asked.alias]] if context.asked.alias in rules else []
+    moves = [item.predicate for item in context.evidence.by_subject(context.asked.released.sha256, "promotion")]
+    given = {
+        one.alias
+        for one in moves
+        if (one.allowed, one.model, one.version) == (True, context.model, context.asked.version)
+    }
+    return [rule for alias, rule in rules.items() if alias in given] or list(rules.values())[:1]

@@ -44,6 +44,7 @@ def _vote_problem(context: ReleaseContext, item: Evidence) -> str:
     said: Approval = item.predicate
     problems = {
         "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
+        "their time has ended": not context.rights.acts(item, context.at),
         f"role {said.role} does not approve": said.role not in (context.tier.approvers if context.tier else []),
         f"it is about model {said.model}": said.model != context.model,
         f"it is about alias {said.alias}": said.alias not in (None, context.asked.alias),
@@ -81,7 +82,7 @@ def seconders(rights: Authority, items: Iterable[Evidence], at: datetime | None 
     found: dict[str, bool] = {}
     for item in items:
         if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
-            holds = at is None or in_force(item.predicate, at)
+            holds = at is None or (in_force(item.predicate, at) and rights.acts(item, at))
             found[item.predicate.principal] = item.predicate.decision == "approve" and holds
     return {name for name, yes in found.items() if yes}
 

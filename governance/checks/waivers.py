@@ -44,6 +44,7 @@ def waiver_problem(context: Context, rights: Authority, item: Evidence) -> str:
     begun, ends = instant_of(said.at), instant_of(said.expires)
     problems = {
         "its signer may not accept it": rights.speaker(item) is None or said.role not in rules.accepted_by,
+        f"the time of {said.principal}, who accepted it, has ended": not rights.acts(item, context.at),
         f"{said.finding} is never waived": said.finding in NEVER_WAIVED or said.finding in rules.never,
         f"it lasts longer than {days} days": ends - begun > timedelta(days=days),
         f"it expired at {said.expires}": context.at >= ends,

@@ -71,6 +71,7 @@ def test_a_passphrase_is_asked_for_once_and_only_where_somebody_can_answer(tmp_p
     locked = serialization.BestAvailableEncryption(b"correct horse")
     private = Ed25519PrivateKey.generate()
     pkcs8.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    pkcs8.chmod(0o600)
     for path in (openssh, pkcs8):
         asked: list[str] = []
 
@@ -86,6 +87,18 @@ def test_a_passphrase_is_asked_for_once_and_only_where_somebody_can_answer(tmp_p
         with pytest.raises(ConfigError, match="not the right one") as error:
             person_signer(str(path), {}, lambda prompt: "battery staple")
         assert "battery" not in str(error.value)
+
+
+@needs_ssh
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602, 0o666])
+@pytest.mark.parametrize("passphrase", ["", "correct horse"])
+def test_a_key_that_others_can_read_is_refused_as_ssh_refuses_it(mode: int, passphrase: str, tmp_path: Path) -> None:
+    path = make(tmp_path / "id", passphrase)
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=rf"{mode:04o}[\s\S]*chmod 600"):
+        person_signer(str(path), {}, lambda _: pytest.fail("asked for a passphrase"))
+    path.chmod(0o400)
+    assert person_signer(str(path), {}, lambda _: passphrase).keyid
 
 
 @needs_ssh

@@ -96,6 +96,10 @@ CHANGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file less": (lambda f: (f / "LICENSE").unlink(), "LICENSE: missing"),
     "a byte": (lambda f: (f / "README.md").write_text("b model\n"), "README.md: content changed"),
     "a longer file": (lambda f: (f / "README.md").write_text("a model\n\n"), "README.md: content changed"),
+    "a file with holes, which takes hours to hash": (
+        lambda f: os.truncate(f / "README.md", 1 << 40),
+        "README.md: content changed: 1099511627776 bytes",
+    ),
     "renamed": (lambda f: (f / "LICENSE").rename(f / "LICENCE"), "LICENSE: missing"),
     "an empty folder": (lambda f: (f / "empty").mkdir(), "empty: empty folder"),
     "a symbolic link": (_replaced_by_link, "config.json: symbolic link"),

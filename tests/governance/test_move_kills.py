@@ -125,6 +125,7 @@ def ready(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> Governed:
     scene.approve("ada", "ml-lead", frozen)
     for who in ("ben", "cleo"):
         (folder / f"{who}.pem").write_bytes(keypair(who)[0])
+        (folder / f"{who}.pem").chmod(0o600)
     if how == "read":
         _read_by_ben(scene, folder, monkeypatch)
     else:

@@ -116,6 +116,22 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
         load_policies(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("name", ["policy.yaml", "datacards", "quality/text.yaml"])
+def test_a_link_is_an_error(folder: Path, name: str) -> None:
+    """What a link to a folder leads to would be read, and stand in no digest that people sign."""
+    (folder / name).rename(folder.parent / "elsewhere")
+    (folder / name).symlink_to(folder.parent / "elsewhere")
+    with pytest.raises(Problems, match=rf"{re.escape(name)}: a symbolic link"):
+        load_policies(folder)
+
+
+@pytest.mark.parametrize("name", ["datacards/désk.yaml", "datacards/Desk.yaml", "datacards/x.YAML", "quality/a b.yaml"])
+def test_a_name_that_the_log_would_not_carry_is_an_error(folder: Path, name: str) -> None:
+    (folder / name).write_text("title: x\n", encoding="utf-8")
+    with pytest.raises(Problems, match="no policy is read from this file"):
+        load_policies(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

@@ -510,6 +510,47 @@ def test_a_move_that_was_forged_does_not_come_out_again(scene: Governed) -> None
     assert "APPROVAL_MISSING" in found.message
 
 
+def test_a_retirement_is_asked_for_under_every_alias_that_it_takes(tmp_path: Path) -> None:
+    """Whoever may ask for challenger only takes nobody's champion away."""
+    lax = "aliases:\n  challenger: {requesters: [engineer]}\n"
+    scene = governed(tmp_path, RULES.replace("aliases:\n", lax))
+    scene.released()
+    request = scene.request("1", who="dora", role="engineer", action="retire", alias="challenger", from_version=None)
+    scene.approve("ben", "risk", request, "promotion")
+    with pytest.raises(RefusedError, match="REQUEST_NOT_ENTITLED"):
+        scene.consume("1", "challenger", action="retire")
+    assert scene.held() == "1"
+
+
+def _ended(folder: Path, who: str) -> Governed:
+    """A world in which somebody's last day was yesterday."""
+    row = f'"name": "{who}", "kind": "person", '
+    scene = empty(folder, people=principals().replace(row, f'{row}"until": "2026-11-19", '))
+    for name in ("ada", "ben"):
+        scene.approve(name, "policy-owner", scene.story.policies.digest, "policy", at="2026-11-19T09:00:00Z")
+    authorize(scene)
+    tell(scene.story)
+    return scene
+
+
+def test_an_approval_dated_before_its_authors_last_day(tmp_path: Path) -> None:
+    scene = _ended(tmp_path, "ben")
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet)
+    scene.approve("ben", "risk", packet, at="2026-11-19T09:00:00Z")
+    scene.request()
+    with pytest.raises(RefusedError, match="ben does not count: their time has ended"):
+        scene.consume()
+
+
+def test_a_request_dated_before_its_authors_last_day(tmp_path: Path) -> None:
+    scene = _ended(tmp_path, "cleo")
+    _both(scene, scene.freeze())
+    scene.request(at="2026-11-19T11:00:00Z")
+    with pytest.raises(RefusedError, match="whose time has ended"):
+        scene.consume()
+
+
 def test_what_was_decided_comes_out_again(scene: Governed) -> None:
     scene.released()
     assert retrospect.forged(promotion.state(scene.story.log)) == []

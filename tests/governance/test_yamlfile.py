@@ -59,6 +59,11 @@ WRONG = {
     "broken": ("a: [1, 2\nb: 3\n", "", ":2"),
     "tab": ("a:\n\t- 1\n", "", ":2"),
     "control character": ("a: \x00\n", "", ""),
+    "the order turned round": ("a: 1\n# \u202e2 :a\n", "U+202E", ":2"),
+    "an isolate": ("a: 1\nb: \u2066x\n", "U+2066", ":2"),
+    "a line that ends in the middle": ("a: 1\n# harmless\rb: 2\n", "U+000D", ":2"),
+    "a line that ends by U+2028": ("a: 1\n\n# harmless\u2028b: 2\n", "U+2028", ":3"),
+    "a line that ends by NEL": ("# harmless\x85b: 2\n", "U+0085", ":1"),
 }
 
 
@@ -81,6 +86,14 @@ def test_a_missing_large_or_undecodable_file_is_named(tmp_path: Path) -> None:
         read_yaml(tmp_path / "latin.yaml")
     with pytest.raises(ConfigError):
         read_yaml(tmp_path)
+
+
+def test_lines_that_end_as_on_windows_are_lines(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"name: desk\r\nrows: {}\r\n")
+    assert load_model(tmp_path / "x.yaml", Outer).name == "desk"
+    (tmp_path / "x.yaml").write_bytes(b"# harmless\rname: desk\n")
+    with pytest.raises(ConfigError, match=r"U\+000D"):
+        read_yaml(tmp_path / "x.yaml")
 
 
 def test_an_empty_file_is_an_empty_model(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Away:
         self.folder.mkdir()
         key = self.folder / "key.pem"
         key.write_bytes(keypair(who)[0])
+        key.chmod(0o600)
         self.environ = {
             "COUNTERSIGN_HOME": str(self.folder / "home"), "COUNTERSIGN_PROJECT": MODEL, "COUNTERSIGN_KEY": str(key),
             "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD,
