@@ -194,7 +194,7 @@ def _security(facts: Facts) -> Gate:
 
 def _judged(name: str, demanded: list[Judged], own: Evidence | None) -> Gate:
     passed = all(item.passed for item in demanded)
-    shown = [item for item in demanded if not item.passed] or demanded
+    shown = [item for item in demanded if not item.passed] or [item for item in demanded if not item.slice]
     found = "; ".join(f"{_against(item)} {item.found}" for item in shown[:3])
     more = f"; and {len(shown) - 3} more, below" if len(shown) > 3 else ""
     return Gate(

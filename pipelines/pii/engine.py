@@ -74,6 +74,7 @@ def cannot_find(policy: PiiPolicy) -> list[str]:
         "what only its meaning makes personal: descriptions, rare roles or illnesses, quasi-identifiers together",
         "values written out in words, spaced out or otherwise disguised",
         f"text in languages other than: {', '.join(policy.languages)}",
+        f"kinds whose recognizers are off, or of other languages: {', '.join(pii_presidio.left_off(policy))}",
     ]
     if policy.ner == "name-list":
         known = [

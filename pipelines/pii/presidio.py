@@ -141,13 +141,39 @@ def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
     return min(lengths, default=0), re.compile(own.international_prefix if own and own.international_prefix else "$.")
 
 
-def _registry(policy: PiiPolicy) -> dict[str, Any]:
-    """Presidio's own table of recognizers, with the ones policy names switched on or off."""
+def left_off(policy: PiiPolicy) -> list[str]:
+    """Presidio's recognizers that do not search: off, or for other languages only; the names of their kinds."""
+    found = []
+    for entry in _table()["recognizers"]:
+        spoken = [one["language"] if isinstance(one, dict) else one for one in entry.get("supported_languages") or []]
+        if not _is_on(entry, policy) or (spoken and not set(spoken) & set(policy.languages)):
+            found.append(entry["name"].removesuffix("Recognizer"))
+    return sorted(name for name in found if name not in _MODELS)
+
+
+_MODELS = ("HuggingFaceNer", "BasicLangExtract")
+"""Not of one kind of data: what a model finds is told by `ner`."""
+
+
+def _is_on(entry: dict[str, Any], policy: PiiPolicy) -> bool:
+    on = entry.get("enabled", True) or entry["name"] in policy.enabled_recognizers
+    return on and entry["name"] not in policy.disabled_recognizers
+
+
+@cache
+def _table() -> dict[str, Any]:
+    """Presidio's own table of recognizers."""
     import presidio_analyzer
     from ruamel.yaml import YAML
 
     path = Path(presidio_analyzer.__file__).parent / "conf" / "default_recognizers.yaml"
-    table = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    table: dict[str, Any] = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return table
+
+
+def _registry(policy: PiiPolicy) -> dict[str, Any]:
+    """Presidio's table, with the ones policy names switched on or off."""
+    table = _table()
     known = {entry["name"] for entry in table["recognizers"]}
     unknown = sorted({*policy.enabled_recognizers, *policy.disabled_recognizers} - known)
     if unknown:
@@ -156,11 +182,7 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
             where="policies/pii.yaml: enabled_recognizers, disabled_recognizers",
             expected=f"of Presidio's: {', '.join(sorted(known))}",
         )
-    recognizers = []
-    for entry in table["recognizers"]:
-        on = entry["name"] not in policy.disabled_recognizers
-        if on and (entry.get("enabled", True) or entry["name"] in policy.enabled_recognizers):
-            recognizers.append({**entry, "enabled": True})
+    recognizers = [{**entry, "enabled": True} for entry in table["recognizers"] if _is_on(entry, policy)]
     return {**table, "supported_languages": list(policy.languages), "recognizers": recognizers}
 
 

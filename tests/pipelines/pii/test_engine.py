@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,3 +222,17 @@ def test_the_report_says_what_the_name_list_cannot_find() -> None:
     by_list, by_model = cannot_find(pii()), cannot_find(pii(ner="spacy:x"))
     assert any("names of people" in line for line in by_list)
     assert not any("names of people" in line for line in by_model)
+
+
+def test_the_report_names_every_recognizer_that_is_off() -> None:
+    def off(**more: Any) -> str:
+        (line,) = [one for one in cannot_find(pii(**more)) if one.startswith("kinds whose recognizers are off")]
+        return line
+
+    assert "UkNino" in off() and "DeTaxId" in off() and "EsNif" in off()
+    assert "CreditCard" not in off() and "HuggingFaceNer" not in off()
+    assert "UkNino" not in off(enabled_recognizers=["UkNinoRecognizer"])
+    assert "EsNif" not in off(languages=["en", "es"]) and "DeTaxId" in off(languages=["de"])
+    assert "CreditCard" in off(disabled_recognizers=["CreditCardRecognizer"])
+    searched = {one.name.removesuffix("Recognizer") for one in PlainEngine(pii(), ROOT).recognizers}
+    assert not searched & set(off().partition(": ")[2].split(", "))
