@@ -6,7 +6,7 @@ COUNTERSIGN_LOG             sqlite:///PATH, postgresql://USER@HOST/DATABASE, or 
                             default sqlite:///HOME/PROJECT/countersign.db
 COUNTERSIGN_USER, COUNTERSIGN_PASSWORD   the account on that server
 COUNTERSIGN_ORIGIN          digest of the log's entry 0, or id of its checkpoint key: pins which log it is
-COUNTERSIGN_REGISTRY        an MLflow URI; the same default
+COUNTERSIGN_REGISTRY        an MLflow URI; default: the server of COUNTERSIGN_LOG where it names one, else as the log's
 COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:..., hv:..., hsm:...;
                             default: a development key made on first use
 COUNTERSIGN_SIGNER_PUBLIC   file of that signer's public key (PEM), for a KMS or HSM
@@ -55,6 +55,7 @@ SERVED_FILES = Path("server/artifacts")
 """Below the project's state: the folder in which this machine's server keeps model files."""
 ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
 _SQLITE = "sqlite:///"
+SERVERS = ("https://", "http://")
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,12 @@ def machine(project: str, environ: Mapping[str, str]) -> Machine:
     """This machine as the environment describes it. Raises `ConfigError`."""
     home = _home(environ)
     default = f"{_SQLITE}{home / project / DATABASE}"
+    log = environ.get("COUNTERSIGN_LOG") or default
     return Machine(
         home=home,
         project=project,
-        log_uri=environ.get("COUNTERSIGN_LOG") or default,
-        registry_uri=environ.get("COUNTERSIGN_REGISTRY") or default,
+        log_uri=log,
+        registry_uri=environ.get("COUNTERSIGN_REGISTRY") or (log if log.startswith(SERVERS) else default),
         artifact_root=_artifact_root(home / project),
         signer_uri=environ.get("COUNTERSIGN_SIGNER") or None,
         requester=_requester(environ),
@@ -182,7 +184,7 @@ def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
 
 def on_server(machine: Machine) -> bool:
     """Whether the log stands on a server, which holds the checkpoint key and records policies."""
-    return machine.log_uri.startswith(("https://", "http://"))
+    return machine.log_uri.startswith(SERVERS)
 
 
 def _mirror(machine: Machine) -> Log:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -81,42 +82,51 @@ def read_rows(uri: str, models: Collection[str], runs: Collection[str], environ:
 
     Raises `StorageError` where it cannot be asked, or shows this account less than all of it.
     """
+    shown = _Shown(uri, environ)
+    names = frozenset(str(one.get("name")) for one in shown.listed("registered-models/search", "registered_models"))
+    there = {name: found for name in sorted(models) if (found := shown.one("registered-models/get", name=name))}
+    versions: list[VersionRow] = []
+    aliases: list[AliasRow] = []
+    for name, found in there.items():
+        rows = shown.listed("model-versions/search", "model_versions", filter=f"name='{name}'")
+        versions += [_version(row) for row in rows]
+        held = _member(found, "registered_model", "aliases") or ()
+        aliases += [AliasRow(name, str(row.get("alias")), str(row.get("version"))) for row in held]
+    active = [run for run in sorted(runs) if _is_active(shown.one("runs/get", run_id=run))]
+    return Rows(names, tuple(versions), tuple(aliases), frozenset(active))
 
-    def get(path: str, **query: str) -> Any:
+
+@dataclass(frozen=True)
+class _Shown:
+    """A server, asked what it has."""
+
+    uri: str
+    environ: Mapping[str, str]
+
+    def get(self, path: str, **query: str) -> Any:
+        address = f"{self.uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
+        with _open("GET", address, self.environ) as answer:
+            return _json(answer.read(MAX_ANSWER))
+
+    def one(self, path: str, **query: str) -> Any:
         """None where the server has no such thing."""
         try:
-            with _open("GET", f"{uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}", environ) as answer:
-                return _json(answer.read(MAX_ANSWER))
+            return self.get(path, **query)
         except MissingError:
             return None
 
-    def listed(path: str, key: str, **query: str) -> Iterator[Any]:
+    def listed(self, path: str, key: str, **query: str) -> Iterator[Any]:
         token = ""
         while True:
-            page = get(path, max_results=str(PAGE), page_token=token, **query)
+            page = self.get(path, max_results=str(PAGE), page_token=token, **query)
             yield from _member(page, key) or ()
             token = str(_member(page, "next_page_token") or "")
             if not token:
                 return
 
-    there = {name: found for name in sorted(models) if (found := get("registered-models/get", name=name))}
-    shown = (
-        one for name in there for one in listed("model-versions/search", "model_versions", filter=f"name='{name}'")
-    )
-    aliases = (
-        (name, one) for name, found in there.items() for one in _member(found, "registered_model", "aliases") or ()
-    )
-    active = (
-        run
-        for run in sorted(runs)
-        if _member(get("runs/get", run_id=run), "run", "info", "lifecycle_stage") == "active"
-    )
-    return Rows(
-        models=frozenset(str(one.get("name")) for one in listed("registered-models/search", "registered_models")),
-        versions=tuple(_version(one) for one in shown),
-        aliases=tuple(AliasRow(name, str(one.get("alias")), str(one.get("version"))) for name, one in aliases),
-        runs=frozenset(active),
-    )
+
+def _is_active(shown: Any) -> bool:
+    return bool(_member(shown, "run", "info", "lifecycle_stage") == "active")
 
 
 def _version(shown: Any) -> VersionRow:

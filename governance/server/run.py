@@ -141,7 +141,7 @@ def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mappin
     say(f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST: all refused")
     where = f"password in {secret.password_file}" if secret.password_file else "password as given"
     say(f"accounts   {settings.admin} ({where}); others: /#/account, as the administrator makes them")
-    say(f"serving    {settings.address}  (COUNTERSIGN_REGISTRY={settings.address}); stop it with SIGTERM")
+    say(f"serving    {settings.address}  (COUNTERSIGN_LOG={settings.address}); stop it with SIGTERM")
     _tell_calls()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends on it, and raises it again when all is closed
     target: Any = FACTORY if settings.workers > 1 else app

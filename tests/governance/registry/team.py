@@ -107,8 +107,8 @@ def serving(team: Team, *more: str) -> Iterator[Server]:
     try:
         wait(server)
         team.account = {
-            "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_REGISTRY": server.uri, "COUNTERSIGN_ORIGIN": team.origin,
-            "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD,
+            "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_ORIGIN": team.origin, "COUNTERSIGN_USER": server.user,
+            "COUNTERSIGN_PASSWORD": PASSWORD,
         }  # fmt: skip
         yield server
     finally:
