@@ -16,6 +16,7 @@ from governance.commands import session
 from governance.errors import ConfigError, RefusedError
 from governance.log.port import Log
 from governance.machine import Machine, signer
+from governance.people import authorizing
 from governance.people.speaking import log_to_add_to
 from governance.predicates import Drill
 from governance.progress import Progress
@@ -51,7 +52,8 @@ def command(model: str, alias: str, items: int, as_json: bool) -> None:
     asked = 0
     with suppress(Failed):  # it is among the steps, with its reason
         asked = _steps(done, machine, now, found, items)
-    said, entry = rehearsal.record(log, now, key, machine, found, done, asked, began, session.clock())
+    asking = authorizing.on_behalf(machine, log, began)
+    said, entry = rehearsal.record(log, now, key, asking, found, done, asked, began, session.clock())
     session.show(document(said, entry.index), list(lines(said, entry.index)), as_json)
     click.get_current_context().exit(0 if said.passed else RefusedError.exit_code)
 
