@@ -47,6 +47,7 @@ from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
 from governance.model import Slug
 from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
+from governance.progress import Progress
 from governance.storage import home_expanded, write_atomic
 from governance.yamlfile import read_yaml
 
@@ -201,7 +202,7 @@ def _mirror(machine: Machine) -> Log:
         lambda envelope: evidence.origin_in(envelope).checkpoint_key,
     )
     pin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
-    return MirrorLog(server, machine.project, machine.state / "mirror", reader, pin)
+    return MirrorLog(server, machine.project, machine.state / "mirror", reader, pin, Progress())
 
 
 def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> Log:

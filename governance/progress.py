@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,3 +55,7 @@ class Progress:
             if self._stream:
                 self._stream.write("\r\x1b[2K")
                 self._stream.flush()
+
+
+SILENT = Progress(io.StringIO())
+"""Says nothing."""

@@ -48,6 +48,7 @@ from governance.log import api, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.port import Also, Entry, Execute, Log, Said
 from governance.log.sqlite import SqliteLog
+from governance.progress import SILENT, Progress
 from governance.storage import write_atomic
 
 SECONDS = 60.0
@@ -175,7 +176,15 @@ class Reader:
 class MirrorLog(SqliteLog):
     """See `governance.log.port.Log`."""
 
-    def __init__(self, server: Server, project: str, folder: Path, reader: Reader, pin: str | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        project: str,
+        folder: Path,
+        reader: Reader,
+        pin: str | None = None,
+        progress: Progress = SILENT,
+    ) -> None:
         super().__init__(folder / hashlib.sha256(server.url.encode()).hexdigest()[:16] / "log.db", project)
         self.where = server.url
         self.offline = ""
@@ -183,11 +192,12 @@ class MirrorLog(SqliteLog):
         self._server = server
         self._reader = reader
         self._pin = pin
+        self._progress = progress
         self._asked = False
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process that reads: the copy as it is, no password."""
-        return {**super().__getstate__(), "_server": None, "_reader": None, "_asked": True}
+        return {**super().__getstate__(), "_server": None, "_reader": None, "_progress": SILENT, "_asked": True}
 
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:
@@ -242,8 +252,8 @@ class MirrorLog(SqliteLog):
 
         try:
             keep = new.size - size > api.MAX_ENTRIES
-            for _ in self._pages(size, new.size, keep) if keep else ():
-                pass  # (6) all of them are here before the copy is touched
+            if keep:
+                self._fetch(size, new.size)
             self.extend(self._entries(size, new.size, keep), note, check)
         except VerificationError as error:
             if not known or "not those of the checkpoint" not in error.found:
@@ -333,6 +343,12 @@ class MirrorLog(SqliteLog):
                 leaf = merkle.leaf_hash(envelope)
                 yield Entry(start, envelope, leaf, said.identity, said.scope, said.kind), said.subjects
                 start += 1
+
+    def _fetch(self, start: int, end: int) -> None:
+        """(6) All pages are here before the copy is touched."""
+        with self._progress.bar(end - start, "entries fetched") as bar:
+            for page in self._pages(start, end, keep=True):
+                bar.advance(len(page))
 
     def _pages(self, start: int, end: int, keep: bool) -> Iterator[list[bytes]]:
         """The envelopes of [start, end), page by page."""
