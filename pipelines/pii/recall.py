@@ -22,7 +22,7 @@ from pipelines.pii import seeds as made_up
 from pipelines.pii.engine import Span
 from pipelines.pii.search import Search
 from pipelines.pii.seeds import Seed
-from pipelines.records import texts
+from pipelines.records import ROW_GROUP, texts
 
 NEAR = 150
 """Characters of the dataset's own text kept on each side of a planted value."""
@@ -60,9 +60,12 @@ def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Re
 
 def _sample(table: pa.Table, kind: str) -> list[str]:
     """The texts of at most `ROWS` records spread evenly over the table; blank ones left out."""
-    step = max(1, -(-table.num_rows // ROWS))
-    rows = table.take(pa.array(range(0, table.num_rows, step), pa.int64()))
-    return [one.text for one in texts(rows, kind) if one.text.strip()]
+    step, start, found = max(1, -(-table.num_rows // ROWS)), 0, list[str]()
+    for batch in table.to_batches(max_chunksize=ROW_GROUP):  # a whole table's text can be more than one array holds
+        rows = batch.take(pa.array(range(-start % step, batch.num_rows, step), pa.int64()))
+        found += [one.text for one in texts(rows, kind) if one.text.strip()]
+        start += batch.num_rows
+    return found
 
 
 def _plant(own: Sequence[str], planted: Sequence[Seed]) -> list[_Placed]:

@@ -133,3 +133,11 @@ def test_a_weaker_engine_is_seen_to_be_weaker() -> None:
     with searching(weak) as search:
         measured = recall.measure(TABLE, "conversation", weak, search)
     assert measured.entities["PERSON"].found <= 5
+
+
+def test_the_sample_is_spread_over_the_whole_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = conversations(*(said(f"question {at}", " ") for at in range(1000)))
+    whole = recall._sample(many, "conversation")
+    assert whole == [f"question {at}" for at in range(0, 1000, 3)], "blank texts are left out"
+    monkeypatch.setattr(recall, "ROW_GROUP", 7)
+    assert recall._sample(many, "conversation") == whole
