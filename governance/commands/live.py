@@ -33,9 +33,10 @@ def lines(model: str, found: list[Live]) -> list[str]:
     text = []
     for one in found:
         text.append(
-            f"{one.alias:<12} {one.model}/{one.version} sha256 {one.sha256[:12]} since {one.since} "
+            f"{one.alias:<12} {one.model}/{one.version} since {one.since} "
             f"({one.action} in entry {one.entry}, asked by {one.asked_by})"
         )
+        text.append(f"             sha256 {one.sha256}")
         text += [f"             way back: {one.back_tried}"] if one.alias != CANDIDATE else []
         text += [f"             INCIDENT OPEN: {one.incident}"] if one.incident else []
         text += [f"             EXPIRED: {problem}" for problem in one.expired]

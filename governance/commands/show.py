@@ -26,6 +26,7 @@ def command(
     as_json: bool,
 ) -> None:  # fmt: skip
     """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of `report`."""
+    section = sections.ALSO.get(section, section)
     if section not in sections.SECTIONS:
         raise ConfigError(f"{section[:40]!r} is no section", expected=f"one of: {', '.join(sections.SECTIONS)}")
     report = sources.report_of(version, moment, bundle, origin)

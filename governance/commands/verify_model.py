@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from governance import modelfolder
+from governance.commands import session
 from governance.errors import InputError, VerificationError
 from governance.machine import machine_of
 from governance.modelfolder import Fault
@@ -23,10 +24,13 @@ SHOWN = 20
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--against", "name", required=True, metavar="NAME", help="MODEL/VERSION or MODEL@ALIAS.")
 @click.option("--origin", metavar="SHA256", help="Digest of entry 0, or id of the checkpoint key, as known to you.")
+@click.option("--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Answer from a bundle, on any machine.")
 @click.option("--quick", is_flag=True, help="Verify the log's head only; for very long logs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, path: Path, name: str, origin: str | None, quick: bool, as_json: bool) -> None:
+def command(
+    ctx: click.Context, path: Path, name: str, origin: str | None, bundle: Path | None, quick: bool, as_json: bool
+) -> None:
     """Check the model folder at PATH against its registration in the log: every file, byte for byte, and no other.
 
     The log is verified first. Exit code 5 when it, or the folder, is not what it should be. The answer is about this
@@ -34,8 +38,11 @@ def command(ctx: click.Context, path: Path, name: str, origin: str | None, quick
     """
     if not path.is_dir():
         raise InputError("no such folder", where=str(path))
-    machine = machine_of(Path.cwd(), os.environ)
-    served = resolve(state(serving_log(machine, origin, quick=quick)), name)
+    if bundle is not None:
+        now = session.looking(bundle, origin or os.environ.get("COUNTERSIGN_ORIGIN"))
+    else:
+        now = state(serving_log(machine_of(Path.cwd(), os.environ), origin, quick=quick))
+    served = resolve(now, name)
     said = served.registration
     faults = modelfolder.check(path, said.files, said.model_digest)
     told = document(path, served, faults)

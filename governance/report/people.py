@@ -53,15 +53,14 @@ def name_of(facts: Facts, item: Evidence) -> str:
 
 def _separation(facts: Facts, standing: Standing) -> str:
     """Broken where anybody approves their own work, or asks for the move they approve, counted or not."""
-    authors = dict.fromkeys(_asked(_trainings(facts)), "trained")
-    authors |= {name: "evaluated" for name in _asked(_evaluations(facts)) if name not in authors}
-    asking = standing.request_of(standing.released) if standing.released else None
-    if asking is not None:
+    authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
+    authors |= {name: "evaluated it" for name in _asked(_evaluations(facts)) if name not in authors}
+    for asking in _asking(standing):
         authors.setdefault(asking.predicate.principal, "asked for the move")
     said = [approval(item) for item in _votes(standing)]
     own = sorted({one.principal for one in said if one.decision == "approve" and one.principal in authors})
     if own:
-        told = ", ".join(f"{name} {authors[name]} it and approves it" for name in own)
+        told = ", ".join(f"{name} {authors[name]} and approves it" for name in own)
         counted = {name for name, _, _ in standing.approvers}
         effect = "" if set(own) & counted else "; such approvals were not counted"
         return f"separation of duties: broken ({told}{effect})"
@@ -74,6 +73,16 @@ def _separation(facts: Facts, standing: Standing) -> str:
         f", which tier {facts.registration.tier} permits" if both and not (tier and tier.separate_evaluator) else ""
     )
     return f"separation of duties: holds (nobody who approved had asked for a run or for the move{same}{permits})"
+
+
+def _asking(standing: Standing) -> list[Evidence]:
+    """The request that was carried out; of a version that nothing was given to, every one that was made for it."""
+    if standing.released is not None:
+        carried = standing.request_of(standing.released)
+        return [carried] if carried else []
+    said = standing.now.evidence.by_subject(standing.said.model_digest, "request")
+    mine = [item for item in said if item.predicate.version == standing.said.version]
+    return [item for item in mine if standing.now.authority.speaker(item) is not None]
 
 
 def _trainings(facts: Facts) -> list[Evidence]:

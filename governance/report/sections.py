@@ -75,8 +75,10 @@ def _summary(report: Report) -> Lines:
     yield from (_pair("not covered", line) for line in report.not_covered)
 
 
-def _exceptions(report: Report) -> Lines:
+def _exceptions(report: Report, *, waivers: bool = True) -> Lines:
     for item in report.exceptions:
+        if item.kind == "waiver" and not waivers:
+            continue
         until = f" Accepted by {item.accepted_by} until {moment(item.expires)}." if item.kind == "waiver" else ""
         word = {"fault": "FAULT", "waiver": "waiver", "note": "to know"}[item.kind]
         yield _pair(word, f"{item.title}. {item.detail}.{until}", item.evidence)
@@ -146,7 +148,7 @@ def _waivers(report: Report) -> Lines:
         yield f'      "{one.reason}"'
     if not report.waivers:
         yield _none("waivers: none recorded")
-    yield from _exceptions(report)
+    yield from _exceptions(report, waivers=False)
 
 
 def _integrity(report: Report) -> Lines:
@@ -299,14 +301,19 @@ def _back(report: Report) -> Lines:
     yield _pair("takes", back.people)
     yield _pair("last tried", back.drill)
     for one in report.holds:
-        yield _pair(one.alias, f"{moment(one.since)} to {moment(one.until)}; {one.ended}; asked for by {one.asked_by}")
+        until = "now" if one.until == "now" else f"{moment(one.until)}; {one.ended}"
+        yield _pair(one.alias, f"{moment(one.since)} to {until}; asked for by {one.asked_by}")
     if not report.holds:
         yield _none("not deployed: it never held a governed alias")
 
 
 def _incidents(report: Report) -> Lines:
     for one in report.incidents:
-        yield _pair(one.state, f"{moment(one.at)} by {one.by} as {one.role}: {one.words}", one.evidence)
+        yield _pair(
+            "opened" if one.state == "open" else one.state,
+            f"{moment(one.at)} by {one.by} as {one.role}: {one.words}",
+            one.evidence,
+        )
     if not report.incidents:
         yield _none("none recorded")
     yield _none("clocks of the law: not recorded: no statement says when an authority was told")
@@ -381,6 +388,16 @@ SECTIONS: Mapping[str, Section] = {
     "records": Section("The records every version must have.", ("records",), _records),
 }  # fmt: skip
 """Name to section, in the order of `--help`."""
+ALSO = {
+    "approvals": "decisions", "approval": "decisions", "sod": "people", "separation": "people", "keys": "people",
+    "thresholds": "policy", "rules": "policy", "policies": "policy", "exceptions": "waivers", "integrity": "evidence",
+    "proof": "evidence", "log": "evidence", "sources": "data", "datasets": "data", "licences": "data",
+    "privacy": "pii", "labelling": "labels", "labeling": "labels", "train": "training", "eval": "evaluation",
+    "champion": "evaluation", "tests": "gaps", "limits": "use", "purpose": "use", "rollback": "back", "drill": "back",
+    "incident": "incidents", "review": "open", "todo": "open", "diff": "changes", "change": "changes",
+    "control": "controls", "signed": "reports",
+}  # fmt: skip
+"""Other words by which somebody may look for a section."""
 
 
 def names() -> Iterable[str]:

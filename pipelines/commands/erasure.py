@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from governance.chain import Chain
-from governance.commands import sources
+from governance.commands import session, sources
 from governance.digests import sha256_file
 from governance.errors import ConfigError, InputError, VerificationError
 from governance.evidence import Evidence
@@ -60,17 +60,18 @@ class Touched:
 
 @click.command("erasure")
 @click.argument("record", metavar="HASH")
+@session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(record: str, as_json: bool) -> None:
+def command(record: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """Which datasets, models and versions have seen the record with this id (12 characters of it at least)."""
     if not ID.fullmatch(record):
         raise ConfigError(f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits")
-    here = sources.here()
+    here = sources.of(bundle, origin)
     verified = here.verified
     if verified.broken is not None:
         raise VerificationError(verified.broken, fix="countersign verify")
     now, _ = here.read
-    found = list(looked_up(now, here.root, record))
+    found = list(looked_up(now, Path.cwd(), record))
     touched = list(made_from(now, {one.digest for one in found if one.answer == "holds it"}))
     if as_json:
         told = {
@@ -86,10 +87,11 @@ def command(record: str, as_json: bool) -> None:
 def lines(record: str, found: list[Found], touched: list[Touched]) -> Iterator[str]:
     """The answer for people: what is touched, then where it was looked for."""
     missing = sum(one.answer.startswith("not looked up") for one in found)
-    yield f"record {record}: seen by {len(touched)} of what was made here; {missing} files could not be looked into"
+    seen = f"seen by {len(touched)} of what was made here" if missing < len(found) else "NOT KNOWN"
+    yield f"record {record}: {seen}; {missing} of {len(found)} files could not be looked into"
     for one in touched:
         yield f"  {one.what:<24} {one.how}, sha256 {one.digest[:12]}  [E{one.entry}]"
-    if not touched:
+    if not touched and missing < len(found):
         yield "  nothing that could be looked into was made with it"
     yield "datasets"
     for step in found:

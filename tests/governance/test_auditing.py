@@ -19,6 +19,7 @@ from governance.report.build import build
 from pipelines.cli import cli
 from tests.conftest import ROOT
 from tests.governance.audited import audited
+from tests.governance.bundles import pin
 from tests.governance.governed import Governed
 from tests.governance.many import many
 from tests.governance.story import MODEL, altered
@@ -124,6 +125,35 @@ def test_a_bundle_answers_without_a_log(scene: Governed, tmp_path: Path, monkeyp
     found = CliRunner().invoke(cli, ["show", f"{MODEL}/2", "decisions", "--at", THEN, "--bundle", str(bundle)])
     assert found.exit_code == 0
     assert found.stdout == here
+
+
+def test_a_stranger_answers_all_twenty_from_a_bundle_alone(
+    scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No log, no project, no registry, no network: one file, and a digest known by another way."""
+    bundle, model = tmp_path / "v2.bundle", scene.story.root / "models/sft/model"
+    assert run("bundle", f"{MODEL}/2", "-o", str(bundle)).exit_code == 0
+    known = ("--bundle", str(bundle), "--origin", pin(scene.story.log))
+    (tmp_path / "laptop").mkdir()
+    monkeypatch.chdir(tmp_path / "laptop")
+    monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "nowhere"))
+    assert run("verify", str(bundle), *known[2:]).exit_code == 0
+    asked = [shlex.split(command)[1:] for command, _ in examples()]
+    for words in asked:
+        words = [str(model) if word == "models/sft/model" else word for word in words]
+        if words[0] == "rollback":
+            continue  # whether it would be allowed now, the log says; the way, `show ... back` does
+        done = CliRunner().invoke(cli, [*words, *known])
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        assert done.stdout.strip()
+    assert {words[0] for words in asked} >= {"live", "show", "verify-model", "lineage", "erasure", "diff", "control"}
+    model.joinpath("config.json").write_text('{"another": 1}')
+    assert CliRunner().invoke(cli, ["verify-model", str(model), "--against", f"{MODEL}/2", *known]).exit_code == 5
+
+
+@pytest.mark.parametrize("word", sections.ALSO)
+def test_a_section_is_found_by_other_words(word: str) -> None:
+    assert sections.ALSO[word] in sections.SECTIONS and word not in sections.SECTIONS
 
 
 def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) -> None:

@@ -206,7 +206,10 @@ def test_self_approval_is_seen_on_page_one(scene: Governed) -> None:
     made = report(scene)
     assert made.verdict.word == "PENDING" and "has: ada as ml-lead" in made.verdict.reason
     assert "Self-approval" in faults(made)
-    assert made.separation.startswith("separation of duties: broken (dora trained it and approves it")
+    assert made.separation == (
+        "separation of duties: broken (cleo asked for the move and approves it, dora trained it and approves it; "
+        "such approvals were not counted)"
+    )
     text = front(made)
     assert "Self-approval" in text and "DOES NOT COUNT" in text and "duties: broken" in text
 
