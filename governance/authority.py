@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +177,10 @@ class _Walk:
         """Digest to person to the roles in which they signed, since the last change took effect."""
         self.revoked: dict[str, int] = {}
         self.checkpoint_keys: list[tuple[int, str]] = []
+        self.until: dict[str, date | None] = {}
+        """Who signed policies or keys: their last day."""
+        self.spoken: dict[str, str] = {}
+        """Digest to the latest time that anybody claimed who signed it: nobody signed earlier than that by much."""
         self.successors: dict[str, str] = {}
         self.origin = ""
 
@@ -255,6 +259,8 @@ class _Walk:
             self.signed.get(digest, {}).pop(person.name, None)
             return
         self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(said.role)
+        self.until[person.name] = person.until
+        self.spoken[digest] = max(said.at, self.spoken.get(digest, ""))
         names = self._quorum(digest)
         if names is None:
             return
@@ -282,10 +288,15 @@ class _Walk:
         policies = self.periods[-1].policies
         rules = policies.rules if policies else None
         for quorum in (rules.owners, rules.recovery) if rules else ():
-            names = _people(quorum, self.signed.get(digest, {}))
+            names = tuple(name for name in _people(quorum, self.signed.get(digest, {})) if self._acts(name, digest))
             if quorum is not None and len(names) >= quorum.people:
                 return names
         return None
+
+    def _acts(self, name: str, digest: str) -> bool:
+        """Whether somebody's time had not ended when the last of those who signed did so."""
+        until = self.until.get(name)
+        return until is None or self.spoken[digest][:10] <= until.isoformat()
 
 
 def _gives_rights(entry: Entry) -> bool:

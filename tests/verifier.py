@@ -150,7 +150,8 @@ class Rights:
         self.revoked: dict[str, int] = {}
         self.checkpoint = [(0, load(origin["checkpoint_key"]))]
         self.successors: dict[str, Any] = {}
-        self.signed: dict[str, list[tuple[str, str]]] = {}
+        self.signed: dict[str, list[tuple[str, str, str]]] = {}
+        self.spoken: dict[str, str] = {}
         for entry in entries:
             getattr(self, f"_{entry.kind}", lambda _: None)(entry)
 
@@ -227,10 +228,13 @@ class Rights:
         if said["decision"] != "approve" or said["expires"] is not None:
             self.signed[digest] = [one for one in self.signed.get(digest, []) if one[0] != said["principal"]]
             return
-        self.signed.setdefault(digest, []).append((said["principal"], said["role"]))
+        who = self.owner(entry.signer, entry.index) or {}
+        self.signed.setdefault(digest, []).append((said["principal"], said["role"], who.get("until", "9")))
+        self.spoken[digest] = max(said["at"], self.spoken.get(digest, ""))
+        signed = [(name, role) for name, role, until in self.signed[digest] if self.spoken[digest][:10] <= until]
         quorums = [now.rules[name] for name in ("owners", "recovery") if name in now.rules]
-        people = [{who for who, role in self.signed[digest] if role in one["roles"]} for one in quorums]
-        if not any(len(who) >= one["people"] for who, one in zip(people, quorums, strict=True)):
+        people = [{name for name, role in signed if role in one["roles"]} for one in quorums]
+        if not any(len(names) >= one["people"] for names, one in zip(people, quorums, strict=True)):
             return
         if said["about"] == "checkpoint_key":
             if digest in self.successors:
@@ -426,8 +430,12 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
             held = one.said["version"]
     need(said["from_version"] == held, "who held the alias before")
     about = [one for one in before if any(sha256 == said["model_digest"] for _, sha256 in one.subjects)]
-    last = {one.said["version"]: one.said["state"] for one in about if one.kind == "incident"}
-    need("open" not in last.values(), "incident")
+    last: dict[str, dict[str, Any]] = {}
+    for one in (one.said for one in about if one.kind == "incident"):
+        own = one["state"] == "closed" and one["principal"] == request.said["principal"]
+        if not own or last.get(one["version"], one)["principal"] == one["principal"]:
+            last[one["version"]] = one
+    need("open" not in [one["state"] for one in last.values()], "incident")
     if said["action"] == "promote":
         packet = [one for one in packets if one.index < move.index][-1]
         need(("packet", said["packet"]) in packet.subjects and packet.said["policy"] == policy.digest, "packet")

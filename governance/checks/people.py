@@ -39,11 +39,14 @@ def policy_signed(context: ReleaseContext) -> Found:
 
 
 def incidents(context: ReleaseContext) -> Found:
-    """No open incident on the model."""
+    """No open incident on the model. Whoever asks for the move does not close what others opened against it."""
     state: dict[str, Evidence] = {}
+    asks = context.signed.predicate.principal if context.signed else None
     for item in context.evidence.by_subject(context.asked.released.sha256, "incident"):
         said: Incident = item.predicate
-        if context.rights.speaker(item) is not None:
+        opened = state[said.version].predicate.principal if said.version in state else said.principal
+        own = said.state == "closed" and said.principal == asks != opened
+        if context.rights.speaker(item) is not None and not own:
             state[said.version] = item
     for item in state.values():
         if item.predicate.state == "open":
@@ -53,7 +56,7 @@ def incidents(context: ReleaseContext) -> Found:
                 f"an incident is open since {item.predicate.at}: {item.predicate.reason}",
                 expected="none",
                 found=f"entry {item.index}, by {item.predicate.principal}",
-                next=f"countersign incident close {context.model}/{item.predicate.version}",
+                next=f"countersign incident close {context.model}/{item.predicate.version}, not by who asks",
             )
 
 

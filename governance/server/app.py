@@ -18,6 +18,7 @@ UNWANTED = ("mlflow.server.assistant", "mlflow.server.gateway_api", "mlflow.serv
 """Modules of MLflow whose routes are left out: they run commands or jobs, or call out."""
 UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
 """Flask views that are refused, by a part of their name."""
+_TOO_DEEP = {"error_code": "INVALID_PARAMETER_VALUE", "message": "the body is nested too deep"}
 QUIET = ("alembic", "mlflow.server.auth", "mlflow.store.db.utils")
 
 
@@ -74,7 +75,8 @@ def _check_governed(*stores: Any) -> None:
 
 
 def _leave_out(app: Any) -> None:
-    """Takes out the routes of unwanted modules, and refuses Flask's unwanted views after routing."""
+    """Takes out the routes of unwanted modules, and refuses Flask's unwanted views after routing, and bodies that are
+    nested so deep that reading them fails."""
     from flask import abort, request
     from mlflow.server import app as flask_app
 
@@ -86,6 +88,7 @@ def _leave_out(app: Any) -> None:
             abort(404)
 
     flask_app.before_request_funcs.setdefault(None, []).insert(0, refuse)
+    flask_app.register_error_handler(RecursionError, lambda _: (_TOO_DEEP, 400))
 
 
 def _module(route: Any) -> str:

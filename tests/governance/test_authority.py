@@ -145,6 +145,16 @@ def test_two_keys_of_one_person_are_one_person(tmp_path: Path) -> None:
     assert _authority(scene).in_force.digest == old
 
 
+def test_an_owner_signs_nothing_after_their_last_day_whatever_the_date(tmp_path: Path) -> None:
+    row = '"name": "ben", "kind": "person", '
+    scene = empty(tmp_path, people=principals().replace(row, f'{row}"until": "2026-11-19", '))
+    for order in (("ada", "ben"), ("ben", "ada")):
+        for who in order:
+            at = {"at": "2026-11-19T12:00:00Z"} if who == "ben" else {}
+            scene.approve(who, "policy-owner", scene.story.policies.digest, "policy", **at)
+    assert _authority(scene).in_force.signed_at is None
+
+
 def test_those_who_recover_stand_in_for_lost_owners(tmp_path: Path) -> None:
     rules = "owners: {people: 2, roles: [policy-owner]}\nrecovery: {people: 2, roles: [visitor, engineer]}\n"
     scene = empty(tmp_path, rules)

@@ -246,6 +246,19 @@ def test_who_rejected_may_approve_after_all(scene: Governed) -> None:
     assert scene.consume().allowed
 
 
+def test_whoever_asks_does_not_close_what_others_opened(scene: Governed) -> None:
+    _both(scene, scene.freeze())
+    scene.request()
+    scene.incident("1", "open")
+    scene.incident("1", "closed", "cleo", "release-manager")
+    with pytest.raises(RefusedError, match="INCIDENT_OPEN"):
+        scene.consume()
+    scene.incident("1", "closed")
+    scene.incident("1", "open", "cleo", "release-manager")
+    scene.incident("1", "closed", "cleo", "release-manager")
+    assert scene.consume().allowed, "what she opened herself, she may close"
+
+
 def test_a_closed_incident_does_not_stop_it(scene: Governed) -> None:
     scene.incident("1", "open")
     scene.incident("1", "closed")
@@ -525,9 +538,8 @@ def test_a_retirement_is_asked_for_under_every_alias_that_it_takes(tmp_path: Pat
 def _ended(folder: Path, who: str) -> Governed:
     """A world in which somebody's last day was yesterday."""
     row = f'"name": "{who}", "kind": "person", '
-    scene = empty(folder, people=principals().replace(row, f'{row}"until": "2026-11-19", '))
-    for name in ("ada", "ben"):
-        scene.approve(name, "policy-owner", scene.story.policies.digest, "policy", at="2026-11-19T09:00:00Z")
+    one = RULES.replace("owners: {people: 2", "owners: {people: 1")
+    scene = empty(folder, one, principals().replace(row, f'{row}"until": "2026-11-19", '))
     authorize(scene)
     tell(scene.story)
     return scene

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from governance.errors import CountersignError, InputError, RefusedError, StorageError
 from governance.registry.governed.limit import Limit, is_told
-from governance.registry.governed.names import TRIAL_MODEL, Names
+from governance.registry.governed.names import LONGEST, TRIAL_MODEL, Names
 from governance.registry.governed.rules import Call, Judgement, judge
 
 UNKNOWN = "unknown"
@@ -125,7 +125,7 @@ class Governor:
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
         """Records a refusal; the error to raise."""
-        caller = self.caller()
+        caller, model = self.caller(), model[:LONGEST]
         if not self._is_beyond(operation, model, caller):
             self._record(operation, model, caller, reason)
         return RefusedError(reason, where=f"{operation} {model!r}", fix=next)

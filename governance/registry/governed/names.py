@@ -15,6 +15,8 @@ from dataclasses import dataclass
 PLAIN = re.compile(r"[a-z][a-z0-9_-]*")
 """What a governed model and its aliases may be called; always with `fullmatch`, since `$` lets a newline through."""
 MAX_LENGTH = 200
+LONGEST = 256
+"""Characters of any model's name, as MLflow's tables have it; comparing longer ones takes everybody's time."""
 TRIAL_MODEL = "countersign-trial"
 """The model with which a server tries itself before it serves: governed always, and by nobody's policy."""
 TRIAL_ALIAS = "governed"
@@ -74,7 +76,8 @@ def looks_like(name: str, known: str) -> bool:
 
 def begins_with(key: str, prefixes: Iterable[str]) -> bool:
     """Whether a tag's key begins, as it is read, with one of these prefixes."""
-    seen = "".join(char for char in unicodedata.normalize("NFKC", key) if unicodedata.category(char) not in _UNSEEN)
+    start = unicodedata.normalize("NFKC", key[: 4 * LONGEST])  # MLflow takes none as long as this
+    seen = "".join(char for char in start if unicodedata.category(char) not in _UNSEEN)
     plain = seen.casefold().strip()
     return any(looks_like(plain[: len(prefix)], prefix) for prefix in prefixes)
 

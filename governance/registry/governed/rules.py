@@ -22,6 +22,7 @@ from governance.predicates import CANDIDATE
 from governance.registry.governed.mutators import REGISTRY, Rule
 from governance.registry.governed.names import (
     LATEST,
+    LONGEST,
     TRIAL_ALIAS,
     TRIAL_MODEL,
     Names,
@@ -103,6 +104,8 @@ def artifact_folder(source: str) -> str | None:
 
 def _strange(name: str, names: Names) -> Judgement | None:
     """(1), (2)"""
+    if len(name) > LONGEST:
+        return _refused(f"a name of {len(name)} characters", f"at most {LONGEST}")
     known = names.resembles(name)
     if known is not None:
         return _refused(

@@ -89,12 +89,12 @@ def test_a_policy_that_locks_everybody_out_is_not_proposed(at_desk: Desk) -> Non
 
 
 def test_the_terminal_shows_what_a_file_hides(at_desk: Desk) -> None:
-    """A comment with an escape sequence could repaint the difference that its owner reads."""
+    """What a comment hides from its owner."""
     d = at_desk
-    edit(d, "development_keys: candidate", "development_keys: candidate  # \u202e\u200b hidden")
+    edit(d, "development_keys: candidate", "development_keys: candidate  # \u200b hidden")
     digest = propose(d)
     out = d.must("ada", "policy", "show", digest[:12]).out
-    assert "⟨U+202E⟩" in out and "\u202e" not in out
+    assert "⟨U+200B⟩" in out and "\u200b" not in out
     assert visible(out) == out
 
 

@@ -40,6 +40,7 @@ class Client:
         if who:
             path = self.folder / f"{who}.pem"
             path.write_bytes(keypair(who)[0])
+            path.chmod(0o600)
             arguments += ["--key", str(path), "--yes"]
         done = CliRunner().invoke(cli, arguments)
         if isinstance(done.exception, CountersignError):

@@ -64,13 +64,21 @@ class Server:
     password: str = PASSWORD
     headers: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        kind: str = "application/octet-stream",
+    ) -> Answer:
         """One request; a path without leading slash is below `/api/2.0/mlflow/`."""
         url = self.uri + (path if path.startswith("/") else f"/api/2.0/mlflow/{path}")
         data = raw if raw is not None else (json.dumps(body).encode() if body is not None else None)
         request = urllib.request.Request(url, data=data, method=method, headers=dict(self.headers))
         if data is not None:
-            request.add_header("Content-Type", "application/json" if raw is None else "application/octet-stream")
+            request.add_header("Content-Type", "application/json" if raw is None else kind)
         if self.user:
             token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")

@@ -154,6 +154,12 @@ def _scores_of_another(world: World) -> Any:
     return world.tried(fresh)
 
 
+def _nested(world: World) -> Any:
+    body = b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    path = "/api/2.0/mlflow/registered-models/create"
+    return world.server.ask("POST", path, raw=body, kind="application/json")
+
+
 def _create(name: str) -> Attack:
     return lambda world: world.server.post("registered-models/create", name=name)
 
@@ -277,6 +283,8 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "17 an alias in Cyrillic": (_alias("сhampion"), (403,), "plain name"),
     "17 an alias of full width": (_alias("ｃhampion"), (403,), "plain name"),
     "17 an alias that policy does not know": (_alias("production"), (403,), "policy does not know"),
+    "17 a name that takes a minute to read": (_create("x" * (4 << 20)), (400, 403), "a name of 4194304 characters"),
+    "24 a body nested without end": (_nested, (400,), "nested too deep"),
     "18 a path that leaves the root": (_put("../../evil"), (400, 403, 404), "nvalid path"),
     "18 an encoded path": (_put("{base}/%2e%2e/%2e%2e/evil"), (400, 403), "nvalid path"),
     "18 a path encoded twice": (_put("{base}/%252e%252e/evil"), (400, 403), "nvalid path"),

@@ -55,6 +55,16 @@ def test_a_name_made_to_take_long_does_not(name: str) -> None:
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("name", ["x" * (30 << 20), MODEL + "\u200b" * (30 << 20)])
+def test_a_name_longer_than_any_is_refused_unread(name: str) -> None:
+    began = time.monotonic()
+    for operation in ("create_registered_model", "rename_registered_model"):
+        found = judge(Call(operation, MODEL, new_name=name), NAMES)
+        assert (found.verdict, len(found.message) < 200) == ("refused", True)
+    assert judge(Call("set_registered_model_tag", MODEL, tags=(name,)), NAMES).verdict == "allowed", "MLflow refuses it"
+    assert time.monotonic() - began < 2
+
+
 @given(st.text(min_size=1, max_size=40))
 def test_a_name_is_governed_plain_or_like_none(name: str) -> None:
     assert NAMES.is_governed(name) == (name in (MODEL, TRIAL_MODEL))
