@@ -194,16 +194,20 @@ def _security(facts: Facts) -> Gate:
 
 def _judged(name: str, demanded: list[Judged], own: Evidence | None) -> Gate:
     passed = all(item.passed for item in demanded)
-    shown = [item for item in demanded if not item.passed] or [item for item in demanded if not item.slice]
-    found = "; ".join(f"{_against(item)} {item.found}" for item in shown[:3])
-    more = f"; and {len(shown) - 3} more, below" if len(shown) > 3 else ""
+    failed = [item for item in demanded if not item.passed]
+    shown = failed or [item for item in demanded if not item.slice]  # the worst slice is told beside them
     return Gate(
         name=name,
         result=_result(passed, ran=True),
-        value=f"{sum(item.passed for item in demanded)} of {len(demanded)} demands met: {found}{more}",
-        threshold="; ".join(f"{item.metric} {item.demand}" for item in shown[:3]) + more,
+        value=f"{len(demanded) - len(failed)} of {len(demanded)} demands met: "
+        + _first([f"{_against(item)} {item.found}" for item in shown]),
+        threshold=_first([f"{item.metric} {item.demand}" for item in failed or demanded]),
         evidence=[own.index] if own else [],
     )
+
+
+def _first(lines: list[str]) -> str:
+    return "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more, below" if len(lines) > 3 else "")
 
 
 def _against(item: Judged) -> str:

@@ -11,6 +11,7 @@ from governance import recall
 from governance.data_policy import EntityPolicy, PiiPolicy
 from governance.predicates import Planted, Recall
 from governance.report.build import build
+from governance.report.html import page
 from governance.report.sections import text
 from tests.governance.story import MODEL, Story, digest, told
 
@@ -74,6 +75,20 @@ def test_page_one_and_the_section_tell_recall_with_n_and_interval(story: Story) 
     lines = "\n".join(text(made, "pii"))
     assert "PERSON                   0.480 [0.300, 0.665], n=25, demanded 0.2" in lines
     assert "400 texts of the dataset" in lines
+
+
+def test_the_page_has_a_row_where_something_was_missed_and_names_the_rest(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = page(build(story.sources, MODEL, "1")).decode()
+    row = '<th scope="row">PERSON</th><td class="num">25</td><td class="num">12</td><td class="num">0.480</td>'
+    assert f'{row}<td class="num">0.300 to 0.665</td><td>0.2: met</td>' in made
+    assert "API_KEY 25 of 25 (at least 0.867), CREDIT_CARD 25 of 25" in made
+    monkeypatch.setattr(Story, "recall", lambda self: measured(PERSON=(25, 12), API_KEY=(4, 4)))
+    other = story.copy(tmp_path)
+    other.data("desk_sft", "conversation", "conversation", 2900)
+    few = page(build(other.sources, MODEL, "1")).decode()
+    assert '<strong class="broken">0.75: NOT met</strong>' in few, "all of four is not enough"
 
 
 def test_a_scan_of_before_it_was_measured_says_so_and_is_refused_where_policy_demands_it(
