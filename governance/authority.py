@@ -138,6 +138,19 @@ class Authority:
             found.update(period.policies.keys if period.policies else {})
         return found
 
+    @cached_property
+    def also_called(self) -> Mapping[str, frozenset[str]]:
+        """Name to every name that policies ever gave a key of theirs: a new name makes nobody another person."""
+        names: dict[str, set[str]] = {}
+        for period in self.periods:
+            for keyid, one in period.policies.principals.items() if period.policies else ():
+                names.setdefault(keyid, set()).add(one.name)
+        groups: list[set[str]] = []
+        for group in names.values():
+            near = [other for other in groups if other & group]
+            groups = [*(other for other in groups if not other & group), group.union(*near)]
+        return {name: frozenset(group) for group in groups for name in group}
+
     def recorded_at(self, index: int) -> Policies:
         """The policies last recorded before entry `index`: what a gate was decided under. Raises `ConfigError`."""
         known = [files for at, _, files in self.recorded if at < index and files]

@@ -85,6 +85,17 @@ class State:
                 held = move
         return held
 
+    def decisions(self) -> Iterator[Evidence]:
+        """What was decided about governed aliases. Of `candidate` a pipeline's machine speaks, by its own clock."""
+        for item in self.view.all("promotion"):
+            if item.predicate.alias != CANDIDATE and not item.development:
+                yield item
+
+    @property
+    def spent(self) -> frozenset[str]:
+        """The requests that a move has consumed."""
+        return frozenset(item.predicate.request or "" for item in self.decisions() if item.predicate.allowed)
+
     def moves(self, model: str) -> Iterator[Evidence]:
         """Every move of an alias of the model that was allowed, in order. A retirement takes all governed ones."""
         for item in self.view.all("promotion"):
@@ -246,7 +257,7 @@ class Promoter:
     def _time(self, now: State) -> datetime:
         """This machine's time, unless an earlier decision of ours was later: what expired must not open again."""
         at = self.now()
-        last = max((item.predicate.at for item in now.view.all("promotion")), default=None, key=instant_of)
+        last = max((item.predicate.at for item in now.decisions()), default=None, key=instant_of)
         if last is not None and at < instant_of(last) - CLOCK_LEEWAY:
             raise ConfigError(
                 f"this machine's clock says {exact_instant(at)}, earlier than the last decision in the log",
@@ -304,7 +315,7 @@ def again(before: State, item: Evidence) -> ReleaseDecision | None:
 
 def open_requests(now: State, model: str | None = None) -> list[Evidence]:
     """Requests that no move has consumed, in order; whether they are still in time the decision says."""
-    spent = {item.predicate.request for item in now.view.all("promotion") if item.predicate.allowed}
+    spent = now.spent
     found = (item for item in now.evidence.all("request") if item.digest not in spent)
     return [item for item in found if model in (None, item.predicate.model)]
 
@@ -370,7 +381,7 @@ def _open_request(now: State, asked: ReleaseRequest) -> Evidence | None:
         if (item.predicate.model, item.predicate.alias, item.predicate.action)
         == (asked.model, asked.alias, asked.action)
     ]
-    spent = {one.predicate.request for one in now.view.all("promotion") if one.predicate.allowed}
+    spent = now.spent
     fresh = [item for item in mine if item.digest not in spent]
     theirs = [item for item in fresh if _may_ask(now, item)]
     return next(reversed(theirs or fresh or mine), None)

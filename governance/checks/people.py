@@ -14,7 +14,7 @@ from governance.checks.votes import distinct, in_force, packet_votes, seconders,
 from governance.findings import finding
 from governance.instants import instant_of
 from governance.packet import differing
-from governance.predicates import Approval, Finding, Incident, PromotionRequest
+from governance.predicates import CANDIDATE, Approval, Finding, Incident, PromotionRequest
 
 if TYPE_CHECKING:
     from governance.evidence import Evidence
@@ -155,7 +155,8 @@ def request(context: ReleaseContext) -> Found:
             expected=f"from {said.at} until {said.expires}, at most {rule.request_hours if rule else 0} hours",
             found=f"{context.at:%Y-%m-%dT%H:%M:%SZ}",
         )
-    spent = context.evidence.by_subject(context.asked.released.sha256, "promotion")
+    moves = context.evidence.by_subject(context.asked.released.sha256, "promotion")
+    spent = (item for item in moves if item.predicate.alias != CANDIDATE and not item.development)
     if any(item.predicate.request == signed.digest and item.predicate.allowed for item in spent):
         yield finding("REQUEST_SPENT", subject, "this request was carried out already; each is good for once")
 

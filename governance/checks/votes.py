@@ -97,7 +97,8 @@ def _authors(context: ReleaseContext) -> dict[str, str]:
             found.setdefault(signer.name, f"they signed {item.predicate.stage}")
     if context.signed is not None:
         found.setdefault(context.signed.predicate.principal, "they ask for the move")
-    return found
+    others = {name: why for one, why in found.items() for name in context.rights.also_called.get(one, ())}
+    return {**others, **found}
 
 
 def statements(context: Context) -> Iterator[Evidence]:

@@ -14,6 +14,8 @@ from governance import decisions, evidence, promotion, retrospect
 from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.instants import instant_of
+from governance.machine import open_log
+from governance.policy import load_policies
 from governance.predicates import Artifact
 from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, person, principals
 from tests.governance.story import MODEL, digest, tell
@@ -374,6 +376,24 @@ def test_who_asked_for_the_run_cannot_approve_it(tmp_path: Path) -> None:
         scene.released()
 
 
+def test_a_new_name_makes_nobody_another_person(scene: Governed) -> None:
+    """dora, who asked for the runs, is called dorothy since, by policies that owners signed."""
+    path = scene.story.root / "policies" / "policy.yaml"
+    row = '"name": "{}", "kind": "person", "roles": ["engineer"{}]'
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(row.format("dora", ""), row.format("dorothy", ', "risk"')), encoding="utf-8")
+    renamed = load_policies(path.parent)
+    open_log(scene.story.machine, renamed, scene.story.now)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", renamed.digest, "policy")
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet)
+    scene.approve("dorothy", "risk", packet, key="dora")
+    scene.request()
+    with pytest.raises(RefusedError, match="dorothy does not count: they asked for"):
+        scene.consume()
+
+
 def test_uncommitted_code_is_good_for_candidate_only(tmp_path: Path) -> None:
     scene = empty(tmp_path)
     authorize(scene)
@@ -615,6 +635,17 @@ def test_a_clock_that_was_set_back_opens_nothing_again(scene: Governed) -> None:
     with pytest.raises(ConfigError, match="clock"):
         scene.consume()
     assert scene.held() is None
+
+
+def test_what_a_pipeline_says_of_candidate_stops_nothing(scene: Governed) -> None:
+    """Its clock is wrong by a lifetime, or it names somebody's request as spent."""
+    _both(scene, scene.freeze())
+    asked = scene.request()
+    log, at = scene.story.log, "2099-01-01T00:00:00Z"
+    last = list(promotion.state(log).evidence.all("promotion"))[-1]
+    said = last.predicate.model_copy(update={"at": at, "request": asked})
+    evidence.record(log, person("ci"), "promotion", list(last.subjects), said)
+    assert scene.consume().request == asked
 
 
 def test_what_is_said_during_the_decision_is_heard(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
