@@ -23,7 +23,7 @@ from governance.errors import VerificationError
 from governance.keys import Signer, public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
-from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log, Said
+from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log, Said, said_again
 from governance.model import Json, Model
 from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
 
@@ -195,7 +195,7 @@ def record(
     expected_size: int | None = None,
     also: Also | None = None,
 ) -> Entry:
-    """Builds, signs and appends a statement; what the log says already is not said again.
+    """Builds, signs and appends a statement; what the log says already is not said again, unless in a person's name.
 
     `expected_size` and `also`: see `governance.log.port.Log.append`.
     """
@@ -205,7 +205,9 @@ def record(
     if also is None and expected_size is None:
         latest = log.latest(scope)
         if latest and latest.identity == identity:
-            return latest
+            if not in_a_name_now(latest, predicate):
+                return latest
+            also = said_again
     return log.append(
         sign_payload(canonical.dumps(statement), signer),
         identity=identity,
@@ -215,6 +217,19 @@ def record(
         expected_size=expected_size,
         also=also,
     )
+
+
+def in_a_name_now(before: Entry, predicate: Any) -> bool:
+    """Whether the same was said of a run in nobody's name, and is said now of one that a person authorized."""
+    if _authorization(predicate) is None:
+        return False
+    statement, _ = unverified(before.envelope, where=f"entry {before.index}")
+    return _authorization(parse_statement(statement, f"entry {before.index}")[2]) is None
+
+
+def _authorization(predicate: Any) -> str | None:
+    run = getattr(predicate, "run", None)
+    return run.requested_by.authorization if run is not None else None
 
 
 def identity_of(statement: dict[str, Any], keyid: str, dumps: Callable[[Json], bytes] = canonical.dumps) -> str:

@@ -471,7 +471,7 @@ CODES["POLICY_NOT_SIGNED"] = _people(
 CODES["REQUESTER_UNKNOWN"] = _people(
     "Nobody authenticated asked for the runs",
     "Services sign for themselves; a person must have let them run in their name, by a signed authorization in force.",
-    "countersign authorize, then countersign repro with COUNTERSIGN_REQUESTER set to that person",
+    "countersign authorize, then countersign repro --force with COUNTERSIGN_REQUESTER set to that person",
 )
 CODES["ALIAS_UNKNOWN"] = _people(
     "Policy does not govern this alias",

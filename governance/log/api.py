@@ -17,7 +17,7 @@ from typing import Any
 from governance.errors import InputError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
-from governance.log.port import Entry, Log, Said
+from governance.log.port import Entry, Log, Said, said_again
 
 MAX_ENVELOPE = 1 << 20
 MAX_ENTRIES = 1000
@@ -82,6 +82,7 @@ def append(log: Log, verifier: Verifier, envelope: bytes, expected_size: int | N
         subjects=said.subjects,
         kind=said.kind,
         expected_size=expected_size,
+        also=said_again if said.again else None,
     )
     return receipt(log, entry)
 

@@ -46,7 +46,7 @@ from governance.errors import (
 from governance.keys import public_key
 from governance.log import api, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
-from governance.log.port import Also, Entry, Execute, Log, Said
+from governance.log.port import Also, Entry, Execute, Log, Said, said_again
 from governance.log.sqlite import SqliteLog
 from governance.progress import SILENT, Progress
 from governance.storage import write_atomic
@@ -278,7 +278,7 @@ class MirrorLog(SqliteLog):
         also: Also | None = None,
     ) -> Entry:
         """Asks the server to append, and verifies that it did."""
-        if also is not None:
+        if also not in (None, said_again):  # which the server finds by itself
             raise StorageError("what commits with an entry is done on the server", where=self.where)
         query = "" if expected_size is None else f"?expected_size={expected_size}"
         answer = self._server.json(self._server.post(f"entries{query}", envelope))

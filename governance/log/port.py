@@ -28,6 +28,10 @@ Also = Callable[[Execute], None]
 """What happens together with an append; what it raises undoes the append."""
 
 
+def said_again(_: Execute) -> None:
+    """As `also`: nothing but that this append is an entry of its own (7)."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry. Everything but the envelope is found from it, for looking it up quickly."""
@@ -61,6 +65,8 @@ class Said:
     scope: str
     kind: str
     subjects: tuple[str, ...]
+    again: bool = False
+    """Whether it is an entry of its own although the same was said before."""
 
 
 class Log(Protocol):

@@ -9,6 +9,8 @@ What is let in is believed no further: every decision judges each statement agai
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from governance import evidence
 from governance.authority import Authority, read_authority, ring_of
 from governance.envelope import verify_envelope
@@ -37,7 +39,10 @@ def verifier(log: Log) -> Verifier:
         reason = refusal(item, authority)
         if reason is not None:
             raise RefusedError(reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show")
-        return evidence.filed_under(envelope, WHERE)
+        said = evidence.filed_under(envelope, WHERE)
+        known = log.latest(said.scope)
+        same = known is not None and known.identity == said.identity
+        return replace(said, again=known is not None and same and evidence.in_a_name_now(known, predicate))
 
     return verify
 

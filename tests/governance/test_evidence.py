@@ -15,7 +15,7 @@ from governance.errors import VerificationError
 from governance.evidence import KINDS, KeyRing, LogEvidence, build_statement, key_ring, parse_statement, record
 from governance.keys import Signer, private_signer
 from governance.model import Model
-from governance.predicates import PREDICATES, Artifact, Ingest
+from governance.predicates import PREDICATES, Artifact, Ingest, Requester
 from tests.governance.examples import A, B, C, Scene, artifact, every_kind, gate, ingest, run, scene
 from tests.governance.test_keys import pem
 
@@ -207,3 +207,14 @@ def test_an_artifact_keeps_its_role_and_name() -> None:
     assert build_statement("ingest", [subject], ingest())["subject"] == [
         {"name": "models/sft/model", "digest": {"sha256": A}, "annotations": {"role": "model"}}
     ]
+
+
+def test_what_was_said_in_nobodys_name_is_said_again_in_somebodys(here: Scene) -> None:
+    nobodys = ingest()
+    asked = Requester(name="ada", authenticated=True, authorization=A)
+    adas = nobodys.model_copy(update={"run": nobodys.run.model_copy(update={"requested_by": asked})})
+    first = here.record("ingest", nobodys)
+    assert here.record("ingest", nobodys) == first
+    second = here.record("ingest", adas)
+    assert second == first + 1
+    assert here.record("ingest", adas) == here.record("ingest", nobodys) == second

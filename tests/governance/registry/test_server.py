@@ -25,10 +25,11 @@ from governance.errors import CountersignError, StorageError
 from governance.instants import exact_instant
 from governance.log.sql import SqlLog
 from governance.machine import log_of, machine
-from governance.predicates import Approval, Artifact, Promotion, Refusal
+from governance.predicates import Approval, Artifact, Promotion, Refusal, Requester
 from governance.reconcile import reconcile
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.mlflow import open_registry
+from tests.governance.examples import ingest
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, NotStarted, Place, Server, place, register, serving, start
 
@@ -328,6 +329,18 @@ def test_what_nobody_may_say_from_elsewhere_is_not_taken(begun: tuple[Place, Ser
             evidence.record(away, signer, kind, [subject], said)
         assert refused.value.exit_code in (4, 5, 6) and str(refused.value)
     assert log.size() == size
+
+
+def test_a_run_that_somebody_allowed_afterwards_is_said_again(begun: tuple[Place, Server], away: SqlLog) -> None:
+    """The same work made again in a person's name: it counts, and is one entry more, not two."""
+    log = begun[0].scene.story.log
+    nobodys = ingest("ingest@twice")
+    asked = Requester(name="dora", authenticated=True, authorization="ab" * 32)
+    doras = nobodys.model_copy(update={"run": nobodys.run.model_copy(update={"requested_by": asked})})
+    size, records = log.size(), [Artifact(role="records", name="x", sha256="12" * 32)]
+    said = [evidence.record(away, person("ci"), "ingest", records, one).index for one in (nobodys, nobodys)]
+    said += [evidence.record(away, person("ci"), "ingest", records, one).index for one in (doras, doras, nobodys)]
+    assert said == [size, size, size + 1, size + 1, size + 1] and log.size() == size + 2
 
 
 def test_the_log_is_nobodys_without_an_account(begun: tuple[Place, Server]) -> None:
