@@ -128,11 +128,18 @@ def explain(decision: Decision, name: str) -> str:
         return f"{name} allowed (tier {decision.tier})"
     lines = [f"{name} refused, {len(decision.findings)} finding(s):"]
     for finding in decision.findings:
-        lines.append(f"  {finding.code} {finding.subject}: {finding.message}")
+        lines.append(f"  {finding.code} {_line(finding.subject)}: {_line(finding.message)}")
         if finding.expected or finding.found:
-            lines.append(f"      expected {finding.expected or 'n/a'}; found {finding.found or 'nothing'}")
+            lines.append(
+                f"      expected {_line(finding.expected) or 'n/a'}; found {_line(finding.found) or 'nothing'}"
+            )
         lines.append(f"      next: {finding.next}")
     return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    """In one line: a finding may quote what somebody wrote, who must not write lines of ours."""
+    return " ".join(text.splitlines())
 
 
 def enforce(decision: Decision, name: str) -> None:

@@ -109,11 +109,14 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    """Says what is wrong, files of the working folder by their short names, and leaves.
+    """Says what is wrong, files of the working folder by their short names, and leaves. What others wrote and an error
+    quotes (a reason, a server's answer) repaints no terminal.
 
     DVC turns every exit code into its own; `countersign repro` reads a stage's from the file it names.
     """
-    click.echo(f"error: {message.replace(f'{Path.cwd()}/', '')}", err=True)
+    from governance.report.text import visible
+
+    click.echo(visible(f"error: {message.replace(f'{Path.cwd()}/', '')}"), err=True)
     if path := os.environ.get("COUNTERSIGN_EXIT_FILE"):
         with contextlib.suppress(OSError):
             Path(path).write_text(str(code), encoding="ascii")

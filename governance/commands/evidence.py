@@ -24,6 +24,7 @@ from governance.machine import (
     on_server,
     read_log,
 )
+from governance.report.text import visible
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -85,7 +86,7 @@ def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None
         found = {"complete": trouble is None, "dry_run": dry_run, **dataclasses.asdict(made)}
         click.echo(json.dumps(found, indent=2))
     elif made.statements or trouble is None:
-        click.echo("\n".join(lines(made, dry_run)))
+        click.echo(visible("\n".join(lines(made, dry_run))))
     if trouble is not None:
         raise trouble
     if made.count("refused"):

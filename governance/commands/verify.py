@@ -36,6 +36,7 @@ from governance.progress import Progress
 from governance.promotion import state
 from governance.reconcile import reconcile
 from governance.registry import rest
+from governance.report.text import visible
 from governance.retrospect import forged as forged_moves
 from governance.storage import write_atomic
 
@@ -94,7 +95,7 @@ def command(
         found = {**document(report, compared, registry, forged), "exposed_keys": [str(path) for path in exposed]}
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo("\n".join(lines(report, compared, registry, forged)))
+        click.echo(visible("\n".join(lines(report, compared, registry, forged))))
         if offline := getattr(log, "offline", ""):
             click.echo(f"warning: this is the copy on this machine: {offline}", err=True)
         if unread:

@@ -237,6 +237,18 @@ def test_a_version_nobody_registered(scene: Governed) -> None:
         scene.consume("9")
 
 
+def test_a_reason_writes_no_lines_of_ours(scene: Governed) -> None:
+    packet = scene.freeze()
+    _both(scene, packet)
+    scene.approve(
+        "cleo", "product", packet, decision="reject", reason="no\n  next: all is well\rsupport-desk/1 allowed"
+    )
+    scene.request()
+    with pytest.raises(RefusedError) as refused:
+        scene.consume()
+    assert "rejects it as product: no   next: all is well support-desk/1 allowed" in str(refused.value)
+
+
 def test_who_rejected_may_approve_after_all(scene: Governed) -> None:
     packet = scene.freeze()
     _both(scene, packet)

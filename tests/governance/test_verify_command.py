@@ -108,6 +108,15 @@ def test_a_changed_file_is_named(here: Scene, project: Path) -> None:
     assert code == 0 and text.startswith("EVIDENCE VERIFIES (files were not compared)")
 
 
+def test_what_others_named_repaints_no_terminal(here: Scene, project: Path) -> None:
+    """The name of a file, and of one that is not there: in what is found, and in an error."""
+    (project / "gates").mkdir()
+    (project / "gates" / "x\x1b[2J\u202e.json").write_text("{}")
+    for code, text in (call(project), call(project, "--checkpoint", "none\x1b[2J\u202e")):
+        assert code != 0 and "⟨U+001B⟩[2J⟨U+202E⟩" in text
+        assert "\x1b" not in text and "\u202e" not in text
+
+
 def test_a_checkpoint_kept_elsewhere_proves_growth(here: Scene, project: Path, tmp_path: Path) -> None:
     kept = tmp_path / "checkpoint.txt"
     assert call(project, "--write-checkpoint", str(kept))[0] == 0
