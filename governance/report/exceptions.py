@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from governance.evidence import Evidence
 from governance.lineage import evaluated
-from governance.predicates import Predicate, Scan
+from governance.predicates import Planted, Predicate, Scan
 from governance.report.data import LOW_ASSURANCE
 from governance.report.facts import Facts, of_chain, run_of
 from governance.report.model import Notice
@@ -73,10 +74,15 @@ def _engines(facts: Facts) -> list[Notice]:
     low = [item for item in scans if item.predicate.engine.get("ner") == LOW_ASSURANCE]
     if not low:
         return []
-    detail = (
-        "people and places are found by lists and patterns, not by a model; section Data says what that cannot find"
-    )
+    names = [recall["PERSON"] for recall in (_recall(item) for item in low) if "PERSON" in recall]
+    least = min(names, key=lambda one: one.found / one.planted, default=None)
+    found = f": of {least.planted} made-up names, {least.found} were found" if least else ""
+    detail = f"people and places are found by lists and patterns, not by a model{found}; section Data says more"
     return [_notice("Low-assurance search for personal data", detail, [item.index for item in low][:3])]
+
+
+def _recall(scan: Evidence) -> dict[str, Planted]:
+    return scan.predicate.recall.entities if scan.predicate.recall else {}
 
 
 def _left_out_records(facts: Facts) -> list[Notice]:

@@ -77,6 +77,12 @@ def test_page_one_and_the_section_tell_recall_with_n_and_interval(story: Story) 
     assert "400 texts of the dataset" in lines
 
 
+def test_that_names_are_found_by_a_list_is_told_with_how_many_it_finds(story: Story) -> None:
+    made = build(story.sources, MODEL, "1")
+    (notice,) = [one for one in made.exceptions if one.title == "Low-assurance search for personal data"]
+    assert "not by a model: of 25 made-up names, 12 were found;" in notice.detail
+
+
 def test_the_page_has_a_row_where_something_was_missed_and_names_the_rest(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
