@@ -260,6 +260,7 @@ def rollback_people(context: ReleaseContext) -> Found:
     if len(people) >= rule.rollback_people:
         return
     if signed.predicate.break_glass and signed.predicate.role in rule.break_glass:
+        yield from _never_seconded(context)
         return
     yield finding(
         "APPROVAL_MISSING",
@@ -269,6 +270,25 @@ def rollback_people(context: ReleaseContext) -> Found:
         found=", ".join(sorted(people)),
         next=f"countersign approve promotion {signed.digest[:12]}, by somebody else",
     )
+
+
+def _never_seconded(context: ReleaseContext) -> Found:
+    """Nobody breaks the glass again over an earlier time that nobody else has signed when it was due."""
+    for item in context.view.all("promotion"):
+        move, due = item.predicate, item.predicate.second_signature_by
+        if move.model != context.model or due is None or context.at < instant_of(due):
+            continue
+        asked = next((one for one in context.evidence.all("request") if one.digest == move.request), None)
+        people = seconders(context.rights, context.evidence.by_subject(move.request or "", "approval"))
+        if asked is None or not people - {asked.predicate.principal}:
+            yield finding(
+                "SECOND_SIGNATURE_OVERDUE",
+                f"rollback of {context.model}",
+                f"an earlier move made alone was to be signed by somebody else by {due}",
+                expected="its second signature, before the glass is broken again",
+                found=f"none; entry {item.index}",
+                next=f"countersign approve promotion {(move.request or '')[:12]}, by somebody else",
+            )
 
 
 def retire_people(context: ReleaseContext) -> Found:

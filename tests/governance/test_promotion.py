@@ -479,6 +479,20 @@ def test_breaking_the_glass_leaves_a_deadline(scene: Governed) -> None:
     assert promotion.overdue(promotion.state(scene.story.log), due) == []
 
 
+def test_the_glass_is_not_broken_again_over_a_signature_that_is_overdue(scene: Governed) -> None:
+    first = _second(scene)
+    alone = _back(scene, first, break_glass=True)
+    scene.consume("1")
+    second = promotion.state(scene.story.log).registration(MODEL, "2").predicate.model_digest
+    scene.story.minutes += 60 * 80
+    again = {"action": "rollback", "model_digest": second, "break_glass": True}
+    scene.request("2", **again)
+    with pytest.raises(RefusedError, match="SECOND_SIGNATURE_OVERDUE"):
+        scene.consume("2")
+    scene.approve("ben", "risk", alone, "promotion")
+    assert scene.consume("2").second_signature_by is not None
+
+
 @pytest.mark.parametrize("field", [{"expires": "2026-11-20T09:30:00Z"}, {"at": "2027-01-01T00:00:00Z"}])
 def test_a_second_signature_counts_while_it_is_in_force(field: dict[str, str], scene: Governed) -> None:
     request = _back(scene, _second(scene))
