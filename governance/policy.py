@@ -199,7 +199,8 @@ class Principal(Model):
     """Ed25519 public keys, PEM or OpenSSH."""
     signs: list[EvidenceKind] = []
     until: date | None = None
-    """The last day, UTC, on which they act; rights that end at once are ended by another policy or a revocation."""
+    """The last day, UTC, on which they act: what is decided later rests on no approval, request or waiver of theirs,
+    whatever its date. Rights that end at once are ended by another policy or a revocation."""
 
     @model_validator(mode="after")
     def _readable(self) -> Principal:
