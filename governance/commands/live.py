@@ -8,8 +8,10 @@ import click
 
 from governance import retrospect
 from governance.commands import session
-from governance.commands.sources import at_option, time_of
-from governance.predicates import CANDIDATE
+from governance.commands.sources import at_option, differing, time_of
+from governance.errors import VerificationError
+from governance.predicates import CANDIDATE, Finding
+from governance.promotion import State
 from governance.retrospect import Live
 
 
@@ -18,12 +20,30 @@ from governance.retrospect import Live
 @at_option
 @session.bundle_options
 @session.json_option
-def command(model: str, moment: str | None, bundle: Path | None, origin: str | None, as_json: bool) -> None:
-    """Which version of MODEL holds each alias, now or at a time: what the log says, not the registry."""
+@click.pass_context
+def command(
+    ctx: click.Context, model: str, moment: str | None, bundle: Path | None, origin: str | None, as_json: bool
+) -> None:
+    """Which version of MODEL holds each alias, now or at a time: what the log says.
+
+    Exit code 5 where the registry of this machine has an alias elsewhere now; of the past it says nothing.
+    """
     now = session.looking(bundle, origin)
     at = time_of(moment) or session.clock()
     found = retrospect.live(now, model, at)
-    session.show({"model": model, "live": [one.model_dump() for one in found]}, lines(model, found), as_json)
+    moved = _moved(now, model) if bundle is None and moment is None else []
+    told = {"live": [one.model_dump() for one in found], "registry": [one.model_dump() for one in moved]}
+    faults = [
+        f"FAULT        {one.subject}: the log says {one.expected}, the registry says {one.found}" for one in moved
+    ]
+    session.show({"model": model, **told}, [*lines(model, found), *faults], as_json)
+    ctx.exit(VerificationError.exit_code if moved else 0)
+
+
+def _moved(now: State, model: str) -> list[Finding]:
+    """Aliases of the model that the registry has elsewhere than the log."""
+    found = differing(now.log, session.here()) or []
+    return [one for one in found if one.code.startswith("REGISTRY_ALIAS") and one.subject.startswith(f"{model}@")]
 
 
 def lines(model: str, found: list[Live]) -> list[str]:

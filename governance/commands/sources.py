@@ -14,8 +14,10 @@ import click
 from governance.commands import session
 from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
 from governance.instants import instant_of
+from governance.log.port import Log
 from governance.machine import Machine, machine_of
 from governance.policy import Policies, load_policies
+from governance.predicates import Finding
 from governance.reconcile import reconcile
 from governance.registry import rest
 from governance.registry.rows import sqlite_reading
@@ -73,17 +75,22 @@ def here() -> Sources:
 
 def compared(found: Sources, machine: Machine) -> Sources:
     """With what the registry of this machine says otherwise than the log, where there is one that can be read."""
+    differences = differing(found.log, machine)
+    return found if differences is None else replace(found, registry=tuple(differences))
+
+
+def differing(log: Log, machine: Machine) -> list[Finding] | None:
+    """What the registry of this machine says otherwise than the log; None where it was not compared."""
     if not _has_registry(machine):
-        return found
+        return None
     try:
-        differences = reconcile(found.log, machine)
+        return reconcile(log, machine)
     except VerificationError:
-        return found  # the log itself is broken, which the report says
+        return None  # the log itself is broken, which the report says
     except StorageError:
         if rest.is_server(machine.registry_uri):
-            return found  # it does not show the registry to this account: not compared
+            return None  # it does not show the registry to this account
         raise
-    return found if differences is None else replace(found, registry=tuple(differences))
 
 
 def _has_registry(machine: Machine) -> bool:

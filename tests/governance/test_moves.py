@@ -17,8 +17,9 @@ from click.testing import CliRunner
 
 from governance import promotion
 from governance.artifacts import in_artifact_root, verify_files
-from governance.commands import session
+from governance.commands import session, sources
 from governance.errors import ConfigError, CountersignError, RefusedError
+from governance.findings import finding
 from governance.instants import instant
 from governance.status import status
 from pipelines.cli import cli
@@ -193,6 +194,23 @@ def test_an_alias_moved_behind_the_log_is_found_at_the_next_promotion(desk: Desk
     code, told = desk.run("promote", "support-desk/2", who="cleo")
     assert code == 7 and "as the log says" in told
     assert desk.scene.held() == "1"
+
+
+def test_whoever_asks_what_is_live_is_told_where_the_registry_has_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.promoted("1")
+    assert desk.run("live", MODEL)[0] == 0
+    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "moved", expected="version 1", found="version 2")
+    other = finding("REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2")
+    monkeypatch.setattr(sources, "_has_registry", lambda machine: True)
+    monkeypatch.setattr(sources, "reconcile", lambda log, machine: [moved, other])
+    code, told = desk.run("live", MODEL)
+    assert (
+        code == 5 and "FAULT        support-desk@champion: the log says version 1, the registry says version 2" in told
+    )
+    assert "another" not in told
+    assert desk.run("live", MODEL, "--at", instant(desk.scene.now))[0] == 0
 
 
 def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) -> None:
