@@ -153,12 +153,14 @@ def _of_packet(now: State, item: Evidence) -> Subject:
 
 def _packet_by_digest(now: State, text: str) -> Subject | None:
     found = [item for item in now.evidence.all("packet") if _begins(packet.digest_of(item.predicate), text)]
+    _check_one([packet.digest_of(item.predicate) for item in found], text)
     return _of_packet(now, found[-1]) if found else None
 
 
 def _request(now: State, text: str) -> Subject | None:
     """A request for a move, to be signed by somebody else too."""
     found = [item for item in now.evidence.all("request") if _begins(item.digest, text)]
+    _check_one([item.digest for item in found], text)
     if not found:
         return None
     said: PromotionRequest = found[-1].predicate
@@ -461,6 +463,12 @@ def ends_soon(item: Evidence, at: datetime, days: int) -> bool:
     """Whether a waiver ends within so many days, or has ended as long ago at most."""
     left = instant_of(item.predicate.expires) - at
     return timedelta(days=-days) <= left <= timedelta(days=days)
+
+
+def _check_one(digests: Sequence[str], text: str) -> None:
+    """Nobody signs another thing than they mean because somebody found one whose digest begins alike."""
+    if len(set(digests)) > 1:
+        raise InputError(f"{len(set(digests))} digests begin with {text}", expected="one", fix="give more of it")
 
 
 def _begins(sha256: str, text: str) -> bool:

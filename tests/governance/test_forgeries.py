@@ -16,7 +16,7 @@ import pytest
 from governance import canonical, evidence, promotion
 from governance.carry import Transfer, carry
 from governance.envelope import sign_statement
-from governance.errors import CountersignError, RefusedError
+from governance.errors import CountersignError, InputError, RefusedError
 from governance.log import api
 from governance.machine import open_log
 from governance.packet import digest_of
@@ -248,3 +248,18 @@ def test_policies_that_owners_signed_for_one_log_are_not_in_force_in_another(
         with pytest.raises(RefusedError, match="said to another log"):
             send(scene, entry.envelope)
     assert promotion.state(scene.story.log).authority.in_force.digest == scene.story.policies.digest
+
+
+def test_a_request_whose_digest_begins_alike_is_not_signed_for_another(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody tries nonces until their request begins like the one that a colleague was told of."""
+    monkeypatch.setattr(votes, "SHORTEST", 1)
+    scene.freeze()
+    asked: dict[str, str] = {}
+    while (made := scene.request())[:1] not in asked:
+        asked[made[:1]] = made
+    state = promotion.state(scene.story.log)
+    with pytest.raises(InputError, match="2 digests begin with"):
+        votes.find(state, ["promotion", made[:1]])
+    assert votes.find(state, ["promotion", made]).sha256 == made
