@@ -136,7 +136,7 @@ class Tier(Model):
 
     promotable: bool
     """Whether a governed alias can be given at all."""
-    approvals: int = Field(ge=0)
+    approvals: int = Field(ge=0, strict=True)
     """How many people, in different roles, must approve a release."""
     approvers: list[Slug] = []
     """The roles in which they approve; empty where nobody can."""
@@ -152,14 +152,14 @@ class Tier(Model):
     """Whether evaluation.yaml names the digest of every suite that decides."""
     canary: bool = False
     """Whether a canary must have passed before an alias is given. Nothing records one yet: only a waiver passes."""
-    waiver_days: int | None = Field(default=None, ge=0)
+    waiver_days: int | None = Field(default=None, ge=0, strict=True)
     """The longest a waiver may last in this tier; as `waivers.max_days` where absent."""
 
 
 class Quorum(Model):
     """So many different people, each in one of these roles."""
 
-    people: int = Field(ge=1)
+    people: int = Field(ge=1, strict=True)
     roles: list[Slug] = Field(min_length=1)
 
 
@@ -168,20 +168,20 @@ class AliasRule(Model):
 
     requesters: list[Slug] = Field(min_length=1)
     """Roles in which a person may ask for the move."""
-    request_hours: int = Field(default=24, ge=1, le=24 * 31)
+    request_hours: int = Field(default=24, ge=1, le=24 * 31, strict=True)
     """The longest a request stays open."""
-    rollback_people: int = Field(default=1, ge=1)
+    rollback_people: int = Field(default=1, ge=1, strict=True)
     """Distinct people behind a rollback, the one who asks included."""
     break_glass: list[Slug] = []
     """Roles in which one person alone may roll back; empty where nobody may."""
-    second_signature_hours: int = Field(default=72, ge=1)
+    second_signature_hours: int = Field(default=72, ge=1, strict=True)
     """Within which somebody else signs what one person did alone."""
 
 
 class WaiverRules(Model):
     """What may be accepted for a while, for how long, and by whom."""
 
-    max_days: int = Field(ge=0)
+    max_days: int = Field(ge=0, strict=True)
     """0 where nothing may be waived."""
     accepted_by: list[Slug] = []
     """Roles in which a person may accept."""

@@ -70,10 +70,18 @@ MISTAKES = [
     ("datacards/desk_sft.yaml", "until: 2035-12-31", "until: never", r"retention.until: 'never'"),
     ("datacards/desk_sft.yaml", "suite: conversation", "suite: conversations", r"no quality suite 'conversations'"),
     ("datacards/desk_sft.yaml", "regions: [anywhere]", "regions: [everywhere]", r"regions.0: 'everywhere'"),
+    # A number of people is written as one: nobody signs `false` and means 0.
+    *(
+        ("policy.yaml", "  limited:\n    promotable: true\n    approvals: 2",
+         f"  limited:\n    promotable: true\n    approvals: {value}", r"tiers.limited.approvals: .*valid integer")
+        for value in ("false", "0.0", "'0'", "yes")
+    ),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "old", "new", "said"), MISTAKES, ids=[f"{row[0]}-{row[2][:24]}" for row in MISTAKES])
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"), MISTAKES, ids=[f"{row[0]}-{row[2][:24]}-{at}" for at, row in enumerate(MISTAKES)]
+)
 def test_a_mistake_is_told_with_its_place(folder: Path, name: str, old: str, new: str, said: str) -> None:
     line = _edit(folder, name, old, new)
     with pytest.raises(Problems) as caught:
