@@ -49,6 +49,3 @@ class Limit:
 def is_told(beyond: int) -> bool:
     """Whether the count of those that are not recorded one by one is told now: at 1, 10, 100, ..."""
     return str(beyond).strip("0") == "1"
-
-
-__all__ = ["PER_HOUR", "Key", "Limit", "is_told"]
