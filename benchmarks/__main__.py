@@ -143,7 +143,7 @@ def row(what: str, ours: float, alternative: str, plain: float | None) -> Row:
     """One line of the table: seconds, the alternative's, and the difference and ratio."""
     if plain is None:
         return what, f"{ours:.2f} s", "", ""
-    return what, f"{ours:.2f} s", f"{alternative}: {plain:.2f} s", f"+{ours - plain:.2f} s, {ours / plain:.2f} times"
+    return what, f"{ours:.2f} s", f"{alternative}: {plain:.2f} s", f"{ours - plain:+.2f} s, {ours / plain:.2f} times"
 
 
 def page(rows: list[Row]) -> str:
