@@ -216,7 +216,7 @@ class Project:
     def _rows(self, query: str) -> list[Any]:
         if not self.database.exists():
             return []
-        connection = sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{self.database.as_uri()}?mode=rw", uri=True, timeout=30)
         try:
             made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
             return connection.execute(query).fetchall() if made else []

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import StorageError
+from governance.log.sqlite import connect
 from governance.registry.port import DIGEST_TAG
 
 Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
@@ -90,7 +91,7 @@ def sqlite_reading(path: Path) -> Iterator[Read | None]:
         yield None
         return
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        with closing(connect(path, write=False)) as connection:
             connection.execute("BEGIN")
             found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             if not {str(row[0]) for row in found}.issuperset(_TABLES):
