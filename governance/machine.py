@@ -48,6 +48,7 @@ from governance.log.sqlite import SqliteLog
 from governance.model import Slug
 from governance.predicates import Artifact, Origin, PolicyChange, Requester, Run
 from governance.progress import Progress
+from governance.registry.rest import is_server
 from governance.storage import home_expanded, write_atomic
 from governance.yamlfile import read_yaml
 
@@ -56,7 +57,6 @@ SERVED_FILES = Path("server/artifacts")
 """Below the project's state: the folder in which this machine's server keeps model files."""
 ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
 _SQLITE = "sqlite:///"
-SERVERS = ("https://", "http://")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def machine(project: str, environ: Mapping[str, str]) -> Machine:
         home=home,
         project=project,
         log_uri=log,
-        registry_uri=environ.get("COUNTERSIGN_REGISTRY") or (log if log.startswith(SERVERS) else default),
+        registry_uri=environ.get("COUNTERSIGN_REGISTRY") or (log if is_server(log) else default),
         artifact_root=_artifact_root(home / project),
         signer_uri=environ.get("COUNTERSIGN_SIGNER") or None,
         requester=_requester(environ),
@@ -178,14 +178,14 @@ def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
         from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
 
         return PostgresLog(machine.log_uri, machine.project, checkpoint_signer)
-    if scheme in ("https", "http"):
+    if on_server(machine):
         return _mirror(machine)
     return SqliteLog(log_path(machine), machine.project, checkpoint_signer)
 
 
 def on_server(machine: Machine) -> bool:
     """Whether the log stands on a server, which holds the checkpoint key and records policies."""
-    return machine.log_uri.startswith(SERVERS)
+    return is_server(machine.log_uri)
 
 
 def _mirror(machine: Machine) -> Log:

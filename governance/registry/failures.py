@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from governance.errors import StorageError
 from governance.registry.display import without_credentials
+from governance.registry.rest import is_server
 
 VENDORS = ("mlflow", "requests", "urllib3", "sqlalchemy", "alembic")
 """Packages whose exceptions are translated."""
@@ -73,6 +74,6 @@ def _unescaped(text: str) -> str:
 
 
 def _fix(where: str) -> str:
-    if where.startswith(("http://", "https://")):
+    if is_server(where):
         return "start that MLflow server, or set COUNTERSIGN_REGISTRY to one that runs"
     return "check that the folder exists, is writable and has room; COUNTERSIGN_REGISTRY names another place"

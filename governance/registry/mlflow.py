@@ -72,7 +72,7 @@ def open_registry(place: Place, *, say: Say | None = None, now: Callable[[], dat
     uri, say = place.registry_uri, say or (lambda text: None)
     now = now or (lambda: datetime.now(UTC))
     with translated(uri):
-        served = uri.startswith(("http://", "https://"))
+        served = rest.is_server(uri)
         _import_quietly(served)
         from mlflow.tracking import MlflowClient
 
@@ -183,7 +183,7 @@ class MlflowRegistry:
     def where(self, version: Version) -> str:
         """See the port."""
         page = f"#/models/{version.model}/versions/{version.number}"
-        if self._uri.startswith(("http://", "https://")):
+        if rest.is_server(self._uri):
             return f"{self._uri.rstrip('/')}/{page}"
         return f"mlflow ui --backend-store-uri {self._uri}   (then /{page})"
 

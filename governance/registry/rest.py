@@ -27,7 +27,6 @@ SECONDS = 60.0
 MAX_ANSWER = 8 << 20
 PAGE = 200
 """Models or versions in one answer."""
-SCHEMES = ("http://", "https://")
 
 
 class MissingError(StorageError):
@@ -36,7 +35,7 @@ class MissingError(StorageError):
 
 def is_server(uri: str) -> bool:
     """Whether an address is a server's."""
-    return uri.startswith(SCHEMES)
+    return uri.startswith(("http://", "https://"))
 
 
 def from_server(uri: str, model: str, version: str, environ: Mapping[str, str]) -> Fetch:
