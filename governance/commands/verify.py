@@ -13,7 +13,6 @@ import click
 
 from governance import verify
 from governance.artifacts import FilesReport, in_artifact_root, verify_files
-from governance.authority import read_authority
 from governance.bundle import Pins as BundlePins
 from governance.commands import verify_bundle
 from governance.errors import ConfigError, StorageError, VerificationError
@@ -33,7 +32,7 @@ from governance.machine import (
 from governance.policy import load_policies
 from governance.predicates import Finding
 from governance.progress import Progress
-from governance.promotion import state
+from governance.promotion import State, state
 from governance.reconcile import reconcile
 from governance.registry import rest
 from governance.report.text import visible
@@ -87,9 +86,10 @@ def command(
         report = verify.verify_log(log, machine.project, keys, pins, counted=bar.advance)
     if report.ok:
         _remember(machine, report.checkpoint)
-    compared = _compare(project, machine, log, keys) if files and report.broken is None else None
-    registry, unread = _registry(machine, log) if report.broken is None else (None, "")
-    forged = _forged(log) if report.broken is None else []
+    now = state(log) if report.broken is None else None
+    compared = _compare(project, machine, now, keys) if files and now else None
+    registry, unread = _registry(machine, log) if now else (None, "")
+    forged = _forged(now) if now else []
     exposed = exposed_keys(machine)
     if as_json:
         found = {**document(report, compared, registry, forged), "exposed_keys": [str(path) for path in exposed]}
@@ -195,9 +195,8 @@ def _registry(machine: Machine, log: Log) -> tuple[Differences, str]:
         return None, error.found
 
 
-def _forged(log: Log) -> list[Finding]:
+def _forged(now: State) -> list[Finding]:
     """Moves of governed aliases that do not come out again; none in a log that was begun without its policies."""
-    now = state(log)
     return [] if now.authority.in_force.policies is None else forged_moves(now)
 
 
@@ -246,10 +245,10 @@ def _log(machine: Machine) -> Log:
     return log
 
 
-def _compare(root: Path | None, machine: Machine, log: Log, keys: Mapping[str, str]) -> FilesReport:
+def _compare(root: Path | None, machine: Machine, now: State, keys: Mapping[str, str]) -> FilesReport:
     """One entry at a time: a log may be larger than the memory."""
-    ring = key_ring(log, {**read_authority(log).keys, **keys})
-    read = (read_entry(entry, ring) for entry in log.entries())
+    ring = key_ring(now.log, {**now.authority.keys, **keys})
+    read = (read_entry(entry, ring) for entry in now.log.entries())
     said = (item for item in read if isinstance(item, Evidence))
     return verify_files(root, said, in_artifact_root(machine.artifact_root))
 
