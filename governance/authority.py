@@ -13,7 +13,8 @@ Policies at hand on disk decide gates and `candidate` (`governance.policy`); gov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property, lru_cache
@@ -210,7 +211,7 @@ class _Walk:
         if isinstance(item.predicate, Revocation):
             self._revoke(item, now)
         elif isinstance(item.predicate, CheckpointKey):
-            self.successors[public_key(item.predicate.pem).keyid] = item.predicate.pem
+            self._succeed(item.predicate)
         elif isinstance(item.predicate, Approval) and item.predicate.about in ("policy", "checkpoint_key"):
             self._approve(item, item.predicate, now)
 
@@ -262,6 +263,12 @@ class _Walk:
         whose = policies.principals.get(keyid)
         if (whose is not None and whose.name == by.name) or owners & set(by.roles):
             self.revoked.setdefault(keyid, item.index)
+
+    def _succeed(self, said: CheckpointKey) -> None:
+        """In its one form: whoever offers it does not choose how it is written, nor stop all by writing nonsense."""
+        with suppress(ConfigError):
+            key = public_key(said.pem)
+            self.successors[key.keyid] = key.pem
 
     def _approve(self, item: Evidence, said: Approval, now: Authority) -> None:
         person = now.speaker(item)

@@ -8,17 +8,29 @@ types, digests and Merkle roots only.
 
 from __future__ import annotations
 
+from datetime import MAXYEAR, MINYEAR
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from governance.instants import instant_of
 from governance.model import Json, Model, Sha256, empty
 
 CANDIDATE = "candidate"
 """The alias that a version has once it is registered; governed ones take a promotion."""
 TYPE_PREFIX = "https://countersign.dev/evidence/"
 
-Instant = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$")]
+
+def _on_the_calendar(text: str) -> str:
+    """Whoever signs a date that is none would stop everybody who has to compare it."""
+    if not text.isascii() or not MINYEAR < instant_of(text).year < MAXYEAR:
+        raise ValueError("no date of the calendar, with room before and after it")
+    return text
+
+
+Instant = Annotated[
+    str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"), AfterValidator(_on_the_calendar)
+]
 """An RFC 3339 instant in UTC."""
 
 

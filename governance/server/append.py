@@ -14,11 +14,12 @@ from dataclasses import replace
 from governance import evidence
 from governance.authority import Authority, read_authority, ring_of
 from governance.envelope import verify_envelope
-from governance.errors import RefusedError
+from governance.errors import ConfigError, RefusedError
 from governance.evidence import Evidence
+from governance.keys import public_key
 from governance.log.api import Verifier
 from governance.log.port import Log, Said
-from governance.predicates import CANDIDATE, Promotion, Signed
+from governance.predicates import CANDIDATE, CheckpointKey, Promotion, Signed
 
 WHERE = "the envelope"
 OURS = frozenset({"origin", "refusal", "call"})
@@ -68,6 +69,15 @@ def refusal(item: Evidence, authority: Authority) -> str | None:
 
 def _unspoken(item: Evidence, said: Signed, authority: Authority) -> str | None:
     """Why what a person says is not taken."""
+    if isinstance(said, CheckpointKey) and not _is_key(said.pem):
+        return "the key it offers is none"
     if not authority.is_here(said):
         return f"it was said to another log, which begins with {str(said.log)[:12]}, and counts there only"
     return None if authority.speaker(item) else "it is not said by a person in force, in their name and role"
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return bool(public_key(text).keyid)
+    except ConfigError:
+        return False

@@ -201,6 +201,26 @@ def test_the_checkpoint_key_has_a_successor_once_owners_say_so(scene: Governed) 
     assert _authority(scene).checkpoint_keys[-1] == (at, public.pem)
 
 
+OFFERED: dict[str, tuple[Callable[[str], str], bool]] = {
+    "another form of the same key": (lambda pem: keypair("next")[1] + " a comment", True),
+    "space around it": (lambda pem: f"\n{pem}\n", True),
+    "no key at all": (lambda pem: "garbage", False),
+    "a key of another kind": (lambda pem: "ssh-rsa AAAA", False),
+}
+
+
+@pytest.mark.parametrize("row", OFFERED)
+def test_whoever_offers_a_successor_stops_nothing(row: str, scene: Governed) -> None:
+    """A statement anybody enrolled may make: it is one key however it is written, and nonsense is none."""
+    write, follows = OFFERED[row]
+    public = public_key(keypair("next")[1])
+    said = CheckpointKey.model_validate(scene.signed("eve", "visitor", pem=write(public.pem)))
+    scene.say("eve", "checkpoint_key", [Artifact(role="checkpoint_key", name="next", sha256=public.keyid)], said)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", public.keyid, "checkpoint_key")
+    assert [pem for _, pem in _authority(scene).checkpoint_keys[1:]] == ([public.pem] if follows else [])
+
+
 def test_what_is_recorded_is_not_believed(scene: Governed) -> None:
     """A proposal whose files are not those of its digest is no proposal, whoever signs."""
     log, service = scene.story.log, signer(scene.story.machine)

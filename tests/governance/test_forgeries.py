@@ -16,13 +16,13 @@ import pytest
 from governance import canonical, evidence, promotion
 from governance.carry import Transfer, carry
 from governance.envelope import sign_statement
-from governance.errors import CountersignError, InputError, RefusedError
+from governance.errors import CountersignError, InputError, RefusedError, VerificationError
 from governance.log import api
 from governance.machine import open_log
 from governance.packet import digest_of
 from governance.people import policies, review, votes
 from governance.policy import load_policies
-from governance.predicates import Artifact, Packet, Revocation, Waiver
+from governance.predicates import Artifact, CheckpointKey, Packet, Revocation, Waiver
 from governance.server.append import verifier
 from governance.verify import Pins, verify_log
 from tests.governance.governed import Governed, empty, governed, person
@@ -263,3 +263,36 @@ def test_a_request_whose_digest_begins_alike_is_not_signed_for_another(
     with pytest.raises(InputError, match="2 digests begin with"):
         votes.find(state, ["promotion", made[:1]])
     assert votes.find(state, ["promotion", made]).sha256 == made
+
+
+# -- Words that would stop everybody ----------------------------------------------------------------------
+DATES = {
+    "no month": "2026-13-45T09:00:00Z",
+    "no hour": "2026-11-20T99:00:00Z",
+    "a leap second": "2026-12-31T23:59:60Z",
+    "no year": "0000-01-01T00:00:00Z",
+    "nothing after it": "9999-12-31T23:59:59Z",
+    "digits of another alphabet": "٢٠٢٦-11-20T09:00:00Z",
+}
+
+
+@pytest.mark.parametrize("row", DATES)
+def test_a_date_that_is_none_is_no_statement(row: str, scene: Governed) -> None:
+    """Every decision compares dates: one that cannot be compared, once in the log, would stop every release."""
+    scene.released()
+    model = Artifact(role="model", name="sft", sha256=scene.story.models["sft"])
+    fields = {"model": MODEL, "finding": "x", "about": "x", "owner": "x", "control": "x"}
+    good = Waiver.model_validate(scene.signed("eve", "visitor", expires="2026-11-27T09:00:00Z", **fields))
+    statement = evidence.build_statement("waiver", [model], good)
+    statement["predicate"]["expires"] = DATES[row]
+    size = scene.story.log.size()
+    with pytest.raises(VerificationError, match="does not follow the schema"):
+        send(scene, sign_statement(statement, person("eve")))
+    assert scene.story.log.size() == size
+
+
+def test_a_successor_that_is_no_key_is_not_taken(scene: Governed) -> None:
+    said = CheckpointKey.model_validate(scene.signed("eve", "visitor", pem="garbage"))
+    subject = Artifact(role="checkpoint_key", name="x", sha256=digest("x"))
+    with pytest.raises(RefusedError, match="the key it offers is none"):
+        send(scene, sign_statement(evidence.build_statement("checkpoint_key", [subject], said), person("eve")))
