@@ -6,6 +6,8 @@ translated into these in adapters only; the command line prints them without a t
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -28,6 +30,12 @@ class CountersignError(Exception):
         if self.fix:
             parts.append(f"next: {self.fix}")
         return "\n  ".join(parts)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What to try instead of a word that is not known: the one of `known` that is most like it; else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 class ConfigError(CountersignError):

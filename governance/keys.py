@@ -161,10 +161,13 @@ def person_signer(
                 where=str(path),
                 fix=f"ssh-add {path}, then use --key {AGENT}{path}.pub",
             ) from None
-    try:
-        return _private(data, ask(f"Passphrase for {path}: ").encode(), str(path))
-    except _Protected:
-        raise ConfigError("the passphrase is not the right one", where=str(path)) from None
+    prompt = f"Passphrase for {path}: "
+    for _ in range(_TRIES):
+        try:
+            return _private(data, ask(prompt).encode(), str(path))
+        except _Protected:
+            prompt = f"Not that one. Passphrase for {path}: "
+    raise ConfigError(f"none of {_TRIES} passphrases is the right one", where=str(path))
 
 
 def _check_private(path: Path) -> None:
@@ -180,6 +183,8 @@ def _check_private(path: Path) -> None:
 
 
 MAKE_ONE = "make one with: ssh-keygen -t ed25519"
+_TRIES = 3
+"""How often a passphrase is asked for, as ssh does."""
 
 
 class _Protected(Exception):
@@ -213,8 +218,9 @@ def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
     if not name and len(held) == 1:
         found = held
     if len(found) != 1:
-        shown = "; ".join(f"{one.fingerprint} {one.comment}" for one in held) or "no key (ssh-add YOUR_KEY)"
+        shown = "; ".join(f"{one.fingerprint} {one.comment}" for one in held) or "nothing: ssh-add YOUR_KEY"
         told = f"{len(found)} keys of the agent are called {name!r}" if found else f"the agent holds no key {name!r}"
+        told = told if name else f"the agent holds {len(held)} keys, and none is named"
         raise ConfigError(told, where=sshagent.WHERE, expected=f"one of: {shown}", fix=f"--key {AGENT}SHA256:...")
     (identity,) = found
     if identity.kind != "ssh-ed25519":
@@ -352,7 +358,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError("no such key file", where=str(path)) from None
+        fix = f"ls ~/.ssh shows your keys; {MAKE_ONE}; `ssh-add -l` lists those of an agent: {AGENT}SHA256:..."
+        raise ConfigError("no such key file", where=str(path), fix=fix) from None
     except (OSError, ValueError) as error:  # of a null byte, too
         told = error.strerror if isinstance(error, OSError) else "no path"
         raise StorageError(f"the key cannot be read: {told}", where=str(path)) from None

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 digest, 64 lower-case hexadecimal characters."""
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+SLUG = r"^[a-z][a-z0-9_-]{0,62}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 """A name that is safe in paths, YAML keys, DVC stage names and registry names (ASCII, lower case)."""
 
 Json = Any

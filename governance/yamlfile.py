@@ -7,7 +7,6 @@ lines, or another order, than what is read.
 
 from __future__ import annotations
 
-import difflib
 import re
 from contextlib import suppress
 from functools import lru_cache
@@ -20,8 +19,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from governance.errors import ConfigError, CountersignError, Problems
-from governance.model import Model
+from governance.errors import ConfigError, CountersignError, Problems, meant
+from governance.model import SLUG, Model
 
 MAX_BYTES = 4 << 20
 _DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
@@ -118,11 +117,18 @@ def _problem(detail: ErrorDetails, path: Path, root: Node | None, model: type[Mo
     where = f"{path}:{_line(root, loc)}: {field}"
     if detail["type"] == "extra_forbidden":
         known = _known_fields(model, loc[:-1])
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        fix = f"did you mean {near[0]!r}?" if near else (f"one of: {', '.join(known)}" if known else "")
+        fix = meant(str(loc[-1]), known) or (f"one of: {', '.join(known)}" if known else "")
         return ConfigError("unknown field", where=where, fix=fix)
     found = "" if detail["type"] == "missing" else f"{_shown(detail['input'])}: "
-    return ConfigError(f"{found}{detail['msg'].removeprefix('Value error, ')}", where=where)
+    words = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
+    return ConfigError(f"{found}{said(detail)}", where=where, fix=meant(str(detail["input"]), words))
+
+
+def said(detail: ErrorDetails) -> str:
+    """What is wrong with a value, in words."""
+    if detail.get("ctx", {}).get("pattern") == SLUG:
+        return "a name is lower-case letters, digits, - and _, and begins with a letter"
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def _shown(given: Any) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from governance.errors import CountersignError, StorageError
+from governance.errors import CountersignError, StorageError, meant
 from governance.storage import disk_failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -75,6 +75,14 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            ctx.fail(" ".join((f"No such command {name!r}.", meant(name, COMMANDS).capitalize())).strip())
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -93,6 +101,7 @@ def main() -> None:
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:
+        click.echo("stopped: nothing further was done", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

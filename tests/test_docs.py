@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from governance import errors
 from pipelines.cli import COMMANDS, cli
@@ -57,6 +58,11 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
 def test_the_readme_lists_every_command() -> None:
     listed = set(re.findall(r"^\| `countersign ([\w-]+)", README, re.MULTILINE))
     assert listed == set(COMMANDS) - {"stage"}
+
+
+def test_a_command_mistyped_is_told_what_was_meant() -> None:
+    result = CliRunner().invoke(cli, ["promot", "support-desk/1"])
+    assert result.exit_code == 2 and "No such command 'promot'. Did you mean 'promote'?" in result.output
 
 
 def test_the_readme_lists_every_exit_code() -> None:

@@ -9,7 +9,7 @@ import click
 from governance import retrospect
 from governance.commands import session
 from governance.commands.moves import finding_lines, named
-from governance.errors import VerificationError
+from governance.errors import ConfigError, VerificationError
 from governance.retrospect import Again
 
 
@@ -25,6 +25,8 @@ def command(ctx: click.Context, what: str, bundle: Path | None, origin: str | No
     version. Exit code 5 when it does not come out as it was logged.
     """
     now = session.looking(bundle, origin)
+    if not what.isdecimal() and "/" not in what:
+        raise ConfigError(f"{what!r} is no decision", expected="the number of an entry, e.g. 41, or MODEL/VERSION")
     entry = int(what) if what.isdecimal() else retrospect.last_decision(now, *named(what))
     found = retrospect.decided_again(now, entry)
     session.show(found, lines(found), as_json)

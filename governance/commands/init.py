@@ -15,6 +15,8 @@ from governance.keys import Signer
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
 from governance.people.enrolment import Founding
+from governance.policy import Policies
+from governance.yamlfile import said
 
 PERSON = "NAME=KEY:ROLE,ROLE"
 SERVICE = "NAME=KEY:KIND,KIND"
@@ -60,6 +62,8 @@ def command(
             enrolment.write(folder, text)
         log = _begin_and_sign(scene, log, signers, done)
     found = founding.begun(scene, log, done)
+    if dry_run and log is None:
+        found = found.model_copy(update={"next": [f"the same without --dry-run, with --key KEY of {_owners(made)}"]})
     session.show(found, lines(found), as_json)
 
 
@@ -74,6 +78,12 @@ def lines(found: founding.Begun) -> list[str]:
     if found.waits_for:
         text.append(f"missing   {found.wants}: {', '.join(found.waits_for)}")
     return [*text, "next:", *(f"  {one}" for one in found.next)]
+
+
+def _owners(made: Policies) -> str:
+    """Who signs the first policy, and so may begin the log."""
+    roles = made.rules.owners.roles if made.rules.owners else []
+    return " or ".join(one.name for one in made.rules.principals if set(one.roles) & set(roles))
 
 
 def _signers(scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, as_json: bool) -> list[Signer]:
@@ -130,7 +140,7 @@ def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None
     try:
         further = Founding.model_validate({"people": persons, "services": others})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, item['loc'][:2]))}: {item['msg']}" for item in error.errors())
+        told = "; ".join(f"{'.'.join(map(str, item['loc'][:2]))}: {said(item)}" for item in error.errors())
         raise ConfigError(told[:400], where="--person, --service", expected=EXAMPLE) from None
     return base.model_copy(
         update={"people": {**base.people, **further.people}, "services": {**base.services, **further.services}}

@@ -89,9 +89,10 @@ def sign_command(
     text = policies.shown(now.authority, what)
     signer = session.signer(key)
     who = policies.owner(now.authority, signer, role, session.clock())
-    session.tell([text], err=as_json)
-    entry: int | None = None
-    if not dry_run:
+    entry = policies.signed_at(now, what.digest, who)
+    if entry is None:
+        session.tell([text], err=as_json)
+    if entry is None and not dry_run:
         question = f"\n{who.name} signs policies {what.digest} as {who.role}."
         session.confirm(question, what.digest[: policies.SHORTEST], yes)
         said, _ = policies.sign(log, now.authority, what, signer, role, reason, session.clock())
@@ -128,6 +129,9 @@ def _signed_lines(now: promotion.State, what: policies.Offer, name: str, entry: 
     period = now.authority.in_force
     if period.digest == what.digest and period.signed_at is not None:
         yield f"in force from entry {period.signed_at} on, signed by {_names(list(period.signers))}"
+        yield (
+            "next: countersign init, in the project, says how runs begin" if what.first else "next: countersign pending"
+        )
         return
     found = policies.status(now, None)
     waiting = next((one for one in [*found.proposals, found.in_force] if one.digest == what.digest), found.in_force)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from governance.commands import session, sources
-from governance.errors import ConfigError
+from governance.errors import ConfigError, meant
 from governance.report import sections
 
 EPILOG = "\b\nSections:\n" + "\n".join(f"  {name:<12} {one.question}" for name, one in sections.SECTIONS.items())
@@ -28,7 +28,8 @@ def command(
     """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of `report`."""
     section = sections.ALSO.get(section, section)
     if section not in sections.SECTIONS:
-        raise ConfigError(f"{section[:40]!r} is no section", expected=f"one of: {', '.join(sections.SECTIONS)}")
+        expected = f"one of: {', '.join(sections.SECTIONS)}"
+        raise ConfigError(f"{section[:40]!r} is no section", expected=expected, fix=meant(section, sections.SECTIONS))
     report = sources.report_of(version, moment, bundle, origin)
     if as_json:
         click.echo(json.dumps(sections.document(report, section), indent=2, ensure_ascii=False))

@@ -57,8 +57,9 @@ def cast(
     said, _ = votes.vote(log, session.current(log), what, how, signer, role, at, dry_run=False)
     after = session.current(log)
     found |= {"entry": said.index if said else None, "missing": _missing(after, what, alias, at)}
-    done = f"{who.name} {DONE[decision]} {what.name} as {who.role}"
-    session.show(found, [f"{done} (entry {found['entry']})", *found["missing"]], as_json)
+    done = f"{who.name} {DONE[decision]} {what.name} as {who.role} (entry {found['entry']})"
+    stands = [f"it stands, and refuses, until {who.name} approves the same"]
+    session.show(found, [done, *(stands if decision == "reject" else found["missing"])], as_json)
 
 
 def _page(machine: Machine, log: Any, what: Subject, decision: Literal["approve", "reject"]) -> tuple[bytes, list[str]]:

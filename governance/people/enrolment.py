@@ -16,7 +16,7 @@ from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from governance.errors import ConfigError, CountersignError, Problems
+from governance.errors import ConfigError, CountersignError, Problems, meant
 from governance.keys import PublicKey, public_key
 from governance.model import Model, Slug
 from governance.policy import (
@@ -97,10 +97,11 @@ def principal_of(text: str, kind: str) -> tuple[str, str, list[str]]:
     """Name, key and roles (or kinds of evidence) of `ada=KEY:role,role`. Raises `ConfigError`."""
     name, equals, rest = text.partition("=")
     key, colon, roles = rest.rpartition(":")
-    if not (equals and colon and name and key and roles):
-        what = "role,role" if kind == "person" else "ingest,scan,... or `all`"
-        raise ConfigError(f"{text[:120]!r} names nobody", where=f"--{kind}", expected=f"NAME=FILE_OR_KEY:{what}")
     given = [part.strip() for part in roles.split(",") if part.strip()]
+    if not (equals and colon and name and key and given):
+        rights, such = ("roles", "role,role") if kind == "person" else ("what it signs", "ingest,scan,... or `all`")
+        found = f"{text[:120]!r} is not a name, a public key and {rights}"
+        raise ConfigError(found, where=f"--{kind}", expected=f"NAME=FILE_OR_KEY:{such}")
     return name.strip(), key.strip(), list(KINDS) if kind == "service" and given == ["all"] else given
 
 
@@ -201,8 +202,18 @@ def known(policies: Policies, name: str) -> Principal:
     """Somebody by name. Raises `ConfigError`."""
     found = next((one for one in policies.rules.principals if one.name == name), None)
     if found is None:
-        names = ", ".join(sorted(one.name for one in policies.rules.principals)) or "nobody"
-        raise ConfigError(f"policies name no {name!r}", expected=f"one of: {names}")
+        names = sorted(one.name for one in policies.rules.principals)
+        raise ConfigError(
+            f"policies name no {name!r}", expected=f"one of: {', '.join(names) or 'nobody'}", fix=meant(name, names)
+        )
+    return found
+
+
+def known_person(policies: Policies, name: str) -> Principal:
+    """A person by name. Raises `ConfigError`."""
+    found = known(policies, name)
+    if found.kind != "person":
+        raise ConfigError(f"{name} is a service", expected="a person that policy names")
     return found
 
 
@@ -225,7 +236,13 @@ def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
     used = {one.tier for one in rules.models.values()}
     for name, tier in rules.tiers.items():
         if tier.promotable and name in used:
-            yield f"tiers.{name}", f"{tier.approvals} people in different roles", tier.approvals, tier.approvers
+            roles = ", ".join(tier.approvers) or "none: name approvers"
+            yield (
+                f"tiers.{name}",
+                f"{tier.approvals} people in different roles of {roles}",
+                tier.approvals,
+                tier.approvers,
+            )
     for alias, rule in rules.aliases.items():
         yield f"aliases.{alias}.requesters", f"somebody as {', '.join(rule.requesters)}", 1, rule.requesters
 

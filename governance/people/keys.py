@@ -96,8 +96,12 @@ def proposed(now: State, keyid: str) -> Successor:
     """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`, `RefusedError`."""
     found = [one for one in successors(now) if len(keyid) >= SHORTEST and one.keyid.startswith(keyid)]
     if not found:
-        known = ", ".join(one.keyid[:12] for one in successors(now)) or "none"
-        raise InputError(f"no checkpoint key {keyid[:12]!r} was proposed", expected=f"one of: {known}")
+        known = ", ".join(one.keyid[:12] for one in successors(now))
+        raise InputError(
+            f"no checkpoint key {keyid[:12]!r} was proposed",
+            expected=f"one of: {known}" if known else "a proposed one",
+            fix="" if known else "countersign checkpoint-key rotate proposes one",
+        )
     if found[-1].approved:
         raise RefusedError(f"checkpoint key {keyid[:12]} is approved already, by {', '.join(found[-1].signed_by)}")
     return found[-1]

@@ -136,10 +136,10 @@ def offer(authority: Authority, digest: str) -> Offer:
     if not found and current.digest.startswith(digest):
         raise RefusedError(f"these policies are in force and signed by {', '.join(current.signers)}")
     if len(found) != 1:
-        waits = ", ".join(one.digest[:12] for one in offers) or "none"
+        waits = ", ".join(one.digest[:12] for one in offers)
         raise InputError(
             f"no policies {digest[:12]} wait for signatures",
-            expected=f"one of: {waits}",
+            expected=f"one of: {waits}" if waits else "nothing: no policies wait",
             fix="countersign policy propose records those at hand",
         )
     return found[0]
@@ -194,6 +194,17 @@ def signed_by(now: State, digest: str, about: str) -> set[str]:
         if person is not None and item.predicate.about == about and item.predicate.role in roles:
             last[person.name] = item.predicate.decision == "approve"
     return {name for name, yes in last.items() if yes}
+
+
+def signed_at(now: State, digest: str, who: Speaker) -> int | None:
+    """The entry by which somebody signed policies in this role, and it still counts; None where they did not."""
+    mine = [
+        item
+        for item in now.evidence.by_subject(digest, "approval")
+        if (item.predicate.principal, item.predicate.role, item.predicate.about) == (who.name, who.role, "policy")
+        and now.authority.speaker(item) is not None
+    ]
+    return mine[-1].index if mine and mine[-1].predicate.decision == "approve" else None
 
 
 def _wants(rules: Rules) -> str:

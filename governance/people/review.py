@@ -170,8 +170,11 @@ def by_digest(now: State, digest: str) -> Evidence:
     found = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
     mine = [item for sha256, item in found.items() if len(digest) >= 8 and sha256.startswith(digest)]
     if len(mine) != 1:
-        known = ", ".join(sha256[:12] for sha256 in list(found)[-5:]) or "none"
-        raise InputError(f"the log has no packet {digest[:12]!r}", expected=f"one of: {known}")
+        known = ", ".join(sha256[:12] for sha256 in list(found)[-5:])
+        raise InputError(
+            f"the log has no packet {digest[:80]!r}",
+            expected="MODEL/VERSION, e.g. support-desk/1" + (f", or one of: {known}" if known else ""),
+        )
     return mine[0]
 
 

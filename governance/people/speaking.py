@@ -104,10 +104,10 @@ def speaker(authority: Authority, signer: Signer, role: str | None, fitting: Seq
         )
     if person.until is not None and at.date() > person.until:
         raise RefusedError(f"{person.name} acts until {person.until}, as policy says", fix="countersign policy status")
-    return Speaker(person.name, _role(person, role, fitting), signer, authority.origin)
+    return Speaker(person.name, _role(person, role, fitting, policies), signer, authority.origin)
 
 
-def _role(person: Principal, role: str | None, fitting: Sequence[str]) -> str:
+def _role(person: Principal, role: str | None, fitting: Sequence[str], policies: Policies) -> str:
     mine = [one for one in person.roles if one in fitting]
     if role is not None and role not in person.roles:
         raise RefusedError(
@@ -118,9 +118,11 @@ def _role(person: Principal, role: str | None, fitting: Sequence[str]) -> str:
     if role is not None:
         return role
     if not mine:
+        others = [one.name for one in policies.rules.principals if one.kind == "person" and set(one.roles) & {*fitting}]
+        who = f"a person as {', '.join(fitting)} ({', '.join(others) or 'nobody has it'})"
         raise RefusedError(
             f"{person.name} ({', '.join(person.roles) or 'no role'}) may not say this",
-            expected=f"a person as {', '.join(fitting) or 'nobody: policy names no role'}",
+            expected=who if fitting else "nobody: policy names no role",
         )
     if len(mine) > 1:
         raise ConfigError(f"{person.name} may say this as {' or as '.join(mine)}", fix=f"say which: --role {mine[0]}")

@@ -20,7 +20,7 @@ from governance.checks.votes import packet_votes
 from governance.checks.waivers import waiver_problem
 from governance.decisions import decide_automatic
 from governance.digests import sha256_bytes
-from governance.errors import ConfigError, InputError, RefusedError
+from governance.errors import ConfigError, InputError, RefusedError, meant
 from governance.evidence import Evidence
 from governance.findings import CODES, NEVER_WAIVED
 from governance.instants import exact_instant, instant_of
@@ -29,6 +29,7 @@ from governance.lineage import data_chain
 from governance.log.port import Log
 from governance.people.assumed import NOT_YET, Assumed, assumed
 from governance.people.authorizing import speaking_for_themselves
+from governance.people.enrolment import known_person
 from governance.people.speaking import Said, Speaker, roles_of, say, speaker
 from governance.policy import Principal
 from governance.predicates import TEXTS, Approval, Artifact, Finding, PromotionRequest, Waiver
@@ -284,7 +285,8 @@ def vote(
     )
     problem = _problem(now, what, said, who, at)
     if problem:
-        raise RefusedError(f"this would not count: {problem}", where=f"{what.about} {what.name}")
+        fix = f"countersign review {what.name}" if what.about == "packet" and _outdated(now, what, at) else ""
+        raise RefusedError(f"this would not count: {problem}", where=f"{what.about} {what.name}", fix=fix)
     return None if dry_run else say(log, signer, "approval", [what.artifact], said), who
 
 
@@ -323,7 +325,7 @@ def _problem(now: State, what: Subject, said: Approval, who: Speaker, at: dateti
 def _packet_problem(now: State, what: Subject, said: Approval, who: Speaker, at: datetime) -> str:
     if what.packet is None:
         return "there is no packet"
-    changed = promotion.changed(now, what.packet, at) if said.decision == "approve" else []
+    changed = _outdated(now, what, at) if said.decision == "approve" else []
     if changed:
         return f"what it rests on changed since the packet was put together: {', '.join(changed)}"
     context = context_of(now, what, [assumed(now, who.signer, "approval", what.artifact, said)], at, said.alias)
@@ -332,6 +334,11 @@ def _packet_problem(now: State, what: Subject, said: Approval, who: Speaker, at:
         return ""
     mine = [one for one in aside if one.startswith(f"{who.name} ")]
     return (mine or aside or ["nobody may vote on it"])[-1].removeprefix(f"{who.name} does not count: ")
+
+
+def _outdated(now: State, what: Subject, at: datetime) -> list[str]:
+    """What a packet rests on and is no longer so."""
+    return promotion.changed(now, what.packet, at) if what.packet else []
 
 
 def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
@@ -415,6 +422,7 @@ def waive(
     rules = now.authority.policies.rules.waivers
     _may_be_waived(how.finding, rules.never)
     finding = _finding(what, how)
+    known_person(now.authority.policies, how.owner)
     who = speaker(now.authority, signer, role, rules.accepted_by, at)
     said = Waiver(
         **who.signed(how.reason, at),
@@ -435,7 +443,7 @@ def waive(
 
 def _may_be_waived(code: str, never: Sequence[str]) -> None:
     if code not in CODES:
-        raise ConfigError(f"{code!r} is no finding code", fix="docs/findings.md lists them")
+        raise ConfigError(f"{code!r} is no finding code", fix=meant(code, CODES) or "docs/findings.md lists them")
     if code in NEVER_WAIVED:
         raise RefusedError(f"{code} is never waived: without it nothing that is decided could be believed")
     if code in never:
@@ -452,10 +460,10 @@ def _finding(what: Target, how: Acceptance) -> Finding:
             f"{how.finding} stands {len(mine)} times",
             expected=f"--about, one of: {', '.join(one.subject for one in mine)}",
         )
-    standing = ", ".join(f"{one.code} ({one.subject})" for one in what.findings) or "nothing"
+    standing = ", ".join(f"{one.code} ({one.subject})" for one in what.findings)
     raise RefusedError(
         f"no {how.finding} stands against {what.name}" + (f" about {how.about}" if how.about else ""),
-        expected=f"one of: {standing}",
+        expected=f"one of: {standing}" if standing else "a finding that stands; what is accepted already does not",
     )
 
 

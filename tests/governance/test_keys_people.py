@@ -65,7 +65,7 @@ def test_a_file_made_by_ssh_keygen_signs(tmp_path: Path) -> None:
 
 
 @needs_ssh
-def test_a_passphrase_is_asked_for_once_and_only_where_somebody_can_answer(tmp_path: Path) -> None:
+def test_a_passphrase_is_asked_for_until_it_is_right_and_only_where_somebody_can_answer(tmp_path: Path) -> None:
     openssh = make(tmp_path / "id", "correct horse")
     pkcs8 = tmp_path / "id.pem"
     locked = serialization.BestAvailableEncryption(b"correct horse")
@@ -84,7 +84,9 @@ def test_a_passphrase_is_asked_for_once_and_only_where_somebody_can_answer(tmp_p
         assert asked == [f"Passphrase for {path}: "]
         with pytest.raises(ConfigError, match=r"no terminal to ask on[\s\S]*ssh-add"):
             person_signer(str(path), {}, None)
-        with pytest.raises(ConfigError, match="not the right one") as error:
+        given = iter(["battery staple", "", "correct horse"])
+        assert person_signer(str(path), {}, lambda prompt: next(given)).keyid == signer.keyid
+        with pytest.raises(ConfigError, match="none of 3 passphrases is the right one") as error:
             person_signer(str(path), {}, lambda prompt: "battery staple")
         assert "battery" not in str(error.value)
 
@@ -138,7 +140,12 @@ def test_which_key_of_an_agent_is_meant_must_be_clear(agent: dict[str, str], tmp
         person_signer("ssh-agent:ada@laptop", agent, None)
     add(agent, make(tmp_path / "one"), make(tmp_path / "two"), make(tmp_path / "rsa", kind="rsa", comment="old"))
     add(agent, make(tmp_path / "ec", kind="ecdsa", comment="curve"))
-    cases = {"ada@laptop": "2 keys of the agent", "": "holds no key", "old": "kind ssh-rsa", "curve": "kind ecdsa-sha2"}
+    cases = {
+        "ada@laptop": "2 keys of the agent",
+        "": "4 keys, and none is named",
+        "old": "kind ssh-rsa",
+        "curve": "kind ecdsa-sha2",
+    }
     for name, says in cases.items():
         with pytest.raises(ConfigError, match=says):
             person_signer(f"ssh-agent:{name}", agent, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,7 @@ class Inner(Model):
 
 class Outer(Model):
     name: Slug
+    colour: Literal["green", "blue"] = "green"
     rows: dict[Slug, Inner] = {}
     listed: list[Inner] = []
 
@@ -34,7 +36,7 @@ def test_a_file_becomes_its_model(tmp_path: Path) -> None:
 
 def test_every_mistake_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
     text = (
-        "name: Desk\nrows:\n  one: {limit: three}\n  two:\n    ratio: .inf\n    limt: 3\n"
+        "name: Desk\ncolour: bleu\nrows:\n  one: {limit: three}\n  two:\n    ratio: .inf\n    limt: 3\n"
         "listed:\n  - limit: 1\n  - limit: x\n"
     )
     with pytest.raises(Problems) as error:
@@ -42,12 +44,14 @@ def test_every_mistake_is_reported_at_once_with_its_line(tmp_path: Path) -> None
     found = {(problem.where.split(":")[-2], problem.where.split(": ")[-1]) for problem in error.value.problems}
     assert found == {
         ("1", "name"),
-        ("3", "rows.one.limit"),
-        ("5", "rows.two.ratio"),
-        ("6", "rows.two.limt"),
-        ("9", "listed.1.limit"),
+        ("2", "colour"),
+        ("4", "rows.one.limit"),
+        ("6", "rows.two.ratio"),
+        ("7", "rows.two.limt"),
+        ("10", "listed.1.limit"),
     }
-    assert "did you mean 'limit'?" in str(error.value)
+    for told in ("did you mean 'limit'?", "did you mean 'blue'?", "'Desk': a name is lower-case letters"):
+        assert told in str(error.value)
     assert error.value.exit_code == 2
 
 

@@ -50,6 +50,9 @@ def test_a_change_counts_when_its_owners_have_read_and_signed_it(at_desk: Desk) 
     found = d.must("", "policy", "status", "--json").json
     (proposal,) = found["proposals"]
     assert (proposal["signed_by"], proposal["waits_for"]) == (["ada"], ["ben"])
+    before = d.entries()
+    d.must("ada", "policy", "sign", digest[:12], YES)
+    assert d.entries() == before, "signed once, however often"
     assert [one["kind"] for one in d.must("ben", "pending", "--json").json["pending"]] == ["policy"]
     assert "in force from entry" in d.must("ben", "policy", "sign", digest[:12], YES).out
     assert in_force(d) == digest

@@ -234,10 +234,14 @@ def incident(d: Desk) -> Desk:
     return d
 
 
+INCIDENT = "INCIDENT_OPEN"
 WAIVE = ("--control", "a filter", "--owner", "ben", "--reason", "known")
 
 NOT_WAIVED: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "a code that is none": ("ben", ("--finding", "NONSENSE", "--days", "3"), 2, "is no finding code"),
+    "a code mistyped": ("ben", ("--finding", "INCIDENT_OPENN", "--days", "3"), 2, "did you mean 'INCIDENT_OPEN'?"),
+    "an owner mistyped": ("ben", ("--finding", INCIDENT, "--days", "3", "--owner", "bem"), 2, "did you mean 'ben'?"),
+    "a service as owner": ("ben", ("--finding", INCIDENT, "--days", "3", "--owner", "ci"), 2, "ci is a service"),
     "never, by rule": ("ben", ("--finding", "EVIDENCE_MISSING", "--days", "3"), 4, "is never waived"),
     "what does not stand": ("ben", ("--finding", "CANARY_MISSING", "--days", "3"), 4, "no CANARY_MISSING stands"),
     "by who may not": ("ada", ("--finding", "INCIDENT_OPEN", "--days", "3"), 4, "may not say this"),
@@ -249,7 +253,7 @@ NOT_WAIVED: dict[str, tuple[str, tuple[str, ...], int, str]] = {
 def test_what_is_not_waived(at_desk: Desk, who: str, options: tuple[str, ...], code: int, says: str) -> None:
     d = incident(at_desk)
     before = d.entries()
-    assert says in d.refused(who, "waive", NAME, *options, *WAIVE, YES, code=code)
+    assert says in d.refused(who, "waive", NAME, *WAIVE, *options, YES, code=code)
     assert d.entries() == before
 
 
@@ -257,7 +261,7 @@ def test_a_waiver_joins_the_next_packet_and_is_read_there(at_desk: Desk) -> None
     d = reviewed(incident(at_desk))
     done = d.must("ben", "waive", NAME, "--finding", "INCIDENT_OPEN", "--days", "7", *WAIVE, YES, "--json")
     assert done.json["about"] == "model support-desk"
-    assert "changed since" in d.refused("ada", "approve", NAME, YES)
+    assert f"next: countersign review {NAME}" in d.refused("ada", "approve", NAME, YES)
     shown = d.must("ada", "review", NAME)
     assert "EXCEPTIONS STAND" in shown.out and "meanwhile a filter" in shown.out
     d.must("ada", "approve", NAME, YES)
