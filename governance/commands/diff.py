@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from governance.commands import session, sources
-from governance.errors import VerificationError
 from governance.report.build import between
 from governance.report.text import visible
 
@@ -20,10 +19,7 @@ from governance.report.text import visible
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(old: str, new: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """What differs between two versions: results, data, recipe, code, base model, libraries, rules."""
-    found = sources.of(bundle, origin)
-    verified = found.verified
-    if verified.broken is not None:
-        raise VerificationError(verified.broken, fix="countersign verify")
+    found = sources.verified(sources.of(bundle, origin))
     changes = between(found, sources.named(old), sources.named(new))
     if as_json:
         told = [change.model_dump() for change in changes]

@@ -8,6 +8,7 @@ import click
 
 from governance import retrospect
 from governance.commands import session
+from governance.report.text import moment, one_line, timed
 from governance.retrospect import Event
 
 
@@ -26,7 +27,7 @@ def lines(found: list[Event]) -> list[str]:
     text = []
     for one in found:
         about = f" {one.version}" if one.version else ""
-        rest = "; ".join(part for part in (one.result, one.detail) if part)
+        rest = timed("; ".join(part for part in (one.result, one.detail) if part))
         said = f"{one.what}{about}  by {one.by or 'nobody'}"
-        text.append(f"{one.entry:>5}  {one.at[:19]}Z  {said}" + (f": {rest}" if rest else ""))
+        text.append(one_line(f"{one.entry:>5}  {moment(one.at)}  {said}" + (f": {rest}" if rest else "")))
     return text

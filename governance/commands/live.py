@@ -12,6 +12,7 @@ from governance.commands.sources import at_option, differing, time_of
 from governance.errors import VerificationError
 from governance.predicates import CANDIDATE, Finding
 from governance.promotion import State
+from governance.report.text import one_line, timed
 from governance.retrospect import Live
 
 
@@ -62,4 +63,4 @@ def lines(model: str, found: list[Live]) -> list[str]:
         text += [f"             EXPIRED: {problem}" for problem in one.expired]
         if one.second_signature_overdue:
             text.append(f"             OVERDUE: a second signature since {one.second_signature_overdue}")
-    return text
+    return [one_line(timed(one)) for one in text]

@@ -23,6 +23,7 @@ from governance.report import files, index
 from governance.report.build import Sources, build, latest, until
 from governance.report.index import Index
 from governance.report.model import Report
+from governance.report.text import one_line
 
 INDEX = "index"
 WHY = "for the record"
@@ -59,7 +60,8 @@ def command(
 
     It is computed from verified records only. Where somebody signed the report of exactly these entries and this time,
     and nothing has come to light since, it is the one that was signed, to the byte. Exit code 5 when the records do not
-    verify, or when the registry says otherwise; the report then says what is wrong.
+    verify, a decision does not come out as it was logged, or the registry says otherwise; 4 when page one tells of
+    another fault, or of a version that serves users and would be refused now.
 
     With --sign it is signed, by your key (--key, COUNTERSIGN_KEY), else by the service's (COUNTERSIGN_SIGNER) or this
     machine's development key.
@@ -89,13 +91,13 @@ def command(
 def summary(report: Report, page: Path) -> str:
     """The verdict and what to read, in a few lines."""
     lines = [f"{report.model} version {report.version}: {report.verdict.word}", f"  {report.verdict.reason}"]
-    told = [f"{one.title}. {one.detail}" for one in report.exceptions if one.kind == "fault"]
+    told = [f"{one.title}: {one.detail}" for one in report.exceptions if one.kind == "fault"]
     lines += [f"  FAULT    {one}" for one in told]
     lines += [f"  {gate.result:<8} {gate.name}" for gate in report.gates]
     rest = [one.title for one in report.exceptions if one.kind != "fault"]
     if rest:
         lines.append(f"  exceptions: {'; '.join(rest)}")
-    return "\n".join([*lines, f"  read: {page}"])
+    return "\n".join(one_line(one) for one in [*lines, f"  read: {page}"])
 
 
 def _check(version: str | None, everything: bool, signing: bool, sha256: str | None, bundle: Path | None) -> None:

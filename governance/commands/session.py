@@ -88,8 +88,10 @@ def bundle_options(command: F) -> F:
 
 
 def looking(bundle: Path | None, origin: str | None) -> State:
-    """The log to look into: this machine's, or a bundle, which is verified first."""
-    return current(read(here())) if bundle is None else carried(bundle, origin).state
+    """The log to look into, this machine's or a bundle: verified from its first entry before anything is told of it."""
+    from governance.commands import sources  # it imports this module
+
+    return sources.verified(sources.log_alone()).read[0] if bundle is None else carried(bundle, origin).state
 
 
 def carried(bundle: Path, origin: str | None) -> Opened:

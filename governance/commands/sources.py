@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from governance.commands import session
-from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
+from governance.errors import ConfigError, CountersignError, RefusedError, StorageError, VerificationError
 from governance.instants import instant_of
 from governance.log.port import Log
 from governance.machine import Machine, machine_of
@@ -21,6 +21,7 @@ from governance.predicates import Finding
 from governance.reconcile import reconcile
 from governance.registry import rest
 from governance.registry.rows import sqlite_reading
+from governance.report import faults
 from governance.report.build import Sources, build, open_sources
 from governance.report.model import Report
 
@@ -63,14 +64,25 @@ def of(bundle: Path | None, origin: str | None) -> Sources:
 
 def here() -> Sources:
     """The log, files, policies and registry of this machine. Raises `StorageError` where there is no log."""
+    return compared(log_alone(), machine_of(Path.cwd(), os.environ))
+
+
+def log_alone() -> Sources:
+    """The log, files and policies of this machine; its registry is not looked at."""
     root = Path.cwd()
-    machine = machine_of(root, os.environ)
     policies: Policies | CountersignError
     try:
         policies = load_policies(root / "policies")
     except CountersignError as error:
         policies = error
-    return compared(open_sources(root, machine, policies), machine)
+    return open_sources(root, machine_of(root, os.environ), policies)
+
+
+def verified(found: Sources) -> Sources:
+    """The sources, of a log that verifies. Raises `VerificationError` with the first broken item of any other."""
+    if found.verified.broken is not None:
+        raise VerificationError(f"EVIDENCE DOES NOT VERIFY: {found.verified.broken}", fix="countersign verify")
+    return found
 
 
 def compared(found: Sources, machine: Machine) -> Sources:
@@ -109,6 +121,12 @@ def report_of(version: str, moment: str | None, bundle: Path | None, origin: str
 
 
 def exit_code(report: Report) -> int:
-    """5 where the log does not verify, or the registry says otherwise than the log."""
-    wrong = not report.integrity.verified or "differences" in report.integrity.registry
-    return VerificationError.exit_code if wrong else 0
+    """5 where something does not verify, 4 where page one tells of another fault or users are served all the same.
+
+    What does not verify: the log, a decision that does not come out as it was logged, a registry that says otherwise.
+    """
+    found = {one.title for one in report.exceptions if one.kind == "fault"}
+    if faults.UNREPRODUCED in found or not report.integrity.verified or "differences" in report.integrity.registry:
+        return VerificationError.exit_code
+    serves = any(one.until == "now" for one in report.holds)
+    return RefusedError.exit_code if found or (serves and report.verdict.word == "NOT APPROVED") else 0

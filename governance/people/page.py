@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from governance.digests import sha256_bytes
 from governance.people.review import Review, Verdict, twin
 from governance.report.html import environment, style
-from governance.report.text import moment, share, short, signed, visible
+from governance.report.text import moment, one_line, share, short, signed
 
 TONES: dict[Verdict, tuple[str, str]] = {
     "NOTHING STANDS AGAINST IT": ("wait", "○"),
@@ -30,7 +30,7 @@ def html(made: Review) -> bytes:
 
 def text(made: Review) -> list[str]:
     """The page in a terminal: verdict, exceptions, what stands against it, gates, changes, evaluation."""
-    return [visible(line) for line in _lines(made)]
+    return [one_line(line) for line in _lines(made)]
 
 
 def _lines(made: Review) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from governance.evidence import Evidence
 from governance.lineage import evaluated
-from governance.predicates import Planted, Predicate, Scan
+from governance.predicates import CANDIDATE, Planted, Predicate, Scan
 from governance.report.data import LOW_ASSURANCE
 from governance.report.facts import Facts, of_chain, run_of
 from governance.report.model import Notice
@@ -13,7 +15,7 @@ from governance.report.model import Notice
 def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
     """What a reader has to know before any good news."""
     found = [*_keys(facts), *_unestablished(facts, left_out, origin), *_code(facts), *_engines(facts)]
-    found += [*_left_out_records(facts), *_not_run(facts), *_people_missing(facts)]
+    found += [*_left_out_records(facts), *_not_run(facts), *_people_missing(facts), *_keys_ended(facts)]
     return found
 
 
@@ -39,6 +41,15 @@ def _keys(facts: Facts) -> list[Notice]:
         detail = "record ids are made with the fixed public key: whoever guesses a record can confirm that it is in"
         found.append(_notice("Development record key", detail, [item.index for item in keyed][:3]))
     return found
+
+
+def _keys_ended(facts: Facts) -> Iterator[Notice]:
+    """An approval by a key that was revoked since: it counts, and why the key was ended is for the reader to ask."""
+    for name, role, item in facts.standing.approvers if facts.standing else ():
+        ended = facts.now.authority.revoked.get(item.keyid) if facts.now else None
+        if ended is not None:
+            detail = f"the key by which {name} as {role} approved in E{item.index} was revoked later, in E{ended}"
+            yield _notice("An approver's key was revoked", f"{detail}; what it signed before still counts", [ended])
 
 
 def _unestablished(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
@@ -112,8 +123,8 @@ def _not_run(facts: Facts) -> list[Notice]:
 
 
 def _people_missing(facts: Facts) -> list[Notice]:
-    """A move of a governed alias has a signed request: whose account the server runs under is no matter."""
-    runs = (run_of(item) for item in of_chain(facts) if getattr(item.predicate, "request", None) is None)
+    """Whose account the server runs under is no matter: a move of a governed alias is asked for by signature."""
+    runs = (run_of(item) for item in of_chain(facts) if getattr(item.predicate, "alias", CANDIDATE) == CANDIDATE)
     asked = [run.requested_by for run in runs if run]
     claimed = sorted({who.name for who in asked if not who.authenticated})
     if not claimed:

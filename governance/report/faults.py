@@ -8,9 +8,12 @@ from governance.evidence import Evidence
 from governance.predicates import Waiver
 from governance.report.facts import Facts, promoted
 from governance.report.model import Notice, WaiverRow
-from governance.report.people import separation
+from governance.report.people import separation, uncounted
 from governance.report.standing import Standing
-from governance.report.text import moment, timed
+from governance.report.text import moment, renewed, timed
+
+UNREPRODUCED = "A decision does not come out as logged"
+"""Title of the fault that contradicts the log itself."""
 
 
 def faults(facts: Facts) -> list[Notice]:
@@ -21,7 +24,7 @@ def faults(facts: Facts) -> list[Notice]:
         return found
     found += [*_decisions(standing), *_separation(facts), *_lapsed(standing), *_incidents(standing), *_alone(standing)]
     found += list(_rules(standing))
-    return [*found, *(_waiver(row) for row in waivers(facts) if row.state == "in force")]
+    return [*found, *(_waiver(standing, row) for row in waivers(facts) if row.state == "in force")]
 
 
 def waivers(facts: Facts) -> list[WaiverRow]:
@@ -61,12 +64,13 @@ def _fault(title: str, detail: str, refs: list[int], by: str = "nobody", kind: s
     )  # fmt: skip
 
 
-def _waiver(row: WaiverRow) -> Notice:
-    renewed = f"; renewed {row.renewals} times" if row.renewals > 1 else "; renewed once" if row.renewals else ""
+def _waiver(standing: Standing, row: WaiverRow) -> Notice:
+    mine = [one for one in standing.today.waived if (one.code, one.subject) == (row.finding, row.about)]
+    what = "; ".join(dict.fromkeys(one.message for one in mine)) or "no finding needs it now"
     return Notice(
         kind="waiver",
-        title=f"Waived: {row.finding} {row.about}",
-        detail=f"Instead: {row.control}; {row.owner} answers for it{renewed}",
+        title=f"Waived {row.finding} {row.about}",
+        detail=f"{what}. Instead: {row.control}; {row.owner} answers for it; {renewed(row.renewals)}",
         accepted_by=f"{row.accepted_by} as {row.role}",
         control=row.control,
         expires=row.expires,
@@ -85,8 +89,7 @@ def _registry(facts: Facts) -> Iterator[Notice]:
 
 def _decisions(standing: Standing) -> Iterator[Notice]:
     for item, why in standing.unreproduced:
-        title = "A decision does not come out as logged"
-        yield _fault(title, f"E{item.index}, made again from what stood before it: {why}", [item.index])
+        yield _fault(UNREPRODUCED, f"E{item.index}, made again from what stood before it: {why}", [item.index])
 
 
 def _separation(facts: Facts) -> Iterator[Notice]:
@@ -96,9 +99,10 @@ def _separation(facts: Facts) -> Iterator[Notice]:
         items = list(_own(facts))
         yield _fault("Self-approval", own, [item.index for item in items][:3])
     standing = facts.standing
-    for why in standing.votes[1] if standing else ():
-        if why.partition(" does not count")[0] not in said:
-            yield _fault("An approval does not count", why, [])
+    for item, why in uncounted(standing) if standing else ():
+        name = item.predicate.principal
+        if name not in said:
+            yield _fault("An approval does not count", f"{name}'s of E{item.index}: {why}", [item.index])
 
 
 def _own(facts: Facts) -> Iterator[Evidence]:
@@ -158,4 +162,4 @@ def _rules(standing: Standing) -> Iterator[Notice]:
         yield _fault("Policies not signed", "their owners never signed the policies in force", [max(period.start, 0)])
     changed = standing.moved_on
     if changed is not None:
-        yield _fault("Changed since it was approved", changed.found, [], kind="note")
+        yield _fault("Changed since it was approved", changed.found.removeprefix("changed: "), [], kind="note")

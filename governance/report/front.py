@@ -152,7 +152,8 @@ def _findings(facts: Facts) -> Iterator[Item]:
     findings = list(facts.again.findings) if facts.again else []
     if standing is not None and standing.released is not None:
         findings = standing.against
-    for one in findings:
+    told = {"INCIDENT_OPEN"} if standing and standing.open_incidents else set()
+    for one in (one for one in findings if one.code not in told):
         yield _item(f"{one.code}: {one.subject}: {one.message}", one.next or "none")
     for why in facts.again.candidate_only if facts.again and standing is None else ():
         yield _item(f"candidate only: {why}", "see docs/findings.md")

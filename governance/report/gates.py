@@ -129,7 +129,7 @@ def _labelling(facts: Facts) -> Gate:
         return Gate(
             name="Labelling",
             result="not run",
-            value="agreement between raters: no dataset here has several; datacards say who labelled",
+            value="agreement: no dataset here was labelled by several people; datacards say who labelled",
             threshold="none set",
             evidence=[],
         )
@@ -173,7 +173,7 @@ def _leakage() -> Gate:
     return Gate(
         name="Privacy leakage",
         result="not run",
-        value="whether the model repeats its training data is not tested by this version",
+        value="whether the model repeats its training data is not tested",
         threshold="none set",
         evidence=[],
     )

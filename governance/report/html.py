@@ -75,6 +75,8 @@ def _told(report: Report) -> dict[str, Any]:
         "also": [item.title for item in report.exceptions[shown:]],
         "people": [one for one in report.people if one in [*counted, *aside][:ROWS]],
         "changes": chosen[:LINES],
+        "incidents": sum(one.state == "open" for one in report.incidents),
+        "evaluated": next((one.assurance for one in report.people if one.did == "evaluated"), "none"),
         "champion": any("champion" in score.relation for metric in report.metrics for score in metric.scores),
     }
 
@@ -95,7 +97,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = ("duration", "moment", "number", "plain", "share", "short", "signed", "timed", "words")
+    filters = ("duration", "moment", "number", "plain", "renewed", "share", "short", "signed", "timed", "words")
     made.filters.update({name: getattr(text, name) for name in filters})
     made.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
     return made

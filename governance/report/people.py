@@ -51,6 +51,24 @@ def name_of(facts: Facts, item: Evidence) -> str:
     return who.name if who else "development key" if item.development else "a key policies name"
 
 
+def uncounted(standing: Standing) -> list[tuple[Evidence, str]]:
+    """Words on the packet that do not count, and why."""
+    why = dict(one.partition(" does not count: ")[::2] for one in standing.votes[1])
+    counted, revoked = _counted(standing), standing.now.authority.revoked
+    aside = [item for item in _votes(standing) if item.index not in counted and approval(item).principal in why]
+    found = [(item, why[approval(item).principal]) for item in aside]
+    return [
+        (item, f"the key was revoked before, in E{revoked[item.keyid]}")
+        if revoked.get(item.keyid, item.index) < item.index
+        else (item, reason)
+        for item, reason in found
+    ]
+
+
+def _counted(standing: Standing) -> set[int]:
+    return {item.index for _, _, item in (*standing.approvers, *standing.rejections)}
+
+
 def _separation(facts: Facts, standing: Standing) -> str:
     """Broken where anybody approves their own work, or asks for the move they approve, counted or not."""
     authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
@@ -124,9 +142,9 @@ def _ran(did: str, items: Sequence[Evidence], facts: Facts, assured: str = "self
 
 def _approved(facts: Facts, standing: Standing) -> list[Person]:
     """One row per person who approved or rejects, those whose word does not count too."""
-    counted = {item.index for _, _, item in (*standing.approvers, *standing.rejections)}
-    why = dict(one.partition(" does not count: ")[::2] for one in standing.votes[1])
-    rows = [_vote(item, item.index in counted, why.get(approval(item).principal, "")) for item in _votes(standing)]
+    counted = _counted(standing)
+    why = {item.index: reason for item, reason in uncounted(standing)}
+    rows = [_vote(item, item.index in counted, why.get(item.index, "")) for item in _votes(standing)]
     return rows or [_nobody("approved", f"not done; {needed(facts)}")]
 
 

@@ -116,7 +116,8 @@ def _relation(facts: Facts, node: ModelNode) -> str:
     if node.sha256 == facts.digest:
         return "this version"
     if facts.champion and node.sha256 == facts.champion.sha256:
-        return "champion" + (" and parent" if node.sha256 == facts.released.parent else "")
+        serves = "champion" if facts.standing is None or not facts.standing.live else "champion before it"
+        return serves + (" and parent" if node.sha256 == facts.released.parent else "")
     if node.sha256 == facts.released.parent:
         return "parent"
     if node.sha256 == facts.released.scorer:

@@ -13,7 +13,7 @@ from governance.digests import sha256_bytes
 from governance.report.gates import is_safety
 from governance.report.html import json_twin
 from governance.report.model import DataStep, Decision, Gate, Metric, Report
-from governance.report.text import moment, plain, share, short, signed, visible, words
+from governance.report.text import moment, one_line, plain, renewed, share, short, signed, words
 
 Lines = Iterator[str]
 WIDTH = 15
@@ -31,10 +31,10 @@ class Section:
 
 def text(report: Report, name: str) -> list[str]:
     """A section for people: the verdict, then what it says. Of a log that does not verify nothing else is told."""
-    lines = [f"{report.model}/{report.version}: {report.verdict.word} as of {moment(report.as_of)}"]
+    head = f"{report.model}/{report.version}: {report.verdict.word}"
     if not report.integrity.verified:
-        return [visible(line) for line in (*lines, _pair("first broken", report.integrity.first_broken))]
-    return [visible(line) for line in (*lines, *SECTIONS[name].told(report))]
+        return [one_line(one) for one in (head, _pair("first broken", report.integrity.first_broken))]
+    return [one_line(one) for one in (f"{head} as of {moment(report.as_of)}", *SECTIONS[name].told(report))]
 
 
 def document(report: Report, name: str) -> dict[str, Any]:
@@ -60,13 +60,15 @@ def _none(what: str) -> str:
 
 def _summary(report: Report) -> Lines:
     """Page one."""
+    yield _pair("sha256", report.digest)
     yield _pair("verdict", report.verdict.reason, report.verdict.evidence)
     yield from (_pair("condition", one) for one in report.verdict.conditions)
     yield _pair("last decision", report.verdict.decided)
     yield from _use(report)
     yield from _exceptions(report)
     for gate in report.gates:
-        yield _pair(gate.result.upper(), f"{gate.name}: {gate.value}", gate.evidence)
+        wanted = f"; threshold: {gate.threshold}" if gate.threshold != "none set" else ""
+        yield _pair(gate.result.upper(), f"{gate.name}: {gate.value}{wanted}", gate.evidence)
     yield from _people(report)
     yield from _integrity(report)
     yield _pair("changed since", report.change_since)
@@ -81,7 +83,7 @@ def _exceptions(report: Report, *, waivers: bool = True) -> Lines:
             continue
         until = f" Accepted by {item.accepted_by} until {moment(item.expires)}." if item.kind == "waiver" else ""
         word = {"fault": "FAULT", "waiver": "waiver", "note": "to know"}[item.kind]
-        yield _pair(word, f"{item.title}. {item.detail}.{until}", item.evidence)
+        yield _pair(word, f"{item.title}: {item.detail.rstrip('.')}.{until}", item.evidence)
     if not report.exceptions:
         yield _none("exceptions: none")
 
@@ -144,7 +146,7 @@ def _waivers(report: Report) -> Lines:
     for one in report.waivers:
         yield _pair("waiver", f"{one.finding} {one.about}: {one.state}", one.evidence)
         yield f"      accepted by {one.accepted_by} as {one.role} {moment(one.at)}, until {moment(one.expires)}"
-        yield f"      instead: {one.control}; {one.owner} answers for it; renewed {one.renewals} times"
+        yield f"      instead: {one.control}; {one.owner} answers for it; {renewed(one.renewals)}"
         yield f'      "{one.reason}"'
     if not report.waivers:
         yield _none("waivers: none recorded")

@@ -19,6 +19,11 @@ def visible(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """`visible`, on one line: nobody whose words are quoted begins a line of ours."""
+    return visible(text).replace("\n", "⟨U+000A⟩")
+
+
 def number(value: Any) -> str:
     """A figure for reading: at most four significant digits, thousands apart; text as it is; none as a dash's word."""
     if value is None:
@@ -89,6 +94,11 @@ def plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(plain(item) for item in value) or "none"
     return number(value) if not isinstance(value, str) else value or "empty"
+
+
+def renewed(times: int) -> str:
+    """How often a waiver was given anew, in words."""
+    return {0: "never renewed", 1: "renewed once"}.get(times, f"renewed {times} times")
 
 
 def words(items: list[str], none: str = "none") -> str:

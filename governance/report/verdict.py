@@ -95,6 +95,7 @@ def _released(facts: Facts, standing: Standing, last: Evidence | None) -> Verdic
     against = standing.against
     live = words([one.alias for one in standing.live])
     serves = f"It is {live}" if standing.live else "It holds no alias now; another version took its place"
+    serves += ", as the log says; the registry says otherwise" if facts.registry else ""
     if against:
         why = "; ".join(_told(one) for one in against[:2]) + (f"; and {len(against) - 2} more" * (len(against) > 2))
         reason = f"Approved before, and decided again it is denied: {why}. {serves}."

@@ -21,7 +21,7 @@ import click
 from governance.chain import Chain
 from governance.commands import session, sources
 from governance.digests import sha256_file
-from governance.errors import ConfigError, InputError, VerificationError
+from governance.errors import ConfigError, InputError
 from governance.evidence import Evidence
 from governance.lineage import inputs, subject
 from governance.promotion import State
@@ -66,10 +66,7 @@ def command(record: str, bundle: Path | None, origin: str | None, as_json: bool)
     """Which datasets, models and versions have seen the record with this id (12 characters of it at least)."""
     if not ID.fullmatch(record):
         raise ConfigError(f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits")
-    here = sources.of(bundle, origin)
-    verified = here.verified
-    if verified.broken is not None:
-        raise VerificationError(verified.broken, fix="countersign verify")
+    here = sources.verified(sources.of(bundle, origin))
     now, _ = here.read
     found = list(looked_up(now, Path.cwd(), record))
     touched = list(made_from(now, {one.digest for one in found if one.answer == "holds it"}))

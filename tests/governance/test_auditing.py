@@ -25,7 +25,7 @@ from tests.governance.many import many
 from tests.governance.story import MODEL, altered
 
 PAGE = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
-OURS = ("show", "diff", "lineage", "erasure")
+OURS = ("show", "diff", "lineage", "erasure", "live", "control", "verify-model")
 """Commands whose output is compared line by line; of the others, that they run."""
 THEN = "2026-11-21T00:00:00Z"
 
@@ -102,6 +102,10 @@ def test_what_does_not_verify_exits_with_5_and_says_nothing_else(scene: Governed
         done = run(*arguments)
         assert done.exit_code == 5 and "EVIDENCE DOES NOT VERIFY" in done.output and "entry 20" in done.output
         assert "approved" not in done.output
+    for command in ("live", "history", "explain", "diff", "erasure", "control"):
+        asked = {"live": [MODEL], "history": [MODEL], "diff": [f"{MODEL}/1", f"{MODEL}/2"], "erasure": ["0" * 12]}
+        done = run(command, *asked.get(command, [f"{MODEL}/2"]))
+        assert "EVIDENCE DOES NOT VERIFY: entry 20" in str(done.exception) and not done.output, command
 
 
 def test_a_registry_that_says_otherwise_exits_with_5(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from governance import evidence, promotion
+from governance.commands.sources import exit_code
 from governance.errors import InputError, RefusedError
 from governance.findings import finding
 from governance.instants import exact_instant
@@ -144,33 +146,47 @@ def _forged(scene: Governed) -> None:
     evidence.record(scene.story.log, signer(scene.story.machine), "promotion", subject, said)
 
 
-ROWS: dict[str, tuple[Change, str, str]] = {
-    "nobody has spoken": (lambda scene: None, "PENDING", "it waits for a packet"),
+def _revoked_since(scene: Governed) -> None:
+    scene.released()
+    scene.revoke("ada", "ada", "ben", "policy-owner")
+
+
+def _by_a_revoked_key(scene: Governed) -> None:
+    scene.revoke("ada", "ada", "ben", "policy-owner")
+    _both(scene)
+    _forged(scene)
+
+
+ROWS: dict[str, tuple[Change, str, str, int]] = {
+    "nobody has spoken": (lambda scene: None, "PENDING", "it waits for a packet", 0),
     "one approval": (
-        lambda scene: scene.approve("ada", "ml-lead", scene.freeze()), "PENDING", "has: ada as ml-lead",
+        lambda scene: scene.approve("ada", "ml-lead", scene.freeze()), "PENDING", "has: ada as ml-lead", 0,
     ),
-    "approved, not asked for": (_both, "PENDING", "a signed request"),
-    "rejected": (_rejected, "NOT APPROVED", "Rejected by ben as risk: Not with these scores."),
-    "refused, then nothing": (_refused, "PENDING", "approval by 2 people"),
-    "a threshold not met": (_worse, "NOT APPROVED", "THRESHOLD_NOT_MET"),
-    "released": (lambda scene: scene.released(), "APPROVED", "ada (ml-lead), ben (risk)"),
-    "released with a waiver": (_waived, "APPROVED WITH CONDITIONS", "THRESHOLD_NOT_MET"),
-    "an incident is open": (_incident, "NOT APPROVED", "INCIDENT_OPEN"),
-    "the incident was closed": (_closed, "APPROVED", "It is champion"),
-    "retired": (_retired, "WITHDRAWN", "Retired: cleo: because"),
-    "scored again, worse": (_worse_after, "NOT APPROVED", "THRESHOLD_NOT_MET"),
-    "an approval has ended": (_expired_approval, "NOT APPROVED", "APPROVAL_MISSING"),
-    "a forged decision": (_forged, "NOT APPROVED", "logged as allowed, it comes out refused: APPROVAL_MISSING"),
+    "approved, not asked for": (_both, "PENDING", "a signed request", 0),
+    "rejected": (_rejected, "NOT APPROVED", "Rejected by ben as risk: Not with these scores.", 0),
+    "refused, then nothing": (_refused, "PENDING", "approval by 2 people", 0),
+    "a threshold not met": (_worse, "NOT APPROVED", "THRESHOLD_NOT_MET", 0),
+    "released": (lambda scene: scene.released(), "APPROVED", "ada (ml-lead), ben (risk)", 0),
+    "released with a waiver": (_waived, "APPROVED WITH CONDITIONS", "THRESHOLD_NOT_MET", 0),
+    "an incident is open": (_incident, "NOT APPROVED", "INCIDENT_OPEN", 4),
+    "the incident was closed": (_closed, "APPROVED", "It is champion", 0),
+    "retired": (_retired, "WITHDRAWN", "Retired: cleo: because", 0),
+    "scored again, worse": (_worse_after, "NOT APPROVED", "THRESHOLD_NOT_MET", 4),
+    "an approval has ended": (_expired_approval, "NOT APPROVED", "APPROVAL_MISSING", 4),
+    "a key was revoked since": (_revoked_since, "APPROVED", "It is champion", 0),
+    "approved by a revoked key": (_by_a_revoked_key, "NOT APPROVED", "logged as allowed, it comes out refused", 5),
+    "a forged decision": (_forged, "NOT APPROVED", "logged as allowed, it comes out refused: APPROVAL_MISSING", 5),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_the_verdict_follows_from_what_people_said(scene: Governed, row: tuple[Change, str, str]) -> None:
-    change, word, reason = row
+def test_the_verdict_follows_from_what_people_said(scene: Governed, row: tuple[Change, str, str, int]) -> None:
+    change, word, reason, code = row
     change(scene)
     made = report(scene)
     assert (made.verdict.word, reason in made.verdict.reason) == (word, True), made.verdict
     assert word in front(made) and rendered(made) == rendered(report(scene))
+    assert exit_code(made) == code
 
 
 def test_who_was_superseded_is_still_approved_and_who_was_rolled_back_is_withdrawn(later: Governed) -> None:
@@ -247,6 +263,18 @@ def test_a_rollback_by_one_person_alone_is_told_and_becomes_overdue(later: Gover
     assert late.open[0].overdue and "OVERDUE" in front(late)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_revoked_since, "the key by which ada as ml-lead approved in E24 was revoked later, in E28"),
+        (_by_a_revoked_key, "ada's of E25: the key was revoked before, in E23"),
+    ],
+)
+def test_a_key_that_was_revoked_is_told_with_its_entry(scene: Governed, change: Change, told: str) -> None:
+    change(scene)
+    assert told in unescape(front(report(scene)))
+
+
 # -- What is told ------------------------------------------------------------------------------------
 def test_every_word_is_in_the_record_in_order(later: Governed) -> None:
     made = report(later, "2")
@@ -276,7 +304,7 @@ def test_a_waiver_is_told_with_who_accepted_it_the_control_and_the_end(later: Go
 def test_it_is_compared_with_the_champion_and_the_version_approved_last(later: Governed) -> None:
     made = report(later, "2")
     metric = next(one for one in made.metrics if one.name == "greedy_exact")
-    assert ("support-desk/1", "champion") in [(one.model, one.relation) for one in metric.scores]
+    assert ("support-desk/1", "champion before it") in [(one.model, one.relation) for one in metric.scores]
     assert [one.words for one in metric.differences if one.against == "support-desk/1"] == [
         "lower: the interval lies below zero"
     ]
