@@ -534,6 +534,11 @@ CODES["INCIDENT_OPEN"] = _people(
     "Somebody reported that something is wrong with this model, and nobody has closed it.",
     "countersign incident close MODEL/VERSION, once it is mended",
 )
+CODES["INCIDENT_NOT_CLOSED"] = _people(
+    "An incident was closed by somebody who may not",
+    "Policy lists the roles that close an incident, and this was said in another; it is still open.",
+    "countersign incident close MODEL/VERSION, by a person in one of policies/policy.yaml: incidents.closed_by",
+)
 CODES["CANARY_MISSING"] = _people(
     "No canary has passed",
     "The tier demands a canary before this alias; nothing records one yet, so only a waiver passes this.",

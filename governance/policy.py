@@ -178,6 +178,15 @@ class AliasRule(Model):
     """Within which somebody else signs what one person did alone."""
 
 
+class IncidentRules(Model):
+    """In which roles a person says that something is wrong with a model, and that it no longer is."""
+
+    opened_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Any that a person has, where absent."""
+    closed_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Any, where absent. Whoever asks for a move never closes what somebody else opened."""
+
+
 class WaiverRules(Model):
     """What may be accepted for a while, for how long, and by whom."""
 
@@ -241,6 +250,7 @@ class Rules(Model):
     aliases: dict[Slug, AliasRule] = {}
     """The governed aliases; any other but `candidate` is refused for models that policy names."""
     waivers: WaiverRules = WaiverRules(max_days=0)
+    incidents: IncidentRules = IncidentRules()
     commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
     """The commits whose code may have made a release; any committed one where absent."""
 

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 from governance import evidence, packet
 from governance.authority import Authority, read_authority, ring_of
-from governance.checks.votes import seconders
+from governance.checks.votes import one_each, others, seconders
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
 from governance.errors import ConfigError, ConflictError, InputError, RefusedError
@@ -353,7 +353,7 @@ def overdue(now: State, at: datetime) -> list[Evidence]:
 def _seconded(now: State, said: Promotion) -> bool:
     signed = next((one for one in now.evidence.all("request") if one.digest == said.request), None)
     people = seconders(now.authority, now.evidence.by_subject(said.request or "", "approval"))
-    return signed is not None and bool(people - {signed.predicate.principal})
+    return signed is not None and bool(others(now.authority, people, signed.predicate.principal))
 
 
 def _reference(now: State, registered: Registration) -> ModelRef:
@@ -424,7 +424,7 @@ def _second_signature(now: State, asked: ReleaseRequest, at: datetime) -> str | 
         return None
     signed: PromotionRequest = found[0].predicate
     people = {signed.principal} | seconders(now.authority, now.evidence.by_subject(found[0].digest, "approval"), at)
-    alone = signed.break_glass and len(people) < max(2, rule.rollback_people)
+    alone = signed.break_glass and len(one_each(now.authority, people)) < max(2, rule.rollback_people)
     return exact_instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from governance.checks.context import ReleaseContext
+from governance.checks.incidents import counted
 from governance.checks.votes import distinct, packet_votes, seconders
 from governance.decisions import decide_release
 from governance.errors import ConfigError, RefusedError, StorageError
@@ -161,6 +162,14 @@ def report_incident(
     said = Incident(**signs.signed(reason, at), model=model, version=version, state="open" if opened else "closed")
     digest = now.registration(model, version).predicate.model_digest
     return say(log, signs.signer, "incident", [Artifact(role="model", name=model, sha256=digest)], said).index
+
+
+def closed_by(now: State, model: str, version: str) -> str | None:
+    """Who closed a version's incident last; None where none was ever opened, "" where it is open."""
+    digest = now.registration(model, version).predicate.model_digest
+    said = counted(now.authority, now.evidence.by_subject(digest, "incident"))
+    last = next((one.predicate for one in reversed(said) if one.predicate.version == version), None)
+    return None if last is None else last.principal if last.state == "closed" else ""
 
 
 def requester_roles(policies: Policies, alias: str) -> list[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from governance import modelfolder
 from governance.artifacts import in_artifact_root
 from governance.authority import read_authority
+from governance.checks.incidents import still_open
 from governance.errors import ConfigError, InputError, VerificationError
 from governance.evidence import Evidence, origin
 from governance.keys import public_key
@@ -176,9 +177,6 @@ def _served(now: State, item: Evidence, alias: str | None = None, move: Promotio
 
 def open_incident(now: State, digest: str) -> str | None:
     """Why something is wrong with these bytes, as somebody who may speak last said; None where nothing is."""
-    last: dict[str, Evidence] = {}
-    for item in now.evidence.by_subject(digest, "incident"):
-        if now.authority.speaker(item) is not None:
-            last[item.predicate.version] = item
-    opened = [item.predicate for item in last.values() if item.predicate.state == "open"]
+    found = still_open(now.authority, now.evidence.by_subject(digest, "incident"))
+    opened = [item.predicate for item in found]
     return f"{opened[-1].reason} (since {opened[-1].at}, by {opened[-1].principal})" if opened else None

@@ -430,12 +430,16 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
             held = one.said["version"]
     need(said["from_version"] == held, "who held the alias before")
     about = [one for one in before if any(sha256 == said["model_digest"] for _, sha256 in one.subjects)]
-    last: dict[str, dict[str, Any]] = {}
+    opened: dict[str, set[str]] = {}
     for one in (one.said for one in about if one.kind == "incident"):
-        own = one["state"] == "closed" and one["principal"] == request.said["principal"]
-        if not own or last.get(one["version"], one)["principal"] == one["principal"]:
-            last[one["version"]] = one
-    need("open" not in [one["state"] for one in last.values()], "incident")
+        by, may = opened.setdefault(one["version"], set()), rules.get("incidents", {})
+        if one["role"] not in may.get("opened_by" if one["state"] == "open" else "closed_by", [one["role"]]):
+            continue
+        if one["state"] == "open":
+            by.add(one["principal"])
+        elif one["principal"] != request.said["principal"] or not by - {one["principal"]}:
+            by.clear()
+    need(not any(opened.values()), "incident")
     if said["action"] == "promote":
         packet = [one for one in packets if one.index < move.index][-1]
         need(("packet", said["packet"]) in packet.subjects and packet.said["policy"] == policy.digest, "packet")

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from governance.checks.context import Context, GateContext, ReleaseContext
-from governance.checks.votes import distinct, in_force, packet_votes, seconders, statements
+from governance.checks.incidents import not_closed, still_open
+from governance.checks.votes import distinct, in_force, one_each, others, packet_votes, seconders, statements
 from governance.findings import finding
 from governance.instants import instant_of
 from governance.packet import differing
@@ -40,24 +41,28 @@ def policy_signed(context: ReleaseContext) -> Found:
 
 def incidents(context: ReleaseContext) -> Found:
     """No open incident on the model. Whoever asks for the move does not close what others opened against it."""
-    state: dict[str, Evidence] = {}
-    asks = context.signed.predicate.principal if context.signed else None
-    for item in context.evidence.by_subject(context.asked.released.sha256, "incident"):
-        said: Incident = item.predicate
-        opened = state[said.version].predicate.principal if said.version in state else said.principal
-        own = said.state == "closed" and said.principal == asks != opened
-        if context.rights.speaker(item) is not None and not own:
-            state[said.version] = item
-    for item in state.values():
-        if item.predicate.state == "open":
-            yield finding(
-                "INCIDENT_OPEN",
-                f"model {context.model}",
-                f"an incident is open since {item.predicate.at}: {item.predicate.reason}",
-                expected="none",
-                found=f"entry {item.index}, by {item.predicate.principal}",
-                next=f"countersign incident close {context.model}/{item.predicate.version}, not by who asks",
-            )
+    about = context.evidence.by_subject(context.asked.released.sha256, "incident")
+    asks = context.signed.predicate.principal if context.signed else ""
+    found = still_open(context.rights, about, asks)
+    for item in found:
+        yield finding(
+            "INCIDENT_OPEN",
+            f"model {context.model}",
+            f"an incident is open since {item.predicate.at}: {item.predicate.reason}",
+            expected="none",
+            found=f"entry {item.index}, by {item.predicate.principal}",
+            next=f"countersign incident close {context.model}/{item.predicate.version}, not by who asks",
+        )
+    for item in not_closed(context.rights, about) if found else ():
+        roles = context.policies.rules.incidents.closed_by or []
+        yield finding(
+            "INCIDENT_NOT_CLOSED",
+            f"model {context.model}",
+            f"{item.predicate.principal} says as {item.predicate.role} that it is over, and may not close it",
+            expected=f"the word of a person as {', '.join(roles) or 'whoever policy names'}",
+            found=f"entry {item.index}",
+            next=f"countersign incident close {context.model}/{item.predicate.version}, by somebody who may",
+        )
 
 
 def canary(context: ReleaseContext) -> Found:
@@ -257,7 +262,7 @@ def rollback_people(context: ReleaseContext) -> Found:
     people = {signed.predicate.principal} | seconders(
         context.rights, context.evidence.by_subject(signed.digest), context.at
     )
-    if len(people) >= rule.rollback_people:
+    if len(one_each(context.rights, people)) >= rule.rollback_people:
         return
     if signed.predicate.break_glass and signed.predicate.role in rule.break_glass:
         yield from _never_seconded(context)
@@ -280,7 +285,7 @@ def _never_seconded(context: ReleaseContext) -> Found:
             continue
         asked = next((one for one in context.evidence.all("request") if one.digest == move.request), None)
         people = seconders(context.rights, context.evidence.by_subject(move.request or "", "approval"))
-        if asked is None or not people - {asked.predicate.principal}:
+        if asked is None or not others(context.rights, people, asked.predicate.principal):
             yield finding(
                 "SECOND_SIGNATURE_OVERDUE",
                 f"rollback of {context.model}",
@@ -298,7 +303,7 @@ def retire_people(context: ReleaseContext) -> Found:
     people = {context.signed.predicate.principal}
     people |= seconders(context.rights, context.evidence.by_subject(context.signed.digest), context.at)
     wanted = max(2, context.tier.approvals if context.tier else 0)
-    if len(people) < wanted:
+    if len(one_each(context.rights, people)) < wanted:
         yield finding(
             "APPROVAL_MISSING",
             f"retirement of {context.model}",

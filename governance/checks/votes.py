@@ -29,7 +29,8 @@ def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[str]]:
         said: Approval = item.predicate
         if said.about != "packet":
             continue
-        why, voter = _vote_problem(context, item), (said.principal, said.role)
+        why, (name,) = _vote_problem(context, item), one_each(context.rights, {said.principal})
+        voter = (name, said.role)
         if not why:
             last[voter] = (*voter, item)
             why = authors.get(said.principal, "") if said.decision == "approve" else ""
@@ -85,6 +86,16 @@ def seconders(rights: Authority, items: Iterable[Evidence], at: datetime | None 
             holds = at is None or (in_force(item.predicate, at) and rights.acts(item, at))
             found[item.predicate.principal] = item.predicate.decision == "approve" and holds
     return {name for name, yes in found.items() if yes}
+
+
+def one_each(rights: Authority, names: Iterable[str]) -> set[str]:
+    """Everybody by one name, whatever names policies gave their keys: a new one makes nobody two people."""
+    return {min(rights.also_called.get(name, (name,))) for name in names}
+
+
+def others(rights: Authority, names: Iterable[str], than: str) -> set[str]:
+    """Those of them who are somebody else."""
+    return {name for name in names if one_each(rights, {name}) != one_each(rights, {than})}
 
 
 def _authors(context: ReleaseContext) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Literal
 import click
 
 from governance import releasing
+from governance.checks import incidents
 from governance.commands import session
 from governance.commands.moves import named
 from governance.people import speaking
@@ -31,7 +32,10 @@ def command(
     log = session.log_to_add_to(session.here(), dry_run)
     now, at = session.current(log), session.clock()
     registered = now.registration(model, number).predicate
-    who = speaking.speaker(now.authority, session.signer(key), role, speaking.roles_of(now.authority.policies), at)
+    policies = now.authority.policies
+    said = "open" if state == "open" else "closed"
+    fitting = incidents.roles(policies.rules.incidents, said, speaking.roles_of(policies))
+    who = speaking.speaker(now.authority, session.signer(key), role, fitting, at)
     told = f"incident {state} on {model}/{number} (sha256 {registered.model_digest[:12]}) by {who.name} as {who.role}"
     entry = None
     if not dry_run:

@@ -46,6 +46,11 @@ def move(
     log = session.log_to_add_to(machine, dry_run)
     now = session.current(log)
     found = make(now, at, _signs(now, key, role, roles(now), at))
+    if found.done is not None and not dry_run:
+        what, since = found.move, found.done.at
+        told = f"{what.model}/{what.version} is {what.alias} already, since {since}; nothing is to be signed"
+        session.show({**document(found, found.done), "written": False}, [told], as_json)
+        return
     if dry_run:
         session.show(document(found), lines(found), as_json)
         click.get_current_context().exit(0 if found.decision.allowed else RefusedError.exit_code)
@@ -115,7 +120,7 @@ def signature_lines(missing: Sequence[Signature]) -> list[str]:
     for one in missing:
         who = ", ".join(one.who) or "nobody: policy names no one who could"
         how = one.next if one.who else "name them: countersign init for a new log, countersign enrol for another person"
-        text.append(f"  missing   {one.what}: {one.count} of {who}")
+        text.append(f"  to sign   {one.what}: {one.count} of {who}")
         text.append(f"            next: {how}")
     return text
 

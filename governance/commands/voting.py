@@ -83,13 +83,13 @@ def _page(machine: Machine, log: Any, what: Subject, decision: Literal["approve"
 
 
 def _missing(now: State, what: Subject, alias: str | None, at: Any) -> list[str]:
-    """Whose word is still wanted."""
+    """Who is still to sign."""
     if what.packet is None:
         return []
     said = what.packet.predicate
     to = alias or next(iter(now.authority.policies.rules.aliases), "champion")
     found = plan(now, Move("promote", said.model, said.version, to, ""), at)
     return [
-        f"still wanted: {one.what}" + (f", by {', '.join(one.who)}" if one.who else "") + f"; {one.next}"
+        f"still to sign: {one.what}" + (f", by {', '.join(one.who)}" if one.who else "") + f"; {one.next}"
         for one in found.missing
     ] or [f"next: countersign promote {what.name} --to {to}"]

@@ -22,6 +22,7 @@ from governance.model import Model, Slug
 from governance.policy import (
     AliasRule,
     EvidenceKind,
+    IncidentRules,
     Policies,
     Principal,
     Quorum,
@@ -48,6 +49,7 @@ COMMENTS = {
     "recovery": "Who signs it in their stead, where owners were lost.",
     "aliases": "The aliases that serve users, and in which roles a person may ask to move them.",
     "waivers": "What may be accepted for a while: how long, and by whom.",
+    "incidents": "In which roles a person opens an incident on a model, or closes it; any, where absent.",
 }
 """What stands above each rule that a founding writes."""
 
@@ -82,6 +84,8 @@ class Founding(Model):
     """Absent: champion, asked for by release managers, or by approvers where there are none."""
     waivers: WaiverRules | None = None
     """Absent: as policy.yaml has it."""
+    incidents: IncidentRules | None = None
+    """Absent: anybody opens one, and approvers close it."""
 
 
 def read_founding(path: Path) -> Founding:
@@ -311,7 +315,7 @@ def _in_roles(people: Iterable[Principal], roles: Iterable[str]) -> list[str]:
 
 # -- The rules of a founding -------------------------------------------------------------------------
 def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
-    """Owners, recovery, aliases and waivers, where policy.yaml does not have them yet."""
+    """Owners, recovery, aliases, waivers and incidents, where policy.yaml does not have them yet."""
     people = {name: person.roles for name, person in given.people.items()}
     owners = given.owners or _quorum(people, OWNER, at_most=2)
     recovery = given.recovery or _quorum(people, RECOVERY, at_least=2)
@@ -329,6 +333,9 @@ def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
         )
     if given.waivers is not None and not rules.get("waivers"):
         found["waivers"] = _flow(given.waivers.model_dump(exclude_defaults=True))
+    incidents = given.incidents or (IncidentRules(closed_by=_approvers(given)) if _approvers(given) else None)
+    if incidents is not None and not rules.get("incidents"):
+        found["incidents"] = _flow(incidents.model_dump(exclude_defaults=True))
     return found
 
 

@@ -182,18 +182,16 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
         why = f"{missing[0].message}; has {missing[0].found}{against}"
         yield Wait(kind="packet", what=name, why=why, people=left, next=f"countersign review {name}")
     elif not item.predicate.findings:
-        yield from _to_ask_for(now, model, version, at)
+        yield from _to_ask_for(now, model, version, what.sha256, at)
 
 
-def _to_ask_for(now: State, model: str, version: str, at: datetime) -> Iterator[Wait]:
-    """An approved version for which nobody has asked yet."""
-    open_still = {
-        (one.predicate.version, one.predicate.alias)
-        for one in promotion.open_requests(now, model)
-        if instant_of(one.predicate.expires) > at
-    }
+def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime) -> Iterator[Wait]:
+    """An approved version for which nobody has asked yet, by this packet and of the alias as it is."""
+    said = [one.predicate for one in promotion.open_requests(now, model) if instant_of(one.predicate.expires) > at]
     for alias, rule in now.authority.policies.rules.aliases.items():
-        if (version, alias) not in open_still:
+        held = now.holder(model, alias)
+        wanted = (version, alias, digest, held.version if held else None)
+        if wanted not in [(one.version, one.alias, one.packet, one.from_version) for one in said]:
             yield Wait(
                 kind="promote",
                 what=f"{model}/{version} as {alias}",

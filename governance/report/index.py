@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import Any
 
 from governance import canonical
-from governance.checks.votes import seconders
+from governance.checks.incidents import still_open
+from governance.checks.votes import others, seconders
 from governance.digests import sha256_bytes
 from governance.evidence import Evidence
 from governance.instants import instant, instant_of
@@ -243,12 +244,11 @@ class _Read:
     @cached_property
     def incidents(self) -> dict[str, Evidence]:
         """Digest of a model to the open incident on it."""
-        last = {
-            (item.subjects[0].sha256, item.predicate.version): item
-            for item in self.items("incident")
-            if self.now.authority.speaker(item) is not None
-        }
-        return {digest: item for (digest, _), item in last.items() if item.predicate.state == "open"}
+        about: dict[str, list[Evidence]] = {}
+        for item in self.items("incident"):
+            about.setdefault(item.subjects[0].sha256, []).append(item)
+        found = {digest: still_open(self.now.authority, items) for digest, items in about.items()}
+        return {digest: items[-1] for digest, items in found.items() if items}
 
     @cached_property
     def waivers(self) -> dict[tuple[str, str, str], Evidence]:
@@ -326,7 +326,7 @@ class _Read:
     def _seconded(self, item: Evidence) -> bool:
         asked = self.requests.get(item.predicate.request or "")
         people = seconders(self.now.authority, self.approvals.get(item.predicate.request or "", []))
-        return asked is not None and bool(people - {asked.predicate.principal})
+        return asked is not None and bool(others(self.now.authority, people, asked.predicate.principal))
 
     def _state(self, item: Evidence) -> tuple[str, str]:
         key, said = _key(item), item.predicate

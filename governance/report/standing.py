@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from governance import packet
 from governance.authority import read_authority
 from governance.checks.context import ReleaseContext
-from governance.checks.votes import Vote, distinct, packet_votes, seconders
+from governance.checks.incidents import counted, still_open
+from governance.checks.votes import Vote, distinct, others, packet_votes, seconders
 from governance.checks.waivers import waiver_problem
 from governance.errors import CountersignError
 from governance.evidence import Evidence
@@ -197,15 +198,13 @@ class Standing:
 
     @cached_property
     def incidents(self) -> list[Evidence]:
-        """What was said to be wrong with these bytes, by people who may speak, in order."""
-        found = self.now.evidence.by_subject(self.said.model_digest, "incident")
-        return [item for item in found if self.now.authority.speaker(item) is not None]
+        """What was said to be wrong with these bytes, by people who may say it, in order."""
+        return counted(self.now.authority, self.now.evidence.by_subject(self.said.model_digest, "incident"))
 
     @property
     def open_incidents(self) -> list[Evidence]:
         """Those whose last word is that they are open."""
-        last = {item.predicate.version: item for item in self.incidents}
-        return [item for item in last.values() if item.predicate.state == "open"]
+        return still_open(self.now.authority, self.incidents)
 
     @property
     def overdue(self) -> list[Evidence]:
@@ -259,7 +258,7 @@ class Standing:
     def _seconded(self, item: Evidence) -> bool:
         signed = self.request_of(item)
         people = seconders(self.now.authority, self.now.evidence.by_subject(item.predicate.request or "", "approval"))
-        return signed is not None and bool(people - {signed.predicate.principal})
+        return signed is not None and bool(others(self.now.authority, people, signed.predicate.principal))
 
     def _again(self, item: Evidence) -> str:
         """How a decision comes out otherwise than logged; empty where it does not, or does not say what was asked."""

@@ -13,13 +13,14 @@ from dataclasses import replace
 
 from governance import evidence
 from governance.authority import Authority, read_authority, ring_of
+from governance.checks.incidents import counted
 from governance.envelope import verify_envelope
 from governance.errors import ConfigError, RefusedError
 from governance.evidence import Evidence
 from governance.keys import public_key
 from governance.log.api import Verifier
 from governance.log.port import Log, Said
-from governance.predicates import CANDIDATE, CheckpointKey, Promotion, Signed
+from governance.predicates import CANDIDATE, CheckpointKey, Incident, Promotion, Signed
 
 WHERE = "the envelope"
 OURS = frozenset({"origin", "refusal", "call"})
@@ -73,7 +74,11 @@ def _unspoken(item: Evidence, said: Signed, authority: Authority) -> str | None:
         return "the key it offers is none"
     if not authority.is_here(said):
         return f"it was said to another log, which begins with {str(said.log)[:12]}, and counts there only"
-    return None if authority.speaker(item) else "it is not said by a person in force, in their name and role"
+    if not authority.speaker(item):
+        return "it is not said by a person in force, in their name and role"
+    if isinstance(said, Incident) and not counted(authority, [item]):
+        return f"policy in force lets nobody say as {said.role} that an incident is {said.state}"
+    return None
 
 
 def _is_key(text: str) -> bool:

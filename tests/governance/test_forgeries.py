@@ -22,10 +22,10 @@ from governance.machine import open_log
 from governance.packet import digest_of
 from governance.people import policies, review, votes
 from governance.policy import load_policies
-from governance.predicates import Artifact, CheckpointKey, Packet, Revocation, Waiver
+from governance.predicates import Artifact, CheckpointKey, Incident, Packet, Revocation, Waiver
 from governance.server.append import verifier
 from governance.verify import Pins, verify_log
-from tests.governance.governed import Governed, empty, governed, person
+from tests.governance.governed import RULES, Governed, empty, governed, person
 from tests.governance.story import MODEL, digest
 
 
@@ -296,3 +296,18 @@ def test_a_successor_that_is_no_key_is_not_taken(scene: Governed) -> None:
     subject = Artifact(role="checkpoint_key", name="x", sha256=digest("x"))
     with pytest.raises(RefusedError, match="the key it offers is none"):
         send(scene, sign_statement(evidence.build_statement("checkpoint_key", [subject], said), person("eve")))
+
+
+def test_an_incident_is_closed_by_who_may_only(tmp_path: Path) -> None:
+    """Policy names the roles; a visitor's word that all is well again is not even taken."""
+    scene = governed(tmp_path, RULES + "incidents: {closed_by: [risk]}\n")
+    model = Artifact(role="model", name="sft", sha256=scene.story.models["sft"])
+    scene.incident("1", "open")
+    for who, role, taken in (("eve", "visitor", False), ("ben", "risk", True)):
+        said = Incident.model_validate(scene.signed(who, role, model=MODEL, version="1", state="closed"))
+        envelope = sign_statement(evidence.build_statement("incident", [model], said), person(who))
+        if taken:
+            assert send(scene, envelope) == scene.story.log.size() - 1
+        else:
+            with pytest.raises(RefusedError, match="lets nobody say as visitor"):
+                send(scene, envelope)

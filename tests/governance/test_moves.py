@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from governance import promotion
 from governance.artifacts import in_artifact_root, verify_files
-from governance.commands import session, sources
-from governance.errors import ConfigError, CountersignError, RefusedError
+from governance.commands import sources
+from governance.errors import ConfigError, RefusedError
 from governance.findings import finding
 from governance.instants import instant
 from governance.status import status
-from pipelines.cli import cli
-from tests.governance.governed import RULES, Governed, governed, keypair
+from tests.governance.governed import RULES, Governed, governed
 from tests.governance.story import MODEL
+from tests.governance.terminal import at_terminal, run
 
 TABLES = """
 CREATE TABLE registered_model_aliases (
@@ -42,19 +41,7 @@ class Desk:
         self.scene, self.folder = scene, folder
 
     def run(self, *words: str, who: str = "") -> tuple[int, str]:
-        """`countersign ...` as a person: exit code, and what was said."""
-        arguments = list(words)
-        if who:
-            path = self.folder / f"{who}.pem"
-            path.write_bytes(keypair(who)[0])
-            path.chmod(0o600)
-            arguments += ["--key", str(path), "--yes"]
-        done = CliRunner().invoke(cli, arguments)
-        if isinstance(done.exception, CountersignError):
-            return done.exception.exit_code, str(done.exception)
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done.exit_code, done.output
+        return run(*words, who=who, keys=self.folder)
 
     def json(self, *words: str, who: str = "") -> Any:
         return json.loads(self.run(*words, "--json", who=who)[1])
@@ -85,27 +72,23 @@ Prepare = Callable[[str], Desk]
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Governed]]:
+def told() -> dict[str, Governed]:
+    """Rules to a log under them with one registered version; read only."""
     return {}
 
 
 @pytest.fixture
 def prepare(
-    told: dict[str, tuple[Path, Governed]], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path,
+    told: dict[str, Governed], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Prepare:  # fmt: skip
     """A desk under these rules, with one registered version."""
 
     def made(rules: str) -> Desk:
         if rules not in told:
-            folder = tmp_path_factory.mktemp("governed")
-            told[rules] = (folder, governed(folder, rules))
-        scene = told[rules][1].copy(told[rules][0], tmp_path)
-        monkeypatch.chdir(scene.story.root)
-        for name, value in scene.story.machine.environ.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("COUNTERSIGN_KEY", raising=False)
-        monkeypatch.setattr(session, "clock", scene.story.now)
+            told[rules] = governed(tmp_path_factory.mktemp("governed"), rules)
+        scene = told[rules].copy(tmp_path)
+        at_terminal(scene, monkeypatch)
         with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
             database.executescript(TABLES)
         return Desk(scene, tmp_path)
@@ -132,7 +115,7 @@ def test_a_dry_run_says_exactly_whose_signature_is_missing_and_writes_nothing(de
     code, told = desk.run("promote", "support-desk/1", "--dry-run", who="cleo")
     assert code == 4
     assert "APPROVAL_MISSING" in told and "REQUEST_MISSING" not in told
-    assert "missing   the packet: 1 of ben as risk\n" in told
+    assert "to sign   the packet: 1 of ben as risk\n" in told
     assert "request   would be signed by cleo as release-manager" in told
     found = desk.json("promote", "support-desk/1", "--dry-run")
     assert [(one["what"], one["count"], one["who"]) for one in found["missing_signatures"]] == [
@@ -148,13 +131,19 @@ def test_a_dry_run_says_exactly_whose_signature_is_missing_and_writes_nothing(de
 def test_a_refused_request_stays_open_until_the_signatures_are_there(desk: Desk) -> None:
     frozen = desk.scene.freeze()
     code, told = desk.run("promote", "support-desk/1", who="cleo")
-    assert code == 4 and "APPROVAL_MISSING" in told and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
+    assert code == 4 and "APPROVAL_MISSING" in told and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
     desk.scene.approve("ada", "ml-lead", frozen)
     desk.scene.approve("ben", "risk", frozen)
     code, told = desk.run("promote", "support-desk/1")  # nobody signs again
     assert code == 0, told
     assert len(list(promotion.state(desk.scene.story.log).evidence.all("request"))) == 1
-    assert desk.run("promote", "support-desk/1")[0] in (2, 4)  # and once only
+    size = desk.scene.story.log.size()
+    for who in ("", "cleo"):  # and once only
+        code, told = desk.run("promote", "support-desk/1", who=who)
+        assert code == 0 and "support-desk/1 is champion already, since" in told
+    assert desk.scene.story.log.size() == size
+    code, told = desk.run("promote", "support-desk/1", "--to", "champoin", who="cleo")
+    assert code == 2 and "did you mean 'champion'?" in told and desk.scene.story.log.size() == size
 
 
 def test_without_a_packet_nothing_is_signed(desk: Desk) -> None:
@@ -218,7 +207,7 @@ def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) 
     desk.another()
     desk.promoted("2")
     code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong", "--dry-run", who="cleo")
-    assert code == 4 and "ROLLBACK support-desk/1 as champion" in told and "missing   the rollback: 1 of ada as" in told
+    assert code == 4 and "ROLLBACK support-desk/1 as champion" in told and "to sign   the rollback: 1 of ada as" in told
     code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong", who="cleo")
     assert code == 4 and "countersign approve" in told
     (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
@@ -278,7 +267,7 @@ def test_what_a_rollback_goes_back_through(desk: Desk) -> None:
 def test_a_retired_version_serves_nobody(desk: Desk) -> None:
     desk.promoted("1")
     code, told = desk.run("retire", "support-desk/1", "--reason", "end of life", who="cleo")
-    assert code == 4 and "missing   the retire: 1 of" in told
+    assert code == 4 and "to sign   the retire: 1 of" in told
     (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
     desk.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     code, told = desk.run("retire", "support-desk/1", "--reason", "end of life")

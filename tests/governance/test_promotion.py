@@ -273,6 +273,48 @@ def test_whoever_asks_does_not_close_what_others_opened(scene: Governed) -> None
     assert scene.consume().allowed, "what she opened herself, she may close"
 
 
+Said = tuple[str, str, str]
+"""State, who, as what."""
+BY_BEN: Said = ("open", "ben", "risk")
+INCIDENTS: dict[str, tuple[str, list[Said], set[str]]] = {
+    # policy's rule, what is said in order, what is found
+    "closed by a colleague": ("", [BY_BEN, ("closed", "ada", "ml-lead")], set()),
+    "closed by a visitor, where policy names nobody": ("", [BY_BEN, ("closed", "eve", "visitor")], set()),
+    "closed by a visitor": (
+        "closed_by: [risk]", [BY_BEN, ("closed", "eve", "visitor")], {"INCIDENT_OPEN", "INCIDENT_NOT_CLOSED"},
+    ),
+    "closed by a visitor and then by who may": (
+        "closed_by: [risk]", [BY_BEN, ("closed", "eve", "visitor"), ("closed", "ben", "risk")], set(),
+    ),
+    "opened by a visitor": ("opened_by: [risk]", [("open", "eve", "visitor")], set()),
+    "opened by a visitor, where policy names nobody": ("", [("open", "eve", "visitor")], {"INCIDENT_OPEN"}),
+    "opened again by who asks, and closed": (
+        "", [BY_BEN, ("open", "cleo", "product"), ("closed", "cleo", "product")], {"INCIDENT_OPEN"},
+    ),
+    "opened before by who asks, and closed": (
+        "", [("open", "cleo", "product"), BY_BEN, ("closed", "cleo", "product")], {"INCIDENT_OPEN"},
+    ),
+    "opened by who asks alone, and closed": ("", [("open", "cleo", "product"), ("closed", "cleo", "product")], set()),
+    "closed in another's name": ("", [BY_BEN, ("closed", "ada", "risk")], {"INCIDENT_OPEN"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_who_opens_and_closes_an_incident(name: str, tmp_path: Path) -> None:
+    rule, said, found = INCIDENTS[name]
+    scene = governed(tmp_path, RULES + (f"incidents: {{{rule}}}\n" if rule else ""))
+    _both(scene, scene.freeze())
+    scene.request()
+    for state, who, role in said:
+        scene.incident("1", state, who, role)
+    if not found:
+        assert scene.consume().allowed
+        return
+    with pytest.raises(RefusedError) as refused:
+        scene.consume()
+    assert _codes(refused, scene) == found
+
+
 def test_a_closed_incident_does_not_stop_it(scene: Governed) -> None:
     scene.incident("1", "open")
     scene.incident("1", "closed")
@@ -465,6 +507,22 @@ def test_who_asks_does_not_count_twice(scene: Governed) -> None:
     scene.approve("cleo", "product", request, "promotion")
     with pytest.raises(RefusedError, match="2 people behind it"):
         scene.consume("1")
+
+
+def test_who_asks_is_no_second_person_by_a_new_name(scene: Governed) -> None:
+    """cleo is called clea since she asked, by policies that owners signed."""
+    request = _back(scene, _second(scene))
+    path = scene.story.root / "policies" / "policy.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace('"name": "cleo"', '"name": "clea"'), encoding="utf-8")
+    renamed = load_policies(path.parent)
+    open_log(scene.story.machine, renamed, scene.story.now)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", renamed.digest, "policy")
+    scene.approve("clea", "product", request, "promotion", key="cleo")
+    with pytest.raises(RefusedError, match="2 people behind it"):
+        scene.consume("1")
+    scene.approve("ben", "risk", request, "promotion")
+    assert scene.consume("1").allowed
 
 
 def test_breaking_the_glass_leaves_a_deadline(scene: Governed) -> None:

@@ -30,7 +30,7 @@ def reviewed(d: Desk) -> Desk:
 def test_two_people_in_different_roles_make_a_release_possible(at_desk: Desk) -> None:
     d = reviewed(at_desk)
     first = d.must("ada", "approve", NAME, YES)
-    assert "still wanted: the packet" in first.out
+    assert "still to sign: the packet" in first.out
     d.must("", "review", NAME)
     second = d.must("ben", "approve", NAME, YES, "--json")
     assert second.json["role"] == "risk" and second.json["about"] == "packet"
@@ -143,7 +143,7 @@ def test_two_keys_of_one_person_are_one_person(tmp_path: Path, monkeypatch: pyte
     d = reviewed(desk(tmp_path, scene, monkeypatch))
     d.must("ada", "approve", NAME, YES, "--role", "ml-lead")
     done = d.must("ada2", "approve", NAME, YES, "--role", "risk")
-    assert "still wanted: the packet" in done.out
+    assert "still to sign: the packet" in done.out
     assert "may say this as ml-lead or as risk" in d.refused("ada", "approve", NAME, YES, code=2)
 
 

@@ -44,9 +44,9 @@ def test_an_alias_moves_over_the_server(served: tuple[Place, Client], monkeypatc
     here, client = served
     here.scene.freeze("1")
     code, told = client.run("promote", f"{MODEL}/1", "--dry-run", who="cleo")
-    assert code == 4 and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
+    assert code == 4 and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
-    assert code == 4 and "Countersign refuses" in told and "APPROVAL_MISSING" in told and "missing   the packet" in told
+    assert code == 4 and "Countersign refuses" in told and "APPROVAL_MISSING" in told and "to sign   the packet" in told
     approved(here, "1")
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
     assert code == 0 and told.startswith("support-desk/1 is champion"), told
@@ -56,7 +56,7 @@ def test_an_alias_moves_over_the_server(served: tuple[Place, Client], monkeypatc
     code, told = client.run("explain", f"{MODEL}/1")
     assert code == 0 and "COMES OUT THE SAME" in told
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over", who="cleo")
-    assert code == 4 and "missing   the retire" in told
+    assert code == 4 and "to sign   the retire" in told
     (asked,) = promotion.open_requests(state(here.scene.story.log), MODEL)
     here.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over")

@@ -30,7 +30,7 @@ def released(team: Team) -> None:
     assert "has not authorized" not in team.says("repro", on=team.ci)
     assert f"{V1}" in team.says("status", on=team.ci)
     told = team.says("promote", V1, "--yes", who="cleo", code=4)
-    assert "APPROVAL_MISSING" in told and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
+    assert "APPROVAL_MISSING" in told and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
     team.approve(V1)
     assert f"{V1} is champion" in team.says("promote", V1, "--yes", who="cleo")
     assert "COMES OUT THE SAME" in team.says("explain", V1)
