@@ -173,13 +173,13 @@ class Governed:
     def consume(self, version: str = "1", alias: str = "champion", **how: Any) -> Promotion:
         return self.promoter.consume(MODEL, version, alias, "cleo@server", **how)
 
-    def copy(self, old: Path, new: Path) -> Governed:
+    def copy(self, folder: Path) -> Governed:
         """The same below another folder, to go on with."""
-        shutil.copytree(old, new, dirs_exist_ok=True)
-        here = machine(MODEL, {**self.story.machine.environ, "COUNTERSIGN_HOME": str(new / "home")})
+        shutil.copytree(self.story.root.parent, folder, dirs_exist_ok=True)
+        here = machine(MODEL, {**self.story.machine.environ, "COUNTERSIGN_HOME": str(folder / "home")})
         log = open_log(here, self.story.policies, lambda: START)
         story = replace(
-            self.story, root=new / "project", machine=here, log=log, models=dict(self.story.models),
+            self.story, root=folder / "project", machine=here, log=log, models=dict(self.story.models),
             records=dict(self.story.records),
         )  # fmt: skip
         return Governed(story, Table())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,21 +19,10 @@ from governance.report.html import page
 from governance.report.model import Report, Training
 from governance.report.sections import SECTIONS
 from tests.governance.governed import KINDS, empty, keypair, person, principals
-from tests.governance.story import MODEL, Story, digest, tell, told
+from tests.governance.story import MODEL, Story, digest, tell
 
 RUNNER = '  - {"name": "runner", "kind": "service", "signs": ["reproduction"], "keys": ["%s"]}\n'
 NEVER = "self-attested; never run again"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """The good story; read only."""
-    return told(tmp_path_factory.mktemp("story"))
-
-
-@pytest.fixture
-def story(shared: Story, tmp_path: Path) -> Story:
-    return shared.copy(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from governance.report import index, sections
 from governance.report.build import build
 from pipelines.cli import cli
 from tests.conftest import ROOT
-from tests.governance.audited import audited
 from tests.governance.bundles import pin
 from tests.governance.governed import Governed
 from tests.governance.many import many
@@ -30,16 +29,10 @@ OURS = ("show", "diff", "lineage", "erasure", "live", "control", "verify-model")
 THEN = "2026-11-21T00:00:00Z"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    folder = tmp_path_factory.mktemp("audited")
-    return folder, audited(folder)
-
-
 @pytest.fixture
-def scene(whole: tuple[Path, Governed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
+def scene(whole: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
     """A copy, in whose folder commands are run."""
-    made = whole[1].copy(whole[0], tmp_path)
+    made = whole.copy(tmp_path)
     monkeypatch.chdir(made.story.root)
     monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "home"))
     return made

@@ -42,28 +42,16 @@ PAGE = "<!doctype html><title>page</title>"
 
 
 @pytest.fixture(scope="module")
-def life(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    """With one registered version."""
-    folder = tmp_path_factory.mktemp("life")
-    return folder, governed(folder)
-
-
-@pytest.fixture
-def scene(life: tuple[Path, Governed], tmp_path: Path) -> Governed:
-    return life[1].copy(life[0], tmp_path)
-
-
-@pytest.fixture(scope="module")
-def released(life: tuple[Path, Governed], tmp_path_factory: pytest.TempPathFactory) -> Governed:
-    found = life[1].copy(life[0], tmp_path_factory.mktemp("released"))
+def released(life: Governed, tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    found = life.copy(tmp_path_factory.mktemp("released"))
     found.released()
     return found
 
 
 @pytest.fixture(scope="module")
-def long(life: tuple[Path, Governed], tmp_path_factory: pytest.TempPathFactory) -> Governed:
+def long(life: Governed, tmp_path_factory: pytest.TempPathFactory) -> Governed:
     """Two versions, a waiver, an incident, a rollback, a key revoked, a refused promotion, much about other models."""
-    found = life[1].copy(life[0], tmp_path_factory.mktemp("long"))
+    found = life.copy(tmp_path_factory.mktemp("long"))
     story = found.story
     found.released()
     first = story.models["sft"]
@@ -186,10 +174,10 @@ def test_another_origin(data: bytes) -> None:
     assert not both(data, digest("another log"))
 
 
-def test_an_older_checkpoint(life: tuple[Path, Governed], long: Governed, tmp_path: Path) -> None:
-    old = life[1].story.log.checkpoint()
+def test_an_older_checkpoint(life: Governed, long: Governed, tmp_path: Path) -> None:
+    old = life.story.log.checkpoint()
     log = long.story.log
-    assert verify_bundle(made(log, since=old), Pins(checkpoint=old)).grown_from == life[1].story.log.size()
+    assert verify_bundle(made(log, since=old), Pins(checkpoint=old)).grown_from == life.story.log.size()
     assert verify_bundle(made(log, whole=True), Pins(checkpoint=old)).ok
     assert verify_bundle(made(log), Pins(checkpoint=log.checkpoint())).ok
     assert "no proof" in (verify_bundle(made(log), Pins(checkpoint=old)).broken or "")
@@ -197,9 +185,9 @@ def test_an_older_checkpoint(life: tuple[Path, Governed], long: Governed, tmp_pa
     assert "another log" in (verify_bundle(made(log, since=old), Pins(checkpoint=fork)).broken or "")
 
 
-def test_a_checkpoint_of_a_log_that_went_another_way(life: tuple[Path, Governed], tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_log_that_went_another_way(life: Governed, tmp_path: Path) -> None:
     """The same origin and key, another history: what only an older checkpoint shows."""
-    one, other = (life[1].copy(life[0], tmp_path / name) for name in ("one", "other"))
+    one, other = (life.copy(tmp_path / name) for name in ("one", "other"))
     one.incident("1", "open")
     other.released()
     kept = one.story.log.checkpoint()
@@ -397,7 +385,7 @@ def _other(value: Any, rng: random.Random) -> Any:
 
 
 def test_a_rejection_after_the_release_can_be_left_out_and_it_says_so(released: Governed, tmp_path: Path) -> None:
-    scene = released.copy(Path(released.story.root).parent, tmp_path)
+    scene = released.copy(tmp_path)
     frozen = next(scene.story.log.by_kind(["packet"]))
     scene.approve(
         "cleo",
@@ -460,7 +448,7 @@ def test_a_development_key_moves_no_governed_alias(tmp_path: Path, monkeypatch: 
 
 
 def test_a_request_is_spent_once(released: Governed, tmp_path: Path) -> None:
-    scene = released.copy(Path(released.story.root).parent, tmp_path)
+    scene = released.copy(tmp_path)
     forged(scene)
     assert not both(made(scene.story.log), pin(scene.story.log))
 
@@ -621,8 +609,7 @@ def test_a_verifier_loads_nothing_large(data: bytes, root: str, tmp_path: Path) 
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_five_hundred_statements_within_a_second(life: tuple[Path, Governed], tmp_path: Path) -> None:
-    scene = life[1].copy(life[0], tmp_path)
+def test_five_hundred_statements_within_a_second(scene: Governed) -> None:
     for number in range(470):
         scene.story.evaluate("sft", 0.9 + number / 10_000)
     scene.released()

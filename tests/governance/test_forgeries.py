@@ -29,18 +29,6 @@ from tests.governance.governed import RULES, Governed, empty, governed, person
 from tests.governance.story import MODEL, digest
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    folder = tmp_path_factory.mktemp("forgeries")
-    return folder, governed(folder)
-
-
-@pytest.fixture
-def scene(told: tuple[Path, Governed], tmp_path: Path) -> Governed:
-    """A copy of a log with one registered version, to go on with."""
-    return told[1].copy(told[0], tmp_path)
-
-
 def send(scene: Governed, envelope: bytes) -> int:
     """As the server takes it; the entry."""
     return api.append(scene.story.log, verifier(scene.story.log), envelope).index

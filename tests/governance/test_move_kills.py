@@ -28,8 +28,9 @@ from governance.log.port import Log
 from governance.machine import Machine, log_of, machine
 from governance.verify import Pins, verify_log
 from pipelines.cli import COMMANDS, cli
-from tests.governance.governed import Governed, governed, keypair
+from tests.governance.governed import Governed, governed
 from tests.governance.story import MODEL
+from tests.governance.terminal import key_file
 from tests.governance.test_log import in_child
 from tests.governance.test_moves import TABLES
 
@@ -124,8 +125,7 @@ def ready(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> Governed:
     frozen = scene.freeze("2")
     scene.approve("ada", "ml-lead", frozen)
     for who in ("ben", "cleo"):
-        (folder / f"{who}.pem").write_bytes(keypair(who)[0])
-        (folder / f"{who}.pem").chmod(0o600)
+        key_file(folder, who)
     if how == "read":
         _read_by_ben(scene, folder, monkeypatch)
     else:

@@ -24,18 +24,6 @@ Change = Callable[[Governed, str], object]
 """What one row does, given the packet's digest, between the packet and the request."""
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    folder = tmp_path_factory.mktemp("governed")
-    return folder, governed(folder)
-
-
-@pytest.fixture
-def scene(told: tuple[Path, Governed], tmp_path: Path) -> Governed:
-    """A copy of a log with one registered version, to go on with."""
-    return told[1].copy(told[0], tmp_path)
-
-
 def _both(scene: Governed, packet: str) -> None:
     scene.approve("ada", "ml-lead", packet)
     scene.approve("ben", "risk", packet)

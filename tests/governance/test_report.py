@@ -21,19 +21,7 @@ from governance.report.files import differs, rendered, write
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 from governance.report.training import read_curves
-from tests.governance.story import MODEL, Story, altered, begin, every_text, told
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """The good story; read only."""
-    return told(tmp_path_factory.mktemp("story"))
-
-
-@pytest.fixture
-def story(shared: Story, tmp_path: Path) -> Story:
-    """A copy of it, to be spoiled."""
-    return shared.copy(tmp_path)
+from tests.governance.story import MODEL, Story, altered, begin, every_text
 
 
 @pytest.fixture(scope="module")

@@ -22,36 +22,17 @@ from governance.report.build import build
 from governance.report.files import rendered
 from governance.report.html import page
 from governance.report.model import Report
-from tests.governance.audited import audited, reject, second
-from tests.governance.governed import Governed, governed
+from tests.governance.audited import reject, second
+from tests.governance.governed import Governed
 from tests.governance.story import MODEL, altered
 
 Change = Callable[[Governed], object]
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    """One version, registered; read only."""
-    folder = tmp_path_factory.mktemp("governed")
-    return folder, governed(folder)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    """Two versions, the second released with a waiver; read only."""
-    folder = tmp_path_factory.mktemp("audited")
-    return folder, audited(folder)
-
-
 @pytest.fixture
-def scene(told: tuple[Path, Governed], tmp_path: Path) -> Governed:
-    return told[1].copy(told[0], tmp_path)
-
-
-@pytest.fixture
-def later(whole: tuple[Path, Governed], tmp_path: Path) -> Governed:
-    made = whole[1].copy(whole[0], tmp_path)
-    made.table.held = dict(whole[1].table.held)
+def later(whole: Governed, tmp_path: Path) -> Governed:
+    made = whole.copy(tmp_path)
+    made.table.held = dict(whole.table.held)
     return made
 
 
@@ -345,11 +326,9 @@ def _blank(value: object, name: str) -> list[str]:
 
 
 # -- The past ------------------------------------------------------------------------------------------
-def test_the_past_is_told_as_it_was(whole: tuple[Path, Governed]) -> None:
-    scene = whole[1]
-
+def test_the_past_is_told_as_it_was(whole: Governed) -> None:
     def at(time: str, version: str = "1") -> Report:
-        return report(scene, version, as_of=datetime.fromisoformat(f"2026-11-20T{time}+00:00"))
+        return report(whole, version, as_of=datetime.fromisoformat(f"2026-11-20T{time}+00:00"))
 
     assert at("09:31:30").verdict.word == "PENDING" and "has: ada as ml-lead" in at("09:31:30").verdict.reason
     assert at("09:35:00").verdict.word == "APPROVED" and at("09:35:00").holds[0].until == "now"
@@ -377,9 +356,9 @@ def test_what_is_written_later_changes_no_past(scene: Governed) -> None:
     assert all(getattr(before, name) == getattr(after, name) for name in parts)
 
 
-def test_the_same_log_and_time_give_the_same_bytes(whole: tuple[Path, Governed]) -> None:
-    first = report(whole[1], "2", clock=datetime(2026, 11, 25, tzinfo=UTC))
-    again = report(whole[1], "2", clock=datetime(2026, 11, 28, tzinfo=UTC))
+def test_the_same_log_and_time_give_the_same_bytes(whole: Governed) -> None:
+    first = report(whole, "2", clock=datetime(2026, 11, 25, tzinfo=UTC))
+    again = report(whole, "2", clock=datetime(2026, 11, 28, tzinfo=UTC))
     assert rendered(first) == rendered(again)
 
 

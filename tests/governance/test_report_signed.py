@@ -21,29 +21,21 @@ from governance.report import build as building
 from governance.report.build import build
 from governance.report.files import rendered
 from pipelines.cli import cli
-from tests.governance.audited import audited
 from tests.governance.bundles import pin
 from tests.governance.governed import Governed, keypair
 from tests.governance.story import MODEL, START, altered, told
+from tests.governance.terminal import at_terminal, key_file
 
 VERSION = f"{MODEL}/2"
 LATER = "2027-01-05T00:00:00Z"
 """When the waiver of version 2 has ended."""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
-    folder = tmp_path_factory.mktemp("audited")
-    return folder, audited(folder)
-
-
 @pytest.fixture
-def scene(whole: tuple[Path, Governed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
+def scene(whole: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
     """A copy to write to, and its machine for the commands; the service signs."""
-    scene = whole[1].copy(whole[0], tmp_path)
-    for name, value in scene.story.machine.environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(scene.story.root)
+    scene = whole.copy(tmp_path)
+    at_terminal(scene, monkeypatch)
     monkeypatch.setattr("governance.commands.session.clock", lambda: START + timedelta(days=1))
     return scene
 
@@ -64,9 +56,7 @@ def written() -> dict[str, bytes]:
 
 
 def as_person(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    Path(f"{name}.pem").write_bytes(keypair(name)[0])
-    Path(f"{name}.pem").chmod(0o600)
-    monkeypatch.setenv("COUNTERSIGN_KEY", f"{name}.pem")
+    monkeypatch.setenv("COUNTERSIGN_KEY", key_file(Path(), name))
 
 
 def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:

@@ -19,17 +19,7 @@ from governance.commands.status import lines
 from governance.errors import ConfigError, StorageError
 from governance.findings import finding
 from governance.status import Status, status
-from tests.governance.story import MODEL, ROOT, Story, altered, begin, digest, told
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    return told(tmp_path_factory.mktemp("story"))
-
-
-@pytest.fixture
-def story(shared: Story, tmp_path: Path) -> Story:
-    return shared.copy(tmp_path)
+from tests.governance.story import MODEL, ROOT, Story, altered, begin, digest
 
 
 def of(story: Story) -> Status:

@@ -15,6 +15,7 @@ from governance.commands import session
 from governance.errors import CountersignError
 from pipelines.cli import cli
 from tests.governance.governed import Governed, keypair
+from tests.governance.terminal import key_file
 
 NAME = "support-desk/1"
 
@@ -46,11 +47,9 @@ class Desk:
 
     def key(self, name: str) -> str:
         """The private key file of `name`; `ada2` is ada's second key."""
-        path = self.folder / "keys" / f"{name}.pem"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(keypair(name)[0])
-        path.chmod(0o600)
-        return str(path)
+        folder = self.folder / "keys"
+        folder.mkdir(exist_ok=True)
+        return key_file(folder, name)
 
     def public(self, name: str) -> str:
         path = self.folder / "keys" / f"{name}.pub"

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from governance.errors import CountersignError
 from governance.promotion import state
 from pipelines.cli import cli
-from tests.governance.governed import keypair
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
+from tests.governance.terminal import key_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NAME = f"{MODEL}/1"
@@ -34,11 +34,9 @@ class Away:
     def __init__(self, who: str, folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.monkeypatch = folder / f"at-{who}", monkeypatch
         self.folder.mkdir()
-        key = self.folder / "key.pem"
-        key.write_bytes(keypair(who)[0])
-        key.chmod(0o600)
         self.environ = {
-            "COUNTERSIGN_HOME": str(self.folder / "home"), "COUNTERSIGN_PROJECT": MODEL, "COUNTERSIGN_KEY": str(key),
+            "COUNTERSIGN_HOME": str(self.folder / "home"), "COUNTERSIGN_PROJECT": MODEL,
+            "COUNTERSIGN_KEY": key_file(self.folder, who),
             "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD,
         }  # fmt: skip
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from governance.errors import CountersignError
 from governance.machine import Machine, machine
-from pipelines.cli import cli
-from tests.governance.governed import keypair
 from tests.governance.registry.place import MODEL, PASSWORD, Server
+from tests.governance.terminal import run
 
 
 class Client:
@@ -36,14 +33,5 @@ class Client:
         return machine(MODEL, self.environ)
 
     def run(self, *words: str, who: str = "") -> tuple[int, str]:
-        arguments = list(words)
-        if who:
-            path = self.folder / f"{who}.pem"
-            path.write_bytes(keypair(who)[0])
-            path.chmod(0o600)
-            arguments += ["--key", str(path), "--yes"]
-        done = CliRunner().invoke(cli, arguments)
-        if isinstance(done.exception, CountersignError):
-            return done.exception.exit_code, str(done.exception)
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
-        return done.exit_code, done.output
+        """`countersign ...`, by a person where one is named: exit code, and what was said."""
+        return run(*words, who=who, keys=self.folder)

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from governance import promotion
-from governance.commands import session, sources
-from governance.errors import ConfigError, CountersignError, RefusedError, VerificationError
+from governance.commands import sources
+from governance.errors import ConfigError, RefusedError, VerificationError
 from governance.predicates import Drill
 from governance.rehearsal import Failed, Rehearsal, reason
 from governance.report.build import build
 from pipelines import smoke
-from pipelines.cli import cli
 from tests.governance.governed import RULES, Governed, authorize, empty, principals
 from tests.governance.story import MODEL, Story, altered, tell
+from tests.governance.terminal import at_terminal, run
 from tests.pipelines.tiny import ARCHITECTURE, records
 
 RUN = "b" * 32
@@ -41,7 +40,7 @@ def tiny(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     """Version 2 is a real model, evaluated on real records; 1, 2 and then 3 were champion."""
     folder = tmp_path_factory.mktemp("drill")
     real = folder / "real"
@@ -78,34 +77,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Governed]:
     scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.99)
     scene.story.register("sft", "3")
     scene.released("3")
-    return folder, scene
+    return scene
 
 
 @pytest.fixture
-def scene(whole: tuple[Path, Governed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
-    made = whole[1].copy(whole[0], tmp_path)
+def scene(whole: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Governed:
+    made = whole.copy(tmp_path)
     at_terminal(made, monkeypatch)
     return made
 
 
-def at_terminal(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(scene.story.root)
-    for name, value in scene.story.machine.environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(session, "clock", scene.story.now)
-
-
 def files(scene: Governed) -> Path:
     return scene.story.machine.artifact_root / RUN / "artifacts" / "model"
-
-
-def run(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(cli, list(words))
-    if isinstance(done.exception, CountersignError):
-        return done.exception.exit_code, str(done.exception)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.output
 
 
 def drill(*more: str) -> tuple[int, Any]:

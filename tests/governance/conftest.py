@@ -1,0 +1,41 @@
+"""The logs that most tests of governance begin from: written once per process, read only; tests go on with copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.governance.audited import audited
+from tests.governance.governed import Governed, governed
+from tests.governance.story import Story, told
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """One registered version, under development keys; read only."""
+    return told(tmp_path_factory.mktemp("story"))
+
+
+@pytest.fixture
+def story(shared: Story, tmp_path: Path) -> Story:
+    """A copy of it, to go on with or to spoil."""
+    return shared.copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    """One registered version, under real people; read only."""
+    return governed(tmp_path_factory.mktemp("life"))
+
+
+@pytest.fixture
+def scene(life: Governed, tmp_path: Path) -> Governed:
+    """A copy of it, to go on with."""
+    return life.copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    """Two versions, the second released with a waiver: the log of docs/auditing.md; read only."""
+    return audited(tmp_path_factory.mktemp("audited"))
