@@ -15,7 +15,7 @@ from governance.checks.votes import distinct, in_force, one_each, others, packet
 from governance.findings import finding
 from governance.instants import instant_of
 from governance.packet import differing
-from governance.predicates import CANDIDATE, Approval, Finding, Incident, PromotionRequest
+from governance.predicates import CANDIDATE, Approval, Finding, PromotionRequest
 
 if TYPE_CHECKING:
     from governance.evidence import Evidence
