@@ -17,7 +17,7 @@ from governance.checks.context import ReleaseContext
 from governance.checks.incidents import counted
 from governance.checks.votes import distinct, packet_votes, seconders
 from governance.decisions import decide_release
-from governance.errors import ConfigError, RefusedError, StorageError
+from governance.errors import ConfigError, RefusedError, StorageError, meant
 from governance.evidence import Evidence
 from governance.instants import exact_instant, instant_of
 from governance.log.port import Log
@@ -25,7 +25,7 @@ from governance.machine import Machine, read_log, signer
 from governance.people.assumed import Assumed
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy import AliasRule, Policies
-from governance.predicates import Artifact, Finding, Incident, Promotion, PromotionRequest
+from governance.predicates import CANDIDATE, Artifact, Finding, Incident, Promotion, PromotionRequest
 from governance.promotion import Action, Promoter, State, ask, below, state
 from governance.registry import aliases, rest
 from governance.requests import ReleaseDecision, ReleaseRequest
@@ -74,6 +74,13 @@ class Plan:
     missing: tuple[Signature, ...]
     skipped: tuple[tuple[str, Finding], ...] = ()
     """Versions that a rollback passed over, and the first reason why."""
+
+    @property
+    def done(self) -> Promotion | None:
+        """The decision that gave the alias to this version, on this packet: asking again would change nothing."""
+        held, asked = self.held, self.asked
+        same = held is not None and (held.version, held.packet) == (asked.version, asked.packet)
+        return held if same and self.move.action == "promote" and self.request is None else None
 
 
 def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
@@ -173,8 +180,12 @@ def closed_by(now: State, model: str, version: str) -> str | None:
 
 
 def requester_roles(policies: Policies, alias: str) -> list[str]:
-    """The roles in which a person may ask for a move of the alias."""
+    """The roles in which a person may ask for a move of the alias. Raises `ConfigError` for one nobody may ask for."""
     rule = policies.rules.aliases.get(alias)
+    if rule is None and alias != CANDIDATE:
+        known = [*policies.rules.aliases, CANDIDATE]
+        fix = meant(alias, known) or "policies/policy.yaml: aliases; a log with people begins by countersign init"
+        raise ConfigError(f"policy governs no alias {alias!r}", expected=f"one of: {', '.join(known)}", fix=fix)
     return list(rule.requesters) if rule else roles_of(policies)
 
 
@@ -266,9 +277,9 @@ def _people(policies: Policies, roles: Iterable[str], but: Iterable[str] = ()) -
 
 def _how(context: ReleaseContext) -> str:
     move = context.asked
-    if move.action == "rollback":
-        return f"rollback {move.model} --reason ..."
-    return f"{move.action} {move.model}/{move.version}" + (f" --to {move.alias}" if move.action == "promote" else "")
+    if move.action == "promote":
+        return f"promote {move.model}/{move.version} --to {move.alias}"
+    return f"{move.action} {move.model}{'' if move.action == 'rollback' else f'/{move.version}'} --reason ..."
 
 
 def _request(now: State, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime) -> PromotionRequest:

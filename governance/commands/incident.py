@@ -10,7 +10,10 @@ from governance import releasing
 from governance.checks import incidents
 from governance.commands import session
 from governance.commands.moves import named
+from governance.errors import InputError
 from governance.people import speaking
+from governance.predicates import Promotion
+from governance.promotion import State
 
 
 @click.command("incident")
@@ -36,10 +39,25 @@ def command(
     said = "open" if state == "open" else "closed"
     fitting = incidents.roles(policies.rules.incidents, said, speaking.roles_of(policies))
     who = speaking.speaker(now.authority, session.signer(key), role, fitting, at)
+    if state == "close" and releasing.closed_by(now, model, number) in (None, who.name):
+        raise InputError(f"no incident is open on {model}/{number}", fix=f"countersign history {model}")
     told = f"incident {state} on {model}/{number} (sha256 {registered.model_digest[:12]}) by {who.name} as {who.role}"
     entry = None
     if not dry_run:
         session.confirm(f"{told}: {reason}", f"{model}/{number}", yes)
         entry = releasing.report_incident(log, now, model, number, state == "open", reason, who, at)
     found = {"model": model, "version": number, "state": state, "by": who.name, "role": who.role, "entry": entry}
-    session.show(found, [f"{told}: entry {entry}" if entry is not None else f"would sign: {told}"], as_json)
+    lines = [f"{told}: entry {entry}" if entry is not None else f"would sign: {told}"]
+    session.show(found, lines + _next(now, model, number, state), as_json)
+
+
+def _next(now: State, model: str, number: str, state: str) -> list[str]:
+    """What an open incident asks for: users are still served what held an alias before."""
+    held = [alias for alias in now.authority.policies.rules.aliases if _holds(now.holder(model, alias), number)]
+    if state == "close" or not held:
+        return []
+    return [f"it still is {', '.join(held)}; next: countersign rollback {model} --alias {held[0]} --reason ..."]
+
+
+def _holds(move: Promotion | None, number: str) -> bool:
+    return move is not None and move.version == number

@@ -415,7 +415,10 @@ def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> 
     assert desk.run(*close, "--dry-run", who="ben")[0] == 0
     assert desk.run("promote", "support-desk/1", "--dry-run", who="cleo")[0] == 4
     desk.run(*close, who="ben")
+    assert "no incident is open" in desk.run(*close, who="ben")[1]
     assert desk.run("promote", "support-desk/1", who="cleo")[0] == 0
+    told = desk.run("incident", "open", "support-desk/1", "--reason", "y", "--role", "risk", who="ben")[1]
+    assert "it still is champion; next: countersign rollback support-desk --alias champion" in told
 
 
 def test_none_of_it_needs_mlflow_or_torch() -> None:
