@@ -18,6 +18,10 @@ UNWANTED = ("mlflow.server.assistant", "mlflow.server.gateway_api", "mlflow.serv
 """Modules of MLflow whose routes are left out: they run commands or jobs, or call out."""
 UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
 """Flask views that are refused, by a part of their name."""
+FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
+"""What is put below these is streamed, and only once MLflow knows the account."""
+MAX_BODY = 16 << 20
+"""Bytes of any other body; the largest that MLflow takes is an upload from its pages, of 10 MB."""
 _TOO_DEEP = {"error_code": "INVALID_PARAMETER_VALUE", "message": "the body is nested too deep"}
 QUIET = ("alembic", "mlflow.server.auth", "mlflow.store.db.utils")
 
@@ -38,20 +42,55 @@ def create() -> Any:
         app = create_app()
     _leave_out(app)
     _mount_log(app)
-    app.add_middleware(Accounts)
+    app.add_middleware(Door)
     return app
 
 
-class Accounts:
-    """Remembers whose request it is, for routes that are none of Flask's; that the password is right, others check."""
+class Door:
+    """Before anything else of a request is looked at.
+
+    1. Whose it is, is said once: of two accounts in one request, who checks passwords and who remembers could take one
+       each. It is remembered for routes that are none of Flask's; that the password is right, others check.
+    2. How long its body is, is said before it, and is no more than `MAX_BODY`: MLflow takes in a body whole before it
+       asks for an account. Files are streamed to the artifact store, and may be of any length.
+    3. A body is sent as it is: what is packed may come to any length.
+    """
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            account.set(_account(dict(scope["headers"]).get(b"authorization", b"")))
+            headers = [(name.lower(), value) for name, value in scope["headers"]]
+            refused = _refusal(scope, headers)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
+            account.set(_account(dict(headers).get(b"authorization", b"")))
         await self.app(scope, receive, send)
+
+
+def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
+    """The answer to a request that goes no further; None for others."""
+    from starlette.responses import JSONResponse
+
+    given, streams = dict(headers), scope["method"] == "PUT" and scope["path"].startswith(FILES)
+    length = given.get(b"content-length", b"0")
+    wrong = {
+        "more than one Authorization header": (400, len([1 for name, _ in headers if name == b"authorization"]) > 1),
+        "a body of no length that is told": (411, b"transfer-encoding" in given and not streams),
+        f"a body of more than {MAX_BODY} bytes": (413, not streams and not _within(length)),
+        "a body that is packed": (415, given.get(b"content-encoding", b"identity").lower() != b"identity"),
+    }
+    for told, (status, holds) in wrong.items():
+        if holds:
+            message = f"Countersign refuses: {told}"
+            return JSONResponse({"error_code": "BAD_REQUEST", "message": message}, status, {"connection": "close"})
+    return None
+
+
+def _within(length: bytes) -> bool:
+    return length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
 
 
 def _account(header: bytes) -> str | None:

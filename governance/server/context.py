@@ -216,7 +216,7 @@ class RegistryPromoter:
 
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
-"""The account of the present request, where no route of Flask's handles it (`app.Accounts`)."""
+"""The account of the present request, where no route of Flask's handles it (`app.Door`)."""
 
 
 def caller() -> str:

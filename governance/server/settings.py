@@ -82,7 +82,7 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
         "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_ENABLE_WORKSPACES": "false",
-        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"\A(mlflow-artifacts|models|runs|dummy-source)[:]?",
+        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"^(?:(?:mlflow-artifacts|models|runs):|dummy-source\Z)",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",

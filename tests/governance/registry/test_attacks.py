@@ -7,6 +7,8 @@ has only grown, and registry and log agree.
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
 import shutil
@@ -31,7 +33,7 @@ from governance.verify import Pins, verify_log
 from governance.weights import check_safetensors
 from governance.yamlfile import parse_yaml
 from tests.governance.governed import Governed, governed, principals
-from tests.governance.registry.place import MODEL, NotStarted, place, start
+from tests.governance.registry.place import MODEL, Answer, NotStarted, place, start
 from tests.governance.registry.place import serving as running
 from tests.governance.registry.world import World
 from tests.postgres import Cluster
@@ -158,6 +160,37 @@ def _nested(world: World) -> Any:
     body = b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     path = "/api/2.0/mlflow/registered-models/create"
     return world.server.ask("POST", path, raw=body, kind="application/json")
+
+
+def _raw(path: str, *headers: tuple[str, str], method: str = "POST", sent: bytes = b"") -> Attack:
+    """A request as nobody's library writes it, by no account: what is told of it, before any of its body is sent."""
+
+    def attack(world: World) -> Any:
+        connection = http.client.HTTPConnection(world.server.uri.removeprefix("http://"), timeout=30)
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders(sent)
+        answer = connection.getresponse()
+        text = answer.read().decode(errors="replace")
+        connection.close()
+        return Answer(answer.status, text)
+
+    return attack
+
+
+def _basic(world: World, user: str) -> tuple[str, str]:
+    return "Authorization", "Basic " + base64.b64encode(f"{user}:{world.server.password}".encode()).decode()
+
+
+def _in_anothers_name(world: World) -> Any:
+    """The first is who it is, the last who it is put down to."""
+    headers = (_basic(world, "admin"), _basic(world, "ben"), ("Content-Length", "1"))
+    return _raw(_artifact(world, "{base}/model/extra.txt"), *headers, method="PUT", sent=b"x")(world)
+
+
+JSON = ("Content-Type", "application/json")
+CREATE = "/api/2.0/mlflow/registered-models/create"
 
 
 def _create(name: str) -> Attack:
@@ -374,6 +407,22 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "49 the trial's model": (
         lambda world: world.move("1", "governed", "countersign-trial"), (403,), "trial of itself",
     ),
+    "50 a refusal put down to somebody else": (_in_anothers_name, (400,), "more than one Authorization"),
+    "51 a body that fills the memory": (
+        _raw(CREATE, JSON, ("Content-Length", str(1 << 40))), (413,), "a body of more than",
+    ),
+    "51 such a body where files are put": (
+        _raw("/api/2.0/mlflow-artifacts/artifacts/x", ("Content-Length", str(1 << 40))), (413,), "a body of more than",
+    ),
+    "51 such a body of traces": (_raw("/v1/traces", JSON, ("Content-Length", str(1 << 40))), (413,), "a body of more"),
+    "51 a body without end": (_raw(CREATE, JSON, ("Transfer-Encoding", "chunked")), (411,), "no length that is told"),
+    "51 a body that unpacks to much": (
+        _raw("/v1/traces", JSON, ("Content-Encoding", "gzip"), ("Content-Length", "1")), (415,), "packed",
+    ),
+    "51 a file without end, by nobody": (
+        _raw("/api/2.0/mlflow-artifacts/artifacts/x/y", ("Content-Length", str(1 << 40)), method="PUT"), (401,), "",
+    ),
+    "52 a source of no scheme that is known": (_version("modelsfile:///etc", name="innocent"), (400,), "source"),
 }  # fmt: skip
 
 
