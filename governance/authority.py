@@ -162,10 +162,22 @@ class Authority:
 
 def read_authority(log: Log, until: int | None = None) -> Authority:
     """The authority that the log gives, up to but without entry `until`. Raises `VerificationError`."""
-    walk = _Walk()
+    return authority_of(giving_rights(log, until))
+
+
+def giving_rights(log: Log, until: int | None = None) -> Iterator[Entry]:
+    """The entries that give or take rights, in order; most approvals are of packets, and do not."""
     for entry in log.by_kind(KINDS):
         if until is not None and entry.index >= until:
-            break
+            return
+        if entry.kind != "approval" or _gives_rights(entry):
+            yield entry
+
+
+def authority_of(entries: Iterable[Entry]) -> Authority:
+    """The authority that these entries of `giving_rights` give. Raises `VerificationError`."""
+    walk = _Walk()
+    for entry in entries:
         walk.take(entry)
     if not walk.periods:
         raise VerificationError("the log does not begin with an origin", where="entry 0")
@@ -242,8 +254,6 @@ class _Walk:
         if policies is None:
             return None
         where = f"entry {entry.index}"
-        if entry.kind == "approval" and not _gives_rights(entry):
-            return None  # most are of packets; their signatures are verified by whoever counts them
         if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
             raise VerificationError("the entry's bytes are not those that were logged", where=where)
         try:
@@ -320,7 +330,7 @@ class _Walk:
 
 
 def _gives_rights(entry: Entry) -> bool:
-    """Whether an approval claims to be one of policies or of a checkpoint key."""
+    """Whether an approval claims to be one of policies or of a checkpoint key; whoever counts others verifies them."""
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
     said = statement.get("predicate")
     return not isinstance(said, dict) or said.get("about") in ("policy", "checkpoint_key", None)

@@ -10,7 +10,7 @@ Whether a known key may sign that kind of evidence is the reader's to ask (`Poli
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -97,6 +97,13 @@ class LogEvidence:
         self._log = log
         self.ring = ring
         self._read: dict[int, Evidence | LeftOut] = {}
+        self._verified: dict[int, Evidence] = {}
+
+    def under(self, ring: KeyRing) -> LogEvidence:
+        """The same log as other keys show it; no signature is verified twice."""
+        other = LogEvidence(self._log, ring)
+        other._verified = self._verified
+        return other
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
         """What is known about a digest, in the order of the log."""
@@ -117,10 +124,19 @@ class LogEvidence:
             if kind is not None and entry.kind != kind:
                 continue
             if entry.index not in self._read:
-                self._read[entry.index] = read_entry(entry, self.ring)
+                self._read[entry.index] = self._one(entry)
             item = self._read[entry.index]
             if isinstance(item, Evidence) and kind in (None, item.kind):
                 yield item
+
+    def _one(self, entry: Entry) -> Evidence | LeftOut:
+        known = self._verified.get(entry.index)
+        if known is not None and known.keyid in self.ring.known:
+            return replace(known, development=self.ring.is_development(known.keyid))
+        item = read_entry(entry, self.ring)
+        if isinstance(item, Evidence):
+            self._verified[entry.index] = item
+        return item
 
 
 def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:

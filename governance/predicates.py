@@ -340,6 +340,12 @@ class Promotion(Model):
     second_signature_by: Instant | None = None
     """Until when a rollback made by one person alone must be signed by a second."""
 
+    @model_validator(mode="after")
+    def _retired_from_governed(self) -> Promotion:
+        if self.action == "retire" and self.alias == CANDIDATE:
+            raise ValueError("a version is retired from governed aliases, not from `candidate`")
+        return self
+
 
 class Reproduction(Predicate):
     """A training was run again from the same inputs; its subject is the model that was trained first."""

@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal, Protocol
 
 from governance import evidence, packet
-from governance.authority import Authority, read_authority, ring_of
+from governance.authority import Authority, authority_of, giving_rights, ring_of
 from governance.checks.votes import one_each, others, seconders
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
@@ -24,7 +26,7 @@ from governance.evidence import Evidence, LogEvidence
 from governance.instants import exact_instant, instant_of
 from governance.keys import Signer
 from governance.lineage import Admissible, decided, model_node, subject
-from governance.log.port import Execute, Log
+from governance.log.port import Entry, Execute, Log
 from governance.predicates import CANDIDATE, Artifact, Packet, Promotion, PromotionRequest, Registration, Requester, Run
 from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseRequest, explain
 
@@ -53,6 +55,7 @@ class State:
     size: int
     authority: Authority
     evidence: Bounded
+    past: Past = field(repr=False)
 
     @property
     def view(self) -> Admissible:
@@ -60,8 +63,12 @@ class State:
         return Admissible(self.evidence, self.authority)
 
     def before(self, index: int) -> State:
-        """The log as it stood before an entry; what was read under the same keys is not verified again."""
-        return _state(self.log, index, self.evidence.view)
+        """The log as it stood before an entry."""
+        return self.past.state(index)
+
+    def cut(self, size: int) -> State:
+        """The first `size` entries, as this state's own reader shows them."""
+        return replace(self, size=size, authority=self.past.authority(size), evidence=Bounded(self.evidence, size))
 
     def registration(self, model: str, version: str) -> Evidence:
         """The version's last registration. Raises `InputError`."""
@@ -134,16 +141,47 @@ class Bounded:
             yield item
 
 
+class Past:
+    """The states of a log up to one of its entries: what they share is read and verified once."""
+
+    def __init__(self, log: Log, size: int) -> None:
+        self._log, self._size = log, size
+        self._authorities: dict[int, Authority] = {}
+        self._views: dict[frozenset[str], Bounded] = {}
+
+    def state(self, size: int) -> State:
+        """The log as it stood at a size that is not beyond this past's own."""
+        authority = self.authority(size)
+        return State(self._log, size, authority, Bounded(self._view(authority), size), self)
+
+    def authority(self, size: int) -> Authority:
+        """Who might say what at that size: another one only where an entry gave or took a right."""
+        count = bisect_left(self._rights, size, key=lambda entry: entry.index)
+        if count not in self._authorities:
+            self._authorities[count] = authority_of(self._rights[:count])
+        return self._authorities[count]
+
+    @cached_property
+    def _rights(self) -> list[Entry]:
+        return list(giving_rights(self._log, self._size))
+
+    def _view(self, authority: Authority) -> Bounded:
+        """The log as the keys named until then show it."""
+        keys = frozenset(authority.keys)
+        if keys not in self._views:
+            ring = ring_of(authority, evidence.origin(self._log).development_keys)
+            self._views[keys] = Bounded(self._all.under(ring), self._size)
+        return self._views[keys]
+
+    @cached_property
+    def _all(self) -> LogEvidence:
+        return LogEvidence(self._log, evidence.KeyRing())
+
+
 def state(log: Log, until: int | None = None) -> State:
     """The log as it stands, or stood before entry `until`."""
-    return _state(log, log.size() if until is None else until, None)
-
-
-def _state(log: Log, size: int, like: evidence.EvidenceView | None) -> State:
-    authority = read_authority(log, size)
-    ring = ring_of(authority, evidence.origin(log).development_keys)
-    view = like if isinstance(like, LogEvidence) and like.ring == ring else LogEvidence(log, ring)
-    return State(log, size, authority, Bounded(view, size))
+    size = log.size() if until is None else until
+    return Past(log, size).state(size)
 
 
 def ask(now: State, action: Action, model: str, version: str, alias: str) -> ReleaseRequest:
@@ -201,7 +239,7 @@ def changed(now: State, item: Evidence, at: datetime) -> list[str]:
 def is_true(now: State, item: Evidence) -> bool:
     """Whether a packet, which anybody enrolled may record, is the one that the log gave when it was put together."""
     said: Packet = item.predicate
-    before, then = state(now.log, item.index), instant_of(said.run.finished)
+    before, then = now.before(item.index), instant_of(said.run.finished)
     return packet.digest_of(freeze(before, said.model, said.version, then, said.run)) == packet.digest_of(said)
 
 

@@ -164,13 +164,19 @@ def made_again(now: State, item: Evidence) -> str:
     Raises `VerificationError` where a governed alias moved that should not have.
     """
     said: Promotion = item.predicate
+    governs, where = said.alias != CANDIDATE and said.allowed, f"entry {item.index}, promotion"
     if said.asked is None:
+        if governs:
+            raise VerificationError(
+                "it does not hold what was asked",
+                expected="the question, so that anybody can decide it again",
+                where=where,
+            )
         return "not made again: the statement does not hold what was asked"
     before = now.before(item.index)
     found = _again(now, item, before)
-    if said.alias == CANDIDATE or not said.allowed:
+    if not governs:
         return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
-    where = f"entry {item.index}, promotion"
     if item.development:
         raise VerificationError("a development key signed it, which is good for `candidate` only", where=where)
     if found.findings:

@@ -21,7 +21,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from governance.authority import read_authority
 from governance.errors import CountersignError, InputError, StorageError
 from governance.evidence import Evidence, LogEvidence, key_ring
 from governance.instants import instant, instant_of
@@ -31,7 +30,7 @@ from governance.log.port import Log
 from governance.machine import Machine, log_of, own_checkpoint_key
 from governance.policy import Policies
 from governance.predicates import Finding
-from governance.promotion import Bounded, State
+from governance.promotion import Bounded, Past, State
 from governance.report import (
     controls,
     data,
@@ -122,9 +121,10 @@ class Sources:
         """
         whole = self.carried is not None or self.verified.broken is not None
         size = self.log.size() if whole else self.verified.entries
-        authority = read_authority(self.log, size)
+        past = Past(self.log, size)
+        authority = past.authority(size)
         view = LogEvidence(self.log, key_ring(self.log, {**authority.keys, **self.service}))
-        return State(self.log, size, authority, Bounded(view, size)), view
+        return State(self.log, size, authority, Bounded(view, size), past), view
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
@@ -191,7 +191,7 @@ def until(now: State, moment: datetime) -> State:
             break
     if end == 0:
         raise InputError(f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where)
-    return State(now.log, end, read_authority(now.log, end), Bounded(now.evidence, end))
+    return now.cut(end)
 
 
 def settled(now: State) -> State:
@@ -199,7 +199,7 @@ def settled(now: State) -> State:
     signed, end = {entry.index for entry in now.log.by_kind(["report"])}, now.size
     while end - 1 in signed:
         end -= 1
-    return replace(now, size=end, evidence=Bounded(now.evidence, end))
+    return now.cut(end)
 
 
 def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:

@@ -190,7 +190,7 @@ class _Read:
         """Version to the decisions on governed aliases about it."""
         found: dict[Key, list[Evidence]] = defaultdict(list)
         for item in self.items("promotion"):
-            if item.predicate.alias != CANDIDATE or item.predicate.action == "retire":
+            if item.predicate.alias != CANDIDATE:
                 found[_key(item)].append(item)
         return found
 
@@ -210,7 +210,7 @@ class _Read:
         ended: dict[Key, str] = {}
         for item in self.items("promotion"):
             move: Promotion = item.predicate
-            if not move.allowed or (move.alias == CANDIDATE and move.action != "retire"):
+            if not move.allowed or move.alias == CANDIDATE:
                 continue
             if move.action == "retire":
                 held = {name: one for name, one in held.items() if _key(one) != _key(item)}

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from governance import packet
-from governance.authority import read_authority
 from governance.checks.context import ReleaseContext
 from governance.checks.incidents import counted, still_open
 from governance.checks.votes import Vote, distinct, others, packet_votes, seconders
@@ -23,7 +22,7 @@ from governance.evidence import Evidence
 from governance.instants import instant_of
 from governance.lineage import subject
 from governance.predicates import CANDIDATE, Approval, Finding, Promotion, Registration, Waiver
-from governance.promotion import Bounded, State, ask, below, decide
+from governance.promotion import State, ask, below, decide
 from governance.requests import ReleaseDecision, ReleaseRequest
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Standing:
         done: list[Held] = []
         for item in self.now.moves(self.said.model):
             move: Promotion = item.predicate
-            if move.alias == CANDIDATE and move.action != "retire":
+            if move.alias == CANDIDATE:
                 continue
             gone = [one for one in holds.values() if _ends(one, move)]
             done += [replace(one, ended=item) for one in gone]
@@ -265,12 +264,7 @@ class Standing:
         said: Promotion = item.predicate
         if said.asked is None:
             return "it does not say what was asked, so it cannot be made again" if said.allowed else ""
-        before = State(
-            self.now.log,
-            item.index,
-            read_authority(self.now.log, item.index),
-            Bounded(self.now.evidence, item.index),
-        )
+        before = self.now.cut(item.index)
         try:
             found = decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
         except (CountersignError, ValueError) as error:

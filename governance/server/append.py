@@ -53,9 +53,7 @@ def refusal(item: Evidence, authority: Authority) -> str | None:
     """Why this statement is not taken; None where it is."""
     if item.kind in OURS:
         return f"a statement of kind {item.kind} is the server's own"
-    if isinstance(item.predicate, Promotion) and (
-        item.predicate.alias != CANDIDATE or item.predicate.action == "retire"
-    ):
+    if isinstance(item.predicate, Promotion) and item.predicate.alias != CANDIDATE:
         return "a governed alias is moved by setting it in the registry, never by saying so"
     if authority.revoked.get(item.keyid, item.index) < item.index:
         return "this key was revoked"

@@ -12,6 +12,7 @@ from governance.instants import exact_instant
 from governance.machine import signer
 from governance.predicates import Approval, Artifact, Packet, Promotion, PromotionRequest, Registration
 from governance.promotion import state
+from governance.requests import ReleaseRequest
 from tests.governance.governed import Governed, governed, person
 from tests.governance.story import MODEL, digest
 
@@ -19,13 +20,15 @@ from tests.governance.story import MODEL, digest
 def many(folder: Path, versions: int) -> Governed:
     """A governed log in which `versions` versions were approved and made champion, one after the other."""
     scene = governed(folder)
-    made = promotion.freeze(state(scene.story.log), MODEL, "1", scene.now, scene.story.run())
+    now = state(scene.story.log)
+    made = promotion.freeze(now, MODEL, "1", scene.now, scene.story.run())
+    asked = promotion.ask(now, "promote", MODEL, "1", "champion")
     for number in range(2, versions + 1):
-        _version(scene, str(number), made)
+        asked = _version(scene, str(number), made, asked)
     return scene
 
 
-def _version(scene: Governed, version: str, like: Packet) -> None:
+def _version(scene: Governed, version: str, like: Packet, before: ReleaseRequest) -> ReleaseRequest:
     story = scene.story
     story.models["sft"] = digest(f"model {version}")
     story.evaluate("sft", 0.95 + 0.04 * (int(version) % 7) / 7)
@@ -49,12 +52,22 @@ def _version(scene: Governed, version: str, like: Packet) -> None:
     }  # fmt: skip
     request = PromotionRequest.model_validate(scene.signed("cleo", "release-manager", **asked))
     entry = evidence.record(story.log, person("cleo"), "request", model, request)
+    holds = before.request is not None
+    question = before.model_copy(
+        update={
+            "released": before.released.model_copy(update={"sha256": story.models["sft"]}),
+            "champion": before.released.sha256 if holds else None,
+            "from_version": before.version if holds else None,
+            "version": version, "packet": asked["packet"], "request": _digest(entry.envelope),
+        }
+    )  # fmt: skip
     moved = Promotion(
         **common, alias="champion", allowed=True, findings=[], policy=story.policies.digest,
         at=exact_instant(scene.now), run=story.run(), request=_digest(entry.envelope), packet=asked["packet"],
-        from_version=asked["from_version"], caller="cleo@server",
+        from_version=asked["from_version"], caller="cleo@server", asked=question.model_dump(mode="json"),
     )  # fmt: skip
     evidence.record(story.log, signer(story.machine), "promotion", model, moved)
+    return question
 
 
 def _digest(envelope: bytes) -> str:

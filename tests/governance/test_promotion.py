@@ -16,7 +16,7 @@ from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.instants import instant_of
 from governance.machine import open_log
 from governance.policy import load_policies
-from governance.predicates import Artifact
+from governance.predicates import Artifact, Promotion
 from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, person, principals
 from tests.governance.story import MODEL, digest, tell
 
@@ -601,18 +601,29 @@ def test_a_retirement_takes_two_people_and_the_aliases_with_it(scene: Governed) 
         scene.consume()
 
 
-def test_a_move_that_was_forged_does_not_come_out_again(scene: Governed) -> None:
+@pytest.mark.parametrize(
+    ("without", "told"), [({}, "APPROVAL_MISSING"), ({"asked": None}, "it does not hold what was asked")]
+)
+def test_a_move_that_was_forged_does_not_come_out_again(without: dict[str, None], told: str, scene: Governed) -> None:
     """Whoever has the service's key writes an entry past the decision: anybody can see that it was none."""
     scene.freeze()
     scene.request()
     now = promotion.state(scene.story.log)
     asked = promotion.ask(now, "promote", MODEL, "1", "champion")
     decision = replace(promotion.decide(now, asked, scene.now), allowed=True, findings=())
-    scene.promoter._record(now, scene.promoter._promotion(now, asked, decision, "root"))
+    moved = scene.promoter._promotion(now, asked, decision, "root").model_copy(update=without)
+    scene.promoter._record(now, moved)
     assert scene.held() == "1"
     (found,) = retrospect.forged(promotion.state(scene.story.log))
     assert found.code == "DECISION_NOT_REPRODUCED"
-    assert "APPROVAL_MISSING" in found.message
+    assert told in found.message
+
+
+def test_nobody_is_retired_from_candidate(scene: Governed) -> None:
+    """It would take the governed aliases, too, by a key that is good for `candidate` only."""
+    moved = scene.released()
+    with pytest.raises(ValueError, match="not from `candidate`"):
+        Promotion.model_validate({**moved.model_dump(), "alias": "candidate", "action": "retire"})
 
 
 def test_a_retirement_is_asked_for_under_every_alias_that_it_takes(tmp_path: Path) -> None:
