@@ -37,7 +37,7 @@ class Opened:
         found = self.report
         carried = Carried(
             verified=as_log_report(found),
-            log_range=f"{found.entries} of the entries 0..{found.size - 1}",
+            log_range=("" if found.complete else f"{found.entries} of ") + f"0..{found.size - 1}",
             reads="all of it, from a bundle"
             if found.complete
             else f"the {found.entries} entries that a bundle carries of {found.size}; the others are not shown",

@@ -40,11 +40,18 @@ def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bun
         _require(stages | {("waiver", digest) for digest in said.waivers}, here, frozen)
         named |= stages
         report = _with_packet(report, now, frozen, at)
+    try:
+        moves = tuple(_moves(now, report.model, report.version))
+    except VerificationError as error:
+        if not report.not_counted:
+            raise
+        why = f"{error.found}; {'; '.join(report.not_counted)}"
+        raise VerificationError(why, expected=error.expected, where=error.where) from None
     return replace(
         report,
         model_digest=registered.model_digest,
         statements=len(named),
-        moves=tuple(_moves(now, report.model, report.version)),
+        moves=moves,
         files=tuple(_files(bundle, items, now)),
         pages_missing=_pages_missing(bundle, items, report.packet),
     )

@@ -103,7 +103,8 @@ def carried(bundle: Path, origin: str | None) -> Opened:
     if found.report.origin is None:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
     if not found.report.complete:
-        click.echo(f"note: {found.report.limits[0]}", err=True)
+        told = f"{found.report.entries} of the log's {found.report.size} entries; the others are not shown"
+        click.echo(f"note: the bundle holds {told} (countersign verify {bundle} says more)", err=True)
     return found
 
 

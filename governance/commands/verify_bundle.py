@@ -11,6 +11,7 @@ from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
 from governance.bundle.found import Carried, Pins, Report
 from governance.report.text import visible
+from governance.retrospect import SAME
 
 ORIGIN = "COUNTERSIGN_ORIGIN"
 SHOWN = 20
@@ -64,7 +65,8 @@ def _lines(report: Report) -> Iterator[str]:
     for move in report.moves[-SHOWN:]:
         word = "allowed" if move.allowed else "refused"
         about = f"{move.action} {report.model}/{move.version} as {move.alias}"
-        yield f"decision   entry {move.entry}: {about}: {word}; made again: {move.again}"
+        again = "made again, it comes out the same" if move.again == SAME else move.again
+        yield f"decision   entry {move.entry}: {about}: {word}; {again}"
     for one in report.aside[:SHOWN]:
         yield f"set aside  entry {one.entry}, {one.kind}: {one.reason}"
     for file in report.files:

@@ -417,6 +417,16 @@ def test_a_promotion_that_the_rules_did_not_allow_fails(scene: Governed, name: s
     if name == "another model":  # then it is filed with another model's bytes, and yet says this version
         assert not both(made(scene.story.log, whole=True), pin(scene.story.log))
     assert not both(made(scene.story.log), pin(scene.story.log))
+    broken = verify_bundle(made(scene.story.log), Pins()).broken or ""
+    assert SAID.get(name, "entry ") in broken, broken
+
+
+SAID = {
+    "approved by who asks for the move": "cleo does not count: they ask for the move",
+    "approved by who asked for the runs": "dora does not count: role engineer does not approve",
+    "approved by a key that was revoked": "ada does not count: the key was not theirs",
+}
+"""Whose word was not counted is told beside the code of the finding."""
 
 
 def test_a_promotion_by_somebody_who_may_not_sign_it_counts_for_nothing(scene: Governed) -> None:
