@@ -103,7 +103,7 @@ def carried(bundle: Path, origin: str | None) -> Opened:
     if found.report.origin is None:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
     if not found.report.complete:
-        told = f"{found.report.entries} of the log's {found.report.size} entries; the others are not shown"
+        told = f"{found.report.entries} of the log's {found.report.size} entries; what the others say is not shown"
         click.echo(f"note: the bundle holds {told} (countersign verify {bundle} says more)", err=True)
     return found
 
