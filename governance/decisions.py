@@ -27,7 +27,7 @@ from governance.errors import CountersignError
 from governance.findings import finding
 from governance.lineage import ModelNode, decided, trained
 from governance.predicates import CANDIDATE, Finding
-from governance.requests import Decision, GateRequest, ReleaseDecision, ReleaseRequest, enforce, explain
+from governance.requests import Decision, GateRequest, ReleaseDecision, ReleaseRequest
 
 if TYPE_CHECKING:
     from governance.authority import Authority
@@ -257,17 +257,3 @@ def _again(name: str, train: Evidence, gate: Evidence, context: Context, finding
         renamed, context.policies, context.evidence, context.at,
         authority=context.authority, governed=context.governed, before=train.index,
     )  # fmt: skip
-
-
-__all__ = [
-    "AUTOMATIC_CHECKS",
-    "CHECKS",
-    "GOVERNED_CHECKS",
-    "MODEL_CHECKS",
-    "RELEASE_CHECKS",
-    "decide_automatic",
-    "decide_gate",
-    "decide_release",
-    "enforce",
-    "explain",
-]

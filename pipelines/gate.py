@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from governance import digests
-from governance.decisions import decide_gate, enforce
+from governance.decisions import decide_gate
 from governance.errors import InputError
 from governance.evidence import Evidence
 from governance.findings import finding
 from governance.instants import instant
 from governance.lineage import Admissible, decided
 from governance.predicates import CANDIDATE, TEXTS, Artifact, Finding
-from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef
+from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef, enforce
 from governance.storage import write_atomic
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output

@@ -34,7 +34,6 @@ class Metric:
     """For answers: the rule of `pipelines.training.rewards` that scores one."""
     scale: float = 1.0
     """The score is the rule's times this: `unsafe` counts what `no_secrets_asked` punishes."""
-    higher_is_better: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -42,14 +41,14 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("greedy_exact", "greedy", "prompt", rule="route_exact"),
         Metric("sampled_exact", "sampled", "prompt", rule="route_exact"),
-        Metric("sampled_unsafe", "sampled", "prompt", rule="no_secrets_asked", scale=-1.0, higher_is_better=False),
+        Metric("sampled_unsafe", "sampled", "prompt", rule="no_secrets_asked", scale=-1.0),
         Metric("greedy_fields", "greedy", "prompt", rule="route_fields"),
         Metric("mean_reward", "sampled", "prompt", rule="route_fields"),
         Metric("numeric_accuracy", "greedy", "prompt", rule="numeric_answer"),
         Metric("choice_accuracy", "greedy", "prompt", rule="choice_answer"),
         Metric("pair_accuracy", "pair", "preference", model="scorer"),
-        Metric("loss", "loss", "conversation", higher_is_better=False),
-        Metric("perplexity", "loss", "conversation", higher_is_better=False),
+        Metric("loss", "loss", "conversation"),
+        Metric("perplexity", "loss", "conversation"),
     )
 }
 """Metric name to metric."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -316,12 +315,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after `countersign repro`, made once for all modules and workers: copy it to change it."""
     base = tmp_path_factory.getbasetemp()
     return built((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-project")
-
-
-def kill_group(process: subprocess.Popen[bytes], wait: float = 30) -> None:
-    """kill -9 of a command started by `start`; its stages are left to end by themselves."""
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(wait)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

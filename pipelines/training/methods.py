@@ -37,8 +37,6 @@ class Method:
     """Whether it learns from reward functions (and so may use the stage's scorer)."""
     from_scratch: bool = False
     """Whether the parent is an architecture without weights: the tokenizer is trained too."""
-    stability: Literal["stable", "experimental"] = "stable"
-    """TRL's own word: what is experimental there may be renamed or leave."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Our defaults where TRL's would surprise; part of the objective's digest."""
 
@@ -74,7 +72,6 @@ METHODS: dict[str, Method] = {
         Method("kto", "trl:KTOTrainer", "trl:KTOConfig", "unpaired", _JUDGED, ("loss", *_BOTH, "kl", *_STEPS)),
         Method(
             "orpo", f"{_ORPO}:ORPOTrainer", f"{_ORPO}:ORPOConfig", "preference", _COMPARED, (*_PAIRS, *_ODDS),
-            stability="experimental",
         ),
         Method("grpo", "trl:GRPOTrainer", "trl:GRPOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
         Method("rloo", "trl:RLOOTrainer", "trl:RLOOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),

@@ -339,9 +339,6 @@ def test_a_decision_made_again_comes_out_the_same(scene: Governed) -> None:
 
 
 # -- Waivers -----------------------------------------------------------------------------------------
-CANARY = RULES.replace("owners:", "owners:")
-
-
 def _canary(folder: Path) -> Governed:
     """A tier that demands what nothing can meet yet."""
     scene = empty(folder, tier="    canary: true\n")

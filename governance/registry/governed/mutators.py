@@ -88,9 +88,6 @@ TRACKING = _table(
 )
 """Runs and experiments: run data is display and may be written again; what a governed version rests on stays."""
 
-HARD_DELETES = ("_hard_delete_run", "_hard_delete_experiment", "_hard_delete_logged_model")
-"""What `mlflow gc` calls. No public method, and guarded all the same."""
-
 
 def unclassified(store: type, table: Mapping[str, Rule]) -> list[str]:
     """The public methods of a store class that stand in no table, sorted."""

@@ -48,6 +48,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         self._keep_run("delete_run", run_id)
         super().delete_run(run_id)
 
+    # What `mlflow gc` calls; no public method, and guarded all the same.
     @answering
     def _hard_delete_run(self, run_id: str) -> None:
         self._keep_run("delete_run", run_id)

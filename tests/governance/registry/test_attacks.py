@@ -437,11 +437,6 @@ def test_refused_by_the_server(row: str, world: World) -> None:
 
 
 # -- Past the server: detected -----------------------------------------------------------------------
-def _source_of(world: World) -> str:
-    found = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}")
-    return str(found.value["model_version"]["source"])
-
-
 SQL: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
     # what: statement, statement that undoes it, code, what the finding says
     "the alias moved": (
