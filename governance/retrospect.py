@@ -376,9 +376,16 @@ def _word(allowed: bool) -> str:
 
 
 def waiting(now: State, at: datetime) -> list[dict[str, Json]]:
-    """Requests that are open: in time, by somebody who may speak, and carried out by nothing."""
+    """Requests that are open: in time, by somebody who may speak, and neither carried out nor overtaken."""
     found = [(item, item.predicate) for item in open_requests(now)]
-    return [_request(item, said) for item, said in found if _in_time(said, at) and now.authority.speaker(item)]
+    fits = [one for one in found if _in_time(one[1], at) and not _overtaken(now, one[1])]
+    return [_request(item, said) for item, said in fits if now.authority.speaker(item)]
+
+
+def _overtaken(now: State, said: PromotionRequest) -> bool:
+    """Whether the alias has moved since, so that nothing can carry it out."""
+    held = now.holder(said.model, said.alias)
+    return said.action != "retire" and said.from_version != (held.version if held else None)
 
 
 def _in_time(said: PromotionRequest, at: datetime) -> bool:

@@ -117,6 +117,7 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
             said = list(LogEvidence(log, key_ring(log, {**now.authority.keys, **service})).all())
             live = [one for model in retrospect.models(now) for one in retrospect.live(now, model, at)]
             requests = retrospect.waiting(now, at)
+            policies = policies if params else now.authority.policies
         except CountersignError as error:
             problem = str(error)
     datasets = [_dataset(name, row, said) for name, row in _rows(params, "datasets")]
@@ -140,6 +141,9 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
 
 
 def _params(root: Path) -> dict[str, Any]:
+    """params.yaml; nothing on a machine without the project's files, which COUNTERSIGN_PROJECT names."""
+    if not (root / "params.yaml").exists():
+        return {}
     value = read_yaml(root / "params.yaml")
     if not isinstance(value, dict):
         raise ConfigError("not a table", where=str(root / "params.yaml"))
@@ -373,8 +377,10 @@ def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> li
 def _version_waits(
     params: dict[str, Any], policies: Policies | CountersignError, versions: Sequence[VersionState]
 ) -> list[str]:
-    release = params.get("release")
+    release = params.get("release", {"model": versions[-1].model} if versions and not params else None)
     name = release.get("model") if isinstance(release, dict) else None
+    if not params and name is None:
+        return []
     mine = [version for version in versions if version.model == name]
     if not mine:
         return [f"no version of {name} is registered yet: `countersign repro`"]

@@ -28,7 +28,8 @@ def command(as_json: bool) -> None:
 
 def lines(found: Status) -> list[str]:
     """The status for people."""
-    return [*_head(found), "", *_data(found), "", *_models(found), "", *_live(found), "", *_waits(found)]
+    made = [*_data(found), "", *_models(found), ""] if found.datasets or found.models else []
+    return [*_head(found), "", *made, *_live(found), "", *_waits(found)]
 
 
 def _head(found: Status) -> Iterator[str]:

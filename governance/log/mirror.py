@@ -22,6 +22,7 @@ import hashlib
 import http.client
 import json
 import shutil
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -59,6 +60,16 @@ _FAMILIES: Mapping[str, type[CountersignError]] = {
     family.__name__: family
     for family in (BusyError, ConfigError, ConflictError, InputError, RefusedError, VerificationError, StorageError)
 }
+
+
+_AWAY: dict[type[Exception], str] = {
+    ssl.SSLError: "it does not speak TLS, or broke off (SSLError)",
+    socket.gaierror: "nobody knows its name (gaierror)",
+    ConnectionRefusedError: "nothing listens there (ConnectionRefusedError)",
+    TimeoutError: f"no answer within {SECONDS:g} s (TimeoutError)",
+    urllib.error.HTTPError: "what stands before it answered in its stead (HTTPError)",
+}
+"""Why a server is away, in words."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -128,17 +139,18 @@ class Server:
         return data
 
     def _away(self, error: Exception) -> CountersignError:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLError):
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
             return VerificationError(
-                "the server's certificate does not verify",
+                f"the server's certificate does not verify: {reason.verify_message}",
                 where=self.url,
                 fix="ask who runs the server; an authority of your own is named by SSL_CERT_FILE",
             )
+        why = next((words for kind, words in _AWAY.items() if isinstance(reason, kind)), type(reason).__name__)
         return OfflineError(
-            f"the log's server cannot be reached, or went away ({type(reason).__name__})",
+            f"the log's server cannot be reached, or went away: {why}",
             where=self.url,
-            fix="try again: what was appended is found, and not appended twice",
+            fix="check COUNTERSIGN_LOG, then try again: what was appended is found, and not appended twice",
         )
 
     def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
@@ -158,7 +170,8 @@ class Server:
             raise self._away(error) from None
         family = _FAMILIES.get(words["kind"], StorageError)
         found = words["error"] or f"the server answered {error.code}"
-        raise family(found, expected=words["expected"], where=self.url, fix=words["next"]) from None
+        fix = words["next"] or ("" if words["error"] else "check COUNTERSIGN_LOG: https://SERVER, without more")
+        raise family(found, expected=words["expected"], where=self.url, fix=fix) from None
 
 
 @dataclass(frozen=True)

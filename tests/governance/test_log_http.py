@@ -349,6 +349,17 @@ def test_a_receipt_of_another_entry_is_refused(served: Served, there: Scene, tmp
 
 
 # What is asked, and by whom
+def test_a_wrong_address_is_told_from_a_server_that_is_away(served: Served, tmp_path: Path) -> None:
+    for wrong, says in {
+        f"https://127.0.0.1:{served.port}": "does not speak TLS",
+        "http://127.0.0.1:1": "nothing listens there",
+    }.items():
+        with pytest.raises(OfflineError, match=rf"{says}[\s\S]*next: check COUNTERSIGN_LOG"):
+            client(served, tmp_path / "home", COUNTERSIGN_LOG=wrong).size()
+    with pytest.raises(StorageError, match=r"answered 404[\s\S]*next: check COUNTERSIGN_LOG: https://SERVER, without"):
+        client(served, tmp_path / "home", COUNTERSIGN_LOG=f"{served.url}/page").size()
+
+
 def test_without_the_right_account_nothing_is_answered(served: Served, tmp_path: Path) -> None:
     for wrong in ({"COUNTERSIGN_PASSWORD": "x"}, {"COUNTERSIGN_USER": "eve"}, {"COUNTERSIGN_USER": ""}):
         with pytest.raises(ConfigError, match="does not accept the account or its password") as error:

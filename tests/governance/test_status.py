@@ -114,9 +114,13 @@ def test_what_waits_is_said_with_its_next_step(story: Story, spoil: Callable[[St
     assert any(wait in item for item in of(story).waits), of(story).waits
 
 
-def test_without_a_project_it_says_so(tmp_path: Path, story: Story) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
-        status(tmp_path, story.machine, story.now())
+def test_without_the_projects_files_it_says_what_the_log_says(tmp_path: Path, story: Story) -> None:
+    """An approver's machine, where COUNTERSIGN_PROJECT names the project."""
+    found = status(tmp_path, story.machine, story.now())
+    assert (found.log, found.versions, found.live) == (of(story).log, of(story).versions, of(story).live)
+    told = "\n".join(lines(found))
+    assert f"{MODEL}/1" in told and "MODELS" not in told and "params.yaml" not in told
+    assert f"`countersign promote {MODEL}/1 --dry-run` shows whose" in told
 
 
 def test_it_is_quick_and_loads_no_heavy_library(story: Story) -> None:
