@@ -231,7 +231,7 @@ CODES["REWARD_NOT_PERMITTED"] = Code(
 CODES["APPROVAL_MISSING"] = Code(
     "An approval is missing",
     "The model's tier demands that people approve this before it is used.",
-    "use a model of a lower tier, or wait for approvals to be given: this version has no command for them",
+    "countersign approve, by as many people as it says and in the roles it names",
 )
 CODES["SEPARATE_EVALUATOR"] = Code(
     "Trainer and evaluator are the same",

@@ -1,4 +1,4 @@
-"""Verification of a log, and of files at hand against it, with nothing but public keys.
+"""Verification of a log with nothing but public keys.
 
 `verify_log` reads the log once, in parts that all cores share, and keeps a few hashes of it in memory. It believes
 nothing that is stored beside the entries:

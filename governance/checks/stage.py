@@ -1,4 +1,4 @@
-"""Checks of the request itself: the model's name, the objective, the rewards, and what people must approve."""
+"""Checks of the request itself: the model's name, the objective, the rewards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow as the registry: the only module that imports it, and where its errors become ours.
+"""MLflow's client as the registry of a pipeline; its errors become ours here.
 
 MLflow is told everything explicitly (addresses, run ids): nothing is taken from its globals or set there.
 Its telemetry is off, its logging and printing are silent. With SQLite the tables are made here, in one step.
