@@ -29,8 +29,9 @@ CODE_FOLDERS = frozenset({"code", "custom_generate"})
 REDIRECTS = frozenset({"adapter_config.json"})
 """Files that make transformers load another model, of which no manifest says anything."""
 
-CODE_KEYS = frozenset({"auto_map", "custom_pipelines", "trust_remote_code"})
-"""Keys of a configuration that ask for code to be loaded, wherever they stand in it."""
+CODE_KEYS = frozenset({"auto_map", "custom_pipelines", "trust_remote_code", "transformers_weights"})
+"""Keys of a configuration that ask for code to be loaded, or for weights by another name (an index so named may lead
+anywhere), wherever they stand in it."""
 
 KERNEL_KEYS = frozenset(
     {"attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"}
@@ -79,6 +80,9 @@ _PATH_FAULTS: dict[str, Callable[[str, list[str]], bool]] = {
     "a folder that code is loaded from": lambda path, parts: bool(CODE_FOLDERS & {one.lower() for one in parts[:-1]}),
     "an adapter's configuration, which names another model to load: release the merged model": (
         lambda path, parts: parts[-1] in REDIRECTS
+    ),
+    "an index of weights under another name, which is not held against the weights": (
+        lambda path, parts: parts[-1].endswith(weights.INDEX[5:]) and path != weights.INDEX
     ),
     "a kind of file that can run code, or that nobody knows": lambda path, parts: not _safe(PurePosixPath(path)),
 }
@@ -135,18 +139,21 @@ def asks_for_code(value: Any) -> str | None:
 
     A number is no such request: a vocabulary may have a token of that name.
     """
-    waiting = [value]
+    waiting: list[tuple[Any, str]] = [(value, "")]
+    """What is looked at next, and the key that asks for a kernel above it."""
     while waiting:
-        item = waiting.pop()
+        item, kernel = waiting.pop()
+        if kernel and isinstance(item, str) and "/" in item:
+            return kernel
         if isinstance(item, dict):
             for key, inner in item.items():
                 if key in CODE_KEYS and (inner is True or (isinstance(inner, dict | list | str) and inner)):
                     return str(key)
-                if key in KERNEL_KEYS and "/" in json.dumps(inner):
-                    return str(key)
-            waiting.extend(item.values())
+                if kernel and "/" in key:
+                    return kernel
+                waiting.append((inner, key if key in KERNEL_KEYS else kernel))
         elif isinstance(item, list):
-            waiting.extend(item)
+            waiting.extend((inner, kernel) for inner in item)
     return None
 
 

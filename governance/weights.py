@@ -25,6 +25,12 @@ BITS = {
 }  # fmt: skip
 """Bits per number of each type the format knows."""
 
+INDEX = "model.safetensors.index.json"
+"""The one index of weights that is read."""
+
+MAX_DIMENSIONS = 32
+"""Of a tensor; multiplying the numbers of a longer shape takes as long as whoever wrote it likes."""
+
 NAME = re.compile(r"[A-Za-z0-9_.\-/]{1,512}")
 """A tensor's name; parameters of a module have these characters only."""
 
@@ -54,14 +60,16 @@ def check_safetensors(path: Path) -> None:
 
 def check_index(folder: Path) -> None:
     """The shards that an index names are exactly the weights at hand. Raises `InputError`."""
-    path = folder / "model.safetensors.index.json"
+    path = folder / INDEX
     weights = {file.name for file in folder.glob("*.safetensors")}
     if not path.exists():
         if len(weights) > 1:
             raise InputError(f"{len(weights)} weight files and no index", where=str(folder), expected=path.name)
         return
     try:
-        named = set(canonical.loads(path.read_bytes(), where=str(path))["weight_map"].values())
+        with path.open("rb") as stream:  # no more of it than is taken, however long it says it is
+            data = stream.read(canonical.MAX_BYTES + 1)
+        named = set(canonical.loads(data, where=str(path))["weight_map"].values())
     except (VerificationError, KeyError, AttributeError, TypeError):
         raise InputError("not an index of weights", where=str(path), fix=FIX) from None
     if named != weights:
@@ -87,7 +95,7 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
         raise _bad(path, f"tensor {name}: not dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
     bits = BITS.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
-    whole = _naturals(shape) and _naturals(offsets) and len(offsets) == 2
+    whole = _naturals(shape) and len(shape) <= MAX_DIMENSIONS and _naturals(offsets) and len(offsets) == 2
     if not whole or bits is None or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * bits:
         raise _bad(path, f"tensor {name}: type, shape and place do not agree")
     return offsets[0], offsets[1]

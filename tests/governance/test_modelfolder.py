@@ -130,6 +130,16 @@ def test_a_folder_that_changed_is_refused(name: str, folder: Path, tmp_path: Pat
     assert not (tmp_path / "private").exists()
 
 
+def test_an_index_with_holes_is_not_read_into_memory(folder: Path) -> None:
+    """Registered with an index; somebody makes it a terabyte long."""
+    index = folder / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a.weight": "model.safetensors"}}')
+    files = digests.manifest(folder)
+    assert told(folder, files) == []
+    os.truncate(index, 1 << 40)
+    assert any("content changed: 1099511627776 bytes" in line for line in told(folder, files))
+
+
 def test_a_device_is_refused(folder: Path) -> None:
     files = digests.manifest(folder)
     (folder / "LICENSE").unlink()
@@ -166,6 +176,8 @@ PATHS: dict[str, str] = {
     "Code/config.json": "code is loaded from",
     "custom_generate/x.json": "code is loaded from",
     "adapter_config.json": "names another model",
+    "x.safetensors.index.json": "an index of weights under another name",
+    "a/model.safetensors.index.json": "an index of weights under another name",
     "modeling_x.py": "can run code",
     "pytorch_model.bin": "can run code",
     "training_args.pt": "can run code",
@@ -228,6 +240,8 @@ CONTENT: dict[str, tuple[str, bytes, str]] = {
     "pipelines": ("config.json", b'{"custom_pipelines": {"x": {"impl": "a.b"}}}', "(custom_pipelines)"),
     "kernel": ("config.json", b'{"attn_implementation": "someone/kernel"}', "(attn_implementation)"),
     "kernel by part": ("config.json", b'{"_attn_implementation": {"text": "a/b"}}', "(_attn_implementation)"),
+    "kernel, deep": ("config.json", b'{"attn_implementation": [{"x": ["a/b"]}]}', "(attn_implementation)"),
+    "other weights": ("config.json", b'{"transformers_weights": "x.safetensors"}', "(transformers_weights)"),
     "duplicate key": ("config.json", b'{"a": 1, "a": 2}', "a key stands twice"),
     "broken JSON": ("config.json", b"{", "line 1, column 2"),
     "deep JSON": ("config.json", b"[" * 200_000, "nested too deep"),
@@ -250,6 +264,7 @@ CONTENT: dict[str, tuple[str, bytes, str]] = {
             "truncated": (GOOD[:-1], "23 bytes of numbers, 24 described"),
             "type": (safetensors({"a": {**SIX, "dtype": ["F32"]}}), "do not agree"),
             "unknown type": (safetensors({"a": {**SIX, "dtype": "PICKLE"}}), "do not agree"),
+            "a shape that takes hours": (safetensors({"a": {**SIX, "shape": [2**53 - 1] * 100_000}}), "do not agree"),
             "negative": (safetensors({"a": {**SIX, "shape": [-2, -3]}}), "do not agree"),
             "more keys": (safetensors({"a": {**SIX, "code": "x"}}), "not dtype, shape and data_offsets"),
             "list": (safetensors([1, 2]), "no JSON object"),
