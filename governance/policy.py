@@ -355,6 +355,11 @@ class Policies:
         """Key id to the principal whose key it is."""
         return {public_key(text).keyid: one for one in self.rules.principals for text in one.keys}
 
+    @property
+    def main_alias(self) -> str:
+        """The governed alias that is meant where none is named: the first."""
+        return next(iter(self.rules.aliases), "champion")
+
     def tier_of(self, model: str) -> Tier | None:
         """The tier of a model by the name it is registered under; None for one policy does not name."""
         known = self.rules.models.get(model)

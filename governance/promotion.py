@@ -214,7 +214,7 @@ def decide(now: State, asked: ReleaseRequest, at: datetime) -> ReleaseDecision:
 def freeze(now: State, model: str, version: str, at: datetime, run: Run) -> Packet:
     """The packet of a version as the log has it now, with what stands against it before anybody says a word."""
     registered: Registration = now.registration(model, version).predicate
-    alias = next(iter(now.authority.policies.rules.aliases), "champion")
+    alias = now.authority.policies.main_alias
     asked = ask(now, "promote", model, version, alias)
     decision = decide_automatic(asked, now.evidence, at, now.authority)
     return packet.build(

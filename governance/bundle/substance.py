@@ -72,7 +72,7 @@ def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> 
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
         return replace(report, not_counted=("the log does not carry the policies in force",))
-    alias = next(iter(now.authority.policies.rules.aliases), "champion")
+    alias = now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", report.model, report.version, alias)
     context = ReleaseContext(
         asked.model, (asked.released,), now.authority.policies, now.evidence, at, asked.champion, alias,

@@ -87,7 +87,7 @@ def _missing(now: State, what: Subject, alias: str | None, at: Any) -> list[str]
     if what.packet is None:
         return []
     said = what.packet.predicate
-    to = alias or next(iter(now.authority.policies.rules.aliases), "champion")
+    to = alias or now.authority.policies.main_alias
     found = plan(now, Move("promote", said.model, said.version, to, ""), at)
     return [
         f"still to sign: {one.what}" + (f", by {', '.join(one.who)}" if one.who else "") + f"; {one.next}"

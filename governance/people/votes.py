@@ -380,7 +380,7 @@ def context_of(
     """What the decision on a packet's release looks at, with statements that nobody has made yet."""
     said = what.packet.predicate if what.packet else None
     version = said.version if said else ""
-    to = alias or next(iter(now.authority.policies.rules.aliases), "champion")
+    to = alias or now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", what.model, version, to).model_copy(update={"packet": what.sha256})
     return ReleaseContext(
         asked.model, (asked.released,), now.authority.policies, Assumed(now.evidence, more), at, asked.champion,
@@ -401,7 +401,7 @@ def target(now: State, name: str, at: datetime) -> Target:
     model, slash, version = name.partition("/")
     if not slash:
         raise ConfigError(f"{name!r} names nothing", expected="MODEL/VERSION, or gate@STAGE before it is trained")
-    alias = next(iter(now.authority.policies.rules.aliases), "champion")
+    alias = now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", model, version, alias)
     decision = decide_automatic(asked, now.evidence, at, now.authority)
     return Target(name, model, asked.released.sha256, decision.findings)

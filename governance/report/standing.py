@@ -120,7 +120,7 @@ class Standing:
         requests = self.now.evidence.by_subject(self.said.model_digest, "request")
         said = [one.predicate for one in (*self.decisions, *requests) if one.predicate.action == "promote"]
         named: list[str] = [one.alias for one in said]
-        return named[-1] if named else next(iter(self.policies.rules.aliases), "champion")
+        return named[-1] if named else self.policies.main_alias
 
     @property
     def rule(self) -> AliasRule | None:
