@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 MIN_INTERVAL = 0.1
+PATIENCE = 2.0
+"""Seconds of silence that nobody wonders about."""
 
 
 class Bar:
@@ -33,11 +36,28 @@ class Bar:
 
 
 class Progress:
-    """Says what is being done, on standard error, where that is a terminal."""
+    """Says what is being done, on standard error, where that is a terminal; a warning, wherever that is."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        chosen = sys.stderr if stream is None else stream
-        self._stream = chosen if chosen.isatty() else None
+        self._chosen = sys.stderr if stream is None else stream
+        self._stream = self._chosen if self._chosen.isatty() else None
+
+    def warn(self, text: str) -> None:
+        """What a person has to know of what follows, at a terminal or not."""
+        self._chosen.write(f"warning: {text}\n")
+        self._chosen.flush()
+
+    @contextmanager
+    def waiting(self, text: str, after: float = PATIENCE) -> Iterator[None]:
+        """Says what is waited for, once that takes long."""
+        timer = threading.Timer(after, self.step, (text,))
+        timer.daemon = True
+        if self._stream:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def step(self, text: str) -> None:
         """A new thing begins."""

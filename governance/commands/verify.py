@@ -21,6 +21,7 @@ from governance.log.checkpoint import parse_checkpoint
 from governance.log.port import Log
 from governance.machine import (
     Machine,
+    begun,
     exposed_keys,
     last_seen,
     log_of,
@@ -78,7 +79,7 @@ def command(
     machine = machine_of(root, os.environ)
     project = root if (root / "policies").is_dir() or not os.environ.get("COUNTERSIGN_PROJECT") else None
     keys = load_policies(root / "policies").keys if project else {}
-    log = _log(machine)
+    log = begun(log_of(machine))
     seen = {**last_seen(machine, log), **_replaced(target)}
     own = None if on_server(machine) else own_checkpoint_key(machine)
     pins = verify.Pins(own, origin, _read(older) if older else None, seen)
@@ -96,8 +97,6 @@ def command(
         click.echo(json.dumps(found, indent=2))
     else:
         click.echo(visible("\n".join(lines(report, compared, registry, forged))))
-        if offline := getattr(log, "offline", ""):
-            click.echo(f"warning: this is the copy on this machine: {offline}", err=True)
         if unread:
             click.echo(f"warning: the registry was not compared: {unread}", err=True)
         for path in exposed:
@@ -232,17 +231,6 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
             "(COUNTERSIGN_HOME), or remove what no stage made"
         )
     return text
-
-
-def _log(machine: Machine) -> Log:
-    log = log_of(machine)
-    if log.size() == 0:
-        raise StorageError(
-            "there is no log yet, so nothing can be verified",
-            where=log.where,
-            fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where the log is",
-        )
-    return log
 
 
 def _compare(root: Path | None, machine: Machine, now: State, keys: Mapping[str, str]) -> FilesReport:

@@ -72,6 +72,9 @@ _AWAY: dict[type[Exception], str] = {
 """Why a server is away, in words."""
 
 
+_NOT_A_LOG = "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -170,7 +173,7 @@ class Server:
             raise self._away(error) from None
         family = _FAMILIES.get(words["kind"], StorageError)
         found = words["error"] or f"the server answered {error.code}"
-        fix = words["next"] or ("" if words["error"] else "check COUNTERSIGN_LOG: https://SERVER, without more")
+        fix = words["next"] or ("" if words["error"] else _NOT_A_LOG)
         raise family(found, expected=words["expected"], where=self.url, fix=fix) from None
 
 
@@ -223,6 +226,7 @@ class MirrorLog(SqliteLog):
                 if not self.path.exists():
                     raise
                 self._asked, self.offline = True, error.found
+                self._progress.warn(f"what follows is read from the copy on this machine: {error.found}")
         with super().reading() as execute:
             yield execute
 
@@ -230,7 +234,8 @@ class MirrorLog(SqliteLog):
         """Brings the copy up to date, or raises and leaves it as it is."""
         while True:
             size, known = self._here.head()  # before the server is asked: what it answers may only be more
-            note = self._server.get("checkpoint").decode("utf-8", "replace")
+            with self._progress.waiting(f"waiting for {self.where}"):
+                note = self._server.get("checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
             resumed = self._incoming.exists()
             try:
@@ -294,7 +299,8 @@ class MirrorLog(SqliteLog):
         if also not in (None, said_again):  # which the server finds by itself
             raise StorageError("what commits with an entry is done on the server", where=self.where)
         query = "" if expected_size is None else f"?expected_size={expected_size}"
-        answer = self._server.json(self._server.post(f"entries{query}", envelope))
+        with self._progress.waiting(f"waiting for {self.where}"):
+            answer = self._server.json(self._server.post(f"entries{query}", envelope))
         try:
             receipt = api.read_receipt(answer)
         except InputError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -44,10 +45,12 @@ from governance.log.routes import PREFIX, routes
 from governance.log.sqlite import SqliteLog
 from governance.machine import log_of, machine, own_checkpoint_key, read_log
 from governance.predicates import Artifact, CheckpointKey
+from governance.progress import Progress
 from tests.conftest import ROOT
 from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
 from tests.governance.governed import Governed, authorize, empty, keypair
 from tests.governance.test_evidence import stranger
+from tests.project import wait_for
 
 ACCOUNT, PASSWORD = "ada", "correct horse: battery"
 
@@ -203,16 +206,35 @@ def test_a_copy_that_another_process_brought_further_meanwhile_is_no_shorter_log
     assert asked_for and mine.head() == there.log.head() and mine.size() == 9
 
 
-def test_offline_the_copy_is_read_and_nothing_is_appended(there: Scene, tmp_path: Path) -> None:
+def test_offline_the_copy_is_read_and_nothing_is_appended(
+    there: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with serving(there.log) as served:
         assert client(served, tmp_path / "home").size() == 6
     mine = client(served, tmp_path / "home")
     assert mine.size() == 6 and len(list(mine.entries())) == 6 and "cannot be reached" in mine.offline
+    told = "warning: what follows is read from the copy on this machine: the log's server cannot be reached"
+    assert capsys.readouterr().err.count(told) == 1
     with pytest.raises(OfflineError, match="cannot be reached"):
         say(mine, "ingest@mine")
     with pytest.raises(OfflineError, match="cannot be reached"):
         client(served, tmp_path / "another").size()
     assert read_log(_machine(served, tmp_path / "home")).size() == 6
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_server_that_takes_long_is_told_on_a_terminal_only() -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    with Progress(terminal).waiting("waiting for it", after=0):
+        wait_for(lambda: "waiting for it" in terminal.getvalue(), 30, "it is told")
+    for quiet, after in ((terminal, 3600.0), (pipe, 0.0)):
+        with Progress(quiet).waiting("for something else", after):
+            pass
+        assert "something else" not in quiet.getvalue()
 
 
 def _machine(served: Served, home: Path) -> Any:
