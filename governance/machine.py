@@ -236,15 +236,20 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
     return log
 
 
-def read_log(machine: Machine) -> Log:
-    """The project's log, for reading. Raises `StorageError` where there is none."""
-    log = log_of(machine)
+def begun(log: Log) -> Log:
+    """The log, if there is one; nothing else of it is verified. Raises `StorageError`."""
     if log.size() == 0:
         raise StorageError(
             "there is no log yet",
             where=log.where,
             fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
         )
+    return log
+
+
+def read_log(machine: Machine) -> Log:
+    """The project's log, for reading. Raises `StorageError` where there is none."""
+    log = begun(log_of(machine))
     known = checkpoint_keys(log)
     check_head(log, machine.project)
     own = None if on_server(machine) else own_checkpoint_key(machine)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from governance.checks.context import Context, GateContext, ReleaseContext
 from governance.checks.incidents import not_closed, still_open
-from governance.checks.votes import distinct, in_force, one_each, others, packet_votes, seconders, statements
+from governance.checks.votes import agreed, distinct, one_each, others, packet_votes, seconders, statements
 from governance.findings import finding
 from governance.instants import instant_of
 from governance.packet import differing
-from governance.predicates import CANDIDATE, Approval, Finding, PromotionRequest
+from governance.predicates import CANDIDATE, Finding, PromotionRequest
 
 if TYPE_CHECKING:
     from governance.evidence import Evidence
@@ -179,14 +179,8 @@ def packet(context: ReleaseContext) -> Found:
         return
     changed = differing(context.packet, context.view, context.rights, evidence=context.evidence, at=context.at)
     if changed:
-        yield finding(
-            "PACKET_OUT_OF_DATE",
-            subject,
-            "what the release rests on changed since the packet was put together; approvals of it no longer hold",
-            expected=context.packet.subjects[0].sha256[:12],
-            found=f"changed: {', '.join(changed)}",
-            next=f"countersign review {context.model}/{context.asked.version}, and have it approved anew",
-        )
+        said = "what the release rests on changed since the packet was put together; approvals of it no longer hold"
+        yield _out_of_date(context, said, context.packet.subjects[0].sha256[:12], f"changed: {', '.join(changed)}")
 
 
 def approvals(context: ReleaseContext) -> Found:
@@ -338,16 +332,12 @@ def approved_before(context: GateContext) -> Found:
 
 
 def _approved(context: GateContext, digest: str, about: str) -> bool:
-    """Whether the last word of somebody who may approve is yes, before the training."""
-    last: dict[str, bool] = {}
-    for item in context.evidence.by_subject(digest, "approval"):
-        said: Approval = item.predicate
-        person = context.authority.speaker(item) if context.authority else None
-        in_time = context.before is None or item.index < context.before
-        roles = context.tier.approvers if context.tier else []
-        if person is not None and in_time and said.about == about and said.role in roles:
-            last[person.name] = said.decision == "approve" and in_force(said, context.at)
-    return bool(last) and all(last.values())
+    """Whether those who may approve it did so before the training."""
+    if context.authority is None or context.tier is None:
+        return False
+    said = context.evidence.by_subject(digest, "approval")
+    in_time = [item for item in said if context.before is None or item.index < context.before]
+    return agreed(context.authority, in_time, about, context.tier.approvers, context.at)
 
 
 def unseen(context: Context, waived: Iterable[Finding]) -> Found:
@@ -357,17 +347,17 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
     shown = {(one.code, one.subject) for one in context.packet.predicate.waived}
     hidden = sorted({f"{one.code} {one.subject}" for one in waived if (one.code, one.subject) not in shown})
     if hidden:
-        yield finding(
-            "PACKET_OUT_OF_DATE",
-            f"model {context.model}",
-            "what is waived does not stand in the packet, so nobody who approved it saw it",
-            expected="every exception, in the packet",
-            found=", ".join(hidden),
-            next=f"countersign review {context.model}/{context.asked.version}, and have it approved anew",
-        )
+        said = "what is waived does not stand in the packet, so nobody who approved it saw it"
+        yield _out_of_date(context, said, "every exception, in the packet", ", ".join(hidden))
 
 
 # -- Shared --------------------------------------------------------------------------------------------
+def _out_of_date(context: ReleaseContext, message: str, expected: str, found: str) -> Finding:
+    again = f"countersign review {context.model}/{context.asked.version}, and have it approved anew"
+    about = f"model {context.model}"
+    return finding("PACKET_OUT_OF_DATE", about, message, expected=expected, found=found, next=again)
+
+
 def _authorized(context: ReleaseContext, item: Evidence) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
     asked = item.predicate.run.requested_by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -121,6 +121,17 @@ def statements(context: Context) -> Iterator[Evidence]:
                     yield item
         if facts.evaluation is not None:
             yield facts.evaluation
+
+
+def agreed(rights: Authority, items: Iterable[Evidence], about: str, roles: Collection[str], at: datetime) -> bool:
+    """Whether the last word of everybody who spoke on it, in one of these roles, is yes."""
+    last: dict[str, bool] = {}
+    for item in items:
+        said: Approval = item.predicate
+        person = rights.speaker(item)
+        if person is not None and said.about == about and said.role in roles:
+            last[person.name] = said.decision == "approve" and in_force(said, at)
+    return bool(last) and all(last.values())
 
 
 def in_force(said: Approval, at: datetime) -> bool:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from governance import packet, promotion
 from governance.checks.context import Context, ReleaseContext
-from governance.checks.votes import packet_votes
+from governance.checks.votes import agreed, packet_votes
 from governance.checks.waivers import waiver_problem
 from governance.decisions import decide_automatic
 from governance.digests import sha256_bytes
@@ -363,15 +363,8 @@ def wanted_by(finding: Finding, stage: str, subjects: Mapping[tuple[str, str], S
 
 
 def approved(now: State, what: Subject, at: datetime) -> bool:
-    """Whether the last word of everybody who spoke on it, in a role that may, is yes."""
-    last: dict[str, bool] = {}
-    for item in now.evidence.by_subject(what.sha256, "approval"):
-        said: Approval = item.predicate
-        person = now.authority.speaker(item)
-        if person is not None and said.about == what.about and said.role in what.fitting:
-            open_still = said.expires is None or at < instant_of(said.expires)
-            last[person.name] = said.decision == "approve" and open_still
-    return bool(last) and all(last.values())
+    """Whether it is approved, as the gate will judge it."""
+    return agreed(now.authority, now.evidence.by_subject(what.sha256, "approval"), what.about, what.fitting, at)
 
 
 def context_of(

@@ -21,13 +21,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from governance.errors import CountersignError, InputError, StorageError
+from governance.errors import CountersignError, InputError
 from governance.evidence import Evidence, LogEvidence, key_ring
 from governance.instants import instant, instant_of
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.port import Log
-from governance.machine import Machine, log_of, own_checkpoint_key
+from governance.machine import Machine, begun, log_of, own_checkpoint_key
 from governance.policy import Policies
 from governance.predicates import Finding
 from governance.promotion import Bounded, Past, State
@@ -129,13 +129,7 @@ class Sources:
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
     """The sources on this machine. Raises `StorageError` where there is no log. Whether it verifies, `build` says."""
-    log = log_of(machine)
-    if log.size() == 0:
-        raise StorageError(
-            "there is no log yet, so there is nothing to report",
-            where=log.where,
-            fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where the log is",
-        )
+    log = begun(log_of(machine))
     return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
 
 
