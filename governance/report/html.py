@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from governance import canonical
 from governance.digests import sha256_bytes
-from governance.report import charts, text
+from governance.report import charts, room, text
 from governance.report.model import Report, VerdictWord
 
 TONES: dict[VerdictWord, tuple[str, str]] = {
@@ -31,54 +31,19 @@ def json_twin(report: Report) -> bytes:
 def page(report: Report) -> bytes:
     """The report as HTML, with the digest of its JSON twin in it."""
     tone, sign = TONES[report.verdict.word]
-    made = environment()
+    made, front = environment(), room.front(report)
     rendered = made.get_template("page.html.j2").render(
         report=report,
+        front=front,
         twin=sha256_bytes(json_twin(report)),
         style=style(made),
         tone=tone,
         sign=sign,
         charts=charts,
-        told=_told(report),
+        told=room.told(front),
         names={node.id: node.label for node in report.nodes},
     )
     return rendered.encode("utf-8")
-
-
-ROOM = 5
-"""Exceptions that page one has room for; faults and waivers are all told, whatever the room."""
-LINES = 5
-"""Changes on page one, at most two of a group."""
-LONG = 350
-"""Characters of a verdict's reason from which on page one is printed smaller."""
-ROWS = 8
-"""People on page one: whoever counts, then whoever does not."""
-
-
-def _told(report: Report) -> dict[str, Any]:
-    """What page one has room for, most telling first, and how many of what there are."""
-    kinds = [item.kind for item in report.exceptions]
-    chosen = [
-        change
-        for index, change in enumerate(report.changes)
-        if sum(one.group == change.group for one in report.changes[:index]) < 2
-    ]
-    shown = max(ROOM, kinds.count("fault") + kinds.count("waiver"))
-    aside = [one for one in report.people if one.assurance.startswith("superseded")]
-    counted = [one for one in report.people if one not in aside]
-    return {
-        "faults": kinds.count("fault"),
-        "waivers": kinds.count("waiver"),
-        "notes": kinds.count("note"),
-        "shown": shown,
-        "crowded": shown > ROOM or len(report.people) > ROWS or len(report.verdict.reason) > LONG,
-        "also": [item.title for item in report.exceptions[shown:]],
-        "people": [one for one in report.people if one in [*counted, *aside][:ROWS]],
-        "changes": chosen[:LINES],
-        "incidents": sum(one.state == "open" for one in report.incidents),
-        "evaluated": next((one.assurance for one in report.people if one.did == "evaluated"), "none"),
-        "champion": any("champion" in score.relation for metric in report.metrics for score in metric.scores),
-    }
 
 
 def style(made: Environment) -> Markup:

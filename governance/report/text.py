@@ -12,11 +12,37 @@ zero width), surrogates, private use, unassigned, line and paragraph separators.
 KEPT = "\n"
 
 
+MARKS = re.compile(r"[^\x00-\u02ff]{4,}")
+"""Where marks that are drawn over or under a letter could stand in a heap."""
+HEAP = 3
+"""As many of them as a letter of any language needs; more would be drawn over other lines."""
+
+
 def visible(text: str) -> str:
-    """`text` with every character that could hide or reorder something shown as its code point."""
-    return "".join(
-        f"⟨U+{ord(char):04X}⟩" if unicodedata.category(char) in HIDDEN and char not in KEPT else char for char in text
-    )
+    """`text` with every character that could hide, reorder or paint over something shown as its code point."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = (_code(char) if unicodedata.category(char) in HIDDEN and char not in KEPT else char for char in text)
+    return MARKS.sub(lambda found: _spread(found[0]), "".join(shown))
+
+
+def _spread(text: str) -> str:
+    """Without heaps of marks."""
+    heap, found = 0, []
+    for char in text:
+        heap = heap + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        found.append(char if heap <= HEAP else _code(char))
+    return "".join(found)
+
+
+def _code(char: str) -> str:
+    return f"⟨U+{ord(char):04X}⟩"
+
+
+def brief(text: str, room: int) -> str:
+    """`visible`, and no longer than there is room; what is cut says how much is missing."""
+    shown = visible(text)
+    return shown if len(shown) <= room else f"{shown[:room].rstrip()}… ({len(shown) - room:,} more)"
 
 
 def one_line(text: str) -> str:

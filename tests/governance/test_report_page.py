@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from governance.commands.report import summary
 from governance.digests import sha256_bytes
 from governance.report import index, sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
 from governance.report.model import Report
-from governance.report.text import duration, moment, number, plain, size, visible
+from governance.report.text import brief, duration, moment, number, one_line, plain, renewed, size, visible
 from tests.governance.audited import audited
 from tests.governance.story import MODEL, told
 
@@ -150,6 +151,15 @@ def test_hostile_text_in_a_terminal_repaints_nothing(people: Report) -> None:
         assert "⟨U+001B⟩" in told
 
 
+def test_a_persons_words_begin_no_line_in_a_terminal(people: Report) -> None:
+    words = "fine\n  FAULT           none"
+    said = [one.model_copy(update={"words": words}) for one in people.decisions]
+    verdict = people.verdict.model_copy(update={"reason": words})
+    made = people.model_copy(update={"decisions": said, "verdict": verdict})
+    lines = "\n".join([*sections.text(made, "decisions"), summary(made, Path("x.html"))]).splitlines()
+    assert "  FAULT           none" not in lines and sum(one.count("fine⟨U+000A⟩") for one in lines) > len(said)
+
+
 def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
     text = MODEL + HOSTILE
     row = index.Row(
@@ -196,6 +206,10 @@ def test_other_texts_read_well() -> None:
     assert (size(999), size(2_000_000)) == ("999 B", "2.0 MB")
     assert plain({"b": [1, 2], "a": None, "c": {}}) == "a none, b 1, 2, c none"
     assert visible("a\u202eb\nc") == "a⟨U+202E⟩b\nc"
+    assert visible("e\u0301\u0323 ok") == "e\u0301\u0323 ok"
+    assert visible("z" + "\u0301" * 40).count("⟨U+0301⟩") == 37
+    assert (one_line("a\nb"), brief("abc", 3), brief("abc d", 4)) == ("a⟨U+000A⟩b", "abc", "abc… (1 more)")
+    assert [renewed(times) for times in (0, 1, 2)] == ["never renewed", "renewed once", "renewed 2 times"]
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -208,28 +222,55 @@ A4 = (703, 1054)
 
 
 def _crowded(report: Report) -> Report:
-    """The most that page one has to hold: three faults, three waivers, six who signed, changes and open points."""
+    """More than page one can hold: faults, waivers, people who signed, changes, open points, each with much to say."""
     waiver = next(one for one in report.exceptions if one.kind == "waiver")
     fault = waiver.model_copy(update={"kind": "fault", "title": "Expired waiver"})
     signed = next(one for one in report.people if one.did == "approved")
     longer = f"{report.verdict.reason} {report.verdict.reason}"
     return report.model_copy(
         update={
-            "exceptions": [fault] * 3 + [waiver] * 3 + [one for one in report.exceptions if one.kind == "note"],
-            "people": [*report.people, *[signed] * 4],
+            "exceptions": [fault] * 4 + [waiver] * 9 + [one for one in report.exceptions if one.kind == "note"],
+            "people": [*report.people, *[signed] * 9],
             "changes": [*report.changes] * 3,
-            "open": [*report.open] * 6,
+            "open": [*report.open] * 12,
             "verdict": report.verdict.model_copy(update={"reason": longer}),
         }
     )
 
 
+def _endless(report: Report) -> Report:
+    """Names and words of ten thousand characters, without a place to break them."""
+    word = "x" * 10_000
+    signed = next(one for one in report.people if one.did == "approved")
+    return report.model_copy(
+        update={
+            "project": word, "model": word, "version": word,
+            "verdict": report.verdict.model_copy(update={"reason": word}),
+            "exceptions": [report.exceptions[0].model_copy(update={"detail": word}), *report.exceptions[1:]],
+            "gates": [report.gates[0].model_copy(update={"value": word}), *report.gates[1:]],
+            "people": [signed.model_copy(update={"who": word, "role": word}), *report.people],
+            "open": [one.model_copy(update={"what": word}) for one in report.open],
+        }
+    )  # fmt: skip
+
+
+def test_what_page_one_cuts_says_how_much_and_stands_below(people: Report) -> None:
+    html = page(_endless(people)).decode()
+    front, below = html.split("</article>")
+    assert len(front) < 40_000 and "APPROVED WITH CONDITIONS" in front
+    assert f"{'x' * 60}… (9,940 more)" in front and f"{'x' * 240}… (9,760 more)" in front
+    assert "x" * 10_000 not in front and "x" * 10_000 in below
+    crowded = page(_crowded(people)).decode().split("</article>")
+    assert "4 faults, 9 waivers in force" in crowded[0] and crowded[1].count("Expired waiver:") == 4
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-@pytest.mark.parametrize("which", ["alone", "people", "crowded"])
+@pytest.mark.parametrize("which", ["alone", "people", "crowded", "endless"])
 def test_page_one_prints_on_one_page(which: str, report: Report, people: Report, tmp_path: Path) -> None:
     """Print rules applied to the screen at the width of A4; a script of the test's own measures page one."""
-    html = page({"alone": report, "people": people, "crowded": _crowded(people)}[which]).decode()
+    pages = {"alone": report, "people": people, "crowded": _crowded(people), "endless": _endless(people)}
+    html = page(pages[which]).decode()
     measure = "<script>document.title = document.querySelector('.front').getBoundingClientRect().height</script>"
     printed = html.replace("@media print", "@media all").replace(
         "main { max-width: none;", f"main {{ width: {A4[0]}px;"

@@ -1,0 +1,89 @@
+"""What page one has room for: it is one page, whatever stands in the records.
+
+Faults and waivers come first and are all counted. What is cut says how much of it is missing; sections and the JSON
+twin have all of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance.report.model import Report
+from governance.report.text import brief
+
+NAME = 60
+"""Characters of a name: of the model, its version, a person."""
+TEXT = 240
+"""Characters of any other text."""
+TIGHT = {"fault": 120, "waiver": 60, "note": 60}
+"""Characters of what an exception says where there are many."""
+ROOM, MOST = 5, 8
+"""Exceptions: that fit in any case; that fit where they are told in a line each."""
+TITLES = 6
+"""Named of those that do not fit."""
+LINES = 5
+"""Changes, at most two of a group."""
+LONG = 240
+"""Characters of a verdict's reason from which on page one is printed smaller."""
+ROWS, FEW = 8, 6
+"""People: whoever counts, then whoever does not; and how many where there are many exceptions."""
+OPEN, FEWER = 4, 2
+"""Open points; and where there are many exceptions."""
+
+
+def front(report: Report) -> Report:
+    """The report with texts as long as page one can show them."""
+    found = Report.model_validate(_cut(report.model_dump(), TEXT))
+    names = {name: brief(getattr(report, name), NAME) for name in ("project", "model", "version")}
+    room = TIGHT if _urgent(report) > ROOM else {}
+    exceptions = [
+        each.model_copy(update={"detail": brief(one.detail, room.get(one.kind, TEXT))})
+        for each, one in zip(found.exceptions, report.exceptions, strict=True)
+    ]
+    people = [
+        each.model_copy(update={"who": brief(one.who, 2 * NAME), "role": brief(one.role, NAME)})
+        for each, one in zip(found.people, report.people, strict=True)
+    ]
+    return found.model_copy(update={**names, "exceptions": exceptions, "people": people})
+
+
+def told(report: Report) -> dict[str, Any]:
+    """Of a report's lists, what page one shows, most telling first, and how many there are."""
+    kinds = [item.kind for item in report.exceptions]
+    chosen = [
+        change
+        for index, change in enumerate(report.changes)
+        if sum(one.group == change.group for one in report.changes[:index]) < 2
+    ]
+    urgent = _urgent(report)
+    shown = min(max(ROOM, urgent), MOST)
+    rows = FEW if urgent > ROOM else ROWS
+    aside = [one for one in report.people if one.assurance.startswith("superseded")]
+    counted = [one for one in report.people if one not in aside]
+    left = [item.title for item in report.exceptions[shown:]]
+    return {
+        "faults": kinds.count("fault"),
+        "waivers": kinds.count("waiver"),
+        "notes": kinds.count("note"),
+        "shown": shown,
+        "crowded": urgent > ROOM or len(report.people) > ROWS or len(report.verdict.reason) > LONG,
+        "also": [*left[:TITLES], *([f"{len(left) - TITLES} more"] if len(left) > TITLES else [])],
+        "people": [one for one in report.people if one in [*counted, *aside][:rows]],
+        "open": report.open[: FEWER if urgent > ROOM else OPEN],
+        "changes": chosen[:LINES],
+        "incidents": sum(one.state == "open" for one in report.incidents),
+        "evaluated": next((one.assurance for one in report.people if one.did == "evaluated"), "none"),
+        "champion": any("champion" in score.relation for metric in report.metrics for score in metric.scores),
+    }
+
+
+def _urgent(report: Report) -> int:
+    return sum(one.kind != "note" for one in report.exceptions)
+
+
+def _cut(value: Any, room: int) -> Any:
+    if isinstance(value, dict):
+        return {name: _cut(item, room) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_cut(item, room) for item in value]
+    return brief(value, room) if isinstance(value, str) else value
