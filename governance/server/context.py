@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,15 +28,16 @@ from governance.machine import Machine, check_head, machine, signer
 from governance.predicates import Artifact, Call, Refusal, Run
 from governance.promotion import Promoter as Decider
 from governance.promotion import State, open_requests, state
-from governance.registry import aliases
+from governance.registry import aliases, versions
 from governance.registry.governed.governor import UNKNOWN, Governor
-from governance.registry.governed.limit import Limit
+from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
 from governance.registry.governed.names import Names
+from governance.registry.versions import NewVersion
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
-    from governance.log.port import Also, Log
+    from governance.log.port import Also, Execute, Log
     from governance.log.sql import SqlLog
 
 SCHEMES = ("governed+sqlite", "governed+postgresql")
@@ -147,13 +149,27 @@ class LogRecorder:
         said = Refusal(operation=operation, model=model, caller=caller, reason=reason[:MAX_REASON], run=self._run())
         evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], said)
 
-    def made(self, operation: str, model: str, version: str, caller: str) -> None:
+    def made(self, operation: str, new: NewVersion, caller: str) -> str:
         """See `governor.Recorder`."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ConflictError):
+                return self._made(operation, new, caller)
+        return self._made(operation, new, caller)
+
+    def _made(self, operation: str, new: NewVersion, caller: str) -> str:
+        with self.log.reading() as execute:
+            number = versions.newest(execute, new.model) + 1 if execute else 1
+        at = self.now()
         said = Call(
-            operation=operation, model=model, version=version, alias=None, caller=caller, from_version=None,
+            operation=operation, model=new.model, version=str(number), alias=None, caller=caller, from_version=None,
             run=self._run(),
         )  # fmt: skip
-        evidence.record(self.log, self.signer, "call", [_about(operation, model)], said)
+
+        def also(execute: Execute) -> None:
+            versions.make(execute, new, number, at)
+
+        evidence.record(self.log, self.signer, "call", [_about(operation, new.model)], said, also=also)
+        return str(number)
 
     def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
         """See `governor.Recorder`. Where the alias is there already, nothing is changed and nothing said."""
@@ -262,6 +278,7 @@ def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], d
         recorder=LogRecorder(log, who, place, now),
         caller=caller,
         limit=Limit(now),
+        accepted=Limit(now, ACCEPTED_PER_HOUR),
         protected_runs=around.protected_runs,
         shown=lambda model: shown(around.state, model),
     )

@@ -5,7 +5,8 @@
    Of many like it within an hour, the later ones are counted (`limit`).
 3. A governed alias is set, moved and taken away by `Promoter.consume` alone: it decides, records the decision either
    way, and commits alias and entry in one transaction.
-4. What rules let through is recorded too: `candidate` with its entry in one transaction, a new version after it.
+4. What rules let through is recorded too, `candidate` and a new version with their entry in one transaction; of many
+   such calls within an hour, the later ones are refused: each is an entry, and everybody reads them all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from governance.errors import CountersignError, InputError, RefusedError, Storag
 from governance.registry.governed.limit import Limit, is_told
 from governance.registry.governed.names import LONGEST, TRIAL_MODEL, Names
 from governance.registry.governed.rules import Call, Judgement, judge
+from governance.registry.versions import NewVersion
 
 UNKNOWN = "unknown"
 log = logging.getLogger("countersign.registry")
@@ -46,8 +48,8 @@ class Recorder(Protocol):
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records one; the same said again is one entry."""
 
-    def made(self, operation: str, model: str, version: str, caller: str) -> None:
-        """Records that a version was made."""
+    def made(self, operation: str, new: NewVersion, caller: str) -> str:
+        """Makes a version, and records that, in one transaction; its number."""
 
     def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
         """Gives an alias, moves it or takes it away (None), and records that, in one transaction."""
@@ -75,6 +77,8 @@ class Governor:
     """The account behind the present call."""
     limit: Limit
     """Of refusals that are recorded one by one."""
+    accepted: Limit
+    """Of calls that are let through and recorded."""
     protected_runs: Callable[[], frozenset[str]] = frozenset
     """The runs that evidence of governed versions names."""
     shown: Callable[[str], Mapping[str, Shown]] = lambda model: {}
@@ -108,20 +112,24 @@ class Governor:
 
     def move(self, call: Call) -> None:
         """(4) An alias that no decision is wanted for, of a governed model."""
-        caller, to = self.caller(), call.version or "nobody"
+        caller, to = self._admitted(call), call.version or "nobody"
         self.recorder.moved(call.operation, call.model, call.version, call.alias or "", caller)
         log.info("accepted: %s of %s to %s by %s", call.alias, call.model, to, caller)
 
-    def made(self, call: Call, version: str) -> None:
-        """(4) A version of a governed model is there now: that it cannot be recorded takes it away no more."""
-        if call.model == TRIAL_MODEL:
-            return
-        caller = self.caller()
+    def make(self, call: Call, new: NewVersion) -> str:
+        """(4) A version of a governed model; its number."""
+        caller = self._admitted(call)
+        version = self.recorder.made(call.operation, new, caller)
         log.info("accepted: version %s of %s by %s", version, call.model, caller)
-        try:
-            self.recorder.made(call.operation, call.model, version, caller)
-        except CountersignError as error:
-            log.error("the version could not be recorded: %s", error.found)
+        return version
+
+    def _admitted(self, call: Call) -> str:
+        """Counts a call that is let through, and says whose it is. Raises `RefusedError` beyond the limit."""
+        caller = self.caller()
+        if self.accepted.count((caller, call.operation, call.model)):
+            many = f"{caller} made {self.accepted.per_hour} such calls within the hour, and each is an entry of the log"
+            raise self.refuse(call.operation, call.model, many, "wait, or register what is meant to be released only")
+        return caller
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
         """Records a refusal; the error to raise."""

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 PER_HOUR = 30
+ACCEPTED_PER_HOUR = 600
+"""Of one kind of call that is let through, by one caller on one model: more than pipelines make."""
 HOUR = timedelta(hours=1)
 
 Key = tuple[str, ...]

@@ -11,13 +11,16 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.validation import _validate_model_version_tag
 
 from governance.errors import CountersignError, StorageError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answer, answering
 from governance.registry.governed.governor import Governor, Shown, log, permitting
 from governance.registry.governed.mutators import REGISTRY, unclassified
+from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.governed.rules import Call, artifact_folder
+from governance.registry.versions import NewVersion
 
 
 class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
@@ -90,13 +93,21 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
     ) -> Any:
         call = Call("create_model_version", name, source=source, run_id=run_id or None, tags=_keys(tags))
         self.governor.enforce(call)
+        if name != TRIAL_MODEL and self.governor.is_governed(name):
+            return self._make(call, run_link, description, tags or ())
         with permitting(name):
-            made = super().create_model_version(
+            return super().create_model_version(
                 name, source, run_id, tags, run_link, description, local_model_path, model_id
             )
-        if self.governor.is_governed(name):
-            self.governor.made(call, str(made.version))
-        return made
+
+    def _make(self, call: Call, run_link: str | None, description: str | None, tags: Any) -> Any:
+        """As MLflow does it, together with the log's entry."""
+        for tag in tags:
+            _validate_model_version_tag(tag.key, tag.value)
+        self.get_registered_model(call.model)  # MLflow's own answer where there is none
+        given = {str(tag.key): str(tag.value) for tag in tags}
+        new = NewVersion(call.model, call.source or "", call.run_id or "", run_link, description, given)
+        return self.get_model_version(call.model, self.governor.make(call, new))
 
     @answering
     def copy_model_version(self, src_mv: Any, dst_name: str) -> Any:

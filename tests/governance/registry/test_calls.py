@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -20,10 +22,13 @@ from governance.machine import signer
 from governance.reconcile import reconcile
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
 from governance.registry.mlflow import prepare_sqlite
+from governance.registry.versions import NewVersion
 from governance.server.context import LogRecorder
 from governance.verify import Pins, verify_log
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
+from tests.governance.test_log import in_child
+from tests.governance.test_move_kills import dying_at_write
 from tests.postgres import Cluster, cluster
 
 __all__ = ["cluster"]
@@ -184,6 +189,56 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) ->
     with pytest.raises(StorageError):
         recorder.moved("delete_registered_model_alias", MODEL, None, "candidate", "ann")
     assert log.size() == size + 1
+
+
+SOURCE = f"mlflow-artifacts:/0/{'0' * 32}/artifacts/model"
+RECORDED: dict[str, Callable[[LogRecorder], object]] = {
+    "a version is made": lambda recorder: recorder.made(
+        "create_model_version", NewVersion(MODEL, SOURCE, "0" * 32, None, "new", {"team": "desk"}), "ann"
+    ),
+    "candidate is given": lambda recorder: recorder.moved("set_registered_model_alias", MODEL, "1", "candidate", "ann"),
+}
+ROWS = (
+    "SELECT name, version, source, run_id, description FROM model_versions ORDER BY version",
+    "SELECT version, key, value FROM model_version_tags",
+    "SELECT alias, version FROM registered_model_aliases",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", RECORDED)
+def test_killed_before_each_write_the_log_knows_all_that_is_there(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = place(tmp_path)
+    log = here.scene.story.log
+    prepare_sqlite(log.path, here.artifacts, lambda text: None)
+    recorder = LogRecorder(log, signer(here.machine), here.machine, lambda: datetime(2026, 11, 21, tzinfo=UTC))
+    with sqlite3.connect(log.path) as database:
+        database.execute("INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,))
+    first = NewVersion(MODEL, SOURCE, "1" * 32)
+    assert recorder.made("create_model_version", first, "ann") == "1"
+    size, before, differences = log.size(), _rows(log.path), reconcile(log, here.machine)
+    shutil.copy(log.path, tmp_path / "before.db")
+    for moment in range(100):
+        for suffix in ("", "-journal"):
+            log.path.with_name(log.path.name + suffix).unlink(missing_ok=True)
+        shutil.copy(tmp_path / "before.db", log.path)
+        with dying_at_write(moment, monkeypatch):
+            ended = in_child(lambda: RECORDED[row](recorder))
+        found = log.size() - size
+        assert (_rows(log.path) == before) == (found == 0), f"after a kill before write {moment}"
+        assert reconcile(log, here.machine) == differences
+        if ended == 0:
+            assert found == 1
+            break
+        assert (ended, found) == (-signal.SIGKILL, 0)
+    assert moment > 4
+
+
+def _rows(path: Path) -> list[Any]:
+    with sqlite3.connect(path) as database:
+        return [database.execute(statement).fetchall() for statement in ROWS]
 
 
 class Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,14 @@ from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
 from governance.errors import RefusedError
+from governance.registry import versions
 from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
 from governance.registry.governed.governor import Governor
 from governance.registry.governed.limit import Limit
 from governance.registry.governed.names import Names
 from governance.registry.governed.paths import checked
 from governance.registry.governed.registry_store import GovernedRegistryStore
+from governance.registry.versions import NewVersion
 
 MODEL, RUN = "support-desk", "0" * 32
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -30,14 +33,18 @@ class Desk:
     """Promotes nobody, and writes down what was refused and what was let through."""
 
     def __init__(self) -> None:
+        self.database = Path()
         self.said: list[tuple[str, str]] = []
         self.accepted: list[tuple[str, str | None, str]] = []
 
     def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         raise RefusedError("nobody asked for it")
 
-    def made(self, operation: str, model: str, version: str, caller: str) -> None:
-        self.accepted.append((model, version, ""))
+    def made(self, operation: str, new: NewVersion, caller: str) -> str:
+        with sqlite3.connect(self.database) as database:
+            versions.make(lambda statement, values: database.execute(statement, tuple(values)).fetchall(), new, 1, AT)
+        self.accepted.append((new.model, "1", ""))
+        return "1"
 
     def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
         self.accepted.append((model, version, alias))
@@ -66,7 +73,9 @@ def store(template: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
     path = tmp_path / "registry.db"
     path.write_bytes(template.read_bytes())
     names = Names(frozenset({MODEL}), frozenset({"champion"}))
-    governor = Governor(lambda: names, lambda model, version: True, desk, desk, lambda: "ann", Limit(lambda: AT))
+    refused, accepted = Limit(lambda: AT), Limit(lambda: AT, 4)
+    governor = Governor(lambda: names, lambda model, version: True, desk, desk, lambda: "ann", refused, accepted)
+    desk.database = path
     made = GovernedRegistryStore(f"sqlite:///{path}", governor)
     for name in (MODEL, "chat"):
         made.create_registered_model(name)
@@ -91,6 +100,16 @@ def test_what_people_write_beside_a_governed_version(store: GovernedRegistryStor
     store.update_registered_model(MODEL, "the desk's model")
     store.set_registered_model_alias(MODEL, "candidate", "1")
     store.delete_registered_model_alias(MODEL, "candidate")
+
+
+def test_what_is_let_through_is_bounded_too(store: GovernedRegistryStore, desk: Desk) -> None:
+    """Each is an entry of the log that everybody reads; what others do, or other calls, is counted apart."""
+    for _ in range(4):
+        store.set_registered_model_alias(MODEL, "candidate", "1")
+    with pytest.raises(MlflowException, match="ann made 4 such calls within the hour"):
+        store.set_registered_model_alias(MODEL, "candidate", "1")
+    store.delete_registered_model_alias(MODEL, "candidate")
+    assert desk.said == [("set_registered_model_alias", MODEL)]
 
 
 def _session(change: Callable[[Any, Any], Any]) -> Callable[[GovernedRegistryStore], None]:
