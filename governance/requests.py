@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -123,17 +124,20 @@ class ReleaseDecision(Decision):
 
 
 def explain(decision: Decision, name: str) -> str:
-    """A decision in plain text: every finding with what was expected, found, and the next step."""
-    if decision.allowed:
-        return f"{name} allowed (tier {decision.tier})"
-    lines = [f"{name} refused, {len(decision.findings)} finding(s):"]
-    for finding in decision.findings:
+    """A decision in plain text."""
+    return f"{name} allowed (tier {decision.tier})" if decision.allowed else refusal(name, decision.findings)
+
+
+def refusal(name: str, findings: Sequence[Finding]) -> str:
+    """All findings as text: what, expected, found, and the next step of each."""
+    lines = [f"{name} refused, {len(findings)} finding(s):"]
+    for finding in findings:
         lines.append(f"  {finding.code} {_line(finding.subject)}: {_line(finding.message)}")
         if finding.expected or finding.found:
-            lines.append(
-                f"      expected {_line(finding.expected) or 'n/a'}; found {_line(finding.found) or 'nothing'}"
-            )
-        lines.append(f"      next: {finding.next}")
+            expected, found = _line(finding.expected) or "n/a", _line(finding.found) or "nothing"
+            lines.append(f"      expected {expected}; found {found}")
+        if finding.next:
+            lines.append(f"      next: {finding.next}")
     return "\n".join(lines)
 
 

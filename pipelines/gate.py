@@ -58,7 +58,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 def run(job: Job) -> Outcome:
     """Decides; a refusal is recorded like a permission."""
     request = build_request(job.params, job.root, job.key, _given(job))
-    decision = decide_gate(request, job.policies, job.evidence(), job.now(), authority=job.authority())
+    decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
     job.output("gate").write_bytes(gate_bytes(request))
     _write_report(job.root, request, decision)
     return Outcome(
@@ -89,7 +89,7 @@ def enforce_gate(job: Job) -> Decision:
     digests, and the log has the decision. The caller must use no other bytes than those of its inputs.
     """
     request = build_request(job.params, job.root, job.key, _given(job))
-    decision = decide_gate(request, job.policies, job.evidence(), job.now(), authority=job.authority())
+    decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
     further = _gate_findings(job, request)
     complete = Decision(
         decision.allowed and not further,
@@ -182,7 +182,7 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
     if found != expected:
         message = f"{paths.gate(job.key)} does not permit training on these bytes"
         return [finding("EVIDENCE_INCONSISTENT", stage, message, expected=expected[:12], found=found[:12], next=again)]
-    recorded = Admissible(job.evidence(), job.policies).by_subject(found, "gate")
+    recorded = Admissible(job.evidence, job.policies).by_subject(found, "gate")
     if not any(_permits(item, job.key) for item in recorded):
         message = "the log at hand has no decision allowing this training"
         return [finding("GATE_MISSING", stage, message, expected=f"an allowed decision of gate@{job.key}", next=again)]

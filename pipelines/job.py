@@ -72,20 +72,14 @@ class Job:
         return self.output_paths[role]
 
     @cached_property
-    def _evidence(self) -> EvidenceView:
+    def evidence(self) -> EvidenceView:
+        """The verified log, opened when it is first asked for."""
         return self.open_evidence()
 
-    def evidence(self) -> EvidenceView:
-        """The verified log, opened at the first call."""
-        return self._evidence
-
     @cached_property
-    def _authority(self) -> Authority | None:
-        return self.open_authority()
-
     def authority(self) -> Authority | None:
-        """Who spoke for whom at each position of the log; read at the first call."""
-        return self._authority
+        """Who spoke for whom at each position of the log; read when it is first asked for."""
+        return self.open_authority()
 
 
 @dataclass(frozen=True)

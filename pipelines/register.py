@@ -77,7 +77,7 @@ def stands_aside(environ: Mapping[str, str]) -> bool:
 def _decide(job: Job, request: ReleaseRequest) -> ReleaseDecision:
     from governance.decisions import decide_release
 
-    return decide_release(request, job.policies, job.evidence(), job.now())
+    return decide_release(request, job.policies, job.evidence, job.now())
 
 
 def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> tuple[Version, str]:
@@ -88,7 +88,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     digest, model = job.inputs["model"].sha256, job.params.release.model
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     registry.sweep()  # of a killed run: where its version is found, no other run is started
-    chain = Chain(Admissible(job.evidence(), job.policies), digest, job.params.release.stage)
+    chain = Chain(Admissible(job.evidence, job.policies), digest, job.params.release.stage)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     run = provenance.run(
@@ -123,7 +123,7 @@ def _find(job: Job, registry: Registry) -> Version | None:
 
 def _known_version(job: Job, digest: str) -> str | None:
     """The version under which the log has these bytes."""
-    items = Admissible(job.evidence(), job.policies).by_subject(digest, "registration")
+    items = Admissible(job.evidence, job.policies).by_subject(digest, "registration")
     found = [item.predicate for item in items if item.predicate.model == job.params.release.model]
     return str(found[-1].version) if found else None
 
@@ -147,7 +147,7 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
 
 def _freeze(job: Job, version: str) -> None:
     """The packet that people approve, where the policies in force let anybody."""
-    authority = job.authority()
+    authority = job.authority
     if authority is None or authority.in_force.policies is None or not authority.policies.rules.aliases:
         return
     from governance import packet, promotion

@@ -31,8 +31,9 @@ from governance import canonical, digests
 from governance.errors import ConfigError, InputError, RefusedError
 from governance.machine import Machine, machine
 from governance.policy import Policies, load_policies
-from governance.predicates import Artifact, Code, Finding, Run
+from governance.predicates import Artifact, Code, Run
 from governance.progress import Progress
+from governance.requests import refusal
 from pipelines import provenance, versions
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params, load_params
@@ -120,18 +121,6 @@ def _run_locked(
         raise RefusedError(refusal(name, outcome.refused))
     shutil.rmtree(job.scratch, ignore_errors=True)
     return outcome.summary
-
-
-def refusal(name: str, findings: tuple[Finding, ...]) -> str:
-    """All findings as text: what, expected, found, and the next step of each."""
-    lines = [f"{name} refused, {len(findings)} finding(s):"]
-    for finding in findings:
-        lines.append(f"  {finding.code} {finding.subject}: {finding.message}")
-        if finding.expected or finding.found:
-            lines.append(f"      expected {finding.expected or 'n/a'}; found {finding.found or 'nothing'}")
-        if finding.next:
-            lines.append(f"      next: {finding.next}")
-    return "\n".join(lines)
 
 
 def _module(family: str) -> ModuleType:

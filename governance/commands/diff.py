@@ -20,7 +20,7 @@ from governance.report.text import visible
 def command(old: str, new: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
     """What differs between two versions: results, data, recipe, code, base model, libraries, rules."""
     found = sources.verified(sources.of(bundle, origin))
-    changes = between(found, sources.named(old), sources.named(new))
+    changes = between(found, session.named(old), session.named(new))
     if as_json:
         told = [change.model_dump() for change in changes]
         click.echo(json.dumps({"old": old, "new": new, "changes": told}, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What `export` and `control` share: a version by its name, and its records, from this machine's log or a bundle."""
+"""What `export` and `control` share: a version's records, from this machine's log or a bundle."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governance.commands import session
-from governance.errors import ConfigError
 
 if TYPE_CHECKING:
     from governance.exports.records import Records
-
-
-def named(text: str) -> tuple[str, str]:
-    """MODEL and VERSION. Raises `ConfigError`."""
-    model, separator, number = text.partition("/")
-    if not (model and separator and number):
-        raise ConfigError(f"{text[:120]!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1")
-    return model, number
 
 
 def records_of(name: tuple[str, str], bundle: Path | None, origin: str | None, time: datetime | None = None) -> Records:

@@ -76,7 +76,7 @@ def command(
         made = _index(where.sources, folder, as_of, clock)
         _written(made, folder, as_json)
         ctx.exit(0 if made.verified and "REGISTRY_" not in made.registry else VerificationError.exit_code)
-    model, number = sources.named(version) if version else latest(where.sources)
+    model, number = session.named(version) if version else latest(where.sources)
     computed = reports.made(build(where.sources, model, number, as_of=as_of, clock=clock), as_of)
     found, told = (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
     if as_json:

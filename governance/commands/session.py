@@ -19,10 +19,10 @@ from governance.machine import Machine, machine_of, read_log
 from governance.model import Model
 from governance.people import speaking
 from governance.promotion import State, state
+from governance.report.text import visible
 
 if TYPE_CHECKING:
     from governance.bundle.reading import Opened
-from governance.report.text import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +35,14 @@ def here() -> Machine:
 def clock() -> datetime:
     """The time, read once per command."""
     return datetime.now(UTC)
+
+
+def named(text: str) -> tuple[str, str]:
+    """MODEL and VERSION. Raises `ConfigError`."""
+    model, separator, number = text.partition("/")
+    if not (model and separator and number):
+        raise ConfigError(f"{text[:120]!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1")
+    return model, number
 
 
 def key_option(command: F) -> F:

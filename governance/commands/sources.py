@@ -49,14 +49,6 @@ def time_of(moment: str | None) -> datetime | None:
     return found.astimezone(UTC)
 
 
-def named(text: str) -> tuple[str, str]:
-    """MODEL and VERSION. Raises `ConfigError`."""
-    model, separator, number = text.partition("/")
-    if not (model and separator and number):
-        raise ConfigError(f"{text!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1")
-    return model, number
-
-
 def of(bundle: Path | None, origin: str | None) -> Sources:
     """This machine's, or a bundle's, which is verified first."""
     return here() if bundle is None else session.carried(bundle, origin).sources
@@ -116,7 +108,7 @@ def _has_registry(machine: Machine) -> bool:
 
 def report_of(version: str, moment: str | None, bundle: Path | None, origin: str | None) -> Report:
     """The report of MODEL/VERSION, as of a time or of now."""
-    model, number = named(version)
+    model, number = session.named(version)
     return build(of(bundle, origin), model, number, as_of=time_of(moment), clock=session.clock())
 
 

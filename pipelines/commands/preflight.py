@@ -17,10 +17,11 @@ from governance.findings import finding
 from governance.machine import known_signer, log_of
 from governance.people import authorizing
 from governance.registry import rest
+from governance.requests import refusal
 from governance.yamlfile import place, read_yaml
 from pipelines import base, hub, samples
 from pipelines.metrics import metrics_of
-from pipelines.stage import Project, refusal
+from pipelines.stage import Project
 from pipelines.training import objective
 
 FILE = "params.yaml"

@@ -106,7 +106,7 @@ def _training(root: Path, plan: Plan | None = None, *, recorded: bool = True) ->
     deciding = _job(root, plan)
     outcome = gate.run(deciding)
     answer = deciding.output("gate").read_bytes()
-    view = deciding.evidence()
+    view = deciding.evidence
     assert isinstance(view, InMemory)
     if recorded:
         said = {**view.items[-2].predicate.model_dump(), **outcome.predicate, "stage": "gate@grpo", "parameters": {}}
