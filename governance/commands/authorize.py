@@ -6,6 +6,7 @@ import click
 
 from governance.commands import session
 from governance.people import authorizing
+from governance.report.text import moment
 
 
 @click.command("authorize")
@@ -32,7 +33,7 @@ def command(
     said, who, what = authorizing.authorize(log, now, signer, role, reason, hours, at)
     found = {"name": who.name, "entry": said.index, "authorization": said.digest, "expires": what.expires}
     lines = [
-        f"services may run in the name of {who.name} until {what.expires} (entry {said.index})",
+        f"services may run in the name of {who.name} until {moment(what.expires)} (entry {said.index})",
         f"next: export COUNTERSIGN_REQUESTER={who.name}",
     ]
     session.show(found, lines, as_json)

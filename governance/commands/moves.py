@@ -19,6 +19,7 @@ from governance.people.speaking import Speaker
 from governance.predicates import Finding, Promotion
 from governance.promotion import State
 from governance.releasing import Plan, Signature
+from governance.report.text import timed
 
 Make = Callable[[State, datetime, Speaker | None], Plan]
 """The plan of a move, on the log as it stands, by somebody who may sign for it."""
@@ -45,11 +46,11 @@ def move(
     machine, at = session.here(), session.clock()
     log = session.log_to_add_to(machine, dry_run)
     now = session.current(log)
-    found = make(now, at, _signs(now, key, role, roles(now), at))
+    found = make(now, at, _signs(now, key, role, roles(now), at, dry_run))
     if found.done is not None and not dry_run:
         what, since = found.move, found.done.at
         told = f"{what.model}/{what.version} is {what.alias} already, since {since}; nothing is to be signed"
-        session.show({**document(found, found.done), "written": False}, [told], as_json)
+        session.show({**document(found, found.done), "written": False}, [timed(told)], as_json)
         return
     if dry_run:
         session.show(document(found), lines(found), as_json)
@@ -111,7 +112,7 @@ def lines(found: Plan) -> list[str]:
     text.append("  decision  it would be allowed" if found.decision.allowed else "  decision  it would be REFUSED:")
     text += [line for one in found.decision.findings for line in finding_lines(one)]
     text += [f"  waived    {one.code} {one.subject}" for one in found.decision.waived]
-    return text + signature_lines(found.missing)
+    return [timed(line) for line in text + signature_lines(found.missing)]
 
 
 def signature_lines(missing: Sequence[Signature]) -> list[str]:
@@ -145,13 +146,22 @@ def told_moved(moved: Promotion, machine: Machine) -> list[str]:
     if moved.second_signature_by:
         text.append(f"  made by one person alone: a second one signs by {moved.second_signature_by}")
         text.append(f"  next: countersign approve promotion {(moved.request or '')[:12]}")
-    return text
+    return [timed(line) for line in text]
 
 
-def _signs(now: State, key: str | None, role: str | None, roles: Sequence[str], at: datetime) -> Speaker | None:
+def _signs(
+    now: State, key: str | None, role: str | None, roles: Sequence[str], at: datetime, dry_run: bool
+) -> Speaker | None:
+    """Who signs, where a key is given. Anybody may look what would happen."""
     if not key and not os.environ.get(speaking.KEY):
         return None
-    return speaking.speaker(now.authority, session.signer(key), role, roles, at)
+    try:
+        return speaking.speaker(now.authority, session.signer(key), role, roles, at)
+    except RefusedError as error:
+        if not dry_run:
+            raise
+        session.tell([f"note: {error.found}"], err=True)
+        return None
 
 
 def _ready(found: Plan) -> None:

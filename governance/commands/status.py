@@ -12,6 +12,7 @@ import click
 
 from governance.machine import machine_of
 from governance.predicates import CANDIDATE
+from governance.report.text import timed
 from governance.status import Status, status
 
 KEY_CHARACTERS = 12
@@ -29,7 +30,7 @@ def command(as_json: bool) -> None:
 def lines(found: Status) -> list[str]:
     """The status for people."""
     made = [*_data(found), "", *_models(found), ""] if found.datasets or found.models else []
-    return [*_head(found), "", *made, *_live(found), "", *_waits(found)]
+    return [timed(line) for line in (*_head(found), "", *made, *_live(found), "", *_waits(found))]
 
 
 def _head(found: Status) -> Iterator[str]:

@@ -16,8 +16,10 @@ VENDORS = ("mlflow", "requests", "urllib3", "sqlalchemy", "alembic")
 """Packages whose exceptions are translated."""
 
 UNKNOWN = "the account or its password is not known there"
+NO_RIGHT = "the account has no right to do that there"
 SENTENCES = (
     ("error code 401", UNKNOWN),
+    ("Response body: 'Permission denied'", NO_RIGHT),
     ("Connection refused", "nothing answers there (connection refused)"),
     ("Name or service not known", "there is no such host"),
     ("nodename nor servname", "there is no such host"),
@@ -38,6 +40,9 @@ _ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\
 """What a server said in words, within what its client makes of it."""
 REFUSED = "Countersign refuses"
 _ACCOUNT = "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+_GRANT = "have an administrator of the server give it EDIT on the project's experiment and model (docs/registry.md)"
+_FIXES = {REFUSED: "", UNKNOWN: _ACCOUNT, NO_RIGHT: _GRANT}
+"""What to do about what the server itself says."""
 
 
 @contextmanager
@@ -50,7 +55,8 @@ def translated(where: str) -> Iterator[None]:
         if not vendor and not isinstance(error, (ImportError, OSError, sqlite3.Error)):
             raise
         found = f"the registry cannot be used: {_sentence(error)}"
-        fix = "" if REFUSED in found else _ACCOUNT if UNKNOWN in found else _fix(where)
+        fix = next((fix for words, fix in _FIXES.items() if words in found), None)
+        fix = _fix(where) if fix is None else fix
         raise StorageError(found, where=without_credentials(where), fix=fix) from error
 
 

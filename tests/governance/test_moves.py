@@ -154,6 +154,7 @@ def test_without_a_packet_nothing_is_signed(desk: Desk) -> None:
 
 def test_nobody_else_may_ask(desk: Desk) -> None:
     desk.approved("1")
+    assert "note: dora (engineer) may not say this" in desk.run("promote", "support-desk/1", "--dry-run", who="dora")[1]
     for who, words in {"dora": "may not say this", "mallory": "do not name this key", "ci": "service ci"}.items():
         code, told = desk.run("promote", "support-desk/1", who=who)
         assert code == 4 and words in told

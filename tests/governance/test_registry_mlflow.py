@@ -20,6 +20,7 @@ import pytest
 from governance.digests import manifest, manifest_digest
 from governance.errors import StorageError
 from governance.predicates import Requester
+from governance.registry.failures import translated
 from governance.registry.mlflow import ENDED_TAG, MlflowRegistry, open_registry
 from governance.registry.port import DatasetLink, RunRequest, VersionRequest
 
@@ -235,6 +236,16 @@ def test_a_registry_that_cannot_be_used_is_one_clear_sentence(
         open_registry(Place(uri.format(tmp=tmp_path), tmp_path / "artifacts"))
     assert sentence in raised.value.found
     assert raised.value.fix
+
+
+def test_an_account_without_the_right_is_told_whom_to_ask() -> None:
+    class Said(Exception):
+        __module__ = "mlflow.exceptions"
+
+    told = "endpoint /api/2.0/mlflow/runs/create failed with error code 403 != 200. Response body: 'Permission denied'"
+    asks = r"no right to do that there\s+next: have an administrator"
+    with pytest.raises(StorageError, match=asks), translated("https://models.example.org"):
+        raise Said(told)
 
 
 def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
