@@ -10,6 +10,7 @@ from governance import retrospect
 from governance.commands import session
 from governance.commands.moves import finding_lines, named
 from governance.errors import ConfigError, VerificationError
+from governance.report.text import moment
 from governance.retrospect import Again
 
 
@@ -37,7 +38,7 @@ def lines(found: Again) -> list[str]:
     """For people: the decision, whether it comes out the same, and every reason."""
     word = "ALLOWED" if found.allowed else "REFUSED"
     text = [
-        f"entry {found.entry}: {found.about}: {word} at {found.at}",
+        f"entry {found.entry}: {found.about}: {word} at {moment(found.at)}",
         f"  decided again from {found.evidence} entries before it, under policies {found.policy[:12]}:",
         "  it COMES OUT THE SAME" if found.same else "  IT DOES NOT COME OUT AS LOGGED:",
     ]
