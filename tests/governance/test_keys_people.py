@@ -85,7 +85,7 @@ def test_a_passphrase_is_asked_for_until_it_is_right_and_only_where_somebody_can
         with pytest.raises(ConfigError, match=r"no terminal to ask on[\s\S]*ssh-add"):
             person_signer(str(path), {}, None)
         given = iter(["battery staple", "", "correct horse"])
-        assert person_signer(str(path), {}, lambda prompt: next(given)).keyid == signer.keyid
+        assert person_signer(str(path), {}, lambda prompt, given=given: next(given)).keyid == signer.keyid
         with pytest.raises(ConfigError, match="none of 3 passphrases is the right one") as error:
             person_signer(str(path), {}, lambda prompt: "battery staple")
         assert "battery" not in str(error.value)
