@@ -141,7 +141,9 @@ def _card(records: Records) -> dict[str, Any]:
             method=facts.released.method,
             tier=facts.registration.tier,
             energy="not measured",
-            fairness="results by group: not recorded",
+            fairness="results by slice: among the metrics; by groups of people: as far as a slice is one"
+            if _sliced(records)
+            else "results by group: not recorded",
         ),
     }
 
@@ -153,14 +155,26 @@ def _metrics(records: Records) -> Iterator[dict[str, Any]]:
                 continue
             found: dict[str, Any] = {"type": metric.name, "value": repr(score.mean)}
             found["slice"] = f"{metric.suite}, all {score.n} items"
-            if score.low is not None and score.high is not None:
-                found["confidenceInterval"] = {"lowerBound": repr(score.low), "upperBound": repr(score.high)}
-            yield found
+            yield found | _interval(score.low, score.high)
+        for row in metric.slices:
+            named = f"{metric.suite}, {row.by}={row.label}, {row.n} items"
+            yield {"type": metric.name, "value": repr(row.mean), "slice": named} | _interval(row.low, row.high)
+
+
+def _interval(low: float | None, high: float | None) -> dict[str, Any]:
+    if low is None or high is None:
+        return {}
+    return {"confidenceInterval": {"lowerBound": repr(low), "upperBound": repr(high)}}
 
 
 def _limitations(records: Records) -> list[str]:
     unmet = [f"{one.metric} {one.demand}: NOT met" for one in scores.judged(records.facts) if not one.passed]
-    return [*unmet, "results by slice, memorisation of training data and energy: not measured"]
+    sliced = "" if _sliced(records) else "results by slice, "
+    return [*unmet, f"{sliced}memorisation of training data and energy: not measured"]
+
+
+def _sliced(records: Records) -> bool:
+    return any(metric.slices for metric in scores.metrics(records.facts))
 
 
 # --- data, rewards, libraries ----------------------------------------------------------------------------------------
@@ -273,4 +287,5 @@ def _licence(text: str) -> list[dict[str, Any]] | None:
 def _properties(**values: Any) -> list[dict[str, str]]:
     """Properties under our own prefix, each a text."""
     named = {name.replace("_", "-"): value for name, value in values.items()}
-    return [{"name": f"countersign:{name}", "value": said(value)} for name, value in sorted(named.items())]
+    texts = {name: str(value).lower() if isinstance(value, bool) else said(value) for name, value in named.items()}
+    return [{"name": f"countersign:{name}", "value": value} for name, value in sorted(texts.items())]

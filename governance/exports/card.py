@@ -98,6 +98,8 @@ def _head(records: Records) -> list[str]:
     return [
         f"# {markdown(records.name)}",
         "",
+        *_made(records),
+        "",
         "Made from verified records by `countersign export`; nobody wrote it. It is no approval and no evidence: "
         "the log is.",
         "",
@@ -114,6 +116,20 @@ def _head(records: Records) -> list[str]:
             ],
         ),
     ]
+
+
+def _made(records: Records) -> list[str]:
+    """What it is, in a sentence."""
+    facts = records.facts
+    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    begins = ", ".join(node.name for node in facts.chain if node.train is None) or "a base that is not recorded"
+    steps = [
+        f"{node.method} on {request.data.dataset if request else 'data that is not recorded'}"
+        for node in facts.trained
+        for request in [facts.requests.get(node.name)]
+    ]
+    purpose = f" for {markdown(known.purpose)}" if known else ""
+    return [f"A model{purpose}, made from {markdown(begins)} by {markdown(', then '.join(steps))}."]
 
 
 def _policies(records: Records) -> str:
@@ -183,6 +199,7 @@ def _carded(records: Records) -> list[tuple[DataChain, Datacard | None]]:
 def _limits(records: Records) -> list[str]:
     facts = records.facts
     found = [f"{one.metric} {one.demand}: NOT met; found {one.found}" for one in scores.judged(facts) if not one.passed]
+    found += [f"{one.name} on {one.suite}: {one.slices_note}" for one in scores.metrics(facts) if one.slices]
     found += _open(records)
     for chain, _ in facts.datasets:
         scan = chain.scan.predicate if chain.scan else None
@@ -376,7 +393,7 @@ def _evaluation(records: Records) -> list[str]:
     for metric in scores.metrics(facts):
         for score in metric.scores:
             demand = "; ".join(metric.thresholds) if score.digest == facts.digest else "does not apply"
-            interval = f"{share(score.low)} to {share(score.high)}"
+            interval = _interval(score.low, score.high)
             rows.append(
                 (metric.suite, metric.name, f"{score.model}: {score.relation}", score.n, share(score.mean), interval,
                  demand or "none in policy", ", ".join(f"E{index}" for index in score.evidence))
@@ -390,7 +407,7 @@ def _evaluation(records: Records) -> list[str]:
             one.against,
             one.n,
             share(one.mean),
-            f"{share(one.low)} to {share(one.high)}",
+            _interval(one.low, one.high),
             one.words,
         )
         for metric in scores.metrics(facts)
@@ -399,6 +416,10 @@ def _evaluation(records: Records) -> list[str]:
     lines += ["", "Paired differences, this version less the other:", ""]
     lines += table(("Suite", "Metric", "Against", "n", "Difference", level, "In words"), list(compared))
     return [*lines, "", "Assurance: self-attested, unless the table of people in the audit report says otherwise."]
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "none" if low is None or high is None else f"{share(low)} to {share(high)}"
 
 
 def _check(records: Records) -> list[str]:
@@ -414,9 +435,11 @@ def _check(records: Records) -> list[str]:
 
 
 def _not_shown(records: Records) -> list[str]:
+    sliced = any(one.slices for one in scores.metrics(records.facts))
     items = [
         *NOT_COVERED,
-        "Languages, groups of people and domains it was not tested on; results by slice.",
+        "Languages, groups of people and domains that its suites do not name"
+        + ("." if sliced else "; results by slice, since their items name none."),
         "Whether it repeats training data: not tested.",
         "Names of people: exports carry none.",
     ]

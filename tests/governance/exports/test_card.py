@@ -65,6 +65,14 @@ def test_a_blank_card_says_so(plain: Records) -> None:
         assert f"| {what} | not stated |" in text
 
 
+def test_it_begins_with_what_it_is_and_names_the_worst_slice(plain: Records) -> None:
+    text = model_card(plain)
+    begins = r"A model for customer-support, made from tiny by pretrain on desk\_text, then sft on desk\_sft."
+    assert f"# {plain.name}\n\n{begins}\n" in text
+    assert r"- greedy\_exact on desk\_eval: worst of 2 slices by language: language=de 0.850" in text
+    assert "results by slice" not in text and "none to none" not in text
+
+
 def test_a_threshold_that_is_not_met_is_a_limit(plain: Records) -> None:
     policies = plain.facts.policies
     assert policies is not None
