@@ -46,6 +46,7 @@ SHOWN = 20
 
 @click.command("verify")
 @click.argument("bundle", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.option("--bundle", "same", metavar="FILE", type=click.Path(path_type=Path), help="As FILE.")
 @click.option("--checkpoint", "older", type=click.Path(path_type=Path), help="An older checkpoint: proves growth only.")
 @click.option("--write-checkpoint", "target", type=click.Path(path_type=Path), help="Write the checkpoint to a file.")
 @click.option(
@@ -60,6 +61,7 @@ SHOWN = 20
 def command(
     ctx: click.Context,
     bundle: Path | None,
+    same: Path | None,
     older: Path | None,
     target: Path | None,
     origin: str | None,
@@ -72,6 +74,9 @@ def command(
 
     Exit code 5 when anything does not verify, or when nothing establishes that this is the log you mean.
     """
+    if bundle is not None and same is not None:
+        raise ConfigError("two bundles are named", expected="FILE or --bundle FILE", where="countersign verify")
+    bundle = bundle or same
     if bundle is not None:
         ok, note = _bundle(bundle, BundlePins(origin, _read(older) if older else None), as_json)
         _end(ctx, ok, note, target)

@@ -134,7 +134,8 @@ def test_a_stranger_answers_all_twenty_from_a_bundle_alone(
     (tmp_path / "laptop").mkdir()
     monkeypatch.chdir(tmp_path / "laptop")
     monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "nowhere"))
-    assert run("verify", str(bundle), *known[2:]).exit_code == 0
+    assert run("verify", str(bundle), *known[2:]).exit_code == run("verify", *known).exit_code == 0
+    assert "two bundles" in str(run("verify", str(bundle), *known).exception)
     asked = [shlex.split(command)[1:] for command, _ in examples()]
     for words in asked:
         words = [str(model) if word == "models/sft/model" else word for word in words]
