@@ -83,6 +83,14 @@ def test_the_readme_lists_every_variable() -> None:
     assert set(re.findall(r"COUNTERSIGN_\w+", README)) == read | {"COUNTERSIGN_CHECKPOINT_PUBLIC"}  # made of the other
 
 
+@pytest.mark.parametrize("package", ["", "log", "registry", "registry/governed", "report", "bundle", "server"])
+def test_the_map_of_a_package_names_every_module(package: str) -> None:
+    folder = ROOT / "governance" / package
+    said = (folder / "__init__.py").read_text(encoding="utf-8")
+    there = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert sorted(name for name in there - {"__init__"} if not re.search(rf"\b{name}\b", said)) == []
+
+
 def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for page in PAGES:

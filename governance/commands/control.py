@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from governance.commands import session
-from governance.commands.reading import records_of
 from governance.errors import ConfigError
 from governance.exports.text import cleaned
 
@@ -40,7 +39,7 @@ def command(
     from governance.report.controls import assess, lines
 
     now = session.clock()
-    records = records_of(session.named(words[-1]), bundle, origin, now)
+    records = session.records_of(session.named(words[-1]), bundle, origin, now)
     policies = records.facts.policies
     if policies is None:
         raise ConfigError(f"there is no catalogue of controls: {records.facts.policies_note}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from governance.commands import session
-from governance.commands.reading import records_of
 
 if TYPE_CHECKING:
     from governance.exports.formats import Export
@@ -44,7 +43,7 @@ def command(
     from governance.exports.text import file_name
     from governance.machine import known_signer
 
-    records = records_of(session.named(version), bundle, origin)
+    records = session.records_of(session.named(version), bundle, origin)
     said = records.facts.registration
     target = folder or Path("exports") / f"{file_name(said.model)}-{file_name(said.version)}"
     refuse_sealed(target)

@@ -23,6 +23,7 @@ from governance.report.text import visible
 
 if TYPE_CHECKING:
     from governance.bundle.reading import Opened
+    from governance.exports.records import Records
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,6 +115,14 @@ def carried(bundle: Path, origin: str | None) -> Opened:
         told = f"{found.report.entries} of the log's {found.report.size} entries; what the others say is not shown"
         click.echo(f"note: the bundle holds {told} (countersign verify {bundle} says more)", err=True)
     return found
+
+
+def records_of(name: tuple[str, str], bundle: Path | None, origin: str | None, time: datetime | None = None) -> Records:
+    """A version's verified records, for exports and controls. Raises `VerificationError` where they do not verify."""
+    from governance.exports.records import at_hand, read  # only where they are read
+
+    sources = at_hand(here(), Path.cwd()) if bundle is None else carried(bundle, origin).sources
+    return read(sources, name, time)
 
 
 def ask() -> Ask | None:

@@ -1,0 +1,7 @@
+"""The log. Read in this order:
+
+`port`                           what a log is, whatever it stands in
+`merkle`, `checkpoint`           the tree over its entries, and the signed note of its state
+`sql`, `sqlite`, `postgres`      the log in a database
+`api`, `routes`, `mirror`        the log over HTTP: the server's side, its routes, and the copy on another machine
+"""
