@@ -358,6 +358,12 @@ def open_requests(now: State, model: str | None = None) -> list[Evidence]:
     return [item for item in found if model in (None, item.predicate.model)]
 
 
+def overtaken(now: State, said: PromotionRequest) -> bool:
+    """Whether the alias has moved since it was asked for, so that nothing can carry the request out."""
+    held = now.holder(said.model, said.alias)
+    return said.action != "retire" and said.from_version != (held.version if held else None)
+
+
 def below(now: State, model: str, alias: str, but: str | None) -> list[Evidence]:
     """The moves that gave the alias to other versions than `but`, nearest first: what a rollback goes back through."""
     stack: list[Evidence] = []

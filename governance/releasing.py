@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from governance.checks.context import ReleaseContext
@@ -22,7 +22,7 @@ from governance.evidence import Evidence
 from governance.instants import exact_instant, instant_of
 from governance.log.port import Log
 from governance.machine import Machine, read_log, signer
-from governance.people.assumed import Assumed
+from governance.people.assumed import NOT_YET, Assumed
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy import AliasRule, Policies
 from governance.predicates import CANDIDATE, Artifact, Finding, Incident, Promotion, PromotionRequest
@@ -94,13 +94,20 @@ def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> 
         more = [_assumed(now, asked, move, signs, at)]
         asked = asked.model_copy(update={"request": more[0].digest})
     evidence = Assumed(now.evidence, more)
-    decision = decide_release(asked, now.authority.policies, evidence, at, now.authority)
+    decision = _sayable(decide_release(asked, now.authority.policies, evidence, at, now.authority))
     context = ReleaseContext(
         asked.model, (asked.released,), now.authority.policies, evidence, at, asked.champion, asked.alias,
         authority=now.authority, governed=True, asked=asked, rights=now.authority,
     )  # fmt: skip
     held = now.holder(move.model, move.alias)
     return Plan(move, asked, decision, held, request, signs, tuple(_missing(context, decision)))
+
+
+def _sayable(decision: ReleaseDecision) -> ReleaseDecision:
+    """What names a request that nobody has signed yet, as a step that can be taken."""
+    unsaid, behind = NOT_YET[:12], "once the request is signed, somebody else: countersign approve promotion DIGEST"
+    found = [one.model_copy(update={"next": behind}) if unsaid in one.next else one for one in decision.findings]
+    return replace(decision, findings=tuple(found))
 
 
 def plan_rollback(
@@ -241,11 +248,13 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
     wanted = rule.rollback_people if rule and move.action == "rollback" else 2
     if move.action == "retire":
         wanted = max(2, context.tier.approvals if context.tier else 0)
+    anybody = (one.name for one in context.policies.rules.principals if one.kind == "person" and one.roles)
+    asked = move.request if move.request != NOT_YET else None
     yield Signature(
         f"the {move.action}",
         max(1, wanted - len(people - {""})),
-        tuple(_people(context.policies, roles_of(context.policies), people)),
-        f"countersign approve promotion {(move.request or '')[:12]}",
+        tuple(name for name in anybody if name not in people),
+        f"countersign approve promotion {asked[:12] if asked else 'DIGEST, once the request is signed'}",
     )
 
 

@@ -17,7 +17,7 @@ from governance.findings import finding
 from governance.instants import instant_of
 from governance.model import Json, Model
 from governance.predicates import CANDIDATE, Call, Finding, GateDecision, Promotion, PromotionRequest
-from governance.promotion import State, again, ask, below, open_requests, overdue
+from governance.promotion import State, again, ask, below, open_requests, overdue, overtaken
 from governance.report import drills
 from governance.requests import Decision, GateRequest, ReleaseRequest
 from governance.serving import open_incident
@@ -378,14 +378,8 @@ def _word(allowed: bool) -> str:
 def waiting(now: State, at: datetime) -> list[dict[str, Json]]:
     """Requests that are open: in time, by somebody who may speak, and neither carried out nor overtaken."""
     found = [(item, item.predicate) for item in open_requests(now)]
-    fits = [one for one in found if _in_time(one[1], at) and not _overtaken(now, one[1])]
+    fits = [one for one in found if _in_time(one[1], at) and not overtaken(now, one[1])]
     return [_request(item, said) for item, said in fits if now.authority.speaker(item)]
-
-
-def _overtaken(now: State, said: PromotionRequest) -> bool:
-    """Whether the alias has moved since, so that nothing can carry it out."""
-    held = now.holder(said.model, said.alias)
-    return said.action != "retire" and said.from_version != (held.version if held else None)
 
 
 def _in_time(said: PromotionRequest, at: datetime) -> bool:

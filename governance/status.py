@@ -136,7 +136,11 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
         versions=versions,
         live=live,
         requests=requests,
-        waits=[*_live_waits(live, requests), *_waits(params, policies, log, problem, datasets, models, versions)],
+        waits=[
+            *_live_waits(live, requests),
+            *_waits(params, policies, log, problem, datasets, models),
+            *(_version_waits(params, policies, versions, _released(said)) if log is not None or problem else []),
+        ],
     )
 
 
@@ -306,6 +310,12 @@ def _versions(said: Sequence[Evidence]) -> list[VersionState]:
     return list(versions.values())
 
 
+def _released(said: Sequence[Evidence]) -> set[tuple[str, str]]:
+    """The versions that were given a governed alias, whoever holds it now."""
+    moves = (item.predicate for item in said if item.kind == "promotion")
+    return {(move.model, move.version) for move in moves if move.allowed and move.alias != CANDIDATE}
+
+
 def _waits(
     params: dict[str, Any],
     policies: Policies | CountersignError,
@@ -313,7 +323,6 @@ def _waits(
     problem: str,
     datasets: Sequence[DatasetState],
     models: Sequence[ModelState],
-    versions: Sequence[VersionState],
 ) -> list[str]:
     """What somebody has to do next, the most pressing first."""
     waits = [f"the log: {problem}"] if problem else []
@@ -331,7 +340,7 @@ def _waits(
     idle += [one.name for one in datasets if NOT_RUN in (one.ingest, one.scan, one.quality)]
     if idle:
         waits.append(f"not made yet: {', '.join(idle)}: `countersign repro`")
-    return waits + _version_waits(params, policies, versions)
+    return waits
 
 
 def _policy_waits(params: dict[str, Any], policies: Policies | CountersignError) -> list[str]:
@@ -375,7 +384,10 @@ def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> li
 
 
 def _version_waits(
-    params: dict[str, Any], policies: Policies | CountersignError, versions: Sequence[VersionState]
+    params: dict[str, Any],
+    policies: Policies | CountersignError,
+    versions: Sequence[VersionState],
+    released: set[tuple[str, str]],
 ) -> list[str]:
     release = params.get("release", {"model": versions[-1].model} if versions and not params else None)
     name = release.get("model") if isinstance(release, dict) else None
@@ -386,7 +398,7 @@ def _version_waits(
         return [f"no version of {name} is registered yet: `countersign repro`"]
     tier = policies.tier_of(str(name)) if isinstance(policies, Policies) else None
     last = mine[-1]
-    if not tier or not tier.approvals or set(last.aliases) - {CANDIDATE}:
+    if not tier or not tier.approvals or (last.model, last.version) in released:
         return []
     return [
         f"{name}/{last.version} needs approval by {tier.approvals} people in different roles before any governed "

@@ -123,7 +123,7 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
     """Open requests for a rollback or a retirement that want further people."""
     for item in promotion.open_requests(now):
         said: PromotionRequest = item.predicate
-        if said.action == "promote" or instant_of(said.expires) <= at:
+        if said.action == "promote" or instant_of(said.expires) <= at or promotion.overtaken(now, said):
             continue
         signed = seconders(now.authority, now.evidence.by_subject(item.digest, "approval")) | {said.principal}
         if len(signed) >= _wanted(now, said):
@@ -186,12 +186,14 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
 
 
 def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime) -> Iterator[Wait]:
-    """An approved version for which nobody has asked yet, by this packet and of the alias as it is."""
+    """An approved version for which nobody has asked yet, by this packet and of the alias as it is. Where it was given
+    the alias by this packet once, and holds it no more, nobody is asked to give it back."""
     said = [one.predicate for one in promotion.open_requests(now, model) if instant_of(one.predicate.expires) > at]
     for alias, rule in now.authority.policies.rules.aliases.items():
         held = now.holder(model, alias)
         wanted = (version, alias, digest, held.version if held else None)
-        if wanted not in [(one.version, one.alias, one.packet, one.from_version) for one in said]:
+        had = any((one.predicate.alias, one.predicate.packet) == (alias, digest) for one in now.moves(model))
+        if not had and wanted not in [(one.version, one.alias, one.packet, one.from_version) for one in said]:
             yield Wait(
                 kind="promote",
                 what=f"{model}/{version} as {alias}",

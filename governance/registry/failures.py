@@ -10,13 +10,12 @@ from contextlib import contextmanager
 
 from governance.errors import StorageError
 from governance.registry.display import without_credentials
-from governance.registry.rest import is_server
+from governance.registry.rest import GRANT, NO_RIGHT, is_server
 
 VENDORS = ("mlflow", "requests", "urllib3", "sqlalchemy", "alembic")
 """Packages whose exceptions are translated."""
 
 UNKNOWN = "the account or its password is not known there"
-NO_RIGHT = "the account has no right to do that there"
 SENTENCES = (
     ("error code 401", UNKNOWN),
     ("Response body: 'Permission denied'", NO_RIGHT),
@@ -40,8 +39,7 @@ _ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\
 """What a server said in words, within what its client makes of it."""
 REFUSED = "Countersign refuses"
 _ACCOUNT = "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-_GRANT = "have an administrator of the server give it EDIT on the project's experiment and model (docs/registry.md)"
-_FIXES = {REFUSED: "", UNKNOWN: _ACCOUNT, NO_RIGHT: _GRANT}
+_FIXES = {REFUSED: "", UNKNOWN: _ACCOUNT, NO_RIGHT: GRANT}
 """What to do about what the server itself says."""
 
 

@@ -27,6 +27,9 @@ SECONDS = 60.0
 MAX_ANSWER = 8 << 20
 PAGE = 200
 """Models or versions in one answer."""
+NO_RIGHT = "the account has no right to do that there"
+GRANT = "have an administrator of the server give it EDIT on the project's experiment and model (docs/registry.md)"
+"""What an account that may only read is told, and what to do."""
 
 
 class MissingError(StorageError):
@@ -180,8 +183,9 @@ def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:
         return ConflictError(str(said), where="the server")
     if error.code == 404:
         return MissingError(f"the server has no such thing: {said or error.reason}", where=where)
-    fix = "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD" if error.code in (401, 403) else ""
-    return StorageError(f"the server answers {error.code}: {said or error.reason}", where=where, fix=fix)
+    fix = {401: "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD", 403: GRANT}.get(error.code, "")
+    found = NO_RIGHT if error.code == 403 else said or error.reason
+    return StorageError(f"the server answers {error.code}: {found}", where=where, fix=fix)
 
 
 def _credentials(address: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -55,8 +55,11 @@ def test_a_rollback_alone_waits_for_a_second_person(tmp_path: Path, monkeypatch:
     scene.released("2")
     d = desk(tmp_path, scene, monkeypatch)
     (registered,) = [one for one in state(scene.story.log).evidence.all("registration") if one.predicate.version == "1"]
+    scene.request(action="rollback", model_digest=registered.predicate.model_digest)
+    assert [one["kind"] for one in waits(d)] == ["rollback"]
     scene.request(action="rollback", break_glass=True, model_digest=registered.predicate.model_digest)
     moved = scene.consume()
+    assert [one["kind"] for one in waits(d)] == ["second signature"], "what was overtaken, and version 2, wait no more"
     assert moved.action == "rollback" and moved.second_signature_by is not None
     (wait,) = waits(d, kind="second signature")
     assert "cleo did it alone" in wait["why"] and "cleo" not in wait["people"]
