@@ -18,7 +18,8 @@ from governance.exports.records import Records
 from governance.instants import exact_instant
 from governance.machine import signer
 from governance.predicates import Artifact, Drill, DrillStep, Refusal
-from governance.report.controls import LOOKS, NOT_RECORDED, ControlReport, Link, assess, in_force, lines
+from governance.report.controls import ControlReport, assess, in_force, lines
+from governance.report.links import LOOKS, NOT_RECORDED, Link
 from tests.governance.audited import audited
 from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
 from tests.governance.governed import Governed, empty, governed, keypair, person, principals
