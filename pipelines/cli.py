@@ -63,6 +63,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command to the module whose `command` it is, and its line in the help."""
 
 
+def _section(name: str) -> str:
+    """Where a word that is no command is one of the questions that `show` answers."""
+    from governance.report.sections import ALSO, SECTIONS  # only where somebody mistyped
+
+    section = ALSO.get(name, name)
+    return f"The report answers that: countersign show MODEL/VERSION {section}" if section in SECTIONS else ""
+
+
 class LazyGroup(click.Group):
     """Lists its commands without importing them."""
 
@@ -80,7 +88,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            ctx.fail(" ".join((f"No such command {name!r}.", meant(name, COMMANDS).capitalize())).strip())
+            ctx.fail(
+                " ".join((f"No such command {name!r}.", _section(name) or meant(name, COMMANDS).capitalize())).strip()
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

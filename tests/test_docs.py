@@ -63,6 +63,14 @@ def test_the_readme_lists_every_command() -> None:
 def test_a_command_mistyped_is_told_what_was_meant() -> None:
     result = CliRunner().invoke(cli, ["promot", "support-desk/1"])
     assert result.exit_code == 2 and "No such command 'promot'. Did you mean 'promote'?" in result.output
+    for word, section in (
+        ("waivers", "waivers"),
+        ("sod", "people"),
+        ("eval", "evaluation"),
+        ("incidents", "incidents"),
+    ):
+        told = CliRunner().invoke(cli, [word, "support-desk/1"]).output
+        assert f"No such command '{word}'. The report answers that: countersign show MODEL/VERSION {section}" in told
 
 
 def test_the_readme_lists_every_exit_code() -> None:

@@ -42,7 +42,8 @@ def named(text: str) -> tuple[str, str]:
     """MODEL and VERSION. Raises `ConfigError`."""
     model, separator, number = text.partition("/")
     if not (model and separator and number):
-        raise ConfigError(f"{text[:120]!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1")
+        fix = f"countersign live {model.partition('@')[0][:120]} says which versions serve" if model else ""
+        raise ConfigError(f"{text[:120]!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1", fix=fix)
     return model, number
 
 
