@@ -152,12 +152,14 @@ class Authority:
             groups = [*(other for other in groups if not other & group), group.union(*near)]
         return {name: frozenset(group) for group in groups for name in group}
 
-    def recorded_at(self, index: int) -> Policies:
-        """The policies last recorded before entry `index`: what a gate was decided under. Raises `ConfigError`."""
-        known = [files for at, _, files in self.recorded if at < index and files]
+    def recorded_at(self, index: int, digest: str = "") -> Policies:
+        """The policies last recorded before entry `index`, of this digest where there are any: what a gate was decided
+        under. Raises `ConfigError`."""
+        known = [(sha256, files) for at, sha256, files in self.recorded if at < index and files]
         if not known:
             raise ConfigError("the log carries no policies before this entry", where=f"entry {index}")
-        return _policies(tuple(sorted(known[-1].items())))
+        _, files = ([one for one in known if one[0] == digest] or known)[-1]
+        return _policies(tuple(sorted(files.items())))
 
 
 def read_authority(log: Log, until: int | None = None) -> Authority:

@@ -65,7 +65,7 @@ def build(
         tier=_tier(authority, registered.model),
         policy=authority.in_force.digest,
         stages=steps(items),
-        waivers=_waivers(evidence, chain, at),
+        waivers=_waivers(evidence, chain, authority, at),
         findings=list(findings),
         waived=list(waived),
         champion=champion,
@@ -98,7 +98,7 @@ def differing(
         changed.append("the registration")
     if packet.policy != policy:
         changed.append(f"the policies (from {packet.policy[:12]} to {policy[:12]})")
-    if set(_waivers(evidence, chain, at)) - set(packet.waivers):
+    if set(_waivers(evidence, chain, authority, at)) - set(packet.waivers):
         changed.append("the waivers (one was added)")
     if packet.tier != _tier(authority, packet.model):
         changed.append("the tier")
@@ -151,8 +151,11 @@ def _of(item: Evidence, model: str, version: str) -> bool:
     return (item.predicate.model, item.predicate.version) == (model, version)
 
 
-def _waivers(evidence: EvidenceView, chain: Chain, at: datetime) -> list[str]:
-    """Waivers of the model, or of what a gate of its chain decided on, that have not expired."""
+def _waivers(evidence: EvidenceView, chain: Chain, authority: Authority, at: datetime) -> list[str]:
+    """Waivers of the model, or of what a gate of its chain decided on, that have not expired, by who may accept any:
+    others change nothing, and make no packet out of date."""
+    accepted_by = authority.policies.rules.waivers.accepted_by
     digests = {chain.digest}.union(*(request.decided_on.values() for request in chain.requests.values()))
     items = (item for digest in digests for item in evidence.by_subject(digest, "waiver"))
-    return sorted({item.digest for item in items if at < instant_of(item.predicate.expires)})
+    mine = (item for item in items if item.predicate.role in accepted_by and authority.speaker(item) is not None)
+    return sorted({item.digest for item in mine if at < instant_of(item.predicate.expires)})

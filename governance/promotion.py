@@ -431,6 +431,15 @@ def _open_request(now: State, asked: ReleaseRequest) -> Evidence | None:
     return next(reversed(theirs or fresh or mine), None)
 
 
+def to_retire(now: State, model: str, alias: str) -> str | None:
+    """The version that the latest open request to retire names, by somebody who may ask; else by anybody."""
+    found = [
+        one for one in open_requests(now, model) if (one.predicate.action, one.predicate.alias) == ("retire", alias)
+    ]
+    mine = [one for one in found if _may_ask(now, one)] or found
+    return mine[-1].predicate.version if mine else None
+
+
 def _asked_for(now: State, model: str, version: str, alias: str) -> Action:
     """The action of the latest open request for this version and alias."""
     found = open_requests(now, model)

@@ -351,14 +351,14 @@ def _promotion_again(now: State, item: Evidence, before: State) -> Decision:
         if decision is None:
             raise VerificationError("it does not hold its question", where=f"entry {item.index}")
         return decision
-    policies = now.authority.recorded_at(item.index)
+    policies = now.authority.recorded_at(item.index, said.policy)
     return decide_release(ReleaseRequest.model_validate(said.asked), policies, before.evidence, instant_of(said.at))
 
 
 def _gate_again(now: State, item: Evidence, before: State) -> Decision:
     said: GateDecision = item.predicate
     request = GateRequest.model_validate(said.parameters)
-    policies = now.authority.recorded_at(item.index)
+    policies = now.authority.recorded_at(item.index, said.policy)
     return decide_gate(request, policies, before.evidence, instant_of(said.at), authority=before.authority)
 
 

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from governance import promotion
 from governance.authority import Authority, read_authority
@@ -67,7 +69,8 @@ def _verify(bundle: Bundle, pins: Pins) -> Report:
     authority = read_authority(log)
     signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
-    items = [_open(log, index, ring, authority) for index in _indices(log)]  # (4)
+    recorded = _Recorded(authority)
+    items = [_open(log, index, ring, recorded) for index in _indices(log)]  # (4)
     established, grown_from = _established(log, pins, head, authority, leaf)  # (8)
     report = Report(
         model=bundle.model,
@@ -105,16 +108,29 @@ def _indices(log: BundleLog) -> list[int]:
     return [item.index for item in log.bundle.entries]
 
 
-def _open(log: BundleLog, index: int, ring: KeyRing, authority: Authority) -> Evidence:
+@dataclass(frozen=True)
+class _Recorded:
+    """Policies that were recorded, whoever signed them; read once, and only where somebody asks."""
+
+    authority: Authority
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """Key id to PEM of everybody they name."""
+        found: dict[str, str] = {}
+        for _, _, files in self.authority.recorded:
+            with suppress(CountersignError):  # what cannot be read names nobody
+                found.update(policies_of(dict(files)).keys if files else {})
+        return found
+
+
+def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evidence:
     """(4) An entry by a key that is known: of the policies ever in force, or of policies that were only recorded."""
     entry = log.entry(index)
     try:
         return open_entry(entry, ring)[0]
     except UnknownKeyError:
-        recorded: dict[str, str] = {}
-        for _, _, files in authority.recorded:
-            recorded.update(policies_of(dict(files)).keys if files else {})
-        return open_entry(entry, KeyRing(ring.development, {**ring.service, **recorded}))[0]
+        return open_entry(entry, KeyRing(ring.development, {**ring.service, **recorded.keys}))[0]
 
 
 def _established(

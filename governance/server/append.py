@@ -4,6 +4,7 @@
 2. A service, or a development key, says what policy lets it sign; a person speaks in their own name and role.
 3. Nobody sends what the server alone says: the origin, refused and accepted calls, and moves of governed aliases,
    which are made by moving one.
+4. A packet is the one that this log gives: any other would put aside the one that people approved.
 What is let in is believed no further: every decision judges each statement again.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from governance import evidence
+from governance import evidence, promotion
 from governance.authority import Authority, read_authority, ring_of
 from governance.checks.incidents import counted
 from governance.envelope import verify_envelope
@@ -41,6 +42,10 @@ def verifier(log: Log) -> Verifier:
         reason = refusal(item, authority)
         if reason is not None:
             raise RefusedError(reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show")
+        if kind == "packet" and not promotion.is_true(promotion.state(log), item):  # (4)
+            raise RefusedError(
+                "the packet is not the one that this log gives", where=f"by key {keyid[:16]}", fix="countersign review"
+            )
         said = evidence.filed_under(envelope, WHERE)
         known = log.latest(said.scope)
         same = known is not None and known.identity == said.identity

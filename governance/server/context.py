@@ -27,7 +27,7 @@ from governance.keys import Signer
 from governance.machine import Machine, check_head, machine, signer
 from governance.predicates import Artifact, Call, Refusal, Run
 from governance.promotion import Promoter as Decider
-from governance.promotion import State, open_requests, state
+from governance.promotion import State, state, to_retire
 from governance.registry import aliases, versions
 from governance.registry.governed.governor import UNKNOWN, Governor
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
@@ -223,12 +223,10 @@ class RegistryPromoter:
     def _retired(self, model: str, alias: str) -> str:
         """The version that the open request names; the one that holds the alias where nobody asked."""
         now = self.now()
-        asked = [item.predicate for item in open_requests(now, model)]
-        mine = [one.version for one in asked if (one.action, one.alias) == ("retire", alias)]
-        held = now.holder(model, alias)
-        if not mine and held is None:
+        asked, held = to_retire(now, model, alias), now.holder(model, alias)
+        if asked is None and held is None:
             raise InputError(f"nobody holds {alias} of {model}, as the log says")
-        return str(mine[-1] if mine or held is None else held.version)
+        return asked or str(held.version if held else "")
 
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
