@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from governance import canonical, evidence, promotion
+from governance import canonical, evidence, packet, promotion, retrospect
 from governance.carry import Transfer, carry
 from governance.envelope import sign_statement
 from governance.errors import CountersignError, InputError, RefusedError, VerificationError
@@ -21,8 +21,8 @@ from governance.log import api
 from governance.machine import open_log
 from governance.packet import digest_of
 from governance.people import policies, review, votes
-from governance.policy import load_policies
-from governance.predicates import Artifact, CheckpointKey, Incident, Packet, Revocation, Waiver
+from governance.policy import files_digest, load_policies
+from governance.predicates import Artifact, CheckpointKey, Incident, Packet, PolicyChange, Revocation, Waiver
 from governance.server.append import verifier
 from governance.verify import Pins, verify_log
 from tests.governance.governed import RULES, Governed, empty, governed, person
@@ -131,7 +131,7 @@ def forged(scene: Governed, made: tuple[Packet, str]) -> str:
     packet, about = made
     digest = digest_of(packet)
     subjects = [Artifact(role="packet", name="x", sha256=digest), Artifact(role="model", name="sft", sha256=about)]
-    send(scene, sign_statement(evidence.build_statement("packet", subjects, packet), person("eve")))
+    scene.say("eve", "packet", subjects, packet)  # past the server, which takes none of these
     return digest
 
 
@@ -299,3 +299,57 @@ def test_an_incident_is_closed_by_who_may_only(tmp_path: Path) -> None:
         else:
             with pytest.raises(RefusedError, match="lets nobody say as visitor"):
                 send(scene, envelope)
+
+
+# -- Who may do nothing, and is in the way ------------------------------------------------------------------
+def _another_packet(scene: Governed) -> None:
+    honest = promotion.freeze(promotion.state(scene.story.log), MODEL, "1", scene.now, scene.story.run())
+    other = honest.model_copy(update={"commits": ["f" * 40]})
+    envelope = sign_statement(evidence.build_statement("packet", packet.subjects(other), other), person("eve"))
+    with pytest.raises(RefusedError, match="not the one that this log gives"):
+        send(scene, envelope)
+
+
+def _policies(scene: Governed) -> None:
+    """They can be read, and are nobody's but hers."""
+    files = dict(scene.story.policies.files)
+    files["policy.yaml"] = files["policy.yaml"].replace("lawful_bases: [no_personal_data, consent,", "lawful_bases: [")
+    assert files != scene.story.policies.files
+    change = PolicyChange(previous=digest("x"), run=scene.story.run(), files=files)
+    scene.say("eve", "policy", [Artifact(role="policy", name="policies", sha256=files_digest(files))], change)
+
+
+IN_THE_WAY: dict[str, Callable[[Governed], object]] = {
+    "another packet": _another_packet,
+    "a waiver": lambda scene: scene.waive("THRESHOLD_NOT_MET", "model sft", who="eve", role="visitor"),
+    "a request": lambda scene: scene.request(who="eve", role="visitor", action="retire"),
+    "policies": _policies,
+}
+
+
+@pytest.mark.parametrize("row", IN_THE_WAY)
+def test_a_visitor_does_not_put_aside_what_people_approved(row: str, scene: Governed) -> None:
+    """The first two made the packet another one, or out of date, as often as the visitor liked."""
+    frozen = scene.freeze()
+    for who, role in (("ada", "ml-lead"), ("ben", "risk")):
+        scene.approve(who, role, frozen)
+    scene.request()
+    IN_THE_WAY[row](scene)
+    assert scene.consume().allowed
+    verifies(scene)
+
+
+def test_policies_that_a_visitor_records_are_not_those_that_a_gate_was_decided_under(scene: Governed) -> None:
+    """Else an honest decision would come out otherwise, and look forged."""
+    _policies(scene)
+    scene.story.train("other", "sft", "conversation", "desk_sft", "base", accuracy=0.97)
+    now = promotion.state(scene.story.log)
+    gate = list(now.evidence.all("gate"))[-1]
+    assert retrospect.decided_again(now, gate.index).same
+
+
+def test_a_retirement_is_of_what_somebody_may_ask_for(scene: Governed) -> None:
+    scene.released()
+    for who, role, version in (("cleo", "release-manager", "1"), ("eve", "visitor", "77")):
+        scene.request("1", who, role, action="retire", names=version)
+    assert promotion.to_retire(promotion.state(scene.story.log), MODEL, "champion") == "1"
