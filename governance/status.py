@@ -365,7 +365,10 @@ def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> li
     for one in live:
         name = f"{one.model}@{one.alias} ({one.model}/{one.version})"
         if one.incident:
-            waits.append(f"{name}: incident open: {one.incident}: `countersign rollback {one.model} --reason ...`")
+            back = f"rollback {one.model} --alias {one.alias} --reason ..."
+            close = f"incident close {one.model}/{one.version} --reason ..., when it is mended"
+            how = close if one.alias == CANDIDATE else back
+            waits.append(f"{name}: incident open: {one.incident}: `countersign {how}`")
         waits += [f"{name}: {problem}: `countersign waive`, or mend it and release anew" for problem in one.expired]
         if one.second_signature_overdue:
             since = one.second_signature_overdue

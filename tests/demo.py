@@ -1,17 +1,20 @@
 """`make demo`: a model's way to its users and back, told with the real commands in a temporary folder.
 
-Nothing is staged: each command is run as it is printed, its output shortened, and the demo stops where a command does
-not end as the story says. The project is the tests' small one (`tests.project`): two datasets, a base, two stages.
+Nothing is staged: each command is run as it is printed, its output shortened as it comes, and the demo stops where a
+command does not end as the story says. The project is the tests' small one (`tests.project`): two datasets, a base, two
+stages.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ROOT
 from tests.project import PROJECT, Done, Project, fresh
 
 MODEL = "support-desk"
 PASSWORD = "only for this demo, in this folder"
 SHOWN = 14
 """Lines of output that are printed, of each command."""
-WIDTH = 132
+WIDTH = max(60, min(132, shutil.get_terminal_size((132, 24)).columns))
 BOLD, COMMAND, REFUSAL = "1", "36", "33"
 PEOPLE = {
     "ada": "policy-owner,ml-lead",
@@ -48,32 +52,43 @@ class Stage:
         self.chapter += 1
         seconds = f"{time.monotonic() - self.began:.0f} s"
         print(f"\n{_styled(f'{self.chapter}. {title}', BOLD)}  ({seconds})")
-        for line in lines:
-            print(f"   {line}")
+        print(_wrapped(" ".join(lines), 3))
 
     def say(self, text: str) -> None:
         """A remark before what follows."""
-        print(f"\n   {text}")
+        print(f"\n{_wrapped(text, 3)}")
 
     def run(
         self, *words: str, code: int = 0, show: int = SHOWN, only: Sequence[str] = (), cwd: Path | None = None,
         **environ: str,
     ) -> Done:  # fmt: skip
-        """A command as it is printed. Ends the demo where it does not end with `code`."""
+        """A command as it is printed, its output as it comes. Ends the demo where it does not end with `code`."""
         settings = "".join(f"{name}={shlex.quote(value)} " for name, value in environ.items())
-        print(f"\n   {_styled(f'$ {self._short(settings + shlex.join(words))}', COMMAND)}")
-        done = self.project.run(*words, cwd=cwd, **environ)
-        lines = [line for line in done.out.splitlines() if line.strip()]
-        chosen = [line for line in lines if any(word in line for word in only)] if only else lines
-        for line in chosen[:show]:
-            print(f"     {self._short(line)[:WIDTH]}")
-        if len(chosen) > show or len(chosen) < len(lines):
+        self.command(settings + shlex.join(words))
+        lines: list[str] = []
+        shown = 0
+        process = subprocess.Popen(
+            words, cwd=cwd or self.project.root, env=self.project.env(**environ), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines += [line.rstrip()] if line.strip() else []
+            if line.strip() and shown < show and (not only or any(word in line for word in only)):
+                print(_wrapped(self._short(line.rstrip()), 5))
+                shown += 1
+        ended, out = process.wait(), "\n".join(lines)
+        if shown < len(lines):
             print(f"     ... ({len(lines)} lines)")
-        if done.code != code:
-            sys.exit(f"demo: this ended with {done.code} where {code} was expected:\n{done.out[-4000:]}")
+        if ended != code:
+            sys.exit(f"demo: this ended with {ended} where {code} was expected:\n{out[-4000:]}")
         if code:
             print(f"     {_styled(f'exit code {code}', REFUSAL)}")
-        return done
+        return Done(ended, out)
+
+    def command(self, text: str) -> None:
+        """A command, as one would type it."""
+        print("\n" + "\n".join(_styled(line, COMMAND) for line in _typed(f"$ {self._short(text)}")))
 
     def countersign(self, *words: str, who: str = "", **how: Any) -> Done:
         """`countersign ...`, with a person's key."""
@@ -86,13 +101,21 @@ class Stage:
 
 
 def main() -> None:
-    """Tells the story."""
+    """Tells the story. Ctrl-C ends it, and takes its folder away."""
+    try:
+        _tell()
+    except KeyboardInterrupt:
+        sys.exit("\ndemo: stopped; its folder is gone")
+
+
+def _tell() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="countersign-demo-") as name:
         folder = Path(name).resolve()
         keys = folder / "keys"
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        print(f"A project, its log, its registry and everybody's keys in {folder}; all of it goes afterwards.")
+        print(f"A project, its log, its registry and everybody's keys in {folder};")
+        print("all of it goes afterwards. What follows a $ is run here and now.")
         stage = Stage(fresh(folder), keys, began)
         people(stage)
         candidate(stage)
@@ -111,16 +134,20 @@ def people(stage: Stage) -> None:
     """Keys, and a first policy that names them."""
     stage.tell(
         "Three people and a service",
-        "Each has a key of their own; only public keys go into policies/policy.yaml. Two policy owners sign it, and",
-        "the log begins with it: who may what is settled before anything runs.",
+        "ada leads the team, ben stands for risk, cleo releases. Each has a key of their own; only public keys go into",
+        "policies/policy.yaml. ada and ben own the policies and sign them, and the log begins with that: who may do",
+        "what is settled before anything runs.",
     )
     stage.keys.mkdir(mode=0o700)
     for name in (*PEOPLE, "ci"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(stage.keys / name)]
         if not shutil.which("ssh-keygen"):
             _key(stage.keys / name)
-        else:
+        elif name == "ada":
             stage.run(*command)
+        else:
+            stage.project.run(*command)
+    stage.say("(and the same for ben, cleo and the service, ci)")
     named = [word for name, roles in PEOPLE.items() for word in ("--person", f"{name}={stage.keys / name}.pub:{roles}")]
     services = ["--service", f"ci={stage.keys / 'ci'}.pub:all"]
     owners = ["--key", str(stage.keys / "ada"), "--key", str(stage.keys / "ben")]
@@ -134,7 +161,7 @@ def candidate(stage: Stage) -> None:
     stage.tell(
         "A candidate",
         "cleo lets the service run in her name, then the pipeline does: ingest, scan, quality, gates, training,",
-        "evaluation, registration. Every stage signs what it did into the log. (About a minute.)",
+        "evaluation, registration. Every stage signs what it did into the log. About a minute:",
     )
     stage.countersign("authorize", "--hours", "8", who="cleo", show=3)
     stage.run("countersign", "repro", only=("candidate", "records", "steps", "allowed"), show=12)
@@ -144,7 +171,8 @@ def refused(stage: Stage) -> None:
     """Nobody has looked at it yet."""
     stage.tell(
         "Promotion, refused",
-        "A candidate is good for tests. For users cleo has to ask for champion, and says so with her key.",
+        "A candidate is good for tests. For users it has to be champion: cleo asks for that with her key, and is told",
+        "exactly what lacks, and whose signature. The refusal stands in the log, too.",
     )
     stage.countersign("promote", f"{MODEL}/1", "--to", "champion", who="cleo", code=4)
 
@@ -153,7 +181,8 @@ def approvals(stage: Stage) -> None:
     """Two people in different roles."""
     stage.tell(
         "Two people look at it",
-        "Both read the page that is made from the log alone, then sign it and the packet that it shows.",
+        "Both read the page, which is made from the log alone, then sign that page and the packet that it shows.",
+        "Where anything of it changes, their signatures no longer count.",
     )
     stage.run("countersign", "review", f"{MODEL}/1", "--key", str(stage.keys / "ada"), show=16)
     stage.countersign("approve", f"{MODEL}/1", "--reason", "scores and data are as planned", who="ada")
@@ -166,6 +195,7 @@ def promotion(stage: Stage) -> None:
     stage.tell(
         "Promotion",
         "cleo's request is still open. It is decided again on the log as it is now; entry and alias commit together.",
+        "Anybody can make the decision again later, from the log, and see that it comes out the same.",
     )
     stage.countersign("promote", f"{MODEL}/1", "--to", "champion")
     stage.countersign("live", MODEL)
@@ -176,7 +206,7 @@ def tampering(stage: Stage) -> None:
     """Below the rules: files and the database."""
     stage.tell(
         "Somebody with root",
-        "Who owns the machine can write its files. They cannot do it unseen.",
+        "Who owns the machine can write its files, past every rule. They cannot do it unseen.",
     )
     weights = next((stage.project.home / PROJECT / "artifacts").glob("*/artifacts/model/model.safetensors"))
     original = weights.read_bytes()
@@ -196,7 +226,7 @@ def tampering(stage: Stage) -> None:
 
 def another(stage: Stage) -> None:
     """Version 2."""
-    stage.tell("A new version", "A higher learning rate; only what depends on it is made again.")
+    stage.tell("A new version", "A higher learning rate; only what depends on it is made again. Half a minute:")
     stage.project.edit(
         "params.yaml", lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=2e-2, max_steps=10)
     )
@@ -214,12 +244,11 @@ def around(stage: Stage) -> None:
     with _server(stage) as uri:
         body = json.dumps({"name": MODEL, "alias": "champion", "version": "2"})
         answer = _rest(uri, body)
-        call = f"$ curl -u admin:... {uri}/api/2.0/mlflow/registered-models/alias -d '{body}'"
-        print(f"\n   {_styled(call, COMMAND)}")
+        stage.command(f"curl -u admin:... {uri}/api/2.0/mlflow/registered-models/alias -d '{body}'")
         status, text = answer
         print(f"     {_styled(f'HTTP {status}', REFUSAL)}")
         for line in text.splitlines()[:SHOWN]:
-            print(f"     {line[:WIDTH]}")
+            print(_wrapped(line, 5))
         if status != 403:
             sys.exit("demo: the server let it through")
     stage.countersign("live", MODEL)
@@ -227,10 +256,14 @@ def around(stage: Stage) -> None:
 
 def rollback(stage: Stage) -> None:
     """Version 2 is released properly, and taken back."""
-    stage.tell("Version 2 is released, and taken back", "Approved, promoted; then its answers turn out to be wrong.")
+    stage.tell(
+        "Version 2 is released, and taken back",
+        "Approved, promoted; then its answers turn out to be wrong. One command says where the way back leads, one",
+        "goes it: to the last version that people approved and that still verifies.",
+    )
     for who in ("ada", "ben"):
-        stage.run("countersign", "review", f"{MODEL}/2", "--key", str(stage.keys / who), show=2)
-        stage.countersign("approve", f"{MODEL}/2", who=who, show=2)
+        stage.run("countersign", "review", f"{MODEL}/2", "--key", str(stage.keys / who), show=1)
+        stage.countersign("approve", f"{MODEL}/2", who=who, only=(f"{who} approved",))
     stage.countersign("promote", f"{MODEL}/2", who="cleo")
     stage.countersign("incident", "open", f"{MODEL}/2", "--reason", "it invents prices", who="cleo")
     stage.countersign("rollback", MODEL, "--reason", "version 2 invents prices", "--dry-run", who="cleo")
@@ -241,17 +274,24 @@ def rollback(stage: Stage) -> None:
 
 def report(stage: Stage) -> None:
     """What is left to read."""
-    stage.tell("What anybody can check afterwards")
-    stage.countersign("verify", show=8)
+    stage.tell(
+        "What anybody can check afterwards",
+        "Every signature, every hash and every decision again, from the first entry; and one page for who has to",
+        "believe it.",
+    )
+    stage.countersign("verify", only=("EVIDENCE", "log  ", "root ", "origin", "decided", "registry"))
     page = stage.countersign("report", f"{MODEL}/1", only=("version 1", "read:"))
-    stage.say(f"The report: {page.out.rpartition('read: ')[2].strip()} in the project's folder.")
+    made, kept = stage.project.root / page.out.rpartition("read: ")[2].strip(), ROOT / "reports" / "demo.html"
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(made, kept)
+    stage.say(f"The report stays when the rest goes; open it in a browser: {kept}")
 
 
 @contextmanager
 def _server(stage: Stage) -> Iterator[str]:
     """`countersign server`, for as long as the block runs."""
     port = _free_port()
-    print(f"\n   {_styled(f'$ countersign server --port {port} &', COMMAND)}")
+    stage.command(f"countersign server --port {port} &")
     process = stage.project.start("countersign", "server", "--port", str(port), COUNTERSIGN_ADMIN_PASSWORD=PASSWORD)
     uri = f"http://127.0.0.1:{port}"
     try:
@@ -314,6 +354,27 @@ def _key(path: Path) -> None:
     path.chmod(0o600)
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     path.with_suffix(".pub").write_bytes(public + b"\n")
+
+
+def _wrapped(text: str, indent: int) -> str:
+    """A line as wide as the terminal lets it be, its own indentation kept."""
+    margin = " " * (indent + len(text) - len(text.lstrip()))
+    return "\n".join(
+        textwrap.wrap(
+            text.strip(), WIDTH, initial_indent=margin, subsequent_indent=f"{margin}  " if indent > 3 else margin,
+            break_long_words=False, break_on_hyphens=False,
+        )
+    )  # fmt: skip
+
+
+def _typed(command: str) -> list[str]:
+    """A command that goes on in the next line, as a shell lets it, an option and its value together."""
+    whole = " ".join(part.replace(" ", "\0") for part in re.split(r" (?=-)", command))
+    lines = textwrap.wrap(
+        whole, WIDTH - 2, initial_indent="   ", subsequent_indent="       ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return [f"{line} \\".replace("\0", " ") for line in lines[:-1]] + [lines[-1].replace("\0", " ")]
 
 
 def _styled(text: str, style: str) -> str:

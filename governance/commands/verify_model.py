@@ -15,6 +15,7 @@ from governance.errors import InputError, VerificationError
 from governance.machine import machine_of
 from governance.modelfolder import Fault
 from governance.promotion import state
+from governance.report.text import moment
 from governance.serving import Served, resolve, serving_log
 
 SHOWN = 20
@@ -71,7 +72,7 @@ def document(path: Path, served: Served, faults: list[Fault]) -> dict[str, Any]:
 def lines(path: Path, served: Served, faults: list[Fault]) -> list[str]:
     """The result for people: the verdict first."""
     said = served.registration
-    held = f", {served.alias} since {served.move.at}" if served.move else ""
+    held = f", {served.alias} since {moment(served.move.at)}" if served.move else ""
     what = f"{served.name}{held} (sha256 {said.model_digest[:12]}, registered in entry {served.entry})"
     if faults:
         text = [f"NOT THE REGISTERED MODEL: {path} is not {what}"]

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from governance.errors import RefusedError
 from governance.machine import Machine
 from governance.model import Model, Sha256
+from governance.report.text import moment
 from governance.storage import write_atomic
 
 
@@ -45,14 +46,14 @@ def check(machine: Machine, name: str, packet: str, page: str) -> None:
     if last.packet != packet:
         raise RefusedError(
             f"{name} changed since it was shown: there is another packet",
-            expected=f"packet {last.packet[:12]}, shown {last.at}",
+            expected=f"packet {last.packet[:12]}, shown {moment(last.at)}",
             where=f"packet {packet[:12]}",
             fix=fix,
         )
     if last.page != page:
         raise RefusedError(
             f"{name} changed since it was shown: the page of the same packet is another",
-            expected=f"page {last.page[:12]}, shown {last.at}",
+            expected=f"page {last.page[:12]}, shown {moment(last.at)}",
             where=f"page {page[:12]}",
             fix=fix,
         )

@@ -49,6 +49,8 @@ class Speaker:
 
     def signed(self, reason: str, at: datetime, *, anywhere: bool = False) -> dict[str, Any]:
         """The fields of `governance.predicates.Signed`; `anywhere`: carried to another log, it counts there, too."""
+        if any("\ud800" <= letter <= "\udfff" for letter in reason):  # bytes of another encoding, as Python has them
+            raise ConfigError("the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8")
         said = {"principal": self.name, "role": self.role, "reason": reason, "at": exact_instant(at)}
         return said if anywhere else {**said, "log": self.log}
 
