@@ -13,7 +13,7 @@ from governance.evidence import Evidence
 from governance.instants import exact_instant
 from governance.log.port import Log
 from governance.machine import Machine
-from governance.people import kept, page, review, shown, speaking, votes
+from governance.people import kept, page, review, shown, speaking, subjects
 from governance.people.review import Review
 from governance.predicates import Requester, Run
 from governance.promotion import State
@@ -100,7 +100,7 @@ def _after(now: State, made: Review, digest: str, target: str) -> list[str]:
     """What is not on the page: what people said of this packet, and the next step."""
     lines = [f"page      {digest}", f"read      {target}"]
     try:
-        what = votes.find(now, ("packet", made.packet))
+        what = subjects.find(now, ("packet", made.packet))
     except InputError:
         return lines
     if what.packet is not None and not promotion.is_true(now, what.packet):

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from governance.commands import session
 from governance.digests import sha256_bytes
 from governance.machine import Machine
-from governance.people import kept, page, review, shown, votes
-from governance.people.votes import Subject, Vote
+from governance.people import kept, page, review, shown, subjects, votes
+from governance.people.subjects import Subject
+from governance.people.votes import Vote
 from governance.promotion import State
 from governance.releasing import Move, plan
 
@@ -31,7 +32,7 @@ def cast(
     machine = session.here()
     log = session.log_to_add_to(machine, dry_run)
     now, at = session.current(log), session.clock()
-    what = votes.find(now, words)
+    what = subjects.find(now, words)
     content, lines = _page(machine, log, what, decision)
     digest = sha256_bytes(content)
     session.tell(lines, err=as_json)
@@ -52,7 +53,7 @@ def cast(
         session.show(found, [f"{who.name} would {decision} {what.name} as {who.role}; nothing was written"], as_json)
         return
     question = f"\n{who.name} {decision}s {what.about} {what.name} ({what.sha256[:12]}) as {who.role}."
-    session.confirm(question, what.name if what.about == "packet" else what.sha256[: votes.SHORTEST], yes)
+    session.confirm(question, what.name if what.about == "packet" else what.sha256[: subjects.SHORTEST], yes)
     kept.keep(machine, content)
     said, _ = votes.vote(log, session.current(log), what, how, signer, role, at, dry_run=False)
     after = session.current(log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from governance.commands import session
-from governance.people import votes
+from governance.people import waiving
 from governance.report.text import moment
 
 
@@ -40,17 +40,17 @@ def command(
     """
     log = session.log_to_add_to(session.here(), dry_run)
     now, at = session.current(log), session.clock()
-    target = votes.target(now, what, at)
-    how = votes.Acceptance(finding, about, owner, control, days, reason)
+    target = waiving.target(now, what, at)
+    how = waiving.Acceptance(finding, about, owner, control, days, reason)
     signer = session.signer(key)
-    _, who, said = votes.waive(log, now, target, how, signer, role, at, dry_run=True)
+    _, who, said = waiving.waive(log, now, target, how, signer, role, at, dry_run=True)
     found = {**said.model_dump(mode="json"), "subject": target.sha256, "entry": None}
     line = f"{said.finding} ({said.about}) of {target.name} until {moment(said.expires)}; meanwhile: {control}"
     if dry_run:
         session.show(found, [f"{who.name} would accept {line}; nothing was written"], as_json)
         return
     session.confirm(f"{who.name} accepts {line}.", said.finding, yes)
-    entry, _, _ = votes.waive(log, session.current(log), target, how, signer, role, at, dry_run=False)
+    entry, _, _ = waiving.waive(log, session.current(log), target, how, signer, role, at, dry_run=False)
     found["entry"] = entry.index if entry else None
     after = f"countersign review {what}" if "/" in what else f"countersign repro {what}"
     session.show(found, [f"{who.name} accepted {line} (entry {found['entry']})", f"next: {after}"], as_json)

@@ -11,7 +11,7 @@ from governance.checks.votes import packet_votes, seconders
 from governance.evidence import Evidence
 from governance.instants import exact_instant, instant_of
 from governance.model import Model
-from governance.people import authorizing, keys, policies, review, votes
+from governance.people import authorizing, keys, policies, review, subjects, votes, waiving
 from governance.policy import Principal, Quorum
 from governance.predicates import Promotion, PromotionRequest, Waiver
 from governance.promotion import State
@@ -171,7 +171,7 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
         names = [one.name for one in approvers]
         yield Wait(kind="packet", what=name, why=why, people=names, next=f"countersign review {name}")
         return
-    what = votes.of_version(now, model, version)
+    what = subjects.of_version(now, model, version)
     context = votes.context_of(now, what, [], at)
     missing = [one for one in check_approvals(context) if one.code == "APPROVAL_MISSING"]
     said, _ = packet_votes(context)
@@ -205,12 +205,11 @@ def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime)
 
 def _before_training(now: State, at: datetime) -> Iterator[Wait]:
     """What a gate wants approved before its stage trains, where it said no for that."""
-    subjects: dict[tuple[str, str], votes.Subject] = {
-        (one.about, one.name): one for one in votes.waiting_before_training(now)
-    }
-    for stage, (item, _) in sorted(votes.requests_of_gates(now).items()):
+    found = subjects.waiting_before_training(now)
+    known: dict[tuple[str, str], subjects.Subject] = {(one.about, one.name): one for one in found}
+    for stage, (item, _) in sorted(subjects.requests_of_gates(now).items()):
         for finding in item.predicate.findings:
-            what = votes.wanted_by(finding, stage, subjects) if finding.code == "APPROVAL_MISSING" else None
+            what = subjects.wanted_by(finding, stage, known) if finding.code == "APPROVAL_MISSING" else None
             if what is None or votes.approved(now, what, at):
                 continue
             yield Wait(
@@ -233,7 +232,7 @@ def _waivers(now: State, at: datetime) -> Iterator[Wait]:
             one for one in items
             if (one.predicate.model, one.predicate.finding, one.predicate.about) == about and one.index > item.index
         ]  # fmt: skip
-        if later or not votes.ends_soon(item, at, SOON):
+        if later or not waiving.ends_soon(item, at, SOON):
             continue
         accepting = now.authority.policies.rules.waivers.accepted_by
         ended = instant_of(said.expires) <= at

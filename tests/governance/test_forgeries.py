@@ -20,7 +20,7 @@ from governance.errors import CountersignError, InputError, RefusedError, Verifi
 from governance.log import api
 from governance.machine import open_log
 from governance.packet import digest_of
-from governance.people import policies, review, votes
+from governance.people import policies, review, subjects, votes
 from governance.policy import files_digest, load_policies
 from governance.predicates import Artifact, CheckpointKey, Incident, Packet, PolicyChange, Revocation, Waiver
 from governance.server.append import verifier
@@ -166,7 +166,7 @@ def test_a_packet_that_is_not_what_the_log_says_is_not_approved(
     state = promotion.state(scene.story.log)
     _, changed = review.current(state, MODEL, "2", scene.now)
     assert changed
-    what = votes.find(state, [f"{MODEL}/2"])
+    what = subjects.find(state, [f"{MODEL}/2"])
     how = votes.Vote("approve", "because", "0" * 64)
     with pytest.raises(RefusedError, match="this would not count"):
         votes.vote(scene.story.log, state, what, how, person("ben"), "risk", scene.now, dry_run=True)
@@ -242,15 +242,15 @@ def test_a_request_whose_digest_begins_alike_is_not_signed_for_another(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody tries nonces until their request begins like the one that a colleague was told of."""
-    monkeypatch.setattr(votes, "SHORTEST", 1)
+    monkeypatch.setattr(subjects, "SHORTEST", 1)
     scene.freeze()
     asked: dict[str, str] = {}
     while (made := scene.request())[:1] not in asked:
         asked[made[:1]] = made
     state = promotion.state(scene.story.log)
     with pytest.raises(InputError, match="2 digests begin with"):
-        votes.find(state, ["promotion", made[:1]])
-    assert votes.find(state, ["promotion", made]).sha256 == made
+        subjects.find(state, ["promotion", made[:1]])
+    assert subjects.find(state, ["promotion", made]).sha256 == made
 
 
 # -- Words that would stop everybody ----------------------------------------------------------------------

@@ -1,0 +1,231 @@
+"""What a person may approve or reject, by the words they name it with: a packet, what trains, a request of another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from governance import packet
+from governance.digests import sha256_bytes
+from governance.errors import ConfigError, InputError
+from governance.evidence import Evidence
+from governance.lineage import data_chain
+from governance.people.speaking import roles_of
+from governance.predicates import TEXTS, Artifact, Finding, PromotionRequest
+from governance.promotion import State
+from governance.report.text import number
+from governance.requests import GateRequest
+
+About = Literal["packet", "data", "objective", "reward", "promotion"]
+BEFORE_TRAINING: tuple[About, ...] = ("data", "objective", "reward")
+SHORTEST = 8
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What somebody approves or rejects."""
+
+    about: About
+    sha256: str
+    name: str
+    """For people: MODEL/VERSION, a dataset, a stage, a reward function, a request."""
+    model: str
+    fitting: tuple[str, ...]
+    """The roles in which it is approved."""
+    shown: tuple[str, ...] = ()
+    """What a person reads, where there is no page."""
+    packet: Evidence | None = None
+    alias: str | None = None
+
+    @property
+    def artifact(self) -> Artifact:
+        """As the statement names it."""
+        return Artifact(role=self.about, name=self.name, sha256=self.sha256)
+
+    @property
+    def text(self) -> bytes:
+        """What is shown, where there is no page."""
+        return "\n".join(self.shown).encode()
+
+
+def find(now: State, words: Sequence[str]) -> Subject:
+    """MODEL/VERSION, a digest, or `data|objective|reward|promotion NAME_OR_DIGEST`. Raises `InputError`."""
+    if len(words) == 2 and words[0] in (*BEFORE_TRAINING, "promotion", "packet"):
+        about, name = words
+        if about == "packet":
+            return _packet_by_digest(now, name) or _unknown(now, name)
+        found = _request(now, name) if about == "promotion" else _before(now, about, name)
+        return found or _unknown(now, name)
+    if len(words) != 1:
+        raise ConfigError(
+            f"{' '.join(words)[:120]!r} names nothing to approve",
+            expected="MODEL/VERSION, a digest, or data, objective, reward or promotion with a name or digest",
+        )
+    (name,) = words
+    model, slash, version = name.partition("/")
+    if slash:
+        return of_version(now, model, version)
+    found = _packet_by_digest(now, name) or _request(now, name)
+    found = found or next((one for about in BEFORE_TRAINING if (one := _before(now, about, name))), None)
+    return found or _unknown(now, name)
+
+
+def of_version(now: State, model: str, version: str) -> Subject:
+    """The latest packet of a version. Raises `InputError` where it has none."""
+    registered = now.registration(model, version).predicate
+    item = packet.latest(now.evidence, model, version, registered.model_digest)
+    if item is None:
+        raise InputError(f"{model}/{version} has no packet yet", fix=f"countersign review {model}/{version}")
+    return _of_packet(now, item)
+
+
+def _unknown(now: State, name: str) -> Subject:
+    known = sorted({f"{one.about} {one.name}" for one in waiting_before_training(now)})
+    raise InputError(
+        f"the log knows nothing {name[:80]!r} that could be approved",
+        expected=f"MODEL/VERSION, a digest, or one of: {', '.join(known) or 'nothing that a gate asked about'}",
+        fix="countersign pending shows what waits",
+    )
+
+
+def _of_packet(now: State, item: Evidence) -> Subject:
+    said, name = item.predicate, f"{item.predicate.model}/{item.predicate.version}"
+    return Subject("packet", packet.digest_of(said), name, said.model, _approvers(now, said.model), packet=item)
+
+
+def _packet_by_digest(now: State, text: str) -> Subject | None:
+    found = [item for item in now.evidence.all("packet") if _begins(packet.digest_of(item.predicate), text)]
+    _check_one([packet.digest_of(item.predicate) for item in found], text)
+    return _of_packet(now, found[-1]) if found else None
+
+
+def _request(now: State, text: str) -> Subject | None:
+    """A request for a move, to be signed by somebody else too."""
+    found = [item for item in now.evidence.all("request") if _begins(item.digest, text)]
+    _check_one([item.digest for item in found], text)
+    if not found:
+        return None
+    said: PromotionRequest = found[-1].predicate
+    shown = (
+        f"{said.action} of {said.model}/{said.version} ({said.model_digest[:12]}), alias {said.alias}",
+        f"asked for by {said.principal} as {said.role} at {said.at}: {said.reason}",
+        f"{'alone, breaking the glass; ' if said.break_glass else ''}open until {said.expires}",
+    )
+    fitting = tuple(roles_of(now.authority.policies))
+    return Subject(
+        "promotion", found[-1].digest, f"{said.action} {said.model}/{said.version}", said.model, fitting, shown,
+        alias=said.alias,
+    )  # fmt: skip
+
+
+def requests_of_gates(now: State) -> dict[str, tuple[Evidence, GateRequest]]:
+    """Stage to the latest statement of its gate, and what it was asked."""
+    found: dict[str, tuple[Evidence, GateRequest]] = {}
+    for item in now.view.all("gate"):
+        try:
+            request = GateRequest.model_validate(item.predicate.parameters)
+        except ValidationError:
+            continue
+        found[request.stage] = (item, request)
+    return found
+
+
+def waiting_before_training(now: State) -> Iterator[Subject]:
+    """Everything the gates asked about, that a tier may want approved before training."""
+    for item, request in requests_of_gates(now).values():
+        yield _data(now, item, request)
+        if request.objective is not None:
+            yield _of_gate(now, item, request, "objective", request.stage, request.objective)
+        for name, sha256 in sorted(request.rewards.items()):
+            if sha256 is not None:
+                yield _of_gate(now, item, request, "reward", name, sha256)
+
+
+def _before(now: State, about: str, name: str) -> Subject | None:
+    found = [
+        one
+        for one in waiting_before_training(now)
+        if one.about == about and (one.name == name or _begins(one.sha256, name))
+    ]
+    return found[-1] if found else None
+
+
+def _of_gate(now: State, item: Evidence, request: GateRequest, about: About, name: str, sha256: str) -> Subject:
+    code = item.predicate.code
+    commit = f"{code.commit or 'no commit'}{', with changes that are not committed' if code.dirty else ''}"
+    shown = [
+        f"{about} {name}: sha256 {sha256}",
+        f"used by {request.stage} ({request.method}) of {request.model}, parent {request.parent.name}",
+        f"in the project at {commit}",
+    ]
+    text = _text(item, sha256)
+    if text is not None:
+        shown += ["", *text.splitlines()]
+    elif about != "data":
+        shown.append("its text is not in the log: read it in the project before you approve its digest")
+    return Subject(about, sha256, name, request.model, _approvers(now, request.model), tuple(shown))
+
+
+def _text(item: Evidence, sha256: str) -> str | None:
+    """The text behind a digest, where the gate's statement carries it and it has that digest."""
+    texts = item.predicate.run.detail.get(TEXTS)
+    text = texts.get(sha256) if isinstance(texts, dict) else None
+    if not isinstance(text, str) or sha256_bytes(text.encode()) != sha256:
+        return None
+    try:
+        return json.dumps(json.loads(text), indent=1)
+    except ValueError:
+        return text
+
+
+def _data(now: State, item: Evidence, request: GateRequest) -> Subject:
+    """A dataset, with what the log says of it."""
+    made = _of_gate(now, item, request, "data", request.data.dataset, request.data.sha256)
+    chain = data_chain(now.view, request.data.dataset, request.data.sha256)
+    card = now.authority.policies.datacards.get(request.data.dataset)
+    lines = [*made.shown, f"gap in its evidence: {chain.broken_at or 'none'}"]
+    if card is not None:
+        lines.append(
+            f"datacard: {card.title}; {card.origin}; licence {card.licence}; {card.lawful_basis}; "
+            f"{card.classification}; kept until {card.retention.until}"
+        )
+    for step in (chain.ingest, chain.scan, chain.quality):
+        if step is not None:
+            counts = step.predicate.counts
+            left = ", ".join(f"{number(count)} {reason}" for reason, count in sorted(counts.excluded.items()))
+            lines.append(
+                f"E{step.index} {step.predicate.stage}: {number(counts.records_in)} records in, "
+                f"{number(counts.records_out)} out" + (f"; left out: {left}" if left else "")
+            )
+    if chain.scan is not None:
+        scan = chain.scan.predicate
+        lines.append(f"personal data: found {scan.found or 'none'}, remaining {scan.remaining or 'none'}")
+        lines.append(f"not looked for or not findable: {'; '.join(scan.cannot_find) or 'nothing named'}")
+    return Subject("data", made.sha256, made.name, made.model, made.fitting, tuple(lines))
+
+
+def _approvers(now: State, model: str) -> tuple[str, ...]:
+    tier = now.authority.policies.tier_of(model)
+    return tuple(tier.approvers) if tier else ()
+
+
+def wanted_by(finding: Finding, stage: str, subjects: Mapping[tuple[str, str], Subject]) -> Subject | None:
+    """What a gate wants approved, from the subject its finding names (`governance.checks.people.approved_before`)."""
+    what, _, name = finding.subject.partition(" ")
+    if what == "objective":
+        return subjects.get(("objective", stage))
+    return subjects.get(({"dataset": "data", "reward": "reward"}.get(what, ""), name))
+
+
+def _check_one(digests: Sequence[str], text: str) -> None:
+    """Nobody signs another thing than they mean because somebody found one whose digest begins alike."""
+    if len(set(digests)) > 1:
+        raise InputError(f"{len(set(digests))} digests begin with {text}", expected="one", fix="give more of it")
+
+
+def _begins(sha256: str, text: str) -> bool:
+    return len(text) >= SHORTEST and sha256.startswith(text)
