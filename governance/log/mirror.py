@@ -75,9 +75,11 @@ _AWAY: dict[type[Exception], str] = {
 _NOT_A_LOG = "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Where a server sends us is not where the account's password goes."""
+
     def redirect_request(self, *_: Any) -> None:
-        return None
+        """None: the answer is an error."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Server:
         token = base64.b64encode(f"{self.account}:{self.password}".encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {token}")
         try:
-            with urllib.request.build_opener(_NoRedirect).open(request, timeout=SECONDS) as answer:
+            with urllib.request.build_opener(NoRedirect).open(request, timeout=SECONDS) as answer:
                 data: bytes = answer.read(MAX_ANSWER + 1)
         except urllib.error.HTTPError as error:
             self._refused(error)
@@ -161,7 +163,7 @@ class Server:
         try:
             told = json.loads(error.read(1 << 16))
             words = {name: str(told.get(name, ""))[:2000] for name in ("kind", "error", "expected", "next")}
-        except (ValueError, AttributeError, OSError, http.client.HTTPException):
+        except (ValueError, AttributeError, RecursionError, OSError, http.client.HTTPException):
             words = {"kind": "", "error": "", "expected": "", "next": ""}
         if error.code == 401:
             raise ConfigError(

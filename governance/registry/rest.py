@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from governance.errors import ConflictError, CountersignError, RefusedError, StorageError
+from governance.log.mirror import NoRedirect
 from governance.modelfolder import CHUNK, Fetch
 from governance.predicates import ModelFile
 from governance.registry.port import DIGEST_TAG
@@ -27,6 +28,8 @@ SECONDS = 60.0
 MAX_ANSWER = 8 << 20
 PAGE = 200
 """Models or versions in one answer."""
+MAX_PAGES = 5000
+"""Of answers to one question: a server that always has one more is not listened to for ever."""
 NO_RIGHT = "the account has no right to do that there"
 GRANT = "have an administrator of the server give it EDIT on the project's experiment and model (docs/registry.md)"
 """What an account that may only read is told, and what to do."""
@@ -93,7 +96,7 @@ def read_rows(uri: str, models: Collection[str], runs: Collection[str], environ:
         rows = shown.listed("model-versions/search", "model_versions", filter=f"name='{name}'")
         versions += [_version(row) for row in rows]
         held = _member(found, "registered_model", "aliases") or ()
-        aliases += [AliasRow(name, str(row.get("alias")), str(row.get("version"))) for row in held]
+        aliases += [AliasRow(name, str(row.get("alias")), str(row.get("version"))) for row in _objects(held)]
     active = [run for run in sorted(runs) if _is_active(shown.one("runs/get", run_id=run))]
     return Rows(names, tuple(versions), tuple(aliases), frozenset(active))
 
@@ -119,12 +122,13 @@ class _Shown:
 
     def listed(self, path: str, key: str, **query: str) -> Iterator[Any]:
         token = ""
-        while True:
+        for _ in range(MAX_PAGES):
             page = self.get(path, max_results=str(PAGE), page_token=token, **query)
-            yield from _member(page, key) or ()
+            yield from _objects(_member(page, key) or ())
             token = str(_member(page, "next_page_token") or "")
             if not token:
                 return
+        raise StorageError(f"the server has more than {MAX_PAGES} pages of {key}", where=self.uri)
 
 
 def _is_active(shown: Any) -> bool:
@@ -133,7 +137,7 @@ def _is_active(shown: Any) -> bool:
 
 def _version(shown: Any) -> VersionRow:
     """One version as the server shows it; the stage that stands for none is left out by some."""
-    tags = {one.get("key"): one.get("value") for one in shown.get("tags") or ()}
+    tags = {str(one.get("key")): one.get("value") for one in _objects(shown.get("tags") or ())}
     return VersionRow(
         str(shown.get("name")), str(shown.get("version")), str(shown.get("source") or ""),
         str(shown.get("run_id") or ""), shown.get("current_stage"), tags.get(DIGEST_TAG),
@@ -165,7 +169,7 @@ def _open(method: str, address: str, environ: Mapping[str, str], body: Any = Non
     headers = {"Content-Type": "application/json", **_credentials(address, environ)}
     request = urllib.request.Request(address, data=data, headers=headers, method=method)  # noqa: S310 - checked above
     try:
-        return urllib.request.urlopen(request, timeout=SECONDS)  # noqa: S310
+        return urllib.request.build_opener(NoRedirect).open(request, timeout=SECONDS)
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(error, address) from None
@@ -198,6 +202,13 @@ def _json(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    """The objects of a list in an answer. Raises `StorageError` for anything else: it is no registry's."""
+    if not isinstance(values, list | tuple) or not all(isinstance(one, dict) for one in values):
+        raise StorageError("the answer is not a registry's", where="the server")
+    return list(values)
 
 
 def _member(value: Any, *names: str) -> Any:

@@ -1,33 +1,93 @@
-"""Whose account a registry server is asked with."""
+"""A registry server that means ill: what it answers is text, wherever it sends us, and however much there is."""
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
 import pytest
 
-from governance.registry.rest import account
+from governance.errors import CountersignError, StorageError
+from governance.registry import rest
+from governance.registry.rows import Rows
 
-OWN = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "hers"}
-LOGS = {"COUNTERSIGN_USER": "ben", "COUNTERSIGN_PASSWORD": "his"}
-SERVER = "https://models.example.org"
+ENVIRON = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "secret of ann"}
 
 
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, None),
-        (OWN, ("ann", "hers")),
-        ({**LOGS, **OWN}, ("ann", "hers")),
-        (LOGS, ("ben", "his")),
-        ({**LOGS, "COUNTERSIGN_LOG": SERVER}, ("ben", "his")),
-        ({**LOGS, "COUNTERSIGN_LOG": f"{SERVER}/"}, ("ben", "his")),
-        ({**LOGS, "COUNTERSIGN_LOG": "sqlite:////x.db"}, ("ben", "his")),
-        ({**LOGS, "COUNTERSIGN_LOG": "https://log.example.org"}, None),
-        ({**LOGS, "COUNTERSIGN_LOG": "http://models.example.org"}, None),
-        ({**LOGS, **OWN, "COUNTERSIGN_LOG": "https://log.example.org"}, ("ann", "hers")),
-        ({**LOGS, "MLFLOW_TRACKING_USERNAME": "ann"}, ("ben", "his")),
-    ],
-)
-def test_a_logs_password_is_no_business_of_another_server(
-    environ: dict[str, str], expected: tuple[str, str] | None
+class Handler(BaseHTTPRequestHandler):
+    """Answers as its server is told, and keeps what it is asked."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Authorization")))  # type: ignore[attr-defined]
+        status, headers, body = self.server.answer(self.path)  # type: ignore[attr-defined]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], Any]]:
+    servers = []
+
+    def begun(answer: Answer) -> Any:
+        server: Any = HTTPServer(("127.0.0.1", 0), Handler)
+        server.answer, server.asked = answer, []
+        server.uri = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield begun
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _json(value: Any) -> Answer:
+    return lambda path: (200, {}, json.dumps(value).encode())
+
+
+def test_a_password_does_not_follow_where_a_server_sends_us(serve: Callable[[Answer], Any]) -> None:
+    thief = serve(_json({}))
+    server = serve(lambda path: (302, {"Location": f"{thief.uri}/x"}, b""))
+    with pytest.raises(StorageError, match="302"):
+        rest.check_account(server.uri, ENVIRON)
+    assert server.asked and server.asked[0][1]
+    assert thief.asked == []
+
+
+NONSENSE: dict[str, Any] = {
+    "models that are text": {"registered_models": ["support-desk"]},
+    "models that are none": {"registered_models": {"name": "x"}},
+    "versions that are numbers": {"model_versions": [1], "registered_models": []},
+    "tags that are text": {"model_versions": [{"tags": ["x"]}]},
+    "aliases that are text": {"registered_model": {"aliases": ["champion"]}},
+    "more and more": {"registered_models": [{"name": "x"}], "next_page_token": "again"},
+}
+
+
+@pytest.mark.parametrize("row", NONSENSE)
+def test_an_answer_that_is_not_a_registrys_is_said_so(
+    row: str, serve: Callable[[Answer], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert account(f"{SERVER}/api", environ) == expected
+    monkeypatch.setattr(rest, "MAX_PAGES", 3)
+    server = serve(_json(NONSENSE[row]))
+    with pytest.raises(CountersignError, match=r"not a registry's|more than 3 pages"):
+        rest.read_rows(server.uri, ["support-desk"], [], ENVIRON)
+
+
+def test_an_answer_nested_without_end_is_none(serve: Callable[[Answer], Any]) -> None:
+    server = serve(lambda path: (200, {}, b"[" * 100_000))
+    assert rest.read_rows(server.uri, ["support-desk"], [], ENVIRON) == Rows(frozenset(), (), (), frozenset())
