@@ -21,7 +21,7 @@ from governance.authority import Authority, authority_of, giving_rights, ring_of
 from governance.checks.votes import one_each, others, seconders
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
-from governance.errors import ConfigError, ConflictError, InputError, RefusedError
+from governance.errors import ConfigError, ConflictError, InputError, RefusedError, meant
 from governance.evidence import Evidence, LogEvidence
 from governance.instants import exact_instant, instant_of
 from governance.keys import Signer
@@ -32,6 +32,8 @@ from governance.requests import GateRequest, ModelRef, ReleaseDecision, ReleaseR
 
 ATTEMPTS = 8
 """How often a decision is made again because the log grew meanwhile."""
+SHOWN = 10
+"""Versions that an error names."""
 
 CLOCK_LEEWAY = timedelta(minutes=1)
 """How far behind the log's last decision a clock may be: machines differ a little."""
@@ -74,11 +76,13 @@ class State:
         """The version's last registration. Raises `InputError`."""
         found = [one for one in self.view.all("registration") if _is(one.predicate, model, version)]
         if not found:
-            raise InputError(
-                f"the log has no version {version} of {model}",
-                fix="countersign status lists the versions; countersign repro registers one",
-            )
+            raise no_version(self, model, version)
         return found[-1]
+
+    def must_know(self, model: str) -> None:
+        """Raises `InputError` for a model of which the log has no version."""
+        if not any(item.predicate.model == model for item in self.view.all("registration")):
+            raise no_version(self, model)
 
     def holder(self, model: str, alias: str) -> Promotion | None:
         """Who holds an alias, as the log says: the last move allowed; None where nobody does."""
@@ -356,6 +360,17 @@ def open_requests(now: State, model: str | None = None) -> list[Evidence]:
     spent = now.spent
     found = (item for item in now.evidence.all("request") if item.digest not in spent)
     return [item for item in found if model in (None, item.predicate.model)]
+
+
+def no_version(now: State, model: str, version: str = "") -> InputError:
+    """That the log has no such version, or no version of the model: with those it has, and what was meant."""
+    had = [item.predicate for item in now.view.all("registration")]
+    known = list(dict.fromkeys(f"{one.model}/{one.version}" for one in had))
+    return InputError(
+        f"the log has no version {version} of {model}" if version else f"the log has no version of {model}",
+        expected=f"one of: {', '.join(known[-SHOWN:])}" if known else "a registered version; there is none yet",
+        fix=meant(model, {one.model for one in had} - {model}) or "countersign repro registers one",
+    )
 
 
 def overtaken(now: State, said: PromotionRequest) -> bool:

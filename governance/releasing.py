@@ -114,6 +114,7 @@ def plan_rollback(
     now: State, model: str, alias: str, reason: str, at: datetime, signs: Speaker | None, break_glass: bool
 ) -> Plan:
     """A rollback to the last version that held the alias and may have it again. Raises `RefusedError` without one."""
+    now.must_know(model)
     skipped: list[tuple[str, Finding]] = []
     held = now.holder(model, alias)
     for before in below(now, model, alias, held.version if held else None):

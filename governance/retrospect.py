@@ -97,7 +97,11 @@ class Again(Model):
 
 
 def live(now: State, model: str, at: datetime) -> list[Live]:
-    """Who holds each alias of a model at a moment: the moves made until then, and what is known until now."""
+    """Who holds each alias of a model at a moment: the moves made until then, and what is known until now.
+
+    Raises `InputError` for a model that the log does not know.
+    """
+    now.must_know(model)
     held: dict[str, Evidence] = {}
     for item in now.moves(model):
         move: Promotion = item.predicate
@@ -121,11 +125,9 @@ def models(now: State) -> list[str]:
 
 def history(now: State, model: str) -> list[Event]:
     """Everything the log has about a model's versions, in order. Raises `InputError` for one that it does not know."""
-    digests = {item.predicate.model_digest for item in now.view.all("registration") if item.predicate.model == model}
+    now.must_know(model)
     packets = {item.subjects[0].sha256 for item in now.evidence.all("packet") if item.predicate.model == model}
     requests = {item.digest for item in now.evidence.all("request") if item.predicate.model == model}
-    if not digests:
-        raise InputError(f"the log has no version of {model}", fix="countersign status lists the models")
     asked, subjects = _askers(now), packets | requests
     found = [
         event

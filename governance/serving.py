@@ -28,7 +28,7 @@ from governance.log.port import Log
 from governance.machine import Machine, on_server, own_checkpoint_key, read_log
 from governance.modelfolder import Fetch
 from governance.predicates import Promotion, Registration
-from governance.promotion import State
+from governance.promotion import State, no_version
 from governance.registry import rest
 from governance.verify import Pins, verify_log
 
@@ -84,6 +84,7 @@ def resolve(now: State, text: str) -> Served:
     if asked.alias is None:
         item = _registered(now, asked.model, str(asked.version))
         return _served(now, item)
+    now.must_know(asked.model)
     held = now.holder(asked.model, asked.alias)
     if held is None:
         raise InputError(
@@ -154,11 +155,10 @@ def _registered(now: State, model: str, version: str, digest: str | None = None)
         if (item.predicate.model, item.predicate.version) == (model, version)
     ]
     mine = [item for item in found if digest in (None, item.predicate.model_digest)]
+    if not found:
+        raise no_version(now, model, version)
     if not mine:
-        raise InputError(
-            f"the log has no version {version} of {model}" + (f" with sha256 {digest[:12]}" if digest else ""),
-            fix="countersign status lists the versions",
-        )
+        raise InputError(f"the log has no version {version} of {model} with sha256 {str(digest)[:12]}")
     digests = {item.predicate.model_digest for item in mine}
     if len(digests) > 1:
         raise VerificationError(

@@ -163,6 +163,19 @@ def test_nobody_else_may_ask(desk: Desk) -> None:
     assert desk.rows() == []
 
 
+MISTYPED = [
+    ("promote", "suport-desk/1", "--dry-run"), ("rollback", "suport-desk", "--reason", "x", "--dry-run"),
+    ("live", "suport-desk"), ("history", "suport-desk"), ("review", "suport-desk/1"),
+    ("verify-model", ".", "--against", "suport-desk@champion"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", MISTYPED, ids=lambda words: words[0])
+def test_a_model_mistyped_is_told_what_was_meant(words: tuple[str, ...], desk: Desk) -> None:
+    code, told = desk.run(*words)
+    assert code == 3 and "did you mean 'support-desk'?" in told and "one of: support-desk/1" in told
+
+
 @pytest.mark.parametrize("name", ["support-desk", "support-desk@champion", "support-desk/latest", "x/1"])
 def test_only_a_registered_version_by_number(name: str, desk: Desk) -> None:
     assert desk.run("promote", name, "--dry-run")[0] in (2, 3)
