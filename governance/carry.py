@@ -19,6 +19,7 @@ from governance.envelope import unverified
 from governance.errors import InputError, RefusedError, VerificationError
 from governance.log.api import MAX_ENVELOPE, Verifier
 from governance.log.port import Entry, Log, Said
+from governance.progress import Bar
 
 STAY = frozenset({"origin", "policy", "checkpoint_key", "revocation", "registration", "packet", "request"})
 STAY |= {"promotion", "refusal", "call", "report"}
@@ -52,9 +53,13 @@ class Transfer:
         return sum(1 for one in self.statements if one.outcome == outcome)
 
 
-def carry(source: Log, target: Log, verify: Verifier, made: Transfer, *, dry_run: bool = False) -> None:
-    """Carries what can be carried; `made` says how far it came even where this raises."""
+def carry(
+    source: Log, target: Log, verify: Verifier, made: Transfer, *, dry_run: bool = False, bar: Bar | None = None
+) -> None:
+    """Carries what can be carried; `made` says how far it came even where this raises, `bar` meanwhile."""
     for entry in source.entries():
+        if bar is not None:
+            bar.advance()
         if entry.kind in STAY or _is_bound(entry):
             made.stayed += 1
         else:

@@ -24,6 +24,7 @@ from governance.machine import (
     on_server,
     read_log,
 )
+from governance.progress import Progress
 from governance.report.text import visible
 from governance.server.append import verifier
 
@@ -79,7 +80,8 @@ def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None
     made, trouble = Transfer(), None
     try:
         giving, taking = _opened(source), _appendable(target)
-        carry(giving, taking, _verifier(taking), made, dry_run=dry_run)
+        with Progress().bar(giving.size(), "statements looked at") as bar:
+            carry(giving, taking, _verifier(taking), made, dry_run=dry_run, bar=bar)
     except CountersignError as error:
         trouble = error
     if as_json:
@@ -114,7 +116,10 @@ def _opened(machine: Machine) -> Log:
     """A log to read, that belongs to the project; whose machine began it does not matter."""
     log = log_of(machine)
     if log.size() == 0:
-        raise StorageError("there is no log", where=log.where, fix="give the address of one that was begun")
+        fix = (
+            "`make repro` begins this machine's (COUNTERSIGN_HOME, COUNTERSIGN_LOG: which); ADDRESS is the other"
+        )
+        raise StorageError("there is no log", where=log.where, fix=fix)
     check_head(log, machine.project)
     return log
 
