@@ -155,6 +155,7 @@ def test_a_section_is_found_by_other_words(word: str) -> None:
 
 
 def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) -> None:
+    served = scene.story.models["sft"]
     scene.story.train("sft", "sft", "conversation", "desk_sft", "base")
     scene.story.register("sft", "3")
     scene.approve("ada", "ml-lead", scene.freeze("3"))
@@ -176,6 +177,10 @@ def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) 
     late = run("report", "--all", "--at", "2026-12-24T00:00:00Z", "--json")
     assert [one["overdue"] for one in json.loads(late.output)["ending"]] == [True]
     assert "ENDED" in json.loads(late.output)["live"][0]["exceptions"][0]
+    assert late.exit_code == 4
+    scene.story.models["sft"] = served
+    scene.incident("2", "open", reason="again")
+    assert run("report", "--all").exit_code == 4
 
 
 def test_usage_is_told(scene: Governed) -> None:
