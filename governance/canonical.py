@@ -72,9 +72,9 @@ def loads(data: bytes, *, where: str = "") -> Json:
     return value
 
 
-def loads_canonical(data: bytes, *, where: str = "", numbers: bool = True) -> Json:
-    """As `loads`, of bytes that have to be in canonical form already; not `numbers`: whoever calls refuses any."""
-    value = _quick(data, numbers=numbers)
+def loads_canonical(data: bytes, *, where: str = "") -> Json:
+    """As `loads`, of bytes that have to be in canonical form already."""
+    value = _quick(data)
     if value is None:
         value = loads(data, where=where)
         if dumps(value) != data:
@@ -82,9 +82,9 @@ def loads_canonical(data: bytes, *, where: str = "", numbers: bool = True) -> Js
     return value
 
 
-def loads_known(data: bytes, *, where: str = "") -> tuple[Json, bool]:
-    """As `loads`, and whether the bytes are canonical beyond doubt."""
-    value = _quick(data)
+def loads_known(data: bytes, *, where: str = "", numbers: bool = True) -> tuple[Json, bool]:
+    """As `loads`, and whether the bytes are canonical beyond doubt; not `numbers`: whoever calls refuses any."""
+    value = _quick(data, numbers=numbers)
     return (loads(data, where=where), False) if value is None else (value, True)
 
 

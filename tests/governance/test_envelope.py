@@ -112,6 +112,14 @@ def test_what_is_no_envelope_is_refused(data: bytes) -> None:
         verify_envelope(data, KEYS)
 
 
+def test_members_without_end_are_not_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find out whether they are in canonical form takes seconds a megabyte, and anybody with an account may ask."""
+    monkeypatch.setattr(canonical, "dumps", lambda value: pytest.fail("written"))
+    many = ",".join(f'"{at}":"x"' for at in range(10_000))
+    with pytest.raises(VerificationError, match="not a DSSE envelope"):
+        verify_envelope(b"{" + many.encode() + b"}", KEYS)
+
+
 @pytest.mark.parametrize("payload", [b"[]", b"1", b'{"a":1,"a":2}', b"{"])
 def test_a_signed_payload_that_is_no_statement_is_refused(payload: bytes) -> None:
     with pytest.raises(VerificationError):

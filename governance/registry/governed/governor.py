@@ -133,7 +133,7 @@ class Governor:
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
         """Records a refusal; the error to raise."""
-        caller, model = self.caller(), model[:LONGEST]
+        caller, model = self.caller(), model[:LONGEST].replace("\0", "\ufffd")  # no database keeps a NUL in text
         if not self._is_beyond(operation, model, caller):
             self._record(operation, model, caller, reason)
         return RefusedError(reason, where=f"{operation} {model!r}", fix=next)

@@ -179,6 +179,14 @@ def _raw(path: str, *headers: tuple[str, str], method: str = "POST", sent: bytes
     return attack
 
 
+def _unkept(world: World) -> Any:
+    """Refused, and the log says so."""
+    answer = world.server.post("registered-models/create", name="support\0-desk")
+    said = [one.predicate.model for one in promotion.state(world.scene.story.log).evidence.all("refusal")]
+    assert "support\ufffd-desk" in said, said
+    return answer
+
+
 def _basic(world: World, user: str) -> tuple[str, str]:
     return "Authorization", "Basic " + base64.b64encode(f"{user}:{world.server.password}".encode()).decode()
 
@@ -310,6 +318,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "17 a trailing space": (_create("support-desk "), (403,), "could be taken for"),
     "17 a digit for a letter": (_create("supp0rt-desk"), (403,), "could be taken for"),
     "17 another separator": (_create("support_desk"), (403,), "could be taken for"),
+    "17 a name with a NUL, which no database keeps": (_unkept, (403,), "could be taken for"),
     "17 a name with a hidden character": (_create("in\u200bnocent"), (403,), "nobody sees"),
     "17 an alias in capitals": (_alias("Champion"), (403,), "plain name"),
     "17 an alias with a newline": (_alias("champion\n"), (400, 403), "alias"),
