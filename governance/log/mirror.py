@@ -7,7 +7,8 @@
 2. A server whose log is shorter, other or forked is refused, and both checkpoints are named.
 3. Which log it is, the first contact decides (trust on first use), unless COUNTERSIGN_ORIGIN pins it.
 4. An append counts when the entry is in the copy; its receipt is kept beside it.
-5. Where the server cannot be reached, reading goes on from the copy, and `offline` says why; appending does not.
+5. Where the server cannot be reached, or cannot use its log, reading goes on from the copy, and `offline` says why;
+   appending does not.
 6. A long way is gone in pages that are kept aside as they arrive, and are nobody's log until all of them are (1): what
    was interrupted goes on where it was, and what does not fit in the end is thrown away and asked for once more.
 
@@ -73,6 +74,10 @@ _AWAY: dict[type[Exception], str] = {
 
 
 _NOT_A_LOG = "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
+
+
+class _UnableError(StorageError):
+    """The server is there, and cannot use its log."""
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -173,7 +178,7 @@ class Server:
             ) from None
         if error.code in (502, 503, 504) and not words["kind"]:
             raise self._away(error) from None
-        family = _FAMILIES.get(words["kind"], StorageError)
+        family = _UnableError if error.code == 500 else _FAMILIES.get(words["kind"], StorageError)
         found = words["error"] or f"the server answered {error.code}"
         fix = words["next"] or ("" if words["error"] else _NOT_A_LOG)
         raise family(found, expected=words["expected"], where=self.url, fix=fix) from None
@@ -224,7 +229,7 @@ class MirrorLog(SqliteLog):
             self._check_pin()
             try:
                 self.refresh()
-            except OfflineError as error:
+            except (OfflineError, _UnableError) as error:
                 if not self.path.exists():
                     raise
                 self._asked, self.offline = True, error.found

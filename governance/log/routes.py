@@ -96,7 +96,7 @@ def _guarded(answer: Callable[[Request, bytes], Response], authenticate: Authent
         except CountersignError as error:
             status = next((status for family, status in STATUS if isinstance(error, family)), 500)
             if status == 500:
-                logging.getLogger(__name__).error("%s", type(error).__name__)
+                logging.getLogger(__name__).error("%s: %s", type(error).__name__, error)
                 error = CountersignError("the server cannot use its log now", fix="ask who runs the server; try again")
             return _refusal(error, status, {})
 

@@ -599,12 +599,19 @@ def test_an_address_that_is_not_safe_is_refused(url: str) -> None:
     assert "secret" not in str(error.value) and "pw" not in str(error.value)
 
 
-def test_a_servers_trouble_is_not_told_to_clients(served: Served, tmp_path: Path) -> None:
+def test_a_servers_trouble_is_not_told_to_clients_but_to_who_runs_it(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client(served, tmp_path / "copy").size()
     served.log = SqliteLog(tmp_path / "secret-path.db", PROJECT)
     (tmp_path / "secret-path.db").write_bytes(b"no database" * 99)
     with pytest.raises(StorageError, match="the server cannot use its log now") as error:
         client(served, tmp_path / "home").size()
-    assert "secret-path" not in str(error.value)
+    assert "secret-path" not in str(error.value) and "secret-path" in caplog.text
+    mine = client(served, tmp_path / "copy")
+    assert mine.size() == 6 and "cannot use its log now" in mine.offline, "what was copied is read"
+    with pytest.raises(StorageError, match="the server cannot use its log now"):
+        say(mine, "ingest@mine")
 
 
 SERVER = """
