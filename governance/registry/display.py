@@ -46,6 +46,14 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS_IN_URL.sub("...@", text)
 
 
+def place_of(address: str) -> str:
+    """An address of somebody else's as a record may repeat it: no account, no signature or token after a `?`."""
+    place, mark, _ = address.partition("?")
+    scheme, gap, rest = place.partition("://")
+    _, at, host = rest.rpartition("@")
+    return shortened(f"{scheme}{gap}{'...@' if at else ''}{host}{'?...' if mark else ''}", VALUE_LENGTH)
+
+
 def shortened(text: str, length: int) -> str:
     """`text`, or its beginning and the digest of all of it where it is longer than `length`."""
     if len(text) <= length:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from governance.registry.display import is_secret, param_texts, shortened, without_credentials
+from governance.registry.display import is_secret, param_texts, place_of, shortened, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,19 @@ def test_long_values_keep_their_beginning_and_digest() -> None:
     text = shortened("x" * 1000, 100)
     assert len(text) == 100 and text.startswith("xxx") and "sha256" in text
     assert text != shortened("x" * 999 + "y", 100)
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("s3://evil/model", "s3://evil/model"),
+        ("s3://AKIA:se/cr+et@bucket/x", "s3://...@bucket/x"),
+        ("https://a:b@c@host/x?sig=secret&x=1", "https://...@host/x?..."),
+        ("file:///etc", "file:///etc"),
+        ("host/x?token=secret", "host/x?..."),
+        ("", ""),
+    ],
+)
+def test_an_address_is_repeated_without_what_opens_it(address: str, place: str) -> None:
+    assert place_of(address) == place
+    assert len(place_of("x" * 5000)) == 500

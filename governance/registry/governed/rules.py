@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from governance.predicates import CANDIDATE
+from governance.registry.display import place_of
 from governance.registry.governed.mutators import REGISTRY, Rule
 from governance.registry.governed.names import (
     LATEST,
@@ -133,7 +134,7 @@ def _version(call: Call, names: Names, registered: bool) -> Judgement:
     found = SOURCE.fullmatch(call.source or "")
     if found is None or artifact_folder(call.source or "") is None:
         return _refused(
-            f"the source {call.source!r} is not on this server's own artifact root",
+            f"the source {place_of(call.source or '')!r} is not on this server's own artifact root",
             "log the files to a run of this server and register from there, as `countersign repro` does",
         )
     if call.run_id != found["run"]:

@@ -11,6 +11,7 @@ from typing import Any
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from governance.errors import StorageError
+from governance.registry.display import place_of
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answer, answering
 from governance.registry.governed.governor import Governor
@@ -39,7 +40,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Any = None) -> Any:
         """Only on the server's own artifact root, where the write-once store stands."""
         if artifact_location:
-            reason = f"artifacts stand on the server's own root, not at {artifact_location!r}"
+            reason = f"artifacts stand on the server's own root, not at {place_of(artifact_location)!r}"
             raise self.governor.refuse("create_experiment", "", reason, "leave the artifact location out")
         return super().create_experiment(name, artifact_location, tags)
 

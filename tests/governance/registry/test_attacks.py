@@ -179,6 +179,16 @@ def _raw(path: str, *headers: tuple[str, str], method: str = "POST", sent: bytes
     return attack
 
 
+def _secretly(world: World) -> Any:
+    """Refused, and neither answer nor log repeats what opens it."""
+    place = "s3://AKIA:hu/sh@bucket/x?sig=hush"
+    answer = world.server.post("experiments/create", name="secret", artifact_location=place)
+    said = [one.predicate.reason for one in promotion.state(world.scene.story.log).evidence.all("refusal")]
+    assert any("s3://...@bucket/x?..." in one for one in said)
+    assert not any("hu/sh" in one or "hush" in one for one in [*said, answer.text])
+    return answer
+
+
 def _unkept(world: World) -> Any:
     """Refused, and the log says so."""
     answer = world.server.post("registered-models/create", name="support\0-desk")
@@ -413,6 +423,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "47 the champion's run deleted": (_delete_run, (403,), "rests"),
     "47 its experiment deleted": (_delete_experiment, (403,), "rests"),
     "48 an experiment on the server's disk": (_local_files, (403,), "own root"),
+    "48 an experiment at an address with a password in it": (_secretly, (403,), "own root"),
     "49 the trial's model": (
         lambda world: world.move("1", "governed", "countersign-trial"), (403,), "trial of itself",
     ),
