@@ -198,7 +198,7 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
             key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=passphrase)
         else:
             key = serialization.load_pem_private_key(data, password=passphrase)
-        return _VendorSigner(CryptoSigner(key), _public(key.public_key()))
+        return _VendorSigner(_public(key.public_key()), CryptoSigner(key))
     except TypeError:
         raise _Protected from None
     except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
@@ -230,7 +230,7 @@ def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
             expected="ssh-ed25519",
             fix=f"{MAKE_ONE}, have it enrolled (countersign rotate), and add it to the agent",
         )
-    return _AgentSigner(identity.blob, public_key(identity.line), environ)
+    return _AgentSigner(public_key(identity.line), identity.blob, environ)
 
 
 def _public_blob(path: Path) -> bytes | None:
@@ -268,7 +268,7 @@ def signer_from_uri(
         signer = vendor.Signer.from_priv_key_uri(uri, public._key)
     except Exception as error:  # noqa: BLE001 (vendors have no common base: network, settings, arguments)
         raise ConfigError(f"cannot open the signer: {_first_line(error)}", where=f"signer {scheme}:") from None
-    return _VendorSigner(signer, public)
+    return _VendorSigner(public, signer)
 
 
 def stored_signer(folder: Path, name: str) -> Signer:
@@ -285,12 +285,10 @@ def development_signer(keys: Path) -> Signer:
 
 
 @dataclass(frozen=True)
-class _AgentSigner:
-    """A key that stays in an `ssh-agent`."""
+class _Known:
+    """A signer whose public key is known."""
 
-    _blob: bytes = field(repr=False)
     _public: PublicKey
-    _environ: Mapping[str, str] = field(repr=False)
 
     @property
     def keyid(self) -> str:
@@ -299,6 +297,14 @@ class _AgentSigner:
     @property
     def public_pem(self) -> str:
         return self._public.pem
+
+
+@dataclass(frozen=True)
+class _AgentSigner(_Known):
+    """A key that stays in an `ssh-agent`."""
+
+    _blob: bytes = field(repr=False)
+    _environ: Mapping[str, str] = field(repr=False)
 
     def sign(self, payload: bytes) -> bytes:
         signature = sshagent.sign(self._environ, self._blob, payload)
@@ -307,19 +313,10 @@ class _AgentSigner:
 
 
 @dataclass(frozen=True)
-class _VendorSigner:
+class _VendorSigner(_Known):
     """A securesystemslib signer under our key id; every signature is checked before it is handed out."""
 
     _signer: vendor.Signer = field(repr=False)
-    _public: PublicKey
-
-    @property
-    def keyid(self) -> str:
-        return self._public.keyid
-
-    @property
-    def public_pem(self) -> str:
-        return self._public.pem
 
     def sign(self, payload: bytes) -> bytes:
         try:

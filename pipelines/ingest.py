@@ -23,7 +23,7 @@ from governance.findings import CODES, finding
 from governance.predicates import DataCounts, Finding
 from governance.progress import Bar
 from pipelines import markdown, paths
-from pipelines.job import Input, Job, Outcome, Output
+from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
 from pipelines.record_ids import DEVELOPMENT, Key, canonical, load_key, split_of
@@ -71,13 +71,8 @@ def inputs(params: Params, key: str) -> list[Input]:
 def outputs(params: Params, key: str) -> list[Output]:
     """The four files of a data stage, and which slice each record is of."""
     folder = paths.ingested(key)
-    return [
-        Output("records", folder / "records.parquet"),
-        Output("slices", folder / "slices.jsonl"),
-        Output("excluded", folder / "excluded.jsonl"),
-        Output("report", folder / "report.json"),
-        Output("summary", folder / "report.md"),
-    ]
+    records, *rest = data_outputs(folder)
+    return [records, Output("slices", folder / "slices.jsonl"), *rest]
 
 
 def run(job: Job) -> Outcome:

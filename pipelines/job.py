@@ -40,6 +40,16 @@ class Output:
     path: Path
 
 
+def data_outputs(folder: Path) -> list[Output]:
+    """What every data stage writes: the records, those left out, and its report for programs and people."""
+    return [
+        Output("records", folder / "records.parquet"),
+        Output("excluded", folder / "excluded.jsonl"),
+        Output("report", folder / "report.json"),
+        Output("summary", folder / "report.md"),
+    ]
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of one stage."""

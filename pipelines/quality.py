@@ -27,7 +27,7 @@ from pipelines import markdown
 from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import compute
 from pipelines.features.turns import Column
-from pipelines.job import Input, Job, Outcome, Output
+from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
 from pipelines.paths import ready, scanned
 from pipelines.records import Excluded, data_counts, kind_of, read_records, write_excluded, write_records
@@ -47,13 +47,7 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 def outputs(params: Params, key: str) -> list[Output]:
     """records.parquet, excluded.jsonl, report.json and report.md of `data/ready/NAME`."""
-    folder = ready(key)
-    return [
-        Output("records", folder / "records.parquet"),
-        Output("excluded", folder / "excluded.jsonl"),
-        Output("report", folder / "report.json"),
-        Output("summary", folder / "report.md"),
-    ]
+    return data_outputs(ready(key))
 
 
 def run(job: Job) -> Outcome:

@@ -27,7 +27,7 @@ from governance.errors import ConfigError
 from governance.findings import CODES, finding
 from governance.predicates import DataCounts, Finding, Recall
 from pipelines import markdown
-from pipelines.job import Input, Job, Outcome, Output
+from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
 from pipelines.paths import ingested, scanned
 from pipelines.pii import recall
@@ -61,13 +61,7 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 def outputs(params: Params, key: str) -> list[Output]:
     """records.parquet, excluded.jsonl, report.json and report.md of `data/scanned/NAME`."""
-    folder = scanned(key)
-    return [
-        Output("records", folder / "records.parquet"),
-        Output("excluded", folder / "excluded.jsonl"),
-        Output("report", folder / "report.json"),
-        Output("summary", folder / "report.md"),
-    ]
+    return data_outputs(scanned(key))
 
 
 def run(job: Job) -> Outcome:

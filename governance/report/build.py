@@ -68,7 +68,6 @@ from governance.verify import Report as Verified
 
 ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
-NOT_COMPARED = "not compared: no registry at hand"
 TO_ITS_END = "to its end"
 AGREES = "says what the log says"
 

@@ -215,7 +215,7 @@ def test_an_agent_that_signs_with_another_key_is_found_out(tmp_path: Path) -> No
     path = Path("/tmp") / f"cs-forger-{os.getpid()}.sock"
     thread = _impostor(path, len(answer).to_bytes(4, "big") + answer)
     environ = {"SSH_AUTH_SOCK": str(path)}
-    signer = keys._AgentSigner(blob, public_key(sshagent.Identity(blob, "").line), environ)
+    signer = keys._AgentSigner(public_key(sshagent.Identity(blob, "").line), blob, environ)
     try:
         with pytest.raises(CountersignError, match="does not verify"):
             signer.sign(b"payload")
