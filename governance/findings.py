@@ -556,7 +556,7 @@ CODES["NEVER_RELEASED"] = _people(
 )
 CODES["RETIRED"] = _people(
     "The version was retired",
-    "A signed decision took it out of service; its bytes may be gone.",
+    "A signed decision took these bytes out of service, under this number or another; they may be gone.",
     "release another version: countersign promote MODEL/VERSION --to ALIAS",
 )
 CODES["DECISION_NOT_REPRODUCED"] = _people(

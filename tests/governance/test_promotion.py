@@ -592,10 +592,12 @@ def test_a_retirement_takes_two_people_and_the_aliases_with_it(scene: Governed) 
     scene.consume("1", "retired", action="retire")
     assert scene.held() is None
     assert scene.table.held == {}
-    _both(scene, scene.freeze())
-    scene.request()
-    with pytest.raises(RefusedError, match="RETIRED"):
-        scene.consume()
+    scene.story.register("sft", "2")  # the same bytes under another number
+    for version in ("1", "2"):
+        _both(scene, scene.freeze(version))
+        scene.request(version)
+        with pytest.raises(RefusedError, match=r"RETIRED.*as version 1"):
+            scene.consume(version)
 
 
 @pytest.mark.parametrize(
