@@ -10,6 +10,7 @@ import binascii
 import logging
 import os
 import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 from governance.server.context import account
@@ -147,6 +148,7 @@ def _mount_log(app: Any) -> None:
     from starlette.routing import Mount
 
     from governance.log import routes
+    from governance.registry.governed.limit import SAID_PER_HOUR, Limit
     from governance.server.append import verifier
     from governance.server.context import log_for
 
@@ -156,5 +158,6 @@ def _mount_log(app: Any) -> None:
         return bool(store.authenticate_user(account, password))
 
     log = log_for(address)
-    mounted = Mount(routes.PREFIX, routes=routes.routes(lambda: log_for(address), verifier(log), authenticate))
+    verify = verifier(log, Limit(lambda: datetime.now(UTC), SAID_PER_HOUR))
+    mounted = Mount(routes.PREFIX, routes=routes.routes(lambda: log_for(address), verify, authenticate))
     app.router.routes.insert(0, mounted)

@@ -22,6 +22,7 @@ from governance.keys import public_key
 from governance.log.api import Verifier
 from governance.log.port import Log, Said
 from governance.predicates import CANDIDATE, CheckpointKey, Incident, Promotion, Signed
+from governance.registry.governed.limit import Limit
 
 WHERE = "the envelope"
 OURS = frozenset({"origin", "refusal", "call"})
@@ -29,8 +30,11 @@ OPEN = frozenset({"policy", "packet", "report"})
 """What whoever is known may say: it counts for nothing until people sign it, or gives nothing anyway."""
 
 
-def verifier(log: Log) -> Verifier:
-    """The verifier of a server's log. It raises `VerificationError` for what does not verify, `RefusedError` (3)."""
+def verifier(log: Log, limit: Limit | None = None) -> Verifier:
+    """The verifier of a server's log. It raises `VerificationError` for what does not verify, `RefusedError` (3).
+
+    `limit`: of what one key says, a service's evidence apart.
+    """
 
     def verify(envelope: bytes) -> Said:
         authority = read_authority(log)
@@ -42,6 +46,11 @@ def verifier(log: Log) -> Verifier:
         reason = refusal(item, authority)
         if reason is not None:
             raise RefusedError(reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show")
+        spoken = kind in OPEN or isinstance(predicate, Signed)
+        if limit is not None and spoken and limit.count((keyid,)):
+            raise RefusedError(
+                f"this key has said {limit.per_hour} things within the hour", where=f"key {keyid[:16]}", fix="wait"
+            )
         if kind == "packet" and not promotion.is_true(promotion.state(log), item):  # (4)
             raise RefusedError(
                 "the packet is not the one that this log gives", where=f"by key {keyid[:16]}", fix="countersign review"

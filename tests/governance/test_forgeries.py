@@ -22,7 +22,8 @@ from governance.machine import open_log
 from governance.packet import digest_of
 from governance.people import policies, review, subjects, votes
 from governance.policy import files_digest, load_policies
-from governance.predicates import Artifact, CheckpointKey, Incident, Packet, PolicyChange, Revocation, Waiver
+from governance.predicates import Approval, Artifact, CheckpointKey, Incident, Packet, PolicyChange, Revocation, Waiver
+from governance.registry.governed.limit import Limit
 from governance.server.append import verifier
 from governance.verify import Pins, verify_log
 from tests.governance.governed import RULES, Governed, empty, governed, person
@@ -353,3 +354,25 @@ def test_a_retirement_is_of_what_somebody_may_ask_for(scene: Governed) -> None:
     for who, role, version in (("cleo", "release-manager", "1"), ("eve", "visitor", "77")):
         scene.request("1", who, role, action="retire", names=version)
     assert promotion.to_retire(promotion.state(scene.story.log), MODEL, "champion") == "1"
+
+
+def test_nobody_keeps_the_others_reading(scene: Governed) -> None:
+    """A person's words are counted by the hour; a service's evidence is not."""
+    verify = verifier(scene.story.log, Limit(lambda: scene.now, 2))
+
+    def says(who: str, reason: str) -> bytes:
+        said = Approval.model_validate(
+            {**scene.signed(who, "visitor" if who == "eve" else "risk"), "reason": reason, "decision": "reject",
+             "about": "data", "page": None}
+        )  # fmt: skip
+        subject = Artifact(role="data", name="x", sha256=digest(reason))
+        return sign_statement(evidence.build_statement("approval", [subject], said), person(who))
+
+    for reason in ("one", "two"):
+        api.append(scene.story.log, verify, says("eve", reason))
+    with pytest.raises(RefusedError, match="this key has said 2 things within the hour"):
+        api.append(scene.story.log, verify, says("eve", "three"))
+    api.append(scene.story.log, verify, says("ben", "one"))
+    trained = next(iter(promotion.state(scene.story.log).evidence.all("train")))
+    for _ in range(3):
+        api.append(scene.story.log, verify, said(scene, trained.index))

@@ -15,6 +15,8 @@ PER_HOUR = 30
 ACCEPTED_PER_HOUR = 600
 """Of one kind of call that is let through, by one caller on one model: more than pipelines make."""
 HOUR = timedelta(hours=1)
+SAID_PER_HOUR = 300
+"""Of what one person's key says to the log: more than people do, and less than what keeps everybody else reading."""
 
 Key = tuple[str, ...]
 """What is counted together: who called what about which governed model."""
