@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from governance.errors import meant
 from governance.findings import CODES
 from governance.model import Model, Slug, empty
 
@@ -179,8 +179,8 @@ class QualityCheck(Model):
         if self.action == "drop" and self.mostly is not None:
             raise ValueError("action drop leaves every offending record out: mostly has no meaning beside it")
         if self.reason not in CODES:
-            near = difflib.get_close_matches(self.reason, CODES, n=1)
-            raise ValueError(f"unknown code {self.reason!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            near = meant(self.reason, CODES)
+            raise ValueError(f"unknown code {self.reason!r}" + (f"; {near}" if near else ""))
         if (self.severity == "warning") != (self.action == "report"):
             raise ValueError("severity warning goes with action report, and critical with block and drop")
         return self

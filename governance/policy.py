@@ -12,7 +12,6 @@ Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`Eval
 
 from __future__ import annotations
 
-import difflib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from governance import canonical
 from governance.controls import Catalogue, Framework, catalogue
 from governance.data_policy import IngestPolicy, PiiPolicy, QualitySuite
 from governance.digests import sha256_bytes
-from governance.errors import ConfigError, CountersignError, Problems
+from governance.errors import ConfigError, CountersignError, Problems, meant
 from governance.evaluation_policy import EvaluationPolicy
 from governance.keys import public_key
 from governance.model import Model, Sha256, Slug
@@ -513,8 +512,7 @@ def _unknown_files(folder: Path) -> list[CountersignError]:
         relative = path.relative_to(folder)
         in_folder = relative.parts[0] in FOLDERS and _POLICY_PATH.fullmatch(relative.as_posix()) is not None
         if relative.as_posix() not in FILES and not in_folder:
-            near = difflib.get_close_matches(relative.as_posix(), known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else "move it elsewhere, or give it the name it is read under"
+            fix = meant(relative.as_posix(), known) or "move it elsewhere, or give it the name it is read under"
             unknown.append(
                 ConfigError("no policy is read from this file", where=str(path), expected=", ".join(known), fix=fix)
             )
@@ -526,5 +524,5 @@ def _typed_digest(value: Model) -> str:
 
 
 def _near(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(sorted(known)) or 'none'})"
+    near = meant(name, known)
+    return f"; {near}" if near else f" (known: {', '.join(sorted(known)) or 'none'})"

@@ -6,13 +6,12 @@ per item. To add a metric over answers: one entry in `METRICS`, naming a rule of
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 from governance import canonical
-from governance.errors import ConfigError
+from governance.errors import ConfigError, meant
 from pipelines.params import Suite
 from pipelines.training import rewards
 from pipelines.training.methods import ModelClass
@@ -70,9 +69,8 @@ def metrics_of(suite: Suite, where: str) -> list[Metric]:
 def _find(name: str, where: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
-    near = difflib.get_close_matches(name, METRICS, n=1)
-    fix = f"did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"no metric {name!r}", expected=f"one of {', '.join(METRICS)}", where=f"{where}.metrics", fix=fix)
+    known, fix = ", ".join(METRICS), meant(name, METRICS)
+    raise ConfigError(f"no metric {name!r}", expected=f"one of {known}", where=f"{where}.metrics", fix=fix)
 
 
 def suite_digest(suite: Suite, records: str) -> str:

@@ -5,7 +5,6 @@ Nothing here can let a refused model pass; whatever could stands in `policies/` 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.errors import ConfigError, CountersignError, Problems
+from governance.errors import ConfigError, CountersignError, Problems, meant
 from governance.model import Model, Slug, empty
 from governance.yamlfile import load_model, place
 
@@ -192,9 +191,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
         known = sorted(table)
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else ""
-            expected = ", ".join(known) or "none is there yet"
+            expected, fix = ", ".join(known) or "none is there yet", meant(name, known)
             wrong.append(ConfigError(f"{name!r} is no {what}", expected=expected, where=place(path, *field), fix=fix))
 
     models = {*params.bases, *params.stages}

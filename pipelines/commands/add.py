@@ -6,7 +6,6 @@ changes nothing until everything that it would write is known to be valid.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -22,8 +21,9 @@ import click
 
 from governance.data_policy import QualitySuite
 from governance.digests import digest_of
-from governance.errors import ConfigError, InputError
+from governance.errors import ConfigError, InputError, meant
 from governance.policy import Datacard
+from governance.storage import write_atomic
 from governance.yamlfile import load_model, parse_yaml
 from pipelines.commands.params_edit import WHERE, with_dataset
 from pipelines.kinds import KINDS
@@ -191,12 +191,11 @@ def require_suite(root: Path, name: str, kind: str) -> None:
     if suites.get(name) == kind:
         return
     fitting = [one for one, of in suites.items() if of == kind]
-    near = difflib.get_close_matches(name, fitting, n=1)
     raise ConfigError(
         f"the suite {name} is for {suites[name]}" if name in suites else f"no quality suite {name!r}",
         where=f"{SUITES}/{name}.yaml",
         expected=f"one for {kind}: {', '.join(fitting) or 'none is there yet'}",
-        fix=f"did you mean {near[0]!r}?" if near else "",
+        fix=meant(name, fitting),
     )
 
 
@@ -231,8 +230,8 @@ def write(root: Path, name: str, row: dict[str, Any], card: str) -> Path:
     _validated(text)
     Datacard.model_validate(parse_yaml(card, str(path)))
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    _replace(root / path, card)
-    _replace(params, text)
+    write_atomic(root / path, card.encode())
+    write_atomic(params, text.encode())
     return path
 
 
@@ -246,16 +245,6 @@ def _validated(text: str) -> None:
         raise ConfigError(first["msg"], where=f"{WHERE}: {'.'.join(map(str, first['loc']))}") from None
     if broken := broken_references(params, Path(WHERE)):
         raise broken[0]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file in one step."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 # --- saying ----------------------------------------------------------------------------------------------------------

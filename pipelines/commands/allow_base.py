@@ -6,7 +6,6 @@ one entry of the file; every comment stays. Nothing is allowed by it until the c
 
 from __future__ import annotations
 
-import difflib
 import io
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from governance import digests
-from governance.errors import ConfigError, InputError
+from governance.errors import ConfigError, InputError, meant
 from governance.modelfiles import unsafe_files
 from governance.policy import AllowedBase, Bases, Rules
 from governance.storage import write_atomic
@@ -87,8 +86,7 @@ def with_base(text: str, name: str, entry: AllowedBase) -> str:
 def _row(root: Path, name: str) -> Base:
     bases = load_params(root).bases
     if name not in bases:
-        near = difflib.get_close_matches(name, bases, n=1)
-        fix = f"did you mean {near[0]!r}?" if near else "add it to params.yaml: bases first"
+        fix = meant(name, bases) or "add it to params.yaml: bases first"
         raise ConfigError(
             f"no base {name!r}", where="params.yaml: bases", expected=f"one of {', '.join(bases)}", fix=fix
         )

@@ -5,14 +5,13 @@ Every stage asks the same for itself when its turn comes. Here all mistakes are 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from governance.authority import read_authority
-from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError
+from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError, meant
 from governance.findings import finding
 from governance.machine import known_signer, log_of
 from governance.people import authorizing
@@ -115,13 +114,12 @@ def _quality_suites(project: Project) -> Iterator[CountersignError]:
         if suite is not None and suite.kind == dataset.kind:
             continue
         fitting = sorted(one for one, other in project.policies.quality.items() if other.kind == dataset.kind)
-        near = difflib.get_close_matches(dataset.suite, fitting, n=1)
         found = f"no quality suite {dataset.suite!r}" if suite is None else f"{dataset.suite!r} is for {suite.kind}"
         yield ConfigError(
             found,
             where=place(project.root / FILE, "datasets", name, "suite"),
             expected=f"a suite of policies/quality/ for {dataset.kind}: {', '.join(fitting) or 'none is there yet'}",
-            fix=f"did you mean {near[0]!r}?" if near else "",
+            fix=meant(dataset.suite, fitting),
         )
 
 

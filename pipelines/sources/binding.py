@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from governance.errors import ConfigError, InputError
+from governance.errors import ConfigError, InputError, meant
 from pipelines.sources.readers import RowProblem, plain_name
 from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
 
@@ -78,12 +77,11 @@ def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
     slots = sorted({slot for shape in SHAPES[kind] for slot in (*shape.needs, *shape.takes)})
     for slot in given:
         if slot not in slots:
-            near = difflib.get_close_matches(slot, slots, n=1)
             raise ConfigError(
                 f"no field {slot!r} in records of kind {kind}",
                 where=where,
                 expected=f"one of {', '.join(slots)}",
-                fix=f"did you mean {near[0]!r}?" if near else "",
+                fix=meant(slot, slots),
             )
 
 

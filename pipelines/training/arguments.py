@@ -8,7 +8,6 @@ the snapshot again after an upgrade; its diff is what the upgrade changes.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import json
@@ -21,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from governance.errors import ConfigError, CountersignError
+from governance.errors import ConfigError, CountersignError, meant
 from pipelines.training.methods import METHODS, Method
 
 SNAPSHOT = Path(__file__).with_name("trl_arguments.json")
@@ -123,9 +122,8 @@ def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -
 def _suggestion(name: str, known: dict[str, Types]) -> str:
     if name in GONE:
         return f"TRL has dropped it; use {GONE[name]}"
-    open_names = [field for field in known if field not in REFUSED]
-    if near := difflib.get_close_matches(name, open_names, n=1):
-        return f"did you mean {near[0]!r}?"
+    if near := meant(name, [field for field in known if field not in REFUSED]):
+        return near
     others = [one.name for one in METHODS.values() if name in fields(one.config)]
     return f"it is an argument of {', '.join(others)}" if others else "see TRL's documentation of this method's config"
 

@@ -6,11 +6,10 @@ one entry in `METHODS`, then `python -m pipelines.training.arguments` to write t
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from governance.errors import ConfigError
+from governance.errors import ConfigError, meant
 
 ModelClass = Literal["language", "scorer"]
 """A causal language model, or a sequence classifier with one output (a reward model)."""
@@ -84,10 +83,9 @@ def method(name: str, where: str = "") -> Method:
     """The method called `name`. Raises `ConfigError` with the nearest name."""
     if name in METHODS:
         return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, n=1)
     raise ConfigError(
         f"no training method {name!r}",
         expected=f"one of {', '.join(METHODS)}",
         where=where,
-        fix=f"did you mean {near[0]!r}?" if near else "",
+        fix=meant(name, METHODS),
     )

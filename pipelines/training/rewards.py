@@ -7,14 +7,13 @@ names its rules; `model` is no rule but the stage's scorer (a reward model).
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from governance.errors import ConfigError, TrainingError
+from governance.errors import ConfigError, TrainingError, meant
 
 Rule = Callable[..., float]
 """rule(text, answer, **options) -> score; `answer` is None where the record has none."""
@@ -78,12 +77,11 @@ def find(name: str, where: str = "") -> Rule:
     """The rule called `name`. Raises `ConfigError` with the nearest name."""
     if name in RULES:
         return RULES[name]
-    near = difflib.get_close_matches(name, [*RULES, SCORER], n=1)
     raise ConfigError(
         f"no reward function {name!r}",
         expected=f"one of {', '.join([*RULES, SCORER])}",
         where=where,
-        fix=f"did you mean {near[0]!r}?" if near else "",
+        fix=meant(name, [*RULES, SCORER]),
     )
 
 
