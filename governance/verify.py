@@ -58,7 +58,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Signer:
+class SignedBy:
     """A key, and how much of the log it signed."""
 
     keyid: str
@@ -74,7 +74,7 @@ class Report:
     entries: int
     """Verified, from entry 0."""
     kinds: dict[str, int] = field(default_factory=dict)
-    signers: tuple[Signer, ...] = ()
+    signers: tuple[SignedBy, ...] = ()
     first: str = ""
     """Leaf hash of entry 0: what the log is pinned by."""
     root: str = ""
@@ -174,7 +174,9 @@ def _verify(log: Log, project: str, service: Mapping[str, str], pins: Pins, seen
         project=project,
         entries=size,
         kinds=dict(sorted(seen.kinds.items())),
-        signers=tuple(Signer(keyid, ring.is_development(keyid), count) for keyid, count in seen.signers.most_common()),
+        signers=tuple(
+            SignedBy(keyid, ring.is_development(keyid), count) for keyid, count in seen.signers.most_common()
+        ),
         first=leaf.hex(),
         root=head.root.hex(),
         checkpoint=note,

