@@ -17,6 +17,7 @@ from governance.bundle import Pins as BundlePins
 from governance.commands import verify_bundle
 from governance.errors import ConfigError, StorageError, VerificationError
 from governance.evidence import Evidence, key_ring, read_entry
+from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.port import Log
 from governance.machine import (
@@ -269,6 +270,7 @@ def _replaced(target: Path | None) -> dict[str, str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:  # no more of it than tells that it is none
+            return file.read(MAX_CHECKPOINT + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the older checkpoint cannot be read: {error}", where=str(path)) from None

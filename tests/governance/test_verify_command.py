@@ -128,6 +128,9 @@ def test_a_checkpoint_kept_elsewhere_proves_growth(here: Scene, project: Path, t
     code, text = call(project, "--checkpoint", str(kept), "--write-checkpoint", str(tmp_path / "new.txt"))
     assert code == 5 and "the older checkpoint" in text
     assert not (tmp_path / "new.txt").exists()
+    os.truncate(kept, 1 << 40)  # somebody else's file, and no more of it is read than tells
+    code, text = call(project, "--checkpoint", str(kept))
+    assert code == 5 and "too large to be a checkpoint" in text
     code, text = call(project, "--checkpoint", str(tmp_path / "none"))
     assert code == 2 and "cannot be read" in text
 
