@@ -271,6 +271,6 @@ def _replaced(target: Path | None) -> dict[str, str]:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:  # no more of it than tells that it is none
-            return file.read(MAX_CHECKPOINT + 1).decode("utf-8")
+            return file.read(4 * MAX_CHECKPOINT + 4).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the older checkpoint cannot be read: {error}", where=str(path)) from None
