@@ -160,22 +160,15 @@ def decide_release(
     if request.alias == CANDIDATE or authority is None:
         context = Context(request.model, (request.released,), policies, evidence, at, request.champion, request.alias)
         return _decided(request, context, RELEASE_CHECKS, gates=True)
-    checks = GOVERNED_CHECKS[request.action]
-    return _decided(request, _governed(request, authority, evidence, at), checks, gates=request.action == "promote")
+    governed = ReleaseContext.of(request, authority, evidence, at)
+    return _decided(request, governed, GOVERNED_CHECKS[request.action], gates=request.action == "promote")
 
 
 def decide_automatic(
     request: ReleaseRequest, evidence: EvidenceView, at: datetime, authority: Authority
 ) -> ReleaseDecision:
     """What stands against a release before anybody says a word: the findings that its packet shows."""
-    return _decided(request, _governed(request, authority, evidence, at), AUTOMATIC_CHECKS, gates=True)
-
-
-def _governed(request: ReleaseRequest, authority: Authority, evidence: EvidenceView, at: datetime) -> ReleaseContext:
-    return ReleaseContext(
-        request.model, (request.released,), authority.policies, evidence, at, request.champion, request.alias,
-        authority=authority, governed=True, asked=request, rights=authority,
-    )  # fmt: skip
+    return _decided(request, ReleaseContext.of(request, authority, evidence, at), AUTOMATIC_CHECKS, gates=True)
 
 
 def _decided(

@@ -95,10 +95,7 @@ def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> 
         asked = asked.model_copy(update={"request": more[0].digest})
     evidence = Assumed(now.evidence, more)
     decision = _sayable(decide_release(asked, now.authority.policies, evidence, at, now.authority))
-    context = ReleaseContext(
-        asked.model, (asked.released,), now.authority.policies, evidence, at, asked.champion, asked.alias,
-        authority=now.authority, governed=True, asked=asked, rights=now.authority,
-    )  # fmt: skip
+    context = ReleaseContext.of(asked, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
     return Plan(move, asked, decision, held, request, signs, tuple(_missing(context, decision)))
 

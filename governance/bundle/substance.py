@@ -72,12 +72,8 @@ def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> 
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
         return replace(report, not_counted=("the log does not carry the policies in force",))
-    alias = now.authority.policies.main_alias
-    asked = promotion.ask(now, "promote", report.model, report.version, alias)
-    context = ReleaseContext(
-        asked.model, (asked.released,), now.authority.policies, now.evidence, at, asked.champion, alias,
-        authority=now.authority, governed=True, asked=asked, rights=now.authority,
-    )  # fmt: skip
+    asked = promotion.ask(now, "promote", report.model, report.version, now.authority.policies.main_alias)
+    context = ReleaseContext.of(asked, now.authority, now.evidence, at)
     votes, not_counted = packet_votes(context)
     changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
     return replace(

@@ -199,6 +199,14 @@ class ReleaseContext(Context):
     asked: ReleaseRequest
     rights: Authority
 
+    @classmethod
+    def of(cls, asked: ReleaseRequest, rights: Authority, evidence: EvidenceView, at: datetime) -> ReleaseContext:
+        """Under the policies in force."""
+        return cls(
+            asked.model, (asked.released,), rights.policies, evidence, at, asked.champion, asked.alias,
+            authority=rights, governed=True, asked=asked, rights=rights,
+        )  # fmt: skip
+
     @cached_property
     def packet(self) -> Evidence | None:
         """The packet asked about."""

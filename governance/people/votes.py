@@ -137,7 +137,4 @@ def context_of(
     version = said.version if said else ""
     to = alias or now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", what.model, version, to).model_copy(update={"packet": what.sha256})
-    return ReleaseContext(
-        asked.model, (asked.released,), now.authority.policies, Assumed(now.evidence, more), at, asked.champion,
-        asked.alias, authority=now.authority, governed=True, asked=asked, rights=now.authority,
-    )  # fmt: skip
+    return ReleaseContext.of(asked, now.authority, Assumed(now.evidence, more), at)

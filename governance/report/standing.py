@@ -157,10 +157,7 @@ class Standing:
     @cached_property
     def context(self) -> ReleaseContext:
         """What checks of people look at."""
-        return ReleaseContext(
-            self.asked.model, (self.asked.released,), self.policies, self.now.evidence, self.at, self.asked.champion,
-            self.asked.alias, authority=self.now.authority, governed=True, asked=self.asked, rights=self.now.authority,
-        )  # fmt: skip
+        return ReleaseContext.of(self.asked, self.now.authority, self.now.evidence, self.at)
 
     @cached_property
     def votes(self) -> tuple[list[Vote], list[str]]:
