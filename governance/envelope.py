@@ -92,9 +92,7 @@ def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
         envelope = Envelope.model_validate(value, strict=True)
     except ValueError:
         raise VerificationError("not a DSSE envelope", where=where) from None
-    if (
-        not known and canonical.dumps(envelope.model_dump()) != data
-    ):  # of no more than it has
+    if not known and canonical.dumps(envelope.model_dump()) != data:  # of no more than it has
         raise VerificationError("not in canonical form", expected="RFC 8785", where=where)
     if envelope.payloadType != PAYLOAD_TYPE:
         raise VerificationError(f"payload type {envelope.payloadType[:80]!r}", expected=PAYLOAD_TYPE, where=where)

@@ -116,9 +116,7 @@ def _opened(machine: Machine) -> Log:
     """A log to read, that belongs to the project; whose machine began it does not matter."""
     log = log_of(machine)
     if log.size() == 0:
-        fix = (
-            "`make repro` begins this machine's (COUNTERSIGN_HOME, COUNTERSIGN_LOG: which); ADDRESS is the other"
-        )
+        fix = "`make repro` begins this machine's (COUNTERSIGN_HOME, COUNTERSIGN_LOG: which); ADDRESS is the other"
         raise StorageError("there is no log", where=log.where, fix=fix)
     check_head(log, machine.project)
     return log
