@@ -215,6 +215,7 @@ def tampering(stage: Stage) -> None:
     weights.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     stage.countersign("verify-model", str(weights.parent), "--against", f"{MODEL}@champion", code=5)
     weights.write_bytes(original)
+    stage.say("Put back as it was:")
     stage.countersign("verify-model", str(weights.parent), "--against", f"{MODEL}@champion")
     stage.say("One entry of the log says something else (in a copy of the database):")
     copy = stage.project.root.parent / "copy"
@@ -279,7 +280,7 @@ def report(stage: Stage) -> None:
         "Every signature, every hash and every decision again, from the first entry; and one page for who has to",
         "believe it.",
     )
-    stage.countersign("verify", only=("EVIDENCE", "log  ", "root ", "origin", "decided", "registry"))
+    stage.countersign("verify", only=("EVIDENCE", "log  ", "root  ", "origin", "decided", "registry"))
     page = stage.countersign("report", f"{MODEL}/1", only=("version 1", "read:"))
     made, kept = stage.project.root / page.out.rpartition("read: ")[2].strip(), ROOT / "reports" / "demo.html"
     kept.parent.mkdir(exist_ok=True)
