@@ -22,7 +22,7 @@ SAID = [
     r"support-desk/1 is champion \(promote", r"it COMES OUT THE SAME", r"model.safetensors: content changed",
     r"EVIDENCE DOES NOT VERIFY: entry 9", r"HTTP 403\n\s+Countersign refuses: support-desk/2 as champion refused",
     r"support-desk/1 is champion, which version 2 held \(rollback", r"EVIDENCE VERIFIES",
-    r"open it in a browser: \S+/reports/demo.html",
+    r"open it in a browser:\s+\S+/reports/demo.html",
 ]  # fmt: skip
 
 
