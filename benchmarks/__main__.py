@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import governing, judging, log, scanning
+from benchmarks import governing, judging, log, reporting, scanning
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "bench"
@@ -48,6 +48,7 @@ def main() -> None:
         *scanning.rows(say),
         *judging.rows(say),
         *governing.rows(say),
+        *reporting.rows(say),
         *log.rows(say, entries),
         *graph(),
         *command_line(),

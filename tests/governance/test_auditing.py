@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,17 +195,10 @@ def test_usage_is_told(scene: Governed) -> None:
         assert done.exit_code != 0 and told in str(done.exception), arguments
 
 
-@pytest.mark.slow
-def test_many_versions_are_told_in_seconds(tmp_path: Path) -> None:
-    """The index of a thousand versions has ten seconds, one report two beside verifying the log: here a fifth of it."""
-    scene = many(tmp_path, 200)
-    began = time.process_time()
-    verified = scene.story.sources.verified
-    read = time.process_time()
-    now, _ = scene.story.sources.read
-    made = index.index(now, verified, scene.now)
-    assert len(index.page(made)) > 50_000 and len(made.versions) == 200
-    assert time.process_time() - began < 2
-    again = time.process_time()
-    assert build(scene.story.sources, MODEL, "1").verdict.word == "PENDING"
-    assert time.process_time() - again < 2 + (read - began)
+def test_many_versions_are_told(tmp_path: Path) -> None:
+    """How long it takes, `benchmarks.reporting` says."""
+    scene = many(tmp_path, 40)
+    sources = scene.story.sources
+    made = index.index(sources.read[0], sources.verified, scene.now)
+    assert len(index.page(made)) > 10_000 and len(made.versions) == 40
+    assert build(sources, MODEL, "1").verdict.word == "PENDING"

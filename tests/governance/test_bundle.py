@@ -8,7 +8,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -619,19 +618,15 @@ def test_a_verifier_loads_nothing_large(data: bytes, root: str, tmp_path: Path) 
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_five_hundred_statements_within_a_second(scene: Governed) -> None:
+def test_five_hundred_statements(scene: Governed) -> None:
+    """How long it takes, `benchmarks.reporting` says."""
     for number in range(470):
         scene.story.evaluate("sft", 0.9 + number / 10_000)
     scene.released()
     bundle = made(scene.story.log)
     assert len(opened(bundle)["entries"]) > 490
-    times = []
-    for _ in range(3):
-        began = time.process_time()
-        report: Report = verify_bundle(bundle, Pins(pin(scene.story.log)))
-        times.append(time.process_time() - began)
+    report: Report = verify_bundle(bundle, Pins(pin(scene.story.log)))
     assert report.ok, report.broken
-    assert min(times) < 1.0
 
 
 # -- A report from a bundle ------------------------------------------------------------------------------
