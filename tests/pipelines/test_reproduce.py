@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,20 +145,31 @@ def test_a_key_that_may_not_sign_it_is_told_before_anything_runs(project: Projec
     assert done.code == 2 and "sign a reproduction" in done.out, done.out
 
 
+def stopped_while_training(project: Project) -> tuple[subprocess.Popen[bytes], int]:
+    """A run that trains for as long as nobody lets it go on, and how many were recorded before it began."""
+    scratch = project.root / LEFT / "scratch"
+    for _ in range(10):  # one that was over before it was seen is no such run
+        before, running = reproductions(project), project.start("countersign", "reproduce", "sft")
+        wait_for(lambda at=running: at.poll() is not None or any(scratch.rglob("checkpoints")), 60, "it trains")  # type: ignore[misc]
+        running.send_signal(signal.SIGSTOP)
+        if running.poll() is None and scratch.is_dir():
+            return running, before
+        running.send_signal(signal.SIGCONT)
+        running.wait(60)
+    raise AssertionError("it was always over before it was seen")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(number: signal.Signals, project: Project) -> None:
     made = files(project)
-    running = project.start("countersign", "reproduce", "sft")
-    scratch = project.root / LEFT / "scratch"
-    wait_for(lambda: scratch.is_dir() and any(scratch.rglob("checkpoints")), 60, "it trains")
+    running, before = stopped_while_training(project)
     if number == signal.SIGTERM:
-        running.send_signal(signal.SIGSTOP)  # it is at it for as long as this takes
         second = project.countersign("reproduce", "sft")
-        running.send_signal(signal.SIGCONT)
         assert second.code == 7 and "reproduce@sft is running already" in second.out, second.out
     running.send_signal(number)
+    running.send_signal(signal.SIGCONT)
     assert running.wait(60) != 0
-    assert reproductions(project) == 0 and files(project) == made
+    assert reproductions(project) == before and files(project) == made
     if number == signal.SIGKILL:  # nobody was left to tidy up; the next run does
         done = project.countersign("reproduce", "sft")
         assert done.code == 0, done.out
