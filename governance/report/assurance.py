@@ -6,8 +6,10 @@ result does not hang on chance; one under another key, that it does not hang on 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from governance.evidence import Evidence
-from governance.lineage import ModelNode, reproduced, reproductions
+from governance.lineage import ModelNode, evaluated, evaluations, reproduced, reproductions
 from governance.report.facts import Facts
 
 SELF = "self-attested; never run again"
@@ -43,6 +45,29 @@ def by_another(facts: Facts) -> bool:
         any(came_again(item) and _other(item, node) for item in reproductions(facts.view, node))
         for node in facts.trained
     )
+
+
+def scored_again(facts: Facts, own: Evidence) -> list[Evidence]:
+    """The same model on the same suite, scored under another key."""
+    same = evaluations(facts.view, evaluated(own).model, evaluated(own).suite_name)
+    return [item for item in same if item.keyid != own.keyid and evaluated(item).suite == evaluated(own).suite]
+
+
+def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
+    """Whether all of them came to the same."""
+    return all(evaluated(item).scores == evaluated(own).scores for item in others)
+
+
+def of_scores(facts: Facts, items: Sequence[Evidence]) -> str:
+    """Of all evaluations together: no better than the worst of them."""
+    again = {item.predicate.stage: (item, scored_again(facts, item)) for item in items}
+    differ = [stage for stage, (own, others) in again.items() if not same_scores(own, others)]
+    missing = [stage for stage, (_, others) in again.items() if not others]
+    if differ:
+        return f"scored again under another key: other scores ({', '.join(differ)})"
+    if len(missing) == len(again):
+        return "self-attested"
+    return f"self-attested ({', '.join(missing)}); the others scored again" if missing else "scored again: same scores"
 
 
 def came_again(item: Evidence) -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from governance.controls import EVIDENCE
 from governance.evidence import Evidence
-from governance.lineage import evaluated, evaluations, reproductions, trained
+from governance.lineage import evaluated, reproductions, trained
 from governance.model import Model
 from governance.predicates import Quality, Scan
 from governance.report import assurance, drills, scores
@@ -185,16 +185,14 @@ def _reproduced(look: Look) -> Looked:
 
 
 def _scored_again(look: Look) -> Looked:
-    """The same model on the same suite, scored under another key."""
-    facts = look.facts
-    own = scores.own_evaluation(facts)
+    """Of the version itself."""
+    own = scores.own_evaluation(look.facts)
     if own is None:
         return "the version was not evaluated on its suite", ["an evaluation"], []
-    same = evaluations(facts.view, facts.digest, evaluated(own).suite_name)
-    other = [item for item in same if item.keyid != own.keyid and evaluated(item).suite == evaluated(own).suite]
+    other = assurance.scored_again(look.facts, own)
     if not other:
         return "nobody scored it again under another key", ["scored again under another key"], []
-    equal = all(evaluated(item).scores == evaluated(own).scores for item in other)
+    equal = assurance.same_scores(own, other)
     lacks = [] if equal else ["the same scores"]
     return f"scored again under another key: {'the same scores' if equal else 'other scores'}", lacks, [own, *other]
 

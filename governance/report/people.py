@@ -15,9 +15,10 @@ from governance.report.text import moment
 
 def people(facts: Facts) -> list[Person]:
     """Who did what, as far as signatures show it."""
+    evaluations = _evaluations(facts)
     rows = [
         _ran("trained", _trainings(facts), facts, assurance.of_all(facts)),
-        _ran("evaluated", _evaluations(facts), facts),
+        _ran("evaluated", evaluations, facts, assurance.of_scores(facts, evaluations)),
         _nobody("validated", "not done: no independent validation is recorded"),
     ]
     if facts.standing is None:
@@ -121,7 +122,7 @@ def _votes(standing: Standing) -> list[Evidence]:
     return [item for item in found if approval(item).about == "packet"]
 
 
-def _ran(did: str, items: Sequence[Evidence], facts: Facts, assured: str = "self-attested") -> Person:
+def _ran(did: str, items: Sequence[Evidence], facts: Facts, assured: str) -> Person:
     """A run by a service, in the name of whoever asked for it."""
     if not items:
         return _nobody(did, "not recorded")

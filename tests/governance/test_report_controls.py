@@ -20,6 +20,7 @@ from governance.machine import signer
 from governance.predicates import Artifact, Drill, DrillStep, Refusal
 from governance.report.controls import ControlReport, assess, in_force, lines
 from governance.report.links import LOOKS, NOT_RECORDED, Link
+from governance.report.people import people as who
 from tests.governance.audited import audited
 from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
 from tests.governance.governed import Governed, empty, governed, keypair, person, principals
@@ -167,6 +168,9 @@ def test_scores_under_another_key_are_a_reproduction(plain: Records) -> None:
     worse = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, {"greedy_exact": [0.0] * 300})))
     assert links(worse)["repro_check"].says.startswith("scored again under another key: other scores")
     assert links(worse)["repro_check"].lacks == ["the same scores", *AGAIN]
+    told = [who(one.facts)[1].assurance for one in (plain, other, worse)]
+    assert told[:2] == ["self-attested", "scored again: same scores"]
+    assert told[2].startswith("scored again under another key: other scores (evaluate@")
 
 
 def test_a_training_performed_again_is_a_reproduction_and_whose_key_it_was_counts(tmp_path: Path) -> None:
