@@ -250,6 +250,8 @@ class Rules(Model):
     """The governed aliases; any other but `candidate` is refused for models that policy names."""
     waivers: WaiverRules = WaiverRules(max_days=0)
     incidents: IncidentRules = IncidentRules()
+    seconded_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Roles in which a person signs a rollback or a retirement that another asked for; any, where absent."""
     commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
     """The commits whose code may have made a release; any committed one where absent."""
 

@@ -246,7 +246,12 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
     wanted = rule.rollback_people if rule and move.action == "rollback" else 2
     if move.action == "retire":
         wanted = max(2, context.tier.approvals if context.tier else 0)
-    anybody = (one.name for one in context.policies.rules.principals if one.kind == "person" and one.roles)
+    rules = context.policies.rules
+    anybody = (
+        one.name
+        for one in rules.principals
+        if one.kind == "person" and set(one.roles) & set(rules.seconded_by or one.roles)
+    )
     asked = move.request if move.request != NOT_YET else None
     yield Signature(
         f"the {move.action}",

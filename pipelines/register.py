@@ -81,7 +81,7 @@ def _decide(job: Job, request: ReleaseRequest) -> ReleaseDecision:
 
 
 def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> tuple[Version, str]:
-    """The version in the registry and the log, called `candidate` in both. And where a person finds it."""
+    """The version in the registry and the log, called `candidate` in both. And where it is found, and the next step."""
     from governance.registry.mlflow import open_registry
 
     began, clock = job.now(), time.monotonic()
@@ -107,10 +107,10 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     )
     _record(job, "registration", registration)
     _promote(job, request, decision, version.number)
-    _freeze(job, version.number)
+    frozen = _freeze(job, version.number)
     if CANDIDATE not in version.aliases:
         registry.set_alias(model, CANDIDATE, version.number)
-    return version, registry.where(version)
+    return version, registry.where(version) + (f"; next: countersign review {model}/{version.number}" if frozen else "")
 
 
 def _find(job: Job, registry: Registry) -> Version | None:
@@ -145,17 +145,18 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
     _record(job, "promotion", promotion)
 
 
-def _freeze(job: Job, version: str) -> None:
-    """The packet that people approve, where the policies in force let anybody."""
+def _freeze(job: Job, version: str) -> bool:
+    """The packet that people approve, where the policies in force let anybody; whether they do."""
     authority = job.authority
     if authority is None or authority.in_force.policies is None or not authority.policies.rules.aliases:
-        return
+        return False
     from governance import packet, promotion
 
     log = open_log(job.machine, job.policies, job.now)
     run = provenance.run(job.now(), job.now(), 0.0, job.machine.requester, {})
     made = promotion.freeze(promotion.state(log), job.params.release.model, version, job.now(), run)
     evidence.record(log, known_signer(job.machine, job.policies.keys), "packet", packet.subjects(made), made)
+    return True
 
 
 def _record(job: Job, kind: str, predicate: Registration | Promotion) -> None:

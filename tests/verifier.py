@@ -456,6 +456,7 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
         need(was, "a version that never held the alias")
     votes = [one for one in before if one.kind == "approval" and one.said["about"] == "promotion"]
     votes = [one for one in votes if any(sha256 == request.digest for _, sha256 in one.subjects)]
+    votes = [one for one in votes if one.said["role"] in (rules.get("seconded_by") or [one.said["role"]])]
     last_word = {
         one.said["principal"]: one.said["decision"] == "approve" and in_force(one, said["at"]) for one in votes
     }

@@ -82,10 +82,16 @@ def seconders(rights: Authority, items: Iterable[Evidence], at: datetime | None 
     """The people who signed a request made by another; with `at`, whose signature is in force then."""
     found: dict[str, bool] = {}
     for item in items:
-        if item.kind == "approval" and item.predicate.about == "promotion" and rights.speaker(item) is not None:
+        if item.kind == "approval" and item.predicate.about == "promotion" and _may_second(rights, item):
             holds = at is None or (in_force(item.predicate, at) and rights.acts(item, at))
             found[item.predicate.principal] = item.predicate.decision == "approve" and holds
     return {name for name, yes in found.items() if yes}
+
+
+def _may_second(rights: Authority, item: Evidence) -> bool:
+    policies = rights.at(item.index).policies
+    named = policies.rules.seconded_by if policies else None
+    return rights.speaker(item) is not None and (named is None or item.predicate.role in named)
 
 
 def one_each(rights: Authority, names: Iterable[str]) -> set[str]:

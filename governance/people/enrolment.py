@@ -50,6 +50,7 @@ COMMENTS = {
     "aliases": "The aliases that serve users, and in which roles a person may ask to move them.",
     "waivers": "What may be accepted for a while: how long, and by whom.",
     "incidents": "In which roles a person opens an incident on a model, or closes it; any, where absent.",
+    "seconded_by": "In which roles a person signs a rollback or retirement that another asked for; any, where absent.",
 }
 """What stands above each rule that a founding writes."""
 
@@ -86,6 +87,8 @@ class Founding(Model):
     """Absent: as policy.yaml has it."""
     incidents: IncidentRules | None = None
     """Absent: anybody opens one, and approvers close it."""
+    seconded_by: list[Slug] = []
+    """Absent: approvers, and whoever may ask for a move."""
 
 
 def read_founding(path: Path) -> Founding:
@@ -315,7 +318,7 @@ def _in_roles(people: Iterable[Principal], roles: Iterable[str]) -> list[str]:
 
 # -- The rules of a founding -------------------------------------------------------------------------
 def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
-    """Owners, recovery, aliases, waivers and incidents, where policy.yaml does not have them yet."""
+    """Owners, recovery, aliases, waivers, incidents and seconders, where policy.yaml does not have them yet."""
     people = {name: person.roles for name, person in given.people.items()}
     owners = given.owners or _quorum(people, OWNER, at_most=2)
     recovery = given.recovery or _quorum(people, RECOVERY, at_least=2)
@@ -336,6 +339,9 @@ def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
     incidents = given.incidents or (IncidentRules(closed_by=_approvers(given)) if _approvers(given) else None)
     if incidents is not None and not rules.get("incidents"):
         found["incidents"] = _flow(incidents.model_dump(exclude_defaults=True))
+    seconded = given.seconded_by or list(dict.fromkeys([*_approvers(given), *releasers]))
+    if seconded and not rules.get("seconded_by"):
+        found["seconded_by"] = _flow(seconded)
     return found
 
 

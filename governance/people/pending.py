@@ -113,7 +113,7 @@ def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
             kind="second signature",
             what=f"{move.action} of {move.model} to version {move.version}, entry {item.index}",
             why=f"{asked.predicate.principal} did it alone: {asked.predicate.reason}" + ("; OVERDUE" if late else ""),
-            people=[one.name for one in _people(now) if one.name != asked.predicate.principal],
+            people=[name for name in _seconders(now) if name != asked.predicate.principal],
             due=move.second_signature_by,
             next=f"countersign approve promotion {asked.digest[:12]}",
         )
@@ -132,7 +132,7 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
             kind=said.action,
             what=f"{said.action} of {said.model}/{said.version}",
             why=f"{said.principal} asks: {said.reason}; {_wanted(now, said)} people, so far {_names(sorted(signed))}",
-            people=[one.name for one in _people(now) if one.name not in signed],
+            people=[name for name in _seconders(now) if name not in signed],
             due=said.expires,
             next=f"countersign approve promotion {item.digest[:12]}",
         )
@@ -270,6 +270,12 @@ def _authorizations(now: State, at: datetime) -> Iterator[Wait]:
 
 def _people(now: State) -> list[Principal]:
     return [one for one in now.authority.policies.rules.principals if one.kind == "person"]
+
+
+def _seconders(now: State) -> list[str]:
+    """Who may sign what another asked for."""
+    named = now.authority.policies.rules.seconded_by
+    return [one.name for one in _people(now) if named is None or set(one.roles) & set(named)]
 
 
 def _in(now: State, quorum: Quorum | None) -> list[str]:

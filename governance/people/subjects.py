@@ -115,7 +115,8 @@ def _request(now: State, text: str) -> Subject | None:
         f"asked for by {said.principal} as {said.role} at {said.at}: {said.reason}",
         f"{'alone, breaking the glass; ' if said.break_glass else ''}open until {said.expires}",
     )
-    fitting = tuple(roles_of(now.authority.policies))
+    policies = now.authority.policies
+    fitting = tuple(policies.rules.seconded_by or roles_of(policies))
     return Subject(
         "promotion", found[-1].digest, f"{said.action} {said.model}/{said.version}", said.model, fitting, shown,
         alias=said.alias,

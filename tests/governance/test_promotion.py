@@ -487,6 +487,19 @@ def test_a_rollback_by_two_people(scene: Governed) -> None:
     assert scene.held() == "1"
 
 
+@pytest.mark.parametrize("action", ["rollback", "retire"])
+def test_a_move_is_seconded_in_the_roles_that_policy_names(action: str, tmp_path: Path) -> None:
+    scene = governed(tmp_path, RULES + "seconded_by: [risk, product]\n")
+    first = _second(scene)
+    request = scene.request("1", action=action, model_digest=first)
+    for who, role in (("eve", "visitor"), ("ben", "policy-owner")):
+        scene.approve(who, role, request, "promotion")
+        with pytest.raises(RefusedError, match="2 people"):
+            scene.consume("1")
+    scene.approve("ben", "risk", request, "promotion")
+    assert scene.consume("1").action == action
+
+
 def test_who_asks_does_not_count_twice(scene: Governed) -> None:
     request = _back(scene, _second(scene))
     scene.approve("cleo", "product", request, "promotion")

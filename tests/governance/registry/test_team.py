@@ -27,7 +27,8 @@ def released(team: Team) -> None:
     team.says("authorize", "--hours", "8", "--yes", who="cleo")
     stranger = replace(team.ci, environ={**team.ci.environ, "COUNTERSIGN_PASSWORD": "a wrong one, quite"})
     assert "COUNTERSIGN_PASSWORD" in team.says("repro", on=stranger, code=2)
-    assert "has not authorized" not in team.says("repro", on=team.ci)
+    told = team.says("repro", on=team.ci)
+    assert "has not authorized" not in told and f"next: countersign review {V1}" in told
     assert f"{V1}" in team.says("status", on=team.ci)
     told = team.says("promote", V1, "--yes", who="cleo", code=4)
     assert "APPROVAL_MISSING" in told and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
