@@ -272,17 +272,17 @@ SPOILED: dict[str, Spoiled] = {
     "path as a name": Spoiled(
         params(lambda content: content["datasets"].update({"../../etc": dict(content["datasets"]["mine"])})),
         2,
-        ("params.yaml:", "datasets.../../etc", "pattern"),
+        ("params.yaml:", "datasets.../../etc", "lower-case letters"),
     ),
     "line break in a name": Spoiled(
         params(lambda content: content["datasets"].update({"a\nb": dict(content["datasets"]["mine"])})),
         2,
-        ("params.yaml:", r"datasets.'a\nb'", "pattern"),
+        ("params.yaml:", r"datasets.'a\nb'", "lower-case letters"),
     ),
     "homograph in a name": Spoiled(
         params(lambda content: content["stages"]["sft"].update(parent="b\u0430se", scorer="b\u0430se")),
         2,
-        ("params.yaml:", "stages.sft.parent: 'b\\u0430se'", "pattern"),
+        ("params.yaml:", "stages.sft.parent: 'b\\u0430se'", "lower-case letters"),
     ),
     "shell code as a source": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(source="mine.jsonl; touch pwned")),
