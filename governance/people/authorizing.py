@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -28,12 +29,15 @@ def authorize(
     return say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said), who, said
 
 
-def speaking_for_themselves(now: State, signer: Signer, role: str | None, at: datetime) -> Speaker:
-    """A person in any role of theirs; the first where they do not say which."""
+def speaking_for_themselves(
+    now: State, signer: Signer, role: str | None, at: datetime, fitting: Sequence[str] = ()
+) -> Speaker:
+    """A person in any role of theirs, or any that is `fitting`; the first where they do not say which."""
     policies = now.authority.policies
-    known = policies.principals.get(signer.keyid)
-    first = known.roles[0] if known is not None and known.kind == "person" and known.roles else None
-    return speaker(now.authority, signer, role or first, roles_of(policies), at)
+    known, fitting = policies.principals.get(signer.keyid), fitting or roles_of(policies)
+    mine = known.roles if known is not None and known.kind == "person" else []
+    first = next((one for one in mine if one in fitting), None)
+    return speaker(now.authority, signer, role or first, fitting, at)
 
 
 def in_force(now: State, name: str, at: datetime) -> Evidence | None:

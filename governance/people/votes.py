@@ -61,9 +61,9 @@ def vote(
 
 
 def _voter(now: State, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
-    """In a role that fits; behind somebody else's request anybody stands as themselves."""
+    """In a role that fits; behind somebody else's request people stand as themselves, whichever of them it is."""
     if what.about == "promotion":
-        return speaking_for_themselves(now, signer, role, at)
+        return speaking_for_themselves(now, signer, role, at, what.fitting)
     return speaker(now.authority, signer, role, what.fitting, at)
 
 

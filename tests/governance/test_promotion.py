@@ -15,6 +15,8 @@ from governance.errors import ConfigError, ConflictError, CountersignError, Inpu
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.instants import instant_of
 from governance.machine import open_log
+from governance.people import subjects
+from governance.people.authorizing import speaking_for_themselves
 from governance.policy import load_policies
 from governance.predicates import Artifact, Promotion
 from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, person, principals
@@ -496,7 +498,13 @@ def test_a_move_is_seconded_in_the_roles_that_policy_names(action: str, tmp_path
         scene.approve(who, role, request, "promotion")
         with pytest.raises(RefusedError, match="2 people"):
             scene.consume("1")
-    scene.approve("ben", "risk", request, "promotion")
+    now = promotion.state(scene.story.log)
+    fitting = subjects.find(now, ("promotion", request)).fitting
+    with pytest.raises(RefusedError, match="may not say this"):
+        speaking_for_themselves(now, person("eve"), None, scene.now, fitting)
+    scene.approve(
+        "ben", speaking_for_themselves(now, person("ben"), None, scene.now, fitting).role, request, "promotion"
+    )
     assert scene.consume("1").action == action
 
 
