@@ -171,6 +171,15 @@ def _has(execute: Execute, name: str) -> bool:
 
 
 _AGAIN = "try again: what was appended is found, and not appended twice"
+# What refuses a connection carries no SQLSTATE: PostgreSQL's words say why.
+_BUSY = ("too many clients", "starting up", "in recovery mode", "not yet accepting connections", "is shutting down")
+_FULL = ("No space left on device", "could not write init file")
+"""A new connection may have to write a file that caches the catalogue."""
+_AWAY = {
+    "Connection refused": "nobody answers there",
+    "timeout expired": f"no answer within {CONNECT_SECONDS} s",
+    "failed to resolve host": "the host's name is not known",
+}
 
 
 def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR0911 (a table)
@@ -185,7 +194,7 @@ def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR09
         )
     if state == "3D000" or ("database" in text and "does not exist" in text):
         return StorageError("the server has no such database", where=where, fix="create it, or correct the address")
-    if state in ("53300", "57P03") or "too many clients" in text or "starting up" in text:
+    if state in ("53300", "57P03") or any(words in text for words in _BUSY):
         return BusyError("the database server takes no more connections now", where=where, fix="try again")
     if state in ("55P03", "57014"):
         return BusyError(
@@ -193,7 +202,7 @@ def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR09
         )
     if state in ("40001", "40P01"):
         return ConflictError("another transaction was first", where=where, fix="try again")
-    if state == "53100" or "No space left on device" in text:
+    if state == "53100" or any(words in text for words in _FULL):
         return StorageError(
             "the database server's disk is full; the log is unchanged", where=where, fix="free space, then run again"
         )
@@ -210,5 +219,6 @@ def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR09
             fix="restore it from a copy, then `countersign verify`",
         )
     if not state or state.startswith(("08", "57P")):
-        return StorageError("the database server cannot be reached, or went away", where=where, fix=_AGAIN)
+        why = next((f": {reason}" for words, reason in _AWAY.items() if words in text), "")
+        return StorageError(f"the database server cannot be reached, or went away{why}", where=where, fix=_AGAIN)
     return StorageError(f"the log's database: {error.diag.message_primary or type(error).__name__}", where=where)

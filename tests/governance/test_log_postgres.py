@@ -41,7 +41,8 @@ WRONG = {
     "the password": (lambda c: c.uri("postgres", password="wr0ng"), StorageError, "account or its password"),
     "the account": (lambda c: c.uri("postgres", user="intruder"), StorageError, "account or its password"),
     "the database": (lambda c: c.uri("nowhere"), StorageError, "no such database"),
-    "the port": (lambda c: c.uri("x").replace(f":{c.port}/", ":1/"), StorageError, "cannot be reached, or went away"),
+    "the port": (lambda c: c.uri("x").replace(f":{c.port}/", ":1/"), StorageError, "went away: nobody answers there"),
+    "the host": (lambda c: c.uri("x").replace("127.0.0.1", "no.invalid"), StorageError, "host's name is not known"),
     "the address": (lambda c: f"postgresql://{USER}:{PASSWORD}@host:x/y?z=%", ConfigError, "cannot be read"),
     "the scheme": (lambda c: f"mysql://{USER}:{PASSWORD}@host/y", ConfigError, "not an address of a log"),
 }
