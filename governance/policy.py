@@ -255,6 +255,12 @@ class Rules(Model):
     commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
     """The commits whose code may have made a release; any committed one where absent."""
 
+    @property
+    def seconders(self) -> list[str]:
+        """The people who may sign what another asked for."""
+        people = [one for one in self.principals if one.kind == "person"]
+        return [one.name for one in people if self.seconded_by is None or set(one.roles) & set(self.seconded_by)]
+
     @model_validator(mode="after")
     def _candidate_is_free(self) -> Rules:
         if CANDIDATE in self.aliases:
@@ -365,6 +371,11 @@ class Policies:
         """The tier of a model by the name it is registered under; None for one policy does not name."""
         known = self.rules.models.get(model)
         return self.rules.tiers[known.tier] if known else None
+
+    def retire_people(self, model: str) -> int:
+        """How many people let a version's bytes go: two at least, as many as approvals where the tier wants more."""
+        tier = self.tier_of(model)
+        return max(2, tier.approvals if tier else 0)
 
 
 FILES: dict[str, type[Model]] = {

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 from governance import evidence, packet
 from governance.authority import Authority, authority_of, giving_rights, ring_of
-from governance.checks.votes import one_each, others, seconders
+from governance.checks.votes import behind, by_another, one_each
 from governance.decisions import decide_automatic, decide_release
 from governance.digests import manifest_digest
 from governance.errors import ConfigError, ConflictError, InputError, RefusedError, meant
@@ -410,9 +410,8 @@ def overdue(now: State, at: datetime) -> list[Evidence]:
 
 
 def _seconded(now: State, said: Promotion) -> bool:
-    signed = next((one for one in now.evidence.all("request") if one.digest == said.request), None)
-    people = seconders(now.authority, now.evidence.by_subject(said.request or "", "approval"))
-    return signed is not None and bool(others(now.authority, people, signed.predicate.principal))
+    asked = next((one for one in now.evidence.all("request") if one.digest == said.request), None)
+    return by_another(now.authority, now.evidence, asked)
 
 
 def _reference(now: State, registered: Registration) -> ModelRef:
@@ -491,7 +490,7 @@ def _second_signature(now: State, asked: ReleaseRequest, at: datetime) -> str | 
     if asked.action != "rollback" or rule is None or not found:
         return None
     signed: PromotionRequest = found[0].predicate
-    people = {signed.principal} | seconders(now.authority, now.evidence.by_subject(found[0].digest, "approval"), at)
+    people = behind(now.authority, now.evidence, found[0], at)
     alone = signed.break_glass and len(one_each(now.authority, people)) < max(2, rule.rollback_people)
     return exact_instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None
 

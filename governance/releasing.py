@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from governance.checks.context import ReleaseContext
 from governance.checks.incidents import counted
-from governance.checks.votes import distinct, packet_votes, seconders
+from governance.checks.votes import behind, distinct, one_each, others, packet_votes
 from governance.decisions import decide_release
 from governance.errors import ConfigError, RefusedError, StorageError, meant
 from governance.evidence import Evidence
@@ -239,24 +239,13 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
     if move.action == "promote":
         yield from _approvals(context, name)
         return
-    signed_by = context.signed.predicate.principal if context.signed else ""
-    people = {signed_by} | seconders(
-        context.rights, context.evidence.by_subject(move.request or "", "approval"), context.at
-    )
-    wanted = rule.rollback_people if rule and move.action == "rollback" else 2
-    if move.action == "retire":
-        wanted = max(2, context.tier.approvals if context.tier else 0)
-    rules = context.policies.rules
-    anybody = (
-        one.name
-        for one in rules.principals
-        if one.kind == "person" and set(one.roles) & set(rules.seconded_by or one.roles)
-    )
+    people = behind(context.rights, context.evidence, context.signed, context.at) if context.signed else set()
+    wanted = rule.rollback_people if rule and move.action == "rollback" else context.policies.retire_people(move.model)
     asked = move.request if move.request != NOT_YET else None
     yield Signature(
         f"the {move.action}",
-        max(1, wanted - len(people - {""})),
-        tuple(name for name in anybody if name not in people),
+        max(1, wanted - len(one_each(context.rights, people))),
+        tuple(others(context.rights, context.policies.rules.seconders, *people)),
         f"countersign approve promotion {asked[:12] if asked else 'DIGEST, once the request is signed'}",
     )
 

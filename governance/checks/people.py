@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from governance.checks.context import Context, GateContext, ReleaseContext
 from governance.checks.incidents import not_closed, still_open
-from governance.checks.votes import agreed, distinct, one_each, others, packet_votes, seconders, statements
+from governance.checks.votes import agreed, behind, by_another, distinct, one_each, packet_votes, statements
 from governance.findings import finding
 from governance.instants import instant_of
 from governance.packet import differing
@@ -252,9 +252,7 @@ def rollback_people(context: ReleaseContext) -> Found:
     rule, signed = _rule(context), context.signed
     if rule is None or signed is None or not isinstance(signed.predicate, PromotionRequest):
         return
-    people = {signed.predicate.principal} | seconders(
-        context.rights, context.evidence.by_subject(signed.digest), context.at
-    )
+    people = behind(context.rights, context.evidence, signed, context.at)
     if len(one_each(context.rights, people)) >= rule.rollback_people:
         return
     if signed.predicate.break_glass and signed.predicate.role in rule.break_glass:
@@ -277,8 +275,7 @@ def _never_seconded(context: ReleaseContext) -> Found:
         if move.model != context.model or due is None or context.at < instant_of(due):
             continue
         asked = next((one for one in context.evidence.all("request") if one.digest == move.request), None)
-        people = seconders(context.rights, context.evidence.by_subject(move.request or "", "approval"))
-        if asked is None or not others(context.rights, people, asked.predicate.principal):
+        if not by_another(context.rights, context.evidence, asked):
             yield finding(
                 "SECOND_SIGNATURE_OVERDUE",
                 f"rollback of {context.model}",
@@ -293,9 +290,8 @@ def retire_people(context: ReleaseContext) -> Found:
     """Two people at least let bytes go: who asks, and as many others as the tier wants approvals, less one."""
     if context.signed is None or not isinstance(context.signed.predicate, PromotionRequest):
         return
-    people = {context.signed.predicate.principal}
-    people |= seconders(context.rights, context.evidence.by_subject(context.signed.digest), context.at)
-    wanted = max(2, context.tier.approvals if context.tier else 0)
+    people = behind(context.rights, context.evidence, context.signed, context.at)
+    wanted = context.policies.retire_people(context.model)
     if len(one_each(context.rights, people)) < wanted:
         yield finding(
             "APPROVAL_MISSING",

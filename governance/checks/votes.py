@@ -12,7 +12,7 @@ from governance.predicates import Approval, Predicate
 
 if TYPE_CHECKING:
     from governance.authority import Authority
-    from governance.evidence import Evidence
+    from governance.evidence import Evidence, EvidenceView
 
 Vote = tuple[str, str, "Evidence"]
 """Who, in which role, by which statement."""
@@ -99,9 +99,21 @@ def one_each(rights: Authority, names: Iterable[str]) -> set[str]:
     return {min(rights.also_called.get(name, (name,))) for name in names}
 
 
-def others(rights: Authority, names: Iterable[str], than: str) -> set[str]:
-    """Those of them who are somebody else."""
-    return {name for name in names if one_each(rights, {name}) != one_each(rights, {than})}
+def others(rights: Authority, names: Iterable[str], *than: str) -> list[str]:
+    """Those of them who are somebody else than all of these."""
+    known = one_each(rights, than)
+    return [name for name in names if not one_each(rights, {name}) & known]
+
+
+def behind(rights: Authority, evidence: EvidenceView, asked: Evidence, at: datetime | None = None) -> set[str]:
+    """Who signed a request: its author and its seconders; with `at`, whose signature is in force then."""
+    seconded = seconders(rights, evidence.by_subject(asked.digest, "approval"), at)
+    return {asked.predicate.principal} | seconded
+
+
+def by_another(rights: Authority, evidence: EvidenceView, asked: Evidence | None) -> bool:
+    """Whether somebody other than its author signed a request, too."""
+    return asked is not None and len(one_each(rights, behind(rights, evidence, asked))) > 1
 
 
 def _authors(context: ReleaseContext) -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from governance import promotion
 from governance.checks.people import approvals as check_approvals
-from governance.checks.votes import packet_votes, seconders
+from governance.checks.votes import behind, by_another, one_each, others, packet_votes
 from governance.evidence import Evidence
 from governance.instants import exact_instant, instant_of
 from governance.model import Model
@@ -103,17 +103,14 @@ def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
     for item in now.view.all("promotion"):
         move: Promotion = item.predicate
         asked = requests.get(move.request or "")
-        if move.second_signature_by is None or asked is None:
-            continue
-        signed = seconders(now.authority, now.evidence.by_subject(asked.digest, "approval"))
-        if signed - {asked.predicate.principal}:
+        if move.second_signature_by is None or asked is None or by_another(now.authority, now.evidence, asked):
             continue
         late = instant_of(move.second_signature_by) <= at
         yield Wait(
             kind="second signature",
             what=f"{move.action} of {move.model} to version {move.version}, entry {item.index}",
             why=f"{asked.predicate.principal} did it alone: {asked.predicate.reason}" + ("; OVERDUE" if late else ""),
-            people=[name for name in _seconders(now) if name != asked.predicate.principal],
+            people=others(now.authority, now.authority.policies.rules.seconders, asked.predicate.principal),
             due=move.second_signature_by,
             next=f"countersign approve promotion {asked.digest[:12]}",
         )
@@ -125,25 +122,24 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
         said: PromotionRequest = item.predicate
         if said.action == "promote" or instant_of(said.expires) <= at or promotion.overtaken(now, said):
             continue
-        signed = seconders(now.authority, now.evidence.by_subject(item.digest, "approval")) | {said.principal}
-        if len(signed) >= _wanted(now, said):
+        signed = behind(now.authority, now.evidence, item)
+        if len(one_each(now.authority, signed)) >= _wanted(now, said):
             continue
         yield Wait(
             kind=said.action,
             what=f"{said.action} of {said.model}/{said.version}",
             why=f"{said.principal} asks: {said.reason}; {_wanted(now, said)} people, so far {_names(sorted(signed))}",
-            people=[name for name in _seconders(now) if name not in signed],
+            people=others(now.authority, now.authority.policies.rules.seconders, *signed),
             due=said.expires,
             next=f"countersign approve promotion {item.digest[:12]}",
         )
 
 
 def _wanted(now: State, said: PromotionRequest) -> int:
-    rules = now.authority.policies.rules
-    tier = now.authority.policies.tier_of(said.model)
+    policies = now.authority.policies
     if said.action == "retire":
-        return max(2, tier.approvals if tier else 0)
-    rule = rules.aliases.get(said.alias)
+        return policies.retire_people(said.model)
+    rule = policies.rules.aliases.get(said.alias)
     return rule.rollback_people if rule and not said.break_glass else 1
 
 
@@ -270,12 +266,6 @@ def _authorizations(now: State, at: datetime) -> Iterator[Wait]:
 
 def _people(now: State) -> list[Principal]:
     return [one for one in now.authority.policies.rules.principals if one.kind == "person"]
-
-
-def _seconders(now: State) -> list[str]:
-    """Who may sign what another asked for."""
-    named = now.authority.policies.rules.seconded_by
-    return [one.name for one in _people(now) if named is None or set(one.roles) & set(named)]
 
 
 def _in(now: State, quorum: Quorum | None) -> list[str]:

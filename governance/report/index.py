@@ -16,7 +16,7 @@ from typing import Any
 
 from governance import canonical
 from governance.checks.incidents import still_open
-from governance.checks.votes import others, seconders
+from governance.checks.votes import by_another
 from governance.digests import sha256_bytes
 from governance.evidence import Evidence
 from governance.instants import instant, instant_of
@@ -314,19 +314,20 @@ class _Read:
                 yield _due(what, f"{said.model}/{said.version}", "whoever carries it out", said.expires, item)
         for item in self.items("promotion"):
             due = item.predicate.second_signature_by
-            if due is not None and item.predicate.allowed and not self._seconded(item):
+            asked = self.requests.get(item.predicate.request or "")
+            if due and item.predicate.allowed and not by_another(self.now.authority, self.now.evidence, asked):
                 late = instant_of(due) <= self.time
                 name = f"{item.predicate.model}/{item.predicate.version}"
-                yield _due("a second signature on a rollback by one person", name, "anybody else", due, item, late)
+                yield _due("a second signature on a rollback by one person", name, self._seconds(), due, item, late)
         for key in self.packets:
             for what in self._waits(key):
                 who = ", ".join(self._roles(key[0])) or "nobody: policy names no role"
                 yield _due(what, "/".join(key), who, "none", None)
 
-    def _seconded(self, item: Evidence) -> bool:
-        asked = self.requests.get(item.predicate.request or "")
-        people = seconders(self.now.authority, self.approvals.get(item.predicate.request or "", []))
-        return asked is not None and bool(others(self.now.authority, people, asked.predicate.principal))
+    def _seconds(self) -> str:
+        policies = self.now.authority.in_force.policies
+        named = policies.rules.seconded_by if policies else None
+        return "anybody else" if named is None else f"somebody else, as {' or '.join(named)}"
 
     def _state(self, item: Evidence) -> tuple[str, str]:
         key, said = _key(item), item.predicate

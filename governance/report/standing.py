@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from governance import packet
 from governance.checks.context import ReleaseContext
 from governance.checks.incidents import counted, still_open
-from governance.checks.votes import Vote, distinct, others, packet_votes, seconders
+from governance.checks.votes import Vote, by_another, distinct, packet_votes
 from governance.checks.waivers import waiver_problem
 from governance.errors import CountersignError
 from governance.evidence import Evidence
@@ -252,9 +252,7 @@ class Standing:
         return one.code in WAITS and (one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}")
 
     def _seconded(self, item: Evidence) -> bool:
-        signed = self.request_of(item)
-        people = seconders(self.now.authority, self.now.evidence.by_subject(item.predicate.request or "", "approval"))
-        return signed is not None and bool(others(self.now.authority, people, signed.predicate.principal))
+        return by_another(self.now.authority, self.now.evidence, self.request_of(item))
 
     def _again(self, item: Evidence) -> str:
         """How a decision comes out otherwise than logged; empty where it does not, or does not say what was asked."""
