@@ -122,8 +122,8 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
         said: PromotionRequest = item.predicate
         if said.action == "promote" or instant_of(said.expires) <= at or promotion.overtaken(now, said):
             continue
-        signed = behind(now.authority, now.evidence, item)
-        if len(one_each(now.authority, signed)) >= _wanted(now, said):
+        signed = one_each(now.authority, behind(now.authority, now.evidence, item))
+        if len(signed) >= _wanted(now, said):
             continue
         yield Wait(
             kind=said.action,

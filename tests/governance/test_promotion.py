@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from governance import decisions, evidence, promotion, retrospect
+from governance import decisions, evidence, promotion, releasing, retrospect
 from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.instants import instant_of
 from governance.machine import open_log
 from governance.people import subjects
 from governance.people.authorizing import speaking_for_themselves
+from governance.people.pending import pending
 from governance.policy import load_policies
 from governance.predicates import Artifact, Promotion
 from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, person, principals
@@ -527,6 +528,12 @@ def test_who_asks_is_no_second_person_by_a_new_name(scene: Governed) -> None:
     scene.approve("clea", "product", request, "promotion", key="cleo")
     with pytest.raises(RefusedError, match="2 people behind it"):
         scene.consume("1")
+    now = promotion.state(scene.story.log)
+    (waits,) = [one for one in pending(now, scene.now) if one.kind == "rollback"]
+    assert waits.why.endswith("2 people, so far clea")
+    assert waits.people == ["ada", "ben", "dora", "eve"]
+    (missing,) = releasing.plan(now, releasing.Move(MODEL, "1", "champion", "rollback", ""), scene.now).missing
+    assert (missing.count, missing.who) == (1, ("ada", "ben", "dora", "eve"))
     scene.approve("ben", "risk", request, "promotion")
     assert scene.consume("1").allowed
 
