@@ -532,7 +532,7 @@ def test_who_asks_is_no_second_person_by_a_new_name(scene: Governed) -> None:
     (waits,) = [one for one in pending(now, scene.now) if one.kind == "rollback"]
     assert waits.why.endswith("2 people, so far clea")
     assert waits.people == ["ada", "ben", "dora", "eve"]
-    (missing,) = releasing.plan(now, releasing.Move(MODEL, "1", "champion", "rollback", ""), scene.now).missing
+    (missing,) = releasing.plan(now, releasing.Move("rollback", MODEL, "1", "champion", ""), scene.now).missing
     assert (missing.count, missing.who) == (1, ("ada", "ben", "dora", "eve"))
     scene.approve("ben", "risk", request, "promotion")
     assert scene.consume("1").allowed
