@@ -182,6 +182,7 @@ def _check_private(path: Path) -> None:
         )
 
 
+MAX_KEY = 64 << 10
 MAKE_ONE = "make one with: ssh-keygen -t ed25519"
 _TRIES = 3
 """How often a passphrase is asked for, as ssh does."""
@@ -351,9 +352,15 @@ def _variable(name: str, environ: Mapping[str, str]) -> bytes:
     return environ[name].replace("\\n", "\n").strip().encode() + b"\n"
 
 
+def start_of(path: Path) -> bytes:
+    """A key file's bytes, and of what is none, as a device without end, no more than a key has. Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(MAX_KEY)
+
+
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return start_of(path)
     except FileNotFoundError:
         fix = f"ls ~/.ssh shows your keys; {MAKE_ONE}; `ssh-add -l` lists those of an agent: {AGENT}SHA256:..."
         raise ConfigError("no such key file", where=str(path), fix=fix) from None

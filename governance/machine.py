@@ -40,6 +40,7 @@ from governance.keys import (
     development_signer,
     person_signer,
     signer_from_uri,
+    start_of,
     stored_signer,
 )
 from governance.log.checkpoint import parse_checkpoint
@@ -426,6 +427,6 @@ def _requester(environ: Mapping[str, str]) -> Requester:
 def read_public(path: str, variable: str) -> str:
     """The public key file that a variable names. Raises `ConfigError`."""
     try:
-        return home_expanded(path).read_text(encoding="utf-8")
+        return start_of(home_expanded(path)).decode("utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(f"the signer's public key cannot be read: {error}", where=variable) from None

@@ -22,7 +22,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from governance.errors import ConfigError, CountersignError, Problems, meant
 from governance.model import SLUG, Model
 
-MAX_BYTES = 4 << 20
+MAX_BYTES = 512 << 10
+"""Of a file, and of text out of a log: ten seconds of parsing."""
 _DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
 """What turns the order of text round, and line ends that editors, terminals and `diff` show in the middle of a line."""
 M = TypeVar("M", bound=Model)
@@ -35,6 +36,8 @@ def read_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str, where: str) -> Any:
     """The plain value of YAML text; `where` names it in errors."""
+    if len(text) > MAX_BYTES:
+        raise _too_large(where)
     try:
         _refuse_deceiving(text, where)
         _refuse_aliases(text, where)
@@ -79,7 +82,7 @@ def place(path: Path, *field: str | int) -> str:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError("file is too large", where=str(path), expected=f"at most {MAX_BYTES} bytes")
+            raise _too_large(str(path))
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         fix = "restore it, or change to the project's folder"
@@ -88,6 +91,10 @@ def _text(path: Path) -> str:
         raise ConfigError(f"byte {error.start} is not UTF-8", where=str(path), expected="UTF-8 text") from None
     except OSError as error:
         raise ConfigError(error.strerror or str(error), where=str(path)) from None
+
+
+def _too_large(where: str) -> ConfigError:
+    return ConfigError("file is too large", where=where, expected=f"at most {MAX_BYTES} bytes")
 
 
 def _refuse_deceiving(text: str, where: str) -> None:

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from governance.errors import ConfigError, CountersignError, Problems, meant
-from governance.keys import PublicKey, public_key
+from governance.keys import PublicKey, public_key, start_of
 from governance.model import Model, Slug
 from governance.policy import (
     AliasRule,
@@ -118,7 +118,7 @@ def read_key(text: str) -> PublicKey:
         return public_key(text)
     path = home_expanded(text)
     try:
-        given = path.read_text(encoding="utf-8")
+        given = start_of(path).decode("utf-8")
     except (OSError, ValueError):  # of a null byte, too
         raise ConfigError("no such public key file", where=str(path), fix="ssh-keygen -t ed25519 makes one") from None
     try:

@@ -242,6 +242,7 @@ def test_what_is_no_private_key_is_named(tmp_path: Path) -> None:
         str(tmp_path / "id.pub"): "public key, which signs nothing",
         str(tmp_path / "words"): "not a private key",
         str(tmp_path / "none"): "no such key file",
+        "/dev/zero": "not a private key",
         "awskms:alias/ada": "public key of this signer",
     }
     for address, says in cases.items():

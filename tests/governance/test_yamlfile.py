@@ -85,6 +85,8 @@ def test_a_missing_large_or_undecodable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_text("a" * (MAX_BYTES + 1))
     with pytest.raises(ConfigError, match="too large"):
         read_yaml(tmp_path / "large.yaml")
+    with pytest.raises(ConfigError, match="too large"):
+        parse_yaml("a" * (MAX_BYTES + 1), "a proposal in the log")
     (tmp_path / "latin.yaml").write_bytes("name: größe".encode("latin-1"))
     with pytest.raises(ConfigError, match="is not UTF-8"):
         read_yaml(tmp_path / "latin.yaml")
