@@ -23,8 +23,8 @@ from governance.policy import load_policies
 from governance.server.append import verifier
 from tests.conftest import ROOT
 from tests.governance.examples import NOON, PROJECT, A, Scene, artifact, every_kind, gate, ingest
+from tests.governance.log.test_mirror import ACCOUNT, PASSWORD, Served, serving
 from tests.governance.test_evidence import stranger
-from tests.governance.test_log_http import ACCOUNT, PASSWORD, Served, serving
 
 
 @pytest.fixture

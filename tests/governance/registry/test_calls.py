@@ -25,10 +25,10 @@ from governance.registry.mlflow import prepare_sqlite
 from governance.registry.versions import NewVersion
 from governance.server.context import LogRecorder
 from governance.verify import Pins, verify_log
+from tests.governance.commands.test_move_kills import dying_at_write
+from tests.governance.log.test_port import in_child
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
-from tests.governance.test_log import in_child
-from tests.governance.test_move_kills import dying_at_write
 from tests.postgres import Cluster, cluster
 
 __all__ = ["cluster"]

@@ -202,14 +202,14 @@ def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
 
 def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     script = (
-        "from tests.governance.test_registry_mlflow import Place; from pathlib import Path\n"
+        "from tests.governance.registry.test_mlflow import Place; from pathlib import Path\n"
         "from governance.registry.mlflow import open_registry; from governance.registry.port import RunRequest\n"
         f"place = Place('sqlite:///{tmp_path}/s/d.db', Path('{tmp_path}/s/artifacts'))\n"
         "with open_registry(place).run(RunRequest('train@sft', {'a': 1})) as run: run.metrics(1, {'loss': 1.0})\n"
     )
     folder = tmp_path / "cwd"
     folder.mkdir()
-    root = str(Path(__file__).parent.parent.parent)
+    root = str(Path(__file__).parent.parent.parent.parent)
     environ = {**os.environ, "PYTHONPATH": root, "PYTHONWARNINGS": "default"}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env=environ, capture_output=True, text=True, check=True

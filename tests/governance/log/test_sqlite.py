@@ -17,7 +17,7 @@ from governance.errors import (
 from governance.log import sql, sqlite
 from governance.log.sqlite import SqliteLog
 from tests.governance.examples import PROJECT, B, Scene, artifact, gate, ingest, scene
-from tests.governance.test_log import in_child, verified
+from tests.governance.log.test_port import in_child, verified
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from governance.report.people import people as who
 from tests.governance.audited import audited
 from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
 from tests.governance.governed import Governed, empty, governed, keypair, person, principals
+from tests.governance.report.test_assurance import RUNNER, again
 from tests.governance.story import MODEL, Story, digest, tell
-from tests.governance.test_assurance import RUNNER, again
 
 DAY = date(2026, 11, 20)
 

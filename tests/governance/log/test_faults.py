@@ -21,7 +21,7 @@ from governance.evidence import key_ring
 from governance.log.postgres import PostgresLog
 from governance.machine import own_checkpoint_key
 from tests.governance.examples import PROJECT, Scene, artifact, ingest, scene
-from tests.governance.test_log import verified
+from tests.governance.log.test_port import verified
 from tests.postgres import Cluster, _account
 
 

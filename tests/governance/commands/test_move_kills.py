@@ -28,11 +28,11 @@ from governance.log.port import Log
 from governance.machine import Machine, log_of, machine
 from governance.verify import Pins, verify_log
 from pipelines.cli import COMMANDS, cli
+from tests.governance.commands.test_moves import TABLES
 from tests.governance.governed import Governed, governed
+from tests.governance.log.test_port import in_child
 from tests.governance.story import MODEL
 from tests.governance.terminal import key_file
-from tests.governance.test_log import in_child
-from tests.governance.test_moves import TABLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
