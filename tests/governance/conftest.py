@@ -8,6 +8,7 @@ import pytest
 
 from tests.governance.audited import audited
 from tests.governance.governed import Governed, governed
+from tests.governance.sshagent import agent as agent  # the fixture
 from tests.governance.story import Story, told
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from governance import evidence
+from governance import evidence, verify
 from governance.keys import Signer
 from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, machine, open_log, signer
+from governance.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.model import Model
 from governance.predicates import (
     Approval,
@@ -243,3 +243,10 @@ def scene(home: Path, now: Callable[[], datetime] = lambda: NOON, **environ: str
     """A new machine below `home`, its log begun under policy C."""
     here = machine(PROJECT, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_REQUESTER": "ada", **environ})
     return Scene(here, open_log(here, InForce(), now), signer(here))
+
+
+def verified(place: Scene) -> int:
+    """Number of entries of a log that verifies in full."""
+    report = verify.verify_log(place.log, PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine)))
+    assert report.ok, report.broken
+    return report.entries

@@ -53,6 +53,13 @@ aliases:
   champion: {requesters: [release-manager], request_hours: 24, rollback_people: 2, break_glass: [release-manager]}
 waivers: {max_days: 30, accepted_by: [risk]}
 """
+TABLES = """
+CREATE TABLE registered_model_aliases (
+  workspace TEXT, name TEXT, alias TEXT, version INTEGER, PRIMARY KEY (workspace, name, alias));
+CREATE TABLE model_versions (workspace TEXT, name TEXT, version INTEGER, current_stage TEXT);
+INSERT INTO model_versions VALUES ('default', 'support-desk', 1, 'None'), ('default', 'support-desk', 2, 'None');
+"""
+"""As much of MLflow's tables as an alias needs."""
 
 
 def keypair(seed: str) -> tuple[bytes, str]:

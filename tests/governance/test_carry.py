@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from governance import evidence, verify
+from governance import evidence
 from governance.carry import STAY, Transfer, carry
 from governance.errors import OfflineError
 from governance.log.sqlite import SqliteLog
-from governance.machine import machine, open_log, own_checkpoint_key, signer
+from governance.machine import machine, open_log, signer
 from governance.policy import load_policies
 from governance.server.append import verifier
 from tests.conftest import ROOT
-from tests.governance.examples import NOON, PROJECT, A, Scene, artifact, every_kind, gate, ingest
-from tests.governance.log.test_mirror import ACCOUNT, PASSWORD, Served, serving
-from tests.governance.test_evidence import stranger
+from tests.governance.examples import NOON, PROJECT, A, Scene, artifact, every_kind, gate, ingest, verified
+from tests.governance.keys import stranger
+from tests.governance.served import ACCOUNT, PASSWORD, Served, serving
 
 
 @pytest.fixture
@@ -76,12 +76,6 @@ def call(project: Path, place: Scene, *arguments: str, **environ: str) -> tuple[
 
 def envelopes(place: Scene, *kinds: str) -> list[bytes]:
     return [entry.envelope for entry in place.log.entries() if entry.kind in kinds]
-
-
-def verified(place: Scene) -> int:
-    report = verify.verify_log(place.log, PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine)))
-    assert report.ok, report.broken
-    return report.entries
 
 
 def test_pull_carries_each_statement_once_in_order_and_lists_what_it_refuses(

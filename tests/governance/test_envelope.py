@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as VendorEnvelope
@@ -16,15 +15,9 @@ from securesystemslib.signer import SSlibKey
 from governance import canonical
 from governance.envelope import UnknownKeyError, sign_payload, sign_statement, unverified, verify_envelope
 from governance.errors import VerificationError
-from governance.keys import Signer, private_signer
-from tests.governance.test_keys import pem
+from governance.keys import Signer
+from tests.governance.keys import ONE, TWO
 
-
-def signer(seed: int) -> Signer:
-    return private_signer(pem(Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))), "test")
-
-
-ONE, TWO = signer(1), signer(2)
 KEYS = {ONE.keyid: ONE.public_pem}
 STATEMENT = {"_type": "https://in-toto.io/Statement/v1", "n": 0.1, "text": "größe"}
 DATA = sign_statement(STATEMENT, ONE)

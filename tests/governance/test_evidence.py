@@ -6,18 +6,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance import canonical, evidence
 from governance.digests import sha256_bytes
 from governance.envelope import sign_payload, unverified
 from governance.errors import VerificationError
 from governance.evidence import KINDS, KeyRing, LogEvidence, build_statement, key_ring, parse_statement, record
-from governance.keys import Signer, private_signer
 from governance.model import Model
 from governance.predicates import PREDICATES, Artifact, Ingest, Requester
 from tests.governance.examples import A, B, C, Scene, artifact, every_kind, gate, ingest, run, scene
-from tests.governance.test_keys import pem
+from tests.governance.keys import stranger
 
 
 @pytest.fixture
@@ -27,10 +25,6 @@ def here(tmp_path: Path) -> Scene:
 
 def view(place: Scene, service: dict[str, str] | None = None) -> LogEvidence:
     return LogEvidence(place.log, key_ring(place.log, service or {}))
-
-
-def stranger(seed: int = 9) -> Signer:
-    return private_signer(pem(Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))), "test")
 
 
 def test_there_is_an_example_of_every_kind() -> None:

@@ -22,7 +22,7 @@ from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint, ve
 from governance.schemas import FOLDER as SCHEMAS
 from governance.schemas import documents
 from tests.governance.examples import A, B, artifact, every_kind
-from tests.governance.test_keys import pem
+from tests.governance.keys import pem
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())

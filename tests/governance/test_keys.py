@@ -12,22 +12,16 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signature
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from governance import keys
 from governance.errors import ConfigError, CountersignError, StorageError, VerificationError
-
-PEM, RAW = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-PLAIN = serialization.NoEncryption()
+from tests.governance.keys import PEM, PLAIN, RAW, Service, pem
 
 
 @pytest.fixture
 def private() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-def pem(private: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    return private.private_bytes(PEM, RAW, PLAIN)
 
 
 def openssh(private: Ed25519PrivateKey) -> bytes:
@@ -156,23 +150,8 @@ def test_a_signer_that_cannot_be_opened_is_named_without_its_secret(tmp_path: Pa
         assert "secretsecret" not in str(error.value)
 
 
-class _Service(CryptoSigner):
-    """A service as securesystemslib sees it; its address says how it behaves."""
-
-    @classmethod
-    def from_priv_key_uri(cls, priv_key_uri, public_key, secrets_handler=None):  # type: ignore[no-untyped-def]
-        signer = cls(Ed25519PrivateKey.from_private_bytes(bytes(32)), public_key)
-        signer.behaviour = priv_key_uri.partition(":")[2]
-        return signer
-
-    def sign(self, payload: bytes) -> Signature:
-        if self.behaviour == "down":
-            raise ConnectionError("connection refused")
-        return super().sign(b"something else" if self.behaviour == "wrong" else payload)
-
-
 def test_a_service_signs_by_its_address_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", _Service)
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", Service)
     public = keys.private_signer(pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x").public_pem
     signer = keys.signer_from_uri("testkms:good", {}, public)
     keys.public_key(public).verify(signer.sign(b"payload"), b"payload")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,37 +18,8 @@ from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 from governance import keys, sshagent
 from governance.errors import ConfigError, CountersignError, StorageError
 from governance.keys import person_signer, public_key
-from tests.governance.test_keys import _Service, pem
-
-needs_ssh = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="no OpenSSH here")
-
-
-def make(path: Path, passphrase: str = "", kind: str = "ed25519", comment: str = "ada@laptop") -> Path:
-    """A key made by ssh-keygen."""
-    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", comment, "-f", str(path)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    return path
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of an ssh-agent of our own."""
-    path = Path("/tmp") / f"cs-agent-{os.getpid()}-{tmp_path.name[-20:]}.sock"  # a socket's path is short
-    started = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    environ = {"SSH_AUTH_SOCK": str(path)}
-    for _ in range(200):
-        if path.exists():
-            break
-        threading.Event().wait(0.02)
-    yield environ
-    started.terminate()
-    started.wait()
-    path.unlink(missing_ok=True)
-
-
-def add(environ: dict[str, str], *paths: Path) -> None:
-    for path in paths:
-        subprocess.run(["ssh-add", "-q", str(path)], check=True, env={**os.environ, **environ})
+from tests.governance.keys import Service, pem
+from tests.governance.sshagent import add, make, needs_ssh
 
 
 @needs_ssh
@@ -260,7 +229,7 @@ def test_public_keys_that_cannot_sign_here_are_refused_by_kind(tmp_path: Path) -
 
 
 def test_a_key_in_a_service_signs_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", _Service)
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", Service)
     public = keys.private_signer(pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x").public_pem
     signer = person_signer("testkms:good", {}, None, public)
     public_key(public).verify(signer.sign(b"payload"), b"payload")

@@ -15,7 +15,7 @@ from governance.evidence import LogEvidence, key_ring
 from governance.log.sqlite import SqliteLog
 from governance.machine import Machine, known_signer, open_log, own_checkpoint_key, read_log
 from tests.governance.examples import NOON, A, B, C, InForce, artifact, ingest, scene
-from tests.governance.test_keys import pem
+from tests.governance.keys import pem
 
 HOMES = {
     "given": ({"COUNTERSIGN_HOME": "/var/lib/cs", "XDG_STATE_HOME": "/x", "HOME": "/h"}, "/var/lib/cs"),

@@ -20,7 +20,7 @@ from governance.log.sqlite import SqliteLog
 from governance.machine import own_checkpoint_key
 from governance.verify import Pins, Report, verify_log
 from tests.governance.examples import PROJECT, A, B, C, Scene, artifact, every_kind, gate, ingest, scene
-from tests.governance.test_evidence import stranger
+from tests.governance.keys import stranger
 
 LAST = len(every_kind()) - 1
 """Index of the last entry of a filled log."""

@@ -6,13 +6,10 @@ twice. On SQLite, and on PostgreSQL where it is installed.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,20 +20,17 @@ import pytest
 from governance import promotion
 from governance.commands import session
 from governance.keys import CHECKPOINT, stored_signer
-from governance.log import sqlite
 from governance.log.port import Log
 from governance.machine import Machine, log_of, machine
 from governance.verify import Pins, verify_log
 from pipelines.cli import COMMANDS, cli
-from tests.governance.commands.test_moves import TABLES
-from tests.governance.governed import Governed, governed
-from tests.governance.log.test_port import in_child
+from tests.governance.governed import TABLES, Governed, governed
+from tests.governance.killed import dying_at_write, in_child
 from tests.governance.story import MODEL
 from tests.governance.terminal import key_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-WRITES = re.compile(r"BEGIN IMMEDIATE|BEGIN .*READ WRITE")
 ALIASES = "SELECT alias, version FROM registered_model_aliases ORDER BY alias"
 
 
@@ -80,37 +74,6 @@ class Place:
             [champion] if champion else []
         )
         return champion, len(list(now.evidence.all("request"))), len(list(now.evidence.all("approval")))
-
-
-@contextlib.contextmanager
-def dying_at_write(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In here, a process ends before statement number `moment` of its writing transactions reaches the database."""
-    left, writing = [moment], [False]
-
-    def seen(statement: str) -> None:
-        writing[0] = writing[0] or WRITES.match(statement) is not None
-        if not writing[0]:
-            return
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        writing[0] = not statement.startswith(("COMMIT", "ROLLBACK"))
-
-    real, ask = sqlite.connect, psycopg.Connection.execute
-
-    def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-        connection = real(path, write=write)
-        connection.set_trace_callback(seen)
-        return connection
-
-    def execute(self: psycopg.Connection, query: Any, *arguments: Any, **options: Any) -> Any:
-        seen(str(query))
-        return ask(self, query, *arguments, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sqlite, "connect", connect)
-        patched.setattr(psycopg.Connection, "execute", execute)
-        yield
 
 
 def ready(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> Governed:

@@ -21,17 +21,9 @@ from governance.errors import ConfigError, RefusedError
 from governance.findings import finding
 from governance.instants import instant
 from governance.status import status
-from tests.governance.governed import RULES, Governed, governed
+from tests.governance.governed import RULES, TABLES, Governed, governed
 from tests.governance.story import MODEL
 from tests.governance.terminal import at_terminal, run
-
-TABLES = """
-CREATE TABLE registered_model_aliases (
-  workspace TEXT, name TEXT, alias TEXT, version INTEGER, PRIMARY KEY (workspace, name, alias));
-CREATE TABLE model_versions (workspace TEXT, name TEXT, version INTEGER, current_stage TEXT);
-INSERT INTO model_versions VALUES ('default', 'support-desk', 1, 'None'), ('default', 'support-desk', 2, 'None');
-"""
-"""As much of MLflow's tables as an alias needs."""
 
 
 class Desk:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from governance.errors import VerificationError
 from governance.keys import public_key
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint, verify_checkpoint
-from tests.governance.test_envelope import ONE, TWO
+from tests.governance.keys import ONE, TWO
 
 STATE = Checkpoint(origin_of("desk", bytes(range(32))), 42, hashlib.sha256(b"root").digest())
 NOTE = sign_checkpoint(STATE, ONE)

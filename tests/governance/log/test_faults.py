@@ -20,8 +20,7 @@ from governance.errors import StorageError, VerificationError
 from governance.evidence import key_ring
 from governance.log.postgres import PostgresLog
 from governance.machine import own_checkpoint_key
-from tests.governance.examples import PROJECT, Scene, artifact, ingest, scene
-from tests.governance.log.test_port import verified
+from tests.governance.examples import PROJECT, Scene, artifact, ingest, scene, verified
 from tests.postgres import Cluster, _account
 
 

@@ -14,14 +14,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from governance import evidence, verify
 from governance.canonical import dumps
@@ -40,8 +37,8 @@ from governance.keys import Signer, private_signer, public_key
 from governance.log import api, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.mirror import MirrorLog, Server
-from governance.log.port import Log, Said
-from governance.log.routes import PREFIX, routes
+from governance.log.port import Log
+from governance.log.routes import PREFIX
 from governance.log.sqlite import SqliteLog
 from governance.machine import log_of, machine, own_checkpoint_key, read_log
 from governance.predicates import Artifact, CheckpointKey
@@ -49,49 +46,9 @@ from governance.progress import Progress
 from tests.conftest import ROOT
 from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
 from tests.governance.governed import Governed, authorize, empty, keypair
-from tests.governance.test_evidence import stranger
+from tests.governance.keys import stranger
+from tests.governance.served import ACCOUNT, PASSWORD, Served, serving
 from tests.project import wait_for
-
-ACCOUNT, PASSWORD = "ada", "correct horse: battery"
-
-
-@dataclass
-class Served:
-    """A server in a thread; what it serves can be exchanged while it runs."""
-
-    log: Log
-    port: int
-    known: set[str] = field(default_factory=lambda: {stranger().keyid})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def verifier(self, envelope: bytes) -> Said:
-        """Whom this server knows may say anything."""
-        _, keyid = evidence.unverified(envelope)
-        if keyid not in self.known:
-            raise RefusedError("the server does not know who signed this", fix="have the key enrolled")
-        return evidence.filed_under(envelope)
-
-
-@contextlib.contextmanager
-def serving(log: Log) -> Iterator[Served]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    served = Served(log, listener.getsockname()[1])
-    known = (ACCOUNT, PASSWORD)
-    found = routes(lambda: served.log, lambda given: served.verifier(given), lambda *given: given == known)
-    app = Starlette(routes=[Mount(PREFIX, routes=found)])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield served
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from governance.log.postgres import PostgresLog
 from governance.log.sqlite import SqliteLog
 from governance.machine import own_checkpoint_key, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
-from tests.governance.test_keys import pem
+from tests.governance.keys import pem
 from tests.postgres import Cluster
 
 WRITTEN = Path(__file__).parent / "old" / "log-0.1.sql"

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from governance import evidence, verify
+from governance import evidence
 from governance.errors import (
     BusyError,
     ConflictError,
-    CountersignError,
     RefusedError,
     StorageError,
     VerificationError,
@@ -29,8 +26,9 @@ from governance.log import merkle, postgres, sql, sqlite
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.port import Execute
 from governance.log.sqlite import SqliteLog
-from governance.machine import log_of, machine, own_checkpoint_key, read_log, stored_signer
-from tests.governance.examples import PROJECT, A, B, C, Scene, artifact, gate, ingest, scene
+from governance.machine import log_of, machine, read_log, stored_signer
+from tests.governance.examples import PROJECT, A, B, C, Scene, artifact, gate, ingest, scene, verified
+from tests.governance.killed import dying, in_child
 
 ADAPTERS = ["sqlite", "postgresql"]
 
@@ -63,13 +61,6 @@ def raw(address: str, *statements: str, guarded: bool = True) -> list[tuple[obje
             database.execute("SET session_replication_role = replica")
         done = [database.execute(statement) for statement in statements][-1]
         return done.fetchall() if done.description else []
-
-
-def verified(place: Scene) -> int:
-    """Number of entries of a log that verifies in full."""
-    report = verify.verify_log(place.log, PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine)))
-    assert report.ok, report.broken
-    return report.entries
 
 
 def test_entries_are_numbered_kept_and_found(here: Scene) -> None:
@@ -267,50 +258,6 @@ def test_threads_append_together(here: Scene) -> None:
     for thread in threads:
         thread.join()
     assert verified(here) == 33
-
-
-def in_child(action: Callable[[], object]) -> int:
-    """Runs `action` in a forked process; how it ended: 0, minus the signal, or 10 + the exit code of its error."""
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            action()
-            code = 0
-        except CountersignError as error:
-            code = 10 + error.exit_code
-            with contextlib.suppress(OSError):  # standard error may be a file, and files may be full
-                os.write(2, f"{error}\n".encode())
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-@contextlib.contextmanager
-def dying(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In here, this process ends before its statement number `moment` reaches the database."""
-    left = [moment]
-
-    def count(*_: object) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    real, ask = sqlite.connect, psycopg.Connection.execute
-
-    def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-        connection = real(path, write=write)
-        connection.set_trace_callback(count)
-        return connection
-
-    def execute(self: psycopg.Connection, *arguments: object, **options: object) -> object:
-        count()
-        return ask(self, *arguments, **options)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sqlite, "connect", connect)
-        patched.setattr(psycopg.Connection, "execute", execute)
-        yield
 
 
 def test_a_kill_before_any_statement_leaves_the_log_whole(

@@ -17,8 +17,7 @@ from governance.errors import BusyError, ConfigError, ConflictError, Countersign
 from governance.log.port import Execute
 from governance.log.postgres import PostgresLog, without_credentials
 from governance.machine import log_of, machine, read_log
-from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
-from tests.governance.log.test_port import verified
+from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene, verified
 from tests.postgres import PASSWORD, USER, Cluster
 
 

@@ -16,8 +16,8 @@ from governance.errors import (
 )
 from governance.log import sql, sqlite
 from governance.log.sqlite import SqliteLog
-from tests.governance.examples import PROJECT, B, Scene, artifact, gate, ingest, scene
-from tests.governance.log.test_port import in_child, verified
+from tests.governance.examples import PROJECT, B, Scene, artifact, gate, ingest, scene, verified
+from tests.governance.killed import in_child
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from governance.promotion import state
 from governance.report.text import visible
 from tests.governance.governed import RULES, empty, keypair, principals
 from tests.governance.people.desk import Desk, desk
-from tests.governance.test_keys_people import add, agent, make, needs_ssh  # noqa: F401  # the fixture
+from tests.governance.sshagent import add, make, needs_ssh
 
 YES = "--yes"
 RECOVERY = RULES + "recovery: {people: 2, roles: [recovery]}\n"

@@ -25,8 +25,7 @@ from governance.registry.mlflow import prepare_sqlite
 from governance.registry.versions import NewVersion
 from governance.server.context import LogRecorder
 from governance.verify import Pins, verify_log
-from tests.governance.commands.test_move_kills import dying_at_write
-from tests.governance.log.test_port import in_child
+from tests.governance.killed import dying_at_write, in_child
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
 from tests.postgres import Cluster, cluster

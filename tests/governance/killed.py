@@ -1,0 +1,89 @@
+"""Processes that are killed before a statement reaches the database of the log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from governance.errors import CountersignError
+from governance.log import sqlite
+
+WRITES = re.compile(r"BEGIN IMMEDIATE|BEGIN .*READ WRITE")
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Runs `action` in a forked process; how it ended: 0, minus the signal, or 10 + the exit code of its error."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            action()
+            code = 0
+        except CountersignError as error:
+            code = 10 + error.exit_code
+            with contextlib.suppress(OSError):  # standard error may be a file, and files may be full
+                os.write(2, f"{error}\n".encode())
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextlib.contextmanager
+def dying(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In here, this process ends before its statement number `moment` reaches the database."""
+    left = [moment]
+
+    def seen(_: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with _telling(seen, monkeypatch):
+        yield
+
+
+@contextlib.contextmanager
+def dying_at_write(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In here, a process ends before statement number `moment` of its writing transactions reaches the database."""
+    left, writing = [moment], [False]
+
+    def seen(statement: str) -> None:
+        writing[0] = writing[0] or WRITES.match(statement) is not None
+        if not writing[0]:
+            return
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        writing[0] = not statement.startswith(("COMMIT", "ROLLBACK"))
+
+    with _telling(seen, monkeypatch):
+        yield
+
+
+@contextlib.contextmanager
+def _telling(seen: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In here, `seen` is told of each statement before it reaches the database."""
+    real, ask = sqlite.connect, psycopg.Connection.execute
+
+    def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+        connection = real(path, write=write)
+        connection.set_trace_callback(seen)
+        return connection
+
+    def execute(self: psycopg.Connection, query: Any, *arguments: Any, **options: Any) -> Any:
+        seen(str(query))
+        return ask(self, query, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite, "connect", connect)
+        patched.setattr(psycopg.Connection, "execute", execute)
+        yield
