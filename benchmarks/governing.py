@@ -104,7 +104,7 @@ def _request(scene: Any, version: str) -> None:
 def _folder(folder: Path) -> Row:
     """A folder of one large safetensors file, against the plain sha256 of it."""
     from governance import digests, modelfolder
-    from tests.governance.test_modelfolder import safetensors
+    from tests.governance.story import safetensors
 
     model = folder / "model"
     model.mkdir()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from governance.exports.records import Records
 from tests.governance.audited import audited
+from tests.governance.exports.told import HOSTILE, records_of
 from tests.governance.governed import Governed, governed
 from tests.governance.sshagent import agent as agent  # the fixture
 from tests.governance.story import Story, told
@@ -40,3 +42,18 @@ def scene(life: Governed, tmp_path: Path) -> Governed:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     """Two versions, the second released with a waiver: the log of docs/auditing.md; read only."""
     return audited(tmp_path_factory.mktemp("audited"))
+
+
+@pytest.fixture(scope="session")
+def plain(shared: Story) -> Records:
+    """The records of a version that nobody approved."""
+    return records_of(shared)
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """Of one that two people approved and that serves, with a waiver beside it."""
+    scene = governed(tmp_path_factory.mktemp("released"))
+    scene.waive("PII_REMAINING", "dataset desk_sft", reason=f"dora said so {HOSTILE[:40]}")
+    scene.released()
+    return records_of(scene.story)

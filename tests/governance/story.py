@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -350,14 +351,20 @@ def every_text(value: Any) -> Iterator[str]:
             yield from every_text(item)
 
 
+def safetensors(header: Any, data: int = 24) -> bytes:
+    """A file with this header: a value, or the header's own text."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(data)
+
+
 def _at(role: str, name: str, sha256: str) -> Artifact:
     return Artifact(role=role, name=name, sha256=sha256)
 
 
 def _weights(text: str) -> bytes:
     """A well-formed safetensors file that is another for each text."""
-    header = json.dumps({"__metadata__": {"text": text}, "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})
-    return len(header).to_bytes(8, "little") + header.encode() + b"\0\1"
+    header = {"__metadata__": {"text": text}, "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}
+    return safetensors(header, 0) + b"\0\1"
 
 
 def _counts(records_in: int, records_out: int, excluded: dict[str, int]) -> dict[str, Any]:

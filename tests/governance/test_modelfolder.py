@@ -20,14 +20,9 @@ from hypothesis import strategies as st
 from governance import digests, modelfiles, modelfolder
 from governance.errors import VerificationError
 from governance.predicates import ModelFile
+from tests.governance.story import safetensors
 
 SIX = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
-
-
-def safetensors(header: Any, data: int = 24) -> bytes:
-    """A file with this header: a value, or the header's own text."""
-    text = (header if isinstance(header, str) else json.dumps(header)).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(data)
 
 
 GOOD = safetensors({"a.weight": SIX, "__metadata__": {"format": "pt"}})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipelines import ingest, samples
 from pipelines.kinds import KINDS
-from pipelines.records import KIND_KEY
+from pipelines.params import Params
+from pipelines.record_ids import load_key
+from pipelines.records import KIND_KEY, read_records
+from tests.conftest import ROOT
 
 Turn = tuple[str, str]
 
@@ -34,3 +39,12 @@ def table(kind: str, *rows: dict[str, Any]) -> pa.Table:
 def conversations(*turns: list[dict[str, str]], **more: Any) -> pa.Table:
     """Conversations of the given messages."""
     return table("conversation", *({"messages": messages, **more} for messages in turns))
+
+
+def ingested(params: Params, name: str, tmp_path: Path) -> pa.Table:
+    """A sample dataset as ingest leaves it."""
+    source, target = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.parquet"
+    part = params.samples[name]
+    source.write_text("\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8")
+    ingest.ingest(source, params.datasets[name], load_key(ROOT, params.records), target)
+    return read_records(target)

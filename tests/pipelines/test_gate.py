@@ -6,121 +6,35 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from governance.decisions import decide_release
-from governance.digests import sha256_bytes
 from governance.errors import ConfigError, RefusedError
-from governance.evidence import Evidence, LogEvidence, key_ring
+from governance.evidence import LogEvidence, key_ring
 from governance.machine import open_log
-from governance.predicates import Artifact, GateDecision
+from governance.predicates import Artifact
 from governance.progress import Progress
 from governance.requests import GateRequest
 from pipelines import gate, paths
-from pipelines.job import Job
-from pipelines.metrics import suite_digest
-from pipelines.params import Params
 from pipelines.stage import open_project, run_stage
 from pipelines.training import objective
-from tests.pipelines.jobs import NOW, job
-from tests.simulator import DATASETS, STAGES, InMemory, Plan, desk, digest, in_memory, model, ready, suite_of
+from tests.pipelines import gated
+from tests.pipelines.jobs import NOW
+from tests.simulator import digest, in_memory, model, ready
 
 ROOT = Path(__file__).parent.parent.parent
 OTHER = digest("something else")
 
 
-def _params() -> Params:
-    """The simulated desk as params.yaml would have it."""
-    datasets = {
-        name: {"kind": kind, "source": f"data/source/{name}.jsonl", "suite": kind, "held_out": "eval"}
-        for name, kind in DATASETS.items()
-    }
-    stages: dict[str, Any] = {
-        name: {"method": method, "data": data, "parent": parent, "scorer": scorer or parent, "suite": suite_of(name)}
-        for name, (method, data, parent, scorer) in STAGES.items()
-    }
-    stages["grpo"]["rewards"] = [{"name": "route_exact"}, {"name": "model", "weight": 0.5}]
-    return Params.model_validate(
-        {
-            "project": "support-desk",
-            "records": {},
-            "samples": {},
-            "hub": {},
-            "datasets": datasets,
-            "bases": {"tiny": {"source": "tiny.json", "suite": "eval"}},
-            "stages": stages,
-            "suites": {
-                "eval": {"metrics": ["greedy_exact", "sampled_unsafe"], "generation": {"samples": 4}},
-                "pairs": {"metrics": ["pair_accuracy"]},
-            },
-            "release": {"model": "support-desk", "stage": "grpo"},
-        }
-    )
-
-
-def _files(root: Path) -> None:
-    """Files with the digests of the simulated records; model folders stand for what they are called."""
-    for name in DATASETS:
-        path = root / paths.ready(name) / "records.parquet"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(f"ready {name}".encode())
-    for name in ("tiny", *STAGES):
-        folder = root / paths.model(name) / "model"
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"name": name}), encoding="utf-8")
-        scores = root / paths.evaluation(name) / "scores.jsonl"
-        scores.parent.mkdir(parents=True)
-        scores.write_text(f"scores {name}", encoding="utf-8")
-
-
-def _plan(params: Params) -> Plan:
-    """The simulated desk, evaluated on the suites of these parameters."""
-    plan = desk()
-    plan.suites = {name: suite_digest(suite, ready(name)) for name, suite in params.suites.items()}
-    return plan
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    _files(tmp_path)
+    gated.files(tmp_path)
     return tmp_path
 
 
-def _job(root: Path, plan: Plan | None = None, **more: Any) -> Job:
-    """The job of gate@grpo, its models having the digests of the simulated ones."""
-    params = _params()
-    world = in_memory(plan or _plan(params))
-    made = job(gate, "gate", "grpo", root, root / "made", params, **more)
-    inputs = {**made.inputs, **{role: _model(role, name) for role, name in (("parent", "dpo"), ("scorer", "reward"))}}
-    return replace(made, inputs=inputs, policies=world.policies, open_evidence=lambda: world.evidence)
-
-
-def _model(role: str, name: str) -> Artifact:
-    return Artifact(role=role, name=f"models/{name}/model", sha256=model(name))
-
-
-def _training(root: Path, plan: Plan | None = None, *, recorded: bool = True) -> Job:
-    """The job of train@grpo behind that gate, whose answer stands in the log."""
-    deciding = _job(root, plan)
-    outcome = gate.run(deciding)
-    answer = deciding.output("gate").read_bytes()
-    view = deciding.evidence
-    assert isinstance(view, InMemory)
-    if recorded:
-        said = {**view.items[-2].predicate.model_dump(), **outcome.predicate, "stage": "gate@grpo", "parameters": {}}
-        fields = {name: said[name] for name in GateDecision.model_fields if name in said}
-        subjects = (Artifact(role="gate", name="gates/grpo.json", sha256=sha256_bytes(answer)), *outcome.subjects)
-        predicate = GateDecision.model_validate(fields)
-        view.items.append(Evidence(len(view.items), "gate", subjects, predicate, "development-key", True, digest("x")))
-    inputs = {role: deciding.inputs[role] for role in ("data", "parent", "scorer")}
-    inputs["gate"] = Artifact(role="gate", name="gates/grpo.json", sha256=sha256_bytes(answer))
-    return replace(deciding, name="train@grpo", inputs=inputs)
-
-
 def test_an_allowed_stage_writes_what_was_decided_on(root: Path) -> None:
-    made = _job(root)
+    made = gated.gating(root)
     outcome = gate.run(made)
     assert outcome.refused == ()
     answer = json.loads(made.output("gate").read_text(encoding="utf-8"))
@@ -136,22 +50,22 @@ def test_an_allowed_stage_writes_what_was_decided_on(root: Path) -> None:
 
 def test_the_answer_does_not_move_with_policy_or_time(root: Path) -> None:
     """So that a decision made again trains nothing anew."""
-    first = _job(root)
+    first = gated.gating(root)
     gate.run(first)
     before = first.output("gate").read_bytes()
-    plan = _plan(_params())
+    plan = gated.planned(gated.params())
     plan.policy(digest=OTHER)
     plan.tier(approvals=3)
-    later = replace(_job(root, plan), now=lambda: NOW.replace(hour=23))
+    later = replace(gated.gating(root, plan), now=lambda: NOW.replace(hour=23))
     outcome = gate.run(later)
     assert later.output("gate").read_bytes() == before
     assert outcome.predicate["at"] == "2026-11-20T23:00:00.000Z"
 
 
 def test_a_refusal_leaves_a_readable_report(root: Path) -> None:
-    plan = _plan(_params())
+    plan = gated.planned(gated.params())
     plan.card("tickets", steward="", licence="CC-BY-NC-4.0")
-    outcome = gate.run(_job(root, plan))
+    outcome = gate.run(gated.gating(root, plan))
     assert [finding.code for finding in outcome.refused] == ["DATACARD_INCOMPLETE", "LICENCE_NOT_PERMITTED"]
     assert outcome.predicate["allowed"] is False
     text = (root / paths.gate_report("grpo")).read_text(encoding="utf-8")
@@ -162,13 +76,13 @@ def test_a_refusal_leaves_a_readable_report(root: Path) -> None:
 
 
 def test_only_what_is_used_is_asked_for() -> None:
-    roles = {item.role for item in gate.inputs(_params(), "dpo")}
+    roles = {item.role for item in gate.inputs(gated.params(), "dpo")}
     assert roles == {"data", "suite", "parent", "parent_scores", "parent_suite"}
-    assert {"scorer", "scorer_scores", "scorer_suite"} <= {item.role for item in gate.inputs(_params(), "grpo")}
+    assert {"scorer", "scorer_scores", "scorer_suite"} <= {item.role for item in gate.inputs(gated.params(), "grpo")}
 
 
 def test_training_may_start_behind_its_gate(root: Path) -> None:
-    assert gate.enforce_gate(_training(root)).allowed
+    assert gate.enforce_gate(gated.training(root)).allowed
 
 
 def _other(role: str) -> Artifact:
@@ -185,7 +99,7 @@ def _other(role: str) -> Artifact:
     ],
 )
 def test_training_refuses_other_bytes(root: Path, role: str, code: str) -> None:
-    training = _training(root)
+    training = gated.training(root)
     changed = replace(training, inputs={**training.inputs, role: _other(role)})
     with pytest.raises(RefusedError, match=code):
         gate.enforce_gate(changed)
@@ -194,20 +108,20 @@ def test_training_refuses_other_bytes(root: Path, role: str, code: str) -> None:
 def test_training_refuses_a_gate_that_is_not_in_the_log(root: Path) -> None:
     """`dvc repro --single-item train@grpo` on a machine whose log never saw the decision."""
     with pytest.raises(RefusedError, match="GATE_MISSING"):
-        gate.enforce_gate(_training(root, recorded=False))
+        gate.enforce_gate(gated.training(root, recorded=False))
 
 
 def test_training_decides_again(root: Path) -> None:
     """The gate allowed it; since then the policy has changed."""
-    training = _training(root)
-    stricter = _plan(_params())
+    training = gated.training(root)
+    stricter = gated.planned(gated.params())
     stricter.rules(rewards=[])
     with pytest.raises(RefusedError, match="REWARD_NOT_PERMITTED"):
         gate.enforce_gate(replace(training, policies=stricter.policies))
 
 
 def test_another_objective_needs_another_decision(root: Path) -> None:
-    training = _training(root)
+    training = gated.training(root)
     stages = {**training.params.stages, "grpo": training.params.stages["grpo"].model_copy(update={"seed": 7})}
     changed = training.params.model_copy(update={"stages": stages})
     with pytest.raises(RefusedError, match="EVIDENCE_INCONSISTENT"):
@@ -215,7 +129,7 @@ def test_another_objective_needs_another_decision(root: Path) -> None:
 
 
 def test_a_mistake_in_the_row_is_told_before_anything_is_decided(root: Path) -> None:
-    made = _job(root)
+    made = gated.gating(root)
     stages = {
         **made.params.stages,
         "grpo": made.params.stages["grpo"].model_copy(update={"trainer": {"lerning_rate": 1}}),
@@ -225,8 +139,8 @@ def test_a_mistake_in_the_row_is_told_before_anything_is_decided(root: Path) -> 
 
 
 def test_a_release_is_asked_about_the_released_stage(root: Path) -> None:
-    params = _params()
-    world = in_memory(_plan(params))
+    params = gated.params()
+    world = in_memory(gated.planned(params))
     request = gate.release_request(params, root, digest=model("grpo"))
     assert request.released.name == "grpo" and request.model == "support-desk" and request.alias == "candidate"
     assert decide_release(request, world.policies, world.evidence, world.at).allowed

@@ -14,7 +14,7 @@ from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Search
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
-from tests.pipelines.test_scan import ingested
+from tests.pipelines.tables import ingested
 
 
 @pytest.mark.slow

@@ -13,19 +13,18 @@ import pytest
 from governance.data_policy import PiiPolicy
 from governance.errors import ConfigError
 from governance.predicates import Planted, Scan
-from pipelines import ingest, samples, scan
+from pipelines import samples, scan
 from pipelines.job import Outcome
-from pipelines.params import Params, load_params
+from pipelines.params import load_params
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Found, Search
 from pipelines.pii.seeds import seeds
-from pipelines.record_ids import load_key
 from pipelines.records import read_excluded, read_records, texts, write_records
 from pipelines.scan import Tally, Treated, redact, significant, treat
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import pii, shipped_pii
-from tests.pipelines.tables import answer, conversations, said, table
+from tests.pipelines.tables import answer, conversations, ingested, said, table
 
 MAIL = "Write to anna@example.com."
 
@@ -301,15 +300,6 @@ def test_no_records_pass_through(tmp_path: Path) -> None:
 
 
 # --- the sample data -------------------------------------------------------------------------------------------------
-
-
-def ingested(params: Params, name: str, tmp_path: Path) -> pa.Table:
-    """A sample dataset as ingest leaves it."""
-    source, target = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.parquet"
-    part = params.samples[name]
-    source.write_text("\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8")
-    ingest.ingest(source, params.datasets[name], load_key(ROOT, params.records), target)
-    return read_records(target)
 
 
 @pytest.mark.parametrize("name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated", "desk_eval"])

@@ -22,9 +22,8 @@ from pipelines.params import Params, load_params
 from pipelines.training import launch, objective, rewards
 from pipelines.training.fit import Fitted, Plan
 from tests.conftest import ROOT
-from tests.pipelines import tiny
+from tests.pipelines import gated, tiny
 from tests.pipelines.jobs import job
-from tests.pipelines.test_gate import _files, _training
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -183,10 +182,10 @@ def test_without_its_gate_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mon
     """The enforcing decision itself is tested in test_gate; here: that the stage asks it first, and stops."""
     started: list[Plan] = []
     monkeypatch.setattr(launch, "run", lambda plan, listener, environ: started.append(plan))
-    _files(tmp_path)
+    gated.files(tmp_path)
     with pytest.raises(RefusedError, match="GATE_MISSING"):
-        train.run(_training(tmp_path, recorded=False))
-    refused = _training(tmp_path)
+        train.run(gated.training(tmp_path, recorded=False))
+    refused = gated.training(tmp_path)
     other = refused.inputs["data"].model_copy(update={"sha256": "0" * 64})
     with pytest.raises(RefusedError, match="EVIDENCE_MISSING"):
         train.run(replace(refused, inputs={**refused.inputs, "data": other}))

@@ -23,7 +23,7 @@ from governance.exports.attestations import PROVENANCE, TEST_RESULT, VSA
 from governance.exports.card import model_card
 from governance.exports.records import Records
 from governance.findings import finding
-from tests.governance.exports.told import PEOPLE, plain, records_of, released, story  # noqa: F401  # the fixtures
+from tests.governance.exports.told import PEOPLE, records_of
 from tests.governance.story import Story
 
 PREDICATES = {PROVENANCE: provenance_pb2.Provenance, TEST_RESULT: test_result_pb2.TestResult}
@@ -105,8 +105,8 @@ def test_a_summary_passes_for_one_alias_only_and_lists_what_was_used(released: R
     assert said["policy"]["digest"]["sha256"] == facts.now.authority.in_force.digest
 
 
-def test_a_refusal_is_a_failed_summary(story: Story, tmp_path: Any) -> None:
-    other = story.copy(tmp_path)
+def test_a_refusal_is_a_failed_summary(shared: Story, tmp_path: Any) -> None:
+    other = shared.copy(tmp_path)
     other.promote("sft", "1", [finding("SCAN_NOT_PASSED", "dataset desk_sft", "for a test")])
     said = named(records_of(other), "vsa-candidate")["predicate"]
     assert said["verificationResult"] == "FAILED"
@@ -130,8 +130,8 @@ def test_a_threshold_that_is_not_met_fails_the_test(plain: Records) -> None:
     assert said["predicate"]["result"] == "FAILED"
 
 
-def test_an_evaluation_that_was_not_run_is_no_test_result(story: Story, tmp_path: Any) -> None:
-    other = story.copy(tmp_path)
+def test_an_evaluation_that_was_not_run_is_no_test_result(shared: Story, tmp_path: Any) -> None:
+    other = shared.copy(tmp_path)
     other.train("mute", "sft", "conversation", "desk_sft", "base", accuracy=None)  # type: ignore[arg-type]
     other.register("mute", "2")
     records = records_of(other, "2")

@@ -14,7 +14,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from governance.exports.bom import SPDX, bom
 from governance.exports.records import Records
 from governance.requests import GateRequest
-from tests.governance.exports.told import HOSTILE, PEOPLE, carded, plain, released, story  # noqa: F401  # the fixtures
+from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 

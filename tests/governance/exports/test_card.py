@@ -6,23 +6,15 @@ import re
 from dataclasses import replace
 
 import pytest
-from huggingface_hub import ModelCard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from governance.exports.card import metadata, model_card
 from governance.exports.records import Records
 from governance.exports.text import flat, line, markdown, yaml_text
 from governance.yamlfile import parse_yaml
-from tests.governance.exports.told import HOSTILE, PEOPLE, carded, plain, released, story  # noqa: F401  # the fixtures
-
-MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-
-
-def read(text: str) -> ModelCard:
-    return ModelCard(text, ignore_metadata_errors=False)
+from tests.governance.exports.cards import MARKDOWN, body, read, shape
+from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 
 
 def test_hugging_face_reads_the_evaluation_from_it(plain: Records) -> None:
@@ -121,24 +113,6 @@ def test_a_hostile_card_adds_nothing_to_the_page(plain: Records) -> None:
     assert not re.search(
         "[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2028\u2029\ud800-\udfff]", model_card(hostile)
     )
-
-
-def body(records: Records) -> str:
-    return model_card(records).partition("\n---\n")[2]
-
-
-def shape(text: str) -> list[str]:
-    """Every element of a page, in order, less the text."""
-    found: list[str] = []
-
-    def walk(tokens: list[Token]) -> None:
-        for token in tokens:
-            if token.type not in ("text", "text_special", "inline"):
-                found.append(f"{token.type} {token.tag} {sorted(token.attrs.items())}")
-            walk(token.children or [])
-
-    walk(MARKDOWN.parse(text))
-    return found
 
 
 ANY = st.text(st.characters(codec=None), max_size=120) | st.text(

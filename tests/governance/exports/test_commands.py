@@ -18,7 +18,7 @@ from governance.machine import open_log
 from governance.policy import load_policies
 from pipelines.cli import cli
 from tests.governance.bundles import made, pin
-from tests.governance.exports.told import HOSTILE, story  # noqa: F401  # the fixture
+from tests.governance.exports.told import HOSTILE
 from tests.governance.story import MODEL, START, Story, altered, begin, tell
 
 NAME = f"{MODEL}/1"
@@ -26,9 +26,9 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(shared: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A command in a copy of the story's project."""
-    return runner(story.copy(tmp_path), monkeypatch)
+    return runner(shared.copy(tmp_path), monkeypatch)
 
 
 def runner(told: Story, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -96,9 +96,9 @@ def test_a_mistake_is_told(run: Run, arguments: tuple[str, ...], family: type[Co
 
 @pytest.mark.parametrize("command", ["export", "control"])
 def test_altered_evidence_stops_both(
-    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    shared: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    other = story.copy(tmp_path)
+    other = shared.copy(tmp_path)
     altered(other.log, 5)
     failed = runner(other, monkeypatch)(command, NAME)
     assert isinstance(failed.exception, VerificationError)
@@ -124,13 +124,13 @@ def test_control_as_json_holds_the_same(run: Run) -> None:
 
 
 def test_both_answer_from_a_bundle_without_project_or_log(
-    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "away").mkdir()
-    (tmp_path / "away" / "one.bundle").write_bytes(made(story.log))
+    (tmp_path / "away" / "one.bundle").write_bytes(made(shared.log))
     monkeypatch.chdir(tmp_path / "away")
     monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "nothing"))
-    bundle = ("--bundle", "one.bundle", "--origin", pin(story.log))
+    bundle = ("--bundle", "one.bundle", "--origin", pin(shared.log))
     done = CliRunner().invoke(cli, ["export", NAME, *bundle])
     assert done.exit_code == 0, done.output
     assert {"README.md", "bom.cdx.json", "attestations/provenance-sft.json"} <= files()

@@ -11,7 +11,7 @@ import pytest
 
 from governance.exports.croissant import CROISSANT, RAI, datasets
 from governance.exports.records import Records
-from tests.governance.exports.told import HOSTILE, PEOPLE, carded, plain, released, story  # noqa: F401  # the fixtures
+from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 
 DEMANDED = {
     "@context", "@type", "conformsTo", "name", "description", "license", "url", "creator", "datePublished",

@@ -16,7 +16,7 @@ from governance.exports import formats
 from governance.exports.formats import FORMATS, Document, export, write
 from governance.exports.records import Records, read
 from governance.exports.text import cleaned, file_name, json_bytes, outside_path
-from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
+from tests.governance.exports.told import records_of
 from tests.governance.governed import person
 from tests.governance.story import MODEL, Story, altered, every_text
 
@@ -31,8 +31,8 @@ def test_every_format_gives_what_it_says(plain: Records) -> None:
     assert len(set(paths)) == len(paths)
 
 
-def test_the_same_log_read_again_gives_the_same_bytes(story: Story) -> None:
-    assert export(records_of(story)) == export(records_of(story))
+def test_the_same_log_read_again_gives_the_same_bytes(shared: Story) -> None:
+    assert export(records_of(shared)) == export(records_of(shared))
 
 
 def test_an_unknown_format_names_those_there_are(plain: Records) -> None:
@@ -56,8 +56,8 @@ def test_signed_statements_verify_and_say_the_same(plain: Records) -> None:
         assert one.path == bare.path.removesuffix(".json") + ".dsse.json"
 
 
-def test_nothing_is_made_from_a_log_that_does_not_verify(story: Story, tmp_path: Path) -> None:
-    other = story.copy(tmp_path)
+def test_nothing_is_made_from_a_log_that_does_not_verify(shared: Story, tmp_path: Path) -> None:
+    other = shared.copy(tmp_path)
     altered(other.log, 7)
     with pytest.raises(VerificationError, match="EVIDENCE DOES NOT VERIFY: entry 7"):
         read(other.sources, (MODEL, "1"))

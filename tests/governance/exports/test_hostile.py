@@ -24,8 +24,8 @@ from governance.exports.croissant import datasets
 from governance.exports.formats import export
 from governance.exports.records import Records
 from governance.predicates import Scan, Train
-from tests.governance.exports.test_card import body, read, shape
-from tests.governance.exports.told import HOSTILE, carded, plain, story  # noqa: F401  # the fixtures
+from tests.governance.exports.cards import body, read, shape
+from tests.governance.exports.told import HOSTILE, carded
 from tests.governance.story import every_text
 
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)

@@ -17,7 +17,6 @@ from governance.exports.formats import FORMATS
 from governance.policy import load_policies
 from pipelines.cli import cli
 from tests.conftest import ROOT
-from tests.governance.exports.told import story  # noqa: F401  # the fixture
 from tests.governance.story import Story
 
 PAGE = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
@@ -39,9 +38,9 @@ def stands(expected: str, line: str) -> bool:
 
 @pytest.mark.parametrize(("command", "expected"), list(examples()), ids=[command for command, _ in examples()])
 def test_a_command_gives_what_stands_below_it(
-    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, expected: list[str]
+    shared: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, expected: list[str]
 ) -> None:
-    told = story.copy(tmp_path)
+    told = shared.copy(tmp_path)
     monkeypatch.chdir(told.root)
     monkeypatch.setenv("COUNTERSIGN_HOME", str(told.machine.home))
     done = CliRunner().invoke(cli, shlex.split(command)[1:])

@@ -1,15 +1,12 @@
-"""The stories that exports are made from, and the records read of them."""
+"""The records that exports are made from, texts that harm in them, and names that none may hold."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from governance.exports.records import Records, read
 from governance.policy import Datacard
-from tests.governance.governed import governed
-from tests.governance.story import MODEL, Story, told
+from tests.governance.story import MODEL, Story
 
 HOSTILE = (
     "<script>alert(1)</script> **bold** [link](javascript:alert(1)) | cell | `code`\n\n# Heading\n---\nlicense: mit\n"
@@ -31,27 +28,6 @@ def carded(records: Records, **fields: object) -> Records:
         name: Datacard.model_validate({**card.model_dump(), **fields}) for name, card in policies.datacards.items()
     }
     return replace(records, facts=replace(records.facts, policies=replace(policies, datacards=cards)))
-
-
-@pytest.fixture(scope="session")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """A version that nobody approved."""
-    return told(tmp_path_factory.mktemp("plain"))
-
-
-@pytest.fixture(scope="session")
-def plain(story: Story) -> Records:
-    """Its records."""
-    return records_of(story)
-
-
-@pytest.fixture(scope="session")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    """A version that two people approved and that serves, with a waiver beside it."""
-    scene = governed(tmp_path_factory.mktemp("released"))
-    scene.waive("PII_REMAINING", "dataset desk_sft", reason=f"dora said so {HOSTILE[:40]}")
-    scene.released()
-    return records_of(scene.story)
 
 
 PEOPLE = ("ada", "ben", "cleo", "dora", "eve")

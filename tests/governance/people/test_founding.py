@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
 from governance import evidence
@@ -13,33 +9,12 @@ from governance.log.port import Log
 from governance.machine import machine, open_log, read_log
 from governance.policy import load_policies
 from governance.promotion import state
-from tests.conftest import ROOT
 from tests.governance.governed import keypair
-from tests.governance.people.desk import Desk, desk
+from tests.governance.people.desk import Desk
 from tests.governance.story import MODEL, START
 
 PEOPLE = {"ada": "policy-owner,ml-lead", "ben": "policy-owner,risk", "cleo": "release-manager"}
 YES = "--yes"
-
-
-@dataclass
-class Fresh:
-    """A project that nobody has begun, in the shape `Desk` asks for."""
-
-    @dataclass
-    class Story:
-        root: Path
-
-    story: Story
-    now = START
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    root = tmp_path / "project"
-    shutil.copytree(ROOT / "policies", root / "policies")
-    shutil.copy(ROOT / "params.yaml", root)
-    return desk(tmp_path, Fresh(Fresh.Story(root)), monkeypatch)  # type: ignore[arg-type]
 
 
 def who(d: Desk, **roles: str) -> list[str]:

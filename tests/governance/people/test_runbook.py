@@ -16,7 +16,6 @@ from governance.promotion import state
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, Table, keypair
 from tests.governance.people.desk import Desk
-from tests.governance.people.test_founding import fresh  # noqa: F401  # the fixture
 from tests.governance.story import MODEL, Story, tell
 
 PAGE = (ROOT / "docs" / "people.md").read_text(encoding="utf-8")

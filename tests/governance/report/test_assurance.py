@@ -9,19 +9,17 @@ import pytest
 from governance import evidence
 from governance.artifacts import verify_files
 from governance.digests import tree_digest
-from governance.evidence import Evidence
-from governance.keys import Signer
 from governance.lineage import inputs, model_node, reproductions
 from governance.machine import signer
-from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact, Predicate
+from governance.predicates import Artifact
 from governance.report.build import build
 from governance.report.html import page
 from governance.report.model import Report, Training
 from governance.report.sections import SECTIONS
 from tests.governance.governed import KINDS, empty, keypair, person, principals
+from tests.governance.report.reproduced import RUNNER, again, training
 from tests.governance.story import MODEL, Story, digest, tell
 
-RUNNER = '  - {"name": "runner", "kind": "service", "signs": ["reproduction"], "keys": ["%s"]}\n'
 NEVER = "self-attested; never run again"
 
 
@@ -30,27 +28,6 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Real keys: `ci` signs all but reproductions, `runner` nothing else. Tests add to its log, each about its own."""
     named = principals() + RUNNER % keypair("runner")[1]
     return tell(empty(tmp_path_factory.mktemp("people"), people=named).story)
-
-
-def training(story: Story, stage: str) -> Evidence:
-    found = model_node(story.view, story.models[stage]).train
-    assert found is not None
-    return found
-
-
-def again(story: Story, stage: str = "sft", key: Signer | None = None, **other: Any) -> int:
-    """A reproduction of a stage's training; the same bytes unless `other` says otherwise. Its entry."""
-    first = training(story, stage)
-    base: Predicate = first.predicate
-    said = {
-        **{name: getattr(base, name) for name in ("stage", "inputs", "parameters", "policy", "code", "environment")},
-        "of": first.digest, "model": story.models[stage], "same_bytes": True, "largest_difference": 0.0,
-        "differing": 0, "tensors": 20, "final": {"loss": 0.42}, "device": "cpu", "run": story.run(), **other,
-    }  # fmt: skip
-    subject = said.pop("subject", story.models[stage])
-    predicate = PREDICATES[f"{TYPE_PREFIX}reproduction/v1"].model_validate(said)
-    subjects = [Artifact(role="model", name=f"models/{stage}/model", sha256=subject)]
-    return evidence.record(story.log, key or signer(story.machine), "reproduction", subjects, predicate).index
 
 
 def report(story: Story) -> Report:

@@ -22,9 +22,9 @@ from governance.report.controls import ControlReport, assess, in_force, lines
 from governance.report.links import LOOKS, NOT_RECORDED, Link
 from governance.report.people import people as who
 from tests.governance.audited import audited
-from tests.governance.exports.told import plain, records_of, released, story  # noqa: F401  # the fixtures
+from tests.governance.exports.told import records_of
 from tests.governance.governed import Governed, empty, governed, keypair, person, principals
-from tests.governance.report.test_assurance import RUNNER, again
+from tests.governance.report.reproduced import RUNNER, again
 from tests.governance.story import MODEL, Story, digest, tell
 
 DAY = date(2026, 11, 20)
@@ -104,15 +104,17 @@ def test_policies_that_nobody_signed_are_partial(plain: Records, released: Recor
     assert links(released)["policy_snapshot"].state == "present"
 
 
-def test_a_scan_is_never_whole_without_a_person_and_lacks_recall_where_it_has_none(story: Story, tmp_path: Any) -> None:
-    assert links(records_of(story))["pii_scan"].lacks == ["a person's sample of what remains"]
-    other = story.copy(tmp_path)
+def test_a_scan_is_never_whole_without_a_person_and_lacks_recall_where_it_has_none(
+    shared: Story, tmp_path: Any
+) -> None:
+    assert links(records_of(shared))["pii_scan"].lacks == ["a person's sample of what remains"]
+    other = shared.copy(tmp_path)
     other.data("desk_sft", "conversation", "conversation", 2900, recall=False)
     assert "desk_sft: recall on a seeded set" in links(records_of(other))["pii_scan"].lacks
 
 
-def test_a_missing_step_is_named(story: Story, tmp_path: Any) -> None:
-    other = story.copy(tmp_path)
+def test_a_missing_step_is_named(shared: Story, tmp_path: Any) -> None:
+    other = shared.copy(tmp_path)
     other.records["desk_sft"] = "f" * 64
     other.train("odd", "sft", "conversation", "desk_sft", "base")
     other.register("odd", "2")
@@ -121,8 +123,8 @@ def test_a_missing_step_is_named(story: Story, tmp_path: Any) -> None:
     assert "desk_sft: a quality result" in found["dq_results"].lacks
 
 
-def test_uncommitted_code_is_a_gap(story: Story, tmp_path: Any) -> None:
-    other = story.copy(tmp_path)
+def test_uncommitted_code_is_a_gap(shared: Story, tmp_path: Any) -> None:
+    other = shared.copy(tmp_path)
     other.dirty = True
     other.train("dirty", "sft", "conversation", "desk_sft", "base")
     other.register("dirty", "2")
