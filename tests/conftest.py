@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import cluster as cluster  # the fixture
+from tests.project import small as small  # the fixture
 
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in a shell's background; processes would inherit it

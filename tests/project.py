@@ -29,8 +29,8 @@ from governance.machine import machine, own_checkpoint_key
 from governance.policy import load_policies
 from governance.verify import Pins, verify_log
 from pipelines import versions
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PROJECT = "small"
 PARAMS: dict[str, Any] = {

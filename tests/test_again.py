@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.project import Project, small
-
-__all__ = ["small"]
+from tests.project import Project
 
 pytestmark = pytest.mark.slow
 

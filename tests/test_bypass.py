@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project, small
-
-__all__ = ["small"]
+from tests.project import Project
 
 pytestmark = pytest.mark.slow
 

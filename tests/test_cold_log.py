@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import STAGES, Project, small
-
-__all__ = ["small"]
+from tests.project import STAGES, Project
 
 pytestmark = pytest.mark.slow
 

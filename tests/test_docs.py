@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from governance import errors
 from pipelines.cli import COMMANDS, cli
 from tests.conftest import ROOT
-from tests.project import Project, small  # noqa: F401  # the fixture
+from tests.project import Project
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")
@@ -97,6 +97,17 @@ def test_the_map_of_a_package_names_every_module(package: str) -> None:
     said = (folder / "__init__.py").read_text(encoding="utf-8")
     there = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
     assert sorted(name for name in there - {"__init__"} if not re.search(rf"\b{name}\b", said)) == []
+
+
+IMPORT = re.compile(r"^\W*(?:from|import) (tests\b[\w.]*|\.[\w.]*)(.*)", re.MULTILINE)
+
+
+def test_nothing_is_imported_from_a_test_module() -> None:
+    """What others need stands beside it, in a module that has no tests. Scripts in quotes may import their own."""
+    for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+        own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        imports = [pair for pair in IMPORT.findall(path.read_text(encoding="utf-8")) if pair[0] != own]
+        assert [pair for pair in imports if re.search(r"\btest_", " ".join(pair))] == [], own
 
 
 def test_make_targets_that_are_named_exist() -> None:

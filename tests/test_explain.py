@@ -6,9 +6,7 @@ import json
 
 import pytest
 
-from tests.project import Project, small
-
-__all__ = ["small"]
+from tests.project import Project
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.project import PROJECT, STAGES, Project, fresh, small, wait_for
-
-__all__ = ["small"]
+from tests.project import PROJECT, STAGES, Project, fresh, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -20,9 +20,7 @@ from typing import Any
 import pytest
 
 from pipelines.process import exclusive
-from tests.project import Done, Project, fresh, small
-
-__all__ = ["small"]
+from tests.project import Done, Project, fresh
 
 MARK = "Zebrafish-4711"
 """Stands in the text of every record, and so in no message."""

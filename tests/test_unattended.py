@@ -12,9 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.keys import private_signer
 from governance.policy import EvidenceKind
-from tests.project import Project, fresh, small
-
-__all__ = ["small"]
+from tests.project import Project, fresh
 
 pytestmark = pytest.mark.slow
 

@@ -20,9 +20,7 @@ from governance.predicates import Artifact
 from pipelines.stage import open_project, utc_now
 from pipelines.training import objective
 from tests.governance.governed import keypair
-from tests.project import PROJECT, Project, small, wait_for
-
-__all__ = ["small"]
+from tests.project import PROJECT, Project, wait_for
 
 pytestmark = pytest.mark.slow
 

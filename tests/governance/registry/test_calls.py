@@ -28,9 +28,7 @@ from governance.verify import Pins, verify_log
 from tests.governance.killed import dying_at_write, in_child
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
-from tests.postgres import Cluster, cluster
-
-__all__ = ["cluster"]
+from tests.postgres import Cluster
 
 ALIAS = "registered-models/alias"
 TOLD = 2

@@ -11,9 +11,7 @@ import pytest
 
 from tests.governance.registry.place import Server
 from tests.governance.registry.team import Team, begun, serving
-from tests.postgres import Cluster, cluster
-
-__all__ = ["cluster"]
+from tests.postgres import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

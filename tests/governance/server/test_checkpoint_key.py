@@ -17,9 +17,7 @@ from governance.predicates import Approval, Artifact
 from governance.promotion import state
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
-from tests.postgres import Cluster, cluster
-
-__all__ = ["cluster"]
+from tests.postgres import Cluster
 
 pytestmark = pytest.mark.slow
 
