@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import cluster as cluster  # the fixture
 from tests.project import small as small  # the fixture
@@ -14,6 +15,9 @@ from tests.project import small as small  # the fixture
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in a shell's background; processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same examples in every run, and none too slow on a machine that is busy; others: --hypothesis-profile=default
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

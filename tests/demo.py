@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.ports import free_port
 from tests.project import PROJECT, Done, Project, fresh
 
 MODEL = "support-desk"
@@ -291,7 +292,7 @@ def report(stage: Stage) -> None:
 @contextmanager
 def _server(stage: Stage) -> Iterator[str]:
     """`countersign server`, for as long as the block runs."""
-    port = _free_port()
+    port = free_port()
     stage.command(f"countersign server --port {port} &")
     process = stage.project.start("countersign", "server", "--port", str(port), COUNTERSIGN_ADMIN_PASSWORD=PASSWORD)
     uri = f"http://127.0.0.1:{port}"
@@ -300,21 +301,21 @@ def _server(stage: Stage) -> Iterator[str]:
         yield uri
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def _wait(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
     import urllib.request
 
-    for _ in range(600):
+    for _ in range(3000):
         try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=1):
+            with urllib.request.urlopen(f"{uri}/health", timeout=10):
                 return
         except OSError:
             if process.poll() is not None:
                 sys.exit(f"demo: the server did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
             time.sleep(0.1)
-    sys.exit("demo: the server did not answer within a minute")
+    sys.exit("demo: the server did not answer within five minutes")
 
 
 def _rest(uri: str, body: str) -> tuple[int, str]:
@@ -381,14 +382,6 @@ def _typed(command: str) -> list[str]:
 def _styled(text: str, style: str) -> str:
     """With a terminal's colour, where there is a terminal."""
     return f"\033[{style}m{text}\033[0m" if sys.stdout.isatty() else text
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 if __name__ == "__main__":

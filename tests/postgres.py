@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.ports import free_port
 
 USER, PASSWORD = "desk", "s3cret-pass/word"
 _NUMBERS = count()
@@ -57,16 +58,16 @@ class Cluster:
             **_account(),
         )
 
-    def start(self) -> None:
+    def start(self) -> str:
+        """What prevents it, if anything."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
         log = str(self.folder / "log")
-        done = self.run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "60", "-o", options, "start")
-        if done.returncode:
-            pytest.skip(f"PostgreSQL does not start here: {(done.stderr or done.stdout)[-300:]}")
+        done = self.run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "300", "-o", options, "start")
+        return (done.stderr or done.stdout)[-300:] if done.returncode else ""
 
     def stop(self, how: str = "fast") -> None:
         """`immediate`: as after a power cut."""
-        self.run("pg_ctl", "-D", str(self.data), "-m", how, "-w", "stop")
+        self.run("pg_ctl", "-D", str(self.data), "-m", how, "-w", "-t", "300", "stop")
 
 
 def programs() -> Path | None:
@@ -82,8 +83,7 @@ def cluster() -> Iterator[Cluster]:
     if found is None:
         pytest.skip("no PostgreSQL is installed here (initdb, pg_ctl)")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        here = Cluster(found, folder, free.getsockname()[1])
+    here = Cluster(found, folder, free_port())
     try:
         if _account():
             shutil.chown(folder, "nobody")
@@ -93,7 +93,8 @@ def cluster() -> Iterator[Cluster]:
         done = here.run("initdb", "-D", str(here.data), *flags)
         if done.returncode:
             pytest.skip(f"PostgreSQL cannot be set up here: {done.stderr[-300:]}")
-        here.start()
+        if problem := here.start():
+            pytest.skip(f"PostgreSQL does not start here: {problem}")
         yield here
     finally:
         here.stop("immediate")

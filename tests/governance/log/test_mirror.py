@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -48,6 +47,7 @@ from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, inge
 from tests.governance.governed import Governed, authorize, empty, keypair
 from tests.governance.keys import stranger
 from tests.governance.served import ACCOUNT, PASSWORD, Served, serving
+from tests.ports import free_port
 from tests.project import wait_for
 
 
@@ -187,7 +187,7 @@ class Terminal(io.StringIO):
 def test_a_server_that_takes_long_is_told_on_a_terminal_only() -> None:
     terminal, pipe = Terminal(), io.StringIO()
     with Progress(terminal).waiting("waiting for it", after=0):
-        wait_for(lambda: "waiting for it" in terminal.getvalue(), 30, "it is told")
+        wait_for(lambda: "waiting for it" in terminal.getvalue(), 300, "it is told")
     for quiet, after in ((terminal, 3600.0), (pipe, 0.0)):
         with Progress(quiet).waiting("for something else", after):
             pass
@@ -411,16 +411,18 @@ def test_a_large_log_comes_in_pages(served: Served, there: Scene, tmp_path: Path
 
 @dataclass
 class Slow(SqliteLog):
-    """Remembers which pages it was asked for, and takes its time."""
+    """Remembers which pages it was asked for, and gives those from `stops` on when it may."""
 
-    def __init__(self, log: SqliteLog, seconds: float = 0.0) -> None:
+    def __init__(self, log: SqliteLog, stops: int = 10**9) -> None:
         super().__init__(log.path, log.project)
         self.asked: list[int] = []
-        self.seconds = seconds
+        self.stops = stops
+        self.may = threading.Event()
 
     def page(self, start: int, end: int) -> Any:
         self.asked.append(start)
-        time.sleep(self.seconds)
+        if start >= self.stops:
+            self.may.wait(600)
         return super().page(start, end)
 
 
@@ -447,21 +449,19 @@ def incoming(home: Path) -> list[Path]:
     return sorted(home.glob(f"{PROJECT}/mirror/*/incoming/*.json"))
 
 
-def interrupted(served: Served, home: Path) -> list[int]:
-    """A first download that is killed; the pages that were asked for."""
-    slow = Slow(there_log(served), 0.1)
+def interrupted(served: Served, home: Path) -> None:
+    """A first download that is killed when four pages have come."""
+    slow = Slow(there_log(served), 20)
     served.log = slow
     environ = {
         **os.environ, "COUNTERSIGN_HOME": str(home), "COUNTERSIGN_LOG": served.url, "COUNTERSIGN_USER": ACCOUNT,
         "COUNTERSIGN_PASSWORD": PASSWORD,
     }  # fmt: skip
     process = subprocess.Popen([sys.executable, "-c", PULL, PROJECT], cwd=ROOT, env=environ)
-    while len(incoming(home)) < 4:
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(lambda: len(incoming(home)) == 4, 300, "four pages came")
     process.kill()
     process.wait()
-    return slow.asked
+    slow.may.set()
 
 
 def there_log(served: Served) -> SqliteLog:
@@ -587,8 +587,7 @@ uvicorn.run(Starlette(routes=[Mount(PREFIX, routes=found)]), port=int(sys.argv[2
 
 
 def test_a_server_killed_in_the_middle_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     served = Served(scene(tmp_path / "server").log, port)
     answered: list[int] = []
     halted = threading.Event()
@@ -607,15 +606,17 @@ def test_a_server_killed_in_the_middle_loses_nothing_that_was_answered(tmp_path:
     worker = threading.Thread(target=work)
     worker.start()
     command = [sys.executable, "-c", SERVER, str(tmp_path / "server"), str(port)]
-    for _ in range(2):
-        process = subprocess.Popen(command, cwd=ROOT)
-        enough = len(answered) + 8
-        while len(answered) < enough:
-            time.sleep(0.003)
-        process.kill()
-        process.wait()
-    halted.set()
-    worker.join()
+    try:
+        for _ in range(2):
+            enough = len(answered) + 8
+            with subprocess.Popen(command, cwd=ROOT) as process:
+                try:
+                    wait_for(lambda enough=enough: len(answered) >= enough, 300, "it answers")  # type: ignore[misc]
+                finally:
+                    process.kill()
+    finally:
+        halted.set()
+        worker.join()
     place = scene(tmp_path / "server")
     named = {stranger().keyid: stranger().public_pem}
     report = verify.verify_log(place.log, PROJECT, named, verify.Pins(own_checkpoint_key(place.machine)))

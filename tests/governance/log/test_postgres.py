@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from governance.log.postgres import PostgresLog, without_credentials
 from governance.machine import log_of, machine, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene, verified
 from tests.postgres import PASSWORD, USER, Cluster
+from tests.project import wait_for
 
 
 @pytest.fixture
@@ -138,14 +138,15 @@ def test_a_server_that_is_stopped_and_started_loses_nothing(here: Scene, cluster
 
     worker = threading.Thread(target=work)
     worker.start()
-    for _ in range(2):
-        enough = len(done) + 5
-        while len(done) < enough:
-            time.sleep(0.01)
-        cluster.stop("immediate")
-        cluster.start()
-    halted.set()
-    worker.join()
+    try:
+        for _ in range(2):
+            enough = len(done) + 5
+            wait_for(lambda enough=enough: len(done) >= enough, 300, "it appends")  # type: ignore[misc]
+            cluster.stop("immediate")
+            assert cluster.start() == ""
+    finally:
+        halted.set()
+        worker.join()
     size = verified(here)
     assert size > 10 and max(done) < size
     assert len(done) == len(set(done))  # every answer was a place of its own

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from governance.registry.mlflow import open_registry
 from governance.registry.port import Version, VersionRequest
 from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, tell
+from tests.ports import free_port
 
 PASSWORD = "correct horse battery"
 REPO = Path(__file__).parent.parent.parent.parent
@@ -83,7 +83,7 @@ class Server:
             token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return Answer(answer.status, answer.read().decode(errors="replace"))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read().decode(errors="replace"))
@@ -93,7 +93,7 @@ class Server:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 @dataclass
@@ -158,12 +158,6 @@ def register(here: Place, server: Server, monkeypatch: pytest.MonkeyPatch, stage
     return version
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def start(here: Place, *more: str, **environ: str) -> Server:
     """`countersign server`, when it answers; raises with what it said where it ends instead."""
     port = free_port()
@@ -188,10 +182,11 @@ class NotStarted(Exception):
 
 
 def wait(server: Server) -> None:
-    for _ in range(600):
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
         if server.process.poll() is not None:
             raise NotStarted(server.process.returncode, server.log.read_text(encoding="utf-8"))
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.uri}/health", timeout=1):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.uri}/health", timeout=10):
             return
         time.sleep(0.1)
     server.process.kill()
@@ -216,7 +211,6 @@ __all__ = [
     "NotStarted",
     "Place",
     "Server",
-    "free_port",
     "place",
     "register",
     "serving",

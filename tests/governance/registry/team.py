@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.governance.governed import keypair
-from tests.governance.registry.place import PASSWORD, Server, free_port, wait
+from tests.governance.registry.place import PASSWORD, Server, wait
+from tests.ports import free_port
 from tests.project import PROJECT, Done, Project, fresh
 
 PEOPLE = {"ada": "policy-owner,ml-lead", "ben": "policy-owner,risk", "cleo": "release-manager"}
@@ -114,7 +115,7 @@ def serving(team: Team, *more: str) -> Iterator[Server]:
     finally:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             process.kill()
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +20,8 @@ from governance.predicates import Requester
 from governance.registry.failures import translated
 from governance.registry.mlflow import ENDED_TAG, MlflowRegistry, open_registry
 from governance.registry.port import DatasetLink, RunRequest, VersionRequest
+from tests.governance.registry.place import Server, wait
+from tests.ports import free_port
 
 ANN = Requester(name="ann", authenticated=False)
 
@@ -258,9 +257,7 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pyte
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A real `mlflow server`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",
@@ -273,19 +270,11 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
     uri = f"http://127.0.0.1:{port}"
     try:
-        _wait(uri)
+        wait(Server(uri, process, tmp_path / "server.log"))
         yield uri, process
     finally:
         process.terminate()
-        process.wait(20)
-
-
-def _wait(uri: str) -> None:
-    for _ in range(120):
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=1):
-            return
-        time.sleep(0.5)
-    raise AssertionError("the MLflow server did not start")
+        process.wait(300)
 
 
 @pytest.mark.slow
@@ -304,7 +293,7 @@ def test_a_server_by_address_does_the_same(
     assert not (tmp_path / "unused").exists()
     run = registry.start_run(RunRequest("train@sft"))
     process.terminate()
-    process.wait(20)
+    process.wait(300)
     run.metrics(1, {"loss": 1.0})
     run.end("FINISHED")
     assert run.problem and "nothing answers there" in run.problem
