@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import threading
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,16 +27,15 @@ def add(environ: dict[str, str], *paths: Path) -> None:
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[dict[str, str]]:
+def agent() -> Iterator[dict[str, str]]:
     """The environment of an ssh-agent of our own."""
-    path = Path("/tmp") / f"cs-agent-{os.getpid()}-{tmp_path.name[-20:]}.sock"  # a socket's path is short
-    started = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    environ = {"SSH_AUTH_SOCK": str(path)}
-    for _ in range(200):
-        if path.exists():
-            break
-        threading.Event().wait(0.02)
-    yield environ
-    started.terminate()
-    started.wait()
-    path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="agent-") as folder:  # a socket's path is short, pytest's are not
+        path = Path(folder) / "socket"
+        started = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
+        try:
+            assert started.stdout is not None
+            assert b"SSH_AUTH_SOCK" in started.stdout.readline()  # told when it listens
+            yield {"SSH_AUTH_SOCK": str(path)}
+        finally:
+            started.terminate()
+            started.communicate()

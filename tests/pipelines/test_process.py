@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,13 +13,14 @@ import pytest
 
 from governance.errors import BusyError
 from pipelines.process import exclusive
+from tests.project import wait_for
 
 STAGE = """
 import os, sys, time, pathlib
 from pipelines.process import end_with_parent
 end_with_parent({"DVC_STAGE": "train@x"})
 pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
-time.sleep(60)
+time.sleep(3600)
 """
 
 SECOND = """
@@ -50,15 +50,12 @@ def test_a_second_run_of_a_stage_is_refused(tmp_path: Path) -> None:
 def test_a_stage_ends_when_the_run_that_started_it_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     run = subprocess.Popen([sys.executable, "-c", DVC, STAGE, str(pid_file)])
-    deadline = time.monotonic() + 20
-    while not (pid_file.exists() and pid_file.read_text()):
-        assert time.monotonic() < deadline, "the stage did not start"
-        time.sleep(0.05)
+    wait_for(lambda: pid_file.exists() and pid_file.read_text() != "", 300, "the stage starts")
     stage = psutil.Process(int(pid_file.read_text()))
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     try:
-        stage.wait(timeout=10)
+        stage.wait(timeout=300)
     except psutil.TimeoutExpired:
         stage.kill()
         pytest.fail("the stage outlived its run")

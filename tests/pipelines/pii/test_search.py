@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii.search import Found, Search
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii
+from tests.project import wait_for
 
 ENGINE = PlainEngine(pii(), ROOT)
 TEXTS = ["Write to anna@example.com.", "nothing here", "Call +44 20 7946 0123", "nothing here"]
@@ -132,19 +132,16 @@ with pii_search.Search(ENGINE, None, b"") as search:
     search._cores = 2
     search.find(["a@example.com"])
     pathlib.Path(sys.argv[1]).write_text("ready")
-    time.sleep(60)
+    time.sleep(3600)
 """
     ready = tmp_path / "ready"
     parent = subprocess.Popen([sys.executable, "-c", script, str(ready)], cwd=ROOT)
-    deadline = time.monotonic() + 60
-    while not ready.exists():
-        assert time.monotonic() < deadline and parent.poll() is None
-        time.sleep(0.05)
+    wait_for(ready.exists, 300, "it searches")
     children = psutil.Process(parent.pid).children()
     assert children
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=300)
     for one in alive:
         one.kill()
     assert not alive
