@@ -55,7 +55,7 @@ class Cluster:
             check=False,
             cwd=self.folder,
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGPASSWORD": PASSWORD},
-            **_account(),
+            **account(),
         )
 
     def start(self) -> str:
@@ -85,7 +85,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     here = Cluster(found, folder, free_port())
     try:
-        if _account():
+        if account():
             shutil.chown(folder, "nobody")
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
@@ -102,6 +102,6 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _account() -> dict[str, object]:
+def account() -> dict[str, object]:
     """PostgreSQL refuses to run as root."""
     return {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}

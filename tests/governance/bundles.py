@@ -158,7 +158,8 @@ def _incident(scene: Governed) -> None:
     scene.request()
 
 
-def _asked(scene: Governed) -> None:
+def requested(scene: Governed) -> None:
+    """All that a promotion needs."""
     _both(scene)
     scene.request()
 
@@ -179,10 +180,10 @@ LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "the request had ended": (_late, {}),
     "an incident is open": (_incident, {}),
     "nobody asked": (_both, {}),
-    "another request": (_asked, {"request": "0" * 64}),
-    "another packet": (_asked, {"packet": "0" * 64}),
-    "another version before it": (_asked, {"from_version": "7"}),
-    "other policies": (_asked, {"policy": "0" * 64}),
-    "another model": (_asked, {"model_digest": "0" * 64}),
+    "another request": (requested, {"request": "0" * 64}),
+    "another packet": (requested, {"packet": "0" * 64}),
+    "another version before it": (requested, {"from_version": "7"}),
+    "other policies": (requested, {"policy": "0" * 64}),
+    "another model": (requested, {"model_digest": "0" * 64}),
 }
 """What stood in the log when the service wrote that a promotion was allowed; fields of it that lie besides."""

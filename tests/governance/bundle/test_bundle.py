@@ -33,7 +33,7 @@ from governance.report.build import build
 from governance.report.files import rendered
 from pipelines.cli import cli
 from tests import verifier
-from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, said, sealed
+from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, requested, said, sealed
 from tests.governance.governed import Governed, empty, governed
 from tests.governance.story import MODEL, digest, told
 
@@ -464,7 +464,6 @@ def test_a_request_is_spent_once(released: Governed, tmp_path: Path) -> None:
 
 def test_policies_that_nobody_signed_permit_nothing(tmp_path: Path) -> None:
     """The whole life without the owners' approvals of the first policy."""
-    from tests.governance.bundles import _asked
     from tests.governance.governed import authorize
     from tests.governance.story import tell
 
@@ -472,7 +471,7 @@ def test_policies_that_nobody_signed_permit_nothing(tmp_path: Path) -> None:
     scene.story = replace(scene.story)
     authorize(scene)
     tell(scene.story)
-    _asked(scene)
+    requested(scene)
     forged(scene)
     bundle = opened(made(scene.story.log))
     assert both(sealed(bundle), pin(scene.story.log))

@@ -21,7 +21,7 @@ from governance.evidence import key_ring
 from governance.log.postgres import PostgresLog
 from governance.machine import own_checkpoint_key
 from tests.governance.examples import PROJECT, Scene, artifact, ingest, scene, verified
-from tests.postgres import Cluster, _account
+from tests.postgres import Cluster, account
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_disk_that_is_full_loses_nothing_in_sqlite(small_disk: Path, tmp_path:
 def test_a_disk_that_is_full_loses_nothing_in_postgresql(small_disk: Path, cluster: Cluster, tmp_path: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     (small_disk / "space").mkdir()
-    if _account():
+    if account():
         shutil.chown(small_disk / "space", "nobody")
     with psycopg.connect(cluster.uri("postgres"), autocommit=True) as database:
         database.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}/space'")
