@@ -313,7 +313,7 @@ def test_time_grows_with_the_rows_and_memory_does_not(tmp_path: Path) -> None:
     seconds(2000)
     small = seconds(20_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert seconds(160_000) < 8 * small * 2
+    assert seconds(160_000) < 8 * small * 4  # by the square: 64 times; a busy machine takes up to twice the time
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes on Linux"
 
 
