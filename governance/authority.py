@@ -290,10 +290,12 @@ class _Walk:
         if said.decision != "approve" or said.expires is not None:  # taken back; or what ends, and policies do not
             self.signed.get(digest, {}).pop(person.name, None)
             return
+        if said.role not in self._quorum_roles():
+            return  # whoever has no say has none in how late it was signed either
         self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(said.role)
         self.until[person.name] = person.until
         self.spoken[digest] = max(said.at, self.spoken.get(digest, ""))
-        names = self._quorum(digest)
+        names = self._quorum(digest, now)
         if names is None:
             return
         if said.about == "checkpoint_key":
@@ -315,15 +317,20 @@ class _Walk:
         self.periods.append(Period(index, policies, digest, index, names))
         self.signed.clear()
 
-    def _quorum(self, digest: str) -> tuple[str, ...] | None:
-        """The people who signed, where the owners or those who recover are enough of them."""
+    def _quorum(self, digest: str, now: Authority) -> tuple[str, ...] | None:
+        """The people who signed, where the owners or those who recover are enough of them, each counted once."""
         policies = self.periods[-1].policies
         rules = policies.rules if policies else None
         for quorum in (rules.owners, rules.recovery) if rules else ():
             names = tuple(name for name in _people(quorum, self.signed.get(digest, {})) if self._acts(name, digest))
-            if quorum is not None and len(names) >= quorum.people:
+            if quorum is not None and len({now.also_called[name] for name in names}) >= quorum.people:
                 return names
         return None
+
+    def _quorum_roles(self) -> set[str]:
+        policies = self.periods[-1].policies
+        quorums = (policies.rules.owners, policies.rules.recovery) if policies else ()
+        return {role for quorum in quorums if quorum for role in quorum.roles}
 
     def _acts(self, name: str, digest: str) -> bool:
         """Whether somebody's time had not ended when the last of those who signed did so."""

@@ -630,6 +630,7 @@ CODES["REGISTRY_LOOKALIKE"] = _registry(
 
 NEVER_WAIVED = frozenset(
     [
+        "ALIAS_NOT_PERMITTED",
         "CHECK_CRASHED",
         "EVIDENCE_MISSING",
         "EVIDENCE_INCONSISTENT",

@@ -282,8 +282,17 @@ def _same_signer(context: Context, one: Evidence, other: Evidence) -> bool:
     """Whether one key, or one principal with two, signed both."""
     if one.keyid == other.keyid:
         return True
-    known = context.policies.principals
-    return one.keyid in known and known[one.keyid] == known.get(other.keyid)
+    mine, theirs = _signer(context, one), _signer(context, other)
+    return mine is not None and theirs is not None and bool(mine & theirs)
+
+
+def _signer(context: Context, item: Evidence) -> frozenset[str] | None:
+    """Every name of the principal whose key it was when it signed; None of a development key."""
+    rights = context.authority if context.governed else None
+    known = rights.principal(item.keyid, item.index) if rights else context.policies.principals.get(item.keyid)
+    if known is None:
+        return None
+    return rights.also_called.get(known.name) if rights else frozenset([known.name])
 
 
 def _nodes(context: Context) -> Iterator[ModelNode]:

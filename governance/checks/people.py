@@ -336,11 +336,11 @@ def _approved(context: GateContext, digest: str, about: str) -> bool:
 
 
 def unseen(context: Context, waived: Iterable[Finding]) -> Found:
-    """Whoever approved the packet saw every exception that the release is allowed in spite of."""
+    """Whoever approved the packet saw every exception that the release is allowed in spite of, and how far it went."""
     if not isinstance(context, ReleaseContext) or context.asked.action != "promote" or context.packet is None:
         return
-    shown = {(one.code, one.subject) for one in context.packet.predicate.waived}
-    hidden = sorted({f"{one.code} {one.subject}" for one in waived if (one.code, one.subject) not in shown})
+    shown = {(one.code, one.subject, one.found) for one in context.packet.predicate.waived}
+    hidden = sorted({f"{one.code} {one.subject}" for one in waived if (one.code, one.subject, one.found) not in shown})
     if hidden:
         said = "what is waived does not stand in the packet, so nobody who approved it saw it"
         yield _out_of_date(context, said, "every exception, in the packet", ", ".join(hidden))

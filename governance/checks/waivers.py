@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from governance.checks.context import Context
+from governance.checks.incidents import still_open
 from governance.findings import NEVER_WAIVED, finding
 from governance.instants import instant_of
 from governance.predicates import Finding, Waiver
@@ -14,6 +15,9 @@ from governance.predicates import Finding, Waiver
 if TYPE_CHECKING:
     from governance.authority import Authority
     from governance.evidence import Evidence
+
+INCIDENT = "INCIDENT_OPEN"
+"""Each is another one, though all are said of one model."""
 
 
 def waive(
@@ -49,8 +53,16 @@ def waiver_problem(context: Context, rights: Authority, item: Evidence) -> str:
         f"it lasts longer than {days} days": ends - begun > timedelta(days=days),
         f"it expired at {said.expires}": context.at >= ends,
         f"it begins at {said.at}": context.at < begun,
+        "an incident was opened since it was accepted": said.finding == INCIDENT
+        and _is_overtaken(context, rights, item),
     }
     return next((why for why, holds in problems.items() if holds), "")
+
+
+def _is_overtaken(context: Context, rights: Authority, item: Evidence) -> bool:
+    """Whether an incident is open that nobody knew of who accepted those before it."""
+    about = (one for subject in item.subjects for one in context.evidence.by_subject(subject.sha256, "incident"))
+    return any(one.index > item.index for one in still_open(rights, about))
 
 
 def _meant(waiver: Evidence, item: Finding, model: str) -> bool:

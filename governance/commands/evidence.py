@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -133,4 +134,4 @@ def _appendable(machine: Machine) -> Log:
 
 def _verifier(log: Log) -> Verifier:
     """A server judges again what is sent to it; here its reasons are known before anything is sent."""
-    return verifier(log)
+    return verifier(log, lambda: datetime.now(UTC))

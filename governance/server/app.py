@@ -158,6 +158,10 @@ def _mount_log(app: Any) -> None:
         return bool(store.authenticate_user(account, password))
 
     log = log_for(address)
-    verify = verifier(log, Limit(lambda: datetime.now(UTC), SAID_PER_HOUR))
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    verify = verifier(log, now, Limit(now, SAID_PER_HOUR))
     mounted = Mount(routes.PREFIX, routes=routes.routes(lambda: log_for(address), verify, authenticate))
     app.router.routes.insert(0, mounted)

@@ -4,13 +4,16 @@
 2. A service, or a development key, says what policy lets it sign; a person speaks in their own name and role.
 3. Nobody sends what the server alone says: the origin, refused and accepted calls, and moves of governed aliases,
    which are made by moving one.
-4. A packet is the one that this log gives: any other would put aside the one that people approved.
+4. A packet is the one that this log gives, now: any other, and one of another day, would put aside the one that people
+   approved.
 What is let in is believed no further: every decision judges each statement again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from governance import evidence, promotion
 from governance.authority import Authority, read_authority, ring_of
@@ -18,6 +21,7 @@ from governance.checks.incidents import counted
 from governance.envelope import verify_envelope
 from governance.errors import ConfigError, RefusedError
 from governance.evidence import Evidence
+from governance.instants import instant_of
 from governance.keys import public_key
 from governance.log.api import Verifier
 from governance.log.port import Log, Said
@@ -30,7 +34,11 @@ OPEN = frozenset({"policy", "packet", "report"})
 """What whoever is known may say: it counts for nothing until people sign it, or gives nothing anyway."""
 
 
-def verifier(log: Log, limit: Limit | None = None) -> Verifier:
+OF_NOW = timedelta(hours=1)
+"""How far from this machine's clock a packet may be dated."""
+
+
+def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) -> Verifier:
     """The verifier of a server's log. It raises `VerificationError` for what does not verify, `RefusedError` (3).
 
     `limit`: of what one key says, a service's evidence apart.
@@ -51,7 +59,7 @@ def verifier(log: Log, limit: Limit | None = None) -> Verifier:
             raise RefusedError(
                 f"this key has said {limit.per_hour} things within the hour", where=f"key {keyid[:16]}", fix="wait"
             )
-        if kind == "packet" and not promotion.is_true(promotion.state(log), item):  # (4)
+        if kind == "packet" and not _is_given(log, item, now()):  # (4)
             raise RefusedError(
                 "the packet is not the one that this log gives", where=f"by key {keyid[:16]}", fix="countersign review"
             )
@@ -61,6 +69,12 @@ def verifier(log: Log, limit: Limit | None = None) -> Verifier:
         return replace(said, again=known is not None and same and evidence.in_a_name_now(known, predicate))
 
     return verify
+
+
+def _is_given(log: Log, item: Evidence, at: datetime) -> bool:
+    """What stands against a release follows from its date, too, which whoever sends it writes."""
+    dated = instant_of(item.predicate.run.finished)
+    return abs(dated - at) <= OF_NOW and promotion.is_true(promotion.state(log), item)
 
 
 def refusal(item: Evidence, authority: Authority) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,25 @@ def test_two_keys_of_one_person_are_one_person(tmp_path: Path) -> None:
     scene.approve("ada", "policy-owner", new, "policy")
     scene.approve("ada", "policy-owner", new, "policy", key="ada2")
     assert _authority(scene).in_force.digest == old
+
+
+def test_an_owner_by_an_older_name_is_one_person(scene: Governed) -> None:
+    """ada's key goes by adele since, and another one by ada, by policies that owners signed."""
+    more = {"name": "ada", "kind": "person", "roles": ["policy-owner"], "keys": [keypair("ada2")[1]]}
+    renamed = _propose(
+        scene,
+        lambda text: text.replace('"name": "ada"', '"name": "adele"').replace(
+            "principals:\n", f"principals:\n  - {json.dumps(more)}\n"
+        ),
+    )
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", renamed, "policy")
+    new = _propose(scene, lambda text: text.replace("approvals: 2", "approvals: 1"))
+    for who, key in (("adele", "ada"), ("ada", "ada2")):
+        scene.approve(who, "policy-owner", new, "policy", key=key)
+    assert _authority(scene).in_force.digest == renamed
+    scene.approve("ben", "policy-owner", new, "policy")
+    assert _authority(scene).in_force.digest == new
 
 
 def test_an_owner_signs_nothing_after_their_last_day_whatever_the_date(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_log_that_is_not_ours_to_append_to_is_left_alone(project: Path, laptop
 @pytest.fixture
 def served(team: Scene) -> Iterator[Served]:
     with serving(team.log) as found:
-        found.verifier = verifier(team.log)  # type: ignore[method-assign]
+        found.verifier = verifier(team.log, lambda: NOON)  # type: ignore[method-assign]
         yield found
 
 
@@ -138,10 +138,10 @@ def test_what_was_carried_before_an_end_is_said_and_the_rest_follows(laptop: Sce
 
     failing, made = Failing(team.log.path, PROJECT, team.log._signer), Transfer()
     with pytest.raises(OfflineError):
-        carry(laptop.log, failing, verifier(team.log), made)
+        carry(laptop.log, failing, verifier(team.log, lambda: NOON), made)
     assert made.count("carried") == 3 and verified(team) == 5
     again = Transfer()
-    carry(laptop.log, team.log, verifier(team.log), again)
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), again)
     assert (again.count("carried"), again.count("there"), again.count("refused")) == (2, 4, 1) and verified(team) == 7
 
 
@@ -150,7 +150,7 @@ def test_origin_policies_and_what_happened_to_a_registry_stay(laptop: Scene, tea
     for kind in STAY - {"origin", "policy"}:
         laptop.record(kind, every_kind()[kind], artifact("records", A))
     made = Transfer()
-    carry(laptop.log, team.log, verifier(team.log), made)
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), made)
     assert made.stayed == len(STAY) - 1 and made.count("carried") == 5
     assert not {entry.kind for entry in team.log.entries(before)} & STAY
 
@@ -161,5 +161,5 @@ def test_an_entry_that_is_misfiled_is_refused(laptop: Scene, team: Scene) -> Non
     connection.execute("UPDATE countersign_entry SET kind = 'scan' WHERE idx = 1")
     connection.commit()
     made = Transfer()
-    carry(laptop.log, team.log, verifier(team.log), made)
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), made)
     assert "filed under scan" in made.statements[0].reason and made.count("carried") == 4

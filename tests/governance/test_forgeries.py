@@ -17,6 +17,7 @@ from governance import canonical, evidence, packet, promotion, retrospect
 from governance.carry import Transfer, carry
 from governance.envelope import sign_statement
 from governance.errors import CountersignError, InputError, RefusedError, VerificationError
+from governance.instants import instant_of
 from governance.log import api
 from governance.machine import open_log
 from governance.packet import digest_of
@@ -32,7 +33,7 @@ from tests.governance.story import MODEL, digest
 
 def send(scene: Governed, envelope: bytes) -> int:
     """As the server takes it; the entry."""
-    return api.append(scene.story.log, verifier(scene.story.log), envelope).index
+    return api.append(scene.story.log, verifier(scene.story.log, scene.story.now), envelope).index
 
 
 def said(scene: Governed, index: int) -> bytes:
@@ -97,6 +98,11 @@ def _without_exceptions(scene: Governed, honest: Packet) -> tuple[Packet, str]:
     return honest.model_copy(update={"waived": []}), honest.model_digest
 
 
+def _with_a_small_exception(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    small = [one.model_copy(update={"found": "as good as met"}) for one in honest.waived]
+    return honest.model_copy(update={"waived": small}), honest.model_digest
+
+
 def _of_another_model(scene: Governed, honest: Packet) -> tuple[Packet, str]:
     """It shows the first version's model, and is filed under the second's."""
     first = promotion.state(scene.story.log).registration(MODEL, "1").predicate
@@ -121,6 +127,7 @@ def _with_another_champion(scene: Governed, honest: Packet) -> tuple[Packet, str
 
 PACKETS: dict[str, tuple[Callable[[Governed, Packet], tuple[Packet, str]], str]] = {
     "without the exceptions": (_without_exceptions, "nobody who approved it saw it"),
+    "with an exception that looks small": (_with_a_small_exception, "nobody who approved it saw it"),
     "of another model": (_of_another_model, "the registration"),
     "of other files": (_of_other_files, "the registration"),
     "of another commit": (_of_another_commit, "the code or the environment"),
@@ -208,7 +215,7 @@ def test_what_was_said_to_one_log_counts_in_no_other(row: str, scene: Governed, 
         send(scene, said(elsewhere, index))
     assert send(elsewhere, said(elsewhere, index)) == index
     made = Transfer()
-    carry(elsewhere.story.log, scene.story.log, verifier(scene.story.log), made)
+    carry(elsewhere.story.log, scene.story.log, verifier(scene.story.log, scene.story.now), made)
     assert index not in {one.index for one in made.statements}, "it stays"
     scene.story.log.append(
         said(elsewhere, index), identity="x", scope="x", subjects=[digest("x")], kind=row.split()[1]
@@ -311,6 +318,19 @@ def _another_packet(scene: Governed) -> None:
         send(scene, envelope)
 
 
+def _a_packet_of(date: str) -> Callable[[Governed], None]:
+    """What stands against the release then is what she says it is, and not what stands against it now."""
+
+    def send_it(scene: Governed) -> None:
+        state, run = promotion.state(scene.story.log), scene.story.run().model_copy(update={"finished": date})
+        other = promotion.freeze(state, MODEL, "1", instant_of(date), run)
+        envelope = sign_statement(evidence.build_statement("packet", packet.subjects(other), other), person("eve"))
+        with pytest.raises(RefusedError, match="not the one that this log gives"):
+            send(scene, envelope)
+
+    return send_it
+
+
 def _policies(scene: Governed) -> None:
     """They can be read, and are nobody's but hers."""
     files = dict(scene.story.policies.files)
@@ -322,6 +342,8 @@ def _policies(scene: Governed) -> None:
 
 IN_THE_WAY: dict[str, Callable[[Governed], object]] = {
     "another packet": _another_packet,
+    "a packet of a day when its data has expired": _a_packet_of("2099-01-01T00:00:00Z"),
+    "a packet of long ago": _a_packet_of("2020-01-01T00:00:00Z"),
     "a waiver": lambda scene: scene.waive("THRESHOLD_NOT_MET", "model sft", who="eve", role="visitor"),
     "a request": lambda scene: scene.request(who="eve", role="visitor", action="retire"),
     "policies": _policies,
@@ -358,7 +380,7 @@ def test_a_retirement_is_of_what_somebody_may_ask_for(scene: Governed) -> None:
 
 def test_nobody_keeps_the_others_reading(scene: Governed) -> None:
     """A person's words are counted by the hour; a service's evidence is not."""
-    verify = verifier(scene.story.log, Limit(lambda: scene.now, 2))
+    verify = verifier(scene.story.log, scene.story.now, Limit(lambda: scene.now, 2))
 
     def says(who: str, reason: str) -> bytes:
         said = Approval.model_validate(

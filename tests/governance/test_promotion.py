@@ -20,7 +20,7 @@ from governance.people.authorizing import speaking_for_themselves
 from governance.people.pending import pending
 from governance.policy import load_policies
 from governance.predicates import Artifact, Promotion
-from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, person, principals
+from tests.governance.governed import KINDS, RULES, Governed, authorize, empty, governed, keypair, person, principals
 from tests.governance.story import MODEL, digest, tell
 
 Change = Callable[[Governed, str], object]
@@ -394,6 +394,31 @@ def test_some_findings_are_never_waived(tmp_path: Path) -> None:
     assert CODES.keys() >= NEVER_WAIVED
 
 
+@pytest.mark.parametrize("action", ["promote", "rollback"])
+def test_a_waiver_of_an_incident_passes_none_that_was_opened_since(action: str, scene: Governed) -> None:
+    """Whoever accepted the first knew nothing of the second, which closed it and says worse."""
+    first = _second(scene)
+    scene.story.models["sft"] = first
+    scene.incident("1", "open")
+    scene.waive("INCIDENT_OPEN", f"model {MODEL}")
+    packet = scene.freeze()
+    _both(scene, packet)
+    request = scene.request(action=action, packet=packet)
+    scene.approve("ben", "risk", request, "promotion")
+    if action == "rollback":
+        assert "INCIDENT_OPEN" in {
+            one.code
+            for one in releasing.plan(
+                promotion.state(scene.story.log), releasing.Move("rollback", MODEL, "1", "champion", ""), scene.now
+            ).decision.waived
+        }
+    for state in ("closed", "open"):
+        scene.incident("1", state, "ada", "ml-lead", reason="it gives away passwords")
+    with pytest.raises(RefusedError, match="opened since it was accepted") as refused:
+        scene.consume()
+    assert "passwords" in str(refused.value)
+
+
 # -- Runs --------------------------------------------------------------------------------------------
 def test_runs_that_nobody_authorized_are_good_for_candidate_only(tmp_path: Path) -> None:
     scene = empty(tmp_path)
@@ -442,6 +467,27 @@ def test_uncommitted_code_is_good_for_candidate_only(tmp_path: Path) -> None:
     scene.story.dirty = True
     tell(scene.story)
     with pytest.raises(RefusedError, match="uncommitted code"):
+        scene.released()
+    scene.waive("ALIAS_NOT_PERMITTED", f"model {MODEL}")
+    with pytest.raises(RefusedError, match="ALIAS_NOT_PERMITTED is never waived"):
+        scene.released()
+
+
+def test_another_key_of_the_trainer_is_no_other_evaluator(tmp_path: Path) -> None:
+    """The service got another key between the training and the evaluation, and nobody else came."""
+    scene = governed(tmp_path)
+    path = scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text(encoding="utf-8").replace(keypair("ci")[1], keypair("ci2")[1])
+    tier = "classifications: [public, internal, confidential]\n  # Data"
+    path.write_text(text.replace(tier, tier.replace("\n", "\n    separate_evaluator: true\n")), encoding="utf-8")
+    rotated = load_policies(path.parent)
+    environ = {**scene.story.machine.environ, "CI_KEY": keypair("ci2")[0].decode()}
+    scene.story.machine = replace(scene.story.machine, environ=environ)
+    open_log(scene.story.machine, rotated, scene.story.now)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", rotated.digest, "policy")
+    scene.story.evaluate("sft", 0.98)
+    with pytest.raises(RefusedError, match="SEPARATE_EVALUATOR"):
         scene.released()
 
 
