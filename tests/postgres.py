@@ -60,7 +60,8 @@ class Cluster:
 
     def start(self) -> str:
         """What prevents it, if anything."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} "
+        options += "-c fsync=off -c autovacuum=off"  # which would come at a moment of its own
         log = str(self.folder / "log")
         done = self.run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "300", "-o", options, "start")
         return (done.stderr or done.stdout)[-300:] if done.returncode else ""
