@@ -30,7 +30,8 @@ def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bun
     registered: Registration = item.predicate
     if manifest_digest(registered.files) != registered.model_digest:
         raise VerificationError("the files it lists do not add up to its digest", where=f"entry {item.index}")
-    here = {(one.kind, one.digest) for one in items}
+    left_out = {one.entry for one in report.aside}
+    here = {(one.kind, one.digest) for one in items if one.index not in left_out}
     named = {(link.role, link.sha256) for link in registered.chain}
     _require(named, here, item)
     frozen = packet.latest(now.evidence, report.model, report.version, registered.model_digest)
@@ -62,7 +63,7 @@ def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evid
     if missing:
         kind, digest = missing[0]
         raise VerificationError(
-            f"it rests on a statement that is not here: {kind} {digest}",
+            f"it rests on a statement that is not here, or does not count: {kind} {digest}",
             where=f"entry {item.index}, {item.kind}",
         )
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from governance import promotion, retrospect
+from governance import evidence, promotion, retrospect
 from governance.bundle import BundleLog, Pins, Report, read, verify_bundle
 from governance.bundle.form import Attached
 from governance.bundle.reading import NOWHERE
@@ -28,13 +28,15 @@ from governance.digests import sha256_bytes
 from governance.errors import InputError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
 from governance.keys import development_signer
+from governance.machine import signer
 from governance.people import page, review
+from governance.predicates import Artifact
 from governance.report.build import build
 from governance.report.files import rendered
 from pipelines.cli import cli
 from tests import verifier
 from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, requested, said, sealed
-from tests.governance.governed import Governed, empty, governed
+from tests.governance.governed import Governed, empty, governed, person
 from tests.governance.story import MODEL, digest, told
 
 PAGE = "<!doctype html><title>page</title>"
@@ -435,6 +437,19 @@ def test_a_promotion_by_somebody_who_may_not_sign_it_counts_for_nothing(scene: G
     report = verify_bundle(made(scene.story.log), Pins())
     assert [move for move in report.moves if move.alias == "champion"] == []
     assert [(one.kind, "ada might not sign" in one.reason) for one in report.aside] == [("promotion", True)]
+
+
+def test_a_version_that_rests_on_what_nobody_might_say_fails(scene: Governed) -> None:
+    """A registration names, in its chain, a statement by somebody who may not sign one."""
+    now = promotion.state(scene.story.log)
+    scan, registered = next(now.view.all("scan")), next(now.view.all("registration"))
+    by_eve = scan.predicate.model_copy(update={"run": scene.story.run()})
+    entry = evidence.record(scene.story.log, person("eve"), "scan", list(scan.subjects), by_eve)
+    named = next(one for one in promotion.state(scene.story.log).evidence.all("scan") if one.index == entry.index)
+    chain = [Artifact(role="scan", name="scan_pii@desk_eval", sha256=named.digest)]
+    said = registered.predicate.model_copy(update={"chain": chain})
+    evidence.record(scene.story.log, signer(scene.story.machine), "registration", list(registered.subjects), said)
+    assert not both(made(scene.story.log), pin(scene.story.log))
 
 
 def test_a_development_key_moves_no_governed_alias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
