@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from governance.evaluation_policy import Comparison, Demands, EvaluationPolicy, SliceThreshold, Threshold
 from governance.predicates import Evaluate
-from governance.statistics import Interval, difference_interval, mean_interval
+from governance.statistics import HUGE, Interval, difference_interval, mean_interval
 
 NO_SLICES = "the suite's items name no slice"
 
@@ -171,6 +171,8 @@ def _paired(ours: Evaluate, theirs: Evaluate, metric: str, confidence: float) ->
         return f"the reference: {other}"
     if len(mine) != len(other):
         return f"{len(mine)} items against {len(other)}"
+    if any(abs(score) > HUGE for score in (*mine, *other)):
+        return f"scores beyond {HUGE:g} are not subtracted"
     return difference_interval(mine, other, confidence)
 
 

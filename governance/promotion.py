@@ -16,6 +16,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal, Protocol
 
+from pydantic import ValidationError
+
 from governance import evidence, packet
 from governance.authority import Authority, authority_of, giving_rights, ring_of
 from governance.checks.votes import behind, by_another, one_each
@@ -417,7 +419,7 @@ def _seconded(now: State, said: Promotion) -> bool:
 def _reference(now: State, registered: Registration) -> ModelRef:
     """The released model, its files as registered, and the suite that its gate was decided with."""
     node = model_node(now.view, registered.model_digest, registered.stage)
-    asked = GateRequest.model_validate(decided(node.gate).parameters) if node.gate else None
+    asked = _gate_request(node.gate) if node.gate else None
     if manifest_digest(registered.files) != registered.model_digest:
         raise InputError(f"the files of {registered.model}/{registered.version} do not add up to its digest")
     return ModelRef(
@@ -428,6 +430,13 @@ def _reference(now: State, registered: Registration) -> ModelRef:
         suite=asked.suite.name if asked else "none",
         suite_digest=asked.suite.digest if asked else "0" * 64,
     )
+
+
+def _gate_request(gate: Evidence) -> GateRequest:
+    try:
+        return GateRequest.model_validate(decided(gate).parameters)
+    except ValidationError:
+        raise InputError("its gate's request cannot be read", where=f"entry {gate.index}") from None
 
 
 def _open_request(now: State, asked: ReleaseRequest) -> Evidence | None:

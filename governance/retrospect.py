@@ -234,6 +234,7 @@ def expired_waivers(now: State, move: Promotion, at: datetime) -> list[str]:
             if (item.predicate.model, item.predicate.finding, item.predicate.about)
             == (move.model, waived.code, waived.subject)
             and now.authority.speaker(item) is not None
+            and instant_of(item.predicate.at) <= at  # what was accepted later carried nothing before
         ]
         ends = max((instant_of(one.expires) for one in mine), default=None)
         if ends is None or ends <= at:

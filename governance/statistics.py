@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from math import fsum, sqrt
 from statistics import NormalDist
 
+HUGE = 1e100
+"""Beyond this, sums and squares would leave what a float holds: a mean is told, and nothing of how sure it is."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -36,7 +39,7 @@ def mean_interval(scores: Sequence[float], confidence: float) -> Interval:
     n, z = len(scores), _z(confidence)
     if n == 0:
         raise ValueError("no scores")
-    mean = fsum(scores) / n
+    mean = fsum(score / n for score in scores) if _huge(scores) else fsum(scores) / n
     if all(0 <= score <= 1 for score in scores):
         return _wilson(n, mean, z)
     return _normal(scores, mean, z)
@@ -50,9 +53,11 @@ def share_interval(hits: int, of: int, confidence: float) -> Interval:
 
 
 def difference_interval(ours: Sequence[float], theirs: Sequence[float], confidence: float) -> Interval:
-    """The mean of `ours - theirs`, item by item. Raises `ValueError` where the items do not pair up."""
+    """The mean of `ours - theirs`, item by item. Raises `ValueError` where the items do not pair up, or are huge."""
     if len(ours) != len(theirs) or not ours:
         raise ValueError("the items do not pair up")
+    if _huge(ours) or _huge(theirs):
+        raise ValueError(f"scores beyond {HUGE:g} are not subtracted")
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     mean, z = fsum(differences) / len(differences), _z(confidence)
     if all(-1 <= difference <= 1 for difference in differences):
@@ -78,9 +83,13 @@ def _agresti_min(differences: Sequence[float], mean: float, z: float) -> Interva
     return Interval(len(differences), mean, max(-1.0, centre - half), min(1.0, centre + half), "agresti-min")
 
 
+def _huge(values: Sequence[float]) -> bool:
+    return any(abs(value) > HUGE for value in values)
+
+
 def _normal(values: Sequence[float], mean: float, z: float) -> Interval:
     n = len(values)
-    if n < 2:
+    if n < 2 or _huge(values):
         return Interval(n, mean, float("-inf"), float("inf"), "normal")
     deviation = sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = z * deviation / sqrt(n)

@@ -124,8 +124,8 @@ def _authors(context: ReleaseContext) -> dict[str, str]:
         signer = context.rights.principal(item.keyid, item.index)
         if signer is not None:
             found.setdefault(signer.name, f"they signed {item.predicate.stage}")
-    if context.signed is not None:
-        found.setdefault(context.signed.predicate.principal, "they ask for the move")
+    if context.requester is not None:  # nobody is made to ask by whoever writes their name
+        found.setdefault(context.requester.name, "they ask for the move")
     others = {name: why for one, why in found.items() for name in context.rights.also_called.get(one, ())}
     return {**others, **found}
 

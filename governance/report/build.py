@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -224,15 +224,23 @@ def _deadlines(now: State, model: str, digest: str) -> Iterator[datetime]:
     spent = {move.request for move in moves if move.allowed}
     packets = [item.subjects[0].sha256 for item in now.evidence.by_subject(digest, "packet")]
     said = [*now.evidence.by_subject(digest, "request"), *now.evidence.all("waiver")]
-    said += [item for packet in packets for item in now.evidence.by_subject(packet, "approval")]
+    approvals = [item for packet in packets for item in now.evidence.by_subject(packet, "approval")]
+    said += approvals
     for item in said:
         if item.predicate.model == model and item.predicate.expires and item.digest not in spent:
             yield instant_of(item.predicate.expires)
     yield from (instant_of(move.second_signature_by) for move in moves if move.second_signature_by)
     known = [period.policies for period in now.authority.periods[-1:] if period.policies is not None]
+    people = (policies.principals.get(item.keyid) for policies in known for item in approvals)
+    yield from (_after(person.until) for person in people if person is not None and person.until is not None)
     for card in (card for policies in known for card in policies.datacards.values()):
         if card.retention.until is not None:
-            yield datetime.combine(card.retention.until + timedelta(days=1), time(0), UTC)
+            yield _after(card.retention.until)
+
+
+def _after(last: date) -> datetime:
+    """When a day that is somebody's or something's last has passed."""
+    return datetime.combine(last + timedelta(days=1), time(0), UTC)
 
 
 def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Facts:

@@ -99,7 +99,8 @@ class Facts(Chain):
         """The version's evaluation as decisions see it; None where policies or the request are not at hand."""
         if self.policies is None or self.reference is None:
             return None
-        champion = self.champion.sha256 if self.champion else None
+        asked = self.standing.asked.champion if self.standing else None
+        champion = asked if asked != self.digest else None
         return ModelFacts(self.reference, Admissible(self.view, self.policies), self.policies, champion, True)
 
     @cached_property
@@ -147,15 +148,32 @@ class Facts(Chain):
     @cached_property
     def champion(self) -> ModelNode | None:
         """The model that serves users, or served them when this one was given its alias; None where it is the first."""
-        standing = self.standing
-        if standing is None or self.now is None or standing.asked.champion in (None, self.digest):
+        if self.standing is None:
             return None
-        digest = str(standing.asked.champion)
+        digest, main = self.standing.asked.champion, self.standing.policies.main_alias
+        if digest is None and self.standing.alias != main:
+            digest = self._holder(main)
+        if digest in (None, self.digest):
+            return None
+        digest = str(digest)
         version = next(
             (registered(one).version for one in self.registrations if registered(one).model_digest == digest), ""
         )
         node = model_node(self.view, digest)
         return replace(node, name=f"{self.registration.model}/{version}" if version else node.name)
+
+    @property
+    def champion_is(self) -> str:
+        """The alias that `champion` holds now, else that which it held before this version was given it."""
+        if self.standing is None or self.champion is None:
+            return "none"
+        aliases = (self.standing.policies.main_alias, self.standing.alias)
+        held = [alias for alias in aliases if self._holder(alias) == self.champion.sha256]
+        return held[0] if held else f"{self.standing.alias} before it"
+
+    def _holder(self, alias: str) -> str | None:
+        held = self.now.holder(self.registration.model, alias) if self.now else None
+        return held.model_digest if held else None
 
     @cached_property
     def promotions(self) -> list[Evidence]:

@@ -126,12 +126,14 @@ def _lapsed(standing: Standing) -> Iterator[Notice]:
                 if (item.predicate.finding, item.predicate.about) == (one.code, one.subject)
             ]
             by = f"{mine[-1].predicate.principal} as {mine[-1].predicate.role}" if mine else "nobody"
-            detail = f"{one.code} {one.subject} was accepted for a while, and {why}; nothing took its place"
+            stands = any((found.code, found.subject) == (one.code, one.subject) for found in standing.today.findings)
+            rest = "nothing took its place" if stands else "decided again, nothing needs it any more"
             yield _fault(
                 "Expired waiver" if "expired" in why else "A waiver does not count",
-                detail,
+                f"{one.code} {one.subject} was accepted for a while, and {why}; {rest}",
                 [item.index for item in mine][-1:],
                 by,
+                "fault" if stands else "note",
             )
 
 
@@ -148,7 +150,8 @@ def _alone(standing: Standing) -> Iterator[Notice]:
         due = promoted(item).second_signature_by
         if due is None or not promoted(item).allowed:
             continue
-        state = "is overdue" if item.index in late else "is due, or was given"
+        given = "was given" if standing.seconded(item) else "is due"
+        state = "is overdue" if item.index in late else given
         detail = (
             f"one person alone gave it {promoted(item).alias} back; the second signature, by {moment(due)}, {state}"
         )

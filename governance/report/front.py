@@ -7,13 +7,14 @@ from datetime import timedelta
 
 from governance.instants import instant_of
 from governance.policy import Datacard, Tier
-from governance.promotion import open_requests
+from governance.promotion import open_requests, overtaken
 from governance.report import drills
 from governance.report.drills import NO_DRILL
 from governance.report.facts import PREFIX, Facts, promoted, registered
 from governance.report.model import Back, Hold, Incident, Item, Use
 from governance.report.standing import Held, Standing
 from governance.report.text import timed, words
+from governance.report.verdict import verdict
 
 NOT_COVERED = (
     "Serving: request logs, output marking, access and actual use are recorded where the model is served, not here.",
@@ -26,12 +27,14 @@ SOON = timedelta(days=30)
 
 
 def use(facts: Facts) -> Use:
-    """What policy says the model is for."""
+    """What policy says the model is for, as far as the verdict lets it."""
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    served = facts.standing is not None and facts.standing.released is not None and not facts.standing.against
+    word = verdict(facts).word
+    served = word.startswith("APPROVED")
     how = "as approved" if served else "as candidate: to be tried, not served"
     approved = [f"purpose {known.purpose}, region {known.region}, {how}"] if known else []
+    approved = ["nothing any more: it was withdrawn"] if word == "WITHDRAWN" else approved
     return Use(
         approved_for=approved or [facts.policies_note or "nothing: policy does not name this model"],
         not_approved_for=[
@@ -189,7 +192,8 @@ def _of_people(facts: Facts) -> Iterator[Item]:
     for one in open_requests(standing.now, facts.registration.model):
         said = one.predicate
         late = instant_of(said.expires) <= standing.at
-        if said.version == facts.registration.version and said.model_digest == facts.digest and not late:
+        mine = said.version == facts.registration.version and said.model_digest == facts.digest
+        if mine and not late and not overtaken(standing.now, said) and standing.now.authority.speaker(one):
             what = f"{said.principal} asks to {said.action} it as {said.alias}"
             yield _item(
                 what,

@@ -82,7 +82,8 @@ def _failed(facts: Facts) -> Iterator[Gap]:
     for item in facts.promotions:
         if not promoted(item).allowed:
             codes = ", ".join(dict.fromkeys(one.code for one in promoted(item).findings))
-            yield _gap(f"{promoted(item).alias} for this version", "failed", f"refused before: {codes}", [item.index])
+            about = f"{promoted(item).alias} for version {promoted(item).version}"
+            yield _gap(about, "failed", f"refused before: {codes}", [item.index])
 
 
 def _not_run(facts: Facts) -> Iterator[Gap]:

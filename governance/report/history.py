@@ -13,6 +13,7 @@ from governance.statistics import mean_interval
 
 GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules")
 """Most telling first."""
+NO_EARLIER = "none: this is the first version under this name"
 Portrait = dict[tuple[str, str], str]
 """Group and thing to its value."""
 
@@ -20,9 +21,11 @@ Portrait = dict[tuple[str, str], str]
 def changes(facts: Facts) -> tuple[str, list[Change]]:
     """What differs from the version before, most telling first; and which version that is."""
     if facts.previous is None:
-        return "none: this is the first version under this name", []
+        same = [registered(item).version for item in facts.registrations if item.index < facts.item.index]
+        same = [version for version in same if version != facts.registration.version]
+        return f"none: version {same[-1]} is the same bytes" if same else NO_EARLIER, []
     before = registered(facts.previous)
-    word = "approved last before this one" if facts.approved_before else "registered, never approved"
+    word = "approved last before this one" if facts.approved_before else "registered before it, not approved before it"
     told = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
     return told, _differences(*portraits(facts))
 

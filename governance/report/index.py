@@ -15,14 +15,16 @@ from functools import cached_property
 from typing import Any
 
 from governance import canonical
+from governance.checks.context import ReleaseContext
 from governance.checks.incidents import still_open
-from governance.checks.votes import by_another
+from governance.checks.votes import Vote, by_another, distinct, in_force, packet_votes
 from governance.digests import sha256_bytes
+from governance.errors import CountersignError
 from governance.evidence import Evidence
 from governance.instants import instant, instant_of
 from governance.model import Model
 from governance.predicates import CANDIDATE, Finding, Promotion, Registration
-from governance.promotion import State
+from governance.promotion import State, ask, overtaken
 from governance.report.facts import at
 from governance.report.html import environment, style
 from governance.report.text import moment
@@ -167,6 +169,7 @@ class _Read:
     time: datetime
     pages: frozenset[str]
     _kinds: dict[str, list[Evidence]] = field(default_factory=dict)
+    _counted: dict[Key, list[Vote]] = field(default_factory=dict)
 
     def items(self, kind: str) -> list[Evidence]:
         """Every statement of a kind that counts, in order."""
@@ -195,8 +198,8 @@ class _Read:
         return found
 
     @cached_property
-    def ended(self) -> dict[Key, str]:
-        """Version to how the last alias that it held was taken away, in words."""
+    def ended(self) -> dict[Key, tuple[str, str]]:
+        """Version to how the last alias that it held was taken away, in words, and when."""
         return self._walk[1]
 
     @cached_property
@@ -205,21 +208,21 @@ class _Read:
         return self._walk[0]
 
     @cached_property
-    def _walk(self) -> tuple[dict[Key, Evidence], dict[Key, str]]:
+    def _walk(self) -> tuple[dict[Key, Evidence], dict[Key, tuple[str, str]]]:
         held: dict[Key, Evidence] = {}
-        ended: dict[Key, str] = {}
+        ended: dict[Key, tuple[str, str]] = {}
         for item in self.items("promotion"):
             move: Promotion = item.predicate
             if not move.allowed or move.alias == CANDIDATE:
                 continue
             if move.action == "retire":
                 held = {name: one for name, one in held.items() if _key(one) != _key(item)}
-                ended[_key(item)] = f"retired {moment(move.at)}"
+                ended[_key(item)] = "retired", move.at
                 continue
             before = held.get((move.model, move.alias))
             if before is not None and _key(before) != _key(item):
-                how = "rolled back from" if move.action == "rollback" else "superseded by"
-                ended[_key(before)] = f"{how} {'to ' if move.action == 'rollback' else ''}version {move.version}"
+                how = "rolled back to" if move.action == "rollback" else "superseded by"
+                ended[_key(before)] = f"{how} version {move.version}", move.at
             held[move.model, move.alias] = item
         return held, ended
 
@@ -309,7 +312,8 @@ class _Read:
         spent = {item.predicate.request for item in self.items("promotion") if item.predicate.allowed}
         for digest, item in self.requests.items():
             said: Any = item.predicate
-            if digest not in spent and instant_of(said.expires) > self.time:
+            open_ = digest not in spent and instant_of(said.expires) > self.time and not overtaken(self.now, said)
+            if open_ and self.now.authority.speaker(item) is not None:
                 what = f"{said.principal} asks to {said.action} it as {said.alias}"
                 yield _due(what, f"{said.model}/{said.version}", "whoever carries it out", said.expires, item)
         for item in self.items("promotion"):
@@ -335,22 +339,45 @@ class _Read:
         if aliases:
             return f"live as {', '.join(sorted(aliases))}", min(move.predicate.at for move in aliases.values())
         if key in self.ended:
-            return self.ended[key], self.moves[key][-1].predicate.at
+            return self.ended[key]
         decided = self.moves.get(key, [])
         if decided:
             return f"refused as {decided[-1].predicate.alias}", decided[-1].predicate.at
         return ("waits for approval" if key in self.packets else "registered"), said.run.finished
 
     def _approvers(self, key: Key, released: Sequence[Evidence]) -> list[str]:
-        """People whose signature of the packet counts as theirs; whether it sufficed, the decision says."""
-        given = [one.predicate.packet for one in released if one.predicate.packet]
-        said = self.approvals.get(given[-1] if given else self.packets.get(key, ""), [])
-        last = {
-            (one.predicate.principal, one.predicate.role): one.predicate.decision
-            for one in said
-            if self.now.authority.speaker(one) is not None
-        }
-        return [f"{name} ({role}){'' if word == 'approve' else ' REJECTS'}" for (name, role), word in last.items()]
+        """People whose word on the packet counts; whether it sufficed, the decision says."""
+        given = [one.predicate for one in released if one.predicate.packet]
+        if not given:
+            votes = [(name, role, item.predicate.decision) for name, role, item in self._votes(key)]
+        else:
+            said = [one for one in self.approvals.get(given[-1].packet or "", []) if self._counts(one, given[-1].at)]
+            last = {(one.predicate.principal, one.predicate.role): one.predicate.decision for one in said}
+            votes = [(name, role, word) for (name, role), word in last.items()]
+        return [f"{name} ({role}){'' if word == 'approve' else ' REJECTS'}" for name, role, word in votes]
+
+    def _counts(self, item: Evidence, at: str) -> bool:
+        """Whether a word on a packet that was moved at that time could count then."""
+        policies = self.now.authority.at(item.index).policies
+        tier = policies.tier_of(item.predicate.model) if policies else None
+        if tier is None or item.predicate.role not in tier.approvers:
+            return False
+        return self.now.authority.speaker(item) is not None and in_force(item.predicate, instant_of(at))
+
+    def _votes(self, key: Key) -> list[Vote]:
+        """The words that count on the latest packet of a version that no people gave an alias."""
+        if key not in self._counted:
+            self._counted[key] = self._count(key)
+        return self._counted[key]
+
+    def _count(self, key: Key) -> list[Vote]:
+        if key not in self.packets or self.now.authority.in_force.policies is None:
+            return []
+        try:
+            asked = ask(self.now, "promote", *key, self.now.authority.policies.main_alias)
+        except CountersignError:  # a version whose records contradict each other: its report says how
+            return []
+        return packet_votes(ReleaseContext.of(asked, self.now.authority, self.now.evidence, self.time))[0]
 
     def _exceptions(self, digest: str, released: Sequence[Evidence]) -> Iterator[str]:
         opened = self.incidents.get(digest)
@@ -368,7 +395,7 @@ class _Read:
             return
         policies = self.now.authority.in_force.policies
         tier = policies.tier_of(key[0]) if policies else None
-        has = len([one for one in self._approvers(key, ()) if not one.endswith("REJECTS")])
+        has = len(distinct(vote for vote in self._votes(key) if vote[2].predicate.decision == "approve"))
         if tier is not None and has < tier.approvals:
             yield f"{tier.approvals - has} of {tier.approvals} approvals"
 

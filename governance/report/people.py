@@ -76,6 +76,8 @@ def _separation(facts: Facts, standing: Standing) -> str:
     authors |= {name: "evaluated it" for name in _asked(_evaluations(facts)) if name not in authors}
     for asking in _asking(standing):
         authors.setdefault(asking.predicate.principal, "asked for the move")
+    names = standing.now.authority.also_called
+    authors |= {name: why for one, why in authors.items() for name in names.get(one, ()) if name not in authors}
     said = [approval(item) for item in _votes(standing)]
     own = sorted({one.principal for one in said if one.decision == "approve" and one.principal in authors})
     if own:
@@ -99,9 +101,7 @@ def _asking(standing: Standing) -> list[Evidence]:
     if standing.released is not None:
         carried = standing.request_of(standing.released)
         return [carried] if carried else []
-    said = standing.now.evidence.by_subject(standing.said.model_digest, "request")
-    mine = [item for item in said if item.predicate.version == standing.said.version]
-    return [item for item in mine if standing.now.authority.speaker(item) is not None]
+    return standing.requests
 
 
 def _trainings(facts: Facts) -> list[Evidence]:

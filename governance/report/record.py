@@ -78,9 +78,12 @@ def _deployment(facts: Facts) -> tuple[str, list[int]]:
     held = facts.standing.held if facts.standing else []
     if not held:
         return "not deployed", []
-    first, last = held[0].given, held[-1]
-    until = "" if last.ended is None else f", until {moment(promoted(last.ended).at)}"
-    return f"{last.alias} since {moment(promoted(first).at)}{until}", [first.index]
+    told = [
+        f"{one.alias} since {moment(promoted(one.given).at)}"
+        + (f", until {moment(promoted(one.ended).at)}" if one.ended else "")
+        for one in held
+    ]
+    return "; ".join(told), [one.given.index for one in held]
 
 
 def _incidents(facts: Facts) -> tuple[str, list[int]]:
@@ -147,7 +150,7 @@ def _said(facts: Facts) -> Iterator[Decision]:
         yield _statement(standing, item, about, what, "asked")
     for item in standing.incidents:
         word: Answer = "opened" if item.predicate.state == "open" else "closed"
-        yield _statement(standing, item, f"{model}/{item.predicate.version}", "incident", word)
+        yield _statement(standing, item, f"{item.predicate.model}/{item.predicate.version}", "incident", word)
     for kind in ("refusal", "call"):
         yield from (_by_rule(one) for one in standing.now.evidence.all(kind) if one.predicate.model == model)
 

@@ -6,11 +6,15 @@ do it again.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from governance.assessment import Judged, differences
 from governance.chain import Suite
+from governance.errors import CountersignError
 from governance.evaluation_policy import Demands
 from governance.evidence import Evidence
-from governance.lineage import ModelNode, decided, evaluated
+from governance.lineage import ModelNode, decided, evaluated, evaluations
+from governance.policy import Policies
 from governance.predicates import Evaluate
 from governance.report import slices
 from governance.report.facts import PREFIX, Facts
@@ -50,17 +54,57 @@ def own_evaluation(facts: Facts) -> Evidence | None:
 
 
 def thresholds_fixed(facts: Facts) -> str:
-    """Whether the thresholds stood in the log before the version was trained and scored."""
+    """Whether the thresholds stood in the log, and in force, before the version was trained and first scored."""
     own, gate = own_evaluation(facts), facts.released.gate
     if facts.policies is None or own is None or gate is None:
         return facts.policies_note or "not established: the version has no evaluation or no gate on record"
-    name = f"policies {facts.policies.digest[:PREFIX]}"
-    since = facts.policy_entry(facts.policies.digest)
-    if decided(gate).policy == facts.policies.digest:
-        return f"yes: {name}, in force since E{since}, before its gate (E{gate.index}) and its scores (E{own.index})"
-    if evaluated(own).policy == facts.policies.digest:
-        return f"after training, before scoring: {name} were not yet in force at its gate (E{gate.index})"
+    return _since_its_gate(facts, facts.policies, gate) or _since(facts, facts.policies, gate, own)
+
+
+def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
+    """That what is demanded was in force when its gate decided; empty where it was not."""
+    (since, then), first = _judging(facts, gate), _first_scored(facts)
+    if then is None or then.digest != decided(gate).policy or first < since:
+        return ""
+    start = f"in force since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
+    name = f"policies {policies.digest[:PREFIX]}"
+    if then.digest == policies.digest:
+        return f"yes: {name}, {start}"
+    same = then.evaluation == policies.evaluation
+    return f"yes: {name} demand of scores what policies {then.digest[:PREFIX]} did, {start}" if same else ""
+
+
+def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
+    """The policies that were in force at a gate, and since when; where people sign none, those that it names."""
+    if facts.now is not None and facts.standing is not None:
+        period = facts.now.authority.at(gate.index)
+        return max(period.start, 0), period.policies
+    digest = decided(gate).policy
+    if facts.policies is not None and facts.policies.digest == digest:
+        return facts.policy_entry(digest), facts.policies
+    with suppress(CountersignError):
+        return facts.policy_entry(digest), facts.now.authority.recorded_at(gate.index, digest) if facts.now else None
+    return 0, None
+
+
+def _since(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> str:
+    """What the log shows of policies by which nobody in force decided its gate."""
+    name = f"policies {policies.digest[:PREFIX]}"
+    since, first = facts.policy_entry(policies.digest), _first_scored(facts)
+    if first < since:
+        return f"no: {name} were recorded in E{since}, after it had been scored (E{first})"
+    if decided(gate).policy == policies.digest:
+        return f"not shown: {name} were recorded in E{since}, before its gate (E{gate.index}), and not in force then"
+    if evaluated(own).policy == policies.digest:
+        return f"after training, before scoring: its gate (E{gate.index}) was decided under others than {name}"
     return f"not shown: it was scored (E{own.index}) under other policies than those in force; thresholds may be later"
+
+
+def _first_scored(facts: Facts) -> int:
+    """The entry by which the version's scores on its own suite were known first."""
+    suite = facts.suites[0]
+    found = (item for item in evaluations(facts.view, facts.digest, suite.name))
+    return min(item.index for item in found if evaluated(item).suite == suite.digest)
 
 
 def _suite(facts: Facts, suite: Suite) -> list[Metric]:
@@ -116,8 +160,7 @@ def _relation(facts: Facts, node: ModelNode) -> str:
     if node.sha256 == facts.digest:
         return "this version"
     if facts.champion and node.sha256 == facts.champion.sha256:
-        serves = "champion" if facts.standing is None or not facts.standing.live else "champion before it"
-        return serves + (" and parent" if node.sha256 == facts.released.parent else "")
+        return facts.champion_is + (" and parent" if node.sha256 == facts.released.parent else "")
     if node.sha256 == facts.released.parent:
         return "parent"
     if node.sha256 == facts.released.scorer:

@@ -21,7 +21,7 @@ from governance.errors import CountersignError
 from governance.evidence import Evidence
 from governance.instants import instant_of
 from governance.lineage import subject
-from governance.predicates import CANDIDATE, Approval, Finding, Promotion, Registration, Waiver
+from governance.predicates import CANDIDATE, Approval, Finding, Promotion, PromotionRequest, Registration, Waiver
 from governance.promotion import State, ask, below, decide
 from governance.requests import ReleaseDecision, ReleaseRequest
 
@@ -81,7 +81,8 @@ class Standing:
             holds = {alias: one for alias, one in holds.items() if one not in gone}
             if move.action != "retire":
                 holds[move.alias] = Held(move.alias, item)
-        return [one for one in [*done, *holds.values()] if self._mine(one.given)]
+        mine = [one for one in [*done, *holds.values()] if self._mine(one.given)]
+        return sorted(mine, key=lambda one: one.given.index)
 
     @property
     def live(self) -> list[Held]:
@@ -116,11 +117,17 @@ class Standing:
 
     @cached_property
     def alias(self) -> str:
-        """The governed alias that is meant: one it was given or asked for, else the first that policy has."""
-        requests = self.now.evidence.by_subject(self.said.model_digest, "request")
-        said = [one.predicate for one in (*self.decisions, *requests) if one.predicate.action == "promote"]
-        named: list[str] = [one.alias for one in said]
+        """The governed alias that is meant: the last it was given, or asked for, else the first that policy has."""
+        given = [self.released] if self.released is not None else []
+        said = [one.predicate for one in given or (*self.decisions, *self.requests)]
+        named: list[str] = [one.alias for one in said if one.action == "promote"]
         return named[-1] if named else self.policies.main_alias
+
+    @cached_property
+    def requests(self) -> list[Evidence]:
+        """What people asked for this version, who may speak as they do."""
+        found = self.now.evidence.by_subject(self.said.model_digest, "request")
+        return [item for item in found if self._mine(item) and self.now.authority.speaker(item) is not None]
 
     @property
     def rule(self) -> AliasRule | None:
@@ -207,7 +214,7 @@ class Standing:
         """Rollbacks to this version by one person alone whose second signature is due and not there."""
         found = (item for item in self.decisions if item.predicate.second_signature_by is not None)
         late = (item for item in found if instant_of(item.predicate.second_signature_by) <= self.at)
-        return [item for item in late if not self._seconded(item)]
+        return [item for item in late if not self.seconded(item)]
 
     @cached_property
     def packet(self) -> Evidence | None:
@@ -229,6 +236,10 @@ class Standing:
         known = self.now.evidence.by_subject(self.said.model_digest, "request")
         return next((one for one in known if one.digest == item.predicate.request), None)
 
+    def seconded(self, item: Evidence) -> bool:
+        """Whether somebody other than its author signed the request that a decision was made on."""
+        return by_another(self.now.authority, self.now.evidence, self.request_of(item))
+
     def below(self) -> list[Evidence]:
         """The moves that gave the alias to other versions before, nearest first: what a rollback goes back through."""
         return below(self.now, self.said.model, self.alias, self.said.version)
@@ -242,17 +253,14 @@ class Standing:
         return [vote for vote in self.votes[0] if vote[2].predicate.decision == "approve"]
 
     def _mine(self, item: Evidence) -> bool:
-        move: Promotion = item.predicate
-        return (move.model, move.version, move.model_digest) == (*self._key, self.said.model_digest)
+        said: Promotion | PromotionRequest = item.predicate
+        return (said.model, said.version, said.model_digest) == (*self._key, self.said.model_digest)
 
     def _waits(self, one: Finding) -> bool:
         if one.code.startswith("REQUEST_"):
             return True
         # What should have been approved before training cannot be approved any more.
         return one.code in WAITS and (one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}")
-
-    def _seconded(self, item: Evidence) -> bool:
-        return by_another(self.now.authority, self.now.evidence, self.request_of(item))
 
     def _again(self, item: Evidence) -> str:
         """How a decision comes out otherwise than logged; empty where it does not, or does not say what was asked."""

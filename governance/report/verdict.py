@@ -55,6 +55,8 @@ def decided_by(standing: Standing, item: Evidence) -> str:
     said = promoted(item)
     asked = standing.request_of(item)
     who = f"asked for by {asked.predicate.principal} ({asked.predicate.role})" if asked else "asked for by nobody"
+    if asked is not None and standing.now.authority.speaker(asked) is None:
+        who = f"asked for in the name of {asked.predicate.principal}, who did not sign that"
     done = {"promote": "given", "rollback": "given back", "retire": "retired"}[said.action]
     if said.action == "retire":
         return f"retired {moment(said.at)}, {who}" if said.allowed else f"retirement refused {moment(said.at)}, {who}"
@@ -166,7 +168,7 @@ def _verdict(
 
 def _automatic(facts: Facts) -> Verdict:
     """Where policies govern no alias: PENDING at best, since people are not asked."""
-    promotions = facts.promotions
+    promotions = [item for item in facts.promotions if promoted(item).version == facts.registration.version]
     last = promotions[-1] if promotions else None
     refs = [last.index] if last else []
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None

@@ -259,11 +259,20 @@ def test_an_earlier_refusal_is_listed(story: Story) -> None:
     ]
 
 
-def test_thresholds_set_after_the_run_are_told(story: Story) -> None:
-    path = story.root / "policies" / "evaluation.yaml"
-    path.write_text(path.read_text().replace("minimum_items: 50", "minimum_items: 40"), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "found", "put", "told"),
+    [
+        ("evaluation.yaml", "minimum_items: 50", "minimum_items: 40", "no: "),
+        ("policy.yaml", "max_share: 0.05", "max_share: 0.04", "yes: policies "),
+    ],
+    ids=["thresholds", "something else"],
+)
+def test_thresholds_set_after_the_run_are_told(story: Story, name: str, found: str, put: str, told: str) -> None:
+    path = story.root / "policies" / name
+    path.write_text(path.read_text().replace(found, put), encoding="utf-8")
     _under_new_policies(story)
-    assert build(story.sources, MODEL, "1").thresholds_fixed.startswith("not shown")
+    made = build(story.sources, MODEL, "1").thresholds_fixed
+    assert made.startswith(told) and story.policies.digest[:12] in made
 
 
 def test_uncommitted_code_is_an_exception(tmp_path: Path) -> None:

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from governance import evidence, promotion
+from governance import evidence, promotion, retrospect
 from governance.commands.sources import exit_code
 from governance.errors import InputError, RefusedError
 from governance.findings import finding
 from governance.instants import exact_instant
 from governance.machine import signer
-from governance.predicates import Artifact, Promotion
+from governance.policy import load_policies
+from governance.predicates import Artifact, Incident, PolicyChange, Promotion, PromotionRequest
+from governance.report import index
 from governance.report.build import build
 from governance.report.files import rendered
 from governance.report.html import page
 from governance.report.model import Report
 from tests.governance.audited import reject, second
-from tests.governance.governed import Governed
-from tests.governance.story import MODEL, altered
+from tests.governance.governed import Governed, authorize, empty, principals
+from tests.governance.story import MODEL, altered, digest, tell
 
 Change = Callable[[Governed], object]
 
@@ -181,6 +183,183 @@ def test_who_was_superseded_is_still_approved_and_who_was_rolled_back_is_withdra
     gone, back = report(later, "2"), report(later, "1")
     assert gone.verdict.word == "WITHDRAWN" and "Rolled back from champion to version 1" in gone.verdict.reason
     assert back.verdict.word == "APPROVED" and [one.until for one in back.holds][-1] == "now"
+
+
+def _went_back(scene: Governed) -> None:
+    """A second version becomes champion, and is rolled back from."""
+    scene.released()
+    asked = scene.story.models["sft"]
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.released("2")
+    scene.story.models["sft"] = asked
+    scene.approve("ada", "ml-lead", scene.request("1", action="rollback"), "promotion")
+    scene.consume("1", action="rollback")
+
+
+def _asked_for_another(scene: Governed) -> None:
+    """Another model has the same bytes; ben, who approves this one, asks for that one, and says it is broken."""
+    _both(scene)
+    scene.request(who="ben", role="risk", model="help-desk", alias="challenger")
+    broken = Incident.model_validate(scene.signed("ben", "risk", model="help-desk", version="3", state="open"))
+    scene.say("ben", "incident", [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])], broken)
+
+
+def _in_anothers_name(scene: Governed) -> None:
+    scene.freeze()
+    asked = scene.signed("cleo", "release-manager", action="promote", model=MODEL, version="1", alias="champion")
+    asked |= {"model_digest": scene.story.models["sft"], "packet": None, "from_version": None, "nonce": "0"}
+    said = PromotionRequest.model_validate({**asked, "expires": "2099-01-01T00:00:00Z"})
+    scene.say("eve", "request", [Artifact(role="model", name="sft", sha256=said.model_digest)], said)
+
+
+def _refused_to_another(scene: Governed) -> None:
+    _in_anothers_name(scene)
+    with pytest.raises(RefusedError):
+        scene.consume()
+
+
+def _rescored(scene: Governed) -> None:
+    """The threshold is lowered once the score is known, and the version scored again under the new policies."""
+    _under_others(scene, "evaluation.yaml", "greedy_exact: {at_least: 0.9}", "greedy_exact: {at_least: 0.8}")
+    scene.story.evaluate("sft", 0.97, 0.02)
+
+
+def _under_others(scene: Governed, name: str, found: str, put: str) -> None:
+    path = scene.story.root / "policies" / name
+    path.write_text(path.read_text(encoding="utf-8").replace(found, put), encoding="utf-8")
+    made = load_policies(path.parent)
+    change = PolicyChange(previous=scene.story.policies.digest, run=scene.story.run(), files=dict(made.files))
+    policies = Artifact(role="policy", name="policies", sha256=made.digest)
+    evidence.record(scene.story.log, signer(scene.story.machine), "policy", [policies], change)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", made.digest, "policy")
+    scene.story.policies = made
+
+
+def _huge(scene: Governed) -> None:
+    before = promotion.state(scene.story.log).view.by_subject(scene.story.models["sft"], "train")[-1].predicate
+    scores = {"greedy_exact": [1e308] * 300}
+    fields = {
+        "model": scene.story.models["sft"],
+        "suite": scene.story.suite,
+        "suite_name": "desk_eval",
+        "not_run": None,
+    }
+    made = [Artifact(role="scores", name="scores.jsonl", sha256=digest("huge"))]
+    scene.story.record("evaluate", "evaluate@sft", made, before.inputs, **fields, scores=scores, slices={})
+
+
+def _use(made: Report) -> str:
+    return f"{made.use.approved_for[0]}; not {made.use.not_approved_for[0]}"
+
+
+def _record(made: Report) -> str:
+    return next(one.value for one in made.records if one.name == "Deployment date")
+
+
+TOLD: dict[str, tuple[Change, str, Callable[[Report], str], str]] = {
+    "what was rolled back from is for nothing": (_went_back, "2", _use, "nothing any more: it was withdrawn; not"),
+    "what was retired is for nothing": (_retired, "1", _use, "nothing any more: it was withdrawn; not serving users"),
+    "a forged decision approves no use": (_forged, "1", _use, "to be tried, not served; not serving users"),
+    "every time that it served": (
+        _went_back, "1", _record,
+        "champion since 2026-11-20 09:35:00 UTC, until 2026-11-20 09:50:00 UTC; champion since 2026-11-20 09:54:00 UTC",
+    ),
+    "nobody moves by asking for another model": (
+        _asked_for_another, "1", lambda made: f"{made.verdict.alias}; {made.separation}",
+        "champion; separation of duties: holds",
+    ),
+    "an incident is of the model that it names": (
+        _asked_for_another, "1", lambda made: made.decisions[-1].about, "help-desk/3",
+    ),
+    "a request in another's name waits for nobody": (
+        _in_anothers_name, "1", lambda made: "; ".join(one.owner for one in made.open), "not assigned; not assigned",
+    ),
+    "nobody asked for what was refused": (
+        _refused_to_another, "1", lambda made: made.verdict.decided, "in the name of cleo, who did not sign that",
+    ),
+    "thresholds lowered after the score": (
+        _rescored, "1", lambda made: made.thresholds_fixed, "after it had been scored (E20)",
+    ),
+    "policies changed, thresholds not": (
+        lambda scene: _under_others(scene, "policy.yaml", "max_share: 0.05", "max_share: 0.04"),
+        "1", lambda made: made.thresholds_fixed, "in force since E0, before its gate (E18) and its scores (E20)",
+    ),
+    "scores that no float adds up": (
+        _huge, "1", lambda made: str(made.metrics[0].scores[-1].model_dump(include={"mean", "low"})),
+        "{'mean': 1e+308, 'low': None}",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", TOLD.values(), ids=TOLD.keys())
+def test_what_is_told_holds(scene: Governed, row: tuple[Change, str, Callable[[Report], str], str]) -> None:
+    change, version, found, told = row
+    change(scene)
+    assert told in found(report(scene, version))
+
+
+def test_the_index_counts_words_as_the_decision_does(scene: Governed) -> None:
+    """One person twice, the author, a role that does not approve; and a request that nobody who may speak made."""
+    _in_anothers_name(scene)
+    for who, role in (("cleo", "product"), ("cleo", "release-manager"), ("dora", "engineer"), ("ben", "policy-owner")):
+        scene.approve(who, role, scene.freeze())
+    made = _index(scene)
+    assert made.versions[0].approved_by == ["cleo (product)"]
+    assert [one.what for one in made.waiting] == ["1 of 2 approvals"] == made.versions[0].waits
+
+
+def test_the_index_says_when_a_version_was_superseded_or_rolled_back(scene: Governed) -> None:
+    _went_back(scene)
+    rows = [(one.version, one.state, one.since[11:16]) for one in _index(scene).versions]
+    assert rows == [("2", "rolled back to version 1", "09:54"), ("1", "live as champion", "09:54")]
+
+
+def _index(scene: Governed) -> index.Index:
+    sources = scene.story.sources
+    return index.index(sources.read[0], sources.verified, scene.now)
+
+
+def test_an_approvers_last_day_passes_without_a_word_in_the_log(tmp_path: Path) -> None:
+    people = principals().replace('{"name": "ada",', '{"name": "ada", "until": "2026-12-01",')
+    scene = empty(tmp_path, people=people)
+    authorize(scene)
+    tell(scene.story)
+    scene.released()
+    told = [report(scene, clock=datetime(2026, 12, day, tzinfo=UTC)).verdict for day in (1, 24)]
+    assert [one.word for one in told] == ["APPROVED", "NOT APPROVED"] and "APPROVAL_MISSING" in told[1].reason
+
+
+def test_a_gate_whose_request_nobody_can_read_is_told(scene: Governed) -> None:
+    """Recorded by another version, or by whoever holds the service's key."""
+    gate = Artifact(role="gate", name="gates/sft.json", sha256=digest("odd"))
+    said = {"allowed": True, "method": "sft", "tier": "limited", "decided_on": {}, "findings": []}
+    at = exact_instant(scene.now)
+    scene.story.record("gate", "gate@sft", [gate], [], **said, at=at, parameters={"strange": 1})
+    item = promotion.state(scene.story.log).view.by_subject(scene.story.models["sft"], "train")[-1]
+    inputs = [one for one in item.predicate.inputs if one.role != "gate"]
+    fields = item.predicate.model_dump(exclude={"stage", "inputs", "policy", "code", "environment", "run"})
+    scene.story.record("train", "train@sft", list(item.subjects), [*inputs, gate], **fields)
+    made = report(scene)
+    assert made.verdict.word == "NOT APPROVED" and "request cannot be read" in made.verdict.reason
+    assert _index(scene).versions[0].state == "registered"
+
+
+def test_a_waiver_that_ended_and_that_nothing_needs_is_no_fault(later: Governed) -> None:
+    _under_others(later, "evaluation.yaml", "greedy_exact: {at_least: 0.9}", "greedy_exact: {at_least: 0.8}")
+    made = report(later, "2", clock=datetime(2026, 12, 24, tzinfo=UTC))
+    assert made.verdict.word == "APPROVED" and faults(made) == set()
+    ended = next(one for one in made.exceptions if one.title == "Expired waiver")
+    assert ended.detail.endswith("nothing needs it any more")
+
+
+def test_a_waiver_renewed_late_carried_nothing_meanwhile(later: Governed) -> None:
+    later.story.minutes += 20 * 24 * 60
+    later.waive("THRESHOLD_NOT_MET", "model sft", 14)
+    now = promotion.state(later.story.log)
+    ended = [bool(retrospect.live(now, MODEL, datetime(2026, 12, day, tzinfo=UTC))[-1].expired) for day in (1, 6, 12)]
+    assert ended == [False, True, False]
 
 
 # -- Four spoiled copies: each is seen on page one ----------------------------------------------------
