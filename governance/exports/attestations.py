@@ -106,13 +106,32 @@ def _dependencies(records: Records, node: ModelNode, item: Evidence) -> list[dic
 
 def summaries(records: Records) -> Iterator[Named]:
     """The last decision about each alias of the version, refusals included."""
+    wrong = _contradicted(records)
+    for alias, item in sorted(_latest(records).items()):
+        if item.index not in wrong:
+            yield f"vsa-{alias}", _summary(records, item)
+
+
+def not_summarized(records: Records) -> list[str]:
+    """What no summary is made of, and why: nobody is told PASSED of a decision that does not hold."""
+    wrong = _contradicted(records)
+    found = [(alias, item.index) for alias, item in sorted(_latest(records).items()) if item.index in wrong]
+    return [f"{alias}: the decision of E{index} does not hold: {wrong[index]}" for alias, index in found]
+
+
+def _latest(records: Records) -> dict[str, Evidence]:
     latest: dict[str, Evidence] = {}
     for item in records.facts.promotions:
         said: Promotion = item.predicate
         if said.version == records.facts.registration.version and said.action != "retire":
             latest[said.alias] = item
-    for alias, item in sorted(latest.items()):
-        yield f"vsa-{alias}", _summary(records, item)
+    return latest
+
+
+def _contradicted(records: Records) -> dict[int, str]:
+    """Entry to why a decision on a governed alias does not come out as logged."""
+    standing = records.facts.standing
+    return {item.index: why for item, why in standing.unreproduced} if standing else {}
 
 
 def _summary(records: Records, item: Evidence) -> dict[str, Any]:

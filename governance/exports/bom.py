@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from governance import recall
-from governance.exports.card import metadata
+from governance.exports.card import items, metadata
 from governance.exports.records import Records
 from governance.exports.text import json_bytes, outside_path, said
 from governance.lineage import DataChain, ModelNode, trained
@@ -154,7 +154,7 @@ def _metrics(records: Records) -> Iterator[dict[str, Any]]:
             if score.digest != records.facts.digest or score.mean is None:
                 continue
             found: dict[str, Any] = {"type": metric.name, "value": repr(score.mean)}
-            found["slice"] = f"{metric.suite}, all {score.n} items"
+            found["slice"] = f"{metric.suite}, {'all ' if not score.missing else ''}{items(score)}"
             yield found | _interval(score.low, score.high)
         for row in metric.slices:
             named = f"{metric.suite}, {row.by}={row.label}, {row.n} items"

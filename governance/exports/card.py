@@ -16,10 +16,12 @@ from governance.exports.text import flat, markdown, outside_path, said, table, y
 from governance.findings import CODES
 from governance.lineage import DataChain, ModelNode, decided, evaluated, trained
 from governance.policy import Datacard
-from governance.predicates import CANDIDATE, BaseImport, Finding, Ingest, Promotion, Quality, Scan
+from governance.predicates import BaseImport, Finding, Ingest, Promotion, Quality, Scan
 from governance.report import scores
 from governance.report.front import NOT_COVERED
+from governance.report.model import Score
 from governance.report.text import moment, number, plain, share
+from governance.report.verdict import verdict
 
 _HUB = re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}|[\w.-]+)$")
 """A model on the Hub at a revision, as an import records it."""
@@ -71,13 +73,18 @@ def _results(records: Records, task: str) -> Iterator[dict[str, Any]]:
         figures = [
             {
                 "type": metric.name,
-                "name": f"{metric.name}, mean of {score.n} items",
+                "name": f"{metric.name}, mean of {items(score)}",
                 "value": score.mean,
                 "args": {"confidence": scores.confidence(facts), "low": score.low, "high": score.high, "n": score.n},
             }
             for metric, score in mine
         ]
         yield {"task": {"type": task}, "dataset": dataset, "metrics": figures}
+
+
+def items(score: Score) -> str:
+    """What a mean is of, in words."""
+    return f"{score.n} items" + (f"; {score.missing} more have no score" if score.missing else "")
 
 
 def _hub_bases(records: Records) -> list[tuple[str, str]]:
@@ -112,6 +119,7 @@ def _head(records: Records) -> list[str]:
                 ("Registered", f"{moment(facts.registration.run.finished)}, {entries([facts.item])}"),
                 ("Records as of", moment(facts.as_of)),
                 ("Policies", _policies(records)),
+                ("Verdict on these records", verdict(facts).word),
                 ("Aliases decided", _aliases(records)),
             ],
         ),
@@ -144,7 +152,8 @@ def _policies(records: Records) -> str:
 
 
 def _aliases(records: Records) -> str:
-    latest = {item.predicate.alias: item for item in records.facts.promotions}
+    version = records.facts.registration.version
+    latest = {item.predicate.alias: item for item in records.facts.promotions if item.predicate.version == version}
     texts = []
     for alias, item in sorted(latest.items()):
         decision: Promotion = item.predicate
@@ -169,8 +178,9 @@ def _use(records: Records) -> list[str]:
     forbidden = [f"any purpose other than {known.purpose}"]
     forbidden += _purposes(records, known.purpose) + _regions(records)
     forbidden.append("decisions about people made by it alone: nothing here shows that it is fit for them")
-    if not any(item.predicate.allowed and item.predicate.alias != CANDIDATE for item in facts.promotions):
-        forbidden.insert(0, "serving users: no alias that serves them was given to it")
+    word = verdict(facts).word
+    if not word.startswith("APPROVED"):
+        forbidden.insert(0, f"serving users: the verdict on its records is {word}")
     return [*lines, "", "## Not for", "", *(f"- {markdown(one)}" for one in dict.fromkeys(forbidden))]
 
 
@@ -205,7 +215,7 @@ def _limits(records: Records) -> list[str]:
         scan = chain.scan.predicate if chain.scan else None
         if isinstance(scan, Scan):
             left = sum(scan.remaining.values())
-            found += [f"personal data in {chain.dataset}: {left} occurrences remain, allowed by policy"] if left else []
+            found += [_remaining(chain.dataset, scan)] if left else []
         else:
             found.append(f"personal data in {chain.dataset}: not searched for at this digest")
     found += _unfindable(records)
@@ -218,6 +228,13 @@ def _limits(records: Records) -> list[str]:
                 found.append(f"evaluation of {node.name} on {suite.name}: not run: {why}")
     found.append("what it gets wrong beyond these suites, for whom, and in which languages: not recorded")
     return ["## Limits", "", *(f"- {markdown(one)}" for one in dict.fromkeys(found))]
+
+
+def _remaining(dataset: str, scan: Scan) -> str:
+    """As the scan's own configuration had it; what policies in force make of it, a finding says."""
+    kept = sum(count for name, count in scan.remaining.items() if scan.actions.get(name) == "allow")
+    other = sum(scan.remaining.values()) - kept
+    return f"personal data in {dataset}: {kept} occurrences remain that its scan was to allow, {other} that it was not"
 
 
 def _unfindable(records: Records) -> list[str]:

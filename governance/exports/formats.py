@@ -17,6 +17,8 @@ from governance.exports.records import Records
 from governance.exports.text import file_name
 from governance.keys import Signer
 
+NO_DECISION = "no decision about an alias of this version is recorded"
+
 
 @dataclass(frozen=True)
 class Document:
@@ -66,7 +68,8 @@ def _provenance(records: Records, signer: Signer | None) -> Export:
 
 def _vsa(records: Records, signer: Signer | None) -> Export:
     made = _statements(attestations.summaries(records), signer)
-    return Export("slsa-vsa", made, () if made else ("no decision about an alias of this version is recorded",))
+    missing = tuple(attestations.not_summarized(records))
+    return Export("slsa-vsa", made, missing if made or missing else (NO_DECISION,))
 
 
 def _results(records: Records, signer: Signer | None) -> Export:

@@ -21,9 +21,12 @@ from governance import canonical
 from governance.exports import attestations
 from governance.exports.attestations import PROVENANCE, TEST_RESULT, VSA
 from governance.exports.card import model_card
+from governance.exports.formats import export
 from governance.exports.records import Records
 from governance.findings import finding
+from tests.governance.bundles import forged
 from tests.governance.exports.told import PEOPLE, records_of
+from tests.governance.governed import Governed
 from tests.governance.story import Story
 
 PREDICATES = {PROVENANCE: provenance_pb2.Provenance, TEST_RESULT: test_result_pb2.TestResult}
@@ -111,6 +114,16 @@ def test_a_refusal_is_a_failed_summary(shared: Story, tmp_path: Any) -> None:
     said = named(records_of(other), "vsa-candidate")["predicate"]
     assert said["verificationResult"] == "FAILED"
     assert said["verifiedLevels"] == ["FAILED"]
+
+
+def test_a_decision_that_does_not_hold_is_no_summary(scene: Governed) -> None:
+    """The service's key is misused: what nobody approved is told as PASSED to nobody."""
+    scene.freeze()
+    scene.request()
+    forged(scene)
+    made = records_of(scene.story)
+    assert [name for name, _ in attestations.summaries(made)] == ["vsa-candidate"]
+    assert export(made, ["slsa-vsa"])[0].missing[0].endswith("it comes out refused: APPROVAL_MISSING")
 
 
 def test_an_evaluation_is_held_against_its_thresholds(plain: Records) -> None:

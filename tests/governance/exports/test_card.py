@@ -40,8 +40,8 @@ def test_use_is_what_policy_says_and_nothing_else(plain: Records, released: Reco
     text = model_card(plain)
     assert "- purpose: customer-support" in text
     assert "- any purpose other than customer-support" in text
-    assert "- serving users: no alias that serves them was given to it" in text
-    assert "serving users: no alias" not in model_card(released)
+    assert "- serving users: the verdict on its records is PENDING" in text
+    assert "serving users" not in model_card(released) and "| APPROVED |" in model_card(released)
     assert "champion given" in model_card(released)
 
 
