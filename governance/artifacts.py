@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from governance import digests
-from governance.errors import InputError
+from governance.errors import InputError, VerificationError
 from governance.evidence import Evidence
 from governance.predicates import Ingest, ModelFile, Predicate, Promotion, Registration, Reproduction
 
@@ -87,14 +87,22 @@ def _project_files(
 
 def in_artifact_root(root: Path) -> Locate:
     """Finds a version's files where the registry of this machine keeps them: ROOT/RUN/artifacts/model, or, where a
-    server keeps them, ROOT/EXPERIMENT/RUN/artifacts/model."""
+    server keeps them, ROOT/EXPERIMENT/RUN/artifacts/model. Raises `VerificationError` where a run has several folders:
+    which of them is served, only the registry says."""
 
     def locate(registration: Registration) -> Path | None:
         run = registration.run.detail.get(REGISTRY_RUN)
         if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{32}", run) or not root.is_dir():
             return None
-        served = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
-        return (served[0] if served else root / run) / "artifacts" / "model"
+        found = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
+        found += [root / run] if (root / run).exists() else []
+        if len(found) > 1:
+            raise VerificationError(
+                f"the files of run {run} stand in several folders",
+                where=", ".join(str(path) for path in found),
+                expected="one, where the server put them",
+            )
+        return (found[0] if found else root / run) / "artifacts" / "model"
 
     return locate
 

@@ -2,7 +2,8 @@
 
 Only governed models are compared: those that policies name, and those that the log ever had a version of.
 (1) a name in the registry that could be taken for a governed one;
-(2) every version in the log is in the registry, from the run that was registered, with its digest, without a stage;
+(2) every version in the log is in the registry, from the run that was registered, with its digest, without a stage, and
+    whoever loads it is sent to its files;
 (3) every version in the registry is in the log: registered, or made by a call that the server let through;
 (4) every governed alias is where the last allowed move put it, and no other alias is there;
 (5) the runs that evidence rests on are there.
@@ -154,10 +155,10 @@ def _versions(known: Known, rows: Rows) -> Iterator[Finding]:
                 found="deleted" if row else "no row",
             )
         else:
-            yield from _version(about, registered, row)
+            yield from _version(about, registered, row, TRIAL_MODEL in rows.models)
 
 
-def _version(about: str, registered: Registration, row: VersionRow) -> Iterator[Finding]:
+def _version(about: str, registered: Registration, row: VersionRow, served: bool) -> Iterator[Finding]:
     run = registered.run.detail.get(REGISTRY_RUN)
     if run and row.run_id != run:
         yield finding(
@@ -167,16 +168,15 @@ def _version(about: str, registered: Registration, row: VersionRow) -> Iterator[
             expected=str(run),
             found=row.run_id,
         )
-    folder = artifact_folder(row.source)
-    local = row.source.startswith("file:") and row.source.endswith(f"/{run}/artifacts/model")
-    if run and not local and (folder is None or not folder.endswith(f"{run}/artifacts/model")):
-        yield finding(
-            "REGISTRY_SOURCE_CHANGED",
-            about,
-            "its files are said to stand elsewhere than they were registered from",
-            expected=f".../{run}/artifacts/model",
-            found=row.source,
-        )
+    for place in dict.fromkeys((row.source, row.location)):
+        if run and not _is_place(place, str(run), served):
+            yield finding(
+                "REGISTRY_SOURCE_CHANGED",
+                about,
+                "its files are said to stand elsewhere than they were registered from",
+                expected=f".../{run}/artifacts/model",
+                found=place,
+            )
     if row.digest != registered.model_digest:
         yield finding(
             "REGISTRY_DIGEST_CHANGED",
@@ -187,6 +187,13 @@ def _version(about: str, registered: Registration, row: VersionRow) -> Iterator[
         )
     if row.stage not in NO_STAGE:
         yield finding("REGISTRY_STAGE_SET", about, "it has a stage", expected="none", found=str(row.stage))
+
+
+def _is_place(place: str, run: str, served: bool) -> bool:
+    """Whether a version's files may stand there: where a server has them, no folder of a machine is."""
+    folder, end = artifact_folder(place), f"{run}/artifacts/model"
+    local = not served and place.startswith("file:") and place.endswith(f"/{end}")
+    return local or (folder is not None and folder.endswith(end))
 
 
 def _unknown(known: Known, rows: Rows) -> Iterator[Finding]:

@@ -94,7 +94,7 @@ def read_rows(uri: str, models: Collection[str], runs: Collection[str], environ:
     aliases: list[AliasRow] = []
     for name, found in there.items():
         rows = shown.listed("model-versions/search", "model_versions", filter=f"name='{name}'")
-        versions += [_version(row) for row in rows]
+        versions += [_version(row, shown) for row in rows]
         held = _member(found, "registered_model", "aliases") or ()
         aliases += [AliasRow(name, str(row.get("alias")), str(row.get("version"))) for row in _objects(held)]
     active = [run for run in sorted(runs) if _is_active(shown.one("runs/get", run_id=run))]
@@ -135,12 +135,14 @@ def _is_active(shown: Any) -> bool:
     return bool(_member(shown, "run", "info", "lifecycle_stage") == "active")
 
 
-def _version(shown: Any) -> VersionRow:
+def _version(shown: Any, server: _Shown) -> VersionRow:
     """One version as the server shows it; the stage that stands for none is left out by some."""
+    name, number, source = str(shown.get("name")), str(shown.get("version")), str(shown.get("source") or "")
+    place = server.one("model-versions/get-download-uri", name=name, version=number)
     tags = {str(one.get("key")): one.get("value") for one in _objects(shown.get("tags") or ())}
     return VersionRow(
-        str(shown.get("name")), str(shown.get("version")), str(shown.get("source") or ""),
-        str(shown.get("run_id") or ""), shown.get("current_stage"), tags.get(DIGEST_TAG),
+        name, number, source, str(shown.get("run_id") or ""), shown.get("current_stage"), tags.get(DIGEST_TAG),
+        str(_member(place, "artifact_uri") or source),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from governance.errors import StorageError
 from governance.log.sqlite import connect
+from governance.registry.aliases import WORKSPACE
 from governance.registry.port import DIGEST_TAG
 
 Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
@@ -35,6 +36,8 @@ class VersionRow:
     stage: str | None
     digest: str | None
     """As its tag says."""
+    location: str
+    """Where MLflow sends whoever loads it: another column than the source that its pages show."""
 
     @property
     def deleted(self) -> bool:
@@ -62,15 +65,19 @@ class Rows:
     """Of the runs that were asked for, those that are there and not deleted."""
 
 
-def read_rows(read: Read, runs: Collection[str]) -> Rows | None:
-    """The registry's rows; None where its tables are not there (no version was ever registered here)."""
+def read_rows(read: Read, runs: Collection[str]) -> Rows:
+    """The registry's rows, of the one workspace that a governed server has: those of another do not hide them."""
     versions = read(
-        "SELECT v.name, v.version, v.source, v.run_id, v.current_stage, t.value FROM model_versions v"
+        "SELECT v.name, v.version, v.source, v.run_id, v.current_stage, t.value, v.storage_location"
+        " FROM model_versions v"
         " LEFT JOIN model_version_tags t ON t.workspace = v.workspace AND t.name = v.name AND t.version = v.version"
-        " AND t.key = ? ORDER BY v.name, v.version",
-        (DIGEST_TAG,),
+        " AND t.key = ? WHERE v.workspace = ? ORDER BY v.name, v.version",
+        (DIGEST_TAG, WORKSPACE),
     )
-    aliases = read("SELECT name, alias, version FROM registered_model_aliases ORDER BY name, alias", ())
+    aliases = read(
+        "SELECT name, alias, version FROM registered_model_aliases WHERE workspace = ? ORDER BY name, alias",
+        (WORKSPACE,),
+    )
     active = [
         run
         for run in sorted(runs)
@@ -126,5 +133,6 @@ def postgres_reading(uri: str) -> Iterator[Read | None]:
 
 
 def _version(row: tuple[Any, ...]) -> VersionRow:
-    name, number, source, run, stage, digest = row
-    return VersionRow(str(name), str(number), str(source or ""), str(run or ""), stage, digest)
+    name, number, source, run, stage, digest, location = row
+    shown = str(source or "")
+    return VersionRow(str(name), str(number), shown, str(run or ""), stage, digest, str(location or shown))

@@ -10,6 +10,7 @@ import pytest
 
 from governance import digests
 from governance.artifacts import REGISTRY_RUN, FilesReport, in_artifact_root, verify_files
+from governance.errors import VerificationError
 from governance.evidence import LogEvidence, key_ring
 from governance.predicates import Artifact, Registration
 from tests.governance.examples import C, Scene, every_kind, ingest, run, scene
@@ -168,6 +169,12 @@ def test_the_registry_of_this_machine_keeps_them_by_run(tmp_path: Path) -> None:
     assert of({REGISTRY_RUN: "a" * 32}) == tmp_path / ("a" * 32) / "artifacts" / "model"
     assert [of({}), of({REGISTRY_RUN: 1}), of({REGISTRY_RUN: "../../etc"})] == [None] * 3
     assert in_artifact_root(tmp_path / "none")(registration) is None
+    for experiment in ("12", "2"):
+        (tmp_path / experiment / ("a" * 32)).mkdir(parents=True)
+        if experiment == "12":
+            assert of({REGISTRY_RUN: "a" * 32}) == tmp_path / "12" / ("a" * 32) / "artifacts" / "model"
+    with pytest.raises(VerificationError, match="in several folders"):
+        of({REGISTRY_RUN: "a" * 32})
 
 
 def test_each_changed_file_of_a_registered_version_is_named(here: Scene, project: Path, registered: Path) -> None:

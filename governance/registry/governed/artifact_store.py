@@ -3,7 +3,8 @@
 1. A file is published by a hard link from a staging folder: it is there whole or not at all, and never replaced. The
    same bytes again are no write; other bytes are refused.
 2. Nothing is deleted.
-3. Once a governed version is registered from a folder, nothing more goes into that folder.
+3. Once a governed version is registered from a folder, nothing more goes into that folder; and what is named like a
+   run's files goes into that run's own.
 4. Paths are judged after every decoding; links, devices and pipes below the root are refused, for reading too.
 
 Programs that write the folder themselves pass it: the manifest of the registration finds what they did.
@@ -12,6 +13,7 @@ Programs that write the folder themselves pass it: the manifest of the registrat
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -29,6 +31,8 @@ SCHEME = "governed+file"
 Refuse = Callable[[str, str], None]
 """Records a refused operation on a path, and why."""
 STAGING = ".incoming"
+SERVED = "mlflow-artifacts:/"
+_RUN = re.compile(r"(?:\d+/)?(?P<run>[0-9a-f]{32})/")
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
 
@@ -43,6 +47,7 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         registry_uri: str | None = None,
         frozen: Callable[[], frozenset[str]] | None = None,
         refused: Refuse | None = None,
+        place_of: Callable[[str], str | None] | None = None,
     ) -> None:
         if not artifact_uri.startswith(f"{SCHEME}:///"):
             raise MlflowException.invalid_parameter_value(f"{SCHEME}:/// and an absolute path are expected")
@@ -50,6 +55,7 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         self._root = Path(self._artifact_dir)
         self._frozen = frozen or _registered_folders
         self._refused = refused or _recorded
+        self._place_of = place_of or _place_of_run
 
     # -- Writing
 
@@ -149,6 +155,13 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
                     f"{relative} belongs to a registered version: its folder {folder} is closed",
                     fix="register other bytes as another version",
                 )
+        named = _RUN.match(relative.as_posix())
+        place = self._place_of(named["run"]) if named else None
+        if place is not None and not f"{SERVED}{relative}".startswith(f"{place}/"):
+            raise RefusedError(
+                f"{relative} is named like a run's file, and the run's stand below {place}",
+                fix="log it to the run itself",
+            )
 
 
 def _registered_folders() -> frozenset[str]:
@@ -159,6 +172,14 @@ def _registered_folders() -> frozenset[str]:
     if folders is None:
         raise StorageError("a write-once artifact folder belongs to a governed registry, and there is none here")
     found: frozenset[str] = folders()
+    return found
+
+
+def _place_of_run(run: str) -> str | None:
+    """Where a run's files stand, as the server has it; None where there is no such run."""
+    from mlflow.server import handlers
+
+    found: str | None = handlers._get_tracking_store().place_of(run)
     return found
 
 

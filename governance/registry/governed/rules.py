@@ -39,9 +39,10 @@ OURS = ("governance.", "countersign.")
 HIDES = ("mlflow.prompt.",)
 """Tags by which MLflow takes a model for a prompt, which it shows in no list of models."""
 SOURCE = re.compile(
-    r"mlflow-artifacts:/+(?P<folder>(?:\d{1,20}/)?(?P<run>[0-9a-f]{32})/artifacts(?:/[A-Za-z0-9._-]+)+)"
+    r"mlflow-artifacts:(?:/|///)(?P<folder>(?:\d{1,20}/)?(?P<run>[0-9a-f]{32})/artifacts(?:/[A-Za-z0-9._-]+)+)"
 )
-"""Where a governed version's files may stand: below one run, on the server's own artifact root."""
+"""Where a governed version's files may stand: below one run, on the server's own artifact root. After two slashes comes
+a host, which a number is, too."""
 
 
 @dataclass(frozen=True)

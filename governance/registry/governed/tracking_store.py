@@ -91,9 +91,18 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
             self._keep_run("delete_logged_model", run_id)
 
     def _experiment_of(self, run_id: str) -> str | None:
+        info = self._info(run_id)
+        return str(info.experiment_id) if info else None
+
+    def place_of(self, run_id: str) -> str | None:
+        """Where a run's files stand; None where there is no such run."""
+        info = self._info(run_id)
+        return str(info.artifact_uri).rstrip("/") if info else None
+
+    def _info(self, run_id: str) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self.get_run(run_id).info.experiment_id)
+            return self.get_run(run_id).info
         except MlflowException:
             return None

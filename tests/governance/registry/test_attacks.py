@@ -242,6 +242,16 @@ def _delete_artifact(world: World) -> Any:
     return world.server.ask("DELETE", _artifact(world, "{base}/model/config.json"))
 
 
+def _beside(world: World) -> Any:
+    """Whoever looks for the run's files below the artifact root would find two."""
+    experiment = world.server.post("experiments/create", name="beside").value
+    if "experiment_id" not in experiment:
+        experiment = world.server.ask("GET", "experiments/get-by-name?experiment_name=beside").value["experiment"]
+    own = _artifact(world, "{base}/model/config.json").split("/")
+    own[-5] = experiment["experiment_id"]
+    return world.server.ask("PUT", "/".join(own), raw=b"other bytes")
+
+
 def _upload_artifact(world: World) -> Any:
     run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
     path = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run['run_id']}&path=model/config.json"
@@ -413,12 +423,19 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     ),
     "42 a source of the hub": (_version("hf://evil/model"), (400, 403), "source"),
     "42 a source that climbs": (_version("{uri}/../../x"), (400, 403), "source"),
+    "42 a source in a folder that is named like the run": (
+        _version("mlflow-artifacts:/999/{run}/artifacts/model"), (400, 403), "source",
+    ),
+    "42 a source on a host that is a number": (
+        _version("mlflow-artifacts://2130706433/{run}/artifacts/model"), (400, 403), "source",
+    ),
     "43 a copy into a governed name": (_copied_into, (403,), "own artifact root"),
     "44 a prompt of that name": (_prompt, (403,), "could be taken for"),
     "45 latest, by alias": (_latest, (403,), "latest"),
     "45 latest, by stage": (_latest_versions, (403,), "latest"),
     "46 a file of the champion overwritten": (_put("{base}/model/config.json"), (403,), "closed|written once"),
     "46 the same by the web pages": (_upload_artifact, (403,), "closed|written once"),
+    "46 the same in a folder that is named like the run": (_beside, (403,), "the run's stand below"),
     "46 a file of the champion deleted": (_delete_artifact, (403,), "never deleted"),
     "47 the champion's run deleted": (_delete_run, (403,), "rests"),
     "47 its experiment deleted": (_delete_experiment, (403,), "rests"),
@@ -495,6 +512,23 @@ SQL: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
         ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
         "REGISTRY_SOURCE_CHANGED", ("s3://evil",),
     ),
+    "where it is loaded from changed": (
+        "UPDATE model_versions SET storage_location = 's3://evil' WHERE name = 'support-desk' AND version = {champion}",
+        ("UPDATE model_versions SET storage_location = source WHERE name = 'support-desk' AND version = {champion}",),
+        "REGISTRY_SOURCE_CHANGED", ("s3://evil",),
+    ),
+    "a source on a host that is a number": (
+        "UPDATE model_versions SET source = 'mlflow-artifacts://2130706433/{run}/artifacts/model'"
+        " WHERE name = 'support-desk' AND version = {champion}",
+        ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
+        "REGISTRY_SOURCE_CHANGED", ("2130706433",),
+    ),
+    "a source on the disk of whoever loads it": (
+        "UPDATE model_versions SET source = 'file:///tmp/{run}/artifacts/model'"
+        " WHERE name = 'support-desk' AND version = {champion}",
+        ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
+        "REGISTRY_SOURCE_CHANGED", ("file:///tmp/{run}",),
+    ),
     "a run deleted": (
         "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = '{run}'",
         ("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = '{run}'",),
@@ -537,6 +571,28 @@ def test_found_in_the_registry(row: str, world: World) -> None:
         finally:
             for one in undo:
                 world.sql(one.format(**values))
+
+
+def test_an_alias_in_a_workspace_that_nobody_has_hides_none(world: World) -> None:
+    """The row that serves is moved; one that reads as it did is put where MLflow never looks."""
+    alias = "registered_model_aliases"
+    with world.nothing_lost():
+        for workspace in ("aaa", "zzz"):
+            world.sql("INSERT INTO registered_models (workspace, name) VALUES (?, ?)", workspace, MODEL)
+            world.sql(
+                f"INSERT INTO {alias} (workspace, name, alias, version) VALUES (?, ?, 'champion', ?)",
+                workspace, MODEL, int(world.champion),
+            )  # fmt: skip
+        world.sql(f"UPDATE {alias} SET version = 1 WHERE workspace = 'default' AND alias = 'champion'")
+        try:
+            world.detects("REGISTRY_ALIAS_MOVED", "version 1")
+        finally:
+            world.sql(
+                f"UPDATE {alias} SET version = ? WHERE workspace = 'default' AND alias = 'champion'",
+                int(world.champion),
+            )
+            for table in (alias, "registered_models"):
+                world.sql(f"DELETE FROM {table} WHERE workspace <> 'default'")
 
 
 def test_an_alias_moved_by_sql_is_not_moved_on(world: World) -> None:

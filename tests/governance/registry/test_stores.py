@@ -236,6 +236,7 @@ def files(tmp_path: Path) -> WriteOnceArtifactRepository:
         f"governed+{(tmp_path / 'artifacts').as_uri()}",
         frozen=lambda: closed,
         refused=lambda operation, reason: said.append(operation),
+        place_of={RUN: f"mlflow-artifacts:/0/{RUN}/artifacts"}.get,
     )
     made.said = said
     return made
@@ -274,6 +275,9 @@ def test_a_registered_folder_is_closed(files: WriteOnceArtifactRepository, tmp_p
         with pytest.raises(MlflowException, match="closed"):
             _put(files, f"0/{RUN}/artifacts/model/{path}", b"x")
     assert not (tmp_path / f"artifacts/0/{RUN}/artifacts/model").exists()
+    for place in ("1/", "00/", ""):
+        with pytest.raises(MlflowException, match="the run's stand below"):
+            _put(files, f"{place}{RUN}/artifacts/model/config.json", b"x")
     _put(files, f"0/{RUN}/artifacts/report/page.html", b"x")
 
 
