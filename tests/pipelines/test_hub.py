@@ -113,7 +113,7 @@ def fetch(folder: Path, path: str, revision: str = REVISION, **environ: str) -> 
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hf"), **environ},
     )
 

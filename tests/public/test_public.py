@@ -18,7 +18,7 @@ from pipelines.records import read_excluded, read_records, texts
 from tests.project import Project
 from tests.public.__main__ import Size, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
 PHONE = re.compile(r"\(?\b(?!555)\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b")  # 555 is no area: such a number is nobody's

@@ -29,7 +29,7 @@ from tests.governance.killed import dying_at_write, in_child
 from tests.governance.story import MODEL
 from tests.governance.terminal import key_file
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 ALIASES = "SELECT alias, version FROM registered_model_aliases ORDER BY alias"
 

@@ -16,7 +16,7 @@ from pipelines.cli import cli
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.governance.terminal import key_file
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 NAME = f"{MODEL}/1"
 
 

@@ -17,7 +17,7 @@ from tests.governance.registry.client import Client
 from tests.governance.registry.place import MODEL, Place, place, register
 from tests.governance.registry.place import serving as running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.governance.registry.place import Server
 from tests.governance.registry.team import Team, begun, serving
 from tests.postgres import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 MODEL = "support-desk"
 V1, V2 = f"{MODEL}/1", f"{MODEL}/2"

@@ -13,7 +13,7 @@ from governance.reconcile import reconcile
 from tests.governance.registry.client import Client
 from tests.governance.registry.place import MODEL, Place, Server, place, register, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ CHANGES = {
         " AND key = 'countersign.digest'",
     ),
     "REGISTRY_SOURCE_CHANGED": (
-        "UPDATE model_versions SET source = source || '2' WHERE name = ? AND version = 2",
-        "UPDATE model_versions SET source = substr(source, 1, length(source) - 1) WHERE name = ? AND version = 2",
+        "UPDATE model_versions SET storage_location = source || '2' WHERE name = ? AND version = 2",
+        "UPDATE model_versions SET storage_location = source WHERE name = ? AND version = 2",
     ),
     "REGISTRY_STAGE_SET": (
         "UPDATE model_versions SET current_stage = 'Production' WHERE name = ? AND version = 2",
