@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -315,6 +315,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after `countersign repro`, made once for all modules and workers: copy it to change it."""
     base = tmp_path_factory.getbasetemp()
     return built((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-project")
+
+
+def there(folder: Path, pattern: str) -> bool:
+    """Whether a folder in which others write and delete has such a path at this moment."""
+    with suppress(FileNotFoundError):
+        return any(folder.glob(pattern))
+    return False
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.project import PROJECT, STAGES, Project, fresh, wait_for
+from tests.project import PROJECT, STAGES, Project, fresh, there, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 KILLS = 10
 """At random moments of one project."""
@@ -59,7 +59,7 @@ def kill(process: subprocess.Popen[bytes], mode: str) -> None:
             one.kill()
     if not wanted:  # there is no such process at this moment
         process.kill()
-    process.wait(60)
+    process.wait(300)
 
 
 def of_project(project: Project) -> list[list[str]]:
@@ -76,7 +76,7 @@ def of_project(project: Project) -> list[list[str]]:
 
 def ends(project: Project) -> None:
     """Nothing of a killed run goes on."""
-    wait_for(lambda: not of_project(project), 20, f"the processes of a killed run end: {of_project(project)}")
+    wait_for(lambda: not of_project(project), 300, f"the processes of a killed run end: {of_project(project)}")
 
 
 def same(project: Project, undisturbed: Project) -> None:
@@ -104,7 +104,8 @@ def test_killed_as_each_stage_begins(small: Project, tmp_path: Path) -> None:
     project = fresh(tmp_path / "killed")
     for number, stage in enumerate(STAGES):
         process, has_said = started(project)
-        wait_for(lambda: has_said(f"Running stage '{stage}'") or process.poll() is not None, 300, stage)  # noqa: B023
+        at_it = f"tage '{stage}'"  # running it, or behind it: a busy machine may have been slow to kill the one before
+        wait_for(lambda: has_said(at_it) or process.poll() is not None, 600, stage)  # noqa: B023
         assert process.poll() is None, (tmp_path / "killed/background.log").read_text()
         time.sleep(0.4 * (number % 4))
         kill(process, MODES[number % len(MODES)])
@@ -139,7 +140,7 @@ def alias_set(project: Project) -> bool:
 
 TRAINING: dict[str, Callable[[Project], bool]] = {
     "its run is shown": lambda project: ("train@sft", "RUNNING") in project.runs(),
-    "trained": lambda project: any((project.home / PROJECT / "scratch").glob("train@sft-*/*/trained/*")),
+    "trained": lambda project: there(project.home / PROJECT / "scratch", "train@sft-*/*/trained/*"),
     "its run is over": lambda project: ("train@sft", "FINISHED") in project.runs(),
     "published": lambda project: (project.root / "models/sft/model").exists(),
     "logged": logged("train"),
@@ -155,7 +156,7 @@ REGISTERING: dict[str, Callable[[Project], bool]] = {
     "promotion logged": logged("promotion"),
     "alias set": alias_set,
     "published": lambda project: (project.root / "reports/register.json").exists(),
-    "report begun": lambda project: any((project.root / "reports").glob("support-desk-1*")),
+    "report begun": lambda project: there(project.root / "reports", "support-desk-1*"),
 }
 """Moments of `register` and `report`, in their order."""
 
@@ -178,32 +179,34 @@ def before_registering(before_training: Project, tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize("moment", TRAINING)
 def test_killed_while_training(moment: str, small: Project, before_training: Project, tmp_path: Path) -> None:
-    project = before_training.copy(tmp_path)
-    killed_at(project, TRAINING[moment], "stage" if moment == "published" else "all")
+    project = killed_at(before_training, tmp_path, TRAINING[moment], "stage" if moment == "published" else "all")
     same(project, small)
 
 
 @pytest.mark.parametrize("moment", REGISTERING)
 def test_killed_while_registering(moment: str, small: Project, before_registering: Project, tmp_path: Path) -> None:
-    project = before_registering.copy(tmp_path)
-    killed_at(project, REGISTERING[moment], "stage" if moment == "published" else "all")
+    mode = "stage" if moment == "published" else "all"
+    project = killed_at(before_registering, tmp_path, REGISTERING[moment], mode)
     same(project, small)
 
 
-def killed_at(project: Project, moment: Callable[[Project], bool], mode: str) -> None:
-    """Runs and kills as soon as the moment has come."""
-    process, _ = started(project)
-    until = time.monotonic() + 120
-    while process.poll() is None and not moment(project):
-        assert time.monotonic() < until
-        time.sleep(0.002)
-    assert process.poll() is None, "it was over before the moment was seen"
-    kill(process, mode)
+def killed_at(before: Project, folder: Path, moment: Callable[[Project], bool], mode: str) -> Project:
+    """A copy in which a run was killed as soon as the moment had come; begun again where that was not seen in time."""
+    for number in range(10):
+        project = before.copy(folder / str(number))
+        process, _ = started(project)
+        until = time.monotonic() + 600
+        while process.poll() is None and not moment(project):
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        if process.poll() is None:
+            kill(process, mode)
+            return project
+    raise AssertionError("it was always over before the moment was seen")
 
 
 def test_a_run_of_a_dead_process_is_not_left_running(before_training: Project, tmp_path: Path) -> None:
-    project = before_training.copy(tmp_path)
-    killed_at(project, TRAINING["its run is shown"], "all")
+    project = killed_at(before_training, tmp_path, TRAINING["its run is shown"], "all")
     assert ("train@sft", "RUNNING") in project.runs()
     project.made("train@sft")
     statuses = sorted(status for name, status in project.runs() if name == "train@sft")
@@ -213,22 +216,22 @@ def test_a_run_of_a_dead_process_is_not_left_running(before_training: Project, t
 def test_a_second_run_waits_for_the_first(before_training: Project, tmp_path: Path) -> None:
     project = before_training.copy(tmp_path)
     first, has_said = started(project)
-    wait_for(lambda: has_said("Running stage"), 60, "the first run starts")
+    wait_for(lambda: has_said("Running stage"), 300, "the first run starts")
     second = project.repro("train@sft")
     assert second.code == 0, second.out
     assert "another run is at it here: waiting for it to end" in second.out
     assert "Stage 'train@sft' didn't change" in second.out
-    assert first.wait(120) == 0
+    assert first.wait(600) == 0
     assert [stage for _, stage, _ in project.said()].count("train@sft") == 1
 
 
 def test_a_second_dvc_beside_a_run_is_refused(before_training: Project, tmp_path: Path) -> None:
     project = before_training.copy(tmp_path)
     first, _ = started(project)
-    wait_for(lambda: TRAINING["its run is shown"](project), 60, "the first run trains")
+    wait_for(lambda: TRAINING["its run is shown"](project), 300, "the first run trains")
     os.kill(first.pid, signal.SIGSTOP)  # only the run above: its stage goes on
     second = project.countersign("stage", "train", "sft")
     os.kill(first.pid, signal.SIGCONT)
     assert second.code in (0, 7), second.out
-    assert first.wait(120) == 0
+    assert first.wait(600) == 0
     assert [stage for _, stage, _ in project.said()].count("train@sft") == 1

@@ -20,7 +20,7 @@ from governance.predicates import Artifact
 from pipelines.stage import open_project, utc_now
 from pipelines.training import objective
 from tests.governance.governed import keypair
-from tests.project import PROJECT, Project, wait_for
+from tests.project import PROJECT, Project, there, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -148,12 +148,12 @@ def stopped_while_training(project: Project) -> tuple[subprocess.Popen[bytes], i
     scratch = project.root / LEFT / "scratch"
     for _ in range(10):  # one that was over before it was seen is no such run
         before, running = reproductions(project), project.start("countersign", "reproduce", "sft")
-        wait_for(lambda at=running: at.poll() is not None or any(scratch.rglob("checkpoints")), 60, "it trains")  # type: ignore[misc]
+        wait_for(lambda at=running: at.poll() is not None or there(scratch, "**/checkpoints"), 300, "it trains")  # type: ignore[misc]
         running.send_signal(signal.SIGSTOP)
         if running.poll() is None and scratch.is_dir():
             return running, before
         running.send_signal(signal.SIGCONT)
-        running.wait(60)
+        running.wait(300)
     raise AssertionError("it was always over before it was seen")
 
 
@@ -166,7 +166,7 @@ def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(number: signal
         assert second.code == 7 and "reproduce@sft is running already" in second.out, second.out
     running.send_signal(number)
     running.send_signal(signal.SIGCONT)
-    assert running.wait(60) != 0
+    assert running.wait(300) != 0
     assert reproductions(project) == before and files(project) == made
     if number == signal.SIGKILL:  # nobody was left to tidy up; the next run does
         done = project.countersign("reproduce", "sft")
