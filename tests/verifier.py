@@ -430,9 +430,9 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
             held = one.said["version"]
     need(said["from_version"] == held, "who held the alias before")
     about = [one for one in before if any(sha256 == said["model_digest"] for _, sha256 in one.subjects)]
-    opened: dict[str, set[str]] = {}
+    opened: dict[tuple[str, str], set[str]] = {}
     for one in (one.said for one in about if one.kind == "incident"):
-        by, may = opened.setdefault(one["version"], set()), rules.get("incidents", {})
+        by, may = opened.setdefault((one["model"], one["version"]), set()), rules.get("incidents", {})
         if one["role"] not in may.get("opened_by" if one["state"] == "open" else "closed_by", [one["role"]]):
             continue
         if one["state"] == "open":

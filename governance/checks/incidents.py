@@ -2,7 +2,7 @@
 
 1. A person speaks, in a role that the policies before that entry let open, or close, one (`policy.IncidentRules`).
 2. Whoever asks for a move closes nothing that anybody else has opened since it was last closed.
-3. Each version's incident is its own; while one is open, no alias is given to these bytes.
+3. Each version's incident is its own, by model and number; while one is open, no alias is given to these bytes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def counted(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:
 
 def still_open(rights: Authority, items: Iterable[Evidence], asks: str = "") -> list[Evidence]:
     """(2), (3) The word that opened each incident that is open, to a move that `asks` wants, if anybody does."""
-    opened: dict[str, dict[str, Evidence]] = {}
+    opened: dict[tuple[str, str], dict[str, Evidence]] = {}
     for item in counted(rights, items):
         said: Incident = item.predicate
-        mine = opened.setdefault(said.version, {})
+        mine = opened.setdefault((said.model, said.version), {})
         if said.state == "open":
             mine.pop(said.principal, None)  # the latest word is the last
             mine[said.principal] = item

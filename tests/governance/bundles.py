@@ -18,7 +18,7 @@ from governance.keys import Signer
 from governance.log import merkle
 from governance.log.port import Log
 from governance.machine import signer
-from governance.predicates import Artifact, Promotion
+from governance.predicates import Artifact, Incident, Promotion
 from tests.governance.governed import Governed, person
 from tests.governance.story import MODEL
 
@@ -164,6 +164,16 @@ def requested(scene: Governed) -> None:
     scene.request()
 
 
+def _incident_of_another(scene: Governed) -> None:
+    """Another model has the same bytes, and the same number; what is open there is closed here."""
+    _both(scene)
+    model = [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])]
+    said = Incident.model_validate(scene.signed("ben", "risk", model="help-desk", version="1", state="open"))
+    scene.say("ben", "incident", model, said)
+    scene.incident("1", "closed", who="ada", role="ml-lead")
+    scene.request()
+
+
 LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "nobody approved": (lambda scene: (_approved(scene), scene.request(), None)[-1], {}),
     "one approved": (lambda scene: (_approved(scene, ("ada", "ml-lead")), scene.request(), None)[-1], {}),
@@ -179,6 +189,7 @@ LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "asked for by who may not": (_not_entitled, {}),
     "the request had ended": (_late, {}),
     "an incident is open": (_incident, {}),
+    "an incident of another model with these bytes is open": (_incident_of_another, {}),
     "nobody asked": (_both, {}),
     "another request": (requested, {"request": "0" * 64}),
     "another packet": (requested, {"packet": "0" * 64}),
