@@ -75,7 +75,7 @@ def of_project(project: Project) -> list[list[str]]:
 
 
 def ends(project: Project) -> None:
-    """Nothing of a killed run goes on."""
+    """Nothing of a killed run goes on: begun before that, the next one would find its stage running already."""
     wait_for(lambda: not of_project(project), 300, f"the processes of a killed run end: {of_project(project)}")
 
 
@@ -109,8 +109,8 @@ def test_killed_as_each_stage_begins(small: Project, tmp_path: Path) -> None:
         assert process.poll() is None, (tmp_path / "killed/background.log").read_text()
         time.sleep(0.4 * (number % 4))
         kill(process, MODES[number % len(MODES)])
+        ends(project)
     same(project, small)
-    ends(project)
 
 
 def test_killed_at_random_moments(small: Project, tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_killed_at_random_moments(small: Project, tmp_path: Path) -> None:
             process.wait(chance.uniform(2, 25))
         except subprocess.TimeoutExpired:
             kill(process, chance.choice(MODES))
+        ends(project)
         if process.returncode == 0:
             break
     same(project, small)
-    ends(project)
 
 
 def logged(kind: str) -> Callable[[Project], bool]:
@@ -201,6 +201,7 @@ def killed_at(before: Project, folder: Path, moment: Callable[[Project], bool], 
             time.sleep(0.002)
         if process.poll() is None:
             kill(process, mode)
+            ends(project)
             return project
     raise AssertionError("it was always over before the moment was seen")
 
