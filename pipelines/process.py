@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 10
 """Between SIGTERM and SIGKILL for a stage whose run is gone."""
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = GRACE_SECONDS + 5.0
 """How long a stage waits for another one of its name that may just be ending with its run."""
 
 HASH_SEED = {"PYTHONHASHSEED": "0"}

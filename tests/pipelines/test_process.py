@@ -25,8 +25,9 @@ time.sleep(3600)
 
 SECOND = """
 import sys, pathlib
-from pipelines.process import exclusive
-with exclusive(pathlib.Path(sys.argv[1]), "train@sft"):
+from pipelines import process
+process.PATIENCE_SECONDS = 0
+with process.exclusive(pathlib.Path(sys.argv[1]), "train@sft"):
     pass
 """
 
