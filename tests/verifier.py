@@ -446,8 +446,8 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
         mine = [one for one in about if one.kind == "registration" and one.said["version"] == said["version"]]
         terms = ("model", "model_digest", "files", "stage")
         need(mine and all(mine[-1].said[name] == packet.said[name] for name in terms), "registration")
-        shown = [(one["code"], one["subject"]) for one in packet.said["waived"]]
-        need(all((one["code"], one["subject"]) in shown for one in said["waived"]), "waived unseen")
+        shown = [(one["code"], one["subject"], one["found"]) for one in packet.said["waived"]]
+        need(all((one["code"], one["subject"], one["found"]) in shown for one in said["waived"]), "waived unseen")
         _approved(move, before, packet, request, rules)
         return
     if said["action"] == "rollback":
