@@ -102,10 +102,11 @@ def as_nobody(action: Callable[[], object]) -> int:
 
 def test_a_read_only_folder_is_an_error_with_a_next_step(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     here = scene(tmp_path / "home")
-    for folder in (tmp_path, *tmp_path.parents):  # pytest's own; not the folder of all temporary files
+    for folder in (here.machine.home, tmp_path, *tmp_path.parents):  # pytest's own, not /tmp
         if folder.stat().st_uid == os.geteuid() and folder.stat().st_mode & 0o077 == 0:
             folder.chmod(0o755)
     here.machine.keys.chmod(0o755)
+    here.log.path.chmod(0o644)
     here.machine.state.chmod(0o555)
     try:
         assert as_nobody(lambda: here.log.size()) == 0  # reading works
