@@ -396,6 +396,9 @@ def _artifact_root(state: Path) -> Path:
     named = state / SERVED_FILES
     try:
         return Path(named.read_text(encoding="utf-8").strip()) if named.exists() else state / "artifacts"
+    except PermissionError as error:
+        fix = "use the account whose folder it is, or set COUNTERSIGN_HOME to one this account can read"
+        raise StorageError(f"it cannot be read: {error.strerror}", where=str(state), fix=fix) from None
     except (OSError, UnicodeDecodeError):
         raise StorageError("it cannot be read", where=str(named), fix="start the server with --artifacts") from None
 

@@ -63,10 +63,10 @@ class SqliteLog(SqlLog):
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:
         """Statements within one snapshot; None where there is no log yet."""
-        if not self.path.exists():
-            yield None
-            return
         with self._translated():
+            if not self.path.exists():
+                yield None
+                return
             connection = connect(self.path, write=False)
             try:
                 connection.execute("BEGIN")
@@ -117,7 +117,7 @@ def _has(execute: Execute, name: str) -> bool:
 
 def _error(error: sqlite3.Error | OSError, path: Path) -> CountersignError:
     """SQLite's errors in words, with the next step."""
-    text = str(error)
+    text = getattr(error, "strerror", None) or str(error)
     name = getattr(error, "sqlite_errorname", "")
     where = str(path)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

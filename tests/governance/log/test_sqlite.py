@@ -100,7 +100,9 @@ def as_nobody(action: Callable[[], object]) -> int:
     return in_child(act)
 
 
-def test_a_read_only_folder_is_an_error_with_a_next_step(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_read_only_or_closed_folder_is_an_error_with_a_next_step(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     here = scene(tmp_path / "home")
     for folder in (here.machine.home, tmp_path, *tmp_path.parents):  # pytest's own, not /tmp
         if folder.stat().st_uid == os.geteuid() and folder.stat().st_mode & 0o077 == 0:
@@ -115,6 +117,11 @@ def test_a_read_only_folder_is_an_error_with_a_next_step(tmp_path: Path, capfd: 
         assert "it is unchanged" in said and "COUNTERSIGN_HOME" in said
         assert as_nobody(lambda: scene(here.machine.state / "new")) == 16
         assert "cannot be written: Permission denied" in capfd.readouterr().err
+        here.machine.state.chmod(0)
+        assert as_nobody(lambda: here.log.size()) == 16
+        assert "Permission denied; it is unchanged" in capfd.readouterr().err
+        assert as_nobody(lambda: scene(tmp_path / "home")) == 16
+        assert "it cannot be read: Permission denied" in capfd.readouterr().err
     finally:
         here.machine.state.chmod(0o755)
     assert verified(here) == 1
