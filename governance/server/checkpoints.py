@@ -1,7 +1,8 @@
 """The key that signs the log's checkpoints: at each append the one that the log itself names.
 
 Owners may approve a successor while a server runs. From the next entry on it signs, where this machine holds it; where
-it does not, nothing is appended: a checkpoint by the key before would be refused by whoever verifies.
+it does not, nothing is appended: a checkpoint by the key before would be refused by whoever verifies. Nor is anything
+put on top of entries that are not those of the last checkpoint: who rewrote them would have them signed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from governance.errors import UnsignedError
 from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
 from governance.log.port import Log
-from governance.machine import ELSEWHERE, Machine, checkpoint_keys, checkpoint_signer
+from governance.machine import ELSEWHERE, Machine, check_head, checkpoint_keys, checkpoint_signer
 from governance.people.keys import NEXT, use_successor
 
 
@@ -34,7 +35,8 @@ class CheckpointSigner:
         return self._now().public_pem
 
     def sign(self, payload: bytes) -> bytes:
-        """See `Signer`."""
+        """See `Signer`. Raises `VerificationError` where the log is not what was signed last."""
+        check_head(self.log, self.machine.project)
         return self._now().sign(payload)
 
     def _now(self) -> Signer:

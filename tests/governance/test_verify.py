@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance import evidence
-from governance.errors import StorageError
+from governance.errors import StorageError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from governance.log.sqlite import SqliteLog
 from governance.machine import own_checkpoint_key
+from governance.server.checkpoints import CheckpointSigner
 from governance.verify import Pins, Report, verify_log
 from tests.governance.examples import PROJECT, A, B, C, Scene, artifact, every_kind, gate, ingest, scene
 from tests.governance.keys import stranger
@@ -132,7 +133,7 @@ def second_origin(place: Scene) -> None:
 def another_key_signs_the_head(place: Scene) -> None:
     state = Checkpoint(
         origin_of(PROJECT, place.log.entry(0).leaf_hash),
-        LAST + 1,
+        place.log.size(),
         merkle.root_of([entry.leaf_hash for entry in place.log.entries()]),
     )
     with tampering(place) as connection:
@@ -222,6 +223,20 @@ def test_tampering_is_found_and_named(here: Scene, spoil: Callable[[Scene], None
     report = check(here)
     assert not report.ok
     assert report.broken is not None and named in report.broken
+
+
+@pytest.mark.parametrize("note", [True, False], ids=["the checkpoint as it was", "a checkpoint made to fit"])
+def test_a_server_signs_nothing_on_top_of_what_was_rewritten(here: Scene, note: bool) -> None:
+    """Its next checkpoint would cover the tampering, for whoever keeps no older one."""
+    log = SqliteLog(here.log.path, PROJECT, CheckpointSigner(here.machine, SqliteLog(here.log.path, PROJECT)))
+    evidence.record(log, here.signer, "ingest", [artifact("records")], ingest("ingest@one"))
+    resigned(here)
+    if not note:
+        another_key_signs_the_head(here)
+    with pytest.raises(VerificationError):
+        evidence.record(log, here.signer, "ingest", [artifact("records")], ingest("ingest@two"))
+    report = check(here)
+    assert report.broken is not None and "the log's checkpoint" in report.broken
 
 
 def test_entries_before_the_broken_one_are_counted(here: Scene) -> None:
