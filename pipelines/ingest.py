@@ -147,8 +147,6 @@ def _record(row: Row, file: str, binding: Binding | None, dataset: Dataset, key:
     if row.problem or binding is None:
         raise row.problem or RowProblem("ROW_UNREADABLE", "", "no row of the first ones of this file could be read")
     content = binding.record(row.value)
-    for rating in content.get("ratings", ()):
-        rating["rater"] = key.rater_name(rating["rater"])
     identity = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
     if unused := row.value.keys() - binding.used - dataset.slices.keys():
@@ -161,14 +159,16 @@ def _record(row: Row, file: str, binding: Binding | None, dataset: Dataset, key:
 
 
 def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
-    """The record's id. Raises `RowProblem` where its text has no UTF-8 form, or is too long."""
-    taken = {name: content[name] for name in KINDS[kind].content_columns}
-    if kind == "rated":
-        taken["ratings"] = [{**one, "value": _plain(one["value"])} for one in content["ratings"]]
-    text = canonical(taken)
-    if len(text) > MAX_ROW:
-        raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
+    """The record's id, its raters renamed. Raises `RowProblem` where its text has no UTF-8 form, or is too long."""
     try:
+        for rating in content.get("ratings", ()):
+            rating["rater"] = key.rater_name(rating["rater"])
+        taken = {name: content[name] for name in KINDS[kind].content_columns}
+        if kind == "rated":
+            taken["ratings"] = [{**one, "value": _plain(one["value"])} for one in content["ratings"]]
+        text = canonical(taken)
+        if len(text) > MAX_ROW:
+            raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
         return key.record_id(kind, text)
     except UnicodeEncodeError:
         raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None

@@ -78,7 +78,7 @@ class Dataset(Model):
     fields: dict[str, str] = {}
     """Target field to source field, where the shape is not one that is known by itself, e.g. `prompt: question`."""
     splits: Splits = Splits(train=1.0, validation=0.0, test=0.0)
-    encoding: str = "utf-8"
+    encoding: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "utf-8"
     slices: dict[FieldName, Annotated[list[Label], Field(min_length=1, max_length=50)]] = Field({}, exclude_if=empty)
     """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`: what an evaluation is
     told by, beside the whole. Whatever else stands in the field is `other`."""

@@ -38,7 +38,7 @@ def text_of(value: Any, field: str) -> str:
 
 def answer_of(value: Any, field: str) -> str:
     """A reference answer: text, or a finite number written as text. Raises `RowProblem`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value):
         return str(value)
     return text_of(value, field)
 
@@ -48,7 +48,7 @@ def messages_of(value: Any, field: str) -> list[Message]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RowProblem("MESSAGES_MALFORMED", field, "text that is not a JSON list of messages") from None
     if not isinstance(value, list):
         raise RowProblem("MESSAGES_MALFORMED", field, f"found {type_name(value)}, expected a list of messages")
@@ -76,13 +76,20 @@ def _content(message: dict[str, Any], key: str, field: str) -> str:
     """A message's text; OpenAI's lists of text parts and calls of tools are written as text."""
     content = message[key]
     if content is None and message.get("tool_calls"):
-        return json.dumps(message["tool_calls"], ensure_ascii=False, sort_keys=True)
+        return _calls(message["tool_calls"], f"{field}.tool_calls")
     if isinstance(content, list) and content:
         for at, part in enumerate(content):
             if not isinstance(part, dict) or part.get("type") != "text":
                 raise RowProblem("FIELD_NOT_TEXT", f"{field}.{key}[{at}]", "a part that is not of type text")
         return "".join(text_of(part.get("text"), f"{field}.{key}.text") for part in content)
     return text_of(content, f"{field}.{key}")
+
+
+def _calls(calls: Any, field: str) -> str:
+    try:
+        return json.dumps(calls, ensure_ascii=False, sort_keys=True)
+    except TypeError:  # Parquet holds dates and bytes, which JSON does not
+        raise RowProblem("FIELD_NOT_TEXT", field, "a call of a tool with values that JSON does not have") from None
 
 
 def transcript(text: str, field: str) -> list[Message]:
@@ -139,7 +146,16 @@ def number_of(value: Any, field: str) -> float:
             value = float(value)
         except ValueError:
             raise RowProblem("RATING_INVALID", field, "found text, expected a number") from None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        what = "a number that is not finite" if isinstance(value, float) else type_name(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        what = "a number that is not finite, or too large" if number else type_name(value)
         raise RowProblem("RATING_INVALID", plain_name(field), f"found {what}, expected a number")
     return float(value)
+
+
+def _finite(value: int | float) -> bool:
+    """Whether it is a number that a float can hold: whole numbers of JSON may be larger."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

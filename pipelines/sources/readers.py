@@ -22,6 +22,9 @@ from governance.errors import ConfigError, InputError
 MAX_ROW = 16 << 20
 """Characters of one row; a longer one is left out."""
 
+MANY_DIGITS = 9
+"""A field name with so many may be somebody's number: of a card, an account, a telephone."""
+
 BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\x1f\x8b": "gzip", b"PK": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of what people rename to .jsonl."""
 
@@ -78,8 +81,9 @@ def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
 
 
 def plain_name(name: object) -> str:
-    """A field name that can stand in a report: field names can hold personal data too."""
-    return name if isinstance(name, str) and re.fullmatch(r"[\w .:/\[\]-]{1,64}", name) else "(odd name)"
+    """A field name that can stand in a report: field names can hold personal data too, and so can their digits."""
+    plain = isinstance(name, str) and re.fullmatch(r"[\w .:/\[\]-]{1,64}", name)
+    return str(name) if plain and sum(map(str.isdigit, str(name))) < MANY_DIGITS else "(odd name)"
 
 
 def type_name(value: object) -> str:
@@ -355,6 +359,15 @@ def _parquet(path: Path, encoding: str) -> Iterator[Row]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"not a readable Parquet file ({type(error).__name__})", where=str(path), fix="copy the file again"
+        ) from None
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, UnicodeError):
+            raise
+        raise InputError(
+            f"a value that Python cannot hold ({type(error).__name__})",
+            where=f"{path}:{row + 1}",
+            expected="dates from year 1 to 9999, and objects whose fields have names of their own",
+            fix="write the file again without that column",
         ) from None
 
 

@@ -88,7 +88,7 @@ def _dig(row: Any, path: str, default: Any) -> Any:
     for part in path.split("."):
         if isinstance(row, Mapping) and part in row:
             row = row[part]
-        elif isinstance(row, list) and part.isdigit() and int(part) < len(row):
+        elif isinstance(row, list) and part.isdecimal() and int(part) < len(row):
             row = row[int(part)]
         else:
             return default

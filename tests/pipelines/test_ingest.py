@@ -275,9 +275,18 @@ def test_a_source_without_a_single_record_is_an_input_error_that_says_why(tmp_pa
     assert file in caught.value.where
 
 
-def test_half_of_a_utf16_pair_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('{"text": "ok"}\n{"text": "\\ud83d"}\n')
-    _, out = run(tmp_path, tmp_path / "x.jsonl", dataset("conversation"), IngestPolicy(malformed="drop", max_share=0.5))
+RATED_BY = '{"prompt": "Q", "completions": ["A", "B"], "ratings": [{"rater": "NAME", "value": 1}]}'
+HALF: dict[str, tuple[str, str]] = {
+    "in a text": ("conversation", '{"text": "ok"}\n{"text": "\\ud83d"}\n'),
+    "in a rater's name": ("rated", f"{RATED_BY}\n{RATED_BY.replace('NAME', chr(92) + 'ud83d')}\n"),
+}
+
+
+@pytest.mark.parametrize("where", HALF)
+def test_half_of_a_utf16_pair_is_left_out(tmp_path: Path, where: str) -> None:
+    kind, content = HALF[where]
+    (tmp_path / "x.jsonl").write_text(content)
+    _, out = run(tmp_path, tmp_path / "x.jsonl", dataset(kind), IngestPolicy(malformed="drop", max_share=0.5))
     assert [(one.row, one.reason) for one in read_excluded(out / "excluded.jsonl")] == [(2, "ROW_ENCODING")]
 
 

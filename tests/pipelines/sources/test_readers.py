@@ -57,6 +57,21 @@ def test_parquet_is_read_with_its_nested_values(tmp_path: Path) -> None:
     assert [row.value for row in read_rows(tmp_path / "x.parquet")] == given
 
 
+ODD_PARQUET: dict[str, pa.Array] = {
+    "a date after the year 9999": pa.array([1, 9_999_999], pa.int32()).cast(pa.date32()),
+    "a time after the year 9999": pa.array([1, 2**60], pa.int64()).cast(pa.timestamp("us")),
+    "an object that names a field twice": pa.StructArray.from_arrays([pa.array([1, 2])] * 2, names=["x", "x"]),
+    "text that is not UTF-8": pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff"]).buffers()),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PARQUET)
+def test_a_parquet_value_that_python_cannot_hold_is_told_as_that(tmp_path: Path, odd: str) -> None:
+    pq.write_table(pa.table({"a": ODD_PARQUET[odd]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"x\.parquet"):
+        list(read_rows(tmp_path / "x.parquet"))
+
+
 ROW_DEFECTS: dict[str, tuple[str, str | bytes, list[tuple[int, Any]]]] = {
     "broken line": ("x.jsonl", '{"a": 1}\n{"a": \n{"a": 3}\n', [(1, {"a": 1}), (2, "ROW_UNREADABLE"), (3, {"a": 3})]),
     "blank lines are nothing": ("x.jsonl", '\n{"a": 1}\n   \n{"a": 2}', [(2, {"a": 1}), (4, {"a": 2})]),
@@ -178,6 +193,9 @@ def test_a_source_that_is_not_there_is_an_input_error(tmp_path: Path, found: str
 def test_field_names_that_could_be_personal_are_not_repeated() -> None:
     assert plain_name("prompt[0].content") == "prompt[0].content"
     assert {plain_name("anna@example.com"), plain_name("x" * 65), plain_name(3)} == {"(odd name)"}
+    assert plain_name("response_20261122") == "response_20261122"
+    numbers = ("4111 1111 1111 1111", "DE89370400440532013000", "0171-1234567", "123-45-6789")
+    assert {plain_name(one) for one in numbers} == {"(odd name)"}
 
 
 @settings(max_examples=150, deadline=None)
