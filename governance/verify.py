@@ -254,8 +254,8 @@ def _join(seen: _Seen, part: _Seen) -> None:
 
 def _verify_end(log: Log, size: int, seen: _Seen) -> None:
     """(1) No entry counted is missing, and nothing is kept for entries that are not there; the log may have grown."""
-    beyond = log.derived(size, 1 << 47)
-    extra = [index for index in beyond if index >= log.size()]
+    _, before = log.page(-(1 << 63), 0)  # raises where an entry stands there
+    extra = [*before, *(index for index in log.derived(size, 1 << 47) if index >= log.size())]
     if seen.tree.size != size or extra:
         raise VerificationError("the entries are not as many as the log says", where=f"entry {seen.tree.size}")
 

@@ -295,10 +295,13 @@ def _first(execute: Execute, where: str, value: object) -> Entry | None:
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    """SQLite keeps any type in any column: what someone else wrote there must not pass for an entry."""
+    """SQLite keeps any type in any column: what someone else wrote there must not pass for an entry. Nor what stands
+    before the first one, where no tree has it and no revocation came before it."""
     index, envelope, leaf, identity, scope, kind = row
     if not (isinstance(index, int) and isinstance(envelope, bytes) and isinstance(leaf, bytes)):
         raise VerificationError("a row of the log has the wrong types", where=f"entry {index}")
+    if index < 0:
+        raise VerificationError("a row of the log stands before its beginning", where=f"entry {index}")
     return Entry(index, envelope, leaf, str(identity), str(scope), str(kind))
 
 

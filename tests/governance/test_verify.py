@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance import evidence
+from governance.envelope import sign_statement
 from governance.errors import StorageError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
@@ -111,8 +112,6 @@ def resigned(place: Scene) -> None:
     subjects = [artifact("records")]
     statement = evidence.build_statement("gate", subjects, gate(True))
     index = next(entry.index for entry in place.log.entries() if entry.kind == "gate")
-    from governance.envelope import sign_statement
-
     forge(place, index, sign_statement(statement, place.signer))
     with tampering(place) as connection:
         identity = evidence.identity_of(statement, place.signer.keyid)
@@ -120,8 +119,6 @@ def resigned(place: Scene) -> None:
 
 
 def stranger_signed(place: Scene) -> None:
-    from governance.envelope import sign_statement
-
     statement = evidence.build_statement("ingest", [artifact("records")], ingest())
     forge(place, 2, sign_statement(statement, stranger()))
 
@@ -189,6 +186,17 @@ ATTACKS: dict[str, tuple[Callable[[Scene], None], str]] = {
     ),
     "a subject added": (sql(f"INSERT INTO countersign_subject VALUES ('{B}', 4)"), "entry 4: what the log keeps"),
     "a subject of no entry": (sql(f"INSERT INTO countersign_subject VALUES ('{B}', 99)"), "not as many"),
+    "an entry before the first, which no revocation came before": (
+        sql(
+            "INSERT INTO countersign_entry SELECT -1, envelope, leaf, identity, scope, kind FROM countersign_entry"
+            " WHERE idx = 4"
+        ),
+        "entry -1: a row of the log stands before its beginning",
+    ),
+    "a subject of an entry before the first": (
+        sql(f"INSERT INTO countersign_subject VALUES ('{B}', -1)"),
+        "not as many",
+    ),
     "a leaf's node changed": (
         sql("UPDATE countersign_node SET hash = zeroblob(32) WHERE level = 0 AND position = 4"),
         "entry 4: the tree's nodes",
@@ -237,6 +245,18 @@ def test_a_server_signs_nothing_on_top_of_what_was_rewritten(here: Scene, note: 
         evidence.record(log, here.signer, "ingest", [artifact("records")], ingest("ingest@two"))
     report = check(here)
     assert report.broken is not None and "the log's checkpoint" in report.broken
+
+
+def test_an_entry_before_the_first_is_no_evidence(here: Scene) -> None:
+    statement = evidence.build_statement("ingest", [artifact("records", B)], ingest("ingest@never"))
+    envelope = sign_statement(statement, here.signer)
+    said = evidence.filed_under(envelope)
+    row = (-1, envelope, merkle.leaf_hash(envelope), said.identity, said.scope, said.kind)
+    with tampering(here) as connection:
+        connection.execute("INSERT INTO countersign_entry VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO countersign_subject VALUES (?, -1)", (B,))
+    with pytest.raises(VerificationError, match="before its beginning"):
+        here.log.by_subject(B)
 
 
 def test_entries_before_the_broken_one_are_counted(here: Scene) -> None:
