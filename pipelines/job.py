@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from governance import digests
+from governance.errors import VerificationError
 from governance.machine import Machine
 from governance.predicates import Artifact, Finding
 from governance.progress import Progress
@@ -90,6 +92,19 @@ class Job:
     def authority(self) -> Authority | None:
         """Who spoke for whom at each position of the log; read when it is first asked for."""
         return self.open_authority()
+
+
+def require_unchanged(job: Job) -> None:
+    """Raises `VerificationError` when an input is not the bytes it was when the stage began."""
+    for role, artifact in job.inputs.items():
+        found = digests.digest_of(job.input(role))
+        if found != artifact.sha256:
+            raise VerificationError(
+                f"{artifact.name} changed while it was being used: {found[:12]}",
+                expected=artifact.sha256[:12],
+                where=f"input {role}",
+                fix=f"nothing was published; `countersign repro {job.name}` starts again from what is there",
+            )
 
 
 @dataclass(frozen=True)

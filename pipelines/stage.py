@@ -5,7 +5,7 @@ It does the shared part once, in this order:
 1. end with the process that started it, and let no second run of the same stage in;
 2. load parameters and policies, and hold the installed engines against `pipelines/versions.yaml`;
 3. hash every input;
-4. run the stage module, which writes to temporary paths;
+4. run the stage module, which writes to temporary paths, and hash the inputs again: what changed meanwhile is no input;
 5. publish the outputs, each in one step;
 6. sign a statement about the digests and append it to the log.
 
@@ -35,7 +35,7 @@ from governance.predicates import Artifact, Code, Run
 from governance.progress import Progress
 from governance.requests import refusal
 from pipelines import provenance, versions
-from pipelines.job import Input, Job, Outcome, Output
+from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params, load_params
 from pipelines.process import end_with_parent, exclusive
 
@@ -54,6 +54,9 @@ FAMILIES: dict[str, str] = {
     "report": "pipelines.report",
 }
 """DVC stage family to the module that is its subject."""
+
+DIGESTS_ALONE = ("gate",)
+"""Families that read no input's content: what they record is about the digests as they were taken."""
 
 REPORTS = ("report", "summary", "excluded")
 """Outputs that are kept for reading when a stage refuses."""
@@ -108,6 +111,8 @@ def _run_locked(
     with staging(project, name) as made:
         job = job_of(name, key, project, artifacts, inputs, outputs, made, now, progress)
         outcome: Outcome = module.run(job)
+        if module.PREDICATE and family not in DIGESTS_ALONE:
+            require_unchanged(job)
         if outcome.refused:
             _keep_reports(project.root, family, key, outputs, made)
         with _published(project.root, [] if outcome.refused else outputs, made):

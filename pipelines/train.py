@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance import canonical, digests
-from governance.errors import TrainingError, VerificationError
+from governance.errors import TrainingError
 from pipelines import gate, paths, versions
-from pipelines.job import Input, Job, Outcome, Output
+from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
 from pipelines.training import launch, objective, release
 from pipelines.training.fit import Fitted, Plan
@@ -124,19 +124,6 @@ def cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
 def train_only_if_allowed(job: Job) -> Decision:
     """(1) Raises `RefusedError` unless the gate allows training on the digests of `job.inputs`."""
     return gate.enforce_gate(job)
-
-
-def require_unchanged(job: Job) -> None:
-    """(2) Raises `VerificationError` when an input is not the bytes it was when the stage began."""
-    for role, artifact in job.inputs.items():
-        found = digests.digest_of(job.input(role))
-        if found != artifact.sha256:
-            raise VerificationError(
-                f"{artifact.name} changed while it was being used: {found[:12]}",
-                expected=artifact.sha256[:12],
-                where=f"input {role}",
-                fix=f"nothing was published; `countersign repro {job.name}` starts again from what is there",
-            )
 
 
 def require_settled(environ: Mapping[str, str], threads: int) -> None:

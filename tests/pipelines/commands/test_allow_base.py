@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from governance.errors import ConfigError, InputError
+from governance.errors import ConfigError, InputError, VerificationError
+from governance.evidence import LogEvidence, key_ring
+from governance.machine import open_log
 from governance.policy import load_policies
+from governance.progress import Progress
 from governance.yamlfile import read_yaml
+from pipelines import base
 from pipelines.commands import allow_base
+from pipelines.job import Job, Outcome
 from pipelines.stage import open_project, run_stage
 from tests.pipelines.jobs import NOW
 
@@ -58,10 +63,27 @@ def test_it_writes_the_digest_that_the_import_makes(root: Path) -> None:
     assert (allowed.weights, allowed.licence) == (False, "Apache-2.0")
     project = open_project(root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"})
     from governance.digests import tree_digest
-    from governance.progress import Progress
 
     run_stage("import_base", "tiny", project, lambda: NOW, Progress())
     assert tree_digest(root / "models" / "tiny" / "model") == allowed.digest
+
+
+def test_a_source_that_changes_while_it_is_imported_is_neither_published_nor_recorded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = open_project(root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    source, real = root / project.params.bases["tiny"].source, base.run
+
+    def edited(job: Job) -> Outcome:
+        source.write_bytes(source.read_bytes() + b" ")
+        return real(job)
+
+    monkeypatch.setattr(base, "run", edited)
+    with pytest.raises(VerificationError, match="changed while it was being used"):
+        run_stage("import_base", "tiny", project, lambda: NOW, Progress())
+    assert not (root / "models/tiny/model").exists()
+    log = open_log(project.machine, project.policies, lambda: NOW)
+    assert not list(LogEvidence(log, key_ring(log, project.policies.keys)).all("base"))
 
 
 def test_comments_and_other_entries_stay(root: Path) -> None:
