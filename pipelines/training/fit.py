@@ -79,6 +79,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     try:
         trainer = _trainer(plan, method, listener)
         require_asked(trainer.accelerator, os.environ)
+        require_precision(trainer.accelerator.mixed_precision, trainer.args)
         _left_out(plan, trainer)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -252,6 +253,21 @@ def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
         raise TrainingError(
             f"{processes} processes were asked for and {accelerator.num_processes} would train",
             fix="on CPU, launch with `torchrun --nproc_per_node`",
+        )
+
+
+def require_precision(found: str, args: Any) -> None:
+    """(3) Raises `TrainingError` where the environment lends a precision that the objective does not ask for.
+
+    Accelerate takes ACCELERATE_MIXED_PRECISION, which `accelerate launch` sets, where the arguments name none.
+    """
+    asked = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
+    if found not in ("no", asked):
+        raise TrainingError(
+            f"mixed precision {found} would run and the objective asks for {asked}",
+            where="ACCELERATE_MIXED_PRECISION, or the launcher's configuration",
+            expected=asked,
+            fix=f"say it in params.yaml (trainer: {{{found}: true}}), where it is part of the objective, or nowhere",
         )
 
 

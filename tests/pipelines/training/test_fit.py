@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from governance.errors import ConfigError, CountersignError, TrainingError
 from governance.modelfiles import unsafe_files
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
-from pipelines.training.fit import fit, require_asked
+from pipelines.training.fit import fit, require_asked, require_precision
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
 from tests.pipelines import tiny
@@ -288,6 +289,24 @@ def test_what_accelerate_was_asked_for_is_what_runs(
     else:
         with pytest.raises(TrainingError, match=said):
             require_asked(got, environ)
+
+
+PRECISIONS: list[tuple[str, dict[str, bool], str | None]] = [
+    ("no", {"bf16": False, "fp16": False}, None),
+    ("bf16", {"bf16": True, "fp16": False}, None),
+    ("fp16", {"bf16": False, "fp16": True}, None),
+    ("bf16", {"bf16": False, "fp16": False}, "bf16 would run and the objective asks for no"),
+    ("fp8", {"bf16": True, "fp16": False}, "fp8 would run and the objective asks for bf16"),
+]
+
+
+@pytest.mark.parametrize(("found", "args", "said"), PRECISIONS)
+def test_the_environment_lends_no_precision(found: str, args: dict[str, bool], said: str | None) -> None:
+    if said is None:
+        require_precision(found, SimpleNamespace(**args))
+    else:
+        with pytest.raises(TrainingError, match=said):
+            require_precision(found, SimpleNamespace(**args))
 
 
 @pytest.mark.parametrize(
