@@ -56,9 +56,12 @@ def read_receipt(value: object) -> Receipt:
     try:
         if not isinstance(value, dict) or set(value) != {"index", "size", "leaf_hash", "proof", "checkpoint"}:
             raise ValueError
-        receipt = Receipt(
-            int(value["index"]), int(value["size"]), str(value["leaf_hash"]), tuple(value["proof"]), value["checkpoint"]
-        )
+        numbers = (value["index"], value["size"])
+        if any(type(one) is not int or not 0 <= one < 1 << 53 for one in numbers):
+            raise ValueError
+        if not isinstance(value["checkpoint"], str):
+            raise ValueError
+        receipt = Receipt(*numbers, str(value["leaf_hash"]), tuple(value["proof"]), value["checkpoint"])
         for digest in (receipt.leaf_hash, *receipt.proof):
             if len(bytes.fromhex(digest)) != 32:
                 raise ValueError

@@ -167,7 +167,7 @@ class Server:
         """The server's refusal in its own words, as far as they are words."""
         try:
             told = json.loads(error.read(1 << 16))
-            words = {name: str(told.get(name, ""))[:2000] for name in ("kind", "error", "expected", "next")}
+            words = {name: _seen(str(told.get(name, ""))[:2000]) for name in ("kind", "error", "expected", "next")}
         except (ValueError, AttributeError, RecursionError, OSError, http.client.HTTPException):
             words = {"kind": "", "error": "", "expected": "", "next": ""}
         if error.code == 401:
@@ -182,6 +182,11 @@ class Server:
         found = words["error"] or f"the server answered {error.code}"
         fix = words["next"] or ("" if words["error"] else _NOT_A_LOG)
         raise family(found, expected=words["expected"], where=self.url, fix=fix) from None
+
+
+def _seen(text: str) -> str:
+    """A server's words: nothing in them repaints the terminal of whoever asked, where they are told as a warning."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,26 @@ def test_a_receipt_of_another_entry_is_refused(served: Served, there: Scene, tmp
     served.log = Forgetful(there.log.path, PROJECT)
     with pytest.raises(VerificationError, match="receipt is of another entry, 2"):
         say(client(served, tmp_path / "home"), "ingest@mine")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("checkpoint", None), ("checkpoint", 5), ("index", float("inf")), ("index", 1 << 70), ("index", True),
+     ("size", -1), ("size", "2"), ("leaf_hash", "ab"), ("proof", ["xy"]), ("more", 1)],
+)  # fmt: skip
+def test_what_is_no_receipt_is_refused(member: str, value: object) -> None:
+    good = {"index": 1, "size": 2, "leaf_hash": "a" * 64, "proof": ["b" * 64], "checkpoint": "x"}
+    assert api.read_receipt(good).index == 1
+    with pytest.raises(InputError, match="not a receipt"):
+        api.read_receipt({**good, member: value})
+
+
+def test_a_servers_words_repaint_no_terminal() -> None:
+    told = json.dumps({"kind": "StorageError", "error": "\x1b[2J\u202everified\nline", "next": "\x07"}).encode()
+    error = urllib.error.HTTPError("x", 500, "x", Message(), io.BytesIO(told))
+    with pytest.raises(StorageError) as raised:
+        Server("http://localhost")._refused(error)
+    assert (raised.value.found, raised.value.fix) == ("\ufffd[2J\ufffdverified\nline", "\ufffd")
 
 
 # What is asked, and by whom
