@@ -469,7 +469,8 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
 
 
 def in_force(vote: Entry, at: str) -> bool:
-    return vote.said["at"] <= at and (vote.said["expires"] is None or at < vote.said["expires"])
+    begun = vote.said["decision"] == "reject" or vote.said["at"] <= at
+    return begun and (vote.said["expires"] is None or at < vote.said["expires"])
 
 
 def _approved(move: Entry, before: list[Entry], packet: Entry, request: Entry, rules: dict[str, Any]) -> None:

@@ -160,9 +160,7 @@ def request(context: ReleaseContext) -> Found:
             expected=f"from {said.at} until {said.expires}, at most {rule.request_hours if rule else 0} hours",
             found=f"{context.at:%Y-%m-%dT%H:%M:%SZ}",
         )
-    moves = context.evidence.by_subject(context.asked.released.sha256, "promotion")
-    spent = (item for item in moves if item.predicate.alias != CANDIDATE and not item.development)
-    if any(item.predicate.request == signed.digest and item.predicate.allowed for item in spent):
+    if any(item.predicate.request == signed.digest for item in _moves(context)):
         yield finding("REQUEST_SPENT", subject, "this request was carried out already; each is good for once")
 
 
@@ -212,17 +210,8 @@ def approvals(context: ReleaseContext) -> Found:
 
 def was_released(context: ReleaseContext) -> Found:
     """A rollback goes to a version that held this alias by a decision before, with approvals that still stand."""
-    before = context.evidence.by_subject(context.asked.released.sha256, "promotion")
-    held = [
-        item
-        for item in before
-        if item.predicate.allowed
-        and (item.predicate.model, item.predicate.alias) == (context.model, context.asked.alias)
-        and item.predicate.action == "promote"
-        and not item.development
-        and context.rights.may_sign("promotion", item.keyid, item.development, item.index)
-    ]
-    if not held:
+    held = ((one.predicate.model, one.predicate.alias, one.predicate.action) for one in _moves(context))
+    if (context.model, context.asked.alias, "promote") not in held:
         yield finding(
             "NEVER_RELEASED",
             f"model {context.model}",
@@ -235,9 +224,9 @@ def was_released(context: ReleaseContext) -> Found:
 
 def retired(context: ReleaseContext) -> Found:
     """Bytes that were retired are not given an alias again, under whatever number: somebody meant it."""
-    for item in context.evidence.by_subject(context.asked.released.sha256, "promotion"):
+    for item in _moves(context):
         said = item.predicate
-        if (said.allowed, said.action, said.model) == (True, "retire", context.model):
+        if (said.action, said.model) == ("retire", context.model):
             yield finding(
                 "RETIRED",
                 f"model {context.model}",
@@ -353,6 +342,13 @@ def _out_of_date(context: ReleaseContext, message: str, expected: str, found: st
     return finding("PACKET_OUT_OF_DATE", about, message, expected=expected, found=found, next=again)
 
 
+def _moves(context: ReleaseContext) -> list[Evidence]:
+    """The moves of governed aliases that gave or took these bytes, by who may say so: others stop nobody's by saying
+    that there was one."""
+    found = context.view.by_subject(context.asked.released.sha256, "promotion")
+    return [one for one in found if one.predicate.allowed and one.predicate.alias != CANDIDATE and not one.development]
+
+
 def _authorized(context: ReleaseContext, item: Evidence) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
     asked = item.predicate.run.requested_by
@@ -406,10 +402,6 @@ def _rules(context: ReleaseContext) -> list[AliasRule]:
     rules = context.policies.rules.aliases
     if context.asked.action != "retire":
         return [rules[context.asked.alias]] if context.asked.alias in rules else []
-    moves = [item.predicate for item in context.evidence.by_subject(context.asked.released.sha256, "promotion")]
-    given = {
-        one.alias
-        for one in moves
-        if (one.allowed, one.model, one.version) == (True, context.model, context.asked.version)
-    }
+    moves = [item.predicate for item in _moves(context)]
+    given = {one.alias for one in moves if (one.model, one.version) == (context.model, context.asked.version)}
     return [rule for alias, rule in rules.items() if alias in given] or list(rules.values())[:1]

@@ -45,7 +45,7 @@ def _vote_problem(context: ReleaseContext, item: Evidence) -> str:
     said: Approval = item.predicate
     problems = {
         "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
-        "their time has ended": not context.rights.acts(item, context.at),
+        "their time has ended": said.decision == "approve" and not context.rights.acts(item, context.at),
         f"role {said.role} does not approve": said.role not in (context.tier.approvers if context.tier else []),
         f"it is about model {said.model}": said.model != context.model,
         f"it is about alias {said.alias}": said.alias not in (None, context.asked.alias),
@@ -153,5 +153,6 @@ def agreed(rights: Authority, items: Iterable[Evidence], about: str, roles: Coll
 
 
 def in_force(said: Approval, at: datetime) -> bool:
-    """Whether an approval holds at that time."""
-    return instant_of(said.at) <= at and (said.expires is None or at < instant_of(said.expires))
+    """Whether it holds at that time. A no holds from its entry on: a clock that is fast lets nothing past it."""
+    begun = said.decision == "reject" or instant_of(said.at) <= at
+    return begun and (said.expires is None or at < instant_of(said.expires))

@@ -137,6 +137,13 @@ ROWS: dict[str, tuple[Change, dict[str, object], set[str]]] = {
         lambda scene, packet: [_both(scene, packet), scene.approve("cleo", "product", packet, decision="reject")],
         {}, {"REJECTED"},
     ),
+    "somebody rejects, by a clock that is fast": (
+        lambda scene, packet: [
+            _both(scene, packet),
+            scene.approve("cleo", "product", packet, decision="reject", at="2027-01-01T00:00:00Z"),
+        ],
+        {}, {"REJECTED"},
+    ),
     "the packet changed since": (_before_the_packet, {}, {"APPROVAL_MISSING"}),
     "new evidence, the old packet": (
         lambda scene, packet: [_both(scene, packet), scene.story.evaluate("sft", 0.96, 0.01)], {},
@@ -674,6 +681,17 @@ def test_a_retirement_takes_two_people_and_the_aliases_with_it(scene: Governed) 
             scene.consume(version)
 
 
+@pytest.mark.parametrize("action", ["promote", "retire"])
+def test_a_move_that_somebody_claims_stops_none(action: str, scene: Governed) -> None:
+    """eve, who may move nothing, says that the request was carried out, or the bytes retired."""
+    _both(scene, scene.freeze())
+    asked = scene.request()
+    last = list(promotion.state(scene.story.log).evidence.all("promotion"))[-1]
+    said = last.predicate.model_copy(update={"alias": "champion", "action": action, "request": asked})
+    scene.say("eve", "promotion", last.subjects, said)  # past the server, which takes none of these
+    assert scene.consume().request == asked
+
+
 @pytest.mark.parametrize(
     ("without", "told"), [({}, "APPROVAL_MISSING"), ({"asked": None}, "it does not hold what was asked")]
 )
@@ -728,6 +746,16 @@ def test_an_approval_dated_before_its_authors_last_day(tmp_path: Path) -> None:
     scene.approve("ben", "risk", packet, at="2026-11-19T09:00:00Z")
     scene.request()
     with pytest.raises(RefusedError, match="ben does not count: their time has ended"):
+        scene.consume()
+
+
+def test_a_no_outlasts_its_authors_last_day(tmp_path: Path) -> None:
+    scene = _ended(tmp_path, "ben")
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet)
+    scene.approve("ben", "risk", packet, decision="reject", at="2026-11-19T09:00:00Z")
+    scene.request()
+    with pytest.raises(RefusedError, match="REJECTED"):
         scene.consume()
 
 
