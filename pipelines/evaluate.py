@@ -7,6 +7,7 @@ The same model, suite, engine versions and thread count give the same scores.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,13 @@ def _scores(
 
     passes = len({metric.needs for metric in metrics})
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
-        return scoring.score(job.input("model"), kind, rows, suite, metrics, _threads(job.params, job.key), bar)
+        found = scoring.score(job.input("model"), kind, rows, suite, metrics, _threads(job.params, job.key), bar)
+    return {name: numbers(values) for name, values in found.items()}
+
+
+def numbers(scores: list[float | None]) -> list[float | None]:
+    """Scores of a model that has diverged, NaN or infinite, are none: such an item has no score, and that denies."""
+    return [score if score is not None and math.isfinite(score) else None for score in scores]
 
 
 def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> None:

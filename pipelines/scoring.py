@@ -91,7 +91,7 @@ class _Scorer:
             else:
                 losses = self._losses(batch)
                 for metric in metrics:
-                    yield metric, [math.exp(loss) if metric.name == "perplexity" else loss for loss in losses]
+                    yield metric, [_perplexity(loss) if metric.name == "perplexity" else loss for loss in losses]
             self.bar.advance(len(batch))
 
     def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
@@ -99,13 +99,19 @@ class _Scorer:
         settings = self.suite.generation
         sampling = {"temperature": settings.temperature, "top_k": 0, "top_p": 1.0}
         how: dict[str, Any] = {"do_sample": sampled, **(sampling if sampled else {})}
-        made = self.model.generate(
-            **given,
-            **how,
-            num_return_sequences=per_item,
-            max_new_tokens=settings.max_new_tokens,
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
+        try:
+            made = self.model.generate(
+                **given,
+                **how,
+                num_return_sequences=per_item,
+                max_new_tokens=settings.max_new_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        except RuntimeError as error:
+            if "probability tensor" not in str(error):
+                raise
+            found = "what the model gives is no number, so that no answer can be sampled: it has diverged"
+            raise InputError(found, where="models", fix="train it again, with a lower learning rate") from None
         texts = self.tokenizer.batch_decode(made[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
         return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]
 
@@ -128,6 +134,14 @@ class _Scorer:
     def _encode(self, conversations: list[Any], *, prompt: bool = False) -> Any:
         texts = self.tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=prompt)
         return self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)
+
+
+def _perplexity(loss: float) -> float:
+    """Infinite where no float holds it."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def _seed(suite: int, need: str, at: int) -> int:

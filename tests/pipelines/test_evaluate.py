@@ -14,6 +14,7 @@ from pipelines import evaluate, metrics, paths
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
 from pipelines.slices import write_slices
+from pipelines.training.modelfolder import load_model
 from tests.conftest import ROOT
 from tests.pipelines import tiny
 from tests.pipelines.jobs import job
@@ -112,6 +113,35 @@ def test_perplexity_is_the_exponent_of_the_loss(project: Path, tmp_path: Path) -
     scores = outcome.predicate["scores"]
     assert [math.exp(loss) for loss in scores["loss"]] == pytest.approx(scores["perplexity"])
     assert all(0 < loss < 20 for loss in scores["loss"])
+
+
+def test_a_model_that_has_diverged_has_no_score(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no number is none in the evidence, which denies; it ends no evaluation after hours."""
+
+    def losses(self: Any, batch: list[Any]) -> list[float]:
+        return [(float("nan"), float("inf"), 1000.0, 0.0)[at % 4] for at in range(len(batch))]
+
+    monkeypatch.setattr("pipelines.scoring._Scorer._losses", losses)
+    outcome, scores, _ = run(project, tmp_path, "base", params("desk_sft"))
+    assert outcome.predicate["scores"]["loss"][:4] == [None, None, 1000.0, 0.0]
+    assert outcome.predicate["scores"]["perplexity"][:4] == [None, None, None, 1.0]
+    assert json.loads(scores.splitlines()[0])["loss"] is None
+
+
+def test_answers_of_a_model_that_has_diverged_are_told_as_that(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def diverged(model: Any, *rest: Any) -> Any:
+        loaded = load_model(model, *rest, dtype=torch.float32)
+        for tensor in loaded.parameters():
+            tensor.data.fill_(float("nan"))
+        return loaded
+
+    monkeypatch.setattr("pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind))
+    with pytest.raises(InputError, match="no number"):
+        run(project, tmp_path, "base", params())
 
 
 def test_the_loss_of_an_item_does_not_depend_on_its_batch(project: Path, tmp_path: Path) -> None:
