@@ -119,6 +119,8 @@ def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy
     enough = {label: figure for label, figure in found.items() if figure.n >= bound.minimum_items}
     if not enough:
         return Judged(bound.metric, None, demand, None, False, f"no slice by {bound.by} has so many items")
+    if missing := [label for label in bound.labels if label not in enough]:
+        return Judged(bound.metric, None, demand, None, False, f"no slice {bound.by}={missing[0]} of so many items")
     beyond = {label: figure for label, figure in enough.items() if not _meets(bound, figure)}
     label = worst(beyond or enough, high_is_bad=high)
     return Judged(bound.metric, None, demand, enough[label], not beyond, slice=f"{bound.by}={label}")

@@ -35,6 +35,9 @@ class SliceThreshold(Threshold):
     metric: Slug
     minimum_items: int = Field(20, ge=1)
     """Smaller slices are told and decide nothing."""
+    labels: list[str] = Field([], exclude_if=empty)
+    """Slices that must be there with so many items. Which labels there are stands in params.yaml, under nobody's
+    approval: where policy names none, one that does badly can be told as `other` together with those that do well."""
 
 
 class Comparison(Model):

@@ -167,5 +167,15 @@ def test_slices_that_cannot_be_judged_are_a_gap_and_not_passed(evaluation: Evalu
     assert not judged.passed and gap in judged.gap
 
 
+def test_a_slice_that_policy_names_cannot_be_told_as_other() -> None:
+    hidden = _sliced(["other"] * len(LANGUAGES))
+    (judged,) = judge_slices(hidden, _demand(at_least=0.1), POLICY)
+    assert judged.passed
+    (judged,) = judge_slices(hidden, _demand(at_least=0.1, labels=["en", "de"]), POLICY)
+    assert not judged.passed and judged.gap == "no slice language=en of so many items"
+    (judged,) = judge_slices(_sliced(), _demand(at_least=0.1, labels=["en"]), POLICY)
+    assert not judged.gap
+
+
 def test_nothing_is_demanded_of_slices_unless_policy_does() -> None:
     assert judge_slices(_sliced(), Demands(thresholds={"exact": Threshold(at_least=0.1)}), POLICY) == []
