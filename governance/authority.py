@@ -277,9 +277,11 @@ class _Walk:
             self.revoked.setdefault(keyid, item.index)
 
     def _succeed(self, said: CheckpointKey) -> None:
-        """In its one form: whoever offers it does not choose how it is written, nor stop all by writing nonsense."""
+        """In its one form: whoever offers it does not choose how it is written, nor stop all by writing nonsense, or a
+        key that signs no checkpoints."""
         with suppress(ConfigError):
             key = public_key(said.pem)
+            _ = key.raw
             self.successors[key.keyid] = key.pem
 
     def _approve(self, item: Evidence, said: Approval, now: Authority) -> None:

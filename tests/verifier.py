@@ -9,10 +9,11 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -218,7 +219,8 @@ class Rights:
 
     def _checkpoint_key(self, entry: Entry) -> None:
         if any(one["keyid"] in self.periods[-1].keys for one in entry.envelope["signatures"]):
-            self.successors[load(entry.said["pem"])[0]] = load(entry.said["pem"])
+            with suppress(Refused, ValueError, UnsupportedAlgorithm):
+                self.successors[load(entry.said["pem"])[0]] = load(entry.said["pem"])
 
     def _approval(self, entry: Entry) -> None:
         said, digest, now = entry.said, entry.subjects[0][1], self.periods[-1]

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance import evidence, promotion, retrospect
+from governance.authority import read_authority
 from governance.bundle import BundleLog, Pins, Report, read, verify_bundle
 from governance.bundle.form import Attached
 from governance.bundle.reading import NOWHERE
@@ -27,16 +29,17 @@ from governance.bundle.reading import opened as opened_file
 from governance.digests import sha256_bytes
 from governance.errors import InputError, StorageError, VerificationError
 from governance.evidence import LogEvidence, key_ring
-from governance.keys import development_signer
+from governance.keys import development_signer, private_signer, public_key
 from governance.machine import signer
 from governance.people import page, review
-from governance.predicates import Artifact
+from governance.predicates import Artifact, CheckpointKey
 from governance.report.build import build
 from governance.report.files import rendered
 from pipelines.cli import cli
 from tests import verifier
 from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, requested, said, sealed
 from tests.governance.governed import Governed, empty, governed, person
+from tests.governance.keys import pem
 from tests.governance.story import MODEL, digest, told
 
 PAGE = "<!doctype html><title>page</title>"
@@ -115,6 +118,26 @@ def test_a_version_that_waits_for_approval(scene: Governed) -> None:
     assert both(bundle, pin(scene.story.log))
     report = verify_bundle(bundle, Pins())
     assert (report.counted, report.approvals_wanted) == ((("ada", "ml-lead"),), 2)
+
+
+OFFERED = {
+    "no key": "garbage",
+    "a key that signs no checkpoints": private_signer(
+        pem(ec.derive_private_key(7, ec.SECP256R1())), "another kind"
+    ).public_pem,
+}
+
+
+@pytest.mark.parametrize("row", OFFERED)
+def test_whoever_offers_a_checkpoint_key_stops_nobody(row: str, scene: Governed) -> None:
+    """Anybody enrolled may; and what is no Ed25519 key takes no effect, whoever approves it."""
+    keyid = public_key(OFFERED[row]).keyid if row != "no key" else "c" * 64
+    offered = CheckpointKey.model_validate(scene.signed("eve", "visitor", pem=OFFERED[row]))
+    scene.say("eve", "checkpoint_key", [Artifact(role="checkpoint_key", name="next", sha256=keyid)], offered)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", keyid, "checkpoint_key")
+    assert len(read_authority(scene.story.log).checkpoint_keys) == 1
+    assert both(made(scene.story.log), pin(scene.story.log))
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
