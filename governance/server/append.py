@@ -6,6 +6,8 @@
    which are made by moving one.
 4. A packet is the one that this log gives, now: any other, and one of another day, would put aside the one that people
    approved.
+5. What a person says is dated now: what is dated back feigns a day on which they still acted, what is dated ahead lasts
+   longer than policy lets it, and after its author has gone. What may be carried here from another log may be older.
 What is let in is believed no further: every decision judges each statement again.
 """
 
@@ -21,11 +23,12 @@ from governance.checks.incidents import counted
 from governance.envelope import verify_envelope
 from governance.errors import ConfigError, RefusedError
 from governance.evidence import Evidence
-from governance.instants import instant_of
+from governance.instants import instant, instant_of
 from governance.keys import public_key
 from governance.log.api import Verifier
 from governance.log.port import Log, Said
-from governance.predicates import CANDIDATE, CheckpointKey, Incident, Promotion, Signed
+from governance.people.subjects import BEFORE_TRAINING
+from governance.predicates import CANDIDATE, Approval, Authorization, CheckpointKey, Incident, Promotion, Signed
 from governance.registry.governed.limit import Limit
 
 WHERE = "the envelope"
@@ -35,7 +38,7 @@ OPEN = frozenset({"policy", "packet", "report"})
 
 
 OF_NOW = timedelta(hours=1)
-"""How far from this machine's clock a packet may be dated."""
+"""How far from this machine's clock a packet, and what a person says, may be dated."""
 
 
 def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) -> Verifier:
@@ -66,6 +69,8 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
         said = evidence.filed_under(envelope, WHERE)
         known = log.latest(said.scope)
         same = known is not None and known.identity == said.identity
+        if isinstance(predicate, Signed) and not same:
+            _check_dated(predicate, now())  # (5)
         return replace(said, again=known is not None and same and evidence.in_a_name_now(known, predicate))
 
     return verify
@@ -75,6 +80,19 @@ def _is_given(log: Log, item: Evidence, at: datetime) -> bool:
     """What stands against a release follows from its date, too, which whoever sends it writes."""
     dated = instant_of(item.predicate.run.finished)
     return abs(dated - at) <= OF_NOW and promotion.is_true(promotion.state(log), item)
+
+
+def _check_dated(said: Signed, at: datetime) -> None:
+    """Raises `RefusedError` (5)."""
+    late = at - instant_of(said.at)
+    bound = not (isinstance(said, Authorization) or (isinstance(said, Approval) and said.about in BEFORE_TRAINING))
+    if -late > OF_NOW or (bound and late > OF_NOW):
+        raise RefusedError(
+            f"it is dated {said.at}, and here it is {instant(at)}",
+            where=WHERE,
+            expected="what is said now",
+            fix="set the clock right, and say it again",
+        )
 
 
 def refusal(item: Evidence, authority: Authority) -> str | None:

@@ -225,6 +225,35 @@ def test_what_was_said_to_one_log_counts_in_no_other(row: str, scene: Governed, 
     assert authority.proposals == ()
 
 
+DATED: dict[str, tuple[dict[str, Any], bool]] = {
+    # what is approved, and when: whether the server takes it
+    "now": ({}, True),
+    "by a clock that is a little wrong": ({"at": "2026-11-20T09:45:00Z"}, True),
+    "before its author's last day": ({"at": "2026-11-19T12:00:00Z"}, False),
+    "when its author has gone": ({"at": "2027-01-01T00:00:00Z"}, False),
+    "before, of data, which may be carried here": ({"about": "data", "at": "2026-11-01T12:00:00Z"}, True),
+    "ahead, of data": ({"about": "data", "at": "2027-01-01T00:00:00Z"}, False),
+}
+
+
+@pytest.mark.parametrize("row", DATED)
+def test_what_people_say_is_dated_when_they_say_it(row: str, scene: Governed) -> None:
+    """Their clocks decide nothing that the server's own can see."""
+    fields, taken = DATED[row]
+    about = {"decision": "approve", "about": "packet", "model": MODEL, "page": digest("page")}
+    said = Approval.model_validate({**scene.signed("ben", "risk"), **about, **fields})
+    subject = Artifact(role="x", name="x", sha256=digest("x"))
+    envelope = sign_statement(evidence.build_statement("approval", [subject], said), person("ben"))
+    size = scene.story.log.size()
+    if taken:
+        assert send(scene, envelope) == size
+        scene.story.minutes += 60 * 24
+        assert send(scene, envelope) == size, "sent again, it is there already"
+    else:
+        with pytest.raises(RefusedError, match="it is dated"):
+            send(scene, envelope)
+
+
 def test_policies_that_owners_signed_for_one_log_are_not_in_force_in_another(
     scene: Governed, elsewhere: Governed
 ) -> None:
