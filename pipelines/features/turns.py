@@ -70,10 +70,20 @@ def _turns(column: pa.ChunkedArray, nested: bool) -> Turns:
     return Turns(owner, bounds - bounds[0], roles, messages.field("content"))
 
 
+INVISIBLE = (
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\p{Cf}\x{34f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}"
+    r"\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}\x{e0100}-\x{e01ef}]+"
+)
+"""Control characters that are no white space, and what Unicode calls default ignorable: nobody sees them in a text."""
+
+SPACE = r"[\s\x0b\x{85}\p{Z}]+"
+
+
 def normal_form(texts: pa.Array) -> pa.Array:
-    """NFKC, lower case, white space as one space: what two people would call the same words."""
-    folded = pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC"))
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, pattern=r"\s+", replacement=" "))
+    """NFKC, lower case, white space as one space, nothing invisible: what two people would call the same words."""
+    seen = pc.replace_substring_regex(texts, pattern=INVISIBLE, replacement="")
+    folded = pc.utf8_lower(pc.utf8_normalize(seen, form="NFKC"))
+    return pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, pattern=SPACE, replacement=" "))
 
 
 def fingerprints(texts: Iterable[str]) -> Column:

@@ -105,6 +105,9 @@ HELD_OUT = HeldOut(
 LEAKS = [
     (said("What is 2 + 2?", "4"), True),
     (said("WHAT is  2 + 2?", "4"), True),
+    (said("W\u200bhat\u00a0is \u00ad2 +\u3164 2\ufe0f?\x07", "4"), True),
+    (said("Wh\u0430t is 2 + 2?", "4"), False),  # a letter of another script: not seen
+    (said("hi", "You said: " + LONG.replace("o", "o\u2060")), True),
     (said("What is 2 + 2?", "4", "And 3 + 3?", "6"), True),
     (said("What is 2 + 3?", "5"), False),
     (said("one", "two", "three", "four"), True),
