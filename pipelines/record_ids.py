@@ -70,11 +70,16 @@ def load_key(root: Path, records: RecordKey) -> Key:
     return Key(records.key_id, secret)
 
 
+LONGEST = 100
+"""Characters of a key file that are looked at."""
+
+
 def read_key(path: Path) -> bytes:
     """The 32 bytes of a key file. Raises `ConfigError`."""
     fix = "get the project's key from whoever keeps its data, or make one: countersign record-key"
     try:
-        text = path.read_text(encoding="ascii").strip()
+        with path.open(encoding="ascii") as stream:
+            text = stream.read(LONGEST).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the record key cannot be read ({type(error).__name__})", where=str(path), fix=fix) from None
     if not re.fullmatch(r"[0-9a-f]{64}", text):
