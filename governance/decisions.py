@@ -134,9 +134,9 @@ def decide_gate(
     *,
     authority: Authority | None = None,
     governed: bool = False,
-    before: int | None = None,
+    before: Evidence | None = None,
 ) -> Decision:
-    """Whether a stage may train on these digests. `before`: the entry of the training, where it has happened."""
+    """Whether a stage may train on these digests. `before`: the training, where it has happened."""
     built_on = (request.parent, *((request.scorer,) if request.scorer else ()))
     context = GateContext(
         request.model, built_on, policies, evidence, at,
@@ -248,5 +248,5 @@ def _again(name: str, train: Evidence, gate: Evidence, context: Context, finding
     renamed = request.model_copy(update={"model": context.model})
     return decide_gate(
         renamed, context.policies, context.evidence, context.at,
-        authority=context.authority, governed=context.governed, before=train.index,
+        authority=context.authority, governed=context.governed, before=train,
     )  # fmt: skip

@@ -145,8 +145,8 @@ class GateContext(Context):
     """What a gate has besides: the stage's request and its data."""
 
     request: GateRequest
-    before: int | None = None
-    """The entry of the training that was gated; None where it has not happened yet."""
+    before: Evidence | None = None
+    """The training that was gated; None where it has not happened yet."""
 
     @cached_property
     def chain(self) -> DataChain:

@@ -319,9 +319,10 @@ def _approved(context: GateContext, digest: str, about: str) -> bool:
     """Whether those who may approve it did so before the training."""
     if context.authority is None or context.tier is None:
         return False
-    said = context.evidence.by_subject(digest, "approval")
-    in_time = [item for item in said if context.before is None or item.index < context.before]
-    return agreed(context.authority, in_time, about, context.tier.approvers, context.at)
+    said, training = context.evidence.by_subject(digest, "approval"), context.before
+    in_time = [item for item in said if training is None or item.index < training.index]
+    used = instant_of(training.predicate.run.started) if training else None
+    return agreed(context.authority, in_time, about, context.tier.approvers, context.at, used)
 
 
 def unseen(context: Context, waived: Iterable[Finding]) -> Found:

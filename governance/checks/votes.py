@@ -141,14 +141,23 @@ def statements(context: Context) -> Iterator[Evidence]:
             yield facts.evaluation
 
 
-def agreed(rights: Authority, items: Iterable[Evidence], about: str, roles: Collection[str], at: datetime) -> bool:
-    """Whether the last word of everybody who spoke on it, in one of these roles, is yes."""
+def agreed(
+    rights: Authority,
+    items: Iterable[Evidence],
+    about: str,
+    roles: Collection[str],
+    at: datetime,
+    used: datetime | None = None,
+) -> bool:
+    """Whether the last word of everybody who spoke on it, in one of these roles, is yes; `used`: when it was, if before
+    `at`, and until when whoever approved it had to act."""
     last: dict[str, bool] = {}
     for item in items:
         said: Approval = item.predicate
         person = rights.speaker(item)
         if person is not None and said.about == about and said.role in roles:
-            last[person.name] = said.decision == "approve" and in_force(said, at)
+            holds = in_force(said, at) and rights.acts(item, used or at)
+            last[person.name] = said.decision == "approve" and holds
     return bool(last) and all(last.values())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from governance import decisions, evidence, promotion, releasing, retrospect
+from governance.checks.votes import agreed
 from governance.errors import ConfigError, ConflictError, CountersignError, InputError, RefusedError
 from governance.findings import CODES, NEVER_WAIVED, finding
 from governance.instants import instant_of
@@ -747,6 +748,17 @@ def test_an_approval_dated_before_its_authors_last_day(tmp_path: Path) -> None:
     scene.request()
     with pytest.raises(RefusedError, match="ben does not count: their time has ended"):
         scene.consume()
+
+
+def test_what_is_trained_after_its_approvers_last_day_was_not_approved(tmp_path: Path) -> None:
+    """Whatever its date. What was used while they acted stays approved."""
+    row = '"name": "ben", "kind": "person", '
+    scene = empty(tmp_path, RULES, principals().replace(row, f'{row}"until": "2026-11-19", '))
+    scene.approve("ben", "risk", digest("data"), "data", at="2026-11-19T09:00:00Z")
+    now = promotion.state(scene.story.log)
+    said = now.evidence.by_subject(digest("data"), "approval")
+    for used, holds in ((None, False), ("2026-11-20T00:00:00Z", False), ("2026-11-19T23:59:59Z", True)):
+        assert agreed(now.authority, said, "data", ["risk"], scene.now, instant_of(used) if used else None) == holds
 
 
 def test_a_no_outlasts_its_authors_last_day(tmp_path: Path) -> None:
