@@ -30,6 +30,10 @@ class Refused(Exception):
     """The bundle does not verify."""
 
 
+UNREADABLE = (Refused, UnsupportedAlgorithm, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What somebody recorded that nobody can read stops nobody else."""
+
+
 def need(holds: object, why: str) -> None:
     if not holds:
         raise Refused(why)
@@ -200,7 +204,8 @@ class Rights:
     def _policy(self, entry: Entry) -> None:
         files, digest = entry.said["files"] or {}, entry.subjects[0][1]
         if files and listing({path: text.encode() for path, text in files.items()}) == digest:
-            self.recorded[digest] = Policy(entry.index, digest, files)
+            with suppress(*UNREADABLE):
+                self.recorded[digest] = Policy(entry.index, digest, files)
 
     def _right(self, entry: Entry) -> dict[str, Any] | None:
         """Who signed, by the policies in force."""
@@ -219,7 +224,7 @@ class Rights:
 
     def _checkpoint_key(self, entry: Entry) -> None:
         if any(one["keyid"] in self.periods[-1].keys for one in entry.envelope["signatures"]):
-            with suppress(Refused, ValueError, UnsupportedAlgorithm):
+            with suppress(*UNREADABLE):
                 self.successors[load(entry.said["pem"])[0]] = load(entry.said["pem"])
 
     def _approval(self, entry: Entry) -> None:

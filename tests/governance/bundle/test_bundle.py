@@ -32,7 +32,8 @@ from governance.evidence import LogEvidence, key_ring
 from governance.keys import development_signer, private_signer, public_key
 from governance.machine import signer
 from governance.people import page, review
-from governance.predicates import Artifact, CheckpointKey
+from governance.policy import files_digest
+from governance.predicates import Artifact, CheckpointKey, PolicyChange
 from governance.report.build import build
 from governance.report.files import rendered
 from pipelines.cli import cli
@@ -137,6 +138,18 @@ def test_whoever_offers_a_checkpoint_key_stops_nobody(row: str, scene: Governed)
     for who in ("ada", "ben"):
         scene.approve(who, "policy-owner", keyid, "checkpoint_key")
     assert len(read_authority(scene.story.log).checkpoint_keys) == 1
+    assert both(made(scene.story.log), pin(scene.story.log))
+
+
+@pytest.mark.parametrize("text", ["tiers: nonsense\n", "[", "principals: [{name: x, keys: [garbage]}]\n"])
+def test_whoever_records_what_are_no_policies_stops_nobody(text: str, scene: Governed) -> None:
+    files = {**scene.story.policies.files, "policy.yaml": text}
+    digest = files_digest(files)
+    change = PolicyChange(previous=scene.story.policies.digest, run=scene.story.run(), files=files)
+    what = [Artifact(role="policy", name="policies", sha256=digest)]
+    evidence.record(scene.story.log, signer(scene.story.machine), "policy", what, change)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", digest, "policy")
     assert both(made(scene.story.log), pin(scene.story.log))
 
 
