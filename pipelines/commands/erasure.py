@@ -107,17 +107,36 @@ def looked_up(now: State, root: Path, record: str) -> Iterator[Found]:
 
 
 def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
-    """(3) Trainings on these datasets, and the versions that rest on them."""
-    for item in now.evidence.all("train"):
-        if inputs(item).get("data") in digests:
-            model = subject(item, "model") or "not recorded"
-            yield Touched(item.predicate.stage, item.index, model, "trained on it")
+    """(3) Trainings on these datasets, what was trained from their models, and the versions that rest on them."""
+    yield from trained(list(now.evidence.all("train")), digests)
     for item in now.evidence.all("registration"):
         said = item.predicate
         chain = Chain(now.evidence, said.model_digest, said.stage)
         uses = sorted({use for data, used in chain.datasets for use in used if data.sha256 in digests})
         if uses:
             yield Touched(f"{said.model}/{said.version}", item.index, said.model_digest, f"rests on {', '.join(uses)}")
+
+
+def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:
+    """The trainings on these datasets, and those that began from a model, or learnt from a scorer, of such a one."""
+    found: dict[int, Touched] = {}
+    models: set[str] = set()
+    before = -1
+    while len(found) > before:  # once more where one was found: the log need not have a parent first
+        before = len(found)
+        for item in trainings:
+            how = _how(inputs(item), digests, models)
+            if how and item.index not in found:
+                model = subject(item, "model")
+                models |= {model} if model else set()
+                found[item.index] = Touched(item.predicate.stage, item.index, model or "not recorded", how)
+    return [found[index] for index in sorted(found)]
+
+
+def _how(given: dict[str, str], digests: set[str], models: set[str]) -> str:
+    if given.get("data") in digests:
+        return "trained on it"
+    return next((f"its {role} has seen it" for role in ("parent", "scorer") if given.get(role) in models), "")
 
 
 def _answer(item: Evidence, root: Path, record: str) -> str:

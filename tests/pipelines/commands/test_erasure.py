@@ -62,6 +62,13 @@ def test_what_was_made_with_a_record_is_named(story: Story) -> None:
     assert asked(SEEN[:12])["touched"] == found["touched"]
 
 
+def test_a_model_made_from_one_that_has_seen_it_is_named_though_it_is_no_version(story: Story) -> None:
+    story.train("dpo", "dpo", "preference", "desk_text", "sft")
+    found = {one["what"]: one["how"] for one in asked(SEEN)["touched"]}
+    assert found["train@sft"] == "trained on it" and found["train@dpo"] == "its parent has seen it"
+    assert "train@base" not in found
+
+
 def test_a_record_that_was_left_out_says_why(story: Story) -> None:
     path = story.root / "data/ingested/desk_sft/excluded.jsonl"
     left_out = json.loads(path.read_text().splitlines()[0])["id"]
