@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from governance import evidence
+from governance import evidence, promotion
 from governance.authority import Authority, read_authority
 from governance.errors import ConfigError, VerificationError
 from governance.instants import instant
@@ -17,7 +17,7 @@ from governance.machine import open_log, signer
 from governance.policy import files_digest, load_policies
 from governance.predicates import Artifact, CheckpointKey, PolicyChange
 from tests.governance.governed import KINDS, PEOPLE, Governed, empty, keypair, person, principals
-from tests.governance.story import begin
+from tests.governance.story import begin, digest
 
 
 @pytest.fixture
@@ -173,6 +173,23 @@ def test_an_owner_signs_nothing_after_their_last_day_whatever_the_date(tmp_path:
             at = {"at": "2026-11-19T12:00:00Z"} if who == "ben" else {}
             scene.approve(who, "policy-owner", scene.story.policies.digest, "policy", **at)
     assert _authority(scene).in_force.signed_at is None
+
+
+def test_whose_key_changed_has_the_same_last_day(scene: Governed) -> None:
+    """ben has another key since, and a last day, which was yesterday."""
+    index = scene.approve("ben", "risk", digest("x"))
+    row = '"name": "ben", "kind": "person", '
+    new = _propose(
+        scene,
+        lambda text: text.replace(row, f'{row}"until": "2026-11-19", ').replace(keypair("ben")[1], keypair("ben2")[1]),
+    )
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", new, "policy")
+    now = promotion.state(scene.story.log)
+    (said,) = now.evidence.by_subject(digest("x"), "approval")
+    assert (said.index, now.authority.in_force.digest) == (index, new)
+    assert now.authority.speaker(said) is not None
+    assert not now.authority.acts(said, scene.now)
 
 
 def test_those_who_recover_stand_in_for_lost_owners(tmp_path: Path) -> None:
