@@ -63,11 +63,11 @@ def curve(line: Curve) -> Markup:
     x, y = Scale(min(xs), max(xs), 6, width - 6), Scale(low, high, height - 22, 20)
     path = " ".join(f"{'L' if i else 'M'}{x(a):.1f} {y(b):.1f}" for i, (a, b) in enumerate(line.points))
     parts = [
-        _text(6, 12, line.name, "start", "strong"),
-        _text(width - 6, 12, number(ys[-1]), "end"),
+        _text(6, 12, _fit(line.name, 26), "start", "strong"),
         _line(6, height - 18, width - 6, height - 18, "axis"),
         Markup('<path class="curve" d="{}"/>').format(path),
         _text(6, height - 5, f"step {number(int(xs[0]))}", "start", "small"),
+        _text(width / 2, height - 5, f"last {number(ys[-1])}", "middle", "small"),
         _text(width - 6, height - 5, f"{number(int(xs[-1]))}", "end", "small"),
     ]
     title = f"{line.name} from {number(ys[0])} at step {xs[0]:g} to {number(ys[-1])} at step {xs[-1]:g}"
@@ -179,7 +179,7 @@ def _node(node: Node, x: float, y: float) -> Markup:
     lines = [(visible(node.label), "strong"), (visible(node.note), "small"), (short(node.digest), "small mono")]
     inner = Markup("").join(
         Markup('<text x="{}" y="{}" class="{}">{}</text>').format(
-            f"{x + 7:.1f}", f"{y + 15 + 13 * i:.1f}", kind, _fit(text, kind)
+            f"{x + 7:.1f}", f"{y + 15 + 13 * i:.1f}", kind, _fit(text, 15 if kind == "strong" else 21)
         )
         for i, (text, kind) in enumerate(lines)
     )
@@ -190,8 +190,7 @@ def _node(node: Node, x: float, y: float) -> Markup:
     return Markup('<a href="#E{}">{}</a>').format(node.evidence[0], drawn) if node.evidence else drawn
 
 
-def _fit(text: str, kind: str) -> str:
-    most = 15 if kind == "strong" else 21
+def _fit(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
