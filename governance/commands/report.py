@@ -75,7 +75,7 @@ def command(
     if everything:
         made = _index(where.sources, folder, as_of, clock)
         _written(made, folder, as_json)
-        ctx.exit(_code_of_all(made))
+        ctx.exit(code_of_all(made))
     model, number = session.named(version) if version else latest(where.sources)
     computed = reports.made(build(where.sources, model, number, as_of=as_of, clock=clock), as_of)
     found, told = (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
@@ -183,13 +183,13 @@ def _index(found: Sources, folder: Path, as_of: datetime | None, clock: datetime
     return index.index(whole, verified, clock, found.registry, pages)
 
 
-def _code_of_all(made: Index) -> int:
+def code_of_all(made: Index) -> int:
     """As of one report: 5 where something does not verify, 4 where something live has a fault, else 0."""
     if not made.verified or "REGISTRY_" in made.registry:
         return VerificationError.exit_code
     late = any(one.overdue for one in (*made.ending, *made.waiting))
-    incident = any("incident" in told for one in made.live for told in one.exceptions)
-    return RefusedError.exit_code if late or incident else 0
+    wrong = any("incident" in told or "ENDED" in told for one in made.live for told in one.exceptions)
+    return RefusedError.exit_code if late or wrong else 0
 
 
 def _written(made: Index, folder: Path, as_json: bool) -> None:

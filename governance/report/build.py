@@ -251,7 +251,8 @@ def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Fa
         return facts
     name = facts.registration.model
     mine = tuple(one for one in sources.registry if _concerns(one.subject, name))
-    return replace(facts, registry=mine, registry_note=f"{len(mine)} differences from the log" if mine else AGREES)
+    told = f"{len(mine)} difference{'s' * (len(mine) > 1)} from the log" if mine else AGREES
+    return replace(facts, registry=mine, registry_note=told)
 
 
 def _concerns(subject: str, model: str) -> bool:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from governance.instants import instant_of
 from governance.policy import Datacard, Tier
+from governance.predicates import Finding
 from governance.promotion import open_requests, overtaken
 from governance.report import drills
 from governance.report.drills import NO_DRILL
@@ -157,13 +158,20 @@ def _findings(facts: Facts) -> Iterator[Item]:
         findings = standing.against
     told = {"INCIDENT_OPEN"} if standing and standing.open_incidents else set()
     for one in (one for one in findings if one.code not in told):
-        yield _item(f"{one.code}: {one.subject}: {one.message}", one.next or "none")
+        yield _item(f"{one.code}: {one.subject}: {one.message}", _next(one, standing))
     for why in facts.again.candidate_only if facts.again and standing is None else ():
         yield _item(f"candidate only: {why}", "see docs/findings.md")
 
 
+def _next(one: Finding, standing: Standing | None) -> str:
+    """What a finding says to do, as it is typed for this version."""
+    if standing is None or not one.code.startswith("REQUEST_"):
+        return one.next or "none"
+    return one.next.replace("MODEL/VERSION --to ALIAS", f"{standing.name} --to {standing.alias}") or "none"
+
+
 def _of_people(facts: Facts) -> Iterator[Item]:
-    """Incidents, overdue signatures, waivers that end, requests that wait."""
+    """Incidents, second signatures, waivers that end, requests that wait."""
     standing = facts.standing
     if standing is None or facts.now is None:
         return
@@ -172,11 +180,13 @@ def _of_people(facts: Facts) -> Iterator[Item]:
         yield _item(
             f"incident: {said.reason}", f"countersign incident close {standing.name}", said.principal, one.index
         )
-    for one in standing.overdue:
+    overdue = {one.index for one in standing.overdue}
+    for one in standing.alone:
         due, asked = promoted(one).second_signature_by or "none", standing.request_of(one)
-        who = f"anybody but {asked.predicate.principal}" if asked else "not assigned"
+        who = _seconds(standing, asked.predicate.principal) if asked else "not assigned"
         what = "a second signature on a rollback that one person made alone"
-        yield _item(what, f"countersign approve {(promoted(one).request or '')[:PREFIX]}", who, one.index, due, True)
+        then = f"countersign approve promotion {(promoted(one).request or '')[:PREFIX]}"
+        yield _item(what, then, who, one.index, due, one.index in overdue)
     for one, why in standing.waivers:
         said = one.predicate
         left = instant_of(said.expires) - standing.at
@@ -202,6 +212,13 @@ def _of_people(facts: Facts) -> Iterator[Item]:
                 one.index,
                 said.expires,
             )
+
+
+def _seconds(standing: Standing, author: str) -> str:
+    """Who may sign a rollback that somebody made alone."""
+    policies = standing.now.authority.in_force.policies
+    named = policies.rules.seconded_by if policies else None
+    return f"anybody but {author}" if named is None else f"somebody but {author}, as {' or '.join(named)}"
 
 
 def _requesters(standing: Standing) -> list[str]:

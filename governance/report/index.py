@@ -351,10 +351,13 @@ class _Read:
         if not given:
             votes = [(name, role, item.predicate.decision) for name, role, item in self._votes(key)]
         else:
-            said = [one for one in self.approvals.get(given[-1].packet or "", []) if self._counts(one, given[-1].at)]
-            last = {(one.predicate.principal, one.predicate.role): one.predicate.decision for one in said}
-            votes = [(name, role, word) for (name, role), word in last.items()]
+            votes = [(*who, word) for who, word in self._said(given[-1].packet, given[-1].at).items()]
         return [f"{name} ({role}){'' if word == 'approve' else ' REJECTS'}" for name, role, word in votes]
+
+    def _said(self, packet: str | None, at: str) -> dict[tuple[str, str], str]:
+        """Person and role to their last word on a packet of those that could count at a time."""
+        said = (one for one in self.approvals.get(packet or "", []) if self._counts(one, at))
+        return {(one.predicate.principal, one.predicate.role): one.predicate.decision for one in said}
 
     def _counts(self, item: Evidence, at: str) -> bool:
         """Whether a word on a packet that was moved at that time could count then."""
@@ -362,7 +365,9 @@ class _Read:
         tier = policies.tier_of(item.predicate.model) if policies else None
         if tier is None or item.predicate.role not in tier.approvers:
             return False
-        return self.now.authority.speaker(item) is not None and in_force(item.predicate, instant_of(at))
+        time = instant_of(at)
+        acts = self.now.authority.speaker(item) is not None and self.now.authority.acts(item, time)
+        return acts and in_force(item.predicate, time)
 
     def _votes(self, key: Key) -> list[Vote]:
         """The words that count on the latest packet of a version that no people gave an alias."""
@@ -388,6 +393,11 @@ class _Read:
             ends = waiver.predicate.expires if waiver else ""
             over = not ends or instant_of(ends) <= self.time
             yield f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'} {moment(ends) or 'unknown'}"
+        given = [one.predicate for one in released if one.predicate.packet]
+        for one in given[-1:]:
+            stands = self._said(one.packet, instant(self.time))
+            for name, role in sorted(self._said(one.packet, one.at).keys() - stands.keys()):
+                yield f"approval by {name} ({role}) ENDED"
 
     def _waits(self, key: Key) -> Iterator[str]:
         """Approvals of the latest packet of a version that was never given an alias and not refused for more."""

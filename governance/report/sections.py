@@ -119,10 +119,12 @@ def _signed(report: Report) -> Lines:
 
 def _people(report: Report) -> Lines:
     for one in report.people:
+        did, _, more = one.did.partition(", ")
+        who = f"{more}: {one.who}" if more else one.who
         if one.key == "none":
-            yield _pair(one.did, one.who)
+            yield _pair(did, who)
         else:
-            yield _pair(one.did, f"{one.who} ({one.role}), {one.at}, key {one.key}: {one.assurance}", one.evidence)
+            yield _pair(did, f"{who} ({one.role}), {one.at}, key {one.key}: {one.assurance}", one.evidence)
     yield f"  {report.separation}"
 
 

@@ -210,11 +210,15 @@ class Standing:
         return still_open(self.now.authority, self.incidents)
 
     @property
-    def overdue(self) -> list[Evidence]:
-        """Rollbacks to this version by one person alone whose second signature is due and not there."""
+    def alone(self) -> list[Evidence]:
+        """Rollbacks to this version by one person alone whose second signature is not there."""
         found = (item for item in self.decisions if item.predicate.second_signature_by is not None)
-        late = (item for item in found if instant_of(item.predicate.second_signature_by) <= self.at)
-        return [item for item in late if not self.seconded(item)]
+        return [item for item in found if item.predicate.allowed and not self.seconded(item)]
+
+    @property
+    def overdue(self) -> list[Evidence]:
+        """Those of them whose second signature is late."""
+        return [item for item in self.alone if instant_of(item.predicate.second_signature_by) <= self.at]
 
     @cached_property
     def packet(self) -> Evidence | None:

@@ -67,7 +67,7 @@ def _governed(facts: Facts, standing: Standing) -> Verdict:
     last = standing.decisions[-1] if standing.decisions else None
     wrong = _contradicted(standing)
     if standing.retired is not None:
-        why = f"Retired: {_reason(standing, standing.retired)}"
+        why = f"Retired; {_reason(standing, standing.retired)}"
         return _verdict("WITHDRAWN", f"{why}. It holds no alias.", standing.alias, last, standing)
     back = _rolled_back(standing)
     if back is not None and back.ended is not None:
@@ -75,7 +75,8 @@ def _governed(facts: Facts, standing: Standing) -> Verdict:
         why = f"Rolled back from {back.alias} to version {to}"
         return _verdict("WITHDRAWN", f"{why} on {moment(promoted(back.ended).at)}.", back.alias, last, standing)
     if wrong:
-        return _verdict("NOT APPROVED", wrong, standing.alias, last, standing)
+        serves = f" {_serves(facts, standing)}." if standing.live else ""
+        return _verdict("NOT APPROVED", wrong + serves, standing.alias, last, standing)
     if standing.released is not None:
         return _released(facts, standing, last)
     against = [one for one in standing.today.findings if one not in standing.waits_for]
@@ -94,10 +95,7 @@ def _contradicted(standing: Standing) -> str:
 
 
 def _released(facts: Facts, standing: Standing, last: Evidence | None) -> Verdict:
-    against = standing.against
-    live = words([one.alias for one in standing.live])
-    serves = f"It is {live}" if standing.live else "It holds no alias now; another version took its place"
-    serves += ", as the log says; the registry says otherwise" if facts.registry else ""
+    against, serves = standing.against, _serves(facts, standing)
     if against:
         why = "; ".join(_told(one) for one in against[:2]) + (f"; and {len(against) - 2} more" * (len(against) > 2))
         reason = f"Approved before, and decided again it is denied: {why}. {serves}."
@@ -110,6 +108,12 @@ def _released(facts: Facts, standing: Standing, last: Evidence | None) -> Verdic
         carried = because(list(standing.today.waived))
         reason = f"{reason} {len(found)} waived finding{'s' * (len(found) > 1)} carried it: {carried}."
     return _verdict(word, reason, standing.alias, last, standing, found)
+
+
+def _serves(facts: Facts, standing: Standing) -> str:
+    live = words([one.alias for one in standing.live])
+    serves = f"It is {live}" if standing.live else "It holds no alias now; another version took its place"
+    return serves + (", as the log says; the registry says otherwise" if facts.registry else "")
 
 
 def _told(one: Finding) -> str:
@@ -152,7 +156,9 @@ def _rolled_back(standing: Standing) -> Held | None:
 
 def _reason(standing: Standing, item: Evidence) -> str:
     asked = standing.request_of(item)
-    return f"{asked.predicate.principal}: {asked.predicate.reason.rstrip('.')}" if asked else "no reason is recorded"
+    return (
+        f"{asked.predicate.principal} asked: {asked.predicate.reason.rstrip('.')}" if asked else "no reason is recorded"
+    )
 
 
 def _verdict(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance import evidence, promotion, retrospect
+from governance.commands.report import code_of_all
 from governance.commands.sources import exit_code
 from governance.errors import InputError, RefusedError
 from governance.findings import finding
@@ -153,12 +154,12 @@ ROWS: dict[str, tuple[Change, str, str, int]] = {
     "released with a waiver": (_waived, "APPROVED WITH CONDITIONS", "THRESHOLD_NOT_MET", 0),
     "an incident is open": (_incident, "NOT APPROVED", "INCIDENT_OPEN", 4),
     "the incident was closed": (_closed, "APPROVED", "It is champion", 0),
-    "retired": (_retired, "WITHDRAWN", "Retired: cleo: because", 0),
+    "retired": (_retired, "WITHDRAWN", "Retired; cleo asked: because", 0),
     "scored again, worse": (_worse_after, "NOT APPROVED", "THRESHOLD_NOT_MET", 4),
     "an approval has ended": (_expired_approval, "NOT APPROVED", "APPROVAL_MISSING", 4),
     "a key was revoked since": (_revoked_since, "APPROVED", "It is champion", 0),
     "approved by a revoked key": (_by_a_revoked_key, "NOT APPROVED", "logged as allowed, it comes out refused", 5),
-    "a forged decision": (_forged, "NOT APPROVED", "logged as allowed, it comes out refused: APPROVAL_MISSING", 5),
+    "a forged decision": (_forged, "NOT APPROVED", "comes out refused: APPROVAL_MISSING. It is champion.", 5),
 }  # fmt: skip
 
 
@@ -329,6 +330,10 @@ def test_an_approvers_last_day_passes_without_a_word_in_the_log(tmp_path: Path) 
     scene.released()
     told = [report(scene, clock=datetime(2026, 12, day, tzinfo=UTC)).verdict for day in (1, 24)]
     assert [one.word for one in told] == ["APPROVED", "NOT APPROVED"] and "APPROVAL_MISSING" in told[1].reason
+    read = scene.story.sources
+    known = [index.index(read.read[0], read.verified, datetime(2026, 12, day, tzinfo=UTC)) for day in (1, 24)]
+    assert [one.live[0].exceptions for one in known] == [[], ["approval by ada (ml-lead) ENDED"]]
+    assert [code_of_all(one) for one in known] == [0, 4]
 
 
 def test_a_gate_whose_request_nobody_can_read_is_told(scene: Governed) -> None:
@@ -418,6 +423,8 @@ def test_a_rollback_by_one_person_alone_is_told_and_becomes_overdue(later: Gover
     later.consume("1", action="rollback")
     soon = report(later, "1")
     assert "Break-glass" in {one.title for one in soon.exceptions} and faults(soon) == set()
+    (waits,) = [one for one in soon.open if one.what.startswith("a second signature")]
+    assert not waits.overdue and waits.next.startswith("countersign approve promotion ")
     late = report(later, "1", clock=later.now + timedelta(days=4))
     assert "Break-glass" in faults(late)
     assert late.open[0].overdue and "OVERDUE" in front(late)
