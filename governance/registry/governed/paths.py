@@ -13,6 +13,8 @@ from governance.errors import RefusedError
 RESERVED = (".artifact.uploading.", ".incoming")
 """Beginnings of names that are the server's own."""
 MAX_DECODINGS = 8
+MAX_NAME, MAX_PATH = 255, 2048
+"""Bytes of a name, as file systems have it, and of a path below the root."""
 
 
 def checked(path: str) -> PurePosixPath:
@@ -28,6 +30,8 @@ def checked(path: str) -> PurePosixPath:
         raise _refused(path, "it holds characters that nobody sees")
     if any(part != part.strip() or part.startswith(RESERVED) for part in parts):
         raise _refused(path, "a part of it is reserved, or begins or ends with space")
+    if any(len(part.encode()) > MAX_NAME for part in parts) or len(path.encode()) > MAX_PATH:
+        raise _refused(path, "it is longer than any file's")
     return PurePosixPath(*parts)
 
 
@@ -40,6 +44,8 @@ def without_links(root: Path, relative: PurePosixPath) -> Path:
             mode = os.lstat(path).st_mode
         except FileNotFoundError:
             return root / relative
+        except NotADirectoryError:
+            raise _refused(str(relative), "a part of it is a file") from None
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
             raise _refused(str(relative), "a part of it is a link or no plain file")
     return path

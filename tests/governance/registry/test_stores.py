@@ -296,6 +296,7 @@ def test_a_folder_is_published_file_by_file(files: WriteOnceArtifactRepository, 
     [
         "../x", "a/../x", "/etc/x", "a/%2e%2e/x", "%252e%252e/x", "a\\x", "C:x", "a/./x", "a/\u200b/x", "a/x\n", "a/ x",
         ".incoming/x", "a/.artifact.uploading.x", "%2563onfig.json", "a//../x", "\0",
+        "x" * 256, "é" * 128, "a/" * 1024 + "x",
     ],
 )  # fmt: skip
 def test_a_path_that_is_not_plain(path: str, files: WriteOnceArtifactRepository) -> None:
@@ -321,6 +322,13 @@ def test_links_and_pipes_are_not_followed(files: WriteOnceArtifactRepository, tm
             _put(files, path, b"x")
     with pytest.raises(MlflowException):
         files.list_artifacts("1/out")
+
+
+def test_nothing_stands_below_a_file(files: WriteOnceArtifactRepository) -> None:
+    _put(files, "1/x/config.json", b"one")
+    for call in (lambda path: _put(files, path, b"x"), files.get_local_path, files.list_artifacts):
+        with pytest.raises(MlflowException, match="a part of it is a file"):
+            call("1/x/config.json/y")
 
 
 def test_of_many_writers_one_wins(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
