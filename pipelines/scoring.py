@@ -132,7 +132,16 @@ class _Scorer:
         return [float(value) for value in (loss * counted).sum(1) / counted.sum(1).clamp(min=1)]
 
     def _encode(self, conversations: list[Any], *, prompt: bool = False) -> Any:
-        texts = self.tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=prompt)
+        from jinja2 import TemplateError
+
+        try:
+            texts = self.tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=prompt)
+        except TemplateError:  # whose message is the template's, and may quote the item
+            raise InputError(
+                "the model's chat template refuses an item of the suite: a role, or who speaks when",
+                where=str(self.tokenizer.name_or_path),
+                fix="give the model a suite of messages that its template takes (some take no system message)",
+            ) from None
         return self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)
 
 

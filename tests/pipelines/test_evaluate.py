@@ -14,7 +14,7 @@ from pipelines import evaluate, metrics, paths
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
 from pipelines.slices import write_slices
-from pipelines.training.modelfolder import load_model
+from pipelines.training.modelfolder import load_model, load_tokenizer
 from tests.conftest import ROOT
 from tests.pipelines import tiny
 from tests.pipelines.jobs import job
@@ -142,6 +142,20 @@ def test_answers_of_a_model_that_has_diverged_are_told_as_that(
     monkeypatch.setattr("pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind))
     with pytest.raises(InputError, match="no number"):
         run(project, tmp_path, "base", params())
+
+
+def test_an_item_that_the_chat_template_refuses_is_told_without_its_text(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(folder: Path) -> Any:
+        loaded = load_tokenizer(folder)
+        loaded.chat_template = "{{ raise_exception('not ' + messages[0]['content']) }}"
+        return loaded
+
+    monkeypatch.setattr("pipelines.scoring.load_tokenizer", refusing)
+    with pytest.raises(InputError, match="chat template refuses") as caught:
+        run(project, tmp_path, "base", params())
+    assert "not " not in str(caught.value)
 
 
 def test_the_loss_of_an_item_does_not_depend_on_its_batch(project: Path, tmp_path: Path) -> None:
