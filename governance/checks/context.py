@@ -220,6 +220,11 @@ class ReleaseContext(Context):
         return next((item for item in found if item.digest == self.asked.request), None)
 
     @property
+    def asks(self) -> str:
+        """In whose name it is; empty where nobody asks."""
+        return self.signed.predicate.principal if self.signed else ""
+
+    @property
     def requester(self) -> Principal | None:
         """The person who signed it; None where nobody who may speak did."""
         return self.rights.speaker(self.signed) if self.signed else None

@@ -42,8 +42,7 @@ def policy_signed(context: ReleaseContext) -> Found:
 def incidents(context: ReleaseContext) -> Found:
     """No open incident on the model. Whoever asks for the move does not close what others opened against it."""
     about = context.evidence.by_subject(context.asked.released.sha256, "incident")
-    asks = context.signed.predicate.principal if context.signed else ""
-    found = still_open(context.rights, about, asks)
+    found = still_open(context.rights, about, context.asks)
     for item in found:
         yield finding(
             "INCIDENT_OPEN",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from governance.checks.context import Context
+from governance.checks.context import Context, ReleaseContext
 from governance.checks.incidents import still_open
 from governance.findings import NEVER_WAIVED, finding
 from governance.instants import instant_of
@@ -62,7 +62,8 @@ def waiver_problem(context: Context, rights: Authority, item: Evidence) -> str:
 def _is_overtaken(context: Context, rights: Authority, item: Evidence) -> bool:
     """Whether an incident is open that nobody knew of who accepted those before it."""
     about = (one for subject in item.subjects for one in context.evidence.by_subject(subject.sha256, "incident"))
-    return any(one.index > item.index for one in still_open(rights, about))
+    asks = context.asks if isinstance(context, ReleaseContext) else ""
+    return any(one.index > item.index for one in still_open(rights, about, asks))
 
 
 def _meant(waiver: Evidence, item: Finding, model: str) -> bool:

@@ -404,7 +404,7 @@ def test_some_findings_are_never_waived(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("action", ["promote", "rollback"])
 def test_a_waiver_of_an_incident_passes_none_that_was_opened_since(action: str, scene: Governed) -> None:
-    """Whoever accepted the first knew nothing of the second, which closed it and says worse."""
+    """Whoever accepted the first knew nothing of the second, which says worse; who asks closes neither."""
     first = _second(scene)
     scene.story.models["sft"] = first
     scene.incident("1", "open")
@@ -422,6 +422,7 @@ def test_a_waiver_of_an_incident_passes_none_that_was_opened_since(action: str, 
         }
     for state in ("closed", "open"):
         scene.incident("1", state, "ada", "ml-lead", reason="it gives away passwords")
+    scene.incident("1", "closed", "cleo", "release-manager")
     with pytest.raises(RefusedError, match="opened since it was accepted") as refused:
         scene.consume()
     assert "passwords" in str(refused.value)
