@@ -49,8 +49,18 @@ def by_another(facts: Facts) -> bool:
 
 def scored_again(facts: Facts, own: Evidence) -> list[Evidence]:
     """The same model on the same suite, scored under another key."""
+    return [item for item in _scored(facts, own) if item.keyid != own.keyid]
+
+
+def scored_otherwise(facts: Facts, own: Evidence) -> bool:
+    """Whether the same key came to other scores of the same model on the same suite as well: the last ones count."""
+    mine = [item for item in _scored(facts, own) if item.keyid == own.keyid and evaluated(item).not_run is None]
+    return not same_scores(own, mine)
+
+
+def _scored(facts: Facts, own: Evidence) -> list[Evidence]:
     same = evaluations(facts.view, evaluated(own).model, evaluated(own).suite_name)
-    return [item for item in same if item.keyid != own.keyid and evaluated(item).suite == evaluated(own).suite]
+    return [item for item in same if evaluated(item).suite == evaluated(own).suite]
 
 
 def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
@@ -60,6 +70,8 @@ def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
 
 def of_scores(facts: Facts, items: Sequence[Evidence]) -> str:
     """Of all evaluations together: no better than the worst of them."""
+    if several := [item.predicate.stage for item in items if scored_otherwise(facts, item)]:
+        return f"self-attested; scored more than once, with other scores, and the last count ({', '.join(several)})"
     again = {item.predicate.stage: (item, scored_again(facts, item)) for item in items}
     differ = [stage for stage, (own, others) in again.items() if not same_scores(own, others)]
     missing = [stage for stage, (_, others) in again.items() if not others]

@@ -140,10 +140,10 @@ def test_no_incident_on_record_shows_nothing_and_one_is_partial(plain: Records, 
 
 
 class Rescored:
-    """A view in which every evaluation was done again under another key, with the scores given, or the same."""
+    """A view in which every evaluation was done a second time, with the scores given, or the same."""
 
-    def __init__(self, view: EvidenceView, scores: dict[str, list[float | None]] | None) -> None:
-        self.view, self.scores = view, scores
+    def __init__(self, view: EvidenceView, scores: dict[str, list[float | None]] | None, own_key: bool = False) -> None:
+        self.view, self.scores, self.own_key = view, scores, own_key
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
         return [one for item in self.view.by_subject(sha256, kind) for one in self._again(item)]
@@ -155,7 +155,8 @@ class Rescored:
         if item.kind != "evaluate":
             return [item]
         said = item.predicate.model_copy(update={"scores": self.scores} if self.scores else {})
-        return [replace(item, index=item.index + 1000, keyid="0" * 64, predicate=said), item]
+        keyid = item.keyid if self.own_key else "0" * 64
+        return [replace(item, index=item.index + 1000, keyid=keyid, predicate=said), item]
 
 
 AGAIN = ["base: trained again under another key", "sft: trained again under another key"]
@@ -173,6 +174,15 @@ def test_scores_under_another_key_are_a_reproduction(plain: Records) -> None:
     told = [who(one.facts)[1].assurance for one in (plain, other, worse)]
     assert told[:2] == ["self-attested", "scored again: same scores"]
     assert told[2].startswith("scored again under another key: other scores (evaluate@")
+
+
+def test_scores_that_replace_others_of_the_same_key_are_told(plain: Records) -> None:
+    """Who scores until it passes leaves the scores before in the log, and the report says that there are such."""
+    zeros: dict[str, list[float | None]] = {"greedy_exact": [0.0] * 300}
+    views = [Rescored(plain.facts.view, scores, own_key=True) for scores in (None, zeros)]
+    same, other = (who(replace(plain.facts, view=view))[1].assurance for view in views)
+    assert same == "self-attested"
+    assert other.startswith("self-attested; scored more than once, with other scores, and the last count (evaluate@")
 
 
 def test_a_training_performed_again_is_a_reproduction_and_whose_key_it_was_counts(tmp_path: Path) -> None:
