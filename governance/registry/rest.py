@@ -7,6 +7,7 @@ the server refuses, it says in words, and they are passed on.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from governance.errors import ConflictError, CountersignError, RefusedError, StorageError
+from governance.errors import ConfigError, ConflictError, CountersignError, RefusedError, StorageError
 from governance.log.mirror import NoRedirect
 from governance.modelfolder import CHUNK, Fetch
 from governance.predicates import ModelFile
@@ -167,6 +168,12 @@ def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
 def _open(method: str, address: str, environ: Mapping[str, str], body: Any = None) -> Any:
     if not is_server(address):
         raise StorageError("not an address of a server", where=address)
+    if "@" in urllib.parse.urlsplit(address).netloc:
+        raise ConfigError(
+            "the address holds an account, which errors would show",
+            where="COUNTERSIGN_REGISTRY",
+            expected="https://HOST, account and password in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **_credentials(address, environ)}
     request = urllib.request.Request(address, data=data, headers=headers, method=method)  # noqa: S310 - checked above
@@ -177,6 +184,8 @@ def _open(method: str, address: str, environ: Mapping[str, str], body: Any = Non
             raise _refusal(error, address) from None
     except (OSError, ValueError) as error:
         raise StorageError(f"nothing answers there: {error}", where=address, fix="start it, or mend its name") from None
+    except http.client.HTTPException as error:
+        raise StorageError(f"what answers there is no server: {type(error).__name__}", where=address) from None
 
 
 def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from governance.errors import CountersignError, StorageError
+from governance.errors import ConfigError, CountersignError, StorageError
 from governance.registry import rest
 from governance.registry.rows import Rows
 
@@ -91,3 +92,26 @@ def test_an_answer_that_is_not_a_registrys_is_said_so(
 def test_an_answer_nested_without_end_is_none(serve: Callable[[Answer], Any]) -> None:
     server = serve(lambda path: (200, {}, b"[" * 100_000))
     assert rest.read_rows(server.uri, ["support-desk"], [], ENVIRON) == Rows(frozenset(), (), (), frozenset())
+
+
+@pytest.mark.parametrize("uri", ["http://ann:hush@127.0.0.1", "http://ann:hush@127.0.0.1:1", "https://hush@host/x"])
+def test_an_account_in_the_address_is_told_to_nobody(uri: str) -> None:
+    with pytest.raises(ConfigError, match="holds an account") as error:
+        rest.check_account(uri, ENVIRON)
+    assert "hush" not in str(error.value)
+
+
+def test_what_speaks_no_http_is_said_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"220 mail\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with pytest.raises(StorageError, match="no server: BadStatusLine"):
+            rest.check_account(f"http://127.0.0.1:{listening.getsockname()[1]}", ENVIRON)
+        thread.join()
