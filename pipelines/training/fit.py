@@ -87,7 +87,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     except CountersignError:
         raise
     except Exception as error:
-        raise _translated(error, plan) from error
+        raise translated(error, plan) from error
 
 
 def _settle(objective: Objective) -> None:
@@ -320,16 +320,21 @@ def _offered(plan: Plan) -> int:
     return int(pc.sum(pc.equal(splits, "train")).as_py() or 0)
 
 
-def _translated(error: Exception, plan: Plan) -> CountersignError:
+def translated(error: Exception, plan: Plan) -> CountersignError:
     """A vendor's exception as one of ours; its first line only, since the rest may quote records."""
     if failure := disk_failure(error):
         return StorageError(failure.found, where=failure.where or str(plan.work), fix=failure.fix)
-    found = f"{type(error).__name__}: {_first_line(error)}"
+    quotes = type(error).__module__.partition(".")[0] in QUOTING
+    found = type(error).__name__ if quotes else f"{type(error).__name__}: {_first_line(error)}"
     fix = next((fix for part, fix in KNOWN.items() if part in found), "nothing was published")
     return TrainingError(found, where=f"params.yaml: stages.{plan.stage}", fix=fix)
 
 
+QUOTING = frozenset({"jinja2", "pyarrow"})
+"""Packages whose errors are made of what they were given: of them only the type is told."""
+
 KNOWN = {
+    "TemplateError": "the parent's chat template refuses a record: a role, or who speaks when",
     "not training-compatible": "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations",
     "DataParallel": "set COUNTERSIGN_LAUNCH, e.g. `torchrun --nproc_per_node 4`, or CUDA_VISIBLE_DEVICES to one GPU",
     "out of memory": "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora",

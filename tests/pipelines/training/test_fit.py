@@ -10,17 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pytest
+from jinja2 import TemplateError
+from pyarrow import ArrowInvalid
 
 from governance import digests
 from governance.errors import ConfigError, CountersignError, TrainingError
 from governance.modelfiles import unsafe_files
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
-from pipelines.training.fit import fit, require_asked, require_precision
+from pipelines.training.fit import fit, require_asked, require_precision, translated
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
 from tests.pipelines import tiny
@@ -289,6 +291,20 @@ def test_what_accelerate_was_asked_for_is_what_runs(
     else:
         with pytest.raises(TrainingError, match=said):
             require_asked(got, environ)
+
+
+SAID: list[tuple[Exception, str, bool]] = [
+    (TemplateError("not anna@example.com"), "chat template refuses a record", False),
+    (ArrowInvalid("Could not convert 'anna@example.com'"), "nothing was published", False),
+    (RuntimeError("out of memory on anna"), "per_device_train_batch_size", True),
+]
+
+
+@pytest.mark.parametrize(("error", "fix", "quoted"), SAID)
+def test_what_a_library_says_is_told_unless_it_is_made_of_records(error: Exception, fix: str, quoted: bool) -> None:
+    plan = SimpleNamespace(work=Path("work"), stage="sft")
+    told = str(translated(error, cast(Any, plan)))
+    assert fix in told and type(error).__name__ in told and ("anna" in told) == quoted
 
 
 PRECISIONS: list[tuple[str, dict[str, bool], str | None]] = [
