@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import rfc8785
@@ -437,16 +438,18 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
             held = one.said["version"]
     need(said["from_version"] == held, "who held the alias before")
     about = [one for one in before if any(sha256 == said["model_digest"] for _, sha256 in one.subjects)]
-    opened: dict[tuple[str, str], set[str]] = {}
-    for one in (one.said for one in about if one.kind == "incident"):
-        by, may = opened.setdefault((one["model"], one["version"]), set()), rules.get("incidents", {})
+    opened: dict[tuple[str, str], dict[str, int]] = {}
+    for word in (one for one in about if one.kind == "incident"):
+        one = word.said
+        by, may = opened.setdefault((one["model"], one["version"]), {}), rules.get("incidents", {})
         if one["role"] not in may.get("opened_by" if one["state"] == "open" else "closed_by", [one["role"]]):
             continue
         if one["state"] == "open":
-            by.add(one["principal"])
-        elif one["principal"] != request.said["principal"] or not by - {one["principal"]}:
+            by[one["principal"]] = word.index
+        elif one["principal"] != request.said["principal"] or not by.keys() - {one["principal"]}:
             by.clear()
-    need(not any(opened.values()), "incident")
+    accepted = max((one.index for one in about if one.kind == "waiver" and _accepts(one.said, said, rules)), default=-1)
+    need(all(index < accepted for by in opened.values() for index in by.values()), "incident")
     if said["action"] == "promote":
         packet = [one for one in packets if one.index < move.index][-1]
         need(("packet", said["packet"]) in packet.subjects and packet.said["policy"] == policy.digest, "packet")
@@ -473,6 +476,20 @@ def _allowed(move: Entry, before: list[Entry], packets: list[Entry], policy: Pol
         wanted = max(2, rules["tiers"][rules["models"][said["model"]]["tier"]]["approvals"])
     alone = request.said["break_glass"] and request.said["role"] in rule.get("break_glass", [])
     need(len(people) >= wanted or (alone and said["action"] == "rollback"), "people behind it")
+
+
+def _accepts(waiver: dict[str, Any], said: dict[str, Any], rules: dict[str, Any]) -> bool:
+    """Whether it passes open incidents at the time of a promotion."""
+    limits, model = rules.get("waivers", {"max_days": 0}), said["model"]
+    days = rules["tiers"][rules["models"][model]["tier"]].get("waiver_days")
+    at, begun, ends = (datetime.fromisoformat(text) for text in (said["at"], waiver["at"], waiver["expires"]))
+    return (
+        (waiver["finding"], waiver["model"], waiver["about"]) == ("INCIDENT_OPEN", model, f"model {model}")
+        and "INCIDENT_OPEN" not in limits.get("never", [])
+        and waiver["role"] in limits.get("accepted_by", [])
+        and ends - begun <= timedelta(days=limits["max_days"] if days is None else days)
+        and begun <= at < ends
+    )
 
 
 def in_force(vote: Entry, at: str) -> bool:

@@ -158,6 +158,16 @@ def _incident(scene: Governed) -> None:
     scene.request()
 
 
+def _incident_after_its_waiver(scene: Governed) -> None:
+    """Somebody accepted one incident; the next is another, whoever asks for the move says that it is over."""
+    scene.incident("1", "open")
+    scene.waive("INCIDENT_OPEN", f"model {MODEL}")
+    _both(scene)
+    scene.incident("1", "open", "ada", "ml-lead")
+    scene.incident("1", "closed", "cleo", "release-manager")
+    scene.request()
+
+
 def requested(scene: Governed) -> None:
     """All that a promotion needs."""
     _both(scene)
@@ -189,6 +199,7 @@ LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "asked for by who may not": (_not_entitled, {}),
     "the request had ended": (_late, {}),
     "an incident is open": (_incident, {}),
+    "an incident is open that was opened after its waiver": (_incident_after_its_waiver, {}),
     "an incident of another model with these bytes is open": (_incident_of_another, {}),
     "nobody asked": (_both, {}),
     "another request": (requested, {"request": "0" * 64}),

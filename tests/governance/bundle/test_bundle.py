@@ -121,6 +121,13 @@ def test_a_version_that_waits_for_approval(scene: Governed) -> None:
     assert (report.counted, report.approvals_wanted) == ((("ada", "ml-lead"),), 2)
 
 
+def test_a_release_in_spite_of_an_incident_that_somebody_accepted(scene: Governed) -> None:
+    scene.incident("1", "open")
+    scene.waive("INCIDENT_OPEN", f"model {MODEL}")
+    scene.released()
+    assert both(made(scene.story.log), pin(scene.story.log))
+
+
 OFFERED = {
     "no key": "garbage",
     "a key that signs no checkpoints": private_signer(
