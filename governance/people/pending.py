@@ -122,7 +122,7 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
         said: PromotionRequest = item.predicate
         if said.action == "promote" or instant_of(said.expires) <= at or promotion.overtaken(now, said):
             continue
-        signed = one_each(now.authority, behind(now.authority, now.evidence, item))
+        signed = one_each(now.authority, behind(now.authority, now.evidence, item, at))
         if len(signed) >= _wanted(now, said):
             continue
         yield Wait(

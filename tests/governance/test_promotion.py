@@ -751,6 +751,17 @@ def test_an_approval_dated_before_its_authors_last_day(tmp_path: Path) -> None:
         scene.consume()
 
 
+def test_a_rollback_waits_for_whoever_counts_when_it_is_decided(tmp_path: Path) -> None:
+    """eve, who is gone, stands behind it with an earlier date."""
+    scene = _ended(tmp_path, "eve")
+    request = scene.request("1", action="rollback", model_digest=_second(scene))
+    scene.approve("eve", "visitor", request, "promotion", at="2026-11-19T09:00:00Z")
+    (wait,) = (one for one in pending(promotion.state(scene.story.log), scene.now) if one.kind == "rollback")
+    assert "ben" in wait.people and wait.why.endswith("so far cleo")
+    with pytest.raises(RefusedError, match="APPROVAL_MISSING"):
+        scene.consume("1")
+
+
 def test_what_is_trained_after_its_approvers_last_day_was_not_approved(tmp_path: Path) -> None:
     """Whatever its date. What was used while they acted stays approved."""
     row = '"name": "ben", "kind": "person", '
