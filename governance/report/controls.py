@@ -26,6 +26,10 @@ WARNING = (
     "Evidence that exists and verifies is linked; whether a duty is met is a judgement that no record here makes. "
     "This is no legal advice."
 )
+SURE = (
+    "In brackets, how an entry was checked: V:S2 against source S2 of the framework's file in policies/controls/, "
+    "M from memory"
+)
 
 
 class ControlResult(Model):
@@ -130,7 +134,7 @@ def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
 
 def _warnings(found: Sequence[Found]) -> list[str]:
     """The catalogue's own, of the frameworks that are shown."""
-    warnings = [WARNING]
+    warnings = [WARNING, SURE]
     for framework in {one.framework.framework: one.framework for one in found}.values():
         warnings.append(
             f"{framework.framework}: entries as checked on {framework.as_of}; later changes are not in them"
