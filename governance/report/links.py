@@ -149,6 +149,7 @@ def _evaluations(look: Look) -> Looked:
         lacks.append("thresholds: policy demands nothing, or is not at hand")
     lacks += [] if facts.champion or facts.standing is None else ["comparison with a champion: there is none"]
     lacks += [] if evaluated(own).slices else ["slices and the worst of them"]
+    lacks += [f"a search of {one} for leaks into {evaluated(own).suite_name}" for one in scores.not_searched(facts)]
     named = ", ".join(sorted(evaluated(own).scores))
     return f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before: {fixed}", lacks, [own]
 

@@ -15,7 +15,7 @@ from governance.evaluation_policy import Demands
 from governance.evidence import Evidence
 from governance.lineage import ModelNode, decided, evaluated, evaluations
 from governance.policy import Policies
-from governance.predicates import Evaluate
+from governance.predicates import Artifact, Evaluate, Predicate
 from governance.report import slices
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Metric, Score
@@ -98,6 +98,28 @@ def _since(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> s
     if evaluated(own).policy == policies.digest:
         return f"after training, before scoring: its gate (E{gate.index}) was decided under others than {name}"
     return f"not shown: it was scored (E{own.index}) under other policies than those in force; thresholds may be later"
+
+
+def not_searched(facts: Facts) -> list[str]:
+    """Datasets that trained something of the chain, and were not searched for leaks into the version's own suite.
+
+    A gate asks for that of its own stage's data and suite only: earlier stages may have been evaluated on others.
+    """
+    name = f"evaluate@{facts.released.name}"
+    held = next((chain for chain, uses in facts.datasets if name in uses), None)
+    if held is None:
+        return []
+    found = []
+    for chain, uses in facts.datasets:
+        against = {one.sha256 for one in _read(chain.quality) if one.role.startswith("held_out")}
+        if chain.dataset != held.dataset and any(use.startswith("train@") for use in uses):
+            found += [] if against & held.digests else [chain.dataset]
+    return sorted(set(found))
+
+
+def _read(item: Evidence | None) -> list[Artifact]:
+    """What a stage read; nothing where there is no evidence of it."""
+    return item.predicate.inputs if item is not None and isinstance(item.predicate, Predicate) else []
 
 
 def _first_scored(facts: Facts) -> int:

@@ -185,6 +185,23 @@ def test_scores_that_replace_others_of_the_same_key_are_told(plain: Records) -> 
     assert other.startswith("self-attested; scored more than once, with other scores, and the last count (evaluate@")
 
 
+class NotSearched(Rescored):
+    """A view in which nobody searched the first model's data for leaks."""
+
+    def _again(self, item: Evidence) -> list[Evidence]:
+        if item.kind != "quality" or item.predicate.dataset != "desk_text":
+            return [item]
+        read = [one for one in item.predicate.inputs if one.role != "held_out"]
+        return [replace(item, predicate=item.predicate.model_copy(update={"inputs": read}))]
+
+
+def test_data_of_an_earlier_stage_that_was_not_searched_for_leaks_into_this_suite_is_named(plain: Records) -> None:
+    """The gate of a stage asks for its own data and suite; what its parents learnt from is told here."""
+    other = replace(plain, facts=replace(plain.facts, view=NotSearched(plain.facts.view, None)))
+    lacks = "a search of desk_text for leaks into desk_eval"
+    assert lacks in links(other)["eval_results"].lacks and lacks not in links(plain)["eval_results"].lacks
+
+
 def test_a_training_performed_again_is_a_reproduction_and_whose_key_it_was_counts(tmp_path: Path) -> None:
     people = tell(empty(tmp_path, people=principals() + RUNNER % keypair("runner")[1]).story)
     mine = again(people)
