@@ -18,9 +18,9 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -44,6 +44,8 @@ PART = 13
 """2**13 entries are a second's work: enough to be worth a process's time, little enough to share evenly."""
 CYCLES = 50_000
 """Objects more than before, until a process that verifies looks for cycles: some ten megabytes."""
+AHEAD = 4
+"""Parts that each process has before it."""
 FEW = 2
 """Parts that are not worth starting processes for."""
 _NODES = "the tree's nodes do not follow from the entries"
@@ -205,7 +207,7 @@ def _parts(
     if workers > 1 and len(starts) > FEW and isinstance(log, SqlLog):
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _seldom) as pool:
             try:
-                for found in pool.map(verify_one, starts):
+                for found in _ahead(pool, verify_one, starts, AHEAD * workers):
                     done += 1
                     yield found
                     counted(found.tree.size - found.tree.start)
@@ -216,6 +218,20 @@ def _parts(
     for found in map(verify_one, starts[done:]):
         yield found
         counted(found.tree.size - found.tree.start)
+
+
+def _ahead(
+    pool: ProcessPoolExecutor, verify_one: Callable[[int], _Seen], starts: range, most: int
+) -> Generator[_Seen, None, None]:
+    """Each in order, no more than `most` asked for before they are needed: for a row that somebody numbered 2**62, the
+    executor's own `map` would ask for more parts than there is memory."""
+    waiting: deque[Future[_Seen]] = deque()
+    for start in starts:
+        waiting.append(pool.submit(verify_one, start))
+        if len(waiting) >= most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _seldom() -> None:

@@ -186,6 +186,13 @@ ATTACKS: dict[str, tuple[Callable[[Scene], None], str]] = {
     ),
     "a subject added": (sql(f"INSERT INTO countersign_subject VALUES ('{B}', 4)"), "entry 4: what the log keeps"),
     "a subject of no entry": (sql(f"INSERT INTO countersign_subject VALUES ('{B}', 99)"), "not as many"),
+    "an entry so far behind the last that nobody could look at all between": (
+        sql(
+            f"INSERT INTO countersign_entry SELECT {1 << 62}, envelope, leaf, identity, scope, kind"
+            " FROM countersign_entry WHERE idx = 4"
+        ),
+        f"entry {LAST + 1}: the entries are not as many",
+    ),
     "an entry before the first, which no revocation came before": (
         sql(
             "INSERT INTO countersign_entry SELECT -1, envelope, leaf, identity, scope, kind FROM countersign_entry"
