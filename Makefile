@@ -32,7 +32,7 @@ contracts: setup
 	@lint-imports --no-logo
 
 test: lint              ## lint, types, import contracts and quick tests; MARK="" all, as CI does
-	@pytest -m "$(MARK)" -n 2
+	@pytest -m "$(MARK)" -n 2 --dist worksteal
 
 demo: setup             ## people, approvals, a promotion, attacks, a rollback: a story in a temporary folder
 	@python -m tests.demo

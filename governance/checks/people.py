@@ -20,6 +20,7 @@ from governance.predicates import CANDIDATE, Finding, PromotionRequest
 if TYPE_CHECKING:
     from governance.evidence import Evidence
     from governance.policy import AliasRule
+    from governance.requests import ReleaseRequest
 
 Found = Iterable[Finding]
 
@@ -131,7 +132,7 @@ def request(context: ReleaseContext) -> Found:
             "nobody has asked for this move, or what they asked for is another",
             expected=f"a signed request for {context.model}/{context.asked.version} as {context.asked.alias}",
             found="none open",
-            next=f"countersign {context.asked.action} {context.model}/{context.asked.version}",
+            next=_asking(context.asked),
         )
         return
     said = signed.predicate
@@ -373,6 +374,12 @@ def _entitled(context: ReleaseContext, signed: Evidence) -> Found:
             expected=f"a person as {', '.join(roles) or 'nobody'}",
             found=f"{signed.predicate.principal} as {signed.predicate.role}{'' if acts else ', whose time has ended'}",
         )
+
+
+def _asking(asked: ReleaseRequest) -> str:
+    if asked.action == "rollback":
+        return f"countersign rollback {asked.model} --reason ..."
+    return f"countersign {asked.action} {asked.model}/{asked.version}{' --reason ...' * (asked.action == 'retire')}"
 
 
 def _other_terms(context: ReleaseContext, said: PromotionRequest) -> tuple[str, str] | None:

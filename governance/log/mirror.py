@@ -56,7 +56,7 @@ from governance.storage import write_atomic
 SECONDS = 60.0
 MAX_ANSWER = 24 << 20
 """A page of `governance.log.api.MAX_PAGE` in base64, one envelope more, and room."""
-_SAFE_WITHOUT_TLS = ("localhost", "127.0.0.1", "::1")
+SAFE_WITHOUT_TLS = ("localhost", "127.0.0.1", "::1")
 _FAMILIES: Mapping[str, type[CountersignError]] = {
     family.__name__: family
     for family in (BusyError, ConfigError, ConflictError, InputError, RefusedError, VerificationError, StorageError)
@@ -110,7 +110,7 @@ class Server:
                 where="COUNTERSIGN_LOG",
                 expected="https://HOST, account and password in COUNTERSIGN_USER and COUNTERSIGN_PASSWORD",
             )
-        if parts.scheme != "https" and parts.hostname not in _SAFE_WITHOUT_TLS:
+        if parts.scheme != "https" and parts.hostname not in SAFE_WITHOUT_TLS:
             raise ConfigError(
                 f"the password would travel readable to {parts.hostname}", where="COUNTERSIGN_LOG", expected="https://"
             )

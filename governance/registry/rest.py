@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from governance.errors import ConfigError, ConflictError, CountersignError, RefusedError, StorageError
-from governance.log.mirror import NoRedirect
+from governance.log.mirror import SAFE_WITHOUT_TLS, NoRedirect
 from governance.modelfolder import CHUNK, Fetch
 from governance.predicates import ModelFile
 from governance.registry.port import DIGEST_TAG
@@ -155,14 +155,23 @@ def check_account(uri: str, environ: Mapping[str, str]) -> None:
 def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Name and password: MLflow's (MLFLOW_TRACKING_USERNAME, _PASSWORD), else the log's (COUNTERSIGN_USER, _PASSWORD).
 
-    Where the log is on another server, its password is none of this one's business.
+    Where the log is on another server, its password is none of this one's business. Raises `ConfigError` where it would
+    travel readable to another machine.
     """
     log = environ.get("COUNTERSIGN_LOG", "")
     chosen = [("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")]
     if not is_server(log) or urllib.parse.urlsplit(log)[:2] == urllib.parse.urlsplit(uri)[:2]:
         chosen.append(("COUNTERSIGN_USER", "COUNTERSIGN_PASSWORD"))
     given = ((environ.get(name, ""), environ.get(password, "")) for name, password in chosen)
-    return next((one for one in given if all(one)), None)
+    known = next((one for one in given if all(one)), None)
+    host = urllib.parse.urlsplit(uri)
+    if known and host.scheme != "https" and host.hostname not in SAFE_WITHOUT_TLS:
+        raise ConfigError(
+            f"the password would travel readable to {host.hostname}",
+            where="COUNTERSIGN_REGISTRY",
+            expected="https://",
+        )
+    return known
 
 
 def _open(method: str, address: str, environ: Mapping[str, str], body: Any = None) -> Any:

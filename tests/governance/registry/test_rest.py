@@ -101,6 +101,17 @@ def test_an_account_in_the_address_is_told_to_nobody(uri: str) -> None:
     assert "hush" not in str(error.value)
 
 
+def test_a_password_travels_readable_on_this_machine_only() -> None:
+    known = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "hush"}
+    assert (
+        rest.account("http://127.0.0.1:5000", known) == rest.account("https://desk.example", known) == ("ann", "hush")
+    )
+    assert rest.account("http://desk.example", {}) is None
+    with pytest.raises(ConfigError, match=r"travel readable to desk\.example") as error:
+        rest.account("http://desk.example:5000", known)
+    assert "hush" not in str(error.value)
+
+
 def test_what_speaks_no_http_is_said_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
