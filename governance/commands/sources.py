@@ -118,7 +118,7 @@ def exit_code(report: Report) -> int:
     What does not verify: the log, a decision that does not come out as it was logged, a registry that says otherwise.
     """
     found = {one.title for one in report.exceptions if one.kind == "fault"}
-    if faults.UNREPRODUCED in found or not report.integrity.verified or "difference" in report.integrity.registry:
+    if found & faults.UNVERIFIED or not report.integrity.verified:
         return VerificationError.exit_code
     serves = any(one.until == "now" for one in report.holds)
     return RefusedError.exit_code if found or (serves and report.verdict.word == "NOT APPROVED") else 0

@@ -13,7 +13,10 @@ from governance.report.standing import Standing
 from governance.report.text import moment, renewed, timed
 
 UNREPRODUCED = "A decision does not come out as logged"
-"""Title of the fault that contradicts the log itself."""
+MOVED = "Alias moved without a decision"
+OTHERWISE = "The registry is not what the log says"
+UNVERIFIED = frozenset([UNREPRODUCED, MOVED, OTHERWISE])
+"""Titles of faults that contradict the log itself."""
 
 
 def faults(facts: Facts) -> list[Notice]:
@@ -81,8 +84,7 @@ def _waiver(standing: Standing, row: WaiverRow) -> Notice:
 def _registry(facts: Facts) -> Iterator[Notice]:
     """The registry at hand is not where the log's last decisions put it."""
     for one in facts.registry:
-        moved = one.code == "REGISTRY_ALIAS_MOVED"
-        title = "Alias moved without a decision" if moved else "The registry is not what the log says"
+        title = MOVED if one.code == "REGISTRY_ALIAS_MOVED" else OTHERWISE
         detail = f"{one.subject}: the log says {one.expected}, the registry says {one.found} ({one.code})"
         yield _fault(title, detail, [])
 
