@@ -22,7 +22,7 @@ from tests.project import PROJECT, STAGES, Project, fresh, there, wait_for
 
 pytestmark = pytest.mark.slow
 
-KILLS = 10
+KILLS = 4
 """At random moments of one project."""
 
 MODES = ("run", "dvc", "stage", "all")
