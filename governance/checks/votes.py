@@ -78,7 +78,7 @@ def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
     return sorted((name, role) for role, name in holder.items())
 
 
-def seconders(rights: Authority, items: Iterable[Evidence], at: datetime | None = None) -> set[str]:
+def _seconders(rights: Authority, items: Iterable[Evidence], at: datetime | None = None) -> set[str]:
     """The people who signed a request made by another; with `at`, whose signature is in force then."""
     found: dict[str, bool] = {}
     for item in items:
@@ -107,7 +107,7 @@ def others(rights: Authority, names: Iterable[str], *than: str) -> list[str]:
 
 def behind(rights: Authority, evidence: EvidenceView, asked: Evidence, at: datetime | None = None) -> set[str]:
     """Who signed a request: its author and its seconders; with `at`, whose signature is in force then."""
-    seconded = seconders(rights, evidence.by_subject(asked.digest, "approval"), at)
+    seconded = _seconders(rights, evidence.by_subject(asked.digest, "approval"), at)
     return {asked.predicate.principal} | seconded
 
 

@@ -191,12 +191,16 @@ class Governed:
         )  # fmt: skip
         return Governed(story, Table())
 
-    def released(self, version: str = "1") -> Promotion:
-        """Packet, two approvals, request, promotion."""
+    def asked_for(self, version: str = "1") -> None:
+        """Packet, two approvals, request."""
         frozen = self.freeze(version)
         self.approve("ada", "ml-lead", frozen)
         self.approve("ben", "risk", frozen)
         self.request(version, stage=self.packet(frozen).stage)
+
+    def released(self, version: str = "1") -> Promotion:
+        """The same, and the promotion."""
+        self.asked_for(version)
         return self.consume(version)
 
 

@@ -129,10 +129,7 @@ def test_an_alias_moves_by_signatures_and_by_nothing_else(copied: Place, monkeyp
         assert "REQUEST_MISSING" in refused.message and "countersign promote" in refused.message
         assert "PACKET_MISSING" in refused.message
         scene = here.scene
-        frozen = scene.freeze(version.number)
-        scene.approve("ada", "ml-lead", frozen)
-        scene.approve("ben", "risk", frozen)
-        scene.request(version.number)
+        scene.asked_for(version.number)
         assert server.post("registered-models/alias", **move).status == 200
         held = server.ask("GET", f"registered-models/alias?name={MODEL}&alias=champion").value["model_version"]
         assert held["version"] == "1"
@@ -153,10 +150,7 @@ def test_a_version_is_retired_by_a_signed_request(copied: Place, monkeypatch: py
     here, scene = copied, copied.scene
     with serving(here) as server:
         version = register(here, server, monkeypatch)
-        frozen = scene.freeze(version.number)
-        scene.approve("ada", "ml-lead", frozen)
-        scene.approve("ben", "risk", frozen)
-        scene.request(version.number)
+        scene.asked_for(version.number)
         alias = {"name": MODEL, "alias": "champion"}
         assert server.post("registered-models/alias", **alias, version=version.number).status == 200
         assert server.ask("DELETE", "registered-models/alias", alias).status == 403
@@ -244,10 +238,7 @@ def test_a_server_that_is_killed_leaves_the_old_state_or_the_new(
     here, scene = copied, copied.scene
     with serving(here) as server:
         version = register(here, server, monkeypatch)
-        frozen = scene.freeze(version.number)
-        scene.approve("ada", "ml-lead", frozen)
-        scene.approve("ben", "risk", frozen)
-        scene.request(version.number)
+        scene.asked_for(version.number)
         with ThreadPoolExecutor(1) as pool:
             move = {"name": MODEL, "alias": "champion", "version": version.number}
             asked = pool.submit(lambda: server.post("registered-models/alias", **move))
