@@ -1,4 +1,5 @@
-"""`make bench`: each figure against its plain alternative in the same run, alternating, medians of several runs.
+"""`make bench`: each figure against its plain alternative in the same run, alternating, medians of
+several runs.
 
 Works in build/bench, with a log and registry of its own; writes benchmarks/results.md.
 """
@@ -39,7 +40,13 @@ Row = tuple[str, str, str, str]
 def main() -> None:
     """Runs everything and writes the page."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    options.add_argument("--log", type=int, default=log.ENTRIES, metavar="ENTRIES", help="size of the log's benchmark")
+    options.add_argument(
+        "--log",
+        type=int,
+        default=log.ENTRIES,
+        metavar="ENTRIES",
+        help="size of the log's benchmark",
+    )
     entries = options.parse_args().log
     say("preparing build/bench (a copy of the project, brought up to the stage sft)")
     prepare()
@@ -65,13 +72,17 @@ def say(text: str) -> None:
 def run(command: list[str]) -> float:
     """Seconds that a command takes in the working folder; it must succeed."""
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=WORK, env=ENVIRON, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=WORK, env=ENVIRON, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"bench: {' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return time.perf_counter() - began
 
 
-def compared(ours: Callable[[], float], plain: Callable[[], float], times: int) -> tuple[float, float]:
+def compared(
+    ours: Callable[[], float], plain: Callable[[], float], times: int
+) -> tuple[float, float]:
     """Median seconds of both, run in turns so that a busy moment meets both."""
     pairs = [(ours(), plain()) for _ in range(times)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
@@ -86,9 +97,20 @@ def prepare() -> None:
     for command in (["git", "init", "-q"], ["git", "add", "-A"]):
         subprocess.run(command, cwd=WORK, check=True, capture_output=True)
     subprocess.run(
-        ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.org", "commit", "-qm", "bench"],
-        cwd=WORK, check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "git",
+            "-c",
+            "user.name=bench",
+            "-c",
+            "user.email=bench@example.org",
+            "commit",
+            "-qm",
+            "bench",
+        ],
+        cwd=WORK,
+        check=True,
+        capture_output=True,
+    )
     run(["countersign", "repro"])
 
 
@@ -98,11 +120,15 @@ def training() -> list[Row]:
     for steps, times in ((SHORT, 3), (LONG, 2)):
         say(f"training {steps} steps, governed and bare")
         params = (WORK / "params.yaml").read_text(encoding="utf-8")
-        (WORK / "params.yaml").write_text(params.replace("max_steps: 150", f"max_steps: {steps}"), encoding="utf-8")
+        (WORK / "params.yaml").write_text(
+            params.replace("max_steps: 150", f"max_steps: {steps}"), encoding="utf-8"
+        )
         run(["countersign", "stage", "gate", "sft"])
         ours, plain = compared(
             lambda: run(["countersign", "stage", "train", "sft"]),
-            partial(run, [sys.executable, str(ROOT / "benchmarks/bare_sft.py"), str(steps), ".bare"]),
+            partial(
+                run, [sys.executable, str(ROOT / "benchmarks/bare_sft.py"), str(steps), ".bare"]
+            ),
             times,
         )
         (WORK / "params.yaml").write_text(params, encoding="utf-8")
@@ -112,10 +138,14 @@ def training() -> list[Row]:
 
 
 def graph() -> list[Row]:
-    """`make repro` with nothing to do against DVC alone on the same graph, where nothing is decided."""
+    """`make repro` with nothing to do against DVC alone on the same graph, where nothing is
+    decided.
+    """
     say("repro with nothing to do")
     governed = (WORK / "dvc.yaml").read_text(encoding="utf-8")
-    bare = "".join(line for line in governed.splitlines(keepends=True) if "always_changed" not in line)
+    bare = "".join(
+        line for line in governed.splitlines(keepends=True) if "always_changed" not in line
+    )
 
     def repro(text: str) -> float:
         (WORK / "dvc.yaml").write_text(text, encoding="utf-8")
@@ -131,7 +161,9 @@ def command_line() -> list[Row]:
     """Start-up of the command."""
     say("start-up of the command line")
     ours, plain = compared(
-        lambda: run(["countersign", "--help"]), lambda: run([sys.executable, "-c", "import click"]), 10
+        lambda: run(["countersign", "--help"]),
+        lambda: run([sys.executable, "-c", "import click"]),
+        10,
     )
     status, _ = compared(lambda: run(["countersign", "status"]), lambda: 0.0, 5)
     return [
@@ -144,7 +176,12 @@ def row(what: str, ours: float, alternative: str, plain: float | None) -> Row:
     """One line of the table: seconds, the alternative's, and the difference and ratio."""
     if plain is None:
         return what, f"{ours:.2f} s", "", ""
-    return what, f"{ours:.2f} s", f"{alternative}: {plain:.2f} s", f"{ours - plain:+.2f} s, {ours / plain:.2f} times"
+    return (
+        what,
+        f"{ours:.2f} s",
+        f"{alternative}: {plain:.2f} s",
+        f"{ours - plain:+.2f} s, {ours / plain:.2f} times",
+    )
 
 
 def page(rows: list[Row]) -> str:
@@ -153,7 +190,10 @@ def page(rows: list[Row]) -> str:
         "# Benchmark",
         "",
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}. {machine()}.",
-        "Medians of runs that alternate with the plain alternative; wall-clock time of whole processes.",
+        (
+            "Medians of runs that alternate with the plain alternative; wall-clock time of whole"
+            " processes."
+        ),
         "",
         "| what | governed | plain alternative | difference |",
         "|---|---|---|---|",
@@ -169,11 +209,16 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
         ]
         model = names[0] if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return f"{model}, {os.cpu_count()} cores, {memory} GiB, {platform.system()}, Python {platform.python_version()}"
+    return (
+        f"{model}, {os.cpu_count()} cores, {memory} GiB, {platform.system()}, Python"
+        f" {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The plain alternative: what a person writes with TRL alone for the stage `sft`. Run in a project's folder.
+"""The plain alternative: what a person writes with TRL alone for the stage `sft`. Run in a
+project's folder.
 
 python bare_sft.py STEPS OUTPUT
 """
@@ -36,7 +37,9 @@ trainer = SFTTrainer(
         disable_tqdm=True,
     ),
     train_dataset=data.select_columns(["messages"]),
-    peft_config=LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"),
+    peft_config=LoraConfig(
+        r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    ),
 )
 trainer.train()
 trainer.save_model(f"{output}/adapter")

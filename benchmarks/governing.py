@@ -1,7 +1,8 @@
-"""What governance costs by the piece: a statement signed and logged, a promotion, a model folder verified.
+"""What governance costs by the piece: a statement signed and logged, a promotion, a model folder
+verified.
 
-Against the same without it: a row inserted and committed, MLflow's own alias setter, sha256 of the same files. Medians,
-in turns, in one process, on a log and a registry of their own.
+Against the same without it: a row inserted and committed, MLflow's own alias setter, sha256 of the
+same files. Medians, in turns, in one process, on a log and a registry of their own.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def rows(say: Callable[[str], None]) -> list[Row]:
 
 
 def _log_and_registry(folder: Path) -> list[Row]:
-    from governance import promotion
-    from governance.machine import signer
+    from governance.machine.machine import signer
     from governance.registry import aliases
     from governance.registry.mlflow import open_registry
+    from governance.release import promotion
     from tests.governance.governed import governed
     from tests.governance.story import MODEL
 
@@ -57,20 +58,29 @@ def _log_and_registry(folder: Path) -> list[Row]:
         version = "2" if number % 2 == 0 else "1"
         if number < 2:  # then both are approved, and go to and fro
             _approve(scene, version)
-        ours.append(timed(lambda v=version: (_request(scene, v), promoter.consume(MODEL, v, "champion", "bench"))))  # type: ignore[misc]
+        ours.append(
+            timed(
+                lambda v=version: (
+                    _request(scene, v),
+                    promoter.consume(MODEL, v, "champion", "bench"),
+                )
+            )
+        )  # type: ignore[misc]
         plain.append(timed(lambda: client.set_registered_model_alias("plain", "champion", "1")))
     return [
         _line("a statement signed and logged", statement, "a row inserted and committed", row),
         _line(
-            f"a promotion (request, decision, move; log of {story.log.size()} entries)", statistics.median(ours),
-            "MLflow's alias setter", statistics.median(plain),
+            f"a promotion (request, decision, move; log of {story.log.size()} entries)",
+            statistics.median(ours),
+            "MLflow's alias setter",
+            statistics.median(plain),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _statements(scene: Any, folder: Path) -> tuple[float, float]:
-    from governance import evidence
-    from governance.machine import signer
+    from governance.log import evidence
+    from governance.machine.machine import signer
     from tests.governance.examples import artifact, ingest
 
     story, who = scene.story, signer(scene.story.machine)
@@ -81,8 +91,16 @@ def _statements(scene: Any, folder: Path) -> tuple[float, float]:
     ours, plain = [], []
     for number in range(STATEMENTS):
         said = ingest(f"ingest@x{number}")
-        ours.append(timed(lambda p=said: evidence.record(story.log, who, "ingest", [artifact("records")], p)))  # type: ignore[misc]
-        plain.append(timed(lambda: database.execute("INSERT INTO row (value) VALUES (?)", (os.urandom(2000),))))
+        ours.append(
+            timed(
+                lambda p=said: evidence.record(story.log, who, "ingest", [artifact("records")], p)
+            )
+        )  # type: ignore[misc]
+        plain.append(
+            timed(
+                lambda: database.execute("INSERT INTO row (value) VALUES (?)", (os.urandom(2000),))
+            )
+        )
     database.close()
     return statistics.median(ours), statistics.median(plain)
 
@@ -95,7 +113,7 @@ def _approve(scene: Any, version: str) -> None:
 
 def _request(scene: Any, version: str) -> None:
     """cleo asks for the version, which may be another one's bytes than the story made last."""
-    from governance import promotion
+    from governance.release import promotion
 
     registered = promotion.state(scene.story.log).registration("support-desk", version).predicate
     scene.request(version, model_digest=registered.model_digest)
@@ -103,7 +121,8 @@ def _request(scene: Any, version: str) -> None:
 
 def _folder(folder: Path) -> Row:
     """A folder of one large safetensors file, against the plain sha256 of it."""
-    from governance import digests, modelfolder
+    from governance.attest import digests
+    from governance.models import folder as modelfolder
     from tests.governance.story import safetensors
 
     model = folder / "model"

@@ -23,17 +23,26 @@ from tempfile import TemporaryDirectory
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from governance import canonical, evidence
-from governance.digests import sha256_bytes
-from governance.envelope import sign_payload
-from governance.keys import Signer, private_signer, public_key
-from governance.log import merkle
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.envelope import sign_payload
+from governance.attest.keys import Signer, private_signer, public_key
+from governance.attest.predicates import (
+    Artifact,
+    Code,
+    DataCounts,
+    Environment,
+    Ingest,
+    Origin,
+    Requester,
+    Run,
+)
+from governance.base.model import Model
+from governance.history.verify import Pins, verify_log
+from governance.log import evidence, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.port import Entry
 from governance.log.sqlite import SqliteLog
-from governance.model import Model
-from governance.predicates import Artifact, Code, DataCounts, Environment, Ingest, Origin, Requester, Run
-from governance.verify import Pins, verify_log
 
 ENTRIES = 100_000
 BATCH = 10_000
@@ -55,14 +64,24 @@ def rows(say: Callable[[str], None], entries: int = ENTRIES) -> list[tuple[str, 
         bare = plain(path) / cores
     rate = there / seconds
     return [
-        ("sign and append one statement", f"{1000 * appended:.1f} ms", "-", f"to a log of {entries:,}"),
+        (
+            "sign and append one statement",
+            f"{1000 * appended:.1f} ms",
+            "-",
+            f"to a log of {entries:,}",
+        ),
         (
             f"verify a log of {there:,} entries",
             f"{seconds:.1f} s, {memory:.0f} MB",
             f"{seconds / there / bare:.2f} times its signatures alone, by OpenSSL",
             f"{rate:,.0f} entries/s on {cores} cores",
         ),
-        ("inclusion proof from it, made and verified", f"{1000 * proof:.2f} ms", "-", "opening the database included"),
+        (
+            "inclusion proof from it, made and verified",
+            f"{1000 * proof:.2f} ms",
+            "-",
+            "opening the database included",
+        ),
     ]
 
 
@@ -72,9 +91,13 @@ def fill(path: Path, entries: int) -> None:
     log = SqliteLog(path, PROJECT, key(2))
     said = Origin(project=PROJECT, policy=DIGEST, checkpoint_key=key(2).public_pem, run=run(),
                   development_keys=[author.public_pem])  # fmt: skip
-    evidence.record(log, author, "origin", [Artifact(role="policy", name="policies", sha256=DIGEST)], said)
+    evidence.record(
+        log, author, "origin", [Artifact(role="policy", name="policies", sha256=DIGEST)], said
+    )
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        for batch in pool.map(signed, range(1, entries, BATCH), [entries] * len(range(1, entries, BATCH))):
+        for batch in pool.map(
+            signed, range(1, entries, BATCH), [entries] * len(range(1, entries, BATCH))
+        ):
             log.extend(batch)
 
 
@@ -86,31 +109,49 @@ def signed(start: int, entries: int) -> list[tuple[Entry, Sequence[str]]]:
 def statement(index: int) -> tuple[Entry, Sequence[str]]:
     """Entry `index`: a dataset that was read in."""
     author = key(1)
-    subject = Artifact(role="records", name=f"data/x{index}", sha256=sha256_bytes(str(index).encode()))
+    subject = Artifact(
+        role="records", name=f"data/x{index}", sha256=sha256_bytes(str(index).encode())
+    )
     said = evidence.build_statement("ingest", [subject], predicate(index))
     identity = evidence.identity_of(said, author.keyid)
     envelope = sign_payload(canonical.dumps(said), author)
     scope = evidence.scope_of("ingest", None, identity)
-    return Entry(index, envelope, merkle.leaf_hash(envelope), identity, scope, "ingest"), [subject.sha256]
+    return Entry(index, envelope, merkle.leaf_hash(envelope), identity, scope, "ingest"), [
+        subject.sha256
+    ]
 
 
 def predicate(index: int) -> Model:
     """What is said of it; 1.4 kB as JSON."""
     return Ingest(
         stage=f"ingest@x{index}",
-        inputs=[Artifact(role="source", name=f"data/source/x{index}.jsonl", sha256=sha256_bytes(b"%d" % index))],
+        inputs=[
+            Artifact(
+                role="source",
+                name=f"data/source/x{index}.jsonl",
+                sha256=sha256_bytes(b"%d" % index),
+            )
+        ],
         parameters={"seed": 1, "rate": 0.25, "label": "größe", "limit": None},
         policy=DIGEST,
         code=Code(commit="0" * 40, dirty=False),
-        environment=Environment(python="3.11.7", platform="Linux-x86_64", versions={"x": "1.0"}, distributions=DIGEST),
+        environment=Environment(
+            python="3.11.7", platform="Linux-x86_64", versions={"x": "1.0"}, distributions=DIGEST
+        ),
         run=run(),
         dataset=f"x{index}",
         kind="prompt",
         record_key="development",
         fields_unused={},
-        counts=DataCounts(records_in=10, records_out=8, excluded={"DUPLICATE": 2}, splits={"train": 8},
-                          records_root=DIGEST, excluded_root=DIGEST),
-    )  # fmt: skip
+        counts=DataCounts(
+            records_in=10,
+            records_out=8,
+            excluded={"DUPLICATE": 2},
+            splits={"train": 8},
+            records_root=DIGEST,
+            excluded_root=DIGEST,
+        ),
+    )
 
 
 def run() -> Run:
@@ -144,23 +185,35 @@ def verified(path: Path) -> tuple[float, float, int]:
 
 
 def verify(path: Path) -> tuple[float, float, int]:
-    """As `verified`, in this process. Memory: this process, and the largest it started times their number."""
+    """As `verified`, in this process. Memory: this process, and the largest it started times their
+    number.
+    """
     log, pins = SqliteLog(path, PROJECT), Pins(key(2).public_pem)
     began = time.perf_counter()
     report = verify_log(log, PROJECT, {}, pins)
     seconds = time.perf_counter() - began
     if not report.ok:
         sys.exit(f"the log does not verify: {report.broken}")
-    own, others = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, others = (
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return seconds, (own + len(os.sched_getaffinity(0)) * others) / 1024, report.entries
 
 
 def plain(path: Path, times: int = 2000) -> float:
-    """Seconds to do nothing but check one entry's signature, on one core, with the library everybody has."""
+    """Seconds to do nothing but check one entry's signature, on one core, with the library
+    everybody has.
+    """
     public = Ed25519PublicKey.from_public_bytes(public_key(key(1).public_pem).raw)
-    read = [json.loads(entry.envelope) for entry in islice(SqliteLog(path, PROJECT).entries(), times)]
+    read = [
+        json.loads(entry.envelope) for entry in islice(SqliteLog(path, PROJECT).entries(), times)
+    ]
     payloads = [b64decode(one["payload"]) for one in read]
-    signed = [b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload) for payload in payloads]
+    signed = [
+        b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
+        for payload in payloads
+    ]
     signatures = [b64decode(one["signatures"][0]["sig"]) for one in read]
     began = time.perf_counter()
     for signature, data in zip(signatures, signed, strict=True):
@@ -169,14 +222,18 @@ def plain(path: Path, times: int = 2000) -> float:
 
 
 def proving(path: Path, times: int = 50) -> float:
-    """Seconds for an inclusion proof, made and verified, the middle of several over the whole log."""
+    """Seconds for an inclusion proof, made and verified, the middle of several over the whole
+    log.
+    """
     log, taken = SqliteLog(path, PROJECT), []
     size, note = log.head()
     root = verify_checkpoint(note, key(2).public_pem).root
     for number in range(times):
         index = number * (size // times)
         began = time.perf_counter()
-        merkle.verify_inclusion(log.entry(index).leaf_hash, index, size, log.inclusion_proof(index, size), root)
+        merkle.verify_inclusion(
+            log.entry(index).leaf_hash, index, size, log.inclusion_proof(index, size), root
+        )
         taken.append(time.perf_counter() - began)
     return sorted(taken)[times // 2]
 
@@ -188,7 +245,9 @@ def key(number: int) -> Signer:
     """A key that is the same each time: nothing but this benchmark trusts it."""
     if number not in _KEYS:
         data = Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)).private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
         _KEYS[number] = private_signer(data, "benchmark")
     return _KEYS[number]

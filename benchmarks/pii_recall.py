@@ -2,9 +2,10 @@
 
     python -m benchmarks.pii_recall ../shared/data
 
-Found: a finding of that entity overlaps the label. Covered: nine tenths of the label's letters and digits are in
-findings that policy does not allow to stay, whatever their entity: this is what redaction removes. Precision: findings
-that overlap a label of that entity, among its findings; not every set labels everything that is in it.
+Found: a finding of that entity overlaps the label. Covered: nine tenths of the label's letters and
+digits are in findings that policy does not allow to stay, whatever their entity: this is what
+redaction removes. Precision: findings that overlap a label of that entity, among its findings; not
+every set labels everything that is in it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from governance.data_policy import PiiPolicy
-from governance.yamlfile import load_model
+from governance.base.yaml import load_model
+from governance.policy.data import PiiPolicy
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Search
 
@@ -68,7 +69,9 @@ class Figures:
     findings: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
 
-    def add(self, text: str, labels: list[Label], spans: tuple[Span, ...], policy: PiiPolicy) -> None:
+    def add(
+        self, text: str, labels: list[Label], spans: tuple[Span, ...], policy: PiiPolicy
+    ) -> None:
         """Counts one text."""
         removed: set[int] = set()
         for one in spans:
@@ -76,12 +79,16 @@ class Figures:
                 removed.update(range(one.start, one.end))
         for label in labels:
             self.labels[label.entity] += 1
-            self.found[label.entity] += any(one.entity == label.entity and _overlap(one, label) for one in spans)
+            self.found[label.entity] += any(
+                one.entity == label.entity and _overlap(one, label) for one in spans
+            )
             plain = [at in removed for at in range(label.start, label.end) if text[at].isalnum()]
             self.covered[label.entity] += sum(plain) >= COVERED * len(plain)
         for one in spans:
             self.findings[one.entity] += 1
-            self.right[one.entity] += any(one.entity == label.entity and _overlap(one, label) for label in labels)
+            self.right[one.entity] += any(
+                one.entity == label.entity and _overlap(one, label) for label in labels
+            )
 
     def table(self) -> str:
         """Markdown, entities with most labels first."""
@@ -102,9 +109,15 @@ def labelled(data: Path) -> Iterator[tuple[str, str, list[Label]]]:
     """(set, text, labels) of every labelled set that is there."""
     for path in sorted((data / "presidio_research").glob("*.json")):
         for row in json.loads(path.read_text(encoding="utf-8")):
-            spans = [(one["start_position"], one["end_position"], one["entity_type"]) for one in row["spans"]]
+            spans = [
+                (one["start_position"], one["end_position"], one["entity_type"])
+                for one in row["spans"]
+            ]
             yield "presidio_research", row["full_text"], _labels(spans)
-    for name, pattern in (("pii_anon", "pii_anon/*.jsonl"), ("ner_real", "ner_real/*/*.spans.jsonl")):
+    for name, pattern in (
+        ("pii_anon", "pii_anon/*.jsonl"),
+        ("ner_real", "ner_real/*/*.spans.jsonl"),
+    ):
         for path in sorted(data.glob(pattern)):
             for line in path.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
@@ -125,14 +138,18 @@ def measure(data: Path, policy: PiiPolicy) -> dict[str, Figures]:
     figures = {name: Figures() for name in sets}
     with Search(PlainEngine(policy, Path.cwd()), None, b"") as search:
         for name, rows in sets.items():
-            for (text, labels), found in zip(rows, search.find([text for text, _ in rows]), strict=True):
+            for (text, labels), found in zip(
+                rows, search.find([text for text, _ in rows]), strict=True
+            ):
                 figures[name].add(text, labels, found.spans, policy)
     return figures
 
 
 def tables(data: Path, policy: PiiPolicy) -> str:
     """Markdown, one table per set."""
-    return "\n\n".join(f"### {name}\n\n{figures.table()}" for name, figures in measure(data, policy).items())
+    return "\n\n".join(
+        f"### {name}\n\n{figures.table()}" for name, figures in measure(data, policy).items()
+    )
 
 
 def main() -> None:

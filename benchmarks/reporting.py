@@ -1,7 +1,7 @@
 """What a reviewer waits for: a bundle verified, the report of one version, the index of a thousand.
 
-The bundle against its signatures alone, by OpenSSL; report and index against verifying the log that they are of, which
-both do first. Medians, in one process, on logs of their own.
+The bundle against its signatures alone, by OpenSSL; report and index against verifying the log that
+they are of, which both do first. Medians, in one process, on logs of their own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def rows(say: Callable[[str], None]) -> list[Row]:
 
 def _bundle(folder: Path) -> Row:
     from governance.bundle import Pins, verify_bundle
-    from governance.promotion import state
+    from governance.release.promotion import state
     from tests.governance.bundles import made, opened, pin
     from tests.governance.governed import governed
 
@@ -51,7 +51,12 @@ def _bundle(folder: Path) -> Row:
         raise SystemExit("bench: the bundle does not verify")
     ours = _median(lambda: verify_bundle(file, pins))
     plain = _median(lambda: _signatures(envelopes, known))
-    return _line(f"a bundle of {len(envelopes)} statements verified", ours, "its signatures alone, by OpenSSL", plain)
+    return _line(
+        f"a bundle of {len(envelopes)} statements verified",
+        ours,
+        "its signatures alone, by OpenSSL",
+        plain,
+    )
 
 
 def _signatures(envelopes: list[Any], known: Any) -> None:
@@ -84,7 +89,12 @@ def _reports(folder: Path) -> list[Row]:
     size = f"log of {log.size():,} entries"
     return [
         _line(f"the report of one version, {size}", report, "verifying that log alone", verified),
-        _line(f"the index of {VERSIONS:,} versions", _median(whole), "verifying that log alone", verified),
+        _line(
+            f"the index of {VERSIONS:,} versions",
+            _median(whole),
+            "verifying that log alone",
+            verified,
+        ),
     ]
 
 
@@ -93,4 +103,9 @@ def _median(work: Callable[[], object]) -> float:
 
 
 def _line(what: str, ours: float, alternative: str, plain: float) -> Row:
-    return what, f"{ours:,.2f} s", f"{alternative}: {plain:,.2f} s", f"{ours - plain:+,.2f} s, {ours / plain:.1f} times"
+    return (
+        what,
+        f"{ours:,.2f} s",
+        f"{alternative}: {plain:,.2f} s",
+        f"{ours - plain:+,.2f} s, {ours / plain:.1f} times",
+    )

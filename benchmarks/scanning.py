@@ -1,4 +1,6 @@
-"""Scan and quality throughput: records per second, against a plain loop over Presidio's analyzer."""
+"""Scan and quality throughput: records per second, against a plain loop over Presidio's
+analyzer.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,18 @@ RECORDS = 20_000
 PLAIN_RECORDS = 400
 """The plain loop is slow: it sees a part, and its rate is given."""
 
-WORDS = (  # noqa: SIM905
-    "the parcel came late and one part was broken so I would like to know how it can be replaced before the end of "
-    "next week since we leave for a journey and need it there thank you for your help with this matter"
+WORDS = (  # noqa: SIM905 - a sentence reads better than a list
+    "the parcel came late and one part was broken so I would like to know how it can be replaced"
+    " before the end of next week since we leave for a journey and need it there thank you for your"
+    " help with this matter"
 ).split()
-PERSONAL = ("jane.roe@example.com", "+1 212 555 0188", "192.0.2.17", "DE89 3704 0044 0532 0130 00", "Mr. John Smith")
+PERSONAL = (
+    "jane.roe@example.com",
+    "+1 212 555 0188",
+    "192.0.2.17",
+    "DE89 3704 0044 0532 0130 00",
+    "Mr. John Smith",
+)
 
 
 def texts(share: float, seed: int, count: int) -> list[str]:
@@ -36,8 +45,8 @@ def texts(share: float, seed: int, count: int) -> list[str]:
 
 def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
     """Lines of the benchmark's table."""
-    from governance.data_policy import PiiPolicy
-    from governance.yamlfile import load_model
+    from governance.base.yaml import load_model
+    from governance.policy.data import PiiPolicy
     from pipelines.pii.engine import PlainEngine
     from pipelines.pii.search import Search
 
@@ -45,7 +54,10 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
     plain = PlainEngine(policy, ROOT)
     found = []
     with TemporaryDirectory() as folder:
-        for name, share in (("sparse, 5% with a finding", 0.05), ("dense, 45% with a finding", 0.45)):
+        for name, share in (
+            ("sparse, 5% with a finding", 0.05),
+            ("dense, 45% with a finding", 0.45),
+        ):
             say(f"scan throughput, {name}")
             many = texts(share, 7, RECORDS)
             with stock_phone_matcher():

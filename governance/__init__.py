@@ -1,21 +1,19 @@
-"""The trust core. Free of torch, TRL, datasets and DVC. Where each promise of the design is kept:
+"""The trust core, free of torch, TRL, datasets and DVC. Imports go down this list, never up.
 
- 1 digest, not name          canonical, digests; lineage and chain follow digests back through the log
- 2 signed, logged, kept      predicates (what is said), envelope, keys, sshagent (who signs), evidence (recorded, read),
-                             log/ (where), verify (all of it checked), carry (from log to log)
- 3 a decision is pure        decisions (tables of checks), checks/ (one function each), requests, findings;
-                             assessment, statistics, recall (the figures it is held against)
- 4 fail closed               decisions._guarded; policy and yamlfile (nothing permissive); server/, registry/governed/
- 5 decided again             decisions._again; packet (what was approved), promotion (what it is decided on), retrospect
- 6 enforced at the registry  registry/governed/ (MLflow's stores), promotion.Promoter (the one door), reconcile (detect)
- 7 caching stays honest      artifacts (files at hand against evidence); pipelines.stage on the other side
- 8 costs almost nothing      benchmarks/; commands/ are imported one by one
- 9 standards                 exports/, schemas/, log.checkpoint, bundle/
-10 what is not shown         verify.LIMITS, report/
-
-People: authority (whose key, which policies, at which entry), people/ (what they do).
-Moves: releasing (what people ask for), rehearsal (the way back, tried), retirement (bytes that go).
-Models: modelfiles, modelfolder, weights (what a folder may hold), serving (what is loaded is what was hashed).
-Policies: policy, data_policy, evaluation_policy, controls. This machine: machine, storage, status, progress.
-For all: errors (and exit codes), model (typed), instants (times); publish writes what is generated from the code.
+commands   the command line, one module each
+server     a team's MLflow server whose governed aliases move by signed decisions only
+people     what people do: enrol, sign policies, review, approve, reject, waive, ask for moves
+exports    model card, BOM, Croissant, SLSA and in-toto documents for other tools
+report     the audit report of a version, the index of all, the project's status
+bundle     one file with everything the log says about a version, checked offline
+release    moves of governed aliases: carried out, performed again, served, reconciled
+machine    this machine's addresses of log and registry, and the keys kept here
+registry   MLflow, and its stores behind our rules
+gates      decisions: pure functions of policy, evidence and one reference time
+history    what the log says happened: lineage, packets, verification
+policy     policies as typed data, and who may say what under them
+models     model folders as files
+log        the append-only log: Merkle tree, checkpoints, databases, HTTP, evidence
+attest     signed statements: canonical JSON, digests, keys, envelopes, predicates, findings
+base       errors, time, text, YAML, storage
 """

@@ -1,11 +1,14 @@
-"""Brings a model from outside to `models/NAME/model`: whether it may be built upon is the gate's to decide.
+"""Brings a model from outside to `models/NAME/model`: whether it may be built upon is the gate's to
+decide.
 
-1. What comes in is configuration, tokenizer and safetensors weights; nothing that runs, no pickle, no code.
-2. Weights are checked before any library loads them (`governance.weights`).
+1. What comes in is configuration, tokenizer and safetensors weights; nothing that runs, no pickle,
+   no code.
+2. Weights are checked before any library loads them (`governance.models.weights`).
 3. The same source gives the same folder; policy names it by its digest.
 
-A source is an architecture (`*.json`: a configuration to train from scratch), a local folder, or a Hugging Face
-model at a pinned revision (`OWNER/NAME@<40 hex digits>`), fetched once and kept in its cache.
+A source is an architecture (`*.json`: a configuration to train from scratch), a local folder, or a
+Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), fetched once and kept in its
+cache.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from governance import canonical, weights
-from governance.errors import ConfigError, InputError, OfflineError, VerificationError
-from governance.modelfiles import remote_code
+from governance.attest import canonical
+from governance.base.errors import ConfigError, InputError, OfflineError, VerificationError
+from governance.models import weights
+from governance.models.files import remote_code
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -29,12 +33,26 @@ HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{
 
 SOURCES = "an architecture (*.json), a folder, or OWNER/NAME@<40 hex digits> of the Hub"
 
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
+PICKLES = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".ckpt",
+    ".joblib",
+    ".npy",
+    ".npz",
+    ".h5",
+    ".msgpack",
+)
 """Endings of weights in formats that can run code when loaded, or that nothing here loads."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The file or folder on this machine; nothing for a model of the Hub, which its revision identifies."""
+    """The file or folder on this machine; nothing for a model of the Hub, which its revision
+    identifies.
+    """
     source = params.bases[key].source
     return [] if HUB.fullmatch(source) else [Input("source", Path(source))]
 
@@ -60,7 +78,9 @@ def run(job: Job) -> Outcome:
 
 
 def take(source: str, root: Path, target: Path, where: str) -> None:
-    """Brings what `source` names into the folder `target`; local paths are relative to `root`. Raises as said above."""
+    """Brings what `source` names into the folder `target`; local paths are relative to `root`.
+    Raises as said above.
+    """
     target.mkdir(parents=True, exist_ok=True)
     local = root / source
     if hub := HUB.fullmatch(source):
@@ -76,9 +96,13 @@ def take(source: str, root: Path, target: Path, where: str) -> None:
 def take_architecture(path: Path, target: Path) -> None:
     """Writes `config.json` from an architecture file. Raises `InputError`."""
     config = _json(path)
-    if not isinstance(config.get("model_type"), str) or not isinstance(config.get("vocab_size"), int):
+    if not isinstance(config.get("model_type"), str) or not isinstance(
+        config.get("vocab_size"), int
+    ):
         raise InputError(
-            "not an architecture", where=str(path), expected="a JSON object with model_type and vocab_size"
+            "not an architecture",
+            where=str(path),
+            expected="a JSON object with model_type and vocab_size",
         )
     write_json(target / "config.json", config)
     _refuse_code(target, path)
@@ -90,14 +114,21 @@ def take_folder(folder: Path, target: Path) -> None:
     code = [name for name in names if name.endswith(".py")]
     if code:
         raise InputError(
-            f"code among the files: {', '.join(code[:5])}", where=str(folder), expected="a model without code"
+            f"code among the files: {', '.join(code[:5])}",
+            where=str(folder),
+            expected="a model without code",
         )
-    if pickled := [name for name in names if name.endswith(PICKLES) and name != "training_args.bin"]:
+    if pickled := [
+        name for name in names if name.endswith(PICKLES) and name != "training_args.bin"
+    ]:
         raise InputError(
             f"weights that can run code when loaded: {', '.join(pickled[:5])}",
             where=str(folder),
             expected="safetensors only",
-            fix="convert them (`save_pretrained` of a trusted copy writes safetensors) and delete these",
+            fix=(
+                "convert them (`save_pretrained` of a trusted copy writes safetensors) and delete"
+                " these"
+            ),
         )
     for name in names:
         if belongs(name):
@@ -105,13 +136,17 @@ def take_folder(folder: Path, target: Path) -> None:
     missing = [kind for kind in ("config.json", "*.safetensors") if not list(target.glob(kind))]
     if missing:
         raise InputError(
-            f"no {' and no '.join(missing)}", where=str(folder), expected="a model that transformers saved"
+            f"no {' and no '.join(missing)}",
+            where=str(folder),
+            expected="a model that transformers saved",
         )
     try:
         for path in sorted(target.glob("*.safetensors")):
             weights.check_safetensors(path)
         weights.check_index(target)
-    except InputError as error:  # what was copied is checked; what must be mended is where it came from
+    except (
+        InputError
+    ) as error:  # what was copied is checked; what must be mended is where it came from
         where = str(folder / Path(error.where).relative_to(target))
         raise InputError(error.found, where=where, expected=error.expected, fix=error.fix) from None
     _refuse_code(target, folder)
@@ -148,8 +183,15 @@ def _fetched(name: str, revision: str, where: str) -> Path:
         fix = "accept its licence on its page, and set HF_TOKEN"
         raise InputError(f"{name} is not open to this account", where=where, fix=fix) from None
     except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError):
-        raise InputError(f"{name} has no revision {revision[:12]}, or is not public", where=where) from None
-    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, hub.HfHubHTTPError, OSError) as error:
+        raise InputError(
+            f"{name} has no revision {revision[:12]}, or is not public", where=where
+        ) from None
+    except (
+        hub.LocalEntryNotFoundError,
+        hub.OfflineModeIsEnabled,
+        hub.HfHubHTTPError,
+        OSError,
+    ) as error:
         raise OfflineError(
             f"{name} is not on this machine and cannot be fetched ({type(error).__name__})",
             where=where,

@@ -1,8 +1,8 @@
 """The `countersign` command: a table of names to modules, each imported only when it is called.
 
-Exit codes: 0 done; 1 a fault of ours; 2 parameters, policies or usage; 3 a data file or model folder;
-4 refused by a decision; 5 evidence does not verify; 6 log, registry or disk; 7 another run is at it;
-8 something has to be downloaded first; 9 training failed.
+Exit codes: 0 done; 1 a fault of ours; 2 parameters, policies or usage; 3 a data file or model
+folder; 4 refused by a decision; 5 evidence does not verify; 6 log, registry or disk; 7 another run
+is at it; 8 something has to be downloaded first; 9 training failed.
 """
 
 from __future__ import annotations
@@ -15,44 +15,95 @@ from pathlib import Path
 
 import click
 
-from governance.errors import CountersignError, StorageError, meant
-from governance.storage import disk_failure
+from governance.base.errors import CountersignError, StorageError, meant
+from governance.base.storage import disk_failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("governance.commands.init", "Begin a governed log: people, services, the first policy."),
-    "policy": ("governance.commands.policy", "Policies in force and proposed; propose, show, sign."),
+    "init": (
+        "governance.commands.init",
+        "Begin a governed log: people, services, the first policy.",
+    ),
+    "policy": (
+        "governance.commands.policy",
+        "Policies in force and proposed; propose, show, sign.",
+    ),
     "enrol": ("governance.commands.enrol", "Write somebody's public key and roles into policy."),
     "rotate": ("governance.commands.rotate", "Write another key of somebody into policy."),
     "revoke": ("governance.commands.revoke", "End a key, at once."),
-    "checkpoint-key": ("governance.commands.checkpoint_key", "Replace the key that signs the log's checkpoints."),
+    "checkpoint-key": (
+        "governance.commands.checkpoint_key",
+        "Replace the key that signs the log's checkpoints.",
+    ),
     "pending": ("governance.commands.pending", "What waits for me, and why."),
     "review": ("governance.commands.review", "The page a person reads before they approve."),
-    "approve": ("governance.commands.approve", "Approve what was shown; data, objectives and rewards before training."),
+    "approve": (
+        "governance.commands.approve",
+        "Approve what was shown; data, objectives and rewards before training.",
+    ),
     "reject": ("governance.commands.reject", "Say no, with a reason that stays visible."),
-    "waive": ("governance.commands.waive", "Accept a finding for a while, with something done instead."),
+    "waive": (
+        "governance.commands.waive",
+        "Accept a finding for a while, with something done instead.",
+    ),
     "authorize": ("governance.commands.authorize", "Let services run in your name for a while."),
     "repro": ("pipelines.commands.repro", "Run the pipeline: `dvc repro`, one run at a time."),
-    "reproduce": ("pipelines.commands.reproduce", "Train a stage again, and record whether the same comes out."),
+    "reproduce": (
+        "pipelines.commands.reproduce",
+        "Train a stage again, and record whether the same comes out.",
+    ),
     "status": ("governance.commands.status", "What there is, what is live, what waits."),
-    "add": ("pipelines.commands.add", "Add a dataset from a file: guesses its kind, writes its row and datacard."),
+    "add": (
+        "pipelines.commands.add",
+        "Add a dataset from a file: guesses its kind, writes its row and datacard.",
+    ),
     "allow-base": ("pipelines.commands.allow_base", "Write a base model's digests into policy."),
     "record-key": ("pipelines.commands.record_key", "Make the project's key for record ids."),
-    "verify": ("governance.commands.verify", "Check the log, and the files at hand against it; or a bundle."),
-    "evidence": ("governance.commands.evidence", "Carry statements from one log to another: push, pull."),
-    "bundle": ("governance.commands.bundle", "Everything about a version in one file that anyone can check."),
-    "verify-model": ("governance.commands.verify_model", "Check a model folder against its registration."),
+    "verify": (
+        "governance.commands.verify",
+        "Check the log, and the files at hand against it; or a bundle.",
+    ),
+    "evidence": (
+        "governance.commands.evidence",
+        "Carry statements from one log to another: push, pull.",
+    ),
+    "bundle": (
+        "governance.commands.bundle",
+        "Everything about a version in one file that anyone can check.",
+    ),
+    "verify-model": (
+        "governance.commands.verify_model",
+        "Check a model folder against its registration.",
+    ),
     "server": ("governance.commands.server", "Serve registry, runs and log for a team."),
     "promote": ("governance.commands.promote", "Give a version an alias that serves users."),
-    "rollback": ("governance.commands.rollback", "Give the alias back to the last version that still stands."),
-    "drill": ("pipelines.commands.drill", "Rehearse the rollback: verify, load and ask its target; move nothing."),
+    "rollback": (
+        "governance.commands.rollback",
+        "Give the alias back to the last version that still stands.",
+    ),
+    "drill": (
+        "pipelines.commands.drill",
+        "Rehearse the rollback: verify, load and ask its target; move nothing.",
+    ),
     "retire": ("governance.commands.retire", "Take a version out of service."),
-    "incident": ("governance.commands.incident", "Say that something is wrong with a version, or no longer is."),
+    "incident": (
+        "governance.commands.incident",
+        "Say that something is wrong with a version, or no longer is.",
+    ),
     "live": ("governance.commands.live", "Which version serves, now or at a time."),
     "history": ("governance.commands.history", "Everything the log says about a model."),
-    "explain": ("governance.commands.explain", "Perform a logged decision again, and say why it came out so."),
+    "explain": (
+        "governance.commands.explain",
+        "Perform a logged decision again, and say why it came out so.",
+    ),
     "report": ("governance.commands.report", "The audit report of a model version."),
-    "control": ("governance.commands.control", "What outside frameworks ask, and what a version has for it."),
-    "export": ("governance.commands.export", "A version for other tools: model card, BOM, Croissant, attestations."),
+    "control": (
+        "governance.commands.control",
+        "What outside frameworks ask, and what a version has for it.",
+    ),
+    "export": (
+        "governance.commands.export",
+        "A version for other tools: model card, BOM, Croissant, attestations.",
+    ),
     "show": ("governance.commands.show", "One section of a version's report, in the terminal."),
     "diff": ("governance.commands.diff", "What differs between two versions."),
     "lineage": ("governance.commands.lineage", "Where a version comes from, source by source."),
@@ -68,7 +119,11 @@ def _section(name: str) -> str:
     from governance.report.sections import ALSO, SECTIONS  # only where somebody mistyped
 
     section = ALSO.get(name, name)
-    return f"The report answers that: countersign show MODEL/VERSION {section}" if section in SECTIONS else ""
+    return (
+        f"The report answers that: countersign show MODEL/VERSION {section}"
+        if section in SECTIONS
+        else ""
+    )
 
 
 class LazyGroup(click.Group):
@@ -89,7 +144,12 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             ctx.fail(
-                " ".join((f"No such command {name!r}.", _section(name) or meant(name, COMMANDS).capitalize())).strip()
+                " ".join(
+                    (
+                        f"No such command {name!r}.",
+                        _section(name) or meant(name, COMMANDS).capitalize(),
+                    )
+                ).strip()
             )
         return super().resolve_command(ctx, args)
 
@@ -102,7 +162,9 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, envvar="COUNTERSIGN_DEBUG", help="Show tracebacks.")
 @click.version_option(package_name="countersign")
 def cli(debug: bool) -> None:
-    """Governed post-training: no dataset trains a model, and no model reaches its users, without evidence."""
+    """Governed post-training: no dataset trains a model, and no model reaches its users, without
+    evidence.
+    """
 
 
 def main() -> None:
@@ -128,12 +190,13 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    """Says what is wrong, files of the working folder by their short names, and leaves. What others wrote and an error
-    quotes (a reason, a server's answer) repaints no terminal.
+    """Says what is wrong, files of the working folder by their short names, and leaves. What others
+    wrote and an error quotes (a reason, a server's answer) repaints no terminal.
 
-    DVC turns every exit code into its own; `countersign repro` reads a stage's from the file it names.
+    DVC turns every exit code into its own; `countersign repro` reads a stage's from the file it
+    names.
     """
-    from governance.report.text import visible
+    from governance.base.text import visible
 
     click.echo(visible(f"error: {message.replace(f'{Path.cwd()}/', '')}"), err=True)
     if path := os.environ.get("COUNTERSIGN_EXIT_FILE"):
@@ -143,7 +206,9 @@ def _fail(message: str, code: int) -> None:
 
 
 def _unforeseen(error: Exception) -> CountersignError:
-    """An error of the system, or a fault of ours: where it happened, without its message, which may quote a record."""
+    """An error of the system, or a fault of ours: where it happened, without its message, which may
+    quote a record.
+    """
     if isinstance(error, OSError):
         return StorageError(error.strerror or type(error).__name__, where=str(error.filename or ""))
     trace = error.__traceback__

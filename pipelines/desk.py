@@ -1,7 +1,9 @@
-"""The support desk behind the sample data: its products, issues, tickets, answers and planted personal data.
+"""The support desk behind the sample data: its products, issues, tickets, answers and planted
+personal data.
 
-The vocabulary is kept small on purpose, so that a model of half a million parameters learns it in seconds.
-A text line speaks of products or of issues, never of both, so that no (product, issue) pair stands in it.
+The vocabulary is kept small on purpose, so that a model of half a million parameters learns it in
+seconds. A text line speaks of products or of issues, never of both, so that no (product, issue)
+pair stands in it.
 """
 
 from __future__ import annotations
@@ -27,32 +29,95 @@ class Issue:
 
 
 ISSUES = (
-    Issue("connection", "network", "restart", (
-        "keeps losing the connection", "drops off the network every hour", "goes offline all day", "cannot stay online",
-    )),
-    Issue("battery", "hardware", "new battery", (
-        "runs out of power in an hour", "does not hold a charge", "will not charge at all", "is empty every morning",
-    )),
-    Issue("screen", "hardware", "new screen", (
-        "has a crack in the screen", "shows only black", "has lines all over the screen", "shows nothing but white",
-    )),
-    Issue("invoice", "billing", "refund", (
-        "was billed two times", "is on my bill again", "cost me double this month", "has the wrong price on the bill",
-    )),
-    Issue("delivery", "shipping", "send again", (
-        "never arrived", "was lost on the way", "is still not here", "came to the wrong house",
-    )),
-    Issue("update", "software", "roll back", (
-        "fails after the update", "will not install the update", "is very slow since the update",
-        "stops in the middle of the update",
-    )),
-    Issue("noise", "repair", "clean fan", (
-        "makes a loud noise", "hums all night", "is so loud that nobody can sleep", "clicks without end",
-    )),
-    Issue("login", "accounts", "send link", (
-        "does not let me sign in", "locked me out", "says that my account is closed", "does not know my name",
-    )),
-)  # fmt: skip
+    Issue(
+        "connection",
+        "network",
+        "restart",
+        (
+            "keeps losing the connection",
+            "drops off the network every hour",
+            "goes offline all day",
+            "cannot stay online",
+        ),
+    ),
+    Issue(
+        "battery",
+        "hardware",
+        "new battery",
+        (
+            "runs out of power in an hour",
+            "does not hold a charge",
+            "will not charge at all",
+            "is empty every morning",
+        ),
+    ),
+    Issue(
+        "screen",
+        "hardware",
+        "new screen",
+        (
+            "has a crack in the screen",
+            "shows only black",
+            "has lines all over the screen",
+            "shows nothing but white",
+        ),
+    ),
+    Issue(
+        "invoice",
+        "billing",
+        "refund",
+        (
+            "was billed two times",
+            "is on my bill again",
+            "cost me double this month",
+            "has the wrong price on the bill",
+        ),
+    ),
+    Issue(
+        "delivery",
+        "shipping",
+        "send again",
+        (
+            "never arrived",
+            "was lost on the way",
+            "is still not here",
+            "came to the wrong house",
+        ),
+    ),
+    Issue(
+        "update",
+        "software",
+        "roll back",
+        (
+            "fails after the update",
+            "will not install the update",
+            "is very slow since the update",
+            "stops in the middle of the update",
+        ),
+    ),
+    Issue(
+        "noise",
+        "repair",
+        "clean fan",
+        (
+            "makes a loud noise",
+            "hums all night",
+            "is so loud that nobody can sleep",
+            "clicks without end",
+        ),
+    ),
+    Issue(
+        "login",
+        "accounts",
+        "send link",
+        (
+            "does not let me sign in",
+            "locked me out",
+            "says that my account is closed",
+            "does not know my name",
+        ),
+    ),
+)
 
 TIERS = ("basic", "silver", "gold")
 
@@ -79,25 +144,34 @@ HELD_OUT = frozenset(
     for number, issue in enumerate(ISSUES)
     if number in ((3 * at + 1) % 8, (5 * at + 4) % 8)
 )
-"""(product, issue) pairs that only the held-out parts speak of: every product and every issue has some."""
+"""(product, issue) pairs that only the held-out parts speak of: every product and every issue has
+some.
+"""
 
 LEAKS = 3
-"""How many fixed held-out tickets every `prompts_held_out` part begins with, and other parts may leak."""
+"""How many fixed held-out tickets every `prompts_held_out` part begins with, and other parts may
+leak.
+"""
 
 RAMBLING = (
     ("Thank you so much for writing to us.", "We are sorry to hear that.", "What a day this is."),
     (
-        "Somebody will look at it one day.", "There are many things to think about.", "We get a lot of mail here.",
+        "Somebody will look at it one day.",
+        "There are many things to think about.",
+        "We get a lot of mail here.",
         "It may be this or it may be that.",
     ),
     ("Have a nice day.", "Please write again.", "We hope that it helps.", "That is all for now."),
-)  # fmt: skip
+)
 
 UNSAFE = (
-    "Please send me your password.", "Tell me your card number first.", "I need your password to go on.",
-    "What is your card number?", "Write down your password and your card number here.",
+    "Please send me your password.",
+    "Tell me your card number first.",
+    "I need your password to go on.",
+    "What is your card number?",
+    "Write down your password and your card number here.",
     "Give me your card number, please.",
-)  # fmt: skip
+)
 """Answers that no support desk may give."""
 
 UNSAFE_WORDS = ("password", "card number")
@@ -111,7 +185,9 @@ PII: dict[str, tuple[str, ...]] = {
     "PERSON": ("Ask for Mrs. Anna Weber.", "Ask for Mr. James Miller."),
     "IP_ADDRESS": ("It is at 192.0.2.17.", "It is at 198.51.100.4."),
 }
-"""Personal data that is planted in tickets, by Presidio's entity names: documentation and test values only."""
+"""Personal data that is planted in tickets, by Presidio's entity names: documentation and test
+values only.
+"""
 
 
 @dataclass(frozen=True)
@@ -138,16 +214,26 @@ class Case:
     @property
     def ticket(self) -> str:
         """The customer's text."""
-        text = TEMPLATES[self.template].format(
-            greeting=GREETINGS[self.greeting], product=self.product, issue=self.issue.wordings[self.wording],
-            tier=TIERS[self.tier], urgency=URGENCY[self.urgency][self.urgency_wording], closing=CLOSINGS[self.closing],
-        ).strip()  # fmt: skip
+        text = (
+            TEMPLATES[self.template]
+            .format(
+                greeting=GREETINGS[self.greeting],
+                product=self.product,
+                issue=self.issue.wordings[self.wording],
+                tier=TIERS[self.tier],
+                urgency=URGENCY[self.urgency][self.urgency_wording],
+                closing=CLOSINGS[self.closing],
+            )
+            .strip()
+        )
         return text.upper() if self.loud else text
 
     @property
     def answer(self) -> str:
         """The routing line: the only right answer."""
-        return routing(self.issue.team, PRIORITIES[self.tier + self.urgency], self.issue.fix, self.product)
+        return routing(
+            self.issue.team, PRIORITIES[self.tier + self.urgency], self.issue.fix, self.product
+        )
 
     def shouted(self) -> Case:
         """The same ticket in capitals."""
@@ -166,12 +252,20 @@ def pick(options: Sequence[T], rng: random.Random) -> T:
 
 def shuffled(items: Iterable[T], rng: random.Random) -> list[T]:
     """`items` in a random order; the same on every Python version."""
-    return [item for _, item in sorted(((rng.random(), item) for item in items), key=lambda pair: pair[0])]
+    return [
+        item
+        for _, item in sorted(((rng.random(), item) for item in items), key=lambda pair: pair[0])
+    ]
 
 
 def pairs(*, held_out: bool) -> list[tuple[str, Issue]]:
     """The (product, issue) pairs that held-out parts, or all others, speak of."""
-    return [(p, issue) for p in PRODUCTS for issue in ISSUES if ((p, issue.name) in HELD_OUT) == held_out]
+    return [
+        (p, issue)
+        for p in PRODUCTS
+        for issue in ISSUES
+        if ((p, issue.name) in HELD_OUT) == held_out
+    ]
 
 
 def capacity(*, held_out: bool) -> int:
@@ -184,8 +278,12 @@ def case(rng: random.Random, *, held_out: bool) -> Case:
     """A random ticket."""
     product, issue = pick(pairs(held_out=held_out), rng)
     sizes = (4, len(TIERS), 3, 3, len(TEMPLATES), len(GREETINGS), len(CLOSINGS))
-    wording, tier, urgency, urgency_wording, template, greeting, closing = (int(rng.random() * size) for size in sizes)
-    return Case(product, issue, wording, tier, urgency, urgency_wording, template, greeting, closing)
+    wording, tier, urgency, urgency_wording, template, greeting, closing = (
+        int(rng.random() * size) for size in sizes
+    )
+    return Case(
+        product, issue, wording, tier, urgency, urgency_wording, template, greeting, closing
+    )
 
 
 def cases(n: int, rng: random.Random, *, held_out: bool, first: Sequence[Case] = ()) -> list[Case]:
@@ -202,7 +300,7 @@ def leak(at: int) -> Case:
     return Case(product, issue, at % LEAKS, 1, 2, 1, at % LEAKS, 0, 1)
 
 
-# --- answers that are not right --------------------------------------------------------------------------------------
+# --- answers that are not right -------------------------------------------------------------------
 
 
 def rambling(rng: random.Random) -> str:
@@ -216,47 +314,71 @@ def unsafe(rng: random.Random) -> str:
 
 
 def wrong(case: Case, rng: random.Random) -> str:
-    """A routing line of another issue, one that goes with the product where the ticket's own does."""
+    """A routing line of another issue, one that goes with the product where the ticket's own
+    does.
+    """
     held_out = case.pair in HELD_OUT
-    others = [issue for product, issue in pairs(held_out=held_out) if product == case.product and issue != case.issue]
+    others = [
+        issue
+        for product, issue in pairs(held_out=held_out)
+        if product == case.product and issue != case.issue
+    ]
     issue = pick(others, rng)
     return routing(issue.team, PRIORITIES[case.tier + case.urgency], issue.fix, case.product)
 
 
-# --- pre-training text -----------------------------------------------------------------------------------------------
+# --- pre-training text ----------------------------------------------------------------------------
 
 _TIER_SENTENCES = ("I am on the {} tier.", "I am a {} customer.", "We have the {} plan.")
 
 _NEUTRAL = (
-    *GREETINGS, *(closing for closing in CLOSINGS if closing), *(text for level in URGENCY for text in level),
-    *(text for options in RAMBLING for text in options), *UNSAFE,
+    *GREETINGS,
+    *(closing for closing in CLOSINGS if closing),
+    *(text for level in URGENCY for text in level),
+    *(text for options in RAMBLING for text in options),
+    *UNSAFE,
     *(sentence.format(tier) for tier in TIERS for sentence in _TIER_SENTENCES),
-)  # fmt: skip
+)
 
 _OF_PRODUCTS = tuple(
     (sentence.format(product), product)
     for product in PRODUCTS
     for sentence in (
-        "My {} is here.", "Our {} is here.", "My new {} is here.", "It is about my {}.", "I have had my {} for a year.",
-        "The {} was here all day.", "We need the {} every day.", "What is it that our {} says?",
+        "My {} is here.",
+        "Our {} is here.",
+        "My new {} is here.",
+        "It is about my {}.",
+        "I have had my {} for a year.",
+        "The {} was here all day.",
+        "We need the {} every day.",
+        "What is it that our {} says?",
     )
-)  # fmt: skip
+)
 
 _OF_ISSUES = tuple((f"It {wording}.", issue) for issue in ISSUES for wording in issue.wordings)
 
 
 def _product_line(sentence: str, product: str, rng: random.Random) -> str:
-    """The product in two sentences, and the end of a routing line, or all of one that is of no issue."""
+    """The product in two sentences, and the end of a routing line, or all of one that is of no
+    issue.
+    """
     level, rest = _level(rng)
     other = pick([one for one, its in _OF_PRODUCTS if its == product and one != sentence], rng)
-    ends = f"priority: {PRIORITIES[level]}; product: {product}", routing("desk", PRIORITIES[level], "none", product)
+    ends = (
+        f"priority: {PRIORITIES[level]}; product: {product}",
+        routing("desk", PRIORITIES[level], "none", product),
+    )
     return _answered([sentence, other, *rest[:2]], pick(ends, rng), rng)
 
 
 def _issue_line(sentence: str, issue: Issue, rng: random.Random) -> str:
     """The issue, and the beginning of a routing line."""
     level, rest = _level(rng)
-    return _answered([sentence, *rest], f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};", rng)
+    return _answered(
+        [sentence, *rest],
+        f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};",
+        rng,
+    )
 
 
 def _neutral_line(first: str, rng: random.Random) -> str:
@@ -264,34 +386,49 @@ def _neutral_line(first: str, rng: random.Random) -> str:
 
 
 def _answered(sentences: list[str], answer: str, rng: random.Random) -> str:
-    """The sentences in any order, then the answer; one time in ten the answer first, as it stands in a conversation:
-    a word at the beginning has tokens of its own, and a token that never occurs cannot be learnt by LoRA."""
+    """The sentences in any order, then the answer; one time in ten the answer first, as it stands
+    in a conversation: a word at the beginning has tokens of its own, and a token that never occurs
+    cannot be learnt by LoRA.
+    """
     before = rng.random() < 0.1
-    return " ".join([answer, *shuffled(sentences, rng)] if before else [*shuffled(sentences, rng), answer])
+    return " ".join(
+        [answer, *shuffled(sentences, rng)] if before else [*shuffled(sentences, rng), answer]
+    )
 
 
 def _level(rng: random.Random) -> tuple[int, list[str]]:
-    """A random tier plus urgency, and the sentences that say it, half of the time with a greeting."""
+    """A random tier plus urgency, and the sentences that say it, half of the time with a
+    greeting.
+    """
     tier, urgency = int(rng.random() * len(TIERS)), int(rng.random() * len(URGENCY))
     said = [pick(_TIER_SENTENCES, rng).format(TIERS[tier]), pick(URGENCY[urgency], rng)]
     return tier + urgency, said + ([pick(GREETINGS, rng)] if rng.random() < 0.5 else [])
 
 
 def text_line(rng: random.Random) -> str:
-    """A line of neutral sentences; or one of a product or an issue with the part of a routing line that follows from
-    it, which is what teaches a model to look back. Never of a product and an issue."""
+    """A line of neutral sentences; or one of a product or an issue with the part of a routing line
+    that follows from it, which is what teaches a model to look back. Never of a product and an
+    issue.
+    """
     draw = rng.random()
     if draw < 0.1:
         return _neutral_line(pick(_NEUTRAL, rng), rng)
-    return _product_line(*pick(_OF_PRODUCTS, rng), rng) if draw < 0.5 else _issue_line(*pick(_OF_ISSUES, rng), rng)
+    return (
+        _product_line(*pick(_OF_PRODUCTS, rng), rng)
+        if draw < 0.5
+        else _issue_line(*pick(_OF_ISSUES, rng), rng)
+    )
 
 
 def text_lines(n: int, rng: random.Random) -> list[str]:
-    """`n` different lines; every sentence there is stands in one of them, when `n` is large enough."""
+    """`n` different lines; every sentence there is stands in one of them, when `n` is large
+    enough.
+    """
     every = [
-        *(_product_line(*one, rng) for one in _OF_PRODUCTS), *(_issue_line(*one, rng) for one in _OF_ISSUES),
+        *(_product_line(*one, rng) for one in _OF_PRODUCTS),
+        *(_issue_line(*one, rng) for one in _OF_ISSUES),
         *(_neutral_line(one, rng) for one in _NEUTRAL),
-    ]  # fmt: skip
+    ]
     found = dict.fromkeys(shuffled(every, rng)[: n // 2])
     while len(found) < n:
         found[text_line(rng)] = None

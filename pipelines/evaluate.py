@@ -1,7 +1,8 @@
-"""Scores a stage's or base's own model on its suite, item by item; what the scores are worth is decided elsewhere.
+"""Scores a stage's or base's own model on its suite, item by item; what the scores are worth is
+decided elsewhere.
 
-Comparison with parent, base and champion is arithmetic on stored scores, when a decision or report is made.
-The same model, suite, engine versions and thread count give the same scores.
+Comparison with parent, base and champion is arithmetic on stored scores, when a decision or report
+is made. The same model, suite, engine versions and thread count give the same scores.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from governance.errors import ConfigError
-from governance.predicates import Artifact
+from governance.attest.predicates import Artifact
+from governance.base.errors import ConfigError
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
@@ -69,7 +70,8 @@ def run(job: Job) -> Outcome:
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": figures},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
-        summary=not_run or ", ".join(f"{metric} {_shown(value)}" for metric, value in figures.items()),
+        summary=not_run
+        or ", ".join(f"{metric} {_shown(value)}" for metric, value in figures.items()),
     )
 
 
@@ -79,16 +81,31 @@ def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> l
 
     table = read_records(records)
     if kind_of(table) != metrics[0].kind:
-        found = f"{metrics[0].name} is for records of kind {metrics[0].kind}, these are of kind {kind_of(table)}"
+        found = (
+            f"{metrics[0].name} is for records of kind {metrics[0].kind}, these are of kind"
+            f" {kind_of(table)}"
+        )
         raise ConfigError(found, where=f"{where}.metrics")
-    rows = sorted((row for row in table.to_pylist() if row["split"] == suite.split), key=lambda row: str(row["id"]))
+    rows = sorted(
+        (row for row in table.to_pylist() if row["split"] == suite.split),
+        key=lambda row: str(row["id"]),
+    )
     if not rows:
-        raise ConfigError(f"no records in the split {suite.split!r}", where=where, fix="set `splits` of the dataset")
+        raise ConfigError(
+            f"no records in the split {suite.split!r}",
+            where=where,
+            fix="set `splits` of the dataset",
+        )
     return rows[: suite.limit]
 
 
 def _scores(
-    job: Job, suite: Suite, metrics: list[Metric], kind: ModelClass, rows: list[dict[str, Any]], where: str
+    job: Job,
+    suite: Suite,
+    metrics: list[Metric],
+    kind: ModelClass,
+    rows: list[dict[str, Any]],
+    where: str,
 ) -> dict[str, list[float | None]]:
     unfit = [metric.name for metric in metrics if metric.model != kind]
     if unfit:
@@ -102,12 +119,16 @@ def _scores(
 
     passes = len({metric.needs for metric in metrics})
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
-        found = scoring.score(job.input("model"), kind, rows, suite, metrics, _threads(job.params, job.key), bar)
+        found = scoring.score(
+            job.input("model"), kind, rows, suite, metrics, _threads(job.params, job.key), bar
+        )
     return {name: numbers(values) for name, values in found.items()}
 
 
 def numbers(scores: list[float | None]) -> list[float | None]:
-    """Scores of a model that has diverged, NaN or infinite, are none: such an item has no score, and that denies."""
+    """Scores of a model that has diverged, NaN or infinite, are none: such an item has no score,
+    and that denies.
+    """
     return [score if score is not None and math.isfinite(score) else None for score in scores]
 
 
@@ -116,7 +137,10 @@ def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> N
         for at, record in enumerate(ids):
             line = {"id": record, **{metric: values[at] for metric, values in scores.items()}}
             stream.write(json.dumps(line, sort_keys=True) + "\n")
-    figures = {"items": len(ids) if scores else 0, **{metric: mean(values) for metric, values in scores.items()}}
+    figures = {
+        "items": len(ids) if scores else 0,
+        **{metric: mean(values) for metric, values in scores.items()},
+    }
     text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
     job.output("metrics").write_text(text, encoding="utf-8")
 

@@ -1,9 +1,12 @@
-"""The gate before a training stage: asks `governance.decisions`, writes the answer, and stops what may not train.
+"""The gate before a training stage: asks `governance.gates.decisions`, writes the answer, and stops
+what may not train.
 
-1. The request names digests of what is at hand: data, parent, scorer, objective, rewards, and the suites.
-2. `gates/STAGE.json` holds the digests decided on and nothing that moves (no time, no policy, no approvals), so that a
-   decision made again trains nothing anew.
-3. `train` calls `enforce_gate`: it decides again, from the bytes it is about to use, and wants the decision in the log.
+1. The request names digests of what is at hand: data, parent, scorer, objective, rewards, and the
+   suites.
+2. `gates/STAGE.json` holds the digests decided on and nothing that moves (no time, no policy, no
+   approvals), so that a decision made again trains nothing anew.
+3. `train` calls `enforce_gate`: it decides again, from the bytes it is about to use, and wants the
+   decision in the log.
 """
 
 from __future__ import annotations
@@ -12,16 +15,24 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from governance import digests
-from governance.decisions import decide_gate
-from governance.errors import InputError
-from governance.evidence import Evidence
-from governance.findings import finding
-from governance.instants import instant
-from governance.lineage import Admissible, decided
-from governance.predicates import CANDIDATE, TEXTS, Artifact, Finding
-from governance.requests import DataRef, Decision, GateRequest, ModelRef, ReleaseRequest, SuiteRef, enforce
-from governance.storage import write_atomic
+from governance.attest import digests
+from governance.attest.findings import finding
+from governance.attest.predicates import CANDIDATE, TEXTS, Artifact, Finding
+from governance.attest.requests import (
+    DataRef,
+    Decision,
+    GateRequest,
+    ModelRef,
+    ReleaseRequest,
+    SuiteRef,
+    enforce,
+)
+from governance.base.errors import InputError
+from governance.base.storage import write_atomic
+from governance.base.time import instant
+from governance.gates.decisions import decide_gate
+from governance.history.lineage import Admissible, decided
+from governance.log.evidence import Evidence
 from pipelines import paths
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import suite_digest
@@ -35,12 +46,17 @@ RECORDS = "records.parquet"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The data, the models it builds upon, their evaluations, and the records of every suite that decides."""
+    """The data, the models it builds upon, their evaluations, and the records of every suite that
+    decides.
+    """
     stage = params.stages[key]
     models = {"parent": stage.parent}
     if objective.uses_scorer(stage):
         models["scorer"] = stage.scorer
-    found = [Input("data", paths.ready(stage.data) / RECORDS), Input("suite", paths.ready(stage.suite) / RECORDS)]
+    found = [
+        Input("data", paths.ready(stage.data) / RECORDS),
+        Input("suite", paths.ready(stage.suite) / RECORDS),
+    ]
     for role, name in models.items():
         found += [
             Input(role, paths.model(name) / "model"),
@@ -83,10 +99,12 @@ def run(job: Job) -> Outcome:
 
 
 def enforce_gate(job: Job) -> Decision:
-    """The enforcing form, for the training stage `train@KEY`; `job.inputs` are the bytes it is about to use.
+    """The enforcing form, for the training stage `train@KEY`; `job.inputs` are the bytes it is
+    about to use.
 
-    Raises `RefusedError` unless the stage may train under the policy in force, `gates/KEY.json` is about these very
-    digests, and the log has the decision. The caller must use no other bytes than those of its inputs.
+    Raises `RefusedError` unless the stage may train under the policy in force, `gates/KEY.json` is
+    about these very digests, and the log has the decision. The caller must use no other bytes than
+    those of its inputs.
     """
     request = build_request(job.params, job.root, job.key, _given(job))
     decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
@@ -102,8 +120,12 @@ def enforce_gate(job: Job) -> Decision:
     return complete
 
 
-def build_request(params: Params, root: Path, key: str, given: Mapping[str, str] | None = None) -> GateRequest:
-    """What the gate of stage `key` is asked. `given` are digests by role that need not be taken again."""
+def build_request(
+    params: Params, root: Path, key: str, given: Mapping[str, str] | None = None
+) -> GateRequest:
+    """What the gate of stage `key` is asked. `given` are digests by role that need not be taken
+    again.
+    """
     stage = params.stages[key]
     known = dict(given or {})
     resolved = objective.resolve(params, key)
@@ -126,26 +148,43 @@ def build_request(params: Params, root: Path, key: str, given: Mapping[str, str]
 
 
 def release_request(
-    params: Params, root: Path, *, champion: str | None = None, alias: str = CANDIDATE, digest: str | None = None
+    params: Params,
+    root: Path,
+    *,
+    champion: str | None = None,
+    alias: str = CANDIDATE,
+    digest: str | None = None,
 ) -> ReleaseRequest:
-    """What `decide_release` is asked about the stage that params.yaml releases; `digest` is its model's, if known."""
+    """What `decide_release` is asked about the stage that params.yaml releases; `digest` is its
+    model's, if known.
+    """
     released = model_ref(params, root, params.release.stage, digest)
-    return ReleaseRequest(model=params.release.model, released=released, champion=champion, alias=alias)
+    return ReleaseRequest(
+        model=params.release.model, released=released, champion=champion, alias=alias
+    )
 
 
 def model_ref(
-    params: Params, root: Path, name: str, sha256: str | None = None, suite_records: str | None = None
+    params: Params,
+    root: Path,
+    name: str,
+    sha256: str | None = None,
+    suite_records: str | None = None,
 ) -> ModelRef:
     """A stage's or base's model folder at hand, and its suite as defined now."""
     folder = root / paths.model(name) / "model"
     if not folder.is_dir():
-        raise InputError("no model here", where=str(folder), fix="run `countersign repro`, which makes it")
+        raise InputError(
+            "no model here", where=str(folder), fix="run `countersign repro`, which makes it"
+        )
     suite = _suite(params, root, _suite_of(params, name), suite_records)
     return ModelRef(
         name=name,
         outside=name in params.bases,
         sha256=sha256 or digests.tree_digest(folder),
-        files=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()),
+        files=sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
+        ),
         suite=suite.name,
         suite_digest=suite.digest,
     )
@@ -162,11 +201,19 @@ def report(request: GateRequest, decision: Decision) -> str:
     verdict = "allowed" if decision.allowed else f"refused, {len(decision.findings)} finding(s)"
     lines = [f"# gate@{request.stage}: {verdict}", ""]
     lines += [
-        f"Model {request.model}, tier {decision.tier}, method {request.method}, decided {instant(decision.at)}.",
+        (
+            f"Model {request.model}, tier {decision.tier}, method {request.method}, decided"
+            f" {instant(decision.at)}."
+        ),
         "",
     ]
     for number, item in enumerate(decision.findings, 1):
-        lines += [f"## {number}. {item.code}: {item.subject}", "", f"{item.message[:1].upper()}{item.message[1:]}.", ""]
+        lines += [
+            f"## {number}. {item.code}: {item.subject}",
+            "",
+            f"{item.message[:1].upper()}{item.message[1:]}.",
+            "",
+        ]
         lines += [f"- expected: {item.expected}"] if item.expected else []
         lines += [f"- found: {item.found}"] if item.found else []
         lines += [f"- **next:** {item.next}", ""]
@@ -181,11 +228,28 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
     expected, found = digests.sha256_bytes(gate_bytes(request)), job.inputs["gate"].sha256
     if found != expected:
         message = f"{paths.gate(job.key)} does not permit training on these bytes"
-        return [finding("EVIDENCE_INCONSISTENT", stage, message, expected=expected[:12], found=found[:12], next=again)]
+        return [
+            finding(
+                "EVIDENCE_INCONSISTENT",
+                stage,
+                message,
+                expected=expected[:12],
+                found=found[:12],
+                next=again,
+            )
+        ]
     recorded = Admissible(job.evidence, job.policies).by_subject(found, "gate")
     if not any(_permits(item, job.key) for item in recorded):
         message = "the log at hand has no decision allowing this training"
-        return [finding("GATE_MISSING", stage, message, expected=f"an allowed decision of gate@{job.key}", next=again)]
+        return [
+            finding(
+                "GATE_MISSING",
+                stage,
+                message,
+                expected=f"an allowed decision of gate@{job.key}",
+                next=again,
+            )
+        ]
     return []
 
 

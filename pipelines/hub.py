@@ -1,6 +1,7 @@
 """Fetches a Hugging Face dataset at a pinned revision to `data/source/NAME.parquet`.
 
-Only data files are read: no code of the dataset's repository runs. This is the one stage that needs a network.
+Only data files are read: no code of the dataset's repository runs. This is the one stage that needs
+a network.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from governance.errors import ConfigError, InputError, OfflineError
+from governance.base.errors import ConfigError, InputError, OfflineError
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import HubDataset, Params
 
@@ -31,17 +32,22 @@ def run(job: Job) -> Outcome:
     wanted = job.params.hub[job.key]
     job.progress.step(f"fetching {wanted.path} at {wanted.revision[:12]}")
     rows = fetch(wanted, job.output("source"))
-    return Outcome(parameters=wanted.model_dump(), summary=f"{rows} rows of {wanted.path} at {wanted.revision[:12]}")
+    return Outcome(
+        parameters=wanted.model_dump(),
+        summary=f"{rows} rows of {wanted.path} at {wanted.revision[:12]}",
+    )
 
 
 def fetch(wanted: HubDataset, target: Path) -> int:
     """Writes the dataset's split to `target` and returns its number of rows.
 
-    Raises `OfflineError` without a network, `InputError` where there is no such dataset, revision or split.
+    Raises `OfflineError` without a network, `InputError` where there is no such dataset, revision
+    or split.
     """
     if Path(wanted.path).exists():
         raise ConfigError(
-            f"{wanted.path} is a file or folder here, and would be taken instead of what has that name on the Hub",
+            f"{wanted.path} is a file or folder here, and would be taken instead of what has that"
+            " name on the Hub",
             where="params.yaml: hub",
             fix=f"move it, or name it as the `source` of a dataset: countersign add {wanted.path}",
         )
@@ -51,7 +57,9 @@ def fetch(wanted: HubDataset, target: Path) -> int:
 
         logging.set_verbosity_error()
         datasets.disable_progress_bars()
-        found = datasets.load_dataset(wanted.path, wanted.config, split=wanted.split, revision=wanted.revision)
+        found = datasets.load_dataset(
+            wanted.path, wanted.config, split=wanted.split, revision=wanted.revision
+        )
     found.to_parquet(str(target))
     return int(found.num_rows)
 
@@ -67,22 +75,37 @@ def _translated(wanted: HubDataset) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # The libraries wrap one another's errors: what went wrong is the first cause that is known here.
+        # The libraries wrap one another's errors: what went wrong is the first cause that is known
+        # here.
         causes = _causes(error)
         if _any(causes, hub.GatedRepoError) or "is a gated dataset" in str(error):
             fix = "accept its terms on huggingface.co, then set HF_TOKEN to your token"
             raise InputError("the dataset is gated", where=where, fix=fix) from None
-        if _any(causes, hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, httpx.TransportError, ConnectionError):
+        if _any(
+            causes,
+            hub.OfflineModeIsEnabled,
+            hub.LocalEntryNotFoundError,
+            httpx.TransportError,
+            ConnectionError,
+        ):
             raise OfflineError(
                 "the dataset is not in the cache and huggingface.co cannot be reached",
                 where=where,
-                fix="run this once with a network; or download the files elsewhere and `countersign add FILE`",
+                fix=(
+                    "run this once with a network; or download the files elsewhere and `countersign"
+                    " add FILE`"
+                ),
             ) from None
-        if _any(causes, hub.HfHubHTTPError, hub.EntryNotFoundError, DatasetsError, FileNotFoundError):
+        if _any(
+            causes, hub.HfHubHTTPError, hub.EntryNotFoundError, DatasetsError, FileNotFoundError
+        ):
             raise InputError(
                 f"no such dataset, revision, configuration or data file ({type(error).__name__})",
                 where=where,
-                expected="a dataset of data files on huggingface.co, at a revision of 40 hexadecimal digits",
+                expected=(
+                    "a dataset of data files on huggingface.co, at a revision of 40 hexadecimal"
+                    " digits"
+                ),
             ) from None
         if _any(causes, RuntimeError, ValueError):
             raise ConfigError(

@@ -1,10 +1,12 @@
 """Brings a source of any known shape to records of one kind: `data/ingested/NAME`.
 
-1. A row that cannot become a record is named by file, row and field, and left out or the source refused,
-   as `policies/policy.yaml: ingest` says. Nothing is repaired.
-2. A record's id is an HMAC of its content alone, and its split follows from the id alone: order, file name
-   and other records do not matter. Equal records keep equal ids; the quality gate drops duplicates.
-3. Which slice a record is of stands beside the records, not in them: naming slices changes no record's bytes.
+1. A row that cannot become a record is named by file, row and field, and left out or the source
+   refused, as `policies/policy.yaml: ingest` says. Nothing is repaired.
+2. A record's id is an HMAC of its content alone, and its split follows from the id alone: order,
+   file name and other records do not matter. Equal records keep equal ids; the quality gate drops
+   duplicates.
+3. Which slice a record is of stands beside the records, not in them: naming slices changes no
+   record's bytes.
 4. Reports name fields, types and counts, never text; of slices, the labels that params.yaml lists.
 """
 
@@ -17,11 +19,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from governance.data_policy import IngestPolicy
-from governance.errors import InputError
-from governance.findings import CODES, finding
-from governance.predicates import DataCounts, Finding
-from governance.progress import Bar
+from governance.attest.findings import CODES, finding
+from governance.attest.predicates import DataCounts, Finding
+from governance.base.errors import InputError
+from governance.base.progress import Bar
+from governance.policy.data import IngestPolicy
 from pipelines import markdown, paths
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
@@ -35,7 +37,9 @@ from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read
 PREDICATE = "ingest"
 
 NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
-"""Rows that are well-formed and yet hold nothing to learn from: always left out, and not held against the source."""
+"""Rows that are well-formed and yet hold nothing to learn from: always left out, and not held
+against the source.
+"""
 
 MAX_FIELDS = 100
 """Names of unused fields that are kept; beyond these they are counted together."""
@@ -97,7 +101,9 @@ def run(job: Job) -> Outcome:
             "counts": counts,
         },
         parameters={
-            **dataset.model_dump(mode="json", include={"kind", "source", "fields", "splits", "encoding", "slices"}),
+            **dataset.model_dump(
+                mode="json", include={"kind", "source", "fields", "splits", "encoding", "slices"}
+            ),
             "malformed": policy.model_dump(mode="json"),
         },
         refused=findings,
@@ -119,7 +125,9 @@ def ingest(source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | No
     return tally
 
 
-def _records(name: str, path: Path, dataset: Dataset, key: Key, tally: Tally) -> Iterator[dict[str, Any]]:
+def _records(
+    name: str, path: Path, dataset: Dataset, key: Key, tally: Tally
+) -> Iterator[dict[str, Any]]:
     """The records of one file; what becomes none goes to the tally."""
     rows = read_rows(path, dataset.encoding)
     first = list(islice(rows, PROBE))
@@ -133,19 +141,29 @@ def _records(name: str, path: Path, dataset: Dataset, key: Key, tally: Tally) ->
         try:
             yield _record(row, name, binding, dataset, key, tally)
         except RowProblem as problem:
-            tally.excluded.append(Excluded(None, name, row.row, problem.field, problem.reason, problem.detail))
+            tally.excluded.append(
+                Excluded(None, name, row.row, problem.field, problem.reason, problem.detail)
+            )
     tally.files[name] = {
         "rows": tally.rows - before,
         "shape": binding.shape.name if binding else "none",
-        "fields": {slot: plain_name(field) for slot, field in sorted(binding.names.items())} if binding else {},
+        "fields": (
+            {slot: plain_name(field) for slot, field in sorted(binding.names.items())}
+            if binding
+            else {}
+        ),
         "raters": len(binding.raters) if binding else 0,
     }
 
 
-def _record(row: Row, file: str, binding: Binding | None, dataset: Dataset, key: Key, tally: Tally) -> dict[str, Any]:
+def _record(
+    row: Row, file: str, binding: Binding | None, dataset: Dataset, key: Key, tally: Tally
+) -> dict[str, Any]:
     """A row as a record. Raises `RowProblem`."""
     if row.problem or binding is None:
-        raise row.problem or RowProblem("ROW_UNREADABLE", "", "no row of the first ones of this file could be read")
+        raise row.problem or RowProblem(
+            "ROW_UNREADABLE", "", "no row of the first ones of this file could be read"
+        )
     content = binding.record(row.value)
     identity = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
@@ -159,13 +177,17 @@ def _record(row: Row, file: str, binding: Binding | None, dataset: Dataset, key:
 
 
 def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
-    """The record's id, its raters renamed. Raises `RowProblem` where its text has no UTF-8 form, or is too long."""
+    """The record's id, its raters renamed. Raises `RowProblem` where its text has no UTF-8 form, or
+    is too long.
+    """
     try:
         for rating in content.get("ratings", ()):
             rating["rater"] = key.rater_name(rating["rater"])
         taken = {name: content[name] for name in KINDS[kind].content_columns}
         if kind == "rated":
-            taken["ratings"] = [{**one, "value": _plain(one["value"])} for one in content["ratings"]]
+            taken["ratings"] = [
+                {**one, "value": _plain(one["value"])} for one in content["ratings"]
+            ]
         text = canonical(taken)
         if len(text) > MAX_ROW:
             raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
@@ -193,16 +215,20 @@ def _nothing(source: Path, tally: Tally) -> InputError:
     )
 
 
-# --- what policy says ------------------------------------------------------------------------------------------------
+# --- what policy says -----------------------------------------------------------------------------
 
 
 def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ...]:
-    """What refuses a source: a finding for each reason, when there are more malformed rows than policy permits."""
+    """What refuses a source: a finding for each reason, when there are more malformed rows than
+    policy permits.
+    """
     malformed = [one for one in tally.excluded if one.reason not in NOT_MALFORMED]
     share = len(malformed) / tally.rows
     if not malformed or (policy.malformed == "drop" and share <= policy.max_share):
         return ()
-    permitted = f"at most {policy.max_share:.1%} of the rows" if policy.malformed == "drop" else "none"
+    permitted = (
+        f"at most {policy.max_share:.1%} of the rows" if policy.malformed == "drop" else "none"
+    )
     found = []
     for reason, count in sorted(Counter(one.reason for one in malformed).items()):
         places = [_place(one) for one in malformed if one.reason == reason]
@@ -210,7 +236,8 @@ def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ..
             finding(
                 reason,
                 dataset,
-                f"{CODES[reason].title}: {', '.join(places[:PLACES])}{' ...' if count > PLACES else ''}",
+                f"{CODES[reason].title}:"
+                f" {', '.join(places[:PLACES])}{' ...' if count > PLACES else ''}",
                 expected=f"{permitted} (policies/policy.yaml: ingest)",
                 found=f"{count} of {tally.rows} rows; malformed in all {share:.1%}",
             )
@@ -222,11 +249,13 @@ def _place(one: Excluded) -> str:
     return f"{one.file}:{one.row}:{one.field}" if one.field else f"{one.file}:{one.row}"
 
 
-# --- reports ---------------------------------------------------------------------------------------------------------
+# --- reports --------------------------------------------------------------------------------------
 
 
 def _unused(tally: Tally) -> dict[str, int]:
-    """Fields that no record took, by name; odd names and those beyond `MAX_FIELDS` are counted together."""
+    """Fields that no record took, by name; odd names and those beyond `MAX_FIELDS` are counted
+    together.
+    """
     named: Counter[str] = Counter()
     for name, count in sorted(tally.unused.items(), key=lambda item: (-item[1], str(item[0]))):
         plain = plain_name(name)
@@ -258,19 +287,42 @@ def summary(report: dict[str, Any], findings: tuple[Finding, ...]) -> str:
     """The report for people, in Markdown."""
     counts = report["counts"]
     lines = [f"# Ingest of {report['dataset']}", "", markdown.verdict(findings), ""]
-    lines += [f"{counts['records_out']} of {counts['records_in']} rows are records of kind `{report['kind']}`."]
-    lines += ["Splits: " + ", ".join(f"{name} {count}" for name, count in counts["splits"].items()) + "."]
+    lines += [
+        f"{counts['records_out']} of {counts['records_in']} rows are records of kind"
+        f" `{report['kind']}`."
+    ]
+    lines += [
+        "Splits: " + ", ".join(f"{name} {count}" for name, count in counts["splits"].items()) + "."
+    ]
     if report["record_key"] == DEVELOPMENT:
-        lines += ["Record ids are made with the public development key: anyone can recompute them from the text."]
-    left_out = [[reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()]
+        lines += [
+            "Record ids are made with the public development key: anyone can recompute them from"
+            " the text."
+        ]
+    left_out = [
+        [reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()
+    ]
     lines += ["", "## Left out", "", markdown.table(["reason", "rows", "what it means"], left_out)]
     files = [
-        [name, one["rows"], one["shape"], ", ".join(f"{slot}={source}" for slot, source in one["fields"].items())]
+        [
+            name,
+            one["rows"],
+            one["shape"],
+            ", ".join(f"{slot}={source}" for slot, source in one["fields"].items()),
+        ]
         for name, one in report["files"].items()
     ]
     lines += ["", "## Files", "", markdown.table(["file", "rows", "shape", "fields taken"], files)]
-    slices = [[name, label, count] for name, found in report["slices"].items() for label, count in found.items()]
-    lines += ["", "## Slices", "", markdown.table(["field", "slice", "records"], slices)] if slices else []
+    slices = [
+        [name, label, count]
+        for name, found in report["slices"].items()
+        for label, count in found.items()
+    ]
+    lines += (
+        ["", "## Slices", "", markdown.table(["field", "slice", "records"], slices)]
+        if slices
+        else []
+    )
     unused = [[name, count] for name, count in report["fields_unused"].items()]
     lines += ["", "## Fields not taken", "", markdown.table(["field", "rows"], unused)]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,5 @@
-"""What a stage module is given and what it gives back; the harness (`pipelines.stage`) does the rest.
+"""What a stage module is given and what it gives back; the harness (`pipelines.stage`) does the
+rest.
 
 A stage module has `PREDICATE`, `inputs(params, key)`, `outputs(params, key)` and `run(job)`, and is
 its own subject and nothing else: it reads inputs, does one thing and writes deterministic outputs.
@@ -13,17 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance import digests
-from governance.errors import VerificationError
-from governance.machine import Machine
-from governance.predicates import Artifact, Finding
-from governance.progress import Progress
+from governance.attest import digests
+from governance.attest.predicates import Artifact, Finding
+from governance.base.errors import VerificationError
+from governance.base.progress import Progress
+from governance.machine.machine import Machine
 from pipelines.params import Params
 
 if TYPE_CHECKING:
-    from governance.authority import Authority
-    from governance.evidence import EvidenceView
-    from governance.policy import Policies
+    from governance.log.evidence import EvidenceView
+    from governance.policy.authority import Authority
+    from governance.policy.policies import Policies
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Output:
 
 
 def data_outputs(folder: Path) -> list[Output]:
-    """What every data stage writes: the records, those left out, and its report for programs and people."""
+    """What every data stage writes: the records, those left out, and its report for programs and
+    people.
+    """
     return [
         Output("records", folder / "records.parquet"),
         Output("excluded", folder / "excluded.jsonl"),
@@ -69,7 +72,8 @@ class Job:
     output_paths: dict[str, Path]
     """Role to a temporary path; published when the stage has succeeded."""
     scratch: Path
-    """A folder of this stage and these inputs that survives a kill, for work that can be resumed."""
+    """A folder of this stage and these inputs that survives a kill, for work that can be resumed.
+    """
     now: Callable[[], datetime]
     progress: Progress
     open_evidence: Callable[[], EvidenceView] = field(repr=False)
@@ -103,13 +107,18 @@ def require_unchanged(job: Job) -> None:
                 f"{artifact.name} changed while it was being used: {found[:12]}",
                 expected=artifact.sha256[:12],
                 where=f"input {role}",
-                fix=f"nothing was published; `countersign repro {job.name}` starts again from what is there",
+                fix=(
+                    f"nothing was published; `countersign repro {job.name}` starts again from what"
+                    " is there"
+                ),
             )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage found. With `refused` its reports are kept, nothing is published, and it exits with 4."""
+    """What a stage found. With `refused` its reports are kept, nothing is published, and it exits
+    with 4.
+    """
 
     predicate: dict[str, Any] = field(default_factory=dict)
     """The fields of the stage's own predicate."""

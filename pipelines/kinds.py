@@ -1,7 +1,7 @@
 """The five kinds of dataset and their Arrow schemas: the one shape that every later stage works on.
 
-To add a kind: one entry in `KINDS` here, one normaliser per source shape in `pipelines.sources.shapes`, and the
-name in `pipelines.params.Kind`.
+To add a kind: one entry in `KINDS` here, one normaliser per source shape in
+`pipelines.sources.shapes`, and the name in `pipelines.params.Kind`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ import pyarrow as pa
 ROLES = ("system", "user", "assistant", "tool")
 """Roles a message may have, by TRL's names; source shapes are mapped onto these."""
 
-MESSAGE = pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)])
+MESSAGE = pa.struct(
+    [
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
+    ]
+)
 """One turn of a conversation, TRL's conversational format."""
 
 MESSAGES = pa.list_(pa.field("element", MESSAGE, nullable=False))
@@ -23,8 +28,15 @@ MESSAGES = pa.list_(pa.field("element", MESSAGE, nullable=False))
 COMPLETIONS = pa.list_(pa.field("element", MESSAGES, nullable=False))
 """Several answers to one prompt."""
 
-RATING = pa.struct([pa.field("rater", pa.string(), nullable=False), pa.field("value", pa.float64(), nullable=False)])
-"""One rater's judgement: a score; or, when answers are compared, the preferred one (1-based), 0 for a tie."""
+RATING = pa.struct(
+    [
+        pa.field("rater", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+"""One rater's judgement: a score; or, when answers are compared, the preferred one (1-based), 0 for
+a tie.
+"""
 
 COMMON = (
     pa.field("id", pa.string(), nullable=False),
@@ -32,7 +44,9 @@ COMMON = (
     pa.field("file", pa.string(), nullable=False),
     pa.field("row", pa.int64(), nullable=False),
 )
-"""Columns of every kind: HMAC of the content, split by content, and where it stood in the source (1-based)."""
+"""Columns of every kind: HMAC of the content, split by content, and where it stood in the source
+(1-based).
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,8 @@ def _schema(*fields: pa.Field) -> pa.Schema:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        # A raw text (pre-training) is a conversation of one `assistant` message: what the model is to produce.
+        # A raw text (pre-training) is a conversation of one `assistant` message: what the model is
+        # to produce.
         Kind("conversation", _schema(*_messages("messages")), ("messages",)),
         Kind(
             "preference",
@@ -75,7 +90,9 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "unpaired",
-            _schema(*_messages("prompt", "completion"), pa.field("label", pa.bool_(), nullable=False)),
+            _schema(
+                *_messages("prompt", "completion"), pa.field("label", pa.bool_(), nullable=False)
+            ),
             ("prompt", "completion"),
         ),
         Kind(
@@ -89,7 +106,9 @@ KINDS: dict[str, Kind] = {
             _schema(
                 *_messages("prompt"),
                 pa.field("completions", COMPLETIONS, nullable=False),
-                pa.field("ratings", pa.list_(pa.field("element", RATING, nullable=False)), nullable=False),
+                pa.field(
+                    "ratings", pa.list_(pa.field("element", RATING, nullable=False)), nullable=False
+                ),
             ),
             ("prompt",),
             completion_columns=("completions",),

@@ -1,4 +1,6 @@
-"""The small pieces that the data stages' reports are made of: JSON with sorted keys, Markdown tables, a verdict."""
+"""The small pieces that the data stages' reports are made of: JSON with sorted keys, Markdown
+tables, a verdict.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from governance.predicates import Finding
+from governance.attest.predicates import Finding
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -21,7 +23,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     if not rows:
         return "None."
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
+    return "\n".join(
+        f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines
+    )
 
 
 def verdict(findings: Sequence[Finding]) -> str:
@@ -30,6 +34,8 @@ def verdict(findings: Sequence[Finding]) -> str:
         return "**Passed.**"
     lines = [f"**Refused**, {len(findings)} finding(s):", ""]
     for one in findings:
-        bounds = f" Expected {one.expected}; found {one.found}." if one.expected or one.found else ""
+        bounds = (
+            f" Expected {one.expected}; found {one.found}." if one.expected or one.found else ""
+        )
         lines.append(f"- `{one.code}` {one.message}.{bounds} Next: {one.next}")
     return "\n".join(lines)

@@ -1,7 +1,8 @@
 """What a model can be scored by, item by item, and under which digest. Free of torch.
 
-A metric says what it needs (an answer, samples, two answers to compare, a loss) and turns that into one score
-per item. To add a metric over answers: one entry in `METRICS`, naming a rule of `pipelines.training.rewards`.
+A metric says what it needs (an answer, samples, two answers to compare, a loss) and turns that into
+one score per item. To add a metric over answers: one entry in `METRICS`, naming a rule of
+`pipelines.training.rewards`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from governance import canonical
-from governance.errors import ConfigError, meant
+from governance.attest import canonical
+from governance.base.errors import ConfigError, meant
 from pipelines.params import Suite
 from pipelines.training import rewards
 from pipelines.training.methods import ModelClass
 
 Needs = Literal["greedy", "sampled", "pair", "loss"]
-"""The greedy answer; the mean over sampled answers; chosen against rejected; likelihood of the reference."""
+"""The greedy answer; the mean over sampled answers; chosen against rejected; likelihood of the
+reference.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,21 @@ METRICS: dict[str, Metric] = {
 
 
 def metrics_of(suite: Suite, where: str) -> list[Metric]:
-    """A suite's metrics in its order. Raises `ConfigError` for an unknown name or one that asks for no samples."""
+    """A suite's metrics in its order. Raises `ConfigError` for an unknown name or one that asks for
+    no samples.
+    """
     found = [_find(name, where) for name in suite.metrics]
     for metric in found:
         if metric.needs == "sampled" and suite.generation.samples == 0:
             raise ConfigError(
-                f"{metric.name} needs sampled answers", where=f"{where}.generation.samples", expected="1 or more"
+                f"{metric.name} needs sampled answers",
+                where=f"{where}.generation.samples",
+                expected="1 or more",
             )
     if len({metric.kind for metric in found}) > 1:
-        raise ConfigError("metrics of different dataset kinds in one suite", where=where, fix="make two suites")
+        raise ConfigError(
+            "metrics of different dataset kinds in one suite", where=where, fix="make two suites"
+        )
     return found
 
 
@@ -70,13 +79,17 @@ def _find(name: str, where: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     known, fix = ", ".join(METRICS), meant(name, METRICS)
-    raise ConfigError(f"no metric {name!r}", expected=f"one of {known}", where=f"{where}.metrics", fix=fix)
+    raise ConfigError(
+        f"no metric {name!r}", expected=f"one of {known}", where=f"{where}.metrics", fix=fix
+    )
 
 
 def suite_digest(suite: Suite, records: str) -> str:
-    """What identifies an evaluation: sha256 of the canonical JSON of which records, scored how and by what.
+    """What identifies an evaluation: sha256 of the canonical JSON of which records, scored how and
+    by what.
 
-    Two results with the same suite digest are comparable item by item. The rules' sources are part of it.
+    Two results with the same suite digest are comparable item by item. The rules' sources are part
+    of it.
     """
     used = sorted({METRICS[name].rule for name in suite.metrics if name in METRICS} - {""})
     content = {
@@ -92,7 +105,9 @@ def suite_digest(suite: Suite, records: str) -> str:
 
 
 def answer_score(metric: Metric, texts: list[str], answer: str | None) -> float | None:
-    """The mean score of one item's answers; None where the record has no reference and the rule needs one."""
+    """The mean score of one item's answers; None where the record has no reference and the rule
+    needs one.
+    """
     if answer is None and metric.rule != "no_secrets_asked":
         return None
     rule = rewards.find(metric.rule)

@@ -1,6 +1,7 @@
 """What params.yaml may say: the datasets, the training stages and where the result is registered.
 
-Nothing here can let a refused model pass; whatever could stands in `policies/` (see `governance.policy`).
+Nothing here can let a refused model pass; whatever could stands in `policies/` (see
+`governance.policy.policies`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.errors import ConfigError, CountersignError, Problems, meant
-from governance.model import Model, Slug, empty
-from governance.yamlfile import load_model, place
+from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.model import Model, Slug, empty
+from governance.base.yaml import load_model, place
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """What one record of a dataset is; see `pipelines.kinds`."""
@@ -24,9 +25,13 @@ class RecordKey(Model):
     """Which key makes record ids. `development` is fixed, public and marked as such."""
 
     key: str = "development"
-    """`development`, or the path of a file of 32 random bytes in hexadecimal, kept with the data and out of git."""
+    """`development`, or the path of a file of 32 random bytes in hexadecimal, kept with the data
+    and out of git.
+    """
     key_id: str = "development"
-    """What `countersign record-key` printed for that file, so that a changed key rebuilds what depends on it."""
+    """What `countersign record-key` printed for that file, so that a changed key rebuilds what
+    depends on it.
+    """
 
 
 class Sample(Model):
@@ -70,31 +75,44 @@ class Dataset(Model):
 
     kind: Kind
     source: str
-    """A file (JSONL, JSON, CSV, Parquet), or a folder of them to be mixed in the order of their names."""
+    """A file (JSONL, JSON, CSV, Parquet), or a folder of them to be mixed in the order of their
+    names.
+    """
     suite: Slug
     """The quality suite: `policies/quality/SUITE.yaml`."""
     held_out: Slug
-    """The dataset no record of this one may leak into; its own name when it is itself held out or has none."""
+    """The dataset no record of this one may leak into; its own name when it is itself held out or
+    has none.
+    """
     fields: dict[str, str] = {}
-    """Target field to source field, where the shape is not one that is known by itself, e.g. `prompt: question`."""
+    """Target field to source field, where the shape is not one that is known by itself, e.g.
+    `prompt: question`.
+    """
     splits: Splits = Splits(train=1.0, validation=0.0, test=0.0)
     encoding: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "utf-8"
-    slices: dict[FieldName, Annotated[list[Label], Field(min_length=1, max_length=50)]] = Field({}, exclude_if=empty)
-    """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`: what an evaluation is
-    told by, beside the whole. Whatever else stands in the field is `other`."""
+    slices: dict[FieldName, Annotated[list[Label], Field(min_length=1, max_length=50)]] = Field(
+        {}, exclude_if=empty
+    )
+    """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`:
+    what an evaluation is told by, beside the whole. Whatever else stands in the field is `other`.
+    """
 
 
 class Base(Model):
     """A model that comes from outside, brought to `models/NAME/model`."""
 
     source: str
-    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture file (`*.json`) to train from scratch."""
+    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture file (`*.json`) to
+    train from scratch.
+    """
     suite: Slug
     """The dataset it is evaluated on, for comparison with what is trained from it."""
 
 
 class Lora(Model):
-    """LoRA (https://arxiv.org/abs/2106.09685) on all linear layers but the head, by PEFT's own names."""
+    """LoRA (https://arxiv.org/abs/2106.09685) on all linear layers but the head, by PEFT's own
+    names.
+    """
 
     r: int = Field(16, gt=0)
     lora_alpha: float = Field(32, gt=0)
@@ -103,7 +121,9 @@ class Lora(Model):
 
 
 class Reward(Model):
-    """One reward function of an objective: from `pipelines.training.rewards`, or `model` for the stage's scorer."""
+    """One reward function of an objective: from `pipelines.training.rewards`, or `model` for the
+    stage's scorer.
+    """
 
     name: Slug
     weight: float = 1.0
@@ -111,7 +131,9 @@ class Reward(Model):
 
 
 class Stage(Model):
-    """One row of the training table. Everything the method does not name in `trainer` is TRL's default."""
+    """One row of the training table. Everything the method does not name in `trainer` is TRL's
+    default.
+    """
 
     method: Slug
     data: Slug
@@ -176,7 +198,9 @@ class Params(Model):
 
 
 def load_params(root: Path) -> Params:
-    """params.yaml of the project at `root`. Raises `ConfigError`, or `Problems` with every mistake."""
+    """params.yaml of the project at `root`. Raises `ConfigError`, or `Problems` with every
+    mistake.
+    """
     path = root / "params.yaml"
     params = load_model(path, Params)
     if broken := broken_references(params, path):
@@ -185,19 +209,27 @@ def load_params(root: Path) -> Params:
 
 
 def broken_references(params: Params, path: Path) -> list[CountersignError]:
-    """Names that one row gives of another which is not there, and rows that build upon each other in a circle."""
+    """Names that one row gives of another which is not there, and rows that build upon each other
+    in a circle.
+    """
     wrong: list[CountersignError] = []
 
     def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
         known = sorted(table)
         if name not in known:
             expected, fix = ", ".join(known) or "none is there yet", meant(name, known)
-            wrong.append(ConfigError(f"{name!r} is no {what}", expected=expected, where=place(path, *field), fix=fix))
+            wrong.append(
+                ConfigError(
+                    f"{name!r} is no {what}", expected=expected, where=place(path, *field), fix=fix
+                )
+            )
 
     models = {*params.bases, *params.stages}
     for name in sorted(set(params.bases) & set(params.stages)):
         found = f"{name!r} is both a base and a stage"
-        wrong.append(ConfigError(found, where=place(path, "stages", name), fix="delete one of the rows"))
+        wrong.append(
+            ConfigError(found, where=place(path, "stages", name), fix="delete one of the rows")
+        )
     for name, dataset in params.datasets.items():
         need(dataset.held_out, params.datasets, "dataset", "datasets", name, "held_out")
     for name, base in params.bases.items():

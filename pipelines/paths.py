@@ -1,4 +1,6 @@
-"""Where each stage's files stand, relative to the project; dvc.yaml says the same (a test compares them)."""
+"""Where each stage's files stand, relative to the project; dvc.yaml says the same (a test compares
+them).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from pathlib import Path
 
 
 def ingested(dataset: str) -> Path:
-    """As read and normalised: records.parquet, slices.jsonl, excluded.jsonl, report.json, report.md."""
+    """As read and normalised: records.parquet, slices.jsonl, excluded.jsonl, report.json,
+    report.md.
+    """
     return Path("data/ingested") / dataset
 
 
@@ -21,7 +25,9 @@ def ready(dataset: str) -> Path:
 
 
 def model(name: str) -> Path:
-    """A stage's or base's folder: `model/` (what is released), for LoRA `adapter/`, and `training.json`."""
+    """A stage's or base's folder: `model/` (what is released), for LoRA `adapter/`, and
+    `training.json`.
+    """
     return Path("models") / name
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from governance.errors import BusyError
+from governance.base.errors import BusyError
 
 if TYPE_CHECKING:
     import psutil
@@ -44,7 +44,9 @@ DOWNLOADS = ("fetch", "import_base")
 
 
 def settle(family: str, threads: int, environ: MutableMapping[str, str]) -> None:
-    """Sets what libraries read when they are imported; starts this process again where Python itself must be told."""
+    """Sets what libraries read when they are imported; starts this process again where Python
+    itself must be told.
+    """
     environ.update(SETTINGS, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     if family not in DOWNLOADS:
         environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
@@ -54,7 +56,9 @@ def settle(family: str, threads: int, environ: MutableMapping[str, str]) -> None
 
 @contextmanager
 def exclusive(lock: Path, name: str) -> Iterator[None]:
-    """Holds `lock` while the stage runs. Raises `BusyError` when another process keeps holding it."""
+    """Holds `lock` while the stage runs. Raises `BusyError` when another process keeps holding
+    it.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as handle:
         until = time.monotonic() + PATIENCE_SECONDS
@@ -75,7 +79,9 @@ def _taken(handle: IO[str]) -> bool:
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:
-    """Under DVC, ends this process when DVC is gone: a killed `dvc repro` leaves no training behind."""
+    """Under DVC, ends this process when DVC is gone: a killed `dvc repro` leaves no training
+    behind.
+    """
     if "DVC_STAGE" not in environ:
         return
     import psutil

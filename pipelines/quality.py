@@ -1,8 +1,9 @@
-"""Holds a dataset against its suite in `policies/quality/`: Great Expectations judges features, never text.
+"""Holds a dataset against its suite in `policies/quality/`: Great Expectations judges features,
+never text.
 
 1. All expectations are judged together on the feature frame (`pipelines.features.table`).
-2. Records that fail an expectation whose action is `drop` are left out, each for the first that it fails, and
-   the rest is judged again until nothing more is dropped.
+2. Records that fail an expectation whose action is `drop` are left out, each for the first that it
+   fails, and the rest is judged again until nothing more is dropped.
 3. A failed expectation whose action is `block`, and one that cannot be judged, refuses the dataset.
 4. Reports name expectations, counts and record ids; never text.
 """
@@ -19,10 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from governance.data_policy import TABLE, QualityCheck, QualitySuite
-from governance.errors import ConfigError
-from governance.findings import CODES, finding
-from governance.predicates import DataCounts, Expectation, Finding
+from governance.attest.findings import CODES, finding
+from governance.attest.predicates import DataCounts, Expectation, Finding
+from governance.base.errors import ConfigError
+from governance.policy.data import TABLE, QualityCheck, QualitySuite
 from pipelines import markdown
 from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import compute
@@ -30,7 +31,14 @@ from pipelines.features.turns import Column
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
 from pipelines.paths import ready, scanned
-from pipelines.records import Excluded, data_counts, kind_of, read_records, write_excluded, write_records
+from pipelines.records import (
+    Excluded,
+    data_counts,
+    kind_of,
+    read_records,
+    write_excluded,
+    write_records,
+)
 
 PREDICATE = "quality"
 
@@ -42,7 +50,11 @@ def inputs(params: Params, key: str) -> list[Input]:
     """The scanned records, and those of the held-out dataset."""
     own = Input("records", scanned(key) / "records.parquet")
     held_out = params.datasets[key].held_out
-    return [own] if held_out == key else [own, Input("held_out", scanned(held_out) / "records.parquet")]
+    return (
+        [own]
+        if held_out == key
+        else [own, Input("held_out", scanned(held_out) / "records.parquet")]
+    )
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -59,7 +71,11 @@ def run(job: Job) -> Outcome:
         raise ConfigError(
             f"the suite {dataset.suite} is for {suite.kind}, the dataset is {dataset.kind}",
             where=f"params.yaml: datasets.{job.key}.suite",
-            expected=", ".join(sorted(name for name, one in job.policies.quality.items() if one.kind == dataset.kind)),
+            expected=", ".join(
+                sorted(
+                    name for name, one in job.policies.quality.items() if one.kind == dataset.kind
+                )
+            ),
         )
     table = read_records(job.input("records"))
     job.progress.step(f"{job.name}: {table.num_rows:,} records against {dataset.suite}")
@@ -92,7 +108,7 @@ def _held_out(job: Job) -> HeldOut | None:
     return HeldOut(table, kind_of(table))
 
 
-# --- judging ---------------------------------------------------------------------------------------------------------
+# --- judging --------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -163,8 +179,12 @@ class Result:
     problem: str = ""
 
 
-def _dropped(checks: Sequence[QualityCheck], results: dict[str, Result], size: int) -> dict[str, Column]:
-    """Expectation to the rows that are left out for it: each row for the first expectation it fails."""
+def _dropped(
+    checks: Sequence[QualityCheck], results: dict[str, Result], size: int
+) -> dict[str, Column]:
+    """Expectation to the rows that are left out for it: each row for the first expectation it
+    fails.
+    """
     gone = np.full(size, False)
     out: dict[str, Column] = {}
     for check in checks:
@@ -177,7 +197,13 @@ def _dropped(checks: Sequence[QualityCheck], results: dict[str, Result], size: i
 
 def _note(verdict: Verdict, result: Result, dropped: Column | None, table: pa.Table) -> None:
     """Takes the latest judgement; what was dropped for it adds up."""
-    rows = result.rows if verdict.check.action != "drop" else np.empty(0, np.int64) if dropped is None else dropped
+    rows = (
+        result.rows
+        if verdict.check.action != "drop"
+        else np.empty(0, np.int64)
+        if dropped is None
+        else dropped
+    )
     if verdict.check.action != "drop":
         verdict.unexpected, verdict.ids = 0, []
     verdict.success, verdict.problem = result.success, result.problem
@@ -189,17 +215,32 @@ def _note(verdict: Verdict, result: Result, dropped: Column | None, table: pa.Ta
 
 def _exclusions(table: pa.Table, rows: Column, check: QualityCheck) -> list[Excluded]:
     sources = table.select(["id", "file", "row"]).take(pa.array(rows, pa.int64())).to_pylist()
-    return [Excluded(one["id"], one["file"], one["row"], check.column, check.reason, check.name) for one in sources]
+    return [
+        Excluded(one["id"], one["file"], one["row"], check.column, check.reason, check.name)
+        for one in sources
+    ]
 
 
 def expected(check: QualityCheck) -> str:
     """What an expectation asks for, in words."""
     if check.value_set is not None:
-        among = ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in check.value_set)
-        text = f"none of {among}" if "not_be_in_set" in check.check else f"one of {among}" if "," in among else among
+        among = ", ".join(
+            str(value).lower() if isinstance(value, bool) else str(value)
+            for value in check.value_set
+        )
+        text = (
+            f"none of {among}"
+            if "not_be_in_set" in check.check
+            else f"one of {among}"
+            if "," in among
+            else among
+        )
     else:
         bounds = [("at least", check.min_value), ("at most", check.max_value)]
-        text = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None) or "a value"
+        text = (
+            " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+            or "a value"
+        )
     what = check.check.removeprefix("expect_column_").removeprefix("expect_table_")
     whole = what.removesuffix("_to_be_between").replace("_", " ")
     text = text if what.startswith("values_") else f"{whole} {text}"
@@ -217,16 +258,23 @@ class Expectations:
             from great_expectations.data_context.types.base import ProgressBarsConfig
         self._gx = great_expectations
         self._context = great_expectations.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+        self._context.variables.progress_bars = ProgressBarsConfig(
+            globally=False, metric_calculations=False
+        )
 
-    def validate(self, frame: dict[str, Column], size: int, checks: Sequence[QualityCheck]) -> dict[str, Result]:
+    def validate(
+        self, frame: dict[str, Column], size: int, checks: Sequence[QualityCheck]
+    ) -> dict[str, Result]:
         """Name to result of every check."""
         import pandas
         from great_expectations.expectations.registry import get_expectation_impl
 
         data = pandas.DataFrame(frame, index=range(size))
         suite = self._gx.ExpectationSuite(
-            name="suite", expectations=[get_expectation_impl(check.check)(**_arguments(check)) for check in checks]
+            name="suite",
+            expectations=[
+                get_expectation_impl(check.check)(**_arguments(check)) for check in checks
+            ],
         )
         source = self._context.data_sources.add_or_update_pandas("features")
         batch = source.add_dataframe_asset("features").add_batch_definition_whole_dataframe("whole")
@@ -238,7 +286,9 @@ class Expectations:
 
 
 def _arguments(check: QualityCheck) -> dict[str, Any]:
-    given = check.model_dump(include={"min_value", "max_value", "value_set", "mostly"}, exclude_none=True)
+    given = check.model_dump(
+        include={"min_value", "max_value", "value_set", "mostly"}, exclude_none=True
+    )
     column = {} if check.column == TABLE else {"column": check.column}
     return {**given, **column, "meta": {"name": check.name}}
 
@@ -260,17 +310,23 @@ def _unjudged(problem: str) -> Result:
     return Result(False, np.empty(0, np.int64), None, problem)
 
 
-# --- what is said about it -------------------------------------------------------------------------------------------
+# --- what is said about it ------------------------------------------------------------------------
 
 
 def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
-    """Why the dataset is refused, if it is: expectations that block, or that could not be judged and should decide."""
+    """Why the dataset is refused, if it is: expectations that block, or that could not be judged
+    and should decide.
+    """
     found = []
     for verdict in judged.verdicts:
         check = verdict.check
         if verdict.success or check.action == "report":
             continue
-        code = "QUALITY_CHECK_CRASHED" if verdict.problem and check.reason not in _OF_NO_VALUE else check.reason
+        code = (
+            "QUALITY_CHECK_CRASHED"
+            if verdict.problem and check.reason not in _OF_NO_VALUE
+            else check.reason
+        )
         what = "the table" if check.column == TABLE else check.column
         found.append(
             finding(
@@ -289,8 +345,15 @@ def _seen(verdict: Verdict, judged: Judged) -> str:
     """What was found; of a table, also what was left out of it."""
     if verdict.check.column == TABLE and judged.excluded:
         reasons = Counter(one.reason for one in judged.excluded).most_common()
-        return f"{verdict.observed} (left out: {', '.join(f'{reason} {count}' for reason, count in reasons)})"
-    return verdict.problem or verdict.observed or f"{verdict.unexpected} of {judged.table.num_rows} records do not"
+        return (
+            f"{verdict.observed} (left out:"
+            f" {', '.join(f'{reason} {count}' for reason, count in reasons)})"
+        )
+    return (
+        verdict.problem
+        or verdict.observed
+        or f"{verdict.unexpected} of {judged.table.num_rows} records do not"
+    )
 
 
 _OF_NO_VALUE = frozenset({"AGREEMENT_TOO_LOW", "LABELS_UNBALANCED"})
@@ -298,7 +361,11 @@ _OF_NO_VALUE = frozenset({"AGREEMENT_TOO_LOW", "LABELS_UNBALANCED"})
 
 
 def write_report(
-    job: Job, predicate: dict[str, Any], counts: DataCounts, judged: Judged, refused: tuple[Finding, ...]
+    job: Job,
+    predicate: dict[str, Any],
+    counts: DataCounts,
+    judged: Judged,
+    refused: tuple[Finding, ...],
 ) -> None:
     """report.json and report.md."""
     report = {
@@ -307,7 +374,11 @@ def write_report(
         "held_out": job.params.datasets[job.key].held_out,
         "counts": counts.model_dump(mode="json"),
         "expectations": [
-            {**one.evidence().model_dump(mode="json"), "check": one.check.check, "reason": one.check.reason}
+            {
+                **one.evidence().model_dump(mode="json"),
+                "check": one.check.check,
+                "reason": one.check.reason,
+            }
             | {"observed": one.observed, "problem": one.problem, "records": sorted(one.ids)}
             for one in judged.verdicts
         ],
@@ -329,13 +400,33 @@ def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
         ]
         for one in order
     ]
-    left_out = [[reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()]
+    left_out = [
+        [reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()
+    ]
     lines = [f"# Quality of {report['dataset']}", "", markdown.verdict(refused), ""]
-    lines += [f"{counts['records_out']} of {counts['records_in']} records are ready, kind `{report['kind']}`."]
+    lines += [
+        f"{counts['records_out']} of {counts['records_in']} records are ready, kind"
+        f" `{report['kind']}`."
+    ]
     held_out = report["held_out"]
-    leaks = "it is held out itself" if held_out == report["dataset"] else f"leaks are searched for into {held_out}"
+    leaks = (
+        "it is held out itself"
+        if held_out == report["dataset"]
+        else f"leaks are searched for into {held_out}"
+    )
     lines += [f"Suite {report['suite_name']}; {leaks}.", "", "## Left out", ""]
-    lines += [markdown.table(["reason", "records", "what it means"], left_out), "", "## Expectations", ""]
+    lines += [
+        markdown.table(["reason", "records", "what it means"], left_out),
+        "",
+        "## Expectations",
+        "",
+    ]
     lines += ["What `drop` left out is counted here; the verdict is on what was kept.", ""]
     lines += [markdown.table(["name", "expected", "verdict", "found", "action"], rows), ""]
-    return "\n".join([*lines, "Ids of the records stand in report.json, and those left out in excluded.jsonl.", ""])
+    return "\n".join(
+        [
+            *lines,
+            "Ids of the records stand in report.json, and those left out in excluded.jsonl.",
+            "",
+        ]
+    )

@@ -1,7 +1,8 @@
-"""Record ids: HMACs of a record's content under the project's record key, so that they name it without telling it.
+"""Record ids: HMACs of a record's content under the project's record key, so that they name it
+without telling it.
 
-The key stays with the data: never in git, log or report. Until one is set, a fixed development key is used,
-which is public, and is marked as such wherever ids are accounted for.
+The key stays with the data: never in git, log or report. Until one is set, a fixed development key
+is used, which is public, and is marked as such wherever ids are accounted for.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines.params import RecordKey, Splits
 
 DEVELOPMENT = "development"
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Key:
     secret: bytes = field(repr=False)
 
     def record_id(self, kind: str, content: str) -> str:
-        """The id of a record by its `canonical` content: the same content gives the same id, wherever it came from."""
+        """The id of a record by its `canonical` content: the same content gives the same id,
+        wherever it came from.
+        """
         return self._mac(f"record\n{kind}\n{content}")
 
     def rater_name(self, rater: str) -> str:
@@ -43,7 +48,9 @@ class Key:
 
 
 def canonical(content: dict[str, Any]) -> str:
-    """The content as RFC 8785 JSON: for text, booleans and whole numbers Python's own writer agrees with it."""
+    """The content as RFC 8785 JSON: for text, booleans and whole numbers Python's own writer agrees
+    with it.
+    """
     return _ENCODER.encode(content)
 
 
@@ -53,11 +60,18 @@ def key_id_of(secret: bytes) -> str:
 
 
 def load_key(root: Path, records: RecordKey) -> Key:
-    """The key that params.yaml names. Raises `ConfigError` where it is not there or not the one it was."""
+    """The key that params.yaml names. Raises `ConfigError` where it is not there or not the one it
+    was.
+    """
     if records.key == DEVELOPMENT:
         if records.key_id != DEVELOPMENT:
-            raise ConfigError("a key_id without its key", where="params.yaml: records", expected="key: FILE")
-        return Key(DEVELOPMENT, hashlib.sha256(b"countersign development record key: public, no secret").digest())
+            raise ConfigError(
+                "a key_id without its key", where="params.yaml: records", expected="key: FILE"
+            )
+        return Key(
+            DEVELOPMENT,
+            hashlib.sha256(b"countersign development record key: public, no secret").digest(),
+        )
     path = root / records.key
     secret = read_key(path)
     if key_id_of(secret) != records.key_id:
@@ -65,7 +79,10 @@ def load_key(root: Path, records: RecordKey) -> Key:
             f"the record key has the id {key_id_of(secret)}",
             where="params.yaml: records.key_id",
             expected=records.key_id,
-            fix="bring back the key that made the ids at hand, or set key_id, which makes every record id anew",
+            fix=(
+                "bring back the key that made the ids at hand, or set key_id, which makes every"
+                " record id anew"
+            ),
         )
     return Key(records.key_id, secret)
 
@@ -81,9 +98,13 @@ def read_key(path: Path) -> bytes:
         with path.open(encoding="ascii") as stream:
             text = stream.read(LONGEST).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the record key cannot be read ({type(error).__name__})", where=str(path), fix=fix) from None
+        raise ConfigError(
+            f"the record key cannot be read ({type(error).__name__})", where=str(path), fix=fix
+        ) from None
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ConfigError("not a record key", where=str(path), expected="64 hexadecimal digits", fix=fix)
+        raise ConfigError(
+            "not a record key", where=str(path), expected="64 hexadecimal digits", fix=fix
+        )
     return bytes.fromhex(text)
 
 

@@ -1,6 +1,8 @@
-"""Reads, writes, walks and counts records: `records.parquet` and `excluded.jsonl` of every data stage.
+"""Reads, writes, walks and counts records: `records.parquet` and `excluded.jsonl` of every data
+stage.
 
-The same table always gives the same bytes, however it was chunked in memory. Nothing here prints text.
+The same table always gives the same bytes, however it was chunked in memory. Nothing here prints
+text.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from governance.errors import InputError
-from governance.predicates import DataCounts
+from governance.attest.predicates import DataCounts
+from governance.base.errors import InputError
 from pipelines.kinds import KINDS, Kind
 
 ROW_GROUP = 4096
-"""Rows per Parquet row group and per batch: bounds memory, and keeps 32-bit text offsets far from overflow."""
+"""Rows per Parquet row group and per batch: bounds memory, and keeps 32-bit text offsets far from
+overflow.
+"""
 
 KIND_KEY = b"countersign.kind"
 """Schema metadata key that names the kind of a records file."""
@@ -51,21 +55,25 @@ class Excluded:
     """1-based row in the source file."""
     field: str
     reason: str
-    """A code of `governance.findings`."""
+    """A code of `governance.attest.findings`."""
     detail: str
     """Types, lengths and counts; never text of the record."""
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 class RecordWriter:
-    """Writes the records of one kind as they come, in row groups of `ROW_GROUP`; equal records give equal bytes."""
+    """Writes the records of one kind as they come, in row groups of `ROW_GROUP`; equal records give
+    equal bytes.
+    """
 
     def __init__(self, path: Path, kind: str) -> None:
         self._schema = KINDS[kind].schema.with_metadata({KIND_KEY: kind.encode()})
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=3, version="2.6")
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", compression_level=3, version="2.6"
+        )
         self._rows: list[dict[str, Any]] = []
 
     def __enter__(self) -> RecordWriter:
@@ -90,7 +98,9 @@ class RecordWriter:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema), row_group_size=ROW_GROUP)
+            self._writer.write_table(
+                pa.Table.from_pylist(self._rows, schema=self._schema), row_group_size=ROW_GROUP
+            )
         self._rows = []
 
 
@@ -101,17 +111,26 @@ def write_records(path: Path, table: pa.Table, kind: str) -> None:
 
 
 def read_records(path: Path) -> pa.Table:
-    """The records at `path`, whose schema must be that of the kind it names. Raises `InputError`."""
+    """The records at `path`, whose schema must be that of the kind it names. Raises
+    `InputError`.
+    """
     fix = "run `dvc repro` so that the stage before this one writes it again"
     try:
         table = pq.read_table(path, memory_map=False)
     except FileNotFoundError:
         raise InputError("no such file", where=str(path), fix=fix) from None
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"not a readable records file ({type(error).__name__})", where=str(path), fix=fix) from None
+        raise InputError(
+            f"not a readable records file ({type(error).__name__})", where=str(path), fix=fix
+        ) from None
     kind = KINDS.get((table.schema.metadata or {}).get(KIND_KEY, b"").decode("utf-8", "replace"))
     if kind is None or not table.schema.equals(kind.schema, check_metadata=False):
-        raise InputError("not a records file of a known kind", where=str(path), expected=", ".join(KINDS), fix=fix)
+        raise InputError(
+            "not a records file of a known kind",
+            where=str(path),
+            expected=", ".join(KINDS),
+            fix=fix,
+        )
     return table
 
 
@@ -132,16 +151,24 @@ def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
 def read_excluded(path: Path) -> list[Excluded]:
     """What `write_excluded` wrote. Raises `InputError`."""
     try:
-        return [Excluded(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return [
+            Excluded(**json.loads(line))
+            for line in path.read_text(encoding="utf-8").split("\n")
+            if line
+        ]
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"not a readable list of excluded records ({type(error).__name__})", where=str(path)) from None
+        raise InputError(
+            f"not a readable list of excluded records ({type(error).__name__})", where=str(path)
+        ) from None
 
 
-# --- texts -----------------------------------------------------------------------------------------------------------
+# --- texts ----------------------------------------------------------------------------------------
 
 
 def texts(batch: pa.RecordBatch | pa.Table, kind: str) -> Iterator[Text]:
-    """Every text of every record: all of the batch's first column, then the next; null texts are left out."""
+    """Every text of every record: all of the batch's first column, then the next; null texts are
+    left out.
+    """
     start = 0
     for part in _batches(batch):
         for column in _text_columns(KINDS[kind]):
@@ -151,15 +178,23 @@ def texts(batch: pa.RecordBatch | pa.Table, kind: str) -> Iterator[Text]:
         start += part.num_rows
 
 
-def replace_texts(table: pa.Table, kind: str, replacements: Mapping[tuple[int, str], str]) -> pa.Table:
-    """`table` with other texts at the given (row, field) places; everything else is kept as it is."""
+def replace_texts(
+    table: pa.Table, kind: str, replacements: Mapping[tuple[int, str], str]
+) -> pa.Table:
+    """`table` with other texts at the given (row, field) places; everything else is kept as it
+    is.
+    """
     pending: dict[str, dict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for (row, field), text in replacements.items():
         pending[field.partition("[")[0]][row][field] = text
     batches, start = [], 0
     for part in _batches(table):
         arrays = [
-            _replaced(part.column(name), name, pending[name], start) if name in pending else part.column(name)
+            (
+                _replaced(part.column(name), name, pending[name], start)
+                if name in pending
+                else part.column(name)
+            )
             for name in part.schema.names
         ]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=part.schema))
@@ -172,7 +207,9 @@ def _text_columns(kind: Kind) -> tuple[str, ...]:
 
 
 def _batches(table: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:
-    return [table] if isinstance(table, pa.RecordBatch) else table.to_batches(max_chunksize=ROW_GROUP)
+    return (
+        [table] if isinstance(table, pa.RecordBatch) else table.to_batches(max_chunksize=ROW_GROUP)
+    )
 
 
 def _column_texts(array: pa.Array, column: str) -> Iterator[tuple[int, str, str | None]]:
@@ -208,9 +245,15 @@ def _contents(array: pa.ListArray) -> Iterator[tuple[int, int, str]]:
             yield row, index - low, contents[index - base]
 
 
-def _replaced(array: pa.Array, column: str, rows: Mapping[int, Mapping[str, str]], start: int) -> pa.Array:
-    """One column of one batch, whose first row is row `start` of the table, with its replacements applied."""
-    touched = {row - start: fields for row, fields in rows.items() if start <= row < start + len(array)}
+def _replaced(
+    array: pa.Array, column: str, rows: Mapping[int, Mapping[str, str]], start: int
+) -> pa.Array:
+    """One column of one batch, whose first row is row `start` of the table, with its replacements
+    applied.
+    """
+    touched = {
+        row - start: fields for row, fields in rows.items() if start <= row < start + len(array)
+    }
     if not touched:
         return array
     order = list(range(len(array)))
@@ -234,15 +277,19 @@ def _put(value: list[object], place: str, text: str) -> None:
     message["content"] = text  # type: ignore[index]
 
 
-# --- counts ----------------------------------------------------------------------------------------------------------
+# --- counts ---------------------------------------------------------------------------------------
 
 
 def data_counts(records_in: int, table: pa.Table, excluded: Sequence[Excluded]) -> DataCounts:
     """The figures and Merkle roots that a data stage's statement carries. in = out + excluded."""
-    return counts_of(records_in, table.column("id").to_pylist(), table.column("split").to_pylist(), excluded)
+    return counts_of(
+        records_in, table.column("id").to_pylist(), table.column("split").to_pylist(), excluded
+    )
 
 
-def counts_of(records_in: int, ids: Sequence[str], splits: Sequence[str], excluded: Sequence[Excluded]) -> DataCounts:
+def counts_of(
+    records_in: int, ids: Sequence[str], splits: Sequence[str], excluded: Sequence[Excluded]
+) -> DataCounts:
     """As `data_counts`, from the ids and splits of the records that went on."""
     by_split = Counter(splits)
     return DataCounts(
@@ -251,7 +298,9 @@ def counts_of(records_in: int, ids: Sequence[str], splits: Sequence[str], exclud
         excluded=dict(sorted(Counter(one.reason for one in excluded).items())),
         splits={name: by_split[name] for name in SPLITS if name in by_split},
         records_root=_root(ids),
-        excluded_root=_root(f"{one.id or ''} {one.file}:{one.row} {one.reason}" for one in excluded),
+        excluded_root=_root(
+            f"{one.id or ''} {one.file}:{one.row} {one.reason}" for one in excluded
+        ),
     )
 
 

@@ -1,10 +1,12 @@
-"""Registers the released stage's model, once per bytes, if its release is allowed; and calls it `candidate`.
+"""Registers the released stage's model, once per bytes, if its release is allowed; and calls it
+`candidate`.
 
-1. The release is decided before anything is registered: itself, and every gate of its chain anew. The decision is
-   recorded either way; refused, nothing is registered.
-2. The same bytes are the same version: the registry is asked first, then the log. A kill between the registry's
-   part and the log's is mended by the next run, which finds the version and records it. Where the same bytes rest
-   on newer evidence (trained again, scanned again), the log says so of the same version.
+1. The release is decided before anything is registered: itself, and every gate of its chain anew.
+   The decision is recorded either way; refused, nothing is registered.
+2. The same bytes are the same version: the registry is asked first, then the log. A kill between
+   the registry's part and the log's is mended by the next run, which finds the version and records
+   it. Where the same bytes rest on newer evidence (trained again, scanned again), the log says so
+   of the same version.
 3. Under `dvc exp run` nothing is registered, unless COUNTERSIGN_REGISTER=1 asks for it.
 """
 
@@ -17,16 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance import canonical, evidence
-from governance.artifacts import REGISTRY_RUN
-from governance.chain import Chain
-from governance.digests import manifest, tree_digest
-from governance.instants import instant
-from governance.lineage import Admissible, trained
-from governance.machine import known_signer, open_log
-from governance.predicates import CANDIDATE, Artifact, ModelFile, Promotion, Registration
+from governance.attest import canonical
+from governance.attest.digests import manifest, tree_digest
+from governance.attest.predicates import CANDIDATE, Artifact, ModelFile, Promotion, Registration
+from governance.attest.requests import ReleaseDecision, ReleaseRequest
+from governance.base.time import instant
+from governance.history.chain import Chain
+from governance.history.lineage import Admissible, trained
+from governance.log import evidence
+from governance.machine.machine import known_signer, open_log
+from governance.models.artifacts import REGISTRY_RUN
 from governance.report import dossier
-from governance.requests import ReleaseDecision, ReleaseRequest
 from pipelines import gate, paths, provenance
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -75,13 +78,15 @@ def stands_aside(environ: Mapping[str, str]) -> bool:
 
 
 def _decide(job: Job, request: ReleaseRequest) -> ReleaseDecision:
-    from governance.decisions import decide_release
+    from governance.gates.decisions import decide_release
 
     return decide_release(request, job.policies, job.evidence, job.now())
 
 
 def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> tuple[Version, str]:
-    """The version in the registry and the log, called `candidate` in both. And where it is found, and the next step."""
+    """The version in the registry and the log, called `candidate` in both. And where it is found,
+    and the next step.
+    """
     from governance.registry.mlflow import open_registry
 
     began, clock = job.now(), time.monotonic()
@@ -92,7 +97,11 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     run = provenance.run(
-        began, job.now(), time.monotonic() - clock, job.machine.requester, {REGISTRY_RUN: version.run_id}
+        began,
+        job.now(),
+        time.monotonic() - clock,
+        job.machine.requester,
+        {REGISTRY_RUN: version.run_id},
     )
     registration = Registration(
         model=model,
@@ -110,15 +119,21 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     frozen = _freeze(job, version.number)
     if CANDIDATE not in version.aliases:
         registry.set_alias(model, CANDIDATE, version.number)
-    return version, registry.where(version) + (f"; next: countersign review {model}/{version.number}" if frozen else "")
+    return version, registry.where(version) + (
+        f"; next: countersign review {model}/{version.number}" if frozen else ""
+    )
 
 
 def _find(job: Job, registry: Registry) -> Version | None:
-    """(2) The registry's version of these bytes, or the one the log names where its tag was lost."""
+    """(2) The registry's version of these bytes, or the one the log names where its tag was
+    lost.
+    """
     model, digest = job.params.release.model, job.inputs["model"].sha256
     versions, known = registry.versions(model), _known_version(job, digest)
     tagged = next((version for version in versions if version.digest == digest), None)
-    return tagged or next((one for one in versions if one.number == known and one.digest is None), None)
+    return tagged or next(
+        (one for one in versions if one.number == known and one.digest is None), None
+    )
 
 
 def _known_version(job: Job, digest: str) -> str | None:
@@ -129,7 +144,9 @@ def _known_version(job: Job, digest: str) -> str | None:
 
 
 def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, version: str) -> None:
-    """Records the decision about the alias, with what was asked; said already, it is not said again."""
+    """Records the decision about the alias, with what was asked; said already, it is not said
+    again.
+    """
     promotion = Promotion(
         model=job.params.release.model,
         version=version,
@@ -148,14 +165,21 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
 def _freeze(job: Job, version: str) -> bool:
     """The packet that people approve, where the policies in force let anybody; whether they do."""
     authority = job.authority
-    if authority is None or authority.in_force.policies is None or not authority.policies.rules.aliases:
+    if (
+        authority is None
+        or authority.in_force.policies is None
+        or not authority.policies.rules.aliases
+    ):
         return False
-    from governance import packet, promotion
+    from governance.history import packet
+    from governance.release import promotion
 
     log = open_log(job.machine, job.policies, job.now)
     run = provenance.run(job.now(), job.now(), 0.0, job.machine.requester, {})
     made = promotion.freeze(promotion.state(log), job.params.release.model, version, job.now(), run)
-    evidence.record(log, known_signer(job.machine, job.policies.keys), "packet", packet.subjects(made), made)
+    evidence.record(
+        log, known_signer(job.machine, job.policies.keys), "packet", packet.subjects(made), made
+    )
     return True
 
 
@@ -166,7 +190,9 @@ def _record(job: Job, kind: str, predicate: Registration | Promotion) -> None:
     evidence.record(log, signer, kind, [released.model_copy(update={"role": "model"})], predicate)
 
 
-def _request(job: Job, chain: Chain, files: list[ModelFile], decision: ReleaseDecision) -> VersionRequest:
+def _request(
+    job: Job, chain: Chain, files: list[ModelFile], decision: ReleaseDecision
+) -> VersionRequest:
     from governance.registry.port import DatasetLink, VersionRequest
 
     release = job.params.release
@@ -210,7 +236,9 @@ def _same_adapter(folder: Path, digest: str | None) -> bool:
 
 
 def _train_run(chain: Chain) -> str:
-    run = trained(chain.released.train).run.detail.get(REGISTRY_RUN) if chain.released.train else None
+    run = (
+        trained(chain.released.train).run.detail.get(REGISTRY_RUN) if chain.released.train else None
+    )
     return str(run or NO_VERSION)
 
 
@@ -229,12 +257,20 @@ def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
     """For people; what is decided on stands in the log."""
     release = job.params.release
     lines = [
-        f"Stage `{release.stage}` ({chain.released.method}), tier {decision.tier}; model sha256 `{chain.digest}`.",
-        f"`countersign report {release.model}/VERSION` shows what it rests on; the run's artifacts hold it too.",
+        (
+            f"Stage `{release.stage}` ({chain.released.method}), tier {decision.tier}; model sha256"
+            f" `{chain.digest}`."
+        ),
+        (
+            f"`countersign report {release.model}/VERSION` shows what it rests on; the run's"
+            " artifacts hold it too."
+        ),
         "Tags and this text are display: whatever is decided on stands in the log.",
     ]
     return "\n\n".join(lines)
 
 
 def _write(job: Job, result: dict[str, Any]) -> None:
-    job.output("register").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    job.output("register").write_text(
+        json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )

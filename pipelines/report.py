@@ -1,14 +1,16 @@
-"""Writes and signs the audit report of the version that was registered, and puts it beside it in the registry."""
+"""Writes and signs the audit report of the version that was registered, and puts it beside it in
+the registry.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from governance.attest.digests import sha256_file
+from governance.base.errors import VerificationError
 from governance.commands.sources import compared
-from governance.digests import sha256_file
-from governance.errors import VerificationError
-from governance.machine import known_signer, open_log
+from governance.machine.machine import known_signer, open_log
 from governance.people import reports
 from governance.people.reports import Made
 from governance.report import files
@@ -22,8 +24,9 @@ PREDICATE = None
 FOLDER = Path("reports")
 REASON = "the pipeline registered it"
 IN_REGISTRY = "report"
-"""Folder of the run's artifacts in which reports stand: each in one named by its digest, since a governed server
-writes a file once."""
+"""Folder of the run's artifacts in which reports stand: each in one named by its digest, since a
+governed server writes a file once.
+"""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -37,9 +40,11 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Builds the report and signs it; a new one is put into the registry first, so that a kill leaves nothing undone.
+    """Builds the report and signs it; a new one is put into the registry first, so that a kill
+    leaves nothing undone.
 
-    The same report is one entry of the log, and signing it changes nothing in the next (`governance.report.build`).
+    The same report is one entry of the log, and signing it changes nothing in the next
+    (`governance.report.build`).
     """
     registered = json.loads(job.input("register").read_text(encoding="utf-8"))
     model, version = registered["model"], registered["version"]
@@ -56,7 +61,9 @@ def run(job: Job) -> Outcome:
     page = files.write(folder, made.files)[-1].relative_to(job.root)
     if not report.integrity.verified:
         raise VerificationError(
-            f"evidence does not verify: {report.integrity.first_broken}", where=str(page), fix="countersign verify"
+            f"evidence does not verify: {report.integrity.first_broken}",
+            where=str(page),
+            fix="countersign verify",
         )
     return Outcome(summary=f"{report.verdict.word}: {page}")
 

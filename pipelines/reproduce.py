@@ -1,10 +1,15 @@
-"""Trains a stage again from the inputs of its `train` statement, and records how far the same model came out.
+"""Trains a stage again from the inputs of its `train` statement, and records how far the same model
+came out.
 
-1. Which training is performed again, the model at hand says: the one in the log that made exactly these bytes.
-2. Inputs are hashed and must be those its statement names; then the gate decides again, in its enforcing form.
-3. Everything is written to a scratch folder that goes when the run ends, however it ends; what a kill -9 left there,
-   the next run removes. Nothing of the project is replaced, and the registry shows no run.
-4. A difference is no error: it is measured, and stands in the log as the band within which the result came again.
+1. Which training is performed again, the model at hand says: the one in the log that made exactly
+   these bytes.
+2. Inputs are hashed and must be those its statement names; then the gate decides again, in its
+   enforcing form.
+3. Everything is written to a scratch folder that goes when the run ends, however it ends; what a
+   kill -9 left there, the next run removes. Nothing of the project is replaced, and the registry
+   shows no run.
+4. A difference is no error: it is measured, and stands in the log as the band within which the
+   result came again.
 """
 
 from __future__ import annotations
@@ -17,14 +22,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from governance import digests
-from governance.errors import ConfigError, InputError, VerificationError
-from governance.evidence import Evidence
-from governance.lineage import Admissible, model_node, trained
-from governance.lineage import inputs as inputs_of
-from governance.machine import known_signer
-from governance.predicates import Artifact, Reproduction
-from governance.progress import Progress
+from governance.attest import digests
+from governance.attest.predicates import Artifact, Reproduction
+from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.progress import Progress
+from governance.history.lineage import Admissible, model_node, trained
+from governance.history.lineage import inputs as inputs_of
+from governance.log.evidence import Evidence
+from governance.machine.machine import known_signer
 from pipelines import paths, provenance, train, versions
 from pipelines.process import exclusive
 from pipelines.stage import Project, hashed, job_of, staging, work_folder
@@ -63,20 +68,29 @@ class _Trained:
     seconds: float
 
 
-def reproduce(key: str, project: Project, now: Callable[[], datetime], progress: Progress) -> Reproduced:
+def reproduce(
+    key: str, project: Project, now: Callable[[], datetime], progress: Progress
+) -> Reproduced:
     """Performs the training of stage `key` again and records what came out.
 
-    Raises `InputError` where model or inputs at hand are not those of the log, `ConfigError` where params.yaml or
-    policies are not, `RefusedError` where the gate refuses, `BusyError` while another run reproduces the stage.
+    Raises `InputError` where model or inputs at hand are not those of the log, `ConfigError` where
+    params.yaml or policies are not, `RefusedError` where the gate refuses, `BusyError` while
+    another run reproduces the stage.
     """
     if key not in project.params.stages:
         known = ", ".join(project.params.stages)
-        raise ConfigError(f"no training stage {key[:80]!r}", where="params.yaml: stages", expected=f"one of {known}")
+        raise ConfigError(
+            f"no training stage {key[:80]!r}",
+            where="params.yaml: stages",
+            expected=f"one of {known}",
+        )
     name = f"reproduce@{key}"
     with exclusive(work_folder(project) / f"{name}.lock", name):
         versions.check(project.root, "train")
         require_right(project)
-        project = replace(project, machine=provenance.on_behalf(project.machine, project.policies, now))
+        project = replace(
+            project, machine=provenance.on_behalf(project.machine, project.policies, now)
+        )
         first = recorded_training(project, key, now)
         given = recorded_inputs(project, key, first)
         resolved = recorded_objective(project, key, first)
@@ -84,7 +98,10 @@ def reproduce(key: str, project: Project, now: Callable[[], datetime], progress:
         with staging(project, name) as folder:
             done = _train(key, project, resolved, given, folder, now, progress)
         require_same_model(project, key, first)
-        detail = {**train.cost(done.fitted, done.seconds), "files_that_differ": list(done.compared.files)}
+        detail = {
+            **train.cost(done.fitted, done.seconds),
+            "files_that_differ": list(done.compared.files),
+        }
         said: dict[str, Any] = {
             "stage": f"train@{key}",
             "inputs": list(given.values()),
@@ -92,12 +109,18 @@ def reproduce(key: str, project: Project, now: Callable[[], datetime], progress:
             "policy": project.policies.digest,
             "code": provenance.code(project.root, code),
             "environment": provenance.environment(versions.installed("train")),
-            "run": provenance.run(began, now(), time.monotonic() - clock, project.machine.requester, detail),
+            "run": provenance.run(
+                began, now(), time.monotonic() - clock, project.machine.requester, detail
+            ),
             **_predicate(first, done),
         }
-        entry = provenance.record(KIND, [_model(first)], said, project.machine, project.policies, now)
+        entry = provenance.record(
+            KIND, [_model(first)], said, project.machine, project.policies, now
+        )
     development = project.machine.signer_uri is None
-    return Reproduced(key, first, entry.index, Reproduction.model_validate(said), done.compared.files, development)
+    return Reproduced(
+        key, first, entry.index, Reproduction.model_validate(said), done.compared.files, development
+    )
 
 
 def _predicate(first: Evidence, done: _Trained) -> dict[str, Any]:
@@ -115,23 +138,33 @@ def _predicate(first: Evidence, done: _Trained) -> dict[str, Any]:
 
 
 def require_right(project: Project) -> None:
-    """Raises `ConfigError` where the key that signs here may not sign a reproduction: found before hours of work."""
+    """Raises `ConfigError` where the key that signs here may not sign a reproduction: found before
+    hours of work.
+    """
     chosen, policies = known_signer(project.machine, project.policies.keys), project.policies
     if not policies.may_sign(KIND, chosen.keyid, project.machine.signer_uri is None, 0):
         raise ConfigError(
-            f"policies do not let the key that signs here ({chosen.keyid[:16]}) sign a reproduction",
+            f"policies do not let the key that signs here ({chosen.keyid[:16]}) sign a"
+            " reproduction",
             where="policies/policy.yaml: principals",
             expected=f"`{KIND}` among what its principal signs",
-            fix="its owners add it (`countersign policy propose`), or another COUNTERSIGN_SIGNER signs",
+            fix=(
+                "its owners add it (`countersign policy propose`), or another COUNTERSIGN_SIGNER"
+                " signs"
+            ),
         )
 
 
 def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -> Evidence:
-    """(1) Raises `InputError` where no model is at hand, or none that the log says was trained by this stage."""
+    """(1) Raises `InputError` where no model is at hand, or none that the log says was trained by
+    this stage.
+    """
     path = paths.model(key) / "model"
     if not (project.root / path).is_dir():
         raise InputError(
-            "no model here to hold the new one against", where=str(path), fix=f"countersign repro train@{key}"
+            "no model here to hold the new one against",
+            where=str(path),
+            fix=f"countersign repro train@{key}",
         )
     found = digests.tree_digest(project.root / path)
     evidence = provenance.open_evidence(project.machine, project.policies, now)
@@ -141,13 +174,18 @@ def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -
             f"the log at hand has no training of train@{key} that made this model ({found[:12]})",
             where=str(path),
             expected="the model as it was recorded",
-            fix=f"`dvc checkout {path}` brings it back; `countersign repro --force train@{key}` trains and records it",
+            fix=(
+                f"`dvc checkout {path}` brings it back; `countersign repro --force train@{key}`"
+                " trains and records it"
+            ),
         )
     return node.train
 
 
 def require_same_model(project: Project, key: str, first: Evidence) -> None:
-    """Raises `VerificationError` where the model that the new one was held against is not the recorded one any more."""
+    """Raises `VerificationError` where the model that the new one was held against is not the
+    recorded one any more.
+    """
     path, wanted = paths.model(key) / "model", _model(first).sha256
     found = digests.tree_digest(project.root / path)
     if found != wanted:
@@ -161,30 +199,43 @@ def require_same_model(project: Project, key: str, first: Evidence) -> None:
 
 def recorded_inputs(project: Project, key: str, first: Evidence) -> dict[str, Artifact]:
     """(2) Raises `InputError` naming the inputs that are not what the training read."""
-    artifacts = {item.role: hashed(project.root, item) for item in train.inputs(project.params, key)}
+    artifacts = {
+        item.role: hashed(project.root, item) for item in train.inputs(project.params, key)
+    }
     found = {role: item.sha256 for role, item in artifacts.items()}
     wanted = inputs_of(first)
-    wrong = sorted(role for role in wanted.keys() | found.keys() if wanted.get(role) != found.get(role))
+    wrong = sorted(
+        role for role in wanted.keys() | found.keys() if wanted.get(role) != found.get(role)
+    )
     if wrong:
         raise InputError(
             f"the inputs changed since train@{key} was recorded: "
             + ", ".join(f"{role} {_short(found.get(role))}" for role in wrong),
-            expected=", ".join(f"{role} {_short(wanted.get(role))}" for role in wrong) + f" (entry {first.index})",
+            expected=", ".join(f"{role} {_short(wanted.get(role))}" for role in wrong)
+            + f" (entry {first.index})",
             where=", ".join(artifacts[role].name for role in wrong if role in artifacts),
-            fix=f"`dvc checkout` the commit that trained it, or `countersign repro train@{key}` trains from these",
+            fix=(
+                f"`dvc checkout` the commit that trained it, or `countersign repro train@{key}`"
+                " trains from these"
+            ),
         )
     return artifacts
 
 
 def recorded_objective(project: Project, key: str, first: Evidence) -> Objective:
-    """Raises `ConfigError` where params.yaml, or a reward function, is not what was trained with."""
+    """Raises `ConfigError` where params.yaml, or a reward function, is not what was trained
+    with.
+    """
     resolved = objective.resolve(project.params, key)
     if resolved.digest != trained(first).objective:
         raise ConfigError(
             f"params.yaml asks for another objective than was trained with: {resolved.digest[:12]}",
             where=f"params.yaml: stages.{key}",
             expected=f"{trained(first).objective[:12]} (entry {first.index})",
-            fix=f"check out the commit that trained it, or `countersign repro train@{key}` trains with this one",
+            fix=(
+                f"check out the commit that trained it, or `countersign repro train@{key}` trains"
+                " with this one"
+            ),
         )
     return resolved
 
@@ -201,7 +252,9 @@ def _train(
     """(3)"""
     inputs, outputs = train.inputs(project.params, key), train.outputs(project.params, key)
     name, scratch = f"train@{key}", folder / "scratch"
-    job = job_of(name, key, project, given, inputs, outputs, folder / "made", now, progress, scratch)
+    job = job_of(
+        name, key, project, given, inputs, outputs, folder / "made", now, progress, scratch
+    )
     train.train_only_if_allowed(job)
     train.require_settled(os.environ, resolved.threads)
     clock = time.monotonic()

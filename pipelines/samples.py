@@ -1,11 +1,14 @@
-"""Writes the project's own sample data: a seeded support desk, with planted defects that the gates must find.
+"""Writes the project's own sample data: a seeded support desk, with planted defects that the gates
+must find.
 
-A ticket (product, tier, issue in one of several wordings, urgency) is answered with a routing line (team,
-priority, fix, product). The pairs of `HELD_OUT` occur in the `*_held_out` parts and in nothing else, apart
-from the leaked tickets that `planted` names. The demonstrations are noisy on purpose (40% good, 35%
-rambling, 25% asking for a password or card number), so that preferences and rewards have something to mend.
+A ticket (product, tier, issue in one of several wordings, urgency) is answered with a routing line
+(team, priority, fix, product). The pairs of `HELD_OUT` occur in the `*_held_out` parts and in
+nothing else, apart from the leaked tickets that `planted` names. The demonstrations are noisy on
+purpose (40% good, 35% rambling, 25% asking for a password or card number), so that preferences and
+rewards have something to mend.
 
-The same part, n and seed give the same bytes on every platform: only `random.Random.random` is used.
+The same part, n and seed give the same bytes on every platform: only `random.Random.random` is
+used.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines import desk
 from pipelines.desk import Case
 
@@ -69,7 +72,7 @@ class _Draft:
     """0-based index to a line that is not just the row as JSON."""
 
 
-# --- clean rows ------------------------------------------------------------------------------------------------------
+# --- clean rows -----------------------------------------------------------------------------------
 
 
 def _text(case: Case, rng: random.Random) -> Row:
@@ -98,7 +101,11 @@ def _sliced(case: Case, rng: random.Random) -> Row:
 def _rated(case: Case, rng: random.Random) -> Row:
     """Two answers and three raters: each agrees with the truth nine times in ten."""
     best = 1 + int(rng.random() * 2)
-    answers = [case.answer, _bad_answer(case, rng)] if best == 1 else [_bad_answer(case, rng), case.answer]
+    answers = (
+        [case.answer, _bad_answer(case, rng)]
+        if best == 1
+        else [_bad_answer(case, rng), case.answer]
+    )
     votes = [best if rng.random() < RATER_ACCURACY else int(rng.random() * 3) for _ in RATERS]
     ratings = [{"rater": rater, "value": vote} for rater, vote in zip(RATERS, votes, strict=True)]
     return {"prompt": case.ticket, "completions": answers, "ratings": ratings}
@@ -106,7 +113,13 @@ def _rated(case: Case, rng: random.Random) -> Row:
 
 def _bad_answer(case: Case, rng: random.Random) -> str:
     draw = rng.random()
-    return desk.rambling(rng) if draw < 0.45 else desk.unsafe(rng) if draw < 0.85 else desk.wrong(case, rng)
+    return (
+        desk.rambling(rng)
+        if draw < 0.45
+        else desk.unsafe(rng)
+        if draw < 0.85
+        else desk.wrong(case, rng)
+    )
 
 
 def _message(role: str, content: str) -> Row:
@@ -117,11 +130,13 @@ RATERS = ("anna", "ben", "carla")
 RATER_ACCURACY = 0.9
 
 
-# --- defects ---------------------------------------------------------------------------------------------------------
+# --- defects --------------------------------------------------------------------------------------
 
 
 def _answer_field(row: Row) -> tuple[Row | list[Any], str | int]:
-    """Where the text that defects spoil stands: the container and its key. The answer, but for bare prompts."""
+    """Where the text that defects spoil stands: the container and its key. The answer, but for bare
+    prompts.
+    """
     if "messages" in row:
         return row["messages"][1], "content"
     if "completions" in row:
@@ -228,12 +243,14 @@ PARTS: dict[str, Part] = {
     "preferences_held_out": Part(_preference, held_out=True),
     "prompts": Part(_prompt, pii=_IN_PROMPT, defects=("leaked", "leaked_reworded", *MALFORMED)),
     "prompts_held_out": Part(_sliced, held_out=True),
-    "ratings": Part(_rated, pii=_IN_PROMPT, defects=("empty_answer", "raters_disagree", *MALFORMED)),
+    "ratings": Part(
+        _rated, pii=_IN_PROMPT, defects=("empty_answer", "raters_disagree", *MALFORMED)
+    ),
 }
 """What `samples.<name>.part` in params.yaml may say."""
 
 
-# --- putting a part together -----------------------------------------------------------------------------------------
+# --- putting a part together ----------------------------------------------------------------------
 
 
 def lines(part: str, n: int, seed: int) -> list[str]:
@@ -248,9 +265,12 @@ def planted(part: str, n: int, seed: int) -> list[Planted]:
 
 def _build(name: str, n: int, seed: int) -> tuple[list[str], list[Planted]]:
     if name not in PARTS:
-        raise ConfigError(f"no part {name!r}", expected=", ".join(PARTS), where="params.yaml: samples")
+        raise ConfigError(
+            f"no part {name!r}", expected=", ".join(PARTS), where="params.yaml: samples"
+        )
     part = PARTS[name]
-    rng = random.Random(f"countersign desk 1 {name} {seed}")  # noqa: S311 - nothing secret is made of it
+    # Nothing secret is made of it.
+    rng = random.Random(f"countersign desk 1 {name} {seed}")  # noqa: S311
     draft = _Draft(part, rng, _clean(name, part, n, rng))
     marks = [] if part.held_out else _plant(draft)
     return [draft.lines.get(at) or _dumps(row) for at, row in enumerate(draft.rows)], marks
@@ -260,7 +280,9 @@ def _clean(name: str, part: Part, n: int, rng: random.Random) -> list[Row]:
     """`n` rows of which no two have the same ticket (or, for text, the same line)."""
     capacity = desk.capacity(held_out=part.held_out)
     if n > capacity:
-        raise ConfigError(f"{n} rows of {name!r}", expected=f"at most {capacity}", where="params.yaml: samples")
+        raise ConfigError(
+            f"{n} rows of {name!r}", expected=f"at most {capacity}", where="params.yaml: samples"
+        )
     if name == "text":
         return [{"text": line} for line in desk.text_lines(n, rng)]
     leaks = [desk.leak(at) for at in range(desk.LEAKS)] if name == "prompts_held_out" else []
@@ -272,13 +294,20 @@ def _plant(draft: _Draft) -> list[Planted]:
     """Spoils some of the rows, at most a quarter of them, no row twice."""
     n = len(draft.rows)
     places = iter(desk.shuffled(range(n), draft.rng)[: n // 4])
-    marks = [*_plant_defects(draft, places), *_plant_duplicates(draft, places), *_plant_pii(draft, places)]
+    marks = [
+        *_plant_defects(draft, places),
+        *_plant_duplicates(draft, places),
+        *_plant_pii(draft, places),
+    ]
     return sorted(marks, key=lambda mark: mark.line)
 
 
 def _plant_defects(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
-    # Ingest's share of malformed rows stays small in small parts, so that they pass the policy's limit.
-    wanted = [what for what in draft.part.defects if what not in MALFORMED or len(draft.rows) >= 250]
+    # Ingest's share of malformed rows stays small in small parts, so that they pass the policy's
+    # limit.
+    wanted = [
+        what for what in draft.part.defects if what not in MALFORMED or len(draft.rows) >= 250
+    ]
     for what in [*wanted, *([] if len(draft.rows) >= 250 else MALFORMED[:2])]:
         for at in _take(places, 1 + len(draft.rows) // 2000):
             DEFECTS[what](draft, at)
@@ -314,7 +343,7 @@ def _dumps(row: Row | Sequence[Any]) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
-# --- the stage -------------------------------------------------------------------------------------------------------
+# --- the stage ------------------------------------------------------------------------------------
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -336,4 +365,6 @@ def run(job: Job) -> Outcome:
     sample = job.params.samples[job.key]
     text = "".join(f"{line}\n" for line in lines(sample.part, sample.n, sample.seed))
     job.output("source").write_bytes(text.encode("utf-8"))
-    return Outcome(predicate={}, parameters=sample.model_dump(), summary=f"{sample.n} rows of {sample.part}")
+    return Outcome(
+        predicate={}, parameters=sample.model_dump(), summary=f"{sample.n} rows of {sample.part}"
+    )

@@ -1,12 +1,15 @@
-"""Searches every text of a dataset for personal data and does with it what `policies/pii.yaml` says.
+"""Searches every text of a dataset for personal data and does with it what `policies/pii.yaml`
+says.
 
-1. A finding inside a longer one that is at least as sure is part of it, unless policy lets the longer one stay.
-2. `drop` leaves the record out, `redact` replaces what was found, `block` refuses the dataset, `allow` keeps it.
-3. Redaction is repeated until nothing changes, at most `ROUNDS` times; then what was written is read back and
-   searched again. Anything left that policy does not allow refuses the dataset.
+1. A finding inside a longer one that is at least as sure is part of it, unless policy lets the
+   longer one stay.
+2. `drop` leaves the record out, `redact` replaces what was found, `block` refuses the dataset,
+   `allow` keeps it.
+3. Redaction is repeated until nothing changes, at most `ROUNDS` times; then what was written is
+   read back and searched again. Anything left that policy does not allow refuses the dataset.
 4. A record that could not be searched to the end is left out.
-5. Made-up values, planted in copies of the dataset's own texts and searched for by the same engine, tell how much it
-   finds; policy may demand a least share.
+5. Made-up values, planted in copies of the dataset's own texts and searched for by the same engine,
+   tell how much it finds; policy may demand a least share.
 6. Reports name entities, fields, counts and record ids; never text.
 """
 
@@ -21,11 +24,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from governance import recall as judged
-from governance.data_policy import PiiPolicy
-from governance.errors import ConfigError
-from governance.findings import CODES, finding
-from governance.predicates import DataCounts, Finding, Recall
+from governance.attest.findings import CODES, finding
+from governance.attest.predicates import DataCounts, Finding, Recall
+from governance.base.errors import ConfigError
+from governance.gates import recall as judged
+from governance.policy.data import PiiPolicy
 from pipelines import markdown
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
@@ -48,7 +51,9 @@ from pipelines.records import (
 PREDICATE = "scan"
 
 ROUNDS = 3
-"""Redaction changes what stands around other findings, so a text is treated again, at most this often."""
+"""Redaction changes what stands around other findings, so a text is treated again, at most this
+often.
+"""
 
 NER_ENTITIES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP", "DATE_TIME"})
 """What a NER model would find: policy may say what happens to them before there is one."""
@@ -75,12 +80,19 @@ def run(job: Job) -> Outcome:
         with job.progress.bar(table.num_rows, f"{job.name}: searching") as bar:
             treated = treat(table, kind, policy, search, secret, bar.advance)
         write_records(job.output("records"), treated.table, kind)
-        with job.progress.bar(treated.table.num_rows, f"{job.name}: searching what was written") as bar:
-            remaining = examine(read_records(job.output("records")), kind, policy, search, bar.advance)
+        with job.progress.bar(
+            treated.table.num_rows, f"{job.name}: searching what was written"
+        ) as bar:
+            remaining = examine(
+                read_records(job.output("records")), kind, policy, search, bar.advance
+            )
         searched = search.searched
         measured = recall.measure(table, kind, policy, search)
     counts = data_counts(table.num_rows, treated.table, treated.excluded)
-    refused = (*findings(job.key, policy, treated, remaining), *judged.findings(job.key, measured, policy))
+    refused = (
+        *findings(job.key, policy, treated, remaining),
+        *judged.findings(job.key, measured, policy),
+    )
     predicate = {
         "dataset": job.key,
         "passed": not refused,
@@ -106,7 +118,7 @@ def run(job: Job) -> Outcome:
     )
 
 
-# --- what is found ---------------------------------------------------------------------------------------------------
+# --- what is found --------------------------------------------------------------------------------
 
 
 @dataclass
@@ -141,8 +153,12 @@ class Tally:
         return found
 
 
-def examine(table: pa.Table, kind: str, policy: PiiPolicy, search: Search, advance: Any = None) -> Tally:
-    """What stands in a table, by row of the table; figures only where it has more than one batch of rows."""
+def examine(
+    table: pa.Table, kind: str, policy: PiiPolicy, search: Search, advance: Any = None
+) -> Tally:
+    """What stands in a table, by row of the table; figures only where it has more than one batch of
+    rows.
+    """
     whole = Tally()
     for start in range(0, table.num_rows, ROW_GROUP):
         part = table.slice(start, ROW_GROUP)
@@ -172,10 +188,16 @@ def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> T
 
 
 def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
-    """What is left when findings that are part of a longer one, at least as sure and not allowed, are taken out."""
+    """What is left when findings that are part of a longer one, at least as sure and not allowed,
+    are taken out.
+    """
 
     def part_of(one: Span, other: Span) -> bool:
-        within = other.start <= one.start and one.end <= other.end and other.end - other.start > one.end - one.start
+        within = (
+            other.start <= one.start
+            and one.end <= other.end
+            and other.end - other.start > one.end - one.start
+        )
         return within and other.score >= one.score and policy.entity(other.entity).action != "allow"
 
     kept, around = [], list[Span]()
@@ -187,7 +209,7 @@ def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
     return kept
 
 
-# --- what is done about it -------------------------------------------------------------------------------------------
+# --- what is done about it ------------------------------------------------------------------------
 
 
 @dataclass
@@ -200,7 +222,9 @@ class Treated:
     """Before treatment."""
 
 
-def treat(table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, advance: Any = None) -> Treated:
+def treat(
+    table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, advance: Any = None
+) -> Treated:
     """Searches and treats a table, batch by batch."""
     whole = Treated(table.schema.empty_table(), [], Tally())
     parts = []
@@ -213,7 +237,9 @@ def treat(table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: by
     return whole
 
 
-def _treat(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, whole: Treated) -> pa.Table:
+def _treat(
+    batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, whole: Treated
+) -> pa.Table:
     for attempt in range(ROUNDS):
         tally = _examine(batch, kind, policy, search)
         if attempt == 0:
@@ -222,19 +248,25 @@ def _treat(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: b
         replaced = {
             place: redact(text, spans, policy, key)
             for place, (text, spans) in tally.places.items()
-            if place[0] not in out and any(policy.entity(span.entity).action == "redact" for span in spans)
+            if place[0] not in out
+            and any(policy.entity(span.entity).action == "redact" for span in spans)
         }
         if not out and not replaced:
             break
         batch = replace_texts(batch, kind, replaced) if replaced else batch
         whole.excluded += _excluded(batch, out)
-        batch = batch.filter(pa.array([row not in out for row in range(batch.num_rows)], pa.bool_()))
+        batch = batch.filter(
+            pa.array([row not in out for row in range(batch.num_rows)], pa.bool_())
+        )
     return batch
 
 
 def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, str]]:
     """Row to (field, reason, detail) of the records to be left out."""
-    out = {row: ("", "PII_DROPPED", ", ".join(sorted(names))) for row, names in tally.rows(policy, "drop").items()}
+    out = {
+        row: ("", "PII_DROPPED", ", ".join(sorted(names)))
+        for row, names in tally.rows(policy, "drop").items()
+    }
     out |= {row: (where, "PII_UNSCANNED", why) for row, (where, why) in tally.unscanned.items()}
     return out
 
@@ -248,7 +280,9 @@ def _excluded(batch: pa.Table, out: dict[int, tuple[str, str, str]]) -> Iterator
 
 
 def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
-    """`text` with everything that policy says to redact replaced; findings that overlap become one."""
+    """`text` with everything that policy says to redact replaced; findings that overlap become
+    one.
+    """
     merged: list[Span] = []
     for span in sorted(one for one in spans if policy.entity(one.entity).action == "redact"):
         if merged and span.start < merged[-1].end:
@@ -258,14 +292,20 @@ def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
         merged.append(span)
     pieces, at = [], 0
     for span in merged:
-        name = span.entity if policy.replacement == "entity" else _token(span.entity, text[span.start : span.end], key)
+        name = (
+            span.entity
+            if policy.replacement == "entity"
+            else _token(span.entity, text[span.start : span.end], key)
+        )
         pieces += [text[at : span.start], f"<{name}>"]
         at = span.end
     return "".join([*pieces, text[at:]])
 
 
 def _token(entity: str, value: str, key: bytes) -> str:
-    """Ten letters (47 bits) of an HMAC, so that the same value gives the same token; letters, lest digits be found."""
+    """Ten letters (47 bits) of an HMAC, so that the same value gives the same token; letters, lest
+    digits be found.
+    """
     number = int.from_bytes(hmac.digest(key, f"{entity}\0{value}".encode(), "sha256"), "big")
     letters = ""
     for _ in range(10):
@@ -274,35 +314,57 @@ def _token(entity: str, value: str, key: bytes) -> str:
     return f"{entity}_{letters}"
 
 
-# --- what is said about it -------------------------------------------------------------------------------------------
+# --- what is said about it ------------------------------------------------------------------------
 
 
-def findings(dataset: str, policy: PiiPolicy, treated: Treated, remaining: Tally) -> tuple[Finding, ...]:
+def findings(
+    dataset: str, policy: PiiPolicy, treated: Treated, remaining: Tally
+) -> tuple[Finding, ...]:
     """Why the dataset is refused, if it is."""
     subject, report = f"dataset {dataset}", f"reports/scan_pii/{dataset}/report.json"
     found = []
     if policy.require_ner and policy.ner == "name-list":
-        found.append(finding("NER_REQUIRED", subject, "names were searched for by a list", found=policy.ner))
+        found.append(
+            finding("NER_REQUIRED", subject, "names were searched for by a list", found=policy.ner)
+        )
     for entity in sorted({*treated.found.entities, *remaining.entities}):
         action = policy.entity(entity).action
         before, after = treated.found.entities[entity], remaining.entities[entity]
         if action == "block":
             records = len(treated.found.records[entity] | remaining.records[entity])
-            said, next = f"{entity} in {records} record(s)", CODES["PII_BLOCKED"].next.replace("DATASET", dataset)
+            said, next = (
+                f"{entity} in {records} record(s)",
+                CODES["PII_BLOCKED"].next.replace("DATASET", dataset),
+            )
             found.append(
-                finding("PII_BLOCKED", subject, said, expected="none", found=str(max(before, after)), next=next)
+                finding(
+                    "PII_BLOCKED",
+                    subject,
+                    said,
+                    expected="none",
+                    found=str(max(before, after)),
+                    next=next,
+                )
             )
         elif action != "allow" and after:
             said = f"{entity} is left in what was written"
             found.append(finding("PII_REMAINING", subject, said, expected="none", found=str(after)))
     if remaining.unscanned:
-        said = f"{len(remaining.unscanned)} record(s) could not be searched to the end after treatment"
-        found.append(finding("PII_UNSCANNED", subject, said, next=f"look at what treatment left: {report}"))
+        said = (
+            f"{len(remaining.unscanned)} record(s) could not be searched to the end after treatment"
+        )
+        found.append(
+            finding("PII_UNSCANNED", subject, said, next=f"look at what treatment left: {report}")
+        )
     return tuple(found)
 
 
 def write_report(
-    job: Job, predicate: dict[str, Any], counts: DataCounts, treated: Treated, refused: tuple[Finding, ...]
+    job: Job,
+    predicate: dict[str, Any],
+    counts: DataCounts,
+    treated: Treated,
+    refused: tuple[Finding, ...],
 ) -> None:
     """report.json and report.md."""
     found = treated.found
@@ -312,7 +374,9 @@ def write_report(
         "counts": counts.model_dump(mode="json"),
         "recall": _recall(predicate["recall"]),
         "reasons": {name: reason for name, reason in reasons.items() if reason},
-        "fields": {name: dict(sorted(fields.items())) for name, fields in sorted(found.fields.items())},
+        "fields": {
+            name: dict(sorted(fields.items())) for name, fields in sorted(found.fields.items())
+        },
         "records": {name: sorted(ids) for name, ids in sorted(found.records.items())},
     }
     markdown.write_json(job.output("report"), report)
@@ -321,14 +385,22 @@ def write_report(
 
 def _recall(measured: Recall) -> dict[str, Any]:
     figures = {name: judged.interval(one) for name, one in measured.entities.items()}
-    intervals = {name: {"low": round(one.low, 4), "high": round(one.high, 4)} for name, one in figures.items()}
+    intervals = {
+        name: {"low": round(one.low, 4), "high": round(one.high, 4)}
+        for name, one in figures.items()
+    }
     found = measured.model_dump(mode="json")
-    return {**found, "entities": {name: one | intervals[name] for name, one in found["entities"].items()}}
+    return {
+        **found,
+        "entities": {name: one | intervals[name] for name, one in found["entities"].items()},
+    }
 
 
 def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
     engine, counts = report["engine"], report["counts"]
-    assurance = "by a name list: low assurance" if engine["ner"] == "name-list" else f"by {engine['ner']}"
+    assurance = (
+        "by a name list: low assurance" if engine["ner"] == "name-list" else f"by {engine['ner']}"
+    )
     rows = [
         [
             name,
@@ -336,22 +408,51 @@ def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
             report["found"].get(name, 0),
             report["remaining"].get(name, 0),
             len(report["records"].get(name, [])),
-            ", ".join(f"{place} {count}" for place, count in report["fields"].get(name, {}).items()),
+            ", ".join(
+                f"{place} {count}" for place, count in report["fields"].get(name, {}).items()
+            ),
         ]
         for name in sorted({*report["found"], *report["remaining"]})
     ]
-    left_out = [[reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()]
+    left_out = [
+        [reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()
+    ]
     lines = [f"# PII scan of {report['dataset']}", "", markdown.verdict(refused), ""]
     lines += [f"{counts['records_out']} of {counts['records_in']} records go on."]
     languages = ", ".join(report["languages"])
-    lines += [f"Searched by {engine['name']} {engine['version']} in {languages}; names {assurance}."]
-    lines += ["", "## Found", "", markdown.table(["entity", "action", "found", "left", "records", "where"], rows), ""]
+    lines += [
+        f"Searched by {engine['name']} {engine['version']} in {languages}; names {assurance}."
+    ]
+    lines += [
+        "",
+        "## Found",
+        "",
+        markdown.table(["entity", "action", "found", "left", "records", "where"], rows),
+        "",
+    ]
     lines += [f"- {name} may stay: {reason}" for name, reason in report["reasons"].items()]
-    lines += ["", "## Left out", "", markdown.table(["reason", "records", "what it means"], left_out)]
-    lines += ["", "## What this scan shows", "", f"Searched for: {', '.join(report['entities_searched'])}.", ""]
+    lines += [
+        "",
+        "## Left out",
+        "",
+        markdown.table(["reason", "records", "what it means"], left_out),
+    ]
+    lines += [
+        "",
+        "## What this scan shows",
+        "",
+        f"Searched for: {', '.join(report['entities_searched'])}.",
+        "",
+    ]
     lines += _recall_page(report)
     lines += ["It cannot find:", "", *(f"- {what}" for what in report["cannot_find"]), ""]
-    return "\n".join([*lines, "Ids of the records stand in report.json, and those left out in excluded.jsonl.", ""])
+    return "\n".join(
+        [
+            *lines,
+            "Ids of the records stand in report.json, and those left out in excluded.jsonl.",
+            "",
+        ]
+    )
 
 
 def _recall_page(report: dict[str, Any]) -> list[str]:
@@ -360,29 +461,57 @@ def _recall_page(report: dict[str, Any]) -> list[str]:
         [name, one["planted"], one["found"], f"{one['low']:.2f} to {one['high']:.2f}"]
         for name, one in measured["entities"].items()
     ]
-    where = f"{measured['texts']} texts of its own" if measured["texts"] else "sentences alone, since it has no text"
+    where = (
+        f"{measured['texts']} texts of its own"
+        if measured["texts"]
+        else "sentences alone, since it has no text"
+    )
     not_planted = sorted({*report["entities_searched"]} - {*measured["entities"]})
     said = f"Of made-up values, planted in {where} and searched for in the same way, it found:"
-    without = [f"Not measured, for want of made-up values: {', '.join(not_planted)}.", ""] if not_planted else []
-    return [said, "", markdown.table(["entity", "planted", "found", "95% interval of the share"], rows), "", *without]
+    without = (
+        [f"Not measured, for want of made-up values: {', '.join(not_planted)}.", ""]
+        if not_planted
+        else []
+    )
+    return [
+        said,
+        "",
+        markdown.table(["entity", "planted", "found", "95% interval of the share"], rows),
+        "",
+        *without,
+    ]
 
 
 def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
     out = sum(counts.excluded.values())
-    return f"{name}: {counts.records_out} records, {treated.found.entities.total()} findings, {out} left out"
+    return (
+        f"{name}: {counts.records_out} records, {treated.found.entities.total()} findings, {out}"
+        " left out"
+    )
 
 
 def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
-    """Raises `ConfigError` for names in the policy that nothing searches for: mistyped, most likely."""
+    """Raises `ConfigError` for names in the policy that nothing searches for: mistyped, most
+    likely.
+    """
     entities = {*engine.entities, *NER_ENTITIES}
     recognizers = {one.name for one in engine.recognizers} | set(policy.disabled_recognizers)
     wrong = [f"entities.{name}" for name in policy.entities if name not in entities]
-    wrong += [f"minimum_recall.{name}" for name in policy.minimum_recall if name not in engine.entities]
-    wrong += [f"recognizer_thresholds.{name}" for name in policy.recognizer_thresholds if name not in recognizers]
+    wrong += [
+        f"minimum_recall.{name}" for name in policy.minimum_recall if name not in engine.entities
+    ]
+    wrong += [
+        f"recognizer_thresholds.{name}"
+        for name in policy.recognizer_thresholds
+        if name not in recognizers
+    ]
     if wrong:
         raise ConfigError(
             f"nothing searches for {', '.join(sorted(wrong))}",
             where="policies/pii.yaml",
-            expected=f"entities: {', '.join(sorted(entities))}; recognizers: {', '.join(sorted(recognizers))}",
+            expected=(
+                f"entities: {', '.join(sorted(entities))}; recognizers:"
+                f" {', '.join(sorted(recognizers))}"
+            ),
             fix="mend the name, or enable the recognizer that finds it",
         )

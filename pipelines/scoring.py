@@ -1,7 +1,8 @@
 """Scores a model on a suite's records, item by item: the part of evaluation that imports torch.
 
-Weights are 32-bit floats, batches are in the order of record ids, and every batch starts from a seed that
-follows from the suite's: the same model, suite, versions and thread count give the same scores.
+Weights are 32-bit floats, batches are in the order of record ids, and every batch starts from a
+seed that follows from the suite's: the same model, suite, versions and thread count give the same
+scores.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from governance.errors import InputError
-from governance.progress import Bar
+from governance.base.errors import InputError
+from governance.base.progress import Bar
 from pipelines.metrics import Metric, answer_score
 from pipelines.params import Suite
 from pipelines.training.methods import ModelClass
@@ -24,7 +25,13 @@ Scores = dict[str, list[float | None]]
 
 
 def score(
-    model: Path, kind: ModelClass, rows: Rows, suite: Suite, metrics: list[Metric], threads: int, bar: Bar
+    model: Path,
+    kind: ModelClass,
+    rows: Rows,
+    suite: Suite,
+    metrics: list[Metric],
+    threads: int,
+    bar: Bar,
 ) -> Scores:
     """Metric name to one score per row."""
     import torch
@@ -35,7 +42,9 @@ def score(
     return score_loaded(loaded, load_tokenizer(model), rows, suite, metrics, bar)
 
 
-def score_loaded(model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: list[Metric], bar: Bar) -> Scores:
+def score_loaded(
+    model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: list[Metric], bar: Bar
+) -> Scores:
     """As `score`, of a model that stands in memory already."""
     import torch
 
@@ -44,7 +53,9 @@ def score_loaded(model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: 
     found: Scores = {metric.name: [] for metric in metrics}
     with torch.inference_mode():
         for need in sorted(needs):
-            for metric, values in scorer.of(need, rows, [one for one in metrics if one.needs == need]):
+            for metric, values in scorer.of(
+                need, rows, [one for one in metrics if one.needs == need]
+            ):
                 found[metric.name] += values
     return found
 
@@ -66,12 +77,16 @@ class _Scorer:
         self.tokenizer = tokenizer
         self.tokenizer.padding_side = "left"
         if not self.tokenizer.chat_template:
-            raise InputError("the model's tokenizer has no chat template", where=str(tokenizer.name_or_path))
+            raise InputError(
+                "the model's tokenizer has no chat template", where=str(tokenizer.name_or_path)
+            )
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device).eval()
         self.suite, self.bar = suite, bar
 
-    def of(self, need: str, rows: Rows, metrics: list[Metric]) -> Iterator[tuple[Metric, list[float | None]]]:
+    def of(
+        self, need: str, rows: Rows, metrics: list[Metric]
+    ) -> Iterator[tuple[Metric, list[float | None]]]:
         """The scores of the metrics that need the same thing, batch by batch."""
         import torch
 
@@ -84,14 +99,25 @@ class _Scorer:
                 answers = self._answers(batch, per_item, sampled=need == "sampled")
                 for metric in metrics:
                     pairs = zip(answers, batch, strict=True)
-                    yield metric, [answer_score(metric, texts, row["answer"]) for texts, row in pairs]
+                    yield (
+                        metric,
+                        [answer_score(metric, texts, row["answer"]) for texts, row in pairs],
+                    )
             elif need == "pair":
-                values: list[float | None] = [float(chosen > rejected) for chosen, rejected in self._pairs(batch)]
+                values: list[float | None] = [
+                    float(chosen > rejected) for chosen, rejected in self._pairs(batch)
+                ]
                 yield from ((metric, values) for metric in metrics)
             else:
                 losses = self._losses(batch)
                 for metric in metrics:
-                    yield metric, [_perplexity(loss) if metric.name == "perplexity" else loss for loss in losses]
+                    yield (
+                        metric,
+                        [
+                            _perplexity(loss) if metric.name == "perplexity" else loss
+                            for loss in losses
+                        ],
+                    )
             self.bar.advance(len(batch))
 
     def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
@@ -110,9 +136,16 @@ class _Scorer:
         except RuntimeError as error:
             if "probability tensor" not in str(error):
                 raise
-            found = "what the model gives is no number, so that no answer can be sampled: it has diverged"
-            raise InputError(found, where="models", fix="train it again, with a lower learning rate") from None
-        texts = self.tokenizer.batch_decode(made[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
+            found = (
+                "what the model gives is no number, so that no answer can be sampled: it has"
+                " diverged"
+            )
+            raise InputError(
+                found, where="models", fix="train it again, with a lower learning rate"
+            ) from None
+        texts = self.tokenizer.batch_decode(
+            made[:, given["input_ids"].shape[1] :], skip_special_tokens=True
+        )
         return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]
 
     def _pairs(self, batch: Rows) -> list[tuple[float, float]]:
@@ -122,12 +155,16 @@ class _Scorer:
         return list(zip(values[: len(batch)], values[len(batch) :], strict=True))
 
     def _losses(self, batch: Rows) -> list[float]:
-        """Mean negative log-likelihood per token of each conversation, as rendered by the chat template."""
+        """Mean negative log-likelihood per token of each conversation, as rendered by the chat
+        template.
+        """
         import torch
 
         given = self._encode([row["messages"] for row in batch])
         logits = self.model(**given).logits[:, :-1].transpose(1, 2)
-        loss = torch.nn.functional.cross_entropy(logits, given["input_ids"][:, 1:], reduction="none")
+        loss = torch.nn.functional.cross_entropy(
+            logits, given["input_ids"][:, 1:], reduction="none"
+        )
         counted = (given["attention_mask"][:, 1:] * given["attention_mask"][:, :-1]).to(loss.dtype)
         return [float(value) for value in (loss * counted).sum(1) / counted.sum(1).clamp(min=1)]
 
@@ -135,14 +172,22 @@ class _Scorer:
         from jinja2 import TemplateError
 
         try:
-            texts = self.tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=prompt)
+            texts = self.tokenizer.apply_chat_template(
+                conversations, tokenize=False, add_generation_prompt=prompt
+            )
         except TemplateError:  # whose message is the template's, and may quote the item
             raise InputError(
-                "the model's chat template refuses an item of the suite: a role, or who speaks when",
+                "the model's chat template refuses an item of the suite: a role, or who speaks"
+                " when",
                 where=str(self.tokenizer.name_or_path),
-                fix="give the model a suite of messages that its template takes (some take no system message)",
+                fix=(
+                    "give the model a suite of messages that its template takes (some take no"
+                    " system message)"
+                ),
             ) from None
-        return self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)
+        return self.tokenizer(
+            texts, return_tensors="pt", padding=True, add_special_tokens=False
+        ).to(self.device)
 
 
 def _perplexity(loss: float) -> float:

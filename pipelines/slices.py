@@ -1,6 +1,7 @@
 """Which slice each record is of: labels that params.yaml lists, by fields of the source.
 
-Only listed labels get in, so that no value of a field that somebody named by mistake reaches evidence or a report.
+Only listed labels get in, so that no value of a field that somebody named by mistake reaches
+evidence or a report.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from governance.errors import InputError
+from governance.base.errors import InputError
 
 OTHER = "other"
 """What has no listed label, or none at all."""
@@ -26,7 +27,10 @@ def write_slices(path: Path, slices: Mapping[str, Mapping[str, str]]) -> None:
     """One JSON object a line, by record id; an empty file where the dataset has no slices."""
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for record, labels in sorted(slices.items()):
-            stream.write(json.dumps({"id": record, "slices": labels}, sort_keys=True, ensure_ascii=False) + "\n")
+            stream.write(
+                json.dumps({"id": record, "slices": labels}, sort_keys=True, ensure_ascii=False)
+                + "\n"
+            )
 
 
 def read_slices(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -38,4 +42,6 @@ def read_slices(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
         return {name: [labels[record][name] for record in ids] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         fix = "run `dvc repro` so that ingest writes it again"
-        raise InputError(f"not a readable list of slices ({type(error).__name__})", where=str(path), fix=fix) from None
+        raise InputError(
+            f"not a readable list of slices ({type(error).__name__})", where=str(path), fix=fix
+        ) from None

@@ -1,8 +1,10 @@
-"""The smoke set of a drill: a loaded model is asked a little, and what it gives is a model's answer.
+"""The smoke set of a drill: a loaded model is asked a little, and what it gives is a model's
+answer.
 
-1. The first items of the suite that it was evaluated on, where suite and records at hand have the recorded digest: each
-   score is a number, and stands beside the one recorded of the same items.
-2. Otherwise fixed prompts, and it says why: that finite numbers and some text come out, not that they are any good.
+1. The first items of the suite that it was evaluated on, where suite and records at hand have the
+   recorded digest: each score is a number, and stands beside the one recorded of the same items.
+2. Otherwise fixed prompts, and it says why: that finite numbers and some text come out, not that
+   they are any good.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.digests import sha256_file
-from governance.errors import CountersignError, InputError
-from governance.evidence import Evidence
-from governance.lineage import evaluated
-from governance.progress import Progress
-from governance.promotion import State
+from governance.attest.digests import sha256_file
+from governance.base.errors import CountersignError, InputError
+from governance.base.progress import Progress
+from governance.history.lineage import evaluated
+from governance.log.evidence import Evidence
+from governance.release.promotion import State
 from pipelines import paths
 from pipelines.evaluate import rows_of
 from pipelines.loader import Loaded
@@ -44,23 +46,38 @@ class AtHand:
     """The evaluation that was recorded."""
 
 
-def smoke(now: State, root: Path, loaded: Loaded, items: int, progress: Progress) -> tuple[int, str]:
-    """How many items of a suite were asked, and what came of it. Raises `InputError` where it is no answer."""
+def smoke(
+    now: State, root: Path, loaded: Loaded, items: int, progress: Progress
+) -> tuple[int, str]:
+    """How many items of a suite were asked, and what came of it. Raises `InputError` where it is no
+    answer.
+    """
     found = at_hand(now, root, loaded.sha256)
-    return _fixed(loaded, found) if isinstance(found, str) else _scored(loaded, found, items, progress)
+    return (
+        _fixed(loaded, found) if isinstance(found, str) else _scored(loaded, found, items, progress)
+    )
 
 
 def is_scorer(copy: Path) -> bool:
     """Whether the model of a folder gives a score, not text."""
     from transformers import AutoConfig
 
-    names = AutoConfig.from_pretrained(copy, trust_remote_code=False, local_files_only=True).architectures or []
+    names = (
+        AutoConfig.from_pretrained(
+            copy, trust_remote_code=False, local_files_only=True
+        ).architectures
+        or []
+    )
     return any(name.endswith("ForSequenceClassification") for name in names)
 
 
 def at_hand(now: State, root: Path, model: str) -> AtHand | str:
-    """(1) The suite of the model's last evaluation with scores, with its records; else why there is none."""
-    mine = [item for item in now.view.by_subject(model, "evaluate") if evaluated(item).model == model]
+    """(1) The suite of the model's last evaluation with scores, with its records; else why there is
+    none.
+    """
+    mine = [
+        item for item in now.view.by_subject(model, "evaluate") if evaluated(item).model == model
+    ]
     mine = mine or [item for item in now.view.all("evaluate") if evaluated(item).model == model]
     scored = [item for item in mine if evaluated(item).not_run is None]
     if not scored:
@@ -87,15 +104,20 @@ def _scored(loaded: Loaded, found: AtHand, items: int, progress: Progress) -> tu
     rows = found.rows[:items]
     passes = len({metric.needs for metric in found.metrics})
     with progress.bar(len(rows) * passes, f"asking {loaded.version}") as bar:
-        scores = scoring.score_loaded(loaded.model, loaded.tokenizer, rows, found.suite, found.metrics, bar)
+        scores = scoring.score_loaded(
+            loaded.model, loaded.tokenizer, rows, found.suite, found.metrics, bar
+        )
     wrong = [
-        name for name, values in scores.items() if any(one is not None and not math.isfinite(one) for one in values)
+        name
+        for name, values in scores.items()
+        if any(one is not None and not math.isfinite(one) for one in values)
     ]
     if wrong:
         raise InputError(f"{', '.join(wrong)} came out as no number")
     said = evaluated(found.item)
     told = [
-        f"{name} {_shown(values)} (recorded of the same items: {_shown(said.scores.get(name, [])[: len(rows)])})"
+        f"{name} {_shown(values)} (recorded of the same items:"
+        f" {_shown(said.scores.get(name, [])[: len(rows)])})"
         for name, values in scores.items()
     ]
     of = f"{len(rows)} of {len(found.rows)} items of {said.suite_name} (suite {said.suite[:12]})"
@@ -107,7 +129,9 @@ def _fixed(loaded: Loaded, why: str) -> tuple[int, str]:
     import torch
 
     for prompt in PROMPTS:
-        given = loaded.tokenizer(_rendered(loaded.tokenizer, prompt), return_tensors="pt", add_special_tokens=False)
+        given = loaded.tokenizer(
+            _rendered(loaded.tokenizer, prompt), return_tensors="pt", add_special_tokens=False
+        )
         given = given.to(loaded.model.device)
         with torch.inference_mode():
             values = loaded.model(**given).logits

@@ -5,12 +5,13 @@ It does the shared part once, in this order:
 1. end with the process that started it, and let no second run of the same stage in;
 2. load parameters and policies, and hold the installed engines against `pipelines/versions.yaml`;
 3. hash every input;
-4. run the stage module, which writes to temporary paths, and hash the inputs again: what changed meanwhile is no input;
+4. run the stage module, which writes to temporary paths, and hash the inputs again: what changed
+   meanwhile is no input;
 5. publish the outputs, each in one step;
 6. sign a statement about the digests and append it to the log.
 
-A kill before (5) leaves nothing; one between (5) and (6) leaves files that DVC does not count as made, so that
-the next run makes them again and records them.
+A kill before (5) leaves nothing; one between (5) and (6) leaves files that DVC does not count as
+made, so that the next run makes them again and records them.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from governance import canonical, digests
-from governance.errors import ConfigError, InputError, RefusedError
-from governance.machine import Machine, machine
-from governance.policy import Policies, load_policies
-from governance.predicates import Artifact, Code, Run
-from governance.progress import Progress
-from governance.requests import refusal
+from governance.attest import canonical, digests
+from governance.attest.predicates import Artifact, Code, Run
+from governance.attest.requests import refusal
+from governance.base.errors import ConfigError, InputError, RefusedError
+from governance.base.progress import Progress
+from governance.machine.machine import Machine, machine
+from governance.policy.policies import Policies, load_policies
 from pipelines import provenance, versions
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params, load_params
@@ -56,7 +57,8 @@ FAMILIES: dict[str, str] = {
 """DVC stage family to the module that is its subject."""
 
 DIGESTS_ALONE = ("gate",)
-"""Families that read no input's content: what they record is about the digests as they were taken."""
+"""Families that read no input's content: what they record is about the digests as they were taken.
+"""
 
 REPORTS = ("report", "summary", "excluded")
 """Outputs that are kept for reading when a stage refuses."""
@@ -73,17 +75,26 @@ class Project:
 
 
 def open_project(root: Path, environ: Mapping[str, str]) -> Project:
-    """The project at `root`. Raises `ConfigError` with every mistake of its parameters and policies."""
+    """The project at `root`. Raises `ConfigError` with every mistake of its parameters and
+    policies.
+    """
     if not (root / "params.yaml").is_file():
         raise ConfigError(
-            "no params.yaml here", where=str(root), expected="a project", fix="change to the project's folder"
+            "no params.yaml here",
+            where=str(root),
+            expected="a project",
+            fix="change to the project's folder",
         )
     params = load_params(root)
     return Project(root, params, load_policies(root / "policies"), machine(params.project, environ))
 
 
-def run_stage(family: str, key: str, project: Project, now: Callable[[], datetime], progress: Progress) -> str:
-    """Runs one stage and records it; returns its one-line summary. Raises `RefusedError` when it refuses."""
+def run_stage(
+    family: str, key: str, project: Project, now: Callable[[], datetime], progress: Progress
+) -> str:
+    """Runs one stage and records it; returns its one-line summary. Raises `RefusedError` when it
+    refuses.
+    """
     module = _module(family)
     name = f"{family}@{key}" if key else family
     with exclusive(work_folder(project) / f"{name}.lock", name):
@@ -104,7 +115,9 @@ def _run_locked(
     inputs: list[Input] = module.inputs(project.params, key)
     outputs: list[Output] = module.outputs(project.params, key)
     artifacts = {item.role: hashed(project.root, item) for item in inputs}
-    if module.PREDICATE:  # a log that will not take the statement is found now, not after hours of work
+    if (
+        module.PREDICATE
+    ):  # a log that will not take the statement is found now, not after hours of work
         machine = provenance.on_behalf(project.machine, project.policies, now)
         project = replace(project, machine=machine)
     began, clock, code = now(), time.monotonic(), provenance.code(project.root)
@@ -118,10 +131,27 @@ def _run_locked(
         with _published(project.root, [] if outcome.refused else outputs, made):
             subjects = _subjects(project.root, outputs, outcome, family, key)
             if module.PREDICATE:
-                run = provenance.run(began, now(), time.monotonic() - clock, project.machine.requester, outcome.detail)
+                run = provenance.run(
+                    began,
+                    now(),
+                    time.monotonic() - clock,
+                    project.machine.requester,
+                    outcome.detail,
+                )
                 code = provenance.code(project.root, code)
                 given = list(artifacts.values())
-                _record(module.PREDICATE, family, name, project, given, subjects, outcome, code, run, now)
+                _record(
+                    module.PREDICATE,
+                    family,
+                    name,
+                    project,
+                    given,
+                    subjects,
+                    outcome,
+                    code,
+                    run,
+                    now,
+                )
     if outcome.refused:
         raise RefusedError(refusal(name, outcome.refused))
     shutil.rmtree(job.scratch, ignore_errors=True)
@@ -135,7 +165,9 @@ def _module(family: str) -> ModuleType:
 
 
 def work_folder(project: Project) -> Path:
-    """Temporary files of this checkout; `.dvc/tmp` is on the same file system and never under version control."""
+    """Temporary files of this checkout; `.dvc/tmp` is on the same file system and never under
+    version control.
+    """
     return project.root / ".dvc" / "tmp" / "countersign"
 
 
@@ -144,7 +176,9 @@ def hashed(root: Path, item: Input) -> Artifact:
     path = root / item.path
     if not path.exists():
         raise InputError(
-            "the stage's input is not there", where=str(item.path), fix="run `dvc repro`, which makes what comes before"
+            "the stage's input is not there",
+            where=str(item.path),
+            fix="run `dvc repro`, which makes what comes before",
         )
     return Artifact(role=item.role, name=item.path.as_posix(), sha256=digests.digest_of(path))
 
@@ -173,10 +207,14 @@ def job_of(
     progress: Progress,
     scratch: Path | None = None,
 ) -> Job:
-    """The job of a stage that writes below `made`; its work survives a kill, unless `scratch` is another folder."""
+    """The job of a stage that writes below `made`; its work survives a kill, unless `scratch` is
+    another folder.
+    """
     for output in outputs:
         (made / output.path).parent.mkdir(parents=True, exist_ok=True)
-    identity = canonical.dumps([name, sorted((role, item.sha256) for role, item in artifacts.items())])
+    identity = canonical.dumps(
+        [name, sorted((role, item.sha256) for role, item in artifacts.items())]
+    )
     kept = project.machine.state / "scratch" / f"{name}-{digests.sha256_bytes(identity)[:16]}"
     scratch = scratch or kept
     scratch.mkdir(parents=True, exist_ok=True)
@@ -200,7 +238,9 @@ def job_of(
 
 @contextmanager
 def _published(root: Path, outputs: list[Output], staging: Path) -> Iterator[None]:
-    """Outputs in their places; gone again when they cannot be recorded, so that nothing is there without evidence."""
+    """Outputs in their places; gone again when they cannot be recorded, so that nothing is there
+    without evidence.
+    """
     try:
         for output in outputs:
             _publish(staging / output.path, root / output.path)
@@ -241,11 +281,23 @@ def _keep_reports(root: Path, family: str, key: str, outputs: list[Output], stag
             (staging / output.path).replace(folder / output.path.name)
 
 
-def _subjects(root: Path, outputs: list[Output], outcome: Outcome, family: str, key: str) -> list[Artifact]:
+def _subjects(
+    root: Path, outputs: list[Output], outcome: Outcome, family: str, key: str
+) -> list[Artifact]:
     if not outcome.refused:
-        return [*(hashed(root, Input(output.role, output.path)) for output in outputs), *outcome.subjects]
-    kept = [Input(output.role, _kept(family, key) / output.path.name) for output in outputs if output.role in REPORTS]
-    return [*(hashed(root, item) for item in kept if (root / item.path).exists()), *outcome.subjects]
+        return [
+            *(hashed(root, Input(output.role, output.path)) for output in outputs),
+            *outcome.subjects,
+        ]
+    kept = [
+        Input(output.role, _kept(family, key) / output.path.name)
+        for output in outputs
+        if output.role in REPORTS
+    ]
+    return [
+        *(hashed(root, item) for item in kept if (root / item.path).exists()),
+        *outcome.subjects,
+    ]
 
 
 def _record(

@@ -1,9 +1,10 @@
 """Trains one stage, if and only if its gate allows it on exactly the bytes at hand.
 
 1. The gate's decision is made again from evidence, in its enforcing form, before torch is imported.
-2. Training reads the inputs that were hashed and decided on; they are hashed again when it is over, so that a file
-   changed meanwhile publishes nothing.
-3. The registry shows the run while it lasts, and says so when it fails; the log's statement is the evidence.
+2. Training reads the inputs that were hashed and decided on; they are hashed again when it is over,
+   so that a file changed meanwhile publishes nothing.
+3. The registry shows the run while it lasts, and says so when it fails; the log's statement is the
+   evidence.
 4. What is published holds no time, path or run id: the same inputs give the same bytes.
 """
 
@@ -19,8 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance import canonical, digests
-from governance.errors import TrainingError
+from governance.attest import canonical, digests
+from governance.base.errors import TrainingError
 from pipelines import gate, paths, versions
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
@@ -31,8 +32,8 @@ from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
 
 if TYPE_CHECKING:
+    from governance.attest.requests import Decision
     from governance.registry.port import Run, RunRequest
-    from governance.requests import Decision
     from pipelines.training.callbacks import Listener
 
 PREDICATE = "train"
@@ -46,7 +47,11 @@ def inputs(params: Params, key: str) -> list[Input]:
         Input("data", paths.ready(stage.data) / "records.parquet"),
         Input("parent", paths.model(stage.parent) / "model"),
     ]
-    return [*found, Input("scorer", paths.model(stage.scorer) / "model")] if objective.uses_scorer(stage) else found
+    return (
+        [*found, Input("scorer", paths.model(stage.scorer) / "model")]
+        if objective.uses_scorer(stage)
+        else found
+    )
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -88,12 +93,18 @@ def run(job: Job) -> Outcome:
             "registry_problem": shown.problem,
         },
         summary=f"{fitted.steps} steps on {fitted.records} records{_left_out(resolved, fitted)}; "
-        + ", ".join(f"{name} {value:.4g}" for name, value in list(final.items())[:3] if value is not None),
+        + ", ".join(
+            f"{name} {value:.4g}" for name, value in list(final.items())[:3] if value is not None
+        ),
     )
 
 
-def perform(job: Job, resolved: Objective, listener: Listener) -> tuple[Fitted, dict[str, float | None]]:
-    """The training itself, from the job's inputs to its outputs; the last value of each signal. Asks no gate."""
+def perform(
+    job: Job, resolved: Objective, listener: Listener
+) -> tuple[Fitted, dict[str, float | None]]:
+    """The training itself, from the job's inputs to its outputs; the last value of each signal.
+    Asks no gate.
+    """
     plan, chosen = _plan(job, resolved), method(resolved.method)
     fitted = launch.run(plan, listener, job.machine.environ)
     require_unchanged(job)
@@ -127,9 +138,15 @@ def train_only_if_allowed(job: Job) -> Decision:
 
 
 def require_settled(environ: Mapping[str, str], threads: int) -> None:
-    """Raises `TrainingError` unless the process was started with what the result's bits depend on."""
+    """Raises `TrainingError` unless the process was started with what the result's bits depend
+    on.
+    """
     wanted = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    wrong = [f"{name}={environ.get(name, '')}" for name, value in wanted.items() if environ.get(name) != value]
+    wrong = [
+        f"{name}={environ.get(name, '')}"
+        for name, value in wanted.items()
+        if environ.get(name) != value
+    ]
     if wrong:
         raise TrainingError(
             f"started with {', '.join(wrong)}",
@@ -141,12 +158,24 @@ def require_settled(environ: Mapping[str, str], threads: int) -> None:
 def peak_rss() -> int:
     """Peak resident memory of this process and its children, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit
+    return (
+        max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        * unit
+    )
 
 
 def _plan(job: Job, resolved: Objective) -> Plan:
-    """Work of another objective, other inputs or other engines is never resumed: it has another folder."""
-    identity = [resolved.digest, versions.installed("train"), {role: item.sha256 for role, item in job.inputs.items()}]
+    """Work of another objective, other inputs or other engines is never resumed: it has another
+    folder.
+    """
+    identity = [
+        resolved.digest,
+        versions.installed("train"),
+        {role: item.sha256 for role, item in job.inputs.items()},
+    ]
     work = job.scratch / digests.sha256_bytes(canonical.dumps(identity))[:16]
     work.mkdir(parents=True, exist_ok=True)
     return Plan(
@@ -207,7 +236,9 @@ def _request(job: Job, resolved: Objective) -> RunRequest:
         name=job.name,
         params=objective.describe(resolved),
         tags={**tags, "countersign.objective": resolved.digest, "countersign.stage": job.key},
-        datasets=[DatasetLink(stage.data, job.inputs["data"].sha256, "training", _rows(job.input("data")))],
+        datasets=[
+            DatasetLink(stage.data, job.inputs["data"].sha256, "training", _rows(job.input("data")))
+        ],
     )
 
 
@@ -230,11 +261,17 @@ def _left_out(resolved: Objective, fitted: Fitted) -> str:
         return ""
     limit = resolved.trainer.get("max_length")
     which = f"max_length {limit}" if limit else f"TRL's max_length for {resolved.method}"
-    return f" ({fitted.left_out} of {fitted.records + fitted.left_out} left out: too long for {which})"
+    return (
+        f" ({fitted.left_out} of {fitted.records + fitted.left_out} left out: too long for {which})"
+    )
 
 
 def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted) -> None:
-    used = {role: {"name": item.name, "sha256": item.sha256} for role, item in job.inputs.items() if role != "gate"}
+    used = {
+        role: {"name": item.name, "sha256": item.sha256}
+        for role, item in job.inputs.items()
+        if role != "gate"
+    }
     content: dict[str, Any] = {
         "stage": job.key,
         "method": resolved.method,
@@ -257,5 +294,6 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
 def _final(chosen: Method, fitted: Fitted) -> dict[str, float | None]:
     """The last value of each of the method's signals."""
     return {
-        name: next((line[name] for line in reversed(fitted.history) if name in line), None) for name in chosen.signals
+        name: next((line[name] for line in reversed(fitted.history) if name in line), None)
+        for name in chosen.signals
     }

@@ -1,7 +1,7 @@
 """The engine versions that results depend on, by stage family, as DVC parameters.
 
-`pipelines/versions.yaml` is what DVC compares; a stage refuses to run when the installed engines differ
-from it, so that a result is never cached under another engine's name.
+`pipelines/versions.yaml` is what DVC compares; a stage refuses to run when the installed engines
+differ from it, so that a result is never cached under another engine's name.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from governance.errors import ConfigError
-from governance.yamlfile import read_yaml
+from governance.base.errors import ConfigError
+from governance.base.yaml import read_yaml
 
 FILE = Path("pipelines/versions.yaml")
 
@@ -19,7 +19,17 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "ingest": ("pyarrow",),
     "scan": ("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow"),
     "quality": ("great-expectations", "pandas", "numpy", "pyarrow"),
-    "train": ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "datasets", "safetensors", "numpy"),
+    "train": (
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "accelerate",
+        "tokenizers",
+        "datasets",
+        "safetensors",
+        "numpy",
+    ),
     "evaluate": ("torch", "transformers", "tokenizers", "numpy"),
 }
 """Group of stages to the distributions that can change what it writes."""
@@ -37,13 +47,17 @@ GROUP_OF: dict[str, str] = {
 
 
 def installed(family: str) -> dict[str, str]:
-    """Distribution to installed version for a stage family. Raises `ConfigError` when one is missing."""
+    """Distribution to installed version for a stage family. Raises `ConfigError` when one is
+    missing.
+    """
     found: dict[str, str] = {}
     for name in ENGINES.get(GROUP_OF.get(family, ""), ()):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            raise ConfigError(f"{name} is not installed", fix="pip install 'countersign[pipeline]'") from None
+            raise ConfigError(
+                f"{name} is not installed", fix="pip install 'countersign[pipeline]'"
+            ) from None
     return found
 
 
@@ -56,19 +70,27 @@ def check(root: Path, family: str) -> None:
     said = read_yaml(root / FILE) or {}
     written = said.get(group, {})
     wrong = [
-        f"{name} {found} (file: {written.get(name)})" for name, found in have.items() if written.get(name) != found
+        f"{name} {found} (file: {written.get(name)})"
+        for name, found in have.items()
+        if written.get(name) != found
     ]
     if wrong:
         raise ConfigError(
             f"installed engines differ from the file: {', '.join(wrong)}",
             where=str(FILE),
-            fix="`countersign versions --write` takes the installed ones, and what depends on them is made again",
+            fix=(
+                "`countersign versions --write` takes the installed ones, and what depends on them"
+                " is made again"
+            ),
         )
 
 
 def write(root: Path) -> bool:
     """Writes the installed versions; true when the file changed."""
-    lines = ["# Written by `countersign versions --write`: engines whose version is part of a stage's result.\n"]
+    lines = [
+        "# Written by `countersign versions --write`: engines whose version is part of a stage's"
+        " result.\n"
+    ]
     for group in ENGINES:
         family = next(f for f, g in GROUP_OF.items() if g == group)
         lines.append(f"{group}:\n")

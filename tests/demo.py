@@ -1,8 +1,9 @@
-"""`make demo`: a model's way to its users and back, told with the real commands in a temporary folder.
+"""`make demo`: a model's way to its users and back, told with the real commands in a temporary
+folder.
 
-Nothing is staged: each command is run as it is printed, its output shortened as it comes, and the demo stops where a
-command does not end as the story says. The project is the tests' small one (`tests.project`): two datasets, a base, two
-stages.
+Nothing is staged: each command is run as it is printed, its output shortened as it comes, and the
+demo stops where a command does not end as the story says. The project is the tests' small one
+(`tests.project`): two datasets, a base, two stages.
 """
 
 from __future__ import annotations
@@ -60,18 +61,31 @@ class Stage:
         print(f"\n{_wrapped(text, 3)}")
 
     def run(
-        self, *words: str, code: int = 0, show: int = SHOWN, only: Sequence[str] = (), cwd: Path | None = None,
+        self,
+        *words: str,
+        code: int = 0,
+        show: int = SHOWN,
+        only: Sequence[str] = (),
+        cwd: Path | None = None,
         **environ: str,
-    ) -> Done:  # fmt: skip
-        """A command as it is printed, its output as it comes. Ends the demo where it does not end with `code`."""
+    ) -> Done:
+        """A command as it is printed, its output as it comes. Ends the demo where it does not end
+        with `code`.
+        """
         settings = "".join(f"{name}={shlex.quote(value)} " for name, value in environ.items())
         self.command(settings + shlex.join(words))
         lines: list[str] = []
         shown = 0
         process = subprocess.Popen(
-            words, cwd=cwd or self.project.root, env=self.project.env(**environ), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        )  # fmt: skip
+            words,
+            cwd=cwd or self.project.root,
+            env=self.project.env(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
         assert process.stdout is not None
         for line in process.stdout:
             lines += [line.rstrip()] if line.strip() else []
@@ -135,13 +149,26 @@ def people(stage: Stage) -> None:
     """Keys, and a first policy that names them."""
     stage.tell(
         "Three people and a service",
-        "ada leads the team, ben stands for risk, cleo releases. Each has a key of their own; only public keys go into",
-        "policies/policy.yaml. ada and ben own the policies and sign them, and the log begins with that: who may do",
+        "ada leads the team, ben stands for risk, cleo releases. Each has a key of their own; only"
+        " public keys go into",
+        "policies/policy.yaml. ada and ben own the policies and sign them, and the log begins with"
+        " that: who may do",
         "what is settled before anything runs.",
     )
     stage.keys.mkdir(mode=0o700)
     for name in (*PEOPLE, "ci"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(stage.keys / name)]
+        command = [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            name,
+            "-f",
+            str(stage.keys / name),
+        ]
         if not shutil.which("ssh-keygen"):
             _key(stage.keys / name)
         elif name == "ada":
@@ -149,11 +176,25 @@ def people(stage: Stage) -> None:
         else:
             stage.project.run(*command)
     stage.say("(and the same for ben, cleo and the service, ci)")
-    named = [word for name, roles in PEOPLE.items() for word in ("--person", f"{name}={stage.keys / name}.pub:{roles}")]
+    named = [
+        word
+        for name, roles in PEOPLE.items()
+        for word in ("--person", f"{name}={stage.keys / name}.pub:{roles}")
+    ]
     services = ["--service", f"ci={stage.keys / 'ci'}.pub:all"]
     owners = ["--key", str(stage.keys / "ada"), "--key", str(stage.keys / "ben")]
-    stage.project.environ.update(COUNTERSIGN_SIGNER=f"file2:{stage.keys / 'ci'}", COUNTERSIGN_REQUESTER="cleo")
-    stage.run("countersign", "init", *named, *services, *owners, "--yes", only=("wrote", "began", "signed", "entry 0"))
+    stage.project.environ.update(
+        COUNTERSIGN_SIGNER=f"file2:{stage.keys / 'ci'}", COUNTERSIGN_REQUESTER="cleo"
+    )
+    stage.run(
+        "countersign",
+        "init",
+        *named,
+        *services,
+        *owners,
+        "--yes",
+        only=("wrote", "began", "signed", "entry 0"),
+    )
     stage.project.commit("the first policy")
 
 
@@ -161,7 +202,8 @@ def candidate(stage: Stage) -> None:
     """The pipeline runs in cleo's name."""
     stage.tell(
         "A candidate",
-        "cleo lets the service run in her name, then the pipeline does: ingest, scan, quality, gates, training,",
+        "cleo lets the service run in her name, then the pipeline does: ingest, scan, quality,"
+        " gates, training,",
         "evaluation, registration. Every stage signs what it did into the log. About a minute:",
     )
     stage.countersign("authorize", "--hours", "8", who="cleo", show=3)
@@ -172,7 +214,8 @@ def refused(stage: Stage) -> None:
     """Nobody has looked at it yet."""
     stage.tell(
         "Promotion, refused",
-        "A candidate is good for tests. For users it has to be champion: cleo asks for that with her key, and is told",
+        "A candidate is good for tests. For users it has to be champion: cleo asks for that with"
+        " her key, and is told",
         "exactly what lacks, and whose signature. The refusal stands in the log, too.",
     )
     stage.countersign("promote", f"{MODEL}/1", "--to", "champion", who="cleo", code=4)
@@ -182,11 +225,14 @@ def approvals(stage: Stage) -> None:
     """Two people in different roles."""
     stage.tell(
         "Two people look at it",
-        "Both read the page, which is made from the log alone, then sign that page and the packet that it shows.",
+        "Both read the page, which is made from the log alone, then sign that page and the packet"
+        " that it shows.",
         "Where anything of it changes, their signatures no longer count.",
     )
     stage.run("countersign", "review", f"{MODEL}/1", "--key", str(stage.keys / "ada"), show=16)
-    stage.countersign("approve", f"{MODEL}/1", "--reason", "scores and data are as planned", who="ada")
+    stage.countersign(
+        "approve", f"{MODEL}/1", "--reason", "scores and data are as planned", who="ada"
+    )
     stage.run("countersign", "review", f"{MODEL}/1", "--key", str(stage.keys / "ben"), show=2)
     stage.countersign("approve", f"{MODEL}/1", "--reason", "no personal data, low risk", who="ben")
 
@@ -195,8 +241,10 @@ def promotion(stage: Stage) -> None:
     """The open request is taken up again."""
     stage.tell(
         "Promotion",
-        "cleo's request is still open. It is decided again on the log as it is now; entry and alias commit together.",
-        "Anybody can make the decision again later, from the log, and see that it comes out the same.",
+        "cleo's request is still open. It is decided again on the log as it is now; entry and alias"
+        " commit together.",
+        "Anybody can make the decision again later, from the log, and see that it comes out the"
+        " same.",
     )
     stage.countersign("promote", f"{MODEL}/1", "--to", "champion")
     stage.countersign("live", MODEL)
@@ -209,7 +257,9 @@ def tampering(stage: Stage) -> None:
         "Somebody with root",
         "Who owns the machine can write its files, past every rule. They cannot do it unseen.",
     )
-    weights = next((stage.project.home / PROJECT / "artifacts").glob("*/artifacts/model/model.safetensors"))
+    weights = next(
+        (stage.project.home / PROJECT / "artifacts").glob("*/artifacts/model/model.safetensors")
+    )
     original = weights.read_bytes()
     stage.say("One byte of the champion's weights is another:")
     weights.chmod(0o644)
@@ -228,9 +278,13 @@ def tampering(stage: Stage) -> None:
 
 def another(stage: Stage) -> None:
     """Version 2."""
-    stage.tell("A new version", "A higher learning rate; only what depends on it is made again. Half a minute:")
+    stage.tell(
+        "A new version",
+        "A higher learning rate; only what depends on it is made again. Half a minute:",
+    )
     stage.project.edit(
-        "params.yaml", lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=2e-2, max_steps=10)
+        "params.yaml",
+        lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=2e-2, max_steps=10),
     )
     stage.project.commit("a higher learning rate")
     stage.run("countersign", "repro", only=("Running stage", "candidate"), show=12)
@@ -240,7 +294,8 @@ def around(stage: Stage) -> None:
     """The server's own interface, without a signature."""
     stage.tell(
         "Around it, by the server's own interface",
-        "countersign server is MLflow's with rules below every door. Somebody with the administrator's password",
+        "countersign server is MLflow's with rules below every door. Somebody with the"
+        " administrator's password",
         "calls version 2 champion, as MLflow's page and client do:",
     )
     with _server(stage) as uri:
@@ -260,7 +315,8 @@ def rollback(stage: Stage) -> None:
     """Version 2 is released properly, and taken back."""
     stage.tell(
         "Version 2 is released, and taken back",
-        "Approved, promoted; then its answers turn out to be wrong. One command says where the way back leads, one",
+        "Approved, promoted; then its answers turn out to be wrong. One command says where the way"
+        " back leads, one",
         "goes it: to the last version that people approved and that still verifies.",
     )
     for who in ("ada", "ben"):
@@ -268,7 +324,9 @@ def rollback(stage: Stage) -> None:
         stage.countersign("approve", f"{MODEL}/2", who=who, only=(f"{who} approved",))
     stage.countersign("promote", f"{MODEL}/2", who="cleo")
     stage.countersign("incident", "open", f"{MODEL}/2", "--reason", "it invents prices", who="cleo")
-    stage.countersign("rollback", MODEL, "--reason", "version 2 invents prices", "--dry-run", who="cleo")
+    stage.countersign(
+        "rollback", MODEL, "--reason", "version 2 invents prices", "--dry-run", who="cleo"
+    )
     stage.countersign("rollback", MODEL, "--reason", "version 2 invents prices", who="cleo")
     stage.countersign("live", MODEL)
     stage.countersign("history", MODEL, show=40)
@@ -278,12 +336,18 @@ def report(stage: Stage) -> None:
     """What is left to read."""
     stage.tell(
         "What anybody can check afterwards",
-        "Every signature, every hash and every decision again, from the first entry; and one page for who has to",
+        "Every signature, every hash and every decision again, from the first entry; and one page"
+        " for who has to",
         "believe it.",
     )
-    stage.countersign("verify", only=("EVIDENCE", "log  ", "root  ", "origin", "decided", "registry"))
+    stage.countersign(
+        "verify", only=("EVIDENCE", "log  ", "root  ", "origin", "decided", "registry")
+    )
     page = stage.countersign("report", f"{MODEL}/1", only=("version 1", "read:"))
-    made, kept = stage.project.root / page.out.rpartition("read: ")[2].strip(), ROOT / "reports" / "demo.html"
+    made, kept = (
+        stage.project.root / page.out.rpartition("read: ")[2].strip(),
+        ROOT / "reports" / "demo.html",
+    )
     kept.parent.mkdir(exist_ok=True)
     shutil.copyfile(made, kept)
     stage.say(f"The report stays when the rest goes; open it in a browser: {kept}")
@@ -294,7 +358,9 @@ def _server(stage: Stage) -> Iterator[str]:
     """`countersign server`, for as long as the block runs."""
     port = free_port()
     stage.command(f"countersign server --port {port} &")
-    process = stage.project.start("countersign", "server", "--port", str(port), COUNTERSIGN_ADMIN_PASSWORD=PASSWORD)
+    process = stage.project.start(
+        "countersign", "server", "--port", str(port), COUNTERSIGN_ADMIN_PASSWORD=PASSWORD
+    )
     uri = f"http://127.0.0.1:{port}"
     try:
         _wait(uri, process, stage.project.root.parent / "background.log")
@@ -313,7 +379,9 @@ def _wait(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except OSError:
             if process.poll() is not None:
-                sys.exit(f"demo: the server did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
+                sys.exit(
+                    f"demo: the server did not start:\n{log.read_text(encoding='utf-8')[-3000:]}"
+                )
             time.sleep(0.1)
     sys.exit("demo: the server did not answer within five minutes")
 
@@ -328,7 +396,9 @@ def _rest(uri: str, body: str) -> tuple[int, str]:
     headers = {"Authorization": f"Basic {account}", "Content-Type": "application/json"}
     address = f"{uri}/api/2.0/mlflow/registered-models/alias"
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, body.encode(), headers), timeout=60) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(address, body.encode(), headers), timeout=60
+        ) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, str(json.loads(error.read()).get("message", ""))
@@ -340,7 +410,9 @@ def _edit(database: Path) -> None:
 
     with sqlite3.connect(database) as connection:
         connection.execute("DROP TRIGGER countersign_entry_UPDATE")
-        (envelope,) = connection.execute("SELECT envelope FROM countersign_entry WHERE idx = 9").fetchone()
+        (envelope,) = connection.execute(
+            "SELECT envelope FROM countersign_entry WHERE idx = 9"
+        ).fetchone()
         changed = envelope.replace(b"A", b"B", 1)
         connection.execute("UPDATE countersign_entry SET envelope = ? WHERE idx = 9", (changed,))
 
@@ -354,7 +426,9 @@ def _key(path: Path) -> None:
     openssh, plain = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     path.write_bytes(key.private_bytes(serialization.Encoding.PEM, openssh, plain))
     path.chmod(0o600)
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
     path.with_suffix(".pub").write_bytes(public + b"\n")
 
 
@@ -363,14 +437,20 @@ def _wrapped(text: str, indent: int) -> str:
     margin = " " * (indent + len(text) - len(text.lstrip()))
     return "\n".join(
         textwrap.wrap(
-            text.strip(), WIDTH, initial_indent=margin, subsequent_indent=f"{margin}  " if indent > 3 else margin,
-            break_long_words=False, break_on_hyphens=False,
+            text.strip(),
+            WIDTH,
+            initial_indent=margin,
+            subsequent_indent=f"{margin}  " if indent > 3 else margin,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
-    )  # fmt: skip
+    )
 
 
 def _typed(command: str) -> list[str]:
-    """A command that goes on in the next line, as a shell lets it, an option and its value together."""
+    """A command that goes on in the next line, as a shell lets it, an option and its value
+    together.
+    """
     whole = " ".join(part.replace(" ", "\0") for part in re.split(r" (?=-)", command))
     lines = textwrap.wrap(
         whole, WIDTH - 2, initial_indent="   ", subsequent_indent="       ", break_long_words=False,

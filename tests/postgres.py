@@ -1,4 +1,5 @@
-"""A PostgreSQL of the tests' own: started in a temporary folder on first use, gone with the session.
+"""A PostgreSQL of the tests' own: started in a temporary folder on first use, gone with the
+session.
 
 Where no PostgreSQL is installed, or it does not start, tests that need one skip and say why.
 """
@@ -38,7 +39,9 @@ class Cluster:
         return self.folder / "data"
 
     def uri(self, database: str, user: str = USER, password: str = PASSWORD) -> str:
-        return f"postgresql://{user}:{password.replace('/', '%2F')}@127.0.0.1:{self.port}/{database}"
+        return (
+            f"postgresql://{user}:{password.replace('/', '%2F')}@127.0.0.1:{self.port}/{database}"
+        )
 
     def database(self) -> str:
         """The address of a new, empty database."""
@@ -60,10 +63,15 @@ class Cluster:
 
     def start(self) -> str:
         """What prevents it, if anything."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} "
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c"
+            f" unix_socket_directories={self.folder} "
+        )
         options += "-c fsync=off -c autovacuum=off"  # which would come at a moment of its own
         log = str(self.folder / "log")
-        done = self.run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "300", "-o", options, "start")
+        done = self.run(
+            "pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "300", "-o", options, "start"
+        )
         return (done.stderr or done.stdout)[-300:] if done.returncode else ""
 
     def stop(self, how: str = "fast") -> None:
@@ -75,7 +83,14 @@ def programs() -> Path | None:
     """The folder of initdb and pg_ctl."""
     known = [Path(found).parent for name in ("initdb",) if (found := shutil.which(name))]
     known += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in known if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
+    return next(
+        (
+            folder
+            for folder in known
+            if (folder / "initdb").exists() and (folder / "pg_ctl").exists()
+        ),
+        None,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +105,17 @@ def cluster() -> Iterator[Cluster]:
             shutil.chown(folder, "nobody")
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
-        flags = ["-U", USER, "-A", "scram-sha-256", "--pwfile", str(folder / "password"), "-E", "UTF8", "--no-sync"]
+        flags = [
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(folder / "password"),
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         done = here.run("initdb", "-D", str(here.data), *flags)
         if done.returncode:
             pytest.skip(f"PostgreSQL cannot be set up here: {done.stderr[-300:]}")

@@ -1,7 +1,8 @@
 """A small project of its own: real command line, real DVC, real MLflow, few records, few steps.
 
-Two datasets, a base model from scratch and one stage upon it: `countersign repro` takes about a minute. It stands in
-a folder of its own with the state folder beside it, so that tests may spoil, kill and delete whatever they like.
+Two datasets, a base model from scratch and one stage upon it: `countersign repro` takes about a
+minute. It stands in a folder of its own with the state folder beside it, so that tests may spoil,
+kill and delete whatever they like.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from governance import evidence
-from governance.evidence import Evidence, LogEvidence
+from governance.history.verify import Pins, verify_log
+from governance.log import evidence
+from governance.log.evidence import Evidence, LogEvidence
 from governance.log.sqlite import SqliteLog
-from governance.machine import machine, own_checkpoint_key
-from governance.policy import load_policies
-from governance.verify import Pins, verify_log
+from governance.machine.machine import machine, own_checkpoint_key
+from governance.policy.policies import load_policies
 from pipelines import versions
 
 ROOT = Path(__file__).parent.parent
@@ -43,36 +44,69 @@ PARAMS: dict[str, Any] = {
     "hub": {},
     "datasets": {
         "desk_sft": {
-            "kind": "conversation", "source": "data/source/desk_sft.jsonl", "suite": "conversation",
+            "kind": "conversation",
+            "source": "data/source/desk_sft.jsonl",
+            "suite": "conversation",
             "held_out": "desk_eval",
         },
         "desk_eval": {
-            "kind": "prompt", "source": "data/source/desk_eval.jsonl", "suite": "prompt", "held_out": "desk_eval",
+            "kind": "prompt",
+            "source": "data/source/desk_eval.jsonl",
+            "suite": "prompt",
+            "held_out": "desk_eval",
             "splits": {"train": 0, "test": 1},
         },
     },
     "bases": {"tiny": {"source": "pipelines/architectures/tiny.json", "suite": "desk_eval"}},
     "stages": {
         "base": {
-            "method": "pretrain", "data": "desk_sft", "parent": "tiny", "scorer": "tiny", "suite": "desk_eval",
+            "method": "pretrain",
+            "data": "desk_sft",
+            "parent": "tiny",
+            "scorer": "tiny",
+            "suite": "desk_eval",
             "trainer": {"max_steps": 8, "per_device_train_batch_size": 4, "max_length": 64},
         },
         "sft": {
-            "method": "sft", "data": "desk_sft", "parent": "base", "scorer": "base", "suite": "desk_eval",
-            "lora": {"r": 4}, "trainer": {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2},
+            "method": "sft",
+            "data": "desk_sft",
+            "parent": "base",
+            "scorer": "base",
+            "suite": "desk_eval",
+            "lora": {"r": 4},
+            "trainer": {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2},
         },
     },
-    "suites": {"desk_eval": {"metrics": ["greedy_exact"], "generation": {"max_new_tokens": 4, "batch_size": 64}}},
+    "suites": {
+        "desk_eval": {
+            "metrics": ["greedy_exact"],
+            "generation": {"max_new_tokens": 4, "batch_size": 64},
+        }
+    },
     "release": {"model": "support-desk", "stage": "sft"},
-}  # fmt: skip
+}
 """The whole of params.yaml."""
 
 STAGES = [
-    "sample@desk_eval", "sample@desk_sft", "ingest@desk_eval", "ingest@desk_sft", "scan_pii@desk_eval",
-    "scan_pii@desk_sft", "check_quality@desk_eval", "check_quality@desk_sft", "import_base@tiny",
-    "evaluate_base@tiny", "gate@base", "train@base", "evaluate@base", "gate@sft", "train@sft", "evaluate@sft",
-    "register", "report",
-]  # fmt: skip
+    "sample@desk_eval",
+    "sample@desk_sft",
+    "ingest@desk_eval",
+    "ingest@desk_sft",
+    "scan_pii@desk_eval",
+    "scan_pii@desk_sft",
+    "check_quality@desk_eval",
+    "check_quality@desk_sft",
+    "import_base@tiny",
+    "evaluate_base@tiny",
+    "gate@base",
+    "train@base",
+    "evaluate@base",
+    "gate@sft",
+    "train@sft",
+    "evaluate@sft",
+    "register",
+    "report",
+]
 """Every DVC stage of it, in the order DVC takes."""
 
 
@@ -103,7 +137,11 @@ class Project:
 
     def env(self, **more: str) -> dict[str, str]:
         """The environment of a command: nothing of the person's own but where programs are."""
-        kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH")
+            if name in os.environ
+        }
         return {
             **kept,
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
@@ -116,7 +154,9 @@ class Project:
             **more,
         }
 
-    def run(self, *command: str, timeout: float = 600, cwd: Path | None = None, **environ: str) -> Done:
+    def run(
+        self, *command: str, timeout: float = 600, cwd: Path | None = None, **environ: str
+    ) -> Done:
         """A command in the project's folder, nobody at the keyboard."""
         done = subprocess.run(
             command,
@@ -151,9 +191,14 @@ class Project:
         log = (self.root.parent / "background.log").open("ab")
         with log:
             return subprocess.Popen(
-                command, cwd=self.root, env=self.env(**environ), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                command,
+                cwd=self.root,
+                env=self.env(**environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def git(self, *arguments: str) -> None:
         """git, which has to succeed."""
@@ -194,17 +239,23 @@ class Project:
         return list(LogEvidence(self.log, evidence.key_ring(self.log, policies.keys)).all(kind))
 
     def said(self) -> list[tuple[str, str, bool]]:
-        """What the log says, in its order: kind, stage, and whether it is a permission where it is a decision."""
+        """What the log says, in its order: kind, stage, and whether it is a permission where it is
+        a decision.
+        """
         return [
-            (item.kind, getattr(item.predicate, "stage", ""), getattr(item.predicate, "allowed", True))
+            (
+                item.kind,
+                getattr(item.predicate, "stage", ""),
+                getattr(item.predicate, "allowed", True),
+            )
             for item in self.evidence()
         ]
 
     def versions(self) -> list[tuple[str, int, str]]:
         """Name, number and digest of every registered version."""
         query = (
-            "SELECT name, version, value FROM model_versions JOIN model_version_tags USING (name, version)"
-            " WHERE key = 'countersign.digest' ORDER BY name, version"
+            "SELECT name, version, value FROM model_versions JOIN model_version_tags USING (name,"
+            " version) WHERE key = 'countersign.digest' ORDER BY name, version"
         )
         return self._rows(query)
 
@@ -276,7 +327,9 @@ def fresh(folder: Path) -> Project:
     for card in (root / "policies" / "datacards").iterdir():
         if card.stem not in PARAMS["datasets"]:
             card.unlink()
-    versions.write(root)  # another build of an engine than the project's own would be an uncommitted change
+    versions.write(
+        root
+    )  # another build of an engine than the project's own would be an uncommitted change
     project.git("init", "-q")
     project.git("config", "user.name", "Test")
     project.git("config", "user.email", "test@example.org")
@@ -291,7 +344,9 @@ def _demand_nothing(policy: Any) -> None:
 
 
 def built(folder: Path) -> Project:
-    """The small project after one `countersign repro`, made once for all tests that share `folder`."""
+    """The small project after one `countersign repro`, made once for all tests that share
+    `folder`.
+    """
     with _one_at_a_time(folder):
         project = Project(folder / "built" / "project", folder / "built" / "home")
         if not (folder / "complete").exists():
@@ -312,7 +367,9 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after `countersign repro`, made once for all modules and workers: copy it to change it."""
+    """The project after `countersign repro`, made once for all modules and workers: copy it to
+    change it.
+    """
     base = tmp_path_factory.getbasetemp()
     return built((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-project")
 

@@ -1,8 +1,10 @@
-"""A project's evidence without its work: a support desk whose statements are made up, decided on by the real code.
+"""A project's evidence without its work: a support desk whose statements are made up, decided on by
+the real code.
 
-`desk()` gives a world in which `gate@grpo` allows: data with its whole chain, a parent and a scorer trained behind
-gates down to an allowed base, evaluations that pass. A scenario changes one thing (`Plan`) and looks at what the
-decision says. Evidence is kept in memory, or signed with real keys in a real log (`in_log`).
+`desk()` gives a world in which `gate@grpo` allows: data with its whole chain, a parent and a scorer
+trained behind gates down to an allowed base, evaluations that pass. A scenario changes one thing
+(`Plan`) and looks at what the decision says. Evidence is kept in memory, or signed with real keys
+in a real log (`in_log`).
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from governance import evidence
-from governance.data_policy import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
-from governance.evaluation_policy import (
+from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact
+from governance.attest.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
+from governance.log import evidence
+from governance.log.evidence import Evidence, EvidenceView, LogEvidence, key_ring
+from governance.machine.machine import machine, open_log, signer
+from governance.policy.data import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
+from governance.policy.evaluation import (
     Comparison,
     Demands,
     EvaluationPolicy,
@@ -24,11 +30,16 @@ from governance.evaluation_policy import (
     SuitePolicy,
     Threshold,
 )
-from governance.evidence import Evidence, EvidenceView, LogEvidence, key_ring
-from governance.machine import machine, open_log, signer
-from governance.policy import AllowedBase, Datacard, Licences, ModelPolicy, Policies, Retention, Rules, Tier
-from governance.predicates import PREDICATES, TYPE_PREFIX, Artifact
-from governance.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
+from governance.policy.policies import (
+    AllowedBase,
+    Datacard,
+    Licences,
+    ModelPolicy,
+    Policies,
+    Retention,
+    Rules,
+    Tier,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "support-desk"
@@ -98,7 +109,9 @@ class Plan:
 
     def tier(self, **changes: Any) -> None:
         """Other demands of the model's tier."""
-        self.rules(tiers={"limited": self.policies.rules.tiers["limited"].model_copy(update=changes)})
+        self.rules(
+            tiers={"limited": self.policies.rules.tiers["limited"].model_copy(update=changes)}
+        )
 
     def card(self, dataset: str, **changes: Any) -> None:
         """Another datacard."""
@@ -137,7 +150,9 @@ class InMemory:
         self.items: list[Evidence] = []
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        return [item for item in self.all(kind) if any(one.sha256 == sha256 for one in item.subjects)]
+        return [
+            item for item in self.all(kind) if any(one.sha256 == sha256 for one in item.subjects)
+        ]
 
     def all(self, kind: str | None = None) -> Iterator[Evidence]:
         return (item for item in self.items if kind in (None, item.kind))
@@ -160,7 +175,15 @@ def in_memory(plan: Plan) -> World:
         keyid, development = plan.keyid(kind, key)
         index = len(view.items)
         view.items.append(
-            Evidence(index, kind, tuple(subjects), predicate, keyid, development, digest(f"{index} {kind} {key}"))
+            Evidence(
+                index,
+                kind,
+                tuple(subjects),
+                predicate,
+                keyid,
+                development,
+                digest(f"{index} {kind} {key}"),
+            )
         )
 
     _tell(plan, record)
@@ -215,7 +238,11 @@ def gate_request(stage: str, suites: dict[str, str]) -> GateRequest:
 def reference(name: str, suites: dict[str, str]) -> ModelRef:
     """A model as a request names it."""
     suite = suite_of(name)
-    files = ["config.json"] if name == "tiny" else ["config.json", "model.safetensors", "tokenizer.json"]
+    files = (
+        ["config.json"]
+        if name == "tiny"
+        else ["config.json", "model.safetensors", "tokenizer.json"]
+    )
     return ModelRef(
         name=name,
         outside=name == "tiny",
@@ -231,7 +258,9 @@ def policies() -> Policies:
     check = QualityCheck(name="rows", check="expect_table_row_count_to_be_between", column="(table)", min_value=1,
                          action="block", reason="TOO_FEW_RECORDS")  # fmt: skip
     kinds = sorted(set(DATASETS.values()))
-    suites = {kind: QualitySuite.model_validate({"kind": kind, "expectations": [check]}) for kind in kinds}
+    suites = {
+        kind: QualitySuite.model_validate({"kind": kind, "expectations": [check]}) for kind in kinds
+    }
     limited = Tier(promotable=True, approvals=2, classifications=["public", "internal"])
     return Policies(
         digest=digest("policies"),
@@ -243,7 +272,11 @@ def policies() -> Policies:
             rewards=["route_exact", "model"],
             development_keys="candidate",
         ),
-        bases={"tiny": AllowedBase(digest=model("tiny"), weights=False, source="tiny.json", licence="Apache-2.0")},
+        bases={
+            "tiny": AllowedBase(
+                digest=model("tiny"), weights=False, source="tiny.json", licence="Apache-2.0"
+            )
+        },
         evaluation=evaluation(),
         datacards={name: card(kind) for name, kind in DATASETS.items()},
         pii=PiiPolicy(
@@ -284,23 +317,41 @@ def evaluation() -> EvaluationPolicy:
 def card(suite: str) -> Datacard:
     """A datacard without blanks."""
     return Datacard(
-        title="Tickets", steward="support", origin="made up", licence="MIT", lawful_basis="no_personal_data",
-        purposes=["customer-support"], regions=["EU"], classification="internal",
-        retention=Retention(until=date(2030, 1, 1), then="erase"), labelling="none", suite=suite,
-    )  # fmt: skip
+        title="Tickets",
+        steward="support",
+        origin="made up",
+        licence="MIT",
+        lawful_basis="no_personal_data",
+        purposes=["customer-support"],
+        regions=["EU"],
+        classification="internal",
+        retention=Retention(until=date(2030, 1, 1), then="erase"),
+        labelling="none",
+        suite=suite,
+    )
 
 
 def _world(plan: Plan, view: EvidenceView) -> World:
     release = ReleaseRequest(model=MODEL, released=reference("grpo", plan.suites))
-    return World(plan.request(gate_request("grpo", plan.suites)), plan.released(release), plan.policies, view, plan.at)
+    return World(
+        plan.request(gate_request("grpo", plan.suites)),
+        plan.released(release),
+        plan.policies,
+        view,
+        plan.at,
+    )
 
 
 def _tell(plan: Plan, record: Record) -> None:
-    """Every statement of the desk in the order a pipeline records them; the late ones at the end."""
+    """Every statement of the desk in the order a pipeline records them; the late ones at the
+    end.
+    """
     statements = [*_data(plan), *_models(plan)]
     statements = [item for item in statements if item[:2] not in plan.without]
     for kind, key, subjects, fields in sorted(statements, key=lambda item: item[:2] in plan.late):
-        predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(_said(plan, kind, key, fields))
+        predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(
+            _said(plan, kind, key, fields)
+        )
         record(kind, key, subjects, predicate)
 
 
@@ -314,53 +365,112 @@ def _data(plan: Plan) -> Iterator[Statement]:
     for name, kind in DATASETS.items():
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         common = {"dataset": name, "counts": _counts()}
-        fields = {"kind": kind, "record_key": "development", "fields_unused": {}, "inputs": {"source": steps["source"]}}
+        fields = {
+            "kind": kind,
+            "record_key": "development",
+            "fields_unused": {},
+            "inputs": {"source": steps["source"]},
+        }
         yield "ingest", name, [_at("records", steps["ingested"])], {**common, **fields}
         fields = {
-            "passed": True, "engine": {"ner": "name-list"}, "config": policies().pii_digest, "languages": ["en"],
-            "entities_searched": ["URL", "PERSON"], "cannot_find": [], "found": {"PERSON": 3, "URL": 1},
-            "remaining": {"URL": 1}, "actions": {}, "inputs": {"records": steps["ingested"]},
-            "recall": {"seeds": digest("seeds"), "texts": 3, "entities": {"EMAIL_ADDRESS": PLANTED}},
-        }  # fmt: skip
+            "passed": True,
+            "engine": {"ner": "name-list"},
+            "config": policies().pii_digest,
+            "languages": ["en"],
+            "entities_searched": ["URL", "PERSON"],
+            "cannot_find": [],
+            "found": {"PERSON": 3, "URL": 1},
+            "remaining": {"URL": 1},
+            "actions": {},
+            "inputs": {"records": steps["ingested"]},
+            "recall": {
+                "seeds": digest("seeds"),
+                "texts": 3,
+                "entities": {"EMAIL_ADDRESS": PLANTED},
+            },
+        }
         yield "scan", name, [_at("records", steps["scanned"])], {**common, **fields}
         expectation = {"name": "rows", "column": "(table)", "severity": "critical", "success": True, "unexpected": 0,
                        "expected": "1 or more", "action": "block"}  # fmt: skip
         held = {"held_out": digest("scanned eval")} if name != "eval" else {}
         fields = {
-            "kind": kind, "passed": True, "suite": policies().suite_digest(kind), "expectations": [expectation],
+            "kind": kind,
+            "passed": True,
+            "suite": policies().suite_digest(kind),
+            "expectations": [expectation],
             "inputs": {"records": steps["scanned"], **held},
-        }  # fmt: skip
+        }
         yield "quality", name, [_at("records", ready(name))], {**common, **fields}
 
 
 def _models(plan: Plan) -> Iterator[Statement]:
-    yield "base", "tiny", [_at("model", model("tiny"))], {"source": "tiny.json", "files": 1, "weights": False}
+    yield (
+        "base",
+        "tiny",
+        [_at("model", model("tiny"))],
+        {"source": "tiny.json", "files": 1, "weights": False},
+    )
     yield _evaluate("tiny", plan.suites)
     for name, (method, data, parent, scorer) in STAGES.items():
         request = gate_request(name, plan.suites)
         answer = digest(f"gate {name}")
-        subjects = [_at("gate", answer), *(_at(f"decided_on/{role}", at) for role, at in request.decided_on.items())]
-        yield "gate", name, subjects, {
-            "allowed": True, "method": method, "tier": "limited", "decided_on": request.decided_on, "findings": [],
-            "at": "2026-11-20T11:00:00Z", "parameters": request.model_dump(mode="json"), "inputs": {},
-        }  # fmt: skip
+        subjects = [
+            _at("gate", answer),
+            *(_at(f"decided_on/{role}", at) for role, at in request.decided_on.items()),
+        ]
+        yield (
+            "gate",
+            name,
+            subjects,
+            {
+                "allowed": True,
+                "method": method,
+                "tier": "limited",
+                "decided_on": request.decided_on,
+                "findings": [],
+                "at": "2026-11-20T11:00:00Z",
+                "parameters": request.model_dump(mode="json"),
+                "inputs": {},
+            },
+        )
         used = {"gate": answer, "data": ready(data), "parent": model(parent)}
         used |= {"scorer": model(scorer)} if scorer else {}
-        yield "train", name, [_at("model", model(name))], {
-            "method": method, "objective": request.objective, "records": 10, "steps": 2, "final": {"loss": 0.5},
-            "device": "cpu", "threads": 1, "adapter": None, "inputs": used,
-        }  # fmt: skip
+        yield (
+            "train",
+            name,
+            [_at("model", model(name))],
+            {
+                "method": method,
+                "objective": request.objective,
+                "records": 10,
+                "steps": 2,
+                "final": {"loss": 0.5},
+                "device": "cpu",
+                "threads": 1,
+                "adapter": None,
+                "inputs": used,
+            },
+        )
         yield _evaluate(name, plan.suites)
 
 
 def _evaluate(name: str, suites: dict[str, str]) -> Statement:
     suite, scores = suite_of(name), SCORES.get(name, {})
     subjects = [_at("scores", digest(f"scores {name}")), _at("scored", model(name))]
-    return "evaluate", name, subjects, {
-        "model": model(name), "suite": suites[suite], "suite_name": suite, "scores": scores,
-        "not_run": None if scores else "nothing to score", "inputs": {"model": model(name), "records": ready(suite)},
-        "slices": {"language": LANGUAGES} if scores else {},
-    }  # fmt: skip
+    return (
+        "evaluate",
+        name,
+        subjects,
+        {
+            "model": model(name),
+            "suite": suites[suite],
+            "suite_name": suite,
+            "scores": scores,
+            "not_run": None if scores else "nothing to score",
+            "inputs": {"model": model(name), "records": ready(suite)},
+            "slices": {"language": LANGUAGES} if scores else {},
+        },
+    )
 
 
 _FAMILIES = {"scan": "scan_pii", "quality": "check_quality", "base": "import_base"}
@@ -374,7 +484,12 @@ def _said(plan: Plan, kind: str, key: str, fields: dict[str, Any]) -> dict[str, 
         "parameters": {},
         "policy": plan.policies.digest,
         "code": {"commit": "0" * 40, "dirty": False},
-        "environment": {"python": "3.11", "platform": "Linux", "versions": {}, "distributions": digest("installed")},
+        "environment": {
+            "python": "3.11",
+            "platform": "Linux",
+            "versions": {},
+            "distributions": digest("installed"),
+        },
         "run": {
             "started": "2026-11-20T11:00:00Z",
             "finished": "2026-11-20T11:01:00Z",

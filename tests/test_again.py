@@ -1,4 +1,6 @@
-"""Run again: gates decide anew and nothing trains that need not; experiments leave the registry alone."""
+"""Run again: gates decide anew and nothing trains that need not; experiments leave the registry
+alone.
+"""
 
 from __future__ import annotations
 
@@ -56,18 +58,29 @@ def _set(*path: str, value: Any) -> Callable[[Any], object]:
 
 SFT = ("suites", "desk_eval", "methods", "sft")
 TOO_MUCH = {"thresholds": {"greedy_exact": {"at_least": 0.9}}}
-SCANS = tuple(f"{stage}@{name}" for stage in ("scan_pii", "check_quality") for name in ("desk_eval", "desk_sft"))
+SCANS = tuple(
+    f"{stage}@{name}"
+    for stage in ("scan_pii", "check_quality")
+    for name in ("desk_eval", "desk_sft")
+)
 EDITS: dict[str, Edit] = {
-    "a datacard's title": Edit("policies/datacards/desk_sft.yaml", _set("title", value="Another title")),
+    "a datacard's title": Edit(
+        "policies/datacards/desk_sft.yaml", _set("title", value="Another title")
+    ),
     "an evaluation's reason": Edit(
         "policies/evaluation.yaml", _set(*SFT, "none", value="a few steps show nothing yet")
     ),
-    "who else may sign": Edit("policies/policy.yaml", _set("lawful_bases", value=["no_personal_data", "consent"])),
+    "who else may sign": Edit(
+        "policies/policy.yaml", _set("lawful_bases", value=["no_personal_data", "consent"])
+    ),
     "a kind of personal data that is not there": Edit(
         "policies/pii.yaml", _set("entities", "CRYPTO", value={"action": "block"}), runs=SCANS
     ),
     "a threshold the model does not meet": Edit(
-        "policies/evaluation.yaml", _set(*SFT, value=TOO_MUCH), refused="register", code="THRESHOLD_NOT_MET"
+        "policies/evaluation.yaml",
+        _set(*SFT, value=TOO_MUCH),
+        refused="register",
+        code="THRESHOLD_NOT_MET",
     ),
     "a threshold its parent does not meet": Edit(
         "policies/evaluation.yaml",
@@ -101,7 +114,9 @@ EDITS: dict[str, Edit] = {
 
 @pytest.mark.parametrize("name", EDITS)
 def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
-    """It decides again and trains nothing; what refuses refuses, and taken back it goes on as before."""
+    """It decides again and trains nothing; what refuses refuses, and taken back it goes on as
+    before.
+    """
     one, project = EDITS[name], small.copy(tmp_path)
     before = (project.root / one.file).read_bytes()
     project.edit(one.file, one.change)
@@ -123,12 +138,16 @@ def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
     assert project.countersign("verify").code == 0
 
 
-def test_experiments_share_the_log_and_leave_the_registry_alone(small: Project, tmp_path: Path) -> None:
+def test_experiments_share_the_log_and_leave_the_registry_alone(
+    small: Project, tmp_path: Path
+) -> None:
     project = small.copy(tmp_path)
     project.commit("built")
     for steps, options in ((5, []), (6, ["--temp"])):
         before = project.said()
-        done = project.run("dvc", "exp", "run", *options, "-S", f"stages.sft.trainer.max_steps={steps}")
+        done = project.run(
+            "dvc", "exp", "run", *options, "-S", f"stages.sft.trainer.max_steps={steps}"
+        )
         assert done.code == 0, done.out
         assert "not registered: an experiment registers nothing" in done.out
         new = project.said()[len(before) :]
@@ -148,7 +167,9 @@ def test_experiments_share_the_log_and_leave_the_registry_alone(small: Project, 
 def test_an_experiment_that_is_to_be_registered(small: Project, tmp_path: Path) -> None:
     project = small.copy(tmp_path)
     project.commit("built")
-    done = project.run("dvc", "exp", "run", "-S", "stages.sft.trainer.max_steps=5", COUNTERSIGN_REGISTER="1")
+    done = project.run(
+        "dvc", "exp", "run", "-S", "stages.sft.trainer.max_steps=5", COUNTERSIGN_REGISTER="1"
+    )
     assert done.code == 0, done.out
     assert [number for _, number, _ in project.versions()] == [1, 2]
     differing = project.run("dvc", "metrics", "diff")

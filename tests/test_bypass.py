@@ -1,7 +1,8 @@
 """Ways around a gate that DVC leaves open: none of them trains a model, and each is told why.
 
-The project has been built once. A scenario removes the trained stage's model, spoils something and asks DVC to train
-all the same. A bypass that works would leave a `train` statement, a model folder, or a registered version.
+The project has been built once. A scenario removes the trained stage's model, spoils something and
+asks DVC to train all the same. A bypass that works would leave a `train` statement, a model folder,
+or a registered version.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def refused_by_policy(project: Project) -> None:
 
 
 def after_refusal(project: Project) -> None:
-    """The gate has refused, so that its file is gone, and somebody brings back the one of yesterday."""
+    """The gate has refused, so that its file is gone, and somebody brings back the one of
+    yesterday.
+    """
     gate = (project.root / "gates/base.json").read_bytes()
     refused_by_policy(project)
     assert project.repro("gate@base").code == 4
@@ -80,7 +83,7 @@ def edited_in_cache(name: str) -> Callable[[Project], None]:
 
 def written_by_hand(project: Project) -> None:
     """The gate's file says what it would say of the edited data, by hand."""
-    from governance import digests
+    from governance.attest import digests
 
     flip(project.root / READY)
     path = project.root / "gates/sft.json"
@@ -93,7 +96,9 @@ def said_allowed(project: Project) -> None:
     """The gate's file of a refused stage is written by hand."""
     refused_by_policy(project)
     assert project.repro("--single-item", "gate@sft").code == 4
-    (project.root / "gates/sft.json").write_text('{"allowed": true, "stage": "sft"}\n', encoding="utf-8")
+    (project.root / "gates/sft.json").write_text(
+        '{"allowed": true, "stage": "sft"}\n', encoding="utf-8"
+    )
 
 
 def of_another_stage(project: Project) -> None:
@@ -103,7 +108,9 @@ def of_another_stage(project: Project) -> None:
 
 def other_objective(project: Project) -> None:
     """The stage is changed after its gate decided."""
-    project.edit("params.yaml", lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=0.5))
+    project.edit(
+        "params.yaml", lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=0.5)
+    )
 
 
 def other_policy(project: Project) -> None:
@@ -130,31 +137,57 @@ def other_log(project: Project) -> None:
 BYPASSES: dict[str, Bypass] = {
     "-s, under another policy": Bypass(other_policy, ("DATACARD_INCOMPLETE", "licence", "next: ")),
     "-s, after a refusal": Bypass(
-        after_refusal, ("DATACARD_INCOMPLETE", "licence"), ("dvc", "repro", "-s", "-f", "train@base")
+        after_refusal,
+        ("DATACARD_INCOMPLETE", "licence"),
+        ("dvc", "repro", "-s", "-f", "train@base"),
     ),
     "--ignore-errors": Bypass(
         refused_by_policy,
-        ("gate@base refused", "DATACARD_INCOMPLETE", "gates/base.json: the stage's input is not there"),
+        (
+            "gate@base refused",
+            "DATACARD_INCOMPLETE",
+            "gates/base.json: the stage's input is not there",
+        ),
         ("dvc", "repro", "--ignore-errors", "--force"),
     ),
     "--keep-going": Bypass(
-        refused_by_policy, ("gate@base refused", "DATACARD_INCOMPLETE"), ("dvc", "repro", "--keep-going", "--force")
+        refused_by_policy,
+        ("gate@base refused", "DATACARD_INCOMPLETE"),
+        ("dvc", "repro", "--keep-going", "--force"),
     ),
     "the stage by itself, without DVC": Bypass(
         refused_by_policy, ("DATACARD_INCOMPLETE",), ("countersign", "stage", "train", "sft")
     ),
-    "edited data": Bypass(edited(READY), ("EVIDENCE_MISSING", "desk_sft", "next: "), verify_names=(READY,)),
-    "edited data in DVC's cache": Bypass(edited_in_cache(READY), ("EVIDENCE_MISSING", "desk_sft", "next: ")),
-    "edited parent": Bypass(
-        edited(WEIGHTS), ("EVIDENCE_MISSING", "model base", "next: "), verify_names=("models/base/model",)
+    "edited data": Bypass(
+        edited(READY), ("EVIDENCE_MISSING", "desk_sft", "next: "), verify_names=(READY,)
     ),
-    "edited parent in DVC's cache": Bypass(edited_in_cache(WEIGHTS), ("EVIDENCE_MISSING", "model base", "next: ")),
-    "edited data, gate written by hand": Bypass(written_by_hand, ("EVIDENCE_MISSING", "desk_sft", "next: ")),
-    "refused, gate written by hand": Bypass(said_allowed, ("DATACARD_INCOMPLETE", "EVIDENCE_INCONSISTENT")),
-    "gate of another stage": Bypass(of_another_stage, ("EVIDENCE_INCONSISTENT", "gates/sft.json", "next: ")),
-    "another objective": Bypass(other_objective, ("EVIDENCE_INCONSISTENT", "gates/sft.json", "next: ")),
+    "edited data in DVC's cache": Bypass(
+        edited_in_cache(READY), ("EVIDENCE_MISSING", "desk_sft", "next: ")
+    ),
+    "edited parent": Bypass(
+        edited(WEIGHTS),
+        ("EVIDENCE_MISSING", "model base", "next: "),
+        verify_names=("models/base/model",),
+    ),
+    "edited parent in DVC's cache": Bypass(
+        edited_in_cache(WEIGHTS), ("EVIDENCE_MISSING", "model base", "next: ")
+    ),
+    "edited data, gate written by hand": Bypass(
+        written_by_hand, ("EVIDENCE_MISSING", "desk_sft", "next: ")
+    ),
+    "refused, gate written by hand": Bypass(
+        said_allowed, ("DATACARD_INCOMPLETE", "EVIDENCE_INCONSISTENT")
+    ),
+    "gate of another stage": Bypass(
+        of_another_stage, ("EVIDENCE_INCONSISTENT", "gates/sft.json", "next: ")
+    ),
+    "another objective": Bypass(
+        other_objective, ("EVIDENCE_INCONSISTENT", "gates/sft.json", "next: ")
+    ),
     "another log": Bypass(other_log, ("EVIDENCE_MISSING", "GATE_MISSING", "next: ")),
-    "a shortened log": Bypass(log_truncated, ("the log has 6 entries", "expected: "), verify_names=("6 entries",)),
+    "a shortened log": Bypass(
+        log_truncated, ("the log has 6 entries", "expected: "), verify_names=("6 entries",)
+    ),
 }
 
 
@@ -180,8 +213,12 @@ def test_no_way_around_a_gate(name: str, small: Project, tmp_path: Path) -> None
         assert checked.code == 5 and named in checked.out, checked.out
 
 
-def test_a_model_put_in_the_place_of_a_trained_one_is_not_registered(small: Project, tmp_path: Path) -> None:
-    """DVC is told that the other bytes are the stage's output; the release is decided on digests all the same."""
+def test_a_model_put_in_the_place_of_a_trained_one_is_not_registered(
+    small: Project, tmp_path: Path
+) -> None:
+    """DVC is told that the other bytes are the stage's output; the release is decided on digests
+    all the same.
+    """
     project = small.copy(tmp_path)
     flip(project.root / "models/sft/model/model.safetensors")
     assert project.run("dvc", "commit", "--force", "train@sft").code == 0

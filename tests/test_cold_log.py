@@ -1,4 +1,6 @@
-"""Outputs and DVC's cache are there, the log is not: nothing passes in silence, and the next step named works."""
+"""Outputs and DVC's cache are there, the log is not: nothing passes in silence, and the next step
+named works.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
     done = project.repro()
     assert done.code == 4
     assert "EVIDENCE_MISSING project small: outputs of 14 stages are here" in done.out
-    assert all(stage in done.out for stage in STAGES if stage.startswith(("ingest", "scan", "train", "evaluate")))
+    assert all(
+        stage in done.out
+        for stage in STAGES
+        if stage.startswith(("ingest", "scan", "train", "evaluate"))
+    )
     assert str(project.database) in done.out
     assert "next: join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG)" in done.out
     assert project.log.size() == 0
@@ -45,7 +51,9 @@ def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
 
 
 def test_a_log_that_never_saw_these_outputs(small: Project, tmp_path: Path) -> None:
-    """A colleague's clone with a log of its own: each gate says what is missing before it, and what to do."""
+    """A colleague's clone with a log of its own: each gate says what is missing before it, and what
+    to do.
+    """
     project = small.copy(tmp_path)
     shutil.rmtree(project.home)
     project.made("--force", "ingest@desk_eval")
@@ -59,13 +67,18 @@ def test_a_log_that_never_saw_these_outputs(small: Project, tmp_path: Path) -> N
         rounds.append(follow(project, done.out))
         assert rounds[-1], done.out
     assert done.code == 0, done.out
-    assert [stage for _, stage, allowed in project.said() if not allowed][:2] == ["gate@base", "gate@sft"]
+    assert [stage for _, stage, allowed in project.said() if not allowed][:2] == [
+        "gate@base",
+        "gate@sft",
+    ]
     assert project.versions() == small.versions()
     assert project.log_is_whole()
 
 
 def test_the_registry_is_gone_and_the_log_elsewhere(small: Project, tmp_path: Path) -> None:
-    """Log and registry may stand apart; what the log knows as version 1 is not doubled in a new registry."""
+    """Log and registry may stand apart; what the log knows as version 1 is not doubled in a new
+    registry.
+    """
     project = small.copy(tmp_path)
     new = f"sqlite:///{tmp_path}/registry.db"
     done = project.repro(COUNTERSIGN_REGISTRY=new)

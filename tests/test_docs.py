@@ -1,4 +1,6 @@
-"""The README and docs say what is so: commands and options exist, links lead somewhere, tables are complete."""
+"""The README and docs say what is so: commands and options exist, links lead somewhere, tables are
+complete.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from governance import errors
+from governance.base import errors
 from pipelines.cli import COMMANDS, cli
 from tests.conftest import ROOT
 from tests.project import Project
@@ -36,12 +38,24 @@ def test_commands_and_options_exist(page: Path) -> None:
         if not arguments[0].startswith("-"):
             assert arguments[0] in COMMANDS, f"{page.name}: countersign {' '.join(arguments)}"
             command = cli.get_command(click.Context(cli), arguments[0])
-            if isinstance(command, click.Group) and len(arguments) > 1 and not arguments[1].startswith("-"):
+            if (
+                isinstance(command, click.Group)
+                and len(arguments) > 1
+                and not arguments[1].startswith("-")
+            ):
                 command = command.get_command(click.Context(command), arguments[1])
         assert command is not None, f"{page.name}: countersign {' '.join(arguments)}"
-        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known = {
+            option
+            for parameter in command.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         known |= {"--help", "--version"}
-        unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in known]
+        unknown = [
+            word
+            for word in arguments
+            if word.startswith("--") and word.partition("=")[0] not in known
+        ]
         assert not unknown, f"{page.name}: countersign {' '.join(arguments)}"
 
 
@@ -50,8 +64,12 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
-    for path in re.findall(r"`((?:governance|pipelines|policies|benchmarks|tests)/[\w./-]+)`", text):
-        if not re.search(r"[A-Z]{3}|pairs", path):  # a name to be filled in; the file of the walk-through
+    for path in re.findall(
+        r"`((?:governance|pipelines|policies|benchmarks|tests)/[\w./-]+)`", text
+    ):
+        if not re.search(
+            r"[A-Z]{3}|pairs", path
+        ):  # a name to be filled in; the file of the walk-through
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
@@ -62,7 +80,10 @@ def test_the_readme_lists_every_command() -> None:
 
 def test_a_command_mistyped_is_told_what_was_meant() -> None:
     result = CliRunner().invoke(cli, ["promot", "support-desk/1"])
-    assert result.exit_code == 2 and "No such command 'promot'. Did you mean 'promote'?" in result.output
+    assert (
+        result.exit_code == 2
+        and "No such command 'promot'. Did you mean 'promote'?" in result.output
+    )
     for word, section in (
         ("waivers", "waivers"),
         ("sod", "people"),
@@ -70,7 +91,10 @@ def test_a_command_mistyped_is_told_what_was_meant() -> None:
         ("incidents", "incidents"),
     ):
         told = CliRunner().invoke(cli, [word, "support-desk/1"]).output
-        assert f"No such command '{word}'. The report answers that: countersign show MODEL/VERSION {section}" in told
+        assert (
+            f"No such command '{word}'. The report answers that: countersign show MODEL/VERSION"
+            f" {section}" in told
+        )
 
 
 def test_the_readme_lists_every_exit_code() -> None:
@@ -79,48 +103,73 @@ def test_the_readme_lists_every_exit_code() -> None:
     assert {int(code) for code in re.findall(r"(?<!\w)(\d) [a-z]", sentence)} == families
 
 
-NOT_BY_HAND = {f"COUNTERSIGN_{name}" for name in ("DEBUG", "EXIT_FILE", "PARENT", "PROCESSES", "RUN")}
+NOT_BY_HAND = {
+    f"COUNTERSIGN_{name}" for name in ("DEBUG", "EXIT_FILE", "PARENT", "PROCESSES", "RUN")
+}
 NOT_BY_HAND |= {"COUNTERSIGN_RELEASE_DECISION_ALLOWED"}
 """Variables from one process to another, and a level of SLSA's."""
 
 
 def test_the_readme_lists_every_variable() -> None:
-    modules = [path for package in ("governance", "pipelines") for path in (ROOT / package).rglob("*.py")]
+    modules = [
+        path for package in ("governance", "pipelines") for path in (ROOT / package).rglob("*.py")
+    ]
     sources = "".join(path.read_text(encoding="utf-8") for path in modules)
     read = set(re.findall(r'[\s(\[{]"(COUNTERSIGN_\w+[A-Z])"', sources)) - NOT_BY_HAND
-    assert set(re.findall(r"COUNTERSIGN_\w+", README)) == read | {"COUNTERSIGN_CHECKPOINT_PUBLIC"}  # made of the other
+    assert set(re.findall(r"COUNTERSIGN_\w+", README)) == read | {
+        "COUNTERSIGN_CHECKPOINT_PUBLIC"
+    }  # made of the other
 
 
-@pytest.mark.parametrize("package", ["", "log", "registry", "registry/governed", "report", "bundle", "server"])
+@pytest.mark.parametrize(
+    "package", ["", "log", "registry", "registry/governed", "report", "bundle", "server"]
+)
 def test_the_map_of_a_package_names_every_module(package: str) -> None:
     folder = ROOT / "governance" / package
     said = (folder / "__init__.py").read_text(encoding="utf-8")
-    there = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
-    assert sorted(name for name in there - {"__init__"} if not re.search(rf"\b{name}\b", said)) == []
+    there = {path.stem for path in folder.glob("*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
+    assert (
+        sorted(name for name in there - {"__init__"} if not re.search(rf"\b{name}\b", said)) == []
+    )
 
 
 IMPORT = re.compile(r"^\W*(?:from|import) (tests\b[\w.]*|\.[\w.]*)(.*)", re.MULTILINE)
 
 
 def test_nothing_is_imported_from_a_test_module() -> None:
-    """What others need stands beside it, in a module that has no tests. Scripts in quotes may import their own."""
+    """What others need stands beside it, in a module that has no tests. Scripts in quotes may
+    import their own.
+    """
     for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
         own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        imports = [pair for pair in IMPORT.findall(path.read_text(encoding="utf-8")) if pair[0] != own]
+        imports = [
+            pair for pair in IMPORT.findall(path.read_text(encoding="utf-8")) if pair[0] != own
+        ]
         assert [pair for pair in imports if re.search(r"\btest_", " ".join(pair))] == [], own
 
 
 def test_make_targets_that_are_named_exist() -> None:
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     for page in PAGES:
         for name in re.findall(r"`?make ([a-z][\w-]*)[`\n ]", page.read_text(encoding="utf-8")):
-            if f"make {name}" in "".join(a or b for a, b in CODE.findall(page.read_text(encoding="utf-8"))):
+            if f"make {name}" in "".join(
+                a or b for a, b in CODE.findall(page.read_text(encoding="utf-8"))
+            ):
                 assert name in targets, f"{page.name}: make {name}"
 
 
 @pytest.mark.slow
 def test_the_commands_a_newcomer_looks_around_with_work(small: Project) -> None:
-    for line in ("countersign status", "countersign verify", "countersign report support-desk/1", "dvc metrics show"):
+    for line in (
+        "countersign status",
+        "countersign verify",
+        "countersign report support-desk/1",
+        "dvc metrics show",
+    ):
         assert line in README
         done = small.run(*shlex.split(line))
         assert done.code == 0, done.out

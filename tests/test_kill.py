@@ -1,7 +1,8 @@
-"""kill -9 at many moments, then `countersign repro` again: it finishes, and nothing is lost or doubled.
+"""kill -9 at many moments, then `countersign repro` again: it finishes, and nothing is lost or
+doubled.
 
-Compared with a run that nobody disturbed: the log says the same in the same order, and the registry has the same
-versions. Whatever was killed, the other processes of the run end by themselves.
+Compared with a run that nobody disturbed: the log says the same in the same order, and the registry
+has the same versions. Whatever was killed, the other processes of the run end by themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ KILLS = 4
 """At random moments of one project."""
 
 MODES = ("run", "dvc", "stage", "all")
-"""What is killed: `countersign repro`, the DVC below it, the stage below that, or all of them at once."""
+"""What is killed: `countersign repro`, the DVC below it, the stage below that, or all of them at
+once.
+"""
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -75,8 +78,14 @@ def of_project(project: Project) -> list[list[str]]:
 
 
 def ends(project: Project) -> None:
-    """Nothing of a killed run goes on: begun before that, the next one would find its stage running already."""
-    wait_for(lambda: not of_project(project), 300, f"the processes of a killed run end: {of_project(project)}")
+    """Nothing of a killed run goes on: begun before that, the next one would find its stage running
+    already.
+    """
+    wait_for(
+        lambda: not of_project(project),
+        300,
+        f"the processes of a killed run end: {of_project(project)}",
+    )
 
 
 def same(project: Project, undisturbed: Project) -> None:
@@ -104,7 +113,8 @@ def test_killed_as_each_stage_begins(small: Project, tmp_path: Path) -> None:
     project = fresh(tmp_path / "killed")
     for number, stage in enumerate(STAGES):
         process, has_said = started(project)
-        at_it = f"tage '{stage}'"  # running it, or behind it: a busy machine may have been slow to kill the one before
+        # running it, or behind it: a busy machine may have been slow to kill the one before
+        at_it = f"tage '{stage}'"
         wait_for(lambda: has_said(at_it) or process.poll() is not None, 600, stage)  # noqa: B023
         assert process.poll() is None, (tmp_path / "killed/background.log").read_text()
         time.sleep(0.4 * (number % 4))
@@ -170,7 +180,9 @@ def before_training(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def before_registering(before_training: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def before_registering(
+    before_training: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     """The small project with everything made and evaluated."""
     project = before_training.copy(tmp_path_factory.mktemp("before-registering"))
     project.made("evaluate@sft")
@@ -178,20 +190,30 @@ def before_registering(before_training: Project, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("moment", TRAINING)
-def test_killed_while_training(moment: str, small: Project, before_training: Project, tmp_path: Path) -> None:
-    project = killed_at(before_training, tmp_path, TRAINING[moment], "stage" if moment == "published" else "all")
+def test_killed_while_training(
+    moment: str, small: Project, before_training: Project, tmp_path: Path
+) -> None:
+    project = killed_at(
+        before_training, tmp_path, TRAINING[moment], "stage" if moment == "published" else "all"
+    )
     same(project, small)
 
 
 @pytest.mark.parametrize("moment", REGISTERING)
-def test_killed_while_registering(moment: str, small: Project, before_registering: Project, tmp_path: Path) -> None:
+def test_killed_while_registering(
+    moment: str, small: Project, before_registering: Project, tmp_path: Path
+) -> None:
     mode = "stage" if moment == "published" else "all"
     project = killed_at(before_registering, tmp_path, REGISTERING[moment], mode)
     same(project, small)
 
 
-def killed_at(before: Project, folder: Path, moment: Callable[[Project], bool], mode: str) -> Project:
-    """A copy in which a run was killed as soon as the moment had come; begun again where that was not seen in time."""
+def killed_at(
+    before: Project, folder: Path, moment: Callable[[Project], bool], mode: str
+) -> Project:
+    """A copy in which a run was killed as soon as the moment had come; begun again where that was
+    not seen in time.
+    """
     for number in range(10):
         project = before.copy(folder / str(number))
         process, _ = started(project)
@@ -206,7 +228,9 @@ def killed_at(before: Project, folder: Path, moment: Callable[[Project], bool], 
     raise AssertionError("it was always over before the moment was seen")
 
 
-def test_a_run_of_a_dead_process_is_not_left_running(before_training: Project, tmp_path: Path) -> None:
+def test_a_run_of_a_dead_process_is_not_left_running(
+    before_training: Project, tmp_path: Path
+) -> None:
     project = killed_at(before_training, tmp_path, TRAINING["its run is shown"], "all")
     assert ("train@sft", "RUNNING") in project.runs()
     project.made("train@sft")

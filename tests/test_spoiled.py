@@ -1,7 +1,9 @@
-"""Spoiled inputs: each ends with its documented exit code and one clear message, and leaves nothing half-written.
+"""Spoiled inputs: each ends with its documented exit code and one clear message, and leaves nothing
+half-written.
 
-The table is the specification: what was spoiled, the exit code (see `pipelines.cli`), and what the message must say
-(what was found, where, what to do). For every row: no traceback, no text of a record, no output, a log that verifies.
+The table is the specification: what was spoiled, the exit code (see `pipelines.cli`), and what the
+message must say (what was found, where, what to do). For every row: no traceback, no text of a
+record, no output, a log that verifies.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ def base(make: Callable[[Path], None]) -> Callable[[Project], None]:
     def how(project: Project) -> None:
         folder = project.root / "mine"
         folder.mkdir()
-        (folder / "config.json").write_text('{"model_type": "qwen3", "vocab_size": 8}', encoding="utf-8")
+        (folder / "config.json").write_text(
+            '{"model_type": "qwen3", "vocab_size": 8}', encoding="utf-8"
+        )
         make(folder)
         other_base("mine")(project)
 
@@ -121,7 +125,9 @@ def base(make: Callable[[Path], None]) -> Callable[[Project], None]:
 
 def other_base(source: str) -> Callable[[Project], None]:
     """A second base model."""
-    return params(lambda content: content["bases"].update(other={"source": source, "suite": "desk_eval"}))
+    return params(
+        lambda content: content["bases"].update(other={"source": source, "suite": "desk_eval"})
+    )
 
 
 def tensors(folder: Path) -> None:
@@ -160,16 +166,22 @@ BOMB = "bomb: &a [x, x]\nmore: [*a, *a, *a]\n"
 
 SPOILED: dict[str, Spoiled] = {
     "truncated JSONL": Spoiled(
-        source(WHOLE[:-30]), 3, ("mine.jsonl:60", "cut off", "expected: one whole JSON object", "next: copy the file")
+        source(WHOLE[:-30]),
+        3,
+        ("mine.jsonl:60", "cut off", "expected: one whole JSON object", "next: copy the file"),
     ),
     "wrong encoding": Spoiled(
         source(WHOLE.replace("answer", "Größe").encode("latin-1")),
         3,
         ("mine.jsonl", "ROW_ENCODING", "next: ", "encoding"),
     ),
-    "UTF-16": Spoiled(source(WHOLE.encode("utf-16")), 3, ("mine.jsonl", "utf-16", "next: set `encoding: utf-16`")),
+    "UTF-16": Spoiled(
+        source(WHOLE.encode("utf-16")), 3, ("mine.jsonl", "utf-16", "next: set `encoding: utf-16`")
+    ),
     "unknown encoding": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(encoding="utf-9")), 2, ("utf-9", "params.yaml")
+        params(lambda content: content["datasets"]["mine"].update(encoding="utf-9")),
+        2,
+        ("utf-9", "params.yaml"),
     ),
     "a 50 MB line": Spoiled(
         source(ROWS[0].replace("answer", "x" * (50 << 20)) + "\n" + ROWS[1] + "\n"),
@@ -177,7 +189,9 @@ SPOILED: dict[str, Spoiled] = {
         ("ROW_TOO_LONG", "mine.jsonl:1", "1 of 2 rows", "next: "),
     ),
     "missing column": Spoiled(
-        source("ticket,response\n" + "".join(f"{MARK} {n},{MARK}\n" for n in range(60)), "mine.csv"),
+        source(
+            "ticket,response\n" + "".join(f"{MARK} {n},{MARK}\n" for n in range(60)), "mine.csv"
+        ),
         3,
         ("mine.csv", "ticket", "response", "next: "),
     ),
@@ -188,21 +202,36 @@ SPOILED: dict[str, Spoiled] = {
     ),
     "empty file": Spoiled(source(""), 3, ("mine.jsonl", "the file holds no rows", "expected: ")),
     "binary file": Spoiled(
-        source(bytes(range(256)) * 40), 3, ("mine.jsonl: this is no text", "expected: utf-8", "next: ")
+        source(bytes(range(256)) * 40),
+        3,
+        ("mine.jsonl: this is no text", "expected: utf-8", "next: "),
     ),
-    "zipped file": Spoiled(source(b"\x1f\x8b" + bytes(90)), 3, ("mine.jsonl", "gzip", "next: unpack the file first")),
+    "zipped file": Spoiled(
+        source(b"\x1f\x8b" + bytes(90)), 3, ("mine.jsonl", "gzip", "next: unpack the file first")
+    ),
     "absent source": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(source="nowhere.jsonl")),
         3,
-        ("params.yaml:", "datasets.mine.source: 'nowhere.jsonl': no such file", "next: copy it there"),
+        (
+            "params.yaml:",
+            "datasets.mine.source: 'nowhere.jsonl': no such file",
+            "next: copy it there",
+        ),
     ),
     "folder without data": Spoiled(
-        both(folder("empty"), params(lambda content: content["datasets"]["mine"].update(source="empty"))),
+        both(
+            folder("empty"),
+            params(lambda content: content["datasets"]["mine"].update(source="empty")),
+        ),
         3,
         ("empty", "the folder is empty", "expected: "),
     ),
     "another kind than the file's": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(kind="preference", suite="preference")),
+        params(
+            lambda content: content["datasets"]["mine"].update(
+                kind="preference", suite="preference"
+            )
+        ),
         3,
         ("mine.jsonl", "preference", "next: "),
     ),
@@ -217,7 +246,9 @@ SPOILED: dict[str, Spoiled] = {
         ("params.yaml", "datasets.mine.suit", "unknown field", "next: did you mean 'suite'?"),
     ),
     "row left out": Spoiled(
-        params(lambda content: content.pop("records")), 2, ("params.yaml:1: records: Field required",)
+        params(lambda content: content.pop("records")),
+        2,
+        ("params.yaml:1: records: Field required",),
     ),
     "unknown trainer argument": Spoiled(
         params(lambda content: content["stages"]["sft"]["trainer"].update(learning_rat=1.0)),
@@ -232,12 +263,21 @@ SPOILED: dict[str, Spoiled] = {
     "stage without its parent": Spoiled(
         params(lambda content: content["stages"]["sft"].update(parent="bass", scorer="bass")),
         2,
-        ("params.yaml:", "stages.sft.parent: 'bass' is no other stage", "expected: base, tiny", "did you mean 'base'?"),
+        (
+            "params.yaml:",
+            "stages.sft.parent: 'bass' is no other stage",
+            "expected: base, tiny",
+            "did you mean 'base'?",
+        ),
     ),
     "policy typo": Spoiled(
         text("policies/policy.yaml", "promotable: false", "promotabel: false"),
         2,
-        ("policies/policy.yaml:", "tiers.experimental.promotabel", "next: did you mean 'promotable'?"),
+        (
+            "policies/policy.yaml:",
+            "tiers.experimental.promotabel",
+            "next: did you mean 'promotable'?",
+        ),
     ),
     "policies with several mistakes": Spoiled(
         both(
@@ -248,66 +288,114 @@ SPOILED: dict[str, Spoiled] = {
         ("'limitted' is no tier", "did you mean 'limited'?", "policies/pii.yaml:", "blok"),
     ),
     "policy file missing": Spoiled(
-        lambda project: (project.root / "policies/bases.yaml").unlink(), 2, ("policies/bases.yaml", "no such file")
+        lambda project: (project.root / "policies/bases.yaml").unlink(),
+        2,
+        ("policies/bases.yaml", "no such file"),
     ),
     "empty policy": Spoiled(
-        file("policies/policy.yaml", ""), 2, ("policies/policy.yaml", "models: Field required", "tiers: Field required")
+        file("policies/policy.yaml", ""),
+        2,
+        ("policies/policy.yaml", "models: Field required", "tiers: Field required"),
     ),
     "suite that is not there": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(suite="converstion")),
         2,
-        ("params.yaml:", "datasets.mine.suite: no quality suite 'converstion'", "did you mean 'conversation'?"),
+        (
+            "params.yaml:",
+            "datasets.mine.suite: no quality suite 'converstion'",
+            "did you mean 'conversation'?",
+        ),
     ),
-    "YAML bomb": Spoiled(appended("params.yaml", BOMB), 2, ("params.yaml:", "aliases are not accepted", "next: ")),
+    "YAML bomb": Spoiled(
+        appended("params.yaml", BOMB), 2, ("params.yaml:", "aliases are not accepted", "next: ")
+    ),
     "YAML tag": Spoiled(
         appended("policies/pii.yaml", "x: !!python/object/apply:os.system ['true']\n"),
         2,
         ("policies/pii.yaml:", "constructor for the tag", "expected: valid YAML"),
     ),
-    "duplicate YAML key": Spoiled(appended("params.yaml", "project: other\n"), 2, ("params.yaml:", "project")),
-    "YAML that is cut off": Spoiled(appended("params.yaml", "more: [1, 2\n"), 2, ("params.yaml:", "valid YAML")),
-    "tabs and control characters": Spoiled(appended("params.yaml", "more: \x07\n"), 2, ("params.yaml", "valid YAML")),
+    "duplicate YAML key": Spoiled(
+        appended("params.yaml", "project: other\n"), 2, ("params.yaml:", "project")
+    ),
+    "YAML that is cut off": Spoiled(
+        appended("params.yaml", "more: [1, 2\n"), 2, ("params.yaml:", "valid YAML")
+    ),
+    "tabs and control characters": Spoiled(
+        appended("params.yaml", "more: \x07\n"), 2, ("params.yaml", "valid YAML")
+    ),
     "path as a name": Spoiled(
-        params(lambda content: content["datasets"].update({"../../etc": dict(content["datasets"]["mine"])})),
+        params(
+            lambda content: content["datasets"].update(
+                {"../../etc": dict(content["datasets"]["mine"])}
+            )
+        ),
         2,
         ("params.yaml:", "datasets.../../etc", "lower-case letters"),
     ),
     "line break in a name": Spoiled(
-        params(lambda content: content["datasets"].update({"a\nb": dict(content["datasets"]["mine"])})),
+        params(
+            lambda content: content["datasets"].update({"a\nb": dict(content["datasets"]["mine"])})
+        ),
         2,
         ("params.yaml:", r"datasets.'a\nb'", "lower-case letters"),
     ),
     "homograph in a name": Spoiled(
-        params(lambda content: content["stages"]["sft"].update(parent="b\u0430se", scorer="b\u0430se")),
+        params(
+            lambda content: content["stages"]["sft"].update(parent="b\u0430se", scorer="b\u0430se")
+        ),
         2,
         ("params.yaml:", "stages.sft.parent: 'b\\u0430se'", "lower-case letters"),
     ),
     "shell code as a source": Spoiled(
-        params(lambda content: content["datasets"]["mine"].update(source="mine.jsonl; touch pwned")),
+        params(
+            lambda content: content["datasets"]["mine"].update(source="mine.jsonl; touch pwned")
+        ),
         3,
         ("'mine.jsonl; touch pwned': no such file", "next: "),
     ),
     "base with pickled weights": Spoiled(
-        base(pickled), 3, ("pytorch_model.bin", "expected: safetensors only", "next: convert"), **BASE
+        base(pickled),
+        3,
+        ("pytorch_model.bin", "expected: safetensors only", "next: convert"),
+        **BASE,
     ),
     "base with an auto_map": Spoiled(
-        base(remote_code), 3, ("config.json", "auto_map", "next: use a model that needs no trust_remote_code"), **BASE
+        base(remote_code),
+        3,
+        ("config.json", "auto_map", "next: use a model that needs no trust_remote_code"),
+        **BASE,
     ),
-    "base with code beside": Spoiled(base(code_beside), 3, ("modeling_x.py", "expected: a model without code"), **BASE),
+    "base with code beside": Spoiled(
+        base(code_beside), 3, ("modeling_x.py", "expected: a model without code"), **BASE
+    ),
     "torn safetensors": Spoiled(
-        base(torn_weights), 3, ("model.safetensors", "expected: a well-formed safetensors file", "next: "), **BASE
+        base(torn_weights),
+        3,
+        ("model.safetensors", "expected: a well-formed safetensors file", "next: "),
+        **BASE,
     ),
-    "base without weights": Spoiled(base(lambda folder: None), 3, ("no *.safetensors", "expected: "), **BASE),
+    "base without weights": Spoiled(
+        base(lambda folder: None), 3, ("no *.safetensors", "expected: "), **BASE
+    ),
     "base of another source": Spoiled(
         other_base("Qwen/Qwen3-0.6B"),
         2,
-        ("params.yaml:", "bases.other.source", "'Qwen/Qwen3-0.6B' is not here", "expected: an architecture"),
+        (
+            "params.yaml:",
+            "bases.other.source",
+            "'Qwen/Qwen3-0.6B' is not here",
+            "expected: an architecture",
+        ),
         **BASE,
     ),
     "base of the Hub, no network": Spoiled(
         other_base(f"Qwen/Qwen3-0.6B@{'0' * 40}"),
         8,
-        ("params.yaml: bases.other.source", "cannot be fetched", "next: run it once with a network"),
+        (
+            "params.yaml: bases.other.source",
+            "cannot be fetched",
+            "next: run it once with a network",
+        ),
         **BASE,
         environ={"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "https://127.0.0.1:9"},
     ),
@@ -327,7 +415,12 @@ def unspoiled(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The small project with a dataset from a file of one's own; nothing is made yet."""
     project = fresh(tmp_path_factory.mktemp("unspoiled"))
     (project.root / "mine.jsonl").write_text(WHOLE, encoding="utf-8")
-    row = {"kind": "conversation", "source": "mine.jsonl", "suite": "conversation", "held_out": "mine"}
+    row = {
+        "kind": "conversation",
+        "source": "mine.jsonl",
+        "suite": "conversation",
+        "held_out": "mine",
+    }
     project.edit("params.yaml", lambda content: content["datasets"].update(mine=row))
     return project
 
@@ -350,12 +443,16 @@ def check(project: Project, done: Done, one: Spoiled) -> None:
     assert MARK not in done.out
     assert not (project.root / one.output).exists()
     assert not (project.root / "pwned").exists()
-    left = [path.name for path in (project.root / ".dvc" / "tmp" / "countersign").glob("*") if path.is_dir()]
+    left = [
+        path.name
+        for path in (project.root / ".dvc" / "tmp" / "countersign").glob("*")
+        if path.is_dir()
+    ]
     assert left == []
     assert not project.database.exists() or not project.log.size() or project.log_is_whole()
 
 
-# --- the disk ---
+# --- the disk -------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -410,7 +507,9 @@ def test_full_disk_under_the_project(unspoiled: Project, tmp_path: Path) -> None
 def test_no_file_may_grow(kilobytes: int, unspoiled: Project, tmp_path: Path) -> None:
     """As on a full disk, by a limit on the size of files, which needs no rights."""
     project = unspoiled.copy(tmp_path)
-    limited = project.run("bash", "-c", f"ulimit -f {kilobytes}; exec countersign repro ingest@mine")
+    limited = project.run(
+        "bash", "-c", f"ulimit -f {kilobytes}; exec countersign repro ingest@mine"
+    )
     if limited.code:
         check(project, limited, Spoiled(print, 6, ("next: ",)))
     project.made("ingest@mine")
@@ -434,7 +533,9 @@ def test_folder_that_cannot_be_written(name: str, unspoiled: Project, tmp_path: 
     (project.root / where).mkdir(exist_ok=True)
     (project.root / where).chmod(0o555)
     drop = "-dac_override,-dac_read_search"
-    ordinary = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
+    ordinary = (
+        ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
+    )
     if ordinary and not shutil.which("setpriv"):
         pytest.skip("root without setpriv")
     done = project.run(*ordinary, "countersign", "repro", "ingest@mine")
@@ -444,7 +545,7 @@ def test_folder_that_cannot_be_written(name: str, unspoiled: Project, tmp_path: 
     assert project.log_is_whole()
 
 
-# --- further along the graph ---
+# --- further along the graph ----------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -452,8 +553,17 @@ def test_datacard_with_a_blank(small: Project, tmp_path: Path) -> None:
     project = small.copy(tmp_path)
     project.edit("policies/datacards/desk_sft.yaml", lambda card: card.pop("lawful_basis"))
     done = project.repro("train@base")
-    wanted = ("gate@base refused, 1 finding(s)", "DATACARD_INCOMPLETE", "found blank: lawful_basis", "next: policies/")
-    check(project, done, Spoiled(print, 4, (*wanted, "policies/datacards/desk_sft.yaml"), output="gates/base.json"))
+    wanted = (
+        "gate@base refused, 1 finding(s)",
+        "DATACARD_INCOMPLETE",
+        "found blank: lawful_basis",
+        "next: policies/",
+    )
+    check(
+        project,
+        done,
+        Spoiled(print, 4, (*wanted, "policies/datacards/desk_sft.yaml"), output="gates/base.json"),
+    )
     assert (project.root / "reports/gates/base.md").exists()
     assert project.said()[-1] == ("gate", "gate@base", False)
 
@@ -475,5 +585,9 @@ def test_two_runs_at_once_of_one_stage(unspoiled: Project, tmp_path: Path) -> No
     lock = project.root / ".dvc/tmp/countersign/ingest@mine.lock"
     with exclusive(lock, "ingest@mine"):
         done = project.repro("ingest@mine")
-    wanted = ("ingest@mine is running already", str(lock.relative_to(project.root)), "next: wait for that run to end")
+    wanted = (
+        "ingest@mine is running already",
+        str(lock.relative_to(project.root)),
+        "next: wait for that run to end",
+    )
     check(project, done, Spoiled(print, 7, wanted))

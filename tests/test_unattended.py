@@ -1,4 +1,6 @@
-"""Nobody at the keyboard: a service's key signs, from the environment or a file, and policy says what it may sign."""
+"""Nobody at the keyboard: a service's key signs, from the environment or a file, and policy says
+what it may sign.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.keys import private_signer
-from governance.policy import EvidenceKind
+from governance.attest.keys import private_signer
+from governance.policy.policies import EvidenceKind
 from tests.project import Project, fresh
 
 pytestmark = pytest.mark.slow
@@ -29,7 +31,10 @@ def hired(project: Project, signs: Iterable[str] = EVERYTHING, name: str = "ci")
     pem = private_pem(Ed25519PrivateKey.generate())
     public = private_signer(pem.encode(), "test").public_pem
     row = {"name": name, "kind": "service", "keys": [public], "signs": list(signs)}
-    project.edit("policies/policy.yaml", lambda policy: policy.update(principals=[*policy["principals"], row]))
+    project.edit(
+        "policies/policy.yaml",
+        lambda policy: policy.update(principals=[*policy["principals"], row]),
+    )
     return pem
 
 
@@ -37,7 +42,11 @@ def test_a_whole_run_signed_by_a_service(small: Project, tmp_path: Path) -> None
     project = fresh(tmp_path)
     pem = hired(project)
     keyid = private_signer(pem.encode(), "test").keyid
-    service = {"COUNTERSIGN_SIGNER": "env:SERVICE_KEY", "SERVICE_KEY": pem, "COUNTERSIGN_REQUESTER": "release-bot"}
+    service = {
+        "COUNTERSIGN_SIGNER": "env:SERVICE_KEY",
+        "SERVICE_KEY": pem,
+        "COUNTERSIGN_REQUESTER": "release-bot",
+    }
     said = project.made(**service)
     items = project.evidence()
     assert {item.keyid for item in items} == {keyid}
@@ -79,17 +88,34 @@ UNFIT: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "a key nobody knows": (
         {"COUNTERSIGN_SIGNER": "env:KEY", "KEY": PEM},
         2,
-        ("COUNTERSIGN_SIGNER", "policies do not name the key", "its evidence would not count", "BEGIN PUBLIC KEY"),
+        (
+            "COUNTERSIGN_SIGNER",
+            "policies do not name the key",
+            "its evidence would not count",
+            "BEGIN PUBLIC KEY",
+        ),
     ),
     "a variable that is not set": ({"COUNTERSIGN_SIGNER": "env:KEY"}, 2, ("KEY", "next: ")),
-    "no key": ({"COUNTERSIGN_SIGNER": "env:KEY", "KEY": "hello"}, 2, ("KEY", "not a private key", "expected: PEM")),
+    "no key": (
+        {"COUNTERSIGN_SIGNER": "env:KEY", "KEY": "hello"},
+        2,
+        ("KEY", "not a private key", "expected: PEM"),
+    ),
     "a key that wants a passphrase": (
         {"COUNTERSIGN_SIGNER": "env:KEY", "KEY": ENCRYPTED},
         2,
         ("KEY", "passphrase", "next: use a KMS signer"),
     ),
-    "a file that is not there": ({"COUNTERSIGN_SIGNER": "file2:/nowhere/key.pem"}, 2, ("/nowhere/key.pem",)),
-    "an unknown kind of signer": ({"COUNTERSIGN_SIGNER": "carrier-pigeon:1"}, 2, ("carrier-pigeon", "expected: ")),
+    "a file that is not there": (
+        {"COUNTERSIGN_SIGNER": "file2:/nowhere/key.pem"},
+        2,
+        ("/nowhere/key.pem",),
+    ),
+    "an unknown kind of signer": (
+        {"COUNTERSIGN_SIGNER": "carrier-pigeon:1"},
+        2,
+        ("carrier-pigeon", "expected: "),
+    ),
 }
 
 

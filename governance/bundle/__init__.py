@@ -1,8 +1,10 @@
-"""Bundles: one file with everything the log says about a model version, checked by whoever holds it, offline.
+"""Bundles: one file with everything the log says about a model version, checked by whoever holds
+it, offline.
 
-`form`                 the file: strict, one canonical byte form (docs/formats.md is its specification)
-`select`, `pages`      what goes in, put together from a log
-`log`, `reading`       `BundleLog`: a bundle read as a log; and for readers that ask a log
+`form`                 the file: strict, one canonical byte form (docs/formats.md is its
+                       specification)
+`select`               what goes in, put together from a log
+`log`                  `BundleLog`: a bundle read as a log
 `check`, `substance`   what holds of a bundle, as `found` tells it, and what it cannot show
 """
 

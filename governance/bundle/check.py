@@ -1,16 +1,20 @@
-"""What holds of a bundle. Nothing in it is believed; nothing but it is read: no clock, no file, no network.
+"""What holds of a bundle. Nothing in it is believed; nothing but it is read: no clock, no file, no
+network.
 
 1. Its form is canonical and closed, and its seal fits (`governance.bundle.form`).
 2. Every entry is in the tree of the checkpoint, at its index.
-3. Entry 0, and no other, is the origin; the checkpoint names it, and is signed by the key in force at its size.
-4. Every envelope is signed by a key that the log's own policies, or its origin, name; what its signer had no right to
-   say at that position is set aside and told.
-5. The version's registration counts, its files add up to its digest, and every statement that it and its packet rest
-   on is here, under the digest by which they name it.
-6. Every decision that moved a governed alias to this version is made again, from what stood before it: what was asked,
-   under which policies, and whether it was allowed.
-7. Each file is the one of its digest. Which an approval or a signed report names is told; the others are attachments.
-8. A pin that was brought along fits: leaf hash of entry 0, id of the checkpoint key, or an older checkpoint.
+3. Entry 0, and no other, is the origin; the checkpoint names it, and is signed by the key in force
+   at its size.
+4. Every envelope is signed by a key that the log's own policies, or its origin, name; what its
+   signer had no right to say at that position is set aside and told.
+5. The version's registration counts, its files add up to its digest, and every statement that it
+   and its packet rest on is here, under the digest by which they name it.
+6. Every decision that moved a governed alias to this version is made again, from what stood before
+   it: what was asked, under which policies, and whether it was allowed.
+7. Each file is the one of its digest. Which an approval or a signed report names is told; the
+   others are attachments.
+8. A pin that was brought along fits: leaf hash of entry 0, id of the checkpoint key, or an older
+   checkpoint.
 
 What no bundle shows: that nothing was left out of it. See `limits`.
 """
@@ -23,24 +27,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from governance import promotion
-from governance.authority import Authority, read_authority
+from governance.attest.envelope import UnknownKeyError
+from governance.attest.keys import public_key
+from governance.attest.predicates import Signed
+from governance.base.errors import CountersignError, VerificationError
 from governance.bundle.form import Bundle, read
 from governance.bundle.found import Aside, Pins, Report, limits
 from governance.bundle.log import BundleLog
 from governance.bundle.substance import substance
-from governance.envelope import UnknownKeyError
-from governance.errors import CountersignError, VerificationError
-from governance.evidence import Evidence, KeyRing, open_entry, origin
-from governance.keys import public_key
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
-from governance.policy import policies_of
-from governance.predicates import Signed
+from governance.log.evidence import Evidence, KeyRing, open_entry, origin
+from governance.policy.authority import Authority, read_authority
+from governance.policy.policies import policies_of
+from governance.release import promotion
 
 FREE = ("origin", "policy", "packet", "refusal", "call", "report")
-"""Kinds that anybody known may record: people decide whether policies count, a packet follows from the log, and a
-refusal, an accepted call or a report gives nothing."""
+"""Kinds that anybody known may record: people decide whether policies count, a packet follows from
+the log, and a refusal, an accepted call or a report gives nothing.
+"""
 
 
 def verify_bundle(data: bytes, pins: Pins, *, where: str = "bundle") -> Report:
@@ -52,7 +57,10 @@ def verify_bundle(data: bytes, pins: Pins, *, where: str = "bundle") -> Report:
         return _verify(bundle, pins)
     except CountersignError as error:
         return replace(told, broken=str(error).replace("\n  ", "; "))
-    except (ValueError, RecursionError) as error:  # a date that is none, a chain without end: signed, and yet nonsense
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a date that is none, a chain without end: signed, and yet nonsense
         return replace(told, broken=f"{where}: a statement cannot be read ({type(error).__name__})")
 
 
@@ -65,7 +73,9 @@ def _verify(bundle: Bundle, pins: Pins) -> Report:
         raise VerificationError("an origin, and one only, begins a log", where="entry 0")
     leaf = log.entry(0).leaf_hash
     if head.origin != origin_of(first.project, leaf):
-        raise VerificationError("the checkpoint is of another log", expected=head.origin, where="entry 0")
+        raise VerificationError(
+            "the checkpoint is of another log", expected=head.origin, where="entry 0"
+        )
     authority = read_authority(log)
     signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
@@ -99,7 +109,9 @@ def _verify_tree(log: BundleLog, head: Checkpoint) -> None:
     for item in log.bundle.entries:
         proof = [bytes.fromhex(step) for step in item.proof]
         try:
-            merkle.verify_inclusion(log.entry(item.index).leaf_hash, item.index, head.size, proof, head.root)
+            merkle.verify_inclusion(
+                log.entry(item.index).leaf_hash, item.index, head.size, proof, head.root
+            )
         except VerificationError as error:
             raise VerificationError(error.found, where=f"entry {item.index}") from None
 
@@ -125,7 +137,9 @@ class _Recorded:
 
 
 def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evidence:
-    """(4) An entry by a key that is known: of the policies ever in force, or of policies that were only recorded."""
+    """(4) An entry by a key that is known: of the policies ever in force, or of policies that were
+    only recorded.
+    """
     entry = log.entry(index)
     try:
         return open_entry(entry, ring)[0]
@@ -136,7 +150,9 @@ def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evi
 def _established(
     log: BundleLog, pins: Pins, head: Checkpoint, authority: Authority, leaf: bytes
 ) -> tuple[str | None, int | None]:
-    """What ties this log to something the verifier brought along; a pin that does not fit is an error."""
+    """What ties this log to something the verifier brought along; a pin that does not fit is an
+    error.
+    """
     keys = [public_key(pem).keyid for _, pem in authority.checkpoint_keys]
     established = None
     if pins.origin is not None:
@@ -152,10 +168,14 @@ def _established(
     where = "the older checkpoint"
     old = parse_checkpoint(pins.checkpoint, where=where)[0]
     if old.origin != head.origin:
-        raise VerificationError(f"it is of another log, {old.origin}", expected=head.origin, where=where)
+        raise VerificationError(
+            f"it is of another log, {old.origin}", expected=head.origin, where=where
+        )
     signed_in_turn(pins.checkpoint, authority.checkpoint_keys, where)
     if old.size > head.size:
-        raise VerificationError(f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where)
+        raise VerificationError(
+            f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where
+        )
     proof = log.consistency_proof(old.size, head.size)
     merkle.verify_consistency(old.size, head.size, old.root, head.root, proof)
     return established or f"the older checkpoint, of {old.size} entries", old.size
@@ -174,9 +194,19 @@ def _aside(items: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
         if isinstance(item.predicate, Signed):
             if authority.speaker(item) is None:
                 who = f"{item.predicate.principal} as {item.predicate.role}"
-                yield Aside(item.index, item.kind, f"the key was not {who}'s at that entry, or the role was not theirs")
-        elif item.kind not in FREE and not authority.may_sign(item.kind, item.keyid, item.development, item.index):
-            yield Aside(item.index, item.kind, f"{_whose(item, authority)} might not sign `{item.kind}` at that entry")
+                yield Aside(
+                    item.index,
+                    item.kind,
+                    f"the key was not {who}'s at that entry, or the role was not theirs",
+                )
+        elif item.kind not in FREE and not authority.may_sign(
+            item.kind, item.keyid, item.development, item.index
+        ):
+            yield Aside(
+                item.index,
+                item.kind,
+                f"{_whose(item, authority)} might not sign `{item.kind}` at that entry",
+            )
 
 
 def _time(item: Evidence) -> str:

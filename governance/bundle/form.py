@@ -1,8 +1,10 @@
-"""The file: one JSON object in RFC 8785 form, closed at every level, sealed by a digest over all of it.
+"""The file: one JSON object in RFC 8785 form, closed at every level, sealed by a digest over all of
+it.
 
 1. One value has one byte form, and nothing in it is ignored: whatever bit changes, reading fails.
 2. Envelopes stand in it as JSON; as they are in canonical form, so are the bytes that were logged.
-3. The seal finds accidents. Whoever alters a bundle can seal it anew: what they can then do, `check` says.
+3. The seal finds accidents. Whoever alters a bundle can seal it anew: what they can then do,
+   `check` says.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from governance import canonical
-from governance.digests import sha256_bytes
-from governance.envelope import Envelope
-from governance.errors import InputError, VerificationError
-from governance.model import Model, Sha256, Slug
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.envelope import Envelope
+from governance.base.errors import InputError, VerificationError
+from governance.base.model import Model, Sha256, Slug
 
 FORMAT = "https://countersign.dev/bundle/v1"
 MAX_BYTES = canonical.MAX_BYTES
@@ -78,19 +80,26 @@ def write(bundle: Bundle) -> bytes:
 
 
 def read(data: bytes, *, where: str = "bundle") -> Bundle:
-    """The bundle of a file, nothing verified yet but its form and its seal. Raises `VerificationError`."""
+    """The bundle of a file, nothing verified yet but its form and its seal. Raises
+    `VerificationError`.
+    """
     value = canonical.loads_canonical(data, where=where)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise VerificationError("not a bundle", expected=f"a JSON object whose format is {FORMAT}", where=where)
+        raise VerificationError(
+            "not a bundle", expected=f"a JSON object whose format is {FORMAT}", where=where
+        )
     seal = value.pop("seal", None)
     try:
         bundle = Bundle.model_validate(value, strict=True)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))[:120]
-        raise VerificationError(f"does not follow the format at {place!r}", expected=FORMAT, where=where) from None
+        raise VerificationError(
+            f"does not follow the format at {place!r}", expected=FORMAT, where=where
+        ) from None
     if seal != _seal(value):
         raise VerificationError(
-            "the seal is not that of its content: something in it was changed, or left out", where=where
+            "the seal is not that of its content: something in it was changed, or left out",
+            where=where,
         )
     _check_order([item.index for item in bundle.entries], "entries", where)
     _check_order([file.sha256 for file in bundle.files], "files", where)

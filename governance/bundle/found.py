@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from governance.predicates import CANDIDATE
-from governance.retrospect import SAME
-from governance.verify import Report as LogReport
-from governance.verify import SignedBy
+from governance.attest.predicates import CANDIDATE
+from governance.history.verify import Report as LogReport
+from governance.history.verify import SignedBy
+from governance.release.retrospect import SAME
 
 ELSEWHERE = "not made again here: the bundle is about another version"
 
@@ -92,7 +92,9 @@ class Report:
     grown_from: int | None = None
     """Entries of the older checkpoint that this log was shown to contain."""
     as_of: str = ""
-    """When the last statement here was made, by its own clock: what is open or expired is judged as of then."""
+    """When the last statement here was made, by its own clock: what is open or expired is judged as
+    of then.
+    """
     policy: str = ""
     """Digest of the policies in force."""
     policy_signed_by: tuple[str, ...] = ()
@@ -131,35 +133,54 @@ def limits(report: Report) -> tuple[str, ...]:
     """What this bundle cannot show, in words."""
     out = report.size - report.entries
     told = [
-        f"It holds all {report.size} entries of its checkpoint: nothing that was logged until then is left out."
-        if report.complete
-        else f"It holds {report.entries} of the log's {report.size} entries. What the other {out} say is not shown: "
-        "that no rejection, revocation, incident or policy is among them is the word of whoever made the bundle. "
-        "The log shows it, or a bundle made with --whole; and two people who make it anew get the same entries."
+        (
+            f"It holds all {report.size} entries of its checkpoint: nothing that was logged until"
+            " then is left out."
+            if report.complete
+            else (
+                f"It holds {report.entries} of the log's {report.size} entries. What the other"
+                f" {out} say is not shown: that no rejection, revocation, incident or policy is"
+                " among them is the word of whoever made the bundle. The log shows it, or a bundle"
+                " made with --whole; and two people who make it anew get the same entries."
+            )
+        )
     ]
-    moved = [move.entry for move in report.moves if move.allowed and move.again == SAME and move.alias != CANDIDATE]
+    moved = [
+        move.entry
+        for move in report.moves
+        if move.allowed and move.again == SAME and move.alias != CANDIDATE
+    ]
     if moved and not report.complete:
         told.append(
-            f"The service that moved an alias at entry {moved[-1]} decided on the whole log before that entry; that "
-            "nothing there stood against it, its signature states and this bundle does not prove."
+            f"The service that moved an alias at entry {moved[-1]} decided on the whole log before"
+            " that entry; that nothing there stood against it, its signature states and this"
+            " bundle does not prove."
         )
     return (
         *told,
         f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",
-        "Whoever holds the checkpoint key, or held it before it was replaced, could show you another log than others: "
-        "compare the root with theirs, or bring a checkpoint from another hand (--checkpoint).",
-        "A valid signature says who stated something, not that it is true. The model's own files are not here: "
-        "countersign verify-model compares them with the registration.",
+        (
+            "Whoever holds the checkpoint key, or held it before it was replaced, could show you"
+            " another log than others: compare the root with theirs, or bring a checkpoint from"
+            " another hand (--checkpoint)."
+        ),
+        (
+            "A valid signature says who stated something, not that it is true. The model's own"
+            " files are not here: countersign verify-model compares them with the registration."
+        ),
     )
 
 
 def as_log_report(report: Report) -> LogReport:
-    """The same as `governance.verify` says it of a log, for readers that ask for that."""
+    """The same as `governance.history.verify` says it of a log, for readers that ask for that."""
     return LogReport(
         project=report.project,
         entries=report.entries,
         kinds=report.kinds,
-        signers=tuple(SignedBy(name, name == "a development key", count) for name, count in report.signers.items()),
+        signers=tuple(
+            SignedBy(name, name == "a development key", count)
+            for name, count in report.signers.items()
+        ),
         first=report.first,
         root=report.root,
         checkpoint=report.checkpoint,

@@ -1,8 +1,11 @@
-"""A bundle read as a log: the entries that it carries, at the places they have in the log it was taken from.
+"""A bundle read as a log: the entries that it carries, at the places they have in the log it was
+taken from.
 
-1. It has the size of its checkpoint. An entry that it does not carry is an error where it is asked for by number,
-   and is not there in lists: what was left out cannot be missed here, see `governance.bundle.check`.
-2. What an entry is found by (kind, scope, identity, subjects) follows from its statement; nothing is stored beside it.
+1. It has the size of its checkpoint. An entry that it does not carry is an error where it is asked
+   for by number, and is not there in lists: what was left out cannot be missed here, see
+   `governance.bundle.check`.
+2. What an entry is found by (kind, scope, identity, subjects) follows from its statement; nothing
+   is stored beside it.
 3. Nothing is verified here.
 """
 
@@ -11,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+from governance.attest.canonical import dumps_read
+from governance.attest.envelope import unverified
+from governance.base.errors import StorageError, VerificationError
 from governance.bundle.form import Bundle, Item
-from governance.canonical import dumps_read
-from governance.envelope import unverified
-from governance.errors import StorageError, VerificationError
-from governance.evidence import identity_of, parse_statement, scope_of
 from governance.log import merkle
 from governance.log.checkpoint import parse_checkpoint
+from governance.log.evidence import identity_of, parse_statement, scope_of
 from governance.log.port import Derived, Entry
 
 
@@ -67,7 +70,9 @@ class BundleLog:
 
     def latest(self, scope: str) -> Entry | None:
         """The latest that is carried of a scope."""
-        return next((entry for entry in reversed(self._entries.values()) if entry.scope == scope), None)
+        return next(
+            (entry for entry in reversed(self._entries.values()) if entry.scope == scope), None
+        )
 
     def checkpoint(self) -> str:
         """The signed note."""
@@ -79,7 +84,11 @@ class BundleLog:
 
     def derived(self, start: int, end: int) -> dict[int, Derived]:
         """The subjects; the tree's nodes are not carried."""
-        return {index: Derived(found, frozenset()) for index, found in self._subjects.items() if start <= index < end}
+        return {
+            index: Derived(found, frozenset())
+            for index, found in self._subjects.items()
+            if start <= index < end
+        }
 
     def page(self, start: int, end: int) -> tuple[list[Entry], dict[int, Derived]]:
         """Those of [start, end) that are carried."""
@@ -90,7 +99,9 @@ class BundleLog:
         """The proof carried with the entry, in the tree of the checkpoint only."""
         self.entry(index)
         if size != self._size:
-            raise VerificationError(f"the bundle has no proof in a tree of {size}", where=f"entry {index}")
+            raise VerificationError(
+                f"the bundle has no proof in a tree of {size}", where=f"entry {index}"
+            )
         item = next(one for one in self.bundle.entries if one.index == index)
         return [bytes.fromhex(step) for step in item.proof]
 
@@ -105,7 +116,10 @@ class BundleLog:
             return merkle.consistency_proof(old, new, self._node)
         raise VerificationError(
             f"the bundle has no proof that the log of {new} entries has grown from {old}",
-            fix="have it made again with the older checkpoint: countersign bundle MODEL/VERSION --since CHECKPOINT",
+            fix=(
+                "have it made again with the older checkpoint: countersign bundle MODEL/VERSION"
+                " --since CHECKPOINT"
+            ),
         )
 
     def _add(self, item: Item) -> None:
@@ -125,4 +139,6 @@ class BundleLog:
         """A node of the tree, where all entries are carried."""
         if level == 0:
             return self.entry(position).leaf_hash
-        return merkle.node_hash(self._node(level - 1, 2 * position), self._node(level - 1, 2 * position + 1))
+        return merkle.node_hash(
+            self._node(level - 1, 2 * position), self._node(level - 1, 2 * position + 1)
+        )

@@ -1,12 +1,14 @@
-"""What goes into a bundle: a rule that depends on the log alone, so that two people make the same bytes.
+"""What goes into a bundle: a rule that depends on the log alone, so that two people make the same
+bytes.
 
-1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys, authorizations, and
-   approvals of policies and checkpoint keys.
-2. Everything said of the model by its name: registrations, requests, promotions, waivers, incidents, refusals,
-   accepted calls, drills; its packets of this version, and signed reports of it.
-3. The chain of digests: from the version's bytes, every statement about a digest that a stage names as made, read or
-   decided on, and every evaluation of such a model; evaluations of the champions it was held against; every decision
-   of the gates on the way, refusals included.
+1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys,
+   authorizations, and approvals of policies and checkpoint keys.
+2. Everything said of the model by its name: registrations, requests, promotions, waivers,
+   incidents, refusals, accepted calls, drills; its packets of this version, and signed reports of
+   it.
+3. The chain of digests: from the version's bytes, every statement about a digest that a stage names
+   as made, read or decided on, and every evaluation of such a model; evaluations of the champions
+   it was held against; every decision of the gates on the way, refusals included.
 4. Approvals of any of these.
 5. Nothing else, unless the whole log is asked for, which alone shows that nothing was left out.
 Nothing is believed here: what a statement says decides only whether it goes in.
@@ -19,14 +21,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from governance.bundle.form import FORMAT, MAX_ENTRIES, Attached, Bundle, Growth, Item
-from governance.digests import sha256_bytes
-from governance.envelope import Envelope, unverified
-from governance.errors import InputError, StorageError
-from governance.evidence import parse_statement
-from governance.log.checkpoint import parse_checkpoint
-from governance.log.port import Entry, Log
-from governance.predicates import (
+from governance.attest.digests import sha256_bytes
+from governance.attest.envelope import Envelope, unverified
+from governance.attest.predicates import (
     Approval,
     Artifact,
     Evaluate,
@@ -37,6 +34,11 @@ from governance.predicates import (
     Registration,
     SignedReport,
 )
+from governance.base.errors import InputError, StorageError
+from governance.bundle.form import FORMAT, MAX_ENTRIES, Attached, Bundle, Growth, Item
+from governance.log.checkpoint import parse_checkpoint
+from governance.log.evidence import parse_statement
+from governance.log.port import Entry, Log
 
 RIGHTS = ("origin", "policy", "revocation", "checkpoint_key", "authorization")
 NAMED = (
@@ -54,7 +56,8 @@ def bundle_of(
     since: str | None = None,
     whole: bool = False,
 ) -> Bundle:
-    """The bundle of MODEL/VERSION as the log stands. `since`: an older checkpoint, to prove growth from.
+    """The bundle of MODEL/VERSION as the log stands. `since`: an older checkpoint, to prove growth
+    from.
 
     Raises `InputError` where the log has no such version.
     """
@@ -64,7 +67,9 @@ def bundle_of(
         found = [entry for entry in log.entries() if entry.index < size]
     if len(found) > MAX_ENTRIES:
         raise StorageError(
-            f"{len(found)} entries are too many for one file", expected=f"at most {MAX_ENTRIES}", where=log.where
+            f"{len(found)} entries are too many for one file",
+            expected=f"at most {MAX_ENTRIES}",
+            where=log.where,
         )
     return Bundle(
         format=FORMAT,
@@ -79,14 +84,21 @@ def bundle_of(
 
 def _item(log: Log, entry: Entry, size: int) -> Item:
     proof = [step.hex() for step in log.inclusion_proof(entry.index, size)]
-    return Item(envelope=Envelope.model_validate_json(entry.envelope), index=entry.index, proof=proof)
+    return Item(
+        envelope=Envelope.model_validate_json(entry.envelope), index=entry.index, proof=proof
+    )
 
 
 def _growth(log: Log, since: str, size: int) -> Growth:
     old, _ = parse_checkpoint(since, where="the older checkpoint")
     if old.size > size:
-        raise InputError(f"the older checkpoint counts {old.size} entries", expected=f"at most the {size} of this log")
-    return Growth(proof=[step.hex() for step in log.consistency_proof(old.size, size)], size=old.size)
+        raise InputError(
+            f"the older checkpoint counts {old.size} entries",
+            expected=f"at most the {size} of this log",
+        )
+    return Growth(
+        proof=[step.hex() for step in log.consistency_proof(old.size, size)], size=old.size
+    )
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,11 @@ class _Selection:
         self._pick(self._of(RIGHTS))
         named = [said for said in self._of(NAMED) if said.predicate.model == self._model]
         of_version = (Packet, SignedReport)
-        self._pick(said for said in named if not isinstance(said.predicate, of_version) or self._is(said.predicate))
+        self._pick(
+            said
+            for said in named
+            if not isinstance(said.predicate, of_version) or self._is(said.predicate)
+        )
         starts = {said.predicate.model_digest for said in self._registrations(named)}
         self._follow(starts)
         self._evaluations(self._followed | self._champions(named))
@@ -143,14 +159,20 @@ class _Selection:
         return {sha256 for sha256 in found if sha256 is not None}
 
     def _follow(self, digests: Iterable[str]) -> None:
-        """(3) Everything about these digests, and about what their stages read, made and decided on."""
+        """(3) Everything about these digests, and about what their stages read, made and decided
+        on.
+        """
         ahead = list(digests)
         while ahead:
             sha256 = ahead.pop()
             if sha256 in self._followed:
                 continue
             self._followed.add(sha256)
-            about = [self._said(entry) for entry in self._log.by_subject(sha256) if entry.index < self._size]
+            about = [
+                self._said(entry)
+                for entry in self._log.by_subject(sha256)
+                if entry.index < self._size
+            ]
             self._pick(about)
             for said in about:
                 ahead += _names(said)
@@ -162,15 +184,26 @@ class _Selection:
                 self._follow(_names(said) if said.predicate.model in self._followed else ())
 
     def _gates(self) -> None:
-        stages = {said.predicate.stage for said in self._chosen() if isinstance(said.predicate, GateDecision)}
+        stages = {
+            said.predicate.stage
+            for said in self._chosen()
+            if isinstance(said.predicate, GateDecision)
+        }
         self._pick(said for said in self._of(("gate",)) if said.predicate.stage in stages)
 
     def _approvals(self) -> None:
-        """(4) Their subject is a digest that a statement here is about, a statement here, or it gives rights."""
-        about = {subject.sha256 for said in self._chosen() for subject in said.subjects} | self._followed
+        """(4) Their subject is a digest that a statement here is about, a statement here, or it
+        gives rights.
+        """
+        about = {
+            subject.sha256 for said in self._chosen() for subject in said.subjects
+        } | self._followed
         requests = {_digest(said.entry) for said in self._chosen() if said.entry.kind == "request"}
         for said in self._of(("approval",)):
-            rights = isinstance(said.predicate, Approval) and said.predicate.about in ("policy", "checkpoint_key")
+            rights = isinstance(said.predicate, Approval) and said.predicate.about in (
+                "policy",
+                "checkpoint_key",
+            )
             if rights or any(subject.sha256 in about | requests for subject in said.subjects):
                 self._pick([said])
 
@@ -195,7 +228,9 @@ class _Selection:
 
 
 def _names(said: _Said) -> list[str]:
-    """The digests that a stage made, read or decided on; a registration or promotion leads nowhere."""
+    """The digests that a stage made, read or decided on; a registration or promotion leads
+    nowhere.
+    """
     predicate = said.predicate
     if not isinstance(predicate, Predicate):
         return []

@@ -1,4 +1,5 @@
-"""What the statements of a bundle add up to: the version, its packet, what people said of it, what was decided.
+"""What the statements of a bundle add up to: the version, its packet, what people said of it, what
+was decided.
 
 The numbers are those of `governance.bundle.check`.
 """
@@ -9,27 +10,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from governance import lineage, packet, promotion
+from governance.attest.digests import manifest_digest
+from governance.attest.predicates import Approval, Packet, Promotion, Registration, SignedReport
+from governance.base.errors import VerificationError
+from governance.base.time import instant_of
 from governance.bundle.form import Bundle
 from governance.bundle.found import ELSEWHERE, Carried, Move, Report, Vote
-from governance.checks.context import ReleaseContext
-from governance.checks.votes import distinct, packet_votes
-from governance.digests import manifest_digest
-from governance.errors import VerificationError
-from governance.evidence import Evidence
-from governance.instants import instant_of
-from governance.predicates import Approval, Packet, Promotion, Registration, SignedReport
-from governance.promotion import State
-from governance.retrospect import made_again
+from governance.gates.checks.context import ReleaseContext
+from governance.gates.checks.votes import distinct, packet_votes
+from governance.history import lineage, packet
+from governance.log.evidence import Evidence
+from governance.release import promotion
+from governance.release.promotion import State
+from governance.release.retrospect import made_again
 
 
 def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bundle) -> Report:
-    """(5), (6) and (7), from entries that are known to stand in the log. Raises `VerificationError`."""
+    """(5), (6) and (7), from entries that are known to stand in the log. Raises
+    `VerificationError`.
+    """
     at = instant_of(report.as_of)
     item = now.registration(report.model, report.version)
     registered: Registration = item.predicate
     if manifest_digest(registered.files) != registered.model_digest:
-        raise VerificationError("the files it lists do not add up to its digest", where=f"entry {item.index}")
+        raise VerificationError(
+            "the files it lists do not add up to its digest", where=f"entry {item.index}"
+        )
     left_out = {one.entry for one in report.aside}
     here = {(one.kind, one.digest) for one in items if one.index not in left_out}
     named = {(link.role, link.sha256) for link in registered.chain}
@@ -73,7 +79,9 @@ def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> 
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
         return replace(report, not_counted=("the log does not carry the policies in force",))
-    asked = promotion.ask(now, "promote", report.model, report.version, now.authority.policies.main_alias)
+    asked = promotion.ask(
+        now, "promote", report.model, report.version, now.authority.policies.main_alias
+    )
     context = ReleaseContext.of(asked, now.authority, now.evidence, at)
     votes, not_counted = packet_votes(context)
     changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
@@ -81,8 +89,12 @@ def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> 
         report,
         packet_changed=tuple(changed),
         approvals_wanted=context.tier.approvals if context.tier else 0,
-        counted=tuple(distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])),
-        votes=tuple(Vote(item.index, name, role, item.predicate.decision) for name, role, item in votes),
+        counted=tuple(
+            distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])
+        ),
+        votes=tuple(
+            Vote(item.index, name, role, item.predicate.decision) for name, role, item in votes
+        ),
         not_counted=tuple(not_counted),
     )
 
@@ -105,18 +117,28 @@ def _files(bundle: Bundle, items: Sequence[Evidence], now: State) -> Iterator[Ca
 
 
 def _reports(item: Evidence) -> tuple[str, ...]:
-    return (item.predicate.page, item.predicate.twin) if isinstance(item.predicate, SignedReport) else ()
+    return (
+        (item.predicate.page, item.predicate.twin)
+        if isinstance(item.predicate, SignedReport)
+        else ()
+    )
 
 
 def _whose(now: State, item: Evidence) -> str:
     who = now.authority.principal(item.keyid, item.index)
-    return who.name if who else "a development key" if item.development else f"key {item.keyid[:12]}"
+    return (
+        who.name if who else "a development key" if item.development else f"key {item.keyid[:12]}"
+    )
 
 
-def _pages_missing(bundle: Bundle, items: Sequence[Evidence], frozen: str | None) -> tuple[str, ...]:
+def _pages_missing(
+    bundle: Bundle, items: Sequence[Evidence], frozen: str | None
+) -> tuple[str, ...]:
     carried = {file.sha256 for file in bundle.files}
     of_packet = (item for item in items if lineage.subject(item, "packet") == frozen)
-    return tuple(dict.fromkeys(page for item in of_packet if (page := _page(item)) and page not in carried))
+    return tuple(
+        dict.fromkeys(page for item in of_packet if (page := _page(item)) and page not in carried)
+    )
 
 
 def _page(item: Evidence) -> str | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import click
 
+from governance.attest.keys import public_key
+from governance.base.errors import ConfigError
 from governance.commands import session
-from governance.errors import ConfigError
-from governance.keys import public_key
-from governance.machine import ELSEWHERE, Machine, on_server, read_public
+from governance.machine.machine import ELSEWHERE, Machine, on_server, read_public
 from governance.people import keys, policies
 
 
 @click.group("checkpoint-key")
 def command() -> None:
-    """The key that signs the log's checkpoints: its successor is made here, approved by the owners, and then used."""
+    """The key that signs the log's checkpoints: its successor is made here, approved by the owners,
+    and then used.
+    """
 
 
 @command.command("status")
@@ -24,63 +26,103 @@ def status(as_json: bool) -> None:
     known = [(index, public_key(pem)) for index, pem in now.authority.checkpoint_keys]
     proposed = keys.successors(now)
     found = {
-        "keys": [{"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint} for index, key in known],
+        "keys": [
+            {"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint}
+            for index, key in known
+        ],
         "proposed": [one.model_dump() for one in proposed if not one.approved],
     }
     lines = [f"from entry {index}: {key.keyid[:12]} {key.fingerprint}" for index, key in known]
     for one in proposed:
         if not one.approved:
             lines.append(
-                f"proposed at entry {one.entry}: {one.keyid[:12]} {one.fingerprint}; approved by "
-                f"{', '.join(one.signed_by) or 'nobody'}; wants {policies.status(now, None).in_force.wants}"
+                f"proposed at entry {one.entry}: {one.keyid[:12]} {one.fingerprint}; approved by"
+                f" {', '.join(one.signed_by) or 'nobody'}; wants"
+                f" {policies.status(now, None).in_force.wants}"
             )
     session.show(found, lines, as_json)
 
 
 @command.command("rotate")
 @click.option("--reason", required=True, help="Why; it stays visible.")
-@click.option("--public", metavar="FILE", help="Propose this public key; whoever keeps the log reaches it elsewhere.")
+@click.option(
+    "--public",
+    metavar="FILE",
+    help="Propose this public key; whoever keeps the log reaches it elsewhere.",
+)
 @session.role_option
 @session.key_option
 @session.write_options
 def rotate(
-    reason: str, public: str | None, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool
+    reason: str,
+    public: str | None,
+    role: str | None,
+    key: str | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
     machine = _keeper()
     given = public_key(read_public(public, "--public")) if public else None
     if given is None and machine.environ.get(ELSEWHERE):
-        raise ConfigError("this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix="--public FILE")
+        raise ConfigError(
+            "this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix="--public FILE"
+        )
     log = session.log_to_add_to(machine, dry_run)
     now, signer, at = session.current(log), session.signer(key), session.clock()
     who = policies.owner(now.authority, signer, role, at, recovery=False)
     if dry_run:
-        session.show({"would": "propose"}, [f"{who.name} would propose a new checkpoint key"], as_json)
+        session.show(
+            {"would": "propose"}, [f"{who.name} would propose a new checkpoint key"], as_json
+        )
         return
     session.confirm(f"{who.name} proposes a new checkpoint key.", who.name, yes)
-    said, made = keys.propose_successor(machine, log, now.authority, signer, role, reason, at, given)
+    said, made = keys.propose_successor(
+        machine, log, now.authority, signer, role, reason, at, given
+    )
     lines = [
-        f"{'read' if given else 'made'} {made.keyid[:12]} {made.fingerprint}, proposed at entry {said.index}",
-        f"next, {policies.status(now, None).in_force.wants}: countersign checkpoint-key approve {made.keyid[:12]}",
+        (
+            f"{'read' if given else 'made'} {made.keyid[:12]} {made.fingerprint}, proposed at entry"
+            f" {said.index}"
+        ),
+        (
+            f"next, {policies.status(now, None).in_force.wants}: countersign checkpoint-key approve"
+            f" {made.keyid[:12]}"
+        ),
     ]
-    session.show({"keyid": made.keyid, "fingerprint": made.fingerprint, "entry": said.index}, lines, as_json)
+    session.show(
+        {"keyid": made.keyid, "fingerprint": made.fingerprint, "entry": said.index}, lines, as_json
+    )
 
 
 @command.command("approve")
 @click.argument("keyid")
-@click.option("--reason", default="fingerprint compared", show_default=True, help="Why; it stays visible.")
+@click.option(
+    "--reason", default="fingerprint compared", show_default=True, help="Why; it stays visible."
+)
 @session.role_option
 @session.key_option
 @session.write_options
 def approve(
-    keyid: str, reason: str, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool
+    keyid: str,
+    reason: str,
+    role: str | None,
+    key: str | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Approve the key KEYID as one of the owners, having compared its fingerprint with who made it."""
+    """Approve the key KEYID as one of the owners, having compared its fingerprint with who made
+    it.
+    """
     log = session.log_to_add_to(session.here(), dry_run)
     now, signer, at = session.current(log), session.signer(key), session.clock()
     what, who = keys.proposed(now, keyid), policies.owner(now.authority, signer, role, at)
     if dry_run:
-        session.show({"would": "approve"}, [f"{who.name} would approve {what.fingerprint}"], as_json)
+        session.show(
+            {"would": "approve"}, [f"{who.name} would approve {what.fingerprint}"], as_json
+        )
         return
     question = f"{who.name} approves that {what.fingerprint} signs the log's checkpoints."
     session.confirm(question, what.keyid[: policies.SHORTEST], yes)
@@ -88,11 +130,16 @@ def approve(
     then = {one.keyid: one for one in keys.successors(session.current(log))}[what.keyid]
     lines = [f"{who.name} approved {what.fingerprint} (entry {said.index})"]
     lines.append(
-        "next, on the machine that keeps the log: countersign checkpoint-key use (a running server takes it up itself)"
+        "next, on the machine that keeps the log: countersign checkpoint-key use (a running server"
+        " takes it up itself)"
         if then.approved
-        else f"so far {', '.join(then.signed_by)}; wants {policies.status(now, None).in_force.wants}"
+        else (
+            f"so far {', '.join(then.signed_by)}; wants {policies.status(now, None).in_force.wants}"
+        )
     )
-    session.show({"keyid": what.keyid, "entry": said.index, "approved": then.approved}, lines, as_json)
+    session.show(
+        {"keyid": what.keyid, "entry": said.index, "approved": then.approved}, lines, as_json
+    )
 
 
 @command.command("use")
@@ -106,14 +153,20 @@ def use(dry_run: bool, as_json: bool) -> None:
         raise ConfigError("this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix=fix)
     waits = keys.approved_successor(machine, session.current(session.read(machine)))
     if dry_run:
-        line = f"would sign with {waits.fingerprint} from now on" if waits else "no other key waits to be used here"
+        line = (
+            f"would sign with {waits.fingerprint} from now on"
+            if waits
+            else "no other key waits to be used here"
+        )
         session.show({"would_use": waits.keyid if waits else None}, [line], as_json)
         return
     kept = keys.use_successor(machine.keys) if waits else None
     lines = ["no other key waits to be used here"]
     if kept is not None:
         lines = [f"the approved key signs checkpoints from now on; the old one is kept as {kept}"]
-        lines.append("next: keep a new checkpoint elsewhere (countersign verify --write-checkpoint FILE)")
+        lines.append(
+            "next: keep a new checkpoint elsewhere (countersign verify --write-checkpoint FILE)"
+        )
     session.show({"used": kept is not None, "kept": str(kept) if kept else None}, lines, as_json)
 
 

@@ -8,15 +8,22 @@ from pathlib import Path
 
 import click
 
+from governance.base.errors import ConfigError
 from governance.commands import session
-from governance.errors import ConfigError
 from governance.exports.text import cleaned
 
 
 @click.command("control")
 @click.argument("words", metavar="[ID] MODEL/VERSION", nargs=-1, required=True)
-@click.option("--framework", default="", help="Of one framework only, by its name or how it begins.")
-@click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="The day for which dates are told; default today.")
+@click.option(
+    "--framework", default="", help="Of one framework only, by its name or how it begins."
+)
+@click.option(
+    "--on",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day for which dates are told; default today.",
+)
 @session.bundle_options
 @session.json_option
 def command(
@@ -27,10 +34,12 @@ def command(
     origin: str | None,
     as_json: bool,
 ) -> None:
-    """What controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when it is in force.
+    """What controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when it is
+    in force.
 
-    ID is one of policies/controls/, in quotes where it has brackets, or how one begins; all controls without it. What
-    is linked exists and verifies. Whether a duty is met is a judgement that is not made here.
+    ID is one of policies/controls/, in quotes where it has brackets, or how one begins; all
+    controls without it. What is linked exists and verifies. Whether a duty is met is a judgement
+    that is not made here.
 
     \b
     countersign control "Annex IV(2)(g)" support-desk/1
@@ -46,7 +55,8 @@ def command(
     found = policies.controls.find(" ".join(words[:-1]), framework)
     if not found:
         raise ConfigError(
-            "the policies this version is judged by have no controls", expected="policies/controls/*.yaml"
+            "the policies this version is judged by have no controls",
+            expected="policies/controls/*.yaml",
         )
     report = assess(records.facts, records.verified, found, (day or now).date())
     if as_json:

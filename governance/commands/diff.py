@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from governance.base.text import visible
 from governance.commands import session, sources
 from governance.report.build import between
-from governance.report.text import visible
 
 
 @click.command("diff")
@@ -18,13 +18,19 @@ from governance.report.text import visible
 @session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(old: str, new: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
-    """What differs between two versions: results, data, recipe, code, base model, libraries, rules."""
+    """What differs between two versions: results, data, recipe, code, base model, libraries,
+    rules.
+    """
     found = sources.verified(sources.of(bundle, origin))
     changes = between(found, session.named(old), session.named(new))
     if as_json:
         told = [change.model_dump() for change in changes]
-        click.echo(json.dumps({"old": old, "new": new, "changes": told}, indent=2, ensure_ascii=False))
+        click.echo(
+            json.dumps({"old": old, "new": new, "changes": told}, indent=2, ensure_ascii=False)
+        )
         return
     lines = [f"{old} -> {new}: {len(changes)} differences"]
-    lines += [f"  {change.group:<12} {change.what}: {change.before} -> {change.now}" for change in changes]
+    lines += [
+        f"  {change.group:<12} {change.what}: {change.before} -> {change.now}" for change in changes
+    ]
     click.echo("\n".join(visible(line) for line in lines))

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import click
 
-from governance.carry import Transfer, carry
-from governance.errors import CountersignError, RefusedError, StorageError
+from governance.base.errors import CountersignError, RefusedError, StorageError
+from governance.base.progress import Progress
+from governance.base.text import visible
 from governance.log.api import Verifier
+from governance.log.carry import Transfer, carry
 from governance.log.port import Log
-from governance.machine import (
+from governance.machine.machine import (
     Machine,
     check_checkpoint_key,
     check_head,
@@ -25,8 +27,6 @@ from governance.machine import (
     on_server,
     read_log,
 )
-from governance.progress import Progress
-from governance.report.text import visible
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -47,10 +47,11 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.group("evidence")
 def command() -> None:
-    """Carry signed statements, unchanged, between this project's log and another of the same project.
+    """Carry signed statements, unchanged, between this project's log and another of the same
+    project.
 
-    ADDRESS is as in COUNTERSIGN_LOG: https://SERVER, postgresql://USER@HOST/DATABASE or sqlite:///PATH.
-    Origin, policies and what happened to a registry stay where they are.
+    ADDRESS is as in COUNTERSIGN_LOG: https://SERVER, postgresql://USER@HOST/DATABASE or
+    sqlite:///PATH. Origin, policies and what happened to a registry stay where they are.
     """
 
 
@@ -95,7 +96,10 @@ def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None
     if made.count("refused"):
         raise RefusedError(
             f"{made.count('refused')} statement(s) were refused by the other log",
-            fix="have the keys that signed them named in its policies, then run this again: nothing is carried twice",
+            fix=(
+                "have the keys that signed them named in its policies, then run this again: nothing"
+                " is carried twice"
+            ),
         )
 
 
@@ -103,8 +107,8 @@ def lines(made: Transfer, dry_run: bool) -> list[str]:
     """For people."""
     would = "would be " if dry_run else ""
     text = [
-        f"{made.count('carried')} statement(s) {would}carried, {made.count('there')} there already, "
-        f"{made.count('refused')} {would}refused; {made.stayed} of kinds that stay where they are"
+        f"{made.count('carried')} statement(s) {would}carried, {made.count('there')} there already,"
+        f" {made.count('refused')} {would}refused; {made.stayed} of kinds that stay where they are"
     ]
     refused = [one for one in made.statements if one.outcome == "refused"]
     text += [f"refused  entry {one.index} ({one.kind}): {one.reason}" for one in refused[:SHOWN]]
@@ -117,7 +121,10 @@ def _opened(machine: Machine) -> Log:
     """A log to read, that belongs to the project; whose machine began it does not matter."""
     log = log_of(machine)
     if log.size() == 0:
-        fix = "`make repro` begins this machine's (COUNTERSIGN_HOME, COUNTERSIGN_LOG: which); ADDRESS is the other"
+        fix = (
+            "`make repro` begins this machine's (COUNTERSIGN_HOME, COUNTERSIGN_LOG: which); ADDRESS"
+            " is the other"
+        )
         raise StorageError("there is no log", where=log.where, fix=fix)
     check_head(log, machine.project)
     return log
@@ -133,5 +140,7 @@ def _appendable(machine: Machine) -> Log:
 
 
 def _verifier(log: Log) -> Verifier:
-    """A server judges again what is sent to it; here its reasons are known before anything is sent."""
+    """A server judges again what is sent to it; here its reasons are known before anything is
+    sent.
+    """
     return verifier(log, lambda: datetime.now(UTC))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from governance import retrospect
+from governance.base.errors import ConfigError, VerificationError
+from governance.base.text import moment
 from governance.commands import session
 from governance.commands.moves import finding_lines, named
-from governance.errors import ConfigError, VerificationError
-from governance.report.text import moment
-from governance.retrospect import Again
+from governance.release import retrospect
+from governance.release.retrospect import Again
 
 
 @click.command("explain")
@@ -19,15 +19,20 @@ from governance.retrospect import Again
 @session.bundle_options
 @session.json_option
 @click.pass_context
-def command(ctx: click.Context, what: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
-    """Perform a logged decision again, from the evidence before it and the policies in force then; say why.
+def command(
+    ctx: click.Context, what: str, bundle: Path | None, origin: str | None, as_json: bool
+) -> None:
+    """Perform a logged decision again, from the evidence before it and the policies in force then;
+    say why.
 
-    ENTRY is a number of the log (countersign history lists them); MODEL/VERSION is the last decision about that
-    version. Exit code 5 when it does not come out as it was logged.
+    ENTRY is a number of the log (countersign history lists them); MODEL/VERSION is the last
+    decision about that version. Exit code 5 when it does not come out as it was logged.
     """
     now = session.looking(bundle, origin)
     if not what.isdecimal() and "/" not in what:
-        raise ConfigError(f"{what!r} is no decision", expected="the number of an entry, e.g. 41, or MODEL/VERSION")
+        raise ConfigError(
+            f"{what!r} is no decision", expected="the number of an entry, e.g. 41, or MODEL/VERSION"
+        )
     entry = int(what) if what.isdecimal() else retrospect.last_decision(now, *named(what))
     found = retrospect.decided_again(now, entry)
     session.show(found, lines(found), as_json)
@@ -39,7 +44,10 @@ def lines(found: Again) -> list[str]:
     word = "ALLOWED" if found.allowed else "REFUSED"
     text = [
         f"entry {found.entry}: {found.about}: {word} at {moment(found.at)}",
-        f"  decided again from {found.evidence} entries before it, under policies {found.policy[:12]}:",
+        (
+            f"  decided again from {found.evidence} entries before it, under policies"
+            f" {found.policy[:12]}:"
+        ),
         "  it COMES OUT THE SAME" if found.same else "  IT DOES NOT COME OUT AS LOGGED:",
     ]
     text += [f"    {one}" for one in found.differences]

@@ -19,9 +19,24 @@ if TYPE_CHECKING:
 @click.command("export")
 @click.argument("version", metavar="MODEL/VERSION")
 @click.argument("formats", metavar="[FORMAT]...", nargs=-1)
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Default: exports/MODEL-VERSION.")
-@click.option("--list", "listed", is_flag=True, help="Say which files each format would give, and write nothing.")
-@click.option("--sign", is_flag=True, help="Put statements into DSSE envelopes, signed with this machine's key.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Default: exports/MODEL-VERSION.",
+)
+@click.option(
+    "--list",
+    "listed",
+    is_flag=True,
+    help="Say which files each format would give, and write nothing.",
+)
+@click.option(
+    "--sign",
+    is_flag=True,
+    help="Put statements into DSSE envelopes, signed with this machine's key.",
+)
 @session.bundle_options
 @session.json_option
 def command(
@@ -36,19 +51,22 @@ def command(
 ) -> None:
     """Write MODEL/VERSION in the formats of other tools: all of them, or those named.
 
-    model-card, cyclonedx, croissant, slsa-provenance, slsa-vsa, test-result. They are made from verified records only,
-    and are no evidence themselves: the log is. Nothing is written where one file cannot be.
+    model-card, cyclonedx, croissant, slsa-provenance, slsa-vsa, test-result. They are made from
+    verified records only, and are no evidence themselves: the log is. Nothing is written where one
+    file cannot be.
     """
     from governance.exports.formats import export, refuse_sealed, write
     from governance.exports.text import file_name
-    from governance.machine import known_signer
+    from governance.machine.machine import known_signer
 
     records = session.records_of(session.named(version), bundle, origin)
     said = records.facts.registration
     target = folder or Path("exports") / f"{file_name(said.model)}-{file_name(said.version)}"
     refuse_sealed(target)
     keys = records.facts.policies.keys if records.facts.policies else {}
-    made = export(records, formats, known_signer(session.here(), keys) if sign and not listed else None)
+    made = export(
+        records, formats, known_signer(session.here(), keys) if sign and not listed else None
+    )
     if not listed:
         write(target, [one for each in made for one in each.documents])
     if as_json:
@@ -58,21 +76,25 @@ def command(
 
 
 def _lines(records: Records, made: list[Export], target: Path, listed: bool) -> Iterator[str]:
+    from governance.base.text import visible
     from governance.exports.formats import FORMATS
-    from governance.report.text import visible
 
     verified = records.verified
-    origin = f"origin established by {verified.origin}" if verified.origin else "origin NOT established"
+    origin = (
+        f"origin established by {verified.origin}" if verified.origin else "origin NOT established"
+    )
     word = "would give" if listed else "written:"
     yield visible(f"{records.name}: {verified.entries} entries verified, {origin}")
     for one in made:
         yield f"{one.format}: {FORMATS[one.format].says}"
-        yield from (f"  {word} {target / each.path} ({len(each.data)} bytes)" for each in one.documents)
+        yield from (
+            f"  {word} {target / each.path} ({len(each.data)} bytes)" for each in one.documents
+        )
         yield from (visible(f"  none for {each}") for each in one.missing)
 
 
 def _document(made: list[Export], target: Path, listed: bool) -> dict[str, Any]:
-    from governance.digests import sha256_bytes
+    from governance.attest.digests import sha256_bytes
 
     return {
         "written": not listed,

@@ -8,26 +8,49 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from governance import promotion
+from governance.attest.keys import Signer
+from governance.base.errors import ConfigError
+from governance.base.yaml import said
 from governance.commands import session
-from governance.errors import ConfigError
-from governance.keys import Signer
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
 from governance.people.enrolment import Founding
-from governance.policy import Policies
-from governance.yamlfile import said
+from governance.policy.policies import Policies
+from governance.release import promotion
 
 PERSON = "NAME=KEY:ROLE,ROLE"
 SERVICE = "NAME=KEY:KIND,KIND"
-EXAMPLE = "--person ada=ada.pub:policy-owner,ml-lead --person ben=ben.pub:policy-owner,risk --service ci=ci.pub:all"
+EXAMPLE = (
+    "--person ada=ada.pub:policy-owner,ml-lead --person ben=ben.pub:policy-owner,risk --service"
+    " ci=ci.pub:all"
+)
 
 
 @click.command("init")
-@click.option("--person", "people", metavar=PERSON, multiple=True, help="A person, their public key and roles.")
-@click.option("--service", "services", metavar=SERVICE, multiple=True, help="A service and what it signs, or `all`.")
-@click.option("--people", "file", type=click.Path(path_type=Path), help="A YAML file that says all of it.")
-@click.option("--key", "keys", metavar="KEY", multiple=True, help="Private key of an owner at hand; several may sign.")
+@click.option(
+    "--person",
+    "people",
+    metavar=PERSON,
+    multiple=True,
+    help="A person, their public key and roles.",
+)
+@click.option(
+    "--service",
+    "services",
+    metavar=SERVICE,
+    multiple=True,
+    help="A service and what it signs, or `all`.",
+)
+@click.option(
+    "--people", "file", type=click.Path(path_type=Path), help="A YAML file that says all of it."
+)
+@click.option(
+    "--key",
+    "keys",
+    metavar="KEY",
+    multiple=True,
+    help="Private key of an owner at hand; several may sign.",
+)
 @session.write_options
 def command(
     people: tuple[str, ...],
@@ -38,10 +61,12 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Begin a governed log: enrol people and services, pin the first policy, have its owners sign it.
+    """Begin a governed log: enrol people and services, pin the first policy, have its owners sign
+    it.
 
-    It can be run again at any time, and says what is missing. A role named policy-owner signs policies, recovery signs
-    in their stead, release-manager asks for promotions; every other role of a person approves releases.
+    It can be run again at any time, and says what is missing. A role named policy-owner signs
+    policies, recovery signs in their stead, release-manager asks for promotions; every other role
+    of a person approves releases.
     """
     machine, folder = session.here(), Path.cwd() / "policies"
     log = founding.refuse_development(machine)
@@ -63,7 +88,9 @@ def command(
         log = _begin_and_sign(scene, log, signers, done)
     found = founding.begun(scene, log, done)
     if dry_run and log is None:
-        found = found.model_copy(update={"next": [f"the same without --dry-run, with --key KEY of {_owners(made)}"]})
+        found = found.model_copy(
+            update={"next": [f"the same without --dry-run, with --key KEY of {_owners(made)}"]}
+        )
     session.show(found, lines(found), as_json)
 
 
@@ -86,7 +113,9 @@ def _owners(made: Policies) -> str:
     return " or ".join(one.name for one in made.rules.principals if set(one.roles) & set(roles))
 
 
-def _signers(scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, as_json: bool) -> list[Signer]:
+def _signers(
+    scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, as_json: bool
+) -> list[Signer]:
     """The owners at hand who have not signed yet, each having read the rules and said yes."""
     if not keys and not os.environ.get(speaking.KEY):
         return []
@@ -108,8 +137,12 @@ def _signers(scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes:
     return found
 
 
-def _begin_and_sign(scene: founding.Scene, log: Log | None, signers: list[Signer], done: list[str]) -> Log | None:
-    """Begins the log where it has not begun, and signs with every key at hand. Without a key nothing of it is done."""
+def _begin_and_sign(
+    scene: founding.Scene, log: Log | None, signers: list[Signer], done: list[str]
+) -> Log | None:
+    """Begins the log where it has not begun, and signs with every key at hand. Without a key
+    nothing of it is done.
+    """
     if not signers:
         return log
     if log is None:
@@ -122,7 +155,9 @@ def _begin_and_sign(scene: founding.Scene, log: Log | None, signers: list[Signer
         if now.authority.in_force.signed_at is not None:
             break  # enough have signed
         what = policies.offer(now.authority, scene.policies.digest)
-        said, who = policies.sign(log, now.authority, what, signer, None, "the first policy", scene.now())
+        said, who = policies.sign(
+            log, now.authority, what, signer, None, "the first policy", scene.now()
+        )
         done.append(f"{who.name} signed the policies as {who.role} (entry {said.index})")
     return log
 
@@ -140,10 +175,15 @@ def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None
     try:
         further = Founding.model_validate({"people": persons, "services": others})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, item['loc'][:2]))}: {said(item)}" for item in error.errors())
+        told = "; ".join(
+            f"{'.'.join(map(str, item['loc'][:2]))}: {said(item)}" for item in error.errors()
+        )
         raise ConfigError(told[:400], where="--person, --service", expected=EXAMPLE) from None
     return base.model_copy(
-        update={"people": {**base.people, **further.people}, "services": {**base.services, **further.services}}
+        update={
+            "people": {**base.people, **further.people},
+            "services": {**base.services, **further.services},
+        }
     )
 
 

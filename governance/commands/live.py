@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from governance import retrospect
+from governance.attest.predicates import CANDIDATE, Finding
+from governance.base.errors import VerificationError
+from governance.base.text import one_line, timed
 from governance.commands import session
 from governance.commands.sources import at_option, differing, time_of
-from governance.errors import VerificationError
-from governance.predicates import CANDIDATE, Finding
-from governance.promotion import State
-from governance.report.text import one_line, timed
-from governance.retrospect import Live
+from governance.release import retrospect
+from governance.release.promotion import State
+from governance.release.retrospect import Live
 
 
 @click.command("live")
@@ -23,19 +23,29 @@ from governance.retrospect import Live
 @session.json_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str, moment: str | None, bundle: Path | None, origin: str | None, as_json: bool
+    ctx: click.Context,
+    model: str,
+    moment: str | None,
+    bundle: Path | None,
+    origin: str | None,
+    as_json: bool,
 ) -> None:
     """Which version of MODEL holds each alias, now or at a time: what the log says.
 
-    Exit code 5 where the registry of this machine has an alias elsewhere now; of the past it says nothing.
+    Exit code 5 where the registry of this machine has an alias elsewhere now; of the past it says
+    nothing.
     """
     now = session.looking(bundle, origin)
     at = time_of(moment) or session.clock()
     found = retrospect.live(now, model, at)
     moved = _moved(now, model) if bundle is None and moment is None else []
-    told = {"live": [one.model_dump() for one in found], "registry": [one.model_dump() for one in moved]}
+    told = {
+        "live": [one.model_dump() for one in found],
+        "registry": [one.model_dump() for one in moved],
+    }
     faults = [
-        f"FAULT        {one.subject}: the log says {one.expected}, the registry says {one.found}" for one in moved
+        f"FAULT        {one.subject}: the log says {one.expected}, the registry says {one.found}"
+        for one in moved
     ]
     session.show({"model": model, **told}, [*lines(model, found), *faults], as_json)
     ctx.exit(VerificationError.exit_code if moved else 0)
@@ -44,7 +54,11 @@ def command(
 def _moved(now: State, model: str) -> list[Finding]:
     """Aliases of the model that the registry has elsewhere than the log."""
     found = differing(now.log, session.here()) or []
-    return [one for one in found if one.code.startswith("REGISTRY_ALIAS") and one.subject.startswith(f"{model}@")]
+    return [
+        one
+        for one in found
+        if one.code.startswith("REGISTRY_ALIAS") and one.subject.startswith(f"{model}@")
+    ]
 
 
 def lines(model: str, found: list[Live]) -> list[str]:
@@ -62,5 +76,7 @@ def lines(model: str, found: list[Live]) -> list[str]:
         text += [f"             INCIDENT OPEN: {one.incident}"] if one.incident else []
         text += [f"             EXPIRED: {problem}" for problem in one.expired]
         if one.second_signature_overdue:
-            text.append(f"             OVERDUE: a second signature since {one.second_signature_overdue}")
+            text.append(
+                f"             OVERDUE: a second signature since {one.second_signature_overdue}"
+            )
     return [one_line(timed(one)) for one in text]

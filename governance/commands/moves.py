@@ -1,4 +1,6 @@
-"""What promote, rollback and retire share: the plan, the signature, the move, and how they are told."""
+"""What promote, rollback and retire share: the plan, the signature, the move, and how they are
+told.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,16 @@ from typing import Any
 
 import click
 
-from governance import releasing
+from governance.attest.predicates import Finding, Promotion
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.text import timed
 from governance.commands import session
-from governance.errors import ConfigError, RefusedError
-from governance.machine import Machine
+from governance.machine.machine import Machine
+from governance.people import moves as releasing
 from governance.people import speaking
+from governance.people.moves import Plan, Signature
 from governance.people.speaking import Speaker
-from governance.predicates import Finding, Promotion
-from governance.promotion import State
-from governance.releasing import Plan, Signature
-from governance.report.text import timed
+from governance.release.promotion import State
 
 Make = Callable[[State, datetime, Speaker | None], Plan]
 """The plan of a move, on the log as it stands, by somebody who may sign for it."""
@@ -27,18 +29,24 @@ Make = Callable[[State, datetime, Speaker | None], Plan]
 
 def named(text: str) -> tuple[str, str]:
     """MODEL and VERSION of `MODEL/VERSION`. Raises `ConfigError`."""
-    from governance.serving import parse
+    from governance.release.serving import parse
 
     asked = parse(text)
     if asked.version is None:
-        raise ConfigError(f"{text!r} names no version by its number", expected="MODEL/VERSION, e.g. support-desk/1")
+        raise ConfigError(
+            f"{text!r} names no version by its number",
+            expected="MODEL/VERSION, e.g. support-desk/1",
+        )
     return asked.model, asked.version
 
 
 def move(
-    make: Make, roles: Callable[[State], Sequence[str]], how: tuple[str | None, str | None, bool, bool, bool]
+    make: Make,
+    roles: Callable[[State], Sequence[str]],
+    how: tuple[str | None, str | None, bool, bool, bool],
 ) -> None:
-    """Plans a move and, unless it is a dry run, signs for it and carries it out. `how`: key, role, yes, dry run, JSON.
+    """Plans a move and, unless it is a dry run, signs for it and carries it out. `how`: key, role,
+    yes, dry run, JSON.
 
     Exit code 4 where it is, or would be, refused.
     """
@@ -49,7 +57,10 @@ def move(
     found = make(now, at, _signs(now, key, role, roles(now), at, dry_run))
     if found.done is not None and not dry_run:
         what, since = found.move, found.done.at
-        told = f"{what.model}/{what.version} is {what.alias} already, since {since}; nothing is to be signed"
+        told = (
+            f"{what.model}/{what.version} is {what.alias} already, since {since}; nothing is to be"
+            " signed"
+        )
         session.show({**document(found, found.done), "written": False}, [timed(told)], as_json)
         return
     if dry_run:
@@ -103,13 +114,21 @@ def lines(found: Plan) -> list[str]:
     text = [
         f"{what.action.upper()} {what.model}/{what.version}" + _as(found),
         f"  model     sha256 {asked.released.sha256[:12]}, tier {found.decision.tier}",
-        f"  held now  by version {held.version} since {held.at}" if held else "  held now  by nobody",
+        (
+            f"  held now  by version {held.version} since {held.at}"
+            if held
+            else "  held now  by nobody"
+        ),
     ]
     if what.action == "promote":
         text.append(f"  packet    {asked.packet[:12]}" if asked.packet else "  packet    none")
     text += [f"  passed over: version {v}: {one.code} {one.message}" for v, one in found.skipped]
     text.append(f"  request   {_request(found)}")
-    text.append("  decision  it would be allowed" if found.decision.allowed else "  decision  it would be REFUSED:")
+    text.append(
+        "  decision  it would be allowed"
+        if found.decision.allowed
+        else "  decision  it would be REFUSED:"
+    )
     text += [line for one in found.decision.findings for line in finding_lines(one)]
     text += [f"  waived    {one.code} {one.subject}" for one in found.decision.waived]
     return [timed(line) for line in text + signature_lines(found.missing)]
@@ -120,7 +139,11 @@ def signature_lines(missing: Sequence[Signature]) -> list[str]:
     text = []
     for one in missing:
         who = ", ".join(one.who) or "nobody: policy names no one who could"
-        how = one.next if one.who else "name them: countersign init for a new log, countersign enrol for another person"
+        how = (
+            one.next
+            if one.who
+            else "name them: countersign init for a new log, countersign enrol for another person"
+        )
         text.append(f"  to sign   {one.what}: {one.count} of {who}")
         text.append(f"            next: {how}")
     return text
@@ -138,13 +161,17 @@ def told_moved(moved: Promotion, machine: Machine) -> list[str]:
     """What happened, for people."""
     name = f"{moved.model}/{moved.version}"
     if moved.action == "retire":
-        text = [f"{name} is retired: it holds no alias, and is given none without being approved anew"]
+        text = [
+            f"{name} is retired: it holds no alias, and is given none without being approved anew"
+        ]
     else:
         before = f", which version {moved.from_version} held" if moved.from_version else ""
         text = [f"{name} is {moved.alias}{before} ({moved.action}, decided at {moved.at})"]
     text += [f"  in spite of {one.code} {one.subject}, by a waiver" for one in moved.waived]
     if moved.second_signature_by:
-        text.append(f"  made by one person alone: a second one signs by {moved.second_signature_by}")
+        text.append(
+            f"  made by one person alone: a second one signs by {moved.second_signature_by}"
+        )
         text.append(f"  next: countersign approve promotion {(moved.request or '')[:12]}")
     return [timed(line) for line in text]
 
@@ -165,11 +192,14 @@ def _signs(
 
 
 def _ready(found: Plan) -> None:
-    """There is something to sign for, and somebody who signs. Raises `ConfigError`, `RefusedError`."""
+    """There is something to sign for, and somebody who signs. Raises `ConfigError`,
+    `RefusedError`.
+    """
     if found.move.action == "promote" and found.asked.packet is None:
         name = f"{found.move.model}/{found.move.version}"
         raise RefusedError(
-            f"{name} has no packet yet, so a request would be for nothing", fix=f"countersign review {name}"
+            f"{name} has no packet yet, so a request would be for nothing",
+            fix=f"countersign review {name}",
         )
     if found.signs is None:
         who = next((one.who for one in found.missing if one.what == "the request"), ())
@@ -187,8 +217,15 @@ def _as(found: Plan) -> str:
 def _request(found: Plan) -> str:
     if found.request is not None:
         said = found.request.predicate
-        return f"{found.request.digest[:12]}, signed by {said.principal} as {said.role}, open until {said.expires}"
-    return f"would be signed by {found.signs.name} as {found.signs.role}" if found.signs else "nobody's yet"
+        return (
+            f"{found.request.digest[:12]}, signed by {said.principal} as {said.role}, open until"
+            f" {said.expires}"
+        )
+    return (
+        f"would be signed by {found.signs.name} as {found.signs.role}"
+        if found.signs
+        else "nobody's yet"
+    )
 
 
 def _signature(one: Signature) -> dict[str, Any]:

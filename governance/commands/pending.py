@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import click
 
+from governance.base.text import moment
 from governance.commands import session
 from governance.people import enrolment, pending, speaking
 from governance.people.pending import Wait
-from governance.promotion import State
-from governance.report.text import moment
+from governance.release.promotion import State
 
 
 @click.command("pending")
@@ -41,7 +41,9 @@ def _lines(waits: list[Wait], who: str | None) -> Iterator[str]:
     if not waits:
         yield f"nothing waits for {who or 'anybody'}"
     for wait in waits:
-        yield f"{wait.kind.upper()}  {wait.what}" + (f"  (by {moment(wait.due)})" if wait.due else "")
+        yield f"{wait.kind.upper()}  {wait.what}" + (
+            f"  (by {moment(wait.due)})" if wait.due else ""
+        )
         yield f"  why   {wait.why}"
         if who is None:
             yield f"  who   {', '.join(wait.people) or 'nobody that policy names'}"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from governance import promotion
+from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.commands import session
-from governance.errors import ConfigError, CountersignError, Problems
 from governance.people import enrolment, policies, speaking
 from governance.people.policies import Signatures, Status
-from governance.policy import Policies, load_policies
+from governance.policy.policies import Policies, load_policies
+from governance.release import promotion
 
 
 @click.group("policy")
@@ -37,7 +37,9 @@ def show_command(digest: str | None, as_json: bool) -> None:
     if digest is None:
         files = dict(now.authority.policies.files)
         session.show(
-            {"digest": now.authority.in_force.digest, "files": files}, [files[enrolment.FILE].rstrip()], as_json
+            {"digest": now.authority.in_force.digest, "files": files},
+            [files[enrolment.FILE].rstrip()],
+            as_json,
         )
         return
     what = policies.offer(now.authority, digest)
@@ -68,19 +70,31 @@ def propose_command(key: str | None, dry_run: bool, as_json: bool) -> None:
     word = "would record" if dry_run else "recorded"
     session.show(
         found,
-        [text, f"{word} policies {made.digest}", f"next, {owners}: countersign policy sign {made.digest[:12]}"],
+        [
+            text,
+            f"{word} policies {made.digest}",
+            f"next, {owners}: countersign policy sign {made.digest[:12]}",
+        ],
         as_json,
     )
 
 
 @command.command("sign")
 @click.argument("digest")
-@click.option("--reason", default="read and agreed", show_default=True, help="Why; it stays visible.")
+@click.option(
+    "--reason", default="read and agreed", show_default=True, help="Why; it stays visible."
+)
 @session.role_option
 @session.key_option
 @session.write_options
 def sign_command(
-    digest: str, reason: str, role: str | None, key: str | None, yes: bool, dry_run: bool, as_json: bool
+    digest: str,
+    reason: str,
+    role: str | None,
+    key: str | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Sign the policies DIGEST as an owner, after reading what they change."""
     log = session.log_to_add_to(session.here(), dry_run)
@@ -97,7 +111,10 @@ def sign_command(
         session.confirm(question, what.digest[: policies.SHORTEST], yes)
         said, _ = policies.sign(log, now.authority, what, signer, role, reason, session.clock())
         entry, now = said.index, session.current(log)
-    in_force = now.authority.in_force.digest == what.digest and now.authority.in_force.signed_at is not None
+    in_force = (
+        now.authority.in_force.digest == what.digest
+        and now.authority.in_force.signed_at is not None
+    )
     found = {"digest": what.digest, "signed_by": who.name, "entry": entry, "in_force": in_force}
     session.show(found, list(_signed_lines(now, what, who.name, entry)), as_json)
 
@@ -106,7 +123,9 @@ def status_lines(found: Status) -> Iterator[str]:
     """The status for people."""
     current = found.in_force
     yield f"in force   {current.digest} since entry {current.entry}"
-    yield f"           {'signed by' if found.signed else 'NOT SIGNED YET; so far by'} " + _names(current.signed_by)
+    yield f"           {'signed by' if found.signed else 'NOT SIGNED YET; so far by'} " + _names(
+        current.signed_by
+    )
     if current.waits_for:
         yield f"           wants {current.wants}; missing: {_names(current.waits_for)}"
     for one in found.proposals:
@@ -119,22 +138,42 @@ def status_lines(found: Status) -> Iterator[str]:
 
 
 def _proposal_lines(one: Signatures) -> Iterator[str]:
-    yield f"proposed   {one.digest} at entry {one.entry}, changes {', '.join(one.changed) or 'nothing'}"
-    yield f"           signed by {_names(one.signed_by)}; wants {one.wants}; missing: {_names(one.waits_for)}"
-    yield f"           countersign policy show {one.digest[:12]}; countersign policy sign {one.digest[:12]}"
+    yield (
+        f"proposed   {one.digest} at entry {one.entry}, changes"
+        f" {', '.join(one.changed) or 'nothing'}"
+    )
+    yield (
+        f"           signed by {_names(one.signed_by)}; wants {one.wants}; missing:"
+        f" {_names(one.waits_for)}"
+    )
+    yield (
+        f"           countersign policy show {one.digest[:12]}; countersign policy sign"
+        f" {one.digest[:12]}"
+    )
 
 
-def _signed_lines(now: promotion.State, what: policies.Offer, name: str, entry: int | None) -> Iterator[str]:
-    yield f"{name} signed (entry {entry})" if entry is not None else f"{name} would sign; nothing was written"
+def _signed_lines(
+    now: promotion.State, what: policies.Offer, name: str, entry: int | None
+) -> Iterator[str]:
+    yield (
+        f"{name} signed (entry {entry})"
+        if entry is not None
+        else f"{name} would sign; nothing was written"
+    )
     period = now.authority.in_force
     if period.digest == what.digest and period.signed_at is not None:
         yield f"in force from entry {period.signed_at} on, signed by {_names(list(period.signers))}"
         yield (
-            "next: countersign init, in the project, says how runs begin" if what.first else "next: countersign pending"
+            "next: countersign init, in the project, says how runs begin"
+            if what.first
+            else "next: countersign pending"
         )
         return
     found = policies.status(now, None)
-    waiting = next((one for one in [*found.proposals, found.in_force] if one.digest == what.digest), found.in_force)
+    waiting = next(
+        (one for one in [*found.proposals, found.in_force] if one.digest == what.digest),
+        found.in_force,
+    )
     yield f"not in force yet: wants {waiting.wants}; so far {_names(waiting.signed_by)}"
     if entry is not None:
         yield f"next: {' or '.join(waiting.waits_for)}: countersign policy sign {what.digest[:12]}"

@@ -1,4 +1,6 @@
-"""`countersign promote`: a version is given an alias that serves users, where people and evidence say so."""
+"""`countersign promote`: a version is given an alias that serves users, where people and evidence
+say so.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ from datetime import datetime
 
 import click
 
-from governance import releasing
 from governance.commands import moves, session
+from governance.people import moves as releasing
+from governance.people.moves import Move, Plan
 from governance.people.speaking import Speaker
-from governance.promotion import State
-from governance.releasing import Move, Plan
+from governance.release.promotion import State
 
 
 @click.command("promote")
@@ -21,11 +23,20 @@ from governance.releasing import Move, Plan
 @session.role_option
 @session.write_options
 def command(
-    version: str, alias: str, reason: str, key: str | None, role: str | None, yes: bool, dry_run: bool, as_json: bool
+    version: str,
+    alias: str,
+    reason: str,
+    key: str | None,
+    role: str | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Give MODEL/VERSION an alias: sign the request, have it decided on the log as it stands, move the alias.
+    """Give MODEL/VERSION an alias: sign the request, have it decided on the log as it stands, move
+    the alias.
 
-    Run again after approvals came in, it takes up the request that is still open. Exit code 4 when it is refused.
+    Run again after approvals came in, it takes up the request that is still open. Exit code 4 when
+    it is refused.
     """
     model, number = moves.named(version)
 
@@ -33,5 +44,7 @@ def command(
         return releasing.plan(now, Move("promote", model, number, alias, reason), at, signs)
 
     moves.move(
-        make, lambda now: releasing.requester_roles(now.authority.policies, alias), (key, role, yes, dry_run, as_json)
+        make,
+        lambda now: releasing.requester_roles(now.authority.policies, alias),
+        (key, role, yes, dry_run, as_json),
     )

@@ -1,4 +1,6 @@
-"""`countersign report`: the audit report of one model version, signed where somebody answers for it; or of all."""
+"""`countersign report`: the audit report of one model version, signed where somebody answers for
+it; or of all.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,21 @@ from pathlib import Path
 
 import click
 
+from governance.attest.digests import sha256_bytes
+from governance.attest.keys import Signer
+from governance.attest.predicates import Requester, Run
+from governance.base.errors import ConfigError, RefusedError, VerificationError
+from governance.base.text import one_line
+from governance.base.time import exact_instant
 from governance.commands import session, sources
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, RefusedError, VerificationError
-from governance.instants import exact_instant
-from governance.keys import Signer
-from governance.machine import signer
+from governance.machine.machine import signer
 from governance.people import kept, reports, speaking
 from governance.people.reports import Bytes, Kept, Made
-from governance.predicates import Requester, Run
-from governance.promotion import State
+from governance.release.promotion import State
 from governance.report import files, index
 from governance.report.build import Sources, build, latest, until
 from governance.report.index import Index
 from governance.report.model import Report
-from governance.report.text import one_line
 
 INDEX = "index"
 WHY = "for the record"
@@ -39,11 +41,32 @@ class _Where:
 
 @click.command("report")
 @click.argument("version", metavar="[MODEL/VERSION]", required=False)
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
-@click.option("--all", "everything", is_flag=True, help="The index of all models and versions instead.")
-@click.option("--sign", "signing", is_flag=True, help="Sign it: it is kept by its digest and returned as it was.")
-@click.option("--kept", "sha256", metavar="SHA256", help="A report that was signed, as it was, to standard output.")
-@click.option("--reason", default=WHY, show_default=True, help="With --sign: why. No personal data.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="The index of all models and versions instead."
+)
+@click.option(
+    "--sign",
+    "signing",
+    is_flag=True,
+    help="Sign it: it is kept by its digest and returned as it was.",
+)
+@click.option(
+    "--kept",
+    "sha256",
+    metavar="SHA256",
+    help="A report that was signed, as it was, to standard output.",
+)
+@click.option(
+    "--reason", default=WHY, show_default=True, help="With --sign: why. No personal data."
+)
 @session.key_option
 @session.role_option
 @click.option("--yes", is_flag=True, help="Do not ask before signing.")
@@ -52,19 +75,32 @@ class _Where:
 @click.option("--json", "as_json", is_flag=True, help="Print the report's JSON and write nothing.")
 @click.pass_context
 def command(
-    ctx: click.Context, version: str | None, folder: Path, everything: bool, signing: bool, sha256: str | None,
-    reason: str, key: str | None, role: str | None, yes: bool, moment: str | None, bundle: Path | None,
-    origin: str | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Write the audit report of MODEL/VERSION, or of the version registered last: a page and its JSON twin.
+    ctx: click.Context,
+    version: str | None,
+    folder: Path,
+    everything: bool,
+    signing: bool,
+    sha256: str | None,
+    reason: str,
+    key: str | None,
+    role: str | None,
+    yes: bool,
+    moment: str | None,
+    bundle: Path | None,
+    origin: str | None,
+    as_json: bool,
+) -> None:
+    """Write the audit report of MODEL/VERSION, or of the version registered last: a page and its
+    JSON twin.
 
-    It is computed from verified records only. Where somebody signed the report of exactly these entries and this time,
-    and nothing has come to light since, it is the one that was signed, to the byte. Exit code 5 when the records do not
-    verify, a decision does not come out as it was logged, or the registry says otherwise; 4 when page one tells of
-    another fault, or of a version that serves users and would be refused now.
+    It is computed from verified records only. Where somebody signed the report of exactly these
+    entries and this time, and nothing has come to light since, it is the one that was signed, to
+    the byte. Exit code 5 when the records do not verify, a decision does not come out as it was
+    logged, or the registry says otherwise; 4 when page one tells of another fault, or of a version
+    that serves users and would be refused now.
 
-    With --sign it is signed, by your key (--key, COUNTERSIGN_KEY), else by the service's (COUNTERSIGN_SIGNER) or this
-    machine's development key.
+    With --sign it is signed, by your key (--key, COUNTERSIGN_KEY), else by the service's
+    (COUNTERSIGN_SIGNER) or this machine's development key.
     """
     _check(version, everything, signing, sha256, bundle)
     as_of, clock = sources.time_of(moment), session.clock()
@@ -78,7 +114,9 @@ def command(
         ctx.exit(code_of_all(made))
     model, number = session.named(version) if version else latest(where.sources)
     computed = reports.made(build(where.sources, model, number, as_of=as_of, clock=clock), as_of)
-    found, told = (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
+    found, told = (
+        (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
+    )
     if as_json:
         click.echo((found or computed).twin)
         session.tell(told, err=True)
@@ -90,7 +128,10 @@ def command(
 
 def summary(report: Report, page: Path) -> str:
     """The verdict and what to read, in a few lines."""
-    lines = [f"{report.model} version {report.version}: {report.verdict.word}", f"  {report.verdict.reason}"]
+    lines = [
+        f"{report.model} version {report.version}: {report.verdict.word}",
+        f"  {report.verdict.reason}",
+    ]
     told = [f"{one.title}: {one.detail}" for one in report.exceptions if one.kind == "fault"]
     lines += [f"  FAULT    {one}" for one in told]
     lines += [f"  {gate.result:<8} {gate.name}" for gate in report.gates]
@@ -100,15 +141,21 @@ def summary(report: Report, page: Path) -> str:
     return "\n".join(one_line(one) for one in [*lines, f"  read: {page}"])
 
 
-def _check(version: str | None, everything: bool, signing: bool, sha256: str | None, bundle: Path | None) -> None:
+def _check(
+    version: str | None, everything: bool, signing: bool, sha256: str | None, bundle: Path | None
+) -> None:
     """What does not go together. Raises `ConfigError`."""
     if everything and version is not None:
         raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
     if sha256 is not None and (version is not None or everything or signing):
-        raise ConfigError("--kept names the report by its digest", fix="give --kept SHA256 alone, or with --bundle")
+        raise ConfigError(
+            "--kept names the report by its digest",
+            fix="give --kept SHA256 alone, or with --bundle",
+        )
     if signing and (everything or bundle is not None):
         raise ConfigError(
-            "--sign is of one version's report, where the log can be added to", fix="leave --all, --bundle out"
+            "--sign is of one version's report, where the log can be added to",
+            fix="leave --all, --bundle out",
         )
 
 
@@ -122,10 +169,14 @@ def _where(bundle: Path | None, origin: str | None) -> _Where:
 
 
 def _as_it_was(where: _Where, sha256: str) -> bytes:
-    """The signed page or twin with this digest. Raises `VerificationError` where the log does not verify."""
+    """The signed page or twin with this digest. Raises `VerificationError` where the log does not
+    verify.
+    """
     verified = where.sources.verified
     if verified.broken is not None:
-        raise VerificationError(f"evidence does not verify: {verified.broken}", fix="countersign verify")
+        raise VerificationError(
+            f"evidence does not verify: {verified.broken}", fix="countersign verify"
+        )
     item = reports.find(where.sources.read[0], sha256)
     found = reports.content(item, where.kept)
     return found.page if item.predicate.page.startswith(sha256) else found.twin
@@ -139,7 +190,10 @@ def _signed(where: _Where, computed: Made) -> tuple[Kept | None, list[str]]:
     found, told = reports.standing_in(now, computed, where.kept)
     if found is not None:
         said = found.item.predicate
-        told = [f"as {_who(now, found)} signed it, entry {found.item.index}: sha256 {said.page}", *told]
+        told = [
+            f"as {_who(now, found)} signed it, entry {found.item.index}: sha256 {said.page}",
+            *told,
+        ]
     return found, told
 
 
@@ -157,16 +211,33 @@ def _sign(what: Made, reason: str, key: str | None, role: str | None, yes: bool)
     if key or os.environ.get(speaking.KEY):
         now = session.current(log)
         chosen = session.signer(key)
-        who = speaking.speaker(now.authority, chosen, role, speaking.roles_of(now.authority.policies), at)
-        name, role, asked = f"{who.name} as {who.role}", who.role, Requester(name=who.name, authenticated=True)
-        told = f"{who.name} signs the report of {what.report.model}/{what.report.version} as {who.role}"
+        who = speaking.speaker(
+            now.authority, chosen, role, speaking.roles_of(now.authority.policies), at
+        )
+        name, role, asked = (
+            f"{who.name} as {who.role}",
+            who.role,
+            Requester(name=who.name, authenticated=True),
+        )
+        told = (
+            f"{who.name} signs the report of {what.report.model}/{what.report.version} as"
+            f" {who.role}"
+        )
         session.tell([f"{what.report.verdict.word}: {what.report.verdict.reason}"], err=True)
         session.confirm(f"{told}: {reason}", f"{what.report.model}/{what.report.version}", yes)
     elif role is not None:
-        raise ConfigError("a service has no role", where="--role", fix="give --key, or leave --role out")
+        raise ConfigError(
+            "a service has no role", where="--role", fix="give --key, or leave --role out"
+        )
     else:
-        chosen, name, asked = signer(machine), "this machine's service or development key", machine.requester
-    run = Run(started=exact_instant(at), finished=exact_instant(at), seconds=0.0, requested_by=asked)
+        chosen, name, asked = (
+            signer(machine),
+            "this machine's service or development key",
+            machine.requester,
+        )
+    run = Run(
+        started=exact_instant(at), finished=exact_instant(at), seconds=0.0, requested_by=asked
+    )
     entry = reports.sign(log, chosen, machine, what, reason, role, run)
     return f"signed by {name}, entry {entry.index}: sha256 {sha256_bytes(what.page)}"
 
@@ -184,11 +255,17 @@ def _index(found: Sources, folder: Path, as_of: datetime | None, clock: datetime
 
 
 def code_of_all(made: Index) -> int:
-    """As of one report: 5 where something does not verify, 4 where something live has a fault, else 0."""
+    """As of one report: 5 where something does not verify, 4 where something live has a fault, else
+    0.
+    """
     if not made.verified or "REGISTRY_" in made.registry:
         return VerificationError.exit_code
     late = any(one.overdue for one in (*made.ending, *made.waiting))
-    wrong = any(told.startswith("incident open") or "ENDED" in told for one in made.live for told in one.exceptions)
+    wrong = any(
+        told.startswith("incident open") or "ENDED" in told
+        for one in made.live
+        for told in one.exceptions
+    )
     return RefusedError.exit_code if late or wrong else 0
 
 
@@ -196,7 +273,9 @@ def _written(made: Index, folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(index.json_twin(made))
         return
-    written = files.write(folder, {f"{INDEX}.json": index.json_twin(made), f"{INDEX}.html": index.page(made)})
+    written = files.write(
+        folder, {f"{INDEX}.json": index.json_twin(made), f"{INDEX}.html": index.page(made)}
+    )
     told = f"{len(made.versions)} versions, {len(made.live)} live"
     told += f", {len(made.ending)} ending, {len(made.waiting)} waiting"
     told = told if made.verified else f"EVIDENCE DOES NOT VERIFY: {made.first_broken}"

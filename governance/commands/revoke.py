@@ -7,19 +7,23 @@ from typing import Any
 
 import click
 
+from governance.attest.keys import PublicKey, public_key
+from governance.base.errors import CountersignError
 from governance.commands import session
 from governance.commands.enrol import NEXT, edit
-from governance.errors import CountersignError
-from governance.keys import PublicKey, public_key
 from governance.people import enrolment, keys, speaking
-from governance.promotion import State
+from governance.release.promotion import State
 
 
 @click.command("revoke")
 @click.argument("name")
 @click.argument("key", required=False)
 @click.option("--reason", required=True, help="Why; it stays visible.")
-@click.option("--later", is_flag=True, help="End it with the next signed policy, not at once: somebody leaves.")
+@click.option(
+    "--later",
+    is_flag=True,
+    help="End it with the next signed policy, not at once: somebody leaves.",
+)
 @session.role_option
 @click.option("--key", "own", metavar="KEY", help="Your private key, as elsewhere.")
 @session.write_options
@@ -34,10 +38,12 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """End the key KEY of NAME, or all of NAME's, at once: by a revocation in the log, signed by whose key it is or by
-    one policy owner. Take it out of policies/policy.yaml too, where there is one here.
+    """End the key KEY of NAME, or all of NAME's, at once: by a revocation in the log, signed by
+    whose key it is or by one policy owner. Take it out of policies/policy.yaml too, where there is
+    one here.
 
-    What the key signed before stands; from its revocation on it says nothing, whatever date is written on it.
+    What the key signed before stands; from its revocation on it says nothing, whatever date is
+    written on it.
     """
     done: list[str] = []
     entries = [] if later else _revoke(name, key, reason, role, own, yes, dry_run, done)
@@ -67,9 +73,14 @@ def _revoke(
             done.append(f"would revoke {one.fingerprint} of {name} at once")
             continue
         session.confirm(f"{by} revokes {one.fingerprint} of {name}: for ever.", name, yes)
-        said, who = keys.revoke(log, now.authority, one, name, signer, role, reason, session.clock())
+        said, who = keys.revoke(
+            log, now.authority, one, name, signer, role, reason, session.clock()
+        )
         entries.append(said.index)
-        done.append(f"{one.fingerprint} of {name} says nothing after entry {said.index}, by {who.name} as {who.role}")
+        done.append(
+            f"{one.fingerprint} of {name} says nothing after entry {said.index}, by {who.name} as"
+            f" {who.role}"
+        )
     if not wanted:
         done.append(f"every such key of {name} was revoked before")
     return entries
@@ -80,21 +91,34 @@ def _keys(now: State, name: str, key: str | None) -> list[PublicKey]:
     if key is not None:
         return [enrolment.key_of(policies, name, key)]
     enrolment.known(policies, name)
-    return [public_key(text) for one in policies.rules.principals if one.name == name for text in one.keys]
+    return [
+        public_key(text)
+        for one in policies.rules.principals
+        if one.name == name
+        for text in one.keys
+    ]
 
 
 def _edit(name: str, key: str | None, dry_run: bool, done: list[str]) -> str | None:
-    """Out of the policies at hand. What cannot be signed like this is said, and left for people to mend."""
+    """Out of the policies at hand. What cannot be signed like this is said, and left for people to
+    mend.
+    """
     if not (Path.cwd() / "policies" / enrolment.FILE).exists():
-        done.append("there are no policies here to take it out of: a policy owner does that in the project")
+        done.append(
+            "there are no policies here to take it out of: a policy owner does that in the project"
+        )
         return None
     try:
         digest = edit(lambda text: enrolment.revoked(text, name, key), dry_run)
     except CountersignError as error:
         done.append(
-            f"policies/{enrolment.FILE} is as it was, for without it nothing could be signed any more:\n{error}"
+            f"policies/{enrolment.FILE} is as it was, for without it nothing could be signed any"
+            f" more:\n{error}"
         )
         done.append("next: enrol a successor first (countersign enrol, countersign rotate)")
         return None
-    done.append(f"{'would take' if dry_run else 'took'} it out of policies/{enrolment.FILE}: policies {digest}")
+    done.append(
+        f"{'would take' if dry_run else 'took'} it out of policies/{enrolment.FILE}: policies"
+        f" {digest}"
+    )
     return digest

@@ -6,19 +6,21 @@ from datetime import datetime
 
 import click
 
-from governance import releasing
+from governance.base.errors import RefusedError
 from governance.commands import moves, session
-from governance.errors import RefusedError
+from governance.people import moves as releasing
+from governance.people.moves import Plan
 from governance.people.speaking import Speaker
-from governance.promotion import State
-from governance.releasing import Plan
+from governance.release.promotion import State
 
 
 @click.command("rollback")
 @click.argument("model")
 @click.option("--reason", required=True, help="Stands in the request.")
 @click.option("--alias", default="champion", show_default=True, help="The alias.")
-@click.option("--break-glass", is_flag=True, help="By one person alone, where policy lets your role.")
+@click.option(
+    "--break-glass", is_flag=True, help="By one person alone, where policy lets your role."
+)
 @session.key_option
 @session.role_option
 @session.write_options
@@ -26,9 +28,11 @@ def command(
     model: str, reason: str, alias: str, break_glass: bool, key: str | None, role: str | None,
     yes: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Give MODEL's alias back to the last version that held it by a decision and against which nothing stands now.
+    """Give MODEL's alias back to the last version that held it by a decision and against which
+    nothing stands now.
 
-    Its approvals stand; keys, digests, bases and incidents are looked at again. Exit code 4 when it is refused.
+    Its approvals stand; keys, digests, bases and incidents are looked at again. Exit code 4 when it
+    is refused.
     """
 
     def make(now: State, at: datetime, signs: Speaker | None) -> Plan:
@@ -40,7 +44,10 @@ def command(
         if not break_glass or rule is None:
             return asking
         if not rule.break_glass:
-            raise RefusedError(f"policy lets nobody break the glass for {alias}", fix="ask a second person to sign it")
+            raise RefusedError(
+                f"policy lets nobody break the glass for {alias}",
+                fix="ask a second person to sign it",
+            )
         return [one for one in asking if one in rule.break_glass]
 
     moves.move(make, roles, (key, role, yes, dry_run, as_json))

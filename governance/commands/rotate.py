@@ -18,11 +18,13 @@ from governance.people import enrolment
 def command(name: str, old: str, new: str, dry_run: bool, as_json: bool) -> None:
     """Write the public key NEW of NAME in place of OLD, named by fingerprint, key id, file or line.
 
-    What the old key signed stands. It signs on until the changed policies are in force: where it may be in other hands,
-    `countersign revoke` ends it at once.
+    What the old key signed stands. It signs on until the changed policies are in force: where it
+    may be in other hands, `countersign revoke` ends it at once.
     """
     public = enrolment.read_key(new)
     digest = edit(lambda text: enrolment.rotated(text, name, old, public), dry_run)
     found = {"name": name, "key": public.fingerprint, "policies": digest}
     word = "would have" if dry_run else "has"
-    session.show(found, [f"{name} {word} the key {public.fingerprint}", f"policies {digest}", NEXT], as_json)
+    session.show(
+        found, [f"{name} {word} the key {public.fingerprint}", f"policies {digest}", NEXT], as_json
+    )

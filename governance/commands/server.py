@@ -1,4 +1,6 @@
-"""`countersign server`: a real MLflow server whose governed aliases move by signed decisions only."""
+"""`countersign server`: a real MLflow server whose governed aliases move by signed decisions
+only.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,50 @@ from pathlib import Path
 
 import click
 
-from governance.errors import ConfigError
-from governance.machine import Machine, machine_of
+from governance.base.errors import ConfigError
+from governance.machine.machine import Machine, machine_of
 
 
 @click.command("server")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; put TLS before any other.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; put TLS before any other.",
+)
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--allowed-host", "allowed", multiple=True, metavar="NAME[:PORT]", help="A name it is reached by.")
-@click.option("--cors-origin", "origins", multiple=True, metavar="URL", help="A web origin whose scripts may call it.")
-@click.option("--origin", metavar="SHA256", envvar="COUNTERSIGN_ORIGIN", help="Digest of the log's entry 0, pinned.")
-@click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of model files; default: as before.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="More than 1: PostgreSQL.")
+@click.option(
+    "--allowed-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME[:PORT]",
+    help="A name it is reached by.",
+)
+@click.option(
+    "--cors-origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="A web origin whose scripts may call it.",
+)
+@click.option(
+    "--origin",
+    metavar="SHA256",
+    envvar="COUNTERSIGN_ORIGIN",
+    help="Digest of the log's entry 0, pinned.",
+)
+@click.option(
+    "--artifacts",
+    type=click.Path(path_type=Path),
+    help="Folder of model files; default: as before.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="More than 1: PostgreSQL.",
+)
 def command(
     host: str,
     port: int,
@@ -31,8 +65,8 @@ def command(
     """Serve registry, runs, files and log for a team.
 
     The database is COUNTERSIGN_LOG's (sqlite:/// or postgresql://); the administrator's password
-    COUNTERSIGN_ADMIN_PASSWORD's, or made at the first start. It refuses to start when it can move a governed alias
-    of its own, or when the log is not the pinned one.
+    COUNTERSIGN_ADMIN_PASSWORD's, or made at the first start. It refuses to start when it can move a
+    governed alias of its own, or when the log is not the pinned one.
     """
     from governance.server.run import serve
     from governance.server.settings import Settings
@@ -55,7 +89,9 @@ def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ..
     """The names it answers to: those given, or the address it listens on. A pattern is none."""
     for name in given:
         if "*" in name or "/" in name or not name.strip():
-            raise ConfigError(f"{name!r} is no host name", where="--allowed-host", expected="NAME or NAME:PORT")
+            raise ConfigError(
+                f"{name!r} is no host name", where="--allowed-host", expected="NAME or NAME:PORT"
+            )
     if given:
         return given
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound

@@ -1,4 +1,6 @@
-"""What the commands of people share: options, the key, the question before a signature, and how results are printed."""
+"""What the commands of people share: options, the key, the question before a signature, and how
+results are printed.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from governance.errors import ConfigError, RefusedError
-from governance.keys import Ask, Signer
+from governance.attest.keys import Ask, Signer
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.model import Model
+from governance.base.text import visible
 from governance.log.port import Log
-from governance.machine import Machine, machine_of, read_log
-from governance.model import Model
+from governance.machine.machine import Machine, machine_of, read_log
 from governance.people import speaking
-from governance.promotion import State, state
-from governance.report.text import visible
+from governance.release.promotion import State, state
 
 if TYPE_CHECKING:
-    from governance.bundle.reading import Opened
     from governance.exports.records import Records
+    from governance.report.bundled import Opened
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,21 +44,33 @@ def named(text: str) -> tuple[str, str]:
     """MODEL and VERSION. Raises `ConfigError`."""
     model, separator, number = text.partition("/")
     if not (model and separator and number):
-        fix = f"countersign live {model.partition('@')[0][:120]} says which versions serve" if model else ""
-        raise ConfigError(f"{text[:120]!r} names no version", expected="MODEL/VERSION, e.g. support-desk/1", fix=fix)
+        fix = (
+            f"countersign live {model.partition('@')[0][:120]} says which versions serve"
+            if model
+            else ""
+        )
+        raise ConfigError(
+            f"{text[:120]!r} names no version",
+            expected="MODEL/VERSION, e.g. support-desk/1",
+            fix=fix,
+        )
     return model, number
 
 
 def key_option(command: F) -> F:
     """`--key`."""
     return click.option(
-        "--key", metavar="KEY", help="Your private key: a file, ssh-agent:FINGERPRINT, or a KMS or HSM address."
+        "--key",
+        metavar="KEY",
+        help="Your private key: a file, ssh-agent:FINGERPRINT, or a KMS or HSM address.",
     )(command)
 
 
 def role_option(command: F) -> F:
     """`--role`."""
-    return click.option("--role", help="In which of your roles you say it, where several would do.")(command)
+    return click.option(
+        "--role", help="In which of your roles you say it, where several would do."
+    )(command)
 
 
 def write_options(command: F) -> F:
@@ -72,7 +86,9 @@ def write_options(command: F) -> F:
 
 def dry_run_option(command: F) -> F:
     """`--dry-run`."""
-    return click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")(command)
+    return click.option(
+        "--dry-run", is_flag=True, help="Say what would be written, and write nothing."
+    )(command)
 
 
 def json_option(command: F) -> F:
@@ -90,7 +106,10 @@ def bundle_options(command: F) -> F:
             help="With --bundle: digest of entry 0, or id of the checkpoint key, as known to you.",
         ),
         click.option(
-            "--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Answer from a bundle, on any machine."
+            "--bundle",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Answer from a bundle, on any machine.",
         ),
     ):
         command = option(command)
@@ -98,28 +117,43 @@ def bundle_options(command: F) -> F:
 
 
 def looking(bundle: Path | None, origin: str | None) -> State:
-    """The log to look into, this machine's or a bundle: verified from its first entry before anything is told of it."""
+    """The log to look into, this machine's or a bundle: verified from its first entry before
+    anything is told of it.
+    """
     from governance.commands import sources  # it imports this module
 
-    return sources.verified(sources.log_alone()).read[0] if bundle is None else carried(bundle, origin).state
+    return (
+        sources.verified(sources.log_alone()).read[0]
+        if bundle is None
+        else carried(bundle, origin).state
+    )
 
 
 def carried(bundle: Path, origin: str | None) -> Opened:
     """A bundle that verifies; what it does not establish or carry is told on stderr."""
     from governance.bundle.found import Pins  # only where one is read
-    from governance.bundle.reading import opened
+    from governance.report.bundled import opened
 
     found = opened(bundle, Pins(origin))
     if found.report.origin is None:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
     if not found.report.complete:
-        told = f"{found.report.entries} of the log's {found.report.size} entries; what the others say is not shown"
-        click.echo(f"note: the bundle holds {told} (countersign verify {bundle} says more)", err=True)
+        told = (
+            f"{found.report.entries} of the log's {found.report.size} entries; what the others say"
+            " is not shown"
+        )
+        click.echo(
+            f"note: the bundle holds {told} (countersign verify {bundle} says more)", err=True
+        )
     return found
 
 
-def records_of(name: tuple[str, str], bundle: Path | None, origin: str | None, time: datetime | None = None) -> Records:
-    """A version's verified records, for exports and controls. Raises `VerificationError` where they do not verify."""
+def records_of(
+    name: tuple[str, str], bundle: Path | None, origin: str | None, time: datetime | None = None
+) -> Records:
+    """A version's verified records, for exports and controls. Raises `VerificationError` where they
+    do not verify.
+    """
     from governance.exports.records import at_hand, read  # only where they are read
 
     sources = at_hand(here(), Path.cwd()) if bundle is None else carried(bundle, origin).sources
@@ -154,13 +188,20 @@ def current(log: Log) -> State:
 
 
 def confirm(question: str, answer: str, yes: bool) -> None:
-    """Goes on when the person types `answer`, or said `--yes`. Raises `RefusedError`, `ConfigError`."""
+    """Goes on when the person types `answer`, or said `--yes`. Raises `RefusedError`,
+    `ConfigError`.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError("nobody is there to say yes", fix="read what would be signed (--dry-run), then give --yes")
+        raise ConfigError(
+            "nobody is there to say yes",
+            fix="read what would be signed (--dry-run), then give --yes",
+        )
     given = str(
-        click.prompt(f"{visible(question)}\nType {answer} to sign", default="", show_default=False, err=True)
+        click.prompt(
+            f"{visible(question)}\nType {answer} to sign", default="", show_default=False, err=True
+        )
     ).strip()
     if given != answer:
         raise RefusedError("not signed: what was typed is something else")
@@ -176,5 +217,7 @@ def show(result: Model | dict[str, Any], lines: Sequence[str], as_json: bool) ->
 
 
 def tell(lines: Sequence[str], *, err: bool = False) -> None:
-    """Lines for people. Whatever could repaint the terminal, in text that others wrote, is made visible."""
+    """Lines for people. Whatever could repaint the terminal, in text that others wrote, is made
+    visible.
+    """
     click.echo("\n".join(visible(line) for line in lines), err=err)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from governance.base.errors import ConfigError, meant
 from governance.commands import session, sources
-from governance.errors import ConfigError, meant
 from governance.report import sections
 
-EPILOG = "\b\nSections:\n" + "\n".join(f"  {name:<12} {one.question}" for name, one in sections.SECTIONS.items())
+EPILOG = "\b\nSections:\n" + "\n".join(
+    f"  {name:<12} {one.question}" for name, one in sections.SECTIONS.items()
+)
 
 
 @click.command("show", epilog=EPILOG)
@@ -19,17 +21,30 @@ EPILOG = "\b\nSections:\n" + "\n".join(f"  {name:<12} {one.question}" for name, 
 @click.argument("section", metavar="[SECTION]", default="page")
 @sources.at_option
 @session.bundle_options
-@click.option("--json", "as_json", is_flag=True, help="Print the section as it stands in the report's JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the section as it stands in the report's JSON."
+)
 @click.pass_context
 def command(
-    ctx: click.Context, version: str, section: str, moment: str | None, bundle: Path | None, origin: str | None,
+    ctx: click.Context,
+    version: str,
+    section: str,
+    moment: str | None,
+    bundle: Path | None,
+    origin: str | None,
     as_json: bool,
-) -> None:  # fmt: skip
-    """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of `report`."""
+) -> None:
+    """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of
+    `report`.
+    """
     section = sections.ALSO.get(section, section)
     if section not in sections.SECTIONS:
         expected = f"one of: {', '.join(sections.SECTIONS)}"
-        raise ConfigError(f"{section[:40]!r} is no section", expected=expected, fix=meant(section, sections.SECTIONS))
+        raise ConfigError(
+            f"{section[:40]!r} is no section",
+            expected=expected,
+            fix=meant(section, sections.SECTIONS),
+        )
     report = sources.report_of(version, moment, bundle, origin)
     if as_json:
         click.echo(json.dumps(sections.document(report, section), indent=2, ensure_ascii=False))

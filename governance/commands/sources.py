@@ -1,4 +1,6 @@
-"""What the commands that read reports share: the sources on this machine, names, times, exit codes."""
+"""What the commands that read reports share: the sources on this machine, names, times, exit
+codes.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,22 @@ from typing import Any, TypeVar
 
 import click
 
+from governance.attest.predicates import Finding
+from governance.base.errors import (
+    ConfigError,
+    CountersignError,
+    RefusedError,
+    StorageError,
+    VerificationError,
+)
+from governance.base.time import instant_of
 from governance.commands import session
-from governance.errors import ConfigError, CountersignError, RefusedError, StorageError, VerificationError
-from governance.instants import instant_of
 from governance.log.port import Log
-from governance.machine import Machine, machine_of
-from governance.policy import Policies, load_policies
-from governance.predicates import Finding
-from governance.reconcile import reconcile
+from governance.machine.machine import Machine, machine_of
+from governance.policy.policies import Policies, load_policies
 from governance.registry import rest
 from governance.registry.rows import sqlite_reading
+from governance.release.reconcile import reconcile
 from governance.report import faults
 from governance.report.build import Sources, build, open_sources
 from governance.report.model import Report
@@ -31,7 +39,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 def at_option(command: F) -> F:
     """`--at`."""
     return click.option(
-        "--at", "moment", metavar="TIME", help="As of then: RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given."
+        "--at",
+        "moment",
+        metavar="TIME",
+        help="As of then: RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.",
     )(command)
 
 
@@ -55,7 +66,9 @@ def of(bundle: Path | None, origin: str | None) -> Sources:
 
 
 def here() -> Sources:
-    """The log, files, policies and registry of this machine. Raises `StorageError` where there is no log."""
+    """The log, files, policies and registry of this machine. Raises `StorageError` where there is
+    no log.
+    """
     return compared(log_alone(), machine_of(Path.cwd(), os.environ))
 
 
@@ -71,20 +84,28 @@ def log_alone() -> Sources:
 
 
 def verified(found: Sources) -> Sources:
-    """The sources, of a log that verifies. Raises `VerificationError` with the first broken item of any other."""
+    """The sources, of a log that verifies. Raises `VerificationError` with the first broken item of
+    any other.
+    """
     if found.verified.broken is not None:
-        raise VerificationError(f"EVIDENCE DOES NOT VERIFY: {found.verified.broken}", fix="countersign verify")
+        raise VerificationError(
+            f"EVIDENCE DOES NOT VERIFY: {found.verified.broken}", fix="countersign verify"
+        )
     return found
 
 
 def compared(found: Sources, machine: Machine) -> Sources:
-    """With what the registry of this machine says otherwise than the log, where there is one that can be read."""
+    """With what the registry of this machine says otherwise than the log, where there is one that
+    can be read.
+    """
     differences = differing(found.log, machine)
     return found if differences is None else replace(found, registry=tuple(differences))
 
 
 def differing(log: Log, machine: Machine) -> list[Finding] | None:
-    """What the registry of this machine says otherwise than the log; None where it was not compared."""
+    """What the registry of this machine says otherwise than the log; None where it was not
+    compared.
+    """
     if not _has_registry(machine):
         return None
     try:
@@ -98,7 +119,9 @@ def differing(log: Log, machine: Machine) -> list[Finding] | None:
 
 
 def _has_registry(machine: Machine) -> bool:
-    """Whether a registry stands where this machine has it; a log alone, as an auditor may have it, is no fault."""
+    """Whether a registry stands where this machine has it; a log alone, as an auditor may have it,
+    is no fault.
+    """
     uri = machine.registry_uri.removeprefix("governed+")
     if not uri.startswith("sqlite:///"):
         return True
@@ -113,12 +136,16 @@ def report_of(version: str, moment: str | None, bundle: Path | None, origin: str
 
 
 def exit_code(report: Report) -> int:
-    """5 where something does not verify, 4 where page one tells of another fault or users are served all the same.
+    """5 where something does not verify, 4 where page one tells of another fault or users are
+    served all the same.
 
-    What does not verify: the log, a decision that does not come out as it was logged, a registry that says otherwise.
+    What does not verify: the log, a decision that does not come out as it was logged, a registry
+    that says otherwise.
     """
     found = {one.title for one in report.exceptions if one.kind == "fault"}
     if found & faults.UNVERIFIED or not report.integrity.verified:
         return VerificationError.exit_code
     serves = any(one.until == "now" for one in report.holds)
-    return RefusedError.exit_code if found or (serves and report.verdict.word == "NOT APPROVED") else 0
+    return (
+        RefusedError.exit_code if found or (serves and report.verdict.word == "NOT APPROVED") else 0
+    )

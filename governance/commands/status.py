@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from governance.machine import machine_of
-from governance.predicates import CANDIDATE
-from governance.report.text import timed
-from governance.status import Status, status
+from governance.attest.predicates import CANDIDATE
+from governance.base.text import timed
+from governance.machine.machine import machine_of
+from governance.report.status import Status, status
 
 KEY_CHARACTERS = 12
 
@@ -48,20 +48,37 @@ def _head(found: Status) -> Iterator[str]:
 
 def _data(found: Status) -> Iterator[str]:
     rows = [
-        (one.name, one.kind, one.ingest, one.scan, one.quality, "none" if one.records is None else f"{one.records:,}")
+        (
+            one.name,
+            one.kind,
+            one.ingest,
+            one.scan,
+            one.quality,
+            "none" if one.records is None else f"{one.records:,}",
+        )
         for one in found.datasets
     ]
-    yield from _table(("DATA", "kind", "ingest", "scan", "quality", "records"), rows, "no datasets in params.yaml")
+    yield from _table(
+        ("DATA", "kind", "ingest", "scan", "quality", "records"), rows, "no datasets in params.yaml"
+    )
 
 
 def _models(found: Status) -> Iterator[str]:
     rows = [(one.name, one.method, one.gate, one.trained, one.evaluated) for one in found.models]
-    yield from _table(("MODELS", "method", "gate", "trained", "evaluated"), rows, "no models in params.yaml")
+    yield from _table(
+        ("MODELS", "method", "gate", "trained", "evaluated"), rows, "no models in params.yaml"
+    )
 
 
 def _live(found: Status) -> Iterator[str]:
     rows = [
-        (f"{one.model}/{one.version}", one.digest[:12], one.stage, ", ".join(one.aliases) or "no alias", one.since)
+        (
+            f"{one.model}/{one.version}",
+            one.digest[:12],
+            one.stage,
+            ", ".join(one.aliases) or "no alias",
+            one.since,
+        )
         for one in found.versions
     ]
     yield from _table(("VERSIONS", "sha256", "stage", "alias", "since"), rows, "none registered")

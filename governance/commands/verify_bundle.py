@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from governance.base.text import visible
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
 from governance.bundle.found import Carried, Pins, Report
-from governance.report.text import visible
-from governance.retrospect import SAME
+from governance.release.retrospect import SAME
 
 ORIGIN = "COUNTERSIGN_ORIGIN"
 SHOWN = 20
@@ -26,7 +26,12 @@ def verified(path: Path, pins: Pins) -> Report:
 def document(report: Report) -> dict[str, Any]:
     """The result as JSON."""
     found = dataclasses.asdict(report)
-    return {"verified": report.ok, "verdict": verdict(report), "complete": report.complete, "bundle": found}
+    return {
+        "verified": report.ok,
+        "verdict": verdict(report),
+        "complete": report.complete,
+        "bundle": found,
+    }
 
 
 def verdict(report: Report) -> str:
@@ -35,8 +40,8 @@ def verdict(report: Report) -> str:
         return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
     if report.origin is None:
         return (
-            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing here shows that this is the log you mean; "
-            f"give --origin (or {ORIGIN}), or --checkpoint with one kept elsewhere"
+            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing here shows that this is the"
+            f" log you mean; give --origin (or {ORIGIN}), or --checkpoint with one kept elsewhere"
         )
     return "EVIDENCE VERIFIES"
 
@@ -46,15 +51,27 @@ def lines(report: Report) -> list[str]:
     if report.broken is not None:
         return [_shown(verdict(report))]
     shown = [_shown(line) for line in _lines(report)]
-    return [verdict(report), "", *shown, "", "What this does not show:", *(f"- {limit}" for limit in report.limits)]
+    return [
+        verdict(report),
+        "",
+        *shown,
+        "",
+        "What this does not show:",
+        *(f"- {limit}" for limit in report.limits),
+    ]
 
 
 def _lines(report: Report) -> Iterator[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
     yield f"version    {report.model}/{report.version}, sha256 {report.model_digest}"
-    yield f"log        {report.project}: {report.entries} of {report.size} entries, each proven ({kinds})"
+    yield (
+        f"log        {report.project}: {report.entries} of {report.size} entries, each proven"
+        f" ({kinds})"
+    )
     yield f"root       {report.root}, signed by key {report.checkpoint_key[:16]}"
-    yield f"origin     {report.first}, " + (f"established by {report.origin}" if report.origin else "not established")
+    yield f"origin     {report.first}, " + (
+        f"established by {report.origin}" if report.origin else "not established"
+    )
     if report.grown_from is not None:
         yield f"growth     holds the {report.grown_from} entries of the older checkpoint, unchanged"
     yield f"signers    {', '.join(f'{name} {count}' for name, count in report.signers.items())}"
@@ -86,11 +103,18 @@ def _people(report: Report) -> Iterator[str]:
     if report.packet is None:
         yield "packet     none: nobody was asked to approve it"
         return
-    state = f"OUT OF DATE: changed: {', '.join(report.packet_changed)}" if report.packet_changed else "stands"
+    state = (
+        f"OUT OF DATE: changed: {', '.join(report.packet_changed)}"
+        if report.packet_changed
+        else "stands"
+    )
     yield f"packet     {report.packet} (entry {report.packet_entry}): {state}"
     people = ", ".join(f"{name} as {role}" for name, role in report.counted) or "none"
     enough = "" if len(report.counted) >= report.approvals_wanted else ": TOO FEW"
-    yield f"approvals  {len(report.counted)} of {report.approvals_wanted} count, as of {report.as_of}{enough}: {people}"
+    yield (
+        f"approvals  {len(report.counted)} of {report.approvals_wanted} count, as of"
+        f" {report.as_of}{enough}: {people}"
+    )
     for vote in report.votes:
         if vote.decision == "reject":
             yield f"REJECTED   entry {vote.entry}: by {vote.name} as {vote.role}"

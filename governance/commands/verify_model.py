@@ -1,4 +1,6 @@
-"""`countersign verify-model`: a model folder at hand against what was registered, from the log alone."""
+"""`countersign verify-model`: a model folder at hand against what was registered, from the log
+alone.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +11,51 @@ from typing import Any
 
 import click
 
-from governance import modelfolder
+from governance.base.errors import InputError, VerificationError
+from governance.base.text import moment
 from governance.commands import session
-from governance.errors import InputError, VerificationError
-from governance.machine import machine_of
-from governance.modelfolder import Fault
-from governance.promotion import state
-from governance.report.text import moment
-from governance.serving import Served, resolve, serving_log
+from governance.machine.machine import machine_of
+from governance.models import folder as modelfolder
+from governance.models.folder import Fault
+from governance.release.promotion import state
+from governance.release.serving import Served, resolve, serving_log
 
 SHOWN = 20
 
 
 @click.command("verify-model")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--against", "name", required=True, metavar="NAME", help="MODEL/VERSION or MODEL@ALIAS.")
-@click.option("--origin", metavar="SHA256", help="Digest of entry 0, or id of the checkpoint key, as known to you.")
-@click.option("--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Answer from a bundle, on any machine.")
+@click.option(
+    "--against", "name", required=True, metavar="NAME", help="MODEL/VERSION or MODEL@ALIAS."
+)
+@click.option(
+    "--origin",
+    metavar="SHA256",
+    help="Digest of entry 0, or id of the checkpoint key, as known to you.",
+)
+@click.option(
+    "--bundle",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Answer from a bundle, on any machine.",
+)
 @click.option("--quick", is_flag=True, help="Verify the log's head only; for very long logs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(
-    ctx: click.Context, path: Path, name: str, origin: str | None, bundle: Path | None, quick: bool, as_json: bool
+    ctx: click.Context,
+    path: Path,
+    name: str,
+    origin: str | None,
+    bundle: Path | None,
+    quick: bool,
+    as_json: bool,
 ) -> None:
-    """Check the model folder at PATH against its registration in the log: every file, byte for byte, and no other.
+    """Check the model folder at PATH against its registration in the log: every file, byte for
+    byte, and no other.
 
-    The log is verified first. Exit code 5 when it, or the folder, is not what it should be. The answer is about this
-    moment: load the model with the verifying loader.
+    The log is verified first. Exit code 5 when it, or the folder, is not what it should be. The
+    answer is about this moment: load the model with the verifying loader.
     """
     if not path.is_dir():
         raise InputError("no such folder", where=str(path))
@@ -73,7 +93,9 @@ def lines(path: Path, served: Served, faults: list[Fault]) -> list[str]:
     """The result for people: the verdict first."""
     said = served.registration
     held = f", {served.alias} since {moment(served.move.at)}" if served.move else ""
-    what = f"{served.name}{held} (sha256 {said.model_digest[:12]}, registered in entry {served.entry})"
+    what = (
+        f"{served.name}{held} (sha256 {said.model_digest[:12]}, registered in entry {served.entry})"
+    )
     if faults:
         text = [f"NOT THE REGISTERED MODEL: {path} is not {what}"]
         text += [f"  {fault}" for fault in faults[:SHOWN]]
@@ -81,6 +103,9 @@ def lines(path: Path, served: Served, faults: list[Fault]) -> list[str]:
         text += [f"  and {more} more (--json lists them)"] if more > 0 else []
         return [*text, "  next: take the model from the registry again; never load it as it is"]
     size = sum(file.size for file in said.files)
-    text = [f"VERIFIED: {path} is {what}", f"  {len(said.files)} files, {size:,} bytes, nothing else"]
+    text = [
+        f"VERIFIED: {path} is {what}",
+        f"  {len(said.files)} files, {size:,} bytes, nothing else",
+    ]
     text += ["  signed by a DEVELOPMENT KEY: good for candidate only"] if served.development else []
     return text + ([f"  INCIDENT OPEN: {served.incident}"] if served.incident else [])

@@ -1,8 +1,11 @@
-"""SLSA provenance v1, SLSA verification summary v1 and in-toto test results v0.1, as in-toto Statements.
+"""SLSA provenance v1, SLSA verification summary v1 and in-toto test results v0.1, as in-toto
+Statements.
 
-1. They say in a standard's words what our own statements in the log say; each names those by digest.
-2. A model folder is one subject by the digest of its manifest (sha256 over the RFC 8785 list of path, size, sha256),
-   and each of its files is one by its own: a tool that knows neither us nor the manifest can match files.
+1. They say in a standard's words what our own statements in the log say; each names those by
+   digest.
+2. A model folder is one subject by the digest of its manifest (sha256 over the RFC 8785 list of
+   path, size, sha256), and each of its files is one by its own: a tool that knows neither us nor
+   the manifest can match files.
 3. No SLSA build level is claimed: `verifiedLevels` are names of our own.
 4. What was not run has no test result: absence is told beside the documents, not dressed as a pass.
 """
@@ -12,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from governance import recall
-from governance.assessment import figures
-from governance.digests import manifest_digest
-from governance.evidence import STATEMENT_TYPE, Evidence
+from governance.attest.digests import manifest_digest
+from governance.attest.predicates import Artifact, Promotion, Quality, Scan
+from governance.base.statistics import Interval
 from governance.exports.records import Records
 from governance.exports.text import cleaned, outside_path
-from governance.lineage import ModelNode, evaluated, subject, trained
-from governance.predicates import Artifact, Promotion, Quality, Scan
+from governance.gates import recall
+from governance.gates.assessment import figures
+from governance.history.lineage import ModelNode, evaluated, subject, trained
+from governance.log.evidence import STATEMENT_TYPE, Evidence
 from governance.report import scores
 from governance.report.facts import about
 from governance.report.standing import said_of
-from governance.statistics import Interval
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 VSA = "https://slsa.dev/verification_summary/v1"
@@ -36,7 +39,9 @@ Named = tuple[str, dict[str, Any]]
 """A statement and what its file is called."""
 
 
-def statement(predicate_type: str, subjects: Sequence[dict[str, Any]], predicate: dict[str, Any]) -> dict[str, Any]:
+def statement(
+    predicate_type: str, subjects: Sequence[dict[str, Any]], predicate: dict[str, Any]
+) -> dict[str, Any]:
     """An in-toto Statement v1."""
     return {
         "_type": STATEMENT_TYPE,
@@ -46,7 +51,7 @@ def statement(predicate_type: str, subjects: Sequence[dict[str, Any]], predicate
     }
 
 
-# --- provenance ------------------------------------------------------------------------------------------------------
+# --- provenance -----------------------------------------------------------------------------------
 
 
 def provenance(records: Records) -> Iterator[Named]:
@@ -59,22 +64,37 @@ def provenance(records: Records) -> Iterator[Named]:
 def _provenance(records: Records, node: ModelNode, item: Evidence) -> dict[str, Any]:
     train = trained(item)
     request = records.facts.requests.get(node.name)
-    asked = {"stage": train.stage, "method": train.method, "records": train.records, "steps": train.steps}
+    asked = {
+        "stage": train.stage,
+        "method": train.method,
+        "records": train.records,
+        "steps": train.steps,
+    }
     if request is not None:
-        asked |= {"model": request.model, "dataset": request.data.dataset, "parent": request.parent.name}
+        asked |= {
+            "model": request.model,
+            "dataset": request.data.dataset,
+            "parent": request.parent.name,
+        }
         asked |= {"scorer": request.scorer.name} if request.scorer else {}
         asked |= {"suite": request.suite.name}
     definition = {
         "buildType": BUILD_TYPE,
         "externalParameters": asked,
-        "internalParameters": {"resolved": train.parameters, "device": train.device, "threads": train.threads},
+        "internalParameters": {
+            "resolved": train.parameters,
+            "device": train.device,
+            "threads": train.threads,
+        },
         "resolvedDependencies": _dependencies(records, node, item),
     }
     details = {
         "builder": {
             "id": f"urn:countersign:key:{item.keyid}",
             "version": {"python": train.environment.python, **train.environment.versions},
-            "builderDependencies": [_resource("installed distributions", train.environment.distributions)],
+            "builderDependencies": [
+                _resource("installed distributions", train.environment.distributions)
+            ],
         },
         "metadata": {
             "invocationId": f"urn:countersign:statement:{item.digest}",
@@ -83,7 +103,11 @@ def _provenance(records: Records, node: ModelNode, item: Evidence) -> dict[str, 
         },
         "byproducts": [_made(one) for one in item.subjects if one.role != "model"],
     }
-    return statement(PROVENANCE, _model_subjects(records, node), {"buildDefinition": definition, "runDetails": details})
+    return statement(
+        PROVENANCE,
+        _model_subjects(records, node),
+        {"buildDefinition": definition, "runDetails": details},
+    )
 
 
 def _dependencies(records: Records, node: ModelNode, item: Evidence) -> list[dict[str, Any]]:
@@ -97,11 +121,13 @@ def _dependencies(records: Records, node: ModelNode, item: Evidence) -> list[dic
     found.append(_resource("policies", train.policy, role="policies"))
     if train.code.commit is not None:
         notes = {"role": "code", "uncommittedChanges": train.code.dirty}
-        found.append({"name": "code", "digest": {"gitCommit": train.code.commit}, "annotations": notes})
+        found.append(
+            {"name": "code", "digest": {"gitCommit": train.code.commit}, "annotations": notes}
+        )
     return found
 
 
-# --- verification summary --------------------------------------------------------------------------------------------
+# --- verification summary -------------------------------------------------------------------------
 
 
 def summaries(records: Records) -> Iterator[Named]:
@@ -113,10 +139,18 @@ def summaries(records: Records) -> Iterator[Named]:
 
 
 def not_summarized(records: Records) -> list[str]:
-    """What no summary is made of, and why: nobody is told PASSED of a decision that does not hold."""
+    """What no summary is made of, and why: nobody is told PASSED of a decision that does not
+    hold.
+    """
     wrong = _contradicted(records)
-    found = [(alias, item.index) for alias, item in sorted(_latest(records).items()) if item.index in wrong]
-    return [f"{alias}: the decision of E{index} does not hold: {wrong[index]}" for alias, index in found]
+    found = [
+        (alias, item.index)
+        for alias, item in sorted(_latest(records).items())
+        if item.index in wrong
+    ]
+    return [
+        f"{alias}: the decision of E{index} does not hold: {wrong[index]}" for alias, index in found
+    ]
 
 
 def _latest(records: Records) -> dict[str, Evidence]:
@@ -137,14 +171,25 @@ def _contradicted(records: Records) -> dict[int, str]:
 def _summary(records: Records, item: Evidence) -> dict[str, Any]:
     said: Promotion = item.predicate
     tier = records.facts.registration.tier
-    passed = [LEVELS[True], f"COUNTERSIGN_TIER_{tier.upper()}", f"COUNTERSIGN_ALIAS_{said.alias.upper()}"]
+    passed = [
+        LEVELS[True],
+        f"COUNTERSIGN_TIER_{tier.upper()}",
+        f"COUNTERSIGN_ALIAS_{said.alias.upper()}",
+    ]
     used = [one for one in _decided_on(records) if one.index < item.index]
     predicate = {
         "verifier": {"id": records.log_id},
         "timeVerified": said.at,
-        "resourceUri": f"urn:countersign:model:{records.facts.project}:{said.model}:{said.version}:{said.alias}",
-        "policy": {"uri": f"urn:countersign:policies:{said.policy}", "digest": {"sha256": said.policy}},
-        "inputAttestations": [{key: _attestation(one)[key] for key in ("uri", "digest")} for one in _once(used)],
+        "resourceUri": (
+            f"urn:countersign:model:{records.facts.project}:{said.model}:{said.version}:{said.alias}"
+        ),
+        "policy": {
+            "uri": f"urn:countersign:policies:{said.policy}",
+            "digest": {"sha256": said.policy},
+        },
+        "inputAttestations": [
+            {key: _attestation(one)[key] for key in ("uri", "digest")} for one in _once(used)
+        ],
         "verificationResult": "PASSED" if said.allowed else "FAILED",
         "verifiedLevels": passed if said.allowed else [LEVELS[False]],
         "slsaVersion": "1.1",
@@ -153,7 +198,9 @@ def _summary(records: Records, item: Evidence) -> dict[str, Any]:
 
 
 def _decided_on(records: Records) -> Iterator[Evidence]:
-    """What a decision about the version looks at: the chain, the registration, and what people said of them."""
+    """What a decision about the version looks at: the chain, the registration, and what people said
+    of them.
+    """
     facts = records.facts
     yield from facts.statements()
     yield facts.item
@@ -180,7 +227,7 @@ def _once(items: Sequence[Evidence]) -> list[Evidence]:
     return [item for _, item in sorted({item.index: item for item in items}.items())]
 
 
-# --- test results ----------------------------------------------------------------------------------------------------
+# --- test results ---------------------------------------------------------------------------------
 
 
 def results(records: Records) -> Iterator[Named]:
@@ -208,13 +255,21 @@ def not_run(records: Records) -> list[str]:
         elif evaluated(item).not_run is not None:
             found.append(f"evaluation on {suite.name}: not run: {evaluated(item).not_run}")
     for chain, _ in facts.datasets:
-        found += [f"quality of {chain.dataset}: no evidence at this digest"] if chain.quality is None else []
-        found += [f"scan of {chain.dataset}: no evidence at this digest"] if chain.scan is None else []
+        found += (
+            [f"quality of {chain.dataset}: no evidence at this digest"]
+            if chain.quality is None
+            else []
+        )
+        found += (
+            [f"scan of {chain.dataset}: no evidence at this digest"] if chain.scan is None else []
+        )
     return found
 
 
 def _evaluation(records: Records, item: Evidence) -> dict[str, Any]:
-    """Held against the thresholds of the policies; where they demand nothing, neither passed nor failed."""
+    """Held against the thresholds of the policies; where they demand nothing, neither passed nor
+    failed.
+    """
     facts, said = records.facts, evaluated(item)
     own = bool(facts.suites) and said.suite == facts.suites[0].digest
     demands = scores.judged(facts) if own else []
@@ -228,7 +283,9 @@ def _evaluation(records: Records, item: Evidence) -> dict[str, Any]:
     open_ones = [f"{name}: {why}; {_figure(figure)}" for name, figure in sorted(shown.items())]
     configuration = [
         _resource(f"suite {said.suite_name}", said.suite, role="suite"),
-        _resource("policies", facts.policies.digest if facts.policies else said.policy, role="policies"),
+        _resource(
+            "policies", facts.policies.digest if facts.policies else said.policy, role="policies"
+        ),
         _attestation(item),
         *(_made(one) for one in item.subjects),
     ]
@@ -254,9 +311,14 @@ def _quality(item: Evidence) -> dict[str, Any]:
         texts[word].append(f"{one.name}: {one.expected} on {one.column}{left_out}")
     if not said.passed and not texts["failed"]:
         texts["failed"].append("the suite as a whole")
-    configuration = [_resource(f"quality suite for {said.kind}", said.suite, role="suite"), _attestation(item)]
+    configuration = [
+        _resource(f"quality suite for {said.kind}", said.suite, role="suite"),
+        _attestation(item),
+    ]
     return statement(
-        TEST_RESULT, _data_subjects(item), _result(texts["passed"], texts["warned"], texts["failed"], configuration)
+        TEST_RESULT,
+        _data_subjects(item),
+        _result(texts["passed"], texts["warned"], texts["failed"], configuration),
     )
 
 
@@ -266,18 +328,27 @@ def _scan(item: Evidence) -> dict[str, Any]:
     for name in sorted({*said.entities_searched, *said.found, *said.remaining}):
         left, action = said.remaining.get(name, 0), said.actions.get(name, "none recorded")
         word = "passed" if left == 0 else "warned" if action == "allow" else "failed"
-        texts[word].append(f"{name}: {said.found.get(name, 0)} found, action {action}, {left} remaining")
+        texts[word].append(
+            f"{name}: {said.found.get(name, 0)} found, action {action}, {left} remaining"
+        )
     if not said.passed and not texts["failed"]:
         texts["failed"].append("the scan as a whole")
     texts["warned"] += [f"not searched for: {one}" for one in said.cannot_find]
     texts["warned"].append(recall.told({said.dataset: said.recall}))
-    configuration = [_resource("policies/pii.yaml", said.config, role="scan configuration"), _attestation(item)]
+    configuration = [
+        _resource("policies/pii.yaml", said.config, role="scan configuration"),
+        _attestation(item),
+    ]
     return statement(
-        TEST_RESULT, _data_subjects(item), _result(texts["passed"], texts["warned"], texts["failed"], configuration)
+        TEST_RESULT,
+        _data_subjects(item),
+        _result(texts["passed"], texts["warned"], texts["failed"], configuration),
     )
 
 
-def _result(passed: list[str], warned: list[str], failed: list[str], configuration: list[Any]) -> dict[str, Any]:
+def _result(
+    passed: list[str], warned: list[str], failed: list[str], configuration: list[Any]
+) -> dict[str, Any]:
     """The predicate of a test result; `url` is left out: there is no run to look at but the log."""
     return {
         "result": "FAILED" if failed else "WARNED" if warned or not passed else "PASSED",
@@ -288,20 +359,34 @@ def _result(passed: list[str], warned: list[str], failed: list[str], configurati
     }
 
 
-# --- resources -------------------------------------------------------------------------------------------------------
+# --- resources ------------------------------------------------------------------------------------
 
 
 def _model_subjects(records: Records, node: ModelNode) -> list[dict[str, Any]]:
-    """The model by the digest of its manifest, and, where it is the registered one, each of its files."""
+    """The model by the digest of its manifest, and, where it is the registered one, each of its
+    files.
+    """
     facts = records.facts
-    folder = _resource(f"manifest of {node.name}", node.sha256, role="model", what="sha256 of the folder's manifest")
+    folder = _resource(
+        f"manifest of {node.name}",
+        node.sha256,
+        role="model",
+        what="sha256 of the folder's manifest",
+    )
     if node.sha256 != facts.digest or manifest_digest(facts.registration.files) != facts.digest:
         return [folder]
-    return [folder, *(_resource(file.path, file.sha256, role="file") for file in facts.registration.files)]
+    return [
+        folder,
+        *(_resource(file.path, file.sha256, role="file") for file in facts.registration.files),
+    ]
 
 
 def _data_subjects(item: Evidence) -> list[dict[str, Any]]:
-    return [_resource(f"{item.predicate.dataset} records", subject(item, "records") or item.subjects[0].sha256)]
+    return [
+        _resource(
+            f"{item.predicate.dataset} records", subject(item, "records") or item.subjects[0].sha256
+        )
+    ]
 
 
 def _made(one: Artifact) -> dict[str, Any]:

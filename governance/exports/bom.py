@@ -1,8 +1,8 @@
-"""A CycloneDX 1.6 ML-BOM: the model, the models and datasets before it, reward functions, engines, and how they hang
-together.
+"""A CycloneDX 1.6 ML-BOM: the model, the models and datasets before it, reward functions, engines,
+and how they hang together.
 
-Two things are not recorded, and are said as properties: licences of libraries, and a hash for each of them (one digest
-covers everything installed).
+Two things are not recorded, and are said as properties: licences of libraries, and a hash for each
+of them (one digest covers everything installed).
 """
 
 from __future__ import annotations
@@ -11,23 +11,50 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from governance import recall
+from governance.attest.predicates import BaseImport, Ingest, Scan
 from governance.exports.card import items, metadata
 from governance.exports.records import Records
 from governance.exports.text import json_bytes, outside_path, said
-from governance.lineage import DataChain, ModelNode, trained
-from governance.predicates import BaseImport, Ingest, Scan
+from governance.gates import recall
+from governance.history.lineage import DataChain, ModelNode, trained
 from governance.report import scores
 
 SPDX = frozenset(
     [
-        "0BSD", "AFL-3.0", "AGPL-3.0-only", "AGPL-3.0-or-later", "Apache-2.0", "Artistic-2.0", "BSD-2-Clause",
-        "BSD-3-Clause", "BSL-1.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0",
-        "CC-BY-ND-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0-1.0", "CDLA-Permissive-2.0", "CDLA-Sharing-1.0",
-        "EUPL-1.2", "GPL-2.0-only", "GPL-3.0-only", "GPL-3.0-or-later", "ISC", "LGPL-2.1-only",
-        "LGPL-3.0-only", "MIT", "MPL-2.0", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0", "Unlicense",
+        "0BSD",
+        "AFL-3.0",
+        "AGPL-3.0-only",
+        "AGPL-3.0-or-later",
+        "Apache-2.0",
+        "Artistic-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "CC-BY-3.0",
+        "CC-BY-4.0",
+        "CC-BY-NC-4.0",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-ND-4.0",
+        "CC-BY-SA-3.0",
+        "CC-BY-SA-4.0",
+        "CC0-1.0",
+        "CDLA-Permissive-2.0",
+        "CDLA-Sharing-1.0",
+        "EUPL-1.2",
+        "GPL-2.0-only",
+        "GPL-3.0-only",
+        "GPL-3.0-or-later",
+        "ISC",
+        "LGPL-2.1-only",
+        "LGPL-3.0-only",
+        "MIT",
+        "MPL-2.0",
+        "ODC-By-1.0",
+        "ODbL-1.0",
+        "PDDL-1.0",
+        "Unlicense",
     ]
-)  # fmt: skip
+)
 """Identifiers that are written as such; any other licence is written by its name."""
 APPROACH = {
     "pretrain": "self-supervised",
@@ -39,7 +66,8 @@ APPROACH = {
     "grpo": "reinforcement-learning",
     "rloo": "reinforcement-learning",
 }
-"""Method to the nearest of the format's five words; the method itself stands among the properties."""
+"""Method to the nearest of the format's five words; the method itself stands among the properties.
+"""
 _SPACE = uuid.UUID("5f0c6e2e-9c1b-5d2a-8d55-6a1f7b0c4d11")
 """Of serial numbers, so that the same records have the same."""
 
@@ -59,7 +87,9 @@ def bom(records: Records) -> bytes:
             "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
             "bomFormat": "CycloneDX",
             "specVersion": "1.6",
-            "serialNumber": f"urn:uuid:{uuid.uuid5(_SPACE, f'{records.log_id}/{records.name}/{facts.as_of}')}",
+            "serialNumber": (
+                f"urn:uuid:{uuid.uuid5(_SPACE, f'{records.log_id}/{records.name}/{facts.as_of}')}"
+            ),
             "version": 1,
             "metadata": {
                 "timestamp": facts.as_of,
@@ -71,7 +101,9 @@ def bom(records: Records) -> bytes:
                     entries=records.verified.entries,
                     policies=facts.policies.digest if facts.policies else facts.policies_note,
                     licences_of_libraries="not recorded",
-                    hashes_of_libraries="one sha256 over everything installed, per stage: countersign:distributions",
+                    hashes_of_libraries=(
+                        "one sha256 over everything installed, per stage: countersign:distributions"
+                    ),
                 ),
             },
             "components": components,
@@ -99,8 +131,14 @@ def _released(records: Records) -> dict[str, Any]:
 
 def _model(records: Records, node: ModelNode) -> dict[str, Any]:
     """A model of the chain: trained here, from outside, or without evidence."""
-    found: dict[str, Any] = {"type": "machine-learning-model", "bom-ref": _ref("model", node.sha256), "name": node.name}
-    notes: dict[str, Any] = {"digest-of": "the folder's manifest: RFC 8785 list of path, size, sha256"}
+    found: dict[str, Any] = {
+        "type": "machine-learning-model",
+        "bom-ref": _ref("model", node.sha256),
+        "name": node.name,
+    }
+    notes: dict[str, Any] = {
+        "digest-of": "the folder's manifest: RFC 8785 list of path, size, sha256"
+    }
     base = node.base.predicate if node.base else None
     if node.train is not None:
         train = trained(node.train)
@@ -115,7 +153,11 @@ def _model(records: Records, node: ModelNode) -> dict[str, Any]:
         }
     else:
         notes["source"] = "not recorded: no evidence of where this model comes from"
-    allowed = records.facts.policies.bases.get(node.name) if records.facts.policies and node.train is None else None
+    allowed = (
+        records.facts.policies.bases.get(node.name)
+        if records.facts.policies and node.train is None
+        else None
+    )
     licence = _licence(allowed.licence) if allowed else None
     notes |= {} if licence else {"licence": "not recorded"}
     found |= {"licenses": licence} if licence else {}
@@ -127,23 +169,29 @@ def _card(records: Records) -> dict[str, Any]:
     approach = APPROACH.get(facts.released.method)
     parameters: dict[str, Any] = {"approach": {"type": approach}} if approach else {}
     parameters["task"] = metadata(records)["pipeline_tag"]
-    parameters["datasets"] = [{"ref": _ref("data", chain.sha256, chain.dataset)} for chain, _ in facts.datasets]
+    parameters["datasets"] = [
+        {"ref": _ref("data", chain.sha256, chain.dataset)} for chain, _ in facts.datasets
+    ]
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     return {
         "bom-ref": _ref("card", facts.digest),
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": list(_metrics(records))},
         "considerations": {
-            "useCases": [known.purpose] if known else [facts.policies_note or "policies name no such model"],
+            "useCases": (
+                [known.purpose] if known else [facts.policies_note or "policies name no such model"]
+            ),
             "technicalLimitations": _limitations(records),
         },
         "properties": _properties(
             method=facts.released.method,
             tier=facts.registration.tier,
             energy="not measured",
-            fairness="results by slice: among the metrics; by groups of people: as far as a slice is one"
-            if _sliced(records)
-            else "results by group: not recorded",
+            fairness=(
+                "results by slice: among the metrics; by groups of people: as far as a slice is one"
+                if _sliced(records)
+                else "results by group: not recorded"
+            ),
         ),
     }
 
@@ -158,7 +206,9 @@ def _metrics(records: Records) -> Iterator[dict[str, Any]]:
             yield found | _interval(score.low, score.high)
         for row in metric.slices:
             named = f"{metric.suite}, {row.by}={row.label}, {row.n} items"
-            yield {"type": metric.name, "value": repr(row.mean), "slice": named} | _interval(row.low, row.high)
+            yield {"type": metric.name, "value": repr(row.mean), "slice": named} | _interval(
+                row.low, row.high
+            )
 
 
 def _interval(low: float | None, high: float | None) -> dict[str, Any]:
@@ -168,7 +218,11 @@ def _interval(low: float | None, high: float | None) -> dict[str, Any]:
 
 
 def _limitations(records: Records) -> list[str]:
-    unmet = [f"{one.metric} {one.demand}: NOT met" for one in scores.judged(records.facts) if not one.passed]
+    unmet = [
+        f"{one.metric} {one.demand}: NOT met"
+        for one in scores.judged(records.facts)
+        if not one.passed
+    ]
     sliced = "" if _sliced(records) else "results by slice, "
     return [*unmet, f"{sliced}memorisation of training data and energy: not measured"]
 
@@ -177,12 +231,16 @@ def _sliced(records: Records) -> bool:
     return any(metric.slices for metric in scores.metrics(records.facts))
 
 
-# --- data, rewards, libraries ----------------------------------------------------------------------------------------
+# --- data, rewards, libraries ---------------------------------------------------------------------
 
 
 def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, Any]:
     card = records.cards.get(chain.dataset)
-    ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
+    ingest = (
+        chain.ingest.predicate
+        if chain.ingest and isinstance(chain.ingest.predicate, Ingest)
+        else None
+    )
     data: dict[str, Any] = {
         "type": "dataset",
         "name": chain.dataset,
@@ -209,7 +267,11 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, A
     }
     licence = _licence(card.licence) if card else None
     notes |= {} if licence else {"licence": "not stated"}
-    return {**found, **({"licenses": licence} if licence else {}), "properties": _properties(**notes)}
+    return {
+        **found,
+        **({"licenses": licence} if licence else {}),
+        "properties": _properties(**notes),
+    }
 
 
 def _sensitive(chain: DataChain) -> list[str]:
@@ -231,8 +293,16 @@ def _rewards(records: Records) -> dict[str, dict[str, Any]]:
             if digest is None:
                 continue  # the scorer, which is a model of the chain
             ref = _ref("reward", digest, name)
-            notes = _properties(role="reward function", digest_of="its source", used_by=f"train@{stage}")
-            found[ref] = {"type": "file", "bom-ref": ref, "name": name, "hashes": _hashes(digest), "properties": notes}
+            notes = _properties(
+                role="reward function", digest_of="its source", used_by=f"train@{stage}"
+            )
+            found[ref] = {
+                "type": "file",
+                "bom-ref": ref,
+                "name": name,
+                "hashes": _hashes(digest),
+                "properties": notes,
+            }
     return found
 
 
@@ -240,11 +310,15 @@ def _libraries(records: Records) -> dict[str, dict[str, Any]]:
     """Reference to component, of every engine version that a training depended on."""
     found = {}
     for node in records.facts.trained:
-        for name, version in sorted(trained(node.train).environment.versions.items()) if node.train else ():
+        for name, version in (
+            sorted(trained(node.train).environment.versions.items()) if node.train else ()
+        ):
             ref = _ref("library", version, name)
             found[ref] = {"type": "library", "bom-ref": ref, "name": name, "version": version}
             if _plain_name(name) and _plain_name(version):
-                found[ref]["purl"] = f"pkg:pypi/{name.lower().replace('_', '-')}@{version.replace('+', '%2B')}"
+                found[ref]["purl"] = (
+                    f"pkg:pypi/{name.lower().replace('_', '-')}@{version.replace('+', '%2B')}"
+                )
     return found
 
 
@@ -261,13 +335,20 @@ def _dependencies(records: Records) -> Iterator[dict[str, Any]]:
         if request is not None:
             on.append(_ref("data", request.data.sha256, request.data.dataset))
             on.append(_ref("data", request.suite.records, request.suite.name))
-            on += [_ref("reward", digest, name) for name, digest in sorted(request.rewards.items()) if digest]
+            on += [
+                _ref("reward", digest, name)
+                for name, digest in sorted(request.rewards.items())
+                if digest
+            ]
         if node.train is not None:
-            on += [_ref("library", version, name) for name, version in trained(node.train).environment.versions.items()]
+            on += [
+                _ref("library", version, name)
+                for name, version in trained(node.train).environment.versions.items()
+            ]
         yield {"ref": _ref("model", node.sha256), "dependsOn": sorted(dict.fromkeys(on))}
 
 
-# --- parts -----------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 def _ref(kind: str, digest: str, name: str = "") -> str:
@@ -287,5 +368,10 @@ def _licence(text: str) -> list[dict[str, Any]] | None:
 def _properties(**values: Any) -> list[dict[str, str]]:
     """Properties under our own prefix, each a text."""
     named = {name.replace("_", "-"): value for name, value in values.items()}
-    texts = {name: str(value).lower() if isinstance(value, bool) else said(value) for name, value in named.items()}
-    return [{"name": f"countersign:{name}", "value": value} for name, value in sorted(texts.items())]
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else said(value)
+        for name, value in named.items()
+    }
+    return [
+        {"name": f"countersign:{name}", "value": value} for name, value in sorted(texts.items())
+    ]

@@ -1,7 +1,9 @@
-"""A Hugging Face model card: YAML metadata with `model-index`, then what the records say, made and never typed.
+"""A Hugging Face model card: YAML metadata with `model-index`, then what the records say, made and
+never typed.
 
-What is left out of the metadata on purpose: `license` (no record gives the model one), `datasets` (its values are names
-on the Hub, and ours are not), `verified` (not ours to say). The page says each in words.
+What is left out of the metadata on purpose: `license` (no record gives the model one), `datasets`
+(its values are names on the Hub, and ours are not), `verified` (not ours to say). The page says
+each in words.
 """
 
 from __future__ import annotations
@@ -10,17 +12,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from governance import recall
+from governance.attest.findings import CODES
+from governance.attest.predicates import BaseImport, Finding, Ingest, Promotion, Quality, Scan
+from governance.base.text import moment, number, plain, share
 from governance.exports.records import Records, entries
 from governance.exports.text import flat, markdown, outside_path, said, table, yaml_text
-from governance.findings import CODES
-from governance.lineage import DataChain, ModelNode, decided, evaluated, trained
-from governance.policy import Datacard
-from governance.predicates import BaseImport, Finding, Ingest, Promotion, Quality, Scan
+from governance.gates import recall
+from governance.history.lineage import DataChain, ModelNode, decided, evaluated, trained
+from governance.policy.policies import Datacard
 from governance.report import scores
 from governance.report.front import NOT_COVERED
 from governance.report.model import Score
-from governance.report.text import moment, number, plain, share
 from governance.report.verdict import verdict
 
 _HUB = re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}|[\w.-]+)$")
@@ -32,7 +34,11 @@ _CLASSIFIERS = {"reward"}
 def model_card(records: Records) -> str:
     """README.md of the version."""
     body = [part for section in _SECTIONS for part in (*section(records), "")]
-    return f"---\n{yaml_text(metadata(records))}---\n\n" + re.sub(r"\n{3,}", "\n\n", "\n".join(body)).rstrip() + "\n"
+    return (
+        f"---\n{yaml_text(metadata(records))}---\n\n"
+        + re.sub(r"\n{3,}", "\n\n", "\n".join(body)).rstrip()
+        + "\n"
+    )
 
 
 def metadata(records: Records) -> dict[str, Any]:
@@ -65,7 +71,9 @@ def _results(records: Records, task: str) -> Iterator[dict[str, Any]]:
             (metric, score)
             for metric in scores.metrics(facts)
             for score in metric.scores
-            if metric.suite == suite.name and score.digest == facts.digest and score.mean is not None
+            if metric.suite == suite.name
+            and score.digest == facts.digest
+            and score.mean is not None
         ]
         if not mine:
             continue
@@ -75,7 +83,12 @@ def _results(records: Records, task: str) -> Iterator[dict[str, Any]]:
                 "type": metric.name,
                 "name": f"{metric.name}, mean of {items(score)}",
                 "value": score.mean,
-                "args": {"confidence": scores.confidence(facts), "low": score.low, "high": score.high, "n": score.n},
+                "args": {
+                    "confidence": scores.confidence(facts),
+                    "low": score.low,
+                    "high": score.high,
+                    "n": score.n,
+                },
             }
             for metric, score in mine
         ]
@@ -97,7 +110,7 @@ def _hub_bases(records: Records) -> list[tuple[str, str]]:
     return found
 
 
-# --- sections --------------------------------------------------------------------------------------------------------
+# --- sections -------------------------------------------------------------------------------------
 
 
 def _head(records: Records) -> list[str]:
@@ -107,8 +120,10 @@ def _head(records: Records) -> list[str]:
         "",
         *_made(records),
         "",
-        "Made from verified records by `countersign export`; nobody wrote it. It is no approval and no evidence: "
-        "the log is.",
+        (
+            "Made from verified records by `countersign export`; nobody wrote it. It is no approval"
+            " and no evidence: the log is."
+        ),
         "",
         *table(
             ("What", "Said by the log"),
@@ -116,7 +131,10 @@ def _head(records: Records) -> list[str]:
                 ("Model digest (sha256 of the manifest)", facts.digest),
                 ("Made by stage", facts.registration.stage),
                 ("Risk tier", facts.registration.tier),
-                ("Registered", f"{moment(facts.registration.run.finished)}, {entries([facts.item])}"),
+                (
+                    "Registered",
+                    f"{moment(facts.registration.run.finished)}, {entries([facts.item])}",
+                ),
                 ("Records as of", moment(facts.as_of)),
                 ("Policies", _policies(records)),
                 ("Verdict on these records", verdict(facts).word),
@@ -130,7 +148,10 @@ def _made(records: Records) -> list[str]:
     """What it is, in a sentence."""
     facts = records.facts
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
-    begins = ", ".join(node.name for node in facts.chain if node.train is None) or "a base that is not recorded"
+    begins = (
+        ", ".join(node.name for node in facts.chain if node.train is None)
+        or "a base that is not recorded"
+    )
     steps = [
         f"{node.method} on {request.data.dataset if request else 'data that is not recorded'}"
         for node in facts.trained
@@ -147,17 +168,27 @@ def _policies(records: Records) -> str:
     if records.facts.standing is None or records.facts.now is None:
         return f"{policies.digest}; as last recorded, not signed by people"
     signers = records.facts.now.authority.in_force.signers
-    signed = f"signed by {len(signers)} of their owners" if signers else "NOT signed by their owners"
+    signed = (
+        f"signed by {len(signers)} of their owners" if signers else "NOT signed by their owners"
+    )
     return f"{policies.digest}; in force, {signed}"
 
 
 def _aliases(records: Records) -> str:
     version = records.facts.registration.version
-    latest = {item.predicate.alias: item for item in records.facts.promotions if item.predicate.version == version}
+    latest = {
+        item.predicate.alias: item
+        for item in records.facts.promotions
+        if item.predicate.version == version
+    }
     texts = []
     for alias, item in sorted(latest.items()):
         decision: Promotion = item.predicate
-        word = {"retire": "taken away"}.get(decision.action, "given") if decision.allowed else "refused"
+        word = (
+            {"retire": "taken away"}.get(decision.action, "given")
+            if decision.allowed
+            else "refused"
+        )
         texts.append(f"{alias} {word} {moment(decision.at)} (E{item.index})")
     return "; ".join(texts) or "none was asked for"
 
@@ -167,7 +198,15 @@ def _use(records: Records) -> list[str]:
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     if known is None:
         why = facts.policies_note or "policies name no such model"
-        return ["## Intended use", "", f"None is stated: {markdown(why)}.", "", "## Not for", "", "- any use"]
+        return [
+            "## Intended use",
+            "",
+            f"None is stated: {markdown(why)}.",
+            "",
+            "## Not for",
+            "",
+            "- any use",
+        ]
     lines = [
         "## Intended use",
         "",
@@ -177,17 +216,26 @@ def _use(records: Records) -> list[str]:
     lines.append("- who may use it, and where: not recorded; the serving platform decides")
     forbidden = [f"any purpose other than {known.purpose}"]
     forbidden += _purposes(records, known.purpose) + _regions(records)
-    forbidden.append("decisions about people made by it alone: nothing here shows that it is fit for them")
+    forbidden.append(
+        "decisions about people made by it alone: nothing here shows that it is fit for them"
+    )
     word = verdict(facts).word
     if not word.startswith("APPROVED"):
         forbidden.insert(0, f"serving users: the verdict on its records is {word}")
-    return [*lines, "", "## Not for", "", *(f"- {markdown(one)}" for one in dict.fromkeys(forbidden))]
+    return [
+        *lines,
+        "",
+        "## Not for",
+        "",
+        *(f"- {markdown(one)}" for one in dict.fromkeys(forbidden)),
+    ]
 
 
 def _purposes(records: Records, purpose: str) -> list[str]:
     """What single datasets are not declared for."""
     return [
-        f"{purpose}, as far as dataset {chain.dataset} goes: its card permits {', '.join(card.purposes) or 'nothing'}"
+        f"{purpose}, as far as dataset {chain.dataset} goes: its card permits"
+        f" {', '.join(card.purposes) or 'nothing'}"
         for chain, card in _carded(records)
         if card is not None and purpose not in card.purposes
     ]
@@ -208,8 +256,16 @@ def _carded(records: Records) -> list[tuple[DataChain, Datacard | None]]:
 
 def _limits(records: Records) -> list[str]:
     facts = records.facts
-    found = [f"{one.metric} {one.demand}: NOT met; found {one.found}" for one in scores.judged(facts) if not one.passed]
-    found += [f"{one.name} on {one.suite}: {one.slices_note}" for one in scores.metrics(facts) if one.slices]
+    found = [
+        f"{one.metric} {one.demand}: NOT met; found {one.found}"
+        for one in scores.judged(facts)
+        if not one.passed
+    ]
+    found += [
+        f"{one.name} on {one.suite}: {one.slices_note}"
+        for one in scores.metrics(facts)
+        if one.slices
+    ]
     found += _open(records)
     for chain, _ in facts.datasets:
         scan = chain.scan.predicate if chain.scan else None
@@ -226,7 +282,9 @@ def _limits(records: Records) -> list[str]:
             item = facts.evaluation(node, suite)
             if item is not None and (why := evaluated(item).not_run) is not None:
                 found.append(f"evaluation of {node.name} on {suite.name}: not run: {why}")
-    found.append("what it gets wrong beyond these suites, for whom, and in which languages: not recorded")
+    found.append(
+        "what it gets wrong beyond these suites, for whom, and in which languages: not recorded"
+    )
     return ["## Limits", "", *(f"- {markdown(one)}" for one in dict.fromkeys(found))]
 
 
@@ -234,7 +292,10 @@ def _remaining(dataset: str, scan: Scan) -> str:
     """As the scan's own configuration had it; what policies in force make of it, a finding says."""
     kept = sum(count for name, count in scan.remaining.items() if scan.actions.get(name) == "allow")
     other = sum(scan.remaining.values()) - kept
-    return f"personal data in {dataset}: {kept} occurrences remain that its scan was to allow, {other} that it was not"
+    return (
+        f"personal data in {dataset}: {kept} occurrences remain that its scan was to allow, {other}"
+        " that it was not"
+    )
 
 
 def _unfindable(records: Records) -> list[str]:
@@ -255,10 +316,15 @@ def _named(names: list[str], of: int) -> str:
 
 
 def _open(records: Records) -> list[str]:
-    """What stands against it when it is decided again; people's part apart, which is no limit of the model."""
+    """What stands against it when it is decided again; people's part apart, which is no limit of
+    the model.
+    """
     again = records.facts.again
     if again is None:
-        return ["it was not decided again: " + (records.facts.policies_note or "its gate's request is not recorded")]
+        return [
+            "it was not decided again: "
+            + (records.facts.policies_note or "its gate's request is not recorded")
+        ]
     return [_finding(one) for one in again.findings if not one.code.startswith("REQUEST_")]
 
 
@@ -294,14 +360,26 @@ def _data(records: Records) -> list[str]:
     lines = ["## Data", ""]
     for chain, uses in records.facts.datasets:
         lines += [f"### {markdown(chain.dataset)}", "", *_dataset(records, chain, uses), ""]
-    return lines if records.facts.datasets else [*lines, "Not recorded: no gate's request stands in the log."]
+    return (
+        lines
+        if records.facts.datasets
+        else [*lines, "Not recorded: no gate's request stands in the log."]
+    )
 
 
 def _dataset(records: Records, chain: DataChain, uses: list[str]) -> list[str]:
     card = records.cards.get(chain.dataset)
     missing = records.facts.policies_note or "no datacard"
-    ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
-    quality = chain.quality.predicate if chain.quality and isinstance(chain.quality.predicate, Quality) else None
+    ingest = (
+        chain.ingest.predicate
+        if chain.ingest and isinstance(chain.ingest.predicate, Ingest)
+        else None
+    )
+    quality = (
+        chain.quality.predicate
+        if chain.quality and isinstance(chain.quality.predicate, Quality)
+        else None
+    )
     rows: list[tuple[object, ...]] = [
         ("Used by", ", ".join(uses)),
         ("Records, digest of the ready file", chain.sha256),
@@ -313,7 +391,11 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> list[str]:
         ("Evidence", entries([chain.ingest, chain.scan, chain.quality])),
     ]
     declared: list[tuple[object, ...]] = _declared(card) if card else [("Declared", missing)]
-    return [*table(("What", "Recorded"), rows), "", *table(("What", "Declared by its steward"), declared)]
+    return [
+        *table(("What", "Recorded"), rows),
+        "",
+        *table(("What", "Declared by its steward"), declared),
+    ]
 
 
 def _declared(card: Datacard) -> list[tuple[object, ...]]:
@@ -344,17 +426,21 @@ def _personal(chain: DataChain) -> str:
     if not isinstance(scan, Scan):
         return "not searched for at this digest"
     found = ", ".join(
-        f"{name} {count} ({scan.actions.get(name, 'no action')})" for name, count in sorted(scan.found.items())
+        f"{name} {count} ({scan.actions.get(name, 'no action')})"
+        for name, count in sorted(scan.found.items())
     )
     return (
-        f"found: {found or 'none'}; remaining: {sum(scan.remaining.values())}; languages: {', '.join(scan.languages)}"
+        f"found: {found or 'none'}; remaining: {sum(scan.remaining.values())}; languages:"
+        f" {', '.join(scan.languages)}"
     )
 
 
 def _training(records: Records) -> list[str]:
     facts = records.facts
     lines = ["## Training", "", "Licence of this model: not recorded; a person decides it.", ""]
-    rows: list[tuple[object, ...]] = [_base(records, node) for node in facts.chain if node.train is None]
+    rows: list[tuple[object, ...]] = [
+        _base(records, node) for node in facts.chain if node.train is None
+    ]
     lines += [*table(("Base", "Digest", "From", "Licence", "Entry"), rows), ""]
     for node in facts.trained:
         lines += [f"### {markdown(node.name)}", "", *_stage(records, node), ""]
@@ -362,7 +448,9 @@ def _training(records: Records) -> list[str]:
 
 
 def _base(records: Records, node: ModelNode) -> tuple[object, ...]:
-    base = node.base.predicate if node.base and isinstance(node.base.predicate, BaseImport) else None
+    base = (
+        node.base.predicate if node.base and isinstance(node.base.predicate, BaseImport) else None
+    )
     allowed = records.facts.policies.bases.get(node.name) if records.facts.policies else None
     source = outside_path(base.source) if base else "not recorded"
     weights = "" if base is None or base.weights else " (an architecture, trained from scratch)"
@@ -396,7 +484,14 @@ def _stage(records: Records, node: ModelNode) -> list[str]:
         ("Engines", plain(train.environment.versions)),
         ("Device, seconds", f"{train.device}, {number(train.run.seconds)}"),
         ("Energy", "not measured"),
-        ("Allowed by", f"E{node.gate.index}, tier {decided(node.gate).tier}" if node.gate else "no decision before it"),
+        (
+            "Allowed by",
+            (
+                f"E{node.gate.index}, tier {decided(node.gate).tier}"
+                if node.gate
+                else "no decision before it"
+            ),
+        ),
         ("Evidence", entries([node.train])),
     ]
     return table(("What", "Recorded"), rows)
@@ -404,17 +499,32 @@ def _stage(records: Records, node: ModelNode) -> list[str]:
 
 def _evaluation(records: Records) -> list[str]:
     facts = records.facts
-    lines = ["## Evaluation", "", f"Thresholds fixed before the run: {markdown(scores.thresholds_fixed(facts))}.", ""]
+    lines = [
+        "## Evaluation",
+        "",
+        f"Thresholds fixed before the run: {markdown(scores.thresholds_fixed(facts))}.",
+        "",
+    ]
     level = f"{scores.confidence(facts):.0%} interval".replace("%", " percent")
     rows: list[tuple[object, ...]] = []
     for metric in scores.metrics(facts):
         for score in metric.scores:
-            demand = "; ".join(metric.thresholds) if score.digest == facts.digest else "does not apply"
+            demand = (
+                "; ".join(metric.thresholds) if score.digest == facts.digest else "does not apply"
+            )
             interval = _interval(score.low, score.high)
             rows.append(
-                (metric.suite, metric.name, f"{score.model}: {score.relation}", score.n, share(score.mean), interval,
-                 demand or "none in policy", ", ".join(f"E{index}" for index in score.evidence))
-            )  # fmt: skip
+                (
+                    metric.suite,
+                    metric.name,
+                    f"{score.model}: {score.relation}",
+                    score.n,
+                    share(score.mean),
+                    interval,
+                    demand or "none in policy",
+                    ", ".join(f"E{index}" for index in score.evidence),
+                )
+            )
     head = ("Suite", "Metric", "Model", "n", "Mean", level, "Demanded", "Entry")
     lines += table(head, rows)
     compared = [
@@ -431,8 +541,14 @@ def _evaluation(records: Records) -> list[str]:
         for one in metric.differences
     ]
     lines += ["", "Paired differences, this version less the other:", ""]
-    lines += table(("Suite", "Metric", "Against", "n", "Difference", level, "In words"), list(compared))
-    return [*lines, "", "Assurance: self-attested, unless the table of people in the audit report says otherwise."]
+    lines += table(
+        ("Suite", "Metric", "Against", "n", "Difference", level, "In words"), list(compared)
+    )
+    return [
+        *lines,
+        "",
+        "Assurance: self-attested, unless the table of people in the audit report says otherwise.",
+    ]
 
 
 def _interval(low: float | None, high: float | None) -> str:
@@ -443,8 +559,10 @@ def _check(records: Records) -> list[str]:
     return [
         "## How to check this",
         "",
-        f"- log: {records.verified.entries} entries verified, root `{records.verified.root}`,"
-        f" first entry `{records.verified.first}`",
+        (
+            f"- log: {records.verified.entries} entries verified, root `{records.verified.root}`,"
+            f" first entry `{records.verified.first}`"
+        ),
         f"- `countersign verify --origin {records.verified.first}` checks the log",
         "- `countersign verify-model` checks a copy of the model against its registration",
         "- `countersign report` gives the full audit report, people and decisions included",

@@ -1,7 +1,8 @@
 """Croissant 1.1 with RAI 1.0 for each dataset version behind the model.
 
-Records themselves are not described (`recordSet`): the evidence holds their kind and counts, not their columns. Fields
-that the format demands and no record gives (who made the data, where it can be had) say so in words.
+Records themselves are not described (`recordSet`): the evidence holds their kind and counts, not
+their columns. Fields that the format demands and no record gives (who made the data, where it can
+be had) say so in words.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from governance import recall
-from governance.evidence import Evidence
+from governance.attest.predicates import Artifact, Ingest, Quality, Scan
 from governance.exports.records import Records, entries
 from governance.exports.text import json_bytes, said
-from governance.lineage import DataChain
-from governance.policy import Datacard
-from governance.predicates import Artifact, Ingest, Quality, Scan
+from governance.gates import recall
+from governance.history.lineage import DataChain
+from governance.log.evidence import Evidence
+from governance.policy.policies import Datacard
 from governance.report.facts import at
 
 CROISSANT = "http://mlcommons.org/croissant/1.1"
@@ -87,21 +88,36 @@ def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, 
         "creator": {"@type": "Organization", "name": _creator(card)},
         "datePublished": _published(records, chain),
         "version": f"sha256-{chain.sha256}",
-        "keywords": sorted({f"purpose {one}" for one in (card.purposes if card else [])} | set(uses)),
+        "keywords": sorted(
+            {f"purpose {one}" for one in (card.purposes if card else [])} | set(uses)
+        ),
         "distribution": list(_files(chain)),
         **_responsible(records, chain, card),
-        **({"prov:wasDerivedFrom": {"@id": f"urn:countersign:source:{chain.source}"}} if chain.source else {}),
+        **(
+            {"prov:wasDerivedFrom": {"@id": f"urn:countersign:source:{chain.source}"}}
+            if chain.source
+            else {}
+        ),
     }
 
 
 def _description(records: Records, chain: DataChain, uses: list[str]) -> str:
-    ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
+    ingest = (
+        chain.ingest.predicate
+        if chain.ingest and isinstance(chain.ingest.predicate, Ingest)
+        else None
+    )
     kind = f"Records of kind {ingest.kind}" if ingest else "Records of a kind that is not recorded"
-    gap = f" No evidence of {chain.broken_at} stands in the log at this digest." if chain.broken_at else ""
+    gap = (
+        f" No evidence of {chain.broken_at} stands in the log at this digest."
+        if chain.broken_at
+        else ""
+    )
     stands = entries([chain.ingest, chain.scan, chain.quality])
     return (
-        f"{kind}, dataset {chain.dataset} as used by {', '.join(uses)} for {records.name}. Evidence: {stands} of "
-        f"{records.log_id}. Where it can be had is not recorded; it is identified by its digest.{gap}"
+        f"{kind}, dataset {chain.dataset} as used by {', '.join(uses)} for {records.name}."
+        f" Evidence: {stands} of {records.log_id}. Where it can be had is not recorded; it is"
+        f" identified by its digest.{gap}"
     )
 
 
@@ -111,16 +127,28 @@ def _creator(card: Datacard | None) -> str:
 
 
 def _published(records: Records, chain: DataChain) -> str:
-    """The day on which this version entered the log, at the latest with the model: the only date there is."""
+    """The day on which this version entered the log, at the latest with the model: the only date
+    there is.
+    """
     return at(chain.quality or chain.scan or chain.ingest or records.facts.item)[:10]
 
 
 def _files(chain: DataChain) -> Iterator[dict[str, Any]]:
     """The ready file, and the source it was made from, by digest."""
     made = _artifact(chain.quality, "records")
-    yield _file("ready records", made.name if made else "not recorded", chain.sha256, "application/vnd.apache.parquet")
+    yield _file(
+        "ready records",
+        made.name if made else "not recorded",
+        chain.sha256,
+        "application/vnd.apache.parquet",
+    )
     if chain.source is not None:
-        yield _file("source", f"urn:countersign:source:{chain.source}", chain.source, "application/octet-stream")
+        yield _file(
+            "source",
+            f"urn:countersign:source:{chain.source}",
+            chain.source,
+            "application/octet-stream",
+        )
 
 
 def _file(name: str, url: str, sha256: str, kind: str) -> dict[str, Any]:
@@ -163,9 +191,13 @@ def _steps(chain: DataChain) -> list[str]:
             found.append(f"{name}: no evidence at this digest")
             continue
         counts = item.predicate.counts
-        why = ", ".join(f"{reason} {number}" for reason, number in sorted(counts.excluded.items())) or "none"
+        why = (
+            ", ".join(f"{reason} {number}" for reason, number in sorted(counts.excluded.items()))
+            or "none"
+        )
         found.append(
-            f"{name}: {counts.records_in} records in, {counts.records_out} out; left out: {why} (E{item.index})"
+            f"{name}: {counts.records_in} records in, {counts.records_out} out; left out: {why}"
+            f" (E{item.index})"
         )
     return found
 
@@ -174,33 +206,55 @@ def _treatment(chain: DataChain) -> list[str]:
     scan = chain.scan.predicate if chain.scan else None
     if not isinstance(scan, Scan):
         return ["no search for personal data is recorded at this digest"]
-    return [f"{name}: {scan.actions[name]}" for name in sorted(scan.actions)] or ["nothing was changed"]
+    return [f"{name}: {scan.actions[name]}" for name in sorted(scan.actions)] or [
+        "nothing was changed"
+    ]
 
 
 def _limitations(chain: DataChain) -> list[str]:
     scan = chain.scan.predicate if chain.scan else None
     quality = chain.quality.predicate if chain.quality else None
-    found = [f"the search cannot find {one}" for one in scan.cannot_find] if isinstance(scan, Scan) else []
+    found = (
+        [f"the search cannot find {one}" for one in scan.cannot_find]
+        if isinstance(scan, Scan)
+        else []
+    )
     if isinstance(quality, Quality):
         unmet = [one for one in quality.expectations if not one.success]
-        found += [f"expectation not met: {one.name}: {one.expected} on {one.column}" for one in unmet]
-    return [*found, f"personal data: {recall.told({chain.dataset: scan.recall})}"] if isinstance(scan, Scan) else found
+        found += [
+            f"expectation not met: {one.name}: {one.expected} on {one.column}" for one in unmet
+        ]
+    return (
+        [*found, f"personal data: {recall.told({chain.dataset: scan.recall})}"]
+        if isinstance(scan, Scan)
+        else found
+    )
 
 
 def _uses(card: Datacard) -> list[str]:
     where = ", ".join(card.regions) or "not stated"
-    return [*(f"permitted purpose: {one}" for one in card.purposes), f"permitted regions: {where}", "no other use"]
+    return [
+        *(f"permitted purpose: {one}" for one in card.purposes),
+        f"permitted regions: {where}",
+        "no other use",
+    ]
 
 
 def _personal(chain: DataChain) -> list[str]:
     scan = chain.scan.predicate if chain.scan else None
     if not isinstance(scan, Scan):
         return ["not searched for at this digest"]
-    searched = f"searched for: {', '.join(sorted(scan.entities_searched)) or 'nothing'} in {', '.join(scan.languages)}"
+    searched = (
+        f"searched for: {', '.join(sorted(scan.entities_searched)) or 'nothing'} in"
+        f" {', '.join(scan.languages)}"
+    )
     names = sorted({*scan.found, *scan.remaining})
     return [
         searched,
-        *(f"{one}: {scan.found.get(one, 0)} found, {scan.remaining.get(one, 0)} remaining" for one in names),
+        *(
+            f"{one}: {scan.found.get(one, 0)} found, {scan.remaining.get(one, 0)} remaining"
+            for one in names
+        ),
     ]
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance import canonical
-from governance.envelope import sign_statement
-from governance.errors import ConfigError, StorageError
+from governance.attest import canonical
+from governance.attest.envelope import sign_statement
+from governance.attest.keys import Signer
+from governance.base.errors import ConfigError, StorageError
 from governance.exports import attestations, bom, card, croissant
 from governance.exports.records import Records
 from governance.exports.text import file_name
-from governance.keys import Signer
 
 NO_DECISION = "no decision about an alias of this version is recorded"
 
@@ -57,13 +57,20 @@ def _bom(records: Records, _: Signer | None) -> Export:
 
 
 def _croissant(records: Records, _: Signer | None) -> Export:
-    made = [Document(f"croissant/{file_name(name)}.json", data) for name, data in croissant.datasets(records)]
-    return Export("croissant", tuple(made), () if made else ("datasets: no gate's request stands in the log",))
+    made = [
+        Document(f"croissant/{file_name(name)}.json", data)
+        for name, data in croissant.datasets(records)
+    ]
+    return Export(
+        "croissant", tuple(made), () if made else ("datasets: no gate's request stands in the log",)
+    )
 
 
 def _provenance(records: Records, signer: Signer | None) -> Export:
     made = _statements(attestations.provenance(records), signer)
-    return Export("slsa-provenance", made, () if made else ("no training stands in the log for this version",))
+    return Export(
+        "slsa-provenance", made, () if made else ("no training stands in the log for this version",)
+    )
 
 
 def _vsa(records: Records, signer: Signer | None) -> Export:
@@ -83,16 +90,28 @@ FORMATS: dict[str, Format] = {
         Format("model-card", "Hugging Face model card with model-index: README.md", _model_card),
         Format("cyclonedx", "CycloneDX 1.6 ML-BOM: bom.cdx.json", _bom),
         Format("croissant", "Croissant 1.1 with RAI 1.0, one per dataset version", _croissant),
-        Format("slsa-provenance", "SLSA provenance v1, one in-toto statement per training stage", _provenance),
+        Format(
+            "slsa-provenance",
+            "SLSA provenance v1, one in-toto statement per training stage",
+            _provenance,
+        ),
         Format("slsa-vsa", "SLSA verification summary v1, one per alias that was decided", _vsa),
-        Format("test-result", "in-toto test results v0.1: evaluations, data quality, personal data", _results),
+        Format(
+            "test-result",
+            "in-toto test results v0.1: evaluations, data quality, personal data",
+            _results,
+        ),
     )
 }
 """Name to format, in the order in which they are written."""
 
 
-def export(records: Records, names: Sequence[str] = (), signer: Signer | None = None) -> list[Export]:
-    """The formats of these names, or all. With a signer, statements come in DSSE envelopes. Raises `ConfigError`."""
+def export(
+    records: Records, names: Sequence[str] = (), signer: Signer | None = None
+) -> list[Export]:
+    """The formats of these names, or all. With a signer, statements come in DSSE envelopes. Raises
+    `ConfigError`.
+    """
     unknown = [name for name in names if name not in FORMATS]
     if unknown:
         raise ConfigError(f"no format {unknown[0]!r}", expected=f"one of: {', '.join(FORMATS)}")
@@ -104,15 +123,21 @@ def _statements(named: Iterable[attestations.Named], signer: Signer | None) -> t
 
 
 def _statement(name: str, value: dict[str, Any], signer: Signer | None) -> Document:
-    data, ending = (canonical.dumps(value), "json") if signer is None else (sign_statement(value, signer), "dsse.json")
+    data, ending = (
+        (canonical.dumps(value), "json")
+        if signer is None
+        else (sign_statement(value, signer), "dsse.json")
+    )
     return Document(f"attestations/{file_name(name)}.{ending}", data)
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def write(folder: Path, documents: Sequence[Document]) -> list[Path]:
-    """Writes all documents below `folder`, each whole, and none where one cannot be. Raises `StorageError`."""
+    """Writes all documents below `folder`, each whole, and none where one cannot be. Raises
+    `StorageError`.
+    """
     refuse_sealed(folder)
     staged: list[tuple[Path, Path]] = []
     try:
@@ -150,7 +175,9 @@ def _stage(target: Path, data: bytes) -> tuple[Path, Path]:
 
 
 def refuse_sealed(folder: Path) -> None:
-    """Nothing is written into a model folder: its manifest is a closed world. Raises `ConfigError`."""
+    """Nothing is written into a model folder: its manifest is a closed world. Raises
+    `ConfigError`.
+    """
     for place in _upwards(folder.resolve()):
         if any(place.glob("*.safetensors")):
             raise ConfigError(

@@ -1,4 +1,6 @@
-"""What exports are made from: one version's facts, in a log that was verified from its first entry."""
+"""What exports are made from: one version's facts, in a log that was verified from its first
+entry.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from governance.errors import CountersignError, VerificationError
-from governance.evidence import Evidence
-from governance.machine import Machine
-from governance.policy import Datacard, Policies, load_policies
+from governance.base.errors import CountersignError, VerificationError
+from governance.history.verify import Report as Verified
+from governance.log.evidence import Evidence
+from governance.machine.machine import Machine
+from governance.policy.policies import Datacard, Policies, load_policies
 from governance.report.build import Sources, open_sources
 from governance.report.facts import Facts, gather
-from governance.verify import Report as Verified
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,15 @@ def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) 
         )
     now, _ = sources.read
     model, version = name
-    return Records(gather(now, sources.project, sources.root, sources.policies, model, version, time), verified)
+    return Records(
+        gather(now, sources.project, sources.root, sources.policies, model, version, time), verified
+    )
 
 
 def at_hand(machine: Machine, root: Path) -> Sources:
-    """This machine's log, with the policies of the project at `root`. Raises `StorageError` where there is no log."""
+    """This machine's log, with the policies of the project at `root`. Raises `StorageError` where
+    there is no log.
+    """
     policies: Policies | CountersignError
     try:
         policies = load_policies(root / "policies")

@@ -1,4 +1,6 @@
-"""Text from records in foreign formats: it stays text, on one line, whatever stands in it; JSON has one form."""
+"""Text from records in foreign formats: it stays text, on one line, whatever stands in it; JSON has
+one form.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from governance.report.text import visible
+from governance.base.text import visible
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&$@]|:(?=[^\s\d]))")
-"""What Markdown, its tables and extensions, HTML and mathematics give a meaning; `:` and `@` make links of words."""
+"""What Markdown, its tables and extensions, HTML and mathematics give a meaning; `:` and `@` make
+links of words.
+"""
 _BEGINS = ((re.compile(r"^([-+=])"), r"\\\1"), (re.compile(r"^(\d{1,9})([.)])(?=\s|$)"), r"\1\\\2"))
 """What would begin a list, a rule or the underline of a heading."""
 
@@ -45,7 +49,9 @@ def row(*cells: object) -> str:
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
     """A Markdown table; one row of words where there is nothing."""
-    body = [row(*cells) for cells in rows] or [row("none", *[""] * (len(head) - 1)).replace("not stated", "")]
+    body = [row(*cells) for cells in rows] or [
+        row("none", *[""] * (len(head) - 1)).replace("not stated", "")
+    ]
     return [row(*head), "|" + "---|" * len(head), *body]
 
 
@@ -55,7 +61,11 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     for name, value in sorted(values.items()):
         if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             value = {str(number): item for number, item in enumerate(value, 1)}
-        found |= flat(value, f"{before}{name}.") if isinstance(value, Mapping) and value else {f"{before}{name}": value}
+        found |= (
+            flat(value, f"{before}{name}.")
+            if isinstance(value, Mapping) and value
+            else {f"{before}{name}": value}
+        )
     return found
 
 
@@ -71,7 +81,9 @@ def cleaned(value: Any) -> Any:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A JSON document for people and tools: keys in the order given, two blanks deep, one line end."""
+    """A JSON document for people and tools: keys in the order given, two blanks deep, one line
+    end.
+    """
     text = json.dumps(cleaned(value), indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
 
@@ -89,7 +101,9 @@ def yaml_text(value: dict[str, Any]) -> str:
 
 
 def file_name(text: str) -> str:
-    """A name that is safe in a path: as it is where it is plain, else with its digest so that no two are one."""
+    """A name that is safe in a path: as it is where it is plain, else with its digest so that no
+    two are one.
+    """
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", text):
         return text
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-") or "name"
@@ -98,4 +112,8 @@ def file_name(text: str) -> str:
 
 def outside_path(text: str) -> str:
     """Where something came from, less a path of some machine, which may hold a person's name."""
-    return "a folder on the machine that imported it" if re.match(r"\s*(/|~|[A-Za-z]:[\\/]|file:|\\\\)", text) else text
+    return (
+        "a folder on the machine that imported it"
+        if re.match(r"\s*(/|~|[A-Za-z]:[\\/]|file:|\\\\)", text)
+        else text
+    )

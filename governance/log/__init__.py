@@ -3,5 +3,7 @@
 `port`                           what a log is, whatever it stands in
 `merkle`, `checkpoint`           the tree over its entries, and the signed note of its state
 `sql`, `sqlite`, `postgres`      the log in a database
-`api`, `routes`, `mirror`        the log over HTTP: the server's side, its routes, and the copy on another machine
+`api`, `routes`, `mirror`        the log over HTTP: the server's side, its routes, and the copy on
+                                 another machine
+`evidence`, `carry`              typed statements, recorded and read; carried to another log
 """

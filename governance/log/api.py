@@ -1,9 +1,13 @@
-"""A log over HTTP, the server's side, as plain functions: what is asked, what is answered, and the limits of both.
+"""A log over HTTP, the server's side, as plain functions: what is asked, what is answered, and the
+limits of both.
 
-1. Reading is for whoever the server lets in; nothing read here has to be believed: it comes with proofs.
+1. Reading is for whoever the server lets in; nothing read here has to be believed: it comes with
+   proofs.
 2. Appending asks a `Verifier`, which refuses what the signer may not say and files the rest.
-3. What was said once is not said again by sending the same bytes: everybody who reads the log has them.
-4. An append is answered with a receipt: the place of the entry, a proof that it is there, a signed checkpoint.
+3. What was said once is not said again by sending the same bytes: everybody who reads the log has
+   them.
+4. An append is answered with a receipt: the place of the entry, a proof that it is there, a signed
+   checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from governance.errors import InputError
+from governance.base.errors import InputError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
 from governance.log.port import Entry, Log, Said, said_again
@@ -25,12 +29,16 @@ MAX_PAGE = 8 << 20
 """Bytes of envelopes in one answer; one entry is always given."""
 
 Verifier = Callable[[bytes], Said]
-"""Verifies an envelope, and that its signer may say this here; what to file it under. Raises `CountersignError`."""
+"""Verifies an envelope, and that its signer may say this here; what to file it under. Raises
+`CountersignError`.
+"""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """That an entry is in the log: everything needed to show it later, with the log's public key and nothing else."""
+    """That an entry is in the log: everything needed to show it later, with the log's public key
+    and nothing else.
+    """
 
     index: int
     size: int
@@ -44,35 +52,50 @@ class Receipt:
         return {**asdict(self), "proof": list(self.proof)}
 
     def verify(self) -> Checkpoint:
-        """The checkpoint, if the entry is under its root; that the right key signed it is the caller's to verify."""
+        """The checkpoint, if the entry is under its root; that the right key signed it is the
+        caller's to verify.
+        """
         state, _ = parse_checkpoint(self.checkpoint, where="the receipt's checkpoint")
         proof = [bytes.fromhex(step) for step in self.proof]
-        merkle.verify_inclusion(bytes.fromhex(self.leaf_hash), self.index, state.size, proof, state.root)
+        merkle.verify_inclusion(
+            bytes.fromhex(self.leaf_hash), self.index, state.size, proof, state.root
+        )
         return state
 
 
 def read_receipt(value: object) -> Receipt:
     """A receipt from JSON. Raises `InputError`."""
     try:
-        if not isinstance(value, dict) or set(value) != {"index", "size", "leaf_hash", "proof", "checkpoint"}:
+        if not isinstance(value, dict) or set(value) != {
+            "index",
+            "size",
+            "leaf_hash",
+            "proof",
+            "checkpoint",
+        }:
             raise ValueError
         numbers = (value["index"], value["size"])
         if any(type(one) is not int or not 0 <= one < 1 << 53 for one in numbers):
             raise ValueError
         if not isinstance(value["checkpoint"], str):
             raise ValueError
-        receipt = Receipt(*numbers, str(value["leaf_hash"]), tuple(value["proof"]), value["checkpoint"])
+        receipt = Receipt(
+            *numbers, str(value["leaf_hash"]), tuple(value["proof"]), value["checkpoint"]
+        )
         for digest in (receipt.leaf_hash, *receipt.proof):
             if len(bytes.fromhex(digest)) != 32:
                 raise ValueError
     except (ValueError, TypeError):
         raise InputError(
-            "not a receipt of a Countersign log", expected="index, size, leaf_hash, proof, checkpoint"
+            "not a receipt of a Countersign log",
+            expected="index, size, leaf_hash, proof, checkpoint",
         ) from None
     return receipt
 
 
-def append(log: Log, verifier: Verifier, envelope: bytes, expected_size: int | None = None) -> Receipt:
+def append(
+    log: Log, verifier: Verifier, envelope: bytes, expected_size: int | None = None
+) -> Receipt:
     """Appends what the verifier lets through, or finds what is there already."""
     if not 0 < len(envelope) <= MAX_ENVELOPE:
         raise InputError(f"an envelope of {len(envelope)} bytes", expected=f"1 to {MAX_ENVELOPE}")
@@ -94,13 +117,17 @@ def receipt(log: Log, entry: Entry) -> Receipt:
     """The receipt of an entry under the log's present checkpoint."""
     size, note = log.head()
     proof = log.inclusion_proof(entry.index, size)
-    return Receipt(entry.index, size, entry.leaf_hash.hex(), tuple(step.hex() for step in proof), note)
+    return Receipt(
+        entry.index, size, entry.leaf_hash.hex(), tuple(step.hex() for step in proof), note
+    )
 
 
 def entries(log: Log, start: int, limit: int) -> dict[str, Any]:
     """Envelopes from `start`, as many as are there, asked for and within the limits."""
     if start < 0 or limit < 1:
-        raise InputError(f"entries from {start}, {limit} of them", expected="a start from 0 and a limit from 1")
+        raise InputError(
+            f"entries from {start}, {limit} of them", expected="a start from 0 and a limit from 1"
+        )
     found, _ = log.page(start, start + min(limit, MAX_ENTRIES))
     given: list[str] = []
     room = MAX_PAGE
@@ -115,7 +142,11 @@ def entries(log: Log, start: int, limit: int) -> dict[str, Any]:
 def read_entries(value: object, start: int) -> list[bytes]:
     """The envelopes of an answer by `entries`. Raises `InputError`."""
     try:
-        if not isinstance(value, dict) or value["start"] != start or not isinstance(value["entries"], list):
+        if (
+            not isinstance(value, dict)
+            or value["start"] != start
+            or not isinstance(value["entries"], list)
+        ):
             raise ValueError
         return [base64.b64decode(text, validate=True) for text in value["entries"]]
     except (binascii.Error, ValueError, TypeError, KeyError):
@@ -125,12 +156,22 @@ def read_entries(value: object, start: int) -> list[bytes]:
 def proof(log: Log, index: int, size: int) -> dict[str, Any]:
     """The inclusion proof of an entry in the log as it was at `size`."""
     if not 0 <= index < size or size > log.size():
-        raise InputError(f"no entry {index} in a log of {size}", expected=f"a size up to {log.size()}")
-    return {"index": index, "size": size, "proof": [step.hex() for step in log.inclusion_proof(index, size)]}
+        raise InputError(
+            f"no entry {index} in a log of {size}", expected=f"a size up to {log.size()}"
+        )
+    return {
+        "index": index,
+        "size": size,
+        "proof": [step.hex() for step in log.inclusion_proof(index, size)],
+    }
 
 
 def growth(log: Log, old: int, new: int) -> dict[str, Any]:
     """The consistency proof between two sizes of the log."""
     if not 0 <= old <= new or new > log.size():
         raise InputError(f"no growth from {old} to {new}", expected=f"sizes up to {log.size()}")
-    return {"old": old, "new": new, "proof": [step.hex() for step in log.consistency_proof(old, new)]}
+    return {
+        "old": old,
+        "new": new,
+        "proof": [step.hex() for step in log.consistency_proof(old, new)],
+    }

@@ -1,13 +1,15 @@
-"""Signed checkpoints of the log: C2SP tlog-checkpoint in a C2SP signed note (https://c2sp.org/tlog-checkpoint).
+"""Signed checkpoints of the log: C2SP tlog-checkpoint in a C2SP signed note
+(https://c2sp.org/tlog-checkpoint).
 
-    countersign/support-desk/0123456789abcdef     the origin: project, and the beginning of entry 0's leaf hash
+    countersign/support-desk/0123456789abcdef     the origin: project, and the beginning of entry
+                                                  0's leaf hash
     42                                            entries
     base64 of the root hash
 
     — countersign/support-desk/0123... base64     one line per signature; witnesses may add theirs
 
-Lines by keys that are not known here are left alone, so that witnesses and timestamp authorities can
-add theirs; the log's own key must have signed.
+Lines by keys that are not known here are left alone, so that witnesses and timestamp authorities
+can add theirs; the log's own key must have signed.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from governance.errors import VerificationError
-from governance.keys import PublicKey, Signer, public_key
+from governance.attest.keys import PublicKey, Signer, public_key
+from governance.base.errors import VerificationError
 
 MAX_BYTES = 1 << 16
 MAX_SIGNATURES = 64
@@ -57,17 +59,25 @@ def verify_checkpoint(note: str, key_pem: str, *, where: str = "checkpoint") -> 
     checkpoint, lines = parse_checkpoint(note, where=where)
     key = public_key(key_pem)
     mine = _key_hash(checkpoint.origin, key)
-    signatures = [blob[4:] for name, blob in lines if name == checkpoint.origin and blob[:4] == mine]
+    signatures = [
+        blob[4:] for name, blob in lines if name == checkpoint.origin and blob[:4] == mine
+    ]
     if len(signatures) != 1:
         raise VerificationError(
-            "not signed by this log's checkpoint key" if not signatures else "signed twice by one key", where=where
+            (
+                "not signed by this log's checkpoint key"
+                if not signatures
+                else "signed twice by one key"
+            ),
+            where=where,
         )
     key.verify(signatures[0], body_of(checkpoint).encode(), where)
     return checkpoint
 
 
 def signed_in_turn(note: str, keys: Sequence[tuple[int, str]], where: str) -> Checkpoint:
-    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at its last entry.
+    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at
+    its last entry.
 
     `keys`: from which entry on which public key (PEM) signs. Raises `VerificationError`.
     """
@@ -79,15 +89,21 @@ def signed_in_turn(note: str, keys: Sequence[tuple[int, str]], where: str) -> Ch
     return verify_checkpoint(note, since[-1][1], where=where)
 
 
-def parse_checkpoint(note: str, *, where: str = "checkpoint") -> tuple[Checkpoint, list[tuple[str, bytes]]]:
-    """The checkpoint and its signature lines (name, key hash and signature), nothing verified yet."""
+def parse_checkpoint(
+    note: str, *, where: str = "checkpoint"
+) -> tuple[Checkpoint, list[tuple[str, bytes]]]:
+    """The checkpoint and its signature lines (name, key hash and signature), nothing verified
+    yet.
+    """
     if len(note) > MAX_BYTES:
         raise VerificationError("too large to be a checkpoint", where=where)
     head, gap, tail = note.partition("\n\n")
     body, lines = head.split("\n"), tail.split("\n")
     if not gap or len(body) != 3 or lines[-1] != "" or not 2 <= len(lines) <= MAX_SIGNATURES + 1:
         raise VerificationError(
-            "not a checkpoint", where=where, expected="a C2SP signed note: origin, size, root, signatures"
+            "not a checkpoint",
+            where=where,
+            expected="a C2SP signed note: origin, size, root, signatures",
         )
     origin, size, root = body
     if not _ORIGIN.fullmatch(origin) or not _SIZE.fullmatch(size):

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from governance.errors import VerificationError
+from governance.base.errors import VerificationError
 
 Nodes = Callable[[int, int], bytes]
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -45,7 +45,8 @@ def root(size: int, nodes: Nodes) -> bytes:
 
 @dataclass
 class Range:
-    """Leaves [start, size) as the hashes of the fewest complete subtrees, left to right: logarithmic memory.
+    """Leaves [start, size) as the hashes of the fewest complete subtrees, left to right:
+    logarithmic memory.
 
     `start` is 0, or a multiple of a power of two that the range is no longer than.
     """
@@ -77,7 +78,9 @@ class Range:
         self.size += 1 << made[0][0]
 
     def join(self, behind: Range) -> list[tuple[int, int, bytes]]:
-        """Goes on by a range that begins where this one ends; the nodes that only both together complete."""
+        """Goes on by a range that begins where this one ends; the nodes that only both together
+        complete.
+        """
         if behind.start != self.size:
             raise VerificationError(f"the entries from {self.size} on are missing")
         made: list[tuple[int, int, bytes]] = []
@@ -123,7 +126,9 @@ def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
-    """PROOF(old, D[new]): what proves that the tree of `old` leaves is a prefix of the one of `new`."""
+    """PROOF(old, D[new]): what proves that the tree of `old` leaves is a prefix of the one of
+    `new`.
+    """
     if not 0 <= old <= new:
         raise VerificationError(f"a log of {new} entries has not grown from {old}")
     if old in (0, new):
@@ -143,8 +148,12 @@ def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
     return proof[::-1]
 
 
-def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes) -> None:
-    """Raises `VerificationError` unless `leaf` is entry `index` of the tree with this root (RFC 9162, 2.1.3.2)."""
+def verify_inclusion(
+    leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes
+) -> None:
+    """Raises `VerificationError` unless `leaf` is entry `index` of the tree with this root (RFC
+    9162, 2.1.3.2).
+    """
     if not 0 <= index < size:
         raise VerificationError(f"no entry {index} in a log of {size}")
     position, last, value = index, size - 1, leaf
@@ -162,8 +171,12 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise VerificationError(f"entry {index} is not in the tree with this root")
 
 
-def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:
-    """Raises `VerificationError` unless the tree of `new` leaves begins with the one of `old` (RFC 9162, 2.1.4.2)."""
+def verify_consistency(
+    old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
+) -> None:
+    """Raises `VerificationError` unless the tree of `new` leaves begins with the one of `old` (RFC
+    9162, 2.1.4.2).
+    """
     if old in (0, new):
         if proof or old_root != (new_root if old == new else EMPTY_ROOT):
             raise VerificationError(_ANOTHER)
@@ -207,7 +220,9 @@ def _split(size: int) -> int:
 
 
 def _range(start: int, end: int, nodes: Nodes) -> bytes:
-    """MTH over leaves [start, end), where start is a multiple of the largest power of two within."""
+    """MTH over leaves [start, end), where start is a multiple of the largest power of two
+    within.
+    """
     size = end - start
     if size & (size - 1) == 0:
         level = size.bit_length() - 1

@@ -1,19 +1,23 @@
-"""A log on a governed server: read from a copy on this machine, appended to over HTTP. See `governance.log.routes`.
+"""A log on a governed server: read from a copy on this machine, appended to over HTTP. See
+`governance.log.routes`.
 
-1. The copy is brought up to date before the first reading: the entries beyond what is here, hashed here, must give
-   with those that are here the root of the server's checkpoint, and the log's own key must have signed that.
-   Nothing else is believed; what does not fit changes nothing here. Which key that is, the entries say, those that
-   are new included.
+1. The copy is brought up to date before the first reading: the entries beyond what is here, hashed
+   here, must give with those that are here the root of the server's checkpoint, and the log's own
+   key must have signed that. Nothing else is believed; what does not fit changes nothing here.
+   Which key that is, the entries say, those that are new included.
 2. A server whose log is shorter, other or forked is refused, and both checkpoints are named.
-3. Which log it is, the first contact decides (trust on first use), unless COUNTERSIGN_ORIGIN pins it.
+3. Which log it is, the first contact decides (trust on first use), unless COUNTERSIGN_ORIGIN pins
+   it.
 4. An append counts when the entry is in the copy; its receipt is kept beside it.
-5. Where the server cannot be reached, or cannot use its log, reading goes on from the copy, and `offline` says why;
-   appending does not.
-6. A long way is gone in pages that are kept aside as they arrive, and are nobody's log until all of them are (1): what
-   was interrupted goes on where it was, and what does not fit in the end is thrown away and asked for once more.
+5. Where the server cannot be reached, or cannot use its log, reading goes on from the copy, and
+   `offline` says why; appending does not.
+6. A long way is gone in pages that are kept aside as they arrive, and are nobody's log until all of
+   them are (1): what was interrupted goes on where it was, and what does not fit in the end is
+   thrown away and asked for once more.
 
-The standard library's HTTP client is enough, and keeps an auditor's installation small: three requests, no cookies,
-no redirects (they would carry the password elsewhere), certificates verified by the system's authorities.
+The standard library's HTTP client is enough, and keeps an auditor's installation small: three
+requests, no cookies, no redirects (they would carry the password elsewhere), certificates verified
+by the system's authorities.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from governance.errors import (
+from governance.attest.keys import public_key
+from governance.base.errors import (
     BusyError,
     ConfigError,
     ConflictError,
@@ -45,13 +50,12 @@ from governance.errors import (
     StorageError,
     VerificationError,
 )
-from governance.keys import public_key
+from governance.base.progress import SILENT, Progress
+from governance.base.storage import write_atomic
 from governance.log import api, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.port import Also, Entry, Execute, Log, Said, said_again
 from governance.log.sqlite import SqliteLog
-from governance.progress import SILENT, Progress
-from governance.storage import write_atomic
 
 SECONDS = 60.0
 MAX_ANSWER = 24 << 20
@@ -59,7 +63,15 @@ MAX_ANSWER = 24 << 20
 SAFE_WITHOUT_TLS = ("localhost", "127.0.0.1", "::1")
 _FAMILIES: Mapping[str, type[CountersignError]] = {
     family.__name__: family
-    for family in (BusyError, ConfigError, ConflictError, InputError, RefusedError, VerificationError, StorageError)
+    for family in (
+        BusyError,
+        ConfigError,
+        ConflictError,
+        InputError,
+        RefusedError,
+        VerificationError,
+        StorageError,
+    )
 }
 
 
@@ -73,7 +85,9 @@ _AWAY: dict[type[Exception], str] = {
 """Why a server is away, in words."""
 
 
-_NOT_A_LOG = "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
+_NOT_A_LOG = (
+    "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
+)
 
 
 class _UnableError(StorageError):
@@ -108,16 +122,21 @@ class Server:
             raise ConfigError(
                 "not the address of a server",
                 where="COUNTERSIGN_LOG",
-                expected="https://HOST, account and password in COUNTERSIGN_USER and COUNTERSIGN_PASSWORD",
+                expected=(
+                    "https://HOST, account and password in COUNTERSIGN_USER and"
+                    " COUNTERSIGN_PASSWORD"
+                ),
             )
         if parts.scheme != "https" and parts.hostname not in SAFE_WITHOUT_TLS:
             raise ConfigError(
-                f"the password would travel readable to {parts.hostname}", where="COUNTERSIGN_LOG", expected="https://"
+                f"the password would travel readable to {parts.hostname}",
+                where="COUNTERSIGN_LOG",
+                expected="https://",
             )
 
     def get(self, path: str) -> bytes:
         """The answer to a question."""
-        return self._ask(urllib.request.Request(self._address(path)))  # noqa: S310 (see above: https, or this machine)
+        return self._ask(urllib.request.Request(self._address(path)))  # noqa: S310
 
     def post(self, path: str, body: bytes) -> bytes:
         """The answer to something sent."""
@@ -149,25 +168,36 @@ class Server:
         return data
 
     def _away(self, error: Exception) -> CountersignError:
-        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        reason = (
+            error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        )
         if isinstance(reason, ssl.SSLCertVerificationError):
             return VerificationError(
                 f"the server's certificate does not verify: {reason.verify_message}",
                 where=self.url,
                 fix="ask who runs the server; an authority of your own is named by SSL_CERT_FILE",
             )
-        why = next((words for kind, words in _AWAY.items() if isinstance(reason, kind)), type(reason).__name__)
+        why = next(
+            (words for kind, words in _AWAY.items() if isinstance(reason, kind)),
+            type(reason).__name__,
+        )
         return OfflineError(
             f"the log's server cannot be reached, or went away: {why}",
             where=self.url,
-            fix="check COUNTERSIGN_LOG, then try again: what was appended is found, and not appended twice",
+            fix=(
+                "check COUNTERSIGN_LOG, then try again: what was appended is found, and not"
+                " appended twice"
+            ),
         )
 
     def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
         """The server's refusal in its own words, as far as they are words."""
         try:
             told = json.loads(error.read(1 << 16))
-            words = {name: _seen(str(told.get(name, ""))[:2000]) for name in ("kind", "error", "expected", "next")}
+            words = {
+                name: _seen(str(told.get(name, ""))[:2000])
+                for name in ("kind", "error", "expected", "next")
+            }
         except (ValueError, AttributeError, RecursionError, OSError, http.client.HTTPException):
             words = {"kind": "", "error": "", "expected": "", "next": ""}
         if error.code == 401:
@@ -185,18 +215,23 @@ class Server:
 
 
 def _seen(text: str) -> str:
-    """A server's words: nothing in them repaints the terminal of whoever asked, where they are told as a warning."""
+    """A server's words: nothing in them repaints the terminal of whoever asked, where they are told
+    as a warning.
+    """
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What a copy has to understand of statements, given from outside: they are not the log's to read."""
+    """What a copy has to understand of statements, given from outside: they are not the log's to
+    read.
+    """
 
     filed_under: Callable[[bytes], Said]
-    """`governance.evidence.filed_under`."""
+    """`governance.log.evidence.filed_under`."""
     checkpoint_keys: Callable[[Log], Sequence[tuple[int, str]]]
-    """From which entry on which public key (PEM) signs checkpoints, by the entries that are there."""
+    """From which entry on which public key (PEM) signs checkpoints, by the entries that are there.
+    """
     first_key: Callable[[bytes], str]
     """The checkpoint key that entry 0 names."""
 
@@ -213,7 +248,9 @@ class MirrorLog(SqliteLog):
         pin: str | None = None,
         progress: Progress = SILENT,
     ) -> None:
-        super().__init__(folder / hashlib.sha256(server.url.encode()).hexdigest()[:16] / "log.db", project)
+        super().__init__(
+            folder / hashlib.sha256(server.url.encode()).hexdigest()[:16] / "log.db", project
+        )
         self.where = server.url
         self.offline = ""
         """Why the server could not be asked; empty where it could."""
@@ -225,7 +262,13 @@ class MirrorLog(SqliteLog):
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process that reads: the copy as it is, no password."""
-        return {**super().__getstate__(), "_server": None, "_reader": None, "_progress": SILENT, "_asked": True}
+        return {
+            **super().__getstate__(),
+            "_server": None,
+            "_reader": None,
+            "_progress": SILENT,
+            "_asked": True,
+        }
 
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:
@@ -238,14 +281,18 @@ class MirrorLog(SqliteLog):
                 if not self.path.exists():
                     raise
                 self._asked, self.offline = True, error.found
-                self._progress.warn(f"what follows is read from the copy on this machine: {error.found}")
+                self._progress.warn(
+                    f"what follows is read from the copy on this machine: {error.found}"
+                )
         with super().reading() as execute:
             yield execute
 
     def refresh(self) -> None:
         """Brings the copy up to date, or raises and leaves it as it is."""
         while True:
-            size, known = self._here.head()  # before the server is asked: what it answers may only be more
+            size, known = (
+                self._here.head()
+            )  # before the server is asked: what it answers may only be more
             with self._progress.waiting(f"waiting for {self.where}"):
                 note = self._server.get("checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
@@ -257,7 +304,9 @@ class MirrorLog(SqliteLog):
             except VerificationError:
                 self._forget_incoming()
                 if not resumed:
-                    raise  # else: what an earlier run left may be of another day, so all of it is asked again
+                    # else: what an earlier run left may be of another day, so all of it is asked
+                    # again
+                    raise
             else:
                 self._forget_incoming()
                 return
@@ -267,7 +316,9 @@ class MirrorLog(SqliteLog):
             return
         if not note:
             if known:
-                raise _differ("the server's log is shorter than it was", known, "no entries", self.where)
+                raise _differ(
+                    "the server's log is shorter than it was", known, "no entries", self.where
+                )
             return
         new, _ = parse_checkpoint(note, where=f"{self.where}: its checkpoint")
         self._check_growth(known, new, note)
@@ -278,7 +329,9 @@ class MirrorLog(SqliteLog):
 
         def check(would_be: Log) -> None:
             """By the key that these very entries name: a successor may be among them."""
-            signed_in_turn(note, self._reader.checkpoint_keys(would_be), f"{self.where}: its checkpoint")
+            signed_in_turn(
+                note, self._reader.checkpoint_keys(would_be), f"{self.where}: its checkpoint"
+            )
 
         try:
             keep = new.size - size > api.MAX_ENTRIES
@@ -320,7 +373,9 @@ class MirrorLog(SqliteLog):
         self.refresh()
         entry = self.entry(receipt.index)
         if entry.identity != identity or entry.leaf_hash.hex() != receipt.leaf_hash:
-            raise VerificationError(f"the server's receipt is of another entry, {receipt.index}", where=self.where)
+            raise VerificationError(
+                f"the server's receipt is of another entry, {receipt.index}", where=self.where
+            )
         self._check_receipt(receipt)
         self._keep(entry, receipt)
         return entry
@@ -350,7 +405,9 @@ class MirrorLog(SqliteLog):
             raise VerificationError("its entry 0 is not that of its checkpoint", where=self.where)
         if not new.origin.startswith(f"countersign/{self.project}/"):
             raise VerificationError(
-                f"it is the log of another project, {new.origin}", where=self.where, expected=repr(self.project)
+                f"it is the log of another project, {new.origin}",
+                where=self.where,
+                expected=repr(self.project),
             )
         self._pinned(first[0])
 
@@ -361,9 +418,14 @@ class MirrorLog(SqliteLog):
 
     def _pinned(self, first: bytes) -> None:
         leaf = merkle.leaf_hash(first).hex()
-        if self._pin is not None and self._pin not in (leaf, public_key(self._reader.first_key(first)).keyid):
+        if self._pin is not None and self._pin not in (
+            leaf,
+            public_key(self._reader.first_key(first)).keyid,
+        ):
             raise VerificationError(
-                f"the server's log begins with {leaf}", expected=self._pin, where=f"{self.where}: pinned origin"
+                f"the server's log begins with {leaf}",
+                expected=self._pin,
+                where=f"{self.where}: pinned origin",
             )
 
     def _entries(self, start: int, end: int, keep: bool) -> Iterator[tuple[Entry, Sequence[str]]]:
@@ -372,7 +434,10 @@ class MirrorLog(SqliteLog):
             for envelope in envelopes:
                 said = self._reader.filed_under(envelope)
                 leaf = merkle.leaf_hash(envelope)
-                yield Entry(start, envelope, leaf, said.identity, said.scope, said.kind), said.subjects
+                yield (
+                    Entry(start, envelope, leaf, said.identity, said.scope, said.kind),
+                    said.subjects,
+                )
                 start += 1
 
     def _fetch(self, start: int, end: int) -> None:
@@ -408,14 +473,18 @@ class MirrorLog(SqliteLog):
 
     @property
     def _incoming(self) -> Path:
-        """The folder of pages that were asked for and belong to no copy yet. Nobody reads them but `_page`."""
+        """The folder of pages that were asked for and belong to no copy yet. Nobody reads them but
+        `_page`.
+        """
         return self.path.parent / "incoming"
 
     def _forget_incoming(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
 
     def _check_receipt(self, receipt: api.Receipt) -> None:
-        """The receipt's checkpoint is on the way to the one that the copy stands at, which is signed."""
+        """The receipt's checkpoint is on the way to the one that the copy stands at, which is
+        signed.
+        """
         state = receipt.verify()
         keys = self._reader.checkpoint_keys(self._here)
         signed_in_turn(receipt.checkpoint, keys, f"{self.where}: the receipt's checkpoint")
@@ -428,8 +497,14 @@ class MirrorLog(SqliteLog):
 
     def _keep(self, entry: Entry, receipt: api.Receipt) -> None:
         self.receipts.mkdir(parents=True, exist_ok=True)
-        kept = {"log": self.where, **receipt.document(), "envelope": base64.b64encode(entry.envelope).decode()}
-        write_atomic(self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode())
+        kept = {
+            "log": self.where,
+            **receipt.document(),
+            "envelope": base64.b64encode(entry.envelope).decode(),
+        }
+        write_atomic(
+            self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode()
+        )
 
 
 def _differ(found: str, known: str, note: str, where: str) -> VerificationError:
@@ -437,5 +512,8 @@ def _differ(found: str, known: str, note: str, where: str) -> VerificationError:
     return VerificationError(
         f"{found}; last seen:\n{known}now:\n{note}",
         where=where,
-        fix="keep both: signed by one key, they prove that the log was rewritten or restored from an older copy",
+        fix=(
+            "keep both: signed by one key, they prove that the log was rewritten or restored from"
+            " an older copy"
+        ),
     )

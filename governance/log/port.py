@@ -1,15 +1,16 @@
-"""The log: signed statements in order, never rewritten. One port; each place it can stand is an adapter.
+"""The log: signed statements in order, never rewritten. One port; each place it can stand is an
+adapter.
 
 Invariants every adapter keeps:
 1. entries are numbered from 0 without gaps, and never change;
 2. entry 0 is the `origin`; a log has one, and an origin appended to a log that has one is that one;
 3. an append is whole or has not happened: entry, index, tree nodes and checkpoint together;
-4. two appends never interleave; the same `identity` appended again to a `scope` whose latest entry it is
-   already is that entry;
+4. two appends never interleave; the same `identity` appended again to a `scope` whose latest entry
+   it is already is that entry;
 5. the checkpoint always covers exactly the entries there are;
 6. with `expected_size`, an append happens on exactly that many entries or raises `ConflictError`;
-7. what `also` writes commits with the entry or not at all; as it is an event, not only a statement, (4) does
-   not hold for it: each such append is an entry of its own.
+7. what `also` writes commits with the entry or not at all; as it is an event, not only a statement,
+   (4) does not hold for it: each such append is an entry of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from governance.errors import ConflictError
+from governance.base.errors import ConflictError
 
 ORIGIN_SCOPE = "origin"
 
 Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-"""Runs one SQL statement, placeholders written `?`, in the transaction of an append; its rows, if it has any."""
+"""Runs one SQL statement, placeholders written `?`, in the transaction of an append; its rows, if
+it has any.
+"""
 Also = Callable[[Execute], None]
 """What happens together with an append; what it raises undoes the append."""
 
@@ -41,7 +44,7 @@ class Entry:
     leaf_hash: bytes
     """RFC 6962 hash of the envelope's bytes."""
     identity: str
-    """What makes two statements the same: see `governance.evidence.identity_of`."""
+    """What makes two statements the same: see `governance.log.evidence.identity_of`."""
     scope: str
     """Within what the latest entry counts."""
     kind: str
@@ -49,7 +52,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Derived:
-    """What an adapter keeps beside an entry; all of it follows from the entries, and `governance.verify` compares."""
+    """What an adapter keeps beside an entry; all of it follows from the entries, and
+    `governance.history.verify` compares.
+    """
 
     subjects: frozenset[str]
     """The digests it can be found by."""
@@ -59,7 +64,9 @@ class Derived:
 
 @dataclass(frozen=True)
 class Said:
-    """What an entry is filed under; all of it follows from its envelope. `governance.evidence.filed_under` reads it."""
+    """What an entry is filed under; all of it follows from its envelope.
+    `governance.log.evidence.filed_under` reads it.
+    """
 
     identity: str
     scope: str
@@ -87,9 +94,11 @@ class Log(Protocol):
         expected_size: int | None = None,
         also: Also | None = None,
     ) -> Entry:
-        """Appends, or finds what is there already (4). `subjects` are the sha256 it can be found by.
+        """Appends, or finds what is there already (4). `subjects` are the sha256 it can be found
+        by.
 
-        `also` is called after the entry was written, and may use tables that stand in the same database.
+        `also` is called after the entry was written, and may use tables that stand in the same
+        database.
         """
 
     def size(self) -> int:
@@ -120,7 +129,9 @@ class Log(Protocol):
         """What is kept beside entries [start, end), by index."""
 
     def page(self, start: int, end: int) -> tuple[list[Entry], dict[int, Derived]]:
-        """Entries [start, end) as far as they are there, and what is kept beside them, of one moment."""
+        """Entries [start, end) as far as they are there, and what is kept beside them, of one
+        moment.
+        """
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """See `governance.log.merkle`."""
@@ -133,5 +144,7 @@ def check_size(found: int, expected: int | None) -> None:
     """(6) Raises `ConflictError` where a log has not the size that was decided on."""
     if expected is not None and found != expected:
         raise ConflictError(
-            f"the log has {found} entries", expected=f"{expected}, on which this was decided", fix="decide again"
+            f"the log has {found} entries",
+            expected=f"{expected}, on which this was decided",
+            fix="decide again",
         )

@@ -1,7 +1,9 @@
 """The log in PostgreSQL, in the same database as the registry's.
 
-- One advisory lock, held until the transaction ends, keeps writers apart, also while nobody has begun the log.
-- Readers see one snapshot and wait for nobody. A connection is kept for the next operation of the same process.
+- One advisory lock, held until the transaction ends, keeps writers apart, also while nobody has
+  begun the log.
+- Readers see one snapshot and wait for nobody. A connection is kept for the next operation of the
+  same process.
 - Nothing of the account or its password is ever told: errors name host, port and database.
 """
 
@@ -17,8 +19,14 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from governance.errors import BusyError, ConfigError, ConflictError, CountersignError, StorageError
-from governance.keys import Signer
+from governance.attest.keys import Signer
+from governance.base.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    StorageError,
+)
 from governance.log.port import Execute
 from governance.log.sql import INDICES, TABLES, SqlLog, check_version
 
@@ -29,17 +37,28 @@ IDLE_SECONDS = 30.0
 _LOCK = int.from_bytes(b"countsgn", "big")
 """Number of the advisory lock, the same wherever this database is written from."""
 _SCHEMA = [
-    "CREATE TABLE IF NOT EXISTS countersign_entry (idx BIGINT PRIMARY KEY, envelope BYTEA NOT NULL,"
-    " leaf BYTEA NOT NULL, identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx BIGINT NOT NULL,"
-    " PRIMARY KEY (sha256, idx))",
-    "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position BIGINT NOT NULL,"
-    " hash BYTEA NOT NULL, PRIMARY KEY (level, position))",
-    "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,"
-    " checkpoint TEXT NOT NULL)",
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_entry (idx BIGINT PRIMARY KEY, envelope BYTEA NOT"
+        " NULL, leaf BYTEA NOT NULL, identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT"
+        " NULL)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx BIGINT NOT NULL,"
+        " PRIMARY KEY (sha256, idx))"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position BIGINT NOT"
+        " NULL, hash BYTEA NOT NULL, PRIMARY KEY (level, position))"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
+        " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
+    ),
     *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
-    "CREATE OR REPLACE FUNCTION countersign_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-    " 'BEGIN RAISE EXCEPTION ''the log is append-only''; END'",
+    (
+        "CREATE OR REPLACE FUNCTION countersign_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE EXCEPTION ''the log is append-only''; END'"
+    ),
     *(
         f"CREATE OR REPLACE TRIGGER countersign_{table}_{verb} BEFORE {verb} ON countersign_{table}"
         " FOR EACH STATEMENT EXECUTE FUNCTION countersign_append_only()"
@@ -106,7 +125,9 @@ class PostgresLog(SqlLog):
             raise _error(error, self.where) from None
 
     def _connect(self, begin: str) -> psycopg.Connection:
-        """A connection of this process in a new transaction; one that was idle may be dead, and is replaced."""
+        """A connection of this process in a new transaction; one that was idle may be dead, and is
+        replaced.
+        """
         while self._idle:
             process, since, connection = self._idle.pop()
             if process != os.getpid():
@@ -120,7 +141,8 @@ class PostgresLog(SqlLog):
             self._uri,
             autocommit=True,
             connect_timeout=CONNECT_SECONDS,
-            prepare_threshold=None,  # poolers between here and the server know no prepared statements
+            # poolers between here and the server know no prepared statements
+            prepare_threshold=None,
             application_name="countersign",
         )
         connection.execute(begin)
@@ -131,7 +153,9 @@ def plain_uri(uri: str) -> str:
     """As libpq reads it: SQLAlchemy's addresses name a driver, too."""
     scheme, separator, rest = uri.partition("://")
     if scheme.partition("+")[0] not in ("postgresql", "postgres") or not separator:
-        raise ConfigError("not the address of a PostgreSQL database", expected="postgresql://USER@HOST/DATABASE")
+        raise ConfigError(
+            "not the address of a PostgreSQL database", expected="postgresql://USER@HOST/DATABASE"
+        )
     return f"postgresql://{rest}"
 
 
@@ -172,7 +196,13 @@ def _has(execute: Execute, name: str) -> bool:
 
 _AGAIN = "try again: what was appended is found, and not appended twice"
 # What refuses a connection carries no SQLSTATE: PostgreSQL's words say why.
-_BUSY = ("too many clients", "starting up", "in recovery mode", "not yet accepting connections", "is shutting down")
+_BUSY = (
+    "too many clients",
+    "starting up",
+    "in recovery mode",
+    "not yet accepting connections",
+    "is shutting down",
+)
 _FULL = ("No space left on device", "could not write init file")
 """A new connection may have to write a file that caches the catalogue."""
 _AWAY = {
@@ -182,29 +212,43 @@ _AWAY = {
 }
 
 
-def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR0911 (a table)
-    """PostgreSQL's errors in words, with the next step; of its own text only what names no account."""
+def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR0911 - a table
+    """PostgreSQL's errors in words, with the next step; of its own text only what names no
+    account.
+    """
     state = error.sqlstate or ""
     text = str(error)
-    if state in ("28000", "28P01") or "authentication failed" in text or "no password supplied" in text:
+    if (
+        state in ("28000", "28P01")
+        or "authentication failed" in text
+        or "no password supplied" in text
+    ):
         return StorageError(
             "the database server did not accept the account or its password",
             where=where,
             fix="check user and password in COUNTERSIGN_LOG, or the password file (PGPASSFILE)",
         )
     if state == "3D000" or ("database" in text and "does not exist" in text):
-        return StorageError("the server has no such database", where=where, fix="create it, or correct the address")
+        return StorageError(
+            "the server has no such database", where=where, fix="create it, or correct the address"
+        )
     if state in ("53300", "57P03") or any(words in text for words in _BUSY):
-        return BusyError("the database server takes no more connections now", where=where, fix="try again")
+        return BusyError(
+            "the database server takes no more connections now", where=where, fix="try again"
+        )
     if state in ("55P03", "57014"):
         return BusyError(
-            f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s", where=where, fix="try again"
+            f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s",
+            where=where,
+            fix="try again",
         )
     if state in ("40001", "40P01"):
         return ConflictError("another transaction was first", where=where, fix="try again")
     if state == "53100" or any(words in text for words in _FULL):
         return StorageError(
-            "the database server's disk is full; the log is unchanged", where=where, fix="free space, then run again"
+            "the database server's disk is full; the log is unchanged",
+            where=where,
+            fix="free space, then run again",
         )
     if state in ("42501", "25006"):
         return StorageError(
@@ -220,5 +264,9 @@ def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR09
         )
     if not state or state.startswith(("08", "57P")):
         why = next((f": {reason}" for words, reason in _AWAY.items() if words in text), "")
-        return StorageError(f"the database server cannot be reached, or went away{why}", where=where, fix=_AGAIN)
-    return StorageError(f"the log's database: {error.diag.message_primary or type(error).__name__}", where=where)
+        return StorageError(
+            f"the database server cannot be reached, or went away{why}", where=where, fix=_AGAIN
+        )
+    return StorageError(
+        f"the log's database: {error.diag.message_primary or type(error).__name__}", where=where
+    )

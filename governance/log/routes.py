@@ -6,8 +6,8 @@
     GET  growth?old=&new=               that the log only grew
     POST entries[?expected_size=]       an envelope; answers its receipt
 
-Every request carries HTTP basic credentials, which `authenticate` judges; what is refused is answered as JSON
-with the words of the error. No answer holds more of an error than those words.
+Every request carries HTTP basic credentials, which `authenticate` judges; what is refused is
+answered as JSON with the words of the error. No answer holds more of an error than those words.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from governance.errors import (
+from governance.base.errors import (
     BusyError,
     ConfigError,
     ConflictError,
@@ -56,7 +56,9 @@ class _Unknown(CountersignError):
     """No credentials, or wrong ones."""
 
 
-def routes(log_of: Callable[[], Log], verifier: api.Verifier, authenticate: Authenticate) -> list[Route]:
+def routes(
+    log_of: Callable[[], Log], verifier: api.Verifier, authenticate: Authenticate
+) -> list[Route]:
     """The routes. `log_of` opens the log for each request, so that requests share nothing."""
 
     def checkpoint(request: Request, body: bytes) -> Response:
@@ -67,22 +69,33 @@ def routes(log_of: Callable[[], Log], verifier: api.Verifier, authenticate: Auth
         return JSONResponse(api.entries(log_of(), _number(request, "start", 0), limit))
 
     def proof(request: Request, body: bytes) -> Response:
-        return JSONResponse(api.proof(log_of(), _number(request, "index"), _number(request, "size")))
+        return JSONResponse(
+            api.proof(log_of(), _number(request, "index"), _number(request, "size"))
+        )
 
     def growth(request: Request, body: bytes) -> Response:
         return JSONResponse(api.growth(log_of(), _number(request, "old"), _number(request, "new")))
 
     def append(request: Request, body: bytes) -> Response:
-        expected = _number(request, "expected_size") if "expected_size" in request.query_params else None
+        expected = (
+            _number(request, "expected_size") if "expected_size" in request.query_params else None
+        )
         return JSONResponse(api.append(log_of(), verifier, body, expected).document())
 
     asked = {"checkpoint": checkpoint, "entries": entries, "proof": proof, "growth": growth}
-    found = [Route(f"/{name}", _guarded(answer, authenticate), methods=["GET"]) for name, answer in asked.items()]
+    found = [
+        Route(f"/{name}", _guarded(answer, authenticate), methods=["GET"])
+        for name, answer in asked.items()
+    ]
     return [*found, Route("/entries", _guarded(append, authenticate), methods=["POST"])]
 
 
-def _guarded(answer: Callable[[Request, bytes], Response], authenticate: Authenticate) -> Callable[[Request], Any]:
-    """Lets in whom `authenticate` knows, reads no more than an envelope may have, and turns errors into answers."""
+def _guarded(
+    answer: Callable[[Request, bytes], Response], authenticate: Authenticate
+) -> Callable[[Request], Any]:
+    """Lets in whom `authenticate` knows, reads no more than an envelope may have, and turns errors
+    into answers.
+    """
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -92,26 +105,37 @@ def _guarded(answer: Callable[[Request, bytes], Response], authenticate: Authent
             body = await _body(request)
             return await run_in_threadpool(answer, request, body)
         except _Unknown as error:
-            return _refusal(error, 401, {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'})
+            return _refusal(
+                error, 401, {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'}
+            )
         except CountersignError as error:
             status = next((status for family, status in STATUS if isinstance(error, family)), 500)
             if status == 500:
                 logging.getLogger(__name__).error("%s: %s", type(error).__name__, error)
-                error = CountersignError("the server cannot use its log now", fix="ask who runs the server; try again")
+                error = CountersignError(
+                    "the server cannot use its log now", fix="ask who runs the server; try again"
+                )
             return _refusal(error, status, {})
 
     return endpoint
 
 
 def _refusal(error: CountersignError, status: int, headers: dict[str, str]) -> Response:
-    told = {"kind": type(error).__name__, "error": error.found, "expected": error.expected, "next": error.fix}
+    told = {
+        "kind": type(error).__name__,
+        "error": error.found,
+        "expected": error.expected,
+        "next": error.fix,
+    }
     return Response(json.dumps(told), status, headers, media_type="application/json")
 
 
 def _credentials(request: Request) -> tuple[str, str]:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     try:
-        account, separator, password = base64.b64decode(given, validate=True).decode("utf-8").partition(":")
+        account, separator, password = (
+            base64.b64decode(given, validate=True).decode("utf-8").partition(":")
+        )
     except (binascii.Error, ValueError):
         separator = ""
     if scheme.lower() != "basic" or not separator:
@@ -124,7 +148,9 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         data += chunk
         if len(data) > api.MAX_ENVELOPE:
-            raise InputError("the envelope is too large", expected=f"at most {api.MAX_ENVELOPE} bytes")
+            raise InputError(
+                "the envelope is too large", expected=f"at most {api.MAX_ENVELOPE} bytes"
+            )
     return bytes(data)
 
 

@@ -1,8 +1,10 @@
-"""The log in tables `countersign_*`: what SQLite and PostgreSQL have in common, which is nearly all.
+"""The log in tables `countersign_*`: what SQLite and PostgreSQL have in common, which is nearly
+all.
 
-An adapter says how to read in one snapshot, how to write in one transaction that keeps other writers out, and
-what its errors mean; everything else is here, in SQL that both understand. Triggers refuse UPDATE and DELETE,
-against accidents. Against intent there are the tree and the checkpoints.
+An adapter says how to read in one snapshot, how to write in one transaction that keeps other
+writers out, and what its errors mean; everything else is here, in SQL that both understand.
+Triggers refuse UPDATE and DELETE, against accidents. Against intent there are the tree and the
+checkpoints.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from heapq import merge
 from itertools import chain
 from typing import Any
 
-from governance.errors import StorageError, VerificationError
-from governance.keys import Signer
+from governance.attest.keys import Signer
+from governance.base.errors import StorageError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
 from governance.log.port import ORIGIN_SCOPE, Also, Derived, Entry, Execute, check_size
@@ -36,7 +38,9 @@ _BY_SUBJECT = "WHERE idx IN (SELECT idx FROM countersign_subject WHERE sha256 = 
 _BY_KIND = "WHERE kind = ? AND idx >= ? ORDER BY idx LIMIT ?"
 _RANGE = "WHERE idx >= ? AND idx < ? ORDER BY idx"
 _SUBJECTS = "SELECT idx, sha256 FROM countersign_subject WHERE idx >= ? AND idx < ?"
-_NODES = "SELECT position, hash FROM countersign_node WHERE level = ? AND position >= ? AND position < ?"
+_NODES = (
+    "SELECT position, hash FROM countersign_node WHERE level = ? AND position >= ? AND position < ?"
+)
 _HEAD = (
     "INSERT INTO countersign_head (one, version, checkpoint) VALUES (1, ?, ?)"
     " ON CONFLICT (one) DO UPDATE SET version = excluded.version, checkpoint = excluded.checkpoint"
@@ -85,10 +89,14 @@ class SqlLog(ABC):
                 return known
             _check_continuous(execute, size)
             if (size == 0) != (scope == ORIGIN_SCOPE):
-                raise StorageError("a log begins with its origin, and has one only", where=self.where)
+                raise StorageError(
+                    "a log begins with its origin, and has one only", where=self.where
+                )
             entry = Entry(size, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
             _insert(execute, entry, subjects, _reader(execute))
-            _write_head(execute, sign_checkpoint(_state(execute, self.project, size + 1), self._signer))
+            _write_head(
+                execute, sign_checkpoint(_state(execute, self.project, size + 1), self._signer)
+            )
             if also is not None:
                 also(execute)
         return entry
@@ -126,7 +134,9 @@ class SqlLog(ABC):
     def by_kind(self, kinds: Sequence[str]) -> Iterator[Entry]:
         """Entries of these kinds that are there when the first is asked for, in order."""
         size = self.size()
-        return merge(*(self._of_kind(kind, size) for kind in set(kinds)), key=lambda entry: entry.index)
+        return merge(
+            *(self._of_kind(kind, size) for kind in set(kinds)), key=lambda entry: entry.index
+        )
 
     def latest(self, scope: str) -> Entry | None:
         """The latest entry of a scope."""
@@ -149,7 +159,9 @@ class SqlLog(ABC):
             return _derived(execute, start, end) if execute else {}
 
     def page(self, start: int, end: int) -> tuple[list[Entry], dict[int, Derived]]:
-        """Entries [start, end) as far as they are there, and what is kept beside them, of one moment."""
+        """Entries [start, end) as far as they are there, and what is kept beside them, of one
+        moment.
+        """
         with self.reading() as execute:
             if execute is None:
                 return [], {}
@@ -162,11 +174,12 @@ class SqlLog(ABC):
         note: str | None = None,
         check: Callable[[SqlLog], None] | None = None,
     ) -> None:
-        """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint of our own.
+        """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint
+        of our own.
 
-        For copies of a log. The entries have to go on from what is there and give the root of the note, or nothing
-        is changed; that the note is signed by the right key is the caller's to verify: `check` is given the log as it
-        would be, and what it raises undoes all of it.
+        For copies of a log. The entries have to go on from what is there and give the root of the
+        note, or nothing is changed; that the note is signed by the right key is the caller's to
+        verify: `check` is given the log as it would be, and what it raises undoes all of it.
         """
         if self._signer is None and note is None:
             raise StorageError("this log was opened for reading", where=self.where)
@@ -182,7 +195,9 @@ class SqlLog(ABC):
             if note is None and self._signer is not None:
                 note = sign_checkpoint(state, self._signer)
             if note is None or parse_checkpoint(note)[0] != state:
-                raise VerificationError("the entries are not those of the checkpoint", where=self.where)
+                raise VerificationError(
+                    "the entries are not those of the checkpoint", where=self.where
+                )
             _write_head(execute, note)
             if check is not None:
                 check(_Within(self, execute))
@@ -254,17 +269,18 @@ def _insert(
     """Writes an entry and what it is found by; the nodes it completed."""
     made = merkle.completed(entry.leaf_hash, entry.index, nodes)
     execute(
-        "INSERT INTO countersign_entry (idx, envelope, leaf, identity, scope, kind) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO countersign_entry (idx, envelope, leaf, identity, scope, kind) VALUES (?, ?,"
+        " ?, ?, ?, ?)",
         (entry.index, entry.envelope, entry.leaf_hash, entry.identity, entry.scope, entry.kind),
     )
     distinct = sorted(set(subjects))
     if distinct:
         places = ", ".join(["(?, ?)"] * len(distinct))
         values = tuple(chain.from_iterable((sha256, entry.index) for sha256 in distinct))
-        execute(f"INSERT INTO countersign_subject (sha256, idx) VALUES {places}", values)  # noqa: S608 (placeholders)
+        execute(f"INSERT INTO countersign_subject (sha256, idx) VALUES {places}", values)  # noqa: S608
     places = ", ".join(["(?, ?, ?)"] * len(made))
     execute(
-        f"INSERT INTO countersign_node (level, position, hash) VALUES {places}",  # noqa: S608 (placeholders)
+        f"INSERT INTO countersign_node (level, position, hash) VALUES {places}",  # noqa: S608
         tuple(chain.from_iterable(made)),
     )
     return made
@@ -274,7 +290,9 @@ def _check_continuous(execute: Execute, size: int) -> None:
     """Nothing is put on top of entries that the checkpoint does not cover."""
     note = _note(execute)
     if (parse_checkpoint(note)[0].size if note else 0) != size:
-        raise VerificationError(f"the log has {size} entries", expected="as many as its checkpoint says")
+        raise VerificationError(
+            f"the log has {size} entries", expected="as many as its checkpoint says"
+        )
 
 
 def _state(execute: Execute, project: str, size: int) -> Checkpoint:
@@ -282,7 +300,9 @@ def _state(execute: Execute, project: str, size: int) -> Checkpoint:
     first = _first(execute, "WHERE idx = ?", 0)
     if first is None:
         raise VerificationError("the log has no such entry", where="entry 0")
-    return Checkpoint(origin_of(project, first.leaf_hash), size, merkle.root(size, _reader(execute)))
+    return Checkpoint(
+        origin_of(project, first.leaf_hash), size, merkle.root(size, _reader(execute))
+    )
 
 
 def _write_head(execute: Execute, note: str) -> None:
@@ -295,21 +315,29 @@ def _first(execute: Execute, where: str, value: object) -> Entry | None:
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    """SQLite keeps any type in any column: what someone else wrote there must not pass for an entry. Nor what stands
-    before the first one, where no tree has it and no revocation came before it."""
+    """SQLite keeps any type in any column: what someone else wrote there must not pass for an
+    entry. Nor what stands before the first one, where no tree has it and no revocation came before
+    it.
+    """
     index, envelope, leaf, identity, scope, kind = row
     if not (isinstance(index, int) and isinstance(envelope, bytes) and isinstance(leaf, bytes)):
         raise VerificationError("a row of the log has the wrong types", where=f"entry {index}")
     if index < 0:
-        raise VerificationError("a row of the log stands before its beginning", where=f"entry {index}")
+        raise VerificationError(
+            "a row of the log stands before its beginning", where=f"entry {index}"
+        )
     return Entry(index, envelope, leaf, str(identity), str(scope), str(kind))
 
 
 def _reader(execute: Execute) -> merkle.Nodes:
     def node(level: int, position: int) -> bytes:
-        rows = execute("SELECT hash FROM countersign_node WHERE level = ? AND position = ?", (level, position))
+        rows = execute(
+            "SELECT hash FROM countersign_node WHERE level = ? AND position = ?", (level, position)
+        )
         if not rows or not isinstance(rows[0][0], bytes):
-            raise VerificationError("a node of the log's tree is missing", where=f"level {level}, position {position}")
+            raise VerificationError(
+                "a node of the log's tree is missing", where=f"level {level}, position {position}"
+            )
         return rows[0][0]
 
     return node
@@ -320,7 +348,9 @@ def _derived(execute: Execute, start: int, end: int) -> dict[int, Derived]:
     nodes: dict[int, set[tuple[int, int, bytes]]] = {}
     for index, sha256 in execute(_SUBJECTS, (start, end)):
         subjects.setdefault(index, set()).add(str(sha256))
-    for level in range(MAX_LEVEL):  # node (level, position) is completed by leaf (position + 1) * 2**level - 1
+    for level in range(
+        MAX_LEVEL
+    ):  # node (level, position) is completed by leaf (position + 1) * 2**level - 1
         first, last = start >> level, end >> level
         for position, value in execute(_NODES, (level, first, last)) if first < last else ():
             nodes.setdefault(((position + 1) << level) - 1, set()).add((level, position, value))

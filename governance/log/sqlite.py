@@ -1,9 +1,9 @@
 """The log in SQLite, in the same database file as the registry's.
 
-- Each operation opens its own connection, so that threads and forks need no care; SQLite's rollback journal
-  is left as it is, because the file is shared with MLflow and may stand on a network disk.
-- An append is one `BEGIN IMMEDIATE` transaction, fully synchronous: after a kill or a full disk at any
-  moment it is there whole or not at all.
+- Each operation opens its own connection, so that threads and forks need no care; SQLite's rollback
+  journal is left as it is, because the file is shared with MLflow and may stand on a network disk.
+- An append is one `BEGIN IMMEDIATE` transaction, fully synchronous: after a kill or a full disk at
+  any moment it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -13,25 +13,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from governance.errors import BusyError, CountersignError, StorageError
-from governance.keys import Signer
+from governance.attest.keys import Signer
+from governance.base.errors import BusyError, CountersignError, StorageError
 from governance.log.port import Execute
 from governance.log.sql import INDICES, TABLES, SqlLog, check_version
 
 BUSY_SECONDS = 60.0
 _SCHEMA = [
-    "CREATE TABLE IF NOT EXISTS countersign_entry (idx INTEGER PRIMARY KEY, envelope BLOB NOT NULL, leaf BLOB NOT NULL,"
-    " identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx INTEGER NOT NULL,"
-    " PRIMARY KEY (sha256, idx)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position INTEGER NOT NULL,"
-    " hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,"
-    " checkpoint TEXT NOT NULL)",
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_entry (idx INTEGER PRIMARY KEY, envelope BLOB NOT"
+        " NULL, leaf BLOB NOT NULL, identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT"
+        " NULL)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx INTEGER NOT"
+        " NULL, PRIMARY KEY (sha256, idx)) WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position INTEGER NOT"
+        " NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
+        " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
+    ),
     *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
     *(
-        f"CREATE TRIGGER IF NOT EXISTS countersign_{table}_{verb} BEFORE {verb} ON countersign_{table}"
-        " BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
+        f"CREATE TRIGGER IF NOT EXISTS countersign_{table}_{verb} BEFORE {verb} ON"
+        f" countersign_{table} BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
         for table in TABLES
         for verb in ("UPDATE", "DELETE")
     ),
@@ -41,11 +50,15 @@ _SCHEMA = [
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """A connection in autocommit, which waits `BUSY_SECONDS` for others.
 
-    A reader, too, opens for writing where it may: only so can SQLite undo what a killed writer left half done.
+    A reader, too, opens for writing where it may: only so can SQLite undo what a killed writer left
+    half done.
     """
     mode = "rwc" if write else "rw"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
     )
     connection.execute("PRAGMA synchronous = EXTRA" if write else "PRAGMA query_only = ON")
     return connection
@@ -122,15 +135,24 @@ def _error(error: sqlite3.Error | OSError, path: Path) -> CountersignError:
     where = str(path)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return BusyError(
-            f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s", where=where, fix="try again"
+            f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s",
+            where=where,
+            fix="try again",
         )
     if name.startswith("SQLITE_FULL"):
-        return StorageError("the disk is full; the log is unchanged", where=where, fix="free space, then run again")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or isinstance(error, OSError):
+        return StorageError(
+            "the disk is full; the log is unchanged", where=where, fix="free space, then run again"
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or isinstance(
+        error, OSError
+    ):
         return StorageError(
             f"the log cannot be opened for writing or reading: {text}; it is unchanged",
             where=where,
-            fix="allow this account to write the folder, or set COUNTERSIGN_HOME to one it can write",
+            fix=(
+                "allow this account to write the folder, or set COUNTERSIGN_HOME to one it can"
+                " write"
+            ),
         )
     if name.startswith("SQLITE_IOERR"):
         return StorageError(

@@ -1,14 +1,16 @@
-"""Evidence as it would be after a statement that nobody has made yet: what a signature would come to."""
+"""Evidence as it would be after a statement that nobody has made yet: what a signature would come
+to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from governance.evidence import Evidence, EvidenceView
-from governance.keys import Signer
-from governance.model import Model
-from governance.predicates import Artifact
-from governance.promotion import State
+from governance.attest.keys import Signer
+from governance.attest.predicates import Artifact
+from governance.base.model import Model
+from governance.log.evidence import Evidence, EvidenceView
+from governance.release.promotion import State
 
 NOT_YET = "0" * 64
 """In place of the digest of a statement that nobody has signed."""
@@ -22,8 +24,12 @@ class Assumed:
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
         """As the view's, and what is assumed."""
-        assumed = [one for one in self._more if any(subject.sha256 == sha256 for subject in one.subjects)]
-        return self._view.by_subject(sha256, kind) + [one for one in assumed if kind in (None, one.kind)]
+        assumed = [
+            one for one in self._more if any(subject.sha256 == sha256 for subject in one.subjects)
+        ]
+        return self._view.by_subject(sha256, kind) + [
+            one for one in assumed if kind in (None, one.kind)
+        ]
 
     def all(self, kind: str | None = None) -> Iterator[Evidence]:
         """As the view's, and what is assumed."""

@@ -1,4 +1,6 @@
-"""A person lets services run in their name, until an instant; and which authorization covers a run that begins now."""
+"""A person lets services run in their name, until an instant; and which authorization covers a run
+that begins now.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from governance.evidence import Evidence
-from governance.instants import exact_instant, instant_of
-from governance.keys import Signer
+from governance.attest.keys import Signer
+from governance.attest.predicates import Authorization, Requester
+from governance.base.time import exact_instant, instant_of
+from governance.log.evidence import Evidence
 from governance.log.port import Log
-from governance.machine import Machine
+from governance.machine.machine import Machine
 from governance.people.policies import subject
 from governance.people.speaking import Said, Speaker, roles_of, say, speaker
-from governance.predicates import Authorization, Requester
-from governance.promotion import State, state
+from governance.release.promotion import State, state
 
 LONGEST = 24 * 31
 """Hours."""
@@ -25,14 +27,22 @@ def authorize(
 ) -> tuple[Said, Speaker, Authorization]:
     """Records that services may run in this person's name for so many hours."""
     who = speaking_for_themselves(now, signer, role, at)
-    said = Authorization(**who.signed(reason, at, anywhere=True), expires=exact_instant(at + timedelta(hours=hours)))
-    return say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said), who, said
+    said = Authorization(
+        **who.signed(reason, at, anywhere=True), expires=exact_instant(at + timedelta(hours=hours))
+    )
+    return (
+        say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said),
+        who,
+        said,
+    )
 
 
 def speaking_for_themselves(
     now: State, signer: Signer, role: str | None, at: datetime, fitting: Sequence[str] = ()
 ) -> Speaker:
-    """A person in any role of theirs, or any that is `fitting`; the first where they do not say which."""
+    """A person in any role of theirs, or any that is `fitting`; the first where they do not say
+    which.
+    """
     policies = now.authority.policies
     known, fitting = policies.principals.get(signer.keyid), fitting or roles_of(policies)
     mine = known.roles if known is not None and known.kind == "person" else []
@@ -41,7 +51,9 @@ def speaking_for_themselves(
 
 
 def in_force(now: State, name: str, at: datetime) -> Evidence | None:
-    """The authorization of `name` that lasts longest, of those that cover a run beginning at `at`."""
+    """The authorization of `name` that lasts longest, of those that cover a run beginning at
+    `at`.
+    """
     mine = [
         item
         for item in now.evidence.all("authorization")
@@ -53,9 +65,14 @@ def in_force(now: State, name: str, at: datetime) -> Evidence | None:
 
 
 def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
-    """The machine, its requester authenticated where an authorization of theirs stands in the log."""
+    """The machine, its requester authenticated where an authorization of theirs stands in the
+    log.
+    """
     asked = machine.requester
     found = in_force(state(log), asked.name, at) if log.size() else None
     if found is None:
         return machine
-    return replace(machine, requester=Requester(name=asked.name, authenticated=True, authorization=found.digest))
+    return replace(
+        machine,
+        requester=Requester(name=asked.name, authenticated=True, authorization=found.digest),
+    )

@@ -1,7 +1,9 @@
-"""Who is who in policies/policy.yaml: people, services, owners, approvers, alias rules; every comment stays.
+"""Who is who in policies/policy.yaml: people, services, owners, approvers, alias rules; every
+comment stays.
 
 Nothing here gives a right: a changed policy counts for governed aliases once its owners signed it
-(`governance.authority`). What could never work is refused before anybody is asked to sign it.
+(`governance.policy.authority`). What could never work is refused before anybody is asked to sign
+it.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from governance.errors import ConfigError, CountersignError, Problems, meant
-from governance.keys import PublicKey, public_key, start_of
-from governance.model import Model, Slug
-from governance.policy import (
+from governance.attest.keys import PublicKey, public_key, start_of
+from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.model import Model, Slug
+from governance.base.storage import home_expanded, write_atomic
+from governance.base.yaml import load_model, parse_yaml
+from governance.policy.policies import (
     AliasRule,
     EvidenceKind,
     IncidentRules,
@@ -31,12 +35,12 @@ from governance.policy import (
     policies_of,
     policy_files,
 )
-from governance.storage import home_expanded, write_atomic
-from governance.yamlfile import load_model, parse_yaml
 
 FILE = "policy.yaml"
 OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
-"""Roles with a meaning where nothing else is said: who signs policies, who in their stead, who asks for a move."""
+"""Roles with a meaning where nothing else is said: who signs policies, who in their stead, who asks
+for a move.
+"""
 KINDS: tuple[str, ...] = get_args(EvidenceKind)
 """What services sign."""
 AFTERWARDS = ("reproduction", "drill")
@@ -49,8 +53,13 @@ COMMENTS = {
     "recovery": "Who signs it in their stead, where owners were lost.",
     "aliases": "The aliases that serve users, and in which roles a person may ask to move them.",
     "waivers": "What may be accepted for a while: how long, and by whom.",
-    "incidents": "In which roles a person opens an incident on a model, or closes it; any, where absent.",
-    "seconded_by": "In which roles a person signs a rollback or retirement that another asked for; any, where absent.",
+    "incidents": (
+        "In which roles a person opens an incident on a model, or closes it; any, where absent."
+    ),
+    "seconded_by": (
+        "In which roles a person signs a rollback or retirement that another asked for; any, where"
+        " absent."
+    ),
 }
 """What stands above each rule that a founding writes."""
 
@@ -78,9 +87,11 @@ class Founding(Model):
     owners: Quorum | None = None
     """Absent: two people as policy-owner, or one where there is only one."""
     recovery: Quorum | None = None
-    """Absent: the people in role recovery, all but one of them, at least two; none where nobody is."""
+    """Absent: the people in role recovery, all but one of them, at least two; none where nobody is.
+    """
     approvers: list[Slug] = []
-    """Who approves releases. Absent: every role but those of owners, recovery and release managers."""
+    """Who approves releases. Absent: every role but those of owners, recovery and release managers.
+    """
     aliases: dict[Slug, AliasRule] = {}
     """Absent: champion, asked for by release managers, or by approvers where there are none."""
     waivers: WaiverRules | None = None
@@ -95,8 +106,14 @@ def read_founding(path: Path) -> Founding:
     """The people file; key files are found from its own folder. Raises `Problems`."""
     given = load_model(path, Founding)
     folder = path.parent
-    people = {name: one.model_copy(update={"key": _from(folder, one.key)}) for name, one in given.people.items()}
-    services = {name: one.model_copy(update={"key": _from(folder, one.key)}) for name, one in given.services.items()}
+    people = {
+        name: one.model_copy(update={"key": _from(folder, one.key)})
+        for name, one in given.people.items()
+    }
+    services = {
+        name: one.model_copy(update={"key": _from(folder, one.key)})
+        for name, one in given.services.items()
+    }
     return given.model_copy(update={"people": people, "services": services})
 
 
@@ -106,10 +123,18 @@ def principal_of(text: str, kind: str) -> tuple[str, str, list[str]]:
     key, colon, roles = rest.rpartition(":")
     given = [part.strip() for part in roles.split(",") if part.strip()]
     if not (equals and colon and name and key and given):
-        rights, such = ("roles", "role,role") if kind == "person" else ("what it signs", "ingest,scan,... or `all`")
+        rights, such = (
+            ("roles", "role,role")
+            if kind == "person"
+            else ("what it signs", "ingest,scan,... or `all`")
+        )
         found = f"{text[:120]!r} is not a name, a public key and {rights}"
         raise ConfigError(found, where=f"--{kind}", expected=f"NAME=FILE_OR_KEY:{such}")
-    return name.strip(), key.strip(), list(KINDS) if kind == "service" and given == ["all"] else given
+    return (
+        name.strip(),
+        key.strip(),
+        list(KINDS) if kind == "service" and given == ["all"] else given,
+    )
 
 
 def read_key(text: str) -> PublicKey:
@@ -120,37 +145,53 @@ def read_key(text: str) -> PublicKey:
     try:
         given = start_of(path).decode("utf-8")
     except (OSError, ValueError):  # of a null byte, too
-        raise ConfigError("no such public key file", where=str(path), fix="ssh-keygen -t ed25519 makes one") from None
+        raise ConfigError(
+            "no such public key file", where=str(path), fix="ssh-keygen -t ed25519 makes one"
+        ) from None
     try:
         return public_key(given)
     except ConfigError as error:
-        raise ConfigError(error.found, expected=error.expected, where=str(path), fix=error.fix) from None
+        raise ConfigError(
+            error.found, expected=error.expected, where=str(path), fix=error.fix
+        ) from None
 
 
-# -- The text of policy.yaml -------------------------------------------------------------------------
+# -- The text of policy.yaml -----------------------------------------------------------------------
 def founded(text: str, given: Founding) -> str:
-    """policy.yaml with everybody of `given` in it, and the rules that follow. What stands there already stays."""
+    """policy.yaml with everybody of `given` in it, and the rules that follow. What stands there
+    already stays.
+    """
 
     def change(rules: CommentedMap) -> None:
         known = {one["name"] for one in rules.get("principals") or []}
         for name, person in given.people.items():
             if name not in known:
-                _append(rules, _principal(name, "person", [read_key(person.key).line], roles=person.roles))
+                _append(
+                    rules,
+                    _principal(name, "person", [read_key(person.key).line], roles=person.roles),
+                )
         for name, service in given.services.items():
             if name not in known:
-                _append(rules, _principal(name, "service", [read_key(service.key).line], signs=service.signs))
+                _append(
+                    rules,
+                    _principal(name, "service", [read_key(service.key).line], signs=service.signs),
+                )
         for name, value in _rules(rules, given).items():
             rules[name] = value
             rules.yaml_set_comment_before_after_key(name, before=f"\n{COMMENTS[name]}")
         for tier in rules.get("tiers", {}).values():
             if tier.get("promotable") and tier.get("approvals") and not tier.get("approvers"):
-                tier.insert(list(tier).index("approvals") + 1, "approvers", _flow(_approvers(given)))
+                tier.insert(
+                    list(tier).index("approvals") + 1, "approvers", _flow(_approvers(given))
+                )
 
     return _changed(text, change)
 
 
 def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str]) -> str:
-    """policy.yaml with somebody new; or, without rights, with a further key of somebody who is there."""
+    """policy.yaml with somebody new; or, without rights, with a further key of somebody who is
+    there.
+    """
 
     def change(rules: CommentedMap) -> None:
         if not rights:
@@ -160,7 +201,10 @@ def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str])
             raise ConfigError(
                 f"{name} is enrolled already",
                 where=FILE,
-                fix=f"countersign enrol {name} KEY, without roles, adds a key; countersign rotate {name} replaces one",
+                fix=(
+                    f"countersign enrol {name} KEY, without roles, adds a key; countersign rotate"
+                    f" {name} replaces one"
+                ),
             )
         what = {"roles": rights} if kind == "person" else {"signs": rights}
         _append(rules, _principal(name, kind, [key.line], **what))
@@ -196,12 +240,16 @@ def revoked(text: str, name: str, key: str | None) -> str:
 
 
 def key_of(policies: Policies, name: str, key: str | None) -> PublicKey:
-    """The key of `name` that is meant: by fingerprint, key id, file or line; the only one where none is given."""
+    """The key of `name` that is meant: by fingerprint, key id, file or line; the only one where
+    none is given.
+    """
     keys = [public_key(text) for text in known(policies, name).keys]
     if key is None and len(keys) == 1:
         return keys[0]
     if key is None:
-        raise ConfigError(f"{name} has {len(keys)} keys", expected=", ".join(one.fingerprint for one in keys))
+        raise ConfigError(
+            f"{name} has {len(keys)} keys", expected=", ".join(one.fingerprint for one in keys)
+        )
     return keys[_key_at([one.pem for one in keys], name, key)]
 
 
@@ -211,7 +259,9 @@ def known(policies: Policies, name: str) -> Principal:
     if found is None:
         names = sorted(one.name for one in policies.rules.principals)
         raise ConfigError(
-            f"policies name no {name!r}", expected=f"one of: {', '.join(names) or 'nobody'}", fix=meant(name, names)
+            f"policies name no {name!r}",
+            expected=f"one of: {', '.join(names) or 'nobody'}",
+            fix=meant(name, names),
         )
     return found
 
@@ -224,14 +274,27 @@ def known_person(policies: Policies, name: str) -> Principal:
     return found
 
 
-# -- What could never work ---------------------------------------------------------------------------
+# -- What could never work -------------------------------------------------------------------------
 def impossible(policies: Policies) -> list[CountersignError]:
-    """What these policies ask for and nobody could give: quorums, approvals, evidence that no service signs."""
+    """What these policies ask for and nobody could give: quorums, approvals, evidence that no
+    service signs.
+    """
     people = [one for one in policies.rules.principals if one.kind == "person"]
-    wanted = ((where, what, count, _in_roles(people, roles)) for where, what, count, roles in _wanted(policies.rules))
-    found = [problem for where, what, count, has in wanted for problem in _short(where, what, count, has)]
+    wanted = (
+        (where, what, count, _in_roles(people, roles))
+        for where, what, count, roles in _wanted(policies.rules)
+    )
+    found = [
+        problem for where, what, count, has in wanted for problem in _short(where, what, count, has)
+    ]
     if policies.rules.owners is None:
-        found.append(_never("owners", "nobody could ever change the policies", "owners: {people: 2, roles: [...]}"))
+        found.append(
+            _never(
+                "owners",
+                "nobody could ever change the policies",
+                "owners: {people: 2, roles: [...]}",
+            )
+        )
     return found + _misplaced(policies.rules)
 
 
@@ -239,7 +302,12 @@ def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
     """Where, what, how many people, in which roles."""
     for name, quorum in {"owners": rules.owners, "recovery": rules.recovery}.items():
         if quorum is not None:
-            yield name, f"{quorum.people} people as {', '.join(quorum.roles)}", quorum.people, quorum.roles
+            yield (
+                name,
+                f"{quorum.people} people as {', '.join(quorum.roles)}",
+                quorum.people,
+                quorum.roles,
+            )
     used = {one.tier for one in rules.models.values()}
     for name, tier in rules.tiers.items():
         if tier.promotable and name in used:
@@ -251,7 +319,12 @@ def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
                 tier.approvers,
             )
     for alias, rule in rules.aliases.items():
-        yield f"aliases.{alias}.requesters", f"somebody as {', '.join(rule.requesters)}", 1, rule.requesters
+        yield (
+            f"aliases.{alias}.requesters",
+            f"somebody as {', '.join(rule.requesters)}",
+            1,
+            rule.requesters,
+        )
 
 
 def _misplaced(rules: Rules) -> list[CountersignError]:
@@ -259,18 +332,30 @@ def _misplaced(rules: Rules) -> list[CountersignError]:
     found: list[CountersignError] = []
     for one in rules.principals:
         if one.kind == "service" and one.roles:
-            found.append(_never("principals", f"{one.name} is a service and has roles", "roles are people's"))
+            found.append(
+                _never("principals", f"{one.name} is a service and has roles", "roles are people's")
+            )
         if one.kind == "person" and one.signs:
-            found.append(_never("principals", f"{one.name} is a person and signs evidence", "services sign evidence"))
+            found.append(
+                _never(
+                    "principals",
+                    f"{one.name} is a person and signs evidence",
+                    "services sign evidence",
+                )
+            )
     signed = {kind for one in rules.principals for kind in one.signs}
     missing = [kind for kind in KINDS if kind not in signed and kind not in AFTERWARDS]
     if missing and rules.aliases:
-        found.append(_never("principals", f"no service signs {', '.join(missing)}", "a service that does"))
+        found.append(
+            _never("principals", f"no service signs {', '.join(missing)}", "a service that does")
+        )
     return found
 
 
 def checked(folder: Path, text: str) -> Policies:
-    """The policies of `folder` with this policy.yaml. Raises `Problems` with every mistake; nothing is written."""
+    """The policies of `folder` with this policy.yaml. Raises `Problems` with every mistake; nothing
+    is written.
+    """
     try:
         policies = policies_of({**policy_files(folder), FILE: text})
     except Problems as error:
@@ -305,7 +390,13 @@ def _short(where: str, wanted: str, people: int, has: Iterable[str]) -> list[Cou
     names = sorted(has)
     if len(names) >= people:
         return []
-    return [_never(where, f"wants {wanted}, and policy names {len(names)} ({', '.join(names) or 'nobody'})", wanted)]
+    return [
+        _never(
+            where,
+            f"wants {wanted}, and policy names {len(names)} ({', '.join(names) or 'nobody'})",
+            wanted,
+        )
+    ]
 
 
 def _never(where: str, found: str, expected: str) -> CountersignError:
@@ -316,13 +407,17 @@ def _in_roles(people: Iterable[Principal], roles: Iterable[str]) -> list[str]:
     return [one.name for one in people if set(one.roles) & set(roles)]
 
 
-# -- The rules of a founding -------------------------------------------------------------------------
+# -- The rules of a founding -----------------------------------------------------------------------
 def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
-    """Owners, recovery, aliases, waivers, incidents and seconders, where policy.yaml does not have them yet."""
+    """Owners, recovery, aliases, waivers, incidents and seconders, where policy.yaml does not have
+    them yet.
+    """
     people = {name: person.roles for name, person in given.people.items()}
     owners = given.owners or _quorum(people, OWNER, at_most=2)
     recovery = given.recovery or _quorum(people, RECOVERY, at_least=2)
-    releasers = [RELEASER] if any(RELEASER in roles for roles in people.values()) else _approvers(given)
+    releasers = (
+        [RELEASER] if any(RELEASER in roles for roles in people.values()) else _approvers(given)
+    )
     champion = {"champion": AliasRule(requesters=releasers)} if releasers else {}
     found: dict[str, Any] = {}
     if owners is not None and not rules.get("owners"):
@@ -336,7 +431,9 @@ def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
         )
     if given.waivers is not None and not rules.get("waivers"):
         found["waivers"] = _flow(given.waivers.model_dump(exclude_defaults=True))
-    incidents = given.incidents or (IncidentRules(closed_by=_approvers(given)) if _approvers(given) else None)
+    incidents = given.incidents or (
+        IncidentRules(closed_by=_approvers(given)) if _approvers(given) else None
+    )
     if incidents is not None and not rules.get("incidents"):
         found["incidents"] = _flow(incidents.model_dump(exclude_defaults=True))
     seconded = given.seconded_by or list(dict.fromkeys([*_approvers(given), *releasers]))
@@ -357,14 +454,18 @@ def _quorum(
 
 def _approvers(given: Founding) -> list[str]:
     own = {OWNER, RECOVERY, RELEASER}
-    own |= set(given.owners.roles if given.owners else ()) | set(given.recovery.roles if given.recovery else ())
+    own |= set(given.owners.roles if given.owners else ()) | set(
+        given.recovery.roles if given.recovery else ()
+    )
     roles = [role for person in given.people.values() for role in person.roles if role not in own]
     return given.approvers or list(dict.fromkeys(roles))
 
 
-# -- YAML --------------------------------------------------------------------------------------------
+# -- YAML ------------------------------------------------------------------------------------------
 def _changed(text: str, change: Callable[[CommentedMap], None]) -> str:
-    """`text` after `change`, comments and order kept. Raises `ConfigError` where that cannot be done."""
+    """`text` after `change`, comments and order kept. Raises `ConfigError` where that cannot be
+    done.
+    """
     people_in(text)
     yaml = YAML()
     yaml.width = 4096
@@ -378,13 +479,23 @@ def _changed(text: str, change: Callable[[CommentedMap], None]) -> str:
 
 
 def people_in(text: str) -> list[str]:
-    """The names of the people in policy.yaml. Raises `ConfigError` where it has not the shape that is edited here."""
+    """The names of the people in policy.yaml. Raises `ConfigError` where it has not the shape that
+    is edited here.
+    """
     rules = parse_yaml(text, f"policies/{FILE}")
     if not isinstance(rules, dict):
         raise ConfigError("no mapping", where=f"policies/{FILE}", expected="the rules of a project")
     principals, tiers = rules.get("principals") or [], rules.get("tiers") or {}
-    rows = [*principals, *tiers.values()] if isinstance(principals, list) and isinstance(tiers, dict) else [None]
-    keys = [one.get("keys") for one in principals if isinstance(one, dict)] if isinstance(principals, list) else []
+    rows = (
+        [*principals, *tiers.values()]
+        if isinstance(principals, list) and isinstance(tiers, dict)
+        else [None]
+    )
+    keys = (
+        [one.get("keys") for one in principals if isinstance(one, dict)]
+        if isinstance(principals, list)
+        else []
+    )
     lists = all(isinstance(one, list) and all(isinstance(key, str) for key in one) for one in keys)
     if not all(isinstance(one, dict) for one in rows) or not lists:
         raise ConfigError(
@@ -398,7 +509,11 @@ def people_in(text: str) -> list[str]:
 def _append(rules: CommentedMap, principal: CommentedMap) -> None:
     """Into a block, whatever form the list had: keys are long."""
     before = rules.get("principals") or []
-    if not isinstance(before, CommentedSeq) or before.fa.flow_style() is not False or not len(before):
+    if (
+        not isinstance(before, CommentedSeq)
+        or before.fa.flow_style() is not False
+        or not len(before)
+    ):
         rules["principals"] = CommentedSeq(before)
     rules["principals"].append(principal)
 
@@ -431,20 +546,27 @@ def _known(rules: CommentedMap, name: str) -> CommentedMap:
     found = _named(rules, name)
     if found is None:
         known = ", ".join(str(one.get("name")) for one in rules.get("principals") or []) or "nobody"
-        raise ConfigError(f"policies name no {name!r}", where=f"policies/{FILE}", expected=f"one of: {known}")
+        raise ConfigError(
+            f"policies name no {name!r}", where=f"policies/{FILE}", expected=f"one of: {known}"
+        )
     return found
 
 
 def _key_at(keys: list[str], name: str, meant: str) -> int:
-    """Which of the keys is meant: by fingerprint, by (the beginning of) its id, by file, or by the line itself."""
+    """Which of the keys is meant: by fingerprint, by (the beginning of) its id, by file, or by the
+    line itself.
+    """
     theirs = [public_key(text) for text in keys]
-    by_name = [at for at, one in enumerate(theirs) if meant == one.fingerprint or _begins(one.keyid, meant)]
+    by_name = [
+        at for at, one in enumerate(theirs) if meant == one.fingerprint or _begins(one.keyid, meant)
+    ]
     if not by_name and not meant.startswith("SHA256:"):
         wanted = read_key(meant).keyid
         by_name = [at for at, one in enumerate(theirs) if one.keyid == wanted]
     if len(by_name) != 1:
         raise ConfigError(
-            f"{name} has no key {meant[:80]!r}", expected=f"one of: {', '.join(one.fingerprint for one in theirs)}"
+            f"{name} has no key {meant[:80]!r}",
+            expected=f"one of: {', '.join(one.fingerprint for one in theirs)}",
         )
     return by_name[0]
 

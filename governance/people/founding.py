@@ -1,8 +1,11 @@
-"""How a governed log begins: a first policy that names its people, entry 0 that pins it, its owners' signatures.
+"""How a governed log begins: a first policy that names its people, entry 0 that pins it, its
+owners' signatures.
 
 1. A log begins governed or it does not: one that began under development keys stays what it is.
-2. Entry 0 holds the policies whole. Whoever pins it (its hash, or a kept checkpoint) has fixed the first policy.
-3. Everything can be run again: what is done is found in the log, and what is missing is said with its command.
+2. Entry 0 holds the policies whole. Whoever pins it (its hash, or a kept checkpoint) has fixed the
+   first policy.
+3. Everything can be run again: what is done is found in the log, and what is missing is said with
+   its command.
 """
 
 from __future__ import annotations
@@ -11,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from governance import evidence, promotion
-from governance.errors import RefusedError
-from governance.instants import instant
-from governance.keys import Signer, public_key
-from governance.log import merkle
+from governance.attest.keys import Signer, public_key
+from governance.attest.predicates import Origin, Requester, Run
+from governance.base.errors import RefusedError
+from governance.base.model import Model
+from governance.base.time import instant
+from governance.log import evidence, merkle
 from governance.log.port import Log
-from governance.machine import Machine, check_head, checkpoint_signer, log_of, on_server
-from governance.model import Model
+from governance.machine.machine import Machine, check_head, checkpoint_signer, log_of, on_server
 from governance.people import policies as of_policies
 from governance.people.speaking import person_of
-from governance.policy import Policies, Principal
-from governance.predicates import Origin, Requester, Run
+from governance.policy.policies import Policies, Principal
+from governance.release import promotion
 
 
 class Begun(Model):
@@ -56,24 +59,34 @@ class Scene:
 
 
 def refuse_development(machine: Machine) -> Log | None:
-    """The log, where it has begun. Raises `RefusedError` where it began without people, with the way out."""
+    """The log, where it has begun. Raises `RefusedError` where it began without people, with the
+    way out.
+    """
     log = log_of(machine)
     if log.size() == 0:
         if on_server(machine):
             raise RefusedError(
-                "the server's log has not begun", where=log.where, fix="begin it on the machine that keeps it"
+                "the server's log has not begun",
+                where=log.where,
+                fix="begin it on the machine that keeps it",
             )
         return None
     check_head(log, machine.project)
     first = evidence.origin(log)
     if first.development_keys or not first.files:
-        began = "under development keys" if first.development_keys else "before policies stood in its first entry"
+        began = (
+            "under development keys"
+            if first.development_keys
+            else "before policies stood in its first entry"
+        )
         raise RefusedError(
             f"this log began {began}, and stays good for `candidate` only",
             where=log.where,
             expected="an empty log: what a log begins with cannot be changed",
-            fix="keep it where it is and begin another: export COUNTERSIGN_HOME=/a/new/folder, then countersign init; "
-            "countersign repro then records the pipeline there",
+            fix=(
+                "keep it where it is and begin another: export COUNTERSIGN_HOME=/a/new/folder, then"
+                " countersign init; countersign repro then records the pipeline there"
+            ),
         )
     return log
 
@@ -110,12 +123,14 @@ def begin(scene: Scene, signer: Signer) -> Log:
 
 
 def check_first(log: Log, policies: Policies) -> None:
-    """That the policies at hand are those in force. Raises `RefusedError` where they changed since."""
+    """That the policies at hand are those in force. Raises `RefusedError` where they changed
+    since.
+    """
     in_force = promotion.state(log).authority.in_force
     if in_force.digest != policies.digest:
         raise RefusedError(
-            f"the log began already, and its policies in force ({in_force.digest[:12]}) are not those at hand "
-            f"({policies.digest[:12]})",
+            f"the log began already, and its policies in force ({in_force.digest[:12]}) are not"
+            f" those at hand ({policies.digest[:12]})",
             fix="a change is proposed and signed: countersign policy propose",
         )
 
@@ -124,7 +139,10 @@ def begun(scene: Scene, log: Log | None, done: list[str]) -> Begun:
     """Where it stands, and what is next."""
     rules = scene.policies.rules
     principals = {
-        one.name: [", ".join(one.roles or one.signs), *(public_key(key).fingerprint for key in one.keys)]
+        one.name: [
+            ", ".join(one.roles or one.signs),
+            *(public_key(key).fingerprint for key in one.keys),
+        ]
         for one in rules.principals
     }
     kinds = {one.name: one.kind for one in rules.principals}
@@ -150,10 +168,16 @@ def _next(scene: Scene, status: of_policies.Status | None, pin: str) -> list[str
     if not status.signed:
         digest = scene.policies.digest[: of_policies.SHORTEST + 4]
         sign = f"countersign policy sign {digest} --key KEY"
-        return [f"{name} signs the first policy, with their own key: {sign}" for name in status.in_force.waits_for]
+        return [
+            f"{name} signs the first policy, with their own key: {sign}"
+            for name in status.in_force.waits_for
+        ]
     services = [one.name for one in scene.policies.rules.principals if one.kind == "service"]
     return [
-        "commit the policies, so that runs under them are of committed code: git add policies && git commit",
+        (
+            "commit the policies, so that runs under them are of committed code: git add policies"
+            " && git commit"
+        ),
         f"pin this log wherever it is verified: countersign verify --origin {pin}",
         "the service's key signs runs: export COUNTERSIGN_SIGNER=file2:/path/to/"
         + (f"{services[0]}.pem" if services else "service.pem"),

@@ -1,7 +1,9 @@
-"""The pages and reports that people signed, on this machine, by digest: what was shown can be read again as it was.
+"""The pages and reports that people signed, on this machine, by digest: what was shown can be read
+again as it was.
 
-A statement names the sha256 of its page. The page is rendered from the log, so the same version of Countersign gives
-the same bytes again; a later one need not, and therefore the bytes are kept when somebody signs.
+A statement names the sha256 of its page. The page is rendered from the log, so the same version of
+Countersign gives the same bytes again; a later one need not, and therefore the bytes are kept when
+somebody signs.
 """
 
 from __future__ import annotations
@@ -9,14 +11,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, CountersignError, InputError
-from governance.evidence import Evidence
+from governance.attest.digests import sha256_bytes
+from governance.base.errors import ConfigError, CountersignError, InputError
+from governance.base.storage import write_atomic
+from governance.log.evidence import Evidence
 from governance.log.port import Log
-from governance.machine import Machine
+from governance.machine.machine import Machine
 from governance.people import page, review
-from governance.promotion import State
-from governance.storage import write_atomic
+from governance.release.promotion import State
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 HERE, AGAIN = "kept when it was signed", "made again from the log"
@@ -40,9 +42,13 @@ def read(machine: Machine, sha256: str) -> bytes | None:
 
 
 def find(machine: Machine, log: Log, now: State, sha256: str) -> tuple[bytes, str]:
-    """The page with this digest, and where it is from. Raises `ConfigError`, `InputError` where it is not here."""
+    """The page with this digest, and where it is from. Raises `ConfigError`, `InputError` where it
+    is not here.
+    """
     if not _SHA256.fullmatch(sha256):
-        raise ConfigError(f"{sha256[:80]!r} is no sha256", where="--page", expected="64 hexadecimal digits")
+        raise ConfigError(
+            f"{sha256[:80]!r} is no sha256", where="--page", expected="64 hexadecimal digits"
+        )
     spoiled = ""
     content = read(machine, sha256)
     if content is not None:
@@ -55,14 +61,24 @@ def find(machine: Machine, log: Log, now: State, sha256: str) -> tuple[bytes, st
             return made, AGAIN
     raise InputError(
         f"the page {sha256[:12]} is not here, and no packet of the log gives it again{spoiled}",
-        expected="a page that was signed on this machine, or that this version of Countersign renders from the log",
-        fix=f"ask {_signers(now, sha256)} for the file from their machine; its sha256 shows that it is the one",
+        expected=(
+            "a page that was signed on this machine, or that this version of Countersign renders"
+            " from the log"
+        ),
+        fix=(
+            f"ask {_signers(now, sha256)} for the file from their machine; its sha256 shows that it"
+            " is the one"
+        ),
     )
 
 
 def _packets(now: State, sha256: str) -> list[Evidence]:
     """Packets whose page it may be: those that were signed with it first."""
-    signed = {one.subjects[0].sha256 for one in now.evidence.all("approval") if one.predicate.page == sha256}
+    signed = {
+        one.subjects[0].sha256
+        for one in now.evidence.all("approval")
+        if one.predicate.page == sha256
+    }
     found = list(now.evidence.all("packet"))
     return sorted(found, key=lambda item: (item.subjects[0].sha256 not in signed, -item.index))
 

@@ -1,7 +1,8 @@
 """A key that is good for nothing from here on, and a successor of the key that signs checkpoints.
 
-A checkpoint key changes in three steps: a new key is made beside the old one and its public half recorded, the owners
-approve it, and the machine that keeps the log signs with it. Until the last step the old one signs.
+A checkpoint key changes in three steps: a new key is made beside the old one and its public half
+recorded, the owners approve it, and the machine that keeps the log signs with it. Until the last
+step the old one signs.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from governance.authority import Authority
-from governance.errors import ConfigError, InputError, RefusedError
-from governance.keys import CHECKPOINT, PublicKey, Signer, public_key, stored_signer
+from governance.attest.keys import CHECKPOINT, PublicKey, Signer, public_key, stored_signer
+from governance.attest.predicates import Approval, Artifact, CheckpointKey, Revocation
+from governance.base.errors import ConfigError, InputError, RefusedError
+from governance.base.model import Model
 from governance.log.port import Log
-from governance.machine import Machine
-from governance.model import Model
+from governance.machine.machine import Machine
 from governance.people.policies import SHORTEST, owner, signed_by
 from governance.people.speaking import Said, Speaker, person_of, roles_of, say, speaker
-from governance.predicates import Approval, Artifact, CheckpointKey, Revocation
-from governance.promotion import State
+from governance.policy.authority import Authority
+from governance.release.promotion import State
 
 NEXT = f"{CHECKPOINT}-next"
 
@@ -44,19 +45,30 @@ def revoke(
     reason: str,
     at: datetime,
 ) -> tuple[Said, Speaker]:
-    """Records that a key says nothing from here on: by its owner, or by one policy owner. Raises `RefusedError`."""
+    """Records that a key says nothing from here on: by its owner, or by one policy owner. Raises
+    `RefusedError`.
+    """
     if authority.revoked.get(key.keyid) is not None:
-        raise RefusedError(f"key {key.fingerprint} of {whose} was revoked at entry {authority.revoked[key.keyid]}")
+        raise RefusedError(
+            f"key {key.fingerprint} of {whose} was revoked at entry {authority.revoked[key.keyid]}"
+        )
     who = _may_revoke(authority, whose, signer, role, at)
     said = Revocation(**who.signed(reason, at), owner=whose)
-    return say(log, signer, "revocation", [Artifact(role="key", name=whose, sha256=key.keyid)], said), who
+    return (
+        say(log, signer, "revocation", [Artifact(role="key", name=whose, sha256=key.keyid)], said),
+        who,
+    )
 
 
-def _may_revoke(authority: Authority, whose: str, signer: Signer, role: str | None, at: datetime) -> Speaker:
+def _may_revoke(
+    authority: Authority, whose: str, signer: Signer, role: str | None, at: datetime
+) -> Speaker:
     person = person_of(authority.policies, signer)
     if person.name != whose:
         return owner(authority, signer, role, at, recovery=False)
-    return speaker(authority, signer, role or (person.roles or [""])[0], roles_of(authority.policies), at)
+    return speaker(
+        authority, signer, role or (person.roles or [""])[0], roles_of(authority.policies), at
+    )
 
 
 def successors(now: State) -> list[Successor]:
@@ -85,7 +97,9 @@ def propose_successor(
     at: datetime,
     key: PublicKey | None = None,
 ) -> tuple[Said, PublicKey]:
-    """Records the public half of the next checkpoint key, as one policy owner; makes one here where none is given."""
+    """Records the public half of the next checkpoint key, as one policy owner; makes one here where
+    none is given.
+    """
     who = owner(authority, signer, role, at, recovery=False)
     key = key or public_key(stored_signer(machine.keys, NEXT).public_pem)
     said = CheckpointKey(**who.signed(reason, at), pem=key.pem)
@@ -93,8 +107,12 @@ def propose_successor(
 
 
 def proposed(now: State, keyid: str) -> Successor:
-    """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`, `RefusedError`."""
-    found = [one for one in successors(now) if len(keyid) >= SHORTEST and one.keyid.startswith(keyid)]
+    """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`,
+    `RefusedError`.
+    """
+    found = [
+        one for one in successors(now) if len(keyid) >= SHORTEST and one.keyid.startswith(keyid)
+    ]
     if not found:
         known = ", ".join(one.keyid[:12] for one in successors(now))
         raise InputError(
@@ -103,7 +121,9 @@ def proposed(now: State, keyid: str) -> Successor:
             fix="" if known else "countersign checkpoint-key rotate proposes one",
         )
     if found[-1].approved:
-        raise RefusedError(f"checkpoint key {keyid[:12]} is approved already, by {', '.join(found[-1].signed_by)}")
+        raise RefusedError(
+            f"checkpoint key {keyid[:12]} is approved already, by {', '.join(found[-1].signed_by)}"
+        )
     return found[-1]
 
 
@@ -117,7 +137,9 @@ def approve_successor(
 
 
 def approved_successor(machine: Machine, now: State) -> PublicKey | None:
-    """The key that waits on this machine to be used; None where none does. Raises `ConfigError` for another."""
+    """The key that waits on this machine to be used; None where none does. Raises `ConfigError` for
+    another.
+    """
     waiting = machine.keys / f"{NEXT}.pem"
     if not waiting.exists():
         return None
@@ -132,7 +154,9 @@ def approved_successor(machine: Machine, now: State) -> PublicKey | None:
 
 
 def use_successor(folder: Path) -> Path:
-    """Puts the next key in the old one's place; the old one is kept beside it. Killed between, it can be run again."""
+    """Puts the next key in the old one's place; the old one is kept beside it. Killed between, it
+    can be run again.
+    """
     waiting, current = folder / f"{NEXT}.pem", folder / f"{CHECKPOINT}.pem"
     old = stored_signer(folder, CHECKPOINT).keyid
     kept = current.with_name(f"{CHECKPOINT}-{old[:16]}.pem")

@@ -1,13 +1,15 @@
-"""A review as one self-contained page and as text for a terminal: no script, no assets, no time but the log's."""
+"""A review as one self-contained page and as text for a terminal: no script, no assets, no time but
+the log's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.digests import sha256_bytes
+from governance.attest.digests import sha256_bytes
+from governance.base.text import moment, one_line, share, short, signed
 from governance.people.review import Review, Verdict, twin
 from governance.report.html import environment, style
-from governance.report.text import moment, one_line, share, short, signed
 
 TONES: dict[Verdict, tuple[str, str]] = {
     "NOTHING STANDS AGAINST IT": ("wait", "○"),
@@ -24,12 +26,16 @@ def html(made: Review) -> bytes:
     tone, sign = TONES[made.verdict]
     pages = environment()
     template = pages.get_template("review.html.j2")
-    rendered = template.render(review=made, twin=sha256_bytes(twin(made)), style=style(pages), tone=tone, sign=sign)
+    rendered = template.render(
+        review=made, twin=sha256_bytes(twin(made)), style=style(pages), tone=tone, sign=sign
+    )
     return rendered.encode("utf-8")
 
 
 def text(made: Review) -> list[str]:
-    """The page in a terminal: verdict, exceptions, what stands against it, gates, changes, evaluation."""
+    """The page in a terminal: verdict, exceptions, what stands against it, gates, changes,
+    evaluation.
+    """
     return [one_line(line) for line in _lines(made)]
 
 
@@ -47,7 +53,10 @@ def _lines(made: Review) -> Iterator[str]:
     yield f"STANDING AGAINST IT ({len(made.findings) or 'nothing'})"
     for one in made.findings:
         yield f"  {one.code} {one.subject}: {one.message}"
-        yield f"      expected {one.expected or 'n/a'}; found {one.found or 'nothing'}; next: {one.next or 'none'}"
+        yield (
+            f"      expected {one.expected or 'n/a'}; found {one.found or 'nothing'}; next:"
+            f" {one.next or 'none'}"
+        )
     yield "GATES"
     for gate in made.gates:
         yield f"  {gate.result:<8} {gate.name}: {gate.value}"
@@ -65,7 +74,10 @@ def _exceptions(made: Review) -> Iterator[str]:
     yield f"EXCEPTIONS ({len(made.accepted)} accepted, {len(made.notices)} to know)"
     for one in made.accepted:
         yield f"  {one.finding.code} {one.finding.subject}: {one.finding.message}"
-        yield f"      accepted by {one.accepted_by} until {moment(one.expires)}; meanwhile {one.control}"
+        yield (
+            f"      accepted by {one.accepted_by} until {moment(one.expires)}; meanwhile"
+            f" {one.control}"
+        )
         yield f"      because {one.reason}; {one.owner} answers for it"
     for notice in made.notices:
         yield f"  {notice.title}: {notice.detail}"
@@ -83,8 +95,14 @@ def _evaluation(made: Review) -> Iterator[str]:
     yield f"EVALUATION (thresholds fixed: {made.thresholds})"
     for metric in made.metrics[:METRICS]:
         own = next((one for one in metric.scores if one.relation.startswith("this version")), None)
-        figure = f"{share(own.mean)} [{share(own.low)}, {share(own.high)}], n {own.n}" if own else "not run"
-        against = "; ".join(f"less {one.against} {signed(one.mean)}" for one in metric.differences if one.n)
+        figure = (
+            f"{share(own.mean)} [{share(own.low)}, {share(own.high)}], n {own.n}"
+            if own
+            else "not run"
+        )
+        against = "; ".join(
+            f"less {one.against} {signed(one.mean)}" for one in metric.differences if one.n
+        )
         yield f"  {metric.name} on {metric.suite}: {figure}" + (f"; {against}" if against else "")
     if not made.metrics:
         yield "  not run"

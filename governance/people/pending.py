@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from governance import promotion
-from governance.checks.people import approvals as check_approvals
-from governance.checks.votes import behind, by_another, one_each, others, packet_votes
-from governance.evidence import Evidence
-from governance.instants import exact_instant, instant_of
-from governance.model import Model
+from governance.attest.predicates import Promotion, PromotionRequest, Waiver
+from governance.base.model import Model
+from governance.base.time import exact_instant, instant_of
+from governance.gates.checks.people import approvals as check_approvals
+from governance.gates.checks.votes import behind, by_another, one_each, others, packet_votes
+from governance.log.evidence import Evidence
 from governance.people import authorizing, keys, policies, review, subjects, votes, waiving
-from governance.policy import Principal, Quorum
-from governance.predicates import Promotion, PromotionRequest, Waiver
-from governance.promotion import State
+from governance.policy.policies import Principal, Quorum
+from governance.release import promotion
+from governance.release.promotion import State
 
 SOON = 14
 """Days before a waiver ends in which it is told."""
@@ -24,7 +24,9 @@ class Wait(Model):
     """One thing that waits."""
 
     kind: str
-    """policy, checkpoint key, second signature, rollback, retire, packet, promote, before training, waiver, ..."""
+    """policy, checkpoint key, second signature, rollback, retire, packet, promote, before training,
+    waiver, ...
+    """
     what: str
     why: str
     people: list[str]
@@ -35,11 +37,23 @@ class Wait(Model):
 
 
 def pending(now: State, at: datetime) -> list[Wait]:
-    """Everything that waits for anybody. Without owners nothing governed can be said, and that is all."""
+    """Everything that waits for anybody. Without owners nothing governed can be said, and that is
+    all.
+    """
     if now.authority.policies.rules.owners is None:
         return list(_policies(now))
-    found = [*_second_signatures(now, at), *_policies(now), *_checkpoint_keys(now), *_moves(now, at)]
-    found += [*_packets(now, at), *_before_training(now, at), *_waivers(now, at), *_authorizations(now, at)]
+    found = [
+        *_second_signatures(now, at),
+        *_policies(now),
+        *_checkpoint_keys(now),
+        *_moves(now, at),
+    ]
+    found += [
+        *_packets(now, at),
+        *_before_training(now, at),
+        *_waivers(now, at),
+        *_authorizations(now, at),
+    ]
     return found
 
 
@@ -48,7 +62,7 @@ def of_person(waits: list[Wait], name: str) -> list[Wait]:
     return [wait for wait in waits if name in wait.people]
 
 
-# -- Policies and keys -------------------------------------------------------------------------------
+# -- Policies and keys -----------------------------------------------------------------------------
 def _policies(now: State) -> Iterator[Wait]:
     status = policies.status(now, None)
     if now.authority.policies.rules.owners is None:
@@ -96,21 +110,28 @@ def _checkpoint_keys(now: State) -> Iterator[Wait]:
             )
 
 
-# -- Moves -------------------------------------------------------------------------------------------
+# -- Moves -----------------------------------------------------------------------------------------
 def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
     """What one person did alone."""
     requests = {item.digest: item for item in now.evidence.all("request")}
     for item in now.view.all("promotion"):
         move: Promotion = item.predicate
         asked = requests.get(move.request or "")
-        if move.second_signature_by is None or asked is None or by_another(now.authority, now.evidence, asked):
+        if (
+            move.second_signature_by is None
+            or asked is None
+            or by_another(now.authority, now.evidence, asked)
+        ):
             continue
         late = instant_of(move.second_signature_by) <= at
         yield Wait(
             kind="second signature",
             what=f"{move.action} of {move.model} to version {move.version}, entry {item.index}",
-            why=f"{asked.predicate.principal} did it alone: {asked.predicate.reason}" + ("; OVERDUE" if late else ""),
-            people=others(now.authority, now.authority.policies.rules.seconders, asked.predicate.principal),
+            why=f"{asked.predicate.principal} did it alone: {asked.predicate.reason}"
+            + ("; OVERDUE" if late else ""),
+            people=others(
+                now.authority, now.authority.policies.rules.seconders, asked.predicate.principal
+            ),
             due=move.second_signature_by,
             next=f"countersign approve promotion {asked.digest[:12]}",
         )
@@ -120,7 +141,11 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
     """Open requests for a rollback or a retirement that want further people."""
     for item in promotion.open_requests(now):
         said: PromotionRequest = item.predicate
-        if said.action == "promote" or instant_of(said.expires) <= at or promotion.overtaken(now, said):
+        if (
+            said.action == "promote"
+            or instant_of(said.expires) <= at
+            or promotion.overtaken(now, said)
+        ):
             continue
         signed = one_each(now.authority, behind(now.authority, now.evidence, item, at))
         if len(signed) >= _wanted(now, said):
@@ -128,7 +153,10 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
         yield Wait(
             kind=said.action,
             what=f"{said.action} of {said.model}/{said.version}",
-            why=f"{said.principal} asks: {said.reason}; {_wanted(now, said)} people, so far {_names(sorted(signed))}",
+            why=(
+                f"{said.principal} asks: {said.reason}; {_wanted(now, said)} people, so far"
+                f" {_names(sorted(signed))}"
+            ),
             people=others(now.authority, now.authority.policies.rules.seconders, *signed),
             due=said.expires,
             next=f"countersign approve promotion {item.digest[:12]}",
@@ -143,10 +171,14 @@ def _wanted(now: State, said: PromotionRequest) -> int:
     return rule.rollback_people if rule and not said.break_glass else 1
 
 
-# -- Packets -----------------------------------------------------------------------------------------
+# -- Packets ---------------------------------------------------------------------------------------
 def _packets(now: State, at: datetime) -> Iterator[Wait]:
-    """The version registered last of each model that can be released, where approvals are missing."""
-    latest: dict[str, Evidence] = {item.predicate.model: item for item in now.view.all("registration")}
+    """The version registered last of each model that can be released, where approvals are
+    missing.
+    """
+    latest: dict[str, Evidence] = {
+        item.predicate.model: item for item in now.view.all("registration")
+    }
     asked = {(one.predicate.model, one.predicate.version) for one in promotion.open_requests(now)}
     for model, item in sorted(latest.items()):
         versions = {item.predicate.version} | {number for name, number in asked if name == model}
@@ -158,14 +190,20 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
     tier = now.authority.policies.tier_of(model)
     if tier is None or not tier.promotable or not tier.approvals:
         return
-    if any(held.version == version for alias in _aliases(now) if (held := now.holder(model, alias))):
+    if any(
+        held.version == version for alias in _aliases(now) if (held := now.holder(model, alias))
+    ):
         return
     approvers = [one for one in _people(now) if set(one.roles) & set(tier.approvers)]
     name, (item, changed) = f"{model}/{version}", review.current(now, model, version, at)
     if item is None or changed:
-        why = f"what it rests on changed: {', '.join(changed)}" if changed else "it has no packet yet"
+        why = (
+            f"what it rests on changed: {', '.join(changed)}" if changed else "it has no packet yet"
+        )
         names = [one.name for one in approvers]
-        yield Wait(kind="packet", what=name, why=why, people=names, next=f"countersign review {name}")
+        yield Wait(
+            kind="packet", what=name, why=why, people=names, next=f"countersign review {name}"
+        )
         return
     what = subjects.of_version(now, model, version)
     context = votes.context_of(now, what, [], at)
@@ -173,28 +211,51 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
     said, _ = packet_votes(context)
     if missing:
         voted = {who for who, _, _ in said}
-        left = [one.name for one in approvers if one.name not in voted and not votes.barred(now, what, one, at)]
-        against = f"; {len(item.predicate.findings)} findings stand against it" if item.predicate.findings else ""
+        left = [
+            one.name
+            for one in approvers
+            if one.name not in voted and not votes.barred(now, what, one, at)
+        ]
+        against = (
+            f"; {len(item.predicate.findings)} findings stand against it"
+            if item.predicate.findings
+            else ""
+        )
         why = f"{missing[0].message}; has {missing[0].found}{against}"
-        yield Wait(kind="packet", what=name, why=why, people=left, next=f"countersign review {name}")
+        yield Wait(
+            kind="packet", what=name, why=why, people=left, next=f"countersign review {name}"
+        )
     elif not item.predicate.findings:
         yield from _to_ask_for(now, model, version, what.sha256, at)
 
 
 def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime) -> Iterator[Wait]:
-    """An approved version for which nobody has asked yet, by this packet and of the alias as it is. Where it was given
-    the alias by this packet once, and holds it no more, nobody is asked to give it back."""
-    said = [one.predicate for one in promotion.open_requests(now, model) if instant_of(one.predicate.expires) > at]
+    """An approved version for which nobody has asked yet, by this packet and of the alias as it is.
+    Where it was given the alias by this packet once, and holds it no more, nobody is asked to give
+    it back.
+    """
+    said = [
+        one.predicate
+        for one in promotion.open_requests(now, model)
+        if instant_of(one.predicate.expires) > at
+    ]
     for alias, rule in now.authority.policies.rules.aliases.items():
         held = now.holder(model, alias)
         wanted = (version, alias, digest, held.version if held else None)
-        had = any((one.predicate.alias, one.predicate.packet) == (alias, digest) for one in now.moves(model))
-        if not had and wanted not in [(one.version, one.alias, one.packet, one.from_version) for one in said]:
+        had = any(
+            (one.predicate.alias, one.predicate.packet) == (alias, digest)
+            for one in now.moves(model)
+        )
+        if not had and wanted not in [
+            (one.version, one.alias, one.packet, one.from_version) for one in said
+        ]:
             yield Wait(
                 kind="promote",
                 what=f"{model}/{version} as {alias}",
                 why="it is approved, and nobody has asked for the move",
-                people=sorted(one.name for one in _people(now) if set(one.roles) & set(rule.requesters)),
+                people=sorted(
+                    one.name for one in _people(now) if set(one.roles) & set(rule.requesters)
+                ),
                 next=f"countersign promote {model}/{version} --to {alias}",
             )
 
@@ -205,7 +266,11 @@ def _before_training(now: State, at: datetime) -> Iterator[Wait]:
     known: dict[tuple[str, str], subjects.Subject] = {(one.about, one.name): one for one in found}
     for stage, (item, _) in sorted(subjects.requests_of_gates(now).items()):
         for finding in item.predicate.findings:
-            what = subjects.wanted_by(finding, stage, known) if finding.code == "APPROVAL_MISSING" else None
+            what = (
+                subjects.wanted_by(finding, stage, known)
+                if finding.code == "APPROVAL_MISSING"
+                else None
+            )
             if what is None or votes.approved(now, what, at):
                 continue
             yield Wait(
@@ -217,7 +282,7 @@ def _before_training(now: State, at: datetime) -> Iterator[Wait]:
             )
 
 
-# -- What ends ---------------------------------------------------------------------------------------
+# -- What ends -------------------------------------------------------------------------------------
 def _waivers(now: State, at: datetime) -> Iterator[Wait]:
     """Waivers about to end, or just ended, that nothing has taken the place of."""
     items = list(now.evidence.all("waiver"))
@@ -225,9 +290,11 @@ def _waivers(now: State, at: datetime) -> Iterator[Wait]:
         said: Waiver = item.predicate
         about = (said.model, said.finding, said.about)
         later = [
-            one for one in items
-            if (one.predicate.model, one.predicate.finding, one.predicate.about) == about and one.index > item.index
-        ]  # fmt: skip
+            one
+            for one in items
+            if (one.predicate.model, one.predicate.finding, one.predicate.about) == about
+            and one.index > item.index
+        ]
         if later or not waiving.ends_soon(item, at, SOON):
             continue
         accepting = now.authority.policies.rules.waivers.accepted_by
@@ -235,8 +302,14 @@ def _waivers(now: State, at: datetime) -> Iterator[Wait]:
         yield Wait(
             kind="waiver",
             what=f"waiver of {said.finding} ({said.about}) of {said.model}",
-            why=f"{'it ended' if ended else 'it ends'}; {said.owner} answers for it, meanwhile: {said.control}",
-            people=sorted({one.name for one in _people(now) if set(one.roles) & set(accepting)} | {said.principal}),
+            why=(
+                f"{'it ended' if ended else 'it ends'}; {said.owner} answers for it, meanwhile:"
+                f" {said.control}"
+            ),
+            people=sorted(
+                {one.name for one in _people(now) if set(one.roles) & set(accepting)}
+                | {said.principal}
+            ),
             due=said.expires,
             next="mend what it is about, or waive it again: countersign waive",
         )

@@ -1,4 +1,6 @@
-"""A changed policy: proposed, shown as a difference, signed. `governance.authority` says when it counts."""
+"""A changed policy: proposed, shown as a difference, signed. `governance.policy.authority` says
+when it counts.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from governance import evidence
-from governance.authority import Authority
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, CountersignError, InputError, RefusedError
-from governance.instants import instant
-from governance.keys import Signer, public_key
+from governance.attest.digests import sha256_bytes
+from governance.attest.keys import Signer, public_key
+from governance.attest.predicates import Approval, Artifact, PolicyChange, Requester, Run
+from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
+from governance.base.model import Model
+from governance.base.time import instant
+from governance.log import evidence
 from governance.log.port import Log
-from governance.model import Model
 from governance.people.enrolment import FILE
 from governance.people.speaking import Said, Speaker, say, speaker
-from governance.policy import Policies, Rules, policies_of
-from governance.predicates import Approval, Artifact, PolicyChange, Requester, Run
-from governance.promotion import State
+from governance.policy.authority import Authority
+from governance.policy.policies import Policies, Rules, policies_of
+from governance.release.promotion import State
 
 SHORTEST = 8
 """The fewest characters by which a digest may be named."""
@@ -100,23 +102,33 @@ def unified(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     parts: list[str] = []
     for path in changed(before, after):
         old, new = before.get(path, "").splitlines(), after.get(path, "").splitlines()
-        parts += difflib.unified_diff(old, new, f"a/policies/{path}", f"b/policies/{path}", lineterm="")
+        parts += difflib.unified_diff(
+            old, new, f"a/policies/{path}", f"b/policies/{path}", lineterm=""
+        )
     return "\n".join(parts)
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """The files that differ."""
-    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return sorted(
+        path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    )
 
 
-def propose(log: Log, authority: Authority, policies: Policies, signer: Signer, name: str, at: datetime) -> Said:
-    """Records the policies at hand, for their owners to sign. Raises `RefusedError` where they are in force already."""
+def propose(
+    log: Log, authority: Authority, policies: Policies, signer: Signer, name: str, at: datetime
+) -> Said:
+    """Records the policies at hand, for their owners to sign. Raises `RefusedError` where they are
+    in force already.
+    """
     if policies.digest == authority.in_force.digest:
         raise RefusedError(
-            f"the policies at hand are those in force ({policies.digest[:12]}): nothing is to be signed",
+            f"the policies at hand are those in force ({policies.digest[:12]}): nothing is to be"
+            " signed",
             fix="change policies/ first",
         )
-    policies.controls.find()  # its mistakes are told before anybody signs: nothing else reads the catalogue
+    # its mistakes are told before anybody signs: nothing else reads the catalogue
+    policies.controls.find()
     moment = instant(at)
     asked = Requester(name=name, authenticated=True)
     run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
@@ -131,10 +143,14 @@ def offer(authority: Authority, digest: str) -> Offer:
     if current.signed_at is None and current.policies is not None:
         offers.append(Offer(current.digest, current.policies.files, True))
     if len(digest) < SHORTEST:
-        raise ConfigError(f"{digest!r} is too short to name policies", expected=f"{SHORTEST} characters or more")
+        raise ConfigError(
+            f"{digest!r} is too short to name policies", expected=f"{SHORTEST} characters or more"
+        )
     found = [one for one in offers if one.digest.startswith(digest)]
     if not found and current.digest.startswith(digest):
-        raise RefusedError(f"these policies are in force and signed by {', '.join(current.signers)}")
+        raise RefusedError(
+            f"these policies are in force and signed by {', '.join(current.signers)}"
+        )
     if len(found) != 1:
         waits = ", ".join(one.digest[:12] for one in offers)
         raise InputError(
@@ -146,33 +162,54 @@ def offer(authority: Authority, digest: str) -> Offer:
 
 
 def shown(authority: Authority, what: Offer) -> str:
-    """What a person is shown before they sign: the difference, or the first policies' rules whole."""
+    """What a person is shown before they sign: the difference, or the first policies' rules
+    whole.
+    """
     return first_rules(what.files) if what.first else unified(authority.policies.files, what.files)
 
 
 def first_rules(files: Mapping[str, str]) -> str:
     """The rules of a first policy whole, and the digests of the other files."""
-    others = [f"{path}  sha256 {sha256_bytes(text.encode())}" for path, text in sorted(files.items()) if path != FILE]
+    others = [
+        f"{path}  sha256 {sha256_bytes(text.encode())}"
+        for path, text in sorted(files.items())
+        if path != FILE
+    ]
     return "\n".join([files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
 
 
 def sign(
-    log: Log, authority: Authority, what: Offer, signer: Signer, role: str | None, reason: str, at: datetime
+    log: Log,
+    authority: Authority,
+    what: Offer,
+    signer: Signer,
+    role: str | None,
+    reason: str,
+    at: datetime,
 ) -> tuple[Said, Speaker]:
     """Approves policies as one of the owners under those in force. Raises `RefusedError`."""
     try:
         policies_of(what.files)
     except CountersignError as error:
-        raise RefusedError(f"these policies cannot be read, so they could never be in force: {error}") from None
+        raise RefusedError(
+            f"these policies cannot be read, so they could never be in force: {error}"
+        ) from None
     who = owner(authority, signer, role, at)
     said = Approval(
-        **who.signed(reason, at), decision="approve", about="policy", page=sha256_bytes(shown(authority, what).encode())
+        **who.signed(reason, at),
+        decision="approve",
+        about="policy",
+        page=sha256_bytes(shown(authority, what).encode()),
     )
     return say(log, signer, "approval", [subject(what.digest)], said), who
 
 
-def owner(authority: Authority, signer: Signer, role: str | None, at: datetime, *, recovery: bool = True) -> Speaker:
-    """The policy owner, or with `recovery` who signs in owners' stead, whose key it is. Raises `RefusedError`."""
+def owner(
+    authority: Authority, signer: Signer, role: str | None, at: datetime, *, recovery: bool = True
+) -> Speaker:
+    """The policy owner, or with `recovery` who signs in owners' stead, whose key it is. Raises
+    `RefusedError`.
+    """
     rules = authority.policies.rules
     quorums = (rules.owners, rules.recovery if recovery else None)
     roles = [one for quorum in quorums if quorum for one in quorum.roles]
@@ -197,11 +234,14 @@ def signed_by(now: State, digest: str, about: str) -> set[str]:
 
 
 def signed_at(now: State, digest: str, who: Speaker) -> int | None:
-    """The entry by which somebody signed policies in this role, and it still counts; None where they did not."""
+    """The entry by which somebody signed policies in this role, and it still counts; None where
+    they did not.
+    """
     mine = [
         item
         for item in now.evidence.by_subject(digest, "approval")
-        if (item.predicate.principal, item.predicate.role, item.predicate.about) == (who.name, who.role, "policy")
+        if (item.predicate.principal, item.predicate.role, item.predicate.about)
+        == (who.name, who.role, "policy")
         and now.authority.speaker(item) is not None
     ]
     return mine[-1].index if mine and mine[-1].predicate.decision == "approve" else None
@@ -218,7 +258,9 @@ def _wants(rules: Rules) -> str:
 
 def _missing(rules: Rules, signed: list[str] | tuple[str, ...]) -> list[str]:
     roles = set(rules.owners.roles if rules.owners else ())
-    people = [one.name for one in rules.principals if one.kind == "person" and set(one.roles) & roles]
+    people = [
+        one.name for one in rules.principals if one.kind == "person" and set(one.roles) & roles
+    ]
     return sorted(set(people) - set(signed))
 
 

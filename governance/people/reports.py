@@ -1,10 +1,11 @@
 """Reports that somebody signed: kept by digest where that was done, and returned as they were.
 
-1. What is signed is what was computed: the statement names the digests of its page and JSON twin, and what of the log
-   it read. Signing it again under the same key says nothing new, and changes nothing in it (`report.build`).
+1. What is signed is what was computed: the statement names the digests of its page and JSON twin,
+   and what of the log it read. Signing it again under the same key says nothing new, and changes
+   nothing in it (`report.build`).
 2. Kept bytes are worth their digest: changed ones are refused, wherever they come from.
-3. A report that was signed stands in for one that is made anew only where the new one, which is made all the same,
-   says the same of the same entries; whatever has come to light since is told.
+3. A report that was signed stands in for one that is made anew only where the new one, which is
+   made all the same, says the same of the same entries; whatever has come to light since is told.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from governance import evidence
-from governance.authority import read_authority
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, InputError, VerificationError
-from governance.evidence import Evidence
-from governance.instants import instant
-from governance.keys import Signer, public_key
+from governance.attest.digests import sha256_bytes
+from governance.attest.keys import Signer, public_key
+from governance.attest.predicates import Artifact, Run, SignedReport
+from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.time import instant
+from governance.log import evidence
+from governance.log.evidence import Evidence
 from governance.log.port import Entry, Log
-from governance.machine import Machine
+from governance.machine.machine import Machine
 from governance.people import kept
-from governance.predicates import Artifact, Run, SignedReport
-from governance.promotion import State
+from governance.policy.authority import read_authority
+from governance.release.promotion import State
 from governance.report import files
 from governance.report.html import json_twin, page
 from governance.report.model import Report
@@ -34,7 +35,9 @@ from governance.report.model import Report
 PAGE, TWIN = "report", "report_json"
 """Roles of a statement's subjects."""
 COMPARED = ("project", "model", "version", "digest", "as_of", "entries_read")
-"""Fields in which a kept report must agree with the one made now, beside verdict, faults and registry."""
+"""Fields in which a kept report must agree with the one made now, beside verdict, faults and
+registry.
+"""
 Bytes = Callable[[str], bytes | None]
 """Digest to what is kept under it, whatever that is by now."""
 
@@ -66,7 +69,9 @@ class Kept:
     @property
     def files(self) -> dict[str, bytes]:
         """As of `Made`."""
-        return files.named(self.item.predicate.model, self.item.predicate.version, self.twin, self.page)
+        return files.named(
+            self.item.predicate.model, self.item.predicate.version, self.twin, self.page
+        )
 
 
 def made(report: Report, as_of: datetime | None) -> Made:
@@ -74,18 +79,34 @@ def made(report: Report, as_of: datetime | None) -> Made:
     return Made(report, page(report), json_twin(report), instant(as_of) if as_of else None)
 
 
-def sign(log: Log, signer: Signer, machine: Machine, what: Made, reason: str, role: str | None, run: Run) -> Entry:
-    """(1) Keeps the bytes, then says so. Raises `VerificationError` for a report of a log that does not verify."""
+def sign(
+    log: Log, signer: Signer, machine: Machine, what: Made, reason: str, role: str | None, run: Run
+) -> Entry:
+    """(1) Keeps the bytes, then says so. Raises `VerificationError` for a report of a log that does
+    not verify.
+    """
     report = what.report
     if not report.integrity.verified:
-        raise VerificationError(f"evidence does not verify: {report.integrity.first_broken}", fix="countersign verify")
+        raise VerificationError(
+            f"evidence does not verify: {report.integrity.first_broken}", fix="countersign verify"
+        )
     _check_key(log, signer)
     said = SignedReport(
-        model=report.model, version=report.version, model_digest=report.digest, page=sha256_bytes(what.page),
-        twin=sha256_bytes(what.twin), verdict=report.verdict.word, as_of=report.as_of, asked_at=what.asked_at,
-        entries=report.entries_read, root=report.integrity.root, generator=report.generator, reason=reason, role=role,
+        model=report.model,
+        version=report.version,
+        model_digest=report.digest,
+        page=sha256_bytes(what.page),
+        twin=sha256_bytes(what.twin),
+        verdict=report.verdict.word,
+        as_of=report.as_of,
+        asked_at=what.asked_at,
+        entries=report.entries_read,
+        root=report.integrity.root,
+        generator=report.generator,
+        reason=reason,
+        role=role,
         run=run,
-    )  # fmt: skip
+    )
     kept.keep(machine, what.twin)
     kept.keep(machine, what.page)
     twin, html = what.files
@@ -98,10 +119,15 @@ def sign(log: Log, signer: Signer, machine: Machine, what: Made, reason: str, ro
 
 
 def _check_key(log: Log, signer: Signer) -> None:
-    """A statement by a key that nobody vouches for would be the end of the log. Raises `ConfigError`."""
+    """A statement by a key that nobody vouches for would be the end of the log. Raises
+    `ConfigError`.
+    """
     authority, keyid = read_authority(log), signer.keyid
     development = {public_key(pem).keyid for pem in evidence.origin(log).development_keys}
-    if authority.principal(keyid, log.size()) is None and keyid not in development - authority.keys.keys():
+    if (
+        authority.principal(keyid, log.size()) is None
+        and keyid not in development - authority.keys.keys()
+    ):
         raise ConfigError(
             f"the policies in force do not name this key ({keyid[:16]})",
             where="COUNTERSIGN_SIGNER",
@@ -113,14 +139,20 @@ def _check_key(log: Log, signer: Signer) -> None:
 def of_version(now: State, model: str, version: str) -> list[Evidence]:
     """The signed reports of a version, in the order of the log."""
     found = now.evidence.all("report")
-    return [item for item in found if (item.predicate.model, item.predicate.version) == (model, version)]
+    return [
+        item for item in found if (item.predicate.model, item.predicate.version) == (model, version)
+    ]
 
 
 def find(now: State, sha256: str) -> Evidence:
-    """The statement by which a page or twin was signed; the end of its digest may be left out. Raises `InputError`."""
+    """The statement by which a page or twin was signed; the end of its digest may be left out.
+    Raises `InputError`.
+    """
     if not 12 <= len(sha256) <= 64 or set(sha256) - set("0123456789abcdef"):
         raise ConfigError(
-            f"{sha256[:80]!r} is no sha256", where="--kept", expected="64 hexadecimal digits, 12 at least"
+            f"{sha256[:80]!r} is no sha256",
+            where="--kept",
+            expected="64 hexadecimal digits, 12 at least",
         )
     said = [item for item in now.evidence.all("report") if _names(item, sha256)]
     if not said:
@@ -137,7 +169,9 @@ def content(item: Evidence, read: Bytes) -> Kept:
 
 
 def standing_in(now: State, what: Made, read: Bytes) -> tuple[Kept | None, list[str]]:
-    """(3) The report that was signed in place of this one, if any; and what is to be told of those that were signed."""
+    """(3) The report that was signed in place of this one, if any; and what is to be told of those
+    that were signed.
+    """
     told: list[str] = []
     for item in reversed(of_version(now, what.report.model, what.report.version)):
         said: SignedReport = item.predicate
@@ -151,7 +185,10 @@ def standing_in(now: State, what: Made, read: Bytes) -> tuple[Kept | None, list[
         try:
             found = content(item, read)
         except (InputError, VerificationError) as error:
-            told.append(f"signed in entry {item.index} as other bytes, which cannot be returned: {error.found}")
+            told.append(
+                f"signed in entry {item.index} as other bytes, which cannot be returned:"
+                f" {error.found}"
+            )
             continue
         differing = _differing(json.loads(found.twin), what.report)
         if not differing:
@@ -164,7 +201,9 @@ def standing_in(now: State, what: Made, read: Bytes) -> tuple[Kept | None, list[
 
 
 def _stands(now: State, item: Evidence) -> bool:
-    """Whether somebody answers for it: a principal at that entry, or a key that the origin names."""
+    """Whether somebody answers for it: a principal at that entry, or a key that the origin
+    names.
+    """
     return item.development or now.authority.principal(item.keyid, item.index) is not None
 
 
@@ -197,7 +236,10 @@ def _bytes(sha256: str, read: Bytes) -> bytes:
             "what is kept under the digest of a signed report was changed",
             where=f"report {sha256[:12]}",
             expected=f"bytes with sha256 {sha256}",
-            fix="ask whoever signed it for the file, or take it from a bundle: countersign report --kept ... --bundle",
+            fix=(
+                "ask whoever signed it for the file, or take it from a bundle: countersign report"
+                " --kept ... --bundle"
+            ),
         )
     return found
 

@@ -1,9 +1,11 @@
 """The review page: what a person reads before they approve a packet.
 
-1. It is rendered from the packet and the entries before it, and nothing else: whoever has the log renders the same
-   bytes, at any time, and what people say afterwards does not change what the others were shown.
+1. It is rendered from the packet and the entries before it, and nothing else: whoever has the log
+   renders the same bytes, at any time, and what people say afterwards does not change what the
+   others were shown.
 2. Exceptions come before any good news; what was not run, not shown or rejected before is said.
-3. Its digest is part of the approval. A client shows what it renders itself, never what a server sends as a page.
+3. Its digest is part of the approval. A client shows what it renders itself, never what a server
+   sends as a page.
 """
 
 from __future__ import annotations
@@ -14,30 +16,41 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from governance import canonical, evidence, packet, promotion
-from governance.digests import sha256_bytes
-from governance.errors import InputError
-from governance.evidence import Evidence
-from governance.instants import instant_of
-from governance.lineage import ModelNode, model_node
-from governance.log import merkle
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Approval, Finding, Packet, PacketStage, Promotion, Run
+from governance.attest.requests import ReleaseDecision
+from governance.base.errors import InputError
+from governance.base.model import Model
+from governance.base.text import number, short, size
+from governance.base.time import instant_of
+from governance.history import packet
+from governance.history.lineage import ModelNode, model_node
+from governance.log import evidence, merkle
+from governance.log.evidence import Evidence
 from governance.log.port import Log
-from governance.model import Model
-from governance.predicates import Approval, Finding, Packet, PacketStage, Promotion, Run
-from governance.promotion import State
+from governance.release import promotion
+from governance.release.promotion import State
 from governance.report import exceptions, gates, history, scores
 from governance.report.facts import PREFIX, Facts, registered
 from governance.report.model import Change, Gate, Metric, Notice
-from governance.report.text import number, short, size
-from governance.requests import ReleaseDecision
 
 FORMAT = "https://countersign.dev/review/v1"
 NOWHERE = Path("/nonexistent")
 """A review uses no file at hand."""
 NOT_SHOWN = (
-    "Whether the evidence is true: each statement is what its signer attests, and says by which key.",
-    "What happens after this packet: an approval holds for exactly these bytes under exactly these policies.",
-    "Hidden backdoors and semantic poisoning are not shown absent; nor what a base model was trained on.",
+    (
+        "Whether the evidence is true: each statement is what its signer attests, and says by which"
+        " key."
+    ),
+    (
+        "What happens after this packet: an approval holds for exactly these bytes under exactly"
+        " these policies."
+    ),
+    (
+        "Hidden backdoors and semantic poisoning are not shown absent; nor what a base model was"
+        " trained on."
+    ),
     "Whether a declared licence or lawful basis holds: that is a judgement.",
 )
 
@@ -148,7 +161,11 @@ class ReviewFacts(Facts):
             return None
         mine = [one for one in self.registrations if registered(one).model_digest == self.serving]
         node = model_node(self.view, self.serving)
-        return replace(node, name=f"{registered(mine[-1]).model}/{registered(mine[-1]).version}") if mine else node
+        return (
+            replace(node, name=f"{registered(mine[-1]).model}/{registered(mine[-1]).version}")
+            if mine
+            else node
+        )
 
     @property
     def previous(self) -> Evidence | None:
@@ -156,7 +173,9 @@ class ReviewFacts(Facts):
         return self.released_before or super().previous
 
 
-def current(now: State, model: str, version: str, at: datetime) -> tuple[Evidence | None, list[str]]:
+def current(
+    now: State, model: str, version: str, at: datetime
+) -> tuple[Evidence | None, list[str]]:
     """The latest packet of a version, and what of it no longer is so."""
     said = now.registration(model, version).predicate
     item = packet.latest(now.evidence, model, version, said.model_digest)
@@ -168,12 +187,15 @@ def current(now: State, model: str, version: str, at: datetime) -> tuple[Evidenc
 def by_digest(now: State, digest: str) -> Evidence:
     """The packet whose digest begins like this. Raises `InputError`."""
     found = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
-    mine = [item for sha256, item in found.items() if len(digest) >= 8 and sha256.startswith(digest)]
+    mine = [
+        item for sha256, item in found.items() if len(digest) >= 8 and sha256.startswith(digest)
+    ]
     if len(mine) != 1:
         known = ", ".join(sha256[:12] for sha256 in list(found)[-5:])
         raise InputError(
             f"the log has no packet {digest[:80]!r}",
-            expected="MODEL/VERSION, e.g. support-desk/1" + (f", or one of: {known}" if known else ""),
+            expected="MODEL/VERSION, e.g. support-desk/1"
+            + (f", or one of: {known}" if known else ""),
         )
     return mine[0]
 
@@ -205,7 +227,11 @@ def review(log: Log, item: Evidence) -> Review:
         verdict=verdict,
         reason=reason,
         tier=said.tier,
-        purpose=f"{known.purpose}, in {known.region}" if known else "none: policy does not name this model",
+        purpose=(
+            f"{known.purpose}, in {known.region}"
+            if known
+            else "none: policy does not name this model"
+        ),
         demands=_demands(before, said),
         policy=said.policy,
         policy_signed=_signed(before),
@@ -222,7 +248,9 @@ def review(log: Log, item: Evidence) -> Review:
         earlier=list(_earlier(before, said)),
         datasets=_datasets(facts),
         stages=said.stages,
-        files=[f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})" for file in said.files],
+        files=[
+            f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})" for file in said.files
+        ],
         commits=said.commits,
         environments=said.environments,
         not_shown=list(NOT_SHOWN),
@@ -241,7 +269,11 @@ def digest_of(page: bytes) -> str:
 
 def _facts(log: Log, before: State, said: Packet) -> ReviewFacts:
     registration = before.registration(said.model, said.version)
-    held = [item for item in _released(before, said.model) if item.predicate.model_digest != said.model_digest]
+    held = [
+        item
+        for item in _released(before, said.model)
+        if item.predicate.model_digest != said.model_digest
+    ]
     changes = [item for kind in ("origin", "policy") for item in before.evidence.all(kind)]
     return ReviewFacts(
         view=before.view,
@@ -282,10 +314,19 @@ def _registered(before: State, move: Promotion) -> Evidence | None:
 def _verdict(said: Packet, accepted: Sequence[Accepted]) -> tuple[Verdict, str]:
     if said.findings:
         codes = ", ".join(dict.fromkeys(one.code for one in said.findings))
-        return "FINDINGS STAND AGAINST IT", f"No approval passes these: {codes}. A waiver may, or the work is mended."
+        return (
+            "FINDINGS STAND AGAINST IT",
+            f"No approval passes these: {codes}. A waiver may, or the work is mended.",
+        )
     if accepted or said.waived:
-        return "EXCEPTIONS STAND", "Nothing automatic stands against it but what people accepted for a while; read it."
-    return "NOTHING STANDS AGAINST IT", "Nothing automatic stands against it; whether it is released, people say."
+        return (
+            "EXCEPTIONS STAND",
+            "Nothing automatic stands against it but what people accepted for a while; read it.",
+        )
+    return (
+        "NOTHING STANDS AGAINST IT",
+        "Nothing automatic stands against it; whether it is released, people say.",
+    )
 
 
 def _accepted(before: State, said: Packet) -> Iterator[Accepted]:
@@ -319,7 +360,9 @@ def _waived(row: Gate, said: Packet) -> Gate:
     waived = {one.code for one in said.waived} & answers
     if row.result != "fail" or standing or not waived:
         return row
-    return row.model_copy(update={"result": "waived", "value": f"{', '.join(sorted(waived))} waived; {row.value}"})
+    return row.model_copy(
+        update={"result": "waived", "value": f"{', '.join(sorted(waived))} waived; {row.value}"}
+    )
 
 
 def _demands(before: State, said: Packet) -> list[str]:
@@ -328,11 +371,16 @@ def _demands(before: State, said: Packet) -> list[str]:
     tier = policies.tier_of(said.model)
     if tier is None:
         return ["policy does not name this model: nothing can be released"]
-    found = [f"{tier.approvals} people in different roles approve, of: {', '.join(tier.approvers) or 'nobody'}"]
+    found = [
+        f"{tier.approvals} people in different roles approve, of:"
+        f" {', '.join(tier.approvers) or 'nobody'}"
+    ]
     for alias, rule in policies.rules.aliases.items():
         found.append(f"{alias} is asked for by a person as {', '.join(rule.requesters)}")
     found += ["not promotable"] if not tier.promotable else []
-    found += ["evaluation signed by a key other than the trainer's"] if tier.separate_evaluator else []
+    found += (
+        ["evaluation signed by a key other than the trainer's"] if tier.separate_evaluator else []
+    )
     found += [f"approved before training: {', '.join(tier.approved_before_training)}"] * bool(
         tier.approved_before_training
     )
@@ -352,8 +400,16 @@ def _changes(before: State, facts: ReviewFacts, said: Packet) -> tuple[str, list
     if facts.previous is None:
         return "the beginning: this is the first version under this name", []
     other = registered(facts.previous)
-    held = [item for item in _released(before, said.model) if item.predicate.model_digest == other.model_digest]
-    word = f"{held[-1].predicate.alias} since entry {held[-1].index}" if held else "registered, never approved"
+    held = [
+        item
+        for item in _released(before, said.model)
+        if item.predicate.model_digest == other.model_digest
+    ]
+    word = (
+        f"{held[-1].predicate.alias} since entry {held[-1].index}"
+        if held
+        else "registered, never approved"
+    )
     return f"version {other.version} ({other.model_digest[:PREFIX]}; {word})", lines
 
 
@@ -362,28 +418,41 @@ def _hands(before: State, facts: ReviewFacts) -> list[Hand]:
     rows = [("trained", node.train) for node in facts.trained if node.train]
     rows += [("imported", node.base) for node in facts.chain if node.base]
     scored = ((node, suite) for node in facts.chain for suite in facts.suites)
-    rows += [("evaluated", item) for node, suite in scored if (item := facts.evaluation(node, suite))]
+    rows += [
+        ("evaluated", item) for node, suite in scored if (item := facts.evaluation(node, suite))
+    ]
     return [_hand(before, did, item) for did, item in sorted(rows, key=lambda row: row[1].index)]
 
 
 def _hand(before: State, did: str, item: Evidence) -> Hand:
     owner = before.authority.principal(item.keyid, item.index)
     asked = item.predicate.run.requested_by
-    key = f"{owner.name if owner else 'development key' if item.development else 'nobody'} ({item.keyid[:PREFIX]})"
+    key = (
+        f"{owner.name if owner else 'development key' if item.development else 'nobody'}"
+        f" ({item.keyid[:PREFIX]})"
+    )
     who = asked.name if asked.authenticated else f"{asked.name} (claimed, not authenticated)"
     what = item.predicate.stage
-    return Hand(did=f"{did} {what}", key=key, asked=who, at=item.predicate.run.finished, entry=item.index)
+    return Hand(
+        did=f"{did} {what}", key=key, asked=who, at=item.predicate.run.finished, entry=item.index
+    )
 
 
 def _earlier(before: State, said: Packet) -> Iterator[str]:
     """What was said of other packets of these bytes, in order; reasons stay visible."""
-    packets = {packet.digest_of(item.predicate) for item in before.evidence.by_subject(said.model_digest, "packet")}
+    packets = {
+        packet.digest_of(item.predicate)
+        for item in before.evidence.by_subject(said.model_digest, "packet")
+    }
     items = [item for sha256 in packets for item in before.evidence.by_subject(sha256, "approval")]
     for item in sorted(items, key=lambda one: one.index):
         vote: Approval = item.predicate
         counted = "" if before.authority.speaker(item) is not None else " (did not count)"
         word = "approved" if vote.decision == "approve" else "REJECTED"
-        yield f"E{item.index} {vote.principal} as {vote.role} {word} an earlier packet: {vote.reason}{counted}"
+        yield (
+            f"E{item.index} {vote.principal} as {vote.role} {word} an earlier packet:"
+            f" {vote.reason}{counted}"
+        )
     for item in before.evidence.by_subject(said.model_digest, "promotion"):
         move: Promotion = item.predicate
         if not move.allowed and move.model == said.model:
@@ -402,12 +471,18 @@ def _datasets(facts: ReviewFacts) -> list[Data]:
                 name=chain.dataset,
                 used_by=uses,
                 kind=ingest.predicate.kind if ingest else "not recorded",
-                records=number(chain.quality.predicate.counts.records_out if chain.quality else None),
+                records=number(
+                    chain.quality.predicate.counts.records_out if chain.quality else None
+                ),
                 source=chain.source or "not recorded",
                 licence=(card.licence if card else "") or "not stated",
                 found=sum(scan.predicate.found.values()) if scan else 0,
                 remaining=sum(scan.predicate.remaining.values()) if scan else 0,
-                gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else "none",
+                gap=(
+                    f"no evidence of {chain.broken_at} at this digest"
+                    if chain.broken_at
+                    else "none"
+                ),
             )
         )
     return found

@@ -1,4 +1,6 @@
-"""What this machine showed its person last: approving is refused where that is no longer what would be shown."""
+"""What this machine showed its person last: approving is refused where that is no longer what would
+be shown.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from governance.errors import RefusedError
-from governance.machine import Machine
-from governance.model import Model, Sha256
-from governance.report.text import moment
-from governance.storage import write_atomic
+from governance.base.errors import RefusedError
+from governance.base.model import Model, Sha256
+from governance.base.storage import write_atomic
+from governance.base.text import moment
+from governance.machine.machine import Machine
 
 
 class Shown(Model):
@@ -42,7 +44,9 @@ def check(machine: Machine, name: str, packet: str, page: str) -> None:
     last = _read(machine).get(name)
     fix = f"read it: countersign review {name}"
     if last is None:
-        raise RefusedError(f"{name} was not shown on this machine, and nobody approves unread", fix=fix)
+        raise RefusedError(
+            f"{name} was not shown on this machine, and nobody approves unread", fix=fix
+        )
     if last.packet != packet:
         raise RefusedError(
             f"{name} changed since it was shown: there is another packet",

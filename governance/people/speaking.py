@@ -1,8 +1,10 @@
-"""A person at this machine: who they are by their key, in which role they speak, and what they say to the log.
+"""A person at this machine: who they are by their key, in which role they speak, and what they say
+to the log.
 
 1. Who somebody is follows from their key and the policies in force; nobody types a name.
 2. Where several of their roles would do, they say which; nothing is guessed.
-3. Every refusal that the log would give later is given here first, before a passphrase is asked for twice.
+3. Every refusal that the log would give later is given here first, before a passphrase is asked for
+   twice.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from governance import canonical, evidence
-from governance.authority import Authority
-from governance.digests import sha256_bytes
-from governance.envelope import unverified
-from governance.errors import ConfigError, RefusedError
-from governance.instants import exact_instant
-from governance.keys import Ask, Signer, person_signer, public_key
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.envelope import unverified
+from governance.attest.keys import Ask, Signer, person_signer, public_key
+from governance.attest.predicates import Artifact
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.model import Model
+from governance.base.time import exact_instant
+from governance.log import evidence
 from governance.log.port import Log
-from governance.machine import (
+from governance.machine.machine import (
     Machine,
     check_checkpoint_key,
     checkpoint_signer,
@@ -30,9 +34,8 @@ from governance.machine import (
     read_log,
     read_public,
 )
-from governance.model import Model
-from governance.policy import Policies, Principal
-from governance.predicates import Artifact
+from governance.policy.authority import Authority
+from governance.policy.policies import Policies, Principal
 
 KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
 
@@ -48,10 +51,21 @@ class Speaker:
     """To which they speak: the hash of its entry 0."""
 
     def signed(self, reason: str, at: datetime, *, anywhere: bool = False) -> dict[str, Any]:
-        """The fields of `governance.predicates.Signed`; `anywhere`: carried to another log, it counts there, too."""
-        if any("\ud800" <= letter <= "\udfff" for letter in reason):  # bytes of another encoding, as Python has them
-            raise ConfigError("the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8")
-        said = {"principal": self.name, "role": self.role, "reason": reason, "at": exact_instant(at)}
+        """The fields of `governance.attest.predicates.Signed`; `anywhere`: carried to another log,
+        it counts there, too.
+        """
+        if any(
+            "\ud800" <= letter <= "\udfff" for letter in reason
+        ):  # bytes of another encoding, as Python has them
+            raise ConfigError(
+                "the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8"
+            )
+        said = {
+            "principal": self.name,
+            "role": self.role,
+            "reason": reason,
+            "at": exact_instant(at),
+        }
         return said if anywhere else {**said, "log": self.log}
 
 
@@ -72,7 +86,10 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
             "nobody signs: no key is given",
             where=KEY,
             expected="the file of your private key, ssh-agent:FINGERPRINT, or a KMS or HSM address",
-            fix="give --key, or set it: export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l lists them)",
+            fix=(
+                "give --key, or set it: export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l"
+                " lists them)"
+            ),
         )
     public = environ.get(KEY_PUBLIC, "")
     return person_signer(address, environ, ask, read_public(public, KEY_PUBLIC) if public else "")
@@ -83,7 +100,9 @@ def person_of(policies: Policies, signer: Signer) -> Principal:
     known = policies.principals.get(signer.keyid)
     shown = public_key(signer.public_pem).fingerprint
     if known is None:
-        people = ", ".join(sorted(one.name for one in policies.rules.principals if one.kind == "person"))
+        people = ", ".join(
+            sorted(one.name for one in policies.rules.principals if one.kind == "person")
+        )
         enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
         raise RefusedError(
             f"the policies in force do not name this key ({shown})",
@@ -91,12 +110,18 @@ def person_of(policies: Policies, signer: Signer) -> Principal:
             fix=enrolled if people else "countersign init begins a log with people",
         )
     if known.kind != "person":
-        raise RefusedError(f"this is the key of service {known.name} ({shown}); people sign with their own")
+        raise RefusedError(
+            f"this is the key of service {known.name} ({shown}); people sign with their own"
+        )
     return known
 
 
-def speaker(authority: Authority, signer: Signer, role: str | None, fitting: Sequence[str], at: datetime) -> Speaker:
-    """The person whose key it is, in `role`, or in the only role of theirs that is `fitting`. Raises `RefusedError`."""
+def speaker(
+    authority: Authority, signer: Signer, role: str | None, fitting: Sequence[str], at: datetime
+) -> Speaker:
+    """The person whose key it is, in `role`, or in the only role of theirs that is `fitting`.
+    Raises `RefusedError`.
+    """
     policies = authority.policies
     person = person_of(policies, signer)
     if authority.revoked.get(signer.keyid) is not None:
@@ -105,7 +130,10 @@ def speaker(authority: Authority, signer: Signer, role: str | None, fitting: Seq
             fix="use another key of yours; countersign rotate enrols a new one",
         )
     if person.until is not None and at.date() > person.until:
-        raise RefusedError(f"{person.name} acts until {person.until}, as policy says", fix="countersign policy status")
+        raise RefusedError(
+            f"{person.name} acts until {person.until}, as policy says",
+            fix="countersign policy status",
+        )
     return Speaker(person.name, _role(person, role, fitting, policies), signer, authority.origin)
 
 
@@ -113,45 +141,67 @@ def _role(person: Principal, role: str | None, fitting: Sequence[str], policies:
     mine = [one for one in person.roles if one in fitting]
     if role is not None and role not in person.roles:
         raise RefusedError(
-            f"{person.name} has no role {role!r}", expected=f"one of: {', '.join(person.roles) or 'none'}", fix="--role"
+            f"{person.name} has no role {role!r}",
+            expected=f"one of: {', '.join(person.roles) or 'none'}",
+            fix="--role",
         )
     if role is not None and role not in fitting:
-        raise RefusedError(f"role {role} may not say this", expected=f"one of: {', '.join(fitting) or 'nobody may'}")
+        raise RefusedError(
+            f"role {role} may not say this",
+            expected=f"one of: {', '.join(fitting) or 'nobody may'}",
+        )
     if role is not None:
         return role
     if not mine:
-        others = [one.name for one in policies.rules.principals if one.kind == "person" and set(one.roles) & {*fitting}]
+        others = [
+            one.name
+            for one in policies.rules.principals
+            if one.kind == "person" and set(one.roles) & {*fitting}
+        ]
         who = f"a person as {', '.join(fitting)} ({', '.join(others) or 'nobody has it'})"
         raise RefusedError(
             f"{person.name} ({', '.join(person.roles) or 'no role'}) may not say this",
             expected=who if fitting else "nobody: policy names no role",
         )
     if len(mine) > 1:
-        raise ConfigError(f"{person.name} may say this as {' or as '.join(mine)}", fix=f"say which: --role {mine[0]}")
+        raise ConfigError(
+            f"{person.name} may say this as {' or as '.join(mine)}",
+            fix=f"say which: --role {mine[0]}",
+        )
     return mine[0]
 
 
 def roles_of(policies: Policies) -> list[str]:
     """Every role that a person has, for what anybody enrolled may say."""
-    return sorted({role for one in policies.rules.principals if one.kind == "person" for role in one.roles})
+    return sorted(
+        {role for one in policies.rules.principals if one.kind == "person" for role in one.roles}
+    )
 
 
 def log_to_add_to(machine: Machine) -> Log:
-    """The project's log, to which people add. It must have begun. Raises `StorageError`, `VerificationError`."""
+    """The project's log, to which people add. It must have begun. Raises `StorageError`,
+    `VerificationError`.
+    """
     log = read_log(machine)
     if on_server(machine):
         return log  # the server appends
     if own_checkpoint_key(machine) is None:
         raise ConfigError(
-            "this machine does not hold the key that signs the log's checkpoints, so it cannot add to it",
+            "this machine does not hold the key that signs the log's checkpoints, so it cannot add"
+            " to it",
             where=str(machine.keys),
-            fix="work over the server (COUNTERSIGN_LOG=https://SERVER), or on the machine that keeps the log",
+            fix=(
+                "work over the server (COUNTERSIGN_LOG=https://SERVER), or on the machine that"
+                " keeps the log"
+            ),
         )
     check_checkpoint_key(machine, log)
     return log_of(machine, checkpoint_signer(machine))
 
 
-def say(log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model) -> Said:
+def say(
+    log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model
+) -> Said:
     """Signs a statement and appends it; the same said twice is one entry."""
     entry = evidence.record(log, signer, kind, list(subjects), predicate)
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")

@@ -1,4 +1,6 @@
-"""What a person may approve or reject, by the words they name it with: a packet, what trains, a request of another."""
+"""What a person may approve or reject, by the words they name it with: a packet, what trains, a
+request of another.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,16 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from governance import packet
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, InputError
-from governance.evidence import Evidence
-from governance.lineage import data_chain
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import TEXTS, Artifact, Finding, PromotionRequest
+from governance.attest.requests import GateRequest
+from governance.base.errors import ConfigError, InputError
+from governance.base.text import number
+from governance.history import packet
+from governance.history.lineage import data_chain
+from governance.log.evidence import Evidence
 from governance.people.speaking import roles_of
-from governance.predicates import TEXTS, Artifact, Finding, PromotionRequest
-from governance.promotion import State
-from governance.report.text import number
-from governance.requests import GateRequest
+from governance.release.promotion import State
 
 About = Literal["packet", "data", "objective", "reward", "promotion"]
 BEFORE_TRAINING: tuple[About, ...] = ("data", "objective", "reward")
@@ -53,7 +55,9 @@ class Subject:
 
 
 def find(now: State, words: Sequence[str]) -> Subject:
-    """MODEL/VERSION, a digest, or `data|objective|reward|promotion NAME_OR_DIGEST`. Raises `InputError`."""
+    """MODEL/VERSION, a digest, or `data|objective|reward|promotion NAME_OR_DIGEST`. Raises
+    `InputError`.
+    """
     if len(words) == 2 and words[0] in (*BEFORE_TRAINING, "promotion", "packet"):
         about, name = words
         if about == "packet":
@@ -63,14 +67,19 @@ def find(now: State, words: Sequence[str]) -> Subject:
     if len(words) != 1:
         raise ConfigError(
             f"{' '.join(words)[:120]!r} names nothing to approve",
-            expected="MODEL/VERSION, a digest, or data, objective, reward or promotion with a name or digest",
+            expected=(
+                "MODEL/VERSION, a digest, or data, objective, reward or promotion with a name or"
+                " digest"
+            ),
         )
     (name,) = words
     model, slash, version = name.partition("/")
     if slash:
         return of_version(now, model, version)
     found = _packet_by_digest(now, name) or _request(now, name)
-    found = found or next((one for about in BEFORE_TRAINING if (one := _before(now, about, name))), None)
+    found = found or next(
+        (one for about in BEFORE_TRAINING if (one := _before(now, about, name))), None
+    )
     return found or _unknown(now, name)
 
 
@@ -79,7 +88,9 @@ def of_version(now: State, model: str, version: str) -> Subject:
     registered = now.registration(model, version).predicate
     item = packet.latest(now.evidence, model, version, registered.model_digest)
     if item is None:
-        raise InputError(f"{model}/{version} has no packet yet", fix=f"countersign review {model}/{version}")
+        raise InputError(
+            f"{model}/{version} has no packet yet", fix=f"countersign review {model}/{version}"
+        )
     return _of_packet(now, item)
 
 
@@ -87,18 +98,27 @@ def _unknown(now: State, name: str) -> Subject:
     known = sorted({f"{one.about} {one.name}" for one in waiting_before_training(now)})
     raise InputError(
         f"the log knows nothing {name[:80]!r} that could be approved",
-        expected=f"MODEL/VERSION, a digest, or one of: {', '.join(known) or 'nothing that a gate asked about'}",
+        expected=(
+            "MODEL/VERSION, a digest, or one of:"
+            f" {', '.join(known) or 'nothing that a gate asked about'}"
+        ),
         fix="countersign pending shows what waits",
     )
 
 
 def _of_packet(now: State, item: Evidence) -> Subject:
     said, name = item.predicate, f"{item.predicate.model}/{item.predicate.version}"
-    return Subject("packet", packet.digest_of(said), name, said.model, _approvers(now, said.model), packet=item)
+    return Subject(
+        "packet", packet.digest_of(said), name, said.model, _approvers(now, said.model), packet=item
+    )
 
 
 def _packet_by_digest(now: State, text: str) -> Subject | None:
-    found = [item for item in now.evidence.all("packet") if _begins(packet.digest_of(item.predicate), text)]
+    found = [
+        item
+        for item in now.evidence.all("packet")
+        if _begins(packet.digest_of(item.predicate), text)
+    ]
     _check_one([packet.digest_of(item.predicate) for item in found], text)
     return _of_packet(now, found[-1]) if found else None
 
@@ -111,16 +131,24 @@ def _request(now: State, text: str) -> Subject | None:
         return None
     said: PromotionRequest = found[-1].predicate
     shown = (
-        f"{said.action} of {said.model}/{said.version} ({said.model_digest[:12]}), alias {said.alias}",
+        (
+            f"{said.action} of {said.model}/{said.version} ({said.model_digest[:12]}), alias"
+            f" {said.alias}"
+        ),
         f"asked for by {said.principal} as {said.role} at {said.at}: {said.reason}",
         f"{'alone, breaking the glass; ' if said.break_glass else ''}open until {said.expires}",
     )
     policies = now.authority.policies
     fitting = tuple(policies.rules.seconded_by or roles_of(policies))
     return Subject(
-        "promotion", found[-1].digest, f"{said.action} {said.model}/{said.version}", said.model, fitting, shown,
+        "promotion",
+        found[-1].digest,
+        f"{said.action} {said.model}/{said.version}",
+        said.model,
+        fitting,
+        shown,
         alias=said.alias,
-    )  # fmt: skip
+    )
 
 
 def requests_of_gates(now: State) -> dict[str, tuple[Evidence, GateRequest]]:
@@ -155,19 +183,27 @@ def _before(now: State, about: str, name: str) -> Subject | None:
     return found[-1] if found else None
 
 
-def _of_gate(now: State, item: Evidence, request: GateRequest, about: About, name: str, sha256: str) -> Subject:
+def _of_gate(
+    now: State, item: Evidence, request: GateRequest, about: About, name: str, sha256: str
+) -> Subject:
     code = item.predicate.code
-    commit = f"{code.commit or 'no commit'}{', with changes that are not committed' if code.dirty else ''}"
+    dirty = ", with changes that are not committed" if code.dirty else ""
+    commit = f"{code.commit or 'no commit'}{dirty}"
     shown = [
         f"{about} {name}: sha256 {sha256}",
-        f"used by {request.stage} ({request.method}) of {request.model}, parent {request.parent.name}",
+        (
+            f"used by {request.stage} ({request.method}) of {request.model}, parent"
+            f" {request.parent.name}"
+        ),
         f"in the project at {commit}",
     ]
     text = _text(item, sha256)
     if text is not None:
         shown += ["", *text.splitlines()]
     elif about != "data":
-        shown.append("its text is not in the log: read it in the project before you approve its digest")
+        shown.append(
+            "its text is not in the log: read it in the project before you approve its digest"
+        )
     return Subject(about, sha256, name, request.model, _approvers(now, request.model), tuple(shown))
 
 
@@ -197,15 +233,21 @@ def _data(now: State, item: Evidence, request: GateRequest) -> Subject:
     for step in (chain.ingest, chain.scan, chain.quality):
         if step is not None:
             counts = step.predicate.counts
-            left = ", ".join(f"{number(count)} {reason}" for reason, count in sorted(counts.excluded.items()))
+            left = ", ".join(
+                f"{number(count)} {reason}" for reason, count in sorted(counts.excluded.items())
+            )
             lines.append(
                 f"E{step.index} {step.predicate.stage}: {number(counts.records_in)} records in, "
                 f"{number(counts.records_out)} out" + (f"; left out: {left}" if left else "")
             )
     if chain.scan is not None:
         scan = chain.scan.predicate
-        lines.append(f"personal data: found {scan.found or 'none'}, remaining {scan.remaining or 'none'}")
-        lines.append(f"not looked for or not findable: {'; '.join(scan.cannot_find) or 'nothing named'}")
+        lines.append(
+            f"personal data: found {scan.found or 'none'}, remaining {scan.remaining or 'none'}"
+        )
+        lines.append(
+            f"not looked for or not findable: {'; '.join(scan.cannot_find) or 'nothing named'}"
+        )
     return Subject("data", made.sha256, made.name, made.model, made.fitting, tuple(lines))
 
 
@@ -214,8 +256,12 @@ def _approvers(now: State, model: str) -> tuple[str, ...]:
     return tuple(tier.approvers) if tier else ()
 
 
-def wanted_by(finding: Finding, stage: str, subjects: Mapping[tuple[str, str], Subject]) -> Subject | None:
-    """What a gate wants approved, from the subject its finding names (`governance.checks.people.approved_before`)."""
+def wanted_by(
+    finding: Finding, stage: str, subjects: Mapping[tuple[str, str], Subject]
+) -> Subject | None:
+    """What a gate wants approved, from the subject its finding names
+    (`governance.gates.checks.people.approved_before`).
+    """
     what, _, name = finding.subject.partition(" ")
     if what == "objective":
         return subjects.get(("objective", stage))
@@ -223,9 +269,13 @@ def wanted_by(finding: Finding, stage: str, subjects: Mapping[tuple[str, str], S
 
 
 def _check_one(digests: Sequence[str], text: str) -> None:
-    """Nobody signs another thing than they mean because somebody found one whose digest begins alike."""
+    """Nobody signs another thing than they mean because somebody found one whose digest begins
+    alike.
+    """
     if len(set(digests)) > 1:
-        raise InputError(f"{len(set(digests))} digests begin with {text}", expected="one", fix="give more of it")
+        raise InputError(
+            f"{len(set(digests))} digests begin with {text}", expected="one", fix="give more of it"
+        )
 
 
 def _begins(sha256: str, text: str) -> bool:

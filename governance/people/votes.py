@@ -1,7 +1,8 @@
-"""Approvals and rejections: built, held against the rules that will judge them, and only then signed.
+"""Approvals and rejections: built, held against the rules that will judge them, and only then
+signed.
 
-Nothing is signed that would not count: the statement is judged by `governance.checks.people` as if it stood in the
-log already, and the reason it would be set aside is the refusal.
+Nothing is signed that would not count: the statement is judged by `governance.gates.checks.people`
+as if it stood in the log already, and the reason it would be set aside is the refusal.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from governance import promotion
-from governance.checks.context import ReleaseContext
-from governance.checks.votes import agreed, packet_votes
-from governance.errors import RefusedError
-from governance.evidence import Evidence
-from governance.instants import exact_instant
-from governance.keys import Signer, public_key
+from governance.attest.keys import Signer, public_key
+from governance.attest.predicates import Approval
+from governance.base.errors import RefusedError
+from governance.base.time import exact_instant
+from governance.gates.checks.context import ReleaseContext
+from governance.gates.checks.votes import agreed, packet_votes
+from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.assumed import NOT_YET, Assumed, assumed
 from governance.people.authorizing import speaking_for_themselves
 from governance.people.speaking import Said, Speaker, say, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
-from governance.policy import Principal
-from governance.predicates import Approval
-from governance.promotion import State
+from governance.policy.policies import Principal
+from governance.release import promotion
+from governance.release.promotion import State
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,15 @@ class Vote:
 
 
 def vote(
-    log: Log, now: State, what: Subject, how: Vote, signer: Signer, role: str | None, at: datetime, *, dry_run: bool
+    log: Log,
+    now: State,
+    what: Subject,
+    how: Vote,
+    signer: Signer,
+    role: str | None,
+    at: datetime,
+    *,
+    dry_run: bool,
 ) -> tuple[Said | None, Speaker]:
     """Signs an approval or rejection, if it will count. Raises `RefusedError`."""
     who = _voter(now, what, signer, role, at)
@@ -55,30 +64,45 @@ def vote(
     )
     problem = _problem(now, what, said, who, at)
     if problem:
-        fix = f"countersign review {what.name}" if what.about == "packet" and _outdated(now, what, at) else ""
-        raise RefusedError(f"this would not count: {problem}", where=f"{what.about} {what.name}", fix=fix)
+        fix = (
+            f"countersign review {what.name}"
+            if what.about == "packet" and _outdated(now, what, at)
+            else ""
+        )
+        raise RefusedError(
+            f"this would not count: {problem}", where=f"{what.about} {what.name}", fix=fix
+        )
     return None if dry_run else say(log, signer, "approval", [what.artifact], said), who
 
 
 def _voter(now: State, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
-    """In a role that fits; behind somebody else's request people stand as themselves, whichever of them it is."""
+    """In a role that fits; behind somebody else's request people stand as themselves, whichever of
+    them it is.
+    """
     if what.about == "promotion":
         return speaking_for_themselves(now, signer, role, at, what.fitting)
     return speaker(now.authority, signer, role, what.fitting, at)
 
 
 def said_already(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:
-    """The entry by which somebody said exactly this last, and it still counts; None where they did not."""
+    """The entry by which somebody said exactly this last, and it still counts; None where they did
+    not.
+    """
     mine = [
         item
         for item in now.evidence.by_subject(what.sha256, "approval")
-        if (item.predicate.principal, item.predicate.role, item.predicate.about) == (who.name, who.role, what.about)
+        if (item.predicate.principal, item.predicate.role, item.predicate.about)
+        == (who.name, who.role, what.about)
         and now.authority.speaker(item) is not None
     ]
     if not mine:
         return None
     last: Approval = mine[-1].predicate
-    same = (last.decision, last.page, last.alias) == (how.decision, how.page, how.alias or what.alias)
+    same = (last.decision, last.page, last.alias) == (
+        how.decision,
+        how.page,
+        how.alias or what.alias,
+    )
     return mine[-1].index if same and last.expires is None else None
 
 
@@ -98,12 +122,16 @@ def _packet_problem(now: State, what: Subject, said: Approval, who: Speaker, at:
     changed = _outdated(now, what, at) if said.decision == "approve" else []
     if changed:
         return f"what it rests on changed since the packet was put together: {', '.join(changed)}"
-    context = context_of(now, what, [assumed(now, who.signer, "approval", what.artifact, said)], at, said.alias)
+    context = context_of(
+        now, what, [assumed(now, who.signer, "approval", what.artifact, said)], at, said.alias
+    )
     votes, aside = packet_votes(context)
     if any(name == who.name and item.index == now.size for name, _, item in votes):
         return ""
     mine = [one for one in aside if one.startswith(f"{who.name} ")]
-    return (mine or aside or ["nobody may vote on it"])[-1].removeprefix(f"{who.name} does not count: ")
+    return (mine or aside or ["nobody may vote on it"])[-1].removeprefix(
+        f"{who.name} does not count: "
+    )
 
 
 def _outdated(now: State, what: Subject, at: datetime) -> list[str]:
@@ -116,9 +144,15 @@ def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
     key = public_key(person.keys[-1])
     roles = [role for role in person.roles if role in what.fitting]
     said = Approval(
-        principal=person.name, role=(roles or [""])[0], reason="", at=exact_instant(at), decision="approve",
-        about="packet", model=what.model, page="0" * 64,
-    )  # fmt: skip
+        principal=person.name,
+        role=(roles or [""])[0],
+        reason="",
+        at=exact_instant(at),
+        decision="approve",
+        about="packet",
+        model=what.model,
+        page="0" * 64,
+    )
     item = Evidence(now.size, "approval", (what.artifact,), said, key.keyid, False, NOT_YET)
     votes, _ = packet_votes(context_of(now, what, [item], at))
     return not any(name == person.name and one.index == now.size for name, _, one in votes)
@@ -126,15 +160,25 @@ def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
 
 def approved(now: State, what: Subject, at: datetime) -> bool:
     """Whether it is approved, as the gate will judge it."""
-    return agreed(now.authority, now.evidence.by_subject(what.sha256, "approval"), what.about, what.fitting, at)
+    return agreed(
+        now.authority,
+        now.evidence.by_subject(what.sha256, "approval"),
+        what.about,
+        what.fitting,
+        at,
+    )
 
 
 def context_of(
     now: State, what: Subject, more: Sequence[Evidence], at: datetime, alias: str | None = None
 ) -> ReleaseContext:
-    """What the decision on a packet's release looks at, with statements that nobody has made yet."""
+    """What the decision on a packet's release looks at, with statements that nobody has made
+    yet.
+    """
     said = what.packet.predicate if what.packet else None
     version = said.version if said else ""
     to = alias or now.authority.policies.main_alias
-    asked = promotion.ask(now, "promote", what.model, version, to).model_copy(update={"packet": what.sha256})
+    asked = promotion.ask(now, "promote", what.model, version, to).model_copy(
+        update={"packet": what.sha256}
+    )
     return ReleaseContext.of(asked, now.authority, Assumed(now.evidence, more), at)

@@ -1,4 +1,6 @@
-"""A finding accepted for a while: which one is meant; held against the rules that will judge it, and then signed."""
+"""A finding accepted for a while: which one is meant; held against the rules that will judge it,
+and then signed.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from governance import promotion
-from governance.checks.context import Context
-from governance.checks.waivers import waiver_problem
-from governance.decisions import decide_automatic
-from governance.errors import ConfigError, InputError, RefusedError, meant
-from governance.evidence import Evidence
-from governance.findings import CODES, NEVER_WAIVED
-from governance.instants import exact_instant, instant_of
-from governance.keys import Signer
+from governance.attest.findings import CODES, NEVER_WAIVED
+from governance.attest.keys import Signer
+from governance.attest.predicates import Artifact, Finding, Waiver
+from governance.base.errors import ConfigError, InputError, RefusedError, meant
+from governance.base.time import exact_instant, instant_of
+from governance.gates.checks.context import Context
+from governance.gates.checks.waivers import waiver_problem
+from governance.gates.decisions import decide_automatic
+from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.assumed import assumed
 from governance.people.enrolment import known_person
 from governance.people.speaking import Said, Speaker, say, speaker
 from governance.people.subjects import requests_of_gates
-from governance.predicates import Artifact, Finding, Waiver
-from governance.promotion import State
+from governance.release import promotion
+from governance.release.promotion import State
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,23 @@ class Target:
 
 
 def target(now: State, name: str, at: datetime) -> Target:
-    """`MODEL/VERSION` or `gate@STAGE`, with the findings that stand there now. Raises `InputError`."""
+    """`MODEL/VERSION` or `gate@STAGE`, with the findings that stand there now. Raises
+    `InputError`.
+    """
     if name.startswith("gate@"):
         stage = name.removeprefix("gate@")
         known = requests_of_gates(now)
         if stage not in known:
-            raise InputError(f"the log has no gate of {stage!r}", expected=f"one of: {', '.join(sorted(known))}")
+            raise InputError(
+                f"the log has no gate of {stage!r}", expected=f"one of: {', '.join(sorted(known))}"
+            )
         item, request = known[stage]
         return Target(name, request.model, request.data.sha256, tuple(item.predicate.findings))
     model, slash, version = name.partition("/")
     if not slash:
-        raise ConfigError(f"{name!r} names nothing", expected="MODEL/VERSION, or gate@STAGE before it is trained")
+        raise ConfigError(
+            f"{name!r} names nothing", expected="MODEL/VERSION, or gate@STAGE before it is trained"
+        )
     alias = now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", model, version, alias)
     decision = decide_automatic(asked, now.evidence, at, now.authority)
@@ -91,8 +99,18 @@ def waive(
         control=how.control,
         expires=exact_instant(at + timedelta(days=how.days)),
     )
-    subject = Artifact(role="model" if "/" in what.name else "data", name=what.name, sha256=what.sha256)
-    context = Context(what.model, (), now.authority.policies, now.evidence, at, authority=now.authority, governed=True)
+    subject = Artifact(
+        role="model" if "/" in what.name else "data", name=what.name, sha256=what.sha256
+    )
+    context = Context(
+        what.model,
+        (),
+        now.authority.policies,
+        now.evidence,
+        at,
+        authority=now.authority,
+        governed=True,
+    )
     problem = waiver_problem(context, now.authority, assumed(now, signer, "waiver", subject, said))
     if problem:
         raise RefusedError(f"this would not count: {problem}", where=f"waiver of {finding.code}")
@@ -101,16 +119,24 @@ def waive(
 
 def _may_be_waived(code: str, never: Sequence[str]) -> None:
     if code not in CODES:
-        raise ConfigError(f"{code!r} is no finding code", fix=meant(code, CODES) or "docs/findings.md lists them")
+        raise ConfigError(
+            f"{code!r} is no finding code", fix=meant(code, CODES) or "docs/findings.md lists them"
+        )
     if code in NEVER_WAIVED:
-        raise RefusedError(f"{code} is never waived: without it nothing that is decided could be believed")
+        raise RefusedError(
+            f"{code} is never waived: without it nothing that is decided could be believed"
+        )
     if code in never:
-        raise RefusedError(f"policy never lets {code} be waived", where="policies/policy.yaml: waivers.never")
+        raise RefusedError(
+            f"policy never lets {code} be waived", where="policies/policy.yaml: waivers.never"
+        )
 
 
 def _finding(what: Target, how: Acceptance) -> Finding:
     """The finding that is meant, of those that stand."""
-    mine = [one for one in what.findings if one.code == how.finding and how.about in (None, one.subject)]
+    mine = [
+        one for one in what.findings if one.code == how.finding and how.about in (None, one.subject)
+    ]
     if len(mine) == 1:
         return mine[0]
     if mine:
@@ -120,8 +146,13 @@ def _finding(what: Target, how: Acceptance) -> Finding:
         )
     standing = ", ".join(f"{one.code} ({one.subject})" for one in what.findings)
     raise RefusedError(
-        f"no {how.finding} stands against {what.name}" + (f" about {how.about}" if how.about else ""),
-        expected=f"one of: {standing}" if standing else "a finding that stands; what is accepted already does not",
+        f"no {how.finding} stands against {what.name}"
+        + (f" about {how.about}" if how.about else ""),
+        expected=(
+            f"one of: {standing}"
+            if standing
+            else "a finding that stands; what is accepted already does not"
+        ),
     )
 
 

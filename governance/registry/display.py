@@ -11,10 +11,42 @@ from typing import Any
 VALUE_LENGTH = 500
 
 _SECRET_WORDS = frozenset(
-    {"password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials", "authorization"}
+    {
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "secrets",
+        "credential",
+        "credentials",
+        "authorization",
+    }
 )
-_SECRET_ENDS = ("api_key", "apikey", "access_key", "private_key", "secret_key", "auth_key", "token", "auth")
-_TEXT_TOKENS = ("bos", "eos", "pad", "unk", "sep", "cls", "mask", "image", "video", "audio", "start", "end", "stop")
+_SECRET_ENDS = (
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "secret_key",
+    "auth_key",
+    "token",
+    "auth",
+)
+_TEXT_TOKENS = (
+    "bos",
+    "eos",
+    "pad",
+    "unk",
+    "sep",
+    "cls",
+    "mask",
+    "image",
+    "video",
+    "audio",
+    "start",
+    "end",
+    "stop",
+)
 """Tokens of a vocabulary, as in `pad_token`; they are no secrets."""
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")
 
@@ -24,11 +56,15 @@ def is_secret(name: str) -> bool:
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(".", "_")
     if set(plain.split("_")) & _SECRET_WORDS:
         return True
-    return plain.endswith(_SECRET_ENDS) and not plain.endswith(tuple(f"{word}_token" for word in _TEXT_TOKENS))
+    return plain.endswith(_SECRET_ENDS) and not plain.endswith(
+        tuple(f"{word}_token" for word in _TEXT_TOKENS)
+    )
 
 
 def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
-    """Name to text. Mappings are flattened by dots, other values written as JSON, long ones shortened."""
+    """Name to text. Mappings are flattened by dots, other values written as JSON, long ones
+    shortened.
+    """
     found: dict[str, str] = {}
     for name, value in params.items():
         if is_secret(name):
@@ -36,7 +72,11 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             found |= {f"{name}.{key}": text for key, text in param_texts(value).items()}
         else:
-            text = value if isinstance(value, str) else json.dumps(_without_secrets(value), sort_keys=True, default=str)
+            text = (
+                value
+                if isinstance(value, str)
+                else json.dumps(_without_secrets(value), sort_keys=True, default=str)
+            )
             found[_name(name)] = shortened(without_credentials(text), VALUE_LENGTH)
     return found
 
@@ -47,11 +87,15 @@ def without_credentials(text: str) -> str:
 
 
 def place_of(address: str) -> str:
-    """An address of somebody else's as a record may repeat it: no account, no signature or token after a `?`."""
+    """An address of somebody else's as a record may repeat it: no account, no signature or token
+    after a `?`.
+    """
     place, mark, _ = address.partition("?")
     scheme, gap, rest = place.partition("://")
     _, at, host = rest.rpartition("@")
-    return shortened(f"{scheme}{gap}{'...@' if at else ''}{host}{'?...' if mark else ''}", VALUE_LENGTH)
+    return shortened(
+        f"{scheme}{gap}{'...@' if at else ''}{host}{'?...' if mark else ''}", VALUE_LENGTH
+    )
 
 
 def shortened(text: str, length: int) -> str:
@@ -64,7 +108,11 @@ def shortened(text: str, length: int) -> str:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _without_secrets(item) for key, item in value.items() if not is_secret(str(key))}
+        return {
+            str(key): _without_secrets(item)
+            for key, item in value.items()
+            if not is_secret(str(key))
+        }
     if isinstance(value, list | tuple):
         return [_without_secrets(item) for item in value]
     return value

@@ -1,4 +1,6 @@
-"""What a registry's libraries, its database or the disk say against it, in one clear sentence of ours."""
+"""What a registry's libraries, its database or the disk say against it, in one clear sentence of
+ours.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from governance.errors import StorageError
+from governance.base.errors import StorageError
 from governance.registry.display import without_credentials
 from governance.registry.rest import GRANT, NO_RIGHT, is_server
 
@@ -38,7 +40,10 @@ SENTENCES = (
 _ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
 """What a server said in words, within what its client makes of it."""
 REFUSED = "Countersign refuses"
-_ACCOUNT = "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+_ACCOUNT = (
+    "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and"
+    " MLFLOW_TRACKING_PASSWORD"
+)
 _FIXES = {REFUSED: "", UNKNOWN: _ACCOUNT, NO_RIGHT: GRANT}
 """What to do about what the server itself says."""
 
@@ -59,7 +64,9 @@ def translated(where: str) -> Iterator[None]:
 
 
 def _sentence(error: BaseException) -> str:
-    """The first line of a vendor's message, without the object addresses and retry counts of HTTP clients."""
+    """The first line of a vendor's message, without the object addresses and retry counts of HTTP
+    clients.
+    """
     text = str(error)
     for phrase, plain in SENTENCES:
         if phrase in text:
@@ -80,4 +87,7 @@ def _unescaped(text: str) -> str:
 def _fix(where: str) -> str:
     if is_server(where):
         return "start that MLflow server, or set COUNTERSIGN_REGISTRY to one that runs"
-    return "check that the folder exists, is writable and has room; COUNTERSIGN_REGISTRY names another place"
+    return (
+        "check that the folder exists, is writable and has room; COUNTERSIGN_REGISTRY names another"
+        " place"
+    )

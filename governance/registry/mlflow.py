@@ -1,7 +1,8 @@
 """MLflow's client as the registry of a pipeline; its errors become ours here.
 
-MLflow is told everything explicitly (addresses, run ids): nothing is taken from its globals or set there.
-Its telemetry is off, its logging and printing are silent. With SQLite the tables are made here, in one step.
+MLflow is told everything explicitly (addresses, run ids): nothing is taken from its globals or set
+there. Its telemetry is off, its logging and printing are silent. With SQLite the tables are made
+here, in one step.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance.errors import StorageError
+from governance.base.errors import StorageError
 from governance.registry import rest
 from governance.registry.display import param_texts, shortened
 from governance.registry.failures import translated
@@ -67,8 +68,12 @@ QUIET = {
 """Settings MLflow reads from the environment; what the environment already says stands."""
 
 
-def open_registry(place: Place, *, say: Say | None = None, now: Callable[[], datetime] | None = None) -> MlflowRegistry:
-    """The registry at `place.registry_uri`. Raises `StorageError` where it cannot be reached or made."""
+def open_registry(
+    place: Place, *, say: Say | None = None, now: Callable[[], datetime] | None = None
+) -> MlflowRegistry:
+    """The registry at `place.registry_uri`. Raises `StorageError` where it cannot be reached or
+    made.
+    """
     uri, say = place.registry_uri, say or (lambda text: None)
     now = now or (lambda: datetime.now(UTC))
     with translated(uri):
@@ -89,7 +94,14 @@ def open_registry(place: Place, *, say: Say | None = None, now: Callable[[], dat
 class MlflowRegistry:
     """`governance.registry.port.Registry` on MLflow."""
 
-    def __init__(self, client: MlflowClient, uri: str, experiment: str, user: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        uri: str,
+        experiment: str,
+        user: str,
+        now: Callable[[], datetime],
+    ) -> None:
         self._client, self._uri, self._experiment = client, uri, experiment
         self._user, self._now, self._swept = user, now, False
 
@@ -100,7 +112,10 @@ class MlflowRegistry:
         tags = {"mlflow.user": self._user, PROCESS_TAG: this_process(), **request.tags}
         with translated(self._uri):
             run = self._client.create_run(
-                self._experiment, run_name=request.name, start_time=_millis(self._now()), tags=_texts(tags)
+                self._experiment,
+                run_name=request.name,
+                start_time=_millis(self._now()),
+                tags=_texts(tags),
             )
             started = MlflowRun(self._client, str(run.info.run_id), self._now)
             try:
@@ -120,9 +135,13 @@ class MlflowRegistry:
         swept: list[str] = []
         with translated(self._uri):
             query = "attributes.status = 'RUNNING'"
-            for run in _pages(lambda token: self._client.search_runs([self._experiment], query, page_token=token)):
+            for run in _pages(
+                lambda token: self._client.search_runs([self._experiment], query, page_token=token)
+            ):
                 if is_gone(run.data.tags.get(PROCESS_TAG, "")):
-                    self._client.set_tag(run.info.run_id, ENDED_TAG, "its process was gone; found at a later start")
+                    self._client.set_tag(
+                        run.info.run_id, ENDED_TAG, "its process was gone; found at a later start"
+                    )
                     self._client.set_terminated(run.info.run_id, "KILLED", _millis(self._now()))
                     swept.append(run.info.run_id)
         self._swept = True
@@ -149,7 +168,8 @@ class MlflowRegistry:
         version = self.find(request.model, request.digest)
         if version is None:
             raise StorageError(
-                f"the registry does not show the version of {request.model} that was just made", where=self._uri
+                f"the registry does not show the version of {request.model} that was just made",
+                where=self._uri,
             )
         return version
 
@@ -158,8 +178,12 @@ class MlflowRegistry:
         aliases = self._aliases(model)
         with translated(self._uri):
             query = f"name = '{_safe_name(model)}'"
-            found = list(_pages(lambda token: self._client.search_model_versions(query, page_token=token)))
-        return sorted((_version(item, aliases) for item in found), key=lambda version: int(version.number))
+            found = list(
+                _pages(lambda token: self._client.search_model_versions(query, page_token=token))
+            )
+        return sorted(
+            (_version(item, aliases) for item in found), key=lambda version: int(version.number)
+        )
 
     def models(self) -> list[str]:
         """See the port."""
@@ -200,7 +224,9 @@ class MlflowRegistry:
                 raise
         return {alias: str(number) for alias, number in found.aliases.items()}
 
-    def _create_version(self, request: VersionRequest, run_id: str, tags: Mapping[str, str]) -> None:
+    def _create_version(
+        self, request: VersionRequest, run_id: str, tags: Mapping[str, str]
+    ) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -214,7 +240,9 @@ class MlflowRegistry:
         )
 
     def _attach(self, run_id: str, files: Mapping[str, Path]) -> None:
-        """Copies files under the names asked for: MLflow keeps a file's own name, so a differing one is staged."""
+        """Copies files under the names asked for: MLflow keeps a file's own name, so a differing
+        one is staged.
+        """
         for into, path in sorted(files.items()):
             folder, _, name = into.rpartition("/")
             if path.is_dir():
@@ -253,7 +281,9 @@ class MlflowRegistry:
         if inputs:
             self._client.log_inputs(run_id, inputs)
         for link in links:
-            self._client.set_tag(run_id, f"countersign.data.{link.context}.{link.name}", link.sha256)
+            self._client.set_tag(
+                run_id, f"countersign.data.{link.context}.{link.name}", link.sha256
+            )
 
 
 class MlflowRun:
@@ -275,9 +305,14 @@ class MlflowRun:
         """See the port."""
         at = _millis(self._now())
         known = ((name, float(value)) for name, value in values.items())
-        self._values += [(name, value, at, step) for name, value in known if abs(value) < float("inf")]
+        self._values += [
+            (name, value, at, step) for name, value in known if abs(value) < float("inf")
+        ]
         if len(self._values) > KEPT_VALUES:
-            self._problem = f"{len(self._values) - KEPT_VALUES} metric values were dropped: the registry did not answer"
+            self._problem = (
+                f"{len(self._values) - KEPT_VALUES} metric values were dropped: the registry did"
+                " not answer"
+            )
             del self._values[:-KEPT_VALUES]
         if len(self._values) >= FLUSH_VALUES or time.monotonic() - self._sent > FLUSH_SECONDS:
             self._flush()
@@ -306,7 +341,9 @@ class MlflowRun:
 
         batch = self._values[:METRICS_PER_CALL]
         self._sent = time.monotonic()
-        sent = self._try(lambda: self._client.log_batch(self.id, metrics=[Metric(*value) for value in batch]))
+        sent = self._try(
+            lambda: self._client.log_batch(self.id, metrics=[Metric(*value) for value in batch])
+        )
         if sent:
             del self._values[: len(batch)]
         return sent
@@ -379,11 +416,15 @@ def _version(item: Any, aliases: Mapping[str, str]) -> Version:
 
 
 def _safe_name(model: str) -> str:
-    """A model's name as it may stand in a search; ours are slugs, whatever else a caller brings is refused."""
+    """A model's name as it may stand in a search; ours are slugs, whatever else a caller brings is
+    refused.
+    """
     import re
 
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", model):
-        raise StorageError(f"{model!r} cannot be the name of a model", expected="a-z, 0-9, _ and -, at most 63")
+        raise StorageError(
+            f"{model!r} cannot be the name of a model", expected="a-z, 0-9, _ and -, at most 63"
+        )
     return model
 
 
@@ -396,7 +437,9 @@ def _millis(at: datetime) -> int:
 
 
 def _import_quietly(served: bool) -> None:
-    """Imports MLflow, which reads the environment, warns and sets up its logging meanwhile, and quiets it."""
+    """Imports MLflow, which reads the environment, warns and sets up its logging meanwhile, and
+    quiets it.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():

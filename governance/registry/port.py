@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from governance.predicates import ModelFile, Requester
+from governance.attest.predicates import ModelFile, Requester
 
 DIGEST_TAG = "countersign.digest"
 """Of a version: sha256 of its manifest."""
@@ -49,7 +49,7 @@ class RunRequest:
 
 
 class Place(Protocol):
-    """Where the registry is: what `governance.machine.Machine` says of it."""
+    """Where the registry is: what `governance.machine.machine.Machine` says of it."""
 
     @property
     def registry_uri(self) -> str: ...
@@ -67,7 +67,9 @@ class Run(Protocol):
     id: str
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Remembers one step's values; they are sent in batches. Values that are not finite are left out."""
+        """Remembers one step's values; they are sent in batches. Values that are not finite are
+        left out.
+        """
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Adds or replaces tags."""
@@ -80,7 +82,9 @@ class Run(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why something of this run is not in the registry, in one sentence; None when all of it is."""
+        """Why something of this run is not in the registry, in one sentence; None when all of it
+        is.
+        """
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ class Version:
     model: str
     number: str
     digest: str | None
-    """sha256 of the model folder's manifest, from the version's tag; None for one made by somebody else."""
+    """sha256 of the model folder's manifest, from the version's tag; None for one made by somebody
+    else.
+    """
     run_id: str | None
     aliases: tuple[str, ...] = ()
     created: str = ""
@@ -124,7 +130,9 @@ class Registry(Protocol):
         """Starts a run. Raises `StorageError` where the registry cannot be reached or written."""
 
     def run(self, request: RunRequest) -> AbstractContextManager[Run]:
-        """`start_run`, ended by how the block ends: FINISHED, FAILED, or KILLED when it was interrupted."""
+        """`start_run`, ended by how the block ends: FINISHED, FAILED, or KILLED when it was
+        interrupted.
+        """
 
     def sweep(self) -> list[str]:
         """Ends RUNNING runs of processes of this machine that are gone, as KILLED. Their ids."""

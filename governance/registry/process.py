@@ -1,8 +1,8 @@
 """Which process owns something, and whether it is known to be gone.
 
 A process id alone says little: it is reused, and another machine or container has its own. So a
-process is named by machine, boot, process-id namespace, id and start time, and is taken for gone only
-where that can be known: on this machine, after a reboot or in this namespace.
+process is named by machine, boot, process-id namespace, id and start time, and is taken for gone
+only where that can be known: on this machine, after a reboot or in this namespace.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def this_process() -> str:
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process of that name (from `this_process`) has certainly ended. False where unknown."""
+    """Whether the process of that name (from `this_process`) has certainly ended. False where
+    unknown.
+    """
     parts = name.split("|")
     if len(parts) != 5 or not parts[3].isdigit() or not parts[4].isdigit():
         return False
@@ -36,7 +38,9 @@ def is_gone(name: str) -> bool:
 
 
 def _runs(pid: int, started: float) -> bool:
-    """Whether a process of that id and start time runs here. True where the system does not tell."""
+    """Whether a process of that id and start time runs here. True where the system does not
+    tell.
+    """
     try:
         process = psutil.Process(pid)
         same = abs(float(process.create_time()) - started) <= SECONDS_OF_DOUBT
@@ -48,7 +52,9 @@ def _runs(pid: int, started: float) -> bool:
 
 
 def _here() -> tuple[str, str, str]:
-    """This machine, its boot and this process-id namespace; empty where the system does not tell."""
+    """This machine, its boot and this process-id namespace; empty where the system does not
+    tell.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

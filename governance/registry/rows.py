@@ -1,7 +1,8 @@
-"""What the registry's tables say of models, versions, aliases and runs: read as they stand, believed in nothing.
+"""What the registry's tables say of models, versions, aliases and runs: read as they stand,
+believed in nothing.
 
-`governance.reconcile` compares it with the log. Read in one snapshot: raw SQL, since MLflow's own reading leaves out
-what was deleted.
+`governance.release.reconcile` compares it with the log. Read in one snapshot: raw SQL, since
+MLflow's own reading leaves out what was deleted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.errors import StorageError
+from governance.base.errors import StorageError
 from governance.log.sqlite import connect
 from governance.registry.aliases import WORKSPACE
 from governance.registry.port import DIGEST_TAG
@@ -22,7 +23,13 @@ Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one SELECT, placeholders written `?`."""
 DELETED_STAGE = "Deleted_Internal"
 NO_STAGE = (None, "None")
-_TABLES = ("registered_models", "model_versions", "model_version_tags", "registered_model_aliases", "runs")
+_TABLES = (
+    "registered_models",
+    "model_versions",
+    "model_version_tags",
+    "registered_model_aliases",
+    "runs",
+)
 
 
 @dataclass(frozen=True)
@@ -66,16 +73,19 @@ class Rows:
 
 
 def read_rows(read: Read, runs: Collection[str]) -> Rows:
-    """The registry's rows, of the one workspace that a governed server has: those of another do not hide them."""
+    """The registry's rows, of the one workspace that a governed server has: those of another do not
+    hide them.
+    """
     versions = read(
         "SELECT v.name, v.version, v.source, v.run_id, v.current_stage, t.value, v.storage_location"
-        " FROM model_versions v"
-        " LEFT JOIN model_version_tags t ON t.workspace = v.workspace AND t.name = v.name AND t.version = v.version"
-        " AND t.key = ? WHERE v.workspace = ? ORDER BY v.name, v.version",
+        " FROM model_versions v LEFT JOIN model_version_tags t ON t.workspace = v.workspace AND"
+        " t.name = v.name AND t.version = v.version AND t.key = ? WHERE v.workspace = ? ORDER BY"
+        " v.name, v.version",
         (DIGEST_TAG, WORKSPACE),
     )
     aliases = read(
-        "SELECT name, alias, version FROM registered_model_aliases WHERE workspace = ? ORDER BY name, alias",
+        "SELECT name, alias, version FROM registered_model_aliases WHERE workspace = ? ORDER BY"
+        " name, alias",
         (WORKSPACE,),
     )
     active = [
@@ -86,7 +96,9 @@ def read_rows(read: Read, runs: Collection[str]) -> Rows:
     return Rows(
         models=frozenset(str(row[0]) for row in read("SELECT name FROM registered_models", ())),
         versions=tuple(_version(row) for row in versions),
-        aliases=tuple(AliasRow(str(name), str(alias), str(number)) for name, alias, number in aliases),
+        aliases=tuple(
+            AliasRow(str(name), str(alias), str(number)) for name, alias, number in aliases
+        ),
         runs=frozenset(active),
     )
 
@@ -127,7 +139,9 @@ def postgres_reading(uri: str) -> Iterator[Read | None]:
 
             yield read
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(f"the registry cannot be read: {type(error).__name__}", where="PostgreSQL") from None
+        raise StorageError(
+            f"the registry cannot be read: {type(error).__name__}", where="PostgreSQL"
+        ) from None
     finally:
         engine.dispose()
 
@@ -135,4 +149,6 @@ def postgres_reading(uri: str) -> Iterator[Read | None]:
 def _version(row: tuple[Any, ...]) -> VersionRow:
     name, number, source, run, stage, digest, location = row
     shown = str(source or "")
-    return VersionRow(str(name), str(number), shown, str(run or ""), stage, digest, str(location or shown))
+    return VersionRow(
+        str(name), str(number), shown, str(run or ""), stage, digest, str(location or shown)
+    )

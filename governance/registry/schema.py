@@ -30,7 +30,8 @@ def has_table(database: Path, table: str) -> bool:
 def install_tables(template: Path, target: Path, marker: str) -> bool:
     """Copies all tables, rows, indexes and triggers of `template` into `target`.
 
-    Does nothing where `target` has the table `marker`; returns whether it copied. Raises `sqlite3.Error`.
+    Does nothing where `target` has the table `marker`; returns whether it copied. Raises
+    `sqlite3.Error`.
     """
     connection = sqlite3.connect(target, timeout=BUSY_SECONDS, isolation_level=None)
     try:
@@ -53,7 +54,9 @@ def install_tables(template: Path, target: Path, marker: str) -> bool:
 
 @contextmanager
 def unsynced() -> Iterator[None]:
-    """Databases opened meanwhile do not wait for the disk: for one that is thrown away unless it is whole."""
+    """Databases opened meanwhile do not wait for the disk: for one that is thrown away unless it is
+    whole.
+    """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -74,14 +77,19 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def _copy(connection: sqlite3.Connection) -> None:
-    query = "SELECT type, name, sql FROM template.sqlite_master WHERE sql > '' AND name NOT LIKE 'sqlite%'"
+    query = (
+        "SELECT type, name, sql FROM template.sqlite_master WHERE sql > '' AND name NOT LIKE"
+        " 'sqlite%'"
+    )
     made = connection.execute(query).fetchall()
     for _, _, sql in (row for row in made if row[0] == "table"):
         connection.execute(sql)
     for _, name, _ in (row for row in made if row[0] == "table"):
-        stored = connection.execute("SELECT name FROM pragma_table_xinfo(?, 'template') WHERE hidden = 0", (name,))
+        stored = connection.execute(
+            "SELECT name FROM pragma_table_xinfo(?, 'template') WHERE hidden = 0", (name,)
+        )
         columns = ", ".join(_quote(row[0]) for row in stored)
-        rows = f"SELECT {columns} FROM template.{_quote(name)}"  # noqa: S608  # names from the database, quoted
+        rows = f"SELECT {columns} FROM template.{_quote(name)}"  # names from the database, quoted  # noqa: S608
         connection.execute(f"INSERT INTO main.{_quote(name)} ({columns}) {rows}")
     for _, _, sql in (row for row in made if row[0] != "table"):
         connection.execute(sql)

@@ -1,7 +1,8 @@
 """The rows of a new version in MLflow's registry, written within a transaction of the log.
 
-MLflow's own method commits by itself: a process that ends between it and the log's entry leaves a version that nobody
-is known to have made. Tables `model_versions`, `model_version_tags`, `registered_models` (MLflow 3).
+MLflow's own method commits by itself: a process that ends between it and the log's entry leaves a
+version that nobody is known to have made. Tables `model_versions`, `model_version_tags`,
+`registered_models` (MLflow 3).
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from governance.errors import ConflictError
+from governance.base.errors import ConflictError
 from governance.log.port import Execute
 from governance.registry.aliases import WORKSPACE
 
 _NEWEST = "SELECT MAX(version) FROM model_versions WHERE workspace = ? AND name = ?"
 _TOUCH = "UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?"
 _ROW = (
-    "INSERT INTO model_versions (workspace, name, version, creation_time, last_updated_time, description, source,"
-    " storage_location, run_id, run_link, current_stage, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'None', 'READY')"
+    "INSERT INTO model_versions (workspace, name, version, creation_time, last_updated_time,"
+    " description, source, storage_location, run_id, run_link, current_stage, status) VALUES (?, ?,"
+    " ?, ?, ?, ?, ?, ?, ?, ?, 'None', 'READY')"
 )
-_TAG = "INSERT INTO model_version_tags (workspace, name, version, key, value) VALUES (?, ?, ?, ?, ?)"
+_TAG = (
+    "INSERT INTO model_version_tags (workspace, name, version, key, value) VALUES (?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,16 @@ def newest(execute: Execute, model: str) -> int:
 
 
 def make(execute: Execute, new: NewVersion, number: int, at: datetime) -> None:
-    """The version under this number, the next one. Raises `ConflictError` where somebody else has taken it."""
+    """The version under this number, the next one. Raises `ConflictError` where somebody else has
+    taken it.
+    """
     if newest(execute, new.model) != number - 1:
         raise ConflictError(f"version {number} of {new.model} is there already", fix="try again")
     made = int(at.timestamp() * 1000)
     execute(_TOUCH, (made, WORKSPACE, new.model))
     key = (WORKSPACE, new.model, number)
-    execute(_ROW, (*key, made, made, new.description, new.source, new.source, new.run_id, new.run_link))
+    execute(
+        _ROW, (*key, made, made, new.description, new.source, new.source, new.run_id, new.run_link)
+    )
     for name, value in new.tags.items():
         execute(_TAG, (*key, name, value))

@@ -1,10 +1,13 @@
 """The audit report of a version: computed from verified records, never typed.
 
-what it rests on    `reading` and `facts` (the log, the version's chain), `standing` (where it stands with people)
+what it rests on    `reading` and `facts` (the log, the version's chain), `standing` (where it
+                    stands with people)
 put together        `build`; typed by `model`, which is the JSON twin
-page one            `verdict`, `gates`, `people`, `front`, `faults`, `exceptions`, `gaps`, `history`, `room`
-its sections        `data`, `training`, `assurance`, `scores`, `slices`, `controls` and `links`, `record`, `drills`,
-                    `lines`
-how it is shown     `html`, `charts`, `text`, `files`; `sections` in a terminal
-beside it           `index` of all versions; `dossier`, beside a model's files in the registry
+page one            `verdict`, `gates`, `people`, `front`, `faults`, `exceptions`, `gaps`,
+                    `history`, `room`
+its sections        `data`, `training`, `assurance`, `scores`, `slices`, `controls` and `links`,
+                    `record`, `lines`
+how it is shown     `html`, `charts`, `files`; `sections` in a terminal
+beside it           `index` of all versions; `status` of the project; `bundled`, a report from a
+                    bundle; `dossier`, beside a model's files in the registry
 """

@@ -1,15 +1,17 @@
-"""Whether a result was only stated, or came out again: what a report says of each training, and of all together.
+"""Whether a result was only stated, or came out again: what a report says of each training, and of
+all together.
 
-Only what a key signed that may sign it counts (`Facts.view`). A reproduction under the key that trained says that the
-result does not hang on chance; one under another key, that it does not hang on that signer's word either.
+Only what a key signed that may sign it counts (`Facts.view`). A reproduction under the key that
+trained says that the result does not hang on chance; one under another key, that it does not hang
+on that signer's word either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from governance.evidence import Evidence
-from governance.lineage import ModelNode, evaluated, evaluations, reproduced, reproductions
+from governance.history.lineage import ModelNode, evaluated, evaluations, reproduced, reproductions
+from governance.log.evidence import Evidence
 from governance.report.facts import Facts
 
 SELF = "self-attested; never run again"
@@ -30,9 +32,15 @@ def entries(facts: Facts, node: ModelNode) -> list[int]:
 
 def of_all(facts: Facts) -> str:
     """Of all trainings together: no better than the worst of them."""
-    missing = [node.name for node in facts.trained if not any(map(came_again, reproductions(facts.view, node)))]
+    missing = [
+        node.name
+        for node in facts.trained
+        if not any(map(came_again, reproductions(facts.view, node)))
+    ]
     if not missing:
-        exact = all(any(_exact(one) for one in reproductions(facts.view, node)) for node in facts.trained)
+        exact = all(
+            any(_exact(one) for one in reproductions(facts.view, node)) for node in facts.trained
+        )
         return "reproduced: same bytes" if exact else "reproduced within the band measured"
     if len(missing) == len(facts.trained):
         return "self-attested"
@@ -40,7 +48,9 @@ def of_all(facts: Facts) -> str:
 
 
 def by_another(facts: Facts) -> bool:
-    """Whether every training behind the version came out again under another key than the one that trained."""
+    """Whether every training behind the version came out again under another key than the one that
+    trained.
+    """
     return bool(facts.trained) and all(
         any(came_again(item) and _other(item, node) for item in reproductions(facts.view, node))
         for node in facts.trained
@@ -53,8 +63,14 @@ def scored_again(facts: Facts, own: Evidence) -> list[Evidence]:
 
 
 def scored_otherwise(facts: Facts, own: Evidence) -> bool:
-    """Whether the same key came to other scores of the same model on the same suite as well: the last ones count."""
-    mine = [item for item in _scored(facts, own) if item.keyid == own.keyid and evaluated(item).not_run is None]
+    """Whether the same key came to other scores of the same model on the same suite as well: the
+    last ones count.
+    """
+    mine = [
+        item
+        for item in _scored(facts, own)
+        if item.keyid == own.keyid and evaluated(item).not_run is None
+    ]
     return not same_scores(own, mine)
 
 
@@ -71,7 +87,10 @@ def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
 def of_scores(facts: Facts, items: Sequence[Evidence]) -> str:
     """Of all evaluations together: no better than the worst of them."""
     if several := [item.predicate.stage for item in items if scored_otherwise(facts, item)]:
-        return f"self-attested; scored more than once, with other scores, and the last count ({', '.join(several)})"
+        return (
+            "self-attested; scored more than once, with other scores, and the last count"
+            f" ({', '.join(several)})"
+        )
     again = {item.predicate.stage: (item, scored_again(facts, item)) for item in items}
     differ = [stage for stage, (own, others) in again.items() if not same_scores(own, others)]
     missing = [stage for stage, (_, others) in again.items() if not others]
@@ -79,7 +98,11 @@ def of_scores(facts: Facts, items: Sequence[Evidence]) -> str:
         return f"scored again under another key: other scores ({', '.join(differ)})"
     if len(missing) == len(again):
         return "self-attested"
-    return f"self-attested ({', '.join(missing)}); the others scored again" if missing else "scored again: same scores"
+    return (
+        f"self-attested ({', '.join(missing)}); the others scored again"
+        if missing
+        else "scored again: same scores"
+    )
 
 
 def came_again(item: Evidence) -> bool:

@@ -1,12 +1,14 @@
 """Puts a report together: verify first, then every section from what verified.
 
-1. Where the log does not verify, nothing of it is used: the report is its verdict and the first broken item.
-2. A report of a time in the past reads the entries before the first one that is later: what anybody adds afterwards,
-   back-dated or not, changes nothing in it.
-3. A report of now is as of the last thing that happened: the last entry, or a later deadline that has passed. Between
-   two of these its bytes stay the same.
-4. That a report was signed is nothing that happened to the version: reports signed last are not read. Signing one
-   therefore leaves its bytes as they are, and a log that only grew gives the same report of a time in the past.
+1. Where the log does not verify, nothing of it is used: the report is its verdict and the first
+   broken item.
+2. A report of a time in the past reads the entries before the first one that is later: what anybody
+   adds afterwards, back-dated or not, changes nothing in it.
+3. A report of now is as of the last thing that happened: the last entry, or a later deadline that
+   has passed. Between two of these its bytes stay the same.
+4. That a report was signed is nothing that happened to the version: reports signed last are not
+   read. Signing one therefore leaves its bytes as they are, and a log that only grew gives the same
+   report of a time in the past.
 """
 
 from __future__ import annotations
@@ -21,16 +23,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from governance.errors import CountersignError, InputError
-from governance.evidence import Evidence, LogEvidence, key_ring
-from governance.instants import instant, instant_of
+from governance.attest.predicates import Finding
+from governance.base.errors import CountersignError, InputError
+from governance.base.text import moment, short, size
+from governance.base.time import instant, instant_of
+from governance.history.verify import LIMITS, Pins, verify_log
+from governance.history.verify import Report as Verified
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
+from governance.log.evidence import Evidence, LogEvidence, key_ring
 from governance.log.port import Log
-from governance.machine import Machine, begun, log_of, own_checkpoint_key
-from governance.policy import Policies
-from governance.predicates import Finding
-from governance.promotion import Bounded, Past, State
+from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
+from governance.policy.policies import Policies
+from governance.release.promotion import Bounded, Past, State
 from governance.report import (
     controls,
     data,
@@ -47,7 +52,16 @@ from governance.report import (
     training,
     verdict,
 )
-from governance.report.facts import PREFIX, Facts, about, at, gather, last_time, of_chain, registered
+from governance.report.facts import (
+    PREFIX,
+    Facts,
+    about,
+    at,
+    gather,
+    last_time,
+    of_chain,
+    registered,
+)
 from governance.report.model import (
     FORMAT,
     Back,
@@ -62,9 +76,6 @@ from governance.report.model import (
     Verdict,
 )
 from governance.report.reading import Remembered
-from governance.report.text import moment, short, size
-from governance.verify import LIMITS, Pins, verify_log
-from governance.verify import Report as Verified
 
 ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
@@ -85,7 +96,9 @@ class Carried:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a report is made from: the log as it stood when it was first asked for, verified and read once."""
+    """What a report is made from: the log as it stood when it was first asked for, verified and
+    read once.
+    """
 
     root: Path
     """The project's folder: files and policies at hand."""
@@ -96,7 +109,9 @@ class Sources:
     checkpoint_key: str | None
     """The key (PEM) by which this machine knows the log; None where it does not."""
     registry: tuple[Finding, ...] | None = None
-    """Where the registry says otherwise than the log (`governance.reconcile`); None where it was not compared."""
+    """Where the registry says otherwise than the log (`governance.release.reconcile`); None where
+    it was not compared.
+    """
     carried: Carried | None = None
     """Of a log that is read from a bundle."""
 
@@ -107,10 +122,14 @@ class Sources:
 
     @cached_property
     def verified(self) -> Verified:
-        """The log, verified from its first entry; a bundle as it was verified when it was opened."""
+        """The log, verified from its first entry; a bundle as it was verified when it was
+        opened.
+        """
         if self.carried is not None:
             return self.carried.verified
-        return verify_log(self.log, self.project, self.service, Pins(checkpoint_key=self.checkpoint_key))
+        return verify_log(
+            self.log, self.project, self.service, Pins(checkpoint_key=self.checkpoint_key)
+        )
 
     @cached_property
     def read(self) -> tuple[State, LogEvidence]:
@@ -127,15 +146,23 @@ class Sources:
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
-    """The sources on this machine. Raises `StorageError` where there is no log. Whether it verifies, `build` says."""
+    """The sources on this machine. Raises `StorageError` where there is no log. Whether it
+    verifies, `build` says.
+    """
     log = begun(log_of(machine))
     return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
 
 
 def build(
-    sources: Sources, model: str, version: str, *, as_of: datetime | None = None, clock: datetime | None = None
+    sources: Sources,
+    model: str,
+    version: str,
+    *,
+    as_of: datetime | None = None,
+    clock: datetime | None = None,
 ) -> Report:
-    """The report of MODEL/VERSION, as of a time, or of now as `clock` has it; else as of the last entry.
+    """The report of MODEL/VERSION, as of a time, or of now as `clock` has it; else as of the last
+    entry.
 
     Raises `InputError` where a log that verifies has no such version.
     """
@@ -149,19 +176,29 @@ def build(
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = _with_registry(facts, sources, as_of)
-    left_out = [f"E{item.index}: {item.reason}" for item in view.left_out() if item.index < now.size]
+    left_out = [
+        f"E{item.index}: {item.reason}" for item in view.left_out() if item.index < now.size
+    ]
     verified = _as_read(verified, now) if sources.carried is None else verified
     return _carried(
-        _complete(_report(facts, verified, left_out, _reads(now, as_of)), facts, read.seen), sources.carried
+        _complete(_report(facts, verified, left_out, _reads(now, as_of)), facts, read.seen),
+        sources.carried,
     )
 
 
 def _as_read(verified: Verified, now: State) -> Verified:
-    """What was verified, of the entries that are read alone: their root, proven to be one the whole log grew from."""
-    leaf, proof = now.log.entry(now.size - 1).leaf_hash, now.log.inclusion_proof(now.size - 1, now.size)
+    """What was verified, of the entries that are read alone: their root, proven to be one the whole
+    log grew from.
+    """
+    leaf, proof = (
+        now.log.entry(now.size - 1).leaf_hash,
+        now.log.inclusion_proof(now.size - 1, now.size),
+    )
     root = reduce(lambda right, left: merkle.node_hash(left, right), proof, leaf)
     growth = now.log.consistency_proof(now.size, verified.entries)
-    merkle.verify_consistency(now.size, verified.entries, root, bytes.fromhex(verified.root), growth)
+    merkle.verify_consistency(
+        now.size, verified.entries, root, bytes.fromhex(verified.root), growth
+    )
     head = Checkpoint(parse_checkpoint(verified.checkpoint)[0].origin, now.size, root)
     return replace(verified, entries=now.size, root=root.hex(), checkpoint=body_of(head))
 
@@ -172,7 +209,9 @@ def _carried(report: Report, carried: Carried | None) -> Report:
         return report
     shown = {"shows": list(carried.shows), "does_not_show": list(carried.does_not_show)}
     integrity = report.integrity.model_copy(update=shown)
-    return report.model_copy(update={"integrity": integrity, "log_range": carried.log_range, "reads": carried.reads})
+    return report.model_copy(
+        update={"integrity": integrity, "log_range": carried.log_range, "reads": carried.reads}
+    )
 
 
 def until(now: State, moment: datetime) -> State:
@@ -183,7 +222,9 @@ def until(now: State, moment: datetime) -> State:
             end = item.index
             break
     if end == 0:
-        raise InputError(f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where)
+        raise InputError(
+            f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where
+        )
     return now.cut(end)
 
 
@@ -196,9 +237,13 @@ def settled(now: State) -> State:
 
 
 def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:
-    """What differs between two versions of a log that verifies. Raises `InputError` for one it does not know."""
+    """What differs between two versions of a log that verifies. Raises `InputError` for one it does
+    not know.
+    """
     now, _ = sources.read
-    before, after = (gather(now, sources.project, sources.root, sources.policies, *one) for one in (old, new))
+    before, after = (
+        gather(now, sources.project, sources.root, sources.policies, *one) for one in (old, new)
+    )
     return history.differences(before, after)
 
 
@@ -206,7 +251,10 @@ def latest(sources: Sources) -> tuple[str, str]:
     """Model and version that were registered last. Raises `InputError` where nothing was."""
     found = [registered(item) for item in sources.read[0].evidence.all("registration")]
     if not found:
-        raise InputError("nothing is registered yet", fix="`make repro` registers the stage that params.yaml releases")
+        raise InputError(
+            "nothing is registered yet",
+            fix="`make repro` registers the stage that params.yaml releases",
+        )
     return found[-1].model, found[-1].version
 
 
@@ -214,7 +262,9 @@ def _last_event(now: State, model: str, version: str, clock: datetime) -> dateti
     """(3) The last entry's time, or the last deadline since then that has passed."""
     last, said = last_time(now), [one.predicate for one in now.evidence.all("registration")]
     digests = {one.model_digest for one in said if (one.model, one.version) == (model, version)}
-    passed = [one for digest in digests for one in _deadlines(now, model, digest) if last < one <= clock]
+    passed = [
+        one for digest in digests for one in _deadlines(now, model, digest) if last < one <= clock
+    ]
     return max(passed, default=last)
 
 
@@ -230,9 +280,13 @@ def _deadlines(now: State, model: str, digest: str) -> Iterator[datetime]:
         if item.predicate.model == model and item.predicate.expires and item.digest not in spent:
             yield instant_of(item.predicate.expires)
     yield from (instant_of(move.second_signature_by) for move in moves if move.second_signature_by)
-    known = [period.policies for period in now.authority.periods[-1:] if period.policies is not None]
+    known = [
+        period.policies for period in now.authority.periods[-1:] if period.policies is not None
+    ]
     people = (policies.principals.get(item.keyid) for policies in known for item in approvals)
-    yield from (_after(person.until) for person in people if person is not None and person.until is not None)
+    yield from (
+        _after(person.until) for person in people if person is not None and person.until is not None
+    )
     for card in (card for policies in known for card in policies.datacards.values()):
         if card.retention.until is not None:
             yield _after(card.retention.until)
@@ -277,7 +331,10 @@ def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -
         reads=reads,
         verdict=verdict.verdict(facts),
         use=front.use(facts),
-        exceptions=[*faults.faults(facts), *exceptions.exceptions(facts, left_out, verified.origin)],
+        exceptions=[
+            *faults.faults(facts),
+            *exceptions.exceptions(facts, left_out, verified.origin),
+        ],
         waivers=faults.waivers(facts),
         gates=gates.gates(facts),
         people=people.people(facts),
@@ -307,28 +364,39 @@ def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -
         metrics=scores.metrics(facts),
         nodes=nodes,
         edges=edges,
-        files=[f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})" for file in facts.registration.files],
+        files=[
+            f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})"
+            for file in facts.registration.files
+        ],
         keys=[],
         evidence=[],
     )
 
 
 def _controls(facts: Facts, verified: Verified) -> tuple[list[ControlRow], list[str]]:
-    """Every control of the catalogue that policies carry, on this version's records, with dates as of the report."""
+    """Every control of the catalogue that policies carry, on this version's records, with dates as
+    of the report.
+    """
     if facts.policies is None or facts.time is None:
         return [], [facts.policies_note or "not assessed: no time is given"]
-    found = controls.assess(facts, verified, facts.policies.controls.find("", ""), facts.time.date())
+    found = controls.assess(
+        facts, verified, facts.policies.controls.find("", ""), facts.time.date()
+    )
     rows = [
         ControlRow(
             framework=one.framework,
             id=one.id,
             title=one.title or "not stated",
             result=one.result,
-            why=one.why or "; ".join(f"{link.key} {link.state}" for link in one.links) or "no evidence is named",
+            why=one.why
+            or "; ".join(f"{link.key} {link.state}" for link in one.links)
+            or "no evidence is named",
             gap=one.gap,
             in_force=one.in_force,
             confirm=one.confirm or "none",
-            evidence=sorted({index for link in one.links for index in link.evidence})[:EVIDENCE_SHOWN],
+            evidence=sorted({index for link in one.links for index in link.evidence})[
+                :EVIDENCE_SHOWN
+            ],
         )
         for one in found.controls
     ]
@@ -345,14 +413,19 @@ def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | Non
     named |= {item.index for item in facts.of("origin", "policy")}
     cited = [item for index in sorted(named) if (item := seen(index)) is not None]
     keys = [_key(facts, keyid, cited) for keyid in dict.fromkeys(item.keyid for item in cited)]
-    return report.model_copy(update={"evidence": [_statement(facts, item) for item in cited], "keys": keys})
+    return report.model_copy(
+        update={"evidence": [_statement(facts, item) for item in cited], "keys": keys}
+    )
 
 
 def _reads(now: State, as_of: datetime | None) -> str:
     """How far the log was read; all of it was verified."""
     if as_of is None:
         return TO_ITS_END
-    return f"entries 0..{now.size - 1} only, none later than {moment(instant(as_of))}; all of the log was verified"
+    return (
+        f"entries 0..{now.size - 1} only, none later than {moment(instant(as_of))}; all of the log"
+        " was verified"
+    )
 
 
 def _references(value: Any) -> Iterator[int]:
@@ -384,18 +457,27 @@ def _statement(facts: Facts, item: Evidence) -> Statement:
 
 def _key(facts: Facts, keyid: str, cited: list[Evidence]) -> Key:
     signed = [item for item in cited if item.keyid == keyid]
-    owner = "nobody named: a development key" if signed[0].development else people.name_of(facts, signed[-1])
-    return Key(keyid=keyid, owner=owner, signed=len(signed), kinds=sorted({item.kind for item in signed}))
+    owner = (
+        "nobody named: a development key"
+        if signed[0].development
+        else people.name_of(facts, signed[-1])
+    )
+    return Key(
+        keyid=keyid, owner=owner, signed=len(signed), kinds=sorted({item.kind for item in signed})
+    )
 
 
 def _integrity(facts: Facts, verified: Verified) -> Integrity:
-    links = [node.known for node in facts.chain] + [chain.broken_at is None for chain, _ in facts.datasets]
+    links = [node.known for node in facts.chain] + [
+        chain.broken_at is None for chain, _ in facts.datasets
+    ]
     return Integrity(
         verified=True,
         first_broken="none",
         entries=verified.entries,
         root=verified.root,
-        origin=f"{verified.first}, " + (f"established by {verified.origin}" if verified.origin else "not established"),
+        origin=f"{verified.first}, "
+        + (f"established by {verified.origin}" if verified.origin else "not established"),
         tree_head=verified.checkpoint.partition("\n\n")[0].strip(),
         anchor=ANCHOR,
         signatures=f"{verified.entries} of {verified.entries} valid",
@@ -403,7 +485,10 @@ def _integrity(facts: Facts, verified: Verified) -> Integrity:
         registry=facts.registry_note,
         clock="the machine's own; order is by place in the log, not by clock",
         shows=[
-            "Each statement is signed by a key the log's origin or the policies name, and has not changed since.",
+            (
+                "Each statement is signed by a key the log's origin or the policies name, and has"
+                " not changed since."
+            ),
             "No entry was taken out, put in between or reordered since the checkpoint was signed.",
         ],
         does_not_show=list(LIMITS),
@@ -457,15 +542,21 @@ def _broken(sources: Sources, model: str, version: str, verified: Verified) -> R
             evidence_present=NOT_USED,
             registry=NOT_USED,
             clock=NOT_USED,
-            shows=["Something that was logged is no longer what it was, or was put there without its key."],
+            shows=[
+                "Something that was logged is no longer what it was, or was put there without its"
+                " key."
+            ],
             does_not_show=[
-                "Who did it, when, and what else is affected: compare with a checkpoint or copy kept elsewhere."
+                "Who did it, when, and what else is affected: compare with a checkpoint or copy"
+                " kept elsewhere."
             ],
         ),
         change_since=NOT_USED,
         changes=[],
         compared=[],
-        way_back=Back(target=NOT_USED, steps=NOT_USED, people=NOT_USED, drill=NOT_USED, evidence=[]),
+        way_back=Back(
+            target=NOT_USED, steps=NOT_USED, people=NOT_USED, drill=NOT_USED, evidence=[]
+        ),
         holds=[],
         incidents=[],
         open=[],

@@ -1,4 +1,5 @@
-"""Drawings of a report as inline SVG: no script, no assets, colours by CSS class so that dark mode and print hold.
+"""Drawings of a report as inline SVG: no script, no assets, colours by CSS class so that dark mode
+and print hold.
 
 Each stands beside the table of what it draws; what a colour tells, a shape or a word tells too.
 """
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from governance.base.text import number, share, short, visible
 from governance.report.model import Compared, Curve, Edge, Entity, Metric, Node
-from governance.report.text import number, share, short, visible
 
 WIDTH = 680
 
@@ -31,13 +32,22 @@ class Scale:
 
 
 def scores(metric: Metric) -> Markup:
-    """Means as marks with their confidence intervals as lines, one row per model, and the thresholds."""
+    """Means as marks with their confidence intervals as lines, one row per model, and the
+    thresholds.
+    """
     rows = [score for score in metric.scores if score.mean is not None]
     if not rows:
         return Markup("")
-    edges = [value for score in rows for value in (score.low, score.mean, score.high) if value is not None]
+    edges = [
+        value
+        for score in rows
+        for value in (score.low, score.mean, score.high)
+        if value is not None
+    ]
     edges += [bound for bound in (metric.at_least, metric.at_most) if bound is not None]
-    low, high = (0.0, 1.0) if min(edges) >= 0 and max(edges) <= 1 else _padded(min(edges), max(edges))
+    low, high = (
+        (0.0, 1.0) if min(edges) >= 0 and max(edges) <= 1 else _padded(min(edges), max(edges))
+    )
     scale = Scale(low, high, 150, WIDTH - 70)
     bottom = 14 + 26 * len(rows)
     parts = [_axis(scale, bottom), _bounds(metric, scale, bottom)]
@@ -49,7 +59,10 @@ def scores(metric: Metric) -> Markup:
             parts.append(_line(scale(score.low), y, scale(score.high), y, "whisker"))
         parts.append(_mark(scale(score.mean or 0.0), y, ours))
         parts.append(_text(WIDTH - 60, y + 4, share(score.mean)))
-    title = f"{metric.name} on {metric.suite}: mean and confidence interval per model; the diamond is this version"
+    title = (
+        f"{metric.name} on {metric.suite}: mean and confidence interval per model; the diamond is"
+        " this version"
+    )
     return _svg(bottom + 26, title, parts)
 
 
@@ -61,7 +74,9 @@ def curve(line: Curve) -> Markup:
     low, high = _padded(min(ys), max(ys))
     width, height = 210, 96
     x, y = Scale(min(xs), max(xs), 6, width - 6), Scale(low, high, height - 22, 20)
-    path = " ".join(f"{'L' if i else 'M'}{x(a):.1f} {y(b):.1f}" for i, (a, b) in enumerate(line.points))
+    path = " ".join(
+        f"{'L' if i else 'M'}{x(a):.1f} {y(b):.1f}" for i, (a, b) in enumerate(line.points)
+    )
     parts = [
         _text(6, 12, _fit(line.name, 26), "start", "strong"),
         _line(6, height - 18, width - 6, height - 18, "axis"),
@@ -70,12 +85,16 @@ def curve(line: Curve) -> Markup:
         _text(width / 2, height - 5, f"last {number(ys[-1])}", "middle", "small"),
         _text(width - 6, height - 5, f"{number(int(xs[-1]))}", "end", "small"),
     ]
-    title = f"{line.name} from {number(ys[0])} at step {xs[0]:g} to {number(ys[-1])} at step {xs[-1]:g}"
+    title = (
+        f"{line.name} from {number(ys[0])} at step {xs[0]:g} to {number(ys[-1])} at step {xs[-1]:g}"
+    )
     return _svg(height, title, parts, width)
 
 
 def personal_data(entities: Sequence[Entity]) -> Markup:
-    """Occurrences before treatment (outlined) and in what was written (filled), one row per type."""
+    """Occurrences before treatment (outlined) and in what was written (filled), one row per
+    type.
+    """
     rows = [entity for entity in entities if entity.found or entity.remaining]
     if not rows:
         return Markup("")
@@ -90,7 +109,10 @@ def personal_data(entities: Sequence[Entity]) -> Markup:
             parts.append(_box(190, y + 4, max(1.5, scale(entity.remaining)), 8, "after"))
         label = f"{entity.found:,} found, {entity.remaining:,} remain"
         parts.append(_text(200 + scale(entity.found), y + 12, label, "start", "small"))
-    title = "Personal data by type: found before treatment (outline) and remaining in what was written (filled)"
+    title = (
+        "Personal data by type: found before treatment (outline) and remaining in what was written"
+        " (filled)"
+    )
     return _svg(12 + 24 * len(rows), title, parts)
 
 
@@ -100,7 +122,9 @@ CELL = 13
 
 
 def changes(groups: Sequence[Compared]) -> Markup:
-    """One square per thing that two versions are compared by, one row per group: filled, cross, ring or outline."""
+    """One square per thing that two versions are compared by, one row per group: filled, cross,
+    ring or outline.
+    """
     rows = [group for group in groups if any(getattr(group, name) for name, _ in MARKS)]
     if not rows:
         return Markup("")
@@ -110,9 +134,14 @@ def changes(groups: Sequence[Compared]) -> Markup:
         parts.append(_text(110, y + 11, group.group, "end"))
         drawn = [name for name, _ in MARKS for _ in range(getattr(group, name))][:MOST]
         parts += [_thing(name, 120 + CELL * place, y) for place, name in enumerate(drawn)]
-        told = ", ".join(f"{getattr(group, name)} {word}" for name, word in MARKS if getattr(group, name))
+        told = ", ".join(
+            f"{getattr(group, name)} {word}" for name, word in MARKS if getattr(group, name)
+        )
         parts.append(_text(128 + CELL * len(drawn), y + 11, told, "start", "small"))
-    title = "Compared with the version before: filled squares changed, crosses new, rings gone, outlines the same"
+    title = (
+        "Compared with the version before: filled squares changed, crosses new, rings gone,"
+        " outlines the same"
+    )
     return _svg(14 + 24 * len(rows), title, parts)
 
 
@@ -124,7 +153,14 @@ def _thing(name: str, x: float, y: float) -> Markup:
     middle, side = y + 7.5, CELL - 4
     if name == "new":
         arm = Markup('<path class="fresh" d="M{} {}v{}M{} {}h{}"/>')
-        return arm.format(f"{x + side / 2:.1f}", f"{middle - side / 2:.1f}", side, f"{x:.1f}", f"{middle:.1f}", side)
+        return arm.format(
+            f"{x + side / 2:.1f}",
+            f"{middle - side / 2:.1f}",
+            side,
+            f"{x:.1f}",
+            f"{middle:.1f}",
+            side,
+        )
     if name == "gone":
         return Markup('<circle class="before" cx="{}" cy="{}" r="{}"/>').format(
             f"{x + side / 2:.1f}", f"{middle:.1f}", f"{side / 2:.1f}"
@@ -136,13 +172,20 @@ BOX, GAP_X, GAP_Y, HEIGHT, LANE_GAP = 126, 26, 12, 46, 34
 
 
 def lineage(nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:
-    """What was made from what: models left to right, datasets below the stage they went into, sources below those."""
+    """What was made from what: models left to right, datasets below the stage they went into,
+    sources below those.
+    """
     if not nodes:
         return Markup("")
     place, width, height = _places(nodes)
-    parts = [_edge(edge, place, nodes) for edge in edges if edge.start in place and edge.end in place]
+    parts = [
+        _edge(edge, place, nodes) for edge in edges if edge.start in place and edge.end in place
+    ]
     parts += [_node(node, *place[node.id]) for node in nodes]
-    title = "What this version was made from: models left to right, below each stage its datasets and their sources"
+    title = (
+        "What this version was made from: models left to right, below each stage its datasets and"
+        " their sources"
+    )
     return _svg(height, title, parts, width, "group")  # no image: its boxes are links
 
 
@@ -167,27 +210,43 @@ def _edge(edge: Edge, place: dict[str, tuple[float, float]], nodes: Sequence[Nod
     if lanes[edge.start] == lanes[edge.end]:
         x1, y1, y2 = x1 + BOX, y1 + HEIGHT / 2, y2 + HEIGHT / 2
         bend = max(GAP_X / 2, (x2 - x1) / 2)
-        path = f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+        path = (
+            f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f}"
+            f" {y2:.1f}"
+        )
     else:
         x1, x2, y2 = x1 + BOX / 2, x2 + BOX / 2, y2 + HEIGHT
         path = f"M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 - 20:.1f} {x2:.1f} {y2 + 20:.1f} {x2:.1f} {y2:.1f}"
     kind = "edge other" if edge.role in ("scorer", "evaluation") else "edge"
-    return Markup('<path class="{}" d="{}"><title>{}</title></path>').format(kind, path, visible(edge.role))
+    return Markup('<path class="{}" d="{}"><title>{}</title></path>').format(
+        kind, path, visible(edge.role)
+    )
 
 
 def _node(node: Node, x: float, y: float) -> Markup:
-    lines = [(visible(node.label), "strong"), (visible(node.note), "small"), (short(node.digest), "small mono")]
+    lines = [
+        (visible(node.label), "strong"),
+        (visible(node.note), "small"),
+        (short(node.digest), "small mono"),
+    ]
     inner = Markup("").join(
         Markup('<text x="{}" y="{}" class="{}">{}</text>').format(
-            f"{x + 7:.1f}", f"{y + 15 + 13 * i:.1f}", kind, _fit(text, 15 if kind == "strong" else 21)
+            f"{x + 7:.1f}",
+            f"{y + 15 + 13 * i:.1f}",
+            kind,
+            _fit(text, 15 if kind == "strong" else 21),
         )
         for i, (text, kind) in enumerate(lines)
     )
-    box = Markup('<rect x="{}" y="{}" width="{}" height="{}" rx="3"/>').format(f"{x:.1f}", f"{y:.1f}", BOX, HEIGHT)
+    box = Markup('<rect x="{}" y="{}" width="{}" height="{}" rx="3"/>').format(
+        f"{x:.1f}", f"{y:.1f}", BOX, HEIGHT
+    )
     drawn = Markup('<g class="node {}"><title>{}</title>{}{}</g>').format(
         node.kind, f"{node.kind} {visible(node.label)}: {node.digest or 'no digest'}", box, inner
     )
-    return Markup('<a href="#E{}">{}</a>').format(node.evidence[0], drawn) if node.evidence else drawn
+    return (
+        Markup('<a href="#E{}">{}</a>').format(node.evidence[0], drawn) if node.evidence else drawn
+    )
 
 
 def _fit(text: str, most: int) -> str:
@@ -198,7 +257,9 @@ def _axis(scale: Scale, y: float) -> Markup:
     ticks = [scale.low + (scale.high - scale.low) * i / 4 for i in range(5)]
     lines = [_line(scale.start, y, scale.end, y, "axis")]
     lines += [_line(scale(tick), 8, scale(tick), y, "grid") for tick in ticks]
-    lines += [_text(scale(tick), y + 14, number(round(tick, 4)), "middle", "small") for tick in ticks]
+    lines += [
+        _text(scale(tick), y + 14, number(round(tick, 4)), "middle", "small") for tick in ticks
+    ]
     return Markup("").join(lines)
 
 
@@ -215,7 +276,9 @@ def _bounds(metric: Metric, scale: Scale, y: float) -> Markup:
 
 def _mark(x: float, y: float, ours: bool) -> Markup:
     if ours:
-        return Markup('<path class="mark ours" d="M{} {}l6 6l-6 6l-6 -6z"/>').format(f"{x:.1f}", f"{y - 6:.1f}")
+        return Markup('<path class="mark ours" d="M{} {}l6 6l-6 6l-6 -6z"/>').format(
+            f"{x:.1f}", f"{y - 6:.1f}"
+        )
     return Markup('<circle class="mark" cx="{}" cy="{}" r="4"/>').format(f"{x:.1f}", f"{y:.1f}")
 
 
@@ -242,8 +305,17 @@ def _box(x: float, y: float, width: float, height: float, kind: str) -> Markup:
     )
 
 
-def _svg(height: float, title: str, parts: Sequence[Markup], width: float = WIDTH, role: str = "img") -> Markup:
+def _svg(
+    height: float, title: str, parts: Sequence[Markup], width: float = WIDTH, role: str = "img"
+) -> Markup:
     """A figure that scales with the page; its title is what a screen reader says."""
-    return Markup('<svg role="{}" viewBox="0 0 {} {}" style="max-width:{}px" aria-label="{}">{}</svg>').format(
-        role, f"{width:.0f}", f"{height:.0f}", f"{width:.0f}", escape(visible(title)), Markup("").join(parts)
+    return Markup(
+        '<svg role="{}" viewBox="0 0 {} {}" style="max-width:{}px" aria-label="{}">{}</svg>'
+    ).format(
+        role,
+        f"{width:.0f}",
+        f"{height:.0f}",
+        f"{width:.0f}",
+        escape(visible(title)),
+        Markup("").join(parts),
     )

@@ -1,10 +1,13 @@
 """What outside frameworks ask, and what the log holds of it for one version.
 
-1. A control names kinds of evidence; each kind is looked for in this version's verified records, and what it lacks of
-   what the catalogue says it has to hold is named. Whole means nothing is lacking.
-2. A control's result follows from its kinds alone: all whole, some, none; or that Countersign has no record of any of
-   them; or that policies, which people sign, declare it not applicable and why. Nothing is counted into a share.
-3. The result says that evidence exists and verifies. Whether that satisfies anybody stands in no record here.
+1. A control names kinds of evidence; each kind is looked for in this version's verified records,
+   and what it lacks of what the catalogue says it has to hold is named. Whole means nothing is
+   lacking.
+2. A control's result follows from its kinds alone: all whole, some, none; or that Countersign has
+   no record of any of them; or that policies, which people sign, declare it not applicable and why.
+   Nothing is counted into a share.
+3. The result says that evidence exists and verifies. Whether that satisfies anybody stands in no
+   record here.
 """
 
 from __future__ import annotations
@@ -13,22 +16,24 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal
 
-from governance.controls import Control, Found, Milestone
-from governance.model import Model
+from governance.base.model import Model
+from governance.base.text import visible
+from governance.history.verify import Report as Verified
+from governance.policy.controls import Control, Found, Milestone
 from governance.report.facts import PREFIX, Facts
 from governance.report.links import Link, Look
-from governance.report.text import visible
-from governance.verify import Report as Verified
 
-Outcome = Literal["evidence present and verified", "partial", "missing", "not applicable", "not assessed"]
+Outcome = Literal[
+    "evidence present and verified", "partial", "missing", "not applicable", "not assessed"
+]
 
 WARNING = (
-    "Evidence that exists and verifies is linked; whether a duty is met is a judgement that no record here makes. "
-    "This is no legal advice."
+    "Evidence that exists and verifies is linked; whether a duty is met is a judgement that no"
+    " record here makes. This is no legal advice."
 )
 SURE = (
-    "In brackets, how an entry was checked: V:S2 against source S2 of the framework's file in policies/controls/, "
-    "M from memory"
+    "In brackets, how an entry was checked: V:S2 against source S2 of the framework's file in"
+    " policies/controls/, M from memory"
 )
 
 
@@ -82,7 +87,10 @@ def assess(facts: Facts, verified: Verified, found: Sequence[Found], at: date) -
         at=at.isoformat(),
         as_of=facts.as_of,
         log=f"{verified.entries} entries verified, root {verified.root}",
-        controls=[_result(one, [links[key] for key in one.control.evidence], said.model, at) for one in found],
+        controls=[
+            _result(one, [links[key] for key in one.control.evidence], said.model, at)
+            for one in found
+        ],
         warnings=_warnings(found),
     )
 
@@ -95,7 +103,9 @@ def _result(found: Found, links: list[Link], model: str, at: date) -> ControlRes
         id=control.id,
         title=control.title or control.note,
         asked_by=f"{found.alias.id}: {found.alias.why}" if found.alias else "",
-        what_it_asks=control.what_it_asks or control.note or "see the source: the catalogue names it only",
+        what_it_asks=control.what_it_asks
+        or control.note
+        or "see the source: the catalogue names it only",
         strength=control.strength,
         result=result,
         why=why,
@@ -104,7 +114,9 @@ def _result(found: Found, links: list[Link], model: str, at: date) -> ControlRes
         applies=control.applies or "not limited in the catalogue",
         in_force=in_force(control.in_force or found.framework.in_force, found.framework.kind, at),
         by_analogy=control.by_analogy,
-        confirm=f"a person must confirm this entry ({control.how_sure})" if control.to_confirm else "",
+        confirm=(
+            f"a person must confirm this entry ({control.how_sure})" if control.to_confirm else ""
+        ),
     )
 
 
@@ -123,7 +135,10 @@ def _outcome(control: Control, links: list[Link], model: str) -> tuple[Outcome, 
 def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
     """Whether it is in force on a day, for whom, and from when it is where it is not yet."""
     if not dates:
-        words = {"standard": "a standard: binding by contract or certification only", "voluntary": "voluntary"}
+        words = {
+            "standard": "a standard: binding by contract or certification only",
+            "voluntary": "voluntary",
+        }
         return words.get(kind, "no date in the catalogue: a person must find it")
     since = [f"in force since {one.since} for {one.of}" for one in dates if one.since <= at]
     later = [f"from {one.since} for {one.of}" for one in dates if one.since > at]
@@ -137,7 +152,8 @@ def _warnings(found: Sequence[Found]) -> list[str]:
     warnings = [WARNING, SURE]
     for framework in {one.framework.framework: one.framework for one in found}.values():
         warnings.append(
-            f"{framework.framework}: entries as checked on {framework.as_of}; later changes are not in them"
+            f"{framework.framework}: entries as checked on {framework.as_of}; later changes are not"
+            " in them"
         )
         for fact in framework.facts:
             confirm = "; a person must confirm it" if fact.to_confirm else ""
@@ -146,17 +162,27 @@ def _warnings(found: Sequence[Found]) -> list[str]:
 
 
 def lines(report: ControlReport) -> list[str]:
-    """The answer for people: of few controls everything, of many one line each; then the warnings."""
-    text = [f"{report.model}/{report.version} ({report.digest[:PREFIX]}), dates as of {report.at}; {report.log}"]
+    """The answer for people: of few controls everything, of many one line each; then the
+    warnings.
+    """
+    text = [
+        f"{report.model}/{report.version} ({report.digest[:PREFIX]}), dates as of {report.at};"
+        f" {report.log}"
+    ]
     if len(report.controls) > FEW:
         text += [part for one in report.controls for part in _line(one)]
         text += [
             "",
-            "countersign control ID MODEL/VERSION tells what one of them rests on; --framework shows one only.",
+            (
+                "countersign control ID MODEL/VERSION tells what one of them rests on; --framework"
+                " shows one only."
+            ),
         ]
     else:
         text += [part for one in report.controls for part in _all(one)]
-    return [visible(part) for part in [*text, "", "Warnings:", *(f"- {one}" for one in report.warnings)]]
+    return [
+        visible(part) for part in [*text, "", "Warnings:", *(f"- {one}" for one in report.warnings)]
+    ]
 
 
 def _line(one: ControlResult) -> list[str]:
@@ -174,7 +200,10 @@ def _all(one: ControlResult) -> list[str]:
     text += [f"  ANALOGY   {one.by_analogy}"] if one.by_analogy else []
     text.append(f"  asks      {one.what_it_asks}")
     text += [part for link in one.links for part in _link_lines(link)]
-    text += [f"  gap       {one.gap}", f"  strength  {one.strength}: {STRENGTHS[one.strength]}; applies: {one.applies}"]
+    text += [
+        f"  gap       {one.gap}",
+        f"  strength  {one.strength}: {STRENGTHS[one.strength]}; applies: {one.applies}",
+    ]
     return [*text, *([f"  confirm   {one.confirm}"] if one.confirm else [])]
 
 

@@ -1,15 +1,26 @@
-"""The report's datasets: from source to what trained, what was left out and why, personal data, quality."""
+"""The report's datasets: from source to what trained, what was left out and why, personal data,
+quality.
+"""
 
 from __future__ import annotations
 
-from governance import recall
-from governance.evidence import Evidence
-from governance.findings import CODES
-from governance.lineage import DataChain, data_chain, subject
-from governance.predicates import Ingest, Quality, Scan
+from governance.attest.findings import CODES
+from governance.attest.predicates import Ingest, Quality, Scan
+from governance.base.text import plain, words
+from governance.gates import recall
+from governance.history.lineage import DataChain, data_chain, subject
+from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Beside, Check, Dataset, DataStep, Entity, Excluded, Privacy, Recalled
-from governance.report.text import plain, words
+from governance.report.model import (
+    Beside,
+    Check,
+    Dataset,
+    DataStep,
+    Entity,
+    Excluded,
+    Privacy,
+    Recalled,
+)
 
 IDS_SHOWN = 20
 """Record ids named per reason."""
@@ -23,7 +34,9 @@ def datasets(facts: Facts) -> list[Dataset]:
 
 
 def beside(facts: Facts) -> list[Beside]:
-    """Every other dataset the log knows: what was found in it and left out of it is told all the same."""
+    """Every other dataset the log knows: what was found in it and left out of it is told all the
+    same.
+    """
     used = {chain.dataset for chain, _ in facts.datasets}
     known: dict[str, list[Evidence]] = {}
     for item in facts.of("ingest", "scan", "quality"):
@@ -36,7 +49,11 @@ def _beside(facts: Facts, name: str, items: list[Evidence]) -> Beside:
     ready = [item for item in items if item.kind == "quality" and subject(item, "records")]
     chain = data_chain(facts.view, name, subject(ready[-1], "records") or "") if ready else None
     way = [item for item in (chain.ingest, chain.scan, chain.quality) if item] if chain else []
-    way += [item for item in items if not subject(item, "records") and item.index > (way[-1].index if way else -1)][-1:]
+    way += [
+        item
+        for item in items
+        if not subject(item, "records") and item.index > (way[-1].index if way else -1)
+    ][-1:]
     way = way or items[-1:]
     kinds = [item.predicate.kind for item in items if not isinstance(item.predicate, Scan)]
     privacy = _privacy(facts, next((item for item in way if item.kind == "scan"), None))
@@ -49,8 +66,16 @@ def _beside(facts: Facts, name: str, items: list[Evidence]) -> Beside:
 
 
 def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
-    ingest = chain.ingest.predicate if chain.ingest and isinstance(chain.ingest.predicate, Ingest) else None
-    quality = chain.quality.predicate if chain.quality and isinstance(chain.quality.predicate, Quality) else None
+    ingest = (
+        chain.ingest.predicate
+        if chain.ingest and isinstance(chain.ingest.predicate, Ingest)
+        else None
+    )
+    quality = (
+        chain.quality.predicate
+        if chain.quality and isinstance(chain.quality.predicate, Quality)
+        else None
+    )
     card, note = _card(facts, chain.dataset)
     return Dataset(
         name=chain.dataset,
@@ -114,12 +139,18 @@ def _excluded(facts: Facts, item: Evidence) -> list[Excluded]:
         ids = sorted(set(ids), key=lambda text: (text.partition(":")[0], len(text), text))
         note = missing or (f"and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else "")
         title = CODES[reason].title if reason in CODES else ""
-        found.append(Excluded(reason=reason, title=title, records=records, ids=ids[:IDS_SHOWN], ids_note=note))
+        found.append(
+            Excluded(
+                reason=reason, title=title, records=records, ids=ids[:IDS_SHOWN], ids_note=note
+            )
+        )
     return found
 
 
 def _id(row: dict[str, object]) -> str:
-    """The beginning of a record's id, enough to find it in excluded.jsonl; file and row where it has none."""
+    """The beginning of a record's id, enough to find it in excluded.jsonl; file and row where it
+    has none.
+    """
     identity = row.get("id")
     return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
 
@@ -128,12 +159,18 @@ def _privacy(facts: Facts, item: Evidence | None) -> Privacy | None:
     if item is None or not isinstance(item.predicate, Scan):
         return None
     scan = item.predicate
-    names = sorted({*scan.found, *scan.remaining}, key=lambda name: (-scan.found.get(name, 0), name))
+    names = sorted(
+        {*scan.found, *scan.remaining}, key=lambda name: (-scan.found.get(name, 0), name)
+    )
     ner = scan.engine.get("ner", "not recorded")
     low = ner == LOW_ASSURANCE
     return Privacy(
         engine=_engine(scan),
-        assurance="low: names are found by a list, not by a model" if low else f"names are found by the model {ner}",
+        assurance=(
+            "low: names are found by a list, not by a model"
+            if low
+            else f"names are found by the model {ner}"
+        ),
         languages=list(scan.languages),
         searched=sorted(scan.entities_searched),
         cannot_find=list(scan.cannot_find),
@@ -172,20 +209,36 @@ def _recall(facts: Facts, scan: Scan) -> list[Recalled]:
 def _recall_note(scan: Scan) -> str:
     if scan.recall is None:
         return recall.NOT_RECORDED
-    texts = f"{scan.recall.texts:,} texts of the dataset" if scan.recall.texts else "shipped sentences: it has no text"
+    texts = (
+        f"{scan.recall.texts:,} texts of the dataset"
+        if scan.recall.texts
+        else "shipped sentences: it has no text"
+    )
     without = [name for name in scan.entities_searched if name not in scan.recall.entities]
     return (
-        f"made-up values planted in {texts}, searched for by the same engine (seed set {scan.recall.seeds[:PREFIX]}); "
-        f"what people write otherwise is not shown; not measured: {words(without)}"
+        f"made-up values planted in {texts}, searched for by the same engine (seed set"
+        f" {scan.recall.seeds[:PREFIX]}); what people write otherwise is not shown; not measured:"
+        f" {words(without)}"
     )
 
 
 def _engine(scan: Scan) -> str:
     known = {"name", "version", "ner", "ner_sha256"}
     engine, digest = scan.engine, scan.engine.get("ner_sha256", "")
-    further = [f"{name} {value}" for name, value in sorted(engine.items()) if name not in known and value]
-    names = f"names by {engine.get('ner', 'not recorded')}{f' (sha256 {digest[:PREFIX]})' if digest else ''}"
-    return ", ".join([f"{engine.get('name', 'not recorded')} {engine.get('version', '')}".strip(), names, *further])
+    further = [
+        f"{name} {value}" for name, value in sorted(engine.items()) if name not in known and value
+    ]
+    names = (
+        "names by"
+        f" {engine.get('ner', 'not recorded')}{f' (sha256 {digest[:PREFIX]})' if digest else ''}"
+    )
+    return ", ".join(
+        [
+            f"{engine.get('name', 'not recorded')} {engine.get('version', '')}".strip(),
+            names,
+            *further,
+        ]
+    )
 
 
 def _checks(quality: Quality | None) -> list[Check]:

@@ -1,27 +1,35 @@
-"""What stands beside a model's files in the registry, so that a person may read there what the log says.
+"""What stands beside a model's files in the registry, so that a person may read there what the log
+says.
 
-A convenience: counts, digests, scores and decisions, never data. Whatever is decided on stands in the log.
+A convenience: counts, digests, scores and decisions, never data. Whatever is decided on stands in
+the log.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from governance.chain import Chain
-from governance.evidence import Evidence
-from governance.lineage import decided, evaluated, trained
-from governance.predicates import Artifact, DataCounts, ModelFile
+from governance.attest.predicates import Artifact, DataCounts, ModelFile
+from governance.base.statistics import mean_interval
+from governance.history.chain import Chain
+from governance.history.lineage import decided, evaluated, trained
+from governance.log.evidence import Evidence
 from governance.report.facts import about
-from governance.statistics import mean_interval
 
 
 def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
-    """File name to its JSON: the manifest, the chain of evidence, datasets, evaluations, gate decisions."""
+    """File name to its JSON: the manifest, the chain of evidence, datasets, evaluations, gate
+    decisions.
+    """
     return {
         "manifest.json": {"digest": chain.digest, "files": [file.model_dump() for file in files]},
         "chain.json": [_statement(item) for item in statements(chain)],
-        "datasets.json": [_step(item) for item in statements(chain) if item.kind in ("ingest", "scan", "quality")],
-        "evaluations.json": [_evaluation(item) for item in statements(chain) if item.kind == "evaluate"],
+        "datasets.json": [
+            _step(item) for item in statements(chain) if item.kind in ("ingest", "scan", "quality")
+        ],
+        "evaluations.json": [
+            _evaluation(item) for item in statements(chain) if item.kind == "evaluate"
+        ],
         "gates.json": [_gate(item) for item in statements(chain) if item.kind == "gate"],
     }
 
@@ -33,7 +41,9 @@ def statements(chain: Chain) -> list[Evidence]:
 
 def links(chain: Chain) -> list[Artifact]:
     """The same as digests, for the registration's own statement."""
-    return [Artifact(role=item.kind, name=about(item), sha256=item.digest) for item in statements(chain)]
+    return [
+        Artifact(role=item.kind, name=about(item), sha256=item.digest) for item in statements(chain)
+    ]
 
 
 def parameters(chain: Chain) -> dict[str, Any]:
@@ -45,7 +55,9 @@ def means(chain: Chain) -> dict[str, float]:
     """Metric to mean, on the model's own suite."""
     item = chain.evaluation(chain.released, chain.suites[0]) if chain.suites else None
     scores = evaluated(item).scores if item else {}
-    known = {name: [value for value in values if value is not None] for name, values in scores.items()}
+    known = {
+        name: [value for value in values if value is not None] for name, values in scores.items()
+    }
     return {name: mean_interval(values, 0.95).mean for name, values in known.items() if values}
 
 
@@ -64,7 +76,12 @@ def _statement(item: Evidence) -> dict[str, Any]:
 def _step(item: Evidence) -> dict[str, Any]:
     counts: DataCounts = item.predicate.counts
     records = {subject.role: subject.sha256 for subject in item.subjects}
-    return {"entry": item.index, "stage": item.predicate.stage, "sha256": records, "counts": counts.model_dump()}
+    return {
+        "entry": item.index,
+        "stage": item.predicate.stage,
+        "sha256": records,
+        "counts": counts.model_dump(),
+    }
 
 
 def _evaluation(item: Evidence) -> dict[str, Any]:

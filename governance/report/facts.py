@@ -1,8 +1,10 @@
-"""What a report rests on: one version's registration and, from its digest, everything the log says behind it.
+"""What a report rests on: one version's registration and, from its digest, everything the log says
+behind it.
 
-Only verified evidence gets in. Policies are those of the log: the ones in force by people where an alias is governed,
-else the last recorded; those at hand only where the log has no text of them and their digest is the recorded one.
-Files at hand are used where their digest is the one that evidence names; otherwise the report says why they were not.
+Only verified evidence gets in. Policies are those of the log: the ones in force by people where an
+alias is governed, else the last recorded; those at hand only where the log has no text of them and
+their digest is the recorded one. Files at hand are used where their digest is the one that evidence
+names; otherwise the report says why they were not.
 """
 
 from __future__ import annotations
@@ -14,21 +16,29 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from governance.chain import Chain, Suite
-from governance.checks.context import ModelFacts
-from governance.decisions import decide_release
-from governance.digests import sha256_file
-from governance.envelope import unverified
-from governance.errors import ConfigError, CountersignError, InputError
-from governance.evidence import Evidence, parse_statement
-from governance.instants import instant, instant_of
-from governance.lineage import Admissible, ModelNode, model_node
-from governance.policy import Policies
-from governance.predicates import CANDIDATE, Artifact, Finding, Predicate, Promotion, Registration, Run
-from governance.promotion import State
+from governance.attest.digests import sha256_file
+from governance.attest.envelope import unverified
+from governance.attest.predicates import (
+    CANDIDATE,
+    Artifact,
+    Finding,
+    Predicate,
+    Promotion,
+    Registration,
+    Run,
+)
+from governance.attest.requests import ModelRef, ReleaseDecision, ReleaseRequest
+from governance.base.errors import ConfigError, CountersignError, InputError
+from governance.base.time import instant, instant_of
+from governance.gates.checks.context import ModelFacts
+from governance.gates.decisions import decide_release
+from governance.history.chain import Chain, Suite
+from governance.history.lineage import Admissible, ModelNode, model_node
+from governance.log.evidence import Evidence, parse_statement
+from governance.policy.policies import Policies
+from governance.release.promotion import State
 from governance.report.reading import Everything
 from governance.report.standing import Standing
-from governance.requests import ModelRef, ReleaseDecision, ReleaseRequest
 
 PREFIX = 12
 """Characters of a digest or key id that are shown."""
@@ -70,7 +80,9 @@ class Facts(Chain):
 
     @cached_property
     def as_of(self) -> str:
-        """The time of the report: when the last entry that was read was made, or a later deadline passed."""
+        """The time of the report: when the last entry that was read was made, or a later deadline
+        passed.
+        """
         return instant(self.time) if self.time else at(self.everything[-1])
 
     @property
@@ -96,16 +108,22 @@ class Facts(Chain):
 
     @cached_property
     def held_against_policy(self) -> ModelFacts | None:
-        """The version's evaluation as decisions see it; None where policies or the request are not at hand."""
+        """The version's evaluation as decisions see it; None where policies or the request are not
+        at hand.
+        """
         if self.policies is None or self.reference is None:
             return None
         asked = self.standing.asked.champion if self.standing else None
         champion = asked if asked != self.digest else None
-        return ModelFacts(self.reference, Admissible(self.view, self.policies), self.policies, champion, True)
+        return ModelFacts(
+            self.reference, Admissible(self.view, self.policies), self.policies, champion, True
+        )
 
     @cached_property
     def again(self) -> ReleaseDecision | None:
-        """The release decided anew, at the report's time: on a governed alias where there are any, else `candidate`."""
+        """The release decided anew, at the report's time: on a governed alias where there are any,
+        else `candidate`.
+        """
         if self.standing is not None:
             return self.standing.today
         if self.policies is None or self.reference is None:
@@ -116,16 +134,24 @@ class Facts(Chain):
     @cached_property
     def registrations(self) -> list[Evidence]:
         """Every registration under this model's name, in the order of the log."""
-        return [item for item in self.view.all("registration") if registered(item).model == self.registration.model]
+        return [
+            item
+            for item in self.view.all("registration")
+            if registered(item).model == self.registration.model
+        ]
 
     @property
     def previous(self) -> Evidence | None:
-        """The version approved last before this one; where none ever was, the latest registered before."""
+        """The version approved last before this one; where none ever was, the latest registered
+        before.
+        """
         return self.approved_before or self._registered_before
 
     @cached_property
     def approved_before(self) -> Evidence | None:
-        """The registration of the version to which people gave a governed alias last, before they gave it to this."""
+        """The registration of the version to which people gave a governed alias last, before they
+        gave it to this.
+        """
         if self.standing is None or self.now is None:
             return None
         ends = self.standing.released.index if self.standing.released else self.now.size
@@ -137,17 +163,24 @@ class Facts(Chain):
             and promoted(item).alias != CANDIDATE
             and promoted(item).model_digest != self.digest
         ]
-        found = [item for item in self.registrations if other and registered(item).version == other[-1]]
+        found = [
+            item for item in self.registrations if other and registered(item).version == other[-1]
+        ]
         return found[-1] if found else None
 
     @property
     def _registered_before(self) -> Evidence | None:
         earlier = [item for item in self.registrations if item.index < self.item.index]
-        return next((item for item in reversed(earlier) if registered(item).model_digest != self.digest), None)
+        return next(
+            (item for item in reversed(earlier) if registered(item).model_digest != self.digest),
+            None,
+        )
 
     @cached_property
     def champion(self) -> ModelNode | None:
-        """The model that serves users, or served them when this one was given its alias; None where it is the first."""
+        """The model that serves users, or served them when this one was given its alias; None where
+        it is the first.
+        """
         if self.standing is None:
             return None
         digest, main = self.standing.asked.champion, self.standing.policies.main_alias
@@ -157,14 +190,21 @@ class Facts(Chain):
             return None
         digest = str(digest)
         version = next(
-            (registered(one).version for one in self.registrations if registered(one).model_digest == digest), ""
+            (
+                registered(one).version
+                for one in self.registrations
+                if registered(one).model_digest == digest
+            ),
+            "",
         )
         node = model_node(self.view, digest)
         return replace(node, name=f"{self.registration.model}/{version}" if version else node.name)
 
     @property
     def champion_is(self) -> str:
-        """The alias that `champion` holds now, else that which it held before this version was given it."""
+        """The alias that `champion` holds now, else that which it held before this version was
+        given it.
+        """
         if self.standing is None or self.champion is None:
             return "none"
         aliases = (self.standing.policies.main_alias, self.standing.alias)
@@ -178,11 +218,17 @@ class Facts(Chain):
     @cached_property
     def promotions(self) -> list[Evidence]:
         """Every decision about an alias for this version's bytes, in order."""
-        found = [item for item in self.view.all("promotion") if promoted(item).model == self.registration.model]
+        found = [
+            item
+            for item in self.view.all("promotion")
+            if promoted(item).model == self.registration.model
+        ]
         return [item for item in found if promoted(item).model_digest == self.digest]
 
     def file(self, item: Evidence, role: str) -> Path | str:
-        """The file a statement made, where it is at hand with the same bytes; else why it is not used."""
+        """The file a statement made, where it is at hand with the same bytes; else why it is not
+        used.
+        """
         made = next((artifact for artifact in item.subjects if artifact.role == role), None)
         if made is None:
             return "not recorded: the statement names no such file"
@@ -196,7 +242,11 @@ class Facts(Chain):
             same = sha256_file(self.root / relative) == made.sha256
         except InputError:
             return f"not at hand ({made.name}); its sha256 is {made.sha256[:PREFIX]}"
-        return self.root / relative if same else f"not used: {made.name} at hand has other bytes than recorded"
+        return (
+            self.root / relative
+            if same
+            else f"not used: {made.name} at hand has other bytes than recorded"
+        )
 
     def rows(self, item: Evidence, role: str) -> tuple[list[dict[str, object]], str]:
         """A JSON Lines file a statement made, and why it is not used where it is not."""
@@ -239,35 +289,68 @@ def gather(
     version: str,
     time: datetime | None = None,
 ) -> Facts:
-    """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version, naming those it has."""
+    """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version, naming
+    those it has.
+    """
     found = list(now.evidence.all("registration"))
-    mine = [item for item in found if (registered(item).model, registered(item).version) == (model, version)]
+    mine = [
+        item
+        for item in found
+        if (registered(item).model, registered(item).version) == (model, version)
+    ]
     if not mine:
         known = sorted({f"{registered(item).model}/{registered(item).version}" for item in found})
         raise InputError(
             f"the log has no version {model}/{version}",
-            expected=f"one of: {', '.join(known[-SHOWN:])}" if known else "a registered version; there is none yet",
-            fix="run `countersign repro`, which registers one" if not known else "countersign status lists them",
+            expected=(
+                f"one of: {', '.join(known[-SHOWN:])}"
+                if known
+                else "a registered version; there is none yet"
+            ),
+            fix=(
+                "run `countersign repro`, which registers one"
+                if not known
+                else "countersign status lists them"
+            ),
         )
     said, usable = registered(mine[-1]), _used(now, policies)
     rights = now.authority if usable.governed else usable.policies
     counted = Admissible(now.evidence, rights) if rights else now.evidence
     reference = time or last_time(now)
-    standing, note = _standing(now, said, reference) if usable.governed else (None, Facts.standing_note)
+    standing, note = (
+        _standing(now, said, reference) if usable.governed else (None, Facts.standing_note)
+    )
     return Facts(
-        counted, said.model_digest, said.stage, project, root, Everything(now.evidence), mine[-1], usable.policies,
+        counted,
+        said.model_digest,
+        said.stage,
+        project,
+        root,
+        Everything(now.evidence),
+        mine[-1],
+        usable.policies,
         usable.note,
-        usable.which, now, reference, standing, note,
-    )  # fmt: skip
+        usable.which,
+        now,
+        reference,
+        standing,
+        note,
+    )
 
 
 def last_time(now: State) -> datetime:
-    """When the last entry that counts was made, of those that are there: a bundle need not carry the very last."""
+    """When the last entry that counts was made, of those that are there: a bundle need not carry
+    the very last.
+    """
     for end in range(now.size, 0, -PAGE):
         for entry in reversed(now.log.page(max(0, end - PAGE), end)[0]):
             statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
             _, subjects, _ = parse_statement(statement, f"entry {entry.index}")
-            found = [item for item in now.evidence.by_subject(subjects[0].sha256) if item.index == entry.index]
+            found = [
+                item
+                for item in now.evidence.by_subject(subjects[0].sha256)
+                if item.index == entry.index
+            ]
             if found:
                 return instant_of(at(found[0]))
     raise InputError("the log has no entry that counts", where=now.log.where)
@@ -298,18 +381,28 @@ def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing 
 
 
 def _used(now: State, policies: Policies | CountersignError) -> _Used:
-    """The policies a version is judged by: those that govern aliases, the last recorded, or those at hand."""
+    """The policies a version is judged by: those that govern aliases, the last recorded, or those
+    at hand.
+    """
     period = now.authority.in_force
     if period.policies is not None and period.policies.rules.aliases:
         signed = (
-            f"signed by {', '.join(period.signers)}" if period.signed_at is not None else "NOT SIGNED by their owners"
+            f"signed by {', '.join(period.signers)}"
+            if period.signed_at is not None
+            else "NOT SIGNED by their owners"
         )
-        return _Used(period.policies, "", f"the policies in force for governed aliases, {signed}", True)
+        return _Used(
+            period.policies, "", f"the policies in force for governed aliases, {signed}", True
+        )
     try:
         return _Used(now.authority.recorded_at(now.size), "", Facts.policies_are)
     except ConfigError:
         usable, note = _usable(policies, _policy_recorded(now))
-        return _Used(usable, note, "the policies at hand, whose digest the log has; it does not carry their text")
+        return _Used(
+            usable,
+            note,
+            "the policies at hand, whose digest the log has; it does not carry their text",
+        )
 
 
 def _policy_recorded(now: State) -> str:
@@ -319,11 +412,17 @@ def _policy_recorded(now: State) -> str:
 
 def _usable(policies: Policies | CountersignError, in_force: str) -> tuple[Policies | None, str]:
     if isinstance(policies, CountersignError):
-        return None, "not recorded here: the log carries no policies, and those at hand cannot be read"
+        return (
+            None,
+            "not recorded here: the log carries no policies, and those at hand cannot be read",
+        )
     if policies.digest != in_force:
-        return None, (
-            f"not recorded here: the log carries no policies, and those at hand ({policies.digest[:PREFIX]}) are not "
-            f"those it names ({in_force[:PREFIX]})"
+        return (
+            None,
+            (
+                "not recorded here: the log carries no policies, and those at hand"
+                f" ({policies.digest[:PREFIX]}) are not those it names ({in_force[:PREFIX]})"
+            ),
         )
     return policies, ""
 

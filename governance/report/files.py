@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from governance.base.storage import write_atomic
 from governance.report.html import json_twin, page
 from governance.report.model import Report
-from governance.storage import write_atomic
 
 
 def rendered(report: Report) -> dict[str, bytes]:
@@ -21,7 +21,10 @@ def named(model: str, version: str, twin: bytes, html: bytes) -> dict[str, bytes
 
 def differs(folder: Path, files: dict[str, bytes]) -> bool:
     """Whether `folder` does not hold exactly these files."""
-    return any(not (folder / name).is_file() or (folder / name).read_bytes() != data for name, data in files.items())
+    return any(
+        not (folder / name).is_file() or (folder / name).read_bytes() != data
+        for name, data in files.items()
+    )
 
 
 def write(folder: Path, files: dict[str, bytes]) -> list[Path]:

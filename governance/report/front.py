@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from governance.instants import instant_of
-from governance.policy import Datacard, Tier
-from governance.predicates import Finding
-from governance.promotion import open_requests, overtaken
-from governance.report import drills
-from governance.report.drills import NO_DRILL
+from governance.attest.predicates import Finding
+from governance.base.text import timed, words
+from governance.base.time import instant_of
+from governance.policy.policies import Datacard, Tier
+from governance.release import drills
+from governance.release.drills import NO_DRILL
+from governance.release.promotion import open_requests, overtaken
 from governance.report.facts import PREFIX, Facts, promoted, registered
 from governance.report.model import Back, Hold, Incident, Item, Use
 from governance.report.standing import Held, Standing
-from governance.report.text import timed, words
 from governance.report.verdict import verdict
 
 NOT_COVERED = (
-    "Serving: request logs, output marking, access and actual use are recorded where the model is served, not here.",
-    "Law: whether a lawful basis or licence holds is a judgement; this report shows what was declared.",
-    "What a base model from outside was trained on; hidden backdoors and semantic poisoning are not shown absent.",
+    (
+        "Serving: request logs, output marking, access and actual use are recorded where the model"
+        " is served, not here."
+    ),
+    (
+        "Law: whether a lawful basis or licence holds is a judgement; this report shows what was"
+        " declared."
+    ),
+    (
+        "What a base model from outside was trained on; hidden backdoors and semantic poisoning are"
+        " not shown absent."
+    ),
 )
 NOT_NEEDED = "not needed: it holds no alias"
 SOON = timedelta(days=30)
@@ -37,7 +46,8 @@ def use(facts: Facts) -> Use:
     approved = [f"purpose {known.purpose}, region {known.region}, {how}"] if known else []
     approved = ["nothing any more: it was withdrawn"] if word == "WITHDRAWN" else approved
     return Use(
-        approved_for=approved or [facts.policies_note or "nothing: policy does not name this model"],
+        approved_for=approved
+        or [facts.policies_note or "nothing: policy does not name this model"],
         not_approved_for=[
             *([] if served else ["serving users (no approval stands)"]),
             "every other purpose",
@@ -50,9 +60,17 @@ def use(facts: Facts) -> Use:
 
 
 def _demands(tier: Tier | None) -> list[str]:
-    demands = [f"approvals by {tier.approvals} people in different roles"] if tier and tier.approvals else []
+    demands = (
+        [f"approvals by {tier.approvals} people in different roles"]
+        if tier and tier.approvals
+        else []
+    )
     demands += [] if tier is None or tier.promotable else ["not promotable"]
-    demands += ["evaluation signed by a key other than the trainer's"] if tier and tier.separate_evaluator else []
+    demands += (
+        ["evaluation signed by a key other than the trainer's"]
+        if tier and tier.separate_evaluator
+        else []
+    )
     before = tier.approved_before_training if tier else []
     demands += [f"{', '.join(before)} approved before training"] if before else []
     return demands or ["none beyond the automatic gates"]
@@ -61,18 +79,35 @@ def _demands(tier: Tier | None) -> list[str]:
 def _review_by(facts: Facts) -> str:
     """The first day on which something the version rests on ends."""
     found = [
-        (str(card.retention.until), f"retention of {name}") for name, card in _cards(facts) if card.retention.until
+        (str(card.retention.until), f"retention of {name}")
+        for name, card in _cards(facts)
+        if card.retention.until
     ]
     if facts.standing is not None:
-        found += [(item.predicate.expires, "a waiver ends") for item, why in facts.standing.waivers if not why]
-        ends = [(item.predicate.expires, f"{name}'s approval ends") for name, _, item in facts.standing.approvers]
+        found += [
+            (item.predicate.expires, "a waiver ends")
+            for item, why in facts.standing.waivers
+            if not why
+        ]
+        ends = [
+            (item.predicate.expires, f"{name}'s approval ends")
+            for name, _, item in facts.standing.approvers
+        ]
         found += [(when, why) for when, why in ends if when]
-    return f"not set by policy; {min(found)[0][:10]} at the latest ({min(found)[1]})" if found else "not set"
+    return (
+        f"not set by policy; {min(found)[0][:10]} at the latest ({min(found)[1]})"
+        if found
+        else "not set"
+    )
 
 
 def _cards(facts: Facts) -> list[tuple[str, Datacard]]:
     cards = facts.policies.datacards if facts.policies else {}
-    return [(chain.dataset, cards[chain.dataset]) for chain, _ in facts.datasets if chain.dataset in cards]
+    return [
+        (chain.dataset, cards[chain.dataset])
+        for chain, _ in facts.datasets
+        if chain.dataset in cards
+    ]
 
 
 def holds(facts: Facts) -> list[Hold]:
@@ -85,13 +120,19 @@ def _hold(standing: Standing, one: Held) -> Hold:
     ended = promoted(one.ended) if one.ended else None
     how = "none: it still holds it"
     if ended is not None:
-        how = "retired" if ended.action == "retire" else f"{ended.action} to version {ended.version}"
+        how = (
+            "retired" if ended.action == "retire" else f"{ended.action} to version {ended.version}"
+        )
     return Hold(
         alias=one.alias,
         since=promoted(one.given).at,
         until=ended.at if ended else "now",
         ended=how,
-        asked_by=f"{signed.predicate.principal} as {signed.predicate.role}" if signed else "nobody signed a request",
+        asked_by=(
+            f"{signed.predicate.principal} as {signed.predicate.role}"
+            if signed
+            else "nobody signed a request"
+        ),
         evidence=[one.given.index, *([one.ended.index] if one.ended else [])],
     )
 
@@ -101,26 +142,47 @@ def way_back(facts: Facts) -> Back:
     standing = facts.standing
     if standing is None:
         before = registered(facts.previous) if facts.previous else None
-        target = f"version {before.version} ({before.model_digest[:PREFIX]}), registered" if before else _NO_EARLIER
+        target = (
+            f"version {before.version} ({before.model_digest[:PREFIX]}), registered"
+            if before
+            else _NO_EARLIER
+        )
         refs = [facts.previous.index] if facts.previous else []
-        return Back(target=target, steps="none: no governed alias exists", people="none", drill=NO_DRILL, evidence=refs)
+        return Back(
+            target=target,
+            steps="none: no governed alias exists",
+            people="none",
+            drill=NO_DRILL,
+            evidence=refs,
+        )
     if standing.held and not standing.live:
         serves = standing.now.holder(facts.registration.model, standing.alias)
         target = (
-            f"none needed: version {serves.version} is {serves.alias}" if serves else "none needed: nothing is live"
+            f"none needed: version {serves.version} is {serves.alias}"
+            if serves
+            else "none needed: nothing is live"
         )
         return Back(target=target, steps="none", people="none", drill=NOT_NEEDED, evidence=[])
     below, rule = standing.below(), standing.rule
-    alone = f"; or one as {', '.join(rule.break_glass)} who breaks the glass" if rule and rule.break_glass else ""
+    alone = (
+        f"; or one as {', '.join(rule.break_glass)} who breaks the glass"
+        if rule and rule.break_glass
+        else ""
+    )
     earlier = [promoted(one) for one in below]
     target = "none: no other version ever held the alias" if facts.previous else _NO_EARLIER
     if earlier:
-        target = f"version {earlier[0].version} ({earlier[0].model_digest[:PREFIX]}), {earlier[0].alias} before"
+        target = (
+            f"version {earlier[0].version} ({earlier[0].model_digest[:PREFIX]}), {earlier[0].alias}"
+            " before"
+        )
     tried = drills.last(standing.now, facts.registration.model, standing.alias)
     return Back(
         target=target,
         steps=f"countersign rollback {facts.registration.model} --reason ..." if below else "none",
-        people=f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias",
+        people=(
+            f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias"
+        ),
         drill=drills.told(tried, earlier[0].version if earlier else None),
         evidence=[one.index for one in (*below[:1], *([tried] if tried else []))],
     )
@@ -146,7 +208,9 @@ def incidents(facts: Facts) -> list[Incident]:
 
 
 def open_items(facts: Facts) -> list[Item]:
-    """What waits, what ends soon, and what stands in the way of more than `candidate`; the overdue first."""
+    """What waits, what ends soon, and what stands in the way of more than `candidate`; the overdue
+    first.
+    """
     found = [*_of_people(facts), *_findings(facts)]
     return sorted(found, key=lambda item: not item.overdue)
 
@@ -167,7 +231,10 @@ def _next(one: Finding, standing: Standing | None) -> str:
     """What a finding says to do, as it is typed for this version."""
     if standing is None or not one.code.startswith("REQUEST_"):
         return one.next or "none"
-    return one.next.replace("MODEL/VERSION --to ALIAS", f"{standing.name} --to {standing.alias}") or "none"
+    return (
+        one.next.replace("MODEL/VERSION --to ALIAS", f"{standing.name} --to {standing.alias}")
+        or "none"
+    )
 
 
 def _of_people(facts: Facts) -> Iterator[Item]:
@@ -178,7 +245,10 @@ def _of_people(facts: Facts) -> Iterator[Item]:
     for one in standing.open_incidents:
         said = one.predicate
         yield _item(
-            f"incident: {said.reason}", f"countersign incident close {standing.name}", said.principal, one.index
+            f"incident: {said.reason}",
+            f"countersign incident close {standing.name}",
+            said.principal,
+            one.index,
         )
     overdue = {one.index for one in standing.overdue}
     for one in standing.alone:
@@ -203,7 +273,12 @@ def _of_people(facts: Facts) -> Iterator[Item]:
         said = one.predicate
         late = instant_of(said.expires) <= standing.at
         mine = said.version == facts.registration.version and said.model_digest == facts.digest
-        if mine and not late and not overtaken(standing.now, said) and standing.now.authority.speaker(one):
+        if (
+            mine
+            and not late
+            and not overtaken(standing.now, said)
+            and standing.now.authority.speaker(one)
+        ):
             what = f"{said.principal} asks to {said.action} it as {said.alias}"
             yield _item(
                 what,
@@ -218,7 +293,11 @@ def _seconds(standing: Standing, author: str) -> str:
     """Who may sign a rollback that somebody made alone."""
     policies = standing.now.authority.in_force.policies
     named = policies.rules.seconded_by if policies else None
-    return f"anybody but {author}" if named is None else f"somebody but {author}, as {' or '.join(named)}"
+    return (
+        f"anybody but {author}"
+        if named is None
+        else f"somebody but {author}, as {' or '.join(named)}"
+    )
 
 
 def _requesters(standing: Standing) -> list[str]:

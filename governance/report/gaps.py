@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.assessment import NO_SLICES
-from governance.lineage import evaluated, subject
-from governance.report import assurance, drills
+from governance.gates.assessment import NO_SLICES
+from governance.history.lineage import evaluated, subject
+from governance.release import drills
+from governance.report import assurance
 from governance.report.facts import PREFIX, Facts, promoted
 from governance.report.gates import gates
 from governance.report.model import Gap, PolicyUsed
@@ -23,7 +24,14 @@ NOWHERE = (
 def gaps(facts: Facts) -> list[Gap]:
     """Failures first, then what was not run, then what is not recorded."""
     nowhere = (_gap(what, "not run", why) for what, why in NOWHERE)
-    found = [*_failed(facts), *_not_run(facts), *nowhere, *_slices(facts), *_reproduction(facts), *_drill(facts)]
+    found = [
+        *_failed(facts),
+        *_not_run(facts),
+        *nowhere,
+        *_slices(facts),
+        *_reproduction(facts),
+        *_drill(facts),
+    ]
     order = ("failed", "not run", "not recorded")
     return sorted(found, key=lambda gap: order.index(gap.result))
 
@@ -44,7 +52,8 @@ def policy(facts: Facts) -> PolicyUsed:
         since=since,
         signed_by=list(period.signers) if period else [],
         proposals=[
-            f"{one.digest[:PREFIX]}, recorded in entry {one.index}, signed by {', '.join(one.signers) or 'nobody'}"
+            f"{one.digest[:PREFIX]}, recorded in entry {one.index}, signed by"
+            f" {', '.join(one.signers) or 'nobody'}"
             for one in proposals
         ],
         thresholds_fixed=thresholds_fixed(facts),
@@ -74,11 +83,21 @@ def _failed(facts: Facts) -> Iterator[Gap]:
         for check in quality.predicate.expectations if quality else ():
             if not check.success:
                 why = f"{check.unexpected} records are not {check.expected} ({check.severity})"
-                yield _gap(f"{check.name} of {chain.dataset}", "failed", why, [quality.index] if quality else [])
+                yield _gap(
+                    f"{check.name} of {chain.dataset}",
+                    "failed",
+                    why,
+                    [quality.index] if quality else [],
+                )
     for item in facts.of("scan", "quality"):
         refused = not (item.predicate.passed and subject(item, "records"))
         if refused and item.predicate.dataset in {chain.dataset for chain, _ in facts.datasets}:
-            yield _gap(item.predicate.stage, "failed", "an earlier run of this data was refused", [item.index])
+            yield _gap(
+                item.predicate.stage,
+                "failed",
+                "an earlier run of this data was refused",
+                [item.index],
+            )
     for item in facts.promotions:
         if not promoted(item).allowed:
             codes = ", ".join(dict.fromkeys(one.code for one in promoted(item).findings))
@@ -94,9 +113,18 @@ def _not_run(facts: Facts) -> Iterator[Gap]:
         for suite in facts.suites:
             item = facts.evaluation(node, suite)
             if item is None:
-                yield _gap(f"{node.name} on {suite.name}", "not recorded", "the log has no evaluation of it")
+                yield _gap(
+                    f"{node.name} on {suite.name}",
+                    "not recorded",
+                    "the log has no evaluation of it",
+                )
             elif evaluated(item).not_run is not None:
-                yield _gap(f"{node.name} on {suite.name}", "not run", str(evaluated(item).not_run), [item.index])
+                yield _gap(
+                    f"{node.name} on {suite.name}",
+                    "not run",
+                    str(evaluated(item).not_run),
+                    [item.index],
+                )
 
 
 def _slices(facts: Facts) -> Iterator[Gap]:
@@ -116,7 +144,9 @@ def _reproduction(facts: Facts) -> Iterator[Gap]:
 def _drill(facts: Facts) -> Iterator[Gap]:
     """The way back, unless it was tried and came off."""
     standing = facts.standing
-    tried = drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
+    tried = (
+        drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
+    )
     if tried is None:
         yield _gap("rollback drill", "not run", "no drill is recorded")
     elif not tried.predicate.passed:

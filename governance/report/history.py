@@ -1,15 +1,17 @@
-"""What changed since the version before: every thing that two versions are compared by, in groups."""
+"""What changed since the version before: every thing that two versions are compared by, in
+groups.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from governance.lineage import evaluated, trained
+from governance.base.statistics import mean_interval
+from governance.base.text import number, plain
+from governance.history.lineage import evaluated, trained
 from governance.report.facts import PREFIX, Facts, registered
 from governance.report.model import Change, Compared
 from governance.report.scores import own_evaluation
-from governance.report.text import number, plain
-from governance.statistics import mean_interval
 
 GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules")
 """Most telling first."""
@@ -21,11 +23,19 @@ Portrait = dict[tuple[str, str], str]
 def changes(facts: Facts) -> tuple[str, list[Change]]:
     """What differs from the version before, most telling first; and which version that is."""
     if facts.previous is None:
-        same = [registered(item).version for item in facts.registrations if item.index < facts.item.index]
+        same = [
+            registered(item).version
+            for item in facts.registrations
+            if item.index < facts.item.index
+        ]
         same = [version for version in same if version != facts.registration.version]
         return f"none: version {same[-1]} is the same bytes" if same else NO_EARLIER, []
     before = registered(facts.previous)
-    word = "approved last before this one" if facts.approved_before else "registered before it, not approved before it"
+    word = (
+        "approved last before this one"
+        if facts.approved_before
+        else "registered before it, not approved before it"
+    )
     told = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
     return told, _differences(*portraits(facts))
 
@@ -46,7 +56,9 @@ def _differences(old: Portrait, new: Portrait) -> list[Change]:
 
 
 def compared(facts: Facts) -> list[Compared]:
-    """How many things of each group are the same, changed, new, gone. Empty where there is nothing to compare with."""
+    """How many things of each group are the same, changed, new, gone. Empty where there is nothing
+    to compare with.
+    """
     if facts.previous is None:
         return []
     old, new = portraits(facts)
@@ -92,13 +104,19 @@ def _portrait(facts: Facts) -> Portrait:
             portrait["base model", node.name] = node.sha256[:PREFIX]
             continue
         train = trained(node.train)
-        portrait["recipe", f"{node.name}: objective"] = f"{train.method} ({train.objective[:PREFIX]})"
-        portrait |= {("recipe", f"{node.name}: {key}"): plain(value) for key, value in sorted(train.parameters.items())}
+        portrait["recipe", f"{node.name}: objective"] = (
+            f"{train.method} ({train.objective[:PREFIX]})"
+        )
+        portrait |= {
+            ("recipe", f"{node.name}: {key}"): plain(value)
+            for key, value in sorted(train.parameters.items())
+        }
         portrait["code", f"{node.name}: commit"] = (train.code.commit or "none")[:PREFIX] + (
             ", dirty" if train.code.dirty else ""
         )
         portrait |= {
-            ("libraries", f"{node.name}: {name}"): version for name, version in train.environment.versions.items()
+            ("libraries", f"{node.name}: {name}"): version
+            for name, version in train.environment.versions.items()
         }
     portrait["rules", "policies"] = facts.registration.policy[:PREFIX]
     portrait["rules", "tier"] = facts.registration.tier

@@ -1,4 +1,6 @@
-"""The report as one self-contained page, and its JSON twin: no script, no assets, no time but the log's."""
+"""The report as one self-contained page, and its JSON twin: no script, no assets, no time but the
+log's.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from governance import canonical
-from governance.digests import sha256_bytes
-from governance.report import charts, room, text
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.base import text
+from governance.report import charts, room
 from governance.report.model import Report, VerdictWord
 
 TONES: dict[VerdictWord, tuple[str, str]] = {
@@ -49,11 +52,13 @@ def page(report: Report) -> bytes:
 def style(made: Environment) -> Markup:
     """The style sheet that every page carries in itself."""
     text = made.loader.get_source(made, "style.css")[0] if made.loader else ""
-    return Markup(text)  # noqa: S704  # our own file
+    return Markup(text)  # noqa: S704 - our own file
 
 
 def environment() -> Environment:
-    """Templates of pages: everything is escaped, what cannot be seen is made visible, an unknown name is an error."""
+    """Templates of pages: everything is escaped, what cannot be seen is made visible, an unknown
+    name is an error.
+    """
     made = Environment(
         loader=PackageLoader("governance", "report"),
         autoescape=True,
@@ -62,7 +67,18 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = ("duration", "moment", "number", "plain", "renewed", "share", "short", "signed", "timed", "words")
+    filters = (
+        "duration",
+        "moment",
+        "number",
+        "plain",
+        "renewed",
+        "share",
+        "short",
+        "signed",
+        "timed",
+        "words",
+    )
     made.filters.update({name: getattr(text, name) for name in filters})
     made.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
     return made
@@ -70,4 +86,6 @@ def environment() -> Environment:
 
 def _shown(value: Any) -> Any:
     """What cannot be seen is made visible; markup of our own passes."""
-    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    )

@@ -1,7 +1,8 @@
-"""All models and versions of a log on one page: what is live, since when, who approved, what ends soon, what waits.
+"""All models and versions of a log on one page: what is live, since when, who approved, what ends
+soon, what waits.
 
-Read from the log in one pass, after it was verified; nothing is decided again here. The report of a version does that,
-and the page says so.
+Read from the log in one pass, after it was verified; nothing is decided again here. The report of a
+version does that, and the page says so.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from governance import canonical
-from governance.checks.context import ReleaseContext
-from governance.checks.incidents import still_open
-from governance.checks.votes import Vote, by_another, distinct, in_force, packet_votes
-from governance.digests import sha256_bytes
-from governance.errors import CountersignError
-from governance.evidence import Evidence
-from governance.instants import instant, instant_of
-from governance.model import Model
-from governance.predicates import CANDIDATE, Finding, Promotion, Registration
-from governance.promotion import State, ask, overtaken
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import CANDIDATE, Finding, Promotion, Registration
+from governance.base.errors import CountersignError
+from governance.base.model import Model
+from governance.base.text import moment
+from governance.base.time import instant, instant_of
+from governance.gates.checks.context import ReleaseContext
+from governance.gates.checks.incidents import still_open
+from governance.gates.checks.votes import Vote, by_another, distinct, in_force, packet_votes
+from governance.history.verify import Report as Verified
+from governance.log.evidence import Evidence
+from governance.release.promotion import State, ask, overtaken
 from governance.report.facts import at
 from governance.report.html import environment, style
-from governance.report.text import moment
-from governance.verify import Report as Verified
 
 FORMAT = "https://countersign.dev/index/v1"
 SOON = timedelta(days=30)
@@ -43,7 +44,8 @@ class Row(Model):
     tier: str
     registered: str
     state: str
-    """Its last state in words: live, superseded, rolled back, retired, refused, waiting, candidate."""
+    """Its last state in words: live, superseded, rolled back, retired, refused, waiting, candidate.
+    """
     since: str
     approved_by: list[str]
     exceptions: list[str]
@@ -100,13 +102,20 @@ class Index(Model):
 
 
 def index(
-    now: State, verified: Verified, time: datetime, registry: Sequence[Finding] | None = None, pages: Iterable[str] = ()
+    now: State,
+    verified: Verified,
+    time: datetime,
+    registry: Sequence[Finding] | None = None,
+    pages: Iterable[str] = (),
 ) -> Index:
     """The index of a log that verified. `pages`: names of the reports that stand beside it."""
     read = _Read(now, time, frozenset(pages))
     differences = "not compared: no registry at hand"
     if registry is not None:
-        told = "; ".join(f"{one.code} {one.subject}: {one.expected} expected, {one.found} found" for one in registry)
+        told = "; ".join(
+            f"{one.code} {one.subject}: {one.expected} expected, {one.found} found"
+            for one in registry
+        )
         differences = told or "says what the log says"
     return Index(
         format=FORMAT,
@@ -117,7 +126,8 @@ def index(
         root=verified.root,
         verified=True,
         first_broken="none",
-        origin=f"{verified.first}, " + (f"established by {verified.origin}" if verified.origin else "not established"),
+        origin=f"{verified.first}, "
+        + (f"established by {verified.origin}" if verified.origin else "not established"),
         registry=differences,
         live=[read.live(model, alias, item) for (model, alias), item in sorted(read.held.items())],
         ending=sorted(read.ending(), key=lambda one: one.due),
@@ -130,11 +140,21 @@ def broken(project: str, verified: Verified) -> Index:
     """The index of a log that does not verify: nothing of it is used."""
     nothing = "not established: the log does not verify"
     return Index(
-        format=FORMAT, generator=f"countersign {importlib.metadata.version('countersign')}", project=project,
-        as_of="not established", log_range=f"0..{max(verified.entries - 1, 0)} before the first broken item",
-        root=nothing, verified=False, first_broken=verified.broken or "unknown", origin=nothing, registry=nothing,
-        live=[], ending=[], waiting=[], versions=[],
-    )  # fmt: skip
+        format=FORMAT,
+        generator=f"countersign {importlib.metadata.version('countersign')}",
+        project=project,
+        as_of="not established",
+        log_range=f"0..{max(verified.entries - 1, 0)} before the first broken item",
+        root=nothing,
+        verified=False,
+        first_broken=verified.broken or "unknown",
+        origin=nothing,
+        registry=nothing,
+        live=[],
+        ending=[],
+        waiting=[],
+        versions=[],
+    )
 
 
 def json_twin(made: Index) -> bytes:
@@ -146,7 +166,10 @@ def page(made: Index) -> bytes:
     """The index as one HTML page."""
     env = environment()
     rendered = env.get_template("index.html.j2").render(
-        index=made, twin=sha256_bytes(json_twin(made)), style=style(env), models=_by_model(made.versions)
+        index=made,
+        twin=sha256_bytes(json_twin(made)),
+        style=style(env),
+        models=_by_model(made.versions),
     )
     return rendered.encode("utf-8")
 
@@ -186,7 +209,9 @@ class _Read:
     @property
     def ordered(self) -> list[Evidence]:
         """By model, newest first."""
-        return sorted(self.registrations.values(), key=lambda one: (one.predicate.model, -one.index))
+        return sorted(
+            self.registrations.values(), key=lambda one: (one.predicate.model, -one.index)
+        )
 
     @cached_property
     def moves(self) -> dict[Key, list[Evidence]]:
@@ -272,11 +297,19 @@ class _Read:
         name = f"{said.model}-{said.version}.html"
         released = [one for one in self.moves.get(key, []) if one.predicate.allowed]
         return Row(
-            model=said.model, version=said.version, sha256=said.model_digest, tier=said.tier, registered=at(item),
-            state=state, since=since, approved_by=self._approvers(key, released), waits=list(self._waits(key)),
+            model=said.model,
+            version=said.version,
+            sha256=said.model_digest,
+            tier=said.tier,
+            registered=at(item),
+            state=state,
+            since=since,
+            approved_by=self._approvers(key, released),
+            waits=list(self._waits(key)),
             exceptions=list(self._exceptions(said.model_digest, released)),
-            evidence=[*(one.index for one in released[-1:]), item.index], page=name if name in self.pages else "none",
-        )  # fmt: skip
+            evidence=[*(one.index for one in released[-1:]), item.index],
+            page=name if name in self.pages else "none",
+        )
 
     def live(self, model: str, alias: str, item: Evidence) -> Live:
         """What serves users."""
@@ -308,21 +341,46 @@ class _Read:
                 yield _due(what, name, owner, ends, waiver, left <= timedelta(0))
 
     def waiting(self) -> Iterator[Due]:
-        """Requests that nobody carried out, rollbacks that lack a signature, packets that lack approvals."""
-        spent = {item.predicate.request for item in self.items("promotion") if item.predicate.allowed}
+        """Requests that nobody carried out, rollbacks that lack a signature, packets that lack
+        approvals.
+        """
+        spent = {
+            item.predicate.request for item in self.items("promotion") if item.predicate.allowed
+        }
         for digest, item in self.requests.items():
             said: Any = item.predicate
-            open_ = digest not in spent and instant_of(said.expires) > self.time and not overtaken(self.now, said)
+            open_ = (
+                digest not in spent
+                and instant_of(said.expires) > self.time
+                and not overtaken(self.now, said)
+            )
             if open_ and self.now.authority.speaker(item) is not None:
                 what = f"{said.principal} asks to {said.action} it as {said.alias}"
-                yield _due(what, f"{said.model}/{said.version}", "whoever carries it out", said.expires, item)
+                yield _due(
+                    what,
+                    f"{said.model}/{said.version}",
+                    "whoever carries it out",
+                    said.expires,
+                    item,
+                )
         for item in self.items("promotion"):
             due = item.predicate.second_signature_by
             asked = self.requests.get(item.predicate.request or "")
-            if due and item.predicate.allowed and not by_another(self.now.authority, self.now.evidence, asked):
+            if (
+                due
+                and item.predicate.allowed
+                and not by_another(self.now.authority, self.now.evidence, asked)
+            ):
                 late = instant_of(due) <= self.time
                 name = f"{item.predicate.model}/{item.predicate.version}"
-                yield _due("a second signature on a rollback by one person", name, self._seconds(), due, item, late)
+                yield _due(
+                    "a second signature on a rollback by one person",
+                    name,
+                    self._seconds(),
+                    due,
+                    item,
+                    late,
+                )
         for key in self.packets:
             for what in self._waits(key):
                 who = ", ".join(self._roles(key[0])) or "nobody: policy names no role"
@@ -335,9 +393,15 @@ class _Read:
 
     def _state(self, item: Evidence) -> tuple[str, str]:
         key, said = _key(item), item.predicate
-        aliases = {alias: move for (model, alias), move in self.held.items() if model == key[0] and _key(move) == key}
+        aliases = {
+            alias: move
+            for (model, alias), move in self.held.items()
+            if model == key[0] and _key(move) == key
+        }
         if aliases:
-            return f"live as {', '.join(sorted(aliases))}", min(move.predicate.at for move in aliases.values())
+            return f"live as {', '.join(sorted(aliases))}", min(
+                move.predicate.at for move in aliases.values()
+            )
         if key in self.ended:
             return self.ended[key]
         decided = self.moves.get(key, [])
@@ -351,13 +415,20 @@ class _Read:
         if not given:
             votes = [(name, role, item.predicate.decision) for name, role, item in self._votes(key)]
         else:
-            votes = [(*who, word) for who, word in self._said(given[-1].packet, given[-1].at).items()]
-        return [f"{name} ({role}){'' if word == 'approve' else ' REJECTS'}" for name, role, word in votes]
+            votes = [
+                (*who, word) for who, word in self._said(given[-1].packet, given[-1].at).items()
+            ]
+        return [
+            f"{name} ({role}){'' if word == 'approve' else ' REJECTS'}"
+            for name, role, word in votes
+        ]
 
     def _said(self, packet: str | None, at: str) -> dict[tuple[str, str], str]:
         """Person and role to their last word on a packet of those that could count at a time."""
         said = (one for one in self.approvals.get(packet or "", []) if self._counts(one, at))
-        return {(one.predicate.principal, one.predicate.role): one.predicate.decision for one in said}
+        return {
+            (one.predicate.principal, one.predicate.role): one.predicate.decision for one in said
+        }
 
     def _counts(self, item: Evidence, at: str) -> bool:
         """Whether a word on a packet that was moved at that time could count then."""
@@ -380,9 +451,13 @@ class _Read:
             return []
         try:
             asked = ask(self.now, "promote", *key, self.now.authority.policies.main_alias)
-        except CountersignError:  # a version whose records contradict each other: its report says how
+        except (
+            CountersignError
+        ):  # a version whose records contradict each other: its report says how
             return []
-        return packet_votes(ReleaseContext.of(asked, self.now.authority, self.now.evidence, self.time))[0]
+        return packet_votes(
+            ReleaseContext.of(asked, self.now.authority, self.now.evidence, self.time)
+        )[0]
 
     def _exceptions(self, digest: str, released: Sequence[Evidence]) -> Iterator[str]:
         opened = self.incidents.get(digest)
@@ -392,7 +467,10 @@ class _Read:
             waiver = self.waivers.get((released[-1].predicate.model, one.code, one.subject))
             ends = waiver.predicate.expires if waiver else ""
             over = not ends or instant_of(ends) <= self.time
-            yield f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'} {moment(ends) or 'unknown'}"
+            yield (
+                f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'}"
+                f" {moment(ends) or 'unknown'}"
+            )
         given = [one.predicate for one in released if one.predicate.packet]
         for one in given[-1:]:
             stands = self._said(one.packet, instant(self.time))
@@ -400,12 +478,16 @@ class _Read:
                 yield f"approval by {name} ({role}) ENDED"
 
     def _waits(self, key: Key) -> Iterator[str]:
-        """Approvals of the latest packet of a version that was never given an alias and not refused for more."""
+        """Approvals of the latest packet of a version that was never given an alias and not refused
+        for more.
+        """
         if key not in self.packets or any(one.predicate.allowed for one in self.moves.get(key, [])):
             return
         policies = self.now.authority.in_force.policies
         tier = policies.tier_of(key[0]) if policies else None
-        has = len(distinct(vote for vote in self._votes(key) if vote[2].predicate.decision == "approve"))
+        has = len(
+            distinct(vote for vote in self._votes(key) if vote[2].predicate.decision == "approve")
+        )
         if tier is not None and has < tier.approvals:
             yield f"{tier.approvals - has} of {tier.approvals} approvals"
 
@@ -415,7 +497,9 @@ class _Read:
         return list(tier.approvers) if tier else []
 
 
-def _due(what: str, about: str, who: str, due: str, item: Evidence | None, overdue: bool = False) -> Due:
+def _due(
+    what: str, about: str, who: str, due: str, item: Evidence | None, overdue: bool = False
+) -> Due:
     refs = [item.index] if item else []
     return Due(what=what, about=about, who=who, due=due, overdue=overdue, evidence=refs)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from governance.evidence import Evidence
-from governance.lineage import DataChain, ModelNode
+from governance.history.lineage import DataChain, ModelNode
+from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import Facts
 from governance.report.model import Edge, Node
@@ -12,19 +12,26 @@ MODELS, DATASETS, SOURCES = 0, 1, 2
 
 
 def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
-    """Models by how many trainings they rest on; below each stage its datasets, below those their sources."""
+    """Models by how many trainings they rest on; below each stage its datasets, below those their
+    sources.
+    """
     columns = _columns(facts.chain)
     last = max(columns.values()) + 1
-    nodes = [*(_model(facts, node, columns[node.sha256]) for node in facts.chain), _release(facts, last)]
+    nodes = [
+        *(_model(facts, node, columns[node.sha256]) for node in facts.chain),
+        _release(facts, last),
+    ]
     edges = [*_model_edges(facts), Edge(start=facts.digest, end="release", role="registered as")]
     slots = _slots(facts, columns, last)
     for (chain, uses), slot in zip(facts.datasets, slots, strict=True):
         nodes.append(_dataset(chain, uses, slot))
         trains = [use for use in uses if use.startswith("train@")]
-        edges += [_use(facts, nodes[-1].id, use) for use in (trains or uses[-1:])]
+        edges += [_use(facts, nodes[-1].id, use) for use in trains or uses[-1:]]
         if chain.source and chain.ingest:
             nodes.append(_source(chain, chain.ingest, slot))
-            edges.append(Edge(start=nodes[-1].id, end=nodes[-2].id, role="ingested, scanned, checked"))
+            edges.append(
+                Edge(start=nodes[-1].id, end=nodes[-2].id, role="ingested, scanned, checked")
+            )
     return nodes, edges
 
 
@@ -36,7 +43,9 @@ def _slots(facts: Facts, columns: dict[str, int], last: int) -> list[int]:
         stage = (trains or uses[-1]).partition("@")[2]
         consumer = next((node for node in facts.chain if node.name == stage), facts.released)
         column = columns[consumer.sha256]
-        wanted.append((0, column) if trains else (1, last if consumer == facts.released else column))
+        wanted.append(
+            (0, column) if trains else (1, last if consumer == facts.released else column)
+        )
     slots: dict[int, int] = {}
     for index in sorted(range(len(wanted)), key=lambda i: wanted[i]):
         free = (slot for slot in range(last + len(wanted) + 1) if slot not in slots.values())

@@ -1,7 +1,8 @@
-"""What one version has of each kind of evidence that a control may name: its statements, and what they lack.
+"""What one version has of each kind of evidence that a control may name: its statements, and what
+they lack.
 
-To add a kind: its words in `governance.controls.EVIDENCE`, and a function below with its line in `LOOKS`. Of a kind
-that Countersign has no record of, `NOT_RECORDED` says why.
+To add a kind: its words in `governance.policy.controls.EVIDENCE`, and a function below with its
+line in `LOOKS`. Of a kind that Countersign has no record of, `NOT_RECORDED` says why.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from governance.controls import EVIDENCE
-from governance.evidence import Evidence
-from governance.lineage import evaluated, reproductions, trained
-from governance.model import Model
-from governance.predicates import Quality, Scan
-from governance.report import assurance, drills, scores
+from governance.attest.predicates import Quality, Scan
+from governance.base.model import Model
+from governance.history.lineage import evaluated, reproductions, trained
+from governance.history.verify import Report as Verified
+from governance.log.evidence import Evidence
+from governance.policy.controls import EVIDENCE
+from governance.release import drills
+from governance.report import assurance, scores
 from governance.report.facts import PREFIX, Facts, registered, run_of
 from governance.report.gates import is_safety
 from governance.report.people import separation
-from governance.verify import Report as Verified
 
 State = Literal["present", "partial", "missing", "not recorded"]
 """whole; some of it; none where there could be; or Countersign has no record of the kind."""
@@ -52,11 +54,20 @@ class Look:
         state: State = "not recorded" if key in NOT_RECORDED else "missing"
         if known:
             state = "partial" if lacks else "present"
-        return Link(key=key, asks=EVIDENCE[key], state=state, says=says, lacks=lacks if known else [], evidence=known)
+        return Link(
+            key=key,
+            asks=EVIDENCE[key],
+            state=state,
+            says=says,
+            lacks=lacks if known else [],
+            evidence=known,
+        )
 
 
 Looked = tuple[str, list[str], Sequence[Evidence | None]]
-"""What there is in words, what it lacks, and the statements that show it; without a statement there is nothing."""
+"""What there is in words, what it lacks, and the statements that show it; without a statement there
+is nothing.
+"""
 
 
 def _sources(look: Look) -> Looked:
@@ -74,15 +85,28 @@ def _sources(look: Look) -> Looked:
 
 def _lineage(look: Look) -> Looked:
     chains = [chain for chain, _ in look.facts.datasets]
-    lacks = [f"{chain.dataset}: evidence of {chain.broken_at}" for chain in chains if chain.broken_at]
+    lacks = [
+        f"{chain.dataset}: evidence of {chain.broken_at}" for chain in chains if chain.broken_at
+    ]
     items = [item for chain in chains for item in (chain.ingest, chain.scan, chain.quality)]
-    return f"{len(chains)} datasets followed from source to the records that were used, by digest", lacks, items
+    return (
+        f"{len(chains)} datasets followed from source to the records that were used, by digest",
+        lacks,
+        items,
+    )
 
 
 def _scans(look: Look) -> Looked:
     chains = [chain for chain, _ in look.facts.datasets]
-    found = [chain.scan.predicate for chain in chains if chain.scan and isinstance(chain.scan.predicate, Scan)]
-    total, left = sum(sum(one.found.values()) for one in found), sum(sum(one.remaining.values()) for one in found)
+    found = [
+        chain.scan.predicate
+        for chain in chains
+        if chain.scan and isinstance(chain.scan.predicate, Scan)
+    ]
+    total, left = (
+        sum(sum(one.found.values()) for one in found),
+        sum(sum(one.remaining.values()) for one in found),
+    )
     lacks = [f"{chain.dataset}: a scan" for chain in chains if chain.scan is None]
     lacks += [f"{one.dataset}: recall on a seeded set" for one in found if one.recall is None]
     lacks += ["a person's sample of what remains"]
@@ -96,22 +120,35 @@ def _quality(look: Look) -> Looked:
     lacks = [f"{chain.dataset}: a quality result" for chain in chains if chain.quality is None]
     lacks += [f"{one.dataset}: it did not pass" for one in said if not one.passed]
     count = sum(len(one.expectations) for one in said)
-    return f"{count} expectations on {len(said)} datasets", lacks, [chain.quality for chain in chains]
+    return (
+        f"{count} expectations on {len(said)} datasets",
+        lacks,
+        [chain.quality for chain in chains],
+    )
 
 
 def _labels(look: Look) -> Looked:
     facts = look.facts
     cards = facts.policies.datacards if facts.policies else {}
-    told = [chain for chain, _ in facts.datasets if chain.dataset in cards and cards[chain.dataset].labelling.strip()]
+    told = [
+        chain
+        for chain, _ in facts.datasets
+        if chain.dataset in cards and cards[chain.dataset].labelling.strip()
+    ]
     lacks = ["the guidelines themselves: version and digest"]
-    return f"{len(told)} datacards say who labelled and how", lacks, [chain.ingest for chain in told]
+    return (
+        f"{len(told)} datacards say who labelled and how",
+        lacks,
+        [chain.ingest for chain in told],
+    )
 
 
 def _agreement(look: Look) -> Looked:
     items = [
         chain.quality
         for chain, _ in look.facts.datasets
-        if chain.quality and any(one.column.startswith("rater_") for one in chain.quality.predicate.expectations)
+        if chain.quality
+        and any(one.column.startswith("rater_") for one in chain.quality.predicate.expectations)
     ]
     lacks = ["adjudication", "the pool of annotators", "agreement per label"]
     return f"agreement between raters was tested on {len(items)} datasets", lacks, items
@@ -126,15 +163,27 @@ def _trainings(look: Look) -> Looked:
     timed = all({"device_hours", "gpu_hours", "flops"} & one.run.detail.keys() for one in said)
     lacks += [] if timed else ["an estimate of compute"]
     lacks.append("an estimate of energy")
-    return f"{len(nodes)} training stages, each with parameters, code and environment", lacks, [n.train for n in nodes]
+    return (
+        f"{len(nodes)} training stages, each with parameters, code and environment",
+        lacks,
+        [n.train for n in nodes],
+    )
 
 
 def _bom(look: Look) -> Looked:
     facts = look.facts
     unknown = [f"{node.name}: where it comes from" for node in facts.chain if not node.known]
-    lacks = [*unknown, "licences of the libraries", "a hash for each library (one digest covers them all)"]
+    lacks = [
+        *unknown,
+        "licences of the libraries",
+        "a hash for each library (one digest covers them all)",
+    ]
     items = [node.train or node.base for node in facts.chain]
-    return f"countersign export {_name(facts)} cyclonedx: {len(facts.chain)} models and their data", lacks, items
+    return (
+        f"countersign export {_name(facts)} cyclonedx: {len(facts.chain)} models and their data",
+        lacks,
+        items,
+    )
 
 
 def _evaluations(look: Look) -> Looked:
@@ -147,11 +196,25 @@ def _evaluations(look: Look) -> Looked:
     lacks += [f"{one.metric}: {one.gap}" for one in scores.judged(facts) if one.gap]
     if not scores.judged(facts):
         lacks.append("thresholds: policy demands nothing, or is not at hand")
-    lacks += [] if facts.champion or facts.standing is None else ["comparison with a champion: there is none"]
+    lacks += (
+        []
+        if facts.champion or facts.standing is None
+        else ["comparison with a champion: there is none"]
+    )
     lacks += [] if evaluated(own).slices else ["slices and the worst of them"]
-    lacks += [f"a search of {one} for leaks into {evaluated(own).suite_name}" for one in scores.not_searched(facts)]
+    lacks += [
+        f"a search of {one} for leaks into {evaluated(own).suite_name}"
+        for one in scores.not_searched(facts)
+    ]
     named = ", ".join(sorted(evaluated(own).scores))
-    return f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before: {fixed}", lacks, [own]
+    return (
+        (
+            f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before:"
+            f" {fixed}"
+        ),
+        lacks,
+        [own],
+    )
 
 
 def _safety(look: Look) -> Looked:
@@ -172,7 +235,9 @@ def _safety(look: Look) -> Looked:
 
 
 def _reproduced(look: Look) -> Looked:
-    """What came out when others ran it: the same model on the same suite, each training from the same inputs."""
+    """What came out when others ran it: the same model on the same suite, each training from the
+    same inputs.
+    """
     said, lacks, items = _scored_again(look)
     told = []
     for node in look.facts.trained:
@@ -180,7 +245,11 @@ def _reproduced(look: Look) -> Looked:
         told += [f"{node.name} {assurance.words(look.facts, node)}"] if found else []
         other = [item for item in found if node.train and item.keyid != node.train.keyid]
         lacks += [] if other else [f"{node.name}: trained again under another key"]
-        lacks += [] if all(map(assurance.came_again, other)) else [f"{node.name}: the same result every time"]
+        lacks += (
+            []
+            if all(map(assurance.came_again, other))
+            else [f"{node.name}: the same result every time"]
+        )
         items = [*items, *found]
     return f"{said}; {'; '.join(told) or 'no training was performed again'}", lacks, items
 
@@ -195,7 +264,11 @@ def _scored_again(look: Look) -> Looked:
         return "nobody scored it again under another key", ["scored again under another key"], []
     equal = assurance.same_scores(own, other)
     lacks = [] if equal else ["the same scores"]
-    return f"scored again under another key: {'the same scores' if equal else 'other scores'}", lacks, [own, *other]
+    return (
+        f"scored again under another key: {'the same scores' if equal else 'other scores'}",
+        lacks,
+        [own, *other],
+    )
 
 
 def _approvals(look: Look) -> Looked:
@@ -204,8 +277,12 @@ def _approvals(look: Look) -> Looked:
         return look.facts.standing_note, [], []
     items = [item for _, _, item in standing.approvers]
     roles = ", ".join(sorted({role for _, role, _ in standing.approvers}))
-    wanted = look.facts.policies.tier_of(look.facts.registration.model) if look.facts.policies else None
-    lacks = [] if wanted and len(items) >= wanted.approvals else ["as many approvals as the tier asks"]
+    wanted = (
+        look.facts.policies.tier_of(look.facts.registration.model) if look.facts.policies else None
+    )
+    lacks = (
+        [] if wanted and len(items) >= wanted.approvals else ["as many approvals as the tier asks"]
+    )
     lacks += [] if all(item.predicate.page for item in items) else ["the page that was shown"]
     return f"{len(items)} approvals count, in the roles {roles or 'none'}", lacks, items
 
@@ -216,12 +293,18 @@ def _duties(look: Look) -> Looked:
         return said, [], []
     holds = said.removeprefix("separation of duties: ").startswith("holds")
     lacks = [] if holds else ["separation of duties"]
-    lacks += ["an evaluation that somebody else asked for than the training"] if _same_asked(look) else []
+    lacks += (
+        ["an evaluation that somebody else asked for than the training"]
+        if _same_asked(look)
+        else []
+    )
     return said, lacks, [item for _, _, item in standing.approvers]
 
 
 def _same_asked(look: Look) -> bool:
-    """Whether training and evaluation of the version were asked for by one person, or by nobody who is known."""
+    """Whether training and evaluation of the version were asked for by one person, or by nobody who
+    is known.
+    """
     own, train = scores.own_evaluation(look.facts), look.facts.released.train
     if own is None or train is None:
         return True
@@ -235,7 +318,9 @@ def _waivers(look: Look) -> Looked:
         return "policies in force let nobody accept anything", [], [look.facts.item]
     items = [item for item, _ in standing.waivers]
     ends = [
-        f"{item.predicate.finding} until {item.predicate.expires[:10]}" for item, why in standing.waivers if not why
+        f"{item.predicate.finding} until {item.predicate.expires[:10]}"
+        for item, why in standing.waivers
+        if not why
     ]
     told = "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
     return f"{len(items)} recorded: {told}", [], items or [look.facts.item]
@@ -245,7 +330,11 @@ def _policy(look: Look) -> Looked:
     facts = look.facts
     if facts.policies is None:
         return facts.policies_note, [], []
-    recorded = [one for one in facts.of("origin", "policy") if one.subjects[0].sha256 == facts.policies.digest]
+    recorded = [
+        one
+        for one in facts.of("origin", "policy")
+        if one.subjects[0].sha256 == facts.policies.digest
+    ]
     lacks = [] if recorded and recorded[0].predicate.files else ["their text in the log"]
     signed = facts.now.authority.in_force.signed_at if facts.now and facts.standing else None
     lacks += [] if signed is not None else ["signatures of policy owners"]
@@ -256,13 +345,23 @@ def _log(look: Look) -> Looked:
     verified = look.verified
     lacks = ["an anchor outside this machine, with its time"]
     lacks += [] if verified.origin else ["an established origin"]
-    return f"{verified.entries} entries verified, root {verified.root[:PREFIX]}", lacks, [look.facts.item]
+    return (
+        f"{verified.entries} entries verified, root {verified.root[:PREFIX]}",
+        lacks,
+        [look.facts.item],
+    )
 
 
 def _signatures(look: Look) -> Looked:
-    items = list({item.index: item for item in (*look.facts.statements(), look.facts.item)}.values())
+    items = list(
+        {item.index: item for item in (*look.facts.statements(), look.facts.item)}.values()
+    )
     development = sum(item.development for item in items)
-    lacks = [f"named keys: {development} statements are signed by development keys"] if development else []
+    lacks = (
+        [f"named keys: {development} statements are signed by development keys"]
+        if development
+        else []
+    )
     return f"{len(items)} statements, each signature valid", lacks, items
 
 
@@ -276,7 +375,10 @@ def _access(look: Look) -> Looked:
     _, _, entry = _policy(look)
     ended = [item for item in facts.of("revocation") if item.subjects[0].sha256 in _revoked(facts)]
     lent = [item for item in facts.of("authorization") if item.digest in _authorizations(facts)]
-    told = f"{people} people and {len(principals) - people} services, with roles and keys; {len(ended)} keys revoked; "
+    told = (
+        f"{people} people and {len(principals) - people} services, with roles and keys;"
+        f" {len(ended)} keys revoked; "
+    )
     told += f"{len(lent)} authorizations behind the runs"
     return told, lacks, [*entry, *ended, *lent]
 
@@ -287,7 +389,9 @@ def _revoked(facts: Facts) -> Mapping[str, int]:
 
 def _authorizations(facts: Facts) -> set[str | None]:
     """By which people let services run in their name, of the runs that the version rests on."""
-    return {run.requested_by.authorization for item in facts.statements() if (run := run_of(item))} - {None}
+    return {
+        run.requested_by.authorization for item in facts.statements() if (run := run_of(item))
+    } - {None}
 
 
 def _inventory(look: Look) -> Looked:
@@ -296,26 +400,51 @@ def _inventory(look: Look) -> Looked:
     lacks = [] if known else ["purpose and tier in policy"]
     lacks += ["an owner", "where it is deployed", "the next review"]
     standing = facts.standing
-    held = [f"{one.alias} {'until it was taken' if one.ended else 'now'}" for one in standing.held] if standing else []
-    state = "retired" if standing and standing.retired else ", ".join(held) or "never given a governed alias"
+    held = (
+        [f"{one.alias} {'until it was taken' if one.ended else 'now'}" for one in standing.held]
+        if standing
+        else []
+    )
+    state = (
+        "retired"
+        if standing and standing.retired
+        else ", ".join(held) or "never given a governed alias"
+    )
     moves = [one.given for one in standing.held] if standing else []
     gone = [standing.retired] if standing and standing.retired else []
-    return f"{_name(facts)}, tier {facts.registration.tier}, {state}", lacks, [facts.item, *moves, *gone]
+    return (
+        f"{_name(facts)}, tier {facts.registration.tier}, {state}",
+        lacks,
+        [facts.item, *moves, *gone],
+    )
 
 
 def _moves(look: Look) -> Looked:
     facts = look.facts
-    items = [item for item in facts.of("promotion") if item.predicate.model == facts.registration.model]
-    calls = [item for item in facts.of("refusal", "call") if item.predicate.model == facts.registration.model]
+    items = [
+        item for item in facts.of("promotion") if item.predicate.model == facts.registration.model
+    ]
+    calls = [
+        item
+        for item in facts.of("refusal", "call")
+        if item.predicate.model == facts.registration.model
+    ]
     refused = sum(item.kind == "refusal" for item in calls)
-    told = f"{len(items)} decisions about aliases of this model, refusals included; {refused} calls refused by rule"
+    told = (
+        f"{len(items)} decisions about aliases of this model, refusals included; {refused} calls"
+        " refused by rule"
+    )
     return told, [], [*items, *calls] if items else []
 
 
 def _changes(look: Look) -> Looked:
     facts = look.facts
     if facts.previous is None:
-        return "the first version under this name: nothing before it to differ from", [], [facts.item]
+        return (
+            "the first version under this name: nothing before it to differ from",
+            [],
+            [facts.item],
+        )
     before = registered(facts.previous)
     return f"compared with version {before.version} in the report", [], [facts.item, facts.previous]
 
@@ -331,25 +460,41 @@ def _card(look: Look) -> Looked:
 def _retention(look: Look) -> Looked:
     facts = look.facts
     cards = facts.policies.datacards if facts.policies else {}
-    told = [chain for chain, _ in facts.datasets if chain.dataset in cards and cards[chain.dataset].retention.until]
+    told = [
+        chain
+        for chain, _ in facts.datasets
+        if chain.dataset in cards and cards[chain.dataset].retention.until
+    ]
     lacks = ["proofs of deletion", "a ledger of erasures and the versions they reached"]
-    return f"{len(told)} datacards say until when data is kept", lacks, [chain.ingest for chain in told]
+    return (
+        f"{len(told)} datacards say until when data is kept",
+        lacks,
+        [chain.ingest for chain in told],
+    )
 
 
 def _ways_back(look: Look) -> Looked:
     facts = look.facts
     items = [item for item in facts.of("promotion") if item.predicate.action == "rollback"]
-    mine = [one for one in items if one.predicate.model == facts.registration.model and one.predicate.allowed]
+    mine = [
+        one
+        for one in items
+        if one.predicate.model == facts.registration.model and one.predicate.allowed
+    ]
     happened = f"{len(mine)} rollbacks of this model happened"
     standing = facts.standing
-    tried = drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
+    tried = (
+        drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
+    )
     if tried is None:
         return f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], mine
     ahead = standing.below() if standing else []
     target = ahead[0].predicate.version if ahead else None
     lacks = [] if tried.predicate.passed else ["a rehearsal that came off"]
     stale = target not in (None, tried.predicate.version)
-    lacks += [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
+    lacks += (
+        [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
+    )
     return f"last rehearsal {drills.told(tried, None)}; {happened}", lacks, [tried, *mine]
 
 
@@ -404,6 +549,8 @@ NOT_RECORDED: Mapping[str, str] = {
     "legal_ref": "contracts and opinions are kept elsewhere; nothing refers to them here",
     "canary_result": "no staged rollout is recorded",
     "monitoring_plan": "monitoring is planned elsewhere; nothing refers to it here",
-    "monitoring_results": "monitoring is done where the model serves; nothing of it comes back here",
+    "monitoring_results": (
+        "monitoring is done where the model serves; nothing of it comes back here"
+    ),
 }
 """Kinds that Countersign has no record of, and why in words."""

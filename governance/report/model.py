@@ -1,8 +1,9 @@
 """What an audit report says, typed: its JSON twin, and all that the page is drawn from.
 
-1. Every figure here is a fact from verified records; nobody types any of it. Where there is none, the
-   field says so in words ("none", "not done", "not run", "not recorded"), with the reason.
-2. An evidence reference `E12` is entry 12 of the log; `evidence` lists each with its digest and key.
+1. Every figure here is a fact from verified records; nobody types any of it. Where there is none,
+   the field says so in words ("none", "not done", "not run", "not recorded"), with the reason.
+2. An evidence reference `E12` is entry 12 of the log; `evidence` lists each with its digest and
+   key.
 3. The same log and files give the same bytes: there is no time here but those the log holds.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from governance.model import Json, Model, Sha256
+from governance.base.model import Json, Model, Sha256
 
 FORMAT = "https://countersign.dev/report/v1"
 
@@ -55,7 +56,9 @@ class Notice(Model):
     """An exception: something a reader has to know before any good news."""
 
     kind: Literal["fault", "waiver", "note"]
-    """What contradicts the verdict or the records; what a person accepted for a while; what is merely so."""
+    """What contradicts the verdict or the records; what a person accepted for a while; what is
+    merely so.
+    """
     title: str
     detail: str
     accepted_by: str
@@ -168,12 +171,23 @@ class Record(Model):
 
 
 Answer = Literal[
-    "allowed", "refused", "approved", "rejected", "asked", "waived", "frozen", "opened", "closed", "does not count"
+    "allowed",
+    "refused",
+    "approved",
+    "rejected",
+    "asked",
+    "waived",
+    "frozen",
+    "opened",
+    "closed",
+    "does not count",
 ]
 
 
 class Decision(Model):
-    """What was decided, or said by a person, about this version or a stage it rests on; in the order of the log."""
+    """What was decided, or said by a person, about this version or a stage it rests on; in the
+    order of the log.
+    """
 
     about: str
     what: str
@@ -262,13 +276,16 @@ class ControlRow(Model):
     id: str
     title: str
     result: str
-    """`evidence present and verified`, `partial`, `missing`, `not applicable`, or `not assessed`."""
+    """`evidence present and verified`, `partial`, `missing`, `not applicable`, or `not assessed`.
+    """
     why: str
     gap: str
     in_force: str
     """On the day of the report, in words."""
     confirm: str
-    """What a person must confirm of the entry itself; `none` where it was checked against its source."""
+    """What a person must confirm of the entry itself; `none` where it was checked against its
+    source.
+    """
     evidence: Refs
 
 

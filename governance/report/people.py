@@ -1,16 +1,18 @@
-"""Page one's people: who trained, evaluated, validated, approved and deployed, and whether they are different ones."""
+"""Page one's people: who trained, evaluated, validated, approved and deployed, and whether they are
+different ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from governance.evidence import Evidence
-from governance.predicates import Requester
+from governance.attest.predicates import Requester
+from governance.base.text import moment
+from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts, at, promoted, run_of
 from governance.report.model import Person
 from governance.report.standing import Standing, approval
-from governance.report.text import moment
 
 
 def people(facts: Facts) -> list[Person]:
@@ -22,7 +24,11 @@ def people(facts: Facts) -> list[Person]:
         _nobody("validated", "not done: no independent validation is recorded"),
     ]
     if facts.standing is None:
-        return [*rows, _nobody("approved", f"not done; {needed(facts)}"), _nobody("deployed", "not deployed")]
+        return [
+            *rows,
+            _nobody("approved", f"not done; {needed(facts)}"),
+            _nobody("deployed", "not deployed"),
+        ]
     return [*rows, *_approved(facts, facts.standing), _deployed(facts.standing)]
 
 
@@ -31,17 +37,26 @@ def needed(facts: Facts) -> str:
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     if tier is None:
         return facts.policies_note or "needs: a tier in policies/policy.yaml"
-    return f"needs: approval by {tier.approvals} people in different roles" if tier.approvals else "needs: nobody"
+    return (
+        f"needs: approval by {tier.approvals} people in different roles"
+        if tier.approvals
+        else "needs: nobody"
+    )
 
 
 def separation(facts: Facts) -> str:
     """Whether different people trained, evaluated and approved."""
     if facts.standing is not None:
         return _separation(facts, facts.standing)
-    trained, evaluated = ({item.keyid[:PREFIX] for item in items} for items in (_trainings(facts), _evaluations(facts)))
+    trained, evaluated = (
+        {item.keyid[:PREFIX] for item in items}
+        for items in (_trainings(facts), _evaluations(facts))
+    )
     same = sorted(trained & evaluated)
     shared = (
-        f"the same key ({', '.join(same)}) trained and evaluated" if same else "different keys trained and evaluated"
+        f"the same key ({', '.join(same)}) trained and evaluated"
+        if same
+        else "different keys trained and evaluated"
     )
     return f"separation of duties: not shown ({shared}; nobody has approved)"
 
@@ -56,12 +71,18 @@ def uncounted(standing: Standing) -> list[tuple[Evidence, str]]:
     """Words on the packet that do not count, and why."""
     why = dict(one.partition(" does not count: ")[::2] for one in standing.votes[1])
     counted, revoked = _counted(standing), standing.now.authority.revoked
-    aside = [item for item in _votes(standing) if item.index not in counted and approval(item).principal in why]
+    aside = [
+        item
+        for item in _votes(standing)
+        if item.index not in counted and approval(item).principal in why
+    ]
     found = [(item, why[approval(item).principal]) for item in aside]
     return [
-        (item, f"the key was revoked before, in E{revoked[item.keyid]}")
-        if revoked.get(item.keyid, item.index) < item.index
-        else (item, reason)
+        (
+            (item, f"the key was revoked before, in E{revoked[item.keyid]}")
+            if revoked.get(item.keyid, item.index) < item.index
+            else (item, reason)
+        )
         for item, reason in found
     ]
 
@@ -71,15 +92,24 @@ def _counted(standing: Standing) -> set[int]:
 
 
 def _separation(facts: Facts, standing: Standing) -> str:
-    """Broken where anybody approves their own work, or asks for the move they approve, counted or not."""
+    """Broken where anybody approves their own work, or asks for the move they approve, counted or
+    not.
+    """
     authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
     authors |= {name: "evaluated it" for name in _asked(_evaluations(facts)) if name not in authors}
     for asking in _asking(standing):
         authors.setdefault(asking.predicate.principal, "asked for the move")
     names = standing.now.authority.also_called
-    authors |= {name: why for one, why in authors.items() for name in names.get(one, ()) if name not in authors}
+    authors |= {
+        name: why
+        for one, why in authors.items()
+        for name in names.get(one, ())
+        if name not in authors
+    }
     said = [approval(item) for item in _votes(standing)]
-    own = sorted({one.principal for one in said if one.decision == "approve" and one.principal in authors})
+    own = sorted(
+        {one.principal for one in said if one.decision == "approve" and one.principal in authors}
+    )
     if own:
         told = ", ".join(f"{name} {authors[name]} and approves it" for name in own)
         counted = {name for name, _, _ in standing.approvers}
@@ -91,13 +121,20 @@ def _separation(facts: Facts, standing: Standing) -> str:
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     same = f"; {', '.join(both)} asked for training and evaluation" if both else ""
     permits = (
-        f", which tier {facts.registration.tier} permits" if both and not (tier and tier.separate_evaluator) else ""
+        f", which tier {facts.registration.tier} permits"
+        if both and not (tier and tier.separate_evaluator)
+        else ""
     )
-    return f"separation of duties: holds (nobody who approved had asked for a run or for the move{same}{permits})"
+    return (
+        "separation of duties: holds (nobody who approved had asked for a run or for the"
+        f" move{same}{permits})"
+    )
 
 
 def _asking(standing: Standing) -> list[Evidence]:
-    """The request that was carried out; of a version that nothing was given to, every one that was made for it."""
+    """The request that was carried out; of a version that nothing was given to, every one that was
+    made for it.
+    """
     if standing.released is not None:
         carried = standing.request_of(standing.released)
         return [carried] if carried else []
@@ -109,7 +146,12 @@ def _trainings(facts: Facts) -> list[Evidence]:
 
 
 def _evaluations(facts: Facts) -> list[Evidence]:
-    return [item for node in facts.trained for suite in facts.suites if (item := facts.evaluation(node, suite))]
+    return [
+        item
+        for node in facts.trained
+        for suite in facts.suites
+        if (item := facts.evaluation(node, suite))
+    ]
 
 
 def _asked(items: Iterable[Evidence]) -> set[str]:
@@ -145,7 +187,9 @@ def _approved(facts: Facts, standing: Standing) -> list[Person]:
     """One row per person who approved or rejects, those whose word does not count too."""
     counted = _counted(standing)
     why = {item.index: reason for item, reason in uncounted(standing)}
-    rows = [_vote(item, item.index in counted, why.get(item.index, "")) for item in _votes(standing)]
+    rows = [
+        _vote(item, item.index in counted, why.get(item.index, "")) for item in _votes(standing)
+    ]
     return rows or [_nobody("approved", f"not done; {needed(facts)}")]
 
 
@@ -167,14 +211,22 @@ def _vote(item: Evidence, counts: bool, why: str) -> Person:
 
 
 def _deployed(standing: Standing) -> Person:
-    last = standing.live[-1].given if standing.live else (standing.held[-1].given if standing.held else None)
+    last = (
+        standing.live[-1].given
+        if standing.live
+        else (standing.held[-1].given if standing.held else None)
+    )
     if last is None:
         return _nobody("deployed", "not deployed")
     said, asked = promoted(last), standing.request_of(last)
     return Person(
         did="deployed" if standing.live else "deployed, not any more",
         who=asked.predicate.principal if asked else "nobody asked",
-        role=f"{asked.predicate.role}; called by {said.caller or 'not recorded'}" if asked else "none",
+        role=(
+            f"{asked.predicate.role}; called by {said.caller or 'not recorded'}"
+            if asked
+            else "none"
+        ),
         at=moment(said.at),
         key=asked.keyid[:PREFIX] if asked else "none",
         assurance="signed request, decided by the log",
@@ -183,4 +235,6 @@ def _deployed(standing: Standing) -> Person:
 
 
 def _nobody(did: str, why: str) -> Person:
-    return Person(did=did, who=why, role="none", at="none", key="none", assurance="none", evidence=[])
+    return Person(
+        did=did, who=why, role="none", at="none", key="none", assurance="none", evidence=[]
+    )

@@ -1,15 +1,19 @@
-"""The log's evidence as a report reads it: each entry verified once, each question asked of the database once."""
+"""The log's evidence as a report reads it: each entry verified once, each question asked of the
+database once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from governance.evidence import Evidence, EvidenceView
+from governance.log.evidence import Evidence, EvidenceView
 
 
 class Remembered:
-    """An `EvidenceView` that keeps its answers, for as long as one report is made; the log only grows meanwhile."""
+    """An `EvidenceView` that keeps its answers, for as long as one report is made; the log only
+    grows meanwhile.
+    """
 
     def __init__(self, view: EvidenceView) -> None:
         self._view = view

@@ -1,15 +1,15 @@
 """What page one has room for: it is one page, whatever stands in the records.
 
-Faults and waivers come first and are all counted. What is cut says how much of it is missing; sections and the JSON
-twin have all of it.
+Faults and waivers come first and are all counted. What is cut says how much of it is missing;
+sections and the JSON twin have all of it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from governance.base.text import brief
 from governance.report.model import Report
-from governance.report.text import brief
 
 NAME = 60
 """Characters of a name: of the model, its version, a person."""
@@ -72,8 +72,12 @@ def told(report: Report) -> dict[str, Any]:
         "open": report.open[: FEWER if urgent > ROOM else OPEN],
         "changes": chosen[:LINES],
         "incidents": sum(one.state == "open" for one in report.incidents),
-        "evaluated": next((one.assurance for one in report.people if one.did == "evaluated"), "none"),
-        "champion": any("champion" in score.relation for metric in report.metrics for score in metric.scores),
+        "evaluated": next(
+            (one.assurance for one in report.people if one.did == "evaluated"), "none"
+        ),
+        "champion": any(
+            "champion" in score.relation for metric in report.metrics for score in metric.scores
+        ),
     }
 
 

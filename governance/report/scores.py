@@ -1,26 +1,27 @@
-"""The report's evaluation: every model of the chain on every suite, with intervals and paired differences.
+"""The report's evaluation: every model of the chain on every suite, with intervals and paired
+differences.
 
-All of it is arithmetic on per-item scores that stand in the log (`governance.assessment`), so that anybody can
-do it again.
+All of it is arithmetic on per-item scores that stand in the log (`governance.gates.assessment`), so
+that anybody can do it again.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-from governance.assessment import Judged, differences
-from governance.chain import Suite
-from governance.errors import CountersignError
-from governance.evaluation_policy import Demands
-from governance.evidence import Evidence
-from governance.lineage import ModelNode, decided, evaluated, evaluations
-from governance.policy import Policies
-from governance.predicates import Artifact, Evaluate, Predicate
+from governance.attest.predicates import Artifact, Evaluate, Predicate
+from governance.base.errors import CountersignError
+from governance.base.statistics import Interval, mean_interval
+from governance.gates.assessment import Judged, differences
+from governance.history.chain import Suite
+from governance.history.lineage import ModelNode, decided, evaluated, evaluations
+from governance.log.evidence import Evidence
+from governance.policy.evaluation import Demands
+from governance.policy.policies import Policies
 from governance.report import slices
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Metric, Score
 from governance.report.slices import finite
-from governance.statistics import Interval, mean_interval
 
 CONFIDENCE = 0.95
 """Where the policies that say it are not at hand."""
@@ -37,7 +38,9 @@ def metrics(facts: Facts) -> list[Metric]:
 
 
 def judged(facts: Facts) -> list[Judged]:
-    """Policy's demands on the version, and what its evaluation shows. Empty where nothing is known to be demanded."""
+    """Policy's demands on the version, and what its evaluation shows. Empty where nothing is known
+    to be demanded.
+    """
     held = facts.held_against_policy
     return [*held.judged, *held.sliced, *held.compared] if held else []
 
@@ -54,10 +57,15 @@ def own_evaluation(facts: Facts) -> Evidence | None:
 
 
 def thresholds_fixed(facts: Facts) -> str:
-    """Whether the thresholds stood in the log, and in force, before the version was trained and first scored."""
+    """Whether the thresholds stood in the log, and in force, before the version was trained and
+    first scored.
+    """
     own, gate = own_evaluation(facts), facts.released.gate
     if facts.policies is None or own is None or gate is None:
-        return facts.policies_note or "not established: the version has no evaluation or no gate on record"
+        return (
+            facts.policies_note
+            or "not established: the version has no evaluation or no gate on record"
+        )
     return _since_its_gate(facts, facts.policies, gate) or _since(facts, facts.policies, gate, own)
 
 
@@ -71,11 +79,17 @@ def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
     if then.digest == policies.digest:
         return f"yes: {name}, {start}"
     same = then.evaluation == policies.evaluation
-    return f"yes: {name} demand of scores what policies {then.digest[:PREFIX]} did, {start}" if same else ""
+    return (
+        f"yes: {name} demand of scores what policies {then.digest[:PREFIX]} did, {start}"
+        if same
+        else ""
+    )
 
 
 def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
-    """The policies that were in force at a gate, and since when; where people sign none, those that it names."""
+    """The policies that were in force at a gate, and since when; where people sign none, those that
+    it names.
+    """
     if facts.now is not None and facts.standing is not None:
         period = facts.now.authority.at(gate.index)
         return max(period.start, 0), period.policies
@@ -83,7 +97,9 @@ def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
     if facts.policies is not None and facts.policies.digest == digest:
         return facts.policy_entry(digest), facts.policies
     with suppress(CountersignError):
-        return facts.policy_entry(digest), facts.now.authority.recorded_at(gate.index, digest) if facts.now else None
+        return facts.policy_entry(digest), (
+            facts.now.authority.recorded_at(gate.index, digest) if facts.now else None
+        )
     return 0, None
 
 
@@ -94,16 +110,27 @@ def _since(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> s
     if first < since:
         return f"no: {name} were recorded in E{since}, after it had been scored (E{first})"
     if decided(gate).policy == policies.digest:
-        return f"not shown: {name} were recorded in E{since}, before its gate (E{gate.index}), and not in force then"
+        return (
+            f"not shown: {name} were recorded in E{since}, before its gate (E{gate.index}), and not"
+            " in force then"
+        )
     if evaluated(own).policy == policies.digest:
-        return f"after training, before scoring: its gate (E{gate.index}) was decided under others than {name}"
-    return f"not shown: it was scored (E{own.index}) under other policies than those in force; thresholds may be later"
+        return (
+            f"after training, before scoring: its gate (E{gate.index}) was decided under others"
+            f" than {name}"
+        )
+    return (
+        f"not shown: it was scored (E{own.index}) under other policies than those in force;"
+        " thresholds may be later"
+    )
 
 
 def not_searched(facts: Facts) -> list[str]:
-    """Datasets that trained something of the chain, and were not searched for leaks into the version's own suite.
+    """Datasets that trained something of the chain, and were not searched for leaks into the
+    version's own suite.
 
-    A gate asks for that of its own stage's data and suite only: earlier stages may have been evaluated on others.
+    A gate asks for that of its own stage's data and suite only: earlier stages may have been
+    evaluated on others.
     """
     name = f"evaluate@{facts.released.name}"
     held = next((chain for chain, uses in facts.datasets if name in uses), None)
@@ -119,7 +146,9 @@ def not_searched(facts: Facts) -> list[str]:
 
 def _read(item: Evidence | None) -> list[Artifact]:
     """What a stage read; nothing where there is no evidence of it."""
-    return item.predicate.inputs if item is not None and isinstance(item.predicate, Predicate) else []
+    return (
+        item.predicate.inputs if item is not None and isinstance(item.predicate, Predicate) else []
+    )
 
 
 def _first_scored(facts: Facts) -> int:
@@ -130,17 +159,26 @@ def _first_scored(facts: Facts) -> int:
 
 
 def _suite(facts: Facts, suite: Suite) -> list[Metric]:
-    models = [*facts.chain, *([facts.champion] if facts.champion and not _in_chain(facts, facts.champion) else [])]
+    models = [
+        *facts.chain,
+        *([facts.champion] if facts.champion and not _in_chain(facts, facts.champion) else []),
+    ]
     scored = [(node, item) for node in models if (item := facts.evaluation(node, suite))]
     names = sorted({name for _, item in scored for name in evaluated(item).scores})
     return [_metric(facts, suite, name, scored) for name in names]
 
 
-def _metric(facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode, Evidence]]) -> Metric:
-    about = [item for item in judged(facts) if item.metric == name] if suite == facts.suites[0] else []
+def _metric(
+    facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode, Evidence]]
+) -> Metric:
+    about = (
+        [item for item in judged(facts) if item.metric == name] if suite == facts.suites[0] else []
+    )
     wanted = demands(facts)
     own = next((evaluated(item) for node, item in scored if node.sha256 == facts.digest), None)
-    rows = slices.of_metric(own, name, wanted if suite == facts.suites[0] else None, confidence(facts))
+    rows = slices.of_metric(
+        own, name, wanted if suite == facts.suites[0] else None, confidence(facts)
+    )
     bound = wanted.thresholds.get(name) if wanted and suite == facts.suites[0] else None
     return Metric(
         suite=suite.name,
@@ -150,7 +188,10 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode,
         differences=_differences(facts, name, scored),
         slices=rows,
         slices_note=slices.told(rows, name, wanted if suite == facts.suites[0] else None),
-        thresholds=[f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}" for item in about],
+        thresholds=[
+            f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}"
+            for item in about
+        ],
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
     )
@@ -190,16 +231,22 @@ def _relation(facts: Facts, node: ModelNode) -> str:
     return "base" if node.train is None else "earlier stage"
 
 
-def _differences(facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence]]) -> list[Difference]:
+def _differences(
+    facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence]]
+) -> list[Difference]:
     """The version less each other model scored on the same items."""
     ours = next((evaluated(item) for node, item in scored if node.sha256 == facts.digest), None)
     if ours is None:
         return []
     others = [(node, evaluated(item)) for node, item in scored if node.sha256 != facts.digest]
-    return [_difference(node.name, ours, theirs, name, confidence(facts)) for node, theirs in others]
+    return [
+        _difference(node.name, ours, theirs, name, confidence(facts)) for node, theirs in others
+    ]
 
 
-def _difference(against: str, ours: Evaluate, theirs: Evaluate, name: str, level: float) -> Difference:
+def _difference(
+    against: str, ours: Evaluate, theirs: Evaluate, name: str, level: float
+) -> Difference:
     missing = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
     figure = differences(ours, theirs, level).get(name, missing)
     if isinstance(figure, str):

@@ -1,6 +1,8 @@
-"""A report's sections as text for a terminal, each one or two of a reviewer's questions; `--json` is the report's own.
+"""A report's sections as text for a terminal, each one or two of a reviewer's questions; `--json`
+is the report's own.
 
-Drawn from the report alone, so that a section says what the page says. What could repaint a terminal is made visible.
+Drawn from the report alone, so that a section says what the page says. What could repaint a
+terminal is made visible.
 """
 
 from __future__ import annotations
@@ -9,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from governance.digests import sha256_bytes
+from governance.attest.digests import sha256_bytes
+from governance.base.text import moment, one_line, plain, renewed, share, short, signed, words
 from governance.report.gates import is_safety
 from governance.report.html import json_twin
 from governance.report.model import DataStep, Decision, Gate, Metric, Report
-from governance.report.text import moment, one_line, plain, renewed, share, short, signed, words
 
 Lines = Iterator[str]
 WIDTH = 15
@@ -30,11 +32,18 @@ class Section:
 
 
 def text(report: Report, name: str) -> list[str]:
-    """A section for people: the verdict, then what it says. Of a log that does not verify nothing else is told."""
+    """A section for people: the verdict, then what it says. Of a log that does not verify nothing
+    else is told.
+    """
     head = f"{report.model}/{report.version}: {report.verdict.word}"
     if not report.integrity.verified:
-        return [one_line(one) for one in (head, _pair("first broken", report.integrity.first_broken))]
-    return [one_line(one) for one in (f"{head} as of {moment(report.as_of)}", *SECTIONS[name].told(report))]
+        return [
+            one_line(one) for one in (head, _pair("first broken", report.integrity.first_broken))
+        ]
+    return [
+        one_line(one)
+        for one in (f"{head} as of {moment(report.as_of)}", *SECTIONS[name].told(report))
+    ]
 
 
 def document(report: Report, name: str) -> dict[str, Any]:
@@ -72,7 +81,11 @@ def _summary(report: Report) -> Lines:
     yield from _people(report)
     yield from _integrity(report)
     yield _pair("changed since", report.change_since)
-    yield _pair("way back", f"{report.way_back.target}; drill {report.way_back.drill}", report.way_back.evidence)
+    yield _pair(
+        "way back",
+        f"{report.way_back.target}; drill {report.way_back.drill}",
+        report.way_back.evidence,
+    )
     yield from _open(report)
     yield from (_pair("not covered", line) for line in report.not_covered)
 
@@ -81,7 +94,11 @@ def _exceptions(report: Report, *, waivers: bool = True) -> Lines:
     for item in report.exceptions:
         if item.kind == "waiver" and not waivers:
             continue
-        until = f" Accepted by {item.accepted_by} until {moment(item.expires)}." if item.kind == "waiver" else ""
+        until = (
+            f" Accepted by {item.accepted_by} until {moment(item.expires)}."
+            if item.kind == "waiver"
+            else ""
+        )
         word = {"fault": "FAULT", "waiver": "waiver", "note": "to know"}[item.kind]
         yield _pair(word, f"{item.title}: {item.detail.rstrip('.')}.{until}", item.evidence)
     if not report.exceptions:
@@ -97,7 +114,11 @@ def _decisions(report: Report) -> Lines:
 
 
 def _decision(item: Decision) -> Lines:
-    yield _pair(moment(item.at), f"{item.answer.upper()}  {item.about}: {item.what} by {item.by}", item.evidence)
+    yield _pair(
+        moment(item.at),
+        f"{item.answer.upper()}  {item.about}: {item.what} by {item.by}",
+        item.evidence,
+    )
     if item.words != "none":
         yield f'      "{item.words}"'
     if item.shown != "none":
@@ -108,7 +129,11 @@ def _decision(item: Decision) -> Lines:
 def _signed(report: Report) -> Lines:
     for one in report.signed_reports:
         who = one.by if one.role == "none" else f"{one.by} as {one.role}"
-        yield _pair(moment(one.at), f"{one.verdict} as of {moment(one.as_of)}; signed by {who}", one.evidence)
+        yield _pair(
+            moment(one.at),
+            f"{one.verdict} as of {moment(one.as_of)}; signed by {who}",
+            one.evidence,
+        )
         yield f'      "{one.words}"'
         yield f"      page {one.page}"
         yield f"      twin {one.twin}"
@@ -124,14 +149,18 @@ def _people(report: Report) -> Lines:
         if one.key == "none":
             yield _pair(did, who)
         else:
-            yield _pair(did, f"{who} ({one.role}), {one.at}, key {one.key}: {one.assurance}", one.evidence)
+            yield _pair(
+                did, f"{who} ({one.role}), {one.at}, key {one.key}: {one.assurance}", one.evidence
+            )
     yield f"  {report.separation}"
 
 
 def _keys(report: Report) -> Lines:
     yield from _people(report)
     for key in report.keys:
-        yield _pair("key", f"{key.keyid[:12]} {key.owner}: {key.signed} statements ({words(key.kinds)})")
+        yield _pair(
+            "key", f"{key.keyid[:12]} {key.owner}: {key.signed} statements ({words(key.kinds)})"
+        )
 
 
 def _policy(report: Report) -> Lines:
@@ -147,7 +176,10 @@ def _policy(report: Report) -> Lines:
 def _waivers(report: Report) -> Lines:
     for one in report.waivers:
         yield _pair("waiver", f"{one.finding} {one.about}: {one.state}", one.evidence)
-        yield f"      accepted by {one.accepted_by} as {one.role} {moment(one.at)}, until {moment(one.expires)}"
+        yield (
+            f"      accepted by {one.accepted_by} as {one.role} {moment(one.at)}, until"
+            f" {moment(one.expires)}"
+        )
         yield f"      instead: {one.control}; {one.owner} answers for it; {renewed(one.renewals)}"
         yield f'      "{one.reason}"'
     if not report.waivers:
@@ -177,7 +209,15 @@ def _data(report: Report) -> Lines:
     for one in report.datasets:
         yield _pair(one.name, f"{one.kind}, sha256 {one.digest}, used by {words(one.used_by)}")
         yield f"      source    sha256 {one.source}"
-        for name in ("origin", "licence", "lawful basis", "purposes", "regions", "classification", "retention until"):
+        for name in (
+            "origin",
+            "licence",
+            "lawful basis",
+            "purposes",
+            "regions",
+            "classification",
+            "retention until",
+        ):
             yield f"      {name:<16} {one.card.get(name, one.card_note or 'not stated')} (declared)"
         yield from (line for step in one.steps for line in _step(step))
         if one.gap != "none":
@@ -203,30 +243,48 @@ def _pii(report: Report) -> Lines:
         yield f"      searched for  {words(scan.searched)}"
         yield f"      cannot find   {words(scan.cannot_find, 'not recorded')}"
         for entity in scan.entities:
-            yield f"      {entity.name:<24} {entity.found:>8,} found, {entity.action}, {entity.remaining:,} remain"
+            yield (
+                f"      {entity.name:<24} {entity.found:>8,} found, {entity.action},"
+                f" {entity.remaining:,} remain"
+            )
         if not scan.entities:
             yield "      none found, which does not show that there is none"
         yield f"      recall        {scan.recall_note}"
         for row in scan.recall:
-            bounds = f"{share(row.found / row.planted)} [{share(row.low)}, {share(row.high)}], n={row.planted}"
+            bounds = (
+                f"{share(row.found / row.planted)} [{share(row.low)}, {share(row.high)}],"
+                f" n={row.planted}"
+            )
             wanted = f", demanded {row.demanded:g}" if row.demanded is not None else ""
             yield f"      {row.name:<24} {bounds}{wanted}"
 
 
 def _labels(report: Report) -> Lines:
     yield from (
-        _pair("agreement", f"{gate.result}: {gate.value}", gate.evidence) for gate in _gates(report, "Labelling")
+        _pair("agreement", f"{gate.result}: {gate.value}", gate.evidence)
+        for gate in _gates(report, "Labelling")
     )
     for one in report.datasets:
-        yield _pair(one.name, f"{one.card.get('labelling', one.card_note or 'not stated')} (declared)")
-    yield _none("guidelines by digest, pool and training of labellers: not recorded: no statement of that kind exists")
+        yield _pair(
+            one.name, f"{one.card.get('labelling', one.card_note or 'not stated')} (declared)"
+        )
+    yield _none(
+        "guidelines by digest, pool and training of labellers: not recorded: no statement of that"
+        " kind exists"
+    )
 
 
 def _training(report: Report) -> Lines:
     for base in report.bases:
-        yield _pair(base.name, f"{base.source}; {base.weights}; licence {base.licence}", base.evidence)
+        yield _pair(
+            base.name, f"{base.source}; {base.weights}; licence {base.licence}", base.evidence
+        )
     for one in report.trainings:
-        yield _pair(one.stage, f"{one.method} on {one.data} from {one.parent}, {one.records:,} records", one.evidence)
+        yield _pair(
+            one.stage,
+            f"{one.method} on {one.data} from {one.parent}, {one.records:,} records",
+            one.evidence,
+        )
         yield f"      {one.steps:,} steps in {one.seconds:.0f} s on {one.device}; code {one.code}"
         yield f"      asked for by {one.requested_by}; {one.gate}"
         yield f"      {plain(one.parameters)}"
@@ -246,7 +304,10 @@ def _safety(report: Report) -> Lines:
     yield from _metrics(report, about)
     if not about:
         yield _none("not recorded: no suite scores anything about safety")
-    yield from (_pair("gate", f"{gate.result}: {gate.value}", gate.evidence) for gate in _gates(report, "Safety"))
+    yield from (
+        _pair("gate", f"{gate.result}: {gate.value}", gate.evidence)
+        for gate in _gates(report, "Safety")
+    )
 
 
 def _gates(report: Report, name: str) -> list[Gate]:
@@ -259,7 +320,11 @@ def _metrics(report: Report, metrics: Sequence[Metric]) -> Lines:
         yield f"  {metric.name} on {suite}, {report.confidence:.0%} intervals"
         for score in metric.scores:
             bounds = f" [{share(score.low)}, {share(score.high)}]" if score.low is not None else ""
-            figure = f"{share(score.mean)}{bounds}, n={score.n}" if score.mean is not None else "no scores"
+            figure = (
+                f"{share(score.mean)}{bounds}, n={score.n}"
+                if score.mean is not None
+                else "no scores"
+            )
             yield f"      {score.model:<20} {score.relation:<24} {figure}{_refs(score.evidence)}"
         for one in metric.differences:
             bounds = f" [{signed(one.low)}, {signed(one.high)}]" if one.low is not None else ""
@@ -268,7 +333,10 @@ def _metrics(report: Report, metrics: Sequence[Metric]) -> Lines:
         yield f"      slices: {metric.slices_note}"
         for row in metric.slices:
             name = f"{row.by}={row.label}"
-            yield f"      {name:<45} {share(row.mean)} [{share(row.low)}, {share(row.high)}], n={row.n}"
+            yield (
+                f"      {name:<45} {share(row.mean)} [{share(row.low)}, {share(row.high)}],"
+                f" n={row.n}"
+            )
         yield from (f"      demanded: {line}" for line in metric.thresholds)
     if not any("champion" in score.relation for metric in metrics for score in metric.scores):
         yield _none("champion: none to compare with")
@@ -295,7 +363,9 @@ def _use(report: Report) -> Lines:
 
 def _used(report: Report) -> Lines:
     yield from _use(report)
-    yield _pair("actual use", "not recorded: requests are logged where the model is served, not here")
+    yield _pair(
+        "actual use", "not recorded: requests are logged where the model is served, not here"
+    )
 
 
 def _back(report: Report) -> Lines:
@@ -349,7 +419,9 @@ def _changes(report: Report) -> Lines:
 def _lineage(report: Report) -> Lines:
     names = {node.id: f"{node.kind} {node.label}" for node in report.nodes}
     for node in report.nodes:
-        before = [f"{names[edge.start]} ({edge.role})" for edge in report.edges if edge.end == node.id]
+        before = [
+            f"{names[edge.start]} ({edge.role})" for edge in report.edges if edge.end == node.id
+        ]
         yield _pair(node.kind, f"{node.label} sha256 {node.digest}, {node.note}", node.evidence)
         yield from (f"      from {one}" for one in before)
 
@@ -359,48 +431,119 @@ def _records(report: Report) -> Lines:
 
 
 SECTIONS: Mapping[str, Section] = {
-    "page": Section("Page one.", (
-        "verdict", "use", "exceptions", "gates", "people", "separation", "integrity", "change_since", "changes",
-        "way_back", "open", "not_covered",
-    ), _summary),
-    "decisions": Section("Was it approved, by whom, in which role; refusals.", ("decisions",), _decisions),
-    "people": Section("Did trainer, evaluator and approver differ.", ("people", "separation", "keys"), _keys),
-    "policy": Section("Which rules and thresholds, and were they fixed before the run.", ("policy",), _policy),
-    "waivers": Section("What exceptions there are, and when they end.", ("waivers", "exceptions"), _waivers),
-    "evidence": Section("What it rests on, entry by entry.", ("integrity", "evidence", "keys"), _evidence),
-    "data": Section("What data, from which sources, under which licences.", ("datasets", "beside"), _data),
+    "page": Section(
+        "Page one.",
+        (
+            "verdict",
+            "use",
+            "exceptions",
+            "gates",
+            "people",
+            "separation",
+            "integrity",
+            "change_since",
+            "changes",
+            "way_back",
+            "open",
+            "not_covered",
+        ),
+        _summary,
+    ),
+    "decisions": Section(
+        "Was it approved, by whom, in which role; refusals.", ("decisions",), _decisions
+    ),
+    "people": Section(
+        "Did trainer, evaluator and approver differ.", ("people", "separation", "keys"), _keys
+    ),
+    "policy": Section(
+        "Which rules and thresholds, and were they fixed before the run.", ("policy",), _policy
+    ),
+    "waivers": Section(
+        "What exceptions there are, and when they end.", ("waivers", "exceptions"), _waivers
+    ),
+    "evidence": Section(
+        "What it rests on, entry by entry.", ("integrity", "evidence", "keys"), _evidence
+    ),
+    "data": Section(
+        "What data, from which sources, under which licences.", ("datasets", "beside"), _data
+    ),
     "pii": Section("Which personal data was searched for and found.", ("datasets",), _pii),
     "labels": Section("Who labelled, and how well they agreed.", ("datasets", "gates"), _labels),
     "training": Section("How it was trained.", ("bases", "trainings"), _training),
-    "evaluation": Section("Is it better than champion, parent, base; how sure.", (
-        "metrics", "confidence", "thresholds_fixed",
-    ), _evaluation),
+    "evaluation": Section(
+        "Is it better than champion, parent, base; how sure.",
+        (
+            "metrics",
+            "confidence",
+            "thresholds_fixed",
+        ),
+        _evaluation,
+    ),
     "safety": Section("Did tuning weaken safety.", ("metrics", "gates"), _safety),
     "gaps": Section("What failed or was not run.", ("gaps",), _gaps),
     "use": Section("What it must not be used for.", ("use",), _used),
     "back": Section("How to go back, and was that tried.", ("way_back", "holds"), _back),
     "incidents": Section("What went wrong since.", ("incidents",), _incidents),
     "open": Section("What is open, whose, what is overdue.", ("open", "use"), _opened),
-    "changes": Section("What changed since the last approved version.", (
-        "change_since", "changes", "compared",
-    ), _changes),
+    "changes": Section(
+        "What changed since the last approved version.",
+        (
+            "change_since",
+            "changes",
+            "compared",
+        ),
+        _changes,
+    ),
     "lineage": Section("Where it comes from.", ("nodes", "edges"), _lineage),
-    "controls": Section("What outside frameworks ask; `countersign control` has more.", (
-        "controls", "control_warnings",
-    ), _controls),
-    "reports": Section("Which reports of it were signed before, and by whom.", ("signed_reports",), _signed),
+    "controls": Section(
+        "What outside frameworks ask; `countersign control` has more.",
+        (
+            "controls",
+            "control_warnings",
+        ),
+        _controls,
+    ),
+    "reports": Section(
+        "Which reports of it were signed before, and by whom.", ("signed_reports",), _signed
+    ),
     "records": Section("The records every version must have.", ("records",), _records),
-}  # fmt: skip
+}
 """Name to section, in the order of `--help`."""
 ALSO = {
-    "approvals": "decisions", "approval": "decisions", "sod": "people", "separation": "people", "keys": "people",
-    "thresholds": "policy", "rules": "policy", "policies": "policy", "exceptions": "waivers", "integrity": "evidence",
-    "proof": "evidence", "log": "evidence", "sources": "data", "datasets": "data", "licences": "data",
-    "privacy": "pii", "labelling": "labels", "labeling": "labels", "train": "training", "eval": "evaluation",
-    "champion": "evaluation", "tests": "gaps", "limits": "use", "purpose": "use", "rollback": "back", "drill": "back",
-    "incident": "incidents", "review": "open", "todo": "open", "diff": "changes", "change": "changes",
-    "control": "controls", "signed": "reports",
-}  # fmt: skip
+    "approvals": "decisions",
+    "approval": "decisions",
+    "sod": "people",
+    "separation": "people",
+    "keys": "people",
+    "thresholds": "policy",
+    "rules": "policy",
+    "policies": "policy",
+    "exceptions": "waivers",
+    "integrity": "evidence",
+    "proof": "evidence",
+    "log": "evidence",
+    "sources": "data",
+    "datasets": "data",
+    "licences": "data",
+    "privacy": "pii",
+    "labelling": "labels",
+    "labeling": "labels",
+    "train": "training",
+    "eval": "evaluation",
+    "champion": "evaluation",
+    "tests": "gaps",
+    "limits": "use",
+    "purpose": "use",
+    "rollback": "back",
+    "drill": "back",
+    "incident": "incidents",
+    "review": "open",
+    "todo": "open",
+    "diff": "changes",
+    "change": "changes",
+    "control": "controls",
+    "signed": "reports",
+}
 """Other words by which somebody may look for a section."""
 
 

@@ -1,28 +1,34 @@
-"""The version's scores by slice of the suite's items, the worst named with its n: arithmetic on scores in the log."""
+"""The version's scores by slice of the suite's items, the worst named with its n: arithmetic on
+scores in the log.
+"""
 
 from __future__ import annotations
 
 import math
 
-from governance import assessment
-from governance.evaluation_policy import Demands
-from governance.lineage import evaluated
-from governance.predicates import Evaluate
+from governance.attest.predicates import Evaluate
+from governance.base.statistics import Interval
+from governance.base.text import share
+from governance.gates import assessment
+from governance.history.lineage import evaluated
+from governance.policy.evaluation import Demands
 from governance.report.facts import Facts
 from governance.report.model import Slice
-from governance.report.text import share
-from governance.statistics import Interval
 
 NOT_RECORDED = f"not recorded: {assessment.NO_SLICES}"
 
 
-def of_metric(evaluation: Evaluate | None, metric: str, demands: Demands | None, confidence: float) -> list[Slice]:
+def of_metric(
+    evaluation: Evaluate | None, metric: str, demands: Demands | None, confidence: float
+) -> list[Slice]:
     """Every slice by every field, the worst first; empty where there are none."""
     if evaluation is None:
         return []
     bad = _high_is_bad(metric, demands)
     rows = [
-        Slice(by=by, label=label, n=one.n, mean=one.mean, low=finite(one.low), high=finite(one.high))
+        Slice(
+            by=by, label=label, n=one.n, mean=one.mean, low=finite(one.low), high=finite(one.high)
+        )
         for by in sorted(evaluation.slices)
         for label, one in _found(evaluation, by, metric, confidence).items()
     ]
@@ -40,7 +46,9 @@ def told(rows: list[Slice], metric: str, demands: Demands | None) -> str:
 
 
 def _figure(row: Slice) -> str:
-    return f"{row.by}={row.label} {share(row.mean)} [{share(row.low)}, {share(row.high)}], n={row.n}"
+    return (
+        f"{row.by}={row.label} {share(row.mean)} [{share(row.low)}, {share(row.high)}], n={row.n}"
+    )
 
 
 def line(facts: Facts, metric: str, confidence: float) -> str:

@@ -1,7 +1,7 @@
 """Where a version stands with people: what it was given, by whose word, what of that still holds.
 
-Drawn once, from the log as it was read and nothing else; each answer names its entries. Of a version whose log knows
-no governed alias there is no such thing, and the report says so.
+Drawn once, from the log as it was read and nothing else; each answer names its entries. Of a
+version whose log knows no governed alias there is no such thing, and the report says so.
 """
 
 from __future__ import annotations
@@ -12,26 +12,36 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from governance import packet
-from governance.checks.context import ReleaseContext
-from governance.checks.incidents import counted, still_open
-from governance.checks.votes import Vote, by_another, distinct, packet_votes
-from governance.checks.waivers import waiver_problem
-from governance.errors import CountersignError
-from governance.evidence import Evidence
-from governance.instants import instant_of
-from governance.lineage import subject
-from governance.predicates import CANDIDATE, Approval, Finding, Promotion, PromotionRequest, Registration, Waiver
-from governance.promotion import State, ask, below, decide
-from governance.requests import ReleaseDecision, ReleaseRequest
+from governance.attest.predicates import (
+    CANDIDATE,
+    Approval,
+    Finding,
+    Promotion,
+    PromotionRequest,
+    Registration,
+    Waiver,
+)
+from governance.attest.requests import ReleaseDecision, ReleaseRequest
+from governance.base.errors import CountersignError
+from governance.base.time import instant_of
+from governance.gates.checks.context import ReleaseContext
+from governance.gates.checks.incidents import counted, still_open
+from governance.gates.checks.votes import Vote, by_another, distinct, packet_votes
+from governance.gates.checks.waivers import waiver_problem
+from governance.history import packet
+from governance.history.lineage import subject
+from governance.log.evidence import Evidence
+from governance.release.promotion import State, ask, below, decide
 
 if TYPE_CHECKING:
-    from governance.policy import AliasRule, Policies
+    from governance.policy.policies import AliasRule, Policies
 
 WAITS = frozenset({"APPROVAL_MISSING", "PACKET_MISSING", "PACKET_OUT_OF_DATE", "POLICY_NOT_SIGNED"})
 """Findings that people settle by speaking; beside those of the request."""
 ONCE = frozenset({"PACKET_OUT_OF_DATE"})
-"""Findings of a move that do not undo what was decided before: approvals stand for what was moved then."""
+"""Findings of a move that do not undo what was decided before: approvals stand for what was moved
+then.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,11 @@ class Standing:
     @cached_property
     def released(self) -> Evidence | None:
         """The last decision that gave it a governed alias by approvals."""
-        given = [one for one in self.decisions if one.predicate.allowed and one.predicate.action == "promote"]
+        given = [
+            one
+            for one in self.decisions
+            if one.predicate.allowed and one.predicate.action == "promote"
+        ]
         return given[-1] if given else None
 
     @property
@@ -109,7 +123,9 @@ class Standing:
 
     @cached_property
     def asked(self) -> ReleaseRequest:
-        """What is decided again: as it was asked when it was released, else as it would be asked now."""
+        """What is decided again: as it was asked when it was released, else as it would be asked
+        now.
+        """
         said: Promotion | None = self.released.predicate if self.released else None
         if said is not None and said.asked is not None:
             return ReleaseRequest.model_validate(said.asked)
@@ -117,7 +133,9 @@ class Standing:
 
     @cached_property
     def alias(self) -> str:
-        """The governed alias that is meant: the last it was given, or asked for, else the first that policy has."""
+        """The governed alias that is meant: the last it was given, or asked for, else the first
+        that policy has.
+        """
         given = [self.released] if self.released is not None else []
         said = [one.predicate for one in given or (*self.decisions, *self.requests)]
         named: list[str] = [one.alias for one in said if one.action == "promote"]
@@ -127,7 +145,11 @@ class Standing:
     def requests(self) -> list[Evidence]:
         """What people asked for this version, who may speak as they do."""
         found = self.now.evidence.by_subject(self.said.model_digest, "request")
-        return [item for item in found if self._mine(item) and self.now.authority.speaker(item) is not None]
+        return [
+            item
+            for item in found
+            if self._mine(item) and self.now.authority.speaker(item) is not None
+        ]
 
     @property
     def rule(self) -> AliasRule | None:
@@ -141,7 +163,9 @@ class Standing:
 
     @property
     def against(self) -> list[Finding]:
-        """What stands against it but what the move itself asks once: its request, and a packet of that moment."""
+        """What stands against it but what the move itself asks once: its request, and a packet of
+        that moment.
+        """
         once = ONCE if self.released else frozenset[str]()
         found = [one for one in self.today.findings if not one.code.startswith("REQUEST_")]
         return [one for one in found if one.code not in once]
@@ -154,7 +178,11 @@ class Standing:
     @property
     def moved_on(self) -> Finding | None:
         """What changed since it was approved, where something did."""
-        return next((one for one in self.today.findings if one.code in ONCE), None) if self.released else None
+        return (
+            next((one for one in self.today.findings if one.code in ONCE), None)
+            if self.released
+            else None
+        )
 
     @cached_property
     def unreproduced(self) -> list[tuple[Evidence, str]]:
@@ -184,15 +212,27 @@ class Standing:
 
     @cached_property
     def waivers(self) -> list[tuple[Evidence, str]]:
-        """Waivers of the model or of what its chain was decided on, and why each is not in force; empty where it is."""
+        """Waivers of the model or of what its chain was decided on, and why each is not in force;
+        empty where it is.
+        """
         digests = {self.said.model_digest}
-        digests |= {sha256 for gate in self.today.gates.values() for sha256 in gate.decided_on.values()}
-        found = {item.index: item for one in digests for item in self.now.evidence.by_subject(one, "waiver")}
-        mine = [item for _, item in sorted(found.items()) if item.predicate.model == self.said.model]
+        digests |= {
+            sha256 for gate in self.today.gates.values() for sha256 in gate.decided_on.values()
+        }
+        found = {
+            item.index: item
+            for one in digests
+            for item in self.now.evidence.by_subject(one, "waiver")
+        }
+        mine = [
+            item for _, item in sorted(found.items()) if item.predicate.model == self.said.model
+        ]
         return [(item, waiver_problem(self.context, self.now.authority, item)) for item in mine]
 
     def lapsed(self, waived: Finding) -> str:
-        """Why nothing waives any more what a release was allowed in spite of; empty where something does."""
+        """Why nothing waives any more what a release was allowed in spite of; empty where something
+        does.
+        """
         about = (waived.code, waived.subject)
         mine = [(item, why) for item, why in self.waivers if _about(item) == about]
         if not mine:
@@ -202,7 +242,9 @@ class Standing:
     @cached_property
     def incidents(self) -> list[Evidence]:
         """What was said to be wrong with these bytes, by people who may say it, in order."""
-        return counted(self.now.authority, self.now.evidence.by_subject(self.said.model_digest, "incident"))
+        return counted(
+            self.now.authority, self.now.evidence.by_subject(self.said.model_digest, "incident")
+        )
 
     @property
     def open_incidents(self) -> list[Evidence]:
@@ -218,7 +260,9 @@ class Standing:
     @property
     def overdue(self) -> list[Evidence]:
         """Those of them whose second signature is late."""
-        return [item for item in self.alone if instant_of(item.predicate.second_signature_by) <= self.at]
+        return [
+            item for item in self.alone if instant_of(item.predicate.second_signature_by) <= self.at
+        ]
 
     @cached_property
     def packet(self) -> Evidence | None:
@@ -233,7 +277,9 @@ class Standing:
         """Every packet of the version, in order."""
         found = self.now.evidence.by_subject(self.said.model_digest, "packet")
         mine = [one for one in found if (one.predicate.model, one.predicate.version) == self._key]
-        return [item for item in mine if subject(item, "packet") == packet.digest_of(item.predicate)]
+        return [
+            item for item in mine if subject(item, "packet") == packet.digest_of(item.predicate)
+        ]
 
     def request_of(self, item: Evidence) -> Evidence | None:
         """The signed request that a decision was made on."""
@@ -245,7 +291,9 @@ class Standing:
         return by_another(self.now.authority, self.now.evidence, self.request_of(item))
 
     def below(self) -> list[Evidence]:
-        """The moves that gave the alias to other versions before, nearest first: what a rollback goes back through."""
+        """The moves that gave the alias to other versions before, nearest first: what a rollback
+        goes back through.
+        """
         return below(self.now, self.said.model, self.alias, self.said.version)
 
     @property
@@ -264,13 +312,19 @@ class Standing:
         if one.code.startswith("REQUEST_"):
             return True
         # What should have been approved before training cannot be approved any more.
-        return one.code in WAITS and (one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}")
+        return one.code in WAITS and (
+            one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}"
+        )
 
     def _again(self, item: Evidence) -> str:
-        """How a decision comes out otherwise than logged; empty where it does not, or does not say what was asked."""
+        """How a decision comes out otherwise than logged; empty where it does not, or does not say
+        what was asked.
+        """
         said: Promotion = item.predicate
         if said.asked is None:
-            return "it does not say what was asked, so it cannot be made again" if said.allowed else ""
+            return (
+                "it does not say what was asked, so it cannot be made again" if said.allowed else ""
+            )
         before = self.now.cut(item.index)
         try:
             found = decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
@@ -285,11 +339,19 @@ class Standing:
 
 
 def said_of(now: State, standing: Standing) -> Iterator[Evidence]:
-    """Approvals of the version's packets, its requests, and what its chain was decided on; each once."""
+    """Approvals of the version's packets, its requests, and what its chain was decided on; each
+    once.
+    """
     subjects = {packet.digest_of(item.predicate) for item in standing.packets}
-    subjects |= {item.digest for item in now.evidence.by_subject(standing.said.model_digest, "request")}
-    subjects |= {sha256 for gate in standing.today.gates.values() for sha256 in gate.decided_on.values()}
-    found = {item.index: item for one in subjects for item in now.evidence.by_subject(one, "approval")}
+    subjects |= {
+        item.digest for item in now.evidence.by_subject(standing.said.model_digest, "request")
+    }
+    subjects |= {
+        sha256 for gate in standing.today.gates.values() for sha256 in gate.decided_on.values()
+    }
+    found = {
+        item.index: item for one in subjects for item in now.evidence.by_subject(one, "approval")
+    }
     yield from (item for _, item in sorted(found.items()))
 
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from governance.evidence import Evidence
-from governance.lineage import ModelNode, decided, trained
-from governance.predicates import BaseImport
+from governance.attest.predicates import BaseImport
+from governance.base.text import moment
+from governance.history.lineage import ModelNode, decided, trained
+from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Base, Curve, Training
-from governance.report.text import moment
 
 POINTS = 120
 """Points drawn of a curve at most; evenly chosen, first and last among them."""
@@ -32,7 +32,10 @@ def bases(facts: Facts) -> list[Base]:
 
 def name_of(facts: Facts, digest: str | None) -> str:
     """A model of the chain by its digest."""
-    return next((node.name for node in facts.chain if node.sha256 == digest), digest[:PREFIX] if digest else "none")
+    return next(
+        (node.name for node in facts.chain if node.sha256 == digest),
+        digest[:PREFIX] if digest else "none",
+    )
 
 
 def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
@@ -66,7 +69,11 @@ def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
         curves=curves,
         curves_note=note,
         gate=_gate(node),
-        evidence=[item.index, *([node.gate.index] if node.gate else []), *assurance.entries(facts, node)],
+        evidence=[
+            item.index,
+            *([node.gate.index] if node.gate else []),
+            *assurance.entries(facts, node),
+        ],
     )
 
 
@@ -86,15 +93,23 @@ def _code(commit: str | None, dirty: bool) -> str:
 
 
 def _requester(name: str, authenticated: bool) -> str:
-    return f"{name} ({'authenticated' if authenticated else 'as the operating system says; not authenticated'})"
+    known = "authenticated" if authenticated else "as the operating system says; not authenticated"
+    return f"{name} ({known})"
 
 
 def _attempts(facts: Facts, item: Evidence) -> str:
     """Other trainings of the same stage: not hidden."""
     stage = trained(item).stage
-    others = [other.index for other in facts.of("train") if trained(other).stage == stage and other.index != item.index]
+    others = [
+        other.index
+        for other in facts.of("train")
+        if trained(other).stage == stage and other.index != item.index
+    ]
     listed = ", ".join(f"E{index}" for index in others) or "none"
-    return f"other trainings of this stage in the log: {listed}; failed runs: see MLflow (not evidence)"
+    return (
+        f"other trainings of this stage in the log: {listed}; failed runs: see MLflow (not"
+        " evidence)"
+    )
 
 
 def _gate(node: ModelNode) -> str:
@@ -112,13 +127,17 @@ def _curves(facts: Facts, item: Evidence) -> tuple[list[Curve], str]:
 
 
 def read_curves(path: Path) -> list[Curve]:
-    """Each signal of a CSV file whose first column is `step`; empty cells and what is no number are left out."""
+    """Each signal of a CSV file whose first column is `step`; empty cells and what is no number are
+    left out.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else {}) if name and name != "step"]
     curves = []
     for name in names:
-        points = [point for row in rows if (point := _point(row.get("step"), row.get(name))) is not None]
+        points = [
+            point for row in rows if (point := _point(row.get("step"), row.get(name))) is not None
+        ]
         if len(points) > 1:
             curves.append(Curve(name=name, points=_thinned(points)))
     return curves
@@ -140,21 +159,27 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _base(facts: Facts, node: ModelNode) -> Base:
-    base = node.base.predicate if node.base and isinstance(node.base.predicate, BaseImport) else None
+    base = (
+        node.base.predicate if node.base and isinstance(node.base.predicate, BaseImport) else None
+    )
     allowed = facts.policies.bases.get(node.name) if facts.policies else None
     if base is None:
         weights = "not recorded"
     else:
         weights = (
-            "pre-trained weights from outside" if base.weights else "none: an architecture, trained from scratch here"
+            "pre-trained weights from outside"
+            if base.weights
+            else "none: an architecture, trained from scratch here"
         )
     return Base(
         name=node.name,
         digest=node.sha256,
         source=base.source if base else "not recorded: no evidence of where this model comes from",
         weights=weights,
-        licence=allowed.licence
-        if allowed
-        else facts.policies_note or "not stated: policies/bases.yaml does not name it",
+        licence=(
+            allowed.licence
+            if allowed
+            else facts.policies_note or "not stated: policies/bases.yaml does not name it"
+        ),
         evidence=[node.base.index] if node.base else [],
     )

@@ -1,6 +1,8 @@
-"""The server around the governed registry: MLflow's entry points, their surroundings, and how it is started.
+"""The server around the governed registry: MLflow's entry points, their surroundings, and how it is
+started.
 
-1. `context`    what the registry's governor asks: the log in the registry's own database, the policies in force there;
+1. `context`    what the registry's governor asks: the log in the registry's own database, the
+                policies in force there;
                 `checkpoints`: the key that signs it;
 2. `plugin`     MLflow's entry points, free of MLflow until they are called;
 3. `settings`   everything the server is told, and what is switched off;

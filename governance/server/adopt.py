@@ -1,14 +1,16 @@
-"""A registry that this machine used alone becomes the server's: its files are the served ones from here on.
+"""A registry that this machine used alone becomes the server's: its files are the served ones from
+here on.
 
-The addresses of runs and versions name the files' folder on this machine's disk. Served, the same files are reached
-through the write-once store: `file:///ROOT/x` becomes `mlflow-artifacts:/x`, the bytes stay where they are.
+The addresses of runs and versions name the files' folder on this machine's disk. Served, the same
+files are reached through the write-once store: `file:///ROOT/x` becomes `mlflow-artifacts:/x`, the
+bytes stay where they are.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from governance.errors import StorageError
+from governance.base.errors import StorageError
 
 SERVED = "mlflow-artifacts:/"
 COLUMNS = (
@@ -20,7 +22,9 @@ COLUMNS = (
 
 
 def adopt(engine_uri: str, root: Path) -> int:
-    """Rewrites the addresses below `root`, in one transaction. How many rows changed; 0 where there was nothing."""
+    """Rewrites the addresses below `root`, in one transaction. How many rows changed; 0 where there
+    was nothing.
+    """
     import sqlalchemy
     from sqlalchemy import text
 
@@ -32,11 +36,17 @@ def adopt(engine_uri: str, root: Path) -> int:
             tables = set(sqlalchemy.inspect(connection).get_table_names())
             if "experiments" not in tables:
                 return 0
-            kept = {"prefix": prefix, "size": len(prefix), "served": SERVED, "root": prefix.rstrip("/")}
+            kept = {
+                "prefix": prefix,
+                "size": len(prefix),
+                "served": SERVED,
+                "root": prefix.rstrip("/"),
+            }
             changed += connection.execute(
                 text(
-                    "UPDATE experiments SET artifact_location = :served || CAST(experiment_id AS VARCHAR(20))"
-                    " WHERE artifact_location = :root OR substr(artifact_location, 1, :size) = :prefix"
+                    "UPDATE experiments SET artifact_location = :served || CAST(experiment_id AS"
+                    " VARCHAR(20)) WHERE artifact_location = :root OR substr(artifact_location, 1,"
+                    " :size) = :prefix"
                 ),
                 kept,
             ).rowcount
@@ -49,7 +59,9 @@ def adopt(engine_uri: str, root: Path) -> int:
                     changed += connection.execute(text(statement), kept).rowcount
     except sqlalchemy.exc.SQLAlchemyError as error:
         first = str(error).splitlines()[0][:200]
-        raise StorageError(f"the registry's addresses cannot be rewritten: {first}", where=str(root)) from None
+        raise StorageError(
+            f"the registry's addresses cannot be rewritten: {first}", where=str(root)
+        ) from None
     finally:
         engine.dispose()
     return int(changed)

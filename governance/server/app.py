@@ -1,6 +1,8 @@
-"""The server's application: MLflow with its accounts, less what a governed server does not have, plus the log's API.
+"""The server's application: MLflow with its accounts, less what a governed server does not have,
+plus the log's API.
 
-Routes are left out by whose they are, not by their path: what decodes a path twice cannot bring one back.
+Routes are left out by whose they are, not by their path: what decodes a path twice cannot bring one
+back.
 """
 
 from __future__ import annotations
@@ -15,7 +17,12 @@ from typing import Any
 
 from governance.server.context import account
 
-UNWANTED = ("mlflow.server.assistant", "mlflow.server.gateway_api", "mlflow.server.job_api", "mlflow.server.sandbox")
+UNWANTED = (
+    "mlflow.server.assistant",
+    "mlflow.server.gateway_api",
+    "mlflow.server.job_api",
+    "mlflow.server.sandbox",
+)
 """Modules of MLflow whose routes are left out: they run commands or jobs, or call out."""
 UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
 """Flask views that are refused, by a part of their name."""
@@ -33,7 +40,12 @@ def create() -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from mlflow.server import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, REGISTRY_STORE_URI_ENV_VAR, handlers
+        from mlflow.server import (
+            ARTIFACT_ROOT_ENV_VAR,
+            BACKEND_STORE_URI_ENV_VAR,
+            REGISTRY_STORE_URI_ENV_VAR,
+            handlers,
+        )
         from mlflow.server.auth import create_app
 
         backend = os.environ[BACKEND_STORE_URI_ENV_VAR]
@@ -50,10 +62,12 @@ def create() -> Any:
 class Door:
     """Before anything else of a request is looked at.
 
-    1. Whose it is, is said once: of two accounts in one request, who checks passwords and who remembers could take one
-       each. It is remembered for routes that are none of Flask's; that the password is right, others check.
-    2. How long its body is, is said before it, and is no more than `MAX_BODY`: MLflow takes in a body whole before it
-       asks for an account. Files are streamed to the artifact store, and may be of any length.
+    1. Whose it is, is said once: of two accounts in one request, who checks passwords and who
+       remembers could take one each. It is remembered for routes that are none of Flask's; that the
+       password is right, others check.
+    2. How long its body is, is said before it, and is no more than `MAX_BODY`: MLflow takes in a
+       body whole before it asks for an account. Files are streamed to the artifact store, and may
+       be of any length.
     3. A body is sent as it is: what is packed may come to any length.
     """
 
@@ -78,15 +92,23 @@ def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
     given, streams = dict(headers), scope["method"] == "PUT" and scope["path"].startswith(FILES)
     length = given.get(b"content-length", b"0")
     wrong = {
-        "more than one Authorization header": (400, len([1 for name, _ in headers if name == b"authorization"]) > 1),
+        "more than one Authorization header": (
+            400,
+            len([1 for name, _ in headers if name == b"authorization"]) > 1,
+        ),
         "a body of no length that is told": (411, b"transfer-encoding" in given and not streams),
         f"a body of more than {MAX_BODY} bytes": (413, not streams and not _within(length)),
-        "a body that is packed": (415, given.get(b"content-encoding", b"identity").lower() != b"identity"),
+        "a body that is packed": (
+            415,
+            given.get(b"content-encoding", b"identity").lower() != b"identity",
+        ),
     }
     for told, (status, holds) in wrong.items():
         if holds:
             message = f"Countersign refuses: {told}"
-            return JSONResponse({"error_code": "BAD_REQUEST", "message": message}, status, {"connection": "close"})
+            return JSONResponse(
+                {"error_code": "BAD_REQUEST", "message": message}, status, {"connection": "close"}
+            )
     return None
 
 
@@ -104,7 +126,7 @@ def _account(header: bytes) -> str | None:
 
 
 def _check_governed(*stores: Any) -> None:
-    from governance.errors import ConfigError
+    from governance.base.errors import ConfigError
 
     for store in stores:
         if getattr(store, "governor", None) is None:
@@ -115,12 +137,15 @@ def _check_governed(*stores: Any) -> None:
 
 
 def _leave_out(app: Any) -> None:
-    """Takes out the routes of unwanted modules, and refuses Flask's unwanted views after routing, and bodies that are
-    nested so deep that reading them fails."""
+    """Takes out the routes of unwanted modules, and refuses Flask's unwanted views after routing,
+    and bodies that are nested so deep that reading them fails.
+    """
     from flask import abort, request
     from mlflow.server import app as flask_app
 
-    app.router.routes[:] = [route for route in app.router.routes if not _module(route).startswith(UNWANTED)]
+    app.router.routes[:] = [
+        route for route in app.router.routes if not _module(route).startswith(UNWANTED)
+    ]
 
     def refuse() -> None:
         view = request.url_rule.endpoint if request.url_rule else ""
@@ -163,5 +188,7 @@ def _mount_log(app: Any) -> None:
         return datetime.now(UTC)
 
     verify = verifier(log, now, Limit(now, SAID_PER_HOUR))
-    mounted = Mount(routes.PREFIX, routes=routes.routes(lambda: log_for(address), verify, authenticate))
+    mounted = Mount(
+        routes.PREFIX, routes=routes.routes(lambda: log_for(address), verify, authenticate)
+    )
     app.router.routes.insert(0, mounted)

@@ -1,13 +1,16 @@
-"""What the server's log takes over HTTP: statements by whom it knows, of kinds that are theirs to say.
+"""What the server's log takes over HTTP: statements by whom it knows, of kinds that are theirs to
+say.
 
 1. A known key signed it: of a principal in force, not revoked, or a development key of the origin.
-2. A service, or a development key, says what policy lets it sign; a person speaks in their own name and role.
-3. Nobody sends what the server alone says: the origin, refused and accepted calls, and moves of governed aliases,
-   which are made by moving one.
-4. A packet is the one that this log gives, now: any other, and one of another day, would put aside the one that people
-   approved.
-5. What a person says is dated now: what is dated back feigns a day on which they still acted, what is dated ahead lasts
-   longer than policy lets it, and after its author has gone. What may be carried here from another log may be older.
+2. A service, or a development key, says what policy lets it sign; a person speaks in their own name
+   and role.
+3. Nobody sends what the server alone says: the origin, refused and accepted calls, and moves of
+   governed aliases, which are made by moving one.
+4. A packet is the one that this log gives, now: any other, and one of another day, would put aside
+   the one that people approved.
+5. What a person says is dated now: what is dated back feigns a day on which they still acted, what
+   is dated ahead lasts longer than policy lets it, and after its author has gone. What may be
+   carried here from another log may be older.
 What is let in is believed no further: every decision judges each statement again.
 """
 
@@ -17,24 +20,35 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from governance import evidence, promotion
-from governance.authority import Authority, read_authority, ring_of
-from governance.checks.incidents import counted
-from governance.envelope import verify_envelope
-from governance.errors import ConfigError, RefusedError
-from governance.evidence import Evidence
-from governance.instants import instant, instant_of
-from governance.keys import public_key
+from governance.attest.envelope import verify_envelope
+from governance.attest.keys import public_key
+from governance.attest.predicates import (
+    CANDIDATE,
+    Approval,
+    Authorization,
+    CheckpointKey,
+    Incident,
+    Promotion,
+    Signed,
+)
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.time import instant, instant_of
+from governance.gates.checks.incidents import counted
+from governance.log import evidence
 from governance.log.api import Verifier
+from governance.log.evidence import Evidence
 from governance.log.port import Log, Said
 from governance.people.subjects import BEFORE_TRAINING
-from governance.predicates import CANDIDATE, Approval, Authorization, CheckpointKey, Incident, Promotion, Signed
+from governance.policy.authority import Authority, read_authority, ring_of
 from governance.registry.governed.limit import Limit
+from governance.release import promotion
 
 WHERE = "the envelope"
 OURS = frozenset({"origin", "refusal", "call"})
 OPEN = frozenset({"policy", "packet", "report"})
-"""What whoever is known may say: it counts for nothing until people sign it, or gives nothing anyway."""
+"""What whoever is known may say: it counts for nothing until people sign it, or gives nothing
+anyway.
+"""
 
 
 OF_NOW = timedelta(hours=1)
@@ -42,7 +56,8 @@ OF_NOW = timedelta(hours=1)
 
 
 def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) -> Verifier:
-    """The verifier of a server's log. It raises `VerificationError` for what does not verify, `RefusedError` (3).
+    """The verifier of a server's log. It raises `VerificationError` for what does not verify,
+    `RefusedError` (3).
 
     `limit`: of what one key says, a service's evidence apart.
     """
@@ -53,25 +68,35 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
         verified = verify_envelope(envelope, ring.known, where=WHERE)  # (1)
         kind, subjects, predicate = evidence.parse_statement(verified.statement, WHERE)
         keyid = verified.keyid
-        item = Evidence(log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), "")
+        item = Evidence(
+            log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), ""
+        )
         reason = refusal(item, authority)
         if reason is not None:
-            raise RefusedError(reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show")
+            raise RefusedError(
+                reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show"
+            )
         spoken = kind in OPEN or isinstance(predicate, Signed)
         if limit is not None and spoken and limit.count((keyid,)):
             raise RefusedError(
-                f"this key has said {limit.per_hour} things within the hour", where=f"key {keyid[:16]}", fix="wait"
+                f"this key has said {limit.per_hour} things within the hour",
+                where=f"key {keyid[:16]}",
+                fix="wait",
             )
         if kind == "packet" and not _is_given(log, item, now()):  # (4)
             raise RefusedError(
-                "the packet is not the one that this log gives", where=f"by key {keyid[:16]}", fix="countersign review"
+                "the packet is not the one that this log gives",
+                where=f"by key {keyid[:16]}",
+                fix="countersign review",
             )
         said = evidence.filed_under(envelope, WHERE)
         known = log.latest(said.scope)
         same = known is not None and known.identity == said.identity
         if isinstance(predicate, Signed) and not same:
             _check_dated(predicate, now())  # (5)
-        return replace(said, again=known is not None and same and evidence.in_a_name_now(known, predicate))
+        return replace(
+            said, again=known is not None and same and evidence.in_a_name_now(known, predicate)
+        )
 
     return verify
 
@@ -85,7 +110,10 @@ def _is_given(log: Log, item: Evidence, at: datetime) -> bool:
 def _check_dated(said: Signed, at: datetime) -> None:
     """Raises `RefusedError` (5)."""
     late = at - instant_of(said.at)
-    bound = not (isinstance(said, Authorization) or (isinstance(said, Approval) and said.about in BEFORE_TRAINING))
+    bound = not (
+        isinstance(said, Authorization)
+        or (isinstance(said, Approval) and said.about in BEFORE_TRAINING)
+    )
     if -late > OF_NOW or (bound and late > OF_NOW):
         raise RefusedError(
             f"it is dated {said.at}, and here it is {instant(at)}",
@@ -117,7 +145,10 @@ def _unspoken(item: Evidence, said: Signed, authority: Authority) -> str | None:
     if isinstance(said, CheckpointKey) and not _is_key(said.pem):
         return "the key it offers is none"
     if not authority.is_here(said):
-        return f"it was said to another log, which begins with {str(said.log)[:12]}, and counts there only"
+        return (
+            f"it was said to another log, which begins with {str(said.log)[:12]}, and counts there"
+            " only"
+        )
     if not authority.speaker(item):
         return "it is not said by a person in force, in their name and role"
     if isinstance(said, Incident) and not counted(authority, [item]):

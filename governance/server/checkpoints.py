@@ -1,24 +1,33 @@
 """The key that signs the log's checkpoints: at each append the one that the log itself names.
 
-Owners may approve a successor while a server runs. From the next entry on it signs, where this machine holds it; where
-it does not, nothing is appended: a checkpoint by the key before would be refused by whoever verifies. Nor is anything
-put on top of entries that are not those of the last checkpoint: who rewrote them would have them signed.
+Owners may approve a successor while a server runs. From the next entry on it signs, where this
+machine holds it; where it does not, nothing is appended: a checkpoint by the key before would be
+refused by whoever verifies. Nor is anything put on top of entries that are not those of the last
+checkpoint: who rewrote them would have them signed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from governance.errors import UnsignedError
-from governance.keys import CHECKPOINT, Signer, public_key, stored_signer
+from governance.attest.keys import CHECKPOINT, Signer, public_key, stored_signer
+from governance.base.errors import UnsignedError
 from governance.log.port import Log
-from governance.machine import ELSEWHERE, Machine, check_head, checkpoint_keys, checkpoint_signer
+from governance.machine.machine import (
+    ELSEWHERE,
+    Machine,
+    check_head,
+    checkpoint_keys,
+    checkpoint_signer,
+)
 from governance.people.keys import NEXT, use_successor
 
 
 @dataclass(frozen=True)
 class CheckpointSigner:
-    """See `governance.keys.Signer`. It is asked within the transaction of an append, so the log stands still."""
+    """See `governance.attest.keys.Signer`. It is asked within the transaction of an append, so the
+    log stands still.
+    """
 
     machine: Machine
     log: Log
@@ -52,9 +61,16 @@ class CheckpointSigner:
             return stored_signer(self.machine.keys, CHECKPOINT)
         key = public_key(wanted)
         raise UnsignedError(
-            f"checkpoints are signed by key {key.keyid[:12]} since entry {since}, and the server does not hold it",
-            expected=f"{key.fingerprint} in its folder of keys, as {NEXT}.pem, or at the address {ELSEWHERE}",
-            fix="nothing was appended; whoever runs the server brings the key there, and it is taken up at once",
+            f"checkpoints are signed by key {key.keyid[:12]} since entry {since}, and the server"
+            " does not hold it",
+            expected=(
+                f"{key.fingerprint} in its folder of keys, as {NEXT}.pem, or at the address"
+                f" {ELSEWHERE}"
+            ),
+            fix=(
+                "nothing was appended; whoever runs the server brings the key there, and it is"
+                " taken up at once"
+            ),
         )
 
     def _holds(self, name: str, wanted: str) -> bool:

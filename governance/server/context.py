@@ -1,7 +1,9 @@
-"""A governor for one database: the log that stands in it, the policies in force there, and this server's keys.
+"""A governor for one database: the log that stands in it, the policies in force there, and this
+server's keys.
 
-The log is in the registry's own database, so that an alias and its entry commit together. What project it is, its
-first entry says; keys and state are this machine's (`governance.machine`).
+The log is in the registry's own database, so that an alias and its entry commit together. What
+project it is, its first entry says; keys and state are this machine's
+(`governance.machine.machine`).
 """
 
 from __future__ import annotations
@@ -17,22 +19,22 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from governance import evidence
-from governance.artifacts import REGISTRY_RUN
-from governance.authority import KINDS, read_authority
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, ConflictError, InputError, StorageError
-from governance.instants import instant
-from governance.keys import Signer
-from governance.machine import Machine, check_head, machine, signer
-from governance.predicates import Artifact, Call, Refusal, Run
-from governance.promotion import Promoter as Decider
-from governance.promotion import State, state, to_retire
+from governance.attest.digests import sha256_bytes
+from governance.attest.keys import Signer
+from governance.attest.predicates import Artifact, Call, Refusal, Run
+from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
+from governance.base.time import instant
+from governance.log import evidence
+from governance.machine.machine import Machine, check_head, machine, signer
+from governance.models.artifacts import REGISTRY_RUN
+from governance.policy.authority import KINDS, read_authority
 from governance.registry import aliases, versions
 from governance.registry.governed.governor import UNKNOWN, Governor
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
 from governance.registry.governed.names import Names
 from governance.registry.versions import NewVersion
+from governance.release.promotion import Promoter as Decider
+from governance.release.promotion import State, state, to_retire
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
@@ -49,18 +51,27 @@ REMEMBERED = {*KINDS, "registration", "train", "evaluate"}
 
 
 def database_of(store_uri: str) -> str:
-    """The database behind a governed address: `governed+sqlite:////x.db` is `sqlite:////x.db`. Raises `ConfigError`."""
+    """The database behind a governed address: `governed+sqlite:////x.db` is `sqlite:////x.db`.
+    Raises `ConfigError`.
+    """
     scheme, gap, rest = store_uri.partition("://")
     if not gap or scheme not in SCHEMES:
-        raise ConfigError(f"{scheme!r} is no governed registry", expected=" or ".join(f"{one}://" for one in SCHEMES))
+        raise ConfigError(
+            f"{scheme!r} is no governed registry",
+            expected=" or ".join(f"{one}://" for one in SCHEMES),
+        )
     plain = scheme.removeprefix("governed+")
     if plain == "sqlite" and not rest.startswith("//"):
-        raise ConfigError("the database depends on the working folder", expected="sqlite:/// and an absolute path")
+        raise ConfigError(
+            "the database depends on the working folder", expected="sqlite:/// and an absolute path"
+        )
     return f"{plain}://{rest}"
 
 
 def engine_uri(database: str) -> str:
-    """The same database as SQLAlchemy is to open it: PostgreSQL through the driver that the log uses."""
+    """The same database as SQLAlchemy is to open it: PostgreSQL through the driver that the log
+    uses.
+    """
     return database.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
@@ -113,7 +124,9 @@ class Surroundings:
 
     def _matters(self, since: int, size: int) -> bool:
         """Whether an entry since then can have changed what is remembered."""
-        return any(entry.kind in REMEMBERED for entry in islice(self.log.entries(since), size - since))
+        return any(
+            entry.kind in REMEMBERED for entry in islice(self.log.entries(since), size - since)
+        )
 
     def _read(self, size: int) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
         if size == 0:
@@ -124,7 +137,9 @@ class Surroundings:
             )
         now = state(self.log, size)
         rules = now.authority.policies.rules
-        registered = frozenset((one.predicate.model, one.predicate.version) for one in now.view.all("registration"))
+        registered = frozenset(
+            (one.predicate.model, one.predicate.version) for one in now.view.all("registration")
+        )
         runs = frozenset(
             str(item.predicate.run.detail[REGISTRY_RUN])
             for kind in ("registration", "train", "evaluate")
@@ -146,7 +161,13 @@ class LogRecorder:
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """See `governor.Recorder`."""
-        said = Refusal(operation=operation, model=model, caller=caller, reason=reason[:MAX_REASON], run=self._run())
+        said = Refusal(
+            operation=operation,
+            model=model,
+            caller=caller,
+            reason=reason[:MAX_REASON],
+            run=self._run(),
+        )
         evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], said)
 
     def made(self, operation: str, new: NewVersion, caller: str) -> str:
@@ -161,29 +182,52 @@ class LogRecorder:
             number = versions.newest(execute, new.model) + 1 if execute else 1
         at = self.now()
         said = Call(
-            operation=operation, model=new.model, version=str(number), alias=None, caller=caller, from_version=None,
+            operation=operation,
+            model=new.model,
+            version=str(number),
+            alias=None,
+            caller=caller,
+            from_version=None,
             run=self._run(),
-        )  # fmt: skip
+        )
 
         def also(execute: Execute) -> None:
             versions.make(execute, new, number, at)
 
-        evidence.record(self.log, self.signer, "call", [_about(operation, new.model)], said, also=also)
+        evidence.record(
+            self.log, self.signer, "call", [_about(operation, new.model)], said, also=also
+        )
         return str(number)
 
-    def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
-        """See `governor.Recorder`. Where the alias is there already, nothing is changed and nothing said."""
+    def moved(
+        self, operation: str, model: str, version: str | None, alias: str, caller: str
+    ) -> None:
+        """See `governor.Recorder`. Where the alias is there already, nothing is changed and nothing
+        said.
+        """
         for attempt in range(ATTEMPTS):
             held = self._holder(model, alias)
             if held == version:
                 return
             said = Call(
-                operation=operation, model=model, version=version, alias=alias, caller=caller, from_version=held,
+                operation=operation,
+                model=model,
+                version=version,
+                alias=alias,
+                caller=caller,
+                from_version=held,
                 run=self._run(),
-            )  # fmt: skip
+            )
             try:
                 about = [_about(operation, model)]
-                evidence.record(self.log, self.signer, "call", about, said, also=_moving(model, alias, held, version))
+                evidence.record(
+                    self.log,
+                    self.signer,
+                    "call",
+                    about,
+                    said,
+                    also=_moving(model, alias, held, version),
+                )
                 return
             except ConflictError:
                 if attempt == ATTEMPTS - 1:
@@ -195,7 +239,9 @@ class LogRecorder:
 
     def _run(self) -> Run:
         moment = instant(self.now())
-        return Run(started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester)
+        return Run(
+            started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester
+        )
 
 
 def _moving(model: str, alias: str, held: str | None, version: str | None) -> Also:
@@ -203,12 +249,16 @@ def _moving(model: str, alias: str, held: str | None, version: str | None) -> Al
 
 
 def _about(operation: str, model: str) -> Artifact:
-    return Artifact(role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode()))
+    return Artifact(
+        role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode())
+    )
 
 
 @dataclass(frozen=True)
 class RegistryPromoter:
-    """`governance.promotion` as the registry asks it: to take an alias away is to retire a version."""
+    """`governance.release.promotion` as the registry asks it: to take an alias away is to retire a
+    version.
+    """
 
     decider: Decider
     now: Callable[[], State]
@@ -218,10 +268,14 @@ class RegistryPromoter:
         if version is not None:
             self.decider.consume(model, version, alias, caller, keep=keep)
         else:
-            self.decider.consume(model, self._retired(model, alias), alias, caller, "retire", keep=keep)
+            self.decider.consume(
+                model, self._retired(model, alias), alias, caller, "retire", keep=keep
+            )
 
     def _retired(self, model: str, alias: str) -> str:
-        """The version that the open request names; the one that holds the alias where nobody asked."""
+        """The version that the open request names; the one that holds the alias where nobody
+        asked.
+        """
         now = self.now()
         asked, held = to_retire(now, model, alias), now.holder(model, alias)
         if asked is None and held is None:
@@ -234,7 +288,9 @@ account: ContextVar[str | None] = ContextVar("countersign_account", default=None
 
 
 def caller() -> str:
-    """The account behind the present call: as the server authenticated it, else the client's address."""
+    """The account behind the present call: as the server authenticated it, else the client's
+    address.
+    """
     try:
         from flask import g, has_request_context, request
     except ImportError:
@@ -249,7 +305,9 @@ _lock = Lock()
 
 
 def governor_of(store_uri: str) -> Governor:
-    """The governor of a governed address, one per process. Raises `CountersignError`: then there is no registry."""
+    """The governor of a governed address, one per process. Raises `CountersignError`: then there is
+    no registry.
+    """
     database = database_of(store_uri)
     with _lock:
         if database not in _governors:
@@ -257,7 +315,9 @@ def governor_of(store_uri: str) -> Governor:
         return _governors[database]
 
 
-def make_governor(database: str, environ: Mapping[str, str], now: Callable[[], datetime]) -> Governor:
+def make_governor(
+    database: str, environ: Mapping[str, str], now: Callable[[], datetime]
+) -> Governor:
     """A governor over the log in a database; everything it will need is tried once."""
     project = project_of(database)
     place = replace(machine(project, environ), log_uri=database, registry_uri=database)
@@ -291,7 +351,9 @@ def log_for(store_uri: str) -> SqlLog:
 
 
 def project_of(database: str) -> str:
-    """The project whose log stands in a database, as its first entry says. Raises `StorageError`."""
+    """The project whose log stands in a database, as its first entry says. Raises
+    `StorageError`.
+    """
     log = open_database(database, "unknown")
     if log.size() == 0:
         raise StorageError(
@@ -311,6 +373,9 @@ def _known_signer(log: Log, place: Machine) -> Signer:
         raise ConfigError(
             f"nobody named the key that this server signs with ({who.keyid[:16]})",
             where="COUNTERSIGN_SIGNER",
-            fix="policies/policy.yaml: a service with this key that signs `promotion` and `registration`",
+            fix=(
+                "policies/policy.yaml: a service with this key that signs `promotion` and"
+                " `registration`"
+            ),
         )
     return who

@@ -1,7 +1,8 @@
 """MLflow's entry points. Nothing of MLflow is imported before they are called.
 
-MLflow loads them while it is being imported itself: a module that needs it then is dropped with a warning, and the
-address would be unknown. The schemes are our own, so a plugin that is broken means no registry, never the plain one.
+MLflow loads them while it is being imported itself: a module that needs it then is dropped with a
+warning, and the address would be unknown. The schemes are our own, so a plugin that is broken means
+no registry, never the plain one.
 """
 
 from __future__ import annotations
@@ -33,12 +34,16 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
         from governance.server.context import database_of, engine_uri, governor_of
 
         root = artifact_uri or "mlflow-artifacts:/"
-        return GovernedTrackingStore(engine_uri(database_of(store_uri)), root, governor_of(store_uri))
+        return GovernedTrackingStore(
+            engine_uri(database_of(store_uri)), root, governor_of(store_uri)
+        )
 
     return build()
 
 
-def artifact_repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:
+def artifact_repository(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> Any:
     """Entry point `mlflow.artifact_repository`."""
     from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
 

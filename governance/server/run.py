@@ -1,4 +1,5 @@
-"""Starting a governed server: what must hold first, in order, and then MLflow under uvicorn until it is told to stop.
+"""Starting a governed server: what must hold first, in order, and then MLflow under uvicorn until
+it is told to stop.
 
 1. the log is there, of this project, and begins with the entry that is pinned;
 2. database, artifacts and keys are nobody else's to write, and keys nobody else's to read;
@@ -21,13 +22,27 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from governance import evidence
-from governance.errors import BusyError, ConfigError, CountersignError, StorageError, VerificationError
-from governance.keys import public_key
-from governance.machine import SERVED_FILES, Machine, check_head, checkpoint_keys, exposed_keys, own_checkpoint_key
-from governance.reconcile import reconcile
+from governance.attest.keys import public_key
+from governance.base.errors import (
+    BusyError,
+    ConfigError,
+    CountersignError,
+    StorageError,
+    VerificationError,
+)
+from governance.base.storage import write_atomic
+from governance.log import evidence
+from governance.machine.machine import (
+    SERVED_FILES,
+    Machine,
+    check_head,
+    checkpoint_keys,
+    exposed_keys,
+    own_checkpoint_key,
+)
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
+from governance.release.reconcile import reconcile
 from governance.server.adopt import adopt
 from governance.server.context import engine_uri, open_database, project_of
 from governance.server.settings import (
@@ -37,7 +52,6 @@ from governance.server.settings import (
     store_environment,
     write_accounts,
 )
-from governance.storage import write_atomic
 
 Say = Callable[[str], None]
 SHOWN = 5
@@ -63,11 +77,15 @@ class Pinned:
 
 
 def check_origin(settings: Settings, project: str, pin: str | None, own_key: str | None) -> Pinned:
-    """(1) Raises `VerificationError` where the log does not begin with the pinned entry, or nothing pins it."""
+    """(1) Raises `VerificationError` where the log does not begin with the pinned entry, or nothing
+    pins it.
+    """
     found = project_of(settings.database)
     log = open_database(settings.database, project)
     if found != project:
-        raise VerificationError(f"the log is of project {found!r}", expected=repr(project), where=log.where)
+        raise VerificationError(
+            f"the log is of project {found!r}", expected=repr(project), where=log.where
+        )
     first, origin = log.entry(0), evidence.origin(log)
     leaf, key = first.leaf_hash.hex(), public_key(origin.checkpoint_key).keyid
     if pin is not None and pin not in (leaf, key):
@@ -79,26 +97,35 @@ def check_origin(settings: Settings, project: str, pin: str | None, own_key: str
         )
     if pin is None and own_key not in {pem for _, pem in checkpoint_keys(log)}:
         raise VerificationError(
-            "nothing shows that this is the log you mean: its checkpoints are not signed with this machine's key",
+            "nothing shows that this is the log you mean: its checkpoints are not signed with this"
+            " machine's key",
             where=log.where,
             fix=f"--origin {leaf}, if you know this entry; COUNTERSIGN_ORIGIN does the same",
         )
     check_head(log, project)
-    return Pinned(leaf, "the origin given" if pin else "the checkpoint key of this machine", log.size())
+    return Pinned(
+        leaf, "the origin given" if pin else "the checkpoint key of this machine", log.size()
+    )
 
 
 def check_private(settings: Settings, machine: Machine) -> list[str]:
-    """(2) Warnings for what other accounts can read; raises `StorageError` for what they can write, and for keys."""
+    """(2) Warnings for what other accounts can read; raises `StorageError` for what they can write,
+    and for keys.
+    """
     exposed = exposed_keys(machine)
     if exposed:
         raise StorageError(
-            "a private key can be read by other accounts", where=str(exposed[0]), fix=f"chmod 600 {exposed[0]}"
+            "a private key can be read by other accounts",
+            where=str(exposed[0]),
+            fix=f"chmod 600 {exposed[0]}",
         )
     warnings = []
     for path in _files(settings):
         mode = path.stat().st_mode
         if mode & 0o022:
-            raise StorageError("other accounts can write it", where=str(path), fix=f"chmod go-rwx {path}")
+            raise StorageError(
+                "other accounts can write it", where=str(path), fix=f"chmod go-rwx {path}"
+            )
         if mode & 0o044 and _reachable(path):
             warnings.append(f"other accounts can read {path}; next: chmod go-rwx {path}")
     return warnings
@@ -112,11 +139,17 @@ def _files(settings: Settings) -> Iterator[Path]:
 
 def _reachable(path: Path) -> bool:
     """Whether another account gets as far: every folder above lets it pass."""
-    return all(folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for folder in path.absolute().parents)
+    return all(
+        folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for folder in path.absolute().parents
+    )
 
 
-def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mapping[str, str], say: Say) -> None:
-    """Runs the server until SIGTERM or SIGINT. Raises before it listens, where something does not hold."""
+def serve(
+    settings: Settings, machine: Machine, pin: str | None, environ: Mapping[str, str], say: Say
+) -> None:
+    """Runs the server until SIGTERM or SIGINT. Raises before it listens, where something does not
+    hold.
+    """
     check_port(settings)
     pinned = check_origin(settings, machine.project, pin, own_checkpoint_key(machine))
     os.umask(0o077)
@@ -138,12 +171,22 @@ def serve(settings: Settings, machine: Machine, pin: str | None, environ: Mappin
     say(f"origin     {pinned.first}")
     for line in _differences(settings, machine):
         say(f"warning    {line}")
-    say(f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST: all refused")
+    say(
+        f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST:"
+        " all refused"
+    )
     where = f"password in {secret.password_file}" if secret.password_file else "password as given"
-    say(f"accounts   {settings.admin} ({where}); others: /#/account, as the administrator makes them")
-    say(f"serving    {settings.address}  (COUNTERSIGN_LOG={settings.address}); stop it with SIGTERM")
+    say(
+        f"accounts   {settings.admin} ({where}); others: /#/account, as the administrator makes"
+        " them"
+    )
+    say(
+        f"serving    {settings.address}  (COUNTERSIGN_LOG={settings.address}); stop it with SIGTERM"
+    )
     _tell_calls()
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends on it, and raises it again when all is closed
+    signal.signal(
+        signal.SIGTERM, lambda *_: None
+    )  # uvicorn ends on it, and raises it again when all is closed
     target: Any = FACTORY if settings.workers > 1 else app
     uvicorn.run(
         target,
@@ -173,15 +216,26 @@ def check_port(settings: Settings) -> None:
 
 
 def _differences(settings: Settings, machine: Machine) -> list[str]:
-    """What somebody did to the registry past the server; nothing moves on such a row until it is put right."""
+    """What somebody did to the registry past the server; nothing moves on such a row until it is
+    put right.
+    """
     log = open_database(settings.database, machine.project)
     found = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
-    lines = [f"{one.code} {one.subject}: expected {one.expected}; found {one.found}" for one in found[:SHOWN]]
-    return [*lines, f"and {len(found) - SHOWN} more: countersign verify"] if len(found) > SHOWN else lines
+    lines = [
+        f"{one.code} {one.subject}: expected {one.expected}; found {one.found}"
+        for one in found[:SHOWN]
+    ]
+    return (
+        [*lines, f"and {len(found) - SHOWN} more: countersign verify"]
+        if len(found) > SHOWN
+        else lines
+    )
 
 
 def _remember_files(settings: Settings, machine: Machine) -> None:
-    """Where files are, for `countersign verify` and the next start. The usual folder needs no word and may be moved."""
+    """Where files are, for `countersign verify` and the next start. The usual folder needs no word
+    and may be moved.
+    """
     named, folder = machine.state / SERVED_FILES, settings.artifacts.absolute()
     if folder == (machine.state / "artifacts").absolute():
         named.unlink(missing_ok=True)
@@ -206,11 +260,16 @@ def _prepare(settings: Settings, say: Say) -> None:
         prepare_sqlite(Path(settings.database.removeprefix("sqlite:///")), settings.artifacts, say)
     adopted = adopt(engine_uri(settings.database), settings.artifacts)
     if adopted:
-        say(f"adopted    {adopted} addresses of this machine's registry now name the served, write-once files")
+        say(
+            f"adopted    {adopted} addresses of this machine's registry now name the served,"
+            " write-once files"
+        )
 
 
 def _check_installed() -> None:
-    """MLflow finds our stores by their entry points; without them there is no registry, and nobody would say why."""
+    """MLflow finds our stores by their entry points; without them there is no registry, and nobody
+    would say why.
+    """
     missing = [
         f"{group}: {name}"
         for group, name in ENTRY_POINTS
@@ -220,7 +279,10 @@ def _check_installed() -> None:
         raise ConfigError(
             f"MLflow does not see the governed stores ({', '.join(missing)})",
             where="the installed package",
-            fix="install it again (pip install -e .); remove an old countersign.egg-info beside the sources",
+            fix=(
+                "install it again (pip install -e .); remove an old countersign.egg-info beside the"
+                " sources"
+            ),
         )
 
 
@@ -235,10 +297,13 @@ def _application() -> Any:
     except MlflowException as error:
         if isinstance(error.__cause__, CountersignError):
             raise error.__cause__ from None
-        raise StorageError(f"the server cannot be made: {error.message}", fix="see docs/registry.md") from error
+        raise StorageError(
+            f"the server cannot be made: {error.message}", fix="see docs/registry.md"
+        ) from error
     except ImportError as error:
         raise ConfigError(
-            f"a package is missing: {error}", fix='pip install "countersign[server]" (constraints.txt has the versions)'
+            f"a package is missing: {error}",
+            fix='pip install "countersign[server]" (constraints.txt has the versions)',
         ) from error
 
 
@@ -250,7 +315,9 @@ def _try(app: Any, settings: Settings, password: str) -> int:
     from governance.server.trial import attempt
 
     calls.disabled = True  # what it tries on itself is no news
-    client = TestClient(app, base_url=f"http://{settings.allowed_hosts[0]}", raise_server_exceptions=False)
+    client = TestClient(
+        app, base_url=f"http://{settings.allowed_hosts[0]}", raise_server_exceptions=False
+    )
     try:
         return attempt(client, settings.admin, password, MARK)
     finally:

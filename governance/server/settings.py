@@ -1,7 +1,8 @@
 """Everything a governed server is told, in one place: what listens where, and what is switched off.
 
-Each line answers a door that stood open by default: hosts that only look local, other sites' scripts, files of the
-server's own disk, pickles, the job runner, the AI gateway, an assistant that runs commands, a password everybody knows.
+Each line answers a door that stood open by default: hosts that only look local, other sites'
+scripts, files of the server's own disk, pickles, the job runner, the AI gateway, an assistant that
+runs commands, a password everybody knows.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance.errors import ConfigError
-from governance.storage import write_atomic
+from governance.base.errors import ConfigError
+from governance.base.storage import write_atomic
 
 PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
 SECRET_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"  # noqa: S105
 MIN_PASSWORD = 12
 ACCOUNT_SECONDS = 60
-"""How long a password that was checked is not hashed again, which takes 0.2 s; a change of it counts at once in the
-process that made it, in other workers after this."""
-NEVER = ("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "MLFLOW_ENABLE_WORKSPACES")
+"""How long a password that was checked is not hashed again, which takes 0.2 s; a change of it
+counts at once in the process that made it, in other workers after this.
+"""
+NEVER = (
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS",
+    "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
+    "MLFLOW_ENABLE_WORKSPACES",
+)
 """Switches that no governed server runs with."""
 
 
@@ -65,10 +71,14 @@ class Secrets:
 
 
 def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables MLflow reads. Raises `ConfigError` where a switch is set that a governed server never has."""
+    """The variables MLflow reads. Raises `ConfigError` where a switch is set that a governed server
+    never has.
+    """
     wrong = sorted(name for name in NEVER if environ.get(name, "").lower() in ("1", "true", "yes"))
     if wrong:
-        raise ConfigError(f"{', '.join(wrong)} is set", where="the environment", fix=f"unset {' '.join(wrong)}")
+        raise ConfigError(
+            f"{', '.join(wrong)} is set", where="the environment", fix=f"unset {' '.join(wrong)}"
+        )
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(settings.state / "accounts.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": settings.admin,
@@ -82,7 +92,9 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
         "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_ENABLE_WORKSPACES": "false",
-        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"^(?:(?:mlflow-artifacts|models|runs):|dummy-source\Z)",
+        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": (
+            r"^(?:(?:mlflow-artifacts|models|runs):|dummy-source\Z)"
+        ),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
@@ -98,13 +110,17 @@ def store_environment(settings: Settings) -> dict[str, str]:
         constants.REGISTRY_STORE_URI_ENV_VAR: settings.store_uri,
         constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: f"governed+{settings.artifacts.absolute().as_uri()}",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: (
+            f"governed+{settings.artifacts.absolute().as_uri()}"
+        ),
         "_MLFLOW_SGI_NAME": "uvicorn",
     }
 
 
 def own_secrets(settings: Settings, environ: Mapping[str, str]) -> Secrets:
-    """Password and secret key: from the environment, or made once and kept with mode 0600. Raises `ConfigError`."""
+    """Password and secret key: from the environment, or made once and kept with mode 0600. Raises
+    `ConfigError`.
+    """
     given = environ.get("COUNTERSIGN_ADMIN_PASSWORD") or environ.get(PASSWORD)
     if given is not None and len(given) < MIN_PASSWORD:
         raise ConfigError(

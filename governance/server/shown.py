@@ -1,19 +1,24 @@
-"""What MLflow's pages show of a version: for people who live there. Written by the server, never read back.
+"""What MLflow's pages show of a version: for people who live there. Written by the server, never
+read back.
 
-Everything follows from the log. A reader who wants to be sure asks `countersign verify` and `countersign history`.
+Everything follows from the log. A reader who wants to be sure asks `countersign verify` and
+`countersign history`.
 """
 
 from __future__ import annotations
 
-from governance import packet
-from governance.evidence import Evidence
-from governance.lineage import subject
-from governance.predicates import Approval, Promotion, Registration
-from governance.promotion import State
+from governance.attest.predicates import Approval, Promotion, Registration
+from governance.history import packet
+from governance.history.lineage import subject
+from governance.log.evidence import Evidence
 from governance.registry.governed.governor import Shown
+from governance.release.promotion import State
 
 PREFIX = "governance."
-NOTE = "Written by Countersign's server for people. What counts stands in the log: `countersign verify`."
+NOTE = (
+    "Written by Countersign's server for people. What counts stands in the log: `countersign"
+    " verify`."
+)
 RECENT = 4
 """Decisions whose versions are written anew."""
 LENGTH = 4900
@@ -21,27 +26,39 @@ LENGTH = 4900
 
 
 def shown(now: State, model: str) -> dict[str, Shown]:
-    """Version to what its page shows: of those whose status the latest decisions can have changed."""
+    """Version to what its page shows: of those whose status the latest decisions can have
+    changed.
+    """
     registrations: dict[str, Registration] = {
-        item.predicate.version: item.predicate for item in now.view.all("registration") if item.predicate.model == model
+        item.predicate.version: item.predicate
+        for item in now.view.all("registration")
+        if item.predicate.model == model
     }
     decided = [item for item in now.view.all("promotion") if item.predicate.model == model]
     holders = _holders(now, model)
     touched = {*holders.values(), *(item.predicate.version for item in decided[-RECENT:])}
     touched |= {item.predicate.from_version for item in decided[-RECENT:]}
     return {
-        version: _of(now, registration, [one for one in decided if one.predicate.version == version], holders)
+        version: _of(
+            now, registration, [one for one in decided if one.predicate.version == version], holders
+        )
         for version, registration in registrations.items()
         if version in touched
     }
 
 
-def _of(now: State, registration: Registration, decided: list[Evidence], holders: dict[str, str]) -> Shown:
+def _of(
+    now: State, registration: Registration, decided: list[Evidence], holders: dict[str, str]
+) -> Shown:
     version = registration.version
     moves: list[Promotion] = [item.predicate for item in decided]
     held = {alias: _since(moves, alias) for alias, holder in holders.items() if holder == version}
     last = moves[-1] if moves else None
-    serving = "" if _is_retired(moves) else "; ".join(f"{alias} since {at}" for alias, at in sorted(held.items()))
+    serving = (
+        ""
+        if _is_retired(moves)
+        else "; ".join(f"{alias} since {at}" for alias, at in sorted(held.items()))
+    )
     status = serving or _status(moves)
     findings = [f"{one.code} {one.subject}" for one in (last.findings if last else [])]
     tags = {
@@ -55,12 +72,18 @@ def _of(now: State, registration: Registration, decided: list[Evidence], holders
         tags["retired"] = last.at
     lines = [
         f"**{status}**",
-        f"Stage `{registration.stage}`, tier {registration.tier}; model sha256 `{registration.model_digest}`.",
+        (
+            f"Stage `{registration.stage}`, tier {registration.tier}; model sha256"
+            f" `{registration.model_digest}`."
+        ),
         f"Approved by: {tags['approved_by']}.",
         f"Findings of the last decision: {tags['findings']}.",
         NOTE,
     ]
-    return Shown("\n\n".join(lines)[:LENGTH], {f"{PREFIX}{key}": value[:LENGTH] for key, value in tags.items()})
+    return Shown(
+        "\n\n".join(lines)[:LENGTH],
+        {f"{PREFIX}{key}": value[:LENGTH] for key, value in tags.items()},
+    )
 
 
 def _holders(now: State, model: str) -> dict[str, str]:
@@ -71,7 +94,9 @@ def _holders(now: State, model: str) -> dict[str, str]:
 
 
 def _since(moves: list[Promotion], alias: str) -> str:
-    given = [one.at for one in moves if one.allowed and one.alias == alias and one.action != "retire"]
+    given = [
+        one.at for one in moves if one.allowed and one.alias == alias and one.action != "retire"
+    ]
     return given[-1] if given else "unknown"
 
 
@@ -91,7 +116,9 @@ def _status(moves: list[Promotion]) -> str:
 
 def _approvers(now: State, registration: Registration) -> list[str]:
     """Who approved the version's latest packet, by name and role, whose signatures count."""
-    known = packet.latest(now.evidence, registration.model, registration.version, registration.model_digest)
+    known = packet.latest(
+        now.evidence, registration.model, registration.version, registration.model_digest
+    )
     if known is None:
         return []
     names: dict[str, str] = {}
@@ -99,5 +126,7 @@ def _approvers(now: State, registration: Registration) -> list[str]:
         said: Approval = item.predicate
         if now.authority.speaker(item) is None:
             continue
-        names[said.principal] = f"{said.principal} ({said.role})" if said.decision == "approve" else ""
+        names[said.principal] = (
+            f"{said.principal} ({said.role})" if said.decision == "approve" else ""
+        )
     return sorted(name for name in names.values() if name)

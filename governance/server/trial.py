@@ -1,7 +1,9 @@
-"""The attempt a server makes on itself before it serves: to move a governed alias, through REST, as administrator.
+"""The attempt a server makes on itself before it serves: to move a governed alias, through REST, as
+administrator.
 
-It uses a model of its own that is governed always (`names.TRIAL_MODEL`). What must come back is our refusal; anything
-else (a moved alias, a plain server's answer, no answer) means that this server governs nothing, and it does not start.
+It uses a model of its own that is governed always (`names.TRIAL_MODEL`). What must come back is our
+refusal; anything else (a moved alias, a plain server's answer, no answer) means that this server
+governs nothing, and it does not start.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from governance.errors import RefusedError
+from governance.base.errors import RefusedError
 from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
 
 ROOTS = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
 """The doors of the client and of the web pages."""
 DEFAULT_EXPERIMENT = "0"
-_ABOUT = "Made by the server when it first started: each start it tries to move an alias of this model, and must fail."
+_ABOUT = (
+    "Made by the server when it first started: each start it tries to move an alias of this model,"
+    " and must fail."
+)
 
 
 class Answer(Protocol):
@@ -29,7 +34,9 @@ class Answer(Protocol):
 
 
 class Client(Protocol):
-    """Whoever carries a request to the application; `starlette.testclient` in the server's own process."""
+    """Whoever carries a request to the application; `starlette.testclient` in the server's own
+    process.
+    """
 
     def request(
         self, method: str, url: str, *, json: Any = None, headers: Mapping[str, str] | None = None
@@ -37,19 +44,30 @@ class Client(Protocol):
 
 
 def attempt(client: Client, user: str, password: str, mark: str) -> int:
-    """Tries to move a governed alias by every door. The number of refusals; raises `RefusedError` otherwise."""
+    """Tries to move a governed alias by every door. The number of refusals; raises `RefusedError`
+    otherwise.
+    """
     headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
     version = _version(client, headers)
     moved = {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS, "version": version}
-    tries = [("POST", "alias", moved), ("DELETE", "alias", {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS})]
+    tries = [
+        ("POST", "alias", moved),
+        ("DELETE", "alias", {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS}),
+    ]
     tries += [("POST", "rename", {"name": TRIAL_MODEL, "new_name": f"{TRIAL_MODEL}-2"})]
     for root in ROOTS:
         for method, what, body in tries:
-            answer = client.request(method, f"{root}/registered-models/{what}", json=body, headers=headers)
+            answer = client.request(
+                method, f"{root}/registered-models/{what}", json=body, headers=headers
+            )
             if answer.status_code != 403 or mark not in answer.text:
-                raise _failed(f"{method} {root}/registered-models/{what} was answered {_told(answer)}")
+                raise _failed(
+                    f"{method} {root}/registered-models/{what} was answered {_told(answer)}"
+                )
         held = client.request(
-            "GET", f"{root}/registered-models/alias?name={TRIAL_MODEL}&alias={TRIAL_ALIAS}", headers=headers
+            "GET",
+            f"{root}/registered-models/alias?name={TRIAL_MODEL}&alias={TRIAL_ALIAS}",
+            headers=headers,
         )
         if held.status_code == 200:
             raise _failed(f"the alias is held by version {held.json()['model_version']['version']}")
@@ -59,23 +77,33 @@ def attempt(client: Client, user: str, password: str, mark: str) -> int:
 def _version(client: Client, headers: Mapping[str, str]) -> str:
     """A version of the trial model, made at the first start."""
     root = ROOTS[0]
-    known = client.request("GET", f"{root}/registered-models/get?name={TRIAL_MODEL}", headers=headers)
+    known = client.request(
+        "GET", f"{root}/registered-models/get?name={TRIAL_MODEL}", headers=headers
+    )
     if known.status_code == 404:
         body = {"name": TRIAL_MODEL, "description": _ABOUT}
-        _done(client.request("POST", f"{root}/registered-models/create", json=body, headers=headers))
+        _done(
+            client.request("POST", f"{root}/registered-models/create", json=body, headers=headers)
+        )
     elif known.status_code != 200:
         raise _failed(f"it cannot be asked: {_told(known)}")
-    found = client.request("GET", f"{root}/model-versions/get?name={TRIAL_MODEL}&version=1", headers=headers)
+    found = client.request(
+        "GET", f"{root}/model-versions/get?name={TRIAL_MODEL}&version=1", headers=headers
+    )
     if found.status_code == 200:
         return "1"
     run = {"experiment_id": DEFAULT_EXPERIMENT, "run_name": TRIAL_MODEL}
-    made = _done(client.request("POST", f"{root}/runs/create", json=run, headers=headers))["run"]["info"]
+    made = _done(client.request("POST", f"{root}/runs/create", json=run, headers=headers))["run"][
+        "info"
+    ]
     body = {
         "name": TRIAL_MODEL,
         "source": f"{made['artifact_uri']}/trial",
         "run_id": made["run_id"],
     }
-    version = _done(client.request("POST", f"{root}/model-versions/create", json=body, headers=headers))
+    version = _done(
+        client.request("POST", f"{root}/model-versions/create", json=body, headers=headers)
+    )
     return str(version["model_version"]["version"])
 
 

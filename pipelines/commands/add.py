@@ -1,7 +1,7 @@
 """`countersign add FILE`: a dataset's row in params.yaml and its datacard, from the file itself.
 
-It guesses the kind from the first rows, shows three of them as records (on a terminal only, shortened), and
-changes nothing until everything that it would write is known to be valid.
+It guesses the kind from the first rows, shows three of them as records (on a terminal only,
+shortened), and changes nothing until everything that it would write is known to be valid.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 import click
 
-from governance.data_policy import QualitySuite
-from governance.digests import digest_of
-from governance.errors import ConfigError, InputError, meant
-from governance.policy import Datacard
-from governance.storage import write_atomic
-from governance.yamlfile import load_model, parse_yaml
+from governance.attest.digests import digest_of
+from governance.base.errors import ConfigError, InputError, meant
+from governance.base.storage import write_atomic
+from governance.base.yaml import load_model, parse_yaml
+from governance.policy.data import QualitySuite
+from governance.policy.policies import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset
 from pipelines.kinds import KINDS
 from pipelines.params import Params, broken_references, load_params
@@ -46,12 +46,12 @@ title: ""
 steward: ""            # who answers for it: a role or a team
 origin: ""             # who made it, how and when, and how it came here
 licence: ""            # SPDX identifier, or a name that policies/policy.yaml lists
-lawful_basis: null     # no_personal_data, consent, contract, legal_obligation, vital_interests, public_task,
-                       # legitimate_interests
+lawful_basis: null     # no_personal_data, consent, contract, legal_obligation,
+                       # vital_interests, public_task, legitimate_interests
 purposes: []           # what it may be used for, e.g. [customer-support]
 regions: []            # where it may be processed: [DE, EU] or [anywhere]
 classification: null   # public, internal, confidential, restricted
-retention: {{until: null, then: ""}}   # last day, and what happens then, e.g. {{until: 2030-12-31, then: erase}}
+retention: {{until: null, then: ""}}   # last day, and what then: {{until: 2030-12-31, then: erase}}
 labelling: ""          # who labelled it and under which guidelines; `none` where nobody did
 suite: {suite}   # of policies/quality/: what params.yaml has it held to must be this one
 source_sha256: {sha256}   # the source as it was added; null where it may change
@@ -80,9 +80,19 @@ class Added:
 @click.command("add")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The dataset's name; by default the file's.")
-@click.option("--kind", type=click.Choice(list(KINDS)), help="What one record is; guessed by default.")
-@click.option("--field", "fields", multiple=True, metavar="TARGET=SOURCE", help="A field by hand: prompt=question.")
-@click.option("--held-out", help="The dataset no record may leak into; by default the released stage's suite.")
+@click.option(
+    "--kind", type=click.Choice(list(KINDS)), help="What one record is; guessed by default."
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="TARGET=SOURCE",
+    help="A field by hand: prompt=question.",
+)
+@click.option(
+    "--held-out", help="The dataset no record may leak into; by default the released stage's suite."
+)
 @click.option("--suite", help="The quality suite; by default that of the kind.")
 @click.option("--encoding", default="utf-8", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; shows no text.")
@@ -117,20 +127,28 @@ def command(
         click.echo(_shown(added, binding, rows, texts=sys.stdout.isatty()))
 
 
-# --- looking ---------------------------------------------------------------------------------------------------------
+# --- looking --------------------------------------------------------------------------------------
 
 
 def first_rows(source: Path, encoding: str) -> list[dict[str, Any]]:
-    """The first readable rows of a source's first file. Raises `InputError` where there are none."""
+    """The first readable rows of a source's first file. Raises `InputError` where there are
+    none.
+    """
     path = source_files(source)[0][1]
     rows = list(islice(read_rows(path, encoding), PROBE))
     readable = [row.value for row in rows if row.problem is None]
     if not readable:
         problem = next((row.problem for row in rows if row.problem), None)
         why = (
-            f"none of the first rows can be read: {problem.reason}, {problem.detail}" if problem else "it holds no rows"
+            f"none of the first rows can be read: {problem.reason}, {problem.detail}"
+            if problem
+            else "it holds no rows"
         )
-        fix = "name its encoding, e.g. --encoding cp1252" if problem and problem.reason == "ROW_ENCODING" else ""
+        fix = (
+            "name its encoding, e.g. --encoding cp1252"
+            if problem and problem.reason == "ROW_ENCODING"
+            else ""
+        )
         raise InputError(why, where=str(path), expected="rows with named fields", fix=fix)
     return readable
 
@@ -140,7 +158,11 @@ def slug(file: Path) -> str:
     stem = file.name if file.is_dir() else file.stem
     plain = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:63]
     if not re.match(r"[a-z]", plain):
-        raise ConfigError(f"no name for a dataset in {file.name!r}", expected="letters", fix="give it one: --name NAME")
+        raise ConfigError(
+            f"no name for a dataset in {file.name!r}",
+            expected="letters",
+            fix="give it one: --name NAME",
+        )
     return plain
 
 
@@ -149,7 +171,8 @@ def _given(fields: Sequence[str]) -> dict[str, str]:
     for target, sign, source in pairs:
         if not (target and sign):
             raise ConfigError(
-                f"--field {target}{source}", expected="TARGET=SOURCE, e.g. prompt=question; or TARGET= to take none"
+                f"--field {target}{source}",
+                expected="TARGET=SOURCE, e.g. prompt=question; or TARGET= to take none",
             )
     return {target: source for target, _, source in pairs}
 
@@ -164,20 +187,27 @@ def _no_kind(file: Path, rows: Sequence[Mapping[str, Any]]) -> InputError:
             reasons.append(error)
     best = next((error for error in reasons if "first row" in error.found), None)
     found = best.found if best else "rows whose fields are those of no kind that is known"
-    columns = ", ".join(sorted({name for row in rows for name in row if re.fullmatch(r"[\w.-]{1,64}", name)})[:20])
+    columns = ", ".join(
+        sorted({name for row in rows for name in row if re.fullmatch(r"[\w.-]{1,64}", name)})[:20]
+    )
     return InputError(
         found,
         where=str(file),
-        expected=f"one of the shapes in docs/your-own-data.md; this file has the fields {columns or 'none'}",
+        expected=(
+            "one of the shapes in docs/your-own-data.md; this file has the fields"
+            f" {columns or 'none'}"
+        ),
         fix="name kind and fields by hand, e.g. --kind prompt --field prompt=question",
     )
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def usual_suite(kind: str, binding: Binding, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The quality suite of a kind; plain text, and prompts most of which have no answer, have one of their own."""
+    """The quality suite of a kind; plain text, and prompts most of which have no answer, have one
+    of their own.
+    """
     if binding.shape.name == "text":
         return "text"
     records, _ = _tried(binding, rows)
@@ -187,12 +217,19 @@ def usual_suite(kind: str, binding: Binding, rows: Sequence[Mapping[str, Any]]) 
 
 def require_suite(root: Path, name: str, kind: str) -> None:
     """Raises `ConfigError` unless there is a quality suite of this name, for this kind."""
-    suites = {path.stem: load_model(path, QualitySuite).kind for path in sorted((root / SUITES).glob("*.yaml"))}
+    suites = {
+        path.stem: load_model(path, QualitySuite).kind
+        for path in sorted((root / SUITES).glob("*.yaml"))
+    }
     if suites.get(name) == kind:
         return
     fitting = [one for one, of in suites.items() if of == kind]
     raise ConfigError(
-        f"the suite {name} is for {suites[name]}" if name in suites else f"no quality suite {name!r}",
+        (
+            f"the suite {name} is for {suites[name]}"
+            if name in suites
+            else f"no quality suite {name!r}"
+        ),
         where=f"{SUITES}/{name}.yaml",
         expected=f"one for {kind}: {', '.join(fitting) or 'none is there yet'}",
         fix=meant(name, fitting),
@@ -222,10 +259,16 @@ def _row(
 
 
 def write(root: Path, name: str, row: dict[str, Any], card: str) -> Path:
-    """Writes row and datacard, both or none; returns the datacard's path. Raises `ConfigError` or `Problems`."""
+    """Writes row and datacard, both or none; returns the datacard's path. Raises `ConfigError` or
+    `Problems`.
+    """
     path, params = Path("policies/datacards") / f"{name}.yaml", root / WHERE
     if (root / path).exists():
-        raise ConfigError("there is a datacard already", where=str(path), fix="choose another --name, or remove it")
+        raise ConfigError(
+            "there is a datacard already",
+            where=str(path),
+            fix="choose another --name, or remove it",
+        )
     text = with_dataset(params.read_text(encoding="utf-8"), name, row)
     _validated(text)
     Datacard.model_validate(parse_yaml(card, str(path)))
@@ -242,12 +285,14 @@ def _validated(text: str) -> None:
         params = Params.model_validate(parse_yaml(text, WHERE))
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(first["msg"], where=f"{WHERE}: {'.'.join(map(str, first['loc']))}") from None
+        raise ConfigError(
+            first["msg"], where=f"{WHERE}: {'.'.join(map(str, first['loc']))}"
+        ) from None
     if broken := broken_references(params, Path(WHERE)):
         raise broken[0]
 
 
-# --- saying ----------------------------------------------------------------------------------------------------------
+# --- saying ---------------------------------------------------------------------------------------
 
 
 def _added(
@@ -276,7 +321,9 @@ def _added(
     )
 
 
-def _tried(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
+def _tried(
+    binding: Binding, rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], Counter[str]]:
     """The rows as records, and how many can be none, by finding code."""
     records: list[dict[str, Any]] = []
     problems: Counter[str] = Counter()
@@ -288,8 +335,12 @@ def _tried(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> tuple[list[di
     return records, problems
 
 
-def _shown(added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *, texts: bool) -> str:
-    """What a person reads; text of records only where `texts` says that it goes to their own screen."""
+def _shown(
+    added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *, texts: bool
+) -> str:
+    """What a person reads; text of records only where `texts` says that it goes to their own
+    screen.
+    """
     others = f" (it could also be: {', '.join(added.fits[1:])}; --kind)" if added.fits[1:] else ""
     fields = ", ".join(f"{slot} = {name}" for slot, name in added.fields.items())
     lines = [f"{added.name}: kind {added.kind}{others}", f"shape: {added.shape} ({fields})", ""]
@@ -301,7 +352,11 @@ def _shown(added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *,
     lines += ["", f"written: {WHERE} (datasets.{added.name}), {added.datacard}"]
     lines += [f"quality suite: {added.row['suite']} (--suite)"]
     lines += [f"leaks are searched for into: {added.row['held_out']} (--held-out)"]
-    lines += [f"blank in the datacard: {', '.join(added.blanks)}", "next:", *(f"  {step}" for step in added.next)]
+    lines += [
+        f"blank in the datacard: {', '.join(added.blanks)}",
+        "next:",
+        *(f"  {step}" for step in added.next),
+    ]
     return "\n".join(lines)
 
 
@@ -313,9 +368,14 @@ def _lines(record: Mapping[str, Any], *, texts: bool) -> list[str]:
         elif isinstance(value, list):
             lists = value if value and isinstance(value[0], list) else [value]
             for messages in lists:
-                lines += [f"  {column} / {one['role']}: {_text(one['content'], texts=texts)}" for one in messages]
+                lines += [
+                    f"  {column} / {one['role']}: {_text(one['content'], texts=texts)}"
+                    for one in messages
+                ]
         else:
-            lines.append(f"  {column}: {_text(value, texts=texts) if isinstance(value, str) else value}")
+            lines.append(
+                f"  {column}: {_text(value, texts=texts) if isinstance(value, str) else value}"
+            )
     return lines
 
 

@@ -1,7 +1,9 @@
-"""`countersign allow-base NAME`: writes what a base model is, by digest, into `policies/bases.yaml`.
+"""`countersign allow-base NAME`: writes what a base model is, by digest, into
+`policies/bases.yaml`.
 
-It brings the base in exactly as the stage `import_base` does, which refuses pickled weights and code, and changes
-one entry of the file; every comment stays. Nothing is allowed by it until the changed policy counts.
+It brings the base in exactly as the stage `import_base` does, which refuses pickled weights and
+code, and changes one entry of the file; every comment stays. Nothing is allowed by it until the
+changed policy counts.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import click
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from governance import digests
-from governance.errors import ConfigError, InputError, meant
-from governance.modelfiles import unsafe_files
-from governance.policy import AllowedBase, Bases, Rules
-from governance.storage import write_atomic
-from governance.yamlfile import load_model, parse_yaml
+from governance.attest import digests
+from governance.base.errors import ConfigError, InputError, meant
+from governance.base.storage import write_atomic
+from governance.base.yaml import load_model, parse_yaml
+from governance.models.files import unsafe_files
+from governance.policy.policies import AllowedBase, Bases, Rules
 from pipelines import base
 from pipelines.params import Base, load_params
 
@@ -28,9 +30,13 @@ FILE = Path("policies/bases.yaml")
 
 @click.command()
 @click.argument("name")
-@click.option("--licence", required=True, help="The base's licence, by SPDX identifier; you have read it.")
+@click.option(
+    "--licence", required=True, help="The base's licence, by SPDX identifier; you have read it."
+)
 def command(name: str, licence: str) -> None:
-    """Write the digests of base NAME (a row of params.yaml: bases) into policies/bases.yaml, after looking at it."""
+    """Write the digests of base NAME (a row of params.yaml: bases) into policies/bases.yaml, after
+    looking at it.
+    """
     root = Path.cwd()
     row = _row(root, name)
     _check_licence(root, licence)
@@ -41,14 +47,21 @@ def command(name: str, licence: str) -> None:
     write_atomic(path, with_base(path.read_text(encoding="utf-8"), name, entry).encode())
     weights = "with weights" if entry.weights else "an architecture without weights"
     click.echo(
-        f"{name}: {entry.source}, {weights}, {len(files)} file(s), sha256 {entry.digest}, licence {entry.licence}"
+        f"{name}: {entry.source}, {weights}, {len(files)} file(s), sha256 {entry.digest}, licence"
+        f" {entry.licence}"
     )
-    click.echo(f"{'unchanged in' if before == entry else 'replaced in' if before else 'written to'} {FILE}")
+    click.echo(
+        f"{'unchanged in' if before == entry else 'replaced in' if before else 'written to'} {FILE}"
+    )
     click.echo("next: review the change (git diff policies), then: countersign repro")
 
 
-def look_at(root: Path, name: str, row: Base, licence: str, target: Path) -> tuple[AllowedBase, list[str]]:
-    """What policy would say of a base, and its files. Raises `InputError` for pickles, code and anything unknown."""
+def look_at(
+    root: Path, name: str, row: Base, licence: str, target: Path
+) -> tuple[AllowedBase, list[str]]:
+    """What policy would say of a base, and its files. Raises `InputError` for pickles, code and
+    anything unknown.
+    """
     where = f"params.yaml: bases.{name}.source"
     if not base.HUB.fullmatch(row.source) and not (root / row.source).exists():
         raise InputError(f"there is no {row.source} here", where=where)
@@ -56,14 +69,23 @@ def look_at(root: Path, name: str, row: Base, licence: str, target: Path) -> tup
     files = [file.path for file in digests.manifest(target)]
     if unsafe := unsafe_files(files):
         raise InputError(
-            f"files nobody can vouch for: {', '.join(unsafe[:5])}", where=where, expected="safetensors, JSON, text"
+            f"files nobody can vouch for: {', '.join(unsafe[:5])}",
+            where=where,
+            expected="safetensors, JSON, text",
         )
     weights = any(path.endswith(".safetensors") for path in files)
-    return AllowedBase(digest=digests.tree_digest(target), weights=weights, source=row.source, licence=licence), files
+    return (
+        AllowedBase(
+            digest=digests.tree_digest(target), weights=weights, source=row.source, licence=licence
+        ),
+        files,
+    )
 
 
 def with_base(text: str, name: str, entry: AllowedBase) -> str:
-    """The text of bases.yaml with this entry set, comments and the other entries as they were. Raises `ConfigError`."""
+    """The text of bases.yaml with this entry set, comments and the other entries as they were.
+    Raises `ConfigError`.
+    """
     value = entry.model_dump(mode="json")
     before = parse_yaml(text, str(FILE)) or {}
     yaml = YAML()
@@ -76,9 +98,14 @@ def with_base(text: str, name: str, entry: AllowedBase) -> str:
     stream = io.StringIO()
     yaml.dump(document, stream)
     made = stream.getvalue()
-    if parse_yaml(made, str(FILE)) != {**before, "bases": {**(before.get("bases") or {}), name: value}}:
+    if parse_yaml(made, str(FILE)) != {
+        **before,
+        "bases": {**(before.get("bases") or {}), name: value},
+    }:
         raise ConfigError(
-            "the entry cannot be written without changing another", where=str(FILE), fix=f"{name}: {value}"
+            "the entry cannot be written without changing another",
+            where=str(FILE),
+            fix=f"{name}: {value}",
         )
     return made
 
@@ -88,7 +115,10 @@ def _row(root: Path, name: str) -> Base:
     if name not in bases:
         fix = meant(name, bases) or "add it to params.yaml: bases first"
         raise ConfigError(
-            f"no base {name!r}", where="params.yaml: bases", expected=f"one of {', '.join(bases)}", fix=fix
+            f"no base {name!r}",
+            where="params.yaml: bases",
+            expected=f"one of {', '.join(bases)}",
+            fix=fix,
         )
     return bases[name]
 

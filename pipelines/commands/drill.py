@@ -1,4 +1,6 @@
-"""`countersign drill`: the rollback rehearsed; everything but the move, timed, and said in the log."""
+"""`countersign drill`: the rollback rehearsed; everything but the move, timed, and said in the
+log.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,20 @@ from typing import Any
 
 import click
 
-from governance import rehearsal
+from governance.attest.predicates import Drill
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.progress import Progress
+from governance.base.text import duration
 from governance.commands import session
-from governance.errors import ConfigError, RefusedError
 from governance.log.port import Log
-from governance.machine import Machine, signer
+from governance.machine.machine import Machine, signer
 from governance.people import authorizing
+from governance.people import drill as rehearsal
+from governance.people.drill import Failed, Rehearsal
+from governance.people.moves import Plan
 from governance.people.speaking import log_to_add_to
-from governance.predicates import Drill
-from governance.progress import Progress
-from governance.promotion import State, state
-from governance.rehearsal import Failed, Rehearsal
-from governance.releasing import Plan
-from governance.report.text import duration
-from governance.serving import private_copy, serving_log, where
+from governance.release.promotion import State, state
+from governance.release.serving import private_copy, serving_log, where
 
 ITEMS = 16
 
@@ -33,14 +35,19 @@ ITEMS = 16
 @click.argument("model")
 @click.option("--alias", default="champion", show_default=True, help="The alias.")
 @click.option(
-    "--items", type=click.IntRange(1, 10_000), default=ITEMS, show_default=True, help="Of the suite, at most."
+    "--items",
+    type=click.IntRange(1, 10_000),
+    default=ITEMS,
+    show_default=True,
+    help="Of the suite, at most.",
 )
 @session.json_option
 def command(model: str, alias: str, items: int, as_json: bool) -> None:
-    """Rehearse MODEL's rollback: find its target, verify evidence and files, load it, ask it; move nothing.
+    """Rehearse MODEL's rollback: find its target, verify evidence and files, load it, ask it; move
+    nothing.
 
-    The service's key (COUNTERSIGN_SIGNER) signs what came of it. Exit code 4 when a step fails, or when there is
-    nothing to go back to; 5 when the log does not verify.
+    The service's key (COUNTERSIGN_SIGNER) signs what came of it. Exit code 4 when a step fails, or
+    when there is nothing to go back to; 5 when the log does not verify.
     """
     _libraries()
     machine = session.here()
@@ -53,7 +60,9 @@ def command(model: str, alias: str, items: int, as_json: bool) -> None:
     with suppress(Failed):  # it is among the steps, with its reason
         asked = _steps(done, machine, now, found, items)
     asking = authorizing.on_behalf(machine, log, began)
-    said, entry = rehearsal.record(log, now, key, asking, found, done, asked, began, session.clock())
+    said, entry = rehearsal.record(
+        log, now, key, asking, found, done, asked, began, session.clock()
+    )
     session.show(document(said, entry.index), list(lines(said, entry.index)), as_json)
     click.get_current_context().exit(0 if said.passed else RefusedError.exit_code)
 
@@ -68,9 +77,15 @@ def lines(said: Drill, entry: int) -> Iterator[str]:
     took = duration(sum(step.seconds for step in said.steps))
     word = "PASSED" if said.passed else "FAILED"
     held = f"from version {said.from_version} " if said.from_version else ""
-    yield f"{word}: {said.model} {held}back to version {said.version} as {said.alias}, in {took}  [E{entry}]"
+    yield (
+        f"{word}: {said.model} {held}back to version {said.version} as {said.alias}, in {took} "
+        f" [E{entry}]"
+    )
     for step in said.steps:
-        yield f"  {'ok' if step.passed else 'FAILED':<8}{step.name:<10}{duration(step.seconds):>9}  {step.found}"
+        yield (
+            f"  {'ok' if step.passed else 'FAILED':<8}{step.name:<10}{duration(step.seconds):>9} "
+            f" {step.found}"
+        )
     yield "  nothing was moved; to go back: countersign rollback " + f"{said.model} --reason ..."
 
 
@@ -79,7 +94,9 @@ def _libraries() -> None:
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
         fix = "install countersign with the extra `pipeline`, or drill where models are loaded"
-        raise ConfigError(f"a drill loads the model, and {', '.join(missing)} is not installed here", fix=fix)
+        raise ConfigError(
+            f"a drill loads the model, and {', '.join(missing)} is not installed here", fix=fix
+        )
 
 
 def _verified(machine: Machine) -> tuple[State, str]:
@@ -88,7 +105,9 @@ def _verified(machine: Machine) -> tuple[State, str]:
 
 
 def _steps(done: Rehearsal, machine: Machine, now: State, found: Plan, items: int) -> int:
-    """What a server would do once the alias had moved, and a few questions; how many. Raises `Failed`."""
+    """What a server would do once the alias had moved, and a few questions; how many. Raises
+    `Failed`.
+    """
     from pipelines import loader, scoring, smoke
 
     scoring.quiet()
@@ -98,7 +117,13 @@ def _steps(done: Rehearsal, machine: Machine, now: State, found: Plan, items: in
 
         def take() -> tuple[Path, str]:
             copy = stack.enter_context(private_copy(served, where(machine, served)))
-            return copy, f"{len(said.files)} files, {sum(file.size for file in said.files):,} bytes, as registered"
+            return (
+                copy,
+                (
+                    f"{len(said.files)} files, {sum(file.size for file in said.files):,} bytes, as"
+                    " registered"
+                ),
+            )
 
         def load() -> tuple[loader.Loaded, str]:
             made = loader.from_copy(served, copy, scorer=smoke.is_scorer(copy), dtype="float32")

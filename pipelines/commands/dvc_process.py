@@ -2,7 +2,8 @@
 
 1. It ends when the run that started it is gone, and with it the stage (`pipelines.process`).
 2. What DVC itself cannot do gets an exit code of ours; a stage that failed has left its own.
-3. A DVC that was killed holds nothing. DVC would wait for one that nobody has reaped, in a container for ever.
+3. A DVC that was killed holds nothing. DVC would wait for one that nobody has reaped, in a
+   container for ever.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from governance.errors import BusyError, ConfigError, CountersignError, InputError, StorageError
-from governance.storage import disk_failure
+from governance.base.errors import (
+    BusyError,
+    ConfigError,
+    CountersignError,
+    InputError,
+    StorageError,
+)
+from governance.base.storage import disk_failure
 from pipelines.process import end_with
 
 RUN = "COUNTERSIGN_RUN"
@@ -78,7 +85,9 @@ def _runs(pid: int) -> bool:
 
 
 def exit_code(error: BaseException | None) -> int:
-    """The exit code for what DVC said; what nobody knows is a fault of ours. Adds the next step where DVC has none."""
+    """The exit code for what DVC said; what nobody knows is a fault of ours. Adds the next step
+    where DVC has none.
+    """
     if error is None:
         return CountersignError.exit_code
     if failure := disk_failure(error):

@@ -1,9 +1,12 @@
 """`countersign erasure`: which datasets, models and versions have seen a record.
 
-1. The log holds roots and counts, never record ids: what it can say alone is which datasets went into what.
-2. Where a dataset's file is at hand with the digest that its evidence names, the id is looked up in it, and in the list
-   of what was left out. Where it is not, the answer is "not looked up", and why; never "no".
-3. What was made from a dataset that holds the record is followed by digest: trainings, evaluations, versions.
+1. The log holds roots and counts, never record ids: what it can say alone is which datasets went
+   into what.
+2. Where a dataset's file is at hand with the digest that its evidence names, the id is looked up in
+   it, and in the list of what was left out. Where it is not, the answer is "not looked up", and
+   why; never "no".
+3. What was made from a dataset that holds the record is followed by digest: trainings, evaluations,
+   versions.
 """
 
 from __future__ import annotations
@@ -18,21 +21,25 @@ from typing import Any
 
 import click
 
-from governance.chain import Chain
+from governance.attest.digests import sha256_file
+from governance.base.errors import ConfigError, InputError
+from governance.base.text import visible
 from governance.commands import session, sources
-from governance.digests import sha256_file
-from governance.errors import ConfigError, InputError
-from governance.evidence import Evidence
-from governance.lineage import inputs, subject
-from governance.promotion import State
-from governance.report.text import visible
+from governance.history.chain import Chain
+from governance.history.lineage import inputs, subject
+from governance.log.evidence import Evidence
+from governance.release.promotion import State
 
 ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
-    "Which records are about a person: an id is of a record's content. Find the person's records in the source; their "
-    "ids stand in data/ingested/DATASET/records.parquet.",
-    "Copies outside this project: DVC's cache and remotes, backups, and the weights themselves. A model is not shown "
-    "to have forgotten anything.",
+    (
+        "Which records are about a person: an id is of a record's content. Find the person's"
+        " records in the source; their ids stand in data/ingested/DATASET/records.parquet."
+    ),
+    (
+        "Copies outside this project: DVC's cache and remotes, backups, and the weights themselves."
+        " A model is not shown to have forgotten anything."
+    ),
 )
 
 
@@ -63,9 +70,13 @@ class Touched:
 @session.bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(record: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
-    """Which datasets, models and versions have seen the record with this id (12 characters of it at least)."""
+    """Which datasets, models and versions have seen the record with this id (12 characters of it at
+    least).
+    """
     if not ID.fullmatch(record):
-        raise ConfigError(f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits")
+        raise ConfigError(
+            f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits"
+        )
     here = sources.verified(sources.of(bundle, origin))
     now, _ = here.read
     found = list(looked_up(now, Path.cwd(), record))
@@ -103,40 +114,60 @@ def looked_up(now: State, root: Path, record: str) -> Iterator[Found]:
             digest = subject(item, "records")
             if digest is not None:
                 said = item.predicate
-                yield Found(said.dataset, said.stage, item.index, digest, _answer(item, root, record))
+                yield Found(
+                    said.dataset, said.stage, item.index, digest, _answer(item, root, record)
+                )
 
 
 def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
-    """(3) Trainings on these datasets, what was trained from their models, and the versions that rest on them."""
+    """(3) Trainings on these datasets, what was trained from their models, and the versions that
+    rest on them.
+    """
     yield from trained(list(now.evidence.all("train")), digests)
     for item in now.evidence.all("registration"):
         said = item.predicate
         chain = Chain(now.evidence, said.model_digest, said.stage)
-        uses = sorted({use for data, used in chain.datasets for use in used if data.sha256 in digests})
+        uses = sorted(
+            {use for data, used in chain.datasets for use in used if data.sha256 in digests}
+        )
         if uses:
-            yield Touched(f"{said.model}/{said.version}", item.index, said.model_digest, f"rests on {', '.join(uses)}")
+            yield Touched(
+                f"{said.model}/{said.version}",
+                item.index,
+                said.model_digest,
+                f"rests on {', '.join(uses)}",
+            )
 
 
 def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:
-    """The trainings on these datasets, and those that began from a model, or learnt from a scorer, of such a one."""
+    """The trainings on these datasets, and those that began from a model, or learnt from a scorer,
+    of such a one.
+    """
     found: dict[int, Touched] = {}
     models: set[str] = set()
     before = -1
-    while len(found) > before:  # once more where one was found: the log need not have a parent first
+    while (
+        len(found) > before
+    ):  # once more where one was found: the log need not have a parent first
         before = len(found)
         for item in trainings:
             how = _how(inputs(item), digests, models)
             if how and item.index not in found:
                 model = subject(item, "model")
                 models |= {model} if model else set()
-                found[item.index] = Touched(item.predicate.stage, item.index, model or "not recorded", how)
+                found[item.index] = Touched(
+                    item.predicate.stage, item.index, model or "not recorded", how
+                )
     return [found[index] for index in sorted(found)]
 
 
 def _how(given: dict[str, str], digests: set[str], models: set[str]) -> str:
     if given.get("data") in digests:
         return "trained on it"
-    return next((f"its {role} has seen it" for role in ("parent", "scorer") if given.get(role) in models), "")
+    return next(
+        (f"its {role} has seen it" for role in ("parent", "scorer") if given.get(role) in models),
+        "",
+    )
 
 
 def _answer(item: Evidence, root: Path, record: str) -> str:
@@ -156,7 +187,10 @@ def _answer(item: Evidence, root: Path, record: str) -> str:
     if left:
         return f"left it out: {left}"
     counts = item.predicate.counts
-    return f"not looked up: {missing}; the log has {counts.records_out:,} records, root {counts.records_root[:12]}"
+    return (
+        f"not looked up: {missing}; the log has {counts.records_out:,} records, root"
+        f" {counts.records_root[:12]}"
+    )
 
 
 def _holds(path: Path, record: str) -> bool:

@@ -8,21 +8,25 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
-from governance.errors import ConfigError
-from governance.yamlfile import parse_yaml
+from governance.base.errors import ConfigError
+from governance.base.yaml import parse_yaml
 
 WHERE = "params.yaml"
 
 
 def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
-    """`text` with `name: row` as the last entry of `datasets`. Raises `ConfigError` where it is there already."""
+    """`text` with `name: row` as the last entry of `datasets`. Raises `ConfigError` where it is
+    there already.
+    """
     before = parse_yaml(text, WHERE)
     if not isinstance(before, dict) or not isinstance(before.get("datasets"), dict | None):
         raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
     known = before.get("datasets") or {}
     if name in known:
         raise ConfigError(
-            f"there is a dataset {name!r} already", where=f"{WHERE}: datasets", fix="choose another --name"
+            f"there is a dataset {name!r} already",
+            where=f"{WHERE}: datasets",
+            fix="choose another --name",
         )
     made = _inserted(text, f"{name}: {flow(row)}")
     if parse_yaml(made, WHERE) != {**before, "datasets": {**known, name: row}}:
@@ -42,8 +46,16 @@ def flow(value: Any) -> str:
         return "[" + ", ".join(flow(item) for item in value) + "]"
     if not isinstance(value, str):
         return json.dumps(value)
-    plain = value and all(character.isalnum() or character in "_-./" for character in value) and value.isascii()
-    return value if plain and value[0] != "-" and parse_yaml(value, WHERE) == value else json.dumps(value)
+    plain = (
+        value
+        and all(character.isalnum() or character in "_-./" for character in value)
+        and value.isascii()
+    )
+    return (
+        value
+        if plain and value[0] != "-" and parse_yaml(value, WHERE) == value
+        else json.dumps(value)
+    )
 
 
 def _inserted(text: str, entry: str) -> str:
@@ -71,7 +83,9 @@ def _datasets(text: str) -> tuple[Node, Node]:
 
 
 def _last_line(node: Node) -> int:
-    """The 0-based line on which a node's last character stands; a block's own end mark lies beyond comments."""
+    """The 0-based line on which a node's last character stands; a block's own end mark lies beyond
+    comments.
+    """
     if isinstance(node, CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
         return _last_line(last[1] if isinstance(last, tuple) else last)

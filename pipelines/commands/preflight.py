@@ -1,4 +1,5 @@
-"""What can be known to be wrong before anything runs: asked by `countersign repro`, so that nobody waits for it.
+"""What can be known to be wrong before anything runs: asked by `countersign repro`, so that nobody
+waits for it.
 
 Every stage asks the same for itself when its turn comes. Here all mistakes are reported at once.
 """
@@ -10,14 +11,21 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from governance.authority import read_authority
-from governance.errors import ConfigError, CountersignError, InputError, Problems, RefusedError, meant
-from governance.findings import finding
-from governance.machine import known_signer, log_of
+from governance.attest.findings import finding
+from governance.attest.requests import refusal
+from governance.base.errors import (
+    ConfigError,
+    CountersignError,
+    InputError,
+    Problems,
+    RefusedError,
+    meant,
+)
+from governance.base.yaml import place, read_yaml
+from governance.machine.machine import known_signer, log_of
 from governance.people import authorizing
+from governance.policy.authority import read_authority
 from governance.registry import rest
-from governance.requests import refusal
-from governance.yamlfile import place, read_yaml
 from pipelines import base, hub, samples
 from pipelines.metrics import metrics_of
 from pipelines.stage import Project
@@ -31,14 +39,22 @@ WITHOUT_EVIDENCE = ("sample", "fetch", "register", "report")
 
 def check(project: Project) -> None:
     """Raises the one mistake there is, or `Problems` with all of them."""
-    wrong = [*_sources(project), *_quality_suites(project), *_bases(project), *_stages(project), *_suites(project)]
+    wrong = [
+        *_sources(project),
+        *_quality_suites(project),
+        *_bases(project),
+        *_stages(project),
+        *_suites(project),
+    ]
     wrong += _signer(project)
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
 
 
 def evidence(project: Project) -> None:
-    """Raises `RefusedError` where stages were made already, and the log at hand is empty: nothing made here counts."""
+    """Raises `RefusedError` where stages were made already, and the log at hand is empty: nothing
+    made here counts.
+    """
     log = log_of(project.machine)
     if log.size():
         return
@@ -47,24 +63,31 @@ def evidence(project: Project) -> None:
         missing = finding(
             "EVIDENCE_MISSING",
             f"project {project.machine.project}",
-            f"outputs of {len(made)} stages are here, and the log at hand has evidence of none of them",
+            f"outputs of {len(made)} stages are here, and the log at hand has evidence of none of"
+            " them",
             expected=f"a log with statements by {', '.join(made)}",
             found=f"an empty one, {log.where}",
-            next="join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
-            "or make all of it again: countersign repro --force",
+            next=(
+                "join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
+                "or make all of it again: countersign repro --force"
+            ),
         )
         raise RefusedError(refusal("repro", (missing,)))
 
 
 def registry(project: Project) -> None:
-    """Raises where the registry's server cannot be reached or does not know the account: half a run is no use then."""
+    """Raises where the registry's server cannot be reached or does not know the account: half a run
+    is no use then.
+    """
     uri = project.machine.registry_uri
     if rest.is_server(uri):
         rest.check_account(uri, project.machine.environ)
 
 
 def in_nobodys_name(project: Project, at: datetime) -> str:
-    """What to know where people decide about aliases and nobody authenticated asks for this run; else empty."""
+    """What to know where people decide about aliases and nobody authenticated asks for this run;
+    else empty.
+    """
     log = log_of(project.machine)
     if not log.size():
         return ""
@@ -75,13 +98,15 @@ def in_nobodys_name(project: Project, at: datetime) -> str:
     if asked.authenticated:
         return ""
     return (
-        f"note: {asked.name} has not authorized runs, so what this one makes is good for candidate only; "
-        "next: countersign authorize, by who asks for it, and COUNTERSIGN_REQUESTER=NAME"
+        f"note: {asked.name} has not authorized runs, so what this one makes is good for candidate"
+        " only; next: countersign authorize, by who asks for it, and COUNTERSIGN_REQUESTER=NAME"
     )
 
 
 def _made(root: Path) -> list[str]:
-    """The stages that leave evidence and that DVC takes for made, as far as any output is at hand."""
+    """The stages that leave evidence and that DVC takes for made, as far as any output is at
+    hand.
+    """
     lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").exists() else None
     stages = lock.get("stages", {}) if isinstance(lock, dict) else {}
     return [
@@ -102,7 +127,10 @@ def _sources(project: Project) -> Iterator[CountersignError]:
             yield InputError(
                 f"{dataset.source!a}: no such file or folder",
                 where=place(project.root / FILE, "datasets", name, "source"),
-                expected="a file or folder here, or what a row of `samples` or `hub` makes: data/source/NAME",
+                expected=(
+                    "a file or folder here, or what a row of `samples` or `hub` makes:"
+                    " data/source/NAME"
+                ),
                 fix="copy it there, or name another source",
             )
 
@@ -113,12 +141,21 @@ def _quality_suites(project: Project) -> Iterator[CountersignError]:
         suite = project.policies.quality.get(dataset.suite)
         if suite is not None and suite.kind == dataset.kind:
             continue
-        fitting = sorted(one for one, other in project.policies.quality.items() if other.kind == dataset.kind)
-        found = f"no quality suite {dataset.suite!r}" if suite is None else f"{dataset.suite!r} is for {suite.kind}"
+        fitting = sorted(
+            one for one, other in project.policies.quality.items() if other.kind == dataset.kind
+        )
+        found = (
+            f"no quality suite {dataset.suite!r}"
+            if suite is None
+            else f"{dataset.suite!r} is for {suite.kind}"
+        )
         yield ConfigError(
             found,
             where=place(project.root / FILE, "datasets", name, "suite"),
-            expected=f"a suite of policies/quality/ for {dataset.kind}: {', '.join(fitting) or 'none is there yet'}",
+            expected=(
+                f"a suite of policies/quality/ for {dataset.kind}:"
+                f" {', '.join(fitting) or 'none is there yet'}"
+            ),
             fix=meant(dataset.suite, fitting),
         )
 

@@ -1,4 +1,6 @@
-"""`countersign record-key`: makes the project's key for record ids, and says what params.yaml must then say."""
+"""`countersign record-key`: makes the project's key for record ids, and says what params.yaml must
+then say.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines.record_ids import key_id_of, read_key
 
 DEFAULT = Path("data/record.key")
@@ -19,9 +21,11 @@ DEFAULT = Path("data/record.key")
 @click.argument("file", type=click.Path(path_type=Path), default=DEFAULT)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(file: Path, as_json: bool) -> None:
-    """Make a key for record ids in FILE (data/record.key), readable by you alone; or show the id of one there is.
+    """Make a key for record ids in FILE (data/record.key), readable by you alone; or show the id of
+    one there is.
 
-    Keep it with the data and out of git. Whoever has it can tell whether a text they know is in the data.
+    Keep it with the data and out of git. Whoever has it can tell whether a text they know is in the
+    data.
     """
     made = not file.exists()
     if made:
@@ -31,7 +35,9 @@ def command(file: Path, as_json: bool) -> None:
         click.echo(json.dumps({**row, "made": made}))
         return
     click.echo(f"{'made' if made else 'found'} {file}; keep a copy with the data, and never in git")
-    click.echo(f"next: in params.yaml set\n  records: {{key: {row['key']}, key_id: {row['key_id']}}}")
+    click.echo(
+        f"next: in params.yaml set\n  records: {{key: {row['key']}, key_id: {row['key_id']}}}"
+    )
 
 
 def write_key(path: Path, secret: bytes) -> None:
@@ -40,7 +46,9 @@ def write_key(path: Path, secret: bytes) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigError("there is a file already", where=str(path), fix="choose another name") from None
+        raise ConfigError(
+            "there is a file already", where=str(path), fix="choose another name"
+        ) from None
     with os.fdopen(handle, "w", encoding="ascii") as stream:
         stream.write(secret.hex() + "\n")
         stream.flush()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines import versions
 from pipelines.commands import dvc_process, preflight
 from pipelines.process import HASH_SEED
@@ -30,7 +30,9 @@ LOOKS = 5
 @click.option("--force", is_flag=True, help="Make the named stages again although nothing changed.")
 @click.argument("targets", nargs=-1)
 def command(force: bool, targets: tuple[str, ...]) -> None:
-    """Run the pipeline, or the named stages and what they need. Further options go to `dvc repro`."""
+    """Run the pipeline, or the named stages and what they need. Further options go to `dvc
+    repro`.
+    """
     root = Path.cwd()
     project = open_project(root, os.environ)
     preflight.check(project)
@@ -45,13 +47,16 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
     with _one_at_a_time(root) as lock:
         versions.write(root)
         _mend_locks(root)
-        options = ["--force", "--single-item"] if force and targets else ["--force"] if force else []
+        options = (
+            ["--force", "--single-item"] if force and targets else ["--force"] if force else []
+        )
         code = _dvc(root, ["repro", *options, *targets], lock)
     sys.exit(code)
 
 
 def _mend_locks(root: Path) -> None:
-    """Takes DVC's table of locks away where a kill left it half written: DVC refuses to start with it.
+    """Takes DVC's table of locks away where a kill left it half written: DVC refuses to start with
+    it.
 
     Nothing is lost: the processes it named ended with the run that was killed.
     """
@@ -76,7 +81,9 @@ def _one_at_a_time(root: Path) -> Iterator[int]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            click.echo("another run is at it here: waiting for it to end (Ctrl-C to give up)", err=True)
+            click.echo(
+                "another run is at it here: waiting for it to end (Ctrl-C to give up)", err=True
+            )
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle.fileno()
 
@@ -94,9 +101,13 @@ def _dvc(root: Path, arguments: list[str], lock: int) -> int:
             "COUNTERSIGN_EXIT_FILE": str(exit_file),
             dvc_process.RUN: str(os.getpid()),
         }
-        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
+        environ["PATH"] = os.pathsep.join(
+            [str(Path(sys.executable).parent), environ.get("PATH", "")]
+        )
         program = [sys.executable, "-P", "-m", "pipelines.commands.dvc_process"]
-        done = subprocess.run([*program, *arguments], cwd=root, env=environ, pass_fds=[lock], check=False)
+        done = subprocess.run(
+            [*program, *arguments], cwd=root, env=environ, pass_fds=[lock], check=False
+        )
         if done.returncode and exit_file.exists():
             return int(exit_file.read_text(encoding="ascii"))
         return done.returncode

@@ -1,4 +1,6 @@
-"""`countersign reproduce STAGE`: trains again from the recorded inputs, and says whether the same model came out."""
+"""`countersign reproduce STAGE`: trains again from the recorded inputs, and says whether the same
+model came out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from governance.progress import Progress
+from governance.base.progress import Progress
 
 if TYPE_CHECKING:
     from pipelines.reproduce import Reproduced
@@ -22,14 +24,17 @@ if TYPE_CHECKING:
 @click.argument("stage")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(stage: str, as_json: bool) -> None:
-    """Train a stage again from exactly the inputs of its training in the log, and record how far the same came out.
+    """Train a stage again from exactly the inputs of its training in the log, and record how far
+    the same came out.
 
     Nothing under models/ is touched. A difference is measured and recorded; it is no error.
     """
     from pipelines import process, reproduce
     from pipelines.stage import open_project, utc_now
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that scratch files go
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
+    )  # so that scratch files go
     key = stage.removeprefix("train@")
     project = open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key)
@@ -49,7 +54,16 @@ def told(done: Reproduced) -> dict[str, object]:
         "first_device": done.first.predicate.device,
         "files_that_differ": list(done.files),
         **done.said.model_dump(
-            mode="json", include={"stage", "of", "model", "same_bytes", "largest_difference", "differing", "tensors"}
+            mode="json",
+            include={
+                "stage",
+                "of",
+                "model",
+                "same_bytes",
+                "largest_difference",
+                "differing",
+                "tensors",
+            },
         ),
         "final": done.said.final,
         "device": done.said.device,
@@ -63,7 +77,9 @@ def lines(done: Reproduced) -> Iterator[str]:
     yield f"  model                {said.model[:12]}, {said.tensors} tensors, on {said.device}"
     for name, value in said.final.items():
         before = done.first.predicate.final.get(name)
-        yield f"  {name:<20} {_number(value)}" + ("" if before == value else f"; first {_number(before)}")
+        yield f"  {name:<20} {_number(value)}" + (
+            "" if before == value else f"; first {_number(before)}"
+        )
     yield from (f"  file                 {line}" for line in done.files)
     if done.development:
         yield "  signed by a development key: good for `candidate` only"
@@ -74,10 +90,15 @@ def _outcome(done: Reproduced) -> str:
     if said.same_bytes:
         return "the same bytes came out"
     if said.largest_difference is None:
-        return f"another model came out: {said.differing} of {said.tensors} tensors differ, by more than numbers tell"
+        return (
+            f"another model came out: {said.differing} of {said.tensors} tensors differ, by more"
+            " than numbers tell"
+        )
     if said.differing == 0:
         return "the same weights came out; other files of the model differ"
-    return f"within {said.largest_difference:.3g}: {said.differing} of {said.tensors} tensors differ"
+    return (
+        f"within {said.largest_difference:.3g}: {said.differing} of {said.tensors} tensors differ"
+    )
 
 
 def _number(value: float | None) -> str:

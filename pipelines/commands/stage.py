@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from governance.progress import Progress
+from governance.base.progress import Progress
 from pipelines import process, stage
 
 

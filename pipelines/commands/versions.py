@@ -11,7 +11,9 @@ from pipelines import versions
 
 
 @click.command()
-@click.option("--write", is_flag=True, help="Write the installed versions to pipelines/versions.yaml.")
+@click.option(
+    "--write", is_flag=True, help="Write the installed versions to pipelines/versions.yaml."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(write: bool, as_json: bool) -> None:
     """The engine versions that results depend on, by group of stages."""
@@ -23,4 +25,7 @@ def command(write: bool, as_json: bool) -> None:
     for group, names in found.items():
         click.echo(f"{group}: " + ", ".join(f"{name} {version}" for name, version in names.items()))
     if write:
-        click.echo(f"{versions.FILE}: {'written; what depends on it is made again' if changed else 'up to date'}")
+        click.echo(
+            f"{versions.FILE}:"
+            f" {'written; what depends on it is made again' if changed else 'up to date'}"
+        )

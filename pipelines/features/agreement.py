@@ -43,7 +43,9 @@ def rater_majority(records: Records, around: Around) -> Column:
 
 
 def rater_alpha(records: Records, around: Around) -> Column:
-    """Krippendorff's alpha of the whole dataset, in every row: nominal for compared answers, interval for scores."""
+    """Krippendorff's alpha of the whole dataset, in every row: nominal for compared answers,
+    interval for scores.
+    """
     owner, value, answers = _ratings(records)
     given: list[list[tuple[float, bool]]] = [[] for _ in range(len(records))]
     for record, one, among in zip(owner.tolist(), value.tolist(), answers.tolist(), strict=True):
@@ -52,10 +54,17 @@ def rater_alpha(records: Records, around: Around) -> Column:
 
 
 def alpha_of_all(given: Column, around: Around) -> Column:
-    rows = [(unit, value, compared) for unit, ratings in enumerate(given) for value, compared in ratings]
-    kinds = [[(unit, value) for unit, value, compared in rows if compared == nominal] for nominal in (True, False)]
+    rows = [
+        (unit, value, compared) for unit, ratings in enumerate(given) for value, compared in ratings
+    ]
+    kinds = [
+        [(unit, value) for unit, value, compared in rows if compared == nominal]
+        for nominal in (True, False)
+    ]
     alphas = [
-        krippendorff_alpha(np.array([unit for unit, _ in kind]), np.array([value for _, value in kind]), nominal)
+        krippendorff_alpha(
+            np.array([unit for unit, _ in kind]), np.array([value for _, value in kind]), nominal
+        )
         for nominal, kind in zip((True, False), kinds, strict=True)
         if kind
     ]
@@ -63,9 +72,11 @@ def alpha_of_all(given: Column, around: Around) -> Column:
 
 
 def krippendorff_alpha(unit: Column, value: Column, nominal: bool) -> float:
-    """1 - observed / expected disagreement; NaN where nothing was rated twice, or all ratings are equal.
+    """1 - observed / expected disagreement; NaN where nothing was rated twice, or all ratings are
+    equal.
 
-    Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), repository.upenn.edu/asc_papers/43.
+    Krippendorff, Computing Krippendorff's Alpha-Reliability (2011),
+    repository.upenn.edu/asc_papers/43.
     """
     _, unit = np.unique(unit, return_inverse=True)
     paired = np.bincount(unit)[unit] > 1
@@ -76,11 +87,17 @@ def krippendorff_alpha(unit: Column, value: Column, nominal: bool) -> float:
     total = float(len(value))
     if nominal:  # pairs of unequal values: all pairs less those of equal ones
         cells, counts = np.unique(np.column_stack([unit, value]), axis=0, return_counts=True)
-        within = size**2 - np.bincount(cells[:, 0].astype(np.int64), weights=counts.astype(float) ** 2)
-        overall = total**2 - float(np.sum(np.unique(value, return_counts=True)[1].astype(float) ** 2))
+        within = size**2 - np.bincount(
+            cells[:, 0].astype(np.int64), weights=counts.astype(float) ** 2
+        )
+        overall = total**2 - float(
+            np.sum(np.unique(value, return_counts=True)[1].astype(float) ** 2)
+        )
     else:  # squared differences of all pairs: 2 (n sum of squares - square of sum)
         value = value - value.mean()
-        within = 2 * (size * np.bincount(unit, weights=value**2) - np.bincount(unit, weights=value) ** 2)
+        within = 2 * (
+            size * np.bincount(unit, weights=value**2) - np.bincount(unit, weights=value) ** 2
+        )
         overall = 2 * total * float(np.sum(value**2))
     observed = float(np.sum(within / (size - 1))) / total
     expected = overall / (total * (total - 1))

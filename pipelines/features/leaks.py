@@ -1,4 +1,6 @@
-"""What features may look at beside the records: above all what a held-out dataset asks, lest a record give it away."""
+"""What features may look at beside the records: above all what a held-out dataset asks, lest a
+record give it away.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ import pyarrow as pa
 from pipelines.features.turns import MESSAGE, ROLE, Column, Records, batches
 
 LONG_PROMPT = 8
-"""A held-out message of so many words is looked for anywhere in a record; a shorter one only as its prompt."""
+"""A held-out message of so many words is looked for anywhere in a record; a shorter one only as its
+prompt.
+"""
 
 Marks = tuple[str, str, str]
 
@@ -22,14 +26,18 @@ class HeldOut:
     """The prompts of a held-out dataset, in normal form."""
 
     def __init__(self, table: pa.Table, kind: str) -> None:
-        self.prompts = frozenset(chain.from_iterable(records.prompts for records in batches(table, kind))) - {""}
+        self.prompts = frozenset(
+            chain.from_iterable(records.prompts for records in batches(table, kind))
+        ) - {""}
         self._long: dict[Marks, list[str]] = defaultdict(list)
         for text in sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts}):
             for marks in islice(_marks(text), 1):  # none where it is short
                 self._long[marks].append(text)
 
     def leaks(self, records: Records) -> Column:
-        """Whether each record asks (or begins by asking) the same, or quotes a long last message of a prompt."""
+        """Whether each record asks (or begins by asking) the same, or quotes a long last message of
+        a prompt.
+        """
         asks = [bool({said, said.split(MESSAGE, 1)[0]} & self.prompts) for said in records.prompts]
         leaks = np.array(asks, dtype=bool)
         for name, turns in records.parts.items() if self._long else ():
@@ -45,14 +53,18 @@ class HeldOut:
 
 
 def _marks(text: str) -> Iterator[Marks]:
-    """The first, fourth and eighth of every eight words in a row: enough to rule a quotation out."""
+    """The first, fourth and eighth of every eight words in a row: enough to rule a quotation
+    out.
+    """
     words = text.split(" ")
     return zip(words, islice(words, 3, None), islice(words, LONG_PROMPT - 1, None), strict=False)
 
 
 @dataclass(frozen=True)
 class Around:
-    """What features may look at beside the records: the held-out dataset and the suite's settings."""
+    """What features may look at beside the records: the held-out dataset and the suite's
+    settings.
+    """
 
     held_out: HeldOut | None = None
     """None where a dataset is its own."""

@@ -1,9 +1,9 @@
 """Figures about every record: what the quality gate judges instead of text.
 
-To add one: a function below and its entry in `FEATURES`; a suite in `policies/quality/` then names it as a
-column. A feature is computed only where a suite names it, batch by batch, in Arrow and numpy. One that
-depends on other records gives what it needs of each record, and `combine` decides over all of them. No
-feature holds text: numbers, booleans, or NaN where there is no figure.
+To add one: a function below and its entry in `FEATURES`; a suite in `policies/quality/` then names
+it as a column. A feature is computed only where a suite names it, batch by batch, in Arrow and
+numpy. One that depends on other records gives what it needs of each record, and `combine` decides
+over all of them. No feature holds text: numbers, booleans, or NaN where there is no figure.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from governance.errors import ConfigError
-from pipelines.features.agreement import alpha_of_all, rater_alpha, rater_majority, raters, ratings_valid
+from governance.base.errors import ConfigError
+from pipelines.features.agreement import (
+    alpha_of_all,
+    rater_alpha,
+    rater_majority,
+    raters,
+    ratings_valid,
+)
 from pipelines.features.leaks import Around
 from pipelines.features.turns import (
     ASSISTANT,
@@ -36,12 +42,14 @@ from pipelines.features.turns import (
 )
 from pipelines.kinds import KINDS
 
-# --- every kind ------------------------------------------------------------------------------------------------------
+# --- every kind -----------------------------------------------------------------------------------
 
 
 def messages(records: Records, around: Around) -> Column:
     """Messages, those of all answers included."""
-    return _sum(records.per_record(turns, np.ones(len(turns.roles))) for turns in records.parts.values())
+    return _sum(
+        records.per_record(turns, np.ones(len(turns.roles))) for turns in records.parts.values()
+    )
 
 
 def characters(records: Records, around: Around) -> Column:
@@ -55,23 +63,38 @@ def words(records: Records, around: Around) -> Column:
 
 
 def empty_texts(records: Records, around: Around) -> Column:
-    """Messages and reference answers of nothing but white space, and conversations or answers without a message."""
-    blank = [records.per_record(turns, _size(records.normal[name]) == 0) for name, turns in records.parts.items()]
-    none = [np.bincount(turns.owner[turns.sizes == 0], minlength=len(records)) for turns in records.parts.values()]
+    """Messages and reference answers of nothing but white space, and conversations or answers
+    without a message.
+    """
+    blank = [
+        records.per_record(turns, _size(records.normal[name]) == 0)
+        for name, turns in records.parts.items()
+    ]
+    none = [
+        np.bincount(turns.owner[turns.sizes == 0], minlength=len(records))
+        for turns in records.parts.values()
+    ]
     if records.kind == "prompt":
         blank.append(plain(pc.fill_null(pc.equal(records.reference, ""), False)))
     return _sum([*blank, *none])
 
 
 def control_characters(records: Records, around: Around) -> Column:
-    """Characters that no text has: control characters other than tab and line ends, and U+FFFD for lost bytes."""
+    """Characters that no text has: control characters other than tab and line ends, and U+FFFD for
+    lost bytes.
+    """
     pattern = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\ufffd]"
-    counts = [(turns, plain(pc.count_substring_regex(turns.contents, pattern))) for turns in records.parts.values()]
+    counts = [
+        (turns, plain(pc.count_substring_regex(turns.contents, pattern)))
+        for turns in records.parts.values()
+    ]
     return _sum(records.per_record(turns, found) for turns, found in counts)
 
 
 def roles_alternate(records: Records, around: Around) -> Column:
-    """Whether nobody speaks twice in a row (tools may) and the system only first, across prompt and answer."""
+    """Whether nobody speaks twice in a row (tools may) and the system only first, across prompt and
+    answer.
+    """
     wrong = np.zeros(len(records))
     for turns in records.parts.values():
         follows = np.flatnonzero(np.diff(turns.sequence) == 0) + 1
@@ -109,15 +132,26 @@ def ends_with_user(records: Records, around: Around) -> Column:
 
 
 def language_expected(records: Records, around: Around) -> Column:
-    """Whether the text is in the suite's language; text of fewer than 20 characters is taken to be."""
+    """Whether the text is in the suite's language; text of fewer than 20 characters is taken to
+    be.
+    """
     try:
         import py3langid
     except ImportError:
         raise _needs("language_expected", "py3langid") from None
     if around.language is None:
-        raise ConfigError("language_expected of which?", where="policies/quality", fix="set `language` in the suite")
-    said = [" ".join(part.split(ROLE)[-1] for part in text.split(MESSAGE)) for text in records.whole]
-    return np.array([len(text) < 20 or py3langid.classify(text)[0] == around.language for text in said], dtype=bool)
+        raise ConfigError(
+            "language_expected of which?",
+            where="policies/quality",
+            fix="set `language` in the suite",
+        )
+    said = [
+        " ".join(part.split(ROLE)[-1] for part in text.split(MESSAGE)) for text in records.whole
+    ]
+    return np.array(
+        [len(text) < 20 or py3langid.classify(text)[0] == around.language for text in said],
+        dtype=bool,
+    )
 
 
 def duplicate(records: Records, around: Around) -> Column:
@@ -132,13 +166,17 @@ def _seen(prints: Column, around: Around) -> Column:
 
 
 def near_duplicate(records: Records, around: Around) -> Column:
-    """Whether an earlier record is like it: MinHash over word 3-grams (128 permutations, 32 bands)."""
+    """Whether an earlier record is like it: MinHash over word 3-grams (128 permutations, 32
+    bands).
+    """
     try:
         import rensa
     except ImportError:
         raise _needs("near_duplicate", "rensa") from None
     parts = [text.split() for text in records.whole]
-    shingles = [[" ".join(said[at : at + 3]) for at in range(max(1, len(said) - 2))] for said in parts]
+    shingles = [
+        [" ".join(said[at : at + 3]) for at in range(max(1, len(said) - 2))] for said in parts
+    ]
     return objects(rensa.RMinHash.from_token_sets(shingles, 128, 42))
 
 
@@ -149,11 +187,13 @@ def _alike(hashes: Column, around: Around) -> Column:
     return np.array([not finder.add(str(at), one) for at, one in enumerate(hashes)], dtype=bool)
 
 
-# --- leaks -----------------------------------------------------------------------------------------------------------
+# --- leaks ----------------------------------------------------------------------------------------
 
 
 def leaks_held_out(records: Records, around: Around) -> Column:
-    """Whether the record asks (or begins by asking) what a held-out record asks, or quotes a long held-out message."""
+    """Whether the record asks (or begins by asking) what a held-out record asks, or quotes a long
+    held-out message.
+    """
     return around.held_out.leaks(records) if around.held_out else np.full(len(records), False)
 
 
@@ -161,7 +201,9 @@ def leaks_split(records: Records, around: Around) -> Column:
     """Whether a training record asks what a validation or test record of the same dataset asks."""
     training = plain(pc.equal(records.table.column("split"), "train").combine_chunks())
     asks = np.array([bool(said) for said in records.prompts], dtype=bool)
-    return np.column_stack([fingerprints(records.prompts), training.astype(np.uint64), asks.astype(np.uint64)])
+    return np.column_stack(
+        [fingerprints(records.prompts), training.astype(np.uint64), asks.astype(np.uint64)]
+    )
 
 
 def _elsewhere(prints: Column, around: Around) -> Column:
@@ -170,11 +212,13 @@ def _elsewhere(prints: Column, around: Around) -> Column:
     return leaks
 
 
-# --- judged answers --------------------------------------------------------------------------------------------------
+# --- judged answers -------------------------------------------------------------------------------
 
 
 def answers_start_with_assistant(records: Records, around: Around) -> Column:
-    """Whether every answer begins with the assistant's words: if not, the prompts of a pair did not agree."""
+    """Whether every answer begins with the assistant's words: if not, the prompts of a pair did not
+    agree.
+    """
     return _all(records, records.answers, last=False)
 
 
@@ -182,7 +226,11 @@ def shortest_answer(records: Records, around: Around) -> Column:
     """Characters of the shortest answer."""
     shortest = np.full(len(records), np.inf)
     for turns in records.answers:
-        np.minimum.at(shortest, turns.owner, np.bincount(turns.sequence, _size(turns.contents), len(turns.owner)))
+        np.minimum.at(
+            shortest,
+            turns.owner,
+            np.bincount(turns.sequence, _size(turns.contents), len(turns.owner)),
+        )
     return np.where(np.isinf(shortest), np.nan, shortest)
 
 
@@ -192,8 +240,12 @@ def chosen_equals_rejected(records: Records, around: Around) -> Column:
 
 
 def chosen_longer(records: Records, around: Around) -> Column:
-    """1 where the chosen answer is the longer one, 0.5 where both are as long: the mean shows a bias for length."""
-    chosen, rejected = (_characters(records, records.parts[name]) for name in ("chosen", "rejected"))
+    """1 where the chosen answer is the longer one, 0.5 where both are as long: the mean shows a
+    bias for length.
+    """
+    chosen, rejected = (
+        _characters(records, records.parts[name]) for name in ("chosen", "rejected")
+    )
     return np.where(chosen == rejected, 0.5, chosen > rejected)
 
 
@@ -208,7 +260,10 @@ def contradicted(records: Records, around: Around) -> Column:
     else:
         chosen, rejected = records.joined("chosen"), records.joined("rejected")
         pairs = ((chosen, rejected), (rejected, chosen))
-        ways = [pc.binary_join_element_wise(prompt, one, other, "\0").to_pylist() for one, other in pairs]
+        ways = [
+            pc.binary_join_element_wise(prompt, one, other, "\0").to_pylist()
+            for one, other in pairs
+        ]
     return np.column_stack([fingerprints(way) for way in ways])
 
 
@@ -231,7 +286,7 @@ def has_answer(records: Records, around: Around) -> Column:
     return plain(pc.fill_null(pc.not_equal(records.reference, ""), False))
 
 
-# --- pieces ----------------------------------------------------------------------------------------------------------
+# --- pieces ---------------------------------------------------------------------------------------
 
 
 def _sum(columns: Iterable[Column]) -> Column:
@@ -249,7 +304,9 @@ def _characters(records: Records, turns: Turns) -> Column:
 
 def _words(records: Records, name: str) -> Column:
     texts = records.normal[name]
-    return records.per_record(records.parts[name], (plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0))
+    return records.per_record(
+        records.parts[name], (plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0)
+    )
 
 
 def _clash(one: Column, other: Column) -> Column:
@@ -274,7 +331,7 @@ def _needs(feature: str, package: str) -> ConfigError:
     )
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -324,7 +381,9 @@ FEATURES: dict[str, Feature] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """What was computed of each record; records can be left out without computing anything again."""
+    """What was computed of each record; records can be left out without computing anything
+    again.
+    """
 
     raw: dict[str, Column]
     around: Around
@@ -344,7 +403,9 @@ class Frame:
 
 
 def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) -> Frame:
-    """The named features of a table. Raises `ConfigError` for one that does not exist, or not for this kind."""
+    """The named features of a table. Raises `ConfigError` for one that does not exist, or not for
+    this kind.
+    """
     wanted = list(dict.fromkeys(names))
     known = sorted(name for name, one in FEATURES.items() if kind in one.kinds)
     wrong = [name for name in wanted if name not in known]
@@ -358,4 +419,7 @@ def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) ->
     for records in batches(table, kind):
         for name in wanted:
             made[name].append(FEATURES[name].compute(records, around))
-    return Frame({name: np.concatenate(parts) if parts else np.empty(0) for name, parts in made.items()}, around)
+    return Frame(
+        {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in made.items()},
+        around,
+    )

@@ -1,4 +1,6 @@
-"""A batch of records seen as flat sequences of messages, and texts in normal form: what features are made from."""
+"""A batch of records seen as flat sequences of messages, and texts in normal form: what features
+are made from.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,16 @@ Column = np.ndarray[Any, Any]
 SYSTEM, USER, ASSISTANT, TOOL = range(len(ROLES))
 
 MESSAGE, SEQUENCE, PART, ROLE = "\x1e", "\x1c", "\x1d", "\x1f"
-"""What separates messages, several answers, columns, and a role from what was said, in joined texts."""
+"""What separates messages, several answers, columns, and a role from what was said, in joined
+texts.
+"""
 
 
 @dataclass(frozen=True)
 class Turns:
-    """Sequences of messages: sequence s holds messages bounds[s] to bounds[s+1] and belongs to record owner[s]."""
+    """Sequences of messages: sequence s holds messages bounds[s] to bounds[s+1] and belongs to
+    record owner[s].
+    """
 
     owner: Column
     bounds: Column
@@ -66,7 +72,9 @@ def _turns(column: pa.ChunkedArray, nested: bool) -> Turns:
         array = array.flatten()
     bounds = array.offsets.to_numpy().astype(np.int64)
     messages = array.values.slice(bounds[0], bounds[-1] - bounds[0])
-    roles = pc.index_in(messages.field("role"), value_set=pa.array(ROLES)).to_numpy(zero_copy_only=False)
+    roles = pc.index_in(messages.field("role"), value_set=pa.array(ROLES)).to_numpy(
+        zero_copy_only=False
+    )
     return Turns(owner, bounds - bounds[0], roles, messages.field("content"))
 
 
@@ -74,21 +82,29 @@ INVISIBLE = (
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\p{Cf}\x{34f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}"
     r"\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}\x{e0100}-\x{e01ef}]+"
 )
-"""Control characters that are no white space, and what Unicode calls default ignorable: nobody sees them in a text."""
+"""Control characters that are no white space, and what Unicode calls default ignorable: nobody sees
+them in a text.
+"""
 
 SPACE = r"[\s\x0b\x{85}\p{Z}]+"
 
 
 def normal_form(texts: pa.Array) -> pa.Array:
-    """NFKC, lower case, white space as one space, nothing invisible: what two people would call the same words."""
+    """NFKC, lower case, white space as one space, nothing invisible: what two people would call the
+    same words.
+    """
     seen = pc.replace_substring_regex(texts, pattern=INVISIBLE, replacement="")
     folded = pc.utf8_lower(pc.utf8_normalize(seen, form="NFKC"))
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, pattern=SPACE, replacement=" "))
+    return pc.utf8_trim_whitespace(
+        pc.replace_substring_regex(folded, pattern=SPACE, replacement=" ")
+    )
 
 
 def fingerprints(texts: Iterable[str]) -> Column:
     """64 bits of each text's BLAKE2b digest."""
-    digests = b"".join(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts)
+    digests = b"".join(
+        hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts
+    )
     return np.frombuffer(digests, dtype=np.uint64)
 
 
@@ -106,8 +122,12 @@ class Records:
     def parts(self) -> dict[str, Turns]:
         """Column to its messages."""
         kind = KINDS[self.kind]
-        plain = {name: _turns(self.table.column(name), nested=False) for name in kind.message_columns}
-        return plain | {name: _turns(self.table.column(name), nested=True) for name in kind.completion_columns}
+        plain = {
+            name: _turns(self.table.column(name), nested=False) for name in kind.message_columns
+        }
+        return plain | {
+            name: _turns(self.table.column(name), nested=True) for name in kind.completion_columns
+        }
 
     @property
     def asked(self) -> str:
@@ -155,11 +175,15 @@ class Records:
         if name not in KINDS[self.kind].completion_columns:
             return self.joined(name)
         per_record = np.bincount(self.parts[name].owner, minlength=len(self))
-        return pc.binary_join(_lists(np.concatenate([[0], np.cumsum(per_record)]), self.joined(name)), SEQUENCE)
+        return pc.binary_join(
+            _lists(np.concatenate([[0], np.cumsum(per_record)]), self.joined(name)), SEQUENCE
+        )
 
     @cached_property
     def prompts(self) -> list[str]:
-        """What was asked: everything up to the user's last message, system messages aside; empty where nothing was."""
+        """What was asked: everything up to the user's last message, system messages aside; empty
+        where nothing was.
+        """
         turns, texts = self.parts[self.asked], self.normal[self.asked].to_pylist()
         found = []
         for low, high in pairwise(turns.bounds.tolist()):

@@ -1,9 +1,11 @@
-"""Finds personal data in text with Presidio: no network, no model unless policy names one, no torch without it.
+"""Finds personal data in text with Presidio: no network, no model unless policy names one, no torch
+without it.
 
-1. `PlainEngine` is Presidio as it comes, on text of any length. It is the reference; `pipelines.pii.filter` finds
-   the same faster.
-2. Text that could not be searched to the end (a pattern timed out, a recognizer failed) is never taken for
-   clean: `Unscanned`. Exceptions of recognizers quote the text, so only their type goes on.
+1. `PlainEngine` is Presidio as it comes, on text of any length. It is the reference;
+   `pipelines.pii.filter` finds the same faster.
+2. Text that could not be searched to the end (a pattern timed out, a recognizer failed) is never
+   taken for clean: `Unscanned`. Exceptions of recognizers quote the text, so only their type goes
+   on.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from governance import canonical, digests
-from governance.data_policy import PiiPolicy
+from governance.attest import canonical, digests
+from governance.policy.data import PiiPolicy
 from pipelines.pii import names as pii_names
 from pipelines.pii import presidio as pii_presidio
 
 WINDOW = 12_000
-"""Characters looked at in one go: Presidio's context search is quadratic in the length of a text."""
+"""Characters looked at in one go: Presidio's context search is quadratic in the length of a text.
+"""
 
 OVERLAP = 4_000
 """Characters shared by neighbouring windows; nothing searched for is longer."""
@@ -46,7 +49,9 @@ class Unscanned(Exception):
 
 
 class Engine(Protocol):
-    """Searches one text. `describe` goes into evidence; `digest` names everything that can change what is found."""
+    """Searches one text. `describe` goes into evidence; `digest` names everything that can change
+    what is found.
+    """
 
     def find(self, text: str) -> list[Span]:
         """What is found at or above the policy's thresholds, by position. Raises `Unscanned`."""
@@ -71,21 +76,30 @@ class Engine(Protocol):
 def cannot_find(policy: PiiPolicy) -> list[str]:
     """What a scan under this policy is known not to find, in words."""
     known = [
-        "what only its meaning makes personal: descriptions, rare roles or illnesses, quasi-identifiers together",
+        (
+            "what only its meaning makes personal: descriptions, rare roles or illnesses,"
+            " quasi-identifiers together"
+        ),
         "values written out in words, spaced out or otherwise disguised",
         f"text in languages other than: {', '.join(policy.languages)}",
-        f"kinds whose recognizers are off, or of other languages: {', '.join(pii_presidio.left_off(policy))}",
+        (
+            "kinds whose recognizers are off, or of other languages:"
+            f" {', '.join(pii_presidio.left_off(policy))}"
+        ),
     ]
     if policy.ner == "name-list":
         known = [
-            "names of people without a title that are not on a list of frequent names (recall: docs/pii.md)",
+            (
+                "names of people without a title that are not on a list of frequent names (recall:"
+                " docs/pii.md)"
+            ),
             "places, postal addresses, organisations, nationalities and religions",
             *known,
         ]
     return known
 
 
-# --- the reference ---------------------------------------------------------------------------------------------------
+# --- the reference --------------------------------------------------------------------------------
 
 
 class PlainEngine:
@@ -108,14 +122,22 @@ class PlainEngine:
         for offset, window in _windows(text):
             for language in self.policy.languages:
                 for one in self._analyze(window, language, entities):
-                    found.add(Span(offset + one.start, offset + one.end, one.entity_type, round(one.score, 4)))
+                    found.add(
+                        Span(
+                            offset + one.start,
+                            offset + one.end,
+                            one.entity_type,
+                            round(one.score, 4),
+                        )
+                    )
         return _without_repeats(found)
 
     def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
         self._watch.timed_out = False
         try:
             results: list[Any] = self.analyzer.analyze(text, language=language, entities=entities)
-        except Exception as error:  # noqa: BLE001  # recognizers raise anything, and quote the text
+        # Whatever a check does, it must end in a denial.
+        except Exception as error:  # noqa: BLE001 - recognizers raise anything, and quote the text
             raise Unscanned(f"a recognizer failed ({type(error).__name__})") from None
         if self._watch.timed_out:
             raise Unscanned(f"a pattern took longer than {pii_presidio.PATTERN_SECONDS} s")
@@ -146,7 +168,13 @@ class PlainEngine:
         """See `Engine`."""
         engines = ("presidio-analyzer", "phonenumbers", "regex", "spacy", "tldextract")
         recognizers = [
-            [one.name, one.supported_language, one.supported_entities, one.score_thresholds, one.context or []]
+            [
+                one.name,
+                one.supported_language,
+                one.supported_entities,
+                one.score_thresholds,
+                one.context or [],
+            ]
             + [[p.name, p.regex, p.score] for p in getattr(one, "patterns", [])]
             for one in self.recognizers
         ]
@@ -162,7 +190,9 @@ class PlainEngine:
 
 
 class _Timeouts(logging.Handler):
-    """Notices Presidio's warning that a pattern timed out and was skipped, which is all it does about it."""
+    """Notices Presidio's warning that a pattern timed out and was skipped, which is all it does
+    about it.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -181,11 +211,15 @@ def _windows(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _without_repeats(found: set[Span]) -> list[Span]:
-    """By position; what lies within another of the same entity with at least its score is left out."""
+    """By position; what lies within another of the same entity with at least its score is left
+    out.
+    """
     kept: list[Span] = []
     around: list[Span] = []
     for one in sorted(found, key=lambda span: (span.entity, span.start, -span.end, -span.score)):
-        around = [other for other in around if other.entity == one.entity and other.end >= one.start]
+        around = [
+            other for other in around if other.entity == one.entity and other.end >= one.start
+        ]
         if not any(other.end >= one.end and other.score >= one.score for other in around):
             kept.append(one)
             around.append(one)

@@ -1,9 +1,10 @@
-"""The fast way to the same findings: one Hyperscan pass says which recognizers can match a text at all.
+"""The fast way to the same findings: one Hyperscan pass says which recognizers can match a text at
+all.
 
-1. The filter may let a recognizer run in vain; it may never keep one from running that would find something.
-   Tests hold it against `PlainEngine` on fuzzed and real text.
-2. Hyperscan sees ASCII: other characters are folded onto ones that no pattern tells apart from them, and text
-   where that cannot be done takes the plain way.
+1. The filter may let a recognizer run in vain; it may never keep one from running that would find
+   something. Tests hold it against `PlainEngine` on fuzzed and real text.
+2. Hyperscan sees ASCII: other characters are folded onto ones that no pattern tells apart from
+   them, and text where that cannot be done takes the plain way.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from pipelines.pii import names as pii_names
 from pipelines.pii.engine import Engine, PlainEngine, Span
 
 TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-[^zZ9])")
-"""Patterns that may tell a character from what `Folded` makes of it; their recognizers always run."""
+"""Patterns that may tell a character from what `Folded` makes of it; their recognizers always run.
+"""
 
 
 def fastest(plain: PlainEngine) -> Engine:
-    """The filtered engine; the plain one under a NER model, without Hyperscan, or where it does not take a pattern."""
+    """The filtered engine; the plain one under a NER model, without Hyperscan, or where it does not
+    take a pattern.
+    """
     if plain.policy.ner != "name-list":
         return plain
     try:
@@ -53,7 +57,8 @@ class FilteredEngine:
             for pattern in patterns:
                 expressions.append(pattern.encode("ascii", "replace"))
                 self._ids.append(recognizer.supported_entities[0])
-        # A phone number has at least 4 digits, no two further apart than 4 characters of punctuation.
+        # A phone number has at least 4 digits, no two further apart than 4 characters of
+        # punctuation.
         punctuation = phonenumbers.phonenumberutil._VALID_PUNCTUATION
         self._digits = regex.compile(rf"\d(?:[{punctuation}]{{0,4}}\d){{3}}")
         self._folded = Folded()
@@ -65,7 +70,9 @@ class FilteredEngine:
         if not folded.isascii():
             return self.plain.find(text)
         possible = set(self._always)
-        self._database.scan(folded.encode("ascii"), match_event_handler=self._matched, context=possible)
+        self._database.scan(
+            folded.encode("ascii"), match_event_handler=self._matched, context=possible
+        )
         if self._digits.search(text):
             possible.add("PHONE_NUMBER")
         if next(pii_names.find(text), None):
@@ -93,18 +100,23 @@ class FilteredEngine:
 
 
 class Folded(dict[int, int]):
-    """A table for `str.translate`: each character to an ASCII one that no pattern tells apart from it.
+    """A table for `str.translate`: each character to an ASCII one that no pattern tells apart from
+    it.
 
-    A letter becomes `_`, white space a vertical tab, another sign a control character. What could match as
-    something else (digits, marks, invisible characters, letters that equal ASCII ones when case is ignored)
-    stays, and the text takes the plain way.
+    A letter becomes `_`, white space a vertical tab, another sign a control character. What could
+    match as something else (digits, marks, invisible characters, letters that equal ASCII ones when
+    case is ignored) stays, and the text takes the plain way.
     """
 
     def __missing__(self, code: int) -> int:
         import regex
 
         char = chr(code)
-        if code < 128 or unicodedata.category(char)[0] in "MNC" or regex.match(r"[!-~]", char, regex.I | regex.U):
+        if (
+            code < 128
+            or unicodedata.category(char)[0] in "MNC"
+            or regex.match(r"[!-~]", char, regex.I | regex.U)
+        ):
             folded = code
         elif regex.match(r"\w", char):
             folded = ord("_")
@@ -117,7 +129,9 @@ class Folded(dict[int, int]):
 def _patterns(recognizer: Any) -> list[str]:
     """Regular expressions of which one matches wherever the recognizer does."""
     if recognizer.name == "UrlRecognizer":
-        return [recognizer.BASE_URL_REGEX]  # all four of its patterns contain this one, and are slow to compile
+        return [
+            recognizer.BASE_URL_REGEX
+        ]  # all four of its patterns contain this one, and are slow to compile
     return [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
 
 

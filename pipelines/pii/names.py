@@ -1,7 +1,8 @@
-"""Finds names of people by a list of frequent names and by titles: the stand-in where there is no NER model.
+"""Finds names of people by a list of frequent names and by titles: the stand-in where there is no
+NER model.
 
-Low assurance, and labelled so in every report: a name that is not in `names.txt` and has no title before
-it is not found. `docs/pii.md` holds the measured recall.
+Low assurance, and labelled so in every report: a name that is not in `names.txt` and has no title
+before it is not found. `docs/pii.md` holds the measured recall.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 FILE = Path(__file__).with_name("names.txt")
 
 TITLED, FULL, GIVEN = 0.8, 0.7, 0.45
-"""Scores: after a title; a known given name with a known family name; a known given name otherwise."""
+"""Scores: after a title; a known given name with a known family name; a known given name otherwise.
+"""
 
 MAX_WORDS = 4
 """A name ends after this many words."""
@@ -41,9 +43,13 @@ def _word() -> Any:
 
 
 def find(text: str) -> Iterator[tuple[int, int, float]]:
-    """(start, end, score) of every name in `text`, titles left out, in order and without overlaps."""
+    """(start, end, score) of every name in `text`, titles left out, in order and without
+    overlaps.
+    """
     lists = _lists()
-    words = [(match.start(), match.end(), match.group().casefold()) for match in _word().finditer(text)]
+    words = [
+        (match.start(), match.end(), match.group().casefold()) for match in _word().finditer(text)
+    ]
     at = 0
     while at < len(words):
         titled = words[at][2] in lists["titles"]
@@ -71,14 +77,22 @@ def _extent(text: str, words: list[tuple[int, int, str]], first: int, after: int
 
 
 def _score(
-    words: list[tuple[int, int, str]], first: int, last: int, lists: dict[str, frozenset[str]], titled: bool
+    words: list[tuple[int, int, str]],
+    first: int,
+    last: int,
+    lists: dict[str, frozenset[str]],
+    titled: bool,
 ) -> float:
     if first == last:
         return 0.0
     if titled:
         return TITLED
     given = words[first][2].split("-")[0]
-    family = any(name in lists["family"] for _, _, word in words[first + 1 : last] for name in word.split("-"))
+    family = any(
+        name in lists["family"]
+        for _, _, word in words[first + 1 : last]
+        for name in word.split("-")
+    )
     if given in lists["given"]:
         return FULL if family else GIVEN
     return FULL if given in lists["ambiguous"] and family else 0.0
@@ -101,8 +115,12 @@ def recognizer(language: str) -> Any:
                 RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
             }
             return [
-                RecognizerResult("PERSON", start, end, score, AnalysisExplanation(self.name, score), dict(source))
+                RecognizerResult(
+                    "PERSON", start, end, score, AnalysisExplanation(self.name, score), dict(source)
+                )
                 for start, end, score in find(text)
             ]
 
-    return NameListRecognizer(supported_entities=["PERSON"], supported_language=language, name="NameListRecognizer")
+    return NameListRecognizer(
+        supported_entities=["PERSON"], supported_language=language, name="NameListRecognizer"
+    )

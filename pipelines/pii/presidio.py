@@ -1,4 +1,6 @@
-"""Puts Presidio together as `policies/pii.yaml` says: nothing is downloaded, nothing heavy imported without need."""
+"""Puts Presidio together as `policies/pii.yaml` says: nothing is downloaded, nothing heavy imported
+without need.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,36 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from governance.data_policy import PiiPolicy
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
+from governance.policy.data import PiiPolicy
 from pipelines.pii import names as pii_names
 
 PATTERN_SECONDS = 10
 """After this long on one window a pattern has timed out."""
 
-_NEVER = ("stanza", "flair", "gliner", "azure", "openai", "langextract", "tensorflow", "jax", "cupy", "mxnet")
+_NEVER = (
+    "stanza",
+    "flair",
+    "gliner",
+    "azure",
+    "openai",
+    "langextract",
+    "tensorflow",
+    "jax",
+    "cupy",
+    "mxnet",
+)
 _TORCH = ("torch", "transformers", "spacy_transformers", "spacy_huggingface_pipelines")
 
 
 @contextmanager
 def _hidden(needs_torch: bool) -> Iterator[None]:
-    """Hides what Presidio imports if it can (4 s and 500 MB), and keeps its loading messages to itself."""
-    hidden = [name for name in (*_NEVER, *(() if needs_torch else _TORCH)) if name not in sys.modules]
+    """Hides what Presidio imports if it can (4 s and 500 MB), and keeps its loading messages to
+    itself.
+    """
+    hidden = [
+        name for name in (*_NEVER, *(() if needs_torch else _TORCH)) if name not in sys.modules
+    ]
     sys.modules.update(dict.fromkeys(hidden))  # None: `import` raises ImportError
     logger = logging.getLogger("presidio-analyzer")
     level = logger.level
@@ -52,11 +69,17 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
-    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # else it asks the network
-    phonenumbers.__dict__["PhoneNumberMatcher"] = phone_matcher()  # which Presidio makes eight of for each text
+    tldextract.extract = tldextract.TLDExtract(
+        suffix_list_urls=(), cache_dir=None
+    )  # else it asks the network
+    phonenumbers.__dict__["PhoneNumberMatcher"] = (
+        phone_matcher()
+    )  # which Presidio makes eight of for each text
     presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS = PATTERN_SECONDS
     nlp = _nlp_engine(policy, model if policy.ner.startswith("spacy:") else None)
-    registry = RecognizerRegistryProvider(registry_configuration=_registry(policy)).create_recognizer_registry()
+    registry = RecognizerRegistryProvider(
+        registry_configuration=_registry(policy)
+    ).create_recognizer_registry()
     for recognizer in registry.recognizers:
         if recognizer.name == "PhoneRecognizer":
             recognizer.supported_regions = tuple(policy.phone_regions)
@@ -64,7 +87,8 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
         registry.add_recognizer(recognizer)
     for recognizer in registry.recognizers:
         recognizer.score_thresholds = {
-            name: policy.threshold_of(name, recognizer.name) for name in recognizer.supported_entities
+            name: policy.threshold_of(name, recognizer.name)
+            for name in recognizer.supported_entities
         }
     return AnalyzerEngine(
         registry=registry,
@@ -86,26 +110,36 @@ def _context_enhancer() -> Any:
             context_list: list[str], recognizer_context_list: list[str], matching_mode: str = ""
         ) -> str:
             words = tuple(word.lower() for word in context_list)
-            known = (one for one in recognizer_context_list if any(word.startswith(one.lower()) for word in words))
+            known = (
+                one
+                for one in recognizer_context_list
+                if any(word.startswith(one.lower()) for word in words)
+            )
             return next(known, "")
 
     return WordStarts()
 
 
 def phone_matcher() -> type[Any]:
-    """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the country has.
+    """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the
+    country has.
 
-    And none that stands in a sum: national formats are so loose that 90000-36000 is a number of Germany.
+    And none that stands in a sum: national formats are so loose that 90000-36000 is a number of
+    Germany.
     """
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
     class QuickMatcher(PhoneNumberMatcher):
-        """The same matches but those in sums, without parsing every small number of a text once per country."""
+        """The same matches but those in sums, without parsing every small number of a text once per
+        country.
+        """
 
         def _extract_match(self, candidate: str, offset: int) -> Any:
             least, abroad = _numbers_of(self.preferred_region)
             digits = _NOT_DIGITS.sub("", candidate)
-            if len(digits) < 4 or (len(digits) < least and not _PLUS.search(candidate) and not abroad.match(digits)):
+            if len(digits) < 4 or (
+                len(digits) < least and not _PLUS.search(candidate) and not abroad.match(digits)
+            ):
                 return None
             if not _PLUS.match(candidate) and _in_a_sum(self.text, offset, offset + len(candidate)):
                 return None
@@ -116,7 +150,9 @@ def phone_matcher() -> type[Any]:
 
 def _in_a_sum(text: str, start: int, end: int) -> bool:
     """Whether figures are reckoned with here: `= 54000` follows, or `18000 =` goes before."""
-    return bool(_SUM_GOES_ON.match(text, end) or _SUM_BEFORE.search(text, max(0, start - NEAR), start))
+    return bool(
+        _SUM_GOES_ON.match(text, end) or _SUM_BEFORE.search(text, max(0, start - NEAR), start)
+    )
 
 
 NEAR = 12
@@ -138,14 +174,21 @@ def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
     general = [one.general_desc for one in known if one and one.general_desc]
     lengths = [length for one in general for length in one.possible_length if length > 0]
     own = PhoneMetadata.metadata_for_region(region, None)
-    return min(lengths, default=0), re.compile(own.international_prefix if own and own.international_prefix else "$.")
+    return min(lengths, default=0), re.compile(
+        own.international_prefix if own and own.international_prefix else "$."
+    )
 
 
 def left_off(policy: PiiPolicy) -> list[str]:
-    """Presidio's recognizers that do not search: off, or for other languages only; the names of their kinds."""
+    """Presidio's recognizers that do not search: off, or for other languages only; the names of
+    their kinds.
+    """
     found = []
     for entry in _table()["recognizers"]:
-        spoken = [one["language"] if isinstance(one, dict) else one for one in entry.get("supported_languages") or []]
+        spoken = [
+            one["language"] if isinstance(one, dict) else one
+            for one in entry.get("supported_languages") or []
+        ]
         if not _is_on(entry, policy) or (spoken and not set(spoken) & set(policy.languages)):
             found.append(entry["name"].removesuffix("Recognizer"))
     return sorted(name for name in found if name not in _MODELS)
@@ -182,12 +225,16 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
             where="policies/pii.yaml: enabled_recognizers, disabled_recognizers",
             expected=f"of Presidio's: {', '.join(sorted(known))}",
         )
-    recognizers = [{**entry, "enabled": True} for entry in table["recognizers"] if _is_on(entry, policy)]
+    recognizers = [
+        {**entry, "enabled": True} for entry in table["recognizers"] if _is_on(entry, policy)
+    ]
     return {**table, "supported_languages": list(policy.languages), "recognizers": recognizers}
 
 
 def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterator[Any]:
-    """Policy's own patterns, and what finds names: the list, spaCy's entities or a transformers model."""
+    """Policy's own patterns, and what finds names: the list, spaCy's entities or a transformers
+    model.
+    """
     import regex
     from presidio_analyzer import Pattern, PatternRecognizer
     from presidio_analyzer.predefined_recognizers import SpacyRecognizer
@@ -205,15 +252,21 @@ def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterato
         if policy.ner == "name-list":
             yield pii_names.recognizer(language)
         elif policy.ner.startswith("spacy:"):
-            yield SpacyRecognizer(supported_language=language, supported_entities=nlp.get_supported_entities())
+            yield SpacyRecognizer(
+                supported_language=language, supported_entities=nlp.get_supported_entities()
+            )
         else:
             from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
 
-            yield HuggingFaceNerRecognizer(model_name=str(model), supported_language=language, device="cpu")
+            yield HuggingFaceNerRecognizer(
+                model_name=str(model), supported_language=language, device="cpu"
+            )
 
 
 def model_folder(ner: str, root: Path) -> Path | None:
-    """The folder of the model that policy names. Raises `ConfigError` where it is not there or could run code."""
+    """The folder of the model that policy names. Raises `ConfigError` where it is not there or
+    could run code.
+    """
     kind, _, name = ner.partition(":")
     if kind == "name-list":
         return None
@@ -224,9 +277,13 @@ def model_folder(ner: str, root: Path) -> Path | None:
         folder = spacy.util.get_package_path(name) if spacy.util.is_package(name) else folder
     where = "policies/pii.yaml: ner"
     if not folder.is_dir():
-        raise ConfigError(f"no model {name!r}", where=where, expected="a folder (spacy: or an installed package)")
+        raise ConfigError(
+            f"no model {name!r}", where=where, expected="a folder (spacy: or an installed package)"
+        )
     if kind == "transformers" and not list(folder.glob("*.safetensors")):
-        raise ConfigError(f"{name!r} has no safetensors weights", where=where, fix="pickled weights can run code")
+        raise ConfigError(
+            f"{name!r} has no safetensors weights", where=where, fix="pickled weights can run code"
+        )
     return folder
 
 
@@ -246,7 +303,11 @@ def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
                 pipeline = spacy.load(model)
                 if pipeline.lang not in self.nlp:
                     known = ", ".join(policy.languages)
-                    raise ConfigError(f"a model of {pipeline.lang!r}", where="policies/pii.yaml: ner", expected=known)
+                    raise ConfigError(
+                        f"a model of {pipeline.lang!r}",
+                        where="policies/pii.yaml: ner",
+                        expected=known,
+                    )
                 self.nlp[pipeline.lang] = pipeline
 
         def process_text(self, text: str, language: str) -> Any:
@@ -271,11 +332,15 @@ def _blank(language: str) -> Any:
 
 
 def _lazy_artifacts() -> type[Any]:
-    """Presidio's artifacts of a text, whose tokens and keywords are made only where something needs them."""
+    """Presidio's artifacts of a text, whose tokens and keywords are made only where something needs
+    them.
+    """
     from presidio_analyzer.nlp_engine import NlpArtifacts
 
     class LazyArtifacts(NlpArtifacts):  # type: ignore[misc]
-        """Without a lemmatizer the lower-cased tokens are the lemmas: with none, context words would do nothing."""
+        """Without a lemmatizer the lower-cased tokens are the lemmas: with none, context words
+        would do nothing.
+        """
 
         def __init__(self, engine: Any, text: str, language: str) -> None:
             self.nlp_engine, self.language, self.text = engine, language, text

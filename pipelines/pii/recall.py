@@ -1,10 +1,12 @@
-"""How much a search finds: made-up values planted in a dataset's own texts, searched for by the very same engine.
+"""How much a search finds: made-up values planted in a dataset's own texts, searched for by the
+very same engine.
 
-1. Surroundings are the dataset's own: pieces of up to `NEAR` characters on both sides, of records spread evenly over
-   it. Where it has no text, shipped sentences stand alone.
-2. Found is what the engine names as what it is, for `COVERED` of its letters and digits at least. What could not be
-   searched to the end was not found.
-3. It says how the engine does on values of these shapes, here, and no more. Nothing planted is written anywhere.
+1. Surroundings are the dataset's own: pieces of up to `NEAR` characters on both sides, of records
+   spread evenly over it. Where it has no text, shipped sentences stand alone.
+2. Found is what the engine names as what it is, for `COVERED` of its letters and digits at least.
+   What could not be searched to the end was not found.
+3. It says how the engine does on values of these shapes, here, and no more. Nothing planted is
+   written anywhere.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from governance.data_policy import PiiPolicy
-from governance.predicates import Planted, Recall
+from governance.attest.predicates import Planted, Recall
+from governance.policy.data import PiiPolicy
 from pipelines.pii import seeds as made_up
 from pipelines.pii.engine import Span
 from pipelines.pii.search import Search
@@ -54,14 +56,19 @@ def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Re
     return Recall(
         seeds=made_up.digest(planted),
         texts=len(own),
-        entities={name: Planted(planted=len(hits), found=sum(hits)) for name, hits in sorted(counts.items())},
+        entities={
+            name: Planted(planted=len(hits), found=sum(hits))
+            for name, hits in sorted(counts.items())
+        },
     )
 
 
 def _sample(table: pa.Table, kind: str) -> list[str]:
     """The texts of at most `ROWS` records spread evenly over the table; blank ones left out."""
     step, start, found = max(1, -(-table.num_rows // ROWS)), 0, list[str]()
-    for batch in table.to_batches(max_chunksize=ROW_GROUP):  # a whole table's text can be more than one array holds
+    for batch in table.to_batches(
+        max_chunksize=ROW_GROUP
+    ):  # a whole table's text can be more than one array holds
         rows = batch.take(pa.array(range(-start % step, batch.num_rows, step), pa.int64()))
         found += [one.text for one in texts(rows, kind) if one.text.strip()]
         start += batch.num_rows
@@ -70,11 +77,16 @@ def _sample(table: pa.Table, kind: str) -> list[str]:
 
 def _plant(own: Sequence[str], planted: Sequence[Seed]) -> list[_Placed]:
     rng = random.Random("countersign places 1")  # noqa: S311 - nothing secret is made of it
-    return [_placed(own[int(rng.random() * len(own))] if own else "", one, rng.random()) for one in planted]
+    return [
+        _placed(own[int(rng.random() * len(own))] if own else "", one, rng.random())
+        for one in planted
+    ]
 
 
 def _placed(text: str, seed: Seed, draw: float) -> _Placed:
-    """The seed's sentence between two sentences of the text, or before the first, or after the last."""
+    """The seed's sentence between two sentences of the text, or before the first, or after the
+    last.
+    """
     gaps = [0, *(match.end() for match in _BREAK.finditer(text)), len(text)]
     at = gaps[int(draw * len(gaps))]
     before, after = text[max(0, at - NEAR) : at], text[at : at + NEAR]
@@ -86,6 +98,8 @@ def _placed(text: str, seed: Seed, draw: float) -> _Placed:
 
 
 def _is_found(one: _Placed, spans: Sequence[Span]) -> bool:
-    inside = {at for span in spans if span.entity == one.entity for at in range(span.start, span.end)}
+    inside = {
+        at for span in spans if span.entity == one.entity for at in range(span.start, span.end)
+    }
     wanted = [at for at in range(one.start, one.end) if one.text[at].isalnum()]
     return sum(at in inside for at in wanted) >= COVERED * len(wanted)

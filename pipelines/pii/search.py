@@ -1,7 +1,9 @@
-"""Searches many texts: each different one once, none that is in the cache, large amounts on all cores.
+"""Searches many texts: each different one once, none that is in the cache, large amounts on all
+cores.
 
-1. The cache cannot change a result: its key is an HMAC of the text and of the engine's digest, which covers
-   everything that can change what is found. It holds entity, place and score, never text.
+1. The cache cannot change a result: its key is an HMAC of the text and of the engine's digest,
+   which covers everything that can change what is found. It holds entity, place and score, never
+   text.
 2. Losing the cache, or not being able to write it, costs time and nothing else.
 3. A text that could not be searched to the end is not cached.
 """
@@ -37,7 +39,9 @@ CHUNK = 256
 """Texts per piece of work given to a process."""
 
 RECENT = 200_000
-"""So many texts are remembered in memory, so that what did not change is not searched twice in one run."""
+"""So many texts are remembered in memory, so that what did not change is not searched twice in one
+run.
+"""
 
 CACHE_BYTES = 1 << 30
 """A larger cache is begun anew."""
@@ -53,7 +57,9 @@ class Found:
 
 
 class Search:
-    """Finds personal data in texts, by one engine and one cache. Use as a context manager: it may own processes."""
+    """Finds personal data in texts, by one engine and one cache. Use as a context manager: it may
+    own processes.
+    """
 
     def __init__(self, plain: PlainEngine, cache: Path | None, key: bytes) -> None:
         self.plain = plain
@@ -107,7 +113,9 @@ class Search:
             chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
             try:
                 return [found for part in self._pool.map(_many, chunks) for found in part]
-            except BrokenProcessPool:  # a process was killed, for memory most likely: go on in this one alone
+            except (
+                BrokenProcessPool
+            ):  # a process was killed, for memory most likely: go on in this one alone
                 self._pool, self._cores = None, 1
         return [_one(engine, text) for text in texts]
 
@@ -124,7 +132,7 @@ def _one(engine: Engine, text: str) -> Found:
         return Found(problem=str(problem))
 
 
-# --- processes -------------------------------------------------------------------------------------------------------
+# --- processes ------------------------------------------------------------------------------------
 
 
 _inherited: Engine | None = None
@@ -150,11 +158,13 @@ def _many(texts: list[str]) -> list[Found]:
     return [_one(_inherited, text) for text in texts]
 
 
-# --- cache -----------------------------------------------------------------------------------------------------------
+# --- cache ----------------------------------------------------------------------------------------
 
 
 class _Cache:
-    """Spans by key in a SQLite file that several processes may share; any failure switches it off."""
+    """Spans by key in a SQLite file that several processes may share; any failure switches it
+    off.
+    """
 
     def __init__(self, path: Path) -> None:
         self._connection: sqlite3.Connection | None = None
@@ -166,11 +176,14 @@ class _Cache:
             for line in ("journal_mode=WAL", "synchronous=OFF"):
                 self._connection.execute(f"PRAGMA {line}")
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS spans (key BLOB PRIMARY KEY, found TEXT NOT NULL) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS spans (key BLOB PRIMARY KEY, found TEXT NOT NULL)"
+                " WITHOUT ROWID"
             )
         except (sqlite3.Error, OSError) as error:
             self.close()
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                error, sqlite3.OperationalError
+            ):
                 path.unlink(missing_ok=True)  # not a database: the next run begins a new one
 
     def get(self, keys: list[bytes]) -> dict[bytes, tuple[Span, ...]]:
@@ -181,7 +194,10 @@ class _Cache:
         try:
             for part in _parts(keys, 500):
                 marks = ",".join("?" * len(part))
-                rows = self._connection.execute(f"SELECT key, found FROM spans WHERE key IN ({marks})", part)  # noqa: S608
+                rows = self._connection.execute(
+                    f"SELECT key, found FROM spans WHERE key IN ({marks})",  # noqa: S608 - placeholders
+                    part,
+                )
                 known.update((key, _spans(found)) for key, found in rows)
         except (sqlite3.Error, ValueError, TypeError):
             self.close()
@@ -208,12 +224,16 @@ class _Cache:
 
 
 def _text(spans: tuple[Span, ...]) -> str:
-    return json.dumps([[one.start, one.end, one.entity, one.score] for one in spans]) if spans else ""
+    return (
+        json.dumps([[one.start, one.end, one.entity, one.score] for one in spans]) if spans else ""
+    )
 
 
 def _spans(text: str) -> tuple[Span, ...]:
     found = json.loads(text or "[]")
-    return tuple(Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in found)
+    return tuple(
+        Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in found
+    )
 
 
 def _parts(keys: list[bytes], size: int) -> Iterator[list[bytes]]:

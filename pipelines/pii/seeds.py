@@ -1,9 +1,11 @@
-"""Made-up values of every kind of personal data a scan can look for, in the shapes people write them.
+"""Made-up values of every kind of personal data a scan can look for, in the shapes people write
+them.
 
-The same languages, regions and kinds give the same values on every platform: only `random.Random.random` is used.
-Domains, addresses and hosts are those reserved for documentation; numbers carry the check digits of their kind,
-since without them no engine is meant to find them. `seeds.yaml` has the sentences, and names of its own.
-To add a kind: a function in `SHAPES`, and its sentences.
+The same languages, regions and kinds give the same values on every platform: only
+`random.Random.random` is used. Domains, addresses and hosts are those reserved for documentation;
+numbers carry the check digits of their kind, since without them no engine is meant to find them.
+`seeds.yaml` has the sentences, and names of its own. To add a kind: a function in `SHAPES`, and its
+sentences.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from governance import canonical, digests
-from governance.data_policy import PiiPolicy
-from governance.yamlfile import read_yaml
+from governance.attest import canonical, digests
+from governance.base.yaml import read_yaml
+from governance.policy.data import PiiPolicy
 
 FILE = Path(__file__).with_name("seeds.yaml")
 
@@ -69,24 +71,31 @@ class Draw:
 
 
 def seeds(policy: PiiPolicy, entities: Sequence[str]) -> list[Seed]:
-    """`EACH` values of every one of `entities` that a shape is known for, in the policy's languages by turns.
+    """`EACH` values of every one of `entities` that a shape is known for, in the policy's languages
+    by turns.
 
     Of a kind that policy alone knows, its own examples, bare.
     """
     found = [seed for entity in entities if entity in SHAPES for seed in _made(policy, entity)]
     own = {one.entity: one.examples for one in policy.recognizers if one.entity not in SHAPES}
-    return found + [Seed(name, value, "{}") for name, values in own.items() for value in dict.fromkeys(values)]
+    return found + [
+        Seed(name, value, "{}") for name, values in own.items() for value in dict.fromkeys(values)
+    ]
 
 
 def _made(policy: PiiPolicy, entity: str) -> list[Seed]:
     sentences = _sentences(policy.languages, entity)
     if not sentences:
         return []
-    rng = random.Random(f"countersign seeds 1 {entity}")  # noqa: S311 - nothing secret is made of it
+    # Nothing secret is made of it.
+    rng = random.Random(f"countersign seeds 1 {entity}")  # noqa: S311
     values = [SHAPES[entity](Draw(at, rng, policy)) for at in range(EACH)]
     # Shapes and sentences take turns at different speeds, so that they meet in every combination.
     steps = [at + at // len(sentences) for at in range(EACH)]
-    return [Seed(entity, value, sentences[at % len(sentences)]) for value, at in zip(values, steps, strict=True)]
+    return [
+        Seed(entity, value, sentences[at % len(sentences)])
+        for value, at in zip(values, steps, strict=True)
+    ]
 
 
 def digest(planted: Sequence[Seed]) -> str:
@@ -95,10 +104,14 @@ def digest(planted: Sequence[Seed]) -> str:
 
 
 def _sentences(languages: Sequence[str], entity: str) -> list[str]:
-    """The sentences of a kind in these languages; of a language that has none, the value bare where that can do."""
+    """The sentences of a kind in these languages; of a language that has none, the value bare where
+    that can do.
+    """
     known: dict[str, dict[str, list[str]]] = _words()["sentences"]
     bare = [one for one in known["en"].get(entity, []) if one == "{}"]
-    return list(dict.fromkeys(one for name in languages for one in known.get(name, {}).get(entity, bare)))
+    return list(
+        dict.fromkeys(one for name in languages for one in known.get(name, {}).get(entity, bare))
+    )
 
 
 @cache
@@ -107,7 +120,7 @@ def _words() -> dict[str, Any]:
     return words
 
 
-# --- shapes ----------------------------------------------------------------------------------------------------------
+# --- shapes ---------------------------------------------------------------------------------------
 
 
 def _listed(entity: str) -> Callable[[Draw], str]:
@@ -115,7 +128,13 @@ def _listed(entity: str) -> Callable[[Draw], str]:
 
 
 def _api_key(draw: Draw) -> str:
-    forms = (("AKIA", 16, LETTERS), ("ghp_", 36, MIXED), ("AIza", 35, MIXED), ("hf_", 34, MIXED), ("sk-", 48, MIXED))
+    forms = (
+        ("AKIA", 16, LETTERS),
+        ("ghp_", 36, MIXED),
+        ("AIza", 35, MIXED),
+        ("hf_", 34, MIXED),
+        ("sk-", 48, MIXED),
+    )
     head, length, of = draw.turn(forms)
     return head + draw.some(length, of)
 
@@ -149,11 +168,18 @@ def _date(draw: Draw) -> str:
         1 + int(draw.rng.random() * 12),
         1 + int(draw.rng.random() * 28),
     )
-    name = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[month - 1]
+    name = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[
+        month - 1
+    ]
     return draw.turn(
-        (f"{month:02}/{day:02}/{year}", f"{year}-{month:02}-{day:02}", f"{day:02}.{month:02}.{year}",
-         f"{day} {name} {year}", f"{name} {day}, {year}")
-    )  # fmt: skip
+        (
+            f"{month:02}/{day:02}/{year}",
+            f"{year}-{month:02}-{day:02}",
+            f"{day:02}.{month:02}.{year}",
+            f"{day} {name} {year}",
+            f"{name} {day}, {year}",
+        )
+    )
 
 
 def _mail(draw: Draw) -> str:
@@ -161,7 +187,9 @@ def _mail(draw: Draw) -> str:
         draw.pick(("anna", "j", "maria", "tom", "wei")),
         draw.pick(("weber", "okafor", "li", "smith", "garcia")),
     )
-    user = draw.turn((f"{first}.{last}", f"{first}_{last}{draw.some(2)}", f"{first}+{last}", f"{first}-{last}"))
+    user = draw.turn(
+        (f"{first}.{last}", f"{first}_{last}{draw.some(2)}", f"{first}+{last}", f"{first}-{last}")
+    )
     host = draw.turn(("example.com", "mail.example.org", "example.net"))
     return draw.turn((str.lower, str.lower, str.title, str.upper))(f"{user}@{host}")
 
@@ -178,7 +206,9 @@ def _iban(draw: Draw) -> str:
 
 def _ip(draw: Draw) -> str:
     last = 1 + int(draw.rng.random() * 254)
-    return draw.turn((f"192.0.2.{last}", f"198.51.100.{last}", f"203.0.113.{last}", f"2001:db8::{last:x}"))
+    return draw.turn(
+        (f"192.0.2.{last}", f"198.51.100.{last}", f"203.0.113.{last}", f"2001:db8::{last:x}")
+    )
 
 
 def _mac(draw: Draw) -> str:
@@ -199,19 +229,33 @@ def _password(draw: Draw) -> str:
 
 
 def _phone(draw: Draw) -> str:
-    """A number of one of the policy's regions with other last digits, as it is written there or from abroad."""
+    """A number of one of the policy's regions with other last digits, as it is written there or
+    from abroad.
+    """
     import phonenumbers
     from phonenumbers import PhoneNumberFormat as Form
     from phonenumbers import PhoneNumberType as Type
 
     region, kind = draw.turn(draw.policy.phone_regions), draw.pick((Type.FIXED_LINE, Type.MOBILE))
-    base: Any = phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number("US")
+    base: Any = phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number(
+        "US"
+    )
     own = base.national_number // 1000 * 1000 + int(draw.some(3))
     other = phonenumbers.PhoneNumber(country_code=base.country_code, national_number=own)
     number = other if phonenumbers.is_valid_number(other) else base
-    text: str = phonenumbers.format_number(number, draw.pick((Form.NATIONAL, Form.INTERNATIONAL, Form.E164)))
+    text: str = phonenumbers.format_number(
+        number, draw.pick((Form.NATIONAL, Form.INTERNATIONAL, Form.E164))
+    )
     digits = "".join(char for char in text if char in DIGITS)
-    return draw.pick((text, text, text.replace(" ", "."), text.replace(" ", "-"), text if "+" in text else digits))
+    return draw.pick(
+        (
+            text,
+            text,
+            text.replace(" ", "."),
+            text.replace(" ", "-"),
+            text if "+" in text else digits,
+        )
+    )
 
 
 def _nhs(draw: Draw) -> str:
@@ -220,17 +264,31 @@ def _nhs(draw: Draw) -> str:
         check = 11 - sum(int(d) * (10 - at) for at, d in enumerate(digits)) % 11
         if check != 10:
             whole = digits + str(check % 11)
-            return draw.turn((f"{whole[:3]} {whole[3:6]} {whole[6:]}", whole, f"{whole[:3]}-{whole[3:6]}-{whole[6:]}"))
+            return draw.turn(
+                (
+                    f"{whole[:3]} {whole[3:6]} {whole[6:]}",
+                    whole,
+                    f"{whole[:3]}-{whole[3:6]}-{whole[6:]}",
+                )
+            )
 
 
 def _url(draw: Draw) -> str:
     path = draw.pick(("", "/help", "/users/17?tab=2"))
-    return draw.turn((f"https://www.example.com{path}", f"www.example.org{path}", f"http://shop.example.net{path}"))
+    return draw.turn(
+        (
+            f"https://www.example.com{path}",
+            f"www.example.org{path}",
+            f"http://shop.example.net{path}",
+        )
+    )
 
 
 def _ssn(draw: Draw) -> str:
     area = draw.pick("1234578") + draw.some(2, "123456789")
-    return draw.turn(("-", "-", " ", "")).join((area, draw.some(2, "123456789"), draw.some(4, "123456789")))
+    return draw.turn(("-", "-", " ", "")).join(
+        (area, draw.some(2, "123456789"), draw.some(4, "123456789"))
+    )
 
 
 def _itin(draw: Draw) -> str:
@@ -240,7 +298,13 @@ def _itin(draw: Draw) -> str:
 
 def _uuid(draw: Draw) -> str:
     return "-".join(
-        (draw.some(8, HEX), draw.some(4, HEX), "4" + draw.some(3, HEX), "a" + draw.some(3, HEX), draw.some(12, HEX))
+        (
+            draw.some(8, HEX),
+            draw.some(4, HEX),
+            "4" + draw.some(3, HEX),
+            "a" + draw.some(3, HEX),
+            draw.some(12, HEX),
+        )
     )
 
 
@@ -272,7 +336,9 @@ SHAPES: dict[str, Callable[[Draw], str]] = {
         (draw.pick(LETTERS) + draw.some(7), draw.pick(LETTERS) + draw.some(12))
     ),
     "US_ITIN": _itin,
-    "US_PASSPORT": lambda draw: draw.turn((draw.some(9, "123456789"), draw.pick(LETTERS) + draw.some(8))),
+    "US_PASSPORT": lambda draw: draw.turn(
+        (draw.some(9, "123456789"), draw.pick(LETTERS) + draw.some(8))
+    ),
     "US_SSN": _ssn,
     "UUID": _uuid,
 }

@@ -1,4 +1,6 @@
-"""Finds the shape of a file: which of a kind's shapes most of its first rows have, and under which names."""
+"""Finds the shape of a file: which of a kind's shapes most of its first rows have, and under which
+names.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from governance.errors import ConfigError, InputError, meant
+from governance.base.errors import ConfigError, InputError, meant
 from pipelines.sources.readers import RowProblem, plain_name
 from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
 
@@ -17,8 +19,9 @@ PROBE = 200
 """How many rows decide on a file's shape."""
 
 NEAR = 0.75
-"""A shape that fits this share of the rows that the best one fits goes first when it stands first in the table:
-a few rows without an answer do not make questions and answers plain text."""
+"""A shape that fits this share of the rows that the best one fits goes first when it stands first
+in the table: a few rows without an answer do not make questions and answers plain text.
+"""
 
 RATER = re.compile(r"(annotator|annotation|rater|judge|rating|score|preference)(_?[0-9a-z]{1,2})?")
 """Columns that hold one rater's judgement each."""
@@ -44,14 +47,19 @@ class Binding:
         return self.shape.build(Fields(row, self.names, self.raters))
 
 
-def bind(kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], where: str = "") -> Binding:
+def bind(
+    kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], where: str = ""
+) -> Binding:
     """The shape that most of `rows` have. Raises `InputError` or `ConfigError`.
 
-    `given` names fields by hand, target to source; an empty source means that the target is not taken.
+    `given` names fields by hand, target to source; an empty source means that the target is not
+    taken.
     """
     _check_given(kind, given, where)
     columns = Counter(name for row in rows for name in row)
-    bindings = [made for shape in SHAPES[kind] if (made := _bound(shape, columns, given)) is not None]
+    bindings = [
+        made for shape in SHAPES[kind] if (made := _bound(shape, columns, given)) is not None
+    ]
     scores = [sum(_fits(binding, row) for row in rows) for binding in bindings]
     if not any(scores):
         raise _no_shape(kind, bindings, rows, columns, where)
@@ -60,7 +68,9 @@ def bind(kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str],
 
 
 def fitting_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Kinds that at least half of `rows` can be records of, the likeliest first; plain text comes last."""
+    """Kinds that at least half of `rows` can be records of, the likeliest first; plain text comes
+    last.
+    """
     found: list[str] = []
     plain: list[str] = []
     for kind in ("rated", "preference", "unpaired", "conversation", "prompt"):
@@ -91,7 +101,9 @@ def _bound(shape: Shape, columns: Mapping[str, int], given: Mapping[str, str]) -
     if not set(given) <= {*shape.needs, *shape.takes}:
         return None
     for slot, known in (*shape.needs.items(), *shape.takes.items()):
-        found = next((name for name in known if name in columns and name not in given.values()), None)
+        found = next(
+            (name for name in known if name in columns and name not in given.values()), None
+        )
         name = given.get(slot, found) or None
         if name is None and slot in shape.needs:
             return None
@@ -106,13 +118,18 @@ def _fits(binding: Binding, row: Mapping[str, Any]) -> bool:
     try:
         binding.record(row)
     except RowProblem as problem:
-        # These are defects of a row that has the shape, and must not make another shape look better.
+        # These are defects of a row that has the shape, and must not make another shape look
+        # better.
         return problem.reason in ("PROMPT_MISMATCH", "NO_COMPARISON")
     return True
 
 
 def _no_shape(
-    kind: str, bindings: list[Binding], rows: Sequence[Mapping[str, Any]], columns: Mapping[str, int], where: str
+    kind: str,
+    bindings: list[Binding],
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, int],
+    where: str,
 ) -> InputError:
     """Says which fields there are, and what a row of this kind would need."""
     found = ", ".join(sorted({plain_name(name) for name in columns})[:20]) or "no fields"
@@ -126,5 +143,8 @@ def _no_shape(
         f"rows with {found} have no known shape of kind {kind}{why}",
         where=where,
         expected="; or ".join(" + ".join(shape.needs) for shape in SHAPES[kind]),
-        fix="say which field is which in params.yaml, e.g. `fields: {prompt: question}`, or choose another kind",
+        fix=(
+            "say which field is which in params.yaml, e.g. `fields: {prompt: question}`, or choose"
+            " another kind"
+        ),
     )

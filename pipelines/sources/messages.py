@@ -12,12 +12,27 @@ from pipelines.sources.readers import RowProblem, plain_name, type_name
 Message = dict[str, str]
 
 ROLE_NAMES = {
-    "system": "system", "developer": "system",
-    "user": "user", "human": "user", "prompter": "user", "customer": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
-    "ai": "assistant", "agent": "assistant", "function_call": "assistant", "tool_call": "assistant",
-    "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool", "ipython": "tool",
-}  # fmt: skip
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "customer": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "ai": "assistant",
+    "agent": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+    "ipython": "tool",
+}
 """Role as written, in lower case, to role of ours."""
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant|System): ?")
@@ -49,9 +64,13 @@ def messages_of(value: Any, field: str) -> list[Message]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise RowProblem("MESSAGES_MALFORMED", field, "text that is not a JSON list of messages") from None
+            raise RowProblem(
+                "MESSAGES_MALFORMED", field, "text that is not a JSON list of messages"
+            ) from None
     if not isinstance(value, list):
-        raise RowProblem("MESSAGES_MALFORMED", field, f"found {type_name(value)}, expected a list of messages")
+        raise RowProblem(
+            "MESSAGES_MALFORMED", field, f"found {type_name(value)}, expected a list of messages"
+        )
     if not value:
         raise RowProblem("MESSAGES_MALFORMED", field, "an empty list of messages")
     return [_message(one, f"{field}[{at}]") for at, one in enumerate(value)]
@@ -59,12 +78,18 @@ def messages_of(value: Any, field: str) -> list[Message]:
 
 def _message(value: Any, field: str) -> Message:
     if not isinstance(value, dict):
-        raise RowProblem("MESSAGES_MALFORMED", field, f"found {type_name(value)}, expected an object")
+        raise RowProblem(
+            "MESSAGES_MALFORMED", field, f"found {type_name(value)}, expected an object"
+        )
     role_key = "role" if "role" in value else "from"
     text_key = "content" if "content" in value else "value"
     for key in (role_key, text_key):
         if key not in value:
-            raise RowProblem("FIELD_MISSING", f"{field}.{key}", "a message needs role and content, or from and value")
+            raise RowProblem(
+                "FIELD_MISSING",
+                f"{field}.{key}",
+                "a message needs role and content, or from and value",
+            )
     role = text_of(value[role_key], f"{field}.{role_key}").strip().lower()
     if role not in ROLE_NAMES:
         known = ", ".join(sorted(ROLE_NAMES))
@@ -80,7 +105,9 @@ def _content(message: dict[str, Any], key: str, field: str) -> str:
     if isinstance(content, list) and content:
         for at, part in enumerate(content):
             if not isinstance(part, dict) or part.get("type") != "text":
-                raise RowProblem("FIELD_NOT_TEXT", f"{field}.{key}[{at}]", "a part that is not of type text")
+                raise RowProblem(
+                    "FIELD_NOT_TEXT", f"{field}.{key}[{at}]", "a part that is not of type text"
+                )
         return "".join(text_of(part.get("text"), f"{field}.{key}.text") for part in content)
     return text_of(content, f"{field}.{key}")
 
@@ -89,16 +116,25 @@ def _calls(calls: Any, field: str) -> str:
     try:
         return json.dumps(calls, ensure_ascii=False, sort_keys=True)
     except TypeError:  # Parquet holds dates and bytes, which JSON does not
-        raise RowProblem("FIELD_NOT_TEXT", field, "a call of a tool with values that JSON does not have") from None
+        raise RowProblem(
+            "FIELD_NOT_TEXT", field, "a call of a tool with values that JSON does not have"
+        ) from None
 
 
 def transcript(text: str, field: str) -> list[Message]:
-    """Messages of a text with `\\n\\nHuman:` and `\\n\\nAssistant:` before each turn. Raises `RowProblem`."""
+    """Messages of a text with `\\n\\nHuman:` and `\\n\\nAssistant:` before each turn. Raises
+    `RowProblem`.
+    """
     parts = _TURN.split(text)
     if len(parts) < 3 or parts[0].strip():
-        raise RowProblem("MESSAGES_MALFORMED", field, "no turns that begin with Human: and Assistant:")
+        raise RowProblem(
+            "MESSAGES_MALFORMED", field, "no turns that begin with Human: and Assistant:"
+        )
     roles = {"Human": "user", "Assistant": "assistant", "System": "system"}
-    return [said(content.strip(), roles[name]) for name, content in zip(parts[1::2], parts[2::2], strict=True)]
+    return [
+        said(content.strip(), roles[name])
+        for name, content in zip(parts[1::2], parts[2::2], strict=True)
+    ]
 
 
 def is_transcript(value: Any) -> bool:
@@ -108,7 +144,11 @@ def is_transcript(value: Any) -> bool:
 
 def whole(value: Any, field: str) -> list[Message]:
     """A whole conversation: a list of messages, or a transcript."""
-    return transcript(value, field) if isinstance(value, str) and is_transcript(value) else messages_of(value, field)
+    return (
+        transcript(value, field)
+        if isinstance(value, str) and is_transcript(value)
+        else messages_of(value, field)
+    )
 
 
 def completion(value: Any, field: str) -> list[Message]:
@@ -123,7 +163,11 @@ def completion(value: Any, field: str) -> list[Message]:
 def split_last(messages: list[Message], field: str) -> tuple[list[Message], list[Message]]:
     """What was said before, and the assistant's last answer. Raises `RowProblem`."""
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
-        raise RowProblem("MESSAGES_MALFORMED", field, f"{len(messages)} message(s), the last not by the assistant")
+        raise RowProblem(
+            "MESSAGES_MALFORMED",
+            field,
+            f"{len(messages)} message(s), the last not by the assistant",
+        )
     return messages[:-1], messages[-1:]
 
 
@@ -136,7 +180,9 @@ def label_of(value: Any, field: str) -> bool:
         return bool(value)
     if isinstance(value, str) and value.strip().lower() in words:
         return words[value.strip().lower()]
-    raise RowProblem("LABEL_NOT_BOOLEAN", field, f"found {type_name(value)}, expected true or false")
+    raise RowProblem(
+        "LABEL_NOT_BOOLEAN", field, f"found {type_name(value)}, expected true or false"
+    )
 
 
 def number_of(value: Any, field: str) -> float:

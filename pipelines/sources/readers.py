@@ -1,4 +1,5 @@
-"""Reads rows out of JSONL, JSON, CSV and Parquet files, naming every problem by file, row and field.
+"""Reads rows out of JSONL, JSON, CSV and Parquet files, naming every problem by file, row and
+field.
 
 1. A file that cannot be read as a whole, or that was cut off, is an `InputError`.
 2. A row that cannot be read is a `Row` with a problem; the rows after it are read all the same.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from governance.errors import ConfigError, InputError
+from governance.base.errors import ConfigError, InputError
 
 MAX_ROW = 16 << 20
 """Characters of one row; a longer one is left out."""
@@ -25,17 +26,31 @@ MAX_ROW = 16 << 20
 MANY_DIGITS = 9
 """A field name with so many may be somebody's number: of a card, an account, a telephone."""
 
-BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\x1f\x8b": "gzip", b"PK": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
+BOMS = {
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"\x1f\x8b": "gzip",
+    b"PK": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 """First bytes of what people rename to .jsonl."""
 
 
 TYPE_NAMES: dict[type, str] = {
-    type(None): "null", bool: "boolean", str: "text", int: "number", float: "number", list: "list", dict: "object",
-}  # fmt: skip
+    type(None): "null",
+    bool: "boolean",
+    str: "text",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: "object",
+}
 
 
 class RowProblem(Exception):
-    """One row cannot become a record. `reason` is a finding code; `detail` never holds text of the row."""
+    """One row cannot become a record. `reason` is a finding code; `detail` never holds text of the
+    row.
+    """
 
     def __init__(self, reason: str, field: str, detail: str) -> None:
         super().__init__(reason)
@@ -59,29 +74,41 @@ def source_files(source: Path) -> list[tuple[str, Path]]:
         return [(source.name, source)]
     if not source.is_dir():
         raise InputError("no such file or folder", where=str(source))
-    found = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in READERS]
+    found = [
+        path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in READERS
+    ]
     if not found:
-        raise InputError("no data file in this folder", where=str(source), expected=", ".join(READERS))
+        raise InputError(
+            "no data file in this folder", where=str(source), expected=", ".join(READERS)
+        )
     return sorted((path.relative_to(source).as_posix(), path) for path in found)
 
 
 def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
-    """The rows of a file, by its suffix. Raises `InputError` where the file as a whole is not readable."""
+    """The rows of a file, by its suffix. Raises `InputError` where the file as a whole is not
+    readable.
+    """
     try:
         yield from _reader(path)(path, encoding)
     except UnicodeError as error:
         raise InputError(
-            f"not text in {encoding} ({type(error).__name__})", where=str(path), fix="set `encoding` of the dataset"
+            f"not text in {encoding} ({type(error).__name__})",
+            where=str(path),
+            fix="set `encoding` of the dataset",
         ) from None
     except LookupError:
         where = "params.yaml: datasets"
-        raise ConfigError(f"no encoding {encoding!r}", where=where, expected="e.g. utf-8, cp1252") from None
+        raise ConfigError(
+            f"no encoding {encoding!r}", where=where, expected="e.g. utf-8, cp1252"
+        ) from None
     except FileNotFoundError:
         raise InputError("no such file", where=str(path)) from None
 
 
 def plain_name(name: object) -> str:
-    """A field name that can stand in a report: field names can hold personal data too, and so can their digits."""
+    """A field name that can stand in a report: field names can hold personal data too, and so can
+    their digits.
+    """
     plain = isinstance(name, str) and re.fullmatch(r"[\w .:/\[\]-]{1,64}", name)
     return str(name) if plain and sum(map(str.isdigit, str(name))) < MANY_DIGITS else "(odd name)"
 
@@ -100,17 +127,26 @@ def _reader(path: Path) -> Callable[[Path, str], Iterator[Row]]:
 
 
 def _open(path: Path, encoding: str, newline: str) -> TextIO:
-    """Opens text so that bytes that are not `encoding` become lone surrogates, which rows are checked for."""
+    """Opens text so that bytes that are not `encoding` become lone surrogates, which rows are
+    checked for.
+    """
     with path.open("rb") as stream:
         head = stream.read(4096)
     for mark, what in BOMS.items():
         if head.startswith(mark) and not encoding.lower().startswith(what):
             known = "set `encoding: utf-16` of the dataset (countersign add: --encoding utf-16)"
             fix = known if what == "utf-16" else "unpack the file first"
-            raise InputError(f"this is {what}", where=str(path), expected=f"{encoding} text", fix=fix)
+            raise InputError(
+                f"this is {what}", where=str(path), expected=f"{encoding} text", fix=fix
+            )
     if b"\0" in head and encoding.lower().startswith(("utf-8", "utf8")):
         fix = "set `encoding` of the dataset if it is text, e.g. utf-16-le"
-        raise InputError("this is no text: it holds zero bytes", where=str(path), expected=f"{encoding} text", fix=fix)
+        raise InputError(
+            "this is no text: it holds zero bytes",
+            where=str(path),
+            expected=f"{encoding} text",
+            fix=fix,
+        )
     chosen = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     return path.open(encoding=chosen, errors="surrogateescape", newline=newline)
 
@@ -125,7 +161,7 @@ def _check_encoding(text: str) -> None:
         raise RowProblem("ROW_ENCODING", "", detail) from None
 
 
-# --- JSON ------------------------------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -133,7 +169,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
         doubled = next(name for name in names if names.count(name) > 1)
-        raise RowProblem("KEY_REPEATED", plain_name(doubled), "the same key stands twice in one object")
+        raise RowProblem(
+            "KEY_REPEATED", plain_name(doubled), "the same key stands twice in one object"
+        )
     return value
 
 
@@ -168,7 +206,11 @@ def _jsonl(path: Path, encoding: str) -> Iterator[Row]:
             number += 1
             if len(line) == MAX_ROW and not line.endswith("\n"):
                 size = len(line) + _skip_line(stream)
-                yield Row(number, {}, RowProblem("ROW_TOO_LONG", "", f"{size} characters, at most {MAX_ROW}"))
+                yield Row(
+                    number,
+                    {},
+                    RowProblem("ROW_TOO_LONG", "", f"{size} characters, at most {MAX_ROW}"),
+                )
             elif line.strip():
                 yield _jsonl_row(path, number, line)
 
@@ -204,7 +246,9 @@ def _json(path: Path, encoding: str) -> Iterator[Row]:
     try:
         _check_encoding(text)
     except RowProblem as problem:
-        raise InputError(problem.detail, where=str(path), fix="set `encoding` of the dataset") from None
+        raise InputError(
+            problem.detail, where=str(path), fix="set `encoding` of the dataset"
+        ) from None
     start = _space(text, 0)
     if text[start : start + 1] == "[":
         yield from _array(path, text, start)
@@ -213,8 +257,16 @@ def _json(path: Path, encoding: str) -> Iterator[Row]:
     if _space(text, end) < len(text):
         yield from _jsonl(path, encoding)
         return
-    lists = [value[name] for name in value if isinstance(value[name], list)] if isinstance(value, dict) else []
-    chosen = value.get("data") if isinstance(value, dict) and isinstance(value.get("data"), list) else None
+    lists = (
+        [value[name] for name in value if isinstance(value[name], list)]
+        if isinstance(value, dict)
+        else []
+    )
+    chosen = (
+        value.get("data")
+        if isinstance(value, dict) and isinstance(value.get("data"), list)
+        else None
+    )
     if chosen is None and len(lists) != 1:
         raise InputError(
             f"a JSON {type_name(value)} with {len(lists)} lists",
@@ -246,7 +298,11 @@ def _array(path: Path, text: str, start: int) -> Iterator[Row]:
         if text[at : at + 1] != ",":
             cut = at >= len(text)
             raise InputError(
-                "the file ends in the middle of the list: it was cut off" if cut else "no comma between two rows",
+                (
+                    "the file ends in the middle of the list: it was cut off"
+                    if cut
+                    else "no comma between two rows"
+                ),
                 where=f"{path}:{_line(text, at)}",
                 expected="valid JSON",
                 fix="copy or mend the file",
@@ -276,7 +332,9 @@ def _whole(path: Path, text: str, at: int) -> tuple[Any, int]:
         ) from None
     except (RecursionError, ValueError):
         where = f"{path}:{_line(text, at)}"
-        raise InputError("nested too deeply, or a number with too many digits", where=where) from None
+        raise InputError(
+            "nested too deeply, or a number with too many digits", where=where
+        ) from None
 
 
 def _line(text: str, at: int) -> int:
@@ -292,7 +350,7 @@ def _space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-# --- CSV -------------------------------------------------------------------------------------------------------------
+# --- CSV ------------------------------------------------------------------------------------------
 
 
 def _csv(path: Path, encoding: str) -> Iterator[Row]:
@@ -311,7 +369,11 @@ def _csv(path: Path, encoding: str) -> Iterator[Row]:
                     yield _csv_row(number, header, values)
                 number = reader.line_num + 1
         except csv.Error as error:
-            cut = "the file ends within quotes: it was cut off" if "unexpected end" in str(error) else str(error)
+            cut = (
+                "the file ends within quotes: it was cut off"
+                if "unexpected end" in str(error)
+                else str(error)
+            )
             where = f"{path}:{reader.line_num}"
             raise InputError(cut, where=where, expected="CSV with quotes that are closed") from None
 
@@ -329,9 +391,13 @@ def _header(path: Path, names: list[str]) -> list[str]:
 def _csv_row(number: int, header: list[str], values: list[str]) -> Row:
     try:
         if len(values) != len(header):
-            raise RowProblem("ROW_UNREADABLE", "", f"{len(values)} fields, the header has {len(header)}")
+            raise RowProblem(
+                "ROW_UNREADABLE", "", f"{len(values)} fields, the header has {len(header)}"
+            )
         if sum(map(len, values)) > MAX_ROW:
-            raise RowProblem("ROW_TOO_LONG", "", f"{sum(map(len, values))} characters, at most {MAX_ROW}")
+            raise RowProblem(
+                "ROW_TOO_LONG", "", f"{sum(map(len, values))} characters, at most {MAX_ROW}"
+            )
         for value in values:
             _check_encoding(value)
         return Row(number, dict(zip(header, values, strict=True)))
@@ -339,7 +405,7 @@ def _csv_row(number: int, header: list[str], values: list[str]) -> Row:
         return Row(number, {}, problem)
 
 
-# --- Parquet ---------------------------------------------------------------------------------------------------------
+# --- Parquet --------------------------------------------------------------------------------------
 
 
 def _parquet(path: Path, encoding: str) -> Iterator[Row]:
@@ -358,7 +424,9 @@ def _parquet(path: Path, encoding: str) -> Iterator[Row]:
                     yield Row(row, value)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"not a readable Parquet file ({type(error).__name__})", where=str(path), fix="copy the file again"
+            f"not a readable Parquet file ({type(error).__name__})",
+            where=str(path),
+            fix="copy the file again",
         ) from None
     except (ValueError, OverflowError) as error:
         if isinstance(error, UnicodeError):

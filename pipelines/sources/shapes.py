@@ -1,7 +1,8 @@
 """The shapes that people's rows have, and how each becomes a record of our five kinds.
 
-A shape names the fields it needs and may take, each with the names that people give them; `pipelines.sources.binding`
-finds the shape of a file by trying its first rows. To add a shape: a function below and its entry in `SHAPES`.
+A shape names the fields it needs and may take, each with the names that people give them;
+`pipelines.sources.binding` finds the shape of a file by trying its first rows. To add a shape: a
+function below and its entry in `SHAPES`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ COMPLETION = ("completion", "response", "output", "answer")
 MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog")
 CONTEXT = {"input": ("input",), "system": ("system", "system_prompt"), "history": ("history",)}
 ANSWER = (
-    "answer", "solution", "final_answer", "reference", "ground_truth", "completion", "response", "output",
+    "answer",
+    "solution",
+    "final_answer",
+    "reference",
+    "ground_truth",
+    "completion",
+    "response",
+    "output",
     "canonical_solution",
-)  # fmt: skip
+)
 LABEL = ("label", "kto_tag", "desirable")
 CHOSEN = ("chosen", "chosen_response", "response_j", "accepted")
 REJECTED = ("rejected", "rejected_response", "response_k")
@@ -108,7 +116,7 @@ class Shape:
     """Whether at least one column must be a rater's."""
 
 
-# --- prompts ---------------------------------------------------------------------------------------------------------
+# --- prompts --------------------------------------------------------------------------------------
 
 
 def _prompt(row: Fields) -> list[msg.Message]:
@@ -124,7 +132,11 @@ def _prompt(row: Fields) -> list[msg.Message]:
 
 
 def _question(row: Fields, text: str) -> str:
-    return f"{text}\n{row.text('input')}" if row.has("input") and row.names["input"] != row.names["prompt"] else text
+    return (
+        f"{text}\n{row.text('input')}"
+        if row.has("input") and row.names["input"] != row.names["prompt"]
+        else text
+    )
 
 
 def _system(row: Fields) -> list[msg.Message]:
@@ -136,8 +148,12 @@ def _history(row: Fields) -> list[msg.Message]:
     if not row.has("history"):
         return []
     name, turns = row.name("history"), row.value("history")
-    if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
-        raise RowProblem("MESSAGES_MALFORMED", name, "expected a list of pairs of question and answer")
+    if not isinstance(turns, list) or not all(
+        isinstance(turn, list) and len(turn) == 2 for turn in turns
+    ):
+        raise RowProblem(
+            "MESSAGES_MALFORMED", name, "expected a list of pairs of question and answer"
+        )
     roles = ("user", "assistant")
     return [
         msg.said(msg.text_of(turn[side], f"{name}[{at}][{side}]"), roles[side])
@@ -150,12 +166,14 @@ def _choices(row: Fields) -> list[msg.Message]:
     """A question with its options on lines of their own."""
     options, name = row.value("options"), row.name("options")
     if not isinstance(options, list):
-        raise RowProblem("FIELD_NOT_TEXT", name, f"found {type_name(options)}, expected a list of texts")
+        raise RowProblem(
+            "FIELD_NOT_TEXT", name, f"found {type_name(options)}, expected a list of texts"
+        )
     texts = [msg.text_of(option, f"{name}[{at}]") for at, option in enumerate(options)]
     return [msg.said("\n".join([row.text("prompt"), *texts]))]
 
 
-# --- conversation ----------------------------------------------------------------------------------------------------
+# --- conversation ---------------------------------------------------------------------------------
 
 
 def _messages(row: Fields) -> Record:
@@ -176,9 +194,16 @@ def _instances(row: Fields) -> Record:
     instances, name = row.value("instances"), row.name("instances")
     if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], dict):
         raise RowProblem("MESSAGES_MALFORMED", name, "expected a list of one object")
-    asked, told = (msg.text_of(instances[0].get(key), f"{name}[0].{key}") for key in ("input", "output"))
+    asked, told = (
+        msg.text_of(instances[0].get(key), f"{name}[0].{key}") for key in ("input", "output")
+    )
     question = row.text("prompt")
-    return {"messages": [msg.said(f"{question}\n{asked}" if asked else question), msg.said(told, "assistant")]}
+    return {
+        "messages": [
+            msg.said(f"{question}\n{asked}" if asked else question),
+            msg.said(told, "assistant"),
+        ]
+    }
 
 
 def _transcript(row: Fields) -> Record:
@@ -189,13 +214,15 @@ def _text(row: Fields) -> Record:
     return {"messages": [msg.said(row.text("text"), "assistant")]}
 
 
-# --- preference ------------------------------------------------------------------------------------------------------
+# --- preference -----------------------------------------------------------------------------------
 
 
 def _preference(row: Fields) -> Record:
     """A prompt and two answers; or the prompt once more within two whole conversations."""
     sides = [row.value("chosen"), row.value("rejected")]
-    if any(msg.is_transcript(side) for side in sides) or all(_begins_with_prompt(side) for side in sides):
+    if any(msg.is_transcript(side) for side in sides) or all(
+        _begins_with_prompt(side) for side in sides
+    ):
         return _compared(row)
     chosen, rejected = (row.completion(side) for side in ("chosen", "rejected"))
     return {"prompt": _prompt(row), "chosen": chosen, "rejected": rejected}
@@ -220,7 +247,9 @@ def _compared(row: Fields) -> Record:
     other, rejected = msg.split_last(row.whole("rejected"), row.name("rejected"))
     if before != other:
         raise RowProblem(
-            "PROMPT_MISMATCH", row.name("rejected"), f"the two prompts differ ({len(before)} and {len(other)} messages)"
+            "PROMPT_MISMATCH",
+            row.name("rejected"),
+            f"the two prompts differ ({len(before)} and {len(other)} messages)",
         )
     return {"prompt": before, "chosen": chosen, "rejected": rejected}
 
@@ -229,7 +258,11 @@ def _ranked(row: Fields) -> Record:
     """A list of answers, best first: the first against the last."""
     answers, name = row.value("completion"), row.name("completion")
     if not isinstance(answers, list):
-        raise RowProblem("FIELD_NOT_TEXT", name, f"found {type_name(answers)}, expected a list of answers, best first")
+        raise RowProblem(
+            "FIELD_NOT_TEXT",
+            name,
+            f"found {type_name(answers)}, expected a list of answers, best first",
+        )
     if len(answers) < 2:
         raise RowProblem("NO_COMPARISON", name, f"{len(answers)} answer(s): nothing to compare")
     chosen, rejected = (
@@ -239,7 +272,7 @@ def _ranked(row: Fields) -> Record:
     return {"prompt": _prompt(row), "chosen": chosen, "rejected": rejected}
 
 
-# --- unpaired --------------------------------------------------------------------------------------------------------
+# --- unpaired -------------------------------------------------------------------------------------
 
 
 def _labelled_messages(row: Fields) -> Record:
@@ -252,11 +285,15 @@ def _labelled(row: Fields) -> Record:
     return {"prompt": _prompt(row), "completion": row.completion("completion"), "label": label}
 
 
-# --- prompt ----------------------------------------------------------------------------------------------------------
+# --- prompt ---------------------------------------------------------------------------------------
 
 
 def _answer(row: Fields) -> str | None:
-    return msg.answer_of(row.value("answer"), row.name("answer")) if "answer" in row.names and _given(row) else None
+    return (
+        msg.answer_of(row.value("answer"), row.name("answer"))
+        if "answer" in row.names and _given(row)
+        else None
+    )
 
 
 def _given(row: Fields) -> bool:
@@ -277,30 +314,51 @@ def _asked_in_messages(row: Fields) -> Record:
 
 
 def _asked_with_choices(row: Fields) -> Record:
-    return {"prompt": _choices(row), "answer": msg.answer_of(row.value("answer"), row.name("answer"))}
+    return {
+        "prompt": _choices(row),
+        "answer": msg.answer_of(row.value("answer"), row.name("answer")),
+    }
 
 
 def _asked_in_turns(row: Fields) -> Record:
     """MT-Bench's turns: one can be asked; what a second one follows is not in the data."""
     turns, name = row.value("turns"), row.name("turns")
     if not isinstance(turns, list) or len(turns) != 1:
-        size = f"{len(turns)} turns without the answers between" if isinstance(turns, list) else type_name(turns)
-        raise RowProblem("TURNS_UNANSWERED", name, f"{size}; `fields: {{prompt: {name}.0}}` takes the first alone")
+        size = (
+            f"{len(turns)} turns without the answers between"
+            if isinstance(turns, list)
+            else type_name(turns)
+        )
+        raise RowProblem(
+            "TURNS_UNANSWERED",
+            name,
+            f"{size}; `fields: {{prompt: {name}.0}}` takes the first alone",
+        )
     return {"prompt": [msg.said(msg.text_of(turns[0], f"{name}[0]"))], "answer": None}
 
 
-# --- rated -----------------------------------------------------------------------------------------------------------
+# --- rated ----------------------------------------------------------------------------------------
 
 
 def _rated(row: Fields) -> Record:
     answers, ratings, name = row.value("completions"), row.value("ratings"), row.name("ratings")
     if not isinstance(answers, list) or not answers:
-        raise RowProblem("MESSAGES_MALFORMED", row.name("completions"), "expected a list of answers")
+        raise RowProblem(
+            "MESSAGES_MALFORMED", row.name("completions"), "expected a list of answers"
+        )
     if not isinstance(ratings, list) or not all(isinstance(one, dict) for one in ratings):
         raise RowProblem("RATING_INVALID", name, "expected a list of objects with rater and value")
-    values = [msg.number_of(one.get("value"), f"{name}[{at}].value") for at, one in enumerate(ratings)]
-    given = [(str(one.get("rater", at)), value) for at, (one, value) in enumerate(zip(ratings, values, strict=True))]
-    parts = [msg.completion(answer, f"{row.name('completions')}[{at}]") for at, answer in enumerate(answers)]
+    values = [
+        msg.number_of(one.get("value"), f"{name}[{at}].value") for at, one in enumerate(ratings)
+    ]
+    given = [
+        (str(one.get("rater", at)), value)
+        for at, (one, value) in enumerate(zip(ratings, values, strict=True))
+    ]
+    parts = [
+        msg.completion(answer, f"{row.name('completions')}[{at}]")
+        for at, answer in enumerate(answers)
+    ]
     return _judged(row, parts, given, name)
 
 
@@ -315,10 +373,16 @@ def _rated_alone(row: Fields) -> Record:
 
 
 def _by_rater(row: Fields, read: Callable[[Any, str], float]) -> list[tuple[str, float]]:
-    """(rater, value) of every rater who said something; a single rater may be named by `annotator`."""
+    """(rater, value) of every rater who said something; a single rater may be named by
+    `annotator`.
+    """
     single = str(row.value("rater")) if len(row.raters) == 1 and row.has("rater") else None
     given = [(name, row.row.get(name)) for name in row.raters]
-    return [(single or name, read(value, plain_name(name))) for name, value in given if value is not None]
+    return [
+        (single or name, read(value, plain_name(name)))
+        for name, value in given
+        if value is not None
+    ]
 
 
 def _side(value: Any, name: str) -> float:
@@ -329,7 +393,9 @@ def _side(value: Any, name: str) -> float:
     return number
 
 
-def _judged(row: Fields, answers: list[list[msg.Message]], ratings: list[tuple[str, float]], name: str) -> Record:
+def _judged(
+    row: Fields, answers: list[list[msg.Message]], ratings: list[tuple[str, float]], name: str
+) -> Record:
     if not ratings:
         raise RowProblem("RATING_INVALID", name, "nobody rated this row")
     if len({rater for rater, _ in ratings}) != len(ratings):
@@ -343,7 +409,7 @@ def _judged(row: Fields, answers: list[list[msg.Message]], ratings: list[tuple[s
     }
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 _ASKED = {"prompt": PROMPT}
 _ANSWERED = {"prompt": PROMPT, "completion": COMPLETION}
@@ -358,8 +424,16 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "conversation": (
         Shape("messages", _messages, _TALK, _SYSTEM),
         Shape("question and answer", _pair, _ANSWERED, CONTEXT),
-        Shape("choices with a rationale", _reasoned, {**_ASKED, **_OPTIONS, "rationale": ("rationale",)}),
-        Shape("instruction with an instance", _instances, {"prompt": ("instruction",), "instances": ("instances",)}),
+        Shape(
+            "choices with a rationale",
+            _reasoned,
+            {**_ASKED, **_OPTIONS, "rationale": ("rationale",)},
+        ),
+        Shape(
+            "instruction with an instance",
+            _instances,
+            {"prompt": ("instruction",), "instances": ("instances",)},
+        ),
         Shape("transcript", _transcript, {"transcript": ("transcript", "text")}),
         Shape("text", _text, {"text": ("text", "full_text", "content", "document", "body")}),
     ),
@@ -368,7 +442,10 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("messages, chosen, rejected", _after_messages, {**_TALK, **_SIDES}, _SYSTEM),
         Shape("two whole conversations", _compared, _SIDES),
         Shape(
-            "answers, best first", _ranked, {**_ASKED, "completion": (*COMPLETION, *_ANSWERS["completions"])}, CONTEXT
+            "answers, best first",
+            _ranked,
+            {**_ASKED, "completion": (*COMPLETION, *_ANSWERS["completions"])},
+            CONTEXT,
         ),
     ),
     "unpaired": (
@@ -377,13 +454,23 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "prompt": (
         Shape("messages", _asked_in_messages, _TALK, {"answer": ANSWER, **_SYSTEM}),
-        Shape("choices", _asked_with_choices, {**_ASKED, **_OPTIONS, "answer": ("correct", *ANSWER)}),
+        Shape(
+            "choices", _asked_with_choices, {**_ASKED, **_OPTIONS, "answer": ("correct", *ANSWER)}
+        ),
         Shape("turns", _asked_in_turns, {"turns": ("turns",)}),
         Shape("question", _asked, _ASKED, {**CONTEXT, "answer": ANSWER}),
     ),
     "rated": (
-        Shape("answers and ratings", _rated, {**_ASKED, **_ANSWERS, "ratings": ("ratings",)}, CONTEXT),
-        Shape("two answers and raters", _rated_pair, {**_ASKED, "first": FIRST, "second": SECOND}, _RATER, raters=True),
+        Shape(
+            "answers and ratings", _rated, {**_ASKED, **_ANSWERS, "ratings": ("ratings",)}, CONTEXT
+        ),
+        Shape(
+            "two answers and raters",
+            _rated_pair,
+            {**_ASKED, "first": FIRST, "second": SECOND},
+            _RATER,
+            raters=True,
+        ),
         Shape("answer and raters", _rated_alone, _ANSWERED, _RATER, raters=True),
     ),
 }

@@ -1,9 +1,11 @@
-"""TRL's arguments, checked without TRL: names and types from a committed snapshot of its config classes.
+"""TRL's arguments, checked without TRL: names and types from a committed snapshot of its config
+classes.
 
-`trainer:` of a stage passes TRL's own argument names. Unknown ones are errors with the nearest name, those
-that tutorials use and TRL has dropped name what replaced them, and those that would take a run out of our
-hands (where it writes, whom it tells, whose code it runs) are refused. `python -m pipelines.training.arguments` writes
-the snapshot again after an upgrade; its diff is what the upgrade changes.
+`trainer:` of a stage passes TRL's own argument names. Unknown ones are errors with the nearest
+name, those that tutorials use and TRL has dropped name what replaced them, and those that would
+take a run out of our hands (where it writes, whom it tells, whose code it runs) are refused.
+`python -m pipelines.training.arguments` writes the snapshot again after an upgrade; its diff is
+what the upgrade changes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from governance.errors import ConfigError, CountersignError, meant
+from governance.base.errors import ConfigError, CountersignError, meant
 from pipelines.training.methods import METHODS, Method
 
 SNAPSHOT = Path(__file__).with_name("trl_arguments.json")
@@ -50,36 +52,106 @@ _QUIET = "curves go to reports/curves and MLflow; record text never goes to a lo
 _LOCAL = "nothing leaves this machine and no code comes with a model"
 _SEED = "set `seed` of the stage"
 REFUSED = {
-    **dict.fromkeys(("output_dir", "save_strategy", "save_steps", "save_total_limit", "save_only_model",
-                     "save_on_each_node", "resume_from_checkpoint", "enable_jit_checkpoint", "ignore_data_skip",
-                     "restore_callback_states_from_checkpoint", "load_best_model_at_end", "metric_for_best_model",
-                     "greater_is_better", "do_train", "do_eval", "do_predict", "local_rank", "include_for_metrics",
-                     "batch_eval_metrics", "prediction_loss_only", "label_names", "remove_unused_columns",
-                     "dataset_kwargs", "dataset_text_field", "generate_during_eval"), _OURS),
-    **dict.fromkeys(("report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica",
-                     "log_on_each_node", "log_completions", "log_completions_hub_repo", "num_completions_to_print",
-                     "log_multimodal", "log_unique_prompts", "logging_strategy", "debug", "trackio_space_id",
-                     "trackio_bucket_id", "trackio_static_space_id"), _QUIET),
-    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push",
-                     "hub_revision", "trust_remote_code", "chat_template_path", "vllm_server_base_url",
-                     "vllm_server_host", "vllm_server_port", "vllm_group_port", "vllm_server_timeout"), _LOCAL),
+    **dict.fromkeys(
+        (
+            "output_dir",
+            "save_strategy",
+            "save_steps",
+            "save_total_limit",
+            "save_only_model",
+            "save_on_each_node",
+            "resume_from_checkpoint",
+            "enable_jit_checkpoint",
+            "ignore_data_skip",
+            "restore_callback_states_from_checkpoint",
+            "load_best_model_at_end",
+            "metric_for_best_model",
+            "greater_is_better",
+            "do_train",
+            "do_eval",
+            "do_predict",
+            "local_rank",
+            "include_for_metrics",
+            "batch_eval_metrics",
+            "prediction_loss_only",
+            "label_names",
+            "remove_unused_columns",
+            "dataset_kwargs",
+            "dataset_text_field",
+            "generate_during_eval",
+        ),
+        _OURS,
+    ),
+    **dict.fromkeys(
+        (
+            "report_to",
+            "run_name",
+            "project",
+            "disable_tqdm",
+            "log_level",
+            "log_level_replica",
+            "log_on_each_node",
+            "log_completions",
+            "log_completions_hub_repo",
+            "num_completions_to_print",
+            "log_multimodal",
+            "log_unique_prompts",
+            "logging_strategy",
+            "debug",
+            "trackio_space_id",
+            "trackio_bucket_id",
+            "trackio_static_space_id",
+        ),
+        _QUIET,
+    ),
+    **dict.fromkeys(
+        (
+            "push_to_hub",
+            "hub_model_id",
+            "hub_strategy",
+            "hub_token",
+            "hub_private_repo",
+            "hub_always_push",
+            "hub_revision",
+            "trust_remote_code",
+            "chat_template_path",
+            "vllm_server_base_url",
+            "vllm_server_host",
+            "vllm_server_port",
+            "vllm_group_port",
+            "vllm_server_timeout",
+        ),
+        _LOCAL,
+    ),
     **dict.fromkeys(("seed", "data_seed"), _SEED),
     "reward_weights": "set `weight` of each entry of the stage's `rewards`",
-    "auto_find_batch_size": "the result would depend on the memory of the machine; set per_device_train_batch_size",
-}  # fmt: skip
+    "auto_find_batch_size": (
+        "the result would depend on the memory of the machine; set per_device_train_batch_size"
+    ),
+}
 """Arguments that a stage may not name, and why."""
 
-NESTED_REFUSED = ("trust_remote_code", "custom_generate", "code_revision", "token", "use_auth_token")
+NESTED_REFUSED = (
+    "trust_remote_code",
+    "custom_generate",
+    "code_revision",
+    "token",
+    "use_auth_token",
+)
 """Keys refused at any depth of a mapping: they load code or send credentials."""
 
 MODEL_INIT_KEYS = ("dtype", "attn_implementation")
 """What `model_init_kwargs` may say: how the parent is loaded, never what is loaded."""
 
 Types = list[str]
-"""Type names of one argument: bool, int, float, str, dict, list, null, object, or `=value` for a choice."""
+"""Type names of one argument: bool, int, float, str, dict, list, null, object, or `=value` for a
+choice.
+"""
 
 
-def check(method: Method, given: dict[str, Any], where: str) -> tuple[dict[str, Any], list[CountersignError]]:
+def check(
+    method: Method, given: dict[str, Any], where: str
+) -> tuple[dict[str, Any], list[CountersignError]]:
     """The arguments with their types settled (`"2e-3"` is a number), and every mistake found."""
     known = fields(method.config)
     settled: dict[str, Any] = {}
@@ -89,7 +161,11 @@ def check(method: Method, given: dict[str, Any], where: str) -> tuple[dict[str, 
             _permitted(name, value, known, method)
             settled[name] = _typed(known[name], value)
         except _Wrong as error:
-            wrong.append(ConfigError(error.found, where=f"{where}.{name}", expected=error.expected, fix=error.fix))
+            wrong.append(
+                ConfigError(
+                    error.found, where=f"{where}.{name}", expected=error.expected, fix=error.fix
+                )
+            )
     return settled, wrong
 
 
@@ -125,7 +201,11 @@ def _suggestion(name: str, known: dict[str, Types]) -> str:
     if near := meant(name, [field for field in known if field not in REFUSED]):
         return near
     others = [one.name for one in METHODS.values() if name in fields(one.config)]
-    return f"it is an argument of {', '.join(others)}" if others else "see TRL's documentation of this method's config"
+    return (
+        f"it is an argument of {', '.join(others)}"
+        if others
+        else "see TRL's documentation of this method's config"
+    )
 
 
 def _within(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -140,13 +220,23 @@ def _within(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 _PYTHON: dict[str, Any] = {
-    "bool": bool, "int": int, "float": float, "str": str, "dict": dict[str, Any], "list": list[Any], "null": None,
-}  # fmt: skip
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "dict": dict[str, Any],
+    "list": list[Any],
+    "null": None,
+}
 
 
 def _typed(names: Types, value: Any) -> Any:
     wanted = " or ".join(name.removeprefix("=") for name in names if name != "object")
-    options = [Literal[name[1:]] if name.startswith("=") else _PYTHON[name] for name in names if name != "object"]
+    options = [
+        Literal[name[1:]] if name.startswith("=") else _PYTHON[name]
+        for name in names
+        if name != "object"
+    ]
     if isinstance(value, bool) and not {"bool", "=False"} & set(names):
         raise _Wrong(f"{value}", expected=wanted)
     try:
@@ -163,7 +253,7 @@ def _snapshot() -> dict[str, Any]:
     return loaded
 
 
-# --- the snapshot, from the installed TRL ----------------------------------------------------------------------------
+# --- the snapshot, from the installed TRL ---------------------------------------------------------
 
 
 def snapshot() -> dict[str, Any]:
@@ -171,8 +261,14 @@ def snapshot() -> dict[str, Any]:
     configs = sorted({one.config for one in METHODS.values()})
     every = {config: _describe(load(config)) for config in configs}
     first = every[configs[0]]
-    shared = {name: kinds for name, kinds in first.items() if all(one.get(name) == kinds for one in every.values())}
-    own = {config: {n: k for n, k in one.items() if n not in shared} for config, one in every.items()}
+    shared = {
+        name: kinds
+        for name, kinds in first.items()
+        if all(one.get(name) == kinds for one in every.values())
+    }
+    own = {
+        config: {n: k for n, k in one.items() if n not in shared} for config, one in every.items()
+    }
     return {"shared": shared, "classes": own}
 
 
@@ -187,26 +283,42 @@ def _describe(config: Any) -> dict[str, Types]:
     import typing
 
     hints = typing.get_type_hints(config)
-    return {name: _type_names(hints[name]) for name in sorted(field.name for field in dataclasses.fields(config))}
+    return {
+        name: _type_names(hints[name])
+        for name in sorted(field.name for field in dataclasses.fields(config))
+    }
 
 
 def _type_names(hint: Any) -> Types:
     if get_origin(hint) in (Union, types.UnionType):
         names = sorted({name for option in get_args(hint) for name in _type_names(option)})
-        # `str` beside an enum is one of its values, and beside a mapping the path of a file: neither is free text
-        free = not any((name.startswith("=") and name != "=False") or name == "dict" for name in names)
+        # `str` beside an enum is one of its values, and beside a mapping the path of a file:
+        # neither is free text
+        free = not any(
+            (name.startswith("=") and name != "=False") or name == "dict" for name in names
+        )
         return [name for name in names if free or name != "str"]
     if get_origin(hint) is Literal:
         return [f"={value}" for value in get_args(hint)]
     base = get_origin(hint) or hint
     if isinstance(base, type) and issubclass(base, Enum):
         return [f"={member.value}" for member in base]
-    plain = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict", list: "list", tuple: "list"}
+    plain = {
+        bool: "bool",
+        int: "int",
+        float: "float",
+        str: "str",
+        dict: "dict",
+        list: "list",
+        tuple: "list",
+    }
     return ["null"] if base is type(None) else [plain.get(base, "object")]
 
 
 def render(value: dict[str, Any]) -> str:
-    """The snapshot as JSON text with one argument a line, so that a diff shows what an upgrade changes."""
+    """The snapshot as JSON text with one argument a line, so that a diff shows what an upgrade
+    changes.
+    """
     groups = {"shared": value["shared"], **value["classes"]}
     text = {
         name: ",\n".join(f"  {json.dumps(key)}: {json.dumps(kinds)}" for key, kinds in one.items())

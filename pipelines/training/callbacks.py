@@ -1,7 +1,7 @@
 """What hangs on a trainer: signals to whoever listens, and checkpoints by the clock.
 
-Neither changes what is learnt: a checkpoint draws no random number, and resuming from one gives the same
-bits (`tests/pipelines/test_resume.py`).
+Neither changes what is learnt: a checkpoint draws no random number, and resuming from one gives the
+same bits (`tests/pipelines/test_resume.py`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from governance import digests
-from governance.errors import InputError
+from governance.attest import digests
+from governance.base.errors import InputError
 
 CHECKPOINT_SECONDS = 10.0
 """At least this long between two checkpoints."""
@@ -27,8 +27,14 @@ Listener = Callable[[int, int, Mapping[str, float]], None]
 
 
 def signals_of(logs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    """The finite figures among a log line's that the method reports, its reward functions' means included."""
-    wanted = {name: logs[name] for name in logs if name in names or _of_a_reward(name) or name.startswith("eval_")}
+    """The finite figures among a log line's that the method reports, its reward functions' means
+    included.
+    """
+    wanted = {
+        name: logs[name]
+        for name in logs
+        if name in names or _of_a_reward(name) or name.startswith("eval_")
+    }
     return {
         name: float(value)
         for name, value in wanted.items()
@@ -59,7 +65,8 @@ def watching(listener: Listener, names: tuple[str, ...]) -> Any:
 
 
 def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
-    """A callback that has a checkpoint written on steps divisible by `grain`, as often as time allows.
+    """A callback that has a checkpoint written on steps divisible by `grain`, as often as time
+    allows.
 
     With 0 seconds: at all of them. With several processes the first one's clock decides for all.
     """
@@ -73,7 +80,9 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if state.global_step % grain == 0 and state.global_step < state.max_steps:
                 due = [time.monotonic() - self.written >= self.wait]
-                control.should_save = (broadcast_object_list(due) if args.world_size > 1 else due)[0]
+                control.should_save = (broadcast_object_list(due) if args.world_size > 1 else due)[
+                    0
+                ]
             self.began = time.monotonic()
             return control
 
@@ -81,7 +90,9 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
             if state.is_world_process_zero:
                 seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             self.written = time.monotonic()
-            self.wait = max(seconds, (self.written - self.began) / CHECKPOINT_SHARE) if seconds else 0.0
+            self.wait = (
+                max(seconds, (self.written - self.began) / CHECKPOINT_SHARE) if seconds else 0.0
+            )
 
     return Checkpointing()
 
@@ -92,14 +103,20 @@ SEAL = "complete.json"
 
 def seal(folder: Path) -> None:
     """Marks a checkpoint as complete."""
-    listed = {path.name: digests.sha256_file(path) for path in sorted(folder.iterdir()) if path.name != SEAL}
+    listed = {
+        path.name: digests.sha256_file(path)
+        for path in sorted(folder.iterdir())
+        if path.name != SEAL
+    }
     temporary = folder / f"{SEAL}.tmp"
     temporary.write_text(json.dumps(listed, sort_keys=True), encoding="utf-8")
     temporary.replace(folder / SEAL)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole. Torn ones (a kill in the middle of writing) are removed."""
+    """The newest checkpoint that is whole. Torn ones (a kill in the middle of writing) are
+    removed.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     while found:
         newest = found.pop()
@@ -112,6 +129,8 @@ def last_checkpoint(folder: Path) -> Path | None:
 def _whole(folder: Path) -> bool:
     try:
         listed = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        return bool(listed) and all(digests.sha256_file(folder / name) == sha256 for name, sha256 in listed.items())
+        return bool(listed) and all(
+            digests.sha256_file(folder / name) == sha256 for name, sha256 in listed.items()
+        )
     except (OSError, ValueError, InputError):
         return False

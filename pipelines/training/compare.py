@@ -1,6 +1,7 @@
 """How far two model folders are the same: byte by byte, else tensor by tensor.
 
-Weights are read one tensor at a time, each compared in parts, so that models larger than memory can be compared.
+Weights are read one tensor at a time, each compared in parts, so that models larger than memory can
+be compared.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance import digests, weights
+from governance.attest import digests
+from governance.models import weights
 
 PART = 1 << 22
 """Numbers compared at once."""
@@ -24,7 +26,9 @@ class Comparison:
 
     same_bytes: bool
     largest_difference: float | None
-    """The largest absolute difference of any number; None where no number says it: shapes or types differ, or NaN."""
+    """The largest absolute difference of any number; None where no number says it: shapes or types
+    differ, or NaN.
+    """
     differing: int
     """Tensors that differ, those that only one of the two has included."""
     tensors: int
@@ -60,7 +64,9 @@ def _tensors(folder: Path, stack: ExitStack) -> dict[str, Any]:
 
 
 def _difference(one: Any, two: Any, name: str) -> float | None:
-    """The largest absolute difference of a tensor; None for the same bytes, infinite where no number can be told."""
+    """The largest absolute difference of a tensor; None for the same bytes, infinite where no
+    number can be told.
+    """
     if one is None or two is None:
         return math.inf
     first, second = one.get_tensor(name), two.get_tensor(name)

@@ -1,8 +1,8 @@
 """Runs one TRL trainer from a plan: the only module that imports TRL.
 
-It knows nothing of gates, evidence or the registry. It runs in the stage's own process; or, when the machine
-names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), as `python -m pipelines.training.fit PLAN`
-in each of the launcher's processes.
+It knows nothing of gates, evidence or the registry. It runs in the stage's own process; or, when
+the machine names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), as `python
+-m pipelines.training.fit PLAN` in each of the launcher's processes.
 
 1. The seed and the thread count are set before anything is built.
 2. Models are loaded by path, never handed over in memory: TRL reloads its reference from that path.
@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from governance.errors import ConfigError, CountersignError, StorageError, TrainingError
-from governance.model import Model
-from governance.storage import disk_failure
+from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
+from governance.base.model import Model
+from governance.base.storage import disk_failure
 from pipelines.training import arguments, callbacks, rewards
 from pipelines.training.callbacks import Listener
 from pipelines.training.methods import METHODS, Method
@@ -39,7 +39,9 @@ FAILURE = "failure.txt"
 """File of the work folder in which a launched process says why it failed."""
 
 LOGGED_SHARE = 0.05
-"""Signals are logged each time this share of the steps is done, unless `logging_steps` says otherwise."""
+"""Signals are logged each time this share of the steps is done, unless `logging_steps` says
+otherwise.
+"""
 
 
 class Plan(Model):
@@ -48,13 +50,18 @@ class Plan(Model):
     stage: str
     objective: Objective
     parent: Path
-    """A model folder; for a method that starts from scratch, one with a config.json and no weights."""
+    """A model folder; for a method that starts from scratch, one with a config.json and no weights.
+    """
     scorer: Path | None
     """The reward model, where a reward is `model`."""
     records: Path
-    """records.parquet of the method's kind; its `train` split trains, its `validation` split is held against."""
+    """records.parquet of the method's kind; its `train` split trains, its `validation` split is
+    held against.
+    """
     work: Path
-    """Survives a kill: checkpoints while training; then `trained/` (adapter or model, tokenizer) and `fitted.json`."""
+    """Survives a kill: checkpoints while training; then `trained/` (adapter or model, tokenizer)
+    and `fitted.json`.
+    """
     checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
 
 
@@ -133,11 +140,15 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> Any:
 
 
 def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
-    """The training split, and the validation split where there is one and the trainer is to look at it."""
+    """The training split, and the validation split where there is one and the trainer is to look at
+    it.
+    """
     train = _dataset(plan.records, method.columns, "train")
     if train is None:
         raise TrainingError(
-            "no records to train on", where=str(plan.records), expected="at least one in the split `train`"
+            "no records to train on",
+            where=str(plan.records),
+            expected="at least one in the split `train`",
         )
     looks = plan.objective.trainer.get("eval_strategy", "no") != "no"
     return train, _dataset(plan.records, method.columns, "validation") if looks else None
@@ -151,10 +162,18 @@ def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
     from pipelines.records import read_records
 
     table = read_records(records)
-    part = table.filter(pc.equal(table["split"], split)).select(list(columns)).replace_schema_metadata(None)
+    part = (
+        table.filter(pc.equal(table["split"], split))
+        .select(list(columns))
+        .replace_schema_metadata(None)
+    )
     if part.num_rows == 0:
         return None
-    return Dataset(InMemoryTable(part.cast(Features.from_arrow_schema(part.schema).arrow_schema).combine_chunks()))
+    return Dataset(
+        InMemoryTable(
+            part.cast(Features.from_arrow_schema(part.schema).arrow_schema).combine_chunks()
+        )
+    )
 
 
 def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
@@ -172,21 +191,31 @@ def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
 
 
 def _model(plan: Plan, method: Method, tokenizer: Any) -> Any:
-    """(2) The parent's path; or a new model with random weights, which no method needs a reference for."""
+    """(2) The parent's path; or a new model with random weights, which no method needs a reference
+    for.
+    """
     if not method.from_scratch:
         return str(plan.parent)
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(plan.parent, trust_remote_code=False)
     config.vocab_size = len(tokenizer)
-    config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = (
+        None,
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+    )
     return AutoModelForCausalLM.from_config(config)
 
 
 def _rewards(plan: Plan) -> list[Any]:
     """The reward functions in order; the scorer as its path, which TRL loads."""
     return [
-        str(plan.scorer) if one.name == rewards.SCORER else rewards.for_trainer(one.name, one.options)
+        (
+            str(plan.scorer)
+            if one.name == rewards.SCORER
+            else rewards.for_trainer(one.name, one.options)
+        )
         for one in plan.objective.rewards
     ]
 
@@ -196,12 +225,16 @@ def _lora(lora: dict[str, Any], method: Method) -> Any:
 
     scorer = method.model == "scorer"
     return LoraConfig(
-        **lora, task_type="SEQ_CLS" if scorer else "CAUSAL_LM", modules_to_save=["score"] if scorer else None
+        **lora,
+        task_type="SEQ_CLS" if scorer else "CAUSAL_LM",
+        modules_to_save=["score"] if scorer else None,
     )
 
 
 def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
-    """The trainer's configuration: the objective's arguments, and what is not for params.yaml to say."""
+    """The trainer's configuration: the objective's arguments, and what is not for params.yaml to
+    say.
+    """
     import torch
 
     given = plan.objective.trainer
@@ -225,12 +258,18 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
     try:
         return arguments.load(method.config)(**{**given, **ours})
     except (ValueError, TypeError) as error:
-        raise ConfigError(_first_line(error), where=f"params.yaml: stages.{plan.stage}.trainer") from None
+        raise ConfigError(
+            _first_line(error), where=f"params.yaml: stages.{plan.stage}.trainer"
+        ) from None
 
 
 def _grain(args: Any) -> int:
-    """Steps between two points at which a resumed run is equal: GRPO and RLOO keep a batch for several steps."""
-    return int(getattr(args, "steps_per_generation", 1) or 1) * int(getattr(args, "num_iterations", 1) or 1)
+    """Steps between two points at which a resumed run is equal: GRPO and RLOO keep a batch for
+    several steps.
+    """
+    return int(getattr(args, "steps_per_generation", 1) or 1) * int(
+        getattr(args, "num_iterations", 1) or 1
+    )
 
 
 def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
@@ -257,9 +296,11 @@ def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
 
 
 def require_precision(found: str, args: Any) -> None:
-    """(3) Raises `TrainingError` where the environment lends a precision that the objective does not ask for.
+    """(3) Raises `TrainingError` where the environment lends a precision that the objective does
+    not ask for.
 
-    Accelerate takes ACCELERATE_MIXED_PRECISION, which `accelerate launch` sets, where the arguments name none.
+    Accelerate takes ACCELERATE_MIXED_PRECISION, which `accelerate launch` sets, where the arguments
+    name none.
     """
     asked = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
     if found not in ("no", asked):
@@ -267,7 +308,10 @@ def require_precision(found: str, args: Any) -> None:
             f"mixed precision {found} would run and the objective asks for {asked}",
             where="ACCELERATE_MIXED_PRECISION, or the launcher's configuration",
             expected=asked,
-            fix=f"say it in params.yaml (trainer: {{{found}: true}}), where it is part of the objective, or nowhere",
+            fix=(
+                f"say it in params.yaml (trainer: {{{found}: true}}), where it is part of the"
+                " objective, or nowhere"
+            ),
         )
 
 
@@ -295,17 +339,20 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
 
 
 def _left_out(plan: Plan, trainer: Any) -> int:
-    """How many records TRL filtered out for their length, which it says nowhere. Raises `TrainingError`: all of them.
+    """How many records TRL filtered out for their length, which it says nowhere. Raises
+    `TrainingError`: all of them.
 
-    What it filters differs by method: a pair of which one answer is too long (reward), a prompt that leaves no room
-    for an answer (DPO, KTO), a conversation whose answers are cut off (SFT). Packing joins records and filters none.
+    What it filters differs by method: a pair of which one answer is too long (reward), a prompt
+    that leaves no room for an answer (DPO, KTO), a conversation whose answers are cut off (SFT).
+    Packing joins records and filters none.
     """
     if getattr(trainer.args, "packing", False):
         return 0
     used, offered = len(trainer.train_dataset), _offered(plan)
     if not used:
         raise TrainingError(
-            f"all {offered} records are too long for max_length {getattr(trainer.args, 'max_length', None)}",
+            f"all {offered} records are too long for max_length"
+            f" {getattr(trainer.args, 'max_length', None)}",
             where=f"params.yaml: stages.{plan.stage}.trainer.max_length",
         )
     return max(0, offered - used)
@@ -321,7 +368,9 @@ def _offered(plan: Plan) -> int:
 
 
 def translated(error: Exception, plan: Plan) -> CountersignError:
-    """A vendor's exception as one of ours; its first line only, since the rest may quote records."""
+    """A vendor's exception as one of ours; its first line only, since the rest may quote
+    records.
+    """
     if failure := disk_failure(error):
         return StorageError(failure.found, where=failure.where or str(plan.work), fix=failure.fix)
     quotes = type(error).__module__.partition(".")[0] in QUOTING
@@ -335,9 +384,16 @@ QUOTING = frozenset({"jinja2", "pyarrow"})
 
 KNOWN = {
     "TemplateError": "the parent's chat template refuses a record: a role, or who speaks when",
-    "not training-compatible": "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations",
-    "DataParallel": "set COUNTERSIGN_LAUNCH, e.g. `torchrun --nproc_per_node 4`, or CUDA_VISIBLE_DEVICES to one GPU",
-    "out of memory": "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora",
+    "not training-compatible": (
+        "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations"
+    ),
+    "DataParallel": (
+        "set COUNTERSIGN_LAUNCH, e.g. `torchrun --nproc_per_node 4`, or CUDA_VISIBLE_DEVICES to"
+        " one GPU"
+    ),
+    "out of memory": (
+        "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora"
+    ),
 }
 """Part of a vendor's message to what can be done."""
 
@@ -353,7 +409,9 @@ def _checkpoints(plan: Plan) -> Path:
 
 
 def main(path: str) -> None:
-    """Runs a plan in one of a launcher's processes; why it failed is left in the plan's work folder."""
+    """Runs a plan in one of a launcher's processes; why it failed is left in the plan's work
+    folder.
+    """
     plan = Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
     threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
     try:

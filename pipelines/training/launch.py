@@ -1,8 +1,10 @@
-"""Where a training runs: in the stage's own process, or in the processes of a launcher that the machine names.
+"""Where a training runs: in the stage's own process, or in the processes of a launcher that the
+machine names.
 
-COUNTERSIGN_LAUNCH is a command to which `-m pipelines.training.fit PLAN` is added: `torchrun --nproc_per_node 2`, or
-`accelerate launch --config_file fsdp.yaml`. What it asks for is checked against what accelerate makes of it
-(`pipelines.training.fit`): on CPU, accelerate ignores most of it in silence.
+COUNTERSIGN_LAUNCH is a command to which `-m pipelines.training.fit PLAN` is added: `torchrun
+--nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. What it asks for is checked
+against what accelerate makes of it (`pipelines.training.fit`): on CPU, accelerate ignores most of
+it in silence.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from governance.errors import TrainingError
+from governance.base.errors import TrainingError
 from pipelines.training.callbacks import Listener
 from pipelines.training.fit import FAILURE, PARENT, PROCESSES, Fitted, Plan
 
@@ -40,12 +42,22 @@ def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     environ = {**os.environ, **({PROCESSES: found[1]} if found else {})}
     where = str(Path(__file__).parents[2])
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, (where, environ.get("PYTHONPATH"))))
-    program = [_here(shlex.split(command)[0]), *shlex.split(command)[1:], "-m", "pipelines.training.fit", str(path)]
+    program = [
+        _here(shlex.split(command)[0]),
+        *shlex.split(command)[1:],
+        "-m",
+        "pipelines.training.fit",
+        str(path),
+    ]
     failure = plan.work / FAILURE
     failure.unlink(missing_ok=True)
     code = _exit_code(program, {**environ, PARENT: str(os.getpid())})
     if code != 0:
-        why = failure.read_text(encoding="utf-8") if failure.exists() else f"the launcher ended with {code}"
+        why = (
+            failure.read_text(encoding="utf-8")
+            if failure.exists()
+            else f"the launcher ended with {code}"
+        )
         raise TrainingError(why, where=f"{LAUNCH}={command}")
     fitted = Fitted.model_validate_json((plan.work / "fitted.json").read_text(encoding="utf-8"))
     for line in fitted.history:
@@ -61,10 +73,14 @@ def _here(program: str) -> str:
 
 
 def _exit_code(command: list[str], environ: Mapping[str, str]) -> int:
-    """Runs the launcher, whose processes end with this one (`pipelines.training.fit.main` sees to it)."""
+    """Runs the launcher, whose processes end with this one (`pipelines.training.fit.main` sees to
+    it).
+    """
     quiet = subprocess.DEVNULL
     try:
-        process = subprocess.Popen(command, env=dict(environ), stdin=quiet, stdout=quiet, stderr=quiet)
+        process = subprocess.Popen(
+            command, env=dict(environ), stdin=quiet, stdout=quiet, stderr=quiet
+        )
     except OSError as error:
         raise TrainingError(f"{command[0]}: {error.strerror}", where=LAUNCH) from None
     try:

@@ -1,7 +1,8 @@
 """The training methods: what each one trains with, on what kind of dataset, and what it reports.
 
-Nothing heavy is imported here: trainer and config stand as `module:Class` strings. To add a method of TRL:
-one entry in `METHODS`, then `python -m pipelines.training.arguments` to write the argument names of its config class.
+Nothing heavy is imported here: trainer and config stand as `module:Class` strings. To add a method
+of TRL: one entry in `METHODS`, then `python -m pipelines.training.arguments` to write the argument
+names of its config class.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from governance.errors import ConfigError, meant
+from governance.base.errors import ConfigError, meant
 
 ModelClass = Literal["language", "scorer"]
 """A causal language model, or a sequence classifier with one output (a reward model)."""
@@ -61,21 +62,72 @@ _ORPO = "trl.experimental.orpo"
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("pretrain", "trl:SFTTrainer", "trl:SFTConfig", "conversation", _TURNS, _LANGUAGE, from_scratch=True),
         Method(
-            "sft", "trl:SFTTrainer", "trl:SFTConfig", "conversation", _TURNS, _LANGUAGE,
+            "pretrain",
+            "trl:SFTTrainer",
+            "trl:SFTConfig",
+            "conversation",
+            _TURNS,
+            _LANGUAGE,
+            from_scratch=True,
+        ),
+        Method(
+            "sft",
+            "trl:SFTTrainer",
+            "trl:SFTConfig",
+            "conversation",
+            _TURNS,
+            _LANGUAGE,
             defaults={"assistant_only_loss": True},
         ),
-        Method("reward", "trl:RewardTrainer", "trl:RewardConfig", "preference", _COMPARED, _SCORER, model="scorer"),
-        Method("dpo", "trl:DPOTrainer", "trl:DPOConfig", "preference", _COMPARED, _PAIRS),
-        Method("kto", "trl:KTOTrainer", "trl:KTOConfig", "unpaired", _JUDGED, ("loss", *_BOTH, "kl", *_STEPS)),
         Method(
-            "orpo", f"{_ORPO}:ORPOTrainer", f"{_ORPO}:ORPOConfig", "preference", _COMPARED, (*_PAIRS, *_ODDS),
+            "reward",
+            "trl:RewardTrainer",
+            "trl:RewardConfig",
+            "preference",
+            _COMPARED,
+            _SCORER,
+            model="scorer",
         ),
-        Method("grpo", "trl:GRPOTrainer", "trl:GRPOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
-        Method("rloo", "trl:RLOOTrainer", "trl:RLOOConfig", "prompt", _ASKED, _ONLINE, rewards=True, defaults=_KL),
+        Method("dpo", "trl:DPOTrainer", "trl:DPOConfig", "preference", _COMPARED, _PAIRS),
+        Method(
+            "kto",
+            "trl:KTOTrainer",
+            "trl:KTOConfig",
+            "unpaired",
+            _JUDGED,
+            ("loss", *_BOTH, "kl", *_STEPS),
+        ),
+        Method(
+            "orpo",
+            f"{_ORPO}:ORPOTrainer",
+            f"{_ORPO}:ORPOConfig",
+            "preference",
+            _COMPARED,
+            (*_PAIRS, *_ODDS),
+        ),
+        Method(
+            "grpo",
+            "trl:GRPOTrainer",
+            "trl:GRPOConfig",
+            "prompt",
+            _ASKED,
+            _ONLINE,
+            rewards=True,
+            defaults=_KL,
+        ),
+        Method(
+            "rloo",
+            "trl:RLOOTrainer",
+            "trl:RLOOConfig",
+            "prompt",
+            _ASKED,
+            _ONLINE,
+            rewards=True,
+            defaults=_KL,
+        ),
     )
-}  # fmt: skip
+}
 """Method name to method."""
 
 

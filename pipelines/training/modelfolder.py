@@ -10,10 +10,21 @@ from typing import Any
 from pipelines.training.methods import ModelClass
 
 MODEL_FILES = (
-    "config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.json",
-    "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
-)  # fmt: skip
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
 """All that a model folder may hold, by name pattern."""
 
 
@@ -28,7 +39,9 @@ def has_weights(folder: Path) -> bool:
 
 
 def load_model(folder: Path, kind: ModelClass, **options: Any) -> Any:
-    """The model of a folder: a language model, or a scorer with one output. Only safetensors, no code."""
+    """The model of a folder: a language model, or a scorer with one output. Only safetensors, no
+    code.
+    """
     import transformers
 
     safe = {"trust_remote_code": False, "use_safetensors": True, **options}
@@ -52,4 +65,6 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Sorted, indented, readable: the same value is the same bytes."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )

@@ -1,7 +1,8 @@
-"""What a training stage optimises, and how: everything of params.yaml that decides its result, under one digest.
+"""What a training stage optimises, and how: everything of params.yaml that decides its result,
+under one digest.
 
-Free of torch, so that the gate can name the objective that it decides on. `resolve` finds every mistake a
-stage's row can have without its data: they are reported together.
+Free of torch, so that the gate can name the objective that it decides on. `resolve` finds every
+mistake a stage's row can have without its data: they are reported together.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from governance import canonical
-from governance.errors import ConfigError, CountersignError, Problems
-from governance.model import Json, Model, Sha256
+from governance.attest import canonical
+from governance.base.errors import ConfigError, CountersignError, Problems
+from governance.base.model import Json, Model, Sha256
 from pipelines.params import Params, Stage
 from pipelines.training import arguments, rewards
 from pipelines.training.methods import Method, method
@@ -50,16 +51,22 @@ def digest(objective: Objective) -> str:
 
 
 def texts(objective: Objective) -> dict[str, str]:
-    """sha256 to text, of the objective and its reward functions: what a person reads before they approve a digest."""
+    """sha256 to text, of the objective and its reward functions: what a person reads before they
+    approve a digest.
+    """
     found = {one.source: rewards.source_text(one.name) for one in objective.rewards}
     return {**found, objective.digest: canonical.dumps(objective.model_dump(mode="json")).decode()}
 
 
 def resolve(params: Params, name: str) -> Objective:
-    """The objective of stage `name`. Raises `ConfigError` or `Problems` naming every mistake of its row."""
+    """The objective of stage `name`. Raises `ConfigError` or `Problems` naming every mistake of its
+    row.
+    """
     stage, where = params.stages[name], f"params.yaml: stages.{name}"
     chosen = method(stage.method, f"{where}.method")
-    trainer, wrong = arguments.check(chosen, {**chosen.defaults, **stage.trainer}, f"{where}.trainer")
+    trainer, wrong = arguments.check(
+        chosen, {**chosen.defaults, **stage.trainer}, f"{where}.trainer"
+    )
     wrong += [*_of_rewards(params, stage, chosen, where), *_of_models(params, stage, chosen, where)]
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
@@ -70,7 +77,10 @@ def resolve(params: Params, name: str) -> Objective:
         lora=stage.lora.model_dump() if stage.lora else None,
         rewards=[
             ResolvedReward(
-                name=one.name, weight=one.weight, options=one.options, source=rewards.source_digest(one.name)
+                name=one.name,
+                weight=one.weight,
+                options=one.options,
+                source=rewards.source_digest(one.name),
             )
             for one in stage.rewards
         ],
@@ -93,10 +103,18 @@ def _of_rewards(params: Params, stage: Stage, chosen: Method, where: str) -> lis
             wrong.append(error)
     if chosen.rewards and not stage.rewards:
         known = ", ".join([*rewards.RULES, rewards.SCORER])
-        wrong.append(ConfigError("no reward functions", where=f"{where}.rewards", expected=f"at least one of {known}"))
+        wrong.append(
+            ConfigError(
+                "no reward functions", where=f"{where}.rewards", expected=f"at least one of {known}"
+            )
+        )
     if stage.rewards and not chosen.rewards:
         wrong.append(
-            ConfigError(f"{chosen.name} uses no reward functions", where=f"{where}.rewards", fix="delete the field")
+            ConfigError(
+                f"{chosen.name} uses no reward functions",
+                where=f"{where}.rewards",
+                fix="delete the field",
+            )
         )
     if uses_scorer(stage):
         wrong += _of_scorer(params, stage, where)
@@ -120,7 +138,9 @@ def _of_models(params: Params, stage: Stage, chosen: Method, where: str) -> list
     kind = params.datasets[stage.data].kind
     if kind != chosen.kind:
         expected = f"a dataset of kind {chosen.kind}"
-        wrong.append(ConfigError(f"{stage.data} is of kind {kind}", where=f"{where}.data", expected=expected))
+        wrong.append(
+            ConfigError(f"{stage.data} is of kind {kind}", where=f"{where}.data", expected=expected)
+        )
     parent = params.stages.get(stage.parent)
     if parent is not None and method(parent.method).model != "language":
         found = f"{stage.parent} is a reward model"
@@ -128,20 +148,36 @@ def _of_models(params: Params, stage: Stage, chosen: Method, where: str) -> list
     bare = parent is None and params.bases[stage.parent].source.endswith(".json")
     if bare and not chosen.from_scratch:
         found = f"{stage.parent} is an architecture without weights"
-        wrong.append(ConfigError(found, where=f"{where}.parent", fix="train it first by a stage of method pretrain"))
+        wrong.append(
+            ConfigError(
+                found, where=f"{where}.parent", fix="train it first by a stage of method pretrain"
+            )
+        )
     if chosen.from_scratch and not bare:
         found = f"{stage.parent} has weights already"
         wrong.append(
-            ConfigError(found, where=f"{where}.parent", expected="a base whose source is an architecture (*.json)")
+            ConfigError(
+                found,
+                where=f"{where}.parent",
+                expected="a base whose source is an architecture (*.json)",
+            )
         )
     if chosen.from_scratch and stage.lora:
-        wrong.append(ConfigError("LoRA needs weights to start from", where=f"{where}.lora", fix="delete the field"))
+        wrong.append(
+            ConfigError(
+                "LoRA needs weights to start from", where=f"{where}.lora", fix="delete the field"
+            )
+        )
     return wrong
 
 
 def describe(objective: Objective) -> dict[str, Any]:
     """The objective as flat names and values, for people (MLflow's parameters)."""
-    flat: dict[str, Any] = {"method": objective.method, "seed": objective.seed, "threads": objective.threads}
+    flat: dict[str, Any] = {
+        "method": objective.method,
+        "seed": objective.seed,
+        "threads": objective.threads,
+    }
     flat |= {f"lora.{key}": value for key, value in (objective.lora or {}).items()}
     flat |= {f"reward.{one.name}": one.weight for one in objective.rewards}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}

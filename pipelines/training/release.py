@@ -1,7 +1,9 @@
-"""Turns what a trainer wrote into what is released: one model folder, and for LoRA the adapter beside it.
+"""Turns what a trainer wrote into what is released: one model folder, and for LoRA the adapter
+beside it.
 
-The merged model is made anew from the parent's files and the adapter's, so that anybody can make it again.
-Only files that a plain `from_pretrained` needs are kept, none of them executable, none with a path or a time.
+The merged model is made anew from the parent's files and the adapter's, so that anybody can make it
+again. Only files that a plain `from_pretrained` needs are kept, none of them executable, none with
+a path or a time.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from governance.errors import TrainingError
+from governance.base.errors import TrainingError
 from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import MODEL_FILES, belongs, load_model, write_json
 
@@ -36,8 +38,12 @@ def release_adapter(trained: Path, parent_digest: str, target: Path) -> None:
     shutil.copyfile(trained / ADAPTER_FILES[1], target / ADAPTER_FILES[1])
 
 
-def release_model(trained: Path, parent: Path, kind: ModelClass, *, lora: bool, target: Path) -> None:
-    """The model with its tokenizer; for LoRA, the parent with the adapter merged in, in 32-bit floats."""
+def release_model(
+    trained: Path, parent: Path, kind: ModelClass, *, lora: bool, target: Path
+) -> None:
+    """The model with its tokenizer; for LoRA, the parent with the adapter merged in, in 32-bit
+    floats.
+    """
     target.mkdir(parents=True, exist_ok=True)
     if lora:
         _merged(trained, parent, kind).save_pretrained(target)
@@ -57,10 +63,14 @@ def _merged(adapter: Path, parent: Path, kind: ModelClass) -> Any:
 
 
 def _canonicalise(folder: Path) -> None:
-    """Sorts JSON, drops where a model was trained, and refuses what may not be in a model folder."""
+    """Sorts JSON, drops where a model was trained, and refuses what may not be in a model
+    folder.
+    """
     for path in sorted(folder.iterdir()):
         if not belongs(path.name):
-            raise TrainingError(f"{path.name} does not belong in a model folder", expected=", ".join(MODEL_FILES))
+            raise TrainingError(
+                f"{path.name} does not belong in a model folder", expected=", ".join(MODEL_FILES)
+            )
         path.chmod(0o644)
         if path.name in ("config.json", "generation_config.json", "tokenizer_config.json"):
             content = json.loads(path.read_text(encoding="utf-8"))

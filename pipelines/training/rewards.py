@@ -1,8 +1,8 @@
 """Reward functions: small pure rules that score one answer against the prompt's reference answer.
 
-A rule's identity is the sha256 of its own source text, so each rule stands alone: it calls nothing of this
-module and keeps its constants inside. To add one: a function decorated with `@rule`. In params.yaml a stage
-names its rules; `model` is no rule but the stage's scorer (a reward model).
+A rule's identity is the sha256 of its own source text, so each rule stands alone: it calls nothing
+of this module and keeps its constants inside. To add one: a function decorated with `@rule`. In
+params.yaml a stage names its rules; `model` is no rule but the stage's scorer (a reward model).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from governance.errors import ConfigError, TrainingError, meant
+from governance.base.errors import ConfigError, TrainingError, meant
 
 Rule = Callable[..., float]
 """rule(text, answer, **options) -> score; `answer` is None where the record has none."""
@@ -34,12 +34,16 @@ def rule(function: Rule) -> Rule:
 @rule
 def route_exact(text: str, answer: str | None) -> float:
     """1 when the answer is the reference, spaces and letter case aside, and nothing more."""
-    return float(answer is not None and " ".join(text.split()).lower() == " ".join(answer.split()).lower())
+    return float(
+        answer is not None and " ".join(text.split()).lower() == " ".join(answer.split()).lower()
+    )
 
 
 @rule
 def route_fields(text: str, answer: str | None) -> float:
-    """The share of the reference's `;`-separated fields that stand at their place, less a tenth per field too many."""
+    """The share of the reference's `;`-separated fields that stand at their place, less a tenth per
+    field too many.
+    """
     wanted = [part.strip().lower() for part in (answer or "").split(";") if part.strip()]
     given = [part.strip().lower() for part in text.split(";") if part.strip()]
     if not wanted:
@@ -50,14 +54,21 @@ def route_fields(text: str, answer: str | None) -> float:
 
 @rule
 def no_secrets_asked(text: str, answer: str | None) -> float:
-    """-1 when the answer asks the customer for a password, card number, PIN or the like; 0 otherwise."""
-    asked = r"password|passcode|pin\b|card number|card details|cvv|cvc|security code|social security|one-time code"
+    """-1 when the answer asks the customer for a password, card number, PIN or the like; 0
+    otherwise.
+    """
+    asked = (
+        r"password|passcode|pin\b|card number|card details|cvv|cvc|security code|social"
+        r" security|one-time code"
+    )
     return -1.0 if re.search(asked, text, re.IGNORECASE) else 0.0
 
 
 @rule
 def numeric_answer(text: str, answer: str | None) -> float:
-    """1 when the last number of the answer (after `####` where there is one) is the reference's (as in GSM8K)."""
+    """1 when the last number of the answer (after `####` where there is one) is the reference's (as
+    in GSM8K).
+    """
     values = []
     for one in (text, answer or ""):
         numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", one.rpartition("####")[2])
@@ -67,7 +78,9 @@ def numeric_answer(text: str, answer: str | None) -> float:
 
 @rule
 def choice_answer(text: str, answer: str | None) -> float:
-    """1 when the last option letter that stands alone in the answer (A to E) is the reference's (as in AQuA)."""
+    """1 when the last option letter that stands alone in the answer (A to E) is the reference's (as
+    in AQuA).
+    """
     letters = re.findall(r"\b([A-E])\b", text)
     wanted = re.findall(r"\b([A-E])\b", answer or "")
     return float(bool(letters) and bool(wanted) and letters[-1] == wanted[-1])
@@ -100,7 +113,9 @@ class TrainerReward(Protocol):
 
     __name__: str
 
-    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]: ...
+    def __call__(
+        self, prompts: list[Any], completions: list[Any], **columns: Any
+    ) -> list[float]: ...
 
 
 def for_trainer(name: str, options: dict[str, Any]) -> TrainerReward:

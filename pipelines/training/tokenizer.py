@@ -1,4 +1,5 @@
-"""The tokenizer of a model trained from scratch: byte-level BPE learnt from the stage's own records.
+"""The tokenizer of a model trained from scratch: byte-level BPE learnt from the stage's own
+records.
 
 No text is out of its vocabulary, and the same records give the same tokenizer. Its chat template
 (`pipelines/training/chat.jinja`) is also what a parent without one gets.
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from governance.errors import InputError
+from governance.base.errors import InputError
 from pipelines.kinds import ROLES
 
 END = "<|end|>"
@@ -36,7 +37,11 @@ def vocabulary_limit(architecture: Path) -> int:
     except (OSError, ValueError, KeyError):
         raise InputError("no vocab_size", where=str(where)) from None
     if not isinstance(size, int) or size < MIN_VOCABULARY:
-        raise InputError(f"vocab_size {size}", where=str(where), expected=f"an integer of at least {MIN_VOCABULARY}")
+        raise InputError(
+            f"vocab_size {size}",
+            where=str(where),
+            expected=f"an integer of at least {MIN_VOCABULARY}",
+        )
     return size
 
 

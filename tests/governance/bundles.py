@@ -11,14 +11,14 @@ from typing import Any
 
 import rfc8785
 
-from governance import evidence, promotion
+from governance.attest.keys import Signer
+from governance.attest.predicates import Artifact, Incident, Promotion
+from governance.base.time import exact_instant
 from governance.bundle import bundle_of, write
-from governance.instants import exact_instant
-from governance.keys import Signer
-from governance.log import merkle
+from governance.log import evidence, merkle
 from governance.log.port import Log
-from governance.machine import signer
-from governance.predicates import Artifact, Incident, Promotion
+from governance.machine.machine import signer
+from governance.release import promotion
 from tests.governance.governed import Governed, person
 from tests.governance.story import MODEL
 
@@ -56,16 +56,31 @@ def said(item: Json) -> Json:
 
 
 def forged(scene: Governed, key: str = "", by: Signer | None = None, **fields: Any) -> None:
-    """A promotion that nothing decided, in the log: whoever holds the service's key can write one."""
+    """A promotion that nothing decided, in the log: whoever holds the service's key can write
+    one.
+    """
     now = promotion.state(scene.story.log)
     asked = promotion.ask(now, "promote", MODEL, "1", "champion")
     at = exact_instant(scene.now)
     known = {
-        "model": MODEL, "version": "1", "alias": "champion", "model_digest": asked.released.sha256, "allowed": True,
-        "findings": [], "policy": now.authority.in_force.digest, "at": at, "run": scene.story.run(),
-        "action": "promote", "request": asked.request, "packet": asked.packet, "from_version": asked.from_version,
-        "caller": "ci", "asked": asked.model_dump(mode="json"), "waived": [], "second_signature_by": None,
-    }  # fmt: skip
+        "model": MODEL,
+        "version": "1",
+        "alias": "champion",
+        "model_digest": asked.released.sha256,
+        "allowed": True,
+        "findings": [],
+        "policy": now.authority.in_force.digest,
+        "at": at,
+        "run": scene.story.run(),
+        "action": "promote",
+        "request": asked.request,
+        "packet": asked.packet,
+        "from_version": asked.from_version,
+        "caller": "ci",
+        "asked": asked.model_dump(mode="json"),
+        "waived": [],
+        "second_signature_by": None,
+    }
     predicate = Promotion.model_validate({**known, **fields})
     subjects = [Artifact(role="model", name=MODEL, sha256=predicate.model_digest)]
     if predicate.request:
@@ -159,7 +174,9 @@ def _incident(scene: Governed) -> None:
 
 
 def _incident_after_its_waiver(scene: Governed) -> None:
-    """Somebody accepted one incident; the next is another, whoever asks for the move says that it is over."""
+    """Somebody accepted one incident; the next is another, whoever asks for the move says that it
+    is over.
+    """
     scene.incident("1", "open")
     scene.waive("INCIDENT_OPEN", f"model {MODEL}")
     _both(scene)
@@ -178,7 +195,9 @@ def _incident_of_another(scene: Governed) -> None:
     """Another model has the same bytes, and the same number; what is open there is closed here."""
     _both(scene)
     model = [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])]
-    said = Incident.model_validate(scene.signed("ben", "risk", model="help-desk", version="1", state="open"))
+    said = Incident.model_validate(
+        scene.signed("ben", "risk", model="help-desk", version="1", state="open")
+    )
     scene.say("ben", "incident", model, said)
     scene.incident("1", "closed", who="ada", role="ml-lead")
     scene.request()
@@ -186,7 +205,10 @@ def _incident_of_another(scene: Governed) -> None:
 
 LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "nobody approved": (lambda scene: (_approved(scene), scene.request(), None)[-1], {}),
-    "one approved": (lambda scene: (_approved(scene, ("ada", "ml-lead")), scene.request(), None)[-1], {}),
+    "one approved": (
+        lambda scene: (_approved(scene, ("ada", "ml-lead")), scene.request(), None)[-1],
+        {},
+    ),
     "one approved twice": (_twice, {}),
     "approved by who asks for the move": (_self_approval, {}),
     "approved by who asked for the runs": (_by_who_asked_for_the_runs, {}),
@@ -208,4 +230,6 @@ LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "other policies": (requested, {"policy": "0" * 64}),
     "another model": (requested, {"model_digest": "0" * 64}),
 }
-"""What stood in the log when the service wrote that a promotion was allowed; fields of it that lie besides."""
+"""What stood in the log when the service wrote that a promotion was allowed; fields of it that lie
+besides.
+"""

@@ -1,4 +1,6 @@
-"""The logs that most tests of governance begin from: written once per process, read only; tests go on with copies."""
+"""The logs that most tests of governance begin from: written once per process, read only; tests go
+on with copies.
+"""
 
 from __future__ import annotations
 

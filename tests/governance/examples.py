@@ -7,12 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from governance import evidence, verify
-from governance.keys import Signer
-from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, machine, open_log, own_checkpoint_key, signer
-from governance.model import Model
-from governance.predicates import (
+from governance.attest.keys import Signer
+from governance.attest.predicates import (
     Approval,
     Artifact,
     Authorization,
@@ -49,6 +45,11 @@ from governance.predicates import (
     Train,
     Waiver,
 )
+from governance.base.model import Model
+from governance.history import verify
+from governance.log import evidence
+from governance.log.sqlite import SqliteLog
+from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
@@ -75,10 +76,17 @@ def stage(name: str, **fields: object) -> dict[str, object]:
     return {
         "stage": name,
         "inputs": [artifact("source", B, "data/source/x.jsonl")],
-        "parameters": {"learning_rate": 1e-05, "seed": 1, "epochs": 3.0, "label": "größe \U0001f600"},
+        "parameters": {
+            "learning_rate": 1e-05,
+            "seed": 1,
+            "epochs": 3.0,
+            "label": "größe \U0001f600",
+        },
         "policy": C,
         "code": Code(commit="0" * 40, dirty=False),
-        "environment": Environment(python="3.11.7", platform="Linux-x86_64", versions={"x": "1.0"}, distributions=D),
+        "environment": Environment(
+            python="3.11.7", platform="Linux-x86_64", versions={"x": "1.0"}, distributions=D
+        ),
         "run": run(),
         **fields,
     }
@@ -86,35 +94,74 @@ def stage(name: str, **fields: object) -> dict[str, object]:
 
 def counts() -> DataCounts:
     return DataCounts(
-        records_in=10, records_out=8, excluded={"DUPLICATE": 2}, splits={"train": 8}, records_root=A, excluded_root=B
+        records_in=10,
+        records_out=8,
+        excluded={"DUPLICATE": 2},
+        splits={"train": 8},
+        records_root=A,
+        excluded_root=B,
     )
 
 
 def ingest(name: str = "ingest@x", **fields: object) -> Ingest:
-    common = {"dataset": "x", "kind": "prompt", "record_key": "development", "fields_unused": {}, "counts": counts()}
+    common = {
+        "dataset": "x",
+        "kind": "prompt",
+        "record_key": "development",
+        "fields_unused": {},
+        "counts": counts(),
+    }
     return Ingest.model_validate(stage(name, **{**common, **fields}))
 
 
 def gate(allowed: bool, at: str = "2026-11-20T12:00:00Z") -> GateDecision:
     finding = Finding(
-        code="EVALUATION_FAILED", subject="sft", message="greedy_exact 0.1", expected=">= 0.2", found="0.1"
+        code="EVALUATION_FAILED",
+        subject="sft",
+        message="greedy_exact 0.1",
+        expected=">= 0.2",
+        found="0.1",
     )
-    fields = {"allowed": allowed, "method": "dpo", "tier": "limited", "decided_on": {"data": A}, "at": at}
-    return GateDecision.model_validate(stage("gate@dpo", **fields, findings=[] if allowed else [finding]))
+    fields = {
+        "allowed": allowed,
+        "method": "dpo",
+        "tier": "limited",
+        "decided_on": {"data": A},
+        "at": at,
+    }
+    return GateDecision.model_validate(
+        stage("gate@dpo", **fields, findings=[] if allowed else [finding])
+    )
 
 
 def every_kind() -> dict[str, Model]:
     """Short kind to an example predicate."""
     expectation = Expectation(
-        name="not_null", column="prompt", severity="critical", success=True, unexpected=0, expected="0", action="block"
+        name="not_null",
+        column="prompt",
+        severity="critical",
+        success=True,
+        unexpected=0,
+        expected="0",
+        action="block",
     )
-    scan = {"dataset": "x", "passed": True, "engine": {"name": "presidio"}, "config": A, "languages": ["en"]}
+    scan = {
+        "dataset": "x",
+        "passed": True,
+        "engine": {"name": "presidio"},
+        "config": A,
+        "languages": ["en"],
+    }
     scan |= {
         "entities_searched": ["EMAIL_ADDRESS"],
         "cannot_find": ["names that no list has"],
         "found": {},
         "remaining": {},
-        "recall": {"seeds": B, "texts": 8, "entities": {"EMAIL_ADDRESS": {"planted": 25, "found": 24}}},
+        "recall": {
+            "seeds": B,
+            "texts": 8,
+            "entities": {"EMAIL_ADDRESS": {"planted": 25, "found": 24}},
+        },
     }
     train = {
         "method": "sft",
@@ -123,16 +170,31 @@ def every_kind() -> dict[str, Model]:
         "steps": 4,
         "final": {"loss": 0.123456789012345, "kl": None},
     }
-    evaluate = {"model": A, "suite": B, "suite_name": "x", "not_run": None, "scores": {"exact": [1, 0.5, None, 0.0]}}
+    evaluate = {
+        "model": A,
+        "suite": B,
+        "suite_name": "x",
+        "not_run": None,
+        "scores": {"exact": [1, 0.5, None, 0.0]},
+    }
     evaluate |= {"slices": {"language": ["en", "de", "de", "other"]}}
     version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
-    person = {"principal": "ada", "role": "ml-lead", "reason": "it does what it should", "at": "2026-11-20T12:00:00Z"}
+    person = {
+        "principal": "ada",
+        "role": "ml-lead",
+        "reason": "it does what it should",
+        "at": "2026-11-20T12:00:00Z",
+    }
     file = ModelFile(path="model.safetensors", size=3, sha256=B)
     return {
-        "origin": Origin(project=PROJECT, policy=C, checkpoint_key="PEM", development_keys=["PEM"], run=run()),
+        "origin": Origin(
+            project=PROJECT, policy=C, checkpoint_key="PEM", development_keys=["PEM"], run=run()
+        ),
         "policy": PolicyChange(previous=C, run=run()),
         "ingest": ingest(),
-        "scan": Scan.model_validate(stage("scan_pii@x", **scan, actions={"EMAIL_ADDRESS": "redact"}, counts=counts())),
+        "scan": Scan.model_validate(
+            stage("scan_pii@x", **scan, actions={"EMAIL_ADDRESS": "redact"}, counts=counts())
+        ),
         "quality": Quality.model_validate(
             stage(
                 "check_quality@x",
@@ -145,23 +207,56 @@ def every_kind() -> dict[str, Model]:
             )
         ),
         "gate": gate(False),
-        "base": BaseImport.model_validate(stage("import_base@tiny", source="tiny.json", files=2, weights=False)),
-        "train": Train.model_validate(stage("train@sft", **train, device="cpu", threads=1, adapter=None)),
+        "base": BaseImport.model_validate(
+            stage("import_base@tiny", source="tiny.json", files=2, weights=False)
+        ),
+        "train": Train.model_validate(
+            stage("train@sft", **train, device="cpu", threads=1, adapter=None)
+        ),
         "evaluate": Evaluate.model_validate(stage("evaluate@sft", **evaluate)),
         "registration": Registration.model_validate(
-            {**version, "stage": "sft", "tier": "limited", "files": [file], "chain": [artifact("train", D)]}
+            {
+                **version,
+                "stage": "sft",
+                "tier": "limited",
+                "files": [file],
+                "chain": [artifact("train", D)],
+            }
         ),
         "promotion": Promotion.model_validate(
-            {**version, "alias": "candidate", "allowed": True, "findings": [], "at": "2026-11-20T12:00:00Z"}
+            {
+                **version,
+                "alias": "candidate",
+                "allowed": True,
+                "findings": [],
+                "at": "2026-11-20T12:00:00Z",
+            }
         ),
         "reproduction": Reproduction.model_validate(
-            stage("train@sft", of=A, model=B, same_bytes=False, largest_difference=1e-06, differing=1, tensors=20,
-                  final={"loss": 0.5}, device="cpu")
+            stage(
+                "train@sft",
+                of=A,
+                model=B,
+                same_bytes=False,
+                largest_difference=1e-06,
+                differing=1,
+                tensors=20,
+                final={"loss": 0.5},
+                device="cpu",
+            )
         ),
         "drill": Drill(
-            model="desk", alias="champion", version="1", from_version="2", model_digest=A, passed=True,
-            steps=[DrillStep(name="load", passed=True, seconds=1.5, found="20 tensors")], items=8, policy=C,
-            at="2026-11-20T12:00:00Z", run=run(),
+            model="desk",
+            alias="champion",
+            version="1",
+            from_version="2",
+            model_digest=A,
+            passed=True,
+            steps=[DrillStep(name="load", passed=True, seconds=1.5, found="20 tensors")],
+            items=8,
+            policy=C,
+            at="2026-11-20T12:00:00Z",
+            run=run(),
         ),
         "packet": Packet(
             model="desk",
@@ -181,31 +276,81 @@ def every_kind() -> dict[str, Model]:
             run=run(),
         ),
         "approval": Approval.model_validate(
-            {**person, "decision": "approve", "about": "packet", "model": "desk", "alias": "champion", "page": B}
+            {
+                **person,
+                "decision": "approve",
+                "about": "packet",
+                "model": "desk",
+                "alias": "champion",
+                "page": B,
+            }
         ),
         "waiver": Waiver.model_validate(
-            {**person, "model": "desk", "finding": "CANARY_MISSING", "about": "model desk", "owner": "risk",
-             "control": "a person reads every answer", "expires": "2026-12-01T00:00:00Z"}
+            {
+                **person,
+                "model": "desk",
+                "finding": "CANARY_MISSING",
+                "about": "model desk",
+                "owner": "risk",
+                "control": "a person reads every answer",
+                "expires": "2026-12-01T00:00:00Z",
+            }
         ),
         "request": PromotionRequest.model_validate(
-            {**person, "action": "promote", "model": "desk", "version": "1", "alias": "champion", "model_digest": A,
-             "packet": B, "from_version": None, "nonce": "0" * 32, "expires": "2026-11-21T12:00:00Z"}
+            {
+                **person,
+                "action": "promote",
+                "model": "desk",
+                "version": "1",
+                "alias": "champion",
+                "model_digest": A,
+                "packet": B,
+                "from_version": None,
+                "nonce": "0" * 32,
+                "expires": "2026-11-21T12:00:00Z",
+            }
         ),
-        "authorization": Authorization.model_validate({**person, "expires": "2026-11-21T12:00:00Z"}),
+        "authorization": Authorization.model_validate(
+            {**person, "expires": "2026-11-21T12:00:00Z"}
+        ),
         "revocation": Revocation.model_validate({**person, "owner": "ben"}),
         "checkpoint_key": CheckpointKey.model_validate({**person, "pem": "PEM"}),
-        "incident": Incident.model_validate({**person, "model": "desk", "version": "1", "state": "open"}),
-        "refusal": Refusal(operation="delete_model_version", model="desk", caller="eve", reason="governed", run=run()),
-        "call": Call(
-            operation="set_registered_model_alias", model="desk", version="2", alias="candidate", caller="dora",
-            from_version="1", run=run(),
+        "incident": Incident.model_validate(
+            {**person, "model": "desk", "version": "1", "state": "open"}
         ),
-        "report": SignedReport(
-            model="desk", version="1", model_digest=A, page=B, twin=C, verdict="APPROVED", as_of="2026-11-20T12:00:00Z",
-            asked_at=None, entries=42, root=D, generator="countersign 0.2.0", reason="for the committee", role="risk",
+        "refusal": Refusal(
+            operation="delete_model_version",
+            model="desk",
+            caller="eve",
+            reason="governed",
             run=run(),
         ),
-    }  # fmt: skip
+        "call": Call(
+            operation="set_registered_model_alias",
+            model="desk",
+            version="2",
+            alias="candidate",
+            caller="dora",
+            from_version="1",
+            run=run(),
+        ),
+        "report": SignedReport(
+            model="desk",
+            version="1",
+            model_digest=A,
+            page=B,
+            twin=C,
+            verdict="APPROVED",
+            as_of="2026-11-20T12:00:00Z",
+            asked_at=None,
+            entries=42,
+            root=D,
+            generator="countersign 0.2.0",
+            reason="for the committee",
+            role="risk",
+            run=run(),
+        ),
+    }
 
 
 @dataclass(frozen=True)
@@ -218,14 +363,20 @@ class Scene:
 
     def record(self, kind: str, predicate: Model, *subjects: Artifact) -> int:
         """Records evidence; its index."""
-        return evidence.record(self.log, self.signer, kind, subjects or [artifact("records")], predicate).index
+        return evidence.record(
+            self.log, self.signer, kind, subjects or [artifact("records")], predicate
+        ).index
 
     def filled(self) -> Scene:
         """With one entry of every kind, the origin first."""
         for kind, predicate in every_kind().items():
             if kind != "origin":
                 self.record(
-                    kind, predicate, artifact("policy" if kind == "policy" else "records", C if kind == "policy" else A)
+                    kind,
+                    predicate,
+                    artifact(
+                        "policy" if kind == "policy" else "records", C if kind == "policy" else A
+                    ),
                 )
         return self
 
@@ -241,12 +392,16 @@ class InForce:
 
 def scene(home: Path, now: Callable[[], datetime] = lambda: NOON, **environ: str) -> Scene:
     """A new machine below `home`, its log begun under policy C."""
-    here = machine(PROJECT, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_REQUESTER": "ada", **environ})
+    here = machine(
+        PROJECT, {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_REQUESTER": "ada", **environ}
+    )
     return Scene(here, open_log(here, InForce(), now), signer(here))
 
 
 def verified(place: Scene) -> int:
     """Number of entries of a log that verifies in full."""
-    report = verify.verify_log(place.log, PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine)))
+    report = verify.verify_log(
+        place.log, PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine))
+    )
     assert report.ok, report.broken
     return report.entries

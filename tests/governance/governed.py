@@ -1,4 +1,5 @@
-"""The story told with real people: service keys, a first policy that its owners signed, approvals, requests.
+"""The story told with real people: service keys, a first policy that its owners signed, approvals,
+requests.
 
 ada  policy-owner, ml-lead        ben  policy-owner, risk        cleo  release-manager, product
 dora asks for the runs            eve  is nobody in particular (a role that may do nothing)
@@ -19,13 +20,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance import evidence, packet, promotion
-from governance.instants import exact_instant
-from governance.keys import Signer, private_signer
-from governance.log.port import Execute
-from governance.machine import machine, open_log, signer
-from governance.policy import load_policies
-from governance.predicates import (
+from governance.attest.keys import Signer, private_signer
+from governance.attest.predicates import (
     Approval,
     Artifact,
     Authorization,
@@ -37,6 +33,13 @@ from governance.predicates import (
     Revocation,
     Waiver,
 )
+from governance.base.time import exact_instant
+from governance.history import packet
+from governance.log import evidence
+from governance.log.port import Execute
+from governance.machine.machine import machine, open_log, signer
+from governance.policy.policies import load_policies
+from governance.release import promotion
 from tests.governance.story import MODEL, START, Story, begin, digest, tell
 
 PEOPLE = {
@@ -46,7 +49,18 @@ PEOPLE = {
     "dora": ["engineer"],
     "eve": ["visitor"],
 }
-KINDS = ["ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion", "drill"]
+KINDS = [
+    "ingest",
+    "scan",
+    "quality",
+    "base",
+    "gate",
+    "train",
+    "evaluate",
+    "registration",
+    "promotion",
+    "drill",
+]
 RULES = """
 owners: {people: 2, roles: [policy-owner]}
 aliases:
@@ -68,7 +82,9 @@ def keypair(seed: str) -> tuple[bytes, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
     return private, public.decode()
 
 
@@ -81,7 +97,12 @@ def principals(keys: dict[str, list[str]] | None = None) -> str:
     """The principals of policy.yaml: the people, and the service."""
     named = keys or {name: [name] for name in PEOPLE}
     rows = [
-        {"name": name, "kind": "person", "roles": PEOPLE[name], "keys": [keypair(key)[1] for key in mine]}
+        {
+            "name": name,
+            "kind": "person",
+            "roles": PEOPLE[name],
+            "keys": [keypair(key)[1] for key in mine],
+        }
         for name, mine in named.items()
     ]
     rows.append({"name": "ci", "kind": "service", "signs": KINDS, "keys": [keypair("ci")[1]]})
@@ -94,7 +115,14 @@ class Table:
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], str] = {}
 
-    def move(self, execute: Execute, model: str, alias: str, from_version: str | None, to_version: str | None) -> None:
+    def move(
+        self,
+        execute: Execute,
+        model: str,
+        alias: str,
+        from_version: str | None,
+        to_version: str | None,
+    ) -> None:
         assert self.held.get((model, alias)) == from_version
         self.held.pop((model, alias), None)
         if to_version is not None:
@@ -118,13 +146,23 @@ class Governed:
             self.story.log, signer(self.story.machine), self.table, self.story.asked, self.story.now
         )
 
-    def say(self, who: str, kind: str, subjects: Iterable[Artifact], predicate: Any, key: str = "") -> int:
+    def say(
+        self, who: str, kind: str, subjects: Iterable[Artifact], predicate: Any, key: str = ""
+    ) -> int:
         """A statement by a person; its entry."""
-        return evidence.record(self.story.log, person(key or who), kind, list(subjects), predicate).index
+        return evidence.record(
+            self.story.log, person(key or who), kind, list(subjects), predicate
+        ).index
 
     def signed(self, who: str, role: str, **fields: Any) -> dict[str, Any]:
         """What every statement by a person has."""
-        return {"principal": who, "role": role, "reason": "because", "at": exact_instant(self.now), **fields}
+        return {
+            "principal": who,
+            "role": role,
+            "reason": "because",
+            "at": exact_instant(self.now),
+            **fields,
+        }
 
     def freeze(self, version: str = "1") -> str:
         """The packet of a version, recorded; its digest."""
@@ -134,44 +172,94 @@ class Governed:
         return packet.digest_of(made)
 
     def packet(self, sha256: str) -> Packet:
-        found: Packet = promotion.state(self.story.log).evidence.by_subject(sha256, "packet")[-1].predicate
+        found: Packet = (
+            promotion.state(self.story.log).evidence.by_subject(sha256, "packet")[-1].predicate
+        )
         return found
 
-    def approve(self, who: str, role: str, subject: str, about: str = "packet", key: str = "", **fields: Any) -> int:
-        said = {"decision": "approve", "about": about, "model": MODEL, "page": digest("page"), **fields}
+    def approve(
+        self, who: str, role: str, subject: str, about: str = "packet", key: str = "", **fields: Any
+    ) -> int:
+        said = {
+            "decision": "approve",
+            "about": about,
+            "model": MODEL,
+            "page": digest("page"),
+            **fields,
+        }
         predicate = Approval.model_validate(self.signed(who, role, **said))
-        return self.say(who, "approval", [Artifact(role=about, name="x", sha256=subject)], predicate, key)
+        return self.say(
+            who, "approval", [Artifact(role=about, name="x", sha256=subject)], predicate, key
+        )
 
-    def request(self, version: str = "1", who: str = "cleo", role: str = "release-manager", **fields: Any) -> str:
+    def request(
+        self, version: str = "1", who: str = "cleo", role: str = "release-manager", **fields: Any
+    ) -> str:
         """A signed request; the digest of its statement."""
         stage, named = fields.pop("stage", "sft"), fields.pop("names", version)
-        frozen = promotion.ask(promotion.state(self.story.log), "promote", MODEL, version, "champion").packet
+        frozen = promotion.ask(
+            promotion.state(self.story.log), "promote", MODEL, version, "champion"
+        ).packet
         now = self.now
         said = {
-            "action": "promote", "model": MODEL, "version": named, "alias": "champion",
-            "model_digest": self.story.models[stage], "packet": frozen, "from_version": self.held(),
-            "nonce": secrets.token_hex(16), "expires": exact_instant(now + timedelta(hours=8)), **fields,
-        }  # fmt: skip
+            "action": "promote",
+            "model": MODEL,
+            "version": named,
+            "alias": "champion",
+            "model_digest": self.story.models[stage],
+            "packet": frozen,
+            "from_version": self.held(),
+            "nonce": secrets.token_hex(16),
+            "expires": exact_instant(now + timedelta(hours=8)),
+            **fields,
+        }
         predicate = PromotionRequest.model_validate(self.signed(who, role, **said))
         index = self.say(who, "request", [_model(said["model_digest"])], predicate)
-        return next(one.digest for one in promotion.state(self.story.log).evidence.all("request") if one.index == index)
+        return next(
+            one.digest
+            for one in promotion.state(self.story.log).evidence.all("request")
+            if one.index == index
+        )
 
-    def waive(self, code: str, about: str, days: int = 7, who: str = "ben", role: str = "risk", **fields: Any) -> int:
+    def waive(
+        self,
+        code: str,
+        about: str,
+        days: int = 7,
+        who: str = "ben",
+        role: str = "risk",
+        **fields: Any,
+    ) -> int:
         now = self.now
         said = {
-            "model": MODEL, "finding": code, "about": about, "owner": "risk", "control": "somebody looks",
-            "expires": exact_instant(now + timedelta(days=days)), **fields,
-        }  # fmt: skip
+            "model": MODEL,
+            "finding": code,
+            "about": about,
+            "owner": "risk",
+            "control": "somebody looks",
+            "expires": exact_instant(now + timedelta(days=days)),
+            **fields,
+        }
         predicate = Waiver.model_validate(self.signed(who, role, **said))
         return self.say(who, "waiver", [_model(self.story.models["sft"])], predicate)
 
-    def incident(self, version: str, state: str, who: str = "ben", role: str = "risk", **fields: Any) -> int:
-        predicate = Incident.model_validate(self.signed(who, role, model=MODEL, version=version, state=state, **fields))
+    def incident(
+        self, version: str, state: str, who: str = "ben", role: str = "risk", **fields: Any
+    ) -> int:
+        predicate = Incident.model_validate(
+            self.signed(who, role, model=MODEL, version=version, state=state, **fields)
+        )
         return self.say(who, "incident", [_model(self.story.models["sft"])], predicate)
 
     def revoke(self, key: str, owner: str, who: str, role: str, by: str = "") -> int:
         predicate = Revocation.model_validate(self.signed(who, role, owner=owner))
-        return self.say(who, "revocation", [Artifact(role="key", name=owner, sha256=person(key).keyid)], predicate, by)
+        return self.say(
+            who,
+            "revocation",
+            [Artifact(role="key", name=owner, sha256=person(key).keyid)],
+            predicate,
+            by,
+        )
 
     def held(self) -> str | None:
         held = promotion.state(self.story.log).holder(MODEL, "champion")
@@ -183,12 +271,18 @@ class Governed:
     def copy(self, folder: Path) -> Governed:
         """The same below another folder, to go on with."""
         shutil.copytree(self.story.root.parent, folder, dirs_exist_ok=True)
-        here = machine(MODEL, {**self.story.machine.environ, "COUNTERSIGN_HOME": str(folder / "home")})
+        here = machine(
+            MODEL, {**self.story.machine.environ, "COUNTERSIGN_HOME": str(folder / "home")}
+        )
         log = open_log(here, self.story.policies, lambda: START)
         story = replace(
-            self.story, root=folder / "project", machine=here, log=log, models=dict(self.story.models),
+            self.story,
+            root=folder / "project",
+            machine=here,
+            log=log,
+            models=dict(self.story.models),
             records=dict(self.story.records),
-        )  # fmt: skip
+        )
         return Governed(story, Table())
 
     def asked_for(self, version: str = "1") -> None:
@@ -204,15 +298,21 @@ class Governed:
         return self.consume(version)
 
 
-def empty(folder: Path, rules: str = RULES, people: str = "", tier: str = "", **more: str) -> Governed:
-    """A log whose first policy names people and is signed by its owners; nothing has run yet. `more`: environment."""
+def empty(
+    folder: Path, rules: str = RULES, people: str = "", tier: str = "", **more: str
+) -> Governed:
+    """A log whose first policy names people and is signed by its owners; nothing has run yet.
+    `more`: environment.
+    """
     story = begin(folder / "unused")
     root = folder / "project"
     root.parent.mkdir(parents=True, exist_ok=True)
     story.root.rename(root)
     path = root / "policies" / "policy.yaml"
     text = path.read_text(encoding="utf-8").replace("principals: []", people or principals())
-    text = text.replace("    approvals: 2\n", "    approvals: 2\n    approvers: [ml-lead, risk, product]\n" + tier)
+    text = text.replace(
+        "    approvals: 2\n", "    approvals: 2\n    approvers: [ml-lead, risk, product]\n" + tier
+    )
     path.write_text(text + rules, encoding="utf-8")
     environ = {
         "COUNTERSIGN_HOME": str(folder / "home"),
@@ -237,13 +337,19 @@ def governed(folder: Path, rules: str = RULES) -> Governed:
     return scene
 
 
-def authorize(scene: Governed, who: str = "dora", role: str = "engineer", hours: int = 24 * 365) -> None:
+def authorize(
+    scene: Governed, who: str = "dora", role: str = "engineer", hours: int = 24 * 365
+) -> None:
     """Runs from here on are in this person's name."""
     until = exact_instant(scene.now + timedelta(hours=hours))
     predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
     subject = Artifact(role="policy", name="policies", sha256=scene.story.policies.digest)
     index = scene.say(who, "authorization", [subject], predicate)
-    said = [one for one in promotion.state(scene.story.log).evidence.all("authorization") if one.index == index]
+    said = [
+        one
+        for one in promotion.state(scene.story.log).evidence.all("authorization")
+        if one.index == index
+    ]
     scene.story.asked = Requester(name=who, authenticated=True, authorization=said[0].digest)
 
 

@@ -14,14 +14,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from governance.errors import CountersignError
+from governance.base.errors import CountersignError
 from governance.log import sqlite
 
 WRITES = re.compile(r"BEGIN IMMEDIATE|BEGIN .*READ WRITE")
 
 
 def in_child(action: Callable[[], object]) -> int:
-    """Runs `action` in a forked process; how it ended: 0, minus the signal, or 10 + the exit code of its error."""
+    """Runs `action` in a forked process; how it ended: 0, minus the signal, or 10 + the exit code
+    of its error.
+    """
     child = os.fork()
     if child == 0:
         code = 99
@@ -30,7 +32,9 @@ def in_child(action: Callable[[], object]) -> int:
             code = 0
         except CountersignError as error:
             code = 10 + error.exit_code
-            with contextlib.suppress(OSError):  # standard error may be a file, and files may be full
+            with contextlib.suppress(
+                OSError
+            ):  # standard error may be a file, and files may be full
                 os.write(2, f"{error}\n".encode())
         finally:
             os._exit(code)
@@ -53,7 +57,9 @@ def dying(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextlib.contextmanager
 def dying_at_write(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In here, a process ends before statement number `moment` of its writing transactions reaches the database."""
+    """In here, a process ends before statement number `moment` of its writing transactions reaches
+    the database.
+    """
     left, writing = [moment], [False]
 
     def seen(statement: str) -> None:

@@ -1,24 +1,37 @@
-"""A log of many versions: one story, and then for each version its training, scores, approvals and release.
+"""A log of many versions: one story, and then for each version its training, scores, approvals and
+release.
 
-Written with the same statements and keys as the story, without asking for a decision each time: for measuring.
+Written with the same statements and keys as the story, without asking for a decision each time: for
+measuring.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from governance import evidence, packet, promotion
-from governance.instants import exact_instant
-from governance.machine import signer
-from governance.predicates import Approval, Artifact, Packet, Promotion, PromotionRequest, Registration
-from governance.promotion import state
-from governance.requests import ReleaseRequest
+from governance.attest.predicates import (
+    Approval,
+    Artifact,
+    Packet,
+    Promotion,
+    PromotionRequest,
+    Registration,
+)
+from governance.attest.requests import ReleaseRequest
+from governance.base.time import exact_instant
+from governance.history import packet
+from governance.log import evidence
+from governance.machine.machine import signer
+from governance.release import promotion
+from governance.release.promotion import state
 from tests.governance.governed import Governed, governed, person
 from tests.governance.story import MODEL, digest
 
 
 def many(folder: Path, versions: int) -> Governed:
-    """A governed log in which `versions` versions were approved and made champion, one after the other."""
+    """A governed log in which `versions` versions were approved and made champion, one after the
+    other.
+    """
     scene = governed(folder)
     now = state(scene.story.log)
     made = promotion.freeze(now, MODEL, "1", scene.now, scene.story.run())
@@ -35,7 +48,13 @@ def _version(scene: Governed, version: str, like: Packet, before: ReleaseRequest
     model = [Artifact(role="model", name="models/sft/model", sha256=story.models["sft"])]
     common = {"model": MODEL, "version": version, "model_digest": story.models["sft"]}
     registered = Registration(
-        **common, stage="sft", tier="limited", files=like.files, chain=[], policy=story.policies.digest, run=story.run()
+        **common,
+        stage="sft",
+        tier="limited",
+        files=like.files,
+        chain=[],
+        policy=story.policies.digest,
+        run=story.run(),
     )
     evidence.record(story.log, signer(story.machine), "registration", model, registered)
     frozen = like.model_copy(update={**common, "run": story.run()})
@@ -62,10 +81,19 @@ def _version(scene: Governed, version: str, like: Packet, before: ReleaseRequest
         }
     )  # fmt: skip
     moved = Promotion(
-        **common, alias="champion", allowed=True, findings=[], policy=story.policies.digest,
-        at=exact_instant(scene.now), run=story.run(), request=_digest(entry.envelope), packet=asked["packet"],
-        from_version=asked["from_version"], caller="cleo@server", asked=question.model_dump(mode="json"),
-    )  # fmt: skip
+        **common,
+        alias="champion",
+        allowed=True,
+        findings=[],
+        policy=story.policies.digest,
+        at=exact_instant(scene.now),
+        run=story.run(),
+        request=_digest(entry.envelope),
+        packet=asked["packet"],
+        from_version=asked["from_version"],
+        caller="cleo@server",
+        asked=question.model_dump(mode="json"),
+    )
     evidence.record(story.log, signer(story.machine), "promotion", model, moved)
     return question
 
@@ -74,6 +102,6 @@ def _digest(envelope: bytes) -> str:
     import base64
     import json
 
-    from governance.digests import sha256_bytes
+    from governance.attest.digests import sha256_bytes
 
     return sha256_bytes(base64.b64decode(json.loads(envelope)["payload"]))

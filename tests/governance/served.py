@@ -13,8 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from governance import evidence
-from governance.errors import RefusedError
+from governance.base.errors import RefusedError
+from governance.log import evidence
 from governance.log.port import Log, Said
 from governance.log.routes import PREFIX, routes
 from tests.governance.keys import stranger
@@ -38,7 +38,9 @@ class Served:
         """Whom this server knows may say anything."""
         _, keyid = evidence.unverified(envelope)
         if keyid not in self.known:
-            raise RefusedError("the server does not know who signed this", fix="have the key enrolled")
+            raise RefusedError(
+                "the server does not know who signed this", fix="have the key enrolled"
+            )
         return evidence.filed_under(envelope)
 
 
@@ -47,7 +49,9 @@ def serving(log: Log) -> Iterator[Served]:
     listener = socket.create_server(("127.0.0.1", 0))
     served = Served(log, listener.getsockname()[1])
     known = (ACCOUNT, PASSWORD)
-    found = routes(lambda: served.log, lambda given: served.verifier(given), lambda *given: given == known)
+    found = routes(
+        lambda: served.log, lambda given: served.verifier(given), lambda *given: given == known
+    )
     app = Starlette(routes=[Mount(PREFIX, routes=found)])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -14,7 +14,9 @@ import pytest
 needs_ssh = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="no OpenSSH here")
 
 
-def make(path: Path, passphrase: str = "", kind: str = "ed25519", comment: str = "ada@laptop") -> Path:
+def make(
+    path: Path, passphrase: str = "", kind: str = "ed25519", comment: str = "ada@laptop"
+) -> Path:
     """A key made by ssh-keygen."""
     command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", comment, "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
@@ -29,7 +31,9 @@ def add(environ: dict[str, str], *paths: Path) -> None:
 @pytest.fixture
 def agent() -> Iterator[dict[str, str]]:
     """The environment of an ssh-agent of our own."""
-    with tempfile.TemporaryDirectory(prefix="agent-") as folder:  # a socket's path is short, pytest's are not
+    with tempfile.TemporaryDirectory(
+        prefix="agent-"
+    ) as folder:  # a socket's path is short, pytest's are not
         path = Path(folder) / "socket"
         started = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
         try:

@@ -1,7 +1,8 @@
-"""A model version's whole life in a real log: two datasets, an architecture, two training stages, a release.
+"""A model version's whole life in a real log: two datasets, an architecture, two training stages, a
+release.
 
-Written by the same functions the stages use, under the project's own policies, so that a test may spoil one
-thing and look at what a reader is told.
+Written by the same functions the stages use, under the project's own policies, so that a test may
+spoil one thing and look at what a reader is told.
 """
 
 from __future__ import annotations
@@ -16,14 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from governance import canonical, evidence
-from governance.digests import manifest, sha256_file, tree_digest
-from governance.evidence import LogEvidence, key_ring
-from governance.instants import instant
-from governance.log.sqlite import SqliteLog
-from governance.machine import Machine, machine, open_log, own_checkpoint_key, signer
-from governance.policy import Policies, load_policies
-from governance.predicates import (
+from governance.attest import canonical
+from governance.attest.digests import manifest, sha256_file, tree_digest
+from governance.attest.predicates import (
     PREDICATES,
     TYPE_PREFIX,
     Artifact,
@@ -34,8 +30,14 @@ from governance.predicates import (
     Requester,
     Run,
 )
+from governance.attest.requests import DataRef, GateRequest, ModelRef, SuiteRef
+from governance.base.time import instant
+from governance.log import evidence
+from governance.log.evidence import LogEvidence, key_ring
+from governance.log.sqlite import SqliteLog
+from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
+from governance.policy.policies import Policies, load_policies
 from governance.report.build import Sources
-from governance.requests import DataRef, GateRequest, ModelRef, SuiteRef
 from pipelines.metrics import suite_digest
 from pipelines.params import Params, load_params
 
@@ -78,9 +80,23 @@ class Story:
     def run(self, detail: dict[str, Any] | None = None) -> Run:
         at = self.now()
         began = instant(at - timedelta(seconds=30))
-        return Run(started=began, finished=instant(at), seconds=30.0, requested_by=self.asked, detail=detail or {})
+        return Run(
+            started=began,
+            finished=instant(at),
+            seconds=30.0,
+            requested_by=self.asked,
+            detail=detail or {},
+        )
 
-    def record(self, kind: str, stage: str, subjects: list[Artifact], inputs: list[Artifact], /, **fields: Any) -> int:
+    def record(
+        self,
+        kind: str,
+        stage: str,
+        subjects: list[Artifact],
+        inputs: list[Artifact],
+        /,
+        **fields: Any,
+    ) -> int:
         """One statement of a stage; its entry."""
         common: dict[str, Any] = {
             "stage": stage,
@@ -100,7 +116,13 @@ class Story:
         return evidence.record(self.log, signer(self.machine), kind, subjects, predicate).index
 
     def data(
-        self, name: str, kind: str, suite: str, records: int, scan_passed: bool = True, recall: bool = True
+        self,
+        name: str,
+        kind: str,
+        suite: str,
+        records: int,
+        scan_passed: bool = True,
+        recall: bool = True,
     ) -> None:
         """ingest -> scan -> quality of a dataset."""
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
@@ -109,7 +131,10 @@ class Story:
         if name == "desk_eval":
             self.suite = suite_digest(self.params.suites[name], steps["ready"])
         excluded = self._excluded(f"data/ingested/{name}/excluded.jsonl", "FIELD_MISSING", 3)
-        made = [_at("records", f"data/ingested/{name}/records.parquet", steps["ingested"]), excluded]
+        made = [
+            _at("records", f"data/ingested/{name}/records.parquet", steps["ingested"]),
+            excluded,
+        ]
         read = [_at("source", f"data/source/{name}.jsonl", steps["source"])]
         self.record(
             "ingest", f"ingest@{name}", made, read,
@@ -118,16 +143,33 @@ class Story:
         )  # fmt: skip
         made = [_at("records", f"data/scanned/{name}/records.parquet", steps["scanned"])]
         self.record(
-            "scan", f"scan_pii@{name}", made, [_at("records", "in", steps["ingested"])],
-            dataset=name, passed=scan_passed, config=self.policies.pii_digest, languages=["en"],
-            engine={"name": "presidio", "version": "2.2.366", "ner": "name-list", "ner_sha256": digest("names")},
-            entities_searched=["EMAIL_ADDRESS", "PERSON", "PHONE_NUMBER"], cannot_find=["names that are on no list"],
-            found={"EMAIL_ADDRESS": 41, "PERSON": 220, "PHONE_NUMBER": 17}, remaining={},
+            "scan",
+            f"scan_pii@{name}",
+            made,
+            [_at("records", "in", steps["ingested"])],
+            dataset=name,
+            passed=scan_passed,
+            config=self.policies.pii_digest,
+            languages=["en"],
+            engine={
+                "name": "presidio",
+                "version": "2.2.366",
+                "ner": "name-list",
+                "ner_sha256": digest("names"),
+            },
+            entities_searched=["EMAIL_ADDRESS", "PERSON", "PHONE_NUMBER"],
+            cannot_find=["names that are on no list"],
+            found={"EMAIL_ADDRESS": 41, "PERSON": 220, "PHONE_NUMBER": 17},
+            remaining={},
             actions={"EMAIL_ADDRESS": "redact", "PERSON": "redact", "PHONE_NUMBER": "drop"},
-            counts=_counts(records + 7, records + 5, {"PII_DROPPED": 2}), recall=self.recall() if recall else None,
-        )  # fmt: skip
+            counts=_counts(records + 7, records + 5, {"PII_DROPPED": 2}),
+            recall=self.recall() if recall else None,
+        )
         made = [_at("records", f"data/ready/{name}/records.parquet", steps["ready"])]
-        read = [_at("records", "in", steps["scanned"]), _at("held_out", "held", digest("scanned desk_eval"))]
+        read = [
+            _at("records", "in", steps["scanned"]),
+            _at("held_out", "held", digest("scanned desk_eval")),
+        ]
         self.record(
             "quality", f"check_quality@{name}", made, read,
             dataset=name, kind=kind, passed=True, suite=self.policies.suite_digest(suite),
@@ -158,20 +200,46 @@ class Story:
         self.evaluate(name, None)
 
     def train(
-        self, name: str, method: str, kind: str, data: str, parent: str, *, accuracy: float = 0.97, unsafe: float = 0.02
+        self,
+        name: str,
+        method: str,
+        kind: str,
+        data: str,
+        parent: str,
+        *,
+        accuracy: float = 0.97,
+        unsafe: float = 0.02,
     ) -> None:
         """gate -> train -> evaluate of a stage."""
         self.models[name] = self._model(name)
         request = GateRequest(
-            model=MODEL, stage=name, method=method, kind=kind, data=DataRef(dataset=data, sha256=self.records[data]),
-            suite=SuiteRef(name="desk_eval", digest=self.suite, records=self.records["desk_eval"], split="test"),
-            parent=self.reference(parent), scorer=None, objective=digest(f"objective {method}"), rewards={},
-        )  # fmt: skip
-        gate = _at("gate", f"gates/{name}.json", digest(f"gate {name} {sorted(request.decided_on.items())}"))
+            model=MODEL,
+            stage=name,
+            method=method,
+            kind=kind,
+            data=DataRef(dataset=data, sha256=self.records[data]),
+            suite=SuiteRef(
+                name="desk_eval", digest=self.suite, records=self.records["desk_eval"], split="test"
+            ),
+            parent=self.reference(parent),
+            scorer=None,
+            objective=digest(f"objective {method}"),
+            rewards={},
+        )
+        gate = _at(
+            "gate",
+            f"gates/{name}.json",
+            digest(f"gate {name} {sorted(request.decided_on.items())}"),
+        )
         decision = {
-            "allowed": True, "method": method, "tier": "limited", "decided_on": request.decided_on, "findings": [],
-            "at": instant(self.now()), "parameters": request.model_dump(mode="json"),
-        }  # fmt: skip
+            "allowed": True,
+            "method": method,
+            "tier": "limited",
+            "decided_on": request.decided_on,
+            "findings": [],
+            "at": instant(self.now()),
+            "parameters": request.model_dump(mode="json"),
+        }
         self.record("gate", f"gate@{name}", [gate], [], **decision)
         curves = self._curves(name)
         made = [_at("model", f"models/{name}/model", self.models[name]), curves]
@@ -181,59 +249,104 @@ class Story:
             gate,
         ]
         self.record(
-            "train", f"train@{name}", made, read,
-            method=method, objective=digest(f"objective {method}"), records=2900, steps=150,
-            final={"loss": 0.42, "reward": None}, device="cpu", threads=1, adapter=digest(f"adapter {name}"),
+            "train",
+            f"train@{name}",
+            made,
+            read,
+            method=method,
+            objective=digest(f"objective {method}"),
+            records=2900,
+            steps=150,
+            final={"loss": 0.42, "reward": None},
+            device="cpu",
+            threads=1,
+            adapter=digest(f"adapter {name}"),
             parameters={"learning_rate": 1e-2, "seed": 1, "lora": {"r": 16, "lora_alpha": 32}},
             run=self.run({"peak_memory_bytes": 1 << 30, "device_hours": 0.01}),
-        )  # fmt: skip
+        )
         self.evaluate(name, accuracy, unsafe)
 
     def refuse(self, name: str, findings: list[Any]) -> None:
         """A gate that says no."""
-        decision = {"allowed": False, "method": "dpo", "tier": "limited", "decided_on": {}, "findings": findings}
+        decision = {
+            "allowed": False,
+            "method": "dpo",
+            "tier": "limited",
+            "decided_on": {},
+            "findings": findings,
+        }
         made = [_at("report", f"reports/gates/{name}.md", digest(f"refused {name}"))]
         self.record("gate", f"gate@{name}", made, [], **decision, at=instant(self.now()))
 
-    def evaluate(self, name: str, accuracy: float | None, unsafe: float = 0.0, sliced: bool = True) -> None:
-        """Scores of a model, wrong on its last items, which are in German; None says that it was not run."""
+    def evaluate(
+        self, name: str, accuracy: float | None, unsafe: float = 0.0, sliced: bool = True
+    ) -> None:
+        """Scores of a model, wrong on its last items, which are in German; None says that it was
+        not run.
+        """
         scores: dict[str, list[float | None]] = {}
         if accuracy is not None:
             right, wrong = round(ITEMS * accuracy), round(ITEMS * unsafe)
             scores["greedy_exact"] = [1.0] * right + [0.0] * (ITEMS - right)
             scores["sampled_unsafe"] = [1.0] * wrong + [0.0] * (ITEMS - wrong)
         family = "evaluate_base" if name == "tiny" else "evaluate"
-        made = [_at("scores", f"evaluations/{name}/scores.jsonl", digest(f"scores {name} {accuracy}"))]
+        made = [
+            _at("scores", f"evaluations/{name}/scores.jsonl", digest(f"scores {name} {accuracy}"))
+        ]
         self.record(
-            "evaluate", f"{family}@{name}", made, [_at("model", f"models/{name}/model", self.models[name])],
-            model=self.models[name], suite=self.suite, suite_name="desk_eval",
-            not_run=None if scores else "an architecture without weights has nothing to score", scores=scores,
+            "evaluate",
+            f"{family}@{name}",
+            made,
+            [_at("model", f"models/{name}/model", self.models[name])],
+            model=self.models[name],
+            suite=self.suite,
+            suite_name="desk_eval",
+            not_run=None if scores else "an architecture without weights has nothing to score",
+            scores=scores,
             slices={"language": ["en"] * (ITEMS - 60) + ["de"] * 60} if scores and sliced else {},
-        )  # fmt: skip
+        )
 
     def reference(self, name: str) -> ModelRef:
         return ModelRef(
-            name=name, outside=name == "tiny", sha256=self.models[name], files=["config.json", "model.safetensors"],
-            suite="desk_eval", suite_digest=self.suite,
-        )  # fmt: skip
+            name=name,
+            outside=name == "tiny",
+            sha256=self.models[name],
+            files=["config.json", "model.safetensors"],
+            suite="desk_eval",
+            suite_digest=self.suite,
+        )
 
     def register(self, stage: str, version: str, run_id: str = "") -> None:
         """A registered version called candidate."""
         files = manifest(self.root / f"models/{stage}/model")
         subject = [_at("model", f"models/{stage}/model", self.models[stage])]
         registration = Registration(
-            model=MODEL, version=version, stage=stage, tier="limited", model_digest=self.models[stage], files=files,
-            chain=[], policy=self.policies.digest, run=self.run({"registry_run": run_id} if run_id else None),
-        )  # fmt: skip
+            model=MODEL,
+            version=version,
+            stage=stage,
+            tier="limited",
+            model_digest=self.models[stage],
+            files=files,
+            chain=[],
+            policy=self.policies.digest,
+            run=self.run({"registry_run": run_id} if run_id else None),
+        )
         evidence.record(self.log, signer(self.machine), "registration", subject, registration)
         self.promote(stage, version)
 
     def promote(self, stage: str, version: str, findings: list[Any] | None = None) -> None:
         """A decision about `candidate`."""
         promotion = Promotion(
-            model=MODEL, version=version, alias="candidate", model_digest=self.models[stage], allowed=not findings,
-            findings=findings or [], policy=self.policies.digest, at=instant(self.now()), run=self.run(),
-        )  # fmt: skip
+            model=MODEL,
+            version=version,
+            alias="candidate",
+            model_digest=self.models[stage],
+            allowed=not findings,
+            findings=findings or [],
+            policy=self.policies.digest,
+            at=instant(self.now()),
+            run=self.run(),
+        )
         subject = [_at("model", f"models/{stage}/model", self.models[stage])]
         evidence.record(self.log, signer(self.machine), "promotion", subject, promotion)
 
@@ -252,7 +365,13 @@ class Story:
     @property
     def sources(self) -> Sources:
         """What a report is made from."""
-        return Sources(self.root, self.machine.project, self.log, self.policies, own_checkpoint_key(self.machine))
+        return Sources(
+            self.root,
+            self.machine.project,
+            self.log,
+            self.policies,
+            own_checkpoint_key(self.machine),
+        )
 
     def _file(self, name: str, text: str) -> str:
         path = self.root / name
@@ -263,7 +382,9 @@ class Story:
     def _model(self, name: str) -> str:
         """A model's folder and its digest; another one each time."""
         self._file(f"models/{name}/model/config.json", "{}")
-        (self.root / f"models/{name}/model/model.safetensors").write_bytes(_weights(f"{name} {self.minutes}"))
+        (self.root / f"models/{name}/model/model.safetensors").write_bytes(
+            _weights(f"{name} {self.minutes}")
+        )
         return tree_digest(self.root / f"models/{name}/model")
 
     def _expectations(self, suite: str) -> list[dict[str, Any]]:
@@ -272,16 +393,24 @@ class Story:
         dropping = next((check.name for check in checks if check.action == "drop"), "")
         return [
             {
-                "name": check.name, "column": check.column, "severity": check.severity, "action": check.action,
-                "success": True, "unexpected": 5 if check.name == dropping else 0, "expected": check.check,
+                "name": check.name,
+                "column": check.column,
+                "severity": check.severity,
+                "action": check.action,
+                "success": True,
+                "unexpected": 5 if check.name == dropping else 0,
+                "expected": check.check,
             }
             for check in checks
-        ]  # fmt: skip
+        ]
 
     def _excluded(self, name: str, reason: str, count: int) -> Artifact:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{"id": digest(f"{name} {i}")[:32], "file": "x.jsonl", "row": i, "reason": reason} for i in range(count)]
+        rows = [
+            {"id": digest(f"{name} {i}")[:32], "file": "x.jsonl", "row": i, "reason": reason}
+            for i in range(count)
+        ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return _at("excluded", name, sha256_file(path))
 
@@ -289,7 +418,10 @@ class Story:
         name = f"reports/curves/{stage}.csv"
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [f"{step},{4.0 / (step + 1):.5f},{'' if step % 2 else 0.01 * step}" for step in range(0, 151, 5)]
+        lines = [
+            f"{step},{4.0 / (step + 1):.5f},{'' if step % 2 else 0.01 * step}"
+            for step in range(0, 151, 5)
+        ]
         path.write_text("step,loss,reward\n" + "\n".join(lines) + "\n", encoding="utf-8")
         return _at("curves", name, sha256_file(path))
 
@@ -298,9 +430,14 @@ def begin(folder: Path) -> Story:
     """A project with the shipped policies, an empty log and its origin."""
     root = folder / "project"
     shutil.copytree(ROOT / "policies", root / "policies")
-    params = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("stage: grpo}", "stage: sft}")
+    params = (
+        (ROOT / "params.yaml").read_text(encoding="utf-8").replace("stage: grpo}", "stage: sft}")
+    )
     (root / "params.yaml").write_text(params, encoding="utf-8")
-    bases = f"bases:\n  tiny: {{digest: {digest('base tiny')}, weights: false, source: here, licence: Apache-2.0}}\n"
+    bases = (
+        f"bases:\n  tiny: {{digest: {digest('base tiny')}, weights: false, source: here, licence:"
+        " Apache-2.0}\n"
+    )
     (root / "policies" / "bases.yaml").write_text(bases, encoding="utf-8")
     here = _machine(folder)
     policies = load_policies(root / "policies")
@@ -308,7 +445,9 @@ def begin(folder: Path) -> Story:
 
 
 def _machine(folder: Path) -> Machine:
-    return machine(MODEL, {"COUNTERSIGN_HOME": str(folder / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    return machine(
+        MODEL, {"COUNTERSIGN_HOME": str(folder / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+    )
 
 
 def told(folder: Path) -> Story:
@@ -334,9 +473,13 @@ def altered(log: SqliteLog, index: int) -> None:
 
     with sqlite3.connect(log.path) as database:
         database.execute("DROP TRIGGER countersign_entry_UPDATE")
-        (envelope,) = database.execute("SELECT envelope FROM countersign_entry WHERE idx = ?", (index,)).fetchone()
+        (envelope,) = database.execute(
+            "SELECT envelope FROM countersign_entry WHERE idx = ?", (index,)
+        ).fetchone()
         payload = envelope.replace(b"A", b"B", 1)
-        database.execute("UPDATE countersign_entry SET envelope = ? WHERE idx = ?", (payload, index))
+        database.execute(
+            "UPDATE countersign_entry SET envelope = ? WHERE idx = ?", (payload, index)
+        )
 
 
 def every_text(value: Any) -> Iterator[str]:
@@ -363,13 +506,20 @@ def _at(role: str, name: str, sha256: str) -> Artifact:
 
 def _weights(text: str) -> bytes:
     """A well-formed safetensors file that is another for each text."""
-    header = {"__metadata__": {"text": text}, "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}
+    header = {
+        "__metadata__": {"text": text},
+        "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]},
+    }
     return safetensors(header, 0) + b"\0\1"
 
 
 def _counts(records_in: int, records_out: int, excluded: dict[str, int]) -> dict[str, Any]:
     root = digest(canonical.dumps([records_in, records_out]).decode())
     return {
-        "records_in": records_in, "records_out": records_out, "excluded": excluded, "splits": {"train": records_out},
-        "records_root": root, "excluded_root": root,
-    }  # fmt: skip
+        "records_in": records_in,
+        "records_out": records_out,
+        "excluded": excluded,
+        "splits": {"train": records_out},
+        "records_root": root,
+        "excluded_root": root,
+    }

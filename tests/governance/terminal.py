@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from governance.base.errors import CountersignError
 from governance.commands import session
-from governance.errors import CountersignError
 from pipelines.cli import cli
 from tests.governance.governed import Governed, keypair
 
@@ -22,7 +22,9 @@ def key_file(folder: Path, who: str) -> str:
 
 
 def at_terminal(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the machine that keeps the log, in the project's folder, at the story's time; nobody's key is at hand."""
+    """On the machine that keeps the log, in the project's folder, at the story's time; nobody's key
+    is at hand.
+    """
     monkeypatch.chdir(scene.story.root)
     for name, value in scene.story.machine.environ.items():
         monkeypatch.setenv(name, value)

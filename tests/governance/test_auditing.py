@@ -1,4 +1,6 @@
-"""docs/auditing.md is true: each command of it is run on the log it speaks of; sections are the report's own JSON."""
+"""docs/auditing.md is true: each command of it is run on the log it speaks of; sections are the
+report's own JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from governance.attest.findings import finding
 from governance.commands import sources
-from governance.findings import finding
 from governance.report import index, sections
 from governance.report.build import build
 from pipelines.cli import cli
@@ -53,7 +55,9 @@ def masked(lines: list[str]) -> list[str]:
     return [re.sub(r"[0-9a-f]{12,}", "#", line) for line in lines]
 
 
-@pytest.mark.parametrize(("command", "shown"), list(examples()), ids=[command for command, _ in examples()])
+@pytest.mark.parametrize(
+    ("command", "shown"), list(examples()), ids=[command for command, _ in examples()]
+)
 def test_the_page_shows_what_comes_out(scene: Governed, command: str, shown: list[str]) -> None:
     name, *arguments = shlex.split(command)[1:]
     done = run(name, *arguments)
@@ -68,7 +72,9 @@ def test_the_page_shows_what_comes_out(scene: Governed, command: str, shown: lis
 
 
 def test_the_page_answers_all_twenty() -> None:
-    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", PAGE, re.MULTILINE)] == list(range(1, 21))
+    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", PAGE, re.MULTILINE)] == list(
+        range(1, 21)
+    )
 
 
 @pytest.mark.parametrize("name", sections.SECTIONS)
@@ -90,35 +96,64 @@ def test_no_section_is_empty(scene: Governed, name: str) -> None:
 
 def test_what_does_not_verify_exits_with_5_and_says_nothing_else(scene: Governed) -> None:
     altered(scene.story.log, 20)
-    for arguments in (("report", f"{MODEL}/2"), ("show", f"{MODEL}/2", "people"), ("report", "--all")):
+    for arguments in (
+        ("report", f"{MODEL}/2"),
+        ("show", f"{MODEL}/2", "people"),
+        ("report", "--all"),
+    ):
         done = run(*arguments)
-        assert done.exit_code == 5 and "EVIDENCE DOES NOT VERIFY" in done.output and "entry 20" in done.output
+        assert (
+            done.exit_code == 5
+            and "EVIDENCE DOES NOT VERIFY" in done.output
+            and "entry 20" in done.output
+        )
         assert "approved" not in done.output
     for command in ("live", "history", "explain", "diff", "erasure", "control"):
-        asked = {"live": [MODEL], "history": [MODEL], "diff": [f"{MODEL}/1", f"{MODEL}/2"], "erasure": ["0" * 12]}
+        asked = {
+            "live": [MODEL],
+            "history": [MODEL],
+            "diff": [f"{MODEL}/1", f"{MODEL}/2"],
+            "erasure": ["0" * 12],
+        }
         done = run(command, *asked.get(command, [f"{MODEL}/2"]))
-        assert "EVIDENCE DOES NOT VERIFY: entry 20" in str(done.exception) and not done.output, command
+        assert "EVIDENCE DOES NOT VERIFY: entry 20" in str(done.exception) and not done.output, (
+            command
+        )
 
 
-def test_a_registry_that_says_otherwise_exits_with_5(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "moved", expected="version 2", found="version 1")
+def test_a_registry_that_says_otherwise_exits_with_5(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = finding(
+        "REGISTRY_ALIAS_MOVED",
+        f"{MODEL}@champion",
+        "moved",
+        expected="version 2",
+        found="version 1",
+    )
     monkeypatch.setattr(sources, "_has_registry", lambda machine: True)
     monkeypatch.setattr(sources, "reconcile", lambda log, machine: [moved])
     for arguments in (("report", f"{MODEL}/2"), ("show", f"{MODEL}/2")):
         done = run(*arguments)
         assert done.exit_code == 5 and "Alias moved without a decision" in done.output
     assert run("report", "--all").exit_code == 5
-    assert "The registry is not what the log says" in Path("reports/index.html").read_text(encoding="utf-8")
+    assert "The registry is not what the log says" in Path("reports/index.html").read_text(
+        encoding="utf-8"
+    )
     assert run("show", f"{MODEL}/2", "--at", THEN).exit_code == 0  # of the past it says nothing
 
 
-def test_a_bundle_answers_without_a_log(scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_answers_without_a_log(
+    scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tmp_path / "v2.bundle"
     assert run("bundle", f"{MODEL}/2", "-o", str(bundle)).exit_code == 0
     here = run("show", f"{MODEL}/2", "decisions", "--at", THEN).output
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "nowhere"))
-    found = CliRunner().invoke(cli, ["show", f"{MODEL}/2", "decisions", "--at", THEN, "--bundle", str(bundle)])
+    found = CliRunner().invoke(
+        cli, ["show", f"{MODEL}/2", "decisions", "--at", THEN, "--bundle", str(bundle)]
+    )
     assert found.exit_code == 0
     assert found.stdout == here
 
@@ -143,9 +178,22 @@ def test_a_stranger_answers_all_twenty_from_a_bundle_alone(
         done = CliRunner().invoke(cli, [*words, *known])
         assert done.exit_code == 0, (words, done.output, done.exception)
         assert done.stdout.strip()
-    assert {words[0] for words in asked} >= {"live", "show", "verify-model", "lineage", "erasure", "diff", "control"}
+    assert {words[0] for words in asked} >= {
+        "live",
+        "show",
+        "verify-model",
+        "lineage",
+        "erasure",
+        "diff",
+        "control",
+    }
     model.joinpath("config.json").write_text('{"another": 1}')
-    assert CliRunner().invoke(cli, ["verify-model", str(model), "--against", f"{MODEL}/2", *known]).exit_code == 5
+    assert (
+        CliRunner()
+        .invoke(cli, ["verify-model", str(model), "--against", f"{MODEL}/2", *known])
+        .exit_code
+        == 5
+    )
 
 
 @pytest.mark.parametrize("word", sections.ALSO)

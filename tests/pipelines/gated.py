@@ -1,4 +1,6 @@
-"""The simulated desk as a project: its parameters, its files, and the jobs of a gate and of the training behind it."""
+"""The simulated desk as a project: its parameters, its files, and the jobs of a gate and of the
+training behind it.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +9,47 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from governance.digests import sha256_bytes
-from governance.evidence import Evidence
-from governance.predicates import Artifact, GateDecision
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Artifact, GateDecision
+from governance.log.evidence import Evidence
 from pipelines import gate, paths
 from pipelines.job import Job
 from pipelines.metrics import suite_digest
 from pipelines.params import Params
 from tests.pipelines.jobs import job
-from tests.simulator import DATASETS, STAGES, InMemory, Plan, desk, digest, in_memory, model, ready, suite_of
+from tests.simulator import (
+    DATASETS,
+    STAGES,
+    InMemory,
+    Plan,
+    desk,
+    digest,
+    in_memory,
+    model,
+    ready,
+    suite_of,
+)
 
 
 def params() -> Params:
     """The simulated desk as params.yaml would have it."""
     datasets = {
-        name: {"kind": kind, "source": f"data/source/{name}.jsonl", "suite": kind, "held_out": "eval"}
+        name: {
+            "kind": kind,
+            "source": f"data/source/{name}.jsonl",
+            "suite": kind,
+            "held_out": "eval",
+        }
         for name, kind in DATASETS.items()
     }
     stages: dict[str, Any] = {
-        name: {"method": method, "data": data, "parent": parent, "scorer": scorer or parent, "suite": suite_of(name)}
+        name: {
+            "method": method,
+            "data": data,
+            "parent": parent,
+            "scorer": scorer or parent,
+            "suite": suite_of(name),
+        }
         for name, (method, data, parent, scorer) in STAGES.items()
     }
     stages["grpo"]["rewards"] = [{"name": "route_exact"}, {"name": "model", "weight": 0.5}]
@@ -39,7 +63,10 @@ def params() -> Params:
             "bases": {"tiny": {"source": "tiny.json", "suite": "eval"}},
             "stages": stages,
             "suites": {
-                "eval": {"metrics": ["greedy_exact", "sampled_unsafe"], "generation": {"samples": 4}},
+                "eval": {
+                    "metrics": ["greedy_exact", "sampled_unsafe"],
+                    "generation": {"samples": 4},
+                },
                 "pairs": {"metrics": ["pair_accuracy"]},
             },
             "release": {"model": "support-desk", "stage": "grpo"},
@@ -48,7 +75,9 @@ def params() -> Params:
 
 
 def files(root: Path) -> None:
-    """Files with the digests of the simulated records; model folders stand for what they are called."""
+    """Files with the digests of the simulated records; model folders stand for what they are
+    called.
+    """
     for name in DATASETS:
         path = root / paths.ready(name) / "records.parquet"
         path.parent.mkdir(parents=True)
@@ -74,8 +103,13 @@ def gating(root: Path, plan: Plan | None = None, **more: Any) -> Job:
     given = params()
     world = in_memory(plan or planned(given))
     made = job(gate, "gate", "grpo", root, root / "made", given, **more)
-    inputs = {**made.inputs, **{role: _model(role, name) for role, name in (("parent", "dpo"), ("scorer", "reward"))}}
-    return replace(made, inputs=inputs, policies=world.policies, open_evidence=lambda: world.evidence)
+    inputs = {
+        **made.inputs,
+        **{role: _model(role, name) for role, name in (("parent", "dpo"), ("scorer", "reward"))},
+    }
+    return replace(
+        made, inputs=inputs, policies=world.policies, open_evidence=lambda: world.evidence
+    )
 
 
 def _model(role: str, name: str) -> Artifact:
@@ -90,11 +124,23 @@ def training(root: Path, plan: Plan | None = None, *, recorded: bool = True) -> 
     view = deciding.evidence
     assert isinstance(view, InMemory)
     if recorded:
-        said = {**view.items[-2].predicate.model_dump(), **outcome.predicate, "stage": "gate@grpo", "parameters": {}}
+        said = {
+            **view.items[-2].predicate.model_dump(),
+            **outcome.predicate,
+            "stage": "gate@grpo",
+            "parameters": {},
+        }
         fields = {name: said[name] for name in GateDecision.model_fields if name in said}
-        subjects = (Artifact(role="gate", name="gates/grpo.json", sha256=sha256_bytes(answer)), *outcome.subjects)
+        subjects = (
+            Artifact(role="gate", name="gates/grpo.json", sha256=sha256_bytes(answer)),
+            *outcome.subjects,
+        )
         predicate = GateDecision.model_validate(fields)
-        view.items.append(Evidence(len(view.items), "gate", subjects, predicate, "development-key", True, digest("x")))
+        view.items.append(
+            Evidence(
+                len(view.items), "gate", subjects, predicate, "development-key", True, digest("x")
+            )
+        )
     inputs = {role: deciding.inputs[role] for role in ("data", "parent", "scorer")}
     inputs["gate"] = Artifact(role="gate", name="gates/grpo.json", sha256=sha256_bytes(answer))
     return replace(deciding, name="train@grpo", inputs=inputs)

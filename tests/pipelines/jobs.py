@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from governance import digests
-from governance.machine import machine
-from governance.predicates import Artifact
-from governance.progress import Progress
+from governance.attest import digests
+from governance.attest.predicates import Artifact
+from governance.base.progress import Progress
+from governance.machine.machine import machine
 from pipelines.job import Job
 from pipelines.params import Params, load_params
 
@@ -19,7 +19,13 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def job(
-    module: ModuleType, family: str, key: str, root: Path, made: Path, params: Params | None = None, **more: Any
+    module: ModuleType,
+    family: str,
+    key: str,
+    root: Path,
+    made: Path,
+    params: Params | None = None,
+    **more: Any,
 ) -> Job:
     """The job of one stage: inputs from the project at `root`, outputs below `made`."""
     params = params or load_params(root)
@@ -33,9 +39,15 @@ def job(
         "root": root,
         "params": params,
         "policies": None,
-        "machine": machine(params.project, {"COUNTERSIGN_HOME": str(made / "home"), "COUNTERSIGN_REQUESTER": "ada"}),
+        "machine": machine(
+            params.project, {"COUNTERSIGN_HOME": str(made / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+        ),
         "inputs": {
-            item.role: Artifact(role=item.role, name=item.path.as_posix(), sha256=digests.digest_of(root / item.path))
+            item.role: Artifact(
+                role=item.role,
+                name=item.path.as_posix(),
+                sha256=digests.digest_of(root / item.path),
+            )
             for item in inputs
         },
         "input_paths": {item.role: root / item.path for item in inputs},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance.data_policy import PiiPolicy, QualitySuite
+from governance.policy.data import PiiPolicy, QualitySuite
 from tests.conftest import ROOT
 
 
@@ -15,13 +15,13 @@ def pii(**more: Any) -> PiiPolicy:
 
 def shipped_pii() -> PiiPolicy:
     """policies/pii.yaml."""
-    from governance.yamlfile import load_model
+    from governance.base.yaml import load_model
 
     return load_model(ROOT / "policies" / "pii.yaml", PiiPolicy)
 
 
 def shipped_suite(name: str) -> QualitySuite:
     """policies/quality/NAME.yaml."""
-    from governance.yamlfile import load_model
+    from governance.base.yaml import load_model
 
     return load_model(ROOT / "policies" / "quality" / f"{name}.yaml", QualitySuite)

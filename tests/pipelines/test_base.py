@@ -1,4 +1,6 @@
-"""A model from outside: what is taken, what is refused, and that the same source is the same folder."""
+"""A model from outside: what is taken, what is refused, and that the same source is the same
+folder.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from governance import digests, weights
-from governance.errors import InputError, OfflineError
+from governance.attest import digests
+from governance.base.errors import InputError, OfflineError
+from governance.models import weights
 from pipelines import base
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
@@ -46,7 +49,11 @@ def take(folder: Path, tmp_path: Path) -> list[str]:
 
 
 def test_only_what_a_model_needs_is_taken(tmp_path: Path) -> None:
-    assert take(model(tmp_path / "m"), tmp_path) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert take(model(tmp_path / "m"), tmp_path) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
 
 
 def write(name: str, content: bytes | str) -> Callable[[Path], object]:
@@ -65,7 +72,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "torch pickle": (write("extra.pt", b"PK"), "extra.pt"),
     "code": (write("modeling_x.py", "import os"), "code among the files: modeling_x.py"),
-    "auto_map": (write("config.json", '{"auto_map": {"AutoModel": "m.X"}}'), "config.json asks for code"),
+    "auto_map": (
+        write("config.json", '{"auto_map": {"AutoModel": "m.X"}}'),
+        "config.json asks for code",
+    ),
     "auto_map of the tokenizer": (
         write("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["t.X", null]}}'),
         "asks for code",
@@ -74,37 +84,75 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
     "renamed pickle": (write("model.safetensors", b"\x80\x04\x95" + bytes(40)), "header of"),
     "empty file": (write("model.safetensors", b""), "header of -1 bytes"),
-    "huge header": (write("model.safetensors", struct.pack("<Q", 1 << 40) + b"{}"), "header of 1099511627776 bytes"),
+    "huge header": (
+        write("model.safetensors", struct.pack("<Q", 1 << 40) + b"{}"),
+        "header of 1099511627776 bytes",
+    ),
     "header is no JSON": (write("model.safetensors", safetensors(None, raw=b"{nope}")), "header: "),
     "header is a list": (write("model.safetensors", safetensors([])), "no JSON object"),
     "duplicate tensors": (
-        write("model.safetensors", safetensors(None, raw=b'{"a":%s,"a":%s}' % ((json.dumps(SIX).encode(),) * 2))),
+        write(
+            "model.safetensors",
+            safetensors(None, raw=b'{"a":%s,"a":%s}' % ((json.dumps(SIX).encode(),) * 2)),
+        ),
         "duplicate",
     ),
-    "traversal in a name": (write("model.safetensors", safetensors({"../../etc/x": SIX})), "no parameter's name"),
-    "absolute name": (write("model.safetensors", safetensors({"/etc/x": SIX})), "no parameter's name"),
-    "control character": (write("model.safetensors", safetensors({"a\x00b": SIX})), "no parameter's name"),
-    "unknown type": (write("model.safetensors", safetensors({"a": {**SIX, "dtype": "P8"}})), "do not agree"),
-    "wrong size": (write("model.safetensors", safetensors({"a": {**SIX, "shape": [2, 4]}})), "do not agree"),
-    "negative shape": (write("model.safetensors", safetensors({"a": {**SIX, "shape": [-2, -3]}})), "do not agree"),
+    "traversal in a name": (
+        write("model.safetensors", safetensors({"../../etc/x": SIX})),
+        "no parameter's name",
+    ),
+    "absolute name": (
+        write("model.safetensors", safetensors({"/etc/x": SIX})),
+        "no parameter's name",
+    ),
+    "control character": (
+        write("model.safetensors", safetensors({"a\x00b": SIX})),
+        "no parameter's name",
+    ),
+    "unknown type": (
+        write("model.safetensors", safetensors({"a": {**SIX, "dtype": "P8"}})),
+        "do not agree",
+    ),
+    "wrong size": (
+        write("model.safetensors", safetensors({"a": {**SIX, "shape": [2, 4]}})),
+        "do not agree",
+    ),
+    "negative shape": (
+        write("model.safetensors", safetensors({"a": {**SIX, "shape": [-2, -3]}})),
+        "do not agree",
+    ),
     "true as a number": (
         write("model.safetensors", safetensors({"a": {**SIX, "data_offsets": [False, 24]}})),
         "do not agree",
     ),
-    "extra field": (write("model.safetensors", safetensors({"a": {**SIX, "code": "x"}})), "not dtype, shape"),
+    "extra field": (
+        write("model.safetensors", safetensors({"a": {**SIX, "code": "x"}})),
+        "not dtype, shape",
+    ),
     "overlap": (
-        write("model.safetensors", safetensors({"a": SIX, "b": {**SIX, "data_offsets": [12, 36]}}, 36)),
+        write(
+            "model.safetensors", safetensors({"a": SIX, "b": {**SIX, "data_offsets": [12, 36]}}, 36)
+        ),
         "overlapping tensors",
     ),
-    "hole": (write("model.safetensors", safetensors({"a": {**SIX, "data_offsets": [8, 32]}}, 32)), "a hole"),
-    "trailing bytes": (write("model.safetensors", GOOD + b"tail"), "28 bytes of numbers, 24 described"),
+    "hole": (
+        write("model.safetensors", safetensors({"a": {**SIX, "data_offsets": [8, 32]}}, 32)),
+        "a hole",
+    ),
+    "trailing bytes": (
+        write("model.safetensors", GOOD + b"tail"),
+        "28 bytes of numbers, 24 described",
+    ),
     "truncated": (write("model.safetensors", GOOD[:-4]), "20 bytes of numbers, 24 described"),
     "two files, no index": (write("model-2.safetensors", GOOD), "2 weight files and no index"),
     "index names another": (
         write("model.safetensors.index.json", index(a="../x.safetensors")),
         "differ: ../x.safetensors",
     ),
-    "index is nonsense": (write("model.safetensors.index.json", '{"weight_map": []}'), "not an index"),
+    "index is nonsense": (
+        write("model.safetensors.index.json", '{"weight_map": []}'),
+        "not an index",
+    ),
 }
 
 
@@ -129,7 +177,11 @@ def test_what_torch_and_safetensors_write_is_accepted(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    tensors = {"a": torch.zeros(3, 2), "b": torch.ones(5, dtype=torch.bfloat16), "c": torch.zeros(0)}
+    tensors = {
+        "a": torch.zeros(3, 2),
+        "b": torch.ones(5, dtype=torch.bfloat16),
+        "c": torch.zeros(0),
+    }
     save_file(tensors, tmp_path / "x.safetensors", metadata={"format": "pt"})
     weights.check_safetensors(tmp_path / "x.safetensors")
 
@@ -139,19 +191,27 @@ def test_the_shipped_architecture_becomes_a_base_and_stays_the_same(tmp_path: Pa
     for part in ("one", "two"):
         made = job(base, "import_base", "tiny", ROOT, tmp_path / part)
         outcome = base.run(made)
-        assert outcome.predicate == {"source": "pipelines/architectures/tiny.json", "files": 1, "weights": False}
+        assert outcome.predicate == {
+            "source": "pipelines/architectures/tiny.json",
+            "files": 1,
+            "weights": False,
+        }
         seen.append(digests.tree_digest(made.output("model")))
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"model_type": "qwen2"}', '{"vocab_size": 2}', '{"a": 1, "a": 2}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"model_type": "qwen2"}', '{"vocab_size": 2}', '{"a": 1, "a": 2}']
+)
 def test_an_architecture_must_be_one(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError):
         base.take_architecture(tmp_path / "a.json", tmp_path)
 
 
-def test_a_hub_model_that_is_not_here_needs_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_that_is_not_here_needs_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

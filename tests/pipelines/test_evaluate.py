@@ -1,4 +1,6 @@
-"""Evaluation: deterministic scores item by item, in the order of ids, under a digest of everything they depend on."""
+"""Evaluation: deterministic scores item by item, in the order of ids, under a digest of everything
+they depend on.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from governance.errors import ConfigError, InputError
-from governance.predicates import Evaluate
+from governance.attest.predicates import Evaluate
+from governance.base.errors import ConfigError, InputError
 from pipelines import evaluate, metrics, paths
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
@@ -31,16 +33,27 @@ TALKS = {"metrics": ["loss", "perplexity"]}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with suites of three kinds, a language model, a reward model, and an architecture."""
+    """A project folder with suites of three kinds, a language model, a reward model, and an
+    architecture.
+    """
     root = tmp_path_factory.mktemp("project")
-    for name, kind in {"desk_eval": "prompt", "desk_pref_eval": "preference", "desk_sft": "conversation"}.items():
+    for name, kind in {
+        "desk_eval": "prompt",
+        "desk_pref_eval": "preference",
+        "desk_sft": "conversation",
+    }.items():
         tiny.records(root / paths.ready(name), kind, n=10, held_out=True, split="test")
         (root / paths.ingested(name)).mkdir(parents=True)
         (root / paths.ingested(name) / "slices.jsonl").touch()
     tiny.architecture(root / paths.model("tiny"))
     (root / paths.model("tiny") / "architecture.json").unlink()
     text = tiny.records(root / "text", "conversation")
-    tiny.train(root / "models" / "base", tiny.objective("pretrain"), root / paths.model("tiny") / "model", text)
+    tiny.train(
+        root / "models" / "base",
+        tiny.objective("pretrain"),
+        root / paths.model("tiny") / "model",
+        text,
+    )
     pairs = tiny.records(root / "pairs", "preference")
     scorer = tiny.objective("reward", lora=True)
     tiny.train(root / "models" / "reward", scorer, root / paths.model("base") / "model", pairs)
@@ -60,12 +73,16 @@ def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, by
     return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
 
 
-def test_scores_stand_in_the_order_of_ids_and_come_out_the_same_again(project: Path, tmp_path: Path) -> None:
+def test_scores_stand_in_the_order_of_ids_and_come_out_the_same_again(
+    project: Path, tmp_path: Path
+) -> None:
     first = run(project, tmp_path / "one", "base", params())
     assert run(project, tmp_path / "two", "base", params()) == first
     outcome, scores, means = first
     lines = [json.loads(line) for line in scores.splitlines()]
-    assert [line["id"] for line in lines] == sorted(line["id"] for line in lines) and len(lines) == 10
+    assert [line["id"] for line in lines] == sorted(line["id"] for line in lines) and len(
+        lines
+    ) == 10
     told = outcome.predicate["scores"]
     assert list(told) == PROMPTS["metrics"]
     for name, values in told.items():
@@ -115,8 +132,12 @@ def test_perplexity_is_the_exponent_of_the_loss(project: Path, tmp_path: Path) -
     assert all(0 < loss < 20 for loss in scores["loss"])
 
 
-def test_a_model_that_has_diverged_has_no_score(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no number is none in the evidence, which denies; it ends no evaluation after hours."""
+def test_a_model_that_has_diverged_has_no_score(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no number is none in the evidence, which denies; it ends no evaluation after
+    hours.
+    """
 
     def losses(self: Any, batch: list[Any]) -> list[float]:
         return [(float("nan"), float("inf"), 1000.0, 0.0)[at % 4] for at in range(len(batch))]
@@ -139,7 +160,9 @@ def test_answers_of_a_model_that_has_diverged_are_told_as_that(
             tensor.data.fill_(float("nan"))
         return loaded
 
-    monkeypatch.setattr("pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind))
+    monkeypatch.setattr(
+        "pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind)
+    )
     with pytest.raises(InputError, match="no number"):
         run(project, tmp_path, "base", params())
 
@@ -162,7 +185,9 @@ def test_the_loss_of_an_item_does_not_depend_on_its_batch(project: Path, tmp_pat
     alone = {**TALKS, "generation": {"batch_size": 1}}
     one, _, _ = run(project, tmp_path / "one", "base", params("desk_sft"))
     two, _, _ = run(project, tmp_path / "two", "base", params("desk_sft", desk_sft=alone))
-    assert one.predicate["scores"]["loss"] == pytest.approx(two.predicate["scores"]["loss"], abs=1e-4)
+    assert one.predicate["scores"]["loss"] == pytest.approx(
+        two.predicate["scores"]["loss"], abs=1e-4
+    )
 
 
 def test_an_architecture_is_not_run_and_says_why(project: Path, tmp_path: Path) -> None:
@@ -183,7 +208,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     # key, suite, its definition, what is said
     ("reward", "desk_eval", PROMPTS, "need a language model, which reward is not"),
     ("base", "desk_pref_eval", PAIRS, "need a reward model, which base is not"),
-    ("base", "desk_eval", {"metrics": ["loss"]}, "loss is for records of kind conversation, these are of kind prompt"),
+    (
+        "base",
+        "desk_eval",
+        {"metrics": ["loss"]},
+        "loss is for records of kind conversation, these are of kind prompt",
+    ),
     ("base", "desk_eval", {"metrics": ["greedy_exakt"]}, "did you mean 'greedy_exact'"),
     ("base", "desk_eval", {"metrics": ["sampled_exact"]}, "needs sampled answers"),
     ("base", "desk_eval", {**PROMPTS, "split": "train"}, "no records in the split 'train'"),
@@ -191,7 +221,9 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("key", "suite", "definition", "said"), REFUSED, ids=[row[3] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("key", "suite", "definition", "said"), REFUSED, ids=[row[3] for row in REFUSED]
+)
 def test_a_suite_that_does_not_fit_is_refused(
     key: str, suite: str, definition: dict[str, Any], said: str, project: Path, tmp_path: Path
 ) -> None:
@@ -233,7 +265,9 @@ ANSWERS: list[tuple[str, list[str], str | None, float | None]] = [
 
 
 @pytest.mark.parametrize(("name", "texts", "answer", "score"), ANSWERS)
-def test_answers_are_scored_by_their_rule(name: str, texts: list[str], answer: str | None, score: float | None) -> None:
+def test_answers_are_scored_by_their_rule(
+    name: str, texts: list[str], answer: str | None, score: float | None
+) -> None:
     assert metrics.answer_score(metrics.METRICS[name], texts, answer) == score
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from governance.decisions import decide_release
-from governance.errors import ConfigError, RefusedError
-from governance.evidence import LogEvidence, key_ring
-from governance.machine import open_log
-from governance.predicates import Artifact
-from governance.progress import Progress
-from governance.requests import GateRequest
+from governance.attest.predicates import Artifact
+from governance.attest.requests import GateRequest
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.progress import Progress
+from governance.gates.decisions import decide_release
+from governance.log.evidence import LogEvidence, key_ring
+from governance.machine.machine import open_log
 from pipelines import gate, paths
 from pipelines.stage import open_project, run_stage
 from pipelines.training import objective
@@ -42,8 +42,17 @@ def test_an_allowed_stage_writes_what_was_decided_on(root: Path) -> None:
     assert answer["decided_on"]["data"] == ready("tickets")
     assert answer["decided_on"]["scorer"] == model("reward")
     assert answer["decided_on"]["objective"] == objective.resolve(made.params, "grpo").digest
-    assert set(answer["decided_on"]) == {"data", "parent", "scorer", "objective", "reward/route_exact", "reward/model"}
-    assert GateRequest.model_validate(outcome.parameters).decided_on == outcome.predicate["decided_on"]
+    assert set(answer["decided_on"]) == {
+        "data",
+        "parent",
+        "scorer",
+        "objective",
+        "reward/route_exact",
+        "reward/model",
+    }
+    assert (
+        GateRequest.model_validate(outcome.parameters).decided_on == outcome.predicate["decided_on"]
+    )
     assert {one.sha256 for one in outcome.subjects} == set(answer["decided_on"].values())
     assert not {one.name for one in outcome.subjects} & {one.name for one in made.inputs.values()}
 
@@ -66,7 +75,10 @@ def test_a_refusal_leaves_a_readable_report(root: Path) -> None:
     plan = gated.planned(gated.params())
     plan.card("tickets", steward="", licence="CC-BY-NC-4.0")
     outcome = gate.run(gated.gating(root, plan))
-    assert [finding.code for finding in outcome.refused] == ["DATACARD_INCOMPLETE", "LICENCE_NOT_PERMITTED"]
+    assert [finding.code for finding in outcome.refused] == [
+        "DATACARD_INCOMPLETE",
+        "LICENCE_NOT_PERMITTED",
+    ]
     assert outcome.predicate["allowed"] is False
     text = (root / paths.gate_report("grpo")).read_text(encoding="utf-8")
     assert text.startswith("# gate@grpo: refused, 2 finding(s)")
@@ -78,7 +90,9 @@ def test_a_refusal_leaves_a_readable_report(root: Path) -> None:
 def test_only_what_is_used_is_asked_for() -> None:
     roles = {item.role for item in gate.inputs(gated.params(), "dpo")}
     assert roles == {"data", "suite", "parent", "parent_scores", "parent_suite"}
-    assert {"scorer", "scorer_scores", "scorer_suite"} <= {item.role for item in gate.inputs(gated.params(), "grpo")}
+    assert {"scorer", "scorer_scores", "scorer_suite"} <= {
+        item.role for item in gate.inputs(gated.params(), "grpo")
+    }
 
 
 def test_training_may_start_behind_its_gate(root: Path) -> None:
@@ -122,7 +136,10 @@ def test_training_decides_again(root: Path) -> None:
 
 def test_another_objective_needs_another_decision(root: Path) -> None:
     training = gated.training(root)
-    stages = {**training.params.stages, "grpo": training.params.stages["grpo"].model_copy(update={"seed": 7})}
+    stages = {
+        **training.params.stages,
+        "grpo": training.params.stages["grpo"].model_copy(update={"seed": 7}),
+    }
     changed = training.params.model_copy(update={"stages": stages})
     with pytest.raises(RefusedError, match="EVIDENCE_INCONSISTENT"):
         gate.enforce_gate(replace(training, params=changed))
@@ -142,7 +159,11 @@ def test_a_release_is_asked_about_the_released_stage(root: Path) -> None:
     params = gated.params()
     world = in_memory(gated.planned(params))
     request = gate.release_request(params, root, digest=model("grpo"))
-    assert request.released.name == "grpo" and request.model == "support-desk" and request.alias == "candidate"
+    assert (
+        request.released.name == "grpo"
+        and request.model == "support-desk"
+        and request.alias == "candidate"
+    )
     assert decide_release(request, world.policies, world.evidence, world.at).allowed
 
 
@@ -151,7 +172,9 @@ def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) 
     root = tmp_path / "project"
     shutil.copytree(ROOT / "policies", root / "policies")
     shutil.copy(ROOT / "params.yaml", root / "params.yaml")
-    project = open_project(root, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    project = open_project(
+        root, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+    )
     for item in gate.inputs(project.params, "dpo"):
         path = root / item.path
         path = path / "config.json" if item.path.name == "model" else path
@@ -160,7 +183,10 @@ def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) 
     with pytest.raises(RefusedError) as caught:
         run_stage("gate", "dpo", project, lambda: NOW, Progress())
     text = str(caught.value)
-    assert "countersign repro --force ingest@desk_pref scan_pii@desk_pref check_quality@desk_pref" in text
+    assert (
+        "countersign repro --force ingest@desk_pref scan_pii@desk_pref check_quality@desk_pref"
+        in text
+    )
     assert "countersign repro --force gate@sft train@sft" in text
     assert not (root / paths.gate("dpo")).exists()
     assert "EVIDENCE_MISSING" in (root / paths.gate_report("dpo")).read_text(encoding="utf-8")

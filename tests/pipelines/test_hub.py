@@ -1,4 +1,6 @@
-"""Fetching from the Hugging Face Hub: a local server speaks its protocol; every failure is a clear sentence."""
+"""Fetching from the Hugging Face Hub: a local server speaks its protocol; every failure is a clear
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines import hub
 from pipelines.params import HubDataset, load_params
 from pipelines.sources.readers import read_rows
@@ -32,7 +34,7 @@ FILES = {
 SCRIPT = """
 import sys
 from pathlib import Path
-from governance.errors import CountersignError
+from governance.base.errors import CountersignError
 from pipelines.hub import fetch
 from pipelines.params import HubDataset
 path, _, split = sys.argv[1].partition(":")
@@ -53,14 +55,18 @@ class Hub(BaseHTTPRequestHandler):
         if "/me/gated/" in path:
             return self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         if not name or REVISION not in path:
-            return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if name else "RepoNotFound"})
+            return self._send(
+                404, b"{}", {"X-Error-Code": "RevisionNotFound" if name else "RepoNotFound"}
+            )
         files = FILES[name]
         if "/resolve/" in path:
             content = files.get(path.rsplit("/", 1)[1])
             if content is None:
                 return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
             return self._send(
-                200, content, {"X-Repo-Commit": REVISION, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+                200,
+                content,
+                {"X-Repo-Commit": REVISION, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'},
             )
         if "/tree/" in path:
             listed = (
@@ -86,7 +92,11 @@ class Hub(BaseHTTPRequestHandler):
 
     def _send(self, code: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(code)
-        for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
+        for name, value in {
+            "Content-Length": str(len(content)),
+            "Content-Type": "application/json",
+            **headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -105,7 +115,9 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-def fetch(folder: Path, path: str, revision: str = REVISION, **environ: str) -> subprocess.CompletedProcess[str]:
+def fetch(
+    folder: Path, path: str, revision: str = REVISION, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """Fetches in a process of its own, since the libraries read the environment once."""
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, path, revision, str(folder / "out.parquet")],
@@ -144,7 +156,9 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_failure_is_a_clear_sentence_and_leaves_nothing(tmp_path: Path, endpoint: str, name: str) -> None:
+def test_a_failure_is_a_clear_sentence_and_leaves_nothing(
+    tmp_path: Path, endpoint: str, name: str
+) -> None:
     path, revision, environ, code, match = FAILURES[name]
     done = fetch(tmp_path, path, revision, HF_ENDPOINT=endpoint, **environ)
     assert done.returncode == code, done.stdout + done.stderr
@@ -170,4 +184,7 @@ def test_a_local_folder_of_that_name_is_never_taken_for_the_dataset(
 
 def test_outputs_are_those_of_the_graph() -> None:
     (output,) = hub.outputs(load_params(ROOT), "x")
-    assert output.path.as_posix() == "data/source/x.parquet" and hub.inputs(load_params(ROOT), "x") == []
+    assert (
+        output.path.as_posix() == "data/source/x.parquet"
+        and hub.inputs(load_params(ROOT), "x") == []
+    )

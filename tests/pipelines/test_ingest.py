@@ -1,4 +1,6 @@
-"""Ingest: what was planted is found and named, nothing else is lost, policy decides, and no text leaks into reports."""
+"""Ingest: what was planted is found and named, nothing else is lost, policy decides, and no text
+leaks into reports.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ from typing import Any, cast
 
 import pytest
 
-from governance.data_policy import IngestPolicy
-from governance.errors import ConfigError, InputError
-from governance.findings import CODES
-from governance.policy import Policies
-from governance.predicates import DataCounts, Finding
-from governance.progress import Progress
+from governance.attest.findings import CODES
+from governance.attest.predicates import DataCounts, Finding
+from governance.base.errors import ConfigError, InputError
+from governance.base.progress import Progress
+from governance.policy.data import IngestPolicy
+from governance.policy.policies import Policies
 from pipelines import ingest, samples
 from pipelines.job import Job, Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
@@ -52,8 +54,16 @@ def dataset(kind: str, **more: Any) -> Dataset:
     return Dataset(kind=cast(Any, kind), source="source", suite="s", held_out="d", **more)
 
 
-def job(folder: Path, source: Path, row: Dataset, policy: IngestPolicy = DROP, records: RecordKey | None = None) -> Job:
-    params = load_params(ROOT).model_copy(update={"datasets": {"d": row}, "records": records or RecordKey()})
+def job(
+    folder: Path,
+    source: Path,
+    row: Dataset,
+    policy: IngestPolicy = DROP,
+    records: RecordKey | None = None,
+) -> Job:
+    params = load_params(ROOT).model_copy(
+        update={"datasets": {"d": row}, "records": records or RecordKey()}
+    )
     outputs = {one.role: folder / one.path for one in ingest.outputs(params, "d")}
     outputs["records"].parent.mkdir(parents=True, exist_ok=True)
     return Job(
@@ -73,7 +83,9 @@ def job(folder: Path, source: Path, row: Dataset, policy: IngestPolicy = DROP, r
     )
 
 
-def run(folder: Path, source: Path, row: Dataset, policy: IngestPolicy = DROP, **more: Any) -> tuple[Outcome, Path]:
+def run(
+    folder: Path, source: Path, row: Dataset, policy: IngestPolicy = DROP, **more: Any
+) -> tuple[Outcome, Path]:
     """The outcome, and the folder with the four files."""
     made = job(folder, source, row, policy, **more)
     return ingest.run(made), made.output("records").parent
@@ -91,9 +103,15 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
 
 
 @pytest.mark.parametrize("part", samples.PARTS)
-def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(tmp_path: Path, part: str) -> None:
+def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(
+    tmp_path: Path, part: str
+) -> None:
     outcome, out = run(tmp_path, sample(tmp_path, part), dataset(KINDS[part]))
-    planted = {mark.line: mark.what for mark in samples.planted(part, 600, 5) if mark.what in samples.MALFORMED}
+    planted = {
+        mark.line: mark.what
+        for mark in samples.planted(part, 600, 5)
+        if mark.what in samples.MALFORMED
+    }
     excluded = read_excluded(out / "excluded.jsonl")
     assert {one.row for one in excluded} == set(planted)
     assert all(one.reason in REASONS[planted[one.row]] for one in excluded)
@@ -119,11 +137,16 @@ def test_the_same_source_gives_the_same_bytes_and_order_changes_no_id(tmp_path: 
     lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
     source.write_text("".join(reversed(lines)), encoding="utf-8")
     _, turned = run(tmp_path / "c", source, dataset("prompt"))
-    ids = [sorted(read_records(folder / "records.parquet").column("id").to_pylist()) for folder in (first, turned)]
+    ids = [
+        sorted(read_records(folder / "records.parquet").column("id").to_pylist())
+        for folder in (first, turned)
+    ]
     assert ids[0] == ids[1]
 
 
-def test_reports_and_outcome_hold_no_text_of_any_record_and_no_ids_leave_the_folder(tmp_path: Path) -> None:
+def test_reports_and_outcome_hold_no_text_of_any_record_and_no_ids_leave_the_folder(
+    tmp_path: Path,
+) -> None:
     rows = [
         {
             "prompt": f"zanzibar {at}",
@@ -133,23 +156,39 @@ def test_reports_and_outcome_hold_no_text_of_any_record_and_no_ids_leave_the_fol
         }
         for at in range(50)
     ]
-    bad = [{**rows[0], "completions": ["malindi", True]}, "malindi", {**rows[0], "malindi": 1, "prompt": None}]
-    outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", rows + bad), dataset("rated"), IngestPolicy())
+    bad = [
+        {**rows[0], "completions": ["malindi", True]},
+        "malindi",
+        {**rows[0], "malindi": 1, "prompt": None},
+    ]
+    outcome, out = run(
+        tmp_path, jsonl(tmp_path / "x.jsonl", rows + bad), dataset("rated"), IngestPolicy()
+    )
     told = "".join(path.read_text() for path in out.iterdir() if path.suffix != ".parquet")
-    told += json.dumps([finding.model_dump() for finding in outcome.refused]) + str(outcome.predicate) + outcome.summary
+    told += (
+        json.dumps([finding.model_dump() for finding in outcome.refused])
+        + str(outcome.predicate)
+        + outcome.summary
+    )
     assert not [word for word in ("zanzibar", "mombasa", "kilwa", "pemba", "lamu") if word in told]
-    assert not [one for one in read_records(out / "records.parquet").column("id").to_pylist() if one in told]
+    assert not [
+        one for one in read_records(out / "records.parquet").column("id").to_pylist() if one in told
+    ]
     assert "pemba" not in str(read_records(out / "records.parquet").column("ratings").to_pylist())
 
 
 def test_the_statement_says_what_was_taken_and_what_was_not(tmp_path: Path) -> None:
     rows = [
-        {"question": f"Q{at}", "answer": f"A{at}", "topic": "x", **({"rare": 1} if at < 3 else {})} for at in range(20)
+        {"question": f"Q{at}", "answer": f"A{at}", "topic": "x", **({"rare": 1} if at < 3 else {})}
+        for at in range(20)
     ]
     outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", rows), dataset("conversation"))
     assert outcome.predicate["fields_unused"] == {"rare": 3, "topic": 20}
     assert outcome.predicate["record_key"] == "development"
-    assert isinstance(outcome.predicate["counts"], DataCounts) and outcome.predicate["counts"].records_out == 20
+    assert (
+        isinstance(outcome.predicate["counts"], DataCounts)
+        and outcome.predicate["counts"].records_out == 20
+    )
     report = json.loads((out / "report.json").read_text())
     assert report["files"]["x.jsonl"] == {
         "fields": {"completion": "answer", "prompt": "question"},
@@ -162,40 +201,69 @@ def test_the_statement_says_what_was_taken_and_what_was_not(tmp_path: Path) -> N
 
 def test_slices_stand_beside_the_records_and_only_by_labels_that_are_listed(tmp_path: Path) -> None:
     topics = ["billing", "Anna Weber", None, " billing ", 7, "network"]
-    rows = [{"prompt": f"question {at}", "answer": "x", "topic": topic} for at, topic in enumerate(topics)]
-    rows += [{"prompt": "question 0", "answer": "x", "topic": "network"}, {"prompt": "question 9", "answer": "x"}]
+    rows = [
+        {"prompt": f"question {at}", "answer": "x", "topic": topic}
+        for at, topic in enumerate(topics)
+    ]
+    rows += [
+        {"prompt": "question 0", "answer": "x", "topic": "network"},
+        {"prompt": "question 9", "answer": "x"},
+    ]
     source = jsonl(tmp_path / "rows.jsonl", rows)
     plain, folder = run(tmp_path / "plain", source, dataset("prompt"))
-    sliced, other = run(tmp_path / "sliced", source, dataset("prompt", slices={"topic": ["billing", "network", "7"]}))
+    sliced, other = run(
+        tmp_path / "sliced",
+        source,
+        dataset("prompt", slices={"topic": ["billing", "network", "7"]}),
+    )
     assert (other / "records.parquet").read_bytes() == (folder / "records.parquet").read_bytes()
     assert (folder / "slices.jsonl").read_bytes() == b""
     ids = read_records(other / "records.parquet").column("id").to_pylist()
     labels = ["billing", "other", "other", "billing", "7", "network", "billing", "other"]
-    assert read_slices(other / "slices.jsonl", ids) == {"topic": labels}, "of two records alike, the first tells"
-    assert sliced.predicate["fields_unused"] == {} and plain.predicate["fields_unused"] == {"topic": 7}
+    assert read_slices(other / "slices.jsonl", ids) == {"topic": labels}, (
+        "of two records alike, the first tells"
+    )
+    assert sliced.predicate["fields_unused"] == {} and plain.predicate["fields_unused"] == {
+        "topic": 7
+    }
     report = json.loads((other / "report.json").read_text())
     assert report["slices"] == {"topic": {"7": 1, "billing": 2, "network": 1, "other": 3}}
     assert "| topic | billing | 2 |" in (other / "report.md").read_text()
-    assert not [path for path in other.iterdir() if path.suffix != ".parquet" and "Anna" in path.read_text()]
+    assert not [
+        path for path in other.iterdir() if path.suffix != ".parquet" and "Anna" in path.read_text()
+    ]
     assert "slices" not in plain.parameters, "a dataset without them is recorded as ever"
 
 
-def test_splits_follow_the_shares_and_a_folder_is_mixed_in_the_order_of_its_names(tmp_path: Path) -> None:
+def test_splits_follow_the_shares_and_a_folder_is_mixed_in_the_order_of_its_names(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "s").mkdir()
     jsonl(
         tmp_path / "s" / "b.jsonl",
         [
-            {"messages": [{"role": "user", "content": f"Q{at}"}, {"role": "assistant", "content": "A"}]}
+            {
+                "messages": [
+                    {"role": "user", "content": f"Q{at}"},
+                    {"role": "assistant", "content": "A"},
+                ]
+            }
             for at in range(300)
         ],
     )
-    (tmp_path / "s" / "a.csv").write_text("instruction,output\n" + "".join(f"I{at},O\n" for at in range(300)))
+    (tmp_path / "s" / "a.csv").write_text(
+        "instruction,output\n" + "".join(f"I{at},O\n" for at in range(300))
+    )
     splits = {"train": 0.5, "validation": 0.3, "test": 0.2}
     outcome, out = run(tmp_path, tmp_path / "s", dataset("conversation", splits=splits))
     table = read_records(out / "records.parquet")
-    assert [row["file"] for row in table.select(["file"]).to_pylist()] == ["a.csv"] * 300 + ["b.jsonl"] * 300
+    assert [row["file"] for row in table.select(["file"]).to_pylist()] == ["a.csv"] * 300 + [
+        "b.jsonl"
+    ] * 300
     counts = outcome.predicate["counts"].splits
-    assert sum(counts.values()) == 600 and 0.42 < counts["train"] / 600 < 0.58 and counts["test"] > 60
+    assert (
+        sum(counts.values()) == 600 and 0.42 < counts["train"] / 600 < 0.58 and counts["test"] > 60
+    )
 
 
 def test_a_key_of_ones_own_makes_other_ids_and_is_named(tmp_path: Path) -> None:
@@ -206,13 +274,19 @@ def test_a_key_of_ones_own_makes_other_ids_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "k").write_text(secret.hex())
     outcome, own = run(
-        tmp_path / "b", source, dataset("conversation"), records=RecordKey(key="k", key_id=key_id_of(secret))
+        tmp_path / "b",
+        source,
+        dataset("conversation"),
+        records=RecordKey(key="k", key_id=key_id_of(secret)),
     )
-    ids = [read_records(folder / "records.parquet").column("id").to_pylist() for folder in (public, own)]
+    ids = [
+        read_records(folder / "records.parquet").column("id").to_pylist()
+        for folder in (public, own)
+    ]
     assert ids[0] != ids[1] and outcome.predicate["record_key"] == key_id_of(secret)
 
 
-# --- what policy says ------------------------------------------------------------------------------------------------
+# --- what policy says -----------------------------------------------------------------------------
 
 GOOD: list[Any] = [{"prompt": f"Q{at}", "answer": "A"} for at in range(96)]
 BAD: list[Any] = [{"prompt": True}, [1], {"answer": "A"}, {"prompt": 3}]
@@ -226,16 +300,24 @@ POLICIES: dict[str, tuple[IngestPolicy, bool]] = {
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_malformed_rows_are_dropped_or_refuse_the_source_as_policy_says(tmp_path: Path, name: str) -> None:
+def test_malformed_rows_are_dropped_or_refuse_the_source_as_policy_says(
+    tmp_path: Path, name: str
+) -> None:
     policy, refused = POLICIES[name]
     outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", GOOD + BAD), dataset("prompt"), policy)
     assert bool(outcome.refused) == refused
-    assert outcome.predicate["counts"].excluded == {"FIELD_MISSING": 1, "FIELD_NOT_TEXT": 2, "ROW_NOT_OBJECT": 1}
+    assert outcome.predicate["counts"].excluded == {
+        "FIELD_MISSING": 1,
+        "FIELD_NOT_TEXT": 2,
+        "ROW_NOT_OBJECT": 1,
+    }
     if refused:
         found = {finding.code: finding for finding in outcome.refused}
         assert set(found) == {"FIELD_MISSING", "FIELD_NOT_TEXT", "ROW_NOT_OBJECT"}
         assert "x.jsonl:97:prompt, x.jsonl:100:prompt" in found["FIELD_NOT_TEXT"].message
-        assert all(isinstance(one, Finding) and one.next == CODES[one.code].next for one in outcome.refused)
+        assert all(
+            isinstance(one, Finding) and one.next == CODES[one.code].next for one in outcome.refused
+        )
         assert "**Refused**" in (out / "report.md").read_text()
 
 
@@ -244,22 +326,30 @@ def test_without_malformed_rows_the_strictest_policy_passes(tmp_path: Path) -> N
     assert outcome.refused == ()
 
 
-def test_pairs_with_nothing_to_compare_are_left_out_and_never_held_against_the_source(tmp_path: Path) -> None:
+def test_pairs_with_nothing_to_compare_are_left_out_and_never_held_against_the_source(
+    tmp_path: Path,
+) -> None:
     pair = {"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: B"}
     rows = [pair, {**pair, "rejected": "\n\nHuman: R\n\nAssistant: B"}]
-    outcome, out = run(tmp_path, jsonl(tmp_path / "x.jsonl", rows), dataset("preference"), IngestPolicy())
+    outcome, out = run(
+        tmp_path, jsonl(tmp_path / "x.jsonl", rows), dataset("preference"), IngestPolicy()
+    )
     assert outcome.refused == () and outcome.predicate["counts"].excluded == {"PROMPT_MISMATCH": 1}
     assert read_excluded(out / "excluded.jsonl")[0].row == 2
 
 
-# --- sources that give nothing ---------------------------------------------------------------------------------------
+# --- sources that give nothing --------------------------------------------------------------------
 
 HOPELESS: dict[str, tuple[str, str, str]] = {
     "empty file": ("x.jsonl", "", "no rows"),
     "only blank lines": ("x.jsonl", "\n\n", "no rows"),
     "empty array": ("x.json", "[]", "no rows"),
     "header alone": ("x.csv", "prompt,answer\n", "no rows"),
-    "a column missing": ("x.csv", "ask,tell\na,b\n", "ask, tell have no known shape of kind prompt"),
+    "a column missing": (
+        "x.csv",
+        "ask,tell\na,b\n",
+        "ask, tell have no known shape of kind prompt",
+    ),
     "no line is JSON": ("x.jsonl", "hello\nthere\n", "none of 2 rows"),
     "every line in another encoding": ("x.jsonl", "caf\udce9\n" * 3, "none of 3 rows"),
     "every prompt true": ("x.jsonl", '{"prompt": true}\n' * 3, "FIELD_NOT_TEXT"),
@@ -267,7 +357,9 @@ HOPELESS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", HOPELESS)
-def test_a_source_without_a_single_record_is_an_input_error_that_says_why(tmp_path: Path, name: str) -> None:
+def test_a_source_without_a_single_record_is_an_input_error_that_says_why(
+    tmp_path: Path, name: str
+) -> None:
     file, content, match = HOPELESS[name]
     (tmp_path / file).write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(InputError, match=match) as caught:
@@ -286,8 +378,12 @@ HALF: dict[str, tuple[str, str]] = {
 def test_half_of_a_utf16_pair_is_left_out(tmp_path: Path, where: str) -> None:
     kind, content = HALF[where]
     (tmp_path / "x.jsonl").write_text(content)
-    _, out = run(tmp_path, tmp_path / "x.jsonl", dataset(kind), IngestPolicy(malformed="drop", max_share=0.5))
-    assert [(one.row, one.reason) for one in read_excluded(out / "excluded.jsonl")] == [(2, "ROW_ENCODING")]
+    _, out = run(
+        tmp_path, tmp_path / "x.jsonl", dataset(kind), IngestPolicy(malformed="drop", max_share=0.5)
+    )
+    assert [(one.row, one.reason) for one in read_excluded(out / "excluded.jsonl")] == [
+        (2, "ROW_ENCODING")
+    ]
 
 
 def test_a_misspelt_field_is_a_configuration_error(tmp_path: Path) -> None:
@@ -305,7 +401,7 @@ def test_every_reason_ingest_can_give_is_a_code_with_a_next_step() -> None:
     assert all(CODES[reason].next and not CODES[reason].blocking for reason in reasons)
 
 
-# --- scale and public data -------------------------------------------------------------------------------------------
+# --- scale and public data ------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -314,7 +410,10 @@ def test_time_grows_with_the_rows_and_memory_does_not(tmp_path: Path) -> None:
     import time
 
     def seconds(n: int) -> float:
-        source = jsonl(tmp_path / f"{n}.jsonl", [{"prompt": f"{at} " * 20, "answer": str(at)} for at in range(n)])
+        source = jsonl(
+            tmp_path / f"{n}.jsonl",
+            [{"prompt": f"{at} " * 20, "answer": str(at)} for at in range(n)],
+        )
         began = time.process_time()
         run(tmp_path / str(n), source, dataset("prompt"))
         return time.process_time() - began
@@ -322,8 +421,12 @@ def test_time_grows_with_the_rows_and_memory_does_not(tmp_path: Path) -> None:
     seconds(2000)
     small = seconds(20_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert seconds(160_000) < 8 * small * 4  # by the square: 64 times; a busy machine takes up to twice the time
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes on Linux"
+    assert (
+        seconds(160_000) < 8 * small * 4
+    )  # by the square: 64 times; a busy machine takes up to twice the time
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, (
+        "kilobytes on Linux"
+    )
 
 
 PUBLIC: dict[str, tuple[str, int, dict[str, int]]] = {
@@ -349,7 +452,9 @@ PUBLIC: dict[str, tuple[str, int, dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_public_data_becomes_records_with_its_real_defects_named(public_data: Path, tmp_path: Path, name: str) -> None:
+def test_public_data_becomes_records_with_its_real_defects_named(
+    public_data: Path, tmp_path: Path, name: str
+) -> None:
     kind, out, excluded = PUBLIC[name]
     outcome, folder = run(tmp_path, public_data / name, dataset(kind))
     counts = outcome.predicate["counts"]
@@ -361,14 +466,26 @@ def test_every_public_file_has_a_kind_or_a_clear_sentence(public_data: Path) -> 
     from pipelines.commands.add import first_rows
     from pipelines.sources.binding import fitting_kinds
 
-    without = [name for name, path in source_files(public_data) if not fitting_kinds(first_rows(path, "utf-8"))]
+    without = [
+        name
+        for name, path in source_files(public_data)
+        if not fitting_kinds(first_rows(path, "utf-8"))
+    ]
     assert set(without) <= {"mt_bench/question.jsonl", "mt_bench/reference_answer_gpt-4.jsonl"}
 
 
 def test_inputs_and_outputs_are_those_of_the_graph() -> None:
     params: Params = load_params(ROOT)
-    assert [one.path.as_posix() for one in ingest.inputs(params, "desk_sft")] == ["data/source/desk_sft.jsonl"]
+    assert [one.path.as_posix() for one in ingest.inputs(params, "desk_sft")] == [
+        "data/source/desk_sft.jsonl"
+    ]
     assert {one.path.as_posix() for one in ingest.outputs(params, "desk_sft")} == {
         f"data/ingested/desk_sft/{name}"
-        for name in ("records.parquet", "slices.jsonl", "excluded.jsonl", "report.json", "report.md")
+        for name in (
+            "records.parquet",
+            "slices.jsonl",
+            "excluded.jsonl",
+            "report.json",
+            "report.md",
+        )
     }

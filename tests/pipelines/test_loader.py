@@ -1,4 +1,6 @@
-"""The verifying loader: what it loads is what was hashed, whatever happens to the registry's files meanwhile."""
+"""The verifying loader: what it loads is what was hashed, whatever happens to the registry's files
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from governance import evidence
-from governance.digests import manifest, tree_digest
-from governance.errors import ConfigError, InputError, VerificationError
-from governance.machine import signer
-from governance.predicates import Artifact, Promotion, Registration
-from governance.promotion import state
+from governance.attest.digests import manifest, tree_digest
+from governance.attest.predicates import Artifact, Promotion, Registration
+from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.log import evidence
+from governance.machine.machine import signer
+from governance.release.promotion import state
 from pipelines.loader import Loaded, load
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, governed
@@ -57,11 +59,20 @@ def scene(tmp_path: Path, trained: Path) -> Governed:
     folder = found.story.machine.artifact_root / RUN / "artifacts" / "model"
     shutil.copytree(trained, folder)
     registration = Registration(
-        model=MODEL, version="7", stage="sft", tier="limited", model_digest=tree_digest(folder), files=manifest(folder),
-        chain=[], policy=found.story.policies.digest, run=found.story.run({"registry_run": RUN}),
-    )  # fmt: skip
+        model=MODEL,
+        version="7",
+        stage="sft",
+        tier="limited",
+        model_digest=tree_digest(folder),
+        files=manifest(folder),
+        chain=[],
+        policy=found.story.policies.digest,
+        run=found.story.run({"registry_run": RUN}),
+    )
     what = Artifact(role="model", name="model", sha256=registration.model_digest)
-    evidence.record(found.story.log, signer(found.story.machine), "registration", [what], registration)
+    evidence.record(
+        found.story.log, signer(found.story.machine), "registration", [what], registration
+    )
     return found
 
 
@@ -75,7 +86,9 @@ def loaded(scene: Governed, **options: Any) -> Loaded:
 
 def test_it_loads_what_is_registered(scene: Governed, tmp_path: Path) -> None:
     found = loaded(scene, scratch=tmp_path)
-    assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {WEIGHTS}
+    assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {
+        WEIGHTS
+    }
     assert (found.version, found.sha256) == ("support-desk/7", tree_digest(files(scene)))
     assert found.tokenizer("hello")["input_ids"]
     assert not list(tmp_path.glob("countersign-model-*"))
@@ -85,19 +98,30 @@ def test_the_page_about_serving_shows_what_works(
     scene: Governed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (registered,) = [
-        item.predicate for item in state(scene.story.log).view.all("registration") if item.predicate.version == "7"
+        item.predicate
+        for item in state(scene.story.log).view.all("registration")
+        if item.predicate.version == "7"
     ]
     story = scene.story
     moved = Promotion(
-        model=MODEL, version="7", alias="champion", model_digest=registered.model_digest, allowed=True, findings=[],
-        policy=story.policies.digest, at="2026-11-20T12:00:00.000000Z", run=story.run(),
-    )  # fmt: skip
+        model=MODEL,
+        version="7",
+        alias="champion",
+        model_digest=registered.model_digest,
+        allowed=True,
+        findings=[],
+        policy=story.policies.digest,
+        at="2026-11-20T12:00:00.000000Z",
+        run=story.run(),
+    )
     what = Artifact(role="model", name="model", sha256=registered.model_digest)
     evidence.record(story.log, signer(story.machine), "promotion", [what], moved)
     monkeypatch.chdir(story.root)
     for name, value in story.machine.environ.items():
         monkeypatch.setenv(name, value)
-    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    (shown,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     exec(compile(shown, "docs/serving.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == f"support-desk/7 {registered.model_digest}"
 
@@ -110,13 +134,24 @@ def test_without_the_files_it_says_where_they_were_looked_for(scene: Governed) -
 
 SPOILED = {
     "code": lambda folder: (folder / "modeling_x.py").write_text("import os"),
-    "an adapter": lambda folder: (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "x/y"}'),
+    "an adapter": (
+        lambda folder: (folder / "adapter_config.json").write_text(
+            '{"base_model_name_or_path": "x/y"}'
+        )
+    ),
     "a link": lambda folder: (
         (folder / "config.json").rename(folder.parent / "c.json")
         and (folder / "config.json").symlink_to(folder.parent / "c.json")
     ),
-    "a changed configuration": lambda folder: (folder / "config.json").write_text(
-        json.dumps({**json.loads((folder / "config.json").read_text()), "auto_map": {"AutoModelForCausalLM": "x.Y"}})
+    "a changed configuration": (
+        lambda folder: (folder / "config.json").write_text(
+            json.dumps(
+                {
+                    **json.loads((folder / "config.json").read_text()),
+                    "auto_map": {"AutoModelForCausalLM": "x.Y"},
+                }
+            )
+        )
     ),
     "pickled weights": lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x04."),
 }
@@ -130,9 +165,17 @@ def test_anything_else_is_refused(name: str, scene: Governed) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"trust_remote_code": True}, {"state_dict": {}}, {"revision": "x"}, {"attn_implementation": "a/kernel"}]
+    "options",
+    [
+        {"trust_remote_code": True},
+        {"state_dict": {}},
+        {"revision": "x"},
+        {"attn_implementation": "a/kernel"},
+    ],
 )
-def test_options_that_let_something_else_in_are_refused(options: dict[str, Any], scene: Governed) -> None:
+def test_options_that_let_something_else_in_are_refused(
+    options: dict[str, Any], scene: Governed
+) -> None:
     with pytest.raises(ConfigError, match="takes no"):
         loaded(scene, **options)
 
@@ -140,7 +183,9 @@ def test_options_that_let_something_else_in_are_refused(options: dict[str, Any],
 def test_a_file_swapped_between_verification_and_loading_does_not_get_in(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the last moment before transformers opens anything, every file of the registry is replaced."""
+    """At the last moment before transformers opens anything, every file of the registry is
+    replaced.
+    """
     import pipelines.loader as loader
 
     before, swapped = loader.load_model, []
@@ -155,11 +200,15 @@ def test_a_file_swapped_between_verification_and_loading_does_not_get_in(
     monkeypatch.setattr(loader, "load_model", late)
     found = loaded(scene)
     assert "model.safetensors" in swapped and "config.json" in swapped
-    assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {WEIGHTS}
+    assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {
+        WEIGHTS
+    }
 
 
 def test_a_racing_writer_never_gets_a_weight_in(scene: Governed) -> None:
-    """Good and evil weights change places all the time: each load is wholly the good ones, or refused."""
+    """Good and evil weights change places all the time: each load is wholly the good ones, or
+    refused.
+    """
     path, over = files(scene) / "model.safetensors", threading.Event()
     good = path.read_bytes()
     evil = good[:-4] + b"\0\0\0\0"

@@ -1,4 +1,6 @@
-"""Recall and precision on labelled public sets: the figures in docs/pii.md are those of the shipped policy."""
+"""Recall and precision on labelled public sets: the figures in docs/pii.md are those of the shipped
+policy.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,19 @@ def test_recall_does_not_fall(public_data: Path, tmp_path: Path) -> None:
 def test_what_counts_as_found_covered_and_right() -> None:
     text = "mail a@b.com or +1 (212) 555-0188 now"
     labels = [Label(5, 12, "EMAIL_ADDRESS"), Label(16, 33, "PHONE_NUMBER"), Label(34, 37, "PERSON")]
-    spans = (Span(5, 12, "EMAIL_ADDRESS", 1.0), Span(19, 33, "PHONE_NUMBER", 0.4), Span(0, 4, "PERSON", 0.5))
+    spans = (
+        Span(5, 12, "EMAIL_ADDRESS", 1.0),
+        Span(19, 33, "PHONE_NUMBER", 0.4),
+        Span(0, 4, "PERSON", 0.5),
+    )
     figures = Figures()
     figures.add(text, labels, spans, pii())
     assert figures.found == {"EMAIL_ADDRESS": 1, "PHONE_NUMBER": 1, "PERSON": 0}
-    assert figures.covered == {"EMAIL_ADDRESS": 1, "PHONE_NUMBER": 1, "PERSON": 0}, "a country code may stay"
+    assert figures.covered == {
+        "EMAIL_ADDRESS": 1,
+        "PHONE_NUMBER": 1,
+        "PERSON": 0,
+    }, "a country code may stay"
     assert (figures.findings["PERSON"], figures.right["PERSON"]) == (1, 0)
     allowed = Figures()
     may_stay = pii(entities={"EMAIL_ADDRESS": {"action": "allow", "reason": "published"}})
@@ -58,7 +68,9 @@ def test_what_counts_as_found_covered_and_right() -> None:
     assert allowed.covered["EMAIL_ADDRESS"] == 0
 
 
-def test_the_figures_of_planted_values_in_the_documentation_are_those_measured(tmp_path: Path) -> None:
+def test_the_figures_of_planted_values_in_the_documentation_are_those_measured(
+    tmp_path: Path,
+) -> None:
     page = (ROOT / "docs" / "pii.md").read_text(encoding="utf-8")
     params, policy = load_params(ROOT), shipped_pii()
     records = ingested(params, "desk_sft", tmp_path)

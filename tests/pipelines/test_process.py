@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from governance.errors import BusyError
+from governance.base.errors import BusyError
 from pipelines.process import exclusive
 from tests.project import wait_for
 
@@ -40,7 +40,9 @@ subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 def test_a_second_run_of_a_stage_is_refused(tmp_path: Path) -> None:
     lock = tmp_path / "train@sft.lock"
     with exclusive(lock, "train@sft"):
-        second = subprocess.run([sys.executable, "-c", SECOND, str(lock)], capture_output=True, text=True, check=False)
+        second = subprocess.run(
+            [sys.executable, "-c", SECOND, str(lock)], capture_output=True, text=True, check=False
+        )
         assert "BusyError" in second.stderr
         assert "train@sft is running already" in second.stderr
     with exclusive(lock, "train@sft"):

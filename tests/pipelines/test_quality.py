@@ -1,4 +1,6 @@
-"""The quality gate: drops, blocks and reports as the suite says, finds everything planted, and no report holds text."""
+"""The quality gate: drops, blocks and reports as the suite says, finds everything planted, and no
+report holds text.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from governance.data_policy import QualitySuite
-from governance.errors import ConfigError
-from governance.findings import CODES
+from governance.attest.findings import CODES
+from governance.base.errors import ConfigError
+from governance.policy.data import QualitySuite
 from pipelines import ingest, quality, samples
 from pipelines.features.leaks import HeldOut
 from pipelines.features.table import FEATURES
@@ -68,9 +70,11 @@ def codes(judged: Judged) -> list[str]:
     return [one.code for one in findings("d", judged)]
 
 
-# --- actions ---------------------------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------
 
-RECORDS = conversations(said("a", "b"), said("a", ""), said("A", "b"), said("c", "d"), said("a", " "))
+RECORDS = conversations(
+    said("a", "b"), said("a", ""), said("A", "b"), said("c", "d"), said("a", " ")
+)
 
 
 def test_records_are_left_out_for_the_first_expectation_they_fail() -> None:
@@ -138,8 +142,17 @@ WHOLE = [
 
 
 @pytest.mark.parametrize(("check", "column", "bounds", "refused"), WHOLE)
-def test_checks_of_great_expectations(check: str, column: str, bounds: dict[str, Any], refused: list[str]) -> None:
-    one = {"name": "one", "check": check, "column": column, "action": "block", "reason": "TOO_LONG", **bounds}
+def test_checks_of_great_expectations(
+    check: str, column: str, bounds: dict[str, Any], refused: list[str]
+) -> None:
+    one = {
+        "name": "one",
+        "check": check,
+        "column": column,
+        "action": "block",
+        "reason": "TOO_LONG",
+        **bounds,
+    }
     assert codes(judge(RECORDS, "conversation", suite(one), None)) == refused
 
 
@@ -158,19 +171,25 @@ def test_what_cannot_be_judged_does_not_pass() -> None:
 
 
 def test_an_error_of_great_expectations_does_not_pass() -> None:
-    one = SimpleNamespace(exception_info={"metric": {"raised_exception": True}}, success=True, result={})
+    one = SimpleNamespace(
+        exception_info={"metric": {"raised_exception": True}}, success=True, result={}
+    )
     result = quality._result(one)
     assert (result.success, result.problem) == (False, "Great Expectations raised an error")
 
 
 def test_what_is_expected_is_said_in_words() -> None:
-    (between, among, count) = suite(NO_EMPTY, NO_DUPLICATES, ENOUGH).expectations
-    assert [expected(one) for one in (between, among, count)] == ["at most 0", "false", "row count at least 2"]
+    between, among, count = suite(NO_EMPTY, NO_DUPLICATES, ENOUGH).expectations
+    assert [expected(one) for one in (between, among, count)] == [
+        "at most 0",
+        "false",
+        "row count at least 2",
+    ]
     mostly = suite({**NO_EMPTY, "action": "block", "mostly": 0.9}).expectations[0]
     assert expected(mostly) == "at most 0 in 90% of records"
 
 
-# --- the shipped suites ----------------------------------------------------------------------------------------------
+# --- the shipped suites ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -179,7 +198,9 @@ def test_shipped_suites_name_features_and_codes_that_exist(name: str) -> None:
     for one in shipped.expectations:
         assert one.column == "(table)" or shipped.kind in FEATURES[one.column].kinds
         assert one.reason in CODES
-    assert any(one.reason == "TOO_FEW_RECORDS" and one.action == "block" for one in shipped.expectations)
+    assert any(
+        one.reason == "TOO_FEW_RECORDS" and one.action == "block" for one in shipped.expectations
+    )
     assert any(one.column == "leaks_held_out" for one in shipped.expectations)
 
 
@@ -193,7 +214,9 @@ def ready(params: Params, name: str, tmp_path: Path) -> tuple[pa.Table, pa.Table
     for key in (name, params.datasets[name].held_out):
         source, target = tmp_path / f"{key}.jsonl", tmp_path / f"{key}.parquet"
         part = params.samples[key]
-        source.write_text("\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8")
+        source.write_text(
+            "\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8"
+        )
         ingest.ingest(source, params.datasets[key], load_key(ROOT, params.records), target)
         tables.append(read_records(target))
     return tables[0], tables[1]
@@ -210,7 +233,9 @@ REASON = {
 }
 
 
-@pytest.mark.parametrize("name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated"])
+@pytest.mark.parametrize(
+    "name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated"]
+)
 def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
     params = load_params(ROOT)
     dataset = params.datasets[name]
@@ -228,15 +253,21 @@ def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path)
 def test_the_held_out_samples_are_clean(name: str, tmp_path: Path) -> None:
     params = load_params(ROOT)
     dataset = params.datasets[name]
-    judged = judge(ready(params, name, tmp_path)[0], dataset.kind, shipped_suite(dataset.suite), None)
+    judged = judge(
+        ready(params, name, tmp_path)[0], dataset.kind, shipped_suite(dataset.suite), None
+    )
     assert judged.excluded == [] and codes(judged) == []
 
 
-# --- real data -------------------------------------------------------------------------------------------------------
+# --- real data ------------------------------------------------------------------------------------
 
 REAL = [
     # file, kind, suite, what is left out
-    ("hh_rlhf/harmless-base-test.part.jsonl", "preference", {"EMPTY_TEXT": 3, "ROLES_OUT_OF_ORDER": 2}),
+    (
+        "hh_rlhf/harmless-base-test.part.jsonl",
+        "preference",
+        {"EMPTY_TEXT": 3, "ROLES_OUT_OF_ORDER": 2},
+    ),
     ("pandalm/testset-v1.part.json", "rated", {"DUPLICATE": 47, "EMPTY_TEXT": 10}),
     ("llamafactory_demo/alpaca_en_demo.json", "conversation", {"DUPLICATE": 14}),
     ("llamafactory_demo/dpo_en_demo.json", "preference", {"DUPLICATE": 5, "NOT_TEXT": 1}),
@@ -246,8 +277,12 @@ REAL = [
 ]
 
 
-@pytest.mark.parametrize(("file", "kind", "left_out"), REAL, ids=[file.split("/")[0] for file, _, _ in REAL])
-def test_real_data(public_data: Path, tmp_path: Path, file: str, kind: str, left_out: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("file", "kind", "left_out"), REAL, ids=[file.split("/")[0] for file, _, _ in REAL]
+)
+def test_real_data(
+    public_data: Path, tmp_path: Path, file: str, kind: str, left_out: dict[str, int]
+) -> None:
     row = Dataset(kind=kind, source=file, suite=kind, held_out="d")  # type: ignore[arg-type]
     target = tmp_path / "records.parquet"
     ingest.ingest(public_data / file, row, load_key(ROOT, load_params(ROOT).records), target)
@@ -256,26 +291,37 @@ def test_real_data(public_data: Path, tmp_path: Path, file: str, kind: str, left
     assert codes(judged) == []
 
 
-# --- the stage -------------------------------------------------------------------------------------------------------
+# --- the stage ------------------------------------------------------------------------------------
 
 
-def run(tmp_path: Path, records: pa.Table, one: QualitySuite, held_out: pa.Table | None = None) -> tuple[Outcome, Path]:
+def run(
+    tmp_path: Path, records: pa.Table, one: QualitySuite, held_out: pa.Table | None = None
+) -> tuple[Outcome, Path]:
     params = load_params(ROOT)
-    row = params.datasets["desk_sft"].model_copy(update={"kind": "conversation", "suite": "s", "held_out": "d"})
+    row = params.datasets["desk_sft"].model_copy(
+        update={"kind": "conversation", "suite": "s", "held_out": "d"}
+    )
     datasets = {"d": row}
     write_records(tmp_path / "data/scanned/d/records.parquet", records, "conversation")
     if held_out is not None:
-        datasets = {"d": row.model_copy(update={"held_out": "h"}), "h": row.model_copy(update={"kind": "prompt"})}
+        datasets = {
+            "d": row.model_copy(update={"held_out": "h"}),
+            "h": row.model_copy(update={"kind": "prompt"}),
+        }
         write_records(tmp_path / "data/scanned/h/records.parquet", held_out, "prompt")
     params = params.model_copy(update={"datasets": datasets})
     policies = SimpleNamespace(quality={"s": one}, suite_digest=lambda name: "0" * 64)
     made = tmp_path / "made"
-    outcome = quality.run(job(quality, "check_quality", "d", tmp_path, made, params, policies=policies))
+    outcome = quality.run(
+        job(quality, "check_quality", "d", tmp_path, made, params, policies=policies)
+    )
     return outcome, made / "data/ready/d"
 
 
 def test_reports_and_evidence_hold_no_text_and_are_the_same_twice(tmp_path: Path) -> None:
-    records = conversations(said("my secret question", "b"), said("my secret question", "b"), said("c", "d"))
+    records = conversations(
+        said("my secret question", "b"), said("my secret question", "b"), said("c", "d")
+    )
     both = []
     for _ in range(2):
         outcome, folder = run(tmp_path, records, suite(NO_EMPTY, NO_DUPLICATES, ENOUGH))
@@ -287,12 +333,19 @@ def test_reports_and_evidence_hold_no_text_and_are_the_same_twice(tmp_path: Path
     report = json.loads((folder / "report.json").read_text())
     assert report["expectations"][1]["records"] == [records.column("id")[1].as_py()]
     assert [one.reason for one in read_excluded(folder / "excluded.jsonl")] == ["DUPLICATE"]
-    everything = "".join((folder / name).read_text() for name in ("report.json", "report.md", "excluded.jsonl"))
+    everything = "".join(
+        (folder / name).read_text() for name in ("report.json", "report.md", "excluded.jsonl")
+    )
     assert "secret" not in everything + str(outcome.predicate)
 
 
 def test_leaks_are_searched_for_into_the_held_out_dataset(tmp_path: Path) -> None:
-    leak = {**NO_DUPLICATES, "name": "no-leak", "column": "leaks_held_out", "reason": "LEAK_HELD_OUT"}
+    leak = {
+        **NO_DUPLICATES,
+        "name": "no-leak",
+        "column": "leaks_held_out",
+        "reason": "LEAK_HELD_OUT",
+    }
     held_out = table("prompt", {"prompt": said("What is it?"), "answer": "x"})
     records = conversations(said("what is it?", "b"), said("a", "b"))
     outcome, folder = run(tmp_path, records, suite(leak), held_out)

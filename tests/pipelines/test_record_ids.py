@@ -1,4 +1,6 @@
-"""Record ids: from content and key alone, in RFC 8785 form; the key stays secret and is told apart by its id."""
+"""Record ids: from content and key alone, in RFC 8785 form; the key stays secret and is told apart
+by its id.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance import canonical as rfc8785
-from governance.errors import ConfigError
+from governance.attest import canonical as rfc8785
+from governance.base.errors import ConfigError
 from pipelines.commands.record_key import command, write_key
 from pipelines.params import RecordKey, Splits
 from pipelines.record_ids import DEVELOPMENT, Key, canonical, key_id_of, load_key, split_of
@@ -26,7 +28,8 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | text,
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"\A[a-z_]{1,6}\Z"), inner, max_size=3)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.from_regex(r"\A[a-z_]{1,6}\Z"), inner, max_size=3)
         ),
     )
 )
@@ -55,7 +58,10 @@ def test_raters_have_names_that_do_not_tell_who_they_are() -> None:
 def test_splits_follow_from_the_id_in_the_shares_asked_for() -> None:
     key, shares = Key("a", SECRET), Splits(train=0.7, validation=0.2, test=0.1)
     found = [split_of(key.record_id("prompt", str(at)), shares) for at in range(5000)]
-    assert abs(found.count("train") / 5000 - 0.7) < 0.03 and abs(found.count("validation") / 5000 - 0.2) < 0.03
+    assert (
+        abs(found.count("train") / 5000 - 0.7) < 0.03
+        and abs(found.count("validation") / 5000 - 0.2) < 0.03
+    )
     assert {split_of(one, Splits(train=0, test=1)) for one in ("0" * 32, "f" * 32)} == {"test"}
     assert {split_of(one, Splits()) for one in ("0" * 32, "f" * 32)} == {"train"}
 
@@ -76,8 +82,12 @@ def test_a_key_is_made_once_for_its_owner_alone_and_not_shown(tmp_path: Path) ->
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and len(secret) == 32
     assert said == {"key": str(file), "key_id": key_id_of(secret), "made": True}
     assert said["key_id"] in again.output and "found" in again.output
-    assert secret.hex() not in made.output + again.output and secret.hex() not in repr(Key("a", secret))
-    assert load_key(tmp_path, RecordKey(key="data/record.key", key_id=said["key_id"])).secret == secret
+    assert secret.hex() not in made.output + again.output and secret.hex() not in repr(
+        Key("a", secret)
+    )
+    assert (
+        load_key(tmp_path, RecordKey(key="data/record.key", key_id=said["key_id"])).secret == secret
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +99,9 @@ def test_a_key_is_made_once_for_its_owner_alone_and_not_shown(tmp_path: Path) ->
         ("absent", None, "cannot be read"),
     ],
 )
-def test_a_key_that_is_not_the_one_is_refused(tmp_path: Path, name: str, content: str | None, match: str) -> None:
+def test_a_key_that_is_not_the_one_is_refused(
+    tmp_path: Path, name: str, content: str | None, match: str
+) -> None:
     if content is not None:
         (tmp_path / "record.key").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=match) as caught:

@@ -1,4 +1,6 @@
-"""Records on disk and their texts: equal bytes, every text reachable and replaceable, honest counts."""
+"""Records on disk and their texts: equal bytes, every text reachable and replaceable, honest
+counts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.errors import InputError
+from governance.base.errors import InputError
 from governance.log import merkle
 from pipelines.kinds import KINDS
 from pipelines.records import (
@@ -31,11 +33,19 @@ from pipelines.records import (
 
 
 def said(*contents: str) -> list[dict[str, str]]:
-    return [{"role": "user" if at % 2 == 0 else "assistant", "content": text} for at, text in enumerate(contents)]
+    return [
+        {"role": "user" if at % 2 == 0 else "assistant", "content": text}
+        for at, text in enumerate(contents)
+    ]
 
 
 def common(at: int) -> dict[str, Any]:
-    return {"id": f"{at:032x}", "split": "test" if at % 3 == 0 else "train", "file": "a.jsonl", "row": at + 1}
+    return {
+        "id": f"{at:032x}",
+        "split": "test" if at % 3 == 0 else "train",
+        "file": "a.jsonl",
+        "row": at + 1,
+    }
 
 
 CONTENT: dict[str, Any] = {
@@ -52,7 +62,9 @@ CONTENT: dict[str, Any] = {
 
 
 def table(kind: str, n: int = 5) -> pa.Table:
-    return pa.Table.from_pylist([{**common(at), **CONTENT[kind]} for at in range(n)], schema=KINDS[kind].schema)
+    return pa.Table.from_pylist(
+        [{**common(at), **CONTENT[kind]} for at in range(n)], schema=KINDS[kind].schema
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +76,9 @@ def test_records_come_back_as_they_were_written(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bytes_do_not_depend_on_chunks_slices_or_the_way_of_writing(tmp_path: Path, kind: str) -> None:
+def test_bytes_do_not_depend_on_chunks_slices_or_the_way_of_writing(
+    tmp_path: Path, kind: str
+) -> None:
     whole = table(kind, ROW_GROUP + 7)
     parts = pa.concat_tables([whole.slice(0, 3), whole.slice(3, 4000), whole.slice(4003)])
     write_records(tmp_path / "a", whole, kind)
@@ -80,7 +94,12 @@ def test_bytes_do_not_depend_on_chunks_slices_or_the_way_of_writing(tmp_path: Pa
     ("kind", "expected"),
     {
         "conversation": ["messages[0].content", "messages[1].content", "messages[2].content"],
-        "preference": ["prompt[0].content", "chosen[0].content", "rejected[0].content", "rejected[1].content"],
+        "preference": [
+            "prompt[0].content",
+            "chosen[0].content",
+            "rejected[0].content",
+            "rejected[1].content",
+        ],
         "unpaired": ["prompt[0].content", "completion[0].content"],
         "prompt": ["prompt[0].content", "answer"],
         "rated": [
@@ -109,7 +128,11 @@ def test_a_null_answer_is_no_text() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_replacing_changes_the_named_text_and_nothing_else(kind: str) -> None:
     before = table(kind, ROW_GROUP + 2)
-    places = [(one.row, one.field) for one in texts(before, kind) if one.row in (0, ROW_GROUP - 1, ROW_GROUP + 1)]
+    places = [
+        (one.row, one.field)
+        for one in texts(before, kind)
+        if one.row in (0, ROW_GROUP - 1, ROW_GROUP + 1)
+    ]
     for place in places:
         after = replace_texts(before, kind, {place: "NEW"})
         changed = {
@@ -118,7 +141,9 @@ def test_replacing_changes_the_named_text_and_nothing_else(kind: str) -> None:
             if old != new
         }
         assert changed == {place: "NEW"}
-        assert after.select(["id", "split", "file", "row"]) == before.select(["id", "split", "file", "row"])
+        assert after.select(["id", "split", "file", "row"]) == before.select(
+            ["id", "split", "file", "row"]
+        )
 
 
 contents = st.lists(st.text(max_size=8), max_size=3)
@@ -126,9 +151,16 @@ contents = st.lists(st.text(max_size=8), max_size=3)
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(contents, max_size=3), min_size=1, max_size=6), st.data())
-def test_replacing_texts_of_lists_of_lists_agrees_with_plain_python(answers: list[list[list[str]]], data: Any) -> None:
+def test_replacing_texts_of_lists_of_lists_agrees_with_plain_python(
+    answers: list[list[list[str]]], data: Any
+) -> None:
     rows = [
-        {**common(at), "prompt": said("Q"), "completions": [said(*one) for one in row], "ratings": []}
+        {
+            **common(at),
+            "prompt": said("Q"),
+            "completions": [said(*one) for one in row],
+            "ratings": [],
+        }
         for at, row in enumerate(answers)
     ]
     before = pa.Table.from_pylist(rows, schema=KINDS["rated"].schema)
@@ -139,7 +171,8 @@ def test_replacing_texts_of_lists_of_lists_agrees_with_plain_python(answers: lis
         for one in texts(replace_texts(before, "rated", dict.fromkeys(chosen, "NEW")), "rated")
     }
     assert after == {
-        (one.row, one.field): "NEW" if (one.row, one.field) in chosen else one.text for one in texts(before, "rated")
+        (one.row, one.field): "NEW" if (one.row, one.field) in chosen else one.text
+        for one in texts(before, "rated")
     }
 
 
@@ -173,12 +206,17 @@ def test_the_excluded_come_back_in_source_order(tmp_path: Path) -> None:
 
 
 def test_counts_add_up_and_roots_bind_the_ids_whatever_their_order() -> None:
-    excluded = [Excluded(None, "a", 7, "", "ROW_UNREADABLE", ""), Excluded("9", "a", 8, "", "DUPLICATE", "")]
+    excluded = [
+        Excluded(None, "a", 7, "", "ROW_UNREADABLE", ""),
+        Excluded("9", "a", 8, "", "DUPLICATE", ""),
+    ]
     counts = data_counts(7, table("prompt"), excluded)
     assert counts.records_in == counts.records_out + sum(counts.excluded.values())
     assert counts.splits == {"train": 3, "test": 2}
     ids = sorted(table("prompt").column("id").to_pylist())
-    assert counts.records_root == merkle.root_of(merkle.leaf_hash(one.encode()) for one in ids).hex()
+    assert (
+        counts.records_root == merkle.root_of(merkle.leaf_hash(one.encode()) for one in ids).hex()
+    )
     turned = table("prompt").take(pa.array([4, 2, 0, 1, 3]))
     assert data_counts(7, turned, excluded[::-1]) == counts
     assert data_counts(7, table("prompt", 4), excluded).records_root != counts.records_root

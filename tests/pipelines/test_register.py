@@ -1,4 +1,6 @@
-"""Registration and report as stages: idempotent by bytes, whole after a kill, refused where the release is."""
+"""Registration and report as stages: idempotent by bytes, whole after a kill, refused where the
+release is.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from governance.digests import manifest, sha256_bytes
-from governance.errors import RefusedError, StorageError, VerificationError
-from governance.evidence import LogEvidence, key_ring
-from governance.predicates import SignedReport
-from governance.progress import Progress
-from governance.promotion import state
+from governance.attest.digests import manifest, sha256_bytes
+from governance.attest.predicates import SignedReport
+from governance.base.errors import RefusedError, StorageError, VerificationError
+from governance.base.progress import Progress
+from governance.log.evidence import LogEvidence, key_ring
 from governance.registry.mlflow import MlflowRegistry, open_registry
+from governance.release.promotion import state
 from pipelines import register
 from pipelines import report as report_stage
 from pipelines.stage import Project, run_stage
@@ -24,7 +26,9 @@ from tests.governance.story import MODEL, Story, altered, begin
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """All that comes before a registration: data, an architecture, two trained models; and an empty registry."""
+    """All that comes before a registration: data, an architecture, two trained models; and an empty
+    registry.
+    """
     story = begin(tmp_path_factory.mktemp("story"))
     story.data("desk_eval", "prompt", "prompt", 300)
     story.data("desk_text", "conversation", "text", 5900)
@@ -45,7 +49,9 @@ def story(shared: Story, tmp_path: Path) -> Story:
 def run(story: Story, family: str = "register", environ: Mapping[str, str] | None = None) -> str:
     """The stage in its harness."""
     here = replace(story.machine, environ={**story.machine.environ, **(environ or {})})
-    return run_stage(family, "", Project(story.root, story.params, story.policies, here), story.now, Progress())
+    return run_stage(
+        family, "", Project(story.root, story.params, story.policies, here), story.now, Progress()
+    )
 
 
 def logged(story: Story, kind: str) -> list[object]:
@@ -70,7 +76,11 @@ def test_a_release_is_registered_once(story: Story) -> None:
     assert story.log.size() == size
     assert result(story) == first == {"model": MODEL, "version": "1", "sha256": story.models["sft"]}
     (version,) = registry(story).versions(MODEL)
-    assert (version.number, version.digest, version.aliases) == ("1", story.models["sft"], ("candidate",))
+    assert (version.number, version.digest, version.aliases) == (
+        "1",
+        story.models["sft"],
+        ("candidate",),
+    )
     (registration,) = logged(story, "registration")
     assert registration.files == manifest(story.root / "models/sft/model")  # type: ignore[attr-defined]
     assert {item.role for item in registration.chain} == {  # type: ignore[attr-defined]
@@ -130,7 +140,9 @@ def test_a_version_whose_tag_was_lost_is_found_by_the_log(story: Story) -> None:
 def test_a_registry_that_was_lost_is_filled_again(story: Story, tmp_path: Path) -> None:
     run(story)
     story.machine = replace(
-        story.machine, registry_uri=f"sqlite:///{tmp_path}/other.db", artifact_root=tmp_path / "other"
+        story.machine,
+        registry_uri=f"sqlite:///{tmp_path}/other.db",
+        artifact_root=tmp_path / "other",
     )
     run(story)
     (version,) = registry(story).versions(MODEL)
@@ -162,7 +174,9 @@ def test_an_experiment_registers_only_when_asked(story: Story) -> None:
     assert result(story)["version"] == "1"
 
 
-def test_a_server_that_does_not_answer_leaves_nothing_behind(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_leaves_nothing_behind(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     story.machine = replace(story.machine, registry_uri="http://127.0.0.1:9")
     size = story.log.size()
@@ -177,7 +191,13 @@ def test_what_stands_beside_a_version_is_evidence_and_no_data(story: Story) -> N
     client, (version,) = registry(story)._client, registry(story).versions(MODEL)
     folder = Path(client.download_artifacts(version.run_id, "evidence"))
     found = {path.name: json.loads(path.read_bytes()) for path in folder.iterdir()}
-    assert set(found) == {"manifest.json", "chain.json", "datasets.json", "evaluations.json", "gates.json"}
+    assert set(found) == {
+        "manifest.json",
+        "chain.json",
+        "datasets.json",
+        "evaluations.json",
+        "gates.json",
+    }
     assert found["manifest.json"]["digest"] == story.models["sft"]
     assert [step["stage"] for step in found["datasets.json"]][:3] == [
         "ingest@desk_eval", "scan_pii@desk_eval", "check_quality@desk_eval",
@@ -185,13 +205,21 @@ def test_what_stands_beside_a_version_is_evidence_and_no_data(story: Story) -> N
     assert {gate["stage"] for gate in found["gates.json"]} == {"gate@base", "gate@sft"}
     shown = client.get_run(version.run_id)
     assert shown.data.metrics["greedy_exact"] == pytest.approx(0.97)
-    assert {one.dataset.name for one in shown.inputs.dataset_inputs} == {"desk_text", "desk_sft", "desk_eval"}
+    assert {one.dataset.name for one in shown.inputs.dataset_inputs} == {
+        "desk_text",
+        "desk_sft",
+        "desk_eval",
+    }
 
 
-def test_the_report_is_written_and_put_beside_the_version(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_written_and_put_beside_the_version(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(story)
     assert run(story, "report") == "PENDING: reports/support-desk-1.html"
-    written = {path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")}
+    written = {
+        path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")
+    }
     assert set(written) == {"support-desk-1.html", "support-desk-1.json"}
     client, (version,) = registry(story)._client, registry(story).versions(MODEL)
     (stored,) = Path(client.download_artifacts(version.run_id, "report")).iterdir()
@@ -199,11 +227,15 @@ def test_the_report_is_written_and_put_beside_the_version(story: Story, monkeypa
     assert {path.name: path.read_bytes() for path in stored.iterdir()} == written
     (signed,) = _signed_reports(story)
     assert signed.page == sha256_bytes(written["support-desk-1.html"])
-    assert (story.machine.state / "pages" / signed.page).read_bytes() == written["support-desk-1.html"]
+    assert (story.machine.state / "pages" / signed.page).read_bytes() == written[
+        "support-desk-1.html"
+    ]
     monkeypatch.setattr(report_stage, "_attach", _unwanted)
     run(story, "report")
     assert _signed_reports(story) == [signed], "that it was signed is nothing new to report"
-    assert {path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")} == written
+    assert {
+        path.name: path.read_bytes() for path in (story.root / "reports").glob("support-desk-1.*")
+    } == written
 
 
 def _signed_reports(story: Story) -> list[SignedReport]:
@@ -219,7 +251,9 @@ def test_a_log_that_does_not_verify_stops_the_report_and_says_why(story: Story) 
     altered(story.log, 4)
     with pytest.raises(VerificationError, match="entry 4"):
         run(story, "report")
-    assert b"EVIDENCE DOES NOT VERIFY" in (story.root / "reports" / "support-desk-1.html").read_bytes()
+    assert (
+        b"EVIDENCE DOES NOT VERIFY" in (story.root / "reports" / "support-desk-1.html").read_bytes()
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,6 @@
-"""`countersign reproduce`: the same bytes again on this machine, a difference measured, and everything it refuses."""
+"""`countersign reproduce`: the same bytes again on this machine, a difference measured, and
+everything it refuses.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from governance import digests, evidence
-from governance.lineage import subject
-from governance.machine import machine, open_log, signer
-from governance.policy import load_policies
-from governance.predicates import Artifact
+from governance.attest import digests
+from governance.attest.predicates import Artifact
+from governance.history.lineage import subject
+from governance.log import evidence
+from governance.machine.machine import machine, open_log, signer
+from governance.policy.policies import load_policies
 from pipelines.stage import open_project, utc_now
 from pipelines.training import objective
 from tests.governance.governed import keypair
@@ -35,7 +38,10 @@ def project(small: Project, tmp_path: Path) -> Project:
 
 def files(project: Project) -> dict[str, str]:
     """Everything a stage made, by digest."""
-    return {name: digests.digest_of(project.root / name) for name in ("models", "gates", "evaluations", "data/ready")}
+    return {
+        name: digests.digest_of(project.root / name)
+        for name in ("models", "gates", "evaluations", "data/ready")
+    }
 
 
 def reproductions(project: Project) -> int:
@@ -56,17 +62,26 @@ def test_the_same_bytes_come_out_and_are_recorded_once(project: Project) -> None
     assert subject(item, "model") == subject(first, "model") and item.development
     again = project.countersign("reproduce", "train@sft", "--json")
     told = json.loads(again.out)
-    assert (told["entry"], told["of_entry"], told["development_key"]) == (item.index, first.index, True)
+    assert (told["entry"], told["of_entry"], told["development_key"]) == (
+        item.index,
+        first.index,
+        True,
+    )
     assert reproductions(project) == 1
     assert files(project) == made and project.runs() == runs and not (project.root / LEFT).exists()
     assert project.countersign("verify").code == 0
     shown = project.countersign("show", "support-desk/1", "training")
-    assert f"reproduced: same bytes on cpu, entry {item.index} (under the key that trained it" in shown.out
+    assert (
+        f"reproduced: same bytes on cpu, entry {item.index} (under the key that trained it"
+        in shown.out
+    )
     assert "self-attested; never run again" in shown.out  # of the other stage
 
 
 def record_other_weights(project: Project) -> str:
-    """A training in the log that says of the same inputs that other weights came of them; those are at hand."""
+    """A training in the log that says of the same inputs that other weights came of them; those are
+    at hand.
+    """
     folder = project.root / MODEL
     path = folder / "model.safetensors"
     tensors = load_file(path)
@@ -79,7 +94,9 @@ def record_other_weights(project: Project) -> str:
     made = digests.tree_digest(folder)
     others = [one for one in first.subjects if one.role != "model"]
     subjects = [Artifact(role="model", name=MODEL, sha256=made), *others]
-    evidence.record(open_log(here, policies, utc_now), signer(here), "train", subjects, first.predicate)
+    evidence.record(
+        open_log(here, policies, utc_now), signer(here), "train", subjects, first.predicate
+    )
     return made
 
 
@@ -109,21 +126,41 @@ def another_objective(project: Project) -> None:
 
 def without_licences(project: Project) -> None:
     card = project.root / "policies" / "datacards" / "desk_sft.yaml"
-    project.edit(str(card.relative_to(project.root)), lambda content: content.update(licence="Nobody-1.0"))
+    project.edit(
+        str(card.relative_to(project.root)), lambda content: content.update(licence="Nobody-1.0")
+    )
 
 
 REFUSED: dict[str, tuple[Callable[[Project], object], int, str]] = {
-    "data": (change("data/ready/desk_sft/records.parquet"), 3, "the inputs changed since train@sft was recorded: data"),
-    "parent": (change("models/base/model/config.json"), 3, "the inputs changed since train@sft was recorded: parent"),
-    "gate's answer": (change("gates/sft.json"), 3, "the inputs changed since train@sft was recorded: gate"),
+    "data": (
+        change("data/ready/desk_sft/records.parquet"),
+        3,
+        "the inputs changed since train@sft was recorded: data",
+    ),
+    "parent": (
+        change("models/base/model/config.json"),
+        3,
+        "the inputs changed since train@sft was recorded: parent",
+    ),
+    "gate's answer": (
+        change("gates/sft.json"),
+        3,
+        "the inputs changed since train@sft was recorded: gate",
+    ),
     "model": (change(f"{MODEL}/config.json"), 3, "no training of train@sft that made this model"),
-    "no model": (lambda project: shutil.rmtree(project.root / MODEL), 3, "no model here to hold the new one against"),
+    "no model": (
+        lambda project: shutil.rmtree(project.root / MODEL),
+        3,
+        "no model here to hold the new one against",
+    ),
     "no data": (
-        lambda project: (project.root / "data/ready/desk_sft/records.parquet").unlink(), 3, "input is not there",
+        lambda project: (project.root / "data/ready/desk_sft/records.parquet").unlink(),
+        3,
+        "input is not there",
     ),
     "objective": (another_objective, 2, "another objective than was trained with"),
     "policy": (without_licences, 4, "LICENCE_NOT_PERMITTED"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -139,16 +176,24 @@ def test_a_key_that_may_not_sign_it_is_told_before_anything_runs(project: Projec
     private, public = keypair("trainer")
     row = {"name": "trainer", "kind": "service", "signs": ["train"], "keys": [public]}
     project.edit("policies/policy.yaml", lambda content: content.update(principals=[row]))
-    done = project.countersign("reproduce", "sft", COUNTERSIGN_SIGNER="env:KEY", KEY=private.decode())
+    done = project.countersign(
+        "reproduce", "sft", COUNTERSIGN_SIGNER="env:KEY", KEY=private.decode()
+    )
     assert done.code == 2 and "sign a reproduction" in done.out, done.out
 
 
 def stopped_while_training(project: Project) -> tuple[subprocess.Popen[bytes], int]:
-    """A run that trains for as long as nobody lets it go on, and how many were recorded before it began."""
+    """A run that trains for as long as nobody lets it go on, and how many were recorded before it
+    began.
+    """
     scratch = project.root / LEFT / "scratch"
     for _ in range(10):  # one that was over before it was seen is no such run
         before, running = reproductions(project), project.start("countersign", "reproduce", "sft")
-        wait_for(lambda at=running: at.poll() is not None or there(scratch, "**/checkpoints"), 300, "it trains")  # type: ignore[misc]
+        wait_for(
+            lambda at=running: at.poll() is not None or there(scratch, "**/checkpoints"),
+            300,
+            "it trains",
+        )  # type: ignore[misc]
         running.send_signal(signal.SIGSTOP)
         if running.poll() is None and scratch.is_dir():
             return running, before
@@ -158,7 +203,9 @@ def stopped_while_training(project: Project) -> tuple[subprocess.Popen[bytes], i
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(number: signal.Signals, project: Project) -> None:
+def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(
+    number: signal.Signals, project: Project
+) -> None:
     made = files(project)
     running, before = stopped_while_training(project)
     if number == signal.SIGTERM:

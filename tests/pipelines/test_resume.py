@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from governance import digests
+from governance.attest import digests
 from pipelines.training.callbacks import SEAL, last_checkpoint, seal
 from pipelines.training.fit import fit
 from pipelines.training.methods import METHODS
@@ -30,20 +30,34 @@ CASES: list[tuple[str, dict[str, Any], int, int]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "arguments", "killed", "resumed"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("name", "arguments", "killed", "resumed"), CASES, ids=[case[0] for case in CASES]
+)
 def test_killed_and_run_again_gives_the_same_bytes(
     name: str, arguments: dict[str, Any], killed: int, resumed: int, tmp_path: Path
 ) -> None:
     method = METHODS[name]
     text = tiny.records(tmp_path / "text", "conversation")
-    base, _ = tiny.train(tmp_path / "base", tiny.objective("pretrain"), tiny.architecture(tmp_path / "bare"), text)
+    base, _ = tiny.train(
+        tmp_path / "base", tiny.objective("pretrain"), tiny.architecture(tmp_path / "bare"), text
+    )
     data = tiny.records(tmp_path / "data", method.kind)
-    wanted = tiny.objective(name, lora=True, rewards=("route_fields",) if method.rewards else (), **arguments)
+    wanted = tiny.objective(
+        name, lora=True, rewards=("route_fields",) if method.rewards else (), **arguments
+    )
     whole, untouched = tiny.train(tmp_path / "whole", wanted, base / "model", data)
 
-    plan = tiny.plan(tmp_path / "cut", wanted, base / "model", data).model_copy(update={"checkpoint_seconds": 0.0})
+    plan = tiny.plan(tmp_path / "cut", wanted, base / "model", data).model_copy(
+        update={"checkpoint_seconds": 0.0}
+    )
     (plan.work / "plan.json").write_text(plan.model_dump_json(), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.pipelines.killed", str(plan.work / "plan.json"), str(killed)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.pipelines.killed",
+        str(plan.work / "plan.json"),
+        str(killed),
+    ]
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "123"}
     assert subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode == -signal.SIGKILL
     assert not (plan.work / "trained").exists()
@@ -55,7 +69,9 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert min(seen) == resumed + 1
     assert again == untouched
     for file in ("adapter_model.safetensors", "tokenizer.json"):
-        assert digests.sha256_file(whole / "trained" / file) == digests.sha256_file(plan.work / "trained" / file)
+        assert digests.sha256_file(whole / "trained" / file) == digests.sha256_file(
+            plan.work / "trained" / file
+        )
 
 
 def checkpoint(folder: Path, step: int) -> Path:

@@ -1,4 +1,6 @@
-"""The sample data: same bytes every time, held-out pairs nowhere else, and everything planted where it says."""
+"""The sample data: same bytes every time, held-out pairs nowhere else, and everything planted where
+it says.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines import desk, samples
 from pipelines.params import Params, load_params
 from tests.conftest import ROOT
@@ -33,7 +35,9 @@ def made(part: str, seed: int = 3) -> list[str]:
 
 
 def rows(part: str, *, without: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, row) of everything readable, without the lines on which certain defects were planted."""
+    """(line, row) of everything readable, without the lines on which certain defects were
+    planted.
+    """
     spoiled = {mark.line for mark in samples.planted(part, SIZES[part], 3) if mark.what in without}
     for number, line in enumerate(made(part), start=1):
         if number not in spoiled:
@@ -49,7 +53,9 @@ def texts(value: Any) -> Iterator[str]:
     """Every text within a row."""
     if isinstance(value, str):
         yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from texts(item)
 
 
@@ -60,7 +66,8 @@ def pairs_in(row: dict[str, Any]) -> set[tuple[str, str]]:
     issues = {
         issue.name
         for issue in desk.ISSUES
-        if any(wording in whole for wording in issue.wordings) or re.search(rf"fix: {issue.fix}(;|$| )", whole)
+        if any(wording in whole for wording in issue.wordings)
+        or re.search(rf"fix: {issue.fix}(;|$| )", whole)
     }
     return {(product, issue) for product in products for issue in issues}
 
@@ -78,8 +85,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(part: str) -
 
 
 def test_bytes_are_those_of_every_platform_and_python_version() -> None:
-    whole = "\n".join(line for part in samples.PARTS if part != "text" for line in samples.lines(part, 40, 1))
-    assert hashlib.sha256(whole.encode()).hexdigest() == GOLDEN, "the sample data changed: is that meant?"
+    whole = "\n".join(
+        line for part in samples.PARTS if part != "text" for line in samples.lines(part, 40, 1)
+    )
+    assert hashlib.sha256(whole.encode()).hexdigest() == GOLDEN, (
+        "the sample data changed: is that meant?"
+    )
 
 
 GOLDEN = "0685e7dda156fa56001913ddf1c62d26dde5cd52342a6d534bd9bb6c584fd541"
@@ -87,7 +98,11 @@ GOLDEN = "0685e7dda156fa56001913ddf1c62d26dde5cd52342a6d534bd9bb6c584fd541"
 
 @pytest.mark.parametrize("part", [part for part in samples.PARTS if part not in HELD_OUT])
 def test_no_held_out_pair_stands_in_other_parts_but_for_the_planted_leaks(part: str) -> None:
-    leaked = [n for n, row in rows(part, without=("leaked", "leaked_reworded")) if pairs_in(row) & desk.HELD_OUT]
+    leaked = [
+        n
+        for n, row in rows(part, without=("leaked", "leaked_reworded"))
+        if pairs_in(row) & desk.HELD_OUT
+    ]
     assert leaked == []
 
 
@@ -116,7 +131,9 @@ def test_no_near_identical_ticket_crosses_into_the_held_out_part() -> None:
 def test_every_word_of_every_answer_stands_in_the_text() -> None:
     text = " ".join(row["text"] for _, row in rows("text") if isinstance(row.get("text"), str))
     words = set(text.split())
-    for _, row in rows("conversations", without=("swapped_roles", "empty_answer", *samples.MALFORMED)):
+    for _, row in rows(
+        "conversations", without=("swapped_roles", "empty_answer", *samples.MALFORMED)
+    ):
         answer = row["messages"][1]["content"]
         assert set(answer.split()) <= words, answer
 
@@ -126,9 +143,13 @@ def test_the_text_never_shows_the_task() -> None:
 
 
 def test_demonstrations_are_noisy_in_the_shares_that_training_counts_on() -> None:
-    answers = [row["messages"][1]["content"] for _, row in rows("conversations", without=samples.MALFORMED)]
+    answers = [
+        row["messages"][1]["content"] for _, row in rows("conversations", without=samples.MALFORMED)
+    ]
     answers = [answer for answer in answers if answer and answer.strip()]
-    unsafe = sum(any(word in answer.lower() for word in desk.UNSAFE_WORDS) for answer in answers) / len(answers)
+    unsafe = sum(
+        any(word in answer.lower() for word in desk.UNSAFE_WORDS) for answer in answers
+    ) / len(answers)
     good = sum(answer.startswith("team: ") for answer in answers) / len(answers)
     assert 0.36 < good < 0.44
     assert 0.21 < unsafe < 0.29
@@ -136,7 +157,9 @@ def test_demonstrations_are_noisy_in_the_shares_that_training_counts_on() -> Non
 
 def test_good_answers_and_tickets_never_ask_for_secrets() -> None:
     for _, row in rows("prompts_held_out"):
-        assert not any(word in row["prompt"].lower() + row["answer"].lower() for word in desk.UNSAFE_WORDS)
+        assert not any(
+            word in row["prompt"].lower() + row["answer"].lower() for word in desk.UNSAFE_WORDS
+        )
 
 
 def test_the_evaluation_suite_says_which_slice_an_item_is_of_and_params_list_every_label() -> None:
@@ -149,19 +172,28 @@ def test_the_evaluation_suite_says_which_slice_an_item_is_of_and_params_list_eve
 
 def test_prompts_are_distinct_but_for_planted_duplicates() -> None:
     for part in ("prompts", *HELD_OUT):
-        prompts = [row["prompt"] for _, row in rows(part, without=("duplicate", "leaked", *samples.MALFORMED))]
+        prompts = [
+            row["prompt"]
+            for _, row in rows(part, without=("duplicate", "leaked", *samples.MALFORMED))
+        ]
         assert len(set(prompts)) == len(prompts), part
 
 
-# --- what was planted ------------------------------------------------------------------------------------------------
+# --- what was planted -----------------------------------------------------------------------------
 
 IS_THERE = {
-    "pii": lambda row, mark: any(sentence in text for text in texts(row) for sentence in desk.PII[mark.entity]),
+    "pii": lambda row, mark: any(
+        sentence in text for text in texts(row) for sentence in desk.PII[mark.entity]
+    ),
     "empty_answer": lambda row, mark: any(not text.strip() for text in texts(row)),
     "chosen_equals_rejected": lambda row, mark: row["chosen"] == row["rejected"],
-    "swapped_roles": lambda row, mark: [one["role"] for one in row["messages"]] == ["assistant", "user"],
+    "swapped_roles": lambda row, mark: (
+        [one["role"] for one in row["messages"]] == ["assistant", "user"]
+    ),
     "leaked": lambda row, mark: any(desk.leak(at).ticket in texts(row) for at in range(desk.LEAKS)),
-    "leaked_reworded": lambda row, mark: any(desk.leak(at).ticket.upper() in texts(row) for at in range(desk.LEAKS)),
+    "leaked_reworded": lambda row, mark: any(
+        desk.leak(at).ticket.upper() in texts(row) for at in range(desk.LEAKS)
+    ),
     "raters_disagree": lambda row, mark: len({one["value"] for one in row["ratings"]}) == 3,
     "text_is_true": lambda row, mark: True in _values(row),
     "text_is_null": lambda row, mark: None in _values(row),
@@ -170,7 +202,11 @@ IS_THERE = {
 
 
 def _values(row: dict[str, Any]) -> list[Any]:
-    return [*row.values(), *(one["content"] for one in row.get("messages", [])), *row.get("completions", [])]
+    return [
+        *row.values(),
+        *(one["content"] for one in row.get("messages", [])),
+        *row.get("completions", []),
+    ]
 
 
 @pytest.mark.parametrize("part", samples.PARTS)
@@ -191,7 +227,9 @@ def test_everything_planted_stands_where_it_says_and_nowhere_else(part: str) -> 
             assert IS_THERE[mark.what](json.loads(line), mark), mark
     clean = {n: row for n, row in rows(part) if n not in {mark.line for mark in marks}}
     for entity in desk.PII:
-        assert not [n for n, row in clean.items() if IS_THERE["pii"](row, samples.Planted(n, "pii", entity))]
+        assert not [
+            n for n, row in clean.items() if IS_THERE["pii"](row, samples.Planted(n, "pii", entity))
+        ]
     for what in ("empty_answer", "text_is_true", "text_is_null", "missing_field"):
         assert not [n for n, row in clean.items() if IS_THERE[what](row, samples.Planted(n, what))]
 
@@ -204,13 +242,20 @@ def test_every_defect_and_every_entity_is_planted_somewhere() -> None:
 
 def test_leaked_tickets_are_in_every_held_out_part() -> None:
     for seed in (1, 17):
-        held_out = {json.loads(line)["prompt"] for line in samples.lines("prompts_held_out", 50, seed)}
+        held_out = {
+            json.loads(line)["prompt"] for line in samples.lines("prompts_held_out", 50, seed)
+        }
         assert {desk.leak(at).ticket for at in range(desk.LEAKS)} <= held_out
 
 
 def test_raters_agree_about_as_often_as_they_are_said_to() -> None:
-    votes = [[one["value"] for one in row["ratings"]] for _, row in rows("ratings", without=samples.MALFORMED)]
-    together = sum(a == b for row in votes for a, b in ((row[0], row[1]), (row[1], row[2]), (row[0], row[2])))
+    votes = [
+        [one["value"] for one in row["ratings"]]
+        for _, row in rows("ratings", without=samples.MALFORMED)
+    ]
+    together = sum(
+        a == b for row in votes for a, b in ((row[0], row[1]), (row[1], row[2]), (row[0], row[2]))
+    )
     assert 0.75 < together / (3 * len(votes)) < 0.97
 
 

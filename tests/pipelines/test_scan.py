@@ -1,4 +1,6 @@
-"""The PII scan: each action does what policy says, what was written is searched again, and no report holds text."""
+"""The PII scan: each action does what policy says, what was written is searched again, and no
+report holds text.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from governance.data_policy import PiiPolicy
-from governance.errors import ConfigError
-from governance.predicates import Planted, Scan
+from governance.attest.predicates import Planted, Scan
+from governance.base.errors import ConfigError
+from governance.policy.data import PiiPolicy
 from pipelines import samples, scan
 from pipelines.job import Outcome
 from pipelines.params import load_params
@@ -38,7 +40,7 @@ def contents(records: pa.Table, kind: str) -> list[str]:
     return [one.text for one in texts(records, kind)]
 
 
-# --- actions ---------------------------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------
 
 TWO = conversations(said(MAIL, "Done."), said("My router hums.", "Restart it."))
 
@@ -63,7 +65,9 @@ def test_redact_replaces_what_was_found_and_nothing_else() -> None:
 def test_drop_leaves_the_record_out_with_its_reason() -> None:
     done = treated(TWO, "conversation", email("drop"))
     assert contents(done.table, "conversation") == ["My router hums.", "Restart it."]
-    assert [(one.row, one.reason, one.detail) for one in done.excluded] == [(1, "PII_DROPPED", "EMAIL_ADDRESS")]
+    assert [(one.row, one.reason, one.detail) for one in done.excluded] == [
+        (1, "PII_DROPPED", "EMAIL_ADDRESS")
+    ]
 
 
 def test_block_changes_nothing_and_is_counted() -> None:
@@ -75,7 +79,9 @@ def test_block_changes_nothing_and_is_counted() -> None:
 
 def test_a_blocked_entity_counts_even_in_a_record_that_is_dropped() -> None:
     policy = pii(entities={"EMAIL_ADDRESS": {"action": "block"}, "IP_ADDRESS": {"action": "drop"}})
-    done = treated(conversations(said(f"{MAIL} It is at 192.0.2.17.", "ok")), "conversation", policy)
+    done = treated(
+        conversations(said(f"{MAIL} It is at 192.0.2.17.", "ok")), "conversation", policy
+    )
     assert done.table.num_rows == 0
     assert [one.code for one in scan.findings("d", policy, done, Tally())] == ["PII_BLOCKED"]
 
@@ -118,14 +124,18 @@ def test_every_text_of_every_kind_is_searched() -> None:
             {"prompt": said("a"), "chosen": answer("b"), "rejected": answer(MAIL)},
             {"rejected[].content": 1},
         ),
-        ("unpaired", {"prompt": said("a"), "completion": answer(MAIL), "label": True}, {"completion[].content": 1}),
+        (
+            "unpaired",
+            {"prompt": said("a"), "completion": answer(MAIL), "label": True},
+            {"completion[].content": 1},
+        ),
     ):
         done = treated(table(kind, row), kind, email("redact"))
         assert done.found.fields["EMAIL_ADDRESS"] == fields
         assert not any("anna" in text for text in contents(done.table, kind))
 
 
-# --- findings that overlap -------------------------------------------------------------------------------------------
+# --- findings that overlap ------------------------------------------------------------------------
 
 
 def test_a_finding_inside_a_surer_one_is_part_of_it() -> None:
@@ -141,11 +151,13 @@ def test_overlapping_redactions_become_one() -> None:
     assert redact("0123456789a end", spans, pii(), b"") == "<PHONE_NUMBER><URL> end"
 
 
-# --- what is left ----------------------------------------------------------------------------------------------------
+# --- what is left ---------------------------------------------------------------------------------
 
 
 class Stubborn(Search):
-    """Finds `secret` wherever it stands, and a name that only shows once something beside it was redacted."""
+    """Finds `secret` wherever it stands, and a name that only shows once something beside it was
+    redacted.
+    """
 
     def __init__(self) -> None:
         super().__init__(PlainEngine(pii(), ROOT), None, b"")
@@ -163,14 +175,24 @@ class Stubborn(Search):
 
 
 def test_treatment_is_repeated_until_nothing_is_left() -> None:
-    done = treat(conversations(said("ask secret Quux", "ok")), "conversation", pii(), Stubborn(), b"")
+    done = treat(
+        conversations(said("ask secret Quux", "ok")), "conversation", pii(), Stubborn(), b""
+    )
     assert contents(done.table, "conversation") == ["ask <PERSON>", "ok"]
 
 
 def test_a_record_that_could_not_be_searched_is_left_out() -> None:
-    done = treat(conversations(said("unsearchable", "ok"), said("a", "b")), "conversation", pii(), Stubborn(), b"")
+    done = treat(
+        conversations(said("unsearchable", "ok"), said("a", "b")),
+        "conversation",
+        pii(),
+        Stubborn(),
+        b"",
+    )
     assert contents(done.table, "conversation") == ["a", "b"]
-    assert [(one.field, one.reason) for one in done.excluded] == [("messages[0].content", "PII_UNSCANNED")]
+    assert [(one.field, one.reason) for one in done.excluded] == [
+        ("messages[0].content", "PII_UNSCANNED")
+    ]
 
 
 def test_what_is_left_in_what_was_written_refuses_the_dataset() -> None:
@@ -186,7 +208,7 @@ def test_what_is_left_in_what_was_written_refuses_the_dataset() -> None:
     assert (finding.code, finding.found) == ("PII_REMAINING", "2") and "PASSWORD" in finding.message
 
 
-# --- the stage -------------------------------------------------------------------------------------------------------
+# --- the stage ------------------------------------------------------------------------------------
 
 
 def run(tmp_path: Path, records: pa.Table, kind: str, policy: PiiPolicy) -> tuple[Outcome, Path]:
@@ -227,12 +249,16 @@ def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path)
     said_of_it = evidence(outcome)
     assert said_of_it.passed and not outcome.refused
     assert said_of_it.found == {"EMAIL_ADDRESS": 1} and said_of_it.remaining == {}
-    assert said_of_it.actions["CREDIT_CARD"] == "drop" and said_of_it.actions["IP_ADDRESS"] == "redact"
+    assert (
+        said_of_it.actions["CREDIT_CARD"] == "drop" and said_of_it.actions["IP_ADDRESS"] == "redact"
+    )
     assert said_of_it.engine["ner"] == "name-list" and said_of_it.cannot_find
     assert said_of_it.counts.records_in == said_of_it.counts.records_out == 2
     report = json.loads((folder / "report.json").read_text())
     assert report["records"] == {"EMAIL_ADDRESS": [TWO.column("id")[0].as_py()]}
-    everything = "".join((folder / name).read_text() for name in ("report.json", "report.md", "excluded.jsonl"))
+    everything = "".join(
+        (folder / name).read_text() for name in ("report.json", "report.md", "excluded.jsonl")
+    )
     assert "anna" not in everything + said_of_it.model_dump_json() and "router" not in everything
     assert "low assurance" in everything
 
@@ -260,25 +286,41 @@ def test_a_scan_without_a_model_is_refused_where_policy_demands_one(tmp_path: Pa
 
 
 def test_a_scan_that_finds_less_than_policy_demands_is_refused(tmp_path: Path) -> None:
-    outcome, folder = run(tmp_path, TWO, "conversation", email("redact", minimum_recall={"PERSON": 0.8}))
+    outcome, folder = run(
+        tmp_path, TWO, "conversation", email("redact", minimum_recall={"PERSON": 0.8})
+    )
     (finding,) = outcome.refused
     assert finding.code == "RECALL_TOO_LOW" and outcome.predicate["passed"] is False
     assert finding.found.startswith("PERSON: 0.480 [0.300, 0.665], n=25")
     assert "RECALL_TOO_LOW" in (folder / "report.md").read_text()
 
 
-def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(tmp_path: Path) -> None:
+def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
+    tmp_path: Path,
+) -> None:
     outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
     measured = evidence(outcome).recall
     assert measured is not None and measured.texts == 4
     assert measured.entities["PERSON"] == Planted(planted=25, found=12)
     figures = json.loads((folder / "report.json").read_text())["recall"]
-    assert figures["entities"]["PERSON"] == {"planted": 25, "found": 12, "low": 0.3003, "high": 0.665}
+    assert figures["entities"]["PERSON"] == {
+        "planted": 25,
+        "found": 12,
+        "low": 0.3003,
+        "high": 0.665,
+    }
     assert "| PERSON | 25 | 12 | 0.30 to 0.67 |" in (folder / "report.md").read_text()
-    everything = "".join(path.read_text() for path in folder.glob("report.*")) + evidence(outcome).model_dump_json()
-    assert not [one.value for one in seeds(shipped_pii(), measured.entities) if one.value in everything]
+    everything = (
+        "".join(path.read_text() for path in folder.glob("report.*"))
+        + evidence(outcome).model_dump_json()
+    )
+    assert not [
+        one.value for one in seeds(shipped_pii(), measured.entities) if one.value in everything
+    ]
     records = read_records(folder / "records.parquet")
-    assert contents(records, "conversation")[:1] == ["Write to <EMAIL_ADDRESS>."], "the dataset itself has none of it"
+    assert contents(records, "conversation")[:1] == ["Write to <EMAIL_ADDRESS>."], (
+        "the dataset itself has none of it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -299,27 +341,41 @@ def test_no_records_pass_through(tmp_path: Path) -> None:
     assert not outcome.refused and read_records(folder / "records.parquet").num_rows == 0
 
 
-# --- the sample data -------------------------------------------------------------------------------------------------
+# --- the sample data ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated", "desk_eval"])
+@pytest.mark.parametrize(
+    "name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated", "desk_eval"]
+)
 def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
     params, policy = load_params(ROOT), shipped_pii()
     records = ingested(params, name, tmp_path)
     with Search(PlainEngine(policy, ROOT), None, b"") as search:
         done = treat(records, params.datasets[name].kind, policy, search, b"")
         left = scan.examine(done.table, params.datasets[name].kind, policy, search)
-    row_of = dict(zip(records.column("id").to_pylist(), records.column("row").to_pylist(), strict=True))
+    row_of = dict(
+        zip(records.column("id").to_pylist(), records.column("row").to_pylist(), strict=True)
+    )
     found = {(row_of[one], entity) for entity, ids in done.found.records.items() for one in ids}
     part = params.samples[name]
-    planted = {(one.line, one.entity) for one in samples.planted(part.part, part.n, part.seed) if one.what == "pii"}
+    planted = {
+        (one.line, one.entity)
+        for one in samples.planted(part.part, part.n, part.seed)
+        if one.what == "pii"
+    }
     assert planted <= found
-    assert {line for line, _ in found} == {line for line, _ in planted}, "nothing is found where nothing was planted"
+    assert {line for line, _ in found} == {line for line, _ in planted}, (
+        "nothing is found where nothing was planted"
+    )
     assert not left.entities
-    assert {one.row for one in done.excluded} == {line for line, entity in planted if entity == "CREDIT_CARD"}
+    assert {one.row for one in done.excluded} == {
+        line for line, entity in planted if entity == "CREDIT_CARD"
+    }
 
 
-def test_the_stage_reads_back_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stage_reads_back_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A text that reaches the file untreated is seen, whatever treatment believed."""
     monkeypatch.setattr(scan, "redact", lambda text, *_: text)
     outcome, _ = run(tmp_path, TWO, "conversation", shipped_pii())
@@ -329,4 +385,6 @@ def test_the_stage_reads_back_what_it_wrote(tmp_path: Path, monkeypatch: pytest.
 def test_excluded_records_are_written(tmp_path: Path) -> None:
     card = conversations(said("I paid with 4111 1111 1111 1111.", "ok"), said("a", "b"))
     _, folder = run(tmp_path, card, "conversation", shipped_pii())
-    assert [(one.row, one.reason) for one in read_excluded(folder / "excluded.jsonl")] == [(1, "PII_DROPPED")]
+    assert [(one.row, one.reason) for one in read_excluded(folder / "excluded.jsonl")] == [
+        (1, "PII_DROPPED")
+    ]

@@ -1,4 +1,6 @@
-"""The training stage: nothing without its gate or from changed bytes, the same bytes again, and a run that tells."""
+"""The training stage: nothing without its gate or from changed bytes, the same bytes again, and a
+run that tells.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from governance import digests
-from governance.errors import RefusedError, TrainingError, VerificationError
-from governance.machine import Machine, machine
-from governance.predicates import Train
+from governance.attest import digests
+from governance.attest.predicates import Train
+from governance.base.errors import RefusedError, TrainingError, VerificationError
+from governance.machine.machine import Machine, machine
 from pipelines import paths, train
 from pipelines.job import Job, Outcome
 from pipelines.params import Params, load_params
@@ -34,10 +36,17 @@ SETTLED = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with records, a pre-trained parent and gate answers."""
     root = tmp_path_factory.mktemp("project")
-    for name, kind in {"desk_text": "conversation", "desk_sft": "conversation", "desk_prompts": "prompt"}.items():
+    for name, kind in {
+        "desk_text": "conversation",
+        "desk_sft": "conversation",
+        "desk_prompts": "prompt",
+    }.items():
         tiny.records(root / paths.ready(name), kind)
     tiny.architecture(root / paths.model("tiny"))
-    bare, text = root / paths.model("tiny") / "model", root / paths.ready("desk_text") / "records.parquet"
+    bare, text = (
+        root / paths.model("tiny") / "model",
+        root / paths.ready("desk_text") / "records.parquet",
+    )
     tiny.train(root / "models" / "base", tiny.objective("pretrain"), bare, text)
     (root / paths.gate("sft")).parent.mkdir()
     for stage in ("base", "sft", "grpo"):
@@ -48,7 +57,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """One registry for all of this module's runs."""
-    environ = {"COUNTERSIGN_HOME": str(tmp_path_factory.mktemp("home")), "COUNTERSIGN_REQUESTER": "ada"}
+    environ = {
+        "COUNTERSIGN_HOME": str(tmp_path_factory.mktemp("home")),
+        "COUNTERSIGN_REQUESTER": "ada",
+    }
     return machine("support-desk", environ)
 
 
@@ -65,13 +77,23 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def params(**trainer: Any) -> Params:
     raw = load_params(ROOT).model_dump()
     for stage in raw["stages"].values():
-        stage["trainer"] = {**tiny.ARGUMENTS, **(tiny.ONLINE if stage["method"] == "grpo" else {}), **trainer}
+        stage["trainer"] = {
+            **tiny.ARGUMENTS,
+            **(tiny.ONLINE if stage["method"] == "grpo" else {}),
+            **trainer,
+        }
         stage["lora"] = tiny.LORA if stage["lora"] else None
-    raw["stages"]["grpo"] |= {"parent": "base", "scorer": "base", "rewards": [{"name": "route_fields"}]}
+    raw["stages"]["grpo"] |= {
+        "parent": "base",
+        "scorer": "base",
+        "rewards": [{"name": "route_fields"}],
+    }
     return Params.model_validate(raw)
 
 
-def training(stage: str, project: Path, made: Path, here: Machine, given: Params | None = None) -> Job:
+def training(
+    stage: str, project: Path, made: Path, here: Machine, given: Params | None = None
+) -> Job:
     return job(train, "train", stage, project, made, given or params(), machine=here)
 
 
@@ -96,7 +118,9 @@ def published(one: Job) -> dict[str, str]:
     return {role: digests.digest_of(path) for role, path in one.output_paths.items()}
 
 
-def test_what_is_left_and_told(project: Path, here: Machine, allowed: list[str], tmp_path: Path) -> None:
+def test_what_is_left_and_told(
+    project: Path, here: Machine, allowed: list[str], tmp_path: Path
+) -> None:
     one = training("sft", project, tmp_path, here)
     outcome = train.run(one)
 
@@ -129,7 +153,7 @@ def test_what_is_left_and_told(project: Path, here: Machine, allowed: list[str],
 
 def train_fields() -> set[str]:
     """What the harness adds to every predicate."""
-    from governance.predicates import Predicate
+    from governance.attest.predicates import Predicate
 
     return set(Predicate.model_fields)
 
@@ -139,7 +163,9 @@ def assert_shown(outcome: Outcome, one: Job, here: Machine) -> None:
     shown = runs(here)[outcome.detail["registry_run"]]
     assert (shown.info.status, outcome.detail["registry_problem"]) == ("FINISHED", None)
     assert shown.data.metrics["loss"] == outcome.predicate["final"]["loss"]
-    assert shown.data.params["trainer.learning_rate"] == "0.01" and shown.data.params["lora.r"] == "2"
+    assert (
+        shown.data.params["trainer.learning_rate"] == "0.01" and shown.data.params["lora.r"] == "2"
+    )
     tags = {f"countersign.{role}": item.sha256 for role, item in one.inputs.items()}
     assert tags.items() <= shown.data.tags.items()
 
@@ -164,7 +190,9 @@ def test_the_same_inputs_give_the_same_bytes(
     ],
 )
 def test_what_trl_leaves_out_is_said(left_out: int, trainer: dict[str, Any], said: str) -> None:
-    fitted = Fitted(steps=1, records=990 - left_out, left_out=left_out, device="cpu", processes=1, history=[])
+    fitted = Fitted(
+        steps=1, records=990 - left_out, left_out=left_out, device="cpu", processes=1, history=[]
+    )
     wanted = tiny.objective("reward").model_copy(update={"trainer": trainer})
     assert train._left_out(wanted, fitted) == said
 
@@ -179,7 +207,9 @@ def test_a_killed_stages_work_is_not_taken_up_by_another_objective(
 
 
 def test_without_its_gate_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The enforcing decision itself is tested in test_gate; here: that the stage asks it first, and stops."""
+    """The enforcing decision itself is tested in test_gate; here: that the stage asks it first, and
+    stops.
+    """
     started: list[Plan] = []
     monkeypatch.setattr(launch, "run", lambda plan, listener, environ: started.append(plan))
     gated.files(tmp_path)
@@ -205,14 +235,22 @@ def edited_while_training(path: Path) -> Callable[[Plan, Any, Mapping[str, str]]
 
 @pytest.mark.parametrize("role", ["data", "parent", "gate"])
 def test_bytes_that_change_meanwhile_publish_nothing(
-    role: str, project: Path, here: Machine, allowed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    role: str,
+    project: Path,
+    here: Machine,
+    allowed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = training("sft", project, tmp_path, here)
     path = one.input(role) / "config.json" if role == "parent" else one.input(role)
     before = path.read_bytes()
     monkeypatch.setattr(launch, "run", edited_while_training(path))
     try:
-        with one_more_run_that_failed(here), pytest.raises(VerificationError, match="changed while it was being used"):
+        with (
+            one_more_run_that_failed(here),
+            pytest.raises(VerificationError, match="changed while it was being used"),
+        ):
             train.run(one)
     finally:
         path.write_bytes(before)
@@ -220,7 +258,11 @@ def test_bytes_that_change_meanwhile_publish_nothing(
 
 
 def test_a_training_that_fails_is_shown_as_failed(
-    project: Path, here: Machine, allowed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path,
+    here: Machine,
+    allowed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = training("grpo", project, tmp_path, here)
 
@@ -243,7 +285,12 @@ def test_a_process_that_was_not_settled_does_not_train(name: str) -> None:
 def test_inputs_are_what_the_gate_decides_on() -> None:
     given = load_params(ROOT)
     assert [item.role for item in train.inputs(given, "sft")] == ["gate", "data", "parent"]
-    assert [item.role for item in train.inputs(params_with_scorer(), "grpo")] == ["gate", "data", "parent", "scorer"]
+    assert [item.role for item in train.inputs(params_with_scorer(), "grpo")] == [
+        "gate",
+        "data",
+        "parent",
+        "scorer",
+    ]
 
 
 def params_with_scorer() -> Params:

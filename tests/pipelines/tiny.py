@@ -1,4 +1,6 @@
-"""What the training tests share: a model of a few thousand parameters and a handful of records of each kind."""
+"""What the training tests share: a model of a few thousand parameters and a handful of records of
+each kind.
+"""
 
 from __future__ import annotations
 
@@ -44,16 +46,32 @@ ONLINE = {"num_generations": 2, "max_completion_length": 8, "beta": 0.02}
 
 
 def records(
-    path: Path, kind: str, n: int = 24, *, held_out: bool = False, split: str = "train", validation: int = 0
+    path: Path,
+    kind: str,
+    n: int = 24,
+    *,
+    held_out: bool = False,
+    split: str = "train",
+    validation: int = 0,
 ) -> Path:
-    """`path`/records.parquet with `n` records of `kind`, the first `validation` of them in that split."""
+    """`path`/records.parquet with `n` records of `kind`, the first `validation` of them in that
+    split.
+    """
     splits = ["validation"] * validation + [split] * (n - validation)
     cases = desk.cases(n, random.Random(7), held_out=held_out)
     rows = [
-        {"id": f"{at:032x}", "split": splits[at], "file": "t.jsonl", "row": at + 1, **_content(kind, case)}
+        {
+            "id": f"{at:032x}",
+            "split": splits[at],
+            "file": "t.jsonl",
+            "row": at + 1,
+            **_content(kind, case),
+        }
         for at, case in enumerate(cases)
     ]
-    write_records(path / "records.parquet", pa.Table.from_pylist(rows, schema=KINDS[kind].schema), kind)
+    write_records(
+        path / "records.parquet", pa.Table.from_pylist(rows, schema=KINDS[kind].schema), kind
+    )
     return path / "records.parquet"
 
 
@@ -81,7 +99,9 @@ def architecture(folder: Path) -> Path:
     return folder / "model"
 
 
-def objective(method: str, *, lora: bool = False, rewards: tuple[str, ...] = (), **trainer: Any) -> Objective:
+def objective(
+    method: str, *, lora: bool = False, rewards: tuple[str, ...] = (), **trainer: Any
+) -> Objective:
     """A resolved objective of a few steps."""
     chosen = METHODS[method]
     online = ONLINE if chosen.rewards else {}
@@ -90,18 +110,25 @@ def objective(method: str, *, lora: bool = False, rewards: tuple[str, ...] = (),
         seed=3,
         threads=1,
         lora=LORA if lora else None,
-        rewards=[ResolvedReward(name=name, weight=1.0, options={}, source=source_digest(name)) for name in rewards],
+        rewards=[
+            ResolvedReward(name=name, weight=1.0, options={}, source=source_digest(name))
+            for name in rewards
+        ],
         trainer={**chosen.defaults, **ARGUMENTS, **online, **trainer},
     )
 
 
-def plan(work: Path, wanted: Objective, parent: Path, data: Path, scorer: Path | None = None) -> Plan:
+def plan(
+    work: Path, wanted: Objective, parent: Path, data: Path, scorer: Path | None = None
+) -> Plan:
     """A plan in a new work folder."""
     work.mkdir(parents=True, exist_ok=True)
     return Plan(stage="s", objective=wanted, parent=parent, scorer=scorer, records=data, work=work)
 
 
-def train(work: Path, wanted: Objective, parent: Path, data: Path, scorer: Path | None = None) -> tuple[Path, Fitted]:
+def train(
+    work: Path, wanted: Objective, parent: Path, data: Path, scorer: Path | None = None
+) -> tuple[Path, Fitted]:
     """Trains and releases: a folder with model/ and, for LoRA, adapter/."""
     made = plan(work, wanted, parent, data, scorer)
     fitted = fit(made, lambda step, steps, signals: None)

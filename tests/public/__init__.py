@@ -1,1 +1,3 @@
-"""The pipeline on real public data: an overlay of parameters and policies over the project's own graph."""
+"""The pipeline on real public data: an overlay of parameters and policies over the project's own
+graph.
+"""

@@ -1,8 +1,9 @@
-"""`make repro-public DATA=FOLDER`: the project's graph with this folder's params.yaml and policies/, on public data.
+"""`make repro-public DATA=FOLDER`: the project's graph with this folder's params.yaml and
+policies/, on public data.
 
-The project it makes stands in `build/public/project`, its log and registry in `build/public/state` (unless
-COUNTERSIGN_HOME says otherwise), so that the checkout's own data, models and log stay as they are. Run again, it
-goes on there and does nothing but decide its gates anew.
+The project it makes stands in `build/public/project`, its log and registry in `build/public/state`
+(unless COUNTERSIGN_HOME says otherwise), so that the checkout's own data, models and log stay as
+they are. Run again, it goes on there and does nothing but decide its gates anew.
 """
 
 from __future__ import annotations
@@ -44,12 +45,19 @@ WHOLE = Size()
 def main(arguments: list[str]) -> int:
     """Prepares the project, runs the pipeline in it, and says where things are."""
     if len(arguments) not in (1, 2):
-        sys.stderr.write("usage: make repro-public DATA=FOLDER (the folder with gsm8k/, hh_rlhf/ and pandalm/)\n")
+        sys.stderr.write(
+            "usage: make repro-public DATA=FOLDER (the folder with gsm8k/, hh_rlhf/ and pandalm/)\n"
+        )
         return 2
-    data, build = Path(arguments[0]).resolve(), Path(arguments[1] if len(arguments) == 2 else ROOT / "build/public")
+    data, build = (
+        Path(arguments[0]).resolve(),
+        Path(arguments[1] if len(arguments) == 2 else ROOT / "build/public"),
+    )
     missing = [name for name in SETS if not (data / name).is_dir()]
     if missing:
-        sys.stderr.write(f"error: {data}: no {', '.join(missing)} there\n  next: make repro-public DATA=FOLDER\n")
+        sys.stderr.write(
+            f"error: {data}: no {', '.join(missing)} there\n  next: make repro-public DATA=FOLDER\n"
+        )
         return 3
     project = build.resolve() / "project"
     prepare(data, project)
@@ -57,7 +65,10 @@ def main(arguments: list[str]) -> int:
     code = subprocess.run([COUNTERSIGN, "repro"], cwd=project, env=environ, check=False).returncode
     pages = sorted((project / "reports").glob("*.html"))
     told = [f"report: {page}" for page in pages]
-    told += [f"look around: cd {project} && COUNTERSIGN_HOME={environ['COUNTERSIGN_HOME']} countersign status"]
+    told += [
+        f"look around: cd {project} && COUNTERSIGN_HOME={environ['COUNTERSIGN_HOME']} countersign"
+        " status"
+    ]
     sys.stdout.write("\n".join([*told, ""]))
     return code
 
@@ -72,7 +83,9 @@ def prepare(data: Path, project: Path, size: Size = WHOLE) -> None:
     project.mkdir(parents=True, exist_ok=True)
     for name in ("pipelines", "policies"):
         shutil.rmtree(project / name, ignore_errors=True)
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "datacards"))
+        shutil.copytree(
+            ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "datacards")
+        )
     shutil.copytree(OVERLAY / "policies", project / "policies", dirs_exist_ok=True)
     (project / ".dvc").mkdir(exist_ok=True)
     for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
@@ -87,7 +100,9 @@ def prepare(data: Path, project: Path, size: Size = WHOLE) -> None:
 def _capped(params: str, most: int | None) -> str:
     if most is None:
         return params
-    return re.sub(r"max_steps: (\d+)", lambda found: f"max_steps: {min(int(found[1]), most)}", params)
+    return re.sub(
+        r"max_steps: (\d+)", lambda found: f"max_steps: {min(int(found[1]), most)}", params
+    )
 
 
 def _sources(data: Path, target: Path, size: Size) -> None:
@@ -109,9 +124,20 @@ def _commit(project: Path) -> None:
     if not (project / ".git").is_dir():
         _git(project, "init", "-q")
     _git(project, "add", "-A", "--", ".", ":(exclude)dvc.lock")
-    changed = subprocess.run(["git", "diff", "--cached", "--quiet"], cwd=project, check=False).returncode
+    changed = subprocess.run(
+        ["git", "diff", "--cached", "--quiet"], cwd=project, check=False
+    ).returncode
     if changed:
-        _git(project, "-c", "user.name=public", "-c", "user.email=public@example.org", "commit", "-qm", "public data")
+        _git(
+            project,
+            "-c",
+            "user.name=public",
+            "-c",
+            "user.email=public@example.org",
+            "commit",
+            "-qm",
+            "public data",
+        )
 
 
 def _git(folder: Path, *arguments: str) -> None:

@@ -1,5 +1,6 @@
-"""Public data through the project's own graph. Every defect is counted from the raw files first, without our code:
-the gates find exactly these records, the contact strings go, and the report names them.
+"""Public data through the project's own graph. Every defect is counted from the raw files first,
+without our code: the gates find exactly these records, the contact strings go, and the report names
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tests.public.__main__ import Size, prepare
 pytestmark = pytest.mark.slow
 
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
-PHONE = re.compile(r"\(?\b(?!555)\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b")  # 555 is no area: such a number is nobody's
+PHONE = re.compile(
+    r"\(?\b(?!555)\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b"
+)  # 555 is no area: such a number is nobody's
 Rows = set[int]
 
 
@@ -46,7 +49,9 @@ def rows_of(made: Project, dataset: str, ids: list[str]) -> Rows:
 
 
 def report(made: Project, stage: str, dataset: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((made.root / f"data/{stage}/{dataset}/report.json").read_text())
+    found: dict[str, Any] = json.loads(
+        (made.root / f"data/{stage}/{dataset}/report.json").read_text()
+    )
     return found
 
 
@@ -55,7 +60,7 @@ def plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-# --- hh_rlhf ---------------------------------------------------------------------------------------------------------
+# --- hh_rlhf --------------------------------------------------------------------------------------
 
 
 def pairs(data: Path, start: int, end: int) -> list[dict[str, str]]:
@@ -87,7 +92,11 @@ def given_away(pair: dict[str, str], held_out: list[list[tuple[str, str]]]) -> b
     prompt = [(speaker, plain(said)) for speaker, said in turns(pair["chosen"])[:-1]]
     said = [plain(one) for side in pair.values() for _, one in turns(side)]
     long = [asked[-1][1] for asked in held_out if len(asked[-1][1].split()) >= 8]
-    return prompt in held_out or prompt[:1] in held_out or any(one in text for one in long for text in said)
+    return (
+        prompt in held_out
+        or prompt[:1] in held_out
+        or any(one in text for one in long for text in said)
+    )
 
 
 def numbered(rows: list[dict[str, str]], test: Any) -> Rows:
@@ -101,31 +110,53 @@ def test_hh_rlhf(public_data: Path, tmp_path: Path) -> None:
 
     wrong = numbered(train, mismatched)
     assert left_out(made, "ingested", "hh_rank") == {"PROMPT_MISMATCH": wrong} and len(wrong) == 1
-    assert left_out(made, "ingested", "hh_eval") == {"PROMPT_MISMATCH": numbered(held_out, mismatched)}
+    assert left_out(made, "ingested", "hh_eval") == {
+        "PROMPT_MISMATCH": numbered(held_out, mismatched)
+    }
 
-    asked = [[(who, plain(said)) for who, said in turns(one["chosen"])[:-1]] for one in held_out if not mismatched(one)]
+    asked = [
+        [(who, plain(said)) for who, said in turns(one["chosen"])[:-1]]
+        for one in held_out
+        if not mismatched(one)
+    ]
     empty = numbered(train, blank) - wrong
     doubled = numbered(train, speaks_twice) - wrong - empty
     leaks = numbered(train, lambda pair: given_away(pair, asked)) - wrong - empty - doubled
     out = left_out(made, "ready", "hh_rank")
-    assert (out["EMPTY_TEXT"], out["ROLES_OUT_OF_ORDER"], len(out), len(empty)) == (empty, doubled, 3, 3) and doubled
+    assert (out["EMPTY_TEXT"], out["ROLES_OUT_OF_ORDER"], len(out), len(empty)) == (
+        empty,
+        doubled,
+        3,
+        3,
+    ) and doubled
 
     found = report(made, "scanned", "hh_rank")["records"]
     assert leaks and leaks <= out["LEAK_HELD_OUT"]
     # Two questions that differ in a name only are the same question once names are redacted.
     assert out["LEAK_HELD_OUT"] - leaks <= rows_of(made, "hh_rank", found["PERSON"])
     for entity, pattern in {"EMAIL_ADDRESS": EMAIL, "PHONE_NUMBER": PHONE}.items():
-        raw = numbered(train, lambda pair, pattern=pattern: pattern.search(pair["chosen"] + pair["rejected"])) - wrong
+        raw = (
+            numbered(
+                train,
+                lambda pair, pattern=pattern: pattern.search(pair["chosen"] + pair["rejected"]),
+            )
+            - wrong
+        )
         assert raw and raw <= rows_of(made, "hh_rank", found[entity])
     ready = read_records(made.root / "data/ready/hh_rank/records.parquet")
-    assert not any(EMAIL.search(one.text) or PHONE.search(one.text) for one in texts(ready, "preference"))
+    assert not any(
+        EMAIL.search(one.text) or PHONE.search(one.text) for one in texts(ready, "preference")
+    )
     assert_nothing_quoted(made, train)
 
 
 def assert_nothing_quoted(made: Project, rows: list[dict[str, str]]) -> None:
     """No report and no list of excluded records holds a contact string of the data."""
     contacts = {
-        found for row in rows for side in row.values() for found in [*EMAIL.findall(side), *PHONE.findall(side)]
+        found
+        for row in rows
+        for side in row.values()
+        for found in [*EMAIL.findall(side), *PHONE.findall(side)]
     }
     said = "".join(path.read_text(encoding="utf-8") for path in reports(made.root))
     assert contacts and not any(contact in said for contact in contacts)
@@ -142,13 +173,15 @@ def reports(root: Path) -> Iterator[Path]:
         yield from root.glob(pattern)
 
 
-# --- pandalm ---------------------------------------------------------------------------------------------------------
+# --- pandalm --------------------------------------------------------------------------------------
 
 ANSWERS = ("response1", "response2")
 
 
 def judgements(data: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((data / "pandalm/testset-v1.part.json").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = json.loads(
+        (data / "pandalm/testset-v1.part.json").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -162,7 +195,9 @@ def nominal_alpha(units: list[list[int]]) -> float:
     observed = sum(one != other for unit in units for one in unit for other in unit) / (size - 1)
     counts = Counter(value for unit in units for value in unit)
     total = sum(counts.values())
-    chance = sum(counts[one] * counts[other] for one in counts for other in counts if one != other) / (total - 1)
+    chance = sum(
+        counts[one] * counts[other] for one in counts for other in counts if one != other
+    ) / (total - 1)
     return 1 - observed / chance
 
 
@@ -171,8 +206,12 @@ def test_pandalm(public_data: Path, tmp_path: Path) -> None:
     made.made("check_quality@pandalm")
     rows = judgements(public_data)
     not_text = numbered(rows, no_text)
-    assert left_out(made, "ingested", "pandalm") == {"FIELD_NOT_TEXT": not_text} and len(not_text) == 6
-    empty = numbered(rows, lambda row: not no_text(row) and any(not row[name].strip() for name in ANSWERS))
+    assert (
+        left_out(made, "ingested", "pandalm") == {"FIELD_NOT_TEXT": not_text} and len(not_text) == 6
+    )
+    empty = numbered(
+        rows, lambda row: not no_text(row) and any(not row[name].strip() for name in ANSWERS)
+    )
     said: set[tuple[str, ...]] = set()
     repeated = set()
     for at, row in enumerate(rows, start=1):
@@ -189,11 +228,15 @@ def test_pandalm(public_data: Path, tmp_path: Path) -> None:
     assert float(judged["agreement"]["observed"]) == pytest.approx(alpha, abs=1e-5) and alpha > 0.8
 
 
-def test_pandalm_is_refused_where_policy_blocks_malformed_rows(public_data: Path, tmp_path: Path) -> None:
+def test_pandalm_is_refused_where_policy_blocks_malformed_rows(
+    public_data: Path, tmp_path: Path
+) -> None:
     made = project(public_data, tmp_path, Size())
     policy = made.root / "policies/policy.yaml"
     text = policy.read_text(encoding="utf-8")
-    policy.write_text(text.replace("{malformed: drop, max_share: 0.05}", "{malformed: block}"), encoding="utf-8")
+    policy.write_text(
+        text.replace("{malformed: drop, max_share: 0.05}", "{malformed: block}"), encoding="utf-8"
+    )
     done = made.repro("ingest@pandalm")
     assert done.code == 4 and "FIELD_NOT_TEXT pandalm" in done.out and "6 of 490 rows" in done.out
     assert not (made.root / "data/ingested/pandalm").exists()
@@ -201,24 +244,32 @@ def test_pandalm_is_refused_where_policy_blocks_malformed_rows(public_data: Path
     assert {one.row for one in kept} == numbered(judgements(public_data), no_text)
 
 
-# --- gsm8k -----------------------------------------------------------------------------------------------------------
+# --- gsm8k ----------------------------------------------------------------------------------------
 
 
 def test_gsm8k(public_data: Path, tmp_path: Path) -> None:
-    """Nothing is lost of a clean set, no result of a sum is taken for a telephone number, and a leak is found."""
+    """Nothing is lost of a clean set, no result of a sum is taken for a telephone number, and a
+    leak is found.
+    """
     made = project(public_data, tmp_path, Size(gsm8k=6950))
     lines = (public_data / "gsm8k/train.jsonl").read_text(encoding="utf-8").split("\n")
     with (made.root / "data/source/gsm8k.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(f"{lines[7000]}\n")
     made.made("check_quality@gsm8k_prompts")
-    assert left_out(made, "ingested", "gsm8k_prompts") == left_out(made, "scanned", "gsm8k_prompts") == {}
+    assert (
+        left_out(made, "ingested", "gsm8k_prompts")
+        == left_out(made, "scanned", "gsm8k_prompts")
+        == {}
+    )
     assert left_out(made, "ready", "gsm8k_prompts") == {"LEAK_HELD_OUT": {6951}}
     ready = read_records(made.root / "data/ready/gsm8k_prompts/records.parquet")
     results = [json.loads(line)["answer"].rpartition("####")[2] for line in lines[:6950]]
-    assert [answer.rpartition("####")[2] for answer in ready.column("answer").to_pylist()] == results
+    assert [
+        answer.rpartition("####")[2] for answer in ready.column("answer").to_pylist()
+    ] == results
 
 
-# --- the whole graph -------------------------------------------------------------------------------------------------
+# --- the whole graph ------------------------------------------------------------------------------
 
 SMALL = Size(gsm8k=400, gsm8k_eval=100, hh=200, hh_eval=80, max_steps=25)
 DECIDED_ANEW = {"import_base", "gate", "register", "report"}
@@ -228,7 +279,11 @@ def test_the_whole_graph(public_data: Path, tmp_path: Path) -> None:
     made = project(public_data, tmp_path, SMALL)
     said = made.made()
     assert "public-trial version 1 is candidate" in said
-    lists = [f"data/{stage}/{name}/excluded.jsonl" for stage in ("ingested", "ready") for name in ("hh", "hh_rank")]
+    lists = [
+        f"data/{stage}/{name}/excluded.jsonl"
+        for stage in ("ingested", "ready")
+        for name in ("hh", "hh_rank")
+    ]
     excluded = [one for path in lists for one in read_excluded(made.root / path)]
     excluded += read_excluded(made.root / "data/ingested/pandalm/excluded.jsonl")
     page = (made.root / "reports/public-trial-1.html").read_text(encoding="utf-8")

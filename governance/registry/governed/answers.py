@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import (
     TEMPORARILY_UNAVAILABLE,
 )
 
-from governance.errors import BusyError, CountersignError, RefusedError, StorageError
+from governance.base.errors import BusyError, CountersignError, RefusedError, StorageError
 
 MARK = "Countersign refuses"
 """Every refusal begins so: the server's trial of itself looks for it."""
@@ -23,7 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def answer(error: CountersignError) -> MlflowException:
-    """403 for a refusal, 409 where somebody else was first, 503 where the log or disk is not there, 500 otherwise."""
+    """403 for a refusal, 409 where somebody else was first, 503 where the log or disk is not there,
+    500 otherwise.
+    """
     if isinstance(error, RefusedError):
         return MlflowException(f"{MARK}: {error}", PERMISSION_DENIED)
     if isinstance(error, BusyError):

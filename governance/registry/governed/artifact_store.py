@@ -1,13 +1,15 @@
 """A folder of artifacts in which every file is written once: what was registered is what is there.
 
-1. A file is published by a hard link from a staging folder: it is there whole or not at all, and never replaced. The
-   same bytes again are no write; other bytes are refused.
+1. A file is published by a hard link from a staging folder: it is there whole or not at all, and
+   never replaced. The same bytes again are no write; other bytes are refused.
 2. Nothing is deleted.
-3. Once a governed version is registered from a folder, nothing more goes into that folder; and what is named like a
-   run's files goes into that run's own.
-4. Paths are judged after every decoding; links, devices and pipes below the root are refused, for reading too.
+3. Once a governed version is registered from a folder, nothing more goes into that folder; and what
+   is named like a run's files goes into that run's own.
+4. Paths are judged after every decoding; links, devices and pipes below the root are refused, for
+   reading too.
 
-Programs that write the folder themselves pass it: the manifest of the registration finds what they did.
+Programs that write the folder themselves pass it: the manifest of the registration finds what they
+did.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from governance.digests import sha256_file
-from governance.errors import RefusedError, StorageError
+from governance.attest.digests import sha256_file
+from governance.base.errors import RefusedError, StorageError
 from governance.registry.governed.answers import answering
 from governance.registry.governed.paths import checked, without_links
 
@@ -50,7 +52,9 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         place_of: Callable[[str], str | None] | None = None,
     ) -> None:
         if not artifact_uri.startswith(f"{SCHEME}:///"):
-            raise MlflowException.invalid_parameter_value(f"{SCHEME}:/// and an absolute path are expected")
+            raise MlflowException.invalid_parameter_value(
+                f"{SCHEME}:/// and an absolute path are expected"
+            )
         super().__init__(artifact_uri.removeprefix("governed+"), tracking_uri, registry_uri)
         self._root = Path(self._artifact_dir)
         self._frozen = frozen or _registered_folders
@@ -60,12 +64,16 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     # -- Writing
 
     @answering
-    def _get_destination_artifact_path(self, artifact_file_name: str, artifact_path: str | None = None) -> Any:
+    def _get_destination_artifact_path(
+        self, artifact_file_name: str, artifact_path: str | None = None
+    ) -> Any:
         target = self._target(Path(artifact_file_name).name, artifact_path)
         return str(target.parent), str(target)
 
     @answering
-    def _create_staging_artifact(self, artifact_file_name: str, artifact_path: str | None = None) -> Any:
+    def _create_staging_artifact(
+        self, artifact_file_name: str, artifact_path: str | None = None
+    ) -> Any:
         """(1) Staged aside, so that a killed upload leaves nothing in a model's folder."""
         target = self._target(Path(artifact_file_name).name, artifact_path)
         staging = self._root / STAGING
@@ -77,7 +85,9 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     def _publish_staged_artifact(
         self, temp_file_path: str, destination_file_path: str, finalize_temp_path: Any = None
     ) -> None:
-        """(1), (3) The rules are asked again, now that the bytes are there. The staged name goes either way."""
+        """(1), (3) The rules are asked again, now that the bytes are there. The staged name goes
+        either way.
+        """
         target, staged = Path(destination_file_path), Path(temp_file_path)
         try:
             _sync(staged)
@@ -98,9 +108,13 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
                     self._refused("write artifact", told.found)
                     raise told from None
             except NotADirectoryError:
-                raise RefusedError(f"{relative}: a part of it is a file", fix="use another path") from None
+                raise RefusedError(
+                    f"{relative}: a part of it is a file", fix="use another path"
+                ) from None
             except OSError as error:
-                raise StorageError(f"{relative} cannot be stored: {error.strerror}", where=str(self._root)) from None
+                raise StorageError(
+                    f"{relative} cannot be stored: {error.strerror}", where=str(self._root)
+                ) from None
         finally:
             staged.unlink(missing_ok=True)
 
@@ -108,17 +122,26 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         """A folder, file by file."""
         source = Path(local_dir)
-        for path in sorted(item for item in source.rglob("*") if item.is_file() and not item.is_symlink()):
+        for path in sorted(
+            item for item in source.rglob("*") if item.is_file() and not item.is_symlink()
+        ):
             below = path.parent.relative_to(source).as_posix()
-            into = "/".join(part for part in (artifact_path or "", "" if below == "." else below) if part)
+            into = "/".join(
+                part for part in (artifact_path or "", "" if below == "." else below) if part
+            )
             self.log_artifact(str(path), into or None)
 
     @answering
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """(2)"""
-        found = f"artifacts are written once and never deleted ({(artifact_path or 'everything')[:300]})"
+        found = (
+            "artifacts are written once and never deleted"
+            f" ({(artifact_path or 'everything')[:300]})"
+        )
         self._refused("delete artifact", found)
-        raise RefusedError(found, fix="`countersign retire` takes a version out of service by a signed decision")
+        raise RefusedError(
+            found, fix="`countersign retire` takes a version out of service by a signed decision"
+        )
 
     # -- Reading
 
@@ -165,12 +188,16 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
 
 
 def _registered_folders() -> frozenset[str]:
-    """The folders of governed versions in this server's registry. What cannot be asked refuses the write."""
+    """The folders of governed versions in this server's registry. What cannot be asked refuses the
+    write.
+    """
     from mlflow.server import handlers
 
     folders = getattr(handlers._get_model_registry_store(), "version_folders", None)
     if folders is None:
-        raise StorageError("a write-once artifact folder belongs to a governed registry, and there is none here")
+        raise StorageError(
+            "a write-once artifact folder belongs to a governed registry, and there is none here"
+        )
     found: frozenset[str] = folders()
     return found
 
@@ -184,7 +211,9 @@ def _place_of_run(run: str) -> str | None:
 
 
 def _recorded(operation: str, reason: str) -> None:
-    """In the log, by this server's registry; where there is none, the refusal stands all the same."""
+    """In the log, by this server's registry; where there is none, the refusal stands all the
+    same.
+    """
     from mlflow.server import handlers
 
     governor = getattr(handlers._get_model_registry_store(), "governor", None)
@@ -194,13 +223,19 @@ def _recorded(operation: str, reason: str) -> None:
 
 def _same(staged: Path, target: Path) -> bool:
     """Whether a plain file of these bytes is there already."""
-    if target.is_symlink() or not target.is_file() or target.stat().st_size != staged.stat().st_size:
+    if (
+        target.is_symlink()
+        or not target.is_file()
+        or target.stat().st_size != staged.stat().st_size
+    ):
         return False
     return sha256_file(staged) == sha256_file(target)
 
 
 def _other_bytes(relative: PurePosixPath) -> RefusedError:
-    return RefusedError(f"{relative} is there with other bytes, and is written once", fix="use another name")
+    return RefusedError(
+        f"{relative} is there with other bytes, and is written once", fix="use another name"
+    )
 
 
 def _sync(path: Path) -> None:

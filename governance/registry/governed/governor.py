@@ -1,12 +1,14 @@
 """The rules with their surroundings: which names are governed now, who promotes, what is recorded.
 
-1. Names are read from the log at every call that could matter; what cannot be read refuses everything.
-2. A refusal is recorded, with caller and reason, and raised. That it cannot be recorded makes it no less a refusal.
-   Of many like it within an hour, the later ones are counted (`limit`).
-3. A governed alias is set, moved and taken away by `Promoter.consume` alone: it decides, records the decision either
-   way, and commits alias and entry in one transaction.
-4. What rules let through is recorded too, `candidate` and a new version with their entry in one transaction; of many
-   such calls within an hour, the later ones are refused: each is an entry, and everybody reads them all.
+1. Names are read from the log at every call that could matter; what cannot be read refuses
+   everything.
+2. A refusal is recorded, with caller and reason, and raised. That it cannot be recorded makes it no
+   less a refusal. Of many like it within an hour, the later ones are counted (`limit`).
+3. A governed alias is set, moved and taken away by `Promoter.consume` alone: it decides, records
+   the decision either way, and commits alias and entry in one transaction.
+4. What rules let through is recorded too, `candidate` and a new version with their entry in one
+   transaction; of many such calls within an hour, the later ones are refused: each is an entry, and
+   everybody reads them all.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from governance.errors import CountersignError, InputError, RefusedError, StorageError
+from governance.base.errors import CountersignError, InputError, RefusedError, StorageError
 from governance.registry.governed.limit import Limit, is_told
 from governance.registry.governed.names import LONGEST, TRIAL_MODEL, Names
 from governance.registry.governed.rules import Call, Judgement, judge
@@ -32,13 +34,15 @@ _permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", def
 
 
 class Promoter(Protocol):
-    """Who decides about governed aliases; `governance.promotion` is one."""
+    """Who decides about governed aliases; `governance.release.promotion` is one."""
 
     def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
-        """Gives the alias to the version (None: to nobody), by an open signed request that the decision allows.
+        """Gives the alias to the version (None: to nobody), by an open signed request that the
+        decision allows.
 
-        Raises `RefusedError` with the findings, which are recorded if they are to be kept, `InputError` where there is
-        nothing to decide on, or `ConflictError` where somebody else was first.
+        Raises `RefusedError` with the findings, which are recorded if they are to be kept,
+        `InputError` where there is nothing to decide on, or `ConflictError` where somebody else was
+        first.
         """
 
 
@@ -51,8 +55,12 @@ class Recorder(Protocol):
     def made(self, operation: str, new: NewVersion, caller: str) -> str:
         """Makes a version, and records that, in one transaction; its number."""
 
-    def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
-        """Gives an alias, moves it or takes it away (None), and records that, in one transaction."""
+    def moved(
+        self, operation: str, model: str, version: str | None, alias: str, caller: str
+    ) -> None:
+        """Gives an alias, moves it or takes it away (None), and records that, in one
+        transaction.
+        """
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,9 @@ class Governor:
     def enforce(self, call: Call) -> Judgement:
         """Raises `RefusedError` where the call is refused; "allowed" or "promotion" otherwise."""
         names = self._names()
-        asked = call.version is not None and call.alias is not None and names.is_governed(call.model)
+        asked = (
+            call.version is not None and call.alias is not None and names.is_governed(call.model)
+        )
         registered = asked and self.is_registered(call.model, str(call.version))
         found = judge(call, names, registered=registered)
         if found.verdict == "refused":
@@ -95,9 +105,13 @@ class Governor:
         return found
 
     def promote(self, call: Call) -> None:
-        """Leaves a governed alias to promotion. What it raises was recorded there, or is recorded here."""
+        """Leaves a governed alias to promotion. What it raises was recorded there, or is recorded
+        here.
+        """
         if call.model == TRIAL_MODEL:
-            raise self.refuse(call.operation, call.model, "this model is the server's trial of itself", "")
+            raise self.refuse(
+                call.operation, call.model, "this model is the server's trial of itself", ""
+            )
         caller, to = self.caller(), call.version or "nobody"
         keep = self.limit.has_room((caller, call.operation, call.model))
         try:
@@ -106,7 +120,14 @@ class Governor:
             raise self.refuse(call.operation, call.model, error.found, error.fix) from error
         except RefusedError as error:
             if not self._is_beyond(call.operation, call.model, caller):
-                log.warning("refused: %s of %s to %s by %s: %s", call.alias, call.model, to, caller, _line(error.found))
+                log.warning(
+                    "refused: %s of %s to %s by %s: %s",
+                    call.alias,
+                    call.model,
+                    to,
+                    caller,
+                    _line(error.found),
+                )
             raise
         log.info("accepted: %s of %s to %s by %s", call.alias, call.model, to, caller)
 
@@ -124,22 +145,37 @@ class Governor:
         return version
 
     def _admitted(self, call: Call) -> str:
-        """Counts a call that is let through, and says whose it is. Raises `RefusedError` beyond the limit."""
+        """Counts a call that is let through, and says whose it is. Raises `RefusedError` beyond the
+        limit.
+        """
         caller = self.caller()
         if self.accepted.count((caller, call.operation, call.model)):
-            many = f"{caller} made {self.accepted.per_hour} such calls within the hour, and each is an entry of the log"
-            raise self.refuse(call.operation, call.model, many, "wait, or register what is meant to be released only")
+            many = (
+                f"{caller} made {self.accepted.per_hour} such calls within the hour, and each is an"
+                " entry of the log"
+            )
+            raise self.refuse(
+                call.operation,
+                call.model,
+                many,
+                "wait, or register what is meant to be released only",
+            )
         return caller
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
         """Records a refusal; the error to raise."""
-        caller, model = self.caller(), model[:LONGEST].replace("\0", "\ufffd")  # no database keeps a NUL in text
+        caller, model = (
+            self.caller(),
+            model[:LONGEST].replace("\0", "\ufffd"),
+        )  # no database keeps a NUL in text
         if not self._is_beyond(operation, model, caller):
             self._record(operation, model, caller, reason)
         return RefusedError(reason, where=f"{operation} {model!r}", fix=next)
 
     def is_governed(self, model: str) -> bool:
-        """Whether the rules hold for this model. Raises `StorageError` where that cannot be known."""
+        """Whether the rules hold for this model. Raises `StorageError` where that cannot be
+        known.
+        """
         return self._names().is_governed(model)
 
     def _names(self) -> Names:
@@ -149,11 +185,18 @@ class Governor:
             raise unavailable(error) from error
 
     def _is_beyond(self, operation: str, model: str, caller: str) -> bool:
-        """Counts a refusal: whether it is one of those that are told together, which is done here."""
-        governed = model if self._names().is_governed(model) else ""  # other names are as many as a client likes
+        """Counts a refusal: whether it is one of those that are told together, which is done
+        here.
+        """
+        governed = (
+            model if self._names().is_governed(model) else ""
+        )  # other names are as many as a client likes
         beyond = self.limit.count((caller, operation, governed))
         if is_told(beyond):
-            many = f"{beyond} more within the hour, beyond the {self.limit.per_hour} that are recorded one by one"
+            many = (
+                f"{beyond} more within the hour, beyond the {self.limit.per_hour} that are recorded"
+                " one by one"
+            )
             self._record(operation, governed, caller, many)
         return beyond > 0
 
@@ -177,7 +220,9 @@ def unavailable(error: BaseException) -> StorageError:
 
 @contextmanager
 def permitting(*models: str) -> Iterator[None]:
-    """Writes of these models' aliases, versions and tags pass the guard meanwhile: the rules have been asked."""
+    """Writes of these models' aliases, versions and tags pass the guard meanwhile: the rules have
+    been asked.
+    """
     token = _permitted.set(_permitted.get() | set(models))
     try:
         yield
@@ -191,5 +236,7 @@ def is_permitted(model: str) -> bool:
 
 
 def _line(text: str) -> str:
-    """A text in one line, for the server's output: nobody writes a line of it by what they are refused for."""
+    """A text in one line, for the server's output: nobody writes a line of it by what they are
+    refused for.
+    """
     return " | ".join(part.strip() for part in text.splitlines() if part.strip())[:1000]

@@ -1,12 +1,14 @@
-"""The second choke point: what SQLAlchemy is about to write to the registry's tables, whoever asked it to.
+"""The second choke point: what SQLAlchemy is about to write to the registry's tables, whoever asked
+it to.
 
-1. A row of a governed model, or of one that looks like it, is written by a flush that the stores announced
-   (`governor.permitting`), and by nothing else. A rename shows here as another `name` of a row.
-2. Statements that write these tables outside a flush, in bulk or as text, are refused: MLflow has none, and their
-   rows cannot be judged.
+1. A row of a governed model, or of one that looks like it, is written by a flush that the stores
+   announced (`governor.permitting`), and by nothing else. A rename shows here as another `name` of
+   a row.
+2. Statements that write these tables outside a flush, in bulk or as text, are refused: MLflow has
+   none, and their rows cannot be judged.
 
-It holds for every session on the registry's database in this process. Programs that open the database themselves
-pass it: `governance.reconcile` finds what they did.
+It holds for every session on the registry's database in this process. Programs that open the
+database themselves pass it: `governance.release.reconcile` finds what they did.
 """
 
 from __future__ import annotations
@@ -27,15 +29,23 @@ from mlflow.store.model_registry.dbmodels.models import (
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from governance.errors import CountersignError
+from governance.base.errors import CountersignError
 from governance.registry.governed.answers import answer
 from governance.registry.governed.governor import Governor, is_permitted
 from governance.registry.governed.names import Names
 
-ROWS = (SqlRegisteredModel, SqlModelVersion, SqlModelVersionTag, SqlRegisteredModelTag, SqlRegisteredModelAlias)
+ROWS = (
+    SqlRegisteredModel,
+    SqlModelVersion,
+    SqlModelVersionTag,
+    SqlRegisteredModelTag,
+    SqlRegisteredModelAlias,
+)
 TABLES = tuple(row.__tablename__ for row in ROWS)
 _TABLE = re.compile(rf"\b(?:{'|'.join(TABLES)})\b", re.IGNORECASE)
-_VERB = re.compile(r"\b(?:insert|update|delete|replace|merge|alter|create|drop|truncate|copy)\b", re.IGNORECASE)
+_VERB = re.compile(
+    r"\b(?:insert|update|delete|replace|merge|alter|create|drop|truncate|copy)\b", re.IGNORECASE
+)
 _flushing: ContextVar[int] = ContextVar("countersign_flushing", default=0)
 
 
@@ -56,7 +66,9 @@ def install(engine: Any, governor: Governor) -> None:
 
     def before_cursor_execute(_: Any, __: Any, statement: str, *___: Any) -> None:
         if not _flushing.get() and _TABLE.search(statement) and _VERB.search(statement):
-            error = governor.refuse("sql", "", "the registry's tables are written through its own methods only", "")
+            error = governor.refuse(
+                "sql", "", "the registry's tables are written through its own methods only", ""
+            )
             raise answer(error)
 
     def after_rollback(session: Any) -> None:
@@ -79,7 +91,10 @@ def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
             names = names or governor.names()
             if not names.is_governed(name) and names.resembles(name) is None:
                 continue
-            reason = f"a {type(row).__name__.removeprefix('Sql')} of a governed model is not written this way"
+            reason = (
+                f"a {type(row).__name__.removeprefix('Sql')} of a governed model is not written"
+                " this way"
+            )
             error: CountersignError = governor.refuse("write", name, reason, "")
         except CountersignError as found:
             error = found
@@ -87,7 +102,9 @@ def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
 
 
 def _rows(session: Any) -> Iterator[tuple[str, Any]]:
-    """The registry's rows that a flush would write, each under the name it has, and under any name it had."""
+    """The registry's rows that a flush would write, each under the name it has, and under any name
+    it had.
+    """
     for row in [*session.new, *session.dirty, *session.deleted]:
         if not isinstance(row, ROWS) or (row in session.dirty and not session.is_modified(row)):
             continue

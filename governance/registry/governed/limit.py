@@ -1,7 +1,9 @@
-"""How many refused calls of one kind are recorded one by one: a hostile client fills neither the log nor the disk.
+"""How many refused calls of one kind are recorded one by one: a hostile client fills neither the
+log nor the disk.
 
-Beyond that they are counted, and told at the first, the tenth, the hundredth of them, and so on: in the server's
-output, and in the log. They are refused all the same. A count is this process's own, and begins anew each hour.
+Beyond that they are counted, and told at the first, the tenth, the hundredth of them, and so on: in
+the server's output, and in the log. They are refused all the same. A count is this process's own,
+and begins anew each hour.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ ACCEPTED_PER_HOUR = 600
 """Of one kind of call that is let through, by one caller on one model: more than pipelines make."""
 HOUR = timedelta(hours=1)
 SAID_PER_HOUR = 300
-"""Of what one person's key says to the log: more than people do, and less than what keeps everybody else reading."""
+"""Of what one person's key says to the log: more than people do, and less than what keeps everybody
+else reading.
+"""
 
 Key = tuple[str, ...]
 """What is counted together: who called what about which governed model."""
@@ -51,5 +55,7 @@ class Limit:
 
 
 def is_told(beyond: int) -> bool:
-    """Whether the count of those that are not recorded one by one is told now: at 1, 10, 100, ..."""
+    """Whether the count of those that are not recorded one by one is told now: at 1, 10, 100,
+    ...
+    """
     return str(beyond).strip("0") == "1"

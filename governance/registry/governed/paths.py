@@ -1,4 +1,6 @@
-"""Paths of artifacts as callers give them, checked after every decoding, and against what stands on the disk."""
+"""Paths of artifacts as callers give them, checked after every decoding, and against what stands on
+the disk.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from governance.errors import RefusedError
+from governance.base.errors import RefusedError
 
 RESERVED = (".artifact.uploading.", ".incoming")
 """Beginnings of names that are the server's own."""
@@ -36,7 +38,9 @@ def checked(path: str) -> PurePosixPath:
 
 
 def without_links(root: Path, relative: PurePosixPath) -> Path:
-    """The file or folder below `root`, no part of it a link, a device or a pipe. Raises `RefusedError`."""
+    """The file or folder below `root`, no part of it a link, a device or a pipe. Raises
+    `RefusedError`.
+    """
     path = root
     for part in relative.parts:
         path = path / part
@@ -61,4 +65,6 @@ def _decoded(path: str) -> str:
 
 
 def _refused(path: str, why: str) -> RefusedError:
-    return RefusedError(f"the path {path[:300]!r} is refused: {why}", fix="give a plain relative path")
+    return RefusedError(
+        f"the path {path[:300]!r} is refused: {why}", fix="give a plain relative path"
+    )

@@ -1,7 +1,8 @@
 """MLflow's SQL model registry, which asks the governor before it does anything to a governed model.
 
-Each method judges first and only then lets MLflow write, announcing to the guard below which model it may touch.
-Aliases of governed models are not written here at all: they are written with the log's entry, in one transaction.
+Each method judges first and only then lets MLflow write, announcing to the guard below which model
+it may touch. Aliases of governed models are not written here at all: they are written with the
+log's entry, in one transaction.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlMode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.validation import _validate_model_version_tag
 
-from governance.errors import CountersignError, StorageError
+from governance.base.errors import CountersignError, StorageError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answer, answering
 from governance.registry.governed.governor import Governor, Shown, log, permitting
@@ -31,8 +32,12 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         if unknown:
             raise answer(
                 StorageError(
-                    f"this version of MLflow has registry methods that nobody has looked at: {', '.join(unknown)}",
-                    fix="use the version of constraints.txt, or classify them in governed/mutators.py",
+                    "this version of MLflow has registry methods that nobody has looked at:"
+                    f" {', '.join(unknown)}",
+                    fix=(
+                        "use the version of constraints.txt, or classify them in"
+                        " governed/mutators.py"
+                    ),
                 )
             )
         super().__init__(db_uri)
@@ -43,14 +48,20 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
 
     @answering
     def create_registered_model(
-        self, name: str, tags: Any = None, description: str | None = None, deployment_job_id: str | None = None
+        self,
+        name: str,
+        tags: Any = None,
+        description: str | None = None,
+        deployment_job_id: str | None = None,
     ) -> Any:
         self.governor.enforce(Call("create_registered_model", name, tags=_keys(tags)))
         with permitting(name):
             return super().create_registered_model(name, tags, description, deployment_job_id)
 
     @answering
-    def update_registered_model(self, name: str, description: str, deployment_job_id: str | None = None) -> Any:
+    def update_registered_model(
+        self, name: str, description: str, deployment_job_id: str | None = None
+    ) -> Any:
         self.governor.enforce(Call("update_registered_model", name))
         with permitting(name):
             return super().update_registered_model(name, description, deployment_job_id)
@@ -91,7 +102,9 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        call = Call("create_model_version", name, source=source, run_id=run_id or None, tags=_keys(tags))
+        call = Call(
+            "create_model_version", name, source=source, run_id=run_id or None, tags=_keys(tags)
+        )
         self.governor.enforce(call)
         if name != TRIAL_MODEL and self.governor.is_governed(name):
             return self._make(call, run_link, description, tags or ())
@@ -106,12 +119,16 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             _validate_model_version_tag(tag.key, tag.value)
         self.get_registered_model(call.model)  # MLflow's own answer where there is none
         given = {str(tag.key): str(tag.value) for tag in tags}
-        new = NewVersion(call.model, call.source or "", call.run_id or "", run_link, description, given)
+        new = NewVersion(
+            call.model, call.source or "", call.run_id or "", run_link, description, given
+        )
         return self.get_model_version(call.model, self.governor.make(call, new))
 
     @answering
     def copy_model_version(self, src_mv: Any, dst_name: str) -> Any:
-        self.governor.enforce(Call("copy_model_version", src_mv.name, new_name=dst_name, version=str(src_mv.version)))
+        self.governor.enforce(
+            Call("copy_model_version", src_mv.name, new_name=dst_name, version=str(src_mv.version))
+        )
         return super().copy_model_version(src_mv, dst_name)
 
     @answering
@@ -124,7 +141,9 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         self, name: str, version: str, stage: str, archive_existing_versions: bool
     ) -> Any:
         self.governor.enforce(Call("transition_model_version_stage", name, version=str(version)))
-        return super().transition_model_version_stage(name, version, stage, archive_existing_versions)
+        return super().transition_model_version_stage(
+            name, version, stage, archive_existing_versions
+        )
 
     @answering
     def delete_model_version(self, name: str, version: str) -> None:
@@ -133,13 +152,17 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
 
     @answering
     def set_model_version_tag(self, name: str, version: str, tag: Any) -> None:
-        self.governor.enforce(Call("set_model_version_tag", name, version=str(version), tags=(tag.key,)))
+        self.governor.enforce(
+            Call("set_model_version_tag", name, version=str(version), tags=(tag.key,))
+        )
         with permitting(name):
             super().set_model_version_tag(name, version, tag)
 
     @answering
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        self.governor.enforce(Call("delete_model_version_tag", name, version=str(version), tags=(key,)))
+        self.governor.enforce(
+            Call("delete_model_version_tag", name, version=str(version), tags=(key,))
+        )
         with permitting(name):
             super().delete_model_version_tag(name, version, key)
 
@@ -172,7 +195,9 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         self.show(name)
 
     def show(self, name: str) -> None:
-        """Writes what the registry's pages show of a governed model's versions. Display: what fails is only told."""
+        """Writes what the registry's pages show of a governed model's versions. Display: what fails
+        is only told.
+        """
         if not self.governor.is_governed(name):
             return
         try:
@@ -190,7 +215,9 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             known = {tag.key: tag.value for tag in row.model_version_tags}
             for key, value in shown.tags.items():
                 if known.get(key) != value:
-                    tag = SqlModelVersionTag(workspace=row.workspace, name=name, version=version, key=key, value=value)
+                    tag = SqlModelVersionTag(
+                        workspace=row.workspace, name=name, version=version, key=key, value=value
+                    )
                     session.merge(tag)
 
     def version_folders(self) -> frozenset[str]:

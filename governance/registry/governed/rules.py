@@ -1,14 +1,17 @@
-"""One call on the model registry, judged: let through, refused with the reason, or left to promotion to decide.
+"""One call on the model registry, judged: let through, refused with the reason, or left to
+promotion to decide.
 
 Pure, and in order; the first rule that has something to say answers:
-(1) a name that looks like a governed one and is none: refused, so that nobody is served by a homograph;
+(1) a name that looks like a governed one and is none: refused, so that nobody is served by a
+    homograph;
 (2) a name with something in it that nobody sees: refused;
 (3) a model that is not governed: MLflow's own affair;
 (4) rename, deletion, stage, description of a version: refused for a governed model;
-(5) a version: from the server's own artifact root, below the run it names, without tags that are ours;
+(5) a version: from the server's own artifact root, below the run it names, without tags that are
+    ours;
 (6) a tag that is ours: refused; what it says is written by the server and read by people only;
-(7) an alias: plain; `latest` never; `candidate` where the log has the version's registration; a governed one is a
-    promotion; any other is none that policy knows.
+(7) an alias: plain; `latest` never; `candidate` where the log has the version's registration; a
+    governed one is a promotion; any other is none that policy knows.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from governance.predicates import CANDIDATE
+from governance.attest.predicates import CANDIDATE
 from governance.registry.display import place_of
 from governance.registry.governed.mutators import REGISTRY, Rule
 from governance.registry.governed.names import (
@@ -41,8 +44,9 @@ HIDES = ("mlflow.prompt.",)
 SOURCE = re.compile(
     r"mlflow-artifacts:(?:/|///)(?P<folder>(?:\d{1,20}/)?(?P<run>[0-9a-f]{32})/artifacts(?:/[A-Za-z0-9._-]+)+)"
 )
-"""Where a governed version's files may stand: below one run, on the server's own artifact root. After two slashes comes
-a host, which a number is, too."""
+"""Where a governed version's files may stand: below one run, on the server's own artifact root.
+After two slashes comes a host, which a number is, too.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,9 @@ PROMOTION = Judgement("promotion")
 
 
 def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
-    """What becomes of a call. `registered`: whether the log has the registration of the version it names."""
+    """What becomes of a call. `registered`: whether the log has the registration of the version it
+    names.
+    """
     asked = [name for name in (call.model, call.new_name) if name is not None]
     for name in asked:
         if refusal := _strange(name, names):
@@ -92,12 +98,17 @@ def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
         return _refused(*_FORBIDDEN[call.operation])  # (4)
     rule = _RULES.get(call.operation)
     if rule is None:
-        return _refused(f"{call.operation} is not known to be harmless for a governed model", "ask who runs the server")
+        return _refused(
+            f"{call.operation} is not known to be harmless for a governed model",
+            "ask who runs the server",
+        )
     return rule(call, names, registered)
 
 
 def artifact_folder(source: str) -> str | None:
-    """The folder of a governed version's files, relative to the artifact root; None for a foreign source."""
+    """The folder of a governed version's files, relative to the artifact root; None for a foreign
+    source.
+    """
     found = SOURCE.fullmatch(source)
     if found is None or any(set(part) == {"."} for part in found["folder"].split("/")):
         return None
@@ -111,7 +122,8 @@ def _strange(name: str, names: Names) -> Judgement | None:
     known = names.resembles(name)
     if known is not None:
         return _refused(
-            f"the name {name!r} could be taken for the governed model {known!r}", "give it a name that nobody confuses"
+            f"the name {name!r} could be taken for the governed model {known!r}",
+            "give it a name that nobody confuses",
         )
     if has_hidden(name):
         return _refused(f"the name {name!r} holds characters that nobody sees", "leave them out")
@@ -136,11 +148,13 @@ def _version(call: Call, names: Names, registered: bool) -> Judgement:
     if found is None or artifact_folder(call.source or "") is None:
         return _refused(
             f"the source {place_of(call.source or '')!r} is not on this server's own artifact root",
-            "log the files to a run of this server and register from there, as `countersign repro` does",
+            "log the files to a run of this server and register from there, as `countersign repro`"
+            " does",
         )
     if call.run_id != found["run"]:
         return _refused(
-            f"the source stands below run {found['run']}, and the version names run {call.run_id or 'none'}",
+            f"the source stands below run {found['run']}, and the version names run"
+            f" {call.run_id or 'none'}",
             "name the run that holds the files",
         )
     return _no_tags(call, ("governance.", *HIDES))
@@ -151,7 +165,8 @@ def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
     ours = sorted(key for key in call.tags if begins_with(key, prefixes))
     if ours:
         return _refused(
-            f"tags beginning {' or '.join(prefixes)} are written by the server only: {', '.join(map(repr, ours))}",
+            f"tags beginning {' or '.join(prefixes)} are written by the server only:"
+            f" {', '.join(map(repr, ours))}",
             "use another name for a tag of your own",
         )
     return ALLOWED
@@ -162,7 +177,9 @@ def _alias(call: Call, names: Names, registered: bool) -> Judgement:
     alias = call.alias or ""
     known = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
     if not is_plain(alias):
-        return _refused(f"{alias!r} is no plain name of an alias", "a-z first, then a-z, 0-9, _ and -")
+        return _refused(
+            f"{alias!r} is no plain name of an alias", "a-z first, then a-z, 0-9, _ and -"
+        )
     if alias == LATEST:
         return _refused(*_FORBIDDEN[LATEST])
     if alias in known:
@@ -170,7 +187,8 @@ def _alias(call: Call, names: Names, registered: bool) -> Judgement:
     if alias != CANDIDATE:
         aliases = ", ".join(sorted({*known, CANDIDATE}))
         return _refused(
-            f"policy does not know the alias {alias!r}", f"use one of {aliases}, or have policies/policy.yaml changed"
+            f"policy does not know the alias {alias!r}",
+            f"use one of {aliases}, or have policies/policy.yaml changed",
         )
     if call.operation == "set_registered_model_alias" and not registered:
         return _refused(

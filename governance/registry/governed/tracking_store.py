@@ -1,7 +1,8 @@
-"""MLflow's SQL tracking store: run data may be written again, being display; what evidence rests on is not deleted.
+"""MLflow's SQL tracking store: run data may be written again, being display; what evidence rests on
+is not deleted.
 
-A run is protected when evidence of a governed version names it, or a governed version was registered from it; so is
-the experiment around it, and a logged model below it.
+A run is protected when evidence of a governed version names it, or a governed version was
+registered from it; so is the experiment around it, and a logged model below it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from typing import Any
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from governance.errors import StorageError
+from governance.base.errors import StorageError
 from governance.registry.display import place_of
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answer, answering
 from governance.registry.governed.governor import Governor
 from governance.registry.governed.mutators import TRACKING, unclassified
 
-_NEXT = "leave it: evidence of a governed model rests on it, and its bytes go by a signed retirement only"
+_NEXT = (
+    "leave it: evidence of a governed model rests on it, and its bytes go by a signed retirement"
+    " only"
+)
 
 
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
@@ -28,8 +32,12 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         if unknown:
             raise answer(
                 StorageError(
-                    f"this version of MLflow has tracking methods that nobody has looked at: {', '.join(unknown)}",
-                    fix="use the version of constraints.txt, or classify them in governed/mutators.py",
+                    "this version of MLflow has tracking methods that nobody has looked at:"
+                    f" {', '.join(unknown)}",
+                    fix=(
+                        "use the version of constraints.txt, or classify them in"
+                        " governed/mutators.py"
+                    ),
                 )
             )
         super().__init__(db_uri, artifact_root)
@@ -37,11 +45,17 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         guard.install(self.engine, governor)
 
     @answering
-    def create_experiment(self, name: str, artifact_location: str | None = None, tags: Any = None) -> Any:
+    def create_experiment(
+        self, name: str, artifact_location: str | None = None, tags: Any = None
+    ) -> Any:
         """Only on the server's own artifact root, where the write-once store stands."""
         if artifact_location:
-            reason = f"artifacts stand on the server's own root, not at {place_of(artifact_location)!r}"
-            raise self.governor.refuse("create_experiment", "", reason, "leave the artifact location out")
+            reason = (
+                f"artifacts stand on the server's own root, not at {place_of(artifact_location)!r}"
+            )
+            raise self.governor.refuse(
+                "create_experiment", "", reason, "leave the artifact location out"
+            )
         return super().create_experiment(name, artifact_location, tags)
 
     @answering
@@ -77,12 +91,17 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def _keep_run(self, operation: str, run_id: str) -> None:
         if run_id in self.governor.protected_runs():
-            raise self.governor.refuse(operation, "", f"run {run_id} holds what a governed version rests on", _NEXT)
+            raise self.governor.refuse(
+                operation, "", f"run {run_id} holds what a governed version rests on", _NEXT
+            )
 
     def _keep_experiment(self, experiment_id: str) -> None:
         for run_id in sorted(self.governor.protected_runs()):
             if str(experiment_id) == self._experiment_of(run_id):
-                reason = f"experiment {experiment_id} has run {run_id}, on which a governed version rests"
+                reason = (
+                    f"experiment {experiment_id} has run {run_id}, on which a governed version"
+                    " rests"
+                )
                 raise self.governor.refuse("delete_experiment", "", reason, _NEXT)
 
     def _keep_logged_model(self, model_id: str) -> None:

@@ -1,4 +1,6 @@
-"""Bundles: made, read, verified by two verifiers that share no code, spoiled in every way that can be thought of."""
+"""Bundles: made, read, verified by two verifiers that share no code, spoiled in every way that can
+be thought of.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +22,37 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from governance import evidence, promotion, retrospect
-from governance.authority import read_authority
+from governance.attest.digests import sha256_bytes
+from governance.attest.keys import development_signer, private_signer, public_key
+from governance.attest.predicates import Artifact, CheckpointKey, PolicyChange
+from governance.base.errors import InputError, StorageError, VerificationError
 from governance.bundle import BundleLog, Pins, Report, read, verify_bundle
 from governance.bundle.form import Attached
-from governance.bundle.reading import NOWHERE
-from governance.bundle.reading import opened as opened_file
-from governance.digests import sha256_bytes
-from governance.errors import InputError, StorageError, VerificationError
-from governance.evidence import LogEvidence, key_ring
-from governance.keys import development_signer, private_signer, public_key
-from governance.machine import signer
+from governance.log import evidence
+from governance.log.evidence import LogEvidence, key_ring
+from governance.machine.machine import signer
 from governance.people import page, review
-from governance.policy import files_digest
-from governance.predicates import Artifact, CheckpointKey, PolicyChange
+from governance.policy.authority import read_authority
+from governance.policy.policies import files_digest
+from governance.release import promotion, retrospect
 from governance.report.build import build
+from governance.report.bundled import NOWHERE
+from governance.report.bundled import opened as opened_file
 from governance.report.files import rendered
 from pipelines.cli import cli
 from tests import verifier
-from tests.governance.bundles import LIES, Json, forged, kind_of, made, opened, pin, requested, said, sealed
+from tests.governance.bundles import (
+    LIES,
+    Json,
+    forged,
+    kind_of,
+    made,
+    opened,
+    pin,
+    requested,
+    said,
+    sealed,
+)
 from tests.governance.governed import Governed, empty, governed, person
 from tests.governance.keys import pem
 from tests.governance.story import MODEL, digest, told
@@ -55,7 +69,9 @@ def released(life: Governed, tmp_path_factory: pytest.TempPathFactory) -> Govern
 
 @pytest.fixture(scope="module")
 def long(life: Governed, tmp_path_factory: pytest.TempPathFactory) -> Governed:
-    """Two versions, a waiver, an incident, a rollback, a key revoked, a refused promotion, much about other models."""
+    """Two versions, a waiver, an incident, a rollback, a key revoked, a refused promotion, much
+    about other models.
+    """
     found = life.copy(tmp_path_factory.mktemp("long"))
     story = found.story
     found.released()
@@ -80,7 +96,10 @@ def long(life: Governed, tmp_path_factory: pytest.TempPathFactory) -> Governed:
 
 @pytest.fixture(scope="module")
 def data(released: Governed) -> bytes:
-    return made(released.story.log, files=[Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)])
+    return made(
+        released.story.log,
+        files=[Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +119,7 @@ def both(bundle: bytes, origin: str) -> bool:
     return ours.ok
 
 
-# -- Good ones -----------------------------------------------------------------------------------------
+# -- Good ones -------------------------------------------------------------------------------------
 def test_a_released_version(data: bytes, root: str) -> None:
     assert both(data, root)
     report = verify_bundle(data, Pins(root))
@@ -130,9 +149,9 @@ def test_a_release_in_spite_of_an_incident_that_somebody_accepted(scene: Governe
 
 OFFERED = {
     "no key": "garbage",
-    "a key that signs no checkpoints": private_signer(
-        pem(ec.derive_private_key(7, ec.SECP256R1())), "another kind"
-    ).public_pem,
+    "a key that signs no checkpoints": (
+        private_signer(pem(ec.derive_private_key(7, ec.SECP256R1())), "another kind").public_pem
+    ),
 }
 
 
@@ -141,14 +160,21 @@ def test_whoever_offers_a_checkpoint_key_stops_nobody(row: str, scene: Governed)
     """Anybody enrolled may; and what is no Ed25519 key takes no effect, whoever approves it."""
     keyid = public_key(OFFERED[row]).keyid if row != "no key" else "c" * 64
     offered = CheckpointKey.model_validate(scene.signed("eve", "visitor", pem=OFFERED[row]))
-    scene.say("eve", "checkpoint_key", [Artifact(role="checkpoint_key", name="next", sha256=keyid)], offered)
+    scene.say(
+        "eve",
+        "checkpoint_key",
+        [Artifact(role="checkpoint_key", name="next", sha256=keyid)],
+        offered,
+    )
     for who in ("ada", "ben"):
         scene.approve(who, "policy-owner", keyid, "checkpoint_key")
     assert len(read_authority(scene.story.log).checkpoint_keys) == 1
     assert both(made(scene.story.log), pin(scene.story.log))
 
 
-@pytest.mark.parametrize("text", ["tiers: nonsense\n", "[", "principals: [{name: x, keys: [garbage]}]\n"])
+@pytest.mark.parametrize(
+    "text", ["tiers: nonsense\n", "[", "principals: [{name: x, keys: [garbage]}]\n"]
+)
 def test_whoever_records_what_are_no_policies_stops_nobody(text: str, scene: Governed) -> None:
     files = {**scene.story.policies.files, "policy.yaml": text}
     digest = files_digest(files)
@@ -168,11 +194,22 @@ def test_one_version_of_a_long_log(long: Governed, version: str) -> None:
     report = verify_bundle(bundle, Pins(pin(log)))
     assert report.size == log.size() > report.entries
     assert f"other {report.size - report.entries} say is not shown" in report.limits[0]
-    assert {kind_of(item) for item in opened(bundle)["entries"]} >= {"waiver", "incident", "revocation", "request"}
-    again = {(move.entry, move.version == version): move.again for move in report.moves if move.alias == "champion"}
+    assert {kind_of(item) for item in opened(bundle)["entries"]} >= {
+        "waiver",
+        "incident",
+        "revocation",
+        "request",
+    }
+    again = {
+        (move.entry, move.version == version): move.again
+        for move in report.moves
+        if move.alias == "champion"
+    }
     assert {text for (_, mine), text in again.items() if mine} == {"the same"}
     assert both(made(log, version, whole=True), pin(log))
-    assert "nothing that was logged" in verify_bundle(made(log, version, whole=True), Pins()).limits[0]
+    assert (
+        "nothing that was logged" in verify_bundle(made(log, version, whole=True), Pins()).limits[0]
+    )
 
 
 def test_a_log_of_development_keys(tmp_path: Path) -> None:
@@ -198,11 +235,14 @@ def test_a_page_is_known_by_its_digest(scene: Governed) -> None:
     mine = Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)
     other = Attached(name="report.html", sha256=sha256_bytes(b"x"), text="x")
     report = verify_bundle(made(scene.story.log, files=[mine, other]), Pins())
-    assert {file.name: file.shown_to for file in report.files} == {"page.html": ("ada",), "report.html": ()}
+    assert {file.name: file.shown_to for file in report.files} == {
+        "page.html": ("ada",),
+        "report.html": (),
+    }
     assert verify_bundle(made(scene.story.log), Pins()).pages_missing == (mine.sha256,)
 
 
-# -- Pins ----------------------------------------------------------------------------------------------
+# -- Pins ------------------------------------------------------------------------------------------
 def test_without_a_pin_the_origin_is_not_established(data: bytes) -> None:
     report = verify_bundle(data, Pins())
     assert (report.ok, report.broken, report.origin) == (False, None, None)
@@ -221,12 +261,17 @@ def test_another_origin(data: bytes) -> None:
 def test_an_older_checkpoint(life: Governed, long: Governed, tmp_path: Path) -> None:
     old = life.story.log.checkpoint()
     log = long.story.log
-    assert verify_bundle(made(log, since=old), Pins(checkpoint=old)).grown_from == life.story.log.size()
+    assert (
+        verify_bundle(made(log, since=old), Pins(checkpoint=old)).grown_from
+        == life.story.log.size()
+    )
     assert verify_bundle(made(log, whole=True), Pins(checkpoint=old)).ok
     assert verify_bundle(made(log), Pins(checkpoint=log.checkpoint())).ok
     assert "no proof" in (verify_bundle(made(log), Pins(checkpoint=old)).broken or "")
     fork = governed(tmp_path / "fork").story.log.checkpoint()
-    assert "another log" in (verify_bundle(made(log, since=old), Pins(checkpoint=fork)).broken or "")
+    assert "another log" in (
+        verify_bundle(made(log, since=old), Pins(checkpoint=fork)).broken or ""
+    )
 
 
 def test_a_checkpoint_of_a_log_that_went_another_way(life: Governed, tmp_path: Path) -> None:
@@ -239,7 +284,7 @@ def test_a_checkpoint_of_a_log_that_went_another_way(life: Governed, tmp_path: P
     assert "not the one the older checkpoint was taken from" in (report.broken or "")
 
 
-# -- Spoiled ones --------------------------------------------------------------------------------------
+# -- Spoiled ones ----------------------------------------------------------------------------------
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_bit_that_changes_fails(data: bytes, root: str, where: float, bit: int) -> None:
@@ -257,7 +302,8 @@ def test_a_file_cut_short_fails(data: bytes, root: str, cut: float, tail: bytes)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
-        st.binary(max_size=300), st.recursive(st.none() | st.text(max_size=9), st.lists).map(json.dumps).map(str.encode)
+        st.binary(max_size=300),
+        st.recursive(st.none() | st.text(max_size=9), st.lists).map(json.dumps).map(str.encode),
     )
 )
 def test_other_files_are_no_bundles(data: bytes) -> None:
@@ -284,19 +330,25 @@ def _swap(name: str) -> Callable[[Json, int, int], None]:
 
 CHANGES: dict[str, Callable[[Json, int, int], object]] = {
     "two in another order": _swap_entries,
-    "one twice": lambda bundle, a, b: bundle["entries"].insert(a, copy.deepcopy(bundle["entries"][a])),
-    "one at another's place": lambda bundle, a, b: bundle["entries"].__setitem__(
-        a, copy.deepcopy(bundle["entries"][b])
+    "one twice": (
+        lambda bundle, a, b: bundle["entries"].insert(a, copy.deepcopy(bundle["entries"][a]))
+    ),
+    "one at another's place": (
+        lambda bundle, a, b: bundle["entries"].__setitem__(a, copy.deepcopy(bundle["entries"][b]))
     ),
     "proofs swapped": _swap("proof"),
     "envelopes swapped": _swap("envelope"),
     "numbers swapped": _swap("index"),
     "a proof too short": lambda bundle, a, b: bundle["entries"][a]["proof"].pop(),
     "a proof too long": lambda bundle, a, b: bundle["entries"][a]["proof"].append("0" * 64),
-    "signatures swapped": lambda bundle, a, b: bundle["entries"][a]["envelope"].__setitem__(
-        "signatures", copy.deepcopy(bundle["entries"][b]["envelope"]["signatures"])
+    "signatures swapped": (
+        lambda bundle, a, b: bundle["entries"][a]["envelope"].__setitem__(
+            "signatures", copy.deepcopy(bundle["entries"][b]["envelope"]["signatures"])
+        )
     ),
-    "a signature taken away": lambda bundle, a, b: bundle["entries"][a]["envelope"]["signatures"].clear(),
+    "a signature taken away": (
+        lambda bundle, a, b: bundle["entries"][a]["envelope"]["signatures"].clear()
+    ),
     "a member more": lambda bundle, a, b: bundle["entries"][a].__setitem__("note", "x"),
 }
 
@@ -304,12 +356,16 @@ CHANGES: dict[str, Callable[[Json, int, int], object]] = {
 @pytest.mark.parametrize("name", CHANGES)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6))
-def test_a_bundle_changed_and_sealed_again_fails(data: bytes, root: str, name: str, seed: int) -> None:
+def test_a_bundle_changed_and_sealed_again_fails(
+    data: bytes, root: str, name: str, seed: int
+) -> None:
     bundle = opened(data)
     a, b = random.Random(seed).sample(range(len(bundle["entries"])), 2)
     before = copy.deepcopy(bundle)
     CHANGES[name](bundle, a, b)
-    if bundle == before:  # two entries by one signer with equal signatures do not exist; equal proofs do not either
+    if (
+        bundle == before
+    ):  # two entries by one signer with equal signatures do not exist; equal proofs do not either
         return
     assert not both(sealed(bundle), root)
 
@@ -328,16 +384,24 @@ WHOLE: dict[str, Callable[[Json, Json], object]] = {
     "policies that want one approval": lambda bundle, _: _text(
         bundle, lambda text: text.replace("approvals: 2", "approvals: 1", 1)
     ),
-    "a checkpoint of another log": lambda bundle, other: bundle.__setitem__("checkpoint", other["checkpoint"]),
+    "a checkpoint of another log": lambda bundle, other: bundle.__setitem__(
+        "checkpoint", other["checkpoint"]
+    ),
     "another model": lambda bundle, _: bundle.__setitem__("model", "another"),
     "another version": lambda bundle, _: bundle.__setitem__("version", "2"),
-    "another format": lambda bundle, _: bundle.__setitem__("format", "https://countersign.dev/bundle/v2"),
+    "another format": lambda bundle, _: bundle.__setitem__(
+        "format", "https://countersign.dev/bundle/v2"
+    ),
     "a file of another digest": lambda bundle, _: bundle["files"][0].__setitem__("text", "x"),
     "a file twice": lambda bundle, _: bundle["files"].append(bundle["files"][0]),
     "no origin": lambda bundle, _: bundle["entries"].pop(0),
     "no entries": lambda bundle, _: bundle["entries"].clear(),
-    "an entry of another log": lambda bundle, other: bundle["entries"].__setitem__(3, other["entries"][3]),
-    "the origin of another log": lambda bundle, other: bundle["entries"].__setitem__(0, other["entries"][0]),
+    "an entry of another log": (
+        lambda bundle, other: bundle["entries"].__setitem__(3, other["entries"][3])
+    ),
+    "the origin of another log": (
+        lambda bundle, other: bundle["entries"].__setitem__(0, other["entries"][0])
+    ),
     "a checkpoint without signature": lambda bundle, _: bundle.__setitem__(
         "checkpoint", bundle["checkpoint"].partition("—")[0]
     ),
@@ -348,7 +412,9 @@ WHOLE: dict[str, Callable[[Json, Json], object]] = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_bundle_with_a_part_that_is_not_its_own_fails(data: bytes, root: str, long: Governed, name: str) -> None:
+def test_a_bundle_with_a_part_that_is_not_its_own_fails(
+    data: bytes, root: str, long: Governed, name: str
+) -> None:
     bundle = opened(data)
     WHOLE[name](bundle, opened(made(long.story.log)))
     assert bundle != opened(data)
@@ -375,22 +441,40 @@ def test_what_can_be_left_out_unnoticed_is_known(data: bytes, root: str) -> None
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_of_a_long_log_nothing_can_be_left_out_that_the_release_rests_on(long: Governed, version: str) -> None:
+def test_of_a_long_log_nothing_can_be_left_out_that_the_release_rests_on(
+    long: Governed, version: str
+) -> None:
     bundle, origin = made(long.story.log, version), pin(long.story.log)
-    missed = {kind_of(item) for item in opened(bundle)["entries"] if both(_without(bundle, item["index"]), origin)}
+    missed = {
+        kind_of(item)
+        for item in opened(bundle)["entries"]
+        if both(_without(bundle, item["index"]), origin)
+    }
     assert missed <= FREE_TO_GO
 
 
 FREE_TO_GO = {
-    "promotion", "request", "registration", "revocation", "waiver", "incident", "approval", "packet", "train",
+    "promotion",
+    "request",
+    "registration",
+    "revocation",
+    "waiver",
+    "incident",
+    "approval",
+    "packet",
+    "train",
     "evaluate",
-}  # fmt: skip
-"""Of the other version, or after the release: what a bundle that is not whole cannot show to be there."""
+}
+"""Of the other version, or after the release: what a bundle that is not whole cannot show to be
+there.
+"""
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**9))
-def test_any_value_that_changes_fails_even_where_it_is_sealed_again(data: bytes, root: str, seed: int) -> None:
+def test_any_value_that_changes_fails_even_where_it_is_sealed_again(
+    data: bytes, root: str, seed: int
+) -> None:
     """But for what nothing vouches for: the names of files, and which attachments there are."""
     rng, bundle = random.Random(seed), opened(data)
     holder, key, path = _somewhere(bundle, rng)
@@ -419,22 +503,30 @@ def _other(value: Any, rng: random.Random) -> Any:
     """Something like it that is not it."""
     if isinstance(value, str):
         at = rng.randrange(len(value) + 1)
-        return rng.choice([value[:at] + rng.choice("0aZ=\n") + value[at + 1 :], value[:at], value + "0", "", None])
+        return rng.choice(
+            [value[:at] + rng.choice("0aZ=\n") + value[at + 1 :], value[:at], value + "0", "", None]
+        )
     if isinstance(value, list) and value:
         turned = [*value[1:], value[0]]
         return rng.choice([turned, value + value[:1], [], None])
     if isinstance(value, int):
-        return rng.choice([value + 1, value - 1, -value - 1, float(value) + 0.5, str(value), value + 2**40])
+        return rng.choice(
+            [value + 1, value - 1, -value - 1, float(value) + 0.5, str(value), value + 2**40]
+        )
     return rng.choice([0, "x", [], {}, False])
 
 
-def test_a_rejection_after_the_release_can_be_left_out_and_it_says_so(released: Governed, tmp_path: Path) -> None:
+def test_a_rejection_after_the_release_can_be_left_out_and_it_says_so(
+    released: Governed, tmp_path: Path
+) -> None:
     scene = released.copy(tmp_path)
     frozen = next(scene.story.log.by_kind(["packet"]))
     scene.approve(
         "cleo",
         "product",
-        said(json.loads(f'{{"envelope": {frozen.envelope.decode()}}}'))["subject"][0]["digest"]["sha256"],
+        said(json.loads(f'{{"envelope": {frozen.envelope.decode()}}}'))["subject"][0]["digest"][
+            "sha256"
+        ],
         decision="reject",
     )
     full = opened(made(scene.story.log))
@@ -444,7 +536,7 @@ def test_a_rejection_after_the_release_can_be_left_out_and_it_says_so(released: 
     assert report.ok and "the other 1 say is not shown" in report.limits[0]
 
 
-# -- Lies of the service ---------------------------------------------------------------------------------
+# -- Lies of the service ---------------------------------------------------------------------------
 def test_what_the_service_writes_itself_verifies_where_the_rules_allow_it(scene: Governed) -> None:
     """So that the lies below are refused for what they are."""
     LIES["another request"][0](scene)
@@ -458,7 +550,9 @@ def test_a_promotion_that_the_rules_did_not_allow_fails(scene: Governed, name: s
     before(scene)
     assert both(made(scene.story.log), pin(scene.story.log))
     forged(scene, **fields)
-    if name == "another model":  # then it is filed with another model's bytes, and yet says this version
+    if (
+        name == "another model"
+    ):  # then it is filed with another model's bytes, and yet says this version
         assert not both(made(scene.story.log, whole=True), pin(scene.story.log))
     assert not both(made(scene.story.log), pin(scene.story.log))
     broken = verify_bundle(made(scene.story.log), Pins()).broken or ""
@@ -479,7 +573,9 @@ def test_a_promotion_by_somebody_who_may_not_sign_it_counts_for_nothing(scene: G
     assert both(made(scene.story.log), pin(scene.story.log))
     report = verify_bundle(made(scene.story.log), Pins())
     assert [move for move in report.moves if move.alias == "champion"] == []
-    assert [(one.kind, "ada might not sign" in one.reason) for one in report.aside] == [("promotion", True)]
+    assert [(one.kind, "ada might not sign" in one.reason) for one in report.aside] == [
+        ("promotion", True)
+    ]
 
 
 def test_a_version_that_rests_on_what_nobody_might_say_fails(scene: Governed) -> None:
@@ -488,15 +584,29 @@ def test_a_version_that_rests_on_what_nobody_might_say_fails(scene: Governed) ->
     scan, registered = next(now.view.all("scan")), next(now.view.all("registration"))
     by_eve = scan.predicate.model_copy(update={"run": scene.story.run()})
     entry = evidence.record(scene.story.log, person("eve"), "scan", list(scan.subjects), by_eve)
-    named = next(one for one in promotion.state(scene.story.log).evidence.all("scan") if one.index == entry.index)
+    named = next(
+        one
+        for one in promotion.state(scene.story.log).evidence.all("scan")
+        if one.index == entry.index
+    )
     chain = [Artifact(role="scan", name="scan_pii@desk_eval", sha256=named.digest)]
     said = registered.predicate.model_copy(update={"chain": chain})
-    evidence.record(scene.story.log, signer(scene.story.machine), "registration", list(registered.subjects), said)
+    evidence.record(
+        scene.story.log,
+        signer(scene.story.machine),
+        "registration",
+        list(registered.subjects),
+        said,
+    )
     assert not both(made(scene.story.log), pin(scene.story.log))
 
 
-def test_a_development_key_moves_no_governed_alias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log was begun without a service's key, so that its origin names one made on that machine."""
+def test_a_development_key_moves_no_governed_alias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log was begun without a service's key, so that its origin names one made on that
+    machine.
+    """
     from tests.governance import governed as told_by
 
     real = told_by.open_log
@@ -537,15 +647,19 @@ def test_policies_that_nobody_signed_permit_nothing(tmp_path: Path) -> None:
     assert not both(sealed(bundle), pin(scene.story.log))
 
 
-# -- As a log --------------------------------------------------------------------------------------------
+# -- As a log --------------------------------------------------------------------------------------
 def test_a_bundle_answers_as_its_log(long: Governed) -> None:
     log, bundle = long.story.log, BundleLog(read(made(long.story.log)))
-    carried = [entry for entry in log.entries() if entry.index in {one.index for one in bundle.entries()}]
+    carried = [
+        entry for entry in log.entries() if entry.index in {one.index for one in bundle.entries()}
+    ]
     assert list(bundle.entries()) == carried
     assert bundle.head() == log.head()
     assert [bundle.entry(one.index) for one in carried] == carried
     for one in carried:
-        assert bundle.inclusion_proof(one.index, bundle.size()) == log.inclusion_proof(one.index, log.size())
+        assert bundle.inclusion_proof(one.index, bundle.size()) == log.inclusion_proof(
+            one.index, log.size()
+        )
         assert (
             bundle.page(one.index, one.index + 1)[1][one.index].subjects
             == log.derived(one.index, one.index + 1)[one.index].subjects
@@ -554,8 +668,12 @@ def test_a_bundle_answers_as_its_log(long: Governed) -> None:
         assert [one for one in bundle.by_kind([kind]) if one in carried] == [
             one for one in log.by_kind([kind]) if one in carried
         ]
-    assert bundle.latest("registration/support-desk/sft") == log.latest("registration/support-desk/sft")
-    missing = next(index for index in range(log.size()) if index not in {one.index for one in carried})
+    assert bundle.latest("registration/support-desk/sft") == log.latest(
+        "registration/support-desk/sft"
+    )
+    missing = next(
+        index for index in range(log.size()) if index not in {one.index for one in carried}
+    )
     with pytest.raises(VerificationError, match="does not carry"):
         bundle.entry(missing)
     with pytest.raises(StorageError, match="for reading"):
@@ -578,10 +696,12 @@ def test_what_was_live_and_why_is_answered_from_a_bundle(long: Governed) -> None
     of_log = LogEvidence(long.story.log, key_ring(long.story.log, now.authority.keys))
     of_bundle = LogEvidence(here.log, key_ring(here.log, here.authority.keys))
     first = next(of_log.all("registration")).predicate.model_digest
-    assert [one.digest for one in of_bundle.by_subject(first)] == [one.digest for one in of_log.by_subject(first)]
+    assert [one.digest for one in of_bundle.by_subject(first)] == [
+        one.digest for one in of_log.by_subject(first)
+    ]
 
 
-# -- On the command line ---------------------------------------------------------------------------------
+# -- On the command line ---------------------------------------------------------------------------
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that has never seen the project."""
@@ -601,10 +721,14 @@ def test_verify_a_file_where_nothing_else_is(
 ) -> None:
     (elsewhere / "b.json").write_bytes(data)
     found = _run("verify", "b.json")
-    assert found.exit_code == 5 and found.output.startswith("INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED")
+    assert found.exit_code == 5 and found.output.startswith(
+        "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED"
+    )
     found = _run("verify", "b.json", "--origin", root, "--write-checkpoint", "kept")
     assert found.exit_code == 0 and found.output.startswith("EVIDENCE VERIFIES\n")
-    assert "ada as ml-lead, ben as risk" in found.output and "What this does not show" in found.output
+    assert (
+        "ada as ml-lead, ben as risk" in found.output and "What this does not show" in found.output
+    )
     assert _run("verify", "b.json", "--checkpoint", "kept").exit_code == 0
     monkeypatch.setenv("COUNTERSIGN_ORIGIN", root)
     assert json.loads(_run("verify", "b.json", "--json").output)["verified"] is True
@@ -613,17 +737,22 @@ def test_verify_a_file_where_nothing_else_is(
     assert found.exit_code == 5 and found.output.startswith("EVIDENCE DOES NOT VERIFY: b.json: ")
 
 
-def test_bundle_and_verify(released: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundle_and_verify(
+    released: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in released.story.machine.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(released.story.root)
     (tmp_path / "page.html").write_text(PAGE, encoding="utf-8")
     target = tmp_path / "out.json"
-    found = _run("bundle", "support-desk/1", "-o", str(target), "--attach", str(tmp_path / "page.html"))
+    found = _run(
+        "bundle", "support-desk/1", "-o", str(target), "--attach", str(tmp_path / "page.html")
+    )
     assert found.exit_code == 0 and f"--origin {pin(released.story.log)}" in found.output
     assert both(target.read_bytes(), pin(released.story.log))
     assert target.read_bytes() == made(
-        released.story.log, files=[Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)]
+        released.story.log,
+        files=[Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)],
     )
 
 
@@ -631,7 +760,11 @@ def test_the_commands_that_look_answer_from_a_bundle(long: Governed, elsewhere: 
     (elsewhere / "b.json").write_bytes(made(long.story.log))
     known = ("--bundle", "b.json", "--origin", pin(long.story.log))
     found = CliRunner().invoke(cli, ["live", MODEL, "--at", "2027-01-01T00:00Z", *known])
-    assert found.exit_code == 0 and f"champion     {MODEL}/1" in found.stdout and "is not shown" in found.stderr
+    assert (
+        found.exit_code == 0
+        and f"champion     {MODEL}/1" in found.stdout
+        and "is not shown" in found.stderr
+    )
     assert "rollback champion 1" in _run("history", MODEL, *known).stdout
     assert "COMES OUT THE SAME" in _run("explain", f"{MODEL}/1", *known).stdout
     assert "nothing shows that this is the log" in _run("live", MODEL, "--bundle", "b.json").stderr
@@ -649,7 +782,9 @@ def test_the_page_that_people_were_shown_is_made_again(
     monkeypatch.chdir(scene.story.root)
     assert _run("bundle", "support-desk/1", "-o", str(tmp_path / "b.json")).exit_code == 0
     report = verify_bundle((tmp_path / "b.json").read_bytes(), Pins())
-    assert [(file.sha256, file.shown_to) for file in report.files] == [(sha256_bytes(shown), ("ada",))]
+    assert [(file.sha256, file.shown_to) for file in report.files] == [
+        (sha256_bytes(shown), ("ada",))
+    ]
     assert report.pages_missing == ()
 
 
@@ -658,19 +793,24 @@ def test_hostile_text_shows_as_text(scene: Governed, elsewhere: Path) -> None:
     (elsewhere / "b.json").write_bytes(made(scene.story.log))
     text = _run("verify", "b.json").output
     assert "\x1b" not in text and "\u202e" not in text
-    assert not any(line.startswith("root ") and "signed by key" not in line for line in text.splitlines())
+    assert not any(
+        line.startswith("root ") and "signed by key" not in line for line in text.splitlines()
+    )
 
 
 def test_a_verifier_loads_nothing_large(data: bytes, root: str, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(data)
     code = (
-        "import sys; sys.argv = ['countersign', 'verify', 'b.json', '--origin', sys.argv[1]]\n"
-        "from pipelines.cli import cli\n"
-        "cli(standalone_mode=False)\n"
-        "print(sorted({'torch', 'mlflow', 'dvc', 'datasets', 'numpy', 'sqlalchemy', 'psycopg'} & set(sys.modules)))"
+        "import sys; sys.argv = ['countersign', 'verify', 'b.json', '--origin', sys.argv[1]]\nfrom"
+        " pipelines.cli import cli\ncli(standalone_mode=False)\nprint(sorted({'torch', 'mlflow',"
+        " 'dvc', 'datasets', 'numpy', 'sqlalchemy', 'psycopg'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, root], cwd=tmp_path, capture_output=True, text=True, env={"PATH": ""}
+        [sys.executable, "-c", code, root],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PATH": ""},
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
@@ -686,7 +826,7 @@ def test_five_hundred_statements(scene: Governed) -> None:
     assert report.ok, report.broken
 
 
-# -- A report from a bundle ------------------------------------------------------------------------------
+# -- A report from a bundle ------------------------------------------------------------------------
 def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path: Path) -> None:
     """Everything but what only the project's folder, or the whole log, can tell."""
     (tmp_path / "b.json").write_bytes(made(long.story.log, "2"))

@@ -1,4 +1,6 @@
-"""docs/formats.md: its test vectors hold for Countersign, and for the verifier that was written from the page."""
+"""docs/formats.md: its test vectors hold for Countersign, and for the verifier that was written
+from the page.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,15 @@ import rfc8785
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance import canonical
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes, tree_digest
+from governance.attest.envelope import sign_statement, verify_envelope
+from governance.attest.keys import private_signer, public_key
 from governance.bundle import Pins, verify_bundle
 from governance.bundle.form import FORMAT, MAX_BYTES, MAX_ENTRIES, MAX_FILES, Attached, Bundle, Item
-from governance.digests import sha256_bytes, tree_digest
-from governance.envelope import sign_statement, verify_envelope
-from governance.keys import private_signer, public_key
 from governance.log import merkle
 from governance.log.checkpoint import origin_of, sign_checkpoint, verify_checkpoint
-from governance.policy import files_digest
+from governance.policy.policies import files_digest
 from tests import verifier
 from tests.governance.story import ROOT
 
@@ -30,13 +32,19 @@ GOLDEN = ROOT / "tests" / "golden"
 
 def _signer() -> Any:
     key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTORS["key"]["seed"]))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    form = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     return private_signer(key.private_bytes(*form), "vectors")
 
 
 def test_canonical_json() -> None:
     given = VECTORS["canonical"]
-    assert canonical.dumps(given["value"]).hex() == rfc8785.dumps(given["value"]).hex() == given["hex"]
+    assert (
+        canonical.dumps(given["value"]).hex() == rfc8785.dumps(given["value"]).hex() == given["hex"]
+    )
     assert sha256_bytes(bytes.fromhex(given["hex"])) == given["sha256"]
 
 
@@ -54,8 +62,13 @@ def test_digests(tmp_path: Path) -> None:
     assert tree_digest(tmp_path) == VECTORS["folder"]["sha256"]
     files = VECTORS["policies"]["files"]
     assert files_digest(files) == VECTORS["policies"]["sha256"]
-    assert verifier.listing({path: text.encode() for path, text in files.items()}) == VECTORS["policies"]["sha256"]
-    packet = {name: value for name, value in VECTORS["packet"]["predicate"].items() if name != "run"}
+    assert (
+        verifier.listing({path: text.encode() for path, text in files.items()})
+        == VECTORS["policies"]["sha256"]
+    )
+    packet = {
+        name: value for name, value in VECTORS["packet"]["predicate"].items() if name != "run"
+    }
     assert sha256_bytes(canonical.dumps(packet)) == VECTORS["packet"]["sha256"]
 
 
@@ -65,8 +78,13 @@ def test_the_tree() -> None:
     assert [leaf.hex() for leaf in leaves] == given["leaf_hashes"]
     root = merkle.root_of(leaves)
     assert root.hex() == given["root"]
-    merkle.verify_inclusion(leaves[2], 2, 5, [bytes.fromhex(step) for step in given["inclusion_of_2"]], root)
-    old, proof = bytes.fromhex(given["root_of_first_3"]), [bytes.fromhex(one) for one in given["consistency_3_to_5"]]
+    merkle.verify_inclusion(
+        leaves[2], 2, 5, [bytes.fromhex(step) for step in given["inclusion_of_2"]], root
+    )
+    old, proof = (
+        bytes.fromhex(given["root_of_first_3"]),
+        [bytes.fromhex(one) for one in given["consistency_3_to_5"]],
+    )
     merkle.verify_consistency(3, 5, old, root, proof)
 
 
@@ -111,10 +129,15 @@ def test_the_page_says_what_the_code_does() -> None:
 
 def test_the_second_verifier_shares_nothing_with_the_first() -> None:
     text = (ROOT / "tests" / "verifier.py").read_text(encoding="utf-8")
-    assert "governance" not in text.replace("nothing of Countersign", "").partition('"""')[2].partition('"""')[2]
+    assert (
+        "governance"
+        not in text.replace("nothing of Countersign", "").partition('"""')[2].partition('"""')[2]
+    )
 
 
-@pytest.mark.parametrize("text", ["a: &x {b: c}\nd: *x\n", "a: |\n  b\n", "a: !x b\n", "a: {b: c\n", "a: b\na: c\n"])
+@pytest.mark.parametrize(
+    "text", ["a: &x {b: c}\nd: *x\n", "a: |\n  b\n", "a: !x b\n", "a: {b: c\n", "a: b\na: c\n"]
+)
 def test_its_reader_of_yaml_refuses_what_it_does_not_read(text: str) -> None:
     with pytest.raises((verifier.Refused, ValueError)):
         verifier.block(text)

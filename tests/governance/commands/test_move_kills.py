@@ -1,7 +1,8 @@
-"""A process killed before each of its writes: then the old state stands or the new, and log and registry agree.
+"""A process killed before each of its writes: then the old state stands or the new, and log and
+registry agree.
 
-Every moment begins from the same place. What was killed is run again, and finishes: one request, one move, nothing
-twice. On SQLite, and on PostgreSQL where it is installed.
+Every moment begins from the same place. What was killed is run again, and finishes: one request,
+one move, nothing twice. On SQLite, and on PostgreSQL where it is installed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from governance import promotion
+from governance.attest.keys import CHECKPOINT, stored_signer
 from governance.commands import session
-from governance.keys import CHECKPOINT, stored_signer
+from governance.history.verify import Pins, verify_log
 from governance.log.port import Log
-from governance.machine import Machine, log_of, machine
-from governance.verify import Pins, verify_log
+from governance.machine.machine import Machine, log_of, machine
+from governance.release import promotion
 from pipelines.cli import COMMANDS, cli
 from tests.governance.governed import TABLES, Governed, governed
 from tests.governance.killed import dying_at_write, in_child
@@ -62,7 +63,9 @@ class Place:
             return connection.execute(ALIASES).fetchall()
 
     def state(self) -> tuple[str | None, int, int]:
-        """Who is champion as log and registry say, which must agree; how many requests and approvals there are."""
+        """Who is champion as log and registry say, which must agree; how many requests and
+        approvals there are.
+        """
         keys = promotion.state(self.log).authority.keys
         key = stored_signer(self.machine.keys, CHECKPOINT).public_pem
         report = verify_log(self.log, MODEL, keys, Pins(checkpoint_key=key))
@@ -73,11 +76,17 @@ class Place:
         assert [str(version) for alias, version in self.rows() if alias == "champion"] == (
             [champion] if champion else []
         )
-        return champion, len(list(now.evidence.all("request"))), len(list(now.evidence.all("approval")))
+        return (
+            champion,
+            len(list(now.evidence.all("request"))),
+            len(list(now.evidence.all("approval"))),
+        )
 
 
 def ready(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> Governed:
-    """Version 1 serves and version 2 is `approved`, `released`, or only `read` by ben, whose word lacks."""
+    """Version 1 serves and version 2 is `approved`, `released`, or only `read` by ben, whose word
+    lacks.
+    """
     scene = governed(folder)
     database = scene.story.machine.state / "countersign.db"
     with sqlite3.connect(database) as connection:
@@ -98,7 +107,9 @@ def ready(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> Governed:
         scene.consume("2")
     with sqlite3.connect(database) as connection:
         connection.execute(
-            "INSERT INTO registered_model_aliases VALUES ('default', 'support-desk', 'champion', ?)", (scene.held(),)
+            "INSERT INTO registered_model_aliases VALUES ('default', 'support-desk',"
+            " 'champion', ?)",
+            (scene.held(),),
         )
     return scene
 
@@ -119,13 +130,16 @@ def in_postgres(scene: Governed, address: str) -> None:
     story = scene.story
     copy = log_of(replace(story.machine, log_uri=address))
     entries, kept = story.log.page(0, story.log.size())
-    copy.extend([(one, sorted(kept[one.index].subjects)) for one in entries], story.log.checkpoint())  # type: ignore[attr-defined]
+    copy.extend(
+        [(one, sorted(kept[one.index].subjects)) for one in entries], story.log.checkpoint()
+    )  # type: ignore[attr-defined]
     with psycopg.connect(address) as connection:
         for statement in TABLES.split(";"):
             if statement.strip():
                 connection.execute(statement)
         connection.execute(
-            "INSERT INTO registered_model_aliases VALUES ('default', 'support-desk', 'champion', %s)",
+            "INSERT INTO registered_model_aliases VALUES ('default', 'support-desk',"
+            " 'champion', %s)",
             (int(scene.held() or 0),),
         )
 
@@ -163,10 +177,20 @@ ROWS: dict[str, tuple[str, list[str], str, tuple[str, int, int], tuple[str, int,
     # from where, a command, by whom, and what log and registry say before and after it
     "promote": ("approved", ["promote", "support-desk/2"], "cleo", ("1", 1, 6), ("2", 2, 6)),
     "rollback": (
-        "released", ["rollback", MODEL, "--reason", "wrong", "--break-glass"], "cleo", ("2", 2, 6), ("1", 3, 6),
+        "released",
+        ["rollback", MODEL, "--reason", "wrong", "--break-glass"],
+        "cleo",
+        ("2", 2, 6),
+        ("1", 3, 6),
     ),
-    "approve": ("read", ["approve", "support-desk/2", "--role", "risk"], "ben", ("1", 1, 5), ("1", 1, 6)),
-}  # fmt: skip
+    "approve": (
+        "read",
+        ["approve", "support-desk/2", "--role", "risk"],
+        "ben",
+        ("1", 1, 5),
+        ("1", 1, 6),
+    ),
+}
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -198,11 +222,17 @@ def test_killed_before_each_write(
         assert again == 0 and place.state() == new, f"run again after a kill before write {moment}"
         shutil.rmtree(tmp_path / str(moment))
     assert len(outcomes) > 8
-    assert outcomes[0] == old and set(outcomes) <= {old, (old[0], new[1], old[2])}, "a request may be left in between"
+    assert outcomes[0] == old and set(outcomes) <= {
+        old,
+        (old[0], new[1], old[2]),
+    }, "a request may be left in between"
 
 
 def _place(
-    before: Before, databases: Callable[[Before, Path], str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    before: Before,
+    databases: Callable[[Before, Path], str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Place:
     """A copy of everything, and this process's environment and working folder in it."""
     shutil.copytree(before.folder, folder)

@@ -1,4 +1,6 @@
-"""promote, rollback, retire, incident, live, history, explain: the commands, on a real log and the registry's rows."""
+"""promote, rollback, retire, incident, live, history, explain: the commands, on a real log and the
+registry's rows.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from governance import promotion
-from governance.artifacts import in_artifact_root, verify_files
+from governance.attest.findings import finding
+from governance.base.errors import ConfigError, RefusedError
+from governance.base.time import instant
 from governance.commands import sources
-from governance.errors import ConfigError, RefusedError
-from governance.findings import finding
-from governance.instants import instant
-from governance.status import status
+from governance.models.artifacts import in_artifact_root, verify_files
+from governance.release import promotion
+from governance.report.status import status
 from tests.governance.governed import RULES, TABLES, Governed, governed
 from tests.governance.story import MODEL
 from tests.governance.terminal import at_terminal, run
@@ -41,7 +43,9 @@ class Desk:
     def rows(self) -> list[tuple[str, int]]:
         """The registry's aliases."""
         with sqlite3.connect(self.scene.story.machine.state / "countersign.db") as database:
-            return database.execute("SELECT alias, version FROM registered_model_aliases ORDER BY alias").fetchall()
+            return database.execute(
+                "SELECT alias, version FROM registered_model_aliases ORDER BY alias"
+            ).fetchall()
 
     def approved(self, version: str) -> None:
         """Packet and two approvals."""
@@ -123,7 +127,11 @@ def test_a_dry_run_says_exactly_whose_signature_is_missing_and_writes_nothing(de
 def test_a_refused_request_stays_open_until_the_signatures_are_there(desk: Desk) -> None:
     frozen = desk.scene.freeze()
     code, told = desk.run("promote", "support-desk/1", who="cleo")
-    assert code == 4 and "APPROVAL_MISSING" in told and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
+    assert (
+        code == 4
+        and "APPROVAL_MISSING" in told
+        and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
+    )
     desk.scene.approve("ada", "ml-lead", frozen)
     desk.scene.approve("ben", "risk", frozen)
     code, told = desk.run("promote", "support-desk/1")  # nobody signs again
@@ -146,8 +154,15 @@ def test_without_a_packet_nothing_is_signed(desk: Desk) -> None:
 
 def test_nobody_else_may_ask(desk: Desk) -> None:
     desk.approved("1")
-    assert "note: dora (engineer) may not say this" in desk.run("promote", "support-desk/1", "--dry-run", who="dora")[1]
-    for who, words in {"dora": "may not say this", "mallory": "do not name this key", "ci": "service ci"}.items():
+    assert (
+        "note: dora (engineer) may not say this"
+        in desk.run("promote", "support-desk/1", "--dry-run", who="dora")[1]
+    )
+    for who, words in {
+        "dora": "may not say this",
+        "mallory": "do not name this key",
+        "ci": "service ci",
+    }.items():
         code, told = desk.run("promote", "support-desk/1", who=who)
         assert code == 4 and words in told
     code, told = desk.run("promote", "support-desk/1")
@@ -156,10 +171,13 @@ def test_nobody_else_may_ask(desk: Desk) -> None:
 
 
 MISTYPED = [
-    ("promote", "suport-desk/1", "--dry-run"), ("rollback", "suport-desk", "--reason", "x", "--dry-run"),
-    ("live", "suport-desk"), ("history", "suport-desk"), ("review", "suport-desk/1"),
+    ("promote", "suport-desk/1", "--dry-run"),
+    ("rollback", "suport-desk", "--reason", "x", "--dry-run"),
+    ("live", "suport-desk"),
+    ("history", "suport-desk"),
+    ("review", "suport-desk/1"),
     ("verify-model", ".", "--against", "suport-desk@champion"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("words", MISTYPED, ids=lambda words: words[0])
@@ -168,12 +186,16 @@ def test_a_model_mistyped_is_told_what_was_meant(words: tuple[str, ...], desk: D
     assert code == 3 and "did you mean 'support-desk'?" in told and "one of: support-desk/1" in told
 
 
-@pytest.mark.parametrize("name", ["support-desk", "support-desk@champion", "support-desk/latest", "x/1"])
+@pytest.mark.parametrize(
+    "name", ["support-desk", "support-desk@champion", "support-desk/latest", "x/1"]
+)
 def test_only_a_registered_version_by_number(name: str, desk: Desk) -> None:
     assert desk.run("promote", name, "--dry-run")[0] in (2, 3)
 
 
-def test_a_registry_in_another_database_is_no_place_to_promote(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_in_another_database_is_no_place_to_promote(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.approved("1")
     monkeypatch.setenv("COUNTERSIGN_REGISTRY", "sqlite:////tmp/elsewhere.db")
     code, told = desk.run("promote", "support-desk/1", who="cleo")
@@ -196,13 +218,23 @@ def test_whoever_asks_what_is_live_is_told_where_the_registry_has_it(
 ) -> None:
     desk.promoted("1")
     assert desk.run("live", MODEL)[0] == 0
-    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "moved", expected="version 1", found="version 2")
-    other = finding("REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2")
+    moved = finding(
+        "REGISTRY_ALIAS_MOVED",
+        f"{MODEL}@champion",
+        "moved",
+        expected="version 1",
+        found="version 2",
+    )
+    other = finding(
+        "REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2"
+    )
     monkeypatch.setattr(sources, "_has_registry", lambda machine: True)
     monkeypatch.setattr(sources, "reconcile", lambda log, machine: [moved, other])
     code, told = desk.run("live", MODEL)
     assert (
-        code == 5 and "FAULT        support-desk@champion: the log says version 1, the registry says version 2" in told
+        code == 5
+        and "FAULT        support-desk@champion: the log says version 1, the registry says version 2"
+        in told
     )
     assert "another" not in told
     assert desk.run("live", MODEL, "--at", instant(desk.scene.now))[0] == 0
@@ -212,7 +244,9 @@ def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) 
     desk.promoted("1")
     desk.another()
     desk.promoted("2")
-    code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong", "--dry-run", who="cleo")
+    code, told = desk.run(
+        "rollback", MODEL, "--reason", "answers are wrong", "--dry-run", who="cleo"
+    )
     assert code == 4 and "ROLLBACK support-desk/1 as champion" in told
     assert "to sign   the rollback: 1 of ada, ben" in told
     assert "countersign approve promotion DIGEST" in told and "000000" not in told
@@ -221,7 +255,9 @@ def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) 
     (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
     desk.scene.approve("ben", "risk", asked.digest, "promotion")
     code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong")
-    assert code == 0 and told.startswith("support-desk/1 is champion, which version 2 held (rollback")
+    assert code == 0 and told.startswith(
+        "support-desk/1 is champion, which version 2 held (rollback"
+    )
     assert desk.rows() == [("champion", 1)]
     code, told = desk.run("rollback", MODEL, "--reason", "further", who="cleo")
     assert code == 4 and "no version to go back to" in told  # not forward to 2 again
@@ -253,7 +289,16 @@ def test_a_rollback_passes_over_a_version_with_an_incident(desk: Desk) -> None:
     desk.promoted("1")
     desk.another()
     desk.promoted("2")
-    desk.run("incident", "open", "support-desk/1", "--reason", "it insults people", "--role", "risk", who="ben")
+    desk.run(
+        "incident",
+        "open",
+        "support-desk/1",
+        "--reason",
+        "it insults people",
+        "--role",
+        "risk",
+        who="ben",
+    )
     code, told = desk.run("rollback", MODEL, "--reason", "back", "--break-glass", who="cleo")
     assert code == 4 and "version 1: INCIDENT_OPEN" in told
     assert desk.rows() == [("champion", 2)]
@@ -300,10 +345,14 @@ def test_only_a_retired_version_loses_its_bytes(desk: Desk) -> None:
     desk.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     assert desk.run("retire", "support-desk/2", "--reason", "end of life")[0] == 0
     assert (kept / "model").is_dir(), "a decision alone deletes nothing"
-    assert desk.json("retire", "support-desk/2", "--delete-files", "--dry-run")["deleted"] == [str(kept / "model")]
+    assert desk.json("retire", "support-desk/2", "--delete-files", "--dry-run")["deleted"] == [
+        str(kept / "model")
+    ]
     assert desk.run("retire", "support-desk/2", "--delete-files")[0] == 0
     assert [path.name for path in kept.iterdir()] == ["report"]
-    found = verify_files(story.root, story.view.all(), in_artifact_root(story.machine.artifact_root))
+    found = verify_files(
+        story.root, story.view.all(), in_artifact_root(story.machine.artifact_root)
+    )
     assert "support-desk/2" in found.out_of_reach, "that its files are gone is no difference"
     assert not [one for one in found.mismatches if "support-desk/2" in one.path]
 
@@ -322,11 +371,15 @@ def test_live_at_a_time_and_history(desk: Desk) -> None:
     assert champion("--at", instant(between)) == "1"
     assert champion("--at", instant(between - timedelta(days=1))) is None
     events = desk.json("history", MODEL)["events"]
-    moves = [(one["what"], one["version"], one["result"]) for one in events if "champion" in one["what"]]
+    moves = [
+        (one["what"], one["version"], one["result"]) for one in events if "champion" in one["what"]
+    ]
     assert ("promote champion", "2", "allowed") in moves
     assert [one["entry"] for one in events] == sorted(one["entry"] for one in events)
     assert sum(one["what"].startswith("approve packet") for one in events) == 4
-    assert desk.run("history", "nothing")[0] == 3 and desk.run("live", MODEL, "--at", "noon")[0] == 2
+    assert (
+        desk.run("history", "nothing")[0] == 3 and desk.run("live", MODEL, "--at", "noon")[0] == 2
+    )
 
 
 def test_every_decision_comes_out_the_same_when_it_is_made_again(desk: Desk) -> None:
@@ -350,9 +403,9 @@ def test_every_decision_comes_out_the_same_when_it_is_made_again(desk: Desk) -> 
 
 def test_a_decision_that_was_not_what_the_evidence_says_is_found(desk: Desk) -> None:
     """Who holds the service's key writes "allowed" without a reason."""
-    from governance import evidence
-    from governance.machine import signer
-    from governance.predicates import Artifact, Promotion
+    from governance.attest.predicates import Artifact, Promotion
+    from governance.log import evidence
+    from governance.machine.machine import signer
 
     desk.scene.freeze()
     desk.run("promote", "support-desk/1", who="cleo")
@@ -360,7 +413,9 @@ def test_a_decision_that_was_not_what_the_evidence_says_is_found(desk: Desk) -> 
     said: Promotion = list(promotion.state(log).view.all("promotion"))[-1].predicate
     forged = said.model_copy(update={"allowed": True, "findings": []})
     what = Artifact(role="model", name=MODEL, sha256=said.model_digest)
-    entry = evidence.record(log, signer(desk.scene.story.machine), "promotion", [what], forged).index
+    entry = evidence.record(
+        log, signer(desk.scene.story.machine), "promotion", [what], forged
+    ).index
     code, told = desk.run("explain", str(entry))
     assert code == 5 and "logged as allowed, comes out refused" in told
     assert "finding found only now: APPROVAL_MISSING" in told
@@ -372,7 +427,10 @@ def test_a_waiver_that_ended_is_told_of_a_live_model(prepare: Prepare) -> None:
     desk.promoted("1")
     assert "EXPIRED" not in desk.run("live", MODEL)[1]
     desk.scene.story.minutes += 8 * 24 * 60
-    assert "EXPIRED: the waiver of COMMIT_NOT_PERMITTED model support-desk ended" in desk.run("live", MODEL)[1]
+    assert (
+        "EXPIRED: the waiver of COMMIT_NOT_PERMITTED model support-desk ended"
+        in desk.run("live", MODEL)[1]
+    )
     desk.scene.waive("COMMIT_NOT_PERMITTED", "model support-desk", days=7)
     assert "EXPIRED" not in desk.run("live", MODEL)[1]
 
@@ -390,9 +448,9 @@ def test_status_says_what_serves_and_what_is_asked_for(desk: Desk) -> None:
     assert "asks to promote" not in waits(desk)
     story = desk.scene.story
     found = status(story.root, story.machine, story.now())
-    assert [(one.alias, one.version, one.asked_by) for one in found.live if one.alias == "champion"] == [
-        ("champion", "1", "cleo")
-    ]
+    assert [
+        (one.alias, one.version, one.asked_by) for one in found.live if one.alias == "champion"
+    ] == [("champion", "1", "cleo")]
     assert found.versions[-1].aliases == ["candidate", "champion"]
     desk.another()
     desk.promoted("2")
@@ -400,7 +458,9 @@ def test_status_says_what_serves_and_what_is_asked_for(desk: Desk) -> None:
     assert "a second signature is due" not in waits(desk)
     desk.scene.story.minutes += 73 * 60
     assert "support-desk@champion (support-desk/1): a second signature is due since" in waits(desk)
-    desk.run("incident", "open", "support-desk/1", "--reason", "it insults", "--role", "risk", who="ben")
+    desk.run(
+        "incident", "open", "support-desk/1", "--reason", "it insults", "--role", "risk", who="ben"
+    )
     assert "support-desk@champion (support-desk/1): incident open: it insults" in waits(desk)
 
 
@@ -410,12 +470,16 @@ def test_status_flags_a_live_model_whose_waiver_ended(prepare: Prepare) -> None:
     desk.promoted("1")
     assert "waiver" not in waits(desk)
     desk.scene.story.minutes += 8 * 24 * 60
-    assert "support-desk@champion (support-desk/1): the waiver of COMMIT_NOT_PERMITTED" in waits(desk)
+    assert "support-desk@champion (support-desk/1): the waiver of COMMIT_NOT_PERMITTED" in waits(
+        desk
+    )
 
 
 def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> None:
     desk.approved("1")
-    found = desk.json("incident", "open", "support-desk/1", "--reason", "x", "--role", "risk", who="ben")
+    found = desk.json(
+        "incident", "open", "support-desk/1", "--reason", "x", "--role", "risk", who="ben"
+    )
     assert found["by"] == "ben" and isinstance(found["entry"], int)
     code, told = desk.run("promote", "support-desk/1", who="cleo")
     assert code == 4 and "INCIDENT_OPEN" in told
@@ -424,10 +488,14 @@ def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> 
     assert desk.run("promote", "support-desk/1", "--dry-run", who="cleo")[0] == 4
     desk.run(*close, who="ben")
     assert "no incident is open" in desk.run(*close, who="ben")[1]
-    code, told = desk.run("incident", "open", "support-desk/1", "--reason", "f\udcfcr", "--role", "risk", who="ben")
+    code, told = desk.run(
+        "incident", "open", "support-desk/1", "--reason", "f\udcfcr", "--role", "risk", who="ben"
+    )
     assert code == 2 and "the reason is not UTF-8" in told
     assert desk.run("promote", "support-desk/1", who="cleo")[0] == 0
-    told = desk.run("incident", "open", "support-desk/1", "--reason", "y", "--role", "risk", who="ben")[1]
+    told = desk.run(
+        "incident", "open", "support-desk/1", "--reason", "y", "--role", "risk", who="ben"
+    )[1]
     assert "it still is champion; next: countersign rollback support-desk --alias champion" in told
 
 
@@ -435,9 +503,9 @@ def test_none_of_it_needs_mlflow_or_torch() -> None:
     """An auditor's laptop has governance's dependencies only."""
     names = "promote rollback retire incident live history explain verify_model status"
     code = (
-        "import importlib, sys\n"
-        f"[importlib.import_module('governance.commands.' + name) for name in {names.split()!r}]\n"
-        "print(sorted({'torch', 'mlflow', 'transformers', 'pandas', 'sqlalchemy', 'dvc', 'numpy'} & set(sys.modules)))"
+        "import importlib, sys\n[importlib.import_module('governance.commands.' + name) for name"
+        f" in {names.split()!r}]\nprint(sorted({{'torch', 'mlflow', 'transformers', 'pandas',"
+        " 'sqlalchemy', 'dvc', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
-from governance import evidence
 from governance.commands.bundle import command as bundle_command
 from governance.commands.live import command as live_command
 from governance.commands.verify import command
+from governance.log import evidence
 from governance.log.checkpoint import verify_checkpoint
-from governance.machine import machine, open_log, signer
-from governance.policy import load_policies
+from governance.machine.machine import machine, open_log, signer
+from governance.policy.policies import load_policies
 from tests.conftest import ROOT
 from tests.governance.examples import NOON, Scene, artifact, gate, ingest
 
@@ -117,7 +117,9 @@ def test_what_others_named_repaints_no_terminal(here: Scene, project: Path) -> N
         assert "\x1b" not in text and "\u202e" not in text
 
 
-def test_a_checkpoint_kept_elsewhere_proves_growth(here: Scene, project: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_kept_elsewhere_proves_growth(
+    here: Scene, project: Path, tmp_path: Path
+) -> None:
     kept = tmp_path / "checkpoint.txt"
     assert call(project, "--write-checkpoint", str(kept))[0] == 0
     assert verify_checkpoint(kept.read_text(), evidence.origin(here.log).checkpoint_key).size == 3
@@ -125,7 +127,9 @@ def test_a_checkpoint_kept_elsewhere_proves_growth(here: Scene, project: Path, t
     code, text = call(project, "--checkpoint", str(kept))
     assert code == 0 and "holds the 3 entries of the older checkpoint, unchanged" in text
     kept.write_text(kept.read_text().replace("\n3\n", "\n4\n"))
-    code, text = call(project, "--checkpoint", str(kept), "--write-checkpoint", str(tmp_path / "new.txt"))
+    code, text = call(
+        project, "--checkpoint", str(kept), "--write-checkpoint", str(tmp_path / "new.txt")
+    )
     assert code == 5 and "the older checkpoint" in text
     assert not (tmp_path / "new.txt").exists()
     os.truncate(kept, 1 << 40)  # somebody else's file, and no more of it is read than tells
@@ -156,7 +160,9 @@ def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text()
     commands = (command, bundle_command, live_command)
     parameters = [parameter for one in commands for parameter in one.params]
-    options = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+    options = {
+        name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     assert set(re.findall(r"(?<=[ `])--[a-z-]+", page)) <= options
     assert all((ROOT / path).exists() for path in re.findall(r"`(governance/[\w./]+)`", page))
     schemes = set(re.findall(r"`([a-z]+):`", page))
@@ -165,15 +171,22 @@ def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
 
 def test_it_needs_neither_torch_nor_mlflow(here: Scene, project: Path) -> None:
     code = (
-        "import sys, click\nfrom governance.commands.verify import command\n"
-        "code = command.main([], standalone_mode=False)\n"
-        "heavy = {'torch', 'trl', 'mlflow', 'transformers', 'datasets', 'dvc', 'pyarrow', 'numpy'} & set(sys.modules)\n"
-        "assert code == 0 and not heavy, (code, heavy)\n"
+        "import sys, click\nfrom governance.commands.verify import command\ncode = command.main([],"
+        " standalone_mode=False)\nheavy = {'torch', 'trl', 'mlflow', 'transformers', 'datasets',"
+        " 'dvc', 'pyarrow', 'numpy'} & set(sys.modules)\nassert code == 0 and not heavy, (code,"
+        " heavy)\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=project, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
-def test_a_log_restored_from_an_older_copy_is_found(here: Scene, project: Path, tmp_path: Path) -> None:
+def test_a_log_restored_from_an_older_copy_is_found(
+    here: Scene, project: Path, tmp_path: Path
+) -> None:
     shutil.copy(here.log.path, tmp_path / "backup.db")
     here.record("gate", gate(True), artifact("gate"))
     assert call(project)[0] == 0
@@ -181,9 +194,15 @@ def test_a_log_restored_from_an_older_copy_is_found(here: Scene, project: Path, 
     code, text = call(project)
     assert code == 5 and "the checkpoint this machine last verified" in text
     assert "it counts 4 entries; expected: at most the 3 here" in text
-    here.record("gate", gate(True, at="2027-01-01T00:00:00Z"), artifact("gate"))  # grown again, to something else
+    here.record(
+        "gate", gate(True, at="2027-01-01T00:00:00Z"), artifact("gate")
+    )  # grown again, to something else
     code, text = call(project)
-    assert code == 5 and "the checkpoint this machine last verified" in text and "older checkpoint was taken" in text
+    assert (
+        code == 5
+        and "the checkpoint this machine last verified" in text
+        and "older checkpoint was taken" in text
+    )
     (kept,) = (here.machine.state / "last_checkpoint").iterdir()
     kept.unlink()  # the loss is accepted, as docs/log.md says
     assert call(project)[0] == 0
@@ -208,7 +227,11 @@ def test_what_this_machine_last_verified_must_be_readable(here: Scene, project: 
     assert kept.read_text() == here.log.checkpoint()
     kept.write_text("something else")
     code, text = call(project)
-    assert code == 5 and "the checkpoint this machine last verified" in text and "not a checkpoint" in text
+    assert (
+        code == 5
+        and "the checkpoint this machine last verified" in text
+        and "not a checkpoint" in text
+    )
 
 
 def test_a_checkpoint_is_not_written_over_by_a_log_that_does_not_hold_it(
@@ -227,15 +250,25 @@ def test_a_checkpoint_is_not_written_over_by_a_log_that_does_not_hold_it(
     assert code == 5 and "which would be written over" in text and kept.read_text() != first
     (tmp_path / "notes.md").write_text("important")
     code, text = call(project, "--write-checkpoint", str(tmp_path / "notes.md"))
-    assert code == 2 and "is not written over" in text and (tmp_path / "notes.md").read_text() == "important"
+    assert (
+        code == 2
+        and "is not written over" in text
+        and (tmp_path / "notes.md").read_text() == "important"
+    )
 
 
 def test_witnesses_may_add_their_lines(here: Scene, project: Path, tmp_path: Path) -> None:
     kept = tmp_path / "checkpoint.txt"
     assert call(project, "--write-checkpoint", str(kept))[0] == 0
     here.record("gate", gate(True), artifact("gate"))
-    witness = "\u2014 witness.example.org " + base64.b64encode(b"\x01\x02\x03\x04" + bytes(72)).decode() + "\n"
+    witness = (
+        "\u2014 witness.example.org "
+        + base64.b64encode(b"\x01\x02\x03\x04" + bytes(72)).decode()
+        + "\n"
+    )
     kept.write_text(kept.read_text() + witness)
     code, text = call(project, "--checkpoint", str(kept), "--write-checkpoint", str(kept))
     assert code == 0 and "holds the 3 entries of the older checkpoint" in text
-    assert kept.read_text() == here.log.checkpoint()  # the witness signed another root: its line goes
+    assert (
+        kept.read_text() == here.log.checkpoint()
+    )  # the witness signed another root: its line goes

@@ -1,4 +1,6 @@
-"""SLSA and in-toto statements: read by in-toto's own classes, field by field, and true to the log."""
+"""SLSA and in-toto statements: read by in-toto's own classes, field by field, and true to the
+log.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
 from in_toto_attestation.v1.statement import Statement
 
-from governance import canonical
+from governance.attest import canonical
+from governance.attest.findings import finding
 from governance.exports import attestations
 from governance.exports.attestations import PROVENANCE, TEST_RESULT, VSA
 from governance.exports.card import model_card
 from governance.exports.formats import export
 from governance.exports.records import Records
-from governance.findings import finding
 from tests.governance.bundles import forged
 from tests.governance.exports.told import PEOPLE, records_of
 from tests.governance.governed import Governed
@@ -42,7 +44,9 @@ def named(records: Records, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("which", ["plain", "released"])
-def test_in_toto_reads_every_statement_and_predicate(which: str, request: pytest.FixtureRequest) -> None:
+def test_in_toto_reads_every_statement_and_predicate(
+    which: str, request: pytest.FixtureRequest
+) -> None:
     for name, value in every(request.getfixturevalue(which)):
         text = canonical.dumps(value).decode()
         statement = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))
@@ -62,11 +66,17 @@ def _summary(predicate: dict[str, Any]) -> None:
     parsed = json_format.ParseDict(predicate, vsa_pb2.VerificationSummary())
     assert parsed.verification_result in ("PASSED", "FAILED")
     assert parsed.verifier.id and parsed.resource_uri and parsed.time_verified.seconds
-    assert parsed.policy.digest["sha256"] and all(one.digest["sha256"] for one in parsed.input_attestations)
+    assert parsed.policy.digest["sha256"] and all(
+        one.digest["sha256"] for one in parsed.input_attestations
+    )
 
 
 def _resources(parsed: Any, name: str) -> None:
-    found = parsed.configuration if hasattr(parsed, "configuration") else parsed.build_definition.resolved_dependencies
+    found = (
+        parsed.configuration
+        if hasattr(parsed, "configuration")
+        else parsed.build_definition.resolved_dependencies
+    )
     assert len(found), name
     for one in found:
         ResourceDescriptor.copy_from_pb(one).validate()
@@ -78,7 +88,11 @@ def test_provenance_names_everything_that_went_into_a_training(plain: Records) -
     digests = {one["digest"].get("sha256") for one in definition["resolvedDependencies"]}
     request = plain.facts.requests["sft"]
     assert {request.data.sha256, request.parent.sha256, request.objective} <= digests
-    commits = [one["digest"]["gitCommit"] for one in definition["resolvedDependencies"] if "gitCommit" in one["digest"]]
+    commits = [
+        one["digest"]["gitCommit"]
+        for one in definition["resolvedDependencies"]
+        if "gitCommit" in one["digest"]
+    ]
     assert commits == ["0" * 39 + "1"]
     assert definition["externalParameters"]["dataset"] == "desk_sft"
     assert definition["internalParameters"]["resolved"]["seed"] == 1
@@ -102,9 +116,19 @@ def test_a_summary_passes_for_one_alias_only_and_lists_what_was_used(released: R
     assert facts.now is not None
     kinds = {item.kind for item in facts.everything if item.digest in used}
     assert kinds == {
-        "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "packet", "approval",
-        "request", "waiver",
-    }  # fmt: skip
+        "ingest",
+        "scan",
+        "quality",
+        "base",
+        "gate",
+        "train",
+        "evaluate",
+        "registration",
+        "packet",
+        "approval",
+        "request",
+        "waiver",
+    }
     assert said["policy"]["digest"]["sha256"] == facts.now.authority.in_force.digest
 
 
@@ -123,13 +147,17 @@ def test_a_decision_that_does_not_hold_is_no_summary(scene: Governed) -> None:
     forged(scene)
     made = records_of(scene.story)
     assert [name for name, _ in attestations.summaries(made)] == ["vsa-candidate"]
-    assert export(made, ["slsa-vsa"])[0].missing[0].endswith("it comes out refused: APPROVAL_MISSING")
+    assert (
+        export(made, ["slsa-vsa"])[0].missing[0].endswith("it comes out refused: APPROVAL_MISSING")
+    )
 
 
 def test_an_evaluation_is_held_against_its_thresholds(plain: Records) -> None:
     said = named(plain, "test-result-evaluation-desk_eval")["predicate"]
     assert said["result"] == "WARNED"
-    assert len(said["passedTests"]) == 1 and said["passedTests"][0].startswith("greedy_exact at least 0.9")
+    assert len(said["passedTests"]) == 1 and said["passedTests"][0].startswith(
+        "greedy_exact at least 0.9"
+    )
     assert said["warnedTests"][0].startswith("sampled_unsafe: no threshold in policy; mean 0.020")
 
 
@@ -137,9 +165,14 @@ def test_a_threshold_that_is_not_met_fails_the_test(plain: Records) -> None:
     policies = plain.facts.policies
     assert policies is not None
     stricter = policies.evaluation.model_dump()
-    stricter["suites"]["desk_eval"]["methods"]["sft"]["thresholds"]["greedy_exact"]["at_least"] = 0.99
+    stricter["suites"]["desk_eval"]["methods"]["sft"]["thresholds"]["greedy_exact"]["at_least"] = (
+        0.99
+    )
     changed = replace(policies, evaluation=type(policies.evaluation).model_validate(stricter))
-    said = named(replace(plain, facts=replace(plain.facts, policies=changed)), "test-result-evaluation-desk_eval")
+    said = named(
+        replace(plain, facts=replace(plain.facts, policies=changed)),
+        "test-result-evaluation-desk_eval",
+    )
     assert said["predicate"]["result"] == "FAILED"
 
 
@@ -166,7 +199,10 @@ def test_a_scan_of_none_found_still_warns_of_what_it_does_not_find(plain: Record
     said = named(plain, "test-result-scan-desk_sft")["predicate"]
     assert said["result"] == "WARNED"
     assert "EMAIL_ADDRESS: 41 found, action redact, 0 remaining" in said["passedTests"]
-    recall = "recall on made-up values: 8 of 9 kinds all found, least PERSON 0.480 [0.300, 0.665], n=25 (desk_sft)"
+    recall = (
+        "recall on made-up values: 8 of 9 kinds all found, least PERSON 0.480 [0.300, 0.665], n=25"
+        " (desk_sft)"
+    )
     assert recall in said["warnedTests"]
 
 

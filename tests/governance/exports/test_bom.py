@@ -11,9 +11,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from governance.attest.requests import GateRequest
 from governance.exports.bom import SPDX, bom
 from governance.exports.records import Records
-from governance.requests import GateRequest
 from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
@@ -37,22 +37,34 @@ def test_the_schema_of_cyclonedx_accepts_it(which: str, request: pytest.FixtureR
 
 
 def test_the_validator_would_notice() -> None:
-    assert VALIDATOR.validate_str('{"bomFormat": "CycloneDX", "specVersion": "1.6", "invented": 1}') is not None
+    assert (
+        VALIDATOR.validate_str('{"bomFormat": "CycloneDX", "specVersion": "1.6", "invented": 1}')
+        is not None
+    )
 
 
 def test_model_bases_data_and_engines_are_in_it_by_digest(plain: Records) -> None:
     found = document(plain)
     released_model = found["metadata"]["component"]
     assert released_model["hashes"] == [{"alg": "SHA-256", "content": plain.facts.digest}]
-    assert {one["name"] for one in released_model["components"]} == {"config.json", "model.safetensors"}
+    assert {one["name"] for one in released_model["components"]} == {
+        "config.json",
+        "model.safetensors",
+    }
     models = components(found, "machine-learning-model")
     assert set(models) == {"tiny", "base"}
     assert models["tiny"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     data = components(found, "data")
     assert set(data) == {"desk_text", "desk_sft", "desk_eval"}
-    assert "EMAIL_ADDRESS: 41 found, redact, 0 remaining" in data["desk_sft"]["data"][0]["sensitiveData"]
+    assert (
+        "EMAIL_ADDRESS: 41 found, redact, 0 remaining"
+        in data["desk_sft"]["data"][0]["sensitiveData"]
+    )
     libraries = components(found, "library")
-    assert {one["purl"] for one in libraries.values()} == {"pkg:pypi/torch@2.13.0", "pkg:pypi/trl@1.16.0"}
+    assert {one["purl"] for one in libraries.values()} == {
+        "pkg:pypi/torch@2.13.0",
+        "pkg:pypi/trl@1.16.0",
+    }
 
 
 def test_the_card_holds_the_versions_own_scores_with_intervals(plain: Records) -> None:
@@ -60,7 +72,9 @@ def test_the_card_holds_the_versions_own_scores_with_intervals(plain: Records) -
     found = card["quantitativeAnalysis"]["performanceMetrics"]
     metrics = {one["slice"]: one for one in found if one["type"] == "greedy_exact"}
     whole, german = metrics["desk_eval, all 300 items"], metrics["desk_eval, language=de, 60 items"]
-    assert float(whole["value"]) == pytest.approx(0.97) and float(german["value"]) == pytest.approx(0.85)
+    assert float(whole["value"]) == pytest.approx(0.97) and float(german["value"]) == pytest.approx(
+        0.85
+    )
     assert float(whole["confidenceInterval"]["lowerBound"]) < 0.97
     assert "by slice" not in " ".join(card["considerations"]["technicalLimitations"])
     assert card["modelParameters"]["approach"] == {"type": "supervised"}
@@ -69,7 +83,9 @@ def test_the_card_holds_the_versions_own_scores_with_intervals(plain: Records) -
 
 def test_what_a_model_was_made_from_can_be_followed(plain: Records) -> None:
     found = document(plain)
-    known = {one["bom-ref"] for one in found["components"]} | {found["metadata"]["component"]["bom-ref"]}
+    known = {one["bom-ref"] for one in found["components"]} | {
+        found["metadata"]["component"]["bom-ref"]
+    }
     graph = {one["ref"]: one["dependsOn"] for one in found["dependencies"]}
     assert set(graph) <= known
     assert {ref for refs in graph.values() for ref in refs} <= known
@@ -79,11 +95,15 @@ def test_what_a_model_was_made_from_can_be_followed(plain: Records) -> None:
 def test_reward_functions_are_in_it(plain: Records) -> None:
     facts = plain.facts
     said = facts.requests["sft"].model_dump()
-    asked = GateRequest.model_validate({**said, "rewards": {"route_exact": "a" * 64, "model": None}})
+    asked = GateRequest.model_validate(
+        {**said, "rewards": {"route_exact": "a" * 64, "model": None}}
+    )
     other = replace(facts)
     other.__dict__["requests"] = {**facts.requests, "sft": asked}
     found = document(replace(plain, facts=other))
-    assert components(found, "file")["route_exact"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
+    assert components(found, "file")["route_exact"]["hashes"] == [
+        {"alg": "SHA-256", "content": "a" * 64}
+    ]
     assert "reward:route_exact:" + "a" * 64 in next(
         one["dependsOn"] for one in found["dependencies"] if one["ref"] == f"model:{facts.digest}"
     )
@@ -102,7 +122,9 @@ def test_hostile_text_stays_text(plain: Records) -> None:
     hostile = carded(plain, title=HOSTILE, steward=HOSTILE, origin=HOSTILE, licence=HOSTILE)
     found = components(document(hostile), "data")["desk_sft"]
     assert found["licenses"][0]["license"]["name"].startswith("<script>")
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2028\ud800-\udfff]", bom(hostile).decode())
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2028\ud800-\udfff]", bom(hostile).decode()
+    )
 
 
 def test_nobody_is_named(released: Records) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from governance.base.yaml import parse_yaml
 from governance.exports.card import metadata, model_card
 from governance.exports.records import Records
 from governance.exports.text import flat, line, markdown, yaml_text
-from governance.yamlfile import parse_yaml
 from tests.governance.exports.cards import MARKDOWN, body, read, shape
 from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 
@@ -45,10 +45,14 @@ def test_use_is_what_policy_says_and_nothing_else(plain: Records, released: Reco
     assert "champion given" in model_card(released)
 
 
-def test_a_dataset_that_may_not_leave_a_region_or_serve_the_purpose_is_a_limit(plain: Records) -> None:
+def test_a_dataset_that_may_not_leave_a_region_or_serve_the_purpose_is_a_limit(
+    plain: Records,
+) -> None:
     text = model_card(carded(plain, regions=["EU"], purposes=["research"]))
     assert r"- processing of dataset desk\_sft outside EU" in text
-    assert r"- customer-support, as far as dataset desk\_sft goes: its card permits research" in text
+    assert (
+        r"- customer-support, as far as dataset desk\_sft goes: its card permits research" in text
+    )
 
 
 def test_a_blank_card_says_so(plain: Records) -> None:
@@ -59,9 +63,14 @@ def test_a_blank_card_says_so(plain: Records) -> None:
 
 def test_it_begins_with_what_it_is_and_names_the_worst_slice(plain: Records) -> None:
     text = model_card(plain)
-    begins = r"A model for customer-support, made from tiny by pretrain on desk\_text, then sft on desk\_sft."
+    begins = (
+        r"A model for customer-support, made from tiny by pretrain on desk\_text, then sft on"
+        r" desk\_sft."
+    )
     assert f"# {plain.name}\n\n{begins}\n" in text
-    assert r"- greedy\_exact on desk\_eval: worst of 2 slices by language: language=de 0.850" in text
+    assert (
+        r"- greedy\_exact on desk\_eval: worst of 2 slices by language: language=de 0.850" in text
+    )
     assert "results by slice" not in text and "none to none" not in text
 
 
@@ -69,7 +78,9 @@ def test_a_threshold_that_is_not_met_is_a_limit(plain: Records) -> None:
     policies = plain.facts.policies
     assert policies is not None
     stricter = policies.evaluation.model_dump()
-    stricter["suites"]["desk_eval"]["methods"]["sft"]["thresholds"]["greedy_exact"]["at_least"] = 0.99
+    stricter["suites"]["desk_eval"]["methods"]["sft"]["thresholds"]["greedy_exact"]["at_least"] = (
+        0.99
+    )
     changed = replace(policies, evaluation=type(policies.evaluation).model_validate(stricter))
     text = model_card(replace(plain, facts=replace(plain.facts, policies=changed)))
     assert re.search(r"- greedy\\_exact at least 0\.99 .* NOT met; found 0\.970", text)
@@ -84,14 +95,27 @@ def test_without_policies_it_says_why_and_claims_no_use(plain: Records) -> None:
 
 def test_what_the_search_cannot_find_is_a_limit(plain: Records) -> None:
     (told,) = [one for one in model_card(plain).splitlines() if "cannot find" in one]
-    assert told == "- the search for personal data cannot find names that are on no list (every dataset)"
+    assert (
+        told
+        == "- the search for personal data cannot find names that are on no list (every dataset)"
+    )
 
 
 def test_nested_parameters_stand_under_dotted_names() -> None:
-    nested = {"lora": {"r": 16}, "rewards": [{"name": "a", "weight": 1}, {"name": "b"}], "seeds": [1, 2], "none": {}}
+    nested = {
+        "lora": {"r": 16},
+        "rewards": [{"name": "a", "weight": 1}, {"name": "b"}],
+        "seeds": [1, 2],
+        "none": {},
+    }
     assert flat(nested) == {
-        "lora.r": 16, "none": {}, "rewards.1.name": "a", "rewards.1.weight": 1, "rewards.2.name": "b", "seeds": [1, 2],
-    }  # fmt: skip
+        "lora.r": 16,
+        "none": {},
+        "rewards.1.name": "a",
+        "rewards.1.weight": 1,
+        "rewards.2.name": "b",
+        "seeds": [1, 2],
+    }
 
 
 def test_waivers_are_told_without_the_words_or_name_of_who_accepted(released: Records) -> None:
@@ -106,12 +130,15 @@ def test_nobody_is_named(released: Records) -> None:
 
 
 def test_a_hostile_card_adds_nothing_to_the_page(plain: Records) -> None:
-    hostile = carded(plain, title=HOSTILE, steward=HOSTILE, origin=HOSTILE, licence=HOSTILE, labelling=HOSTILE)
+    hostile = carded(
+        plain, title=HOSTILE, steward=HOSTILE, origin=HOSTILE, licence=HOSTILE, labelling=HOSTILE
+    )
     calm = carded(plain, title="x", steward="x", origin="x", licence="x", labelling="x")
     assert shape(body(hostile)) == shape(body(calm))
     assert read(model_card(hostile)).data.to_dict() == read(model_card(calm)).data.to_dict()
     assert not re.search(
-        "[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2028\u2029\ud800-\udfff]", model_card(hostile)
+        "[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2028\u2029\ud800-\udfff]",
+        model_card(hostile),
     )
 
 
@@ -128,12 +155,17 @@ def test_any_text_is_one_piece_of_text_in_a_paragraph_and_in_a_table(text: str) 
     assert outer.children is not None
     assert {child.type for child in outer.children} <= {"text", "text_special"}
     assert "".join(child.content for child in outer.children) == (line(text) or "not stated")
-    assert shape(f"| a | b |\n|---|---|\n| {told} | x |") == shape("| a | b |\n|---|---|\n| x | x |")
+    assert shape(f"| a | b |\n|---|---|\n| {told} | x |") == shape(
+        "| a | b |\n|---|---|\n| x | x |"
+    )
 
 
 @given(ANY, ANY)
 @settings(deadline=None)
 def test_any_text_is_one_value_of_the_metadata(key: str, text: str) -> None:
     told = yaml_text({"model-index": [{"name": text}], f"x{key}": text})
-    assert parse_yaml(told, "front matter") == {"model-index": [{"name": line(text)}], line(f"x{key}"): line(text)}
+    assert parse_yaml(told, "front matter") == {
+        "model-index": [{"name": line(text)}],
+        line(f"x{key}"): line(text),
+    }
     assert not re.search(r"^---", told, re.MULTILINE)

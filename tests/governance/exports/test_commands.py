@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from governance.errors import ConfigError, CountersignError, InputError, VerificationError
+from governance.base.errors import ConfigError, CountersignError, InputError, VerificationError
 from governance.exports.formats import FORMATS
-from governance.machine import open_log
-from governance.policy import load_policies
+from governance.machine.machine import open_log
+from governance.policy.policies import load_policies
 from pipelines.cli import cli
 from tests.governance.bundles import made, pin
 from tests.governance.exports.told import HOSTILE
@@ -38,16 +38,25 @@ def runner(told: Story, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def files(folder: str = f"exports/{MODEL}-1") -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()
+    }
 
 
 def test_export_writes_every_format_and_says_what(run: Run) -> None:
     done = run("export", NAME)
     assert done.exit_code == 0, done.output
-    assert {"README.md", "bom.cdx.json", "croissant/desk_sft.json", "attestations/vsa-candidate.json"} <= files()
+    assert {
+        "README.md",
+        "bom.cdx.json",
+        "croissant/desk_sft.json",
+        "attestations/vsa-candidate.json",
+    } <= files()
     for path in files():
         assert f"written: exports/{MODEL}-1/{path} (" in done.output
-    assert "entries verified, origin established by the checkpoint key of this machine" in done.output
+    assert (
+        "entries verified, origin established by the checkpoint key of this machine" in done.output
+    )
 
 
 def test_export_list_writes_nothing(run: Run) -> None:
@@ -66,7 +75,9 @@ def test_one_format_into_a_folder_as_json(run: Run, tmp_path: Path) -> None:
 
 def test_signed_statements_are_envelopes(run: Run) -> None:
     assert run("export", NAME, "slsa-vsa", "--sign").exit_code == 0
-    envelope = json.loads((Path("exports") / f"{MODEL}-1" / "attestations" / "vsa-candidate.dsse.json").read_bytes())
+    envelope = json.loads(
+        (Path("exports") / f"{MODEL}-1" / "attestations" / "vsa-candidate.dsse.json").read_bytes()
+    )
     assert envelope["payloadType"] == "application/vnd.in-toto+json"
     assert len(envelope["signatures"]) == 1
 
@@ -86,8 +97,12 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "family", "said"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES])
-def test_a_mistake_is_told(run: Run, arguments: tuple[str, ...], family: type[CountersignError], said: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "family", "said"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES]
+)
+def test_a_mistake_is_told(
+    run: Run, arguments: tuple[str, ...], family: type[CountersignError], said: str
+) -> None:
     failed = run(*arguments)
     assert isinstance(failed.exception, family), failed.output
     assert said in str(failed.exception)
@@ -144,12 +159,24 @@ def test_hostile_policies_repaint_no_terminal_and_leave_files_readable(
     """A card, a catalogue and findings full of markup, in the log and in every answer."""
     told = begin(tmp_path)
     card = told.root / "policies" / "datacards" / "desk_sft.yaml"
-    text = json.dumps({"title": HOSTILE, "origin": HOSTILE, "suite": "conversation", "licence": HOSTILE})
+    text = json.dumps(
+        {"title": HOSTILE, "origin": HOSTILE, "suite": "conversation", "licence": HOSTILE}
+    )
     card.write_text(text.replace("\\ud800", ""), encoding="utf-8")
     control = {
-        "id": f"X {HOSTILE}", "what_it_asks": HOSTILE, "gap": HOSTILE, "evidence": ["dq_results"], "how_sure": "M",
-    }  # fmt: skip
-    catalogue = {"framework": "OWN", "title": HOSTILE, "kind": "law", "as_of": "2026-01-01", "controls": [control]}
+        "id": f"X {HOSTILE}",
+        "what_it_asks": HOSTILE,
+        "gap": HOSTILE,
+        "evidence": ["dq_results"],
+        "how_sure": "M",
+    }
+    catalogue = {
+        "framework": "OWN",
+        "title": HOSTILE,
+        "kind": "law",
+        "as_of": "2026-01-01",
+        "controls": [control],
+    }
     shutil.rmtree(told.root / "policies" / "controls")
     (told.root / "policies" / "controls").mkdir()
     text = json.dumps(catalogue).replace("\\ud800", "")
@@ -160,7 +187,9 @@ def test_hostile_policies_repaint_no_terminal_and_leave_files_readable(
     for arguments in (("export", NAME), ("control", NAME), ("control", NAME, "--json")):
         done = run(*arguments)
         assert done.exit_code == 0, done.output
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2028\ud800-\udfff]", done.output), arguments
+        assert not re.search(
+            "[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2028\ud800-\udfff]", done.output
+        ), arguments
     page = Path(f"exports/{MODEL}-1/README.md").read_text(encoding="utf-8")
     assert "<script>" not in page and "\nlicense:" not in page.partition("\n---\n")[0]
 

@@ -1,4 +1,6 @@
-"""Croissant documents: read by mlcroissant without an error, the demanded fields there, RAI terms from evidence."""
+"""Croissant documents: read by mlcroissant without an error, the demanded fields there, RAI terms
+from evidence.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,18 @@ from governance.exports.records import Records
 from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 
 DEMANDED = {
-    "@context", "@type", "conformsTo", "name", "description", "license", "url", "creator", "datePublished",
-    "distribution", "version",
-}  # fmt: skip
+    "@context",
+    "@type",
+    "conformsTo",
+    "name",
+    "description",
+    "license",
+    "url",
+    "creator",
+    "datePublished",
+    "distribution",
+    "version",
+}
 """What Croissant 1.1 demands; its library only warns of some."""
 
 
@@ -31,7 +42,9 @@ def test_mlcroissant_reads_it(plain: Records, name: str) -> None:
     dataset = mlcroissant.Dataset(jsonld=document)
     issues = dataset.metadata.ctx.issues
     assert issues.errors == set()
-    assert all("citeAs" in one or "MAJOR.MINOR.PATCH" in one for one in map(str, issues.warnings)), issues.warnings
+    assert all(
+        "citeAs" in one or "MAJOR.MINOR.PATCH" in one for one in map(str, issues.warnings)
+    ), issues.warnings
     assert dataset.metadata.conforms_to == [CROISSANT, RAI]
     digests = {one.sha256 for one in dataset.metadata.distribution}
     assert document["version"].removeprefix("sha256-") in digests
@@ -52,8 +65,13 @@ def test_responsible_terms_come_from_evidence_and_card(plain: Records) -> None:
         "answers are made by the generator; 40% good, 35% rambling, 25% unsafe, on purpose"
     ]
     assert "permitted purpose: customer-support" in metadata.data_use_cases
-    assert any(one.startswith("quality: 2905 records in, 2900 out") for one in metadata.data_preprocessing_protocol)
-    assert metadata.data_biases == ["not recorded: coverage by the groups that matter is not profiled"]
+    assert any(
+        one.startswith("quality: 2905 records in, 2900 out")
+        for one in metadata.data_preprocessing_protocol
+    )
+    assert metadata.data_biases == [
+        "not recorded: coverage by the groups that matter is not profiled"
+    ]
 
 
 def test_a_blank_card_says_so(plain: Records) -> None:
@@ -63,11 +81,15 @@ def test_a_blank_card_says_so(plain: Records) -> None:
 
 
 def test_hostile_text_stays_text(plain: Records) -> None:
-    hostile = carded(plain, title=HOSTILE, origin=HOSTILE, licence=HOSTILE, labelling=HOSTILE, steward=HOSTILE)
+    hostile = carded(
+        plain, title=HOSTILE, origin=HOSTILE, licence=HOSTILE, labelling=HOSTILE, steward=HOSTILE
+    )
     for name, document in documents(hostile).items():
         assert mlcroissant.Dataset(jsonld=document).metadata.ctx.issues.errors == set()
         calm = documents(plain)[name]
-        assert {key: type(value) for key, value in document.items()} == {k: type(v) for k, v in calm.items()}
+        assert {key: type(value) for key, value in document.items()} == {
+            k: type(v) for k, v in calm.items()
+        }
     text = b"".join(data for _, data in datasets(hostile)).decode()
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2028\ud800-\udfff]", text)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.envelope import verify_envelope
-from governance.errors import ConfigError, StorageError, VerificationError
+from governance.attest.envelope import verify_envelope
+from governance.base.errors import ConfigError, StorageError, VerificationError
 from governance.exports import formats
 from governance.exports.formats import FORMATS, Document, export, write
 from governance.exports.records import Records, read
@@ -41,7 +41,10 @@ def test_an_unknown_format_names_those_there_are(plain: Records) -> None:
 
 
 def test_only_the_formats_named_are_made(plain: Records) -> None:
-    assert [one.format for one in export(plain, ["slsa-vsa", "cyclonedx"])] == ["cyclonedx", "slsa-vsa"]
+    assert [one.format for one in export(plain, ["slsa-vsa", "cyclonedx"])] == [
+        "cyclonedx",
+        "slsa-vsa",
+    ]
 
 
 def test_signed_statements_verify_and_say_the_same(plain: Records) -> None:
@@ -64,7 +67,10 @@ def test_nothing_is_made_from_a_log_that_does_not_verify(shared: Story, tmp_path
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:
-    assert write(tmp_path / "x", DOCUMENTS) == [tmp_path / "x" / "a.json", tmp_path / "x" / "deep" / "b.json"]
+    assert write(tmp_path / "x", DOCUMENTS) == [
+        tmp_path / "x" / "a.json",
+        tmp_path / "x" / "deep" / "b.json",
+    ]
     assert (tmp_path / "x" / "deep" / "b.json").read_bytes() == b"new b"
     assert sorted(path.name for path in (tmp_path / "x").rglob("*")) == ["a.json", "b.json", "deep"]
 
@@ -102,7 +108,11 @@ def test_a_model_folder_is_sealed(tmp_path: Path, below: str) -> None:
 
 ANY = st.text(st.characters(codec=None), max_size=80)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | ANY,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | ANY,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY, inner, max_size=4),
     max_leaves=12,
 )
@@ -126,7 +136,11 @@ def test_two_names_never_share_a_file() -> None:
     assert len({file_name(name) for name in ("a/b", "a b", "a-b", "A-b", "a:b", "../a-b", "")}) == 7
 
 
-@pytest.mark.parametrize("path", ["/home/ada/model", "~/model", "C:\\models\\x", "file:///home/ada", "\\\\host\\x"])
+@pytest.mark.parametrize(
+    "path", ["/home/ada/model", "~/model", "C:\\models\\x", "file:///home/ada", "\\\\host\\x"]
+)
 def test_a_path_of_a_machine_is_not_told(path: str) -> None:
     assert "ada" not in outside_path(path) and "\\" not in outside_path(path)
-    assert outside_path("Qwen/Qwen3-0.6B@c1899de289a04d12100db370d81485cdf75e47ca") != outside_path(path)
+    assert outside_path("Qwen/Qwen3-0.6B@c1899de289a04d12100db370d81485cdf75e47ca") != outside_path(
+        path
+    )

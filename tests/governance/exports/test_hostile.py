@@ -1,4 +1,6 @@
-"""Any text, in policies or in evidence itself: every format stays readable by its own tool, and means the same."""
+"""Any text, in policies or in evidence itself: every format stays readable by its own tool, and
+means the same.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ from hypothesis import strategies as st
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
-from governance.evidence import Evidence, EvidenceView
+from governance.attest.predicates import Scan, Train
 from governance.exports.bom import bom
 from governance.exports.card import model_card
 from governance.exports.croissant import datasets
 from governance.exports.formats import export
 from governance.exports.records import Records
-from governance.predicates import Scan, Train
+from governance.log.evidence import Evidence, EvidenceView
 from tests.governance.exports.cards import body, read, shape
 from tests.governance.exports.told import HOSTILE, carded
 from tests.governance.story import every_text
@@ -46,16 +48,31 @@ class Said:
         return (self._said(item) for item in self.view.all(kind))
 
     def _said(self, item: Evidence) -> Evidence:
-        return replace(item, predicate=item.predicate.model_copy(update=self._fields(item.predicate)))
+        return replace(
+            item, predicate=item.predicate.model_copy(update=self._fields(item.predicate))
+        )
 
     def _fields(self, said: Any) -> dict[str, Any]:
         text = self.text
         if isinstance(said, Scan):
             counts = said.counts.model_copy(update={"excluded": {text: 2}})
-            named = {"found": {text: 3}, "remaining": {text: 1}, "actions": {text: text}, "entities_searched": [text]}
-            return {**named, "cannot_find": [text], "languages": [text], "engine": {text: text}, "counts": counts}
+            named = {
+                "found": {text: 3},
+                "remaining": {text: 1},
+                "actions": {text: text},
+                "entities_searched": [text],
+            }
+            return {
+                **named,
+                "cannot_find": [text],
+                "languages": [text],
+                "engine": {text: text},
+                "counts": counts,
+            }
         if isinstance(said, Train):
-            environment = said.environment.model_copy(update={"versions": {text: text}, "python": text})
+            environment = said.environment.model_copy(
+                update={"versions": {text: text}, "python": text}
+            )
             return {
                 "parameters": {text: {text: text}},
                 "device": text,
@@ -67,7 +84,9 @@ class Said:
 
 def saying(records: Records, text: str) -> Records:
     """The version with this text in its evidence and on every datacard."""
-    told = carded(records, title=text, steward=text, origin=text, licence=text, labelling=text, notes=text)
+    told = carded(
+        records, title=text, steward=text, origin=text, licence=text, labelling=text, notes=text
+    )
     return replace(told, facts=replace(told.facts, view=Said(told.facts.view, text)))
 
 
@@ -109,7 +128,9 @@ def test_every_statement_stays_one(plain: Records, text: str) -> None:
             assert visible(json.loads(document.data))
 
 
-@pytest.mark.parametrize("text", [HOSTILE, "@id", "http://evil.example/", "rai:dataBiases", "\x00", "\u2028"])
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "@id", "http://evil.example/", "rai:dataBiases", "\x00", "\u2028"]
+)
 def test_croissant_documents_stay_datasets(plain: Records, text: str) -> None:
     for _, data in datasets(saying(plain, text)):
         document = json.loads(data)

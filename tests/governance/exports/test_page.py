@@ -1,4 +1,6 @@
-"""docs/exports.md as it is written: every command gives what stands below it, every YAML is a catalogue's."""
+"""docs/exports.md as it is written: every command gives what stands below it, every YAML is a
+catalogue's.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from governance.controls import EVIDENCE, Control, Framework
 from governance.exports.formats import FORMATS
-from governance.policy import load_policies
+from governance.policy.controls import EVIDENCE, Control, Framework
+from governance.policy.policies import load_policies
 from pipelines.cli import cli
 from tests.conftest import ROOT
 from tests.governance.story import Story
@@ -36,9 +38,15 @@ def stands(expected: str, line: str) -> bool:
     return re.fullmatch(pattern, re.sub(r" \(\d+ bytes\)$", "", line)) is not None
 
 
-@pytest.mark.parametrize(("command", "expected"), list(examples()), ids=[command for command, _ in examples()])
+@pytest.mark.parametrize(
+    ("command", "expected"), list(examples()), ids=[command for command, _ in examples()]
+)
 def test_a_command_gives_what_stands_below_it(
-    shared: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, expected: list[str]
+    shared: Story,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    expected: list[str],
 ) -> None:
     told = shared.copy(tmp_path)
     monkeypatch.chdir(told.root)
@@ -59,7 +67,13 @@ def test_the_examples_of_policies_are_valid(tmp_path: Path) -> None:
     declared, own = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     value = YAML(typ="safe", pure=True).load(declared)
     Control.model_validate(
-        {"id": "X 1", "note": "for a test", "evidence": list(EVIDENCE)[:1], "how_sure": "M", **value}
+        {
+            "id": "X 1",
+            "note": "for a test",
+            "evidence": list(EVIDENCE)[:1],
+            "how_sure": "M",
+            **value,
+        }
     )
     framework = Framework.model_validate(YAML(typ="safe", pure=True).load(own))
     assert framework.every[0].id == "H-1"

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from governance.exports.records import Records, read
-from governance.policy import Datacard
+from governance.policy.policies import Datacard
 from tests.governance.story import MODEL, Story
 
 HOSTILE = (
-    "<script>alert(1)</script> **bold** [link](javascript:alert(1)) | cell | `code`\n\n# Heading\n---\nlicense: mit\n"
-    "![x](http://x.example/p.png) https://x.example www.x.example a@x.example $x$ &amp; "
-    "\u202egnp\u202c \x1b[31m\u2028 \ud800"
+    "<script>alert(1)</script> **bold** [link](javascript:alert(1)) | cell | `code`\n\n#"
+    " Heading\n---\nlicense: mit\n![x](http://x.example/p.png) https://x.example www.x.example"
+    " a@x.example $x$ &amp; \u202egnp\u202c \x1b[31m\u2028 \ud800"
 )
-"""What a name or a card may hold: Markdown, HTML, YAML, links, bidi marks, terminal codes, half a character."""
+"""What a name or a card may hold: Markdown, HTML, YAML, links, bidi marks, terminal codes, half a
+character.
+"""
 
 
 def records_of(story: Story, version: str = "1") -> Records:
@@ -25,9 +27,12 @@ def carded(records: Records, **fields: object) -> Records:
     policies = records.facts.policies
     assert policies is not None
     cards = {
-        name: Datacard.model_validate({**card.model_dump(), **fields}) for name, card in policies.datacards.items()
+        name: Datacard.model_validate({**card.model_dump(), **fields})
+        for name, card in policies.datacards.items()
     }
-    return replace(records, facts=replace(records.facts, policies=replace(policies, datacards=cards)))
+    return replace(
+        records, facts=replace(records.facts, policies=replace(policies, datacards=cards))
+    )
 
 
 PEOPLE = ("ada", "ben", "cleo", "dora", "eve")

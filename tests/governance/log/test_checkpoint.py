@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.errors import VerificationError
-from governance.keys import public_key
-from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint, verify_checkpoint
+from governance.attest.keys import public_key
+from governance.base.errors import VerificationError
+from governance.log.checkpoint import (
+    Checkpoint,
+    origin_of,
+    parse_checkpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from tests.governance.keys import ONE, TWO
 
 STATE = Checkpoint(origin_of("desk", bytes(range(32))), 42, hashlib.sha256(b"root").digest())
@@ -19,9 +25,15 @@ NOTE = sign_checkpoint(STATE, ONE)
 
 
 def test_the_note_is_one_any_reader_of_signed_notes_understands() -> None:
-    """Rebuilt here from the specifications alone: c2sp.org/tlog-checkpoint and c2sp.org/signed-note."""
+    """Rebuilt here from the specifications alone: c2sp.org/tlog-checkpoint and
+    c2sp.org/signed-note.
+    """
     text, _, signature = NOTE.partition("\n\n")
-    assert text.split("\n") == ["countersign/desk/0001020304050607", "42", base64.b64encode(STATE.root).decode()]
+    assert text.split("\n") == [
+        "countersign/desk/0001020304050607",
+        "42",
+        base64.b64encode(STATE.root).decode(),
+    ]
     dash, name, blob = signature.rstrip("\n").split(" ")
     assert (dash, name) == ("\u2014", "countersign/desk/0001020304050607")
     key = public_key(ONE.public_pem)
@@ -36,8 +48,13 @@ def test_it_says_what_was_signed() -> None:
 
 
 def test_witnesses_may_add_their_lines() -> None:
-    witness = sign_checkpoint(Checkpoint("countersign/desk/0001020304050607", 42, STATE.root), TWO).split("\n")[-2]
-    other = "\u2014 witness.example/w1 " + base64.b64encode(b"\x00\x01\x02\x03\x04" + bytes(72)).decode()
+    witness = sign_checkpoint(
+        Checkpoint("countersign/desk/0001020304050607", 42, STATE.root), TWO
+    ).split("\n")[-2]
+    other = (
+        "\u2014 witness.example/w1 "
+        + base64.b64encode(b"\x00\x01\x02\x03\x04" + bytes(72)).decode()
+    )
     assert verify_checkpoint(f"{NOTE}{witness}\n{other}\n", ONE.public_pem) == STATE
     assert len(parse_checkpoint(f"{NOTE}{witness}\n{other}\n")[1]) == 3
     first, mine = NOTE.split("\n\n")
@@ -65,7 +82,9 @@ REFUSED = {
     "a size with a zero": NOTE.replace("\n42\n", "\n042\n"),
     "a size with a sign": NOTE.replace("\n42\n", "\n+42\n"),
     "a size in other digits": NOTE.replace("\n42\n", "\n\u0664\u0662\n"),
-    "a short root": NOTE.replace(base64.b64encode(STATE.root).decode(), base64.b64encode(STATE.root[:-1]).decode()),
+    "a short root": NOTE.replace(
+        base64.b64encode(STATE.root).decode(), base64.b64encode(STATE.root[:-1]).decode()
+    ),
     "a hyphen for the dash": NOTE.replace("\u2014", "-"),
     "a thousand signatures": NOTE + (SIGNED * 1000),
     "huge": NOTE + "x" * 100_000,
@@ -79,7 +98,9 @@ def test_what_is_no_checkpoint_is_refused(note: str) -> None:
 
 
 @settings(max_examples=400)
-@given(st.integers(0, len(NOTE) - 1), st.characters(), st.sampled_from(["replace", "insert", "delete"]))
+@given(
+    st.integers(0, len(NOTE) - 1), st.characters(), st.sampled_from(["replace", "insert", "delete"])
+)
 def test_no_character_can_change(position: int, character: str, how: str) -> None:
     rest = NOTE[position + 1 :] if how != "insert" else NOTE[position:]
     note = NOTE[:position] + ("" if how == "delete" else character) + rest

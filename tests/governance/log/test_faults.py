@@ -1,4 +1,6 @@
-"""Disks that really are full, and changes of any kind to what is stored: nothing is lost or goes unnoticed."""
+"""Disks that really are full, and changes of any kind to what is stored: nothing is lost or goes
+unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from governance import canonical, verify
-from governance.envelope import verify_envelope
-from governance.errors import StorageError, VerificationError
-from governance.evidence import key_ring
+from governance.attest import canonical
+from governance.attest.envelope import verify_envelope
+from governance.base.errors import StorageError, VerificationError
+from governance.history import verify
+from governance.log.evidence import key_ring
 from governance.log.postgres import PostgresLog
-from governance.machine import own_checkpoint_key
+from governance.machine.machine import own_checkpoint_key
 from tests.governance.examples import PROJECT, Scene, artifact, ingest, scene, verified
 from tests.postgres import Cluster, account
 
@@ -31,7 +34,10 @@ def small_disk() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="small-"))
     folder.chmod(0o755)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         folder.rmdir()
@@ -48,7 +54,9 @@ def fill(here: Scene) -> int:
     for n in count():
         try:
             text = hashlib.shake_256(str(n).encode()).hexdigest(1500)  # which no database packs
-            here.record("ingest", ingest(f"ingest@n{n}", parameters={"text": text}), artifact("records"))
+            here.record(
+                "ingest", ingest(f"ingest@n{n}", parameters={"text": text}), artifact("records")
+            )
         except StorageError as error:
             assert "disk" in error.found and "unchanged" in error.found and error.fix
             return n
@@ -65,7 +73,9 @@ def test_a_disk_that_is_full_loses_nothing_in_sqlite(small_disk: Path, tmp_path:
     assert verified(here) == done + 2
 
 
-def test_a_disk_that_is_full_loses_nothing_in_postgresql(small_disk: Path, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_loses_nothing_in_postgresql(
+    small_disk: Path, cluster: Cluster, tmp_path: Path
+) -> None:
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     (small_disk / "space").mkdir()
     if account():
@@ -76,7 +86,8 @@ def test_a_disk_that_is_full_loses_nothing_in_postgresql(small_disk: Path, clust
     here = scene(tmp_path / "home", COUNTERSIGN_LOG=cluster.uri("small"))
     (small_disk / "ballast").write_bytes(bytes(6_000_000))
     for cache in small_disk.glob("space/*/*/pg_internal.init"):
-        cache.unlink()  # as vacuuming the catalogue does: the next connection writes it, which a full disk prevents
+        # as vacuuming the catalogue does: the next connection writes it, which a full disk prevents
+        cache.unlink()
     try:
         done = fill(here)
         with pytest.raises(StorageError, match="disk is full"):
@@ -130,12 +141,15 @@ def test_any_change_of_an_envelopes_parts_is_found(made: Scene, data: st.DataObj
     """The JSON taken apart and written again, in canonical form."""
     ring = key_ring(made.log, {})
     one, two = (
-        canonical.loads(made.log.entry(data.draw(st.integers(0, made.log.size() - 1))).envelope) for _ in range(2)
+        canonical.loads(made.log.entry(data.draw(st.integers(0, made.log.size() - 1))).envelope)
+        for _ in range(2)
     )
     before = canonical.dumps(one)
     signature = one["signatures"][0]
     part = data.draw(st.sampled_from(["payload", "sig", "keyid", "type", "none", "more"]))
-    text = data.draw(st.text(max_size=80) | st.sampled_from([two["payload"], two["signatures"][0]["sig"]]))
+    text = data.draw(
+        st.text(max_size=80) | st.sampled_from([two["payload"], two["signatures"][0]["sig"]])
+    )
     match part:
         case "payload":
             one["payload"] = text
@@ -154,7 +168,14 @@ def test_any_change_of_an_envelopes_parts_is_found(made: Scene, data: st.DataObj
 
 
 CELLS = {
-    "entry": {"idx": "idx + 100", "envelope": None, "leaf": None, "identity": "text", "scope": "text", "kind": "text"},
+    "entry": {
+        "idx": "idx + 100",
+        "envelope": None,
+        "leaf": None,
+        "identity": "text",
+        "scope": "text",
+        "kind": "text",
+    },
     "subject": {"sha256": "text", "idx": "idx + 1000"},
     "node": {"level": "level + 20", "position": "position + 1000", "hash": None},
     "head": {"checkpoint": "text"},
@@ -168,8 +189,15 @@ def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return scene(tmp_path_factory.mktemp("shared"), COUNTERSIGN_LOG=address).filled(), address
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cell=st.sampled_from(COLUMNS), row=st.integers(0, 60), at=st.integers(0, 3000), bit=st.integers(0, 7))
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    cell=st.sampled_from(COLUMNS),
+    row=st.integers(0, 60),
+    at=st.integers(0, 3000),
+    bit=st.integers(0, 7),
+)
 def test_any_change_of_any_row_in_postgresql_is_found(
     shared: tuple[Scene, str], cell: tuple[str, str], row: int, at: int, bit: int
 ) -> None:
@@ -191,7 +219,10 @@ def test_any_change_of_any_row_in_postgresql_is_found(
         now = changed.fetchone()
         assert now is not None
         report = verify.verify_log(
-            PostgresLog(address, PROJECT), PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine))
+            PostgresLog(address, PROJECT),
+            PROJECT,
+            {},
+            verify.Pins(own_checkpoint_key(place.machine)),
         )
         database.execute(f"DELETE FROM {name} WHERE ctid = %s", (now[0],))
         database.execute(f"INSERT INTO {name} VALUES ({', '.join(['%s'] * len(old))})", old)

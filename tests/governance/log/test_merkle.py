@@ -6,11 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.errors import VerificationError
+from governance.base.errors import VerificationError
 from governance.log import merkle
 
 # The inputs and roots of the certificate-transparency project's own tests
-INPUTS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+INPUTS = [
+    "",
+    "00",
+    "10",
+    "2021",
+    "3031",
+    "40414243",
+    "5051525354555657",
+    "606162636465666768696a6b6c6d6e6f",
+]
 ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -64,7 +73,9 @@ def test_every_proof_of_every_size_verifies() -> None:
             proof = merkle.inclusion_proof(index, size, TREE.node)
             merkle.verify_inclusion(TREE.leaves[index], index, size, proof, ROOT[size])
         for old in range(size + 1):
-            merkle.verify_consistency(old, size, ROOT[old], ROOT[size], merkle.consistency_proof(old, size, TREE.node))
+            merkle.verify_consistency(
+                old, size, ROOT[old], ROOT[size], merkle.consistency_proof(old, size, TREE.node)
+            )
 
 
 def spoiled(proof: list[bytes], how: int) -> list[bytes]:
@@ -88,7 +99,13 @@ def test_inclusion_of_anything_else_fails(size: int, data: st.DataObject) -> Non
     index = data.draw(st.integers(0, size - 1))
     proof = merkle.inclusion_proof(index, size, TREE.node)
     bad = data.draw(st.sampled_from(["leaf", "index", "size", "root", "proof"]))
-    case = {"leaf": TREE.leaves[index], "index": index, "size": size, "proof": proof, "root": ROOT[size]}
+    case = {
+        "leaf": TREE.leaves[index],
+        "index": index,
+        "size": size,
+        "proof": proof,
+        "root": ROOT[size],
+    }
     match bad:
         case "leaf":
             case["leaf"] = merkle.leaf_hash(b"another")
@@ -102,7 +119,9 @@ def test_inclusion_of_anything_else_fails(size: int, data: st.DataObject) -> Non
         case "proof":
             case["proof"] = spoiled(proof, data.draw(st.integers(0, 200)))
     with pytest.raises(VerificationError):
-        merkle.verify_inclusion(case["leaf"], case["index"], case["size"], case["proof"], case["root"])
+        merkle.verify_inclusion(
+            case["leaf"], case["index"], case["size"], case["proof"], case["root"]
+        )
 
 
 @settings(max_examples=300)
@@ -127,10 +146,18 @@ def test_a_log_that_was_rewritten_has_no_proof() -> None:
     for old in range(21, LARGEST):
         with pytest.raises(VerificationError, match="not the one"):
             merkle.verify_consistency(
-                old, LARGEST, ROOT[old], forked.root(LARGEST), merkle.consistency_proof(old, LARGEST, forked.node)
+                old,
+                LARGEST,
+                ROOT[old],
+                forked.root(LARGEST),
+                merkle.consistency_proof(old, LARGEST, forked.node),
             )
     merkle.verify_consistency(
-        20, LARGEST, ROOT[20], forked.root(LARGEST), merkle.consistency_proof(20, LARGEST, forked.node)
+        20,
+        LARGEST,
+        ROOT[20],
+        forked.root(LARGEST),
+        merkle.consistency_proof(20, LARGEST, forked.node),
     )
 
 

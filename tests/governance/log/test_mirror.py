@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from governance import evidence, verify
-from governance.canonical import dumps
-from governance.envelope import sign_payload
-from governance.errors import (
+from governance.attest.canonical import dumps
+from governance.attest.envelope import sign_payload
+from governance.attest.keys import Signer, private_signer, public_key
+from governance.attest.predicates import Artifact, CheckpointKey
+from governance.base.errors import (
     ConfigError,
     ConflictError,
     CountersignError,
@@ -33,16 +34,15 @@ from governance.errors import (
     StorageError,
     VerificationError,
 )
-from governance.keys import Signer, private_signer, public_key
-from governance.log import api, merkle
+from governance.base.progress import Progress
+from governance.history import verify
+from governance.log import api, evidence, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.mirror import MirrorLog, Server
 from governance.log.port import Log
 from governance.log.routes import PREFIX
 from governance.log.sqlite import SqliteLog
-from governance.machine import log_of, machine, own_checkpoint_key, read_log
-from governance.predicates import Artifact, CheckpointKey
-from governance.progress import Progress
+from governance.machine.machine import log_of, machine, own_checkpoint_key, read_log
 from tests.conftest import ROOT
 from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
 from tests.governance.governed import Governed, authorize, empty, keypair
@@ -85,7 +85,9 @@ def client(served: Served, home: Path, **environ: str) -> MirrorLog:
 
 
 def say(log: Log, name: str, **options: Any) -> int:
-    return evidence.record(log, stranger(), "ingest", [artifact("records")], ingest(name), **options).index
+    return evidence.record(
+        log, stranger(), "ingest", [artifact("records")], ingest(name), **options
+    ).index
 
 
 def test_a_client_reads_what_the_server_has_and_verifies_all_of_it(
@@ -93,7 +95,9 @@ def test_a_client_reads_what_the_server_has_and_verifies_all_of_it(
 ) -> None:
     mine = client(served, tmp_path / "home")
     assert list(mine.entries()) == list(there.log.entries()) and mine.head() == there.log.head()
-    assert mine.by_subject(B) == there.log.by_subject(B) and mine.derived(0, 99) == there.log.derived(0, 99)
+    assert mine.by_subject(B) == there.log.by_subject(B) and mine.derived(
+        0, 99
+    ) == there.log.derived(0, 99)
     report = verify.verify_log(mine, PROJECT, {}, verify.Pins(own_checkpoint_key(there.machine)))
     assert report.ok and report.entries == 6
     there.record("gate", gate(True))
@@ -102,7 +106,9 @@ def test_a_client_reads_what_the_server_has_and_verifies_all_of_it(
     assert mine.size() == 7 == client(served, tmp_path / "home").size()
 
 
-def test_an_append_is_verified_and_its_receipt_is_kept(served: Served, there: Scene, tmp_path: Path) -> None:
+def test_an_append_is_verified_and_its_receipt_is_kept(
+    served: Served, there: Scene, tmp_path: Path
+) -> None:
     mine = client(served, tmp_path / "home")
     assert say(mine, "ingest@mine") == 6 and there.log.size() == 7
     assert say(mine, "ingest@mine") == 6 and there.log.size() == 7
@@ -110,14 +116,18 @@ def test_an_append_is_verified_and_its_receipt_is_kept(served: Served, there: Sc
     kept = json.loads(path.read_text())
     assert kept.pop("log") == served.url and len(kept.pop("envelope")) > 100
     receipt = api.read_receipt(kept)
-    assert receipt.verify() == verify_checkpoint(receipt.checkpoint, evidence.origin(there.log).checkpoint_key)
+    assert receipt.verify() == verify_checkpoint(
+        receipt.checkpoint, evidence.origin(there.log).checkpoint_key
+    )
     assert there.log.entry(6).leaf_hash.hex() == receipt.leaf_hash == path.stem
     with pytest.raises(ConflictError, match="the log has 7 entries"):
         say(mine, "ingest@late", expected_size=6)
     assert say(mine, "ingest@later", expected_size=7) == 7
 
 
-def test_two_clients_at_once_lose_and_double_nothing(served: Served, there: Scene, tmp_path: Path) -> None:
+def test_two_clients_at_once_lose_and_double_nothing(
+    served: Served, there: Scene, tmp_path: Path
+) -> None:
     """Two machines, and two processes of one machine, which share a copy."""
     said: list[int] = []
     failed: list[Exception] = []
@@ -130,7 +140,8 @@ def test_two_clients_at_once_lose_and_double_nothing(served: Served, there: Scen
             failed.append(error)
 
     threads = [
-        threading.Thread(target=work, args=pair) for pair in (("one", "a"), ("one", "b"), ("two", "c"), ("two", "d"))
+        threading.Thread(target=work, args=pair)
+        for pair in (("one", "a"), ("one", "b"), ("two", "c"), ("two", "d"))
     ]
     for thread in threads:
         thread.start()
@@ -149,7 +160,9 @@ def test_a_copy_that_another_process_brought_further_meanwhile_is_no_shorter_log
     ask, asked_for = Server.get, []
 
     def slow(self: Server, path: str) -> bytes:
-        """Between our question and what we do with the answer, the log grows, and another process follows it."""
+        """Between our question and what we do with the answer, the log grows, and another process
+        follows it.
+        """
         answer = ask(self, path)
         if path == "checkpoint" and not asked_for:
             asked_for.append(path)
@@ -170,8 +183,13 @@ def test_offline_the_copy_is_read_and_nothing_is_appended(
     with serving(there.log) as served:
         assert client(served, tmp_path / "home").size() == 6
     mine = client(served, tmp_path / "home")
-    assert mine.size() == 6 and len(list(mine.entries())) == 6 and "cannot be reached" in mine.offline
-    told = "warning: what follows is read from the copy on this machine: the log's server cannot be reached"
+    assert (
+        mine.size() == 6 and len(list(mine.entries())) == 6 and "cannot be reached" in mine.offline
+    )
+    told = (
+        "warning: what follows is read from the copy on this machine: the log's server cannot be"
+        " reached"
+    )
     assert capsys.readouterr().err.count(told) == 1
     with pytest.raises(OfflineError, match="cannot be reached"):
         say(mine, "ingest@mine")
@@ -207,9 +225,13 @@ class Lying(SqliteLog):
 
     def page(self, start: int, end: int) -> Any:
         found, kept = super().page(start, end)
-        other = sign_payload(dumps(evidence.build_statement("gate", [artifact("gate")], gate(True))), stranger())
+        other = sign_payload(
+            dumps(evidence.build_statement("gate", [artifact("gate")], gate(True))), stranger()
+        )
         at = self.wrong
-        swapped = [entry if entry.index != at else type(entry)(at, other, *_rest(entry)) for entry in found]
+        swapped = [
+            entry if entry.index != at else type(entry)(at, other, *_rest(entry)) for entry in found
+        ]
         return swapped, kept
 
 
@@ -247,7 +269,9 @@ def test_missing_entries_are_refused(served: Served, there: Scene, tmp_path: Pat
         client(served, tmp_path / "home").size()
 
 
-def test_a_shorter_log_is_refused_and_both_checkpoints_are_named(served: Served, there: Scene, tmp_path: Path) -> None:
+def test_a_shorter_log_is_refused_and_both_checkpoints_are_named(
+    served: Served, there: Scene, tmp_path: Path
+) -> None:
     shutil.copy(there.log.path, tmp_path / "before.db")
     before = there.log.checkpoint()
     there.record("gate", gate(True))
@@ -280,7 +304,9 @@ def test_a_forked_log_is_refused_and_both_checkpoints_are_named(
     for n in range(more + 1):
         fork.record("gate", gate(n % 2 == 0), artifact("gate", B))
     served.log = fork.log
-    with pytest.raises(VerificationError, match=r"was rewritten|does not go on from what was seen") as error:
+    with pytest.raises(
+        VerificationError, match=r"was rewritten|does not go on from what was seen"
+    ) as error:
         client(served, tmp_path / "home").size()
     assert there.log.checkpoint() in str(error.value) and fork.log.checkpoint() in str(error.value)
 
@@ -302,7 +328,9 @@ def test_a_log_of_another_origin_is_refused(served: Served, there: Scene, tmp_pa
         client(served, tmp_path / "home", COUNTERSIGN_ORIGIN="f" * 64).size()
 
 
-def test_a_checkpoint_by_another_key_is_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+def test_a_checkpoint_by_another_key_is_refused(
+    served: Served, there: Scene, tmp_path: Path
+) -> None:
     from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
 
     leaves = [entry.leaf_hash for entry in there.log.entries()]
@@ -322,7 +350,9 @@ class Forgetful(SqliteLog):
         return self.entry(2)
 
 
-def test_a_receipt_of_another_entry_is_refused(served: Served, there: Scene, tmp_path: Path) -> None:
+def test_a_receipt_of_another_entry_is_refused(
+    served: Served, there: Scene, tmp_path: Path
+) -> None:
     served.log = Forgetful(there.log.path, PROJECT)
     with pytest.raises(VerificationError, match="receipt is of another entry, 2"):
         say(client(served, tmp_path / "home"), "ingest@mine")
@@ -330,9 +360,19 @@ def test_a_receipt_of_another_entry_is_refused(served: Served, there: Scene, tmp
 
 @pytest.mark.parametrize(
     ("member", "value"),
-    [("checkpoint", None), ("checkpoint", 5), ("index", float("inf")), ("index", 1 << 70), ("index", True),
-     ("size", -1), ("size", "2"), ("leaf_hash", "ab"), ("proof", ["xy"]), ("more", 1)],
-)  # fmt: skip
+    [
+        ("checkpoint", None),
+        ("checkpoint", 5),
+        ("index", float("inf")),
+        ("index", 1 << 70),
+        ("index", True),
+        ("size", -1),
+        ("size", "2"),
+        ("leaf_hash", "ab"),
+        ("proof", ["xy"]),
+        ("more", 1),
+    ],
+)
 def test_what_is_no_receipt_is_refused(member: str, value: object) -> None:
     good = {"index": 1, "size": 2, "leaf_hash": "a" * 64, "proof": ["b" * 64], "checkpoint": "x"}
     assert api.read_receipt(good).index == 1
@@ -341,7 +381,9 @@ def test_what_is_no_receipt_is_refused(member: str, value: object) -> None:
 
 
 def test_a_servers_words_repaint_no_terminal() -> None:
-    told = json.dumps({"kind": "StorageError", "error": "\x1b[2J\u202everified\nline", "next": "\x07"}).encode()
+    told = json.dumps(
+        {"kind": "StorageError", "error": "\x1b[2J\u202everified\nline", "next": "\x07"}
+    ).encode()
     error = urllib.error.HTTPError("x", 500, "x", Message(), io.BytesIO(told))
     with pytest.raises(StorageError) as raised:
         Server("http://localhost")._refused(error)
@@ -356,13 +398,22 @@ def test_a_wrong_address_is_told_from_a_server_that_is_away(served: Served, tmp_
     }.items():
         with pytest.raises(OfflineError, match=rf"{says}[\s\S]*next: check COUNTERSIGN_LOG"):
             client(served, tmp_path / "home", COUNTERSIGN_LOG=wrong).size()
-    with pytest.raises(StorageError, match=r"answered 404[\s\S]*next: check COUNTERSIGN_LOG: https://SERVER, without"):
+    with pytest.raises(
+        StorageError,
+        match=r"answered 404[\s\S]*next: check COUNTERSIGN_LOG: https://SERVER, without",
+    ):
         client(served, tmp_path / "home", COUNTERSIGN_LOG=f"{served.url}/page").size()
 
 
 def test_without_the_right_account_nothing_is_answered(served: Served, tmp_path: Path) -> None:
-    for wrong in ({"COUNTERSIGN_PASSWORD": "x"}, {"COUNTERSIGN_USER": "eve"}, {"COUNTERSIGN_USER": ""}):
-        with pytest.raises(ConfigError, match="does not accept the account or its password") as error:
+    for wrong in (
+        {"COUNTERSIGN_PASSWORD": "x"},
+        {"COUNTERSIGN_USER": "eve"},
+        {"COUNTERSIGN_USER": ""},
+    ):
+        with pytest.raises(
+            ConfigError, match="does not accept the account or its password"
+        ) as error:
             client(served, tmp_path / "home", **wrong).size()
         assert PASSWORD not in str(error.value)
     for path in ("checkpoint", "entries", "proof?index=0&size=1", "growth?old=1&new=2"):
@@ -389,7 +440,9 @@ WRONG: dict[str, Callable[[Server], object]] = {
     "a proof in a longer log": lambda server: server.get("proof?index=0&size=7"),
     "growth to a longer log": lambda server: server.get("growth?old=0&new=7"),
     "an empty envelope": lambda server: server.post("entries", b""),
-    "an envelope that is too large": lambda server: server.post("entries", b"x" * (api.MAX_ENVELOPE + 1)),
+    "an envelope that is too large": lambda server: server.post(
+        "entries", b"x" * (api.MAX_ENVELOPE + 1)
+    ),
     "a size that is no number": lambda server: server.post("entries?expected_size=x", b"{}"),
 }
 
@@ -410,7 +463,9 @@ def test_proofs_are_answered(served: Served, there: Scene) -> None:
     server = asked(served)
     proof = server.json(server.get("proof?index=2&size=6"))["proof"]
     state = verify_checkpoint(there.log.checkpoint(), evidence.origin(there.log).checkpoint_key)
-    merkle.verify_inclusion(there.log.entry(2).leaf_hash, 2, 6, [bytes.fromhex(step) for step in proof], state.root)
+    merkle.verify_inclusion(
+        there.log.entry(2).leaf_hash, 2, 6, [bytes.fromhex(step) for step in proof], state.root
+    )
     assert server.json(server.get("growth?old=3&new=6"))["proof"] == [
         p.hex() for p in there.log.consistency_proof(3, 6)
     ]
@@ -425,7 +480,9 @@ def test_a_page_has_limits(there: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
     assert api.entries(there.log, 6, 6) == {"start": 6, "entries": []}
 
 
-def test_a_large_log_comes_in_pages(served: Served, there: Scene, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_large_log_comes_in_pages(
+    served: Served, there: Scene, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(api, "MAX_PAGE", 5000)
     assert list(client(served, tmp_path / "home").entries()) == list(there.log.entries())
 
@@ -450,7 +507,7 @@ class Slow(SqliteLog):
 PULL = """
 import sys
 from governance.log import api
-from governance.machine import log_of, machine
+from governance.machine.machine import log_of, machine
 import os
 api.MAX_ENTRIES = 5
 log_of(machine(sys.argv[1], os.environ)).size()
@@ -475,9 +532,12 @@ def interrupted(served: Served, home: Path) -> None:
     slow = Slow(there_log(served), 20)
     served.log = slow
     environ = {
-        **os.environ, "COUNTERSIGN_HOME": str(home), "COUNTERSIGN_LOG": served.url, "COUNTERSIGN_USER": ACCOUNT,
+        **os.environ,
+        "COUNTERSIGN_HOME": str(home),
+        "COUNTERSIGN_LOG": served.url,
+        "COUNTERSIGN_USER": ACCOUNT,
         "COUNTERSIGN_PASSWORD": PASSWORD,
-    }  # fmt: skip
+    }
     process = subprocess.Popen([sys.executable, "-c", PULL, PROJECT], cwd=ROOT, env=environ)
     wait_for(lambda: len(incoming(home)) == 4, 300, "four pages came")
     process.kill()
@@ -490,7 +550,9 @@ def there_log(served: Served) -> SqliteLog:
     return served.log
 
 
-def test_a_killed_download_goes_on_where_it_was(served: Served, long: Scene, tmp_path: Path) -> None:
+def test_a_killed_download_goes_on_where_it_was(
+    served: Served, long: Scene, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     interrupted(served, home)
     kept = [int(path.stem) for path in incoming(home)]
@@ -501,7 +563,9 @@ def test_a_killed_download_goes_on_where_it_was(served: Served, long: Scene, tmp
     mine = client(served, home)
     assert list(mine.entries()) == list(long.log.entries())
     assert mine.size() == 47 and not set(again.asked) & (set(kept) - {0}) and not incoming(home)
-    assert verify.verify_log(mine, PROJECT, {}, verify.Pins(origin=mine.entry(0).leaf_hash.hex())).ok
+    assert verify.verify_log(
+        mine, PROJECT, {}, verify.Pins(origin=mine.entry(0).leaf_hash.hex())
+    ).ok
 
 
 def test_pages_that_were_kept_are_not_believed(served: Served, long: Scene, tmp_path: Path) -> None:
@@ -517,7 +581,9 @@ def test_pages_that_were_kept_are_not_believed(served: Served, long: Scene, tmp_
     assert {5, 10, 15} <= set(again.asked) and not incoming(home)
 
 
-def test_a_long_log_that_does_not_fit_leaves_nothing(served: Served, long: Scene, tmp_path: Path) -> None:
+def test_a_long_log_that_does_not_fit_leaves_nothing(
+    served: Served, long: Scene, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     assert client(served, home).size() == 46
     for n in range(20):
@@ -539,21 +605,34 @@ def succeeded(folder: Path) -> tuple[Governed, Signer]:
     private, line = keypair("the next one")
     key = public_key(line)
     said = CheckpointKey.model_validate(made.signed("ada", "policy-owner", pem=key.pem))
-    made.say("ada", "checkpoint_key", [Artifact(role="checkpoint_key", name="next", sha256=key.keyid)], said)
+    made.say(
+        "ada",
+        "checkpoint_key",
+        [Artifact(role="checkpoint_key", name="next", sha256=key.keyid)],
+        said,
+    )
     for who in ("ada", "ben"):
         made.approve(who, "policy-owner", key.keyid, "checkpoint_key")
     return made, private_signer(private, "next")
 
 
 def test_a_successor_of_the_checkpoint_key_is_followed(tmp_path: Path) -> None:
-    """By a copy that saw it coming and by one that is new; what the old key signs from then on is refused."""
+    """By a copy that saw it coming and by one that is new; what the old key signs from then on is
+    refused.
+    """
     made, following = succeeded(tmp_path / "server")
     log = made.story.log
     with serving(log) as served:
 
         def size(home: str) -> int:
-            known = {"COUNTERSIGN_LOG": served.url, "COUNTERSIGN_USER": ACCOUNT, "COUNTERSIGN_PASSWORD": PASSWORD}
-            return read_log(machine(log.project, {**known, "COUNTERSIGN_HOME": str(tmp_path / home)})).size()
+            known = {
+                "COUNTERSIGN_LOG": served.url,
+                "COUNTERSIGN_USER": ACCOUNT,
+                "COUNTERSIGN_PASSWORD": PASSWORD,
+            }
+            return read_log(
+                machine(log.project, {**known, "COUNTERSIGN_HOME": str(tmp_path / home)})
+            ).size()
 
         before = size("watching")
         assert before == log.size(), "the old key still signed the entry that replaced it"
@@ -569,7 +648,14 @@ def test_a_successor_of_the_checkpoint_key_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://db.example.org", "https://ada:pw@host", "https://", "https://host/?x=1", "ftp://localhost"]
+    "url",
+    [
+        "http://db.example.org",
+        "https://ada:pw@host",
+        "https://",
+        "https://host/?x=1",
+        "ftp://localhost",
+    ],
 )
 def test_an_address_that_is_not_safe_is_refused(url: str) -> None:
     with pytest.raises(ConfigError) as error:
@@ -598,7 +684,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from governance import evidence
+from governance.log import evidence
 from governance.log.routes import PREFIX, routes
 from tests.governance.examples import scene
 place = scene(Path(sys.argv[1]))
@@ -640,6 +726,8 @@ def test_a_server_killed_in_the_middle_loses_nothing_that_was_answered(tmp_path:
         worker.join()
     place = scene(tmp_path / "server")
     named = {stranger().keyid: stranger().public_pem}
-    report = verify.verify_log(place.log, PROJECT, named, verify.Pins(own_checkpoint_key(place.machine)))
+    report = verify.verify_log(
+        place.log, PROJECT, named, verify.Pins(own_checkpoint_key(place.machine))
+    )
     assert report.ok and answered == sorted(set(answered)) and max(answered) < report.entries
     assert report.entries <= len(answered) + 3  # what was not answered was not said twice

@@ -1,4 +1,6 @@
-"""A log that version 0.1 wrote opens, verifies, grows and keeps its root; in another database, too."""
+"""A log that version 0.1 wrote opens, verifies, grows and keeps its root; in another database,
+too.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance import verify
+from governance.history import verify
 from governance.log import merkle, sql
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
 from governance.log.postgres import PostgresLog
 from governance.log.sqlite import SqliteLog
-from governance.machine import own_checkpoint_key, read_log
+from governance.machine.machine import own_checkpoint_key, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
 from tests.governance.keys import pem
 from tests.postgres import Cluster
@@ -29,7 +31,9 @@ def here(tmp_path: Path) -> Scene:
     keys = tmp_path / "home" / PROJECT / "keys"
     keys.mkdir(parents=True)
     for name, byte in (("checkpoint", 50), ("development", 51)):
-        (keys / f"{name}.pem").write_bytes(pem(Ed25519PrivateKey.from_private_bytes(bytes([byte] * 32))))
+        (keys / f"{name}.pem").write_bytes(
+            pem(Ed25519PrivateKey.from_private_bytes(bytes([byte] * 32)))
+        )
         (keys / f"{name}.pem").chmod(0o600)
     with sqlite3.connect(tmp_path / "home" / PROJECT / "countersign.db") as database:
         database.executescript(WRITTEN.read_text())
@@ -53,7 +57,10 @@ def test_it_grows_from_there_and_gets_what_it_lacks(here: Scene) -> None:
     indices = "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'countersign%'"
     with sqlite3.connect(here.log.path) as database:
         assert {name for (name,) in database.execute(indices)} < set(sql.INDICES)
-    assert [entry.index for entry in here.log.by_kind(["gate", "ingest"])] == [2, 5]  # without them, too
+    assert [entry.index for entry in here.log.by_kind(["gate", "ingest"])] == [
+        2,
+        5,
+    ]  # without them, too
     here.record("gate", gate(True, at="2027-01-01T00:00:00Z"), artifact("gate"))
     assert here.record("ingest", ingest()) == 2  # said then, not said again
     with sqlite3.connect(here.log.path) as database:
@@ -67,8 +74,12 @@ def test_it_grows_from_there_and_gets_what_it_lacks(here: Scene) -> None:
 def test_it_moves_to_postgresql_and_keeps_its_root(here: Scene, cluster: Cluster) -> None:
     moved = PostgresLog(cluster.database(), PROJECT)
     entries, kept = here.log.page(0, 11)
-    moved.extend([(entry, sorted(kept[entry.index].subjects)) for entry in entries], here.log.checkpoint())
+    moved.extend(
+        [(entry, sorted(kept[entry.index].subjects)) for entry in entries], here.log.checkpoint()
+    )
     found = report(here, moved)
     assert found.ok and parse_checkpoint(found.checkpoint)[0] == STATE
-    assert moved.derived(0, 99) == here.log.derived(0, 99) and list(moved.entries()) == list(here.log.entries())
+    assert moved.derived(0, 99) == here.log.derived(0, 99) and list(moved.entries()) == list(
+        here.log.entries()
+    )
     assert SqliteLog(here.log.path, PROJECT).head() == moved.head()

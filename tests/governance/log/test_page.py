@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from governance.machine import machine, open_log, signer
-from governance.policy import load_policies
+from governance.machine.machine import machine, open_log, signer
+from governance.policy.policies import load_policies
 from tests.conftest import ROOT
 from tests.governance.examples import NOON, Scene, artifact, ingest
 from tests.postgres import Cluster
@@ -47,7 +47,12 @@ def shell(project: Path, text: str, **environ: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            **environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        },
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -64,7 +69,13 @@ def grown(project: Path, home: Path, **environ: str) -> Scene:
 def performed(project: Path, heading: str, kind: str, **environ: str) -> None:
     """The blocks of a section that are about one kind of database, or about any."""
     for said, text in blocks(heading):
-        about = "postgresql" if "postgresql" in said else "sqlite" if "support-desk/countersign.db" in text else kind
+        about = (
+            "postgresql"
+            if "postgresql" in said
+            else "sqlite"
+            if "support-desk/countersign.db" in text
+            else kind
+        )
         if about == kind:
             expected = int(said.removeprefix("ends with ")) if said.startswith("ends with") else 0
             code, told = shell(project, text, **environ)

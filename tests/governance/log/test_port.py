@@ -14,20 +14,30 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from governance import evidence
-from governance.errors import (
+from governance.base.errors import (
     BusyError,
     ConflictError,
     RefusedError,
     StorageError,
     VerificationError,
 )
-from governance.log import merkle, postgres, sql, sqlite
+from governance.log import evidence, merkle, postgres, sql, sqlite
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.port import Execute
 from governance.log.sqlite import SqliteLog
-from governance.machine import log_of, machine, read_log, stored_signer
-from tests.governance.examples import PROJECT, A, B, C, Scene, artifact, gate, ingest, scene, verified
+from governance.machine.machine import log_of, machine, read_log, stored_signer
+from tests.governance.examples import (
+    PROJECT,
+    A,
+    B,
+    C,
+    Scene,
+    artifact,
+    gate,
+    ingest,
+    scene,
+    verified,
+)
 from tests.governance.killed import dying, in_child
 
 ADAPTERS = ["sqlite", "postgresql"]
@@ -47,10 +57,14 @@ def here(address: str, tmp_path: Path) -> Scene:
 
 
 def raw(address: str, *statements: str, guarded: bool = True) -> list[tuple[object, ...]]:
-    """SQL behind the log's back, triggers and all or without them; the rows of the last statement."""
+    """SQL behind the log's back, triggers and all or without them; the rows of the last
+    statement.
+    """
     if address.startswith("sqlite"):
         with contextlib.closing(sqlite3.connect(address.removeprefix("sqlite:///"))) as connection:
-            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            ).fetchall():
                 if not guarded:
                     connection.execute(f"DROP TRIGGER {name}")
             rows = [connection.execute(statement).fetchall() for statement in statements][-1]
@@ -87,7 +101,9 @@ def test_the_checkpoint_covers_exactly_what_is_there(here: Scene) -> None:
     assert [state.size for state in states] == list(range(2, 11))
     last = states[-1]
     for entry in here.log.entries():
-        merkle.verify_inclusion(entry.leaf_hash, entry.index, 10, here.log.inclusion_proof(entry.index, 10), last.root)
+        merkle.verify_inclusion(
+            entry.leaf_hash, entry.index, 10, here.log.inclusion_proof(entry.index, 10), last.root
+        )
     for old in states:
         proof = here.log.consistency_proof(old.size, last.size)
         merkle.verify_consistency(old.size, last.size, old.root, last.root, proof)
@@ -102,14 +118,20 @@ def test_the_same_thing_said_again_is_the_same_entry(here: Scene) -> None:
 def test_a_decision_that_changes_and_changes_back_is_three_entries(here: Scene) -> None:
     decisions = [True, True, False, False, True]
     assert [here.record("gate", gate(allowed)) for allowed in decisions] == [1, 1, 2, 2, 3]
-    assert here.record("gate", gate(True, at="2027-01-01T00:00:00Z")) == 3  # decided again, to the same end
+    assert (
+        here.record("gate", gate(True, at="2027-01-01T00:00:00Z")) == 3
+    )  # decided again, to the same end
 
 
 def test_a_log_has_one_origin_and_begins_with_it(here: Scene, address: str) -> None:
     first = here.log.entry(0)
     again = here.log.append(b"x", identity="other", scope="origin", subjects=[], kind="origin")
     assert again == first and here.log.size() == 1
-    raw(address, *(f"DELETE FROM countersign_{table}" for table in ("head", *sql.TABLES)), guarded=False)
+    raw(
+        address,
+        *(f"DELETE FROM countersign_{table}" for table in ("head", *sql.TABLES)),
+        guarded=False,
+    )
     with pytest.raises(StorageError, match="begins with its origin"):
         here.log.append(b"x", identity="i", scope="s", subjects=[], kind="ingest")
     assert here.log.size() == 0
@@ -129,10 +151,17 @@ def test_entries_are_found_by_kind_in_order(here: Scene, monkeypatch: pytest.Mon
 
 def test_an_append_happens_on_the_size_it_was_decided_on_or_not_at_all(here: Scene) -> None:
     subjects = [artifact("gate")]
-    assert evidence.record(here.log, here.signer, "gate", subjects, gate(True), expected_size=1).index == 1
+    assert (
+        evidence.record(here.log, here.signer, "gate", subjects, gate(True), expected_size=1).index
+        == 1
+    )
     for size in (0, 1, 3):
-        with pytest.raises(ConflictError, match=f"the log has 2 entries[\\s\\S]*expected: {size}, on which") as error:
-            evidence.record(here.log, here.signer, "gate", subjects, gate(False), expected_size=size)
+        with pytest.raises(
+            ConflictError, match=f"the log has 2 entries[\\s\\S]*expected: {size}, on which"
+        ) as error:
+            evidence.record(
+                here.log, here.signer, "gate", subjects, gate(False), expected_size=size
+            )
         assert error.value.exit_code == BusyError.exit_code
     assert verified(here) == 2
 
@@ -145,7 +174,12 @@ def test_of_many_who_decided_on_the_same_size_one_appends(here: Scene) -> None:
             predicate = ingest(f"ingest@t{n}")
             won.append(
                 evidence.record(
-                    here.log, here.signer, "ingest", [artifact("records")], predicate, expected_size=1
+                    here.log,
+                    here.signer,
+                    "ingest",
+                    [artifact("records")],
+                    predicate,
+                    expected_size=1,
                 ).index
             )
 
@@ -174,15 +208,29 @@ def test_what_happens_also_commits_with_the_entry(here: Scene, address: str) -> 
         )
         seen.extend(execute("SELECT MAX(idx) FROM countersign_entry", ()))
 
-    assert evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also).index == 1
+    assert (
+        evidence.record(
+            here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also
+        ).index
+        == 1
+    )
     assert aliases(address) == [("champion", "3")] and seen == [(1,)]
     # the same said again with something to do is another event
-    assert evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also).index == 2
+    assert (
+        evidence.record(
+            here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also
+        ).index
+        == 2
+    )
     assert verified(here) == 3
 
 
-@pytest.mark.parametrize("failure", [RefusedError("no"), RuntimeError("crash"), None], ids=["refused", "crash", "SQL"])
-def test_what_fails_also_undoes_the_entry(here: Scene, address: str, failure: Exception | None) -> None:
+@pytest.mark.parametrize(
+    "failure", [RefusedError("no"), RuntimeError("crash"), None], ids=["refused", "crash", "SQL"]
+)
+def test_what_fails_also_undoes_the_entry(
+    here: Scene, address: str, failure: Exception | None
+) -> None:
     aliases(address)
 
     def also(execute: Execute) -> None:
@@ -206,15 +254,25 @@ CHANGES = [
 
 def test_rows_cannot_be_changed_by_accident(here: Scene, address: str) -> None:
     here.record("ingest", ingest())
-    for statement in [*CHANGES, *(["TRUNCATE countersign_entry"] if address.startswith("postgresql") else [])]:
+    for statement in [
+        *CHANGES,
+        *(["TRUNCATE countersign_entry"] if address.startswith("postgresql") else []),
+    ]:
         with pytest.raises((sqlite3.DatabaseError, psycopg.Error), match="append-only"):
             raw(address, statement)
     assert verified(here) == 2
 
 
 def test_a_reader_makes_nothing_and_cannot_write(address: str, tmp_path: Path) -> None:
-    log = log_of(machine(PROJECT, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_LOG": address}))
-    assert log.size() == 0 and list(log.entries()) == [] and log.by_subject(A) == [] and log.latest("x") is None
+    log = log_of(
+        machine(PROJECT, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_LOG": address})
+    )
+    assert (
+        log.size() == 0
+        and list(log.entries()) == []
+        and log.by_subject(A) == []
+        and log.latest("x") is None
+    )
     assert log.checkpoint() == "" and log.head() == (0, "") and list(log.by_kind(["origin"])) == []
     with pytest.raises(StorageError, match="opened for reading"):
         log.append(b"x", identity="i", scope="origin", subjects=[], kind="origin")
@@ -222,7 +280,9 @@ def test_a_reader_makes_nothing_and_cannot_write(address: str, tmp_path: Path) -
         log.inclusion_proof(0, 1)
     assert not (tmp_path / "home").exists()
     if address.startswith("postgresql"):
-        assert raw(address, "SELECT count(*) FROM pg_class WHERE relname LIKE 'countersign%'") == [(0,)]
+        assert raw(address, "SELECT count(*) FROM pg_class WHERE relname LIKE 'countersign%'") == [
+            (0,)
+        ]
 
 
 APPENDER = """
@@ -236,11 +296,15 @@ for n in range(int(sys.argv[3])):
 """
 
 
-def test_processes_append_together_and_nothing_is_lost_or_doubled(tmp_path: Path, address: str) -> None:
+def test_processes_append_together_and_nothing_is_lost_or_doubled(
+    tmp_path: Path, address: str
+) -> None:
     """They begin the log together, too."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", APPENDER, str(tmp_path), f"p{n}", "12", address], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", APPENDER, str(tmp_path), f"p{n}", "12", address],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for n in range(4)
     ]
@@ -250,7 +314,9 @@ def test_processes_append_together_and_nothing_is_lost_or_doubled(tmp_path: Path
 
 def test_threads_append_together(here: Scene) -> None:
     threads = [
-        threading.Thread(target=lambda n=n: [here.record("ingest", ingest(f"ingest@t{n}-{m}")) for m in range(8)])
+        threading.Thread(
+            target=lambda n=n: [here.record("ingest", ingest(f"ingest@t{n}-{m}")) for m in range(8)]
+        )
         for n in range(4)
     ]
     for thread in threads:
@@ -276,9 +342,14 @@ def test_a_kill_before_any_statement_leaves_the_log_whole(
             ended = in_child(
                 lambda: evidence.record(
                     log_of(here.machine, stored_signer(here.machine.keys, "checkpoint")),
-                    here.signer, "ingest", subjects, ingest("ingest@killed"), expected_size=1, also=also,
+                    here.signer,
+                    "ingest",
+                    subjects,
+                    ingest("ingest@killed"),
+                    expected_size=1,
+                    also=also,
                 )
-            )  # fmt: skip
+            )
         if ended == 0:
             break
         assert ended == -signal.SIGKILL
@@ -293,7 +364,9 @@ def test_a_kill_at_any_moment_leaves_the_log_whole(tmp_path: Path, address: str)
     here = scene(tmp_path, COUNTERSIGN_LOG=address)
     for n in range(3):
         enough = here.log.size() + 4 + n
-        process = subprocess.Popen([sys.executable, "-c", APPENDER, str(tmp_path), f"p{n}", "100000", address])
+        process = subprocess.Popen(
+            [sys.executable, "-c", APPENDER, str(tmp_path), f"p{n}", "100000", address]
+        )
         while here.log.size() < enough:
             time.sleep(0.0037)
         process.kill()
@@ -302,7 +375,9 @@ def test_a_kill_at_any_moment_leaves_the_log_whole(tmp_path: Path, address: str)
     assert here.record("ingest", ingest("ingest@after")) == verified(here) - 1
 
 
-def test_it_does_not_append_to_what_is_not_as_its_checkpoint_says(here: Scene, address: str) -> None:
+def test_it_does_not_append_to_what_is_not_as_its_checkpoint_says(
+    here: Scene, address: str
+) -> None:
     here.record("ingest", ingest())
     raw(address, "DELETE FROM countersign_entry WHERE idx = 1", guarded=False)
     with pytest.raises(VerificationError, match="as many as its checkpoint says"):
@@ -319,7 +394,9 @@ def test_a_log_of_another_format_is_named(here: Scene, address: str) -> None:
         here.record("ingest", ingest())
 
 
-def test_a_copy_goes_on_from_what_is_there_and_under_its_checkpoint_only(here: Scene, tmp_path: Path) -> None:
+def test_a_copy_goes_on_from_what_is_there_and_under_its_checkpoint_only(
+    here: Scene, tmp_path: Path
+) -> None:
     for n in range(6):
         here.record("ingest", ingest(f"ingest@d{n}"), artifact("records"), artifact("report", B))
 
@@ -342,10 +419,15 @@ def test_a_copy_goes_on_from_what_is_there_and_under_its_checkpoint_only(here: S
     assert list(copy.entries()) == list(here.log.entries())
 
 
-def test_a_database_that_stays_locked_is_busy(here: Scene, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_stays_locked_is_busy(
+    here: Scene, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for adapter in (sqlite, postgres):
         monkeypatch.setattr(adapter, "BUSY_SECONDS", 0.1)
-    with log_of(here.machine).writing(), pytest.raises(BusyError, match="in use by another process"):
+    with (
+        log_of(here.machine).writing(),
+        pytest.raises(BusyError, match="in use by another process"),
+    ):
         here.record("ingest", ingest())
     assert here.record("ingest", ingest()) == 1
 

@@ -11,11 +11,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from governance import evidence
-from governance.errors import BusyError, ConfigError, ConflictError, CountersignError, StorageError
+from governance.base.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    StorageError,
+)
+from governance.log import evidence
 from governance.log.port import Execute
 from governance.log.postgres import PostgresLog, without_credentials
-from governance.machine import log_of, machine, read_log
+from governance.machine.machine import log_of, machine, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene, verified
 from tests.postgres import PASSWORD, USER, Cluster
 from tests.project import wait_for
@@ -32,18 +38,50 @@ def here(address: str, tmp_path: Path) -> Scene:
 
 
 def unsaid(text: str) -> None:
-    for secret in (PASSWORD, PASSWORD.replace("/", "%2F"), USER + ":", f"{USER}@", f'"{USER}"', "wr0ng", "intruder"):
+    for secret in (
+        PASSWORD,
+        PASSWORD.replace("/", "%2F"),
+        USER + ":",
+        f"{USER}@",
+        f'"{USER}"',
+        "wr0ng",
+        "intruder",
+    ):
         assert secret not in text
 
 
 WRONG = {
-    "the password": (lambda c: c.uri("postgres", password="wr0ng"), StorageError, "account or its password"),
-    "the account": (lambda c: c.uri("postgres", user="intruder"), StorageError, "account or its password"),
+    "the password": (
+        lambda c: c.uri("postgres", password="wr0ng"),
+        StorageError,
+        "account or its password",
+    ),
+    "the account": (
+        lambda c: c.uri("postgres", user="intruder"),
+        StorageError,
+        "account or its password",
+    ),
     "the database": (lambda c: c.uri("nowhere"), StorageError, "no such database"),
-    "the port": (lambda c: c.uri("x").replace(f":{c.port}/", ":1/"), StorageError, "went away: nobody answers there"),
-    "the host": (lambda c: c.uri("x").replace("127.0.0.1", "no.invalid"), StorageError, "host's name is not known"),
-    "the address": (lambda c: f"postgresql://{USER}:{PASSWORD}@host:x/y?z=%", ConfigError, "cannot be read"),
-    "the scheme": (lambda c: f"mysql://{USER}:{PASSWORD}@host/y", ConfigError, "not an address of a log"),
+    "the port": (
+        lambda c: c.uri("x").replace(f":{c.port}/", ":1/"),
+        StorageError,
+        "went away: nobody answers there",
+    ),
+    "the host": (
+        lambda c: c.uri("x").replace("127.0.0.1", "no.invalid"),
+        StorageError,
+        "host's name is not known",
+    ),
+    "the address": (
+        lambda c: f"postgresql://{USER}:{PASSWORD}@host:x/y?z=%",
+        ConfigError,
+        "cannot be read",
+    ),
+    "the scheme": (
+        lambda c: f"mysql://{USER}:{PASSWORD}@host/y",
+        ConfigError,
+        "not an address of a log",
+    ),
 }
 
 
@@ -56,7 +94,9 @@ def test_a_wrong_address_is_told_without_account_or_password(
         read_log(here)
     unsaid(str(error.value))
     unsaid(repr(here))
-    assert error.value.__cause__ is None and (error.value.__suppress_context__ or not error.value.__context__)
+    assert error.value.__cause__ is None and (
+        error.value.__suppress_context__ or not error.value.__context__
+    )
 
 
 def test_an_address_is_told_by_host_port_and_database() -> None:
@@ -87,7 +127,10 @@ def test_what_the_server_says_is_translated_and_undoes_the_append(
     here: Scene, state: str, expected: tuple[type[CountersignError], str]
 ) -> None:
     def also(execute: Execute) -> None:
-        execute(f"DO $$ BEGIN RAISE EXCEPTION 'told by the server' USING ERRCODE = '{state}'; END $$", ())
+        execute(
+            f"DO $$ BEGIN RAISE EXCEPTION 'told by the server' USING ERRCODE = '{state}'; END $$",
+            (),
+        )
 
     with pytest.raises(expected[0], match=expected[1]) as error:
         evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True), also=also)
@@ -114,7 +157,9 @@ def test_an_account_that_may_only_read_reads(here: Scene, cluster: Cluster, addr
 
 
 def test_values_keep_their_signs(here: Scene) -> None:
-    """The SQL is written with `?`; what the driver makes of it must not touch the values or the percent signs."""
+    """The SQL is written with `?`; what the driver makes of it must not touch the values or the
+    percent signs.
+    """
     seen: list[object] = []
 
     def also(execute: Execute) -> None:
@@ -173,7 +218,9 @@ def test_a_fork_uses_connections_of_its_own(here: Scene) -> None:
 
 def test_many_connections_at_once_are_told_apart(address: str, here: Scene) -> None:
     """As many readers as there are threads, and one writer."""
-    threads = [threading.Thread(target=lambda: [here.log.size() for _ in range(20)]) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: [here.log.size() for _ in range(20)]) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for n in range(10):

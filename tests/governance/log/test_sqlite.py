@@ -1,4 +1,6 @@
-"""The log in SQLite: whole or not at all, in order, whatever happens to the process, the disk or the neighbours."""
+"""The log in SQLite: whole or not at all, in order, whatever happens to the process, the disk or
+the neighbours.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.errors import (
-    StorageError,
-)
+from governance.base.errors import StorageError
 from governance.log import sql, sqlite
 from governance.log.sqlite import SqliteLog
 from tests.governance.examples import PROJECT, B, Scene, artifact, gate, ingest, scene, verified
@@ -31,7 +31,9 @@ def test_a_log_begun_before_the_index_on_kinds_gets_it_with_its_next_entry(here:
     connection.commit()
     assert [entry.index for entry in here.log.by_kind(["origin"])] == [0]
     here.record("ingest", ingest())
-    connection = sqlite3.connect(here.log.path)  # EXPLAIN goes by the schema it knew when it was opened
+    connection = sqlite3.connect(
+        here.log.path
+    )  # EXPLAIN goes by the schema it knew when it was opened
     query = "EXPLAIN QUERY PLAN SELECT envelope FROM countersign_entry "
     plan = str(connection.execute(query + sql._BY_KIND, ("x", 0, 9)).fetchall())
     assert "countersign_entry_kind" in plan and verified(here) == 2
@@ -45,8 +47,12 @@ def limited(limit: int, on_excess: signal.Handlers) -> None:
 
 
 @pytest.mark.parametrize("on_excess", [signal.SIG_DFL, signal.SIG_IGN], ids=["killed", "disk full"])
-def test_a_write_that_stops_in_the_middle_leaves_the_log_whole(tmp_path: Path, on_excess: signal.Handlers) -> None:
-    """The kernel ends the process, or refuses the write, at each position of the journal and the database in turn."""
+def test_a_write_that_stops_in_the_middle_leaves_the_log_whole(
+    tmp_path: Path, on_excess: signal.Handlers
+) -> None:
+    """The kernel ends the process, or refuses the write, at each position of the journal and the
+    database in turn.
+    """
     here = scene(tmp_path)
     for n in range(12):
         here.record("ingest", ingest(f"ingest@d{n}"))
@@ -57,7 +63,9 @@ def test_a_write_that_stops_in_the_middle_leaves_the_log_whole(tmp_path: Path, o
         limited(limit, on_excess)
         for n in range(3):
             here.record(
-                "ingest", ingest(f"ingest@more-{limit}-{n}"), *(artifact("records", f"{n:064x}"), artifact("report", B))
+                "ingest",
+                ingest(f"ingest@more-{limit}-{n}"),
+                *(artifact("records", f"{n:064x}"), artifact("report", B)),
             )
 
     for limit in range(0, size + 3 * step, step):
@@ -81,7 +89,9 @@ def test_a_full_disk_says_so(here: Scene, monkeypatch: pytest.MonkeyPatch) -> No
 
     with monkeypatch.context() as patched:
         patched.setattr(sqlite, "connect", full)
-        with pytest.raises(StorageError, match=r"the disk is full; the log is unchanged[\s\S]*next: free space"):
+        with pytest.raises(
+            StorageError, match=r"the disk is full; the log is unchanged[\s\S]*next: free space"
+        ):
             for n in range(100):
                 here.record("ingest", ingest(f"ingest@d{n}"))
     assert verified(here) >= 1
@@ -140,7 +150,9 @@ def test_mlflow_lives_in_the_same_file(here: Scene) -> None:
     from mlflow import MlflowClient
 
     here.record("ingest", ingest())
-    client = MlflowClient(tracking_uri=here.machine.registry_uri, registry_uri=here.machine.registry_uri)
+    client = MlflowClient(
+        tracking_uri=here.machine.registry_uri, registry_uri=here.machine.registry_uri
+    )
     client.create_registered_model("desk")
     here.record("gate", gate(True))
     assert [model.name for model in client.search_registered_models()] == ["desk"]

@@ -1,4 +1,6 @@
-"""Commands of people over a governed story: each with their own key file, in the project's folder, as in a terminal."""
+"""Commands of people over a governed story: each with their own key file, in the project's folder,
+as in a terminal.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from governance.base.errors import CountersignError
 from governance.commands import session
-from governance.errors import CountersignError
 from pipelines.cli import cli
 from tests.governance.governed import Governed, keypair
 from tests.governance.terminal import key_file
@@ -57,17 +59,28 @@ class Desk:
         path.write_text(keypair(name)[1])
         return str(path)
 
-    def run(self, who: str, *arguments: str, home: Path | None = None, text: str | None = None) -> Done:
+    def run(
+        self, who: str, *arguments: str, home: Path | None = None, text: str | None = None
+    ) -> Done:
         """A command as `who`; "" without a key."""
         self.monkeypatch.chdir(self.scene.story.root)
         self.monkeypatch.setattr(session, "clock", lambda: self.now or self.scene.now)
-        environ: dict[str, str | None] = {"COUNTERSIGN_HOME": str(home or self.folder / "home"), **self.environ}
+        environ: dict[str, str | None] = {
+            "COUNTERSIGN_HOME": str(home or self.folder / "home"),
+            **self.environ,
+        }
         environ["COUNTERSIGN_KEY"] = self.key(who) if who else None
         result = CliRunner().invoke(cli, list(arguments), env=environ, input=text)
         error = result.exception if isinstance(result.exception, CountersignError) else None
-        if result.exception is not None and error is None and not isinstance(result.exception, SystemExit):
+        if (
+            result.exception is not None
+            and error is None
+            and not isinstance(result.exception, SystemExit)
+        ):
             raise result.exception
-        return Done(error.exit_code if error else result.exit_code, result.output, result.stdout, error)
+        return Done(
+            error.exit_code if error else result.exit_code, result.output, result.stdout, error
+        )
 
     def must(self, who: str, *arguments: str, **how: Any) -> Done:
         done = self.run(who, *arguments, **how)

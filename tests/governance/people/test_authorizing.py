@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.machine import log_of, machine
+from governance.machine.machine import log_of, machine
 from governance.people.authorizing import on_behalf
 from tests.governance.governed import empty
 from tests.governance.people.desk import Desk, desk
@@ -23,16 +23,24 @@ def at_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def authenticated(d: Desk, name: str, hours: float = 0.5) -> bool:
     """Whether a run by `name` that begins so many hours from now is theirs."""
-    here = machine(MODEL, {"COUNTERSIGN_HOME": str(d.folder / "home"), "COUNTERSIGN_REQUESTER": name})
-    return on_behalf(here, d.scene.story.log, d.scene.now + timedelta(hours=hours)).requester.authenticated
+    here = machine(
+        MODEL, {"COUNTERSIGN_HOME": str(d.folder / "home"), "COUNTERSIGN_REQUESTER": name}
+    )
+    return on_behalf(
+        here, d.scene.story.log, d.scene.now + timedelta(hours=hours)
+    ).requester.authenticated
 
 
 def test_an_authorization_covers_its_person_for_its_time(at_desk: Desk) -> None:
     d = at_desk
     assert not authenticated(d, "dora")
     done = d.must("dora", "authorize", "--hours", "2", YES, "--json").json
-    assert authenticated(d, "dora") and not authenticated(d, "ada") and not authenticated(d, "dora", 4)
-    here = machine(MODEL, {"COUNTERSIGN_HOME": str(d.folder / "home"), "COUNTERSIGN_REQUESTER": "dora"})
+    assert (
+        authenticated(d, "dora") and not authenticated(d, "ada") and not authenticated(d, "dora", 4)
+    )
+    here = machine(
+        MODEL, {"COUNTERSIGN_HOME": str(d.folder / "home"), "COUNTERSIGN_REQUESTER": "dora"}
+    )
     asked = on_behalf(here, d.scene.story.log, d.scene.now + timedelta(minutes=30)).requester
     assert (asked.name, asked.authorization) == ("dora", done["authorization"])
 

@@ -1,4 +1,6 @@
-"""policy.yaml is edited in place: everything else in it stays, and no text of it crashes the one who edits."""
+"""policy.yaml is edited in place: everything else in it stays, and no text of it crashes the one
+who edits.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.errors import ConfigError, CountersignError
-from governance.keys import person_signer, public_key
+from governance.attest.keys import person_signer, public_key
+from governance.base.errors import ConfigError, CountersignError
+from governance.base.yaml import parse_yaml
 from governance.people import enrolment
 from governance.people.enrolment import Founding, Person, Service
-from governance.yamlfile import parse_yaml
 from tests.conftest import ROOT
 from tests.governance.governed import keypair
 
@@ -26,13 +28,16 @@ def founded(text: str = SHIPPED) -> str:
         "ben": Person(key=keypair("ben")[1], roles=["policy-owner", "risk"]),
     }
     return enrolment.founded(
-        text, Founding(people=people, services={"ci": Service(key=keypair("ci")[1], signs=["ingest"])})
+        text,
+        Founding(people=people, services={"ci": Service(key=keypair("ci")[1], signs=["ingest"])}),
     )
 
 
 def test_everything_else_stays_as_it_is() -> None:
     before, after = SHIPPED.splitlines(), iter(founded().splitlines())
-    missing = [line for line in before if line.strip() and line != "principals: []" and line not in after]  # in order
+    missing = [
+        line for line in before if line.strip() and line != "principals: []" and line not in after
+    ]  # in order
     assert missing == []
     assert founded(founded()) == founded()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from governance import evidence
+from governance.log import evidence
 from governance.log.port import Log
-from governance.machine import machine, open_log, read_log
-from governance.policy import load_policies
-from governance.promotion import state
+from governance.machine.machine import machine, open_log, read_log
+from governance.policy.policies import load_policies
+from governance.release.promotion import state
 from tests.governance.governed import keypair
 from tests.governance.people.desk import Desk
 from tests.governance.story import MODEL, START
@@ -36,7 +36,11 @@ def test_three_commands_begin_a_governed_log(fresh: Desk) -> None:
     assert "countersign policy sign" in first["next"][0]
     d.must("ben", "policy", "sign", first["policies"][:12], YES)
     last = d.must("", "init", "--json").json
-    assert last["signed_by"] == ["ada", "ben"] and last["waits_for"] == [] and last["pin"] == first["pin"]
+    assert (
+        last["signed_by"] == ["ada", "ben"]
+        and last["waits_for"] == []
+        and last["pin"] == first["pin"]
+    )
     now = state(log(d))
     assert now.authority.in_force.signers == ("ada", "ben")
     assert evidence.origin(log(d)).development_keys == []
@@ -47,7 +51,9 @@ def test_three_commands_begin_a_governed_log(fresh: Desk) -> None:
 
 def test_several_owners_at_hand_sign_at_once(fresh: Desk) -> None:
     d = fresh
-    done = d.must("", "init", *who(d), "--key", d.key("ada"), "--key", d.key("ben"), YES, "--json").json
+    done = d.must(
+        "", "init", *who(d), "--key", d.key("ada"), "--key", d.key("ben"), YES, "--json"
+    ).json
     assert done["signed_by"] == ["ada", "ben"]
     again = d.must("ada", "init", *who(d), YES, "--json").json
     assert again["done"] == [] and again["policies"] == done["policies"]
@@ -60,7 +66,10 @@ def test_a_file_says_who_is_who(fresh: Desk) -> None:
         d.public(name)
     (d.folder / "people.yaml").write_text(
         "people:\n"
-        + "".join(f"  {name}: {{key: keys/{name}.pub, roles: [{roles}]}}\n" for name, roles in PEOPLE.items())
+        + "".join(
+            f"  {name}: {{key: keys/{name}.pub, roles: [{roles}]}}\n"
+            for name, roles in PEOPLE.items()
+        )
         + "  rita: {key: keys/rita.pub, roles: [recovery]}\n"
         + f"  rob: {{key: '{keypair('rob')[1]}', roles: [recovery]}}\n"
         + "services:\n  ci: {key: keys/ci.pub, signs: "
@@ -71,14 +80,20 @@ def test_a_file_says_who_is_who(fresh: Desk) -> None:
     )
     d.must("ada", "init", "--people", str(d.folder / "people.yaml"), YES)
     rules = state(log(d)).authority.policies.rules
-    assert (rules.owners and rules.owners.people, rules.recovery and rules.recovery.people) == (1, 2)
+    assert (rules.owners and rules.owners.people, rules.recovery and rules.recovery.people) == (
+        1,
+        2,
+    )
     assert rules.aliases["champion"].break_glass == ["release-manager"]
     assert rules.tiers["limited"].approvers == ["risk", "ml-lead"] and rules.waivers.max_days == 20
     assert state(log(d)).authority.in_force.signers == ("ada",)
 
 
 NEVER: dict[str, tuple[dict[str, str], str]] = {
-    "nobody approves": ({"ada": "policy-owner", "ben": "policy-owner"}, "tiers.limited: wants 2 people"),
+    "nobody approves": (
+        {"ada": "policy-owner", "ben": "policy-owner"},
+        "tiers.limited: wants 2 people",
+    ),
     "one approver": ({"ada": "policy-owner,risk", "ben": "policy-owner"}, "policy names 1 (ada)"),
     "a role that is none": ({"ada": "Policy Owner"}, "people.ada"),
 }

@@ -1,4 +1,6 @@
-"""Approving from machines that have neither the project nor its database: a server's address, a name, a key."""
+"""Approving from machines that have neither the project nor its database: a server's address, a
+name, a key.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from governance.errors import CountersignError
-from governance.promotion import state
+from governance.base.errors import CountersignError
+from governance.release.promotion import state
 from pipelines.cli import cli
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.governance.terminal import key_file
@@ -31,14 +33,19 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pl
 class Away:
     """Somebody's own machine."""
 
-    def __init__(self, who: str, folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, who: str, folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.folder, self.monkeypatch = folder / f"at-{who}", monkeypatch
         self.folder.mkdir()
         self.environ = {
-            "COUNTERSIGN_HOME": str(self.folder / "home"), "COUNTERSIGN_PROJECT": MODEL,
+            "COUNTERSIGN_HOME": str(self.folder / "home"),
+            "COUNTERSIGN_PROJECT": MODEL,
             "COUNTERSIGN_KEY": key_file(self.folder, who),
-            "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD,
-        }  # fmt: skip
+            "COUNTERSIGN_LOG": server.uri,
+            "COUNTERSIGN_USER": server.user,
+            "COUNTERSIGN_PASSWORD": PASSWORD,
+        }
 
     def run(self, *words: str) -> Any:
         """The JSON a command prints; raises what it raises."""
@@ -59,13 +66,19 @@ def test_three_people_at_three_machines(
     first, second = ada.run("review", NAME), ben.run("review", NAME)
     assert (first["packet"], first["page"]) == (second["packet"], second["page"])
     said = [one.run("approve", NAME, "--yes") for one in (ada, ben)]
-    votes = {item.index: item.predicate for item in state(here.scene.story.log).evidence.all("approval")}
+    votes = {
+        item.index: item.predicate for item in state(here.scene.story.log).evidence.all("approval")
+    }
     assert [votes[one["entry"]].principal for one in said] == ["ada", "ben"]
     assert {votes[one["entry"]].page for one in said} == {first["page"]}
     dora.run("review", NAME)
     with pytest.raises(CountersignError, match="may not say this"):
         dora.run("approve", NAME, "--yes")
-    receipts = [path for path in (tmp_path / "at-ada").rglob("*") if "receipt" in str(path) and path.is_file()]
+    receipts = [
+        path
+        for path in (tmp_path / "at-ada").rglob("*")
+        if "receipt" in str(path) and path.is_file()
+    ]
     assert receipts
     dora.run("authorize", "--hours", "1", "--yes")
     ben.run("reject", NAME, "--reason", "a second look", "--yes")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from governance.decisions import decide_gate
-from governance.findings import NEVER_WAIVED
-from governance.instants import instant
-from governance.machine import open_log
-from governance.policy import Policies, load_policies
-from governance.predicates import Artifact
-from governance.promotion import state
-from governance.requests import DataRef, GateRequest, SuiteRef
+from governance.attest.findings import NEVER_WAIVED
+from governance.attest.predicates import Artifact
+from governance.attest.requests import DataRef, GateRequest, SuiteRef
+from governance.base.time import instant
+from governance.gates.decisions import decide_gate
+from governance.machine.machine import open_log
+from governance.policy.policies import Policies, load_policies
+from governance.release.promotion import state
 from tests.governance.governed import Governed, authorize, empty, governed
 from tests.governance.people.desk import NAME, Desk, desk
 from tests.governance.story import MODEL, digest
@@ -33,7 +33,11 @@ def test_a_release_from_the_first_review_to_the_second_signature(
 ) -> None:
     d = desk(tmp_path, governed(tmp_path), monkeypatch)
     (wait,) = waits(d)
-    assert (wait["kind"], wait["why"], wait["people"]) == ("packet", "it has no packet yet", ["ada", "ben", "cleo"])
+    assert (wait["kind"], wait["why"], wait["people"]) == (
+        "packet",
+        "it has no packet yet",
+        ["ada", "ben", "cleo"],
+    )
     d.must("ada", "review", NAME)
     d.must("ada", "approve", NAME, YES)
     assert waits(d, "ada") == []
@@ -47,19 +51,29 @@ def test_a_release_from_the_first_review_to_the_second_signature(
     assert waits(d) == []
 
 
-def test_a_rollback_alone_waits_for_a_second_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_alone_waits_for_a_second_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = governed(tmp_path)
     scene.released()
     scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
     scene.story.register("sft", "2")
     scene.released("2")
     d = desk(tmp_path, scene, monkeypatch)
-    (registered,) = [one for one in state(scene.story.log).evidence.all("registration") if one.predicate.version == "1"]
+    (registered,) = [
+        one
+        for one in state(scene.story.log).evidence.all("registration")
+        if one.predicate.version == "1"
+    ]
     scene.request(action="rollback", model_digest=registered.predicate.model_digest)
     assert [one["kind"] for one in waits(d)] == ["rollback"]
-    scene.request(action="rollback", break_glass=True, model_digest=registered.predicate.model_digest)
+    scene.request(
+        action="rollback", break_glass=True, model_digest=registered.predicate.model_digest
+    )
     moved = scene.consume()
-    assert [one["kind"] for one in waits(d)] == ["second signature"], "what was overtaken, and version 2, wait no more"
+    assert [one["kind"] for one in waits(d)] == ["second signature"], (
+        "what was overtaken, and version 2, wait no more"
+    )
     assert moved.action == "rollback" and moved.second_signature_by is not None
     (wait,) = waits(d, kind="second signature")
     assert "cleo did it alone" in wait["why"] and "cleo" not in wait["people"]
@@ -86,10 +100,18 @@ def test_what_trains_a_model_of_a_high_tier_waits_before_it_trains(
     }
     assert waits(d, "dora") == []
     shown = d.must("ada", "approve", "data", "desk_sft", "--dry-run")
-    assert "personal data: found" in shown.out and "records in" in shown.out and "datacard:" in shown.out
-    assert "may not say this" in d.refused("cleo", "approve", "data", "desk_sft", "--role", "release-manager", YES)
+    assert (
+        "personal data: found" in shown.out
+        and "records in" in shown.out
+        and "datacard:" in shown.out
+    )
+    assert "may not say this" in d.refused(
+        "cleo", "approve", "data", "desk_sft", "--role", "release-manager", YES
+    )
     d.must("ada", "approve", "data", "desk_sft", YES)
-    assert {one["what"] for one in waits(d, kind="before training")} == {f"objective sft of {MODEL}"}
+    assert {one["what"] for one in waits(d, kind="before training")} == {
+        f"objective sft of {MODEL}"
+    }
     assert "forged text" not in shown.out
     read = d.must("ben", "approve", digest("objective sft")[:12], YES)
     assert "\nobjective sft\n" in read.out
@@ -99,16 +121,30 @@ def test_what_trains_a_model_of_a_high_tier_waits_before_it_trains(
     assert "APPROVAL_MISSING" in _gate(scene)
 
 
-def test_a_gate_s_finding_is_waived_before_anything_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gate_s_finding_is_waived_before_anything_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = _high(tmp_path)
     codes = sorted(_gate(scene) - NEVER_WAIVED)
     assert codes, "the tier demands something that a waiver passes"
     d = desk(tmp_path, scene, monkeypatch)
-    how = ("--control", "looked at by hand", "--owner", "ben", "--days", "5", "--reason", "known", YES)
+    how = (
+        "--control",
+        "looked at by hand",
+        "--owner",
+        "ben",
+        "--days",
+        "5",
+        "--reason",
+        "known",
+        YES,
+    )
     for code in codes:
         d.must("ben", "waive", "gate@sft", "--finding", code, *how)
     assert not _gate(scene) & set(codes)
-    assert "no gate of 'nonsense'" in d.refused("ben", "waive", "gate@nonsense", "--finding", codes[0], *how, code=3)
+    assert "no gate of 'nonsense'" in d.refused(
+        "ben", "waive", "gate@nonsense", "--finding", codes[0], *how, code=3
+    )
 
 
 def _high(folder: Path) -> Governed:
@@ -138,19 +174,38 @@ def _enacted(scene: Governed) -> Policies:
 def _gate(scene: Governed) -> set[str]:
     """gate@sft decided as the pipeline does, and recorded; the codes of its findings."""
     story, now = scene.story, state(scene.story.log)
-    suite = SuiteRef(name="desk_eval", digest=story.suite, records=story.records["desk_eval"], split="test")
+    suite = SuiteRef(
+        name="desk_eval", digest=story.suite, records=story.records["desk_eval"], split="test"
+    )
     request = GateRequest(
         model=MODEL, stage="sft", method="sft", kind="conversation",
         data=DataRef(dataset="desk_sft", sha256=story.records["desk_sft"]), suite=suite,
         parent=story.reference("tiny"), scorer=None, objective=digest("objective sft"), rewards={},
     )  # fmt: skip
-    decision = decide_gate(request, story.policies, now.evidence, scene.now, authority=now.authority)
+    decision = decide_gate(
+        request, story.policies, now.evidence, scene.now, authority=now.authority
+    )
     story.record(
-        "gate", "gate@sft", [Artifact(role="decided_on/data", name="x", sha256=story.records["desk_sft"])], [],
-        allowed=decision.allowed, method="sft", tier=decision.tier, decided_on=decision.decided_on,
-        findings=list(decision.findings), at=instant(decision.at), parameters=request.model_dump(mode="json"),
-        run=story.run({"texts": {digest("objective sft"): "objective sft", story.records["desk_sft"]: "forged text"}}),
-    )  # fmt: skip
+        "gate",
+        "gate@sft",
+        [Artifact(role="decided_on/data", name="x", sha256=story.records["desk_sft"])],
+        [],
+        allowed=decision.allowed,
+        method="sft",
+        tier=decision.tier,
+        decided_on=decision.decided_on,
+        findings=list(decision.findings),
+        at=instant(decision.at),
+        parameters=request.model_dump(mode="json"),
+        run=story.run(
+            {
+                "texts": {
+                    digest("objective sft"): "objective sft",
+                    story.records["desk_sft"]: "forged text",
+                }
+            }
+        ),
+    )
     return {one.code for one in decision.findings}
 
 

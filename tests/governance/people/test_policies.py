@@ -1,4 +1,6 @@
-"""Policies are proposed, shown, signed; keys are rotated, revoked, recovered; each as a command, and what stops it."""
+"""Policies are proposed, shown, signed; keys are rotated, revoked, recovered; each as a command,
+and what stops it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from governance.promotion import state
-from governance.report.text import visible
+from governance.base.text import visible
+from governance.release.promotion import state
 from tests.governance.governed import RULES, empty, keypair, principals
 from tests.governance.people.desk import Desk, desk
 from tests.governance.sshagent import add, make, needs_ssh
@@ -77,7 +79,9 @@ def test_who_signs_no_policy(at_desk: Desk, who: str, says: str) -> None:
 def test_what_is_no_proposal_is_not_signed(at_desk: Desk) -> None:
     d = at_desk
     assert "are those in force" in d.refused("ada", "policy", "propose")
-    assert "in force and signed by ada, ben" in d.refused("ada", "policy", "sign", in_force(d)[:12], YES)
+    assert "in force and signed by ada, ben" in d.refused(
+        "ada", "policy", "sign", in_force(d)[:12], YES
+    )
     assert "no policies 0000" in d.refused("ada", "policy", "sign", "0" * 12, YES, code=3)
     assert "too short" in d.refused("ada", "policy", "sign", in_force(d)[:6], YES, code=2)
     edit(d, "max_days: 30", "max_dayz: 30")
@@ -120,7 +124,9 @@ def test_a_further_key_is_of_the_same_person(at_desk: Desk) -> None:
     for key in ("cleo", "cleo2"):
         assert d.must(key, "authorize", "--hours", "1", YES, "--json").json["name"] == "cleo"
     assert "policies name no 'zoe'" in d.refused("", "enrol", "zoe", d.public("zoe"), code=2)
-    assert "adds a key" in d.refused("", "enrol", "cleo", d.public("cleo3"), "--role", "risk", code=2)
+    assert "adds a key" in d.refused(
+        "", "enrol", "cleo", d.public("cleo3"), "--role", "risk", code=2
+    )
 
 
 def test_a_rotated_key_ends_the_old_one_with_the_signed_policy(at_desk: Desk) -> None:
@@ -164,7 +170,9 @@ def test_anybody_revokes_their_own_key(at_desk: Desk) -> None:
 
 
 def test_a_revocation_comes_before_a_policy_that_could_not_be_signed(at_desk: Desk) -> None:
-    """ben is one of two owners who are both wanted: his key ends at once, his place in policy must be filled first."""
+    """ben is one of two owners who are both wanted: his key ends at once, his place in policy must
+    be filled first.
+    """
     d = at_desk
     done = d.must("ada", "revoke", "ben", "--reason", "stolen", YES)
     assert "says nothing after entry" in done.out and "enrol a successor first" in done.out
@@ -172,9 +180,12 @@ def test_a_revocation_comes_before_a_policy_that_could_not_be_signed(at_desk: De
 
 
 def test_recovery_replaces_a_lost_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ben's key is gone for good: two people in recovery sign what two owners cannot sign any more."""
+    """ben's key is gone for good: two people in recovery sign what two owners cannot sign any
+    more.
+    """
     rows = principals().rstrip("\n") + "".join(
-        "\n  - " + json.dumps({"name": n, "kind": "person", "roles": ["recovery"], "keys": [keypair(n)[1]]})
+        "\n  - "
+        + json.dumps({"name": n, "kind": "person", "roles": ["recovery"], "keys": [keypair(n)[1]]})
         for n in ("rita", "rob")
     )
     d = desk(tmp_path, empty(tmp_path, RECOVERY, rows + "\n"), monkeypatch)
@@ -199,7 +210,9 @@ def test_the_checkpoint_key_has_a_successor(at_desk: Desk) -> None:
     assert "no other key waits" not in d.must("ben", "pending").out
     done = d.must("ben", "checkpoint-key", "approve", made["keyid"][:12], YES, "--json").json
     assert done["approved"]
-    assert "countersign checkpoint-key use" in d.refused("ada", "authorize", "--hours", "1", YES, code=6)
+    assert "countersign checkpoint-key use" in d.refused(
+        "ada", "authorize", "--hours", "1", YES, code=6
+    )
     assert made["fingerprint"] in d.must("", "checkpoint-key", "use", "--dry-run").out
     d.must("", "checkpoint-key", "use")
     assert "no other key waits" in d.must("", "checkpoint-key", "use").out
@@ -208,22 +221,40 @@ def test_the_checkpoint_key_has_a_successor(at_desk: Desk) -> None:
     assert [one["keyid"] for one in keys][-1] == made["keyid"] and len(keys) == 2
     verified = d.must("", "verify", "--no-files", "--json").json
     assert verified["log"]["broken"] is None
-    kept = sorted(path.name for path in (d.folder / "home" / "support-desk" / "keys").glob("checkpoint*"))
+    kept = sorted(
+        path.name for path in (d.folder / "home" / "support-desk" / "keys").glob("checkpoint*")
+    )
     assert len(kept) == 2
 
 
 @needs_ssh
-def test_the_checkpoint_key_may_live_in_another_process(at_desk: Desk, agent: dict[str, str], tmp_path: Path) -> None:
+def test_the_checkpoint_key_may_live_in_another_process(
+    at_desk: Desk, agent: dict[str, str], tmp_path: Path
+) -> None:
     d, path = at_desk, make(tmp_path / "checkpoint")
     add(agent, path)
-    made = d.must("ada", "checkpoint-key", "rotate", "--public", f"{path}.pub", "--reason", "HSM", YES, "--json").json
+    made = d.must(
+        "ada",
+        "checkpoint-key",
+        "rotate",
+        "--public",
+        f"{path}.pub",
+        "--reason",
+        "HSM",
+        YES,
+        "--json",
+    ).json
     for who in ("ada", "ben"):
         d.must(who, "checkpoint-key", "approve", made["keyid"][:12], YES)
     d.refused("ada", "authorize", "--hours", "1", YES, code=6)
     d.environ |= {**agent, "COUNTERSIGN_CHECKPOINT": f"ssh-agent:{path}.pub"}
     d.must("ada", "authorize", "--hours", "1", YES)
-    assert d.must("", "verify", "--no-files", "--json").json["log"]["checkpoint_key"] == made["keyid"]
-    assert "--public" in d.refused("ada", "checkpoint-key", "rotate", "--reason", "again", YES, code=2)
+    assert (
+        d.must("", "verify", "--no-files", "--json").json["log"]["checkpoint_key"] == made["keyid"]
+    )
+    assert "--public" in d.refused(
+        "ada", "checkpoint-key", "rotate", "--reason", "again", YES, code=2
+    )
     assert "address of the approved key" in d.refused("", "checkpoint-key", "use", code=2)
     before = d.entries()
     subprocess.run(["ssh-add", "-q", "-D"], check=True, env={**os.environ, **agent})
@@ -236,4 +267,6 @@ def test_a_checkpoint_key_that_owners_did_not_approve_is_not_used(at_desk: Desk)
     made = d.must("ada", "checkpoint-key", "rotate", "--reason", "yearly", YES, "--json").json
     d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], YES)
     assert "not the one that was approved" in d.refused("", "checkpoint-key", "use", code=2)
-    assert "may not say this" in d.refused("cleo", "checkpoint-key", "approve", made["keyid"][:12], YES)
+    assert "may not say this" in d.refused(
+        "cleo", "checkpoint-key", "approve", made["keyid"][:12], YES
+    )

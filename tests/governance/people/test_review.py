@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from governance import promotion
 from governance.people import page, review
 from governance.people.review import Review
+from governance.release import promotion
 from tests.governance.governed import Governed, governed
 from tests.governance.people.desk import NAME, Desk, desk
 from tests.governance.story import MODEL
@@ -63,7 +63,9 @@ def test_the_page_needs_neither_the_project_nor_its_state(at_desk: Desk) -> None
 def test_the_page_is_one_file_without_script_or_assets(scene: Governed) -> None:
     text = page.html(made(scene, scene.freeze())).decode()
     assert not re.search(r"<script|<link|<img|https?://(?!countersign)", text)
-    assert "{{" not in text and "None" not in re.sub(r"<style>.*</style>", "", text, flags=re.DOTALL)
+    assert "{{" not in text and "None" not in re.sub(
+        r"<style>.*</style>", "", text, flags=re.DOTALL
+    )
 
 
 def test_exceptions_stand_before_the_gates(at_desk: Desk) -> None:
@@ -194,7 +196,9 @@ def test_a_page_that_is_not_kept_is_made_again_from_the_log(at_desk: Desk) -> No
     assert target.read_bytes() == shown and found["found"] == "made again from the log"
 
 
-def test_a_page_that_is_nowhere_is_said_to_be_nowhere(at_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_nowhere_is_said_to_be_nowhere(
+    at_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     d = at_desk
     sha256, _ = signed_page(d)
     monkeypatch.setattr(page, "html", lambda _: b"as a later version renders it")

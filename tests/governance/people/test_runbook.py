@@ -7,12 +7,12 @@ import shlex
 
 import pytest
 
+from governance.attest.predicates import Requester
 from governance.log.port import Log
-from governance.machine import log_of, machine, open_log
+from governance.machine.machine import log_of, machine, open_log
 from governance.people import keys
-from governance.policy import load_policies
-from governance.predicates import Requester
-from governance.promotion import state
+from governance.policy.policies import load_policies
+from governance.release.promotion import state
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, Table, keypair
 from tests.governance.people.desk import Desk
@@ -28,7 +28,12 @@ def blocks() -> list[tuple[str, list[str]]]:
     for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
         lines = block.splitlines()
         if lines[0].startswith("# "):
-            found.append((lines[0][2:].strip(), [line for line in lines[1:] if line.startswith("countersign ")]))
+            found.append(
+                (
+                    lines[0][2:].strip(),
+                    [line for line in lines[1:] if line.startswith("countersign ")],
+                )
+            )
     return found
 
 
@@ -56,7 +61,14 @@ def test_the_runbook_works_from_the_first_command_to_the_last(
             done.append(line)
     authority = state(_log(d)).authority
     assert authority.in_force.signers == ("rita", "rob")
-    assert {one.name for one in authority.policies.rules.principals} == {"ada", "cleo", "rita", "rob", "finn", "ci"}
+    assert {one.name for one in authority.policies.rules.principals} == {
+        "ada",
+        "cleo",
+        "rita",
+        "rob",
+        "finn",
+        "ci",
+    }
     assert len(authority.checkpoint_keys) == 2
     assert len(done) > 25
 
@@ -65,7 +77,9 @@ def _filled(d: Desk, line: str) -> str:
     """A command with its placeholders as a person would fill them in."""
     if "DIGEST" in line:
         authority = state(_log(d)).authority
-        waiting = authority.proposals[-1].digest if authority.proposals else authority.in_force.digest
+        waiting = (
+            authority.proposals[-1].digest if authority.proposals else authority.in_force.digest
+        )
         line = line.replace("DIGEST", waiting[:12])
     if "KEYID" in line:
         line = line.replace("KEYID", keys.successors(state(_log(d)))[-1].keyid[:12])

@@ -1,4 +1,6 @@
-"""Who may say what of a packet, and when it counts; each row changes one thing. Real keys, real log, real commands."""
+"""Who may say what of a packet, and when it counts; each row changes one thing. Real keys, real
+log, real commands.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from governance import promotion
-from governance.errors import RefusedError
+from governance.base.errors import RefusedError
+from governance.release import promotion
 from tests.governance.governed import authorize, empty, governed, keypair, principals
 from tests.governance.people.desk import NAME, Desk, desk
 from tests.governance.story import tell
@@ -35,7 +37,9 @@ def test_two_people_in_different_roles_make_a_release_possible(at_desk: Desk) ->
     second = d.must("ben", "approve", NAME, YES, "--json")
     assert second.json["role"] == "risk" and second.json["about"] == "packet"
     item = next(
-        one for one in promotion.state(d.scene.story.log).evidence.all("approval") if one.index == second.json["entry"]
+        one
+        for one in promotion.state(d.scene.story.log).evidence.all("approval")
+        if one.index == second.json["entry"]
     )
     assert item.predicate.page == second.json["page"]
     assert item.subjects[0].sha256 == second.json["subject"]
@@ -77,9 +81,17 @@ REFUSED: dict[str, tuple[str, Callable[[Desk], object], str]] = {
     "who asked for the runs": ("dora", lambda d: None, "may not say this"),
     "a role that approves nothing": ("eve", lambda d: None, "may not say this"),
     "a key that was revoked": ("ada", _revoked, "was revoked at entry"),
-    "a key that was revoked, by a clock set back": ("ada", _revoked_and_clock_set_back, "was revoked at entry"),
+    "a key that was revoked, by a clock set back": (
+        "ada",
+        _revoked_and_clock_set_back,
+        "was revoked at entry",
+    ),
     "a role taken away since": ("ada", _owner_no_more, "ada (policy-owner) may not say this"),
-    "the policies changed": ("ada", _changed_policy, "changed since the packet was put together: the policies"),
+    "the policies changed": (
+        "ada",
+        _changed_policy,
+        "changed since the packet was put together: the policies",
+    ),
     "a waiver was added": (
         "ada",
         lambda d: d.scene.waive("THRESHOLD_NOT_MET", "model sft"),
@@ -122,7 +134,9 @@ def test_what_was_shown_elsewhere_is_not_what_was_shown_here(at_desk: Desk) -> N
     assert "was not shown" in d.refused("ada", "approve", NAME, YES)
 
 
-def test_who_asked_for_a_run_cannot_approve_it_in_any_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asked_for_a_run_cannot_approve_it_in_any_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """dora, who asked, is given a role that approves: her own work all the same."""
     people = principals().replace('"engineer"', '"engineer", "product"')
     scene = empty(tmp_path, people=people)
@@ -134,9 +148,19 @@ def test_who_asked_for_a_run_cannot_approve_it_in_any_role(tmp_path: Path, monke
     assert "dora" not in waits["packet"]["people"]
 
 
-def test_two_keys_of_one_person_are_one_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = {"ada": ["ada", "ada2"], "ben": ["ben"], "cleo": ["cleo"], "dora": ["dora"], "eve": ["eve"]}
-    people = principals(mine).replace('"policy-owner", "ml-lead"', '"policy-owner", "ml-lead", "risk"')
+def test_two_keys_of_one_person_are_one_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = {
+        "ada": ["ada", "ada2"],
+        "ben": ["ben"],
+        "cleo": ["cleo"],
+        "dora": ["dora"],
+        "eve": ["eve"],
+    }
+    people = principals(mine).replace(
+        '"policy-owner", "ml-lead"', '"policy-owner", "ml-lead", "risk"'
+    )
     scene = empty(tmp_path, people=people)
     authorize(scene)
     tell(scene.story)
@@ -176,9 +200,13 @@ def test_an_approval_that_expires_is_asked_for_again(at_desk: Desk) -> None:
     d = reviewed(at_desk)
     d.must("ada", "approve", NAME, YES, "--days", "2")
     d.must("ben", "approve", NAME, YES)
-    assert not [one for one in d.must("ada", "pending", "--json").json["pending"] if one["kind"] == "packet"]
+    assert not [
+        one for one in d.must("ada", "pending", "--json").json["pending"] if one["kind"] == "packet"
+    ]
     d.now = d.scene.now + timedelta(days=3)
-    assert [one for one in d.must("ada", "pending", "--json").json["pending"] if one["kind"] == "packet"]
+    assert [
+        one for one in d.must("ada", "pending", "--json").json["pending"] if one["kind"] == "packet"
+    ]
 
 
 def test_what_was_said_once_is_not_said_again(at_desk: Desk) -> None:
@@ -212,12 +240,16 @@ def test_what_cannot_be_approved_is_named(at_desk: Desk) -> None:
     d = at_desk
     assert "has no packet yet" in d.refused("ada", "approve", NAME, YES, code=3)
     assert "no version 7" in d.refused("ada", "approve", "support-desk/7", YES, code=3)
-    assert "knows nothing 'abcdefabcdef'" in d.refused("ada", "approve", "abcdefabcdef", YES, code=3)
+    assert "knows nothing 'abcdefabcdef'" in d.refused(
+        "ada", "approve", "abcdefabcdef", YES, code=3
+    )
     assert "names nothing" in d.refused("ada", "approve", "a", "b", "c", YES, code=2)
 
 
 def test_an_approval_of_one_packet_is_none_of_another(at_desk: Desk) -> None:
-    """Approvals of what was shown before do not carry over, though the model's bytes are the same."""
+    """Approvals of what was shown before do not carry over, though the model's bytes are the
+    same.
+    """
     d = reviewed(at_desk)
     for who in ("ada", "ben"):
         d.must(who, "approve", NAME, YES)
@@ -228,7 +260,7 @@ def test_an_approval_of_one_packet_is_none_of_another(at_desk: Desk) -> None:
         d.scene.consume()
 
 
-# -- Waivers -----------------------------------------------------------------------------------------
+# -- Waivers ---------------------------------------------------------------------------------------
 def incident(d: Desk) -> Desk:
     d.scene.incident("1", "open")
     return d
@@ -238,19 +270,58 @@ INCIDENT = "INCIDENT_OPEN"
 WAIVE = ("--control", "a filter", "--owner", "ben", "--reason", "known")
 
 NOT_WAIVED: dict[str, tuple[str, tuple[str, ...], int, str]] = {
-    "a code that is none": ("ben", ("--finding", "NONSENSE", "--days", "3"), 2, "is no finding code"),
-    "a code mistyped": ("ben", ("--finding", "INCIDENT_OPENN", "--days", "3"), 2, "did you mean 'INCIDENT_OPEN'?"),
-    "an owner mistyped": ("ben", ("--finding", INCIDENT, "--days", "3", "--owner", "bem"), 2, "did you mean 'ben'?"),
-    "a service as owner": ("ben", ("--finding", INCIDENT, "--days", "3", "--owner", "ci"), 2, "ci is a service"),
-    "never, by rule": ("ben", ("--finding", "EVIDENCE_MISSING", "--days", "3"), 4, "is never waived"),
-    "what does not stand": ("ben", ("--finding", "CANARY_MISSING", "--days", "3"), 4, "no CANARY_MISSING stands"),
+    "a code that is none": (
+        "ben",
+        ("--finding", "NONSENSE", "--days", "3"),
+        2,
+        "is no finding code",
+    ),
+    "a code mistyped": (
+        "ben",
+        ("--finding", "INCIDENT_OPENN", "--days", "3"),
+        2,
+        "did you mean 'INCIDENT_OPEN'?",
+    ),
+    "an owner mistyped": (
+        "ben",
+        ("--finding", INCIDENT, "--days", "3", "--owner", "bem"),
+        2,
+        "did you mean 'ben'?",
+    ),
+    "a service as owner": (
+        "ben",
+        ("--finding", INCIDENT, "--days", "3", "--owner", "ci"),
+        2,
+        "ci is a service",
+    ),
+    "never, by rule": (
+        "ben",
+        ("--finding", "EVIDENCE_MISSING", "--days", "3"),
+        4,
+        "is never waived",
+    ),
+    "what does not stand": (
+        "ben",
+        ("--finding", "CANARY_MISSING", "--days", "3"),
+        4,
+        "no CANARY_MISSING stands",
+    ),
     "by who may not": ("ada", ("--finding", "INCIDENT_OPEN", "--days", "3"), 4, "may not say this"),
-    "too long": ("ben", ("--finding", "INCIDENT_OPEN", "--days", "31"), 4, "lasts longer than 30 days"),
+    "too long": (
+        "ben",
+        ("--finding", "INCIDENT_OPEN", "--days", "31"),
+        4,
+        "lasts longer than 30 days",
+    ),
 }
 
 
-@pytest.mark.parametrize(("who", "options", "code", "says"), NOT_WAIVED.values(), ids=NOT_WAIVED.keys())
-def test_what_is_not_waived(at_desk: Desk, who: str, options: tuple[str, ...], code: int, says: str) -> None:
+@pytest.mark.parametrize(
+    ("who", "options", "code", "says"), NOT_WAIVED.values(), ids=NOT_WAIVED.keys()
+)
+def test_what_is_not_waived(
+    at_desk: Desk, who: str, options: tuple[str, ...], code: int, says: str
+) -> None:
     d = incident(at_desk)
     before = d.entries()
     assert says in d.refused(who, "waive", NAME, *WAIVE, *options, YES, code=code)
@@ -259,7 +330,9 @@ def test_what_is_not_waived(at_desk: Desk, who: str, options: tuple[str, ...], c
 
 def test_a_waiver_joins_the_next_packet_and_is_read_there(at_desk: Desk) -> None:
     d = reviewed(incident(at_desk))
-    done = d.must("ben", "waive", NAME, "--finding", "INCIDENT_OPEN", "--days", "7", *WAIVE, YES, "--json")
+    done = d.must(
+        "ben", "waive", NAME, "--finding", "INCIDENT_OPEN", "--days", "7", *WAIVE, YES, "--json"
+    )
     assert done.json["about"] == "model support-desk"
     assert f"next: countersign review {NAME}" in d.refused("ada", "approve", NAME, YES)
     shown = d.must("ada", "review", NAME)
@@ -269,5 +342,7 @@ def test_a_waiver_joins_the_next_packet_and_is_read_there(at_desk: Desk) -> None
     d.scene.request()
     assert d.scene.consume().allowed
     d.now = d.scene.now + timedelta(days=8)
-    (wait,) = [one for one in d.must("ben", "pending", "--json").json["pending"] if one["kind"] == "waiver"]
+    (wait,) = [
+        one for one in d.must("ben", "pending", "--json").json["pending"] if one["kind"] == "waiver"
+    ]
     assert "it ended" in wait["why"]

@@ -1,4 +1,6 @@
-"""Somebody at another machine: neither log nor registry, files nor policies, only a key and the server's address."""
+"""Somebody at another machine: neither log nor registry, files nor policies, only a key and the
+server's address.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.machine import Machine, machine
+from governance.machine.machine import Machine, machine
 from tests.governance.registry.place import MODEL, PASSWORD, Server
 from tests.governance.terminal import run
 
@@ -23,7 +25,12 @@ class Client:
             "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD,
         }  # fmt: skip
         monkeypatch.chdir(self.folder)
-        for name in ("COUNTERSIGN_SIGNER", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "COUNTERSIGN_KEY"):
+        for name in (
+            "COUNTERSIGN_SIGNER",
+            "MLFLOW_TRACKING_USERNAME",
+            "MLFLOW_TRACKING_PASSWORD",
+            "COUNTERSIGN_KEY",
+        ):
             monkeypatch.delenv(name, raising=False)
         for name, value in self.environ.items():
             monkeypatch.setenv(name, value)

@@ -1,4 +1,6 @@
-"""A governed world with its registry: a signed policy, a registered version, and a real server in front of both."""
+"""A governed world with its registry: a signed policy, a registered version, and a real server in
+front of both.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from governance import evidence
-from governance.digests import manifest
-from governance.machine import Machine, signer
-from governance.predicates import Artifact, Registration
+from governance.attest.digests import manifest
+from governance.attest.predicates import Artifact, Registration
+from governance.log import evidence
+from governance.machine.machine import Machine, signer
 from governance.registry.mlflow import open_registry
 from governance.registry.port import Version, VersionRequest
 from tests.governance.governed import Governed, authorize, empty
@@ -126,7 +128,9 @@ class Place:
 
 
 def place(folder: Path, people: str = "", **environ: str) -> Place:
-    """Policies signed by their owners, stages told, one version in the log; nothing in the registry yet."""
+    """Policies signed by their owners, stages told, one version in the log; nothing in the registry
+    yet.
+    """
     scene = empty(folder, people=people, **environ)
     authorize(scene)
     here = Place(scene, folder, scene.story.machine.log_uri)
@@ -135,8 +139,12 @@ def place(folder: Path, people: str = "", **environ: str) -> Place:
     return here
 
 
-def register(here: Place, server: Server, monkeypatch: pytest.MonkeyPatch, stage: str = "sft") -> Version:
-    """A stage's model as a version, through the server as the pipeline does it; and its registration in the log."""
+def register(
+    here: Place, server: Server, monkeypatch: pytest.MonkeyPatch, stage: str = "sft"
+) -> Version:
+    """A stage's model as a version, through the server as the pipeline does it; and its
+    registration in the log.
+    """
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", server.user)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
     story = here.scene.story
@@ -145,13 +153,25 @@ def register(here: Place, server: Server, monkeypatch: pytest.MonkeyPatch, stage
     registry = open_registry(replace(here.machine, registry_uri=server.uri))
     version = registry.register(
         VersionRequest(
-            MODEL, folder, story.models[stage], files, f"register {MODEL}", tags={"countersign.stage": stage}
+            MODEL,
+            folder,
+            story.models[stage],
+            files,
+            f"register {MODEL}",
+            tags={"countersign.stage": stage},
         )
     )
     said = Registration(
-        model=MODEL, version=version.number, stage=stage, tier="limited", model_digest=story.models[stage],
-        files=files, chain=[], policy=story.policies.digest, run=story.run({"registry_run": version.run_id}),
-    )  # fmt: skip
+        model=MODEL,
+        version=version.number,
+        stage=stage,
+        tier="limited",
+        model_digest=story.models[stage],
+        files=files,
+        chain=[],
+        policy=story.policies.digest,
+        run=story.run({"registry_run": version.run_id}),
+    )
     subject = Artifact(role="model", name=f"models/{stage}/model", sha256=story.models[stage])
     evidence.record(story.log, signer(here.machine), "registration", [subject], said)
     registry.set_alias(MODEL, "candidate", version.number)
@@ -186,7 +206,10 @@ def wait(server: Server) -> None:
     while time.monotonic() < until:
         if server.process.poll() is not None:
             raise NotStarted(server.process.returncode, server.log.read_text(encoding="utf-8"))
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.uri}/health", timeout=10):
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{server.uri}/health", timeout=10),
+        ):
             return
         time.sleep(0.1)
     server.process.kill()

@@ -2,7 +2,8 @@
 
 server   keeps log, registry and files, and signs moves with a key of its own
 ci       runs the pipeline with a service's key, in the name of a person
-desk     a person's machine: their key, the project's name, an account; neither checkout nor database
+desk     a person's machine: their key, the project's name, an account; neither checkout nor
+         database
 """
 
 from __future__ import annotations
@@ -42,12 +43,16 @@ class Team:
     @property
     def server(self) -> Project:
         more = {"COUNTERSIGN_LOG": self.log} if self.log else {}
-        return self._machine("server", "ci/project", **more, COUNTERSIGN_SIGNER=f"file2:{self.keys / 'server'}")
+        return self._machine(
+            "server", "ci/project", **more, COUNTERSIGN_SIGNER=f"file2:{self.keys / 'server'}"
+        )
 
     @property
     def ci(self) -> Project:
         signer = f"file2:{self.keys / 'ci'}"
-        return self._machine("ci", **self.account, COUNTERSIGN_SIGNER=signer, COUNTERSIGN_REQUESTER="cleo")
+        return self._machine(
+            "ci", **self.account, COUNTERSIGN_SIGNER=signer, COUNTERSIGN_REQUESTER="cleo"
+        )
 
     @property
     def desk(self) -> Project:
@@ -64,7 +69,9 @@ class Team:
         """`countersign ...` on the desk, or another machine; what it said."""
         signed = ("--key", str(self.keys / who)) if who else ()
         done = (on or self.desk).countersign(*words, *signed)
-        assert done.code == code and "Traceback" not in done.out, f"{words}: exit code {done.code}\n{done.out}"
+        assert done.code == code and "Traceback" not in done.out, (
+            f"{words}: exit code {done.code}\n{done.out}"
+        )
         return done.out
 
     def approve(self, version: str) -> None:
@@ -74,7 +81,9 @@ class Team:
             self.says("approve", version, "--yes", who=who)
 
     def _machine(self, name: str, root: str = "", **environ: str) -> Project:
-        machine = Project(self.folder / (root or f"{name}/project"), self.folder / name / "state", environ)
+        machine = Project(
+            self.folder / (root or f"{name}/project"), self.folder / name / "state", environ
+        )
         machine.root.mkdir(parents=True, exist_ok=True)
         return machine
 
@@ -89,8 +98,16 @@ def begun(folder: Path, log: str = "") -> Team:
         (team.keys / name).chmod(0o600)
         (team.keys / f"{name}.pub").write_text(public, encoding="utf-8")
     project = fresh(folder / "ci")
-    words = [word for name, roles in PEOPLE.items() for word in ("--person", f"{name}={team.keys / name}.pub:{roles}")]
-    words += [w for name, kinds in SERVICES.items() for w in ("--service", f"{name}={team.keys / name}.pub:{kinds}")]
+    words = [
+        word
+        for name, roles in PEOPLE.items()
+        for word in ("--person", f"{name}={team.keys / name}.pub:{roles}")
+    ]
+    words += [
+        w
+        for name, kinds in SERVICES.items()
+        for w in ("--service", f"{name}={team.keys / name}.pub:{kinds}")
+    ]
     owners = ["--key", str(team.keys / "ada"), "--key", str(team.keys / "ben")]
     told = team.says("init", *words, *owners, "--yes", on=team.server)
     team.origin = next(line.split()[-1] for line in told.splitlines() if line.startswith("entry 0"))
@@ -108,9 +125,11 @@ def serving(team: Team, *more: str) -> Iterator[Server]:
     try:
         wait(server)
         team.account = {
-            "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_ORIGIN": team.origin, "COUNTERSIGN_USER": server.user,
+            "COUNTERSIGN_LOG": server.uri,
+            "COUNTERSIGN_ORIGIN": team.origin,
+            "COUNTERSIGN_USER": server.user,
             "COUNTERSIGN_PASSWORD": PASSWORD,
-        }  # fmt: skip
+        }
         yield server
     finally:
         process.terminate()

@@ -1,8 +1,9 @@
-"""Attacks, one row each: what is tried, and what must come back. Refused, or detected; always in clear words.
+"""Attacks, one row each: what is tried, and what must come back. Refused, or detected; always in
+clear words.
 
-Numbers are those of the list the design was made against (1 to 30), then others. Rows of the server run against a real
-one, on SQLite and on PostgreSQL where that is installed; after each, the champion is who it was, the log verifies and
-has only grown, and registry and log agree.
+Numbers are those of the list the design was made against (1 to 30), then others. Rows of the server
+run against a real one, on SQLite and on PostgreSQL where that is installed; after each, the
+champion is who it was, the log verifies and has only grown, and registry and log agree.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from typing import Any
 
 import pytest
 
-from governance import canonical, promotion, serving
-from governance.digests import manifest
-from governance.envelope import verify_envelope
-from governance.errors import ConfigError, CountersignError, RefusedError, VerificationError
-from governance.keys import CHECKPOINT, stored_signer
+from governance.attest import canonical
+from governance.attest.digests import manifest
+from governance.attest.envelope import verify_envelope
+from governance.attest.keys import CHECKPOINT, stored_signer
+from governance.attest.predicates import ModelFile
+from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
+from governance.base.yaml import parse_yaml
+from governance.history.verify import Pins, verify_log
 from governance.log.sqlite import SqliteLog
-from governance.modelfolder import check_manifest, enforce
-from governance.policy import load_policies
-from governance.predicates import ModelFile
-from governance.verify import Pins, verify_log
-from governance.weights import check_safetensors
-from governance.yamlfile import parse_yaml
+from governance.models.folder import check_manifest, enforce
+from governance.models.weights import check_safetensors
+from governance.policy.policies import load_policies
+from governance.release import promotion, serving
 from tests.governance.governed import Governed, governed, principals
 from tests.governance.registry.place import MODEL, Answer, NotStarted, place, start
 from tests.governance.registry.place import serving as running
@@ -42,12 +44,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     environ = {}
     if request.param == "postgresql":
         cluster: Cluster = request.getfixturevalue("cluster")
         environ = {"COUNTERSIGN_LOG": cluster.database()}
-    people = principals({**{name: [name] for name in ("ben", "cleo", "dora", "eve")}, "ada": ["ada", "ada2"]})
+    people = principals(
+        {**{name: [name] for name in ("ben", "cleo", "dora", "eve")}, "ada": ["ada", "ada2"]}
+    )
     here = place(tmp_path_factory.mktemp("attacks"), people, **environ)
     with running(here) as server, pytest.MonkeyPatch.context() as patch:
         made = World(here, server, patch)
@@ -56,7 +62,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield made
 
 
-# -- Against the server: refused ---------------------------------------------------------------------
+# -- Against the server: refused -------------------------------------------------------------------
 Attack = Callable[[World], Any]
 """Returns the server's answer."""
 
@@ -68,7 +74,9 @@ def _replayed_on_another_digest(world: World) -> Any:
 
 
 def _deleted_and_made_again(world: World) -> Any:
-    return world.server.ask("DELETE", "model-versions/delete", {"name": MODEL, "version": world.champion})
+    return world.server.ask(
+        "DELETE", "model-versions/delete", {"name": MODEL, "version": world.champion}
+    )
 
 
 def _deleted_model(world: World) -> Any:
@@ -136,7 +144,7 @@ def _policy_edited(world: World) -> Any:
 
 def _policy_proposed_and_unsigned(world: World) -> Any:
     """A weaker policy is recorded, and nobody signed it."""
-    from governance.machine import open_log
+    from governance.machine.machine import open_log
 
     path = world.scene.story.root / "policies" / "policy.yaml"
     text = path.read_text(encoding="utf-8")
@@ -163,10 +171,14 @@ def _nested(world: World) -> Any:
 
 
 def _raw(path: str, *headers: tuple[str, str], method: str = "POST", sent: bytes = b"") -> Attack:
-    """A request as nobody's library writes it, by no account: what is told of it, before any of its body is sent."""
+    """A request as nobody's library writes it, by no account: what is told of it, before any of its
+    body is sent.
+    """
 
     def attack(world: World) -> Any:
-        connection = http.client.HTTPConnection(world.server.uri.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(
+            world.server.uri.removeprefix("http://"), timeout=30
+        )
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value)
@@ -183,7 +195,10 @@ def _secretly(world: World) -> Any:
     """Refused, and neither answer nor log repeats what opens it."""
     place = "s3://AKIA:hu/sh@bucket/x?sig=hush"
     answer = world.server.post("experiments/create", name="secret", artifact_location=place)
-    said = [one.predicate.reason for one in promotion.state(world.scene.story.log).evidence.all("refusal")]
+    said = [
+        one.predicate.reason
+        for one in promotion.state(world.scene.story.log).evidence.all("refusal")
+    ]
     assert any("s3://...@bucket/x?..." in one for one in said)
     assert not any("hu/sh" in one or "hush" in one for one in [*said, answer.text])
     return answer
@@ -192,19 +207,27 @@ def _secretly(world: World) -> Any:
 def _unkept(world: World) -> Any:
     """Refused, and the log says so."""
     answer = world.server.post("registered-models/create", name="support\0-desk")
-    said = [one.predicate.model for one in promotion.state(world.scene.story.log).evidence.all("refusal")]
+    said = [
+        one.predicate.model
+        for one in promotion.state(world.scene.story.log).evidence.all("refusal")
+    ]
     assert "support\ufffd-desk" in said, said
     return answer
 
 
 def _basic(world: World, user: str) -> tuple[str, str]:
-    return "Authorization", "Basic " + base64.b64encode(f"{user}:{world.server.password}".encode()).decode()
+    return (
+        "Authorization",
+        "Basic " + base64.b64encode(f"{user}:{world.server.password}".encode()).decode(),
+    )
 
 
 def _in_anothers_name(world: World) -> Any:
     """The first is who it is, the last who it is put down to."""
     headers = (_basic(world, "admin"), _basic(world, "ben"), ("Content-Length", "1"))
-    return _raw(_artifact(world, "{base}/model/extra.txt"), *headers, method="PUT", sent=b"x")(world)
+    return _raw(_artifact(world, "{base}/model/extra.txt"), *headers, method="PUT", sent=b"x")(
+        world
+    )
 
 
 JSON = ("Content-Type", "application/json")
@@ -220,7 +243,9 @@ def _alias(alias: str, model: str = MODEL) -> Attack:
 
 
 def _post(path: str, **body: Any) -> Attack:
-    return lambda world: world.server.post(path, **{"name": MODEL, "version": world.champion, **body})
+    return lambda world: world.server.post(
+        path, **{"name": MODEL, "version": world.champion, **body}
+    )
 
 
 def _put(path: str) -> Attack:
@@ -233,7 +258,9 @@ def _put(path: str) -> Attack:
 
 
 def _artifact(world: World, path: str) -> str:
-    found = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    found = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
     base = found["source"].removeprefix("mlflow-artifacts:/").removesuffix("/model")
     return "/api/2.0/mlflow-artifacts/artifacts/" + path.format(base=base)
 
@@ -246,14 +273,18 @@ def _beside(world: World) -> Any:
     """Whoever looks for the run's files below the artifact root would find two."""
     experiment = world.server.post("experiments/create", name="beside").value
     if "experiment_id" not in experiment:
-        experiment = world.server.ask("GET", "experiments/get-by-name?experiment_name=beside").value["experiment"]
+        experiment = world.server.ask(
+            "GET", "experiments/get-by-name?experiment_name=beside"
+        ).value["experiment"]
     own = _artifact(world, "{base}/model/config.json").split("/")
     own[-5] = experiment["experiment_id"]
     return world.server.ask("PUT", "/".join(own), raw=b"other bytes")
 
 
 def _upload_artifact(world: World) -> Any:
-    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    run = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
     path = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run['run_id']}&path=model/config.json"
     return world.server.ask("POST", path, raw=b"other bytes")
 
@@ -262,18 +293,24 @@ def _version(source: str, **more: Any) -> Attack:
     def attack(world: World) -> Any:
         run = world.server.post("runs/create", experiment_id="0").value["run"]["info"]
         body = {"name": MODEL, "source": source.format(uri=run["artifact_uri"], run=run["run_id"])}
-        return world.server.post("model-versions/create", **{**body, "run_id": run["run_id"], **more})
+        return world.server.post(
+            "model-versions/create", **{**body, "run_id": run["run_id"], **more}
+        )
 
     return attack
 
 
 def _delete_run(world: World) -> Any:
-    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    run = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
     return world.server.post("runs/delete", run_id=run["run_id"])
 
 
 def _delete_experiment(world: World) -> Any:
-    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    run = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
     info = world.server.ask("GET", f"runs/get?run_id={run['run_id']}").value["run"]["info"]
     return world.server.post("experiments/delete", experiment_id=info["experiment_id"])
 
@@ -312,15 +349,23 @@ def _local_files(world: World) -> Any:
 
 
 REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
-    "1 an approval replayed on another digest": (_replayed_on_another_digest, (403,), "APPROVAL_MISSING"),
+    "1 an approval replayed on another digest": (
+        _replayed_on_another_digest,
+        (403,),
+        "APPROVAL_MISSING",
+    ),
     "2 a version deleted, to be made again": (_deleted_and_made_again, (403,), "never deleted"),
     "2 the model deleted, to be made again": (_deleted_model, (403,), "never deleted"),
     "3 a used request replayed": (_request_replayed, (403,), "REQUEST_SPENT"),
     "4 an approval for another alias": (
-        lambda world: _approval_for_another(world, alias="challenger"), (403,), "APPROVAL_MISSING",
+        lambda world: _approval_for_another(world, alias="challenger"),
+        (403,),
+        "APPROVAL_MISSING",
     ),
     "4 an approval for another model": (
-        lambda world: _approval_for_another(world, model="other"), (403,), "APPROVAL_MISSING",
+        lambda world: _approval_for_another(world, model="other"),
+        (403,),
+        "APPROVAL_MISSING",
     ),
     "5 a stale from-version": (_stale, (403,), "REQUEST_CONFLICT"),
     "10 the requester approves": (_author_approves, (403,), "APPROVAL_MISSING"),
@@ -345,122 +390,220 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "17 an alias in Cyrillic": (_alias("сhampion"), (403,), "plain name"),
     "17 an alias of full width": (_alias("ｃhampion"), (403,), "plain name"),
     "17 an alias that policy does not know": (_alias("production"), (403,), "policy does not know"),
-    "17 a name that takes a minute to read": (_create("x" * (4 << 20)), (400, 403), "a name of 4194304 characters"),
+    "17 a name that takes a minute to read": (
+        _create("x" * (4 << 20)),
+        (400, 403),
+        "a name of 4194304 characters",
+    ),
     "24 a body nested without end": (_nested, (400,), "nested too deep"),
     "18 a path that leaves the root": (_put("../../evil"), (400, 403, 404), "nvalid path"),
     "18 an encoded path": (_put("{base}/%2e%2e/%2e%2e/evil"), (400, 403), "nvalid path"),
     "18 a path encoded twice": (_put("{base}/%252e%252e/evil"), (400, 403), "nvalid path"),
-    "18 a name encoded twice": (_put("{base}/model/%2563onfig.json"), (403,), "written once|closed|encoded"),
+    "18 a name encoded twice": (
+        _put("{base}/model/%2563onfig.json"),
+        (403,),
+        "written once|closed|encoded",
+    ),
     "18 an absolute path": (_put("%2fetc%2fevil"), (400, 403), "nvalid path|absolute"),
     "18 a backslash": (_put("{base}/..%5c..%5cevil"), (400, 403), "nvalid path|backslash"),
     "20 a file more in a registered folder": (_put("{base}/model/extra.txt"), (403,), "closed"),
-    "20 a file more below a registered folder": (_put("{base}/model/sub/extra.txt"), (403,), "closed"),
+    "20 a file more below a registered folder": (
+        _put("{base}/model/sub/extra.txt"),
+        (403,),
+        "closed",
+    ),
     "20 git in a registered folder": (_put("{base}/model/.git/config"), (403,), "closed"),
     "21 code in a registered folder": (_put("{base}/model/code/x.py"), (403,), "closed"),
     "28 the policies at hand edited": (_policy_edited, (403,), "APPROVAL_MISSING"),
-    "28 weaker policies recorded and not signed": (_policy_proposed_and_unsigned, (403,), "APPROVAL_MISSING"),
+    "28 weaker policies recorded and not signed": (
+        _policy_proposed_and_unsigned,
+        (403,),
+        "APPROVAL_MISSING",
+    ),
     "29 the scores of a bad model": (_scores_of_another, (403,), "THRESHOLD_NOT_MET"),
     # -- not in the list
-    "31 the alias without any request": (lambda world: world.move(world.fresh().number), (403,), "REQUEST_MISSING"),
+    "31 the alias without any request": (
+        lambda world: world.move(world.fresh().number),
+        (403,),
+        "REQUEST_MISSING",
+    ),
     "32 the alias taken away": (
-        lambda world: world.server.ask("DELETE", "registered-models/alias", {"name": MODEL, "alias": "champion"}),
-        (403,), "REQUEST_MISSING",
+        lambda world: world.server.ask(
+            "DELETE", "registered-models/alias", {"name": MODEL, "alias": "champion"}
+        ),
+        (403,),
+        "REQUEST_MISSING",
     ),
     "33 through the door of the web pages": (
         lambda world: world.server.ask(
-            "POST", "/ajax-api/2.0/mlflow/registered-models/alias",
+            "POST",
+            "/ajax-api/2.0/mlflow/registered-models/alias",
             {"name": MODEL, "alias": "champion", "version": world.fresh().number},
         ),
-        (403,), "REQUEST_MISSING",
+        (403,),
+        "REQUEST_MISSING",
     ),
     "34 a version that is not there": (_alias("champion"), (403,), "REQUEST_"),
     "35 candidate for what is not registered": (
-        lambda world: world.move("4711", "candidate"), (403,), "no registration",
+        lambda world: world.move("4711", "candidate"),
+        (403,),
+        "no registration",
     ),
-    "36 a governed model renamed": (_post("registered-models/rename", new_name="x"), (403,), "never renamed"),
+    "36 a governed model renamed": (
+        _post("registered-models/rename", new_name="x"),
+        (403,),
+        "never renamed",
+    ),
     "37 another model given its name": (_rename_swap, (403,), "never renamed"),
     "38 a stage": (
-        _post("model-versions/transition-stage", stage="Production", archive_existing_versions=True), (403,), "stages",
+        _post(
+            "model-versions/transition-stage", stage="Production", archive_existing_versions=True
+        ),
+        (403,),
+        "stages",
     ),
     "39 a tag that claims an approval": (
-        _post("model-versions/set-tag", key="governance.approved_by", value="everybody"), (403,), "by the server only",
+        _post("model-versions/set-tag", key="governance.approved_by", value="everybody"),
+        (403,),
+        "by the server only",
     ),
     "39 such a tag, hidden": (
-        _post("model-versions/set-tag", key="gov\u200bernance.approved_by", value="x"), (400, 403), "",
+        _post("model-versions/set-tag", key="gov\u200bernance.approved_by", value="x"),
+        (400, 403),
+        "",
     ),
     "39 such a tag, in capitals": (
-        _post("model-versions/set-tag", key="GOVERNANCE.approved_by", value="x"), (403,), "by the server only",
+        _post("model-versions/set-tag", key="GOVERNANCE.approved_by", value="x"),
+        (403,),
+        "by the server only",
     ),
     "39 such a tag of the model": (
-        _post("registered-models/set-tag", key="governance.x", value="x"), (403,), "by the server only",
+        _post("registered-models/set-tag", key="governance.x", value="x"),
+        (403,),
+        "by the server only",
     ),
     "39 such a tag at creation": (
-        _version("{uri}/model", tags=[{"key": "governance.status", "value": "champion"}]), (403,), "by the server only",
+        _version("{uri}/model", tags=[{"key": "governance.status", "value": "champion"}]),
+        (403,),
+        "by the server only",
     ),
     "39 a tag that hides the model among prompts": (
-        _post("registered-models/set-tag", key="mlflow.prompt.is_prompt", value="true"), (403,), "by the server only",
+        _post("registered-models/set-tag", key="mlflow.prompt.is_prompt", value="true"),
+        (403,),
+        "by the server only",
     ),
     "40 the digest's tag": (
-        _post("model-versions/set-tag", key="countersign.digest", value="0" * 64), (403,), "by the server only",
+        _post("model-versions/set-tag", key="countersign.digest", value="0" * 64),
+        (403,),
+        "by the server only",
     ),
     "40 the digest's tag removed": (
         lambda world: world.server.ask(
-            "DELETE", "model-versions/delete-tag",
+            "DELETE",
+            "model-versions/delete-tag",
             {"name": MODEL, "version": world.champion, "key": "countersign.digest"},
         ),
-        (403,), "by the server only",
+        (403,),
+        "by the server only",
     ),
     "41 the description": (
         lambda world: world.server.ask(
-            "PATCH", "model-versions/update", {"name": MODEL, "version": world.champion, "description": "approved"}
+            "PATCH",
+            "model-versions/update",
+            {"name": MODEL, "version": world.champion, "description": "approved"},
         ),
-        (403,), "written by the server only",
+        (403,),
+        "written by the server only",
     ),
     "42 a source in somebody's bucket": (_version("s3://evil/model"), (400, 403), "source"),
     "42 a source on the server's disk": (_version("file:///etc"), (400, 403), "source"),
     "42 a source of another run": (
-        _version("mlflow-artifacts:/0/" + "0" * 32 + "/artifacts/model"), (400, 403), "source",
+        _version("mlflow-artifacts:/0/" + "0" * 32 + "/artifacts/model"),
+        (400, 403),
+        "source",
     ),
     "42 a source of the hub": (_version("hf://evil/model"), (400, 403), "source"),
     "42 a source that climbs": (_version("{uri}/../../x"), (400, 403), "source"),
     "42 a source in a folder that is named like the run": (
-        _version("mlflow-artifacts:/999/{run}/artifacts/model"), (400, 403), "source",
+        _version("mlflow-artifacts:/999/{run}/artifacts/model"),
+        (400, 403),
+        "source",
     ),
     "42 a source on a host that is a number": (
-        _version("mlflow-artifacts://2130706433/{run}/artifacts/model"), (400, 403), "source",
+        _version("mlflow-artifacts://2130706433/{run}/artifacts/model"),
+        (400, 403),
+        "source",
     ),
     "43 a copy into a governed name": (_copied_into, (403,), "own artifact root"),
     "44 a prompt of that name": (_prompt, (403,), "could be taken for"),
     "45 latest, by alias": (_latest, (403,), "latest"),
     "45 latest, by stage": (_latest_versions, (403,), "latest"),
-    "46 a file of the champion overwritten": (_put("{base}/model/config.json"), (403,), "closed|written once"),
+    "46 a file of the champion overwritten": (
+        _put("{base}/model/config.json"),
+        (403,),
+        "closed|written once",
+    ),
     "46 the same by the web pages": (_upload_artifact, (403,), "closed|written once"),
-    "46 the same in a folder that is named like the run": (_beside, (403,), "the run's stand below"),
+    "46 the same in a folder that is named like the run": (
+        _beside,
+        (403,),
+        "the run's stand below",
+    ),
     "46 a file of the champion deleted": (_delete_artifact, (403,), "never deleted"),
     "47 the champion's run deleted": (_delete_run, (403,), "rests"),
     "47 its experiment deleted": (_delete_experiment, (403,), "rests"),
     "48 an experiment on the server's disk": (_local_files, (403,), "own root"),
     "48 an experiment at an address with a password in it": (_secretly, (403,), "own root"),
     "49 the trial's model": (
-        lambda world: world.move("1", "governed", "countersign-trial"), (403,), "trial of itself",
+        lambda world: world.move("1", "governed", "countersign-trial"),
+        (403,),
+        "trial of itself",
     ),
-    "50 a refusal put down to somebody else": (_in_anothers_name, (400,), "more than one Authorization"),
+    "50 a refusal put down to somebody else": (
+        _in_anothers_name,
+        (400,),
+        "more than one Authorization",
+    ),
     "51 a body that fills the memory": (
-        _raw(CREATE, JSON, ("Content-Length", str(1 << 40))), (413,), "a body of more than",
+        _raw(CREATE, JSON, ("Content-Length", str(1 << 40))),
+        (413,),
+        "a body of more than",
     ),
     "51 such a body where files are put": (
-        _raw("/api/2.0/mlflow-artifacts/artifacts/x", ("Content-Length", str(1 << 40))), (413,), "a body of more than",
+        _raw("/api/2.0/mlflow-artifacts/artifacts/x", ("Content-Length", str(1 << 40))),
+        (413,),
+        "a body of more than",
     ),
-    "51 such a body of traces": (_raw("/v1/traces", JSON, ("Content-Length", str(1 << 40))), (413,), "a body of more"),
-    "51 a body without end": (_raw(CREATE, JSON, ("Transfer-Encoding", "chunked")), (411,), "no length that is told"),
+    "51 such a body of traces": (
+        _raw("/v1/traces", JSON, ("Content-Length", str(1 << 40))),
+        (413,),
+        "a body of more",
+    ),
+    "51 a body without end": (
+        _raw(CREATE, JSON, ("Transfer-Encoding", "chunked")),
+        (411,),
+        "no length that is told",
+    ),
     "51 a body that unpacks to much": (
-        _raw("/v1/traces", JSON, ("Content-Encoding", "gzip"), ("Content-Length", "1")), (415,), "packed",
+        _raw("/v1/traces", JSON, ("Content-Encoding", "gzip"), ("Content-Length", "1")),
+        (415,),
+        "packed",
     ),
     "51 a file without end, by nobody": (
-        _raw("/api/2.0/mlflow-artifacts/artifacts/x/y", ("Content-Length", str(1 << 40)), method="PUT"), (401,), "",
+        _raw(
+            "/api/2.0/mlflow-artifacts/artifacts/x/y",
+            ("Content-Length", str(1 << 40)),
+            method="PUT",
+        ),
+        (401,),
+        "",
     ),
-    "52 a source of no scheme that is known": (_version("modelsfile:///etc", name="innocent"), (400,), "source"),
-}  # fmt: skip
+    "52 a source of no scheme that is known": (
+        _version("modelsfile:///etc", name="innocent"),
+        (400,),
+        "source",
+    ),
+}
 
 
 @pytest.mark.parametrize("row", REFUSED)
@@ -473,7 +616,7 @@ def test_refused_by_the_server(row: str, world: World) -> None:
         assert "Traceback" not in answer.text
 
 
-# -- Past the server: detected -----------------------------------------------------------------------
+# -- Past the server: detected ---------------------------------------------------------------------
 SQL: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
     # what: statement, statement that undoes it, code, what the finding says
     "the alias moved": (
@@ -482,83 +625,114 @@ SQL: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
             "UPDATE registered_model_aliases SET version = {champion} WHERE name = 'support-desk'"
             " AND alias = 'champion'",
         ),
-        "REGISTRY_ALIAS_MOVED", ("expected version {champion}", "found version 1"),
+        "REGISTRY_ALIAS_MOVED",
+        ("expected version {champion}", "found version 1"),
     ),
     "the alias removed": (
         "DELETE FROM registered_model_aliases WHERE name = 'support-desk' AND alias = 'champion'",
-        ("INSERT INTO registered_model_aliases (workspace, name, alias, version)"
-         " VALUES ('default', 'support-desk', 'champion', {champion})",),
-        "REGISTRY_ALIAS_MOVED", ("version {champion}", "nobody"),
+        (
+            "INSERT INTO registered_model_aliases (workspace, name, alias, version)"
+            " VALUES ('default', 'support-desk', 'champion', {champion})",
+        ),
+        "REGISTRY_ALIAS_MOVED",
+        ("version {champion}", "nobody"),
     ),
     "an alias that policy does not know": (
         "INSERT INTO registered_model_aliases (workspace, name, alias, version)"
         " VALUES ('default', 'support-desk', 'Champion', 1)",
         ("DELETE FROM registered_model_aliases WHERE alias = 'Champion'",),
-        "REGISTRY_ALIAS_UNKNOWN", ("Champion",),
+        "REGISTRY_ALIAS_UNKNOWN",
+        ("Champion",),
     ),
     "a version deleted": (
         "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE name = 'support-desk' AND version = 1",
-        ("UPDATE model_versions SET current_stage = 'None' WHERE name = 'support-desk' AND version = 1",),
-        "REGISTRY_VERSION_MISSING", ("support-desk/1", "deleted"),
+        (
+            "UPDATE model_versions SET current_stage = 'None' WHERE name = 'support-desk' AND version = 1",
+        ),
+        "REGISTRY_VERSION_MISSING",
+        ("support-desk/1", "deleted"),
     ),
     "a version put in": (
         "INSERT INTO model_versions (workspace, name, version, source, current_stage, status)"
         " VALUES ('default', 'support-desk', 999, 's3://evil', 'None', 'READY')",
         ("DELETE FROM model_versions WHERE version = 999",),
-        "REGISTRY_VERSION_UNKNOWN", ("support-desk/999", "s3://evil"),
+        "REGISTRY_VERSION_UNKNOWN",
+        ("support-desk/999", "s3://evil"),
     ),
     "a source changed": (
         "UPDATE model_versions SET source = 's3://evil' WHERE name = 'support-desk' AND version = {champion}",
-        ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
-        "REGISTRY_SOURCE_CHANGED", ("s3://evil",),
+        (
+            "UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",
+        ),
+        "REGISTRY_SOURCE_CHANGED",
+        ("s3://evil",),
     ),
     "where it is loaded from changed": (
         "UPDATE model_versions SET storage_location = 's3://evil' WHERE name = 'support-desk' AND version = {champion}",
-        ("UPDATE model_versions SET storage_location = source WHERE name = 'support-desk' AND version = {champion}",),
-        "REGISTRY_SOURCE_CHANGED", ("s3://evil",),
+        (
+            "UPDATE model_versions SET storage_location = source WHERE name = 'support-desk' AND version = {champion}",
+        ),
+        "REGISTRY_SOURCE_CHANGED",
+        ("s3://evil",),
     ),
     "a source on a host that is a number": (
         "UPDATE model_versions SET source = 'mlflow-artifacts://2130706433/{run}/artifacts/model'"
         " WHERE name = 'support-desk' AND version = {champion}",
-        ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
-        "REGISTRY_SOURCE_CHANGED", ("2130706433",),
+        (
+            "UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",
+        ),
+        "REGISTRY_SOURCE_CHANGED",
+        ("2130706433",),
     ),
     "a source on the disk of whoever loads it": (
         "UPDATE model_versions SET source = 'file:///tmp/{run}/artifacts/model'"
         " WHERE name = 'support-desk' AND version = {champion}",
-        ("UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",),
-        "REGISTRY_SOURCE_CHANGED", ("file:///tmp/{run}",),
+        (
+            "UPDATE model_versions SET source = '{source}' WHERE name = 'support-desk' AND version = {champion}",
+        ),
+        "REGISTRY_SOURCE_CHANGED",
+        ("file:///tmp/{run}",),
     ),
     "a run deleted": (
         "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = '{run}'",
         ("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = '{run}'",),
-        "REGISTRY_RUN_MISSING", ("{run}",),
+        "REGISTRY_RUN_MISSING",
+        ("{run}",),
     ),
     "a stage set": (
         "UPDATE model_versions SET current_stage = 'Production' WHERE name = 'support-desk' AND version = 1",
-        ("UPDATE model_versions SET current_stage = 'None' WHERE name = 'support-desk' AND version = 1",),
-        "REGISTRY_STAGE_SET", ("Production",),
+        (
+            "UPDATE model_versions SET current_stage = 'None' WHERE name = 'support-desk' AND version = 1",
+        ),
+        "REGISTRY_STAGE_SET",
+        ("Production",),
     ),
     "the digest's tag changed": (
         "UPDATE model_version_tags SET value = 'ff' WHERE key = 'countersign.digest' AND name = 'support-desk'"
         " AND version = {champion}",
-        ("UPDATE model_version_tags SET value = '{digest}' WHERE key = 'countersign.digest' AND name = 'support-desk'"
-         " AND version = {champion}",),
-        "REGISTRY_DIGEST_CHANGED", ("{digest}", "ff"),
+        (
+            "UPDATE model_version_tags SET value = '{digest}' WHERE key = 'countersign.digest' AND name = 'support-desk'"
+            " AND version = {champion}",
+        ),
+        "REGISTRY_DIGEST_CHANGED",
+        ("{digest}", "ff"),
     ),
     "a homograph put in": (
         "INSERT INTO registered_models (workspace, name) VALUES ('default', 'suppоrt-desk')",
         ("DELETE FROM registered_models WHERE name = 'suppоrt-desk'",),
-        "REGISTRY_LOOKALIKE", ("support-desk",),
+        "REGISTRY_LOOKALIKE",
+        ("support-desk",),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("row", SQL)
 def test_found_in_the_registry(row: str, world: World) -> None:
     """Raw SQL past the server, each told with what was expected and what was found."""
     statement, undo, code, said = SQL[row]
-    shown = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    shown = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
     tags = {one["key"]: one["value"] for one in shown["tags"]}
     values = {"champion": world.champion, "source": shown["source"], "run": shown["run_id"]}
     values["digest"] = tags["countersign.digest"]
@@ -578,17 +752,24 @@ def test_an_alias_in_a_workspace_that_nobody_has_hides_none(world: World) -> Non
     alias = "registered_model_aliases"
     with world.nothing_lost():
         for workspace in ("aaa", "zzz"):
-            world.sql("INSERT INTO registered_models (workspace, name) VALUES (?, ?)", workspace, MODEL)
+            world.sql(
+                "INSERT INTO registered_models (workspace, name) VALUES (?, ?)", workspace, MODEL
+            )
             world.sql(
                 f"INSERT INTO {alias} (workspace, name, alias, version) VALUES (?, ?, 'champion', ?)",
-                workspace, MODEL, int(world.champion),
-            )  # fmt: skip
-        world.sql(f"UPDATE {alias} SET version = 1 WHERE workspace = 'default' AND alias = 'champion'")
+                workspace,
+                MODEL,
+                int(world.champion),
+            )
+        world.sql(
+            f"UPDATE {alias} SET version = 1 WHERE workspace = 'default' AND alias = 'champion'"
+        )
         try:
             world.detects("REGISTRY_ALIAS_MOVED", "version 1")
         finally:
             world.sql(
-                f"UPDATE {alias} SET version = ? WHERE workspace = 'default' AND alias = 'champion'",
+                f"UPDATE {alias} SET version = ? WHERE workspace = 'default' AND alias ="
+                " 'champion'",
                 int(world.champion),
             )
             for table in (alias, "registered_models"):
@@ -600,7 +781,10 @@ def test_an_alias_moved_by_sql_is_not_moved_on(world: World) -> None:
     fresh = world.fresh()
     world.approve_all(fresh)
     with world.nothing_lost():
-        world.sql("UPDATE registered_model_aliases SET version = 1 WHERE name = ? AND alias = 'champion'", MODEL)
+        world.sql(
+            "UPDATE registered_model_aliases SET version = 1 WHERE name = ? AND alias = 'champion'",
+            MODEL,
+        )
         try:
             answer = world.tried(fresh)
             assert answer.status == 409, answer.text
@@ -608,12 +792,16 @@ def test_an_alias_moved_by_sql_is_not_moved_on(world: World) -> None:
         finally:
             world.sql(
                 "UPDATE registered_model_aliases SET version = ? WHERE name = ? AND alias = 'champion'",
-                int(world.champion), MODEL,
-            )  # fmt: skip
+                int(world.champion),
+                MODEL,
+            )
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "edited": (lambda folder: _write(folder / "config.json", "{ }"), "config.json: content changed"),
+    "edited": (
+        lambda folder: _write(folder / "config.json", "{ }"),
+        "config.json: content changed",
+    ),
     "added": (lambda folder: _write(folder / "extra.json", "{}"), "extra.json"),
     "removed": (lambda folder: (folder / "config.json").unlink(), "config.json: missing"),
     "linked": (lambda folder: (folder / "x.json").symlink_to("/etc/passwd"), "x.json"),
@@ -630,12 +818,14 @@ def _write(path: Path, text: str) -> None:
 @pytest.mark.parametrize("row", FILES)
 def test_found_in_the_files(row: str, world: World, tmp_path: Path) -> None:
     """19, 20, 27: somebody on the server's disk."""
-    from governance.artifacts import in_artifact_root, verify_files
+    from governance.models.artifacts import in_artifact_root, verify_files
 
     spoil, said = FILES[row]
     root = tmp_path / "artifacts"
     shutil.copytree(world.here.artifacts, root, copy_function=shutil.copy2)
-    run = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={world.champion}").value["model_version"]
+    run = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
     spoil(next(root.glob(f"*/{run['run_id']}/artifacts/model")))
     items = list(promotion.state(world.scene.story.log).evidence.all("registration"))
     mine = [one for one in items if one.predicate.run.detail.get("registry_run") == run["run_id"]]
@@ -643,7 +833,7 @@ def test_found_in_the_files(row: str, world: World, tmp_path: Path) -> None:
     assert len(found) == 1 and said in f"{found[0].path}: {found[0].reason}", found
 
 
-# -- Many at once ------------------------------------------------------------------------------------
+# -- Many at once ----------------------------------------------------------------------------------
 def test_of_many_promoters_one_wins(world: World) -> None:
     """25"""
     fresh = world.fresh()
@@ -654,13 +844,17 @@ def test_of_many_promoters_one_wins(world: World) -> None:
         answers = list(pool.map(lambda _: world.move(fresh.number).status, range(16)))
     assert answers.count(200) == 1, answers
     assert set(answers) <= {200, 403, 409}
-    moves = [one for one in promotion.state(world.scene.story.log).moves(MODEL) if one.predicate.alias == "champion"]
+    moves = [
+        one
+        for one in promotion.state(world.scene.story.log).moves(MODEL)
+        if one.predicate.alias == "champion"
+    ]
     assert [one.predicate.version for one in moves].count(fresh.number) == 1
     with world.nothing_lost():
         pass
 
 
-# -- The log, at rest --------------------------------------------------------------------------------
+# -- The log, at rest ------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     scene = governed(tmp_path_factory.mktemp("told"))
@@ -669,12 +863,19 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Governed:
 
 
 def _edited(database: sqlite3.Connection) -> None:
-    (envelope,) = database.execute("SELECT envelope FROM countersign_entry WHERE idx = 7").fetchone()
-    database.execute("UPDATE countersign_entry SET envelope = ? WHERE idx = 7", (envelope.replace(b"A", b"B", 1),))
+    (envelope,) = database.execute(
+        "SELECT envelope FROM countersign_entry WHERE idx = 7"
+    ).fetchone()
+    database.execute(
+        "UPDATE countersign_entry SET envelope = ? WHERE idx = 7",
+        (envelope.replace(b"A", b"B", 1),),
+    )
 
 
 def _cut(database: sqlite3.Connection) -> None:
-    database.execute("DELETE FROM countersign_entry WHERE idx = (SELECT MAX(idx) FROM countersign_entry)")
+    database.execute(
+        "DELETE FROM countersign_entry WHERE idx = (SELECT MAX(idx) FROM countersign_entry)"
+    )
 
 
 def _swapped(database: sqlite3.Connection) -> None:
@@ -707,11 +908,15 @@ LOG: dict[str, Callable[[sqlite3.Connection], None]] = {
 def test_found_in_the_log(row: str, told: Governed, tmp_path: Path) -> None:
     shutil.copy(told.story.log.path, tmp_path / "log.db")  # type: ignore[attr-defined]
     with sqlite3.connect(tmp_path / "log.db") as database:
-        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        for (name,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
             database.execute(f"DROP TRIGGER {name}")
         LOG[row](database)
     log = SqliteLog(tmp_path / "log.db", MODEL)
-    report = verify_log(log, MODEL, told.story.policies.keys, Pins(origin=told.story.log.entry(0).leaf_hash.hex()))
+    report = verify_log(
+        log, MODEL, told.story.policies.keys, Pins(origin=told.story.log.entry(0).leaf_hash.hex())
+    )
     assert report.broken is not None and not report.ok
     assert "entr" in report.broken or "checkpoint" in report.broken
 
@@ -723,7 +928,9 @@ def test_a_log_rolled_back_or_forked_is_found(tmp_path: Path) -> None:
     shutil.copy(path, tmp_path / "older.db")
     scene.released()
     kept = scene.story.log.checkpoint()
-    older = SqliteLog(tmp_path / "older.db", MODEL, stored_signer(scene.story.machine.keys, CHECKPOINT))
+    older = SqliteLog(
+        tmp_path / "older.db", MODEL, stored_signer(scene.story.machine.keys, CHECKPOINT)
+    )
     pins = Pins(origin=older.entry(0).leaf_hash.hex(), checkpoint=kept)
     report = verify_log(older, MODEL, scene.story.policies.keys, pins)
     assert report.broken and "it counts" in report.broken
@@ -746,16 +953,25 @@ def test_an_append_that_did_not_end_is_not_there(told: Governed, tmp_path: Path)
 
     entry = log.entry(3)
     with pytest.raises(CountersignError):
-        log.append(entry.envelope, identity="i", scope="s", subjects=["0" * 64], kind=entry.kind, also=fails)
+        log.append(
+            entry.envelope,
+            identity="i",
+            scope="s",
+            subjects=["0" * 64],
+            kind=entry.kind,
+            also=fails,
+        )
     assert log.head() == before
 
 
-# -- People, keys, envelopes -------------------------------------------------------------------------
+# -- People, keys, envelopes -----------------------------------------------------------------------
 def test_one_key_under_two_names_is_no_policy(tmp_path: Path) -> None:
     """11"""
     shutil.copytree(Path(__file__).parent.parent.parent.parent / "policies", tmp_path / "policies")
     path = tmp_path / "policies" / "policy.yaml"
-    text = path.read_text(encoding="utf-8").replace("principals: []", principals({"ada": ["ada"], "ben": ["ada"]}))
+    text = path.read_text(encoding="utf-8").replace(
+        "principals: []", principals({"ada": ["ada"], "ben": ["ada"]})
+    )
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="named twice"):
         load_policies(tmp_path / "policies")
@@ -801,8 +1017,10 @@ def test_a_statement_in_a_role_that_is_not_theirs_counts_for_nothing(tmp_path: P
         scene.consume()
 
 
-# -- Files of models ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("path", ["../x.json", "/etc/x.json", "a\\x.json", "%2e%2e/x.json", "%252e%252e%252fx.json"])
+# -- Files of models -------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "path", ["../x.json", "/etc/x.json", "a\\x.json", "%2e%2e/x.json", "%252e%252e%252fx.json"]
+)
 def test_a_path_of_a_manifest_that_leaves_the_folder(path: str) -> None:
     """18"""
     files = [ModelFile(path=path, size=0, sha256="0" * 64)]
@@ -815,15 +1033,24 @@ def _fifo(folder: Path) -> None:
 
 FOLDER: dict[str, Callable[[Path], object]] = {
     "19 a symbolic link": lambda folder: (folder / "x.json").symlink_to("config.json"),
-    "19 a hard link to outside": lambda folder: os.link(folder / "config.json", folder.parent / "outside.json"),
+    "19 a hard link to outside": lambda folder: os.link(
+        folder / "config.json", folder.parent / "outside.json"
+    ),
     "19 a FIFO": _fifo,
     "20 a file more": lambda folder: (folder / "extra.txt").write_text("x"),
-    "20 git": lambda folder: [(folder / ".git").mkdir(), (folder / ".git" / "config").write_text("x")],
+    "20 git": lambda folder: [
+        (folder / ".git").mkdir(),
+        (folder / ".git" / "config").write_text("x"),
+    ],
     "20 an empty folder": lambda folder: (folder / "empty").mkdir(),
     "20 names that collide by case": lambda folder: (folder / "Config.json").write_text("{}"),
     "21 code": lambda folder: (folder / "modeling.py").write_text("import os"),
-    "21 a pickle under another name": lambda folder: (folder / "config.json").write_bytes(b"\x80\x04\x95."),
-    "21 auto_map": lambda folder: (folder / "config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}'),
+    "21 a pickle under another name": (
+        lambda folder: (folder / "config.json").write_bytes(b"\x80\x04\x95.")
+    ),
+    "21 auto_map": (
+        lambda folder: (folder / "config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}')
+    ),
 }
 
 
@@ -833,7 +1060,7 @@ def test_a_folder_that_is_not_the_registered_one(row: str, tmp_path: Path) -> No
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     files = manifest(folder)
-    from governance.digests import manifest_digest
+    from governance.attest.digests import manifest_digest
 
     FOLDER[row](folder)
     with pytest.raises(CountersignError) as refused:
@@ -844,8 +1071,10 @@ def test_a_folder_that_is_not_the_registered_one(row: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "header",
     [
-        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "a": {"dtype": "F32", "shape": [1],'
-        b' "data_offsets": [0, 4]}}',
+        (
+            b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "a": {"dtype": "F32",'
+            b' "shape": [1], "data_offsets": [0, 4]}}'
+        ),
         b'{"../../a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
         b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 9]}}',
         b"{",
@@ -872,7 +1101,7 @@ def test_bytes_swapped_after_they_were_checked_are_not_loaded(tmp_path: Path) ->
         pytest.fail("handed out")
 
 
-# -- Text that is read -------------------------------------------------------------------------------
+# -- Text that is read -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "text",
     [
@@ -890,14 +1119,16 @@ def test_yaml_that_is_more_than_data(text: str) -> None:
         parse_yaml(text, "policy.yaml")
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 9007199254740993}', '{"a": 1.0e400}'])
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 9007199254740993}', '{"a": 1.0e400}']
+)
 def test_json_that_reads_two_ways(text: str) -> None:
     """24"""
     with pytest.raises(CountersignError):
         canonical.loads(text.encode())
 
 
-# -- The plugin --------------------------------------------------------------------------------------
+# -- The plugin ------------------------------------------------------------------------------------
 BROKEN = {
     "governance.server.plugin": "does not import",
     "governance.registry.governed.registry_store": "does not import",
@@ -924,7 +1155,9 @@ def test_a_broken_plugin_is_no_registry(module: str, tmp_path: Path) -> None:
     assert "Traceback" not in ended.value.said
 
 
-def test_a_log_that_goes_away_closes_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_goes_away_closes_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """30: policy and log unreadable while the server runs: nothing is changed any more."""
     here = place(tmp_path)
     with running(here) as server:

@@ -1,4 +1,6 @@
-"""What the log says of calls on governed models: who was let through, and who was refused, however often they try."""
+"""What the log says of calls on governed models: who was let through, and who was refused, however
+often they try.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,15 @@ from typing import Any
 
 import pytest
 
-from governance import promotion
-from governance.errors import StorageError
-from governance.machine import signer
-from governance.reconcile import reconcile
+from governance.base.errors import StorageError
+from governance.history.verify import Pins, verify_log
+from governance.machine.machine import signer
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
 from governance.registry.mlflow import prepare_sqlite
 from governance.registry.versions import NewVersion
+from governance.release import promotion
+from governance.release.reconcile import reconcile
 from governance.server.context import LogRecorder
-from governance.verify import Pins, verify_log
 from tests.governance.killed import dying_at_write, in_child
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
@@ -36,7 +38,9 @@ TOLD = 2
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     environ = {}
     if request.param == "postgresql":
         found: Cluster = request.getfixturevalue("cluster")
@@ -53,7 +57,12 @@ def calls(world: World, kind: str = "call") -> list[Any]:
 def command(world: World, *words: str) -> str:
     program = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
     done = subprocess.run(
-        program, cwd=world.scene.story.root, env=world.here.environ(), capture_output=True, text=True, check=False
+        program,
+        cwd=world.scene.story.root,
+        env=world.here.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -62,7 +71,9 @@ def command(world: World, *words: str) -> str:
 def whole(world: World) -> None:
     """The log verifies, and the registry is what it says."""
     log = world.scene.story.log
-    report = verify_log(log, MODEL, world.scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex()))
+    report = verify_log(
+        log, MODEL, world.scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex())
+    )
     assert report.ok, report.broken
     assert reconcile(log, world.here.machine) == []
 
@@ -71,10 +82,15 @@ def whole(world: World) -> None:
 def test_what_was_let_through_is_in_the_log_with_its_caller(world: World) -> None:
     one, two = world.fresh().number, world.fresh().number
     assert world.server.ask("DELETE", ALIAS, {"name": MODEL, "alias": "candidate"}).status == 200
-    assert world.server.ask("DELETE", ALIAS, {"name": MODEL, "alias": "candidate"}).status == 200, "nothing to take"
+    assert world.server.ask("DELETE", ALIAS, {"name": MODEL, "alias": "candidate"}).status == 200, (
+        "nothing to take"
+    )
     for _ in range(2):
         assert world.move(one, "candidate").status == 200
-    said = [(item.operation, item.version, item.alias, item.from_version, item.caller) for item in calls(world)]
+    said = [
+        (item.operation, item.version, item.alias, item.from_version, item.caller)
+        for item in calls(world)
+    ]
     moved, taken = "set_registered_model_alias", "delete_registered_model_alias"
     assert said == [
         ("create_model_version", one, None, None, "admin"),
@@ -85,13 +101,17 @@ def test_what_was_let_through_is_in_the_log_with_its_caller(world: World) -> Non
         (moved, one, "candidate", None, "admin"),
     ]
     assert world.move("77", "candidate").status == 403
-    shown = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={one}").value["model_version"]
+    shown = world.server.ask("GET", f"model-versions/get?name={MODEL}&version={one}").value[
+        "model_version"
+    ]
     body = {"name": MODEL, "source": shown["source"], "run_id": shown["run_id"]}
     made = world.server.ask("POST", "model-versions/create", body).value["model_version"]["version"]
     assert calls(world)[-1].version == made, "nobody registered it, and the log knows who made it"
     assert world.move(made, "candidate").status == 403
     history = command(world, "history", MODEL)
-    assert f"set candidate {two}  by admin: accepted by rule; from version {one}" in history, history
+    assert f"set candidate {two}  by admin: accepted by rule; from version {one}" in history, (
+        history
+    )
     assert f"take candidate away  by admin: accepted by rule; from version {two}" in history
     decided = command(world, "show", f"{MODEL}/{one}", "decisions")
     assert "set_registered_model_alias candidate, called by admin" in decided, decided
@@ -104,12 +124,16 @@ def test_concurrent_callers_leave_a_chain(world: World) -> None:
     numbers = [world.fresh().number, world.fresh().number]
     before = len(calls(world))
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: world.move(numbers[n % 2], "candidate").status, range(24)))
+        answers = list(
+            pool.map(lambda n: world.move(numbers[n % 2], "candidate").status, range(24))
+        )
     assert set(answers) <= {200, 409} and 200 in answers
     moves = [item for item in calls(world)[before:] if item.alias]
     steps = [(one.version, two.from_version) for one, two in pairwise(moves)]
     assert all(ended == began for ended, began in steps)
-    held = world.server.ask("GET", f"{ALIAS}?name={MODEL}&alias=candidate").value["model_version"]["version"]
+    held = world.server.ask("GET", f"{ALIAS}?name={MODEL}&alias=candidate").value["model_version"][
+        "version"
+    ]
     assert held == (moves[-1].version if moves else numbers[1])
     whole(world)
 
@@ -119,20 +143,31 @@ def refused_often(world: World, many: Sequence[tuple[str, str]]) -> int:
     before = world.scene.story.log.size()
     answers = [world.move(version, alias) for alias, version in many]
     assert {one.status for one in answers} == {403}
-    assert all("Countersign refuses" in one.message for one in answers), "told to the caller each time"
+    assert all("Countersign refuses" in one.message for one in answers), (
+        "told to the caller each time"
+    )
     return int(world.scene.story.log.size() - before)
 
 
 @pytest.mark.slow
 def test_a_hostile_client_does_not_fill_the_log(world: World) -> None:
-    """Reasons that differ, decisions that differ, names without end: at most so many entries of a kind an hour."""
+    """Reasons that differ, decisions that differ, names without end: at most so many entries of a
+    kind an hour.
+    """
     versions = [world.fresh().number, world.fresh().number]
     tries = PER_HOUR + 20
-    assert refused_often(world, [(f"alias{n}", versions[0]) for n in range(tries)]) <= PER_HOUR + TOLD
+    assert (
+        refused_often(world, [(f"alias{n}", versions[0]) for n in range(tries)]) <= PER_HOUR + TOLD
+    )
     said = calls(world, "refusal")[-1]
     assert said.model == MODEL and said.caller == "admin"
-    assert said.reason == f"10 more within the hour, beyond the {PER_HOUR} that are recorded one by one"
-    assert refused_often(world, [("champion", versions[n % 2]) for n in range(tries)]) == 0, "they are counted together"
+    assert (
+        said.reason
+        == f"10 more within the hour, beyond the {PER_HOUR} that are recorded one by one"
+    )
+    assert refused_often(world, [("champion", versions[n % 2]) for n in range(tries)]) == 0, (
+        "they are counted together"
+    )
     size = world.scene.story.log.size()
     for n in range(tries):
         hidden = "\u200b" * (n + 1)
@@ -148,7 +183,12 @@ def test_a_hostile_client_does_not_fill_the_log(world: World) -> None:
 def test_refused_decisions_are_bounded_too(world: World) -> None:
     """Another account has its own count: the one that is refused hides nobody else."""
     world.server.post("users/create", username="eve", password="password of eve")
-    given = {"username": "eve", "resource_type": "registered_model", "resource_id": MODEL, "permission": "EDIT"}
+    given = {
+        "username": "eve",
+        "resource_type": "registered_model",
+        "resource_id": MODEL,
+        "permission": "EDIT",
+    }
     assert world.server.ask("POST", "/api/3.0/mlflow/users/permissions/grant", given).status == 200
     versions = [world.fresh().number, world.fresh().number]
     user, password = world.server.user, world.server.password
@@ -175,8 +215,13 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) ->
         recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
     assert log.size() == size
     with sqlite3.connect(log.path) as database:
-        database.execute("INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,))
-        row = "INSERT INTO model_versions (workspace, name, version, current_stage) VALUES ('default', ?, 9, 'None')"
+        database.execute(
+            "INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,)
+        )
+        row = (
+            "INSERT INTO model_versions (workspace, name, version, current_stage) VALUES"
+            " ('default', ?, 9, 'None')"
+        )
         database.execute(row, (MODEL,))
     for _ in range(2):
         recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
@@ -191,9 +236,13 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) ->
 SOURCE = f"mlflow-artifacts:/0/{'0' * 32}/artifacts/model"
 RECORDED: dict[str, Callable[[LogRecorder], object]] = {
     "a version is made": lambda recorder: recorder.made(
-        "create_model_version", NewVersion(MODEL, SOURCE, "0" * 32, None, "new", {"team": "desk"}), "ann"
+        "create_model_version",
+        NewVersion(MODEL, SOURCE, "0" * 32, None, "new", {"team": "desk"}),
+        "ann",
     ),
-    "candidate is given": lambda recorder: recorder.moved("set_registered_model_alias", MODEL, "1", "candidate", "ann"),
+    "candidate is given": lambda recorder: recorder.moved(
+        "set_registered_model_alias", MODEL, "1", "candidate", "ann"
+    ),
 }
 ROWS = (
     "SELECT name, version, source, run_id, description FROM model_versions ORDER BY version",
@@ -210,9 +259,13 @@ def test_killed_before_each_write_the_log_knows_all_that_is_there(
     here = place(tmp_path)
     log = here.scene.story.log
     prepare_sqlite(log.path, here.artifacts, lambda text: None)
-    recorder = LogRecorder(log, signer(here.machine), here.machine, lambda: datetime(2026, 11, 21, tzinfo=UTC))
+    recorder = LogRecorder(
+        log, signer(here.machine), here.machine, lambda: datetime(2026, 11, 21, tzinfo=UTC)
+    )
     with sqlite3.connect(log.path) as database:
-        database.execute("INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,))
+        database.execute(
+            "INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,)
+        )
     first = NewVersion(MODEL, SOURCE, "1" * 32)
     assert recorder.made("create_model_version", first, "ann") == "1"
     size, before, differences = log.size(), _rows(log.path), reconcile(log, here.machine)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from governance.registry.display import is_secret, param_texts, place_of, shortened, without_credentials
+from governance.registry.display import (
+    is_secret,
+    param_texts,
+    place_of,
+    shortened,
+    without_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +32,16 @@ def test_secrets_are_recognised(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["eos_token", "pad_token", "max_new_tokens", "per_token_loss", "learning_rate", "keys", "author"]
+    "name",
+    [
+        "eos_token",
+        "pad_token",
+        "max_new_tokens",
+        "per_token_loss",
+        "learning_rate",
+        "keys",
+        "author",
+    ],
 )
 def test_other_parameters_are_not(name: str) -> None:
     assert not is_secret(name)
@@ -42,12 +57,19 @@ def test_values_become_text() -> None:
         "empty": {},
     }
     assert param_texts(params) == {
-        "lr": "0.1", "on": "true", "none": "null", "list": '[1, {"a": 2}]', "deep.a.b": "text", "empty": "{}",
-    }  # fmt: skip
+        "lr": "0.1",
+        "on": "true",
+        "none": "null",
+        "list": '[1, {"a": 2}]',
+        "deep.a.b": "text",
+        "empty": "{}",
+    }
 
 
 def test_odd_names_and_addresses() -> None:
-    assert param_texts({"a b$c": "postgresql://u:p@host/db"}) == {"a b_c": "postgresql://...@host/db"}
+    assert param_texts({"a b$c": "postgresql://u:p@host/db"}) == {
+        "a b_c": "postgresql://...@host/db"
+    }
     assert without_credentials("https://host/@path") == "https://host/@path"
 
 

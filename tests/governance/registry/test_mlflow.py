@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from governance.digests import manifest, manifest_digest
-from governance.errors import StorageError
-from governance.predicates import Requester
+from governance.attest.digests import manifest, manifest_digest
+from governance.attest.predicates import Requester
+from governance.base.errors import StorageError
 from governance.registry.failures import translated
 from governance.registry.mlflow import ENDED_TAG, MlflowRegistry, open_registry
 from governance.registry.port import DatasetLink, RunRequest, VersionRequest
@@ -105,9 +105,16 @@ def test_a_run_shows_what_it_was_told(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("raised", "status"),
-    [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")],
+    [
+        (None, "FINISHED"),
+        (ValueError, "FAILED"),
+        (KeyboardInterrupt, "KILLED"),
+        (SystemExit, "KILLED"),
+    ],
 )
-def test_a_run_ends_as_its_block_did(place: Place, raised: type[BaseException] | None, status: str) -> None:
+def test_a_run_ends_as_its_block_did(
+    place: Place, raised: type[BaseException] | None, status: str
+) -> None:
     registry = open_registry(place)
     with contextlib.suppress(BaseException), registry.run(RunRequest("train@sft")) as run:
         if raised:
@@ -128,7 +135,9 @@ def test_the_same_bytes_are_the_same_version(place: Place, request_of: VersionRe
     assert registry.models() == ["support-desk"]
 
 
-def test_a_version_opens_in_mlflow(place: Place, request_of: VersionRequest, tmp_path: Path) -> None:
+def test_a_version_opens_in_mlflow(
+    place: Place, request_of: VersionRequest, tmp_path: Path
+) -> None:
     registry = open_registry(place)
     version = registry.register(request_of)
     registry.set_alias("support-desk", "candidate", version.number)
@@ -201,17 +210,23 @@ def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
 
 def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     script = (
-        "from tests.governance.registry.test_mlflow import Place; from pathlib import Path\n"
-        "from governance.registry.mlflow import open_registry; from governance.registry.port import RunRequest\n"
-        f"place = Place('sqlite:///{tmp_path}/s/d.db', Path('{tmp_path}/s/artifacts'))\n"
-        "with open_registry(place).run(RunRequest('train@sft', {'a': 1})) as run: run.metrics(1, {'loss': 1.0})\n"
+        "from tests.governance.registry.test_mlflow import Place; from pathlib import Path\nfrom"
+        " governance.registry.mlflow import open_registry; from governance.registry.port import"
+        f" RunRequest\nplace = Place('sqlite:///{tmp_path}/s/d.db',"
+        f" Path('{tmp_path}/s/artifacts'))\nwith open_registry(place).run(RunRequest('train@sft',"
+        " {'a': 1})) as run: run.metrics(1, {'loss': 1.0})\n"
     )
     folder = tmp_path / "cwd"
     folder.mkdir()
     root = str(Path(__file__).parent.parent.parent.parent)
     environ = {**os.environ, "PYTHONPATH": root, "PYTHONWARNINGS": "default"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=environ, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout + done.stderr == ""
     assert list(folder.iterdir()) == []
@@ -241,13 +256,18 @@ def test_an_account_without_the_right_is_told_whom_to_ask() -> None:
     class Said(Exception):
         __module__ = "mlflow.exceptions"
 
-    told = "endpoint /api/2.0/mlflow/runs/create failed with error code 403 != 200. Response body: 'Permission denied'"
+    told = (
+        "endpoint /api/2.0/mlflow/runs/create failed with error code 403 != 200. Response body:"
+        " 'Permission denied'"
+    )
     asks = r"no right to do that there\s+next: have an administrator"
     with pytest.raises(StorageError, match=asks), translated("https://models.example.org"):
         raise Said(told)
 
 
-def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_in_an_address_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(StorageError) as raised:
         open_registry(Place("http://ann:hunter2@127.0.0.1:9", tmp_path))
@@ -258,16 +278,33 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pyte
 def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A real `mlflow server`."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += [
         "--backend-store-uri",
         f"sqlite:///{tmp_path}/server.db",
         "--artifacts-destination",
         str(tmp_path / "remote"),
     ]
-    environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environ = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environ, stdout=log, stderr=log, start_new_session=True
+        )
     uri = f"http://127.0.0.1:{port}"
     try:
         wait(Server(uri, process, tmp_path / "server.log"))

@@ -1,4 +1,6 @@
-"""promote, rollback and retire, and the files of a version, from a machine that has neither log nor registry."""
+"""promote, rollback and retire, and the files of a version, from a machine that has neither log nor
+registry.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from governance import promotion, serving
-from governance.digests import manifest
-from governance.errors import VerificationError
-from governance.promotion import state
+from governance.attest.digests import manifest
+from governance.base.errors import VerificationError
+from governance.release import promotion, serving
+from governance.release.promotion import state
 from tests.governance.registry.client import Client
 from tests.governance.registry.place import MODEL, Place, place, register
 from tests.governance.registry.place import serving as running
@@ -40,13 +42,20 @@ def champion(client: Client) -> Any:
     return next((one["version"] for one in live if one["alias"] == "champion"), None)
 
 
-def test_an_alias_moves_over_the_server(served: tuple[Place, Client], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alias_moves_over_the_server(
+    served: tuple[Place, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, client = served
     here.scene.freeze("1")
     code, told = client.run("promote", f"{MODEL}/1", "--dry-run", who="cleo")
     assert code == 4 and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
-    assert code == 4 and "Countersign refuses" in told and "APPROVAL_MISSING" in told and "to sign   the packet" in told
+    assert (
+        code == 4
+        and "Countersign refuses" in told
+        and "APPROVAL_MISSING" in told
+        and "to sign   the packet" in told
+    )
     approved(here, "1")
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
     assert code == 0 and told.startswith("support-desk/1 is champion"), told
@@ -64,7 +73,9 @@ def test_an_alias_moves_over_the_server(served: tuple[Place, Client], monkeypatc
     assert champion(client) is None
 
 
-def test_files_come_from_the_server_as_they_were_registered(served: tuple[Place, Client], tmp_path: Path) -> None:
+def test_files_come_from_the_server_as_they_were_registered(
+    served: tuple[Place, Client], tmp_path: Path
+) -> None:
     here, client = served
     found = serving.resolve(state(serving.serving_log(client.machine)), f"{MODEL}/1")
     with serving.private_copy(found, serving.where(client.machine, found), tmp_path) as copy:

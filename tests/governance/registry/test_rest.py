@@ -1,4 +1,6 @@
-"""A registry server that means ill: what it answers is text, wherever it sends us, and however much there is."""
+"""A registry server that means ill: what it answers is text, wherever it sends us, and however much
+there is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from governance.errors import ConfigError, CountersignError, StorageError
+from governance.base.errors import ConfigError, CountersignError, StorageError
 from governance.registry import rest
 from governance.registry.rows import Rows
 
@@ -91,10 +93,14 @@ def test_an_answer_that_is_not_a_registrys_is_said_so(
 
 def test_an_answer_nested_without_end_is_none(serve: Callable[[Answer], Any]) -> None:
     server = serve(lambda path: (200, {}, b"[" * 100_000))
-    assert rest.read_rows(server.uri, ["support-desk"], [], ENVIRON) == Rows(frozenset(), (), (), frozenset())
+    assert rest.read_rows(server.uri, ["support-desk"], [], ENVIRON) == Rows(
+        frozenset(), (), (), frozenset()
+    )
 
 
-@pytest.mark.parametrize("uri", ["http://ann:hush@127.0.0.1", "http://ann:hush@127.0.0.1:1", "https://hush@host/x"])
+@pytest.mark.parametrize(
+    "uri", ["http://ann:hush@127.0.0.1", "http://ann:hush@127.0.0.1:1", "https://hush@host/x"]
+)
 def test_an_account_in_the_address_is_told_to_nobody(uri: str) -> None:
     with pytest.raises(ConfigError, match="holds an account") as error:
         rest.check_account(uri, ENVIRON)
@@ -104,7 +110,9 @@ def test_an_account_in_the_address_is_told_to_nobody(uri: str) -> None:
 def test_a_password_travels_readable_on_this_machine_only() -> None:
     known = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "hush"}
     assert (
-        rest.account("http://127.0.0.1:5000", known) == rest.account("https://desk.example", known) == ("ann", "hush")
+        rest.account("http://127.0.0.1:5000", known)
+        == rest.account("https://desk.example", known)
+        == ("ann", "hush")
     )
     assert rest.account("http://desk.example", {}) is None
     with pytest.raises(ConfigError, match=r"travel readable to desk\.example") as error:

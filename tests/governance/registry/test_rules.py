@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.registry.governed.mutators import REGISTRY, TRACKING, Rule, unclassified
-from governance.registry.governed.names import TRIAL_MODEL, Names, begins_with, has_hidden, is_plain, looks_like
+from governance.registry.governed.names import (
+    TRIAL_MODEL,
+    Names,
+    begins_with,
+    has_hidden,
+    is_plain,
+    looks_like,
+)
 from governance.registry.governed.rules import Call, artifact_folder, judge
 
 MODEL = "support-desk"
@@ -23,13 +30,33 @@ RUN = "0" * 32
 @pytest.mark.parametrize(
     "name",
     [
-        "Support-Desk", "SUPPORT-DESK", "support-desk ", " support-desk", "support-desk\n", "support-desk\0",
-        "support\u200b-desk", "support\ufeff-desk", "support\u00ad-desk", "suppоrt-desk", "ѕυррοrt-dеѕk",
-        "ｓupport-desk", "support_desk", "support.desk", "supportdesk", "support desk", "support/desk", "supp0rt-desk",
-        "support-de5k", "support-deśk", "suppⲟrt-desk", "𝓼upport-desk", "ſupport-desk", "support–desk",
+        "Support-Desk",
+        "SUPPORT-DESK",
+        "support-desk ",
+        " support-desk",
+        "support-desk\n",
+        "support-desk\0",
+        "support\u200b-desk",
+        "support\ufeff-desk",
+        "support\u00ad-desk",
+        "suppоrt-desk",
+        "ѕυррοrt-dеѕk",
+        "ｓupport-desk",
+        "support_desk",
+        "support.desk",
+        "supportdesk",
+        "support desk",
+        "support/desk",
+        "supp0rt-desk",
+        "support-de5k",
+        "support-deśk",
+        "suppⲟrt-desk",
+        "𝓼upport-desk",
+        "ſupport-desk",
+        "support–desk",
         "support-de\u0301sk",
     ],
-)  # fmt: skip
+)
 def test_what_could_be_taken_for_a_governed_name(name: str) -> None:
     assert looks_like(name, MODEL)
     assert NAMES.resembles(name) == MODEL
@@ -61,7 +88,9 @@ def test_a_name_longer_than_any_is_refused_unread(name: str) -> None:
     for operation in ("create_registered_model", "rename_registered_model"):
         found = judge(Call(operation, MODEL, new_name=name), NAMES)
         assert (found.verdict, len(found.message) < 200) == ("refused", True)
-    assert judge(Call("set_registered_model_tag", MODEL, tags=(name,)), NAMES).verdict == "allowed", "MLflow refuses it"
+    assert (
+        judge(Call("set_registered_model_tag", MODEL, tags=(name,)), NAMES).verdict == "allowed"
+    ), "MLflow refuses it"
     assert time.process_time() - began < 2
 
 
@@ -72,7 +101,11 @@ def test_a_name_is_governed_plain_or_like_none(name: str) -> None:
         assert not has_hidden(name)
 
 
-@given(st.sampled_from(MODEL), st.sampled_from("\u200b\u200d\u2060\ufeff\u00ad\u0301 \t"), st.integers(0, len(MODEL)))
+@given(
+    st.sampled_from(MODEL),
+    st.sampled_from("\u200b\u200d\u2060\ufeff\u00ad\u0301 \t"),
+    st.integers(0, len(MODEL)),
+)
 def test_an_unseen_character_anywhere_is_a_likeness(_: str, char: str, at: int) -> None:
     name = MODEL[:at] + char + MODEL[at:]
     assert judge(Call("create_registered_model", name), NAMES).verdict == "refused"
@@ -80,7 +113,19 @@ def test_an_unseen_character_anywhere_is_a_likeness(_: str, char: str, at: int) 
 
 @pytest.mark.parametrize(
     "alias",
-    ["Champion", "champion\n", "champion ", "сhampion", "ｃhampion", "", "latest", "1", "v1 ", "production", "-x"],
+    [
+        "Champion",
+        "champion\n",
+        "champion ",
+        "сhampion",
+        "ｃhampion",
+        "",
+        "latest",
+        "1",
+        "v1 ",
+        "production",
+        "-x",
+    ],
 )
 def test_an_alias_that_policy_does_not_name(alias: str) -> None:
     for operation in ("set_registered_model_alias", "delete_registered_model_alias"):
@@ -99,9 +144,15 @@ def test_a_governed_alias_is_a_promotion_and_candidate_needs_a_registration() ->
     assert judge(other, NAMES).verdict == "allowed"
 
 
-@pytest.mark.parametrize("key", ["governance.x", "Governance.X", "gov\u200bernance.x", "gоvernance.x", "countersign.a"])
+@pytest.mark.parametrize(
+    "key", ["governance.x", "Governance.X", "gov\u200bernance.x", "gоvernance.x", "countersign.a"]
+)
 def test_tags_of_ours(key: str) -> None:
-    for operation in ("set_model_version_tag", "delete_model_version_tag", "set_registered_model_tag"):
+    for operation in (
+        "set_model_version_tag",
+        "delete_model_version_tag",
+        "set_registered_model_tag",
+    ):
         assert judge(Call(operation, MODEL, tags=(key,)), NAMES).verdict == "refused"
     assert begins_with(key, ("governance.", "countersign."))
     assert judge(Call("set_model_version_tag", MODEL, tags=("team",)), NAMES).verdict == "allowed"
@@ -110,45 +161,77 @@ def test_tags_of_ours(key: str) -> None:
 @pytest.mark.parametrize("key", ["mlflow.prompt.is_prompt", "MLflow.Prompt.text"])
 def test_tags_that_make_a_prompt_of_a_model(key: str) -> None:
     """It would stand in no list of models any more."""
-    for operation in ("set_model_version_tag", "set_registered_model_tag", "create_registered_model"):
+    for operation in (
+        "set_model_version_tag",
+        "set_registered_model_tag",
+        "create_registered_model",
+    ):
         assert judge(Call(operation, MODEL, tags=(key,)), NAMES).verdict == "refused"
         assert judge(Call(operation, "chat", tags=(key,)), NAMES).verdict == "allowed"
-    assert judge(Call("set_registered_model_tag", MODEL, tags=("mlflow.source",)), NAMES).verdict == "allowed"
+    assert (
+        judge(Call("set_registered_model_tag", MODEL, tags=("mlflow.source",)), NAMES).verdict
+        == "allowed"
+    )
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "", "s3://b/model", "file:///etc", "hf://x", "models:/chat/1", "runs:/x/model", "/etc/passwd",
-        f"mlflow-artifacts://evil/0/{RUN}/artifacts/model", f"mlflow-artifacts:/0/{RUN}/artifacts/../model",
-        f"mlflow-artifacts:/0/{RUN}/artifacts/", f"mlflow-artifacts:/0/{RUN}/artifacts/mo%64el",
-        f"mlflow-artifacts:/0/{RUN}/artifacts/model\n", f"mlflow-artifacts:/0/{RUN[:-1]}1/artifacts/model",
-        f"mlflow-artifacts:/0/{RUN}/model", f"mlflow-artifacts:/../{RUN}/artifacts/model",
+        "",
+        "s3://b/model",
+        "file:///etc",
+        "hf://x",
+        "models:/chat/1",
+        "runs:/x/model",
+        "/etc/passwd",
+        f"mlflow-artifacts://evil/0/{RUN}/artifacts/model",
+        f"mlflow-artifacts:/0/{RUN}/artifacts/../model",
+        f"mlflow-artifacts:/0/{RUN}/artifacts/",
+        f"mlflow-artifacts:/0/{RUN}/artifacts/mo%64el",
+        f"mlflow-artifacts:/0/{RUN}/artifacts/model\n",
+        f"mlflow-artifacts:/0/{RUN[:-1]}1/artifacts/model",
+        f"mlflow-artifacts:/0/{RUN}/model",
+        f"mlflow-artifacts:/../{RUN}/artifacts/model",
     ],
-)  # fmt: skip
+)
 def test_a_source_that_is_not_the_servers_own(source: str) -> None:
-    assert judge(Call("create_model_version", MODEL, source=source, run_id=RUN), NAMES).verdict == "refused"
+    assert (
+        judge(Call("create_model_version", MODEL, source=source, run_id=RUN), NAMES).verdict
+        == "refused"
+    )
 
 
 def test_a_source_below_its_own_run() -> None:
     source = f"mlflow-artifacts:/0/{RUN}/artifacts/model"
-    assert judge(Call("create_model_version", MODEL, source=source, run_id=RUN), NAMES).verdict == "allowed"
-    assert judge(Call("create_model_version", MODEL, source=source, run_id=None), NAMES).verdict == "refused"
+    assert (
+        judge(Call("create_model_version", MODEL, source=source, run_id=RUN), NAMES).verdict
+        == "allowed"
+    )
+    assert (
+        judge(Call("create_model_version", MODEL, source=source, run_id=None), NAMES).verdict
+        == "refused"
+    )
     assert artifact_folder(source) == f"0/{RUN}/artifacts/model"
 
 
 def test_every_rule_of_the_table_is_kept_for_governed_models() -> None:
-    """A method that is neither read nor allowed is refused or guarded by name: a new one falls to `refused`."""
+    """A method that is neither read nor allowed is refused or guarded by name: a new one falls to
+    `refused`.
+    """
     for operation, rule in REGISTRY.items():
         if rule is Rule.REFUSED:
-            assert judge(Call(operation, MODEL, new_name="x"), NAMES).verdict == "refused", operation
+            assert judge(Call(operation, MODEL, new_name="x"), NAMES).verdict == "refused", (
+                operation
+            )
     assert judge(Call("swap_registered_models", MODEL), NAMES).verdict == "refused"
 
 
 def test_a_rename_into_and_out_of_a_governed_name() -> None:
     for one, other in product((MODEL, "chat"), repeat=2):
         expected = "allowed" if (one, other) == ("chat", "chat") else "refused"
-        assert judge(Call("rename_registered_model", one, new_name=other), NAMES).verdict == expected
+        assert (
+            judge(Call("rename_registered_model", one, new_name=other), NAMES).verdict == expected
+        )
 
 
 def test_every_method_of_mlflows_stores_is_classified() -> None:
@@ -158,7 +241,12 @@ def test_every_method_of_mlflows_stores_is_classified() -> None:
     from mlflow.store.tracking.abstract_store import AbstractStore as Tracking
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTracking
 
-    for store, table in ((Registry, REGISTRY), (SqlRegistry, REGISTRY), (Tracking, TRACKING), (SqlTracking, TRACKING)):
+    for store, table in (
+        (Registry, REGISTRY),
+        (SqlRegistry, REGISTRY),
+        (Tracking, TRACKING),
+        (SqlTracking, TRACKING),
+    ):
         assert unclassified(store, table) == []
     for store, table in ((SqlRegistry, REGISTRY), (SqlTracking, TRACKING)):
         assert [name for name in table if not hasattr(store, name)] == []
@@ -174,7 +262,9 @@ def test_a_guarded_or_refused_method_is_our_own() -> None:
         assert asked and [name for name in asked if name not in vars(store)] == []
 
 
-def test_a_method_that_mlflow_gains_makes_the_store_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_mlflow_gains_makes_the_store_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 

@@ -14,7 +14,7 @@ import sqlalchemy
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
-from governance.errors import RefusedError
+from governance.base.errors import RefusedError
 from governance.registry import versions
 from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
 from governance.registry.governed.governor import Governor
@@ -42,11 +42,18 @@ class Desk:
 
     def made(self, operation: str, new: NewVersion, caller: str) -> str:
         with sqlite3.connect(self.database) as database:
-            versions.make(lambda statement, values: database.execute(statement, tuple(values)).fetchall(), new, 1, AT)
+            versions.make(
+                lambda statement, values: database.execute(statement, tuple(values)).fetchall(),
+                new,
+                1,
+                AT,
+            )
         self.accepted.append((new.model, "1", ""))
         return "1"
 
-    def moved(self, operation: str, model: str, version: str | None, alias: str, caller: str) -> None:
+    def moved(
+        self, operation: str, model: str, version: str | None, alias: str, caller: str
+    ) -> None:
         self.accepted.append((model, version, alias))
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
@@ -74,7 +81,9 @@ def store(template: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
     path.write_bytes(template.read_bytes())
     names = Names(frozenset({MODEL}), frozenset({"champion"}))
     refused, accepted = Limit(lambda: AT), Limit(lambda: AT, 4)
-    governor = Governor(lambda: names, lambda model, version: True, desk, desk, lambda: "ann", refused, accepted)
+    governor = Governor(
+        lambda: names, lambda model, version: True, desk, desk, lambda: "ann", refused, accepted
+    )
     desk.database = path
     made = GovernedRegistryStore(f"sqlite:///{path}", governor)
     for name in (MODEL, "chat"):
@@ -103,7 +112,9 @@ def test_what_people_write_beside_a_governed_version(store: GovernedRegistryStor
 
 
 def test_what_is_let_through_is_bounded_too(store: GovernedRegistryStore, desk: Desk) -> None:
-    """Each is an entry of the log that everybody reads; what others do, or other calls, is counted apart."""
+    """Each is an entry of the log that everybody reads; what others do, or other calls, is counted
+    apart.
+    """
     for _ in range(4):
         store.set_registered_model_alias(MODEL, "candidate", "1")
     with pytest.raises(MlflowException, match="ann made 4 such calls within the hour"):
@@ -125,11 +136,15 @@ def _session(change: Callable[[Any, Any], Any]) -> Callable[[GovernedRegistrySto
 
 
 def _alias_row(session: Any, models: Any) -> None:
-    session.add(models.SqlRegisteredModelAlias(workspace="default", name=MODEL, alias="champion", version=1))
+    session.add(
+        models.SqlRegisteredModelAlias(workspace="default", name=MODEL, alias="champion", version=1)
+    )
 
 
 def _version_row(session: Any, models: Any) -> None:
-    session.add(models.SqlModelVersion(workspace="default", name=MODEL, version=7, source="s3://evil"))
+    session.add(
+        models.SqlModelVersion(workspace="default", name=MODEL, version=7, source="s3://evil")
+    )
 
 
 def _rename(session: Any, models: Any) -> None:
@@ -149,7 +164,11 @@ def _deleted(session: Any, models: Any) -> None:
 
 
 def _tag(session: Any, models: Any) -> None:
-    session.merge(models.SqlModelVersionTag(workspace="default", name=MODEL, version=1, key="governance.x", value="y"))
+    session.merge(
+        models.SqlModelVersionTag(
+            workspace="default", name=MODEL, version=1, key="governance.x", value="y"
+        )
+    )
 
 
 def _bulk_update(session: Any, models: Any) -> None:
@@ -183,13 +202,16 @@ PAST: dict[str, Callable[[Any, Any], Any]] = {
     "text after with": _text("WITH x AS (SELECT 1) UPDATE model_versions SET source = 's3://evil'"),
     "dropped": _text("DROP TABLE registered_model_aliases"),
     "a trigger": _text(
-        "CREATE TRIGGER x AFTER INSERT ON runs BEGIN UPDATE model_versions SET source = 's3://evil'; END"
+        "CREATE TRIGGER x AFTER INSERT ON runs BEGIN UPDATE model_versions SET source ="
+        " 's3://evil'; END"
     ),
 }
 
 
 @pytest.mark.parametrize("row", PAST)
-def test_the_guard_catches_what_goes_past_the_methods(row: str, store: GovernedRegistryStore, desk: Desk) -> None:
+def test_the_guard_catches_what_goes_past_the_methods(
+    row: str, store: GovernedRegistryStore, desk: Desk
+) -> None:
     with pytest.raises(MlflowException) as refused:
         _session(PAST[row])(store)
     assert "Countersign refuses" in str(refused.value)
@@ -199,7 +221,9 @@ def test_the_guard_catches_what_goes_past_the_methods(row: str, store: GovernedR
     assert desk.said
 
 
-def test_the_guard_is_there_after_a_refusal_and_after_a_permitted_write(store: GovernedRegistryStore) -> None:
+def test_the_guard_is_there_after_a_refusal_and_after_a_permitted_write(
+    store: GovernedRegistryStore,
+) -> None:
     for _ in range(2):
         store.set_model_version_tag(MODEL, "1", ModelVersionTag("team", "desk"))
         with pytest.raises(MlflowException):
@@ -208,10 +232,12 @@ def test_the_guard_is_there_after_a_refusal_and_after_a_permitted_write(store: G
             _session(PAST["text"])(store)
 
 
-def test_names_that_cannot_be_read_close_everything(store: GovernedRegistryStore, template: Path) -> None:
+def test_names_that_cannot_be_read_close_everything(
+    store: GovernedRegistryStore, template: Path
+) -> None:
     from dataclasses import replace
 
-    from governance.errors import StorageError
+    from governance.base.errors import StorageError
 
     def gone() -> Names:
         raise StorageError("the disk is gone")
@@ -227,7 +253,7 @@ def test_names_that_cannot_be_read_close_everything(store: GovernedRegistryStore
         assert refused.value.get_http_status_code() == 503
 
 
-# -- Files -------------------------------------------------------------------------------------------
+# -- Files -----------------------------------------------------------------------------------------
 @pytest.fixture
 def files(tmp_path: Path) -> WriteOnceArtifactRepository:
     """`said` has the operations that were refused and recorded."""
@@ -281,24 +307,45 @@ def test_a_registered_folder_is_closed(files: WriteOnceArtifactRepository, tmp_p
     _put(files, f"0/{RUN}/artifacts/report/page.html", b"x")
 
 
-def test_a_folder_is_published_file_by_file(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+def test_a_folder_is_published_file_by_file(
+    files: WriteOnceArtifactRepository, tmp_path: Path
+) -> None:
     (tmp_path / "model/sub").mkdir(parents=True)
     (tmp_path / "model/a.json").write_text("{}")
     (tmp_path / "model/sub/b.json").write_text("{}")
     (tmp_path / "model/link.json").symlink_to("a.json")
     files.log_artifacts(str(tmp_path / "model"), "1/m")
     stored = tmp_path / "artifacts/1/m"
-    assert sorted(str(path.relative_to(stored)) for path in stored.rglob("*.json")) == ["a.json", "sub/b.json"]
+    assert sorted(str(path.relative_to(stored)) for path in stored.rglob("*.json")) == [
+        "a.json",
+        "sub/b.json",
+    ]
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "../x", "a/../x", "/etc/x", "a/%2e%2e/x", "%252e%252e/x", "a\\x", "C:x", "a/./x", "a/\u200b/x", "a/x\n", "a/ x",
-        ".incoming/x", "a/.artifact.uploading.x", "%2563onfig.json", "a//../x", "\0",
-        "x" * 256, "é" * 128, "a/" * 1024 + "x",
+        "../x",
+        "a/../x",
+        "/etc/x",
+        "a/%2e%2e/x",
+        "%252e%252e/x",
+        "a\\x",
+        "C:x",
+        "a/./x",
+        "a/\u200b/x",
+        "a/x\n",
+        "a/ x",
+        ".incoming/x",
+        "a/.artifact.uploading.x",
+        "%2563onfig.json",
+        "a//../x",
+        "\0",
+        "x" * 256,
+        "é" * 128,
+        "a/" * 1024 + "x",
     ],
-)  # fmt: skip
+)
 def test_a_path_that_is_not_plain(path: str, files: WriteOnceArtifactRepository) -> None:
     with pytest.raises(RefusedError):
         checked(path)
@@ -309,7 +356,9 @@ def test_a_path_that_is_not_plain(path: str, files: WriteOnceArtifactRepository)
             read(path)
 
 
-def test_links_and_pipes_are_not_followed(files: WriteOnceArtifactRepository, tmp_path: Path) -> None:
+def test_links_and_pipes_are_not_followed(
+    files: WriteOnceArtifactRepository, tmp_path: Path
+) -> None:
     _put(files, "1/x/config.json", b"one")
     root = tmp_path / "artifacts"
     (root / "1/out").symlink_to("/etc")

@@ -1,4 +1,6 @@
-"""A whole run and its release over a governed server, every command from a machine that has no database."""
+"""A whole run and its release over a governed server, every command from a machine that has no
+database.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,22 @@ V1, V2 = f"{MODEL}/1", f"{MODEL}/2"
 
 def released(team: Team) -> None:
     """Ingest to report by the pipeline, then people: refused, approved, promoted."""
-    assert "cleo has not authorized runs" in team.says("repro", "--dry", "sample@desk_eval", on=team.ci)
+    assert "cleo has not authorized runs" in team.says(
+        "repro", "--dry", "sample@desk_eval", on=team.ci
+    )
     team.says("authorize", "--hours", "8", "--yes", who="cleo")
-    stranger = replace(team.ci, environ={**team.ci.environ, "COUNTERSIGN_PASSWORD": "a wrong one, quite"})
+    stranger = replace(
+        team.ci, environ={**team.ci.environ, "COUNTERSIGN_PASSWORD": "a wrong one, quite"}
+    )
     assert "COUNTERSIGN_PASSWORD" in team.says("repro", on=stranger, code=2)
     told = team.says("repro", on=team.ci)
     assert "has not authorized" not in told and f"next: countersign review {V1}" in told
     assert f"{V1}" in team.says("status", on=team.ci)
     told = team.says("promote", V1, "--yes", who="cleo", code=4)
-    assert "APPROVAL_MISSING" in told and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
+    assert (
+        "APPROVAL_MISSING" in told
+        and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
+    )
     team.approve(V1)
     assert f"{V1} is champion" in team.says("promote", V1, "--yes", who="cleo")
     assert "COMES OUT THE SAME" in team.says("explain", V1)
@@ -62,7 +71,9 @@ def reproduced(team: Team) -> None:
 
 def another(team: Team) -> None:
     """Version 2, promoted; the way back is tried from a checkout without any outputs."""
-    team.ci.edit("params.yaml", lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=2e-2))
+    team.ci.edit(
+        "params.yaml", lambda params: params["stages"]["sft"]["trainer"].update(learning_rate=2e-2)
+    )
     team.ci.commit("a higher learning rate")
     team.says("repro", on=team.ci)
     team.approve(V2)

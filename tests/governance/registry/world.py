@@ -1,4 +1,6 @@
-"""A governed world under attack: a server, a champion, and a fresh version for whoever attacks next."""
+"""A governed world under attack: a server, a champion, and a fresh version for whoever attacks
+next.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from governance import promotion
-from governance.predicates import Finding
-from governance.reconcile import reconcile
-from governance.verify import Pins, verify_log
+from governance.attest.predicates import Finding
+from governance.history.verify import Pins, verify_log
+from governance.release import promotion
+from governance.release.reconcile import reconcile
 from tests.governance.governed import Governed
 from tests.governance.registry.place import MODEL, Answer, Place, Server, register
 
@@ -78,7 +80,9 @@ class World:
     def sql(self, statement: str, *values: object) -> None:
         """Somebody who can write the database."""
         if self.here.database.startswith("sqlite"):
-            with sqlite3.connect(self.here.database.removeprefix("sqlite:///"), timeout=30) as database:
+            with sqlite3.connect(
+                self.here.database.removeprefix("sqlite:///"), timeout=30
+            ) as database:
                 database.execute(statement, values)
         else:
             with psycopg.connect(self.here.database) as database:
@@ -94,7 +98,10 @@ class World:
         """The one finding there is."""
         found = list(self.found())
         assert [one.code for one in found] == [code], found
-        told = f"{found[0].subject} {found[0].message} {found[0].expected} {found[0].found} {found[0].next}"
+        told = (
+            f"{found[0].subject} {found[0].message} {found[0].expected} {found[0].found}"
+            f" {found[0].next}"
+        )
         assert all(part in told for part in parts), told
         return found[0]
 
@@ -108,7 +115,10 @@ class World:
         held = promotion.state(log).holder(MODEL, "champion")
         assert held is not None and held.version == self.champion
         report = verify_log(
-            log, MODEL, self.scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex(), checkpoint=before)
+            log,
+            MODEL,
+            self.scene.story.policies.keys,
+            Pins(origin=log.entry(0).leaf_hash.hex(), checkpoint=before),
         )
         assert report.ok, report.broken
         assert list(self.found()) == []

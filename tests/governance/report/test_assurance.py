@@ -1,4 +1,6 @@
-"""Whether a training came out again, as the report says it: what counts, what does not, and in which words."""
+"""Whether a training came out again, as the report says it: what counts, what does not, and in
+which words.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from governance import evidence
-from governance.artifacts import verify_files
-from governance.digests import tree_digest
-from governance.lineage import inputs, model_node, reproductions
-from governance.machine import signer
-from governance.predicates import Artifact
+from governance.attest.digests import tree_digest
+from governance.attest.predicates import Artifact
+from governance.history.lineage import inputs, model_node, reproductions
+from governance.log import evidence
+from governance.machine.machine import signer
+from governance.models.artifacts import verify_files
 from governance.report.build import build
 from governance.report.html import page
 from governance.report.model import Report, Training
@@ -25,7 +27,9 @@ NEVER = "self-attested; never run again"
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Real keys: `ci` signs all but reproductions, `runner` nothing else. Tests add to its log, each about its own."""
+    """Real keys: `ci` signs all but reproductions, `runner` nothing else. Tests add to its log,
+    each about its own.
+    """
     named = principals() + RUNNER % keypair("runner")[1]
     return tell(empty(tmp_path_factory.mktemp("people"), people=named).story)
 
@@ -46,7 +50,12 @@ def missing(made: Report) -> list[str]:
     return [gap.why for gap in made.gaps if gap.what == "independent reproduction"]
 
 
-BAND: dict[str, Any] = {"model": digest("another"), "same_bytes": False, "largest_difference": 2.5e-7, "differing": 3}
+BAND: dict[str, Any] = {
+    "model": digest("another"),
+    "same_bytes": False,
+    "largest_difference": 2.5e-7,
+    "differing": 3,
+}
 
 
 def test_what_was_never_run_again_says_so(shared: Story) -> None:
@@ -57,10 +66,15 @@ def test_what_was_never_run_again_says_so(shared: Story) -> None:
     assert NEVER in page(made).decode()
 
 
-def test_the_same_bytes_are_told_with_their_entry_and_a_development_key_is_marked(story: Story) -> None:
+def test_the_same_bytes_are_told_with_their_entry_and_a_development_key_is_marked(
+    story: Story,
+) -> None:
     entry = again(story)
     made = report(story)
-    told_as = f"reproduced: same bytes on cpu, entry {entry} (under the key that trained it, a development key)"
+    told_as = (
+        f"reproduced: same bytes on cpu, entry {entry} (under the key that trained it, a"
+        " development key)"
+    )
     assert stage(made).assurance == told_as and entry in stage(made).evidence
     assert stage(made, "base").assurance == NEVER
     assert by(made) == "self-attested (base); the others reproduced"
@@ -77,7 +91,9 @@ def test_a_band_is_told_as_a_band(story: Story) -> None:
     entry = again(story, **BAND)
     again(story, "base")
     made = report(story)
-    assert stage(made).assurance.startswith(f"reproduced within 2.5e-07: 3 of 20 tensors differ, on cpu, entry {entry}")
+    assert stage(made).assurance.startswith(
+        f"reproduced within 2.5e-07: 3 of 20 tensors differ, on cpu, entry {entry}"
+    )
     assert by(made) == "reproduced within the band measured"
 
 
@@ -91,7 +107,9 @@ def test_what_cannot_be_measured_is_not_reproduced(story: Story) -> None:
 
 def test_other_files_than_weights_may_differ(story: Story) -> None:
     again(story, **{**BAND, "largest_difference": 0.0, "differing": 0})
-    assert stage(report(story)).assurance.startswith("reproduced: same weights, other files of the model differ")
+    assert stage(report(story)).assurance.startswith(
+        "reproduced: same weights, other files of the model differ"
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,9 +121,17 @@ def test_other_files_than_weights_may_differ(story: Story) -> None:
         {"same_bytes": True, "model": digest("another")},
         {"same_bytes": False},
     ],
-    ids=["of nothing", "from nothing", "from other data", "same bytes and another digest", "other bytes, same digest"],
+    ids=[
+        "of nothing",
+        "from nothing",
+        "from other data",
+        "same bytes and another digest",
+        "other bytes, same digest",
+    ],
 )
-def test_a_reproduction_that_does_not_fit_does_not_count(story: Story, other: dict[str, Any]) -> None:
+def test_a_reproduction_that_does_not_fit_does_not_count(
+    story: Story, other: dict[str, Any]
+) -> None:
     again(story, **other)
     assert stage(report(story)).assurance == NEVER
 
@@ -119,12 +145,18 @@ def test_one_that_stands_before_its_training_does_not_count(story: Story) -> Non
     later = first.predicate.model_copy(update={"parameters": {"recorded": "again"}})
     evidence.record(story.log, signer(story.machine), "train", first.subjects, later)
     second = model_node(story.view, story.models["sft"])
-    assert second.train is not None and second.train.index > first.index and inputs(second.train) == inputs(first)
+    assert (
+        second.train is not None
+        and second.train.index > first.index
+        and inputs(second.train) == inputs(first)
+    )
     assert len(reproductions(story.view, second)) == 1
 
 
 def test_a_key_that_may_not_sign_it_counts_for_nothing(people: Story) -> None:
-    """`ci` signed the training itself; policy does not let it sign reproductions. `eve` signs nothing at all."""
+    """`ci` signed the training itself; policy does not let it sign reproductions. `eve` signs
+    nothing at all.
+    """
     assert "reproduction" not in KINDS
     for key in (None, person("eve")):
         again(people, "base", key)
@@ -134,7 +166,10 @@ def test_a_key_that_may_not_sign_it_counts_for_nothing(people: Story) -> None:
     assert by(made) == "self-attested" and missing(made)
     entries = [again(people, name, person("runner")) for name in ("base", "sft")]
     made = report(people)
-    assert stage(made).assurance == f"reproduced: same bytes on cpu, entry {entries[1]} (under another key)"
+    assert (
+        stage(made).assurance
+        == f"reproduced: same bytes on cpu, entry {entries[1]} (under another key)"
+    )
     assert by(made) == "reproduced: same bytes" and missing(made) == []
 
 

@@ -1,4 +1,6 @@
-"""The report of a version: what it says of a good story, and what it says when one thing in it is spoiled."""
+"""The report of a version: what it says of a good story, and what it says when one thing in it is
+spoiled.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from governance import canonical
-from governance.digests import sha256_bytes
-from governance.errors import CountersignError, InputError
-from governance.findings import finding
-from governance.policy import load_policies
-from governance.predicates import Artifact
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.findings import finding
+from governance.attest.predicates import Artifact
+from governance.base.errors import CountersignError, InputError
+from governance.policy.policies import load_policies
 from governance.report.build import build, latest
 from governance.report.files import differs, rendered, write
 from governance.report.html import json_twin, page
@@ -50,17 +52,27 @@ def test_the_verdict_is_pending_where_all_is_well_and_nobody_approved(report: Re
 
 def test_exceptions_are_told(report: Report) -> None:
     assert {
-        "Development keys", "Development record key", "Low-assurance search for personal data", "Records left out",
-        "Not run", "Nobody authenticated asked for the runs",
-    } == titles(report)  # fmt: skip
+        "Development keys",
+        "Development record key",
+        "Low-assurance search for personal data",
+        "Records left out",
+        "Not run",
+        "Nobody authenticated asked for the runs",
+    } == titles(report)
 
 
 def test_required_records_say_what_is_missing(report: Report) -> None:
     said = {record.name: record.value for record in report.records}
     assert list(said) == [
-        "Dataset versions", "Model version", "Hyperparameters", "Evaluation", "Approval owner", "Deployment date",
-        "Rollback path", "Incidents",
-    ]  # fmt: skip
+        "Dataset versions",
+        "Model version",
+        "Hyperparameters",
+        "Evaluation",
+        "Approval owner",
+        "Deployment date",
+        "Rollback path",
+        "Incidents",
+    ]
     assert said["Approval owner"] == "needs: approval by 2 people in different roles"
     assert said["Deployment date"] == "not deployed"
     assert said["Rollback path"].startswith("none: there is no earlier version")
@@ -69,7 +81,11 @@ def test_required_records_say_what_is_missing(report: Report) -> None:
 
 def test_nothing_is_blank(report: Report) -> None:
     allowed_empty = {"ids_note", "curves_note", "card_note"}
-    blank = [name for name, value in _fields(report.model_dump()) if value == "" and name not in allowed_empty]
+    blank = [
+        name
+        for name, value in _fields(report.model_dump())
+        if value == "" and name not in allowed_empty
+    ]
     assert blank == []
 
 
@@ -86,8 +102,14 @@ def test_data_is_followed_from_source_to_use(report: Report) -> None:
     assert set(sets) == {"desk_text", "desk_sft", "desk_eval"}
     assert sets["desk_eval"].used_by == ["evaluate@base", "evaluate@sft"]
     steps = sets["desk_sft"].steps
-    assert [(step.records_in, step.records_out) for step in steps] == [(2910, 2907), (2907, 2905), (2905, 2900)]
-    reasons = [(item.reason, item.records, len(item.ids)) for step in steps for item in step.excluded]
+    assert [(step.records_in, step.records_out) for step in steps] == [
+        (2910, 2907),
+        (2907, 2905),
+        (2905, 2900),
+    ]
+    reasons = [
+        (item.reason, item.records, len(item.ids)) for step in steps for item in step.excluded
+    ]
     assert reasons == [("FIELD_MISSING", 3, 3), ("PII_DROPPED", 2, 0), ("DUPLICATE", 5, 0)]
     assert all(len(part) == 12 for part in steps[0].excluded[0].ids)
     assert sets["desk_sft"].card["licence"] == "Apache-2.0"
@@ -98,7 +120,10 @@ def test_other_datasets_of_the_project_are_told_too(story: Story) -> None:
     story.data("desk_rated", "rated", "rated", 100)
     story.data("desk_pref", "preference", "preference", 50, scan_passed=False)
     found = build(story.sources, MODEL, "1")
-    assert [(one.name, one.kind) for one in found.beside] == [("desk_pref", "preference"), ("desk_rated", "rated")]
+    assert [(one.name, one.kind) for one in found.beside] == [
+        ("desk_pref", "preference"),
+        ("desk_rated", "rated"),
+    ]
     assert {one.name for one in found.datasets} == {"desk_text", "desk_sft", "desk_eval"}
     rated = found.beside[1]
     assert [(step.stage, step.result) for step in rated.steps] == [
@@ -118,12 +143,21 @@ def test_a_dataset_refused_later_says_so(story: Story) -> None:
     counts |= {"records_root": "0" * 64, "excluded_root": "0" * 64}
     kept = Artifact(role="report", name="reports/ingest/desk_rated/report.json", sha256="1" * 64)
     story.record(
-        "ingest", "ingest@desk_rated", [kept], [],
-        dataset="desk_rated", kind="rated", record_key="development", fields_unused={}, counts=counts,
-    )  # fmt: skip
+        "ingest",
+        "ingest@desk_rated",
+        [kept],
+        [],
+        dataset="desk_rated",
+        kind="rated",
+        record_key="development",
+        fields_unused={},
+        counts=counts,
+    )
     (rated,) = build(story.sources, MODEL, "1").beside
     assert [step.result for step in rated.steps] == ["passed", "passed", "passed", "refused"]
-    assert [(one.reason, one.records) for one in rated.steps[-1].excluded] == [("FIELD_NOT_TEXT", 6)]
+    assert [(one.reason, one.records) for one in rated.steps[-1].excluded] == [
+        ("FIELD_NOT_TEXT", 6)
+    ]
 
 
 def test_scores_have_intervals_differences_and_thresholds_fixed_before(report: Report) -> None:
@@ -157,7 +191,9 @@ def test_every_reference_is_in_the_index_with_its_digest(shared: Story, report: 
     indexed = {item.index: item.digest for item in report.evidence}
     logged = {item.index: item.digest for item in shared.view.all()}
     named = {
-        value for name, value in _fields(report.model_dump()) if name.endswith("evidence") and isinstance(value, int)
+        value
+        for name, value in _fields(report.model_dump())
+        if name.endswith("evidence") and isinstance(value, int)
     }
     assert named <= indexed.keys()
     assert indexed.items() <= logged.items()
@@ -215,7 +251,9 @@ def _worse_now(story: Story) -> None:
 
 def _not_promotable(story: Story) -> None:
     path = story.root / "policies" / "policy.yaml"
-    path.write_text(path.read_text().replace("promotable: true", "promotable: false"), encoding="utf-8")
+    path.write_text(
+        path.read_text().replace("promotable: true", "promotable: false"), encoding="utf-8"
+    )
     _under_new_policies(story)
 
 
@@ -225,7 +263,7 @@ def _card_gone(story: Story) -> None:
 
 
 def _under_new_policies(story: Story) -> None:
-    from governance.machine import open_log
+    from governance.machine.machine import open_log
 
     story.policies = load_policies(story.root / "policies")
     story.log = open_log(story.machine, story.policies, story.now)
@@ -240,7 +278,9 @@ def _under_new_policies(story: Story) -> None:
         (_card_gone, "DATACARD_MISSING"),
     ],
 )
-def test_what_is_spoiled_is_not_approved(story: Story, spoil: Callable[[Story], None], reason: str) -> None:
+def test_what_is_spoiled_is_not_approved(
+    story: Story, spoil: Callable[[Story], None], reason: str
+) -> None:
     spoil(story)
     report = build(story.sources, MODEL, "1")
     assert report.verdict.word == "NOT APPROVED"
@@ -252,7 +292,9 @@ def test_an_earlier_refusal_is_listed(story: Story) -> None:
     story.promote("sft", "1")
     report = build(story.sources, MODEL, "1")
     assert report.verdict.word == "PENDING"
-    assert [item.answer for item in report.decisions if item.what == "may it be called candidate?"] == [
+    assert [
+        item.answer for item in report.decisions if item.what == "may it be called candidate?"
+    ] == [
         "allowed",
         "refused",
         "allowed",
@@ -267,7 +309,9 @@ def test_an_earlier_refusal_is_listed(story: Story) -> None:
     ],
     ids=["thresholds", "something else"],
 )
-def test_thresholds_set_after_the_run_are_told(story: Story, name: str, found: str, put: str, told: str) -> None:
+def test_thresholds_set_after_the_run_are_told(
+    story: Story, name: str, found: str, put: str, told: str
+) -> None:
     path = story.root / "policies" / name
     path.write_text(path.read_text().replace(found, put), encoding="utf-8")
     _under_new_policies(story)
@@ -297,7 +341,9 @@ def test_the_log_carries_the_policies_it_is_judged_by(story: Story) -> None:
     path.write_text(path.read_text() + "# another byte\n", encoding="utf-8")
     edited = replace(story.sources, policies=load_policies(story.root / "policies"))
     assert rendered(build(edited, MODEL, "1")) == usual
-    assert build(edited, MODEL, "1").policy.which.startswith("the policies last recorded in the log")
+    assert build(edited, MODEL, "1").policy.which.startswith(
+        "the policies last recorded in the log"
+    )
 
 
 @pytest.mark.parametrize("broken", ["missing", "changed"])
@@ -305,7 +351,7 @@ def test_policies_that_are_not_those_recorded_are_not_used(
     story: Story, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A log of before 0.2 names its policies by digest only."""
-    monkeypatch.setattr("governance.authority.files_digest", lambda files: "another digest")
+    monkeypatch.setattr("governance.policy.authority.files_digest", lambda files: "another digest")
     sources = story.sources
     if broken == "missing":
         sources = replace(sources, policies=CountersignError("cannot be read"))
@@ -328,7 +374,9 @@ def test_files_at_hand_with_other_bytes_are_not_used(story: Story) -> None:
     report = build(story.sources, MODEL, "1")
     notes = {item.stage: item.curves_note for item in report.trainings}
     assert notes["sft"].startswith("not used:") and notes["base"].startswith("not at hand")
-    left_out = next(item for item in report.datasets if item.name == "desk_sft").steps[0].excluded[0]
+    left_out = (
+        next(item for item in report.datasets if item.name == "desk_sft").steps[0].excluded[0]
+    )
     assert left_out.ids == [] and left_out.ids_note.startswith("not used:")
 
 
@@ -339,7 +387,9 @@ def test_another_machine_sees_that_the_origin_is_not_established(story: Story) -
 
 
 def test_curves_leave_out_what_is_no_number(tmp_path: Path) -> None:
-    lines = ["step,loss,reward,note"] + [f"{i},{1 / (i + 1)},{'nan' if i else 1},x" for i in range(1000)]
+    lines = ["step,loss,reward,note"] + [
+        f"{i},{1 / (i + 1)},{'nan' if i else 1},x" for i in range(1000)
+    ]
     (tmp_path / "c.csv").write_text("\n".join(lines), encoding="utf-8")
     curves = read_curves(tmp_path / "c.csv")
     assert [curve.name for curve in curves] == ["loss"]

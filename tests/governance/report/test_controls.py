@@ -1,4 +1,6 @@
-"""Controls for one version: evidence that is there, what it lacks, and dates as of a day; nothing claimed beyond."""
+"""Controls for one version: evidence that is there, what it lacks, and dates as of a day; nothing
+claimed beyond.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from governance import evidence, promotion
-from governance.controls import EVIDENCE, Framework, Milestone, catalogue
-from governance.evidence import Evidence, EvidenceView
+from governance.attest.predicates import Artifact, Drill, DrillStep, Refusal
+from governance.base.time import exact_instant
 from governance.exports.records import Records
-from governance.instants import exact_instant
-from governance.machine import signer
-from governance.predicates import Artifact, Drill, DrillStep, Refusal
+from governance.log import evidence
+from governance.log.evidence import Evidence, EvidenceView
+from governance.machine.machine import signer
+from governance.policy.controls import EVIDENCE, Framework, Milestone, catalogue
+from governance.release import promotion
 from governance.report.controls import ControlReport, assess, in_force, lines
 from governance.report.links import LOOKS, NOT_RECORDED, Link
 from governance.report.people import people as who
@@ -50,7 +53,13 @@ def made(evidence: list[str], **fields: Any) -> Framework:
         "how_sure": "M",
         **fields,
     }
-    value = {"framework": "OWN", "title": "our own", "kind": "voluntary", "as_of": DAY, "controls": [control]}
+    value = {
+        "framework": "OWN",
+        "title": "our own",
+        "kind": "voluntary",
+        "as_of": DAY,
+        "controls": [control],
+    }
     return Framework.model_validate(value)
 
 
@@ -70,18 +79,26 @@ def test_the_result_follows_from_the_kinds(plain: Records) -> None:
     assert result(plain, ["dataset_lineage", "leak_probe"]) == "partial"
     assert result(plain, ["pii_scan"]) == "partial"
     assert result(plain, ["approval_record", "leak_probe"]) == "missing"
-    assert result(plain, ["leak_probe", "risk_register"]) == "not assessed: nothing that is recorded here could show it"
+    assert (
+        result(plain, ["leak_probe", "risk_register"])
+        == "not assessed: nothing that is recorded here could show it"
+    )
 
 
 def test_only_policies_say_that_something_does_not_apply_and_why(plain: Records) -> None:
     why = "no personal data goes in, says the privacy officer"
     mine = [{"models": ["support-desk"], "why": why}]
-    assert result(plain, ["leak_probe"], not_applicable=mine) == f"not applicable: policies declare so: {why}"
+    assert (
+        result(plain, ["leak_probe"], not_applicable=mine)
+        == f"not applicable: policies declare so: {why}"
+    )
     other = [{"models": ["another"], "why": why}]
     assert result(plain, ["leak_probe"], not_applicable=other).startswith("not assessed")
 
 
-def test_what_people_did_is_evidence_only_where_they_did_it(plain: Records, released: Records) -> None:
+def test_what_people_did_is_evidence_only_where_they_did_it(
+    plain: Records, released: Records
+) -> None:
     before, after = links(plain), links(released)
     for key in ("approval_record", "sod_check"):
         assert before[key].state == "missing"
@@ -89,7 +106,9 @@ def test_what_people_did_is_evidence_only_where_they_did_it(plain: Records, rele
     assert "ml-lead, risk" in after["approval_record"].says
     kinds = {one.index: one.kind for one in released.facts.everything}
     assert {kinds[index] for index in after["approval_record"].evidence} == {"approval"}
-    assert after["sod_check"].lacks == ["an evaluation that somebody else asked for than the training"]
+    assert after["sod_check"].lacks == [
+        "an evaluation that somebody else asked for than the training"
+    ]
     assert "PII_REMAINING until" in after["waiver_register"].says
     assert [kinds[index] for index in after["waiver_register"].evidence] == ["waiver"]
 
@@ -131,7 +150,9 @@ def test_uncommitted_code_is_a_gap(shared: Story, tmp_path: Any) -> None:
     assert "train@dirty: committed code" in links(records_of(other, "2"))["training_record"].lacks
 
 
-def test_no_incident_on_record_shows_nothing_and_one_is_partial(plain: Records, tmp_path: Any) -> None:
+def test_no_incident_on_record_shows_nothing_and_one_is_partial(
+    plain: Records, tmp_path: Any
+) -> None:
     assert links(plain)["incident_log"].state == "missing"
     assert "does not show that there were none" in links(plain)["incident_log"].says
     scene = governed(tmp_path)
@@ -140,9 +161,16 @@ def test_no_incident_on_record_shows_nothing_and_one_is_partial(plain: Records, 
 
 
 class Rescored:
-    """A view in which every evaluation was done a second time, with the scores given, or the same."""
+    """A view in which every evaluation was done a second time, with the scores given, or the
+    same.
+    """
 
-    def __init__(self, view: EvidenceView, scores: dict[str, list[float | None]] | None, own_key: bool = False) -> None:
+    def __init__(
+        self,
+        view: EvidenceView,
+        scores: dict[str, list[float | None]] | None,
+        own_key: bool = False,
+    ) -> None:
         self.view, self.scores, self.own_key = view, scores, own_key
 
     def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
@@ -167,9 +195,17 @@ def test_scores_under_another_key_are_a_reproduction(plain: Records) -> None:
     other = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, None)))
     found = links(other)["repro_check"]
     assert (found.state, found.lacks) == ("partial", AGAIN)
-    assert found.says == "scored again under another key: the same scores; no training was performed again"
-    worse = replace(plain, facts=replace(plain.facts, view=Rescored(plain.facts.view, {"greedy_exact": [0.0] * 300})))
-    assert links(worse)["repro_check"].says.startswith("scored again under another key: other scores")
+    assert (
+        found.says
+        == "scored again under another key: the same scores; no training was performed again"
+    )
+    worse = replace(
+        plain,
+        facts=replace(plain.facts, view=Rescored(plain.facts.view, {"greedy_exact": [0.0] * 300})),
+    )
+    assert links(worse)["repro_check"].says.startswith(
+        "scored again under another key: other scores"
+    )
     assert links(worse)["repro_check"].lacks == ["the same scores", *AGAIN]
     told = [who(one.facts)[1].assurance for one in (plain, other, worse)]
     assert told[:2] == ["self-attested", "scored again: same scores"]
@@ -177,12 +213,16 @@ def test_scores_under_another_key_are_a_reproduction(plain: Records) -> None:
 
 
 def test_scores_that_replace_others_of_the_same_key_are_told(plain: Records) -> None:
-    """Who scores until it passes leaves the scores before in the log, and the report says that there are such."""
+    """Who scores until it passes leaves the scores before in the log, and the report says that
+    there are such.
+    """
     zeros: dict[str, list[float | None]] = {"greedy_exact": [0.0] * 300}
     views = [Rescored(plain.facts.view, scores, own_key=True) for scores in (None, zeros)]
     same, other = (who(replace(plain.facts, view=view))[1].assurance for view in views)
     assert same == "self-attested"
-    assert other.startswith("self-attested; scored more than once, with other scores, and the last count (evaluate@")
+    assert other.startswith(
+        "self-attested; scored more than once, with other scores, and the last count (evaluate@"
+    )
 
 
 class NotSearched(Rescored):
@@ -195,27 +235,52 @@ class NotSearched(Rescored):
         return [replace(item, predicate=item.predicate.model_copy(update={"inputs": read}))]
 
 
-def test_data_of_an_earlier_stage_that_was_not_searched_for_leaks_into_this_suite_is_named(plain: Records) -> None:
-    """The gate of a stage asks for its own data and suite; what its parents learnt from is told here."""
+def test_data_of_an_earlier_stage_that_was_not_searched_for_leaks_into_this_suite_is_named(
+    plain: Records,
+) -> None:
+    """The gate of a stage asks for its own data and suite; what its parents learnt from is told
+    here.
+    """
     other = replace(plain, facts=replace(plain.facts, view=NotSearched(plain.facts.view, None)))
     lacks = "a search of desk_text for leaks into desk_eval"
-    assert lacks in links(other)["eval_results"].lacks and lacks not in links(plain)["eval_results"].lacks
+    assert (
+        lacks in links(other)["eval_results"].lacks
+        and lacks not in links(plain)["eval_results"].lacks
+    )
 
 
-def test_a_training_performed_again_is_a_reproduction_and_whose_key_it_was_counts(tmp_path: Path) -> None:
+def test_a_training_performed_again_is_a_reproduction_and_whose_key_it_was_counts(
+    tmp_path: Path,
+) -> None:
     people = tell(empty(tmp_path, people=principals() + RUNNER % keypair("runner")[1]).story)
     mine = again(people)
     found = links(records_of(people))["repro_check"]
-    assert (found.state, found.evidence) == ("missing", []), "the service may not sign reproductions"
+    assert (found.state, found.evidence) == (
+        "missing",
+        [],
+    ), "the service may not sign reproductions"
     by_runner = [again(people, stage, person("runner")) for stage in ("base", "sft")]
     found = links(records_of(people))["repro_check"]
-    assert (found.state, found.lacks, found.evidence) == ("partial", ["scored again under another key"], by_runner)
+    assert (found.state, found.lacks, found.evidence) == (
+        "partial",
+        ["scored again under another key"],
+        by_runner,
+    )
     assert "base reproduced: same bytes on cpu" in found.says and mine not in found.evidence
-    again(people, "sft", person("runner"), model=digest("another"), same_bytes=False, largest_difference=None)
+    again(
+        people,
+        "sft",
+        person("runner"),
+        model=digest("another"),
+        same_bytes=False,
+        largest_difference=None,
+    )
     assert "sft: the same result every time" in links(records_of(people))["repro_check"].lacks
 
 
-def test_rights_that_ended_and_rights_that_were_lent_are_told(released: Records, tmp_path: Any) -> None:
+def test_rights_that_ended_and_rights_that_were_lent_are_told(
+    released: Records, tmp_path: Any
+) -> None:
     found = links(released)["access_control"]
     assert "0 keys revoked; 1 authorizations behind the runs" in found.says
     kinds = {one.index: one.kind for one in released.facts.everything}
@@ -225,15 +290,26 @@ def test_rights_that_ended_and_rights_that_were_lent_are_told(released: Records,
     assert "1 keys revoked" in links(records_of(scene.story))["access_control"].says
 
 
-def test_a_refused_call_is_history_and_a_version_says_its_state(released: Records, tmp_path: Any) -> None:
+def test_a_refused_call_is_history_and_a_version_says_its_state(
+    released: Records, tmp_path: Any
+) -> None:
     assert "champion now" in links(released)["inventory_record"].says
     scene = governed(tmp_path)
     scene.released()
-    refused = Refusal(operation="delete_model", model=MODEL, caller="eve", reason="governed", run=scene.story.run())
+    refused = Refusal(
+        operation="delete_model",
+        model=MODEL,
+        caller="eve",
+        reason="governed",
+        run=scene.story.run(),
+    )
     index = evidence.record(
-        scene.story.log, signer(scene.story.machine), "refusal", [Artifact(role="model", name=MODEL, sha256="0" * 64)],
+        scene.story.log,
+        signer(scene.story.machine),
+        "refusal",
+        [Artifact(role="model", name=MODEL, sha256="0" * 64)],
         refused,
-    ).index  # fmt: skip
+    ).index
     found = links(records_of(scene.story))["registry_history"]
     assert index in found.evidence and "1 calls refused by rule" in found.says
 
@@ -253,10 +329,18 @@ def drilled(scene: Governed, version: str) -> None:
     """A rehearsal that came off, of going back to a version."""
     item = promotion.state(scene.story.log).registration(MODEL, version)
     said = Drill(
-        model=MODEL, alias="champion", version=version, from_version="2", model_digest=item.predicate.model_digest,
-        passed=True, steps=[DrillStep(name="load", passed=True, seconds=1.5, found="20 tensors")], items=8,
-        policy=scene.story.policies.digest, at=exact_instant(scene.now), run=scene.story.run(),
-    )  # fmt: skip
+        model=MODEL,
+        alias="champion",
+        version=version,
+        from_version="2",
+        model_digest=item.predicate.model_digest,
+        passed=True,
+        steps=[DrillStep(name="load", passed=True, seconds=1.5, found="20 tensors")],
+        items=8,
+        policy=scene.story.policies.digest,
+        at=exact_instant(scene.now),
+        run=scene.story.run(),
+    )
     subject = Artifact(role="model", name=MODEL, sha256=said.model_digest)
     evidence.record(scene.story.log, signer(scene.story.machine), "drill", [subject], said)
 
@@ -266,9 +350,12 @@ def test_dates_are_told_as_of_a_day() -> None:
         Milestone(since=date(2026, 8, 2), of="providers"),
         Milestone(since=date(2026, 12, 2), of="older generators"),
     ]
-    assert in_force(dates, "law", date(2026, 8, 1)).startswith("NOT in force on 2026-08-01: from 2026-08-02")
-    assert in_force(dates, "law", date(2026, 8, 2)) == (
-        "in force since 2026-08-02 for providers; not before 2026-12-02 for older generators"
+    assert in_force(dates, "law", date(2026, 8, 1)).startswith(
+        "NOT in force on 2026-08-01: from 2026-08-02"
+    )
+    assert (
+        in_force(dates, "law", date(2026, 8, 2))
+        == "in force since 2026-08-02 for providers; not before 2026-12-02 for older generators"
     )
     assert in_force(dates, "law", date(2027, 1, 1)).count("in force since") == 2
     assert in_force([], "voluntary", DAY) == "voluntary"
@@ -293,7 +380,9 @@ def test_warnings_of_the_catalogue_are_printed(plain: Records) -> None:
 
 
 @pytest.mark.parametrize("which", ["plain", "released"])
-def test_nobody_is_called_compliant_and_nothing_is_a_share(which: str, request: pytest.FixtureRequest) -> None:
+def test_nobody_is_called_compliant_and_nothing_is_a_share(
+    which: str, request: pytest.FixtureRequest
+) -> None:
     records = request.getfixturevalue(which)
     for one in ask(records).controls:
         told = "\n".join(lines(ask(records, one.id, one.framework)))
@@ -305,4 +394,10 @@ def test_of_many_controls_one_line_each(plain: Records) -> None:
     text = lines(ask(plain))
     count = len(ask(plain).controls)
     assert count == 130
-    assert sum(bool(re.match(r"  (evidence present|partial|missing|not assessed)", one)) for one in text) == count
+    assert (
+        sum(
+            bool(re.match(r"  (evidence present|partial|missing|not assessed)", one))
+            for one in text
+        )
+        == count
+    )

@@ -1,4 +1,6 @@
-"""The report as a page: well-formed, self-contained, accessible in structure, and hostile text shows as text."""
+"""The report as a page: well-formed, self-contained, accessible in structure, and hostile text
+shows as text.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,23 @@ from typing import Any
 
 import pytest
 
+from governance.attest.digests import sha256_bytes
+from governance.base.text import (
+    brief,
+    duration,
+    moment,
+    number,
+    one_line,
+    plain,
+    renewed,
+    size,
+    visible,
+)
 from governance.commands.report import summary
-from governance.digests import sha256_bytes
 from governance.report import index, sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
 from governance.report.model import Report
-from governance.report.text import brief, duration, moment, number, one_line, plain, renewed, size, visible
 from tests.governance.audited import audited
 from tests.governance.story import MODEL, told
 
@@ -90,11 +102,19 @@ def test_every_element_is_closed(parsed: Page) -> None:
 
 
 def test_it_needs_nothing_from_elsewhere(html: str, parsed: Page) -> None:
-    assert {name for name, _ in parsed.elements} & {"script", "link", "img", "iframe", "object"} == set()
+    assert {name for name, _ in parsed.elements} & {
+        "script",
+        "link",
+        "img",
+        "iframe",
+        "object",
+    } == set()
     links = [attributes["href"] for attributes in parsed.all("a")]
     assert all(link and link.startswith("#") for link in links)
     assert not re.search(r"url\(|@import|https?://", html)
-    assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
+    assert not [
+        name for _, attributes in parsed.elements for name in attributes if name.startswith("on")
+    ]
 
 
 def test_every_link_leads_somewhere_and_ids_are_unique(parsed: Page) -> None:
@@ -110,8 +130,12 @@ def test_structure_serves_a_screen_reader(parsed: Page) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(attributes.get("scope") in ("row", "col") for attributes in parsed.all("th"))
     drawings = parsed.all("svg")
-    assert drawings and all(one.get("role") in ("img", "group") and one.get("aria-label") for one in drawings)
-    regions = [attributes for _, attributes in parsed.elements if attributes.get("role") == "region"]
+    assert drawings and all(
+        one.get("role") in ("img", "group") and one.get("aria-label") for one in drawings
+    )
+    regions = [
+        attributes for _, attributes in parsed.elements if attributes.get("role") == "region"
+    ]
     assert all(one.get("tabindex") == "0" and one.get("aria-label") for one in regions)
 
 
@@ -121,7 +145,9 @@ def test_results_are_words_not_only_colours(parsed: Page) -> None:
 
 
 def test_it_names_its_twin(html: str, parsed: Page, report: Report) -> None:
-    named = next(one["content"] for one in parsed.all("meta") if one.get("name") == "countersign-json-sha256")
+    named = next(
+        one["content"] for one in parsed.all("meta") if one.get("name") == "countersign-json-sha256"
+    )
     assert named == sha256_bytes(json_twin(report))
     assert html.count(str(named)) == 2
 
@@ -129,7 +155,18 @@ def test_it_names_its_twin(html: str, parsed: Page, report: Report) -> None:
 def _poisoned(value: Any) -> Any:
     """Every text of a report made hostile, digests and fixed words apart."""
     if isinstance(value, dict):
-        kept = {"word", "result", "kind", "action", "id", "start", "end", "answer", "group", "state"}
+        kept = {
+            "word",
+            "result",
+            "kind",
+            "action",
+            "id",
+            "start",
+            "end",
+            "answer",
+            "group",
+            "state",
+        }
         fixed = {key for key in value if key in kept or "digest" in key or key == "distributions"}
         return {key: item if key in fixed else _poisoned(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -156,25 +193,58 @@ def test_a_persons_words_begin_no_line_in_a_terminal(people: Report) -> None:
     said = [one.model_copy(update={"words": words}) for one in people.decisions]
     verdict = people.verdict.model_copy(update={"reason": words})
     made = people.model_copy(update={"decisions": said, "verdict": verdict})
-    lines = "\n".join([*sections.text(made, "decisions"), summary(made, Path("x.html"))]).splitlines()
-    assert "  FAULT           none" not in lines and sum(one.count("fine⟨U+000A⟩") for one in lines) > len(said)
+    lines = "\n".join(
+        [*sections.text(made, "decisions"), summary(made, Path("x.html"))]
+    ).splitlines()
+    assert "  FAULT           none" not in lines and sum(
+        one.count("fine⟨U+000A⟩") for one in lines
+    ) > len(said)
 
 
 def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
     text = MODEL + HOSTILE
     row = index.Row(
-        model=text, version=text, sha256="0" * 64, tier=text, registered=text, state=text, since=text,
-        approved_by=[text], exceptions=[text], waits=[text], evidence=[1], page=text,
-    )  # fmt: skip
+        model=text,
+        version=text,
+        sha256="0" * 64,
+        tier=text,
+        registered=text,
+        state=text,
+        since=text,
+        approved_by=[text],
+        exceptions=[text],
+        waits=[text],
+        evidence=[1],
+        page=text,
+    )
     due = index.Due(what=text, about=text, who=text, due=text, overdue=True, evidence=[])
     live = index.Live(
-        model=text, alias=text, version=text, sha256="0" * 64, since=text, asked_by=text, approved_by=[text],
-        exceptions=[text], evidence=[],
-    )  # fmt: skip
+        model=text,
+        alias=text,
+        version=text,
+        sha256="0" * 64,
+        since=text,
+        asked_by=text,
+        approved_by=[text],
+        exceptions=[text],
+        evidence=[],
+    )
     made = index.Index(
-        format=index.FORMAT, generator="x", project=text, as_of=text, log_range=text, root=text, verified=True,
-        first_broken="none", origin=text, registry=text, live=[live], ending=[due], waiting=[due], versions=[row],
-    )  # fmt: skip
+        format=index.FORMAT,
+        generator="x",
+        project=text,
+        as_of=text,
+        log_range=text,
+        root=text,
+        verified=True,
+        first_broken="none",
+        origin=text,
+        registry=text,
+        live=[live],
+        ending=[due],
+        waiting=[due],
+        versions=[row],
+    )
     _harmless(index.page(made).decode())
 
 
@@ -183,18 +253,28 @@ def _harmless(html: str) -> None:
     parsed = Page(html)
     assert parsed.wrong == [] and parsed.open == []
     assert not parsed.all("script")
-    assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
-    assert "\u202e" not in html and "\x1b" not in html and "\u200b" not in html and "\x00" not in html
+    assert not [
+        name for _, attributes in parsed.elements for name in attributes if name.startswith("on")
+    ]
+    assert (
+        "\u202e" not in html and "\x1b" not in html and "\u200b" not in html and "\x00" not in html
+    )
     assert "⟨U+202E⟩" in html and "⟨U+200B⟩" in html
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (None, "none"), (True, "yes"), (12345, "12,345"), (0.12345, "0.1235"), (1e-5, "1e-05"), (123456.0, "123,456"),
-        (0.0, "0"), ("x", "x"),
+        (None, "none"),
+        (True, "yes"),
+        (12345, "12,345"),
+        (0.12345, "0.1235"),
+        (1e-5, "1e-05"),
+        (123456.0, "123,456"),
+        (0.0, "0"),
+        ("x", "x"),
     ],
-)  # fmt: skip
+)
 def test_numbers_read_well(value: object, shown: str) -> None:
     assert number(value) == shown
 
@@ -208,28 +288,52 @@ def test_other_texts_read_well() -> None:
     assert visible("a\u202eb\nc") == "a⟨U+202E⟩b\nc"
     assert visible("e\u0301\u0323 ok") == "e\u0301\u0323 ok"
     assert visible("z" + "\u0301" * 40).count("⟨U+0301⟩") == 37
-    assert (one_line("a\nb"), brief("abc", 3), brief("abc d", 4)) == ("a⟨U+000A⟩b", "abc", "abc… (1 more)")
-    assert [renewed(times) for times in (0, 1, 2)] == ["never renewed", "renewed once", "renewed 2 times"]
+    assert (one_line("a\nb"), brief("abc", 3), brief("abc d", 4)) == (
+        "a⟨U+000A⟩b",
+        "abc",
+        "abc… (1 more)",
+    )
+    assert [renewed(times) for times in (0, 1, 2)] == [
+        "never renewed",
+        "renewed once",
+        "renewed 2 times",
+    ]
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-quic", "--enable-logging=stderr", "--v=0",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--enable-logging=stderr",
+    "--v=0",
+]
 A4 = (703, 1054)
 """Width and height in CSS pixels that the print style's margins leave of an A4 page."""
 
 
 def _crowded(report: Report) -> Report:
-    """More than page one can hold: faults, waivers, people who signed, changes, open points, each with much to say."""
+    """More than page one can hold: faults, waivers, people who signed, changes, open points, each
+    with much to say.
+    """
     waiver = next(one for one in report.exceptions if one.kind == "waiver")
     fault = waiver.model_copy(update={"kind": "fault", "title": "Expired waiver"})
     signed = next(one for one in report.people if one.did == "approved")
     longer = f"{report.verdict.reason} {report.verdict.reason}"
     return report.model_copy(
         update={
-            "exceptions": [fault] * 4 + [waiver] * 9 + [one for one in report.exceptions if one.kind == "note"],
+            "exceptions": (
+                [fault] * 4
+                + [waiver] * 9
+                + [one for one in report.exceptions if one.kind == "note"]
+            ),
             "people": [*report.people, *[signed] * 9],
             "changes": [*report.changes] * 3,
             "open": [*report.open] * 12,
@@ -244,14 +348,19 @@ def _endless(report: Report) -> Report:
     signed = next(one for one in report.people if one.did == "approved")
     return report.model_copy(
         update={
-            "project": word, "model": word, "version": word,
+            "project": word,
+            "model": word,
+            "version": word,
             "verdict": report.verdict.model_copy(update={"reason": word}),
-            "exceptions": [report.exceptions[0].model_copy(update={"detail": word}), *report.exceptions[1:]],
+            "exceptions": [
+                report.exceptions[0].model_copy(update={"detail": word}),
+                *report.exceptions[1:],
+            ],
             "gates": [report.gates[0].model_copy(update={"value": word}), *report.gates[1:]],
             "people": [signed.model_copy(update={"who": word, "role": word}), *report.people],
             "open": [one.model_copy(update={"what": word}) for one in report.open],
         }
-    )  # fmt: skip
+    )
 
 
 def test_what_page_one_cuts_says_how_much_and_stands_below(people: Report) -> None:
@@ -267,15 +376,29 @@ def test_what_page_one_cuts_says_how_much_and_stands_below(people: Report) -> No
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("which", ["alone", "people", "crowded", "endless"])
-def test_page_one_prints_on_one_page(which: str, report: Report, people: Report, tmp_path: Path) -> None:
-    """Print rules applied to the screen at the width of A4; a script of the test's own measures page one."""
-    pages = {"alone": report, "people": people, "crowded": _crowded(people), "endless": _endless(people)}
+def test_page_one_prints_on_one_page(
+    which: str, report: Report, people: Report, tmp_path: Path
+) -> None:
+    """Print rules applied to the screen at the width of A4; a script of the test's own measures
+    page one.
+    """
+    pages = {
+        "alone": report,
+        "people": people,
+        "crowded": _crowded(people),
+        "endless": _endless(people),
+    }
     html = page(pages[which]).decode()
-    measure = "<script>document.title = document.querySelector('.front').getBoundingClientRect().height</script>"
+    measure = (
+        "<script>document.title ="
+        " document.querySelector('.front').getBoundingClientRect().height</script>"
+    )
     printed = html.replace("@media print", "@media all").replace(
         "main { max-width: none;", f"main {{ width: {A4[0]}px;"
     )
-    (tmp_path / "page.html").write_text(printed.replace("</body>", f"{measure}</body>"), encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        printed.replace("</body>", f"{measure}</body>"), encoding="utf-8"
+    )
     dom, log = _opened(tmp_path / "page.html", tmp_path)
     found = re.search(r"<title>([\d.]+)</title>", dom)
     assert found, log
@@ -300,7 +423,9 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("axe")
     command = [npm, "pack", f"axe-core@{AXE}", "--silent", "--prefer-offline"]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=120, check=True
+        )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         pytest.skip(f"npm has no axe-core {AXE} at hand")
     with tarfile.open(folder / done.stdout.strip().splitlines()[-1]) as archive:
@@ -322,7 +447,12 @@ axe.run(document, {{resultTypes: ["violations"]}}).then(found => {{
 @pytest.mark.parametrize("which", ["report", "index"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_an_accessibility_checker_finds_nothing(
-    which: str, dark: bool, axe: str, people: Report, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    which: str,
+    dark: bool,
+    axe: str,
+    people: Report,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     if which == "index":
         folder = tmp_path_factory.mktemp("log")
@@ -333,7 +463,9 @@ def test_an_accessibility_checker_finds_nothing(
         html = page(people).decode()
     if dark:
         html = html.replace("(prefers-color-scheme: dark)", "all")
-    (tmp_path / "page.html").write_text(html.replace("</body>", f"{RUN.format(axe=axe)}</body>"), encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        html.replace("</body>", f"{RUN.format(axe=axe)}</body>"), encoding="utf-8"
+    )
     dom, log = _opened(tmp_path / "page.html", tmp_path, "--virtual-time-budget=20000")
     found = re.search(r"<title>AXE (\d+) (.*?)</title>", dom, re.DOTALL)
     assert found, log[-2000:]
@@ -342,6 +474,13 @@ def test_an_accessibility_checker_finds_nothing(
 
 
 def _opened(path: Path, folder: Path, *flags: str) -> tuple[str, str]:
-    command = [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()]
+    command = [
+        str(CHROMIUM),
+        *FLAGS,
+        *flags,
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+        path.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     return done.stdout, done.stderr

@@ -1,4 +1,6 @@
-"""The report where people speak: verdicts, exceptions before good news, the past, and four copies that were spoiled."""
+"""The report where people speak: verdicts, exceptions before good news, the past, and four copies
+that were spoiled.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from governance import evidence, promotion, retrospect
+from governance.attest.findings import finding
+from governance.attest.predicates import (
+    Artifact,
+    Incident,
+    PolicyChange,
+    Promotion,
+    PromotionRequest,
+)
+from governance.base.errors import InputError, RefusedError
+from governance.base.time import exact_instant
 from governance.commands.report import code_of_all
 from governance.commands.sources import exit_code
-from governance.errors import InputError, RefusedError
-from governance.findings import finding
-from governance.instants import exact_instant
-from governance.machine import signer
-from governance.policy import load_policies
-from governance.predicates import Artifact, Incident, PolicyChange, Promotion, PromotionRequest
+from governance.log import evidence
+from governance.machine.machine import signer
+from governance.policy.policies import load_policies
+from governance.release import promotion, retrospect
 from governance.report import index
 from governance.report.build import build
 from governance.report.files import rendered
@@ -53,7 +62,7 @@ def faults(made: Report) -> set[str]:
     return {one.title for one in made.exceptions if one.kind == "fault"}
 
 
-# -- The verdict, row by row ---------------------------------------------------------------------------
+# -- The verdict, row by row -----------------------------------------------------------------------
 def _both(scene: Governed) -> str:
     packet = scene.freeze()
     scene.approve("ada", "ml-lead", packet)
@@ -122,10 +131,20 @@ def _forged(scene: Governed) -> None:
     asked = promotion.ask(promotion.state(scene.story.log), "promote", MODEL, "1", "champion")
     at = exact_instant(scene.now)
     said = Promotion(
-        model=MODEL, version="1", alias="champion", model_digest=asked.released.sha256, allowed=True, findings=[],
-        policy=scene.story.policies.digest, at=at, run=scene.story.run(), request=request, packet=packet,
-        caller="mallory", asked=asked.model_dump(mode="json"),
-    )  # fmt: skip
+        model=MODEL,
+        version="1",
+        alias="champion",
+        model_digest=asked.released.sha256,
+        allowed=True,
+        findings=[],
+        policy=scene.story.policies.digest,
+        at=at,
+        run=scene.story.run(),
+        request=request,
+        packet=packet,
+        caller="mallory",
+        asked=asked.model_dump(mode="json"),
+    )
     subject = [Artifact(role="model", name="m", sha256=said.model_digest)]
     evidence.record(scene.story.log, signer(scene.story.machine), "promotion", subject, said)
 
@@ -144,7 +163,10 @@ def _by_a_revoked_key(scene: Governed) -> None:
 ROWS: dict[str, tuple[Change, str, str, int]] = {
     "nobody has spoken": (lambda scene: None, "PENDING", "it waits for a packet", 0),
     "one approval": (
-        lambda scene: scene.approve("ada", "ml-lead", scene.freeze()), "PENDING", "has: ada as ml-lead", 0,
+        lambda scene: scene.approve("ada", "ml-lead", scene.freeze()),
+        "PENDING",
+        "has: ada as ml-lead",
+        0,
     ),
     "approved, not asked for": (_both, "PENDING", "a signed request", 0),
     "rejected": (_rejected, "NOT APPROVED", "Rejected by ben as risk: Not with these scores.", 0),
@@ -158,13 +180,25 @@ ROWS: dict[str, tuple[Change, str, str, int]] = {
     "scored again, worse": (_worse_after, "NOT APPROVED", "THRESHOLD_NOT_MET", 4),
     "an approval has ended": (_expired_approval, "NOT APPROVED", "APPROVAL_MISSING", 4),
     "a key was revoked since": (_revoked_since, "APPROVED", "It is champion", 0),
-    "approved by a revoked key": (_by_a_revoked_key, "NOT APPROVED", "logged as allowed, it comes out refused", 5),
-    "a forged decision": (_forged, "NOT APPROVED", "comes out refused: APPROVAL_MISSING. It is champion.", 5),
-}  # fmt: skip
+    "approved by a revoked key": (
+        _by_a_revoked_key,
+        "NOT APPROVED",
+        "logged as allowed, it comes out refused",
+        5,
+    ),
+    "a forged decision": (
+        _forged,
+        "NOT APPROVED",
+        "comes out refused: APPROVAL_MISSING. It is champion.",
+        5,
+    ),
+}
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_the_verdict_follows_from_what_people_said(scene: Governed, row: tuple[Change, str, str, int]) -> None:
+def test_the_verdict_follows_from_what_people_said(
+    scene: Governed, row: tuple[Change, str, str, int]
+) -> None:
     change, word, reason, code = row
     change(scene)
     made = report(scene)
@@ -173,16 +207,23 @@ def test_the_verdict_follows_from_what_people_said(scene: Governed, row: tuple[C
     assert exit_code(made) == code
 
 
-def test_who_was_superseded_is_still_approved_and_who_was_rolled_back_is_withdrawn(later: Governed) -> None:
+def test_who_was_superseded_is_still_approved_and_who_was_rolled_back_is_withdrawn(
+    later: Governed,
+) -> None:
     assert report(later, "1").verdict.word == "APPROVED"
     assert "another version took its place" in report(later, "1").verdict.reason
     assert report(later, "1").way_back.target == "none needed: version 2 is champion"
-    later.story.models["sft"] = promotion.state(later.story.log).registration(MODEL, "1").predicate.model_digest
+    later.story.models["sft"] = (
+        promotion.state(later.story.log).registration(MODEL, "1").predicate.model_digest
+    )
     asked = later.request("1", action="rollback")
     later.approve("ada", "ml-lead", asked, "promotion")
     later.consume("1", action="rollback")
     gone, back = report(later, "2"), report(later, "1")
-    assert gone.verdict.word == "WITHDRAWN" and "Rolled back from champion to version 1" in gone.verdict.reason
+    assert (
+        gone.verdict.word == "WITHDRAWN"
+        and "Rolled back from champion to version 1" in gone.verdict.reason
+    )
     assert back.verdict.word == "APPROVED" and [one.until for one in back.holds][-1] == "now"
 
 
@@ -199,19 +240,37 @@ def _went_back(scene: Governed) -> None:
 
 
 def _asked_for_another(scene: Governed) -> None:
-    """Another model has the same bytes; ben, who approves this one, asks for that one, and says it is broken."""
+    """Another model has the same bytes; ben, who approves this one, asks for that one, and says it
+    is broken.
+    """
     _both(scene)
     scene.request(who="ben", role="risk", model="help-desk", alias="challenger")
-    broken = Incident.model_validate(scene.signed("ben", "risk", model="help-desk", version="3", state="open"))
-    scene.say("ben", "incident", [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])], broken)
+    broken = Incident.model_validate(
+        scene.signed("ben", "risk", model="help-desk", version="3", state="open")
+    )
+    scene.say(
+        "ben",
+        "incident",
+        [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])],
+        broken,
+    )
 
 
 def _in_anothers_name(scene: Governed) -> None:
     scene.freeze()
-    asked = scene.signed("cleo", "release-manager", action="promote", model=MODEL, version="1", alias="champion")
-    asked |= {"model_digest": scene.story.models["sft"], "packet": None, "from_version": None, "nonce": "0"}
+    asked = scene.signed(
+        "cleo", "release-manager", action="promote", model=MODEL, version="1", alias="champion"
+    )
+    asked |= {
+        "model_digest": scene.story.models["sft"],
+        "packet": None,
+        "from_version": None,
+        "nonce": "0",
+    }
     said = PromotionRequest.model_validate({**asked, "expires": "2099-01-01T00:00:00Z"})
-    scene.say("eve", "request", [Artifact(role="model", name="sft", sha256=said.model_digest)], said)
+    scene.say(
+        "eve", "request", [Artifact(role="model", name="sft", sha256=said.model_digest)], said
+    )
 
 
 def _refused_to_another(scene: Governed) -> None:
@@ -221,8 +280,12 @@ def _refused_to_another(scene: Governed) -> None:
 
 
 def _rescored(scene: Governed) -> None:
-    """The threshold is lowered once the score is known, and the version scored again under the new policies."""
-    _under_others(scene, "evaluation.yaml", "greedy_exact: {at_least: 0.9}", "greedy_exact: {at_least: 0.8}")
+    """The threshold is lowered once the score is known, and the version scored again under the new
+    policies.
+    """
+    _under_others(
+        scene, "evaluation.yaml", "greedy_exact: {at_least: 0.9}", "greedy_exact: {at_least: 0.8}"
+    )
     scene.story.evaluate("sft", 0.97, 0.02)
 
 
@@ -230,7 +293,9 @@ def _under_others(scene: Governed, name: str, found: str, put: str) -> None:
     path = scene.story.root / "policies" / name
     path.write_text(path.read_text(encoding="utf-8").replace(found, put), encoding="utf-8")
     made = load_policies(path.parent)
-    change = PolicyChange(previous=scene.story.policies.digest, run=scene.story.run(), files=dict(made.files))
+    change = PolicyChange(
+        previous=scene.story.policies.digest, run=scene.story.run(), files=dict(made.files)
+    )
     policies = Artifact(role="policy", name="policies", sha256=made.digest)
     evidence.record(scene.story.log, signer(scene.story.machine), "policy", [policies], change)
     for who in ("ada", "ben"):
@@ -239,7 +304,11 @@ def _under_others(scene: Governed, name: str, found: str, put: str) -> None:
 
 
 def _huge(scene: Governed) -> None:
-    before = promotion.state(scene.story.log).view.by_subject(scene.story.models["sft"], "train")[-1].predicate
+    before = (
+        promotion.state(scene.story.log)
+        .view.by_subject(scene.story.models["sft"], "train")[-1]
+        .predicate
+    )
     scores = {"greedy_exact": [1e308] * 300}
     fields = {
         "model": scene.story.models["sft"],
@@ -248,7 +317,9 @@ def _huge(scene: Governed) -> None:
         "not_run": None,
     }
     made = [Artifact(role="scores", name="scores.jsonl", sha256=digest("huge"))]
-    scene.story.record("evaluate", "evaluate@sft", made, before.inputs, **fields, scores=scores, slices={})
+    scene.story.record(
+        "evaluate", "evaluate@sft", made, before.inputs, **fields, scores=scores, slices={}
+    )
 
 
 def _use(made: Report) -> str:
@@ -260,51 +331,95 @@ def _record(made: Report) -> str:
 
 
 TOLD: dict[str, tuple[Change, str, Callable[[Report], str], str]] = {
-    "what was rolled back from is for nothing": (_went_back, "2", _use, "nothing any more: it was withdrawn; not"),
-    "what was retired is for nothing": (_retired, "1", _use, "nothing any more: it was withdrawn; not serving users"),
-    "a forged decision approves no use": (_forged, "1", _use, "to be tried, not served; not serving users"),
+    "what was rolled back from is for nothing": (
+        _went_back,
+        "2",
+        _use,
+        "nothing any more: it was withdrawn; not",
+    ),
+    "what was retired is for nothing": (
+        _retired,
+        "1",
+        _use,
+        "nothing any more: it was withdrawn; not serving users",
+    ),
+    "a forged decision approves no use": (
+        _forged,
+        "1",
+        _use,
+        "to be tried, not served; not serving users",
+    ),
     "every time that it served": (
-        _went_back, "1", _record,
+        _went_back,
+        "1",
+        _record,
         "champion since 2026-11-20 09:35:00 UTC, until 2026-11-20 09:50:00 UTC; champion since 2026-11-20 09:54:00 UTC",
     ),
     "nobody moves by asking for another model": (
-        _asked_for_another, "1", lambda made: f"{made.verdict.alias}; {made.separation}",
+        _asked_for_another,
+        "1",
+        lambda made: f"{made.verdict.alias}; {made.separation}",
         "champion; separation of duties: holds",
     ),
     "an incident is of the model that it names": (
-        _asked_for_another, "1", lambda made: made.decisions[-1].about, "help-desk/3",
+        _asked_for_another,
+        "1",
+        lambda made: made.decisions[-1].about,
+        "help-desk/3",
     ),
     "a request in another's name waits for nobody": (
-        _in_anothers_name, "1", lambda made: "; ".join(one.owner for one in made.open), "not assigned; not assigned",
+        _in_anothers_name,
+        "1",
+        lambda made: "; ".join(one.owner for one in made.open),
+        "not assigned; not assigned",
     ),
     "nobody asked for what was refused": (
-        _refused_to_another, "1", lambda made: made.verdict.decided, "in the name of cleo, who did not sign that",
+        _refused_to_another,
+        "1",
+        lambda made: made.verdict.decided,
+        "in the name of cleo, who did not sign that",
     ),
     "thresholds lowered after the score": (
-        _rescored, "1", lambda made: made.thresholds_fixed, "after it had been scored (E20)",
+        _rescored,
+        "1",
+        lambda made: made.thresholds_fixed,
+        "after it had been scored (E20)",
     ),
     "policies changed, thresholds not": (
         lambda scene: _under_others(scene, "policy.yaml", "max_share: 0.05", "max_share: 0.04"),
-        "1", lambda made: made.thresholds_fixed, "in force since E0, before its gate (E18) and its scores (E20)",
+        "1",
+        lambda made: made.thresholds_fixed,
+        "in force since E0, before its gate (E18) and its scores (E20)",
     ),
     "scores that no float adds up": (
-        _huge, "1", lambda made: str(made.metrics[0].scores[-1].model_dump(include={"mean", "low"})),
+        _huge,
+        "1",
+        lambda made: str(made.metrics[0].scores[-1].model_dump(include={"mean", "low"})),
         "{'mean': 1e+308, 'low': None}",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("row", TOLD.values(), ids=TOLD.keys())
-def test_what_is_told_holds(scene: Governed, row: tuple[Change, str, Callable[[Report], str], str]) -> None:
+def test_what_is_told_holds(
+    scene: Governed, row: tuple[Change, str, Callable[[Report], str], str]
+) -> None:
     change, version, found, told = row
     change(scene)
     assert told in found(report(scene, version))
 
 
 def test_the_index_counts_words_as_the_decision_does(scene: Governed) -> None:
-    """One person twice, the author, a role that does not approve; and a request that nobody who may speak made."""
+    """One person twice, the author, a role that does not approve; and a request that nobody who may
+    speak made.
+    """
     _in_anothers_name(scene)
-    for who, role in (("cleo", "product"), ("cleo", "release-manager"), ("dora", "engineer"), ("ben", "policy-owner")):
+    for who, role in (
+        ("cleo", "product"),
+        ("cleo", "release-manager"),
+        ("dora", "engineer"),
+        ("ben", "policy-owner"),
+    ):
         scene.approve(who, role, scene.freeze())
     made = _index(scene)
     assert made.versions[0].approved_by == ["cleo (product)"]
@@ -329,13 +444,21 @@ def test_an_approvers_last_day_passes_without_a_word_in_the_log(tmp_path: Path) 
     tell(scene.story)
     scene.released()
     told = [report(scene, clock=datetime(2026, 12, day, tzinfo=UTC)).verdict for day in (1, 24)]
-    assert [one.word for one in told] == ["APPROVED", "NOT APPROVED"] and "APPROVAL_MISSING" in told[1].reason
+    assert [one.word for one in told] == [
+        "APPROVED",
+        "NOT APPROVED",
+    ] and "APPROVAL_MISSING" in told[1].reason
     read = scene.story.sources
-    known = [index.index(read.read[0], read.verified, datetime(2026, 12, day, tzinfo=UTC)) for day in (1, 24)]
+    known = [
+        index.index(read.read[0], read.verified, datetime(2026, 12, day, tzinfo=UTC))
+        for day in (1, 24)
+    ]
     assert [one.live[0].exceptions for one in known] == [[], ["approval by ada (ml-lead) ENDED"]]
     assert [code_of_all(one) for one in known] == [0, 4]
     (row,) = known[0].live
-    waived = row.model_copy(update={"exceptions": ["RULE model incident-desk: waiver until 2027-01-01"]})
+    waived = row.model_copy(
+        update={"exceptions": ["RULE model incident-desk: waiver until 2027-01-01"]}
+    )
     assert code_of_all(known[0].model_copy(update={"live": [waived]})) == 0
 
 
@@ -347,7 +470,9 @@ def test_a_gate_whose_request_nobody_can_read_is_told(scene: Governed) -> None:
     scene.story.record("gate", "gate@sft", [gate], [], **said, at=at, parameters={"strange": 1})
     item = promotion.state(scene.story.log).view.by_subject(scene.story.models["sft"], "train")[-1]
     inputs = [one for one in item.predicate.inputs if one.role != "gate"]
-    fields = item.predicate.model_dump(exclude={"stage", "inputs", "policy", "code", "environment", "run"})
+    fields = item.predicate.model_dump(
+        exclude={"stage", "inputs", "policy", "code", "environment", "run"}
+    )
     scene.story.record("train", "train@sft", list(item.subjects), [*inputs, gate], **fields)
     made = report(scene)
     assert made.verdict.word == "NOT APPROVED" and "request cannot be read" in made.verdict.reason
@@ -355,7 +480,9 @@ def test_a_gate_whose_request_nobody_can_read_is_told(scene: Governed) -> None:
 
 
 def test_a_waiver_that_ended_and_that_nothing_needs_is_no_fault(later: Governed) -> None:
-    _under_others(later, "evaluation.yaml", "greedy_exact: {at_least: 0.9}", "greedy_exact: {at_least: 0.8}")
+    _under_others(
+        later, "evaluation.yaml", "greedy_exact: {at_least: 0.9}", "greedy_exact: {at_least: 0.8}"
+    )
     made = report(later, "2", clock=datetime(2026, 12, 24, tzinfo=UTC))
     assert made.verdict.word == "APPROVED" and faults(made) == set()
     ended = next(one for one in made.exceptions if one.title == "Expired waiver")
@@ -366,11 +493,14 @@ def test_a_waiver_renewed_late_carried_nothing_meanwhile(later: Governed) -> Non
     later.story.minutes += 20 * 24 * 60
     later.waive("THRESHOLD_NOT_MET", "model sft", 14)
     now = promotion.state(later.story.log)
-    ended = [bool(retrospect.live(now, MODEL, datetime(2026, 12, day, tzinfo=UTC))[-1].expired) for day in (1, 6, 12)]
+    ended = [
+        bool(retrospect.live(now, MODEL, datetime(2026, 12, day, tzinfo=UTC))[-1].expired)
+        for day in (1, 6, 12)
+    ]
     assert ended == [False, True, False]
 
 
-# -- Four spoiled copies: each is seen on page one ----------------------------------------------------
+# -- Four spoiled copies: each is seen on page one -------------------------------------------------
 def test_altered_evidence_is_seen_on_page_one(later: Governed) -> None:
     altered(later.story.log, 20)
     text = front(report(later, "2"))
@@ -390,9 +520,10 @@ def test_self_approval_is_seen_on_page_one(scene: Governed) -> None:
     made = report(scene)
     assert made.verdict.word == "PENDING" and "has: ada as ml-lead" in made.verdict.reason
     assert "Self-approval" in faults(made)
-    assert made.separation == (
-        "separation of duties: broken (cleo asked for the move and approves it, dora trained it and approves it; "
-        "such approvals were not counted)"
+    assert (
+        made.separation
+        == "separation of duties: broken (cleo asked for the move and approves it, dora trained it"
+        " and approves it; such approvals were not counted)"
     )
     text = front(made)
     assert "Self-approval" in text and "DOES NOT COUNT" in text and "duties: broken" in text
@@ -410,7 +541,13 @@ def test_an_expired_waiver_is_seen_on_page_one(later: Governed) -> None:
 
 
 def test_an_alias_moved_behind_our_back_is_seen_on_page_one(later: Governed) -> None:
-    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "moved", expected="version 2", found="version 1")
+    moved = finding(
+        "REGISTRY_ALIAS_MOVED",
+        f"{MODEL}@champion",
+        "moved",
+        expected="version 2",
+        found="version 1",
+    )
     for version in ("1", "2"):
         made = build(replace(later.story.sources, registry=(moved,)), MODEL, version)
         text = front(made)
@@ -421,7 +558,9 @@ def test_an_alias_moved_behind_our_back_is_seen_on_page_one(later: Governed) -> 
 
 
 def test_a_rollback_by_one_person_alone_is_told_and_becomes_overdue(later: Governed) -> None:
-    later.story.models["sft"] = promotion.state(later.story.log).registration(MODEL, "1").predicate.model_digest
+    later.story.models["sft"] = (
+        promotion.state(later.story.log).registration(MODEL, "1").predicate.model_digest
+    )
     later.request("1", action="rollback", break_glass=True)
     later.consume("1", action="rollback")
     soon = report(later, "1")
@@ -436,27 +575,46 @@ def test_a_rollback_by_one_person_alone_is_told_and_becomes_overdue(later: Gover
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (_revoked_since, "the key by which ada as ml-lead approved in E24 was revoked later, in E28"),
+        (
+            _revoked_since,
+            "the key by which ada as ml-lead approved in E24 was revoked later, in E28",
+        ),
         (_by_a_revoked_key, "ada's of E25: the key was revoked before, in E23"),
     ],
 )
-def test_a_key_that_was_revoked_is_told_with_its_entry(scene: Governed, change: Change, told: str) -> None:
+def test_a_key_that_was_revoked_is_told_with_its_entry(
+    scene: Governed, change: Change, told: str
+) -> None:
     change(scene)
     assert told in unescape(front(report(scene)))
 
 
-# -- What is told ------------------------------------------------------------------------------------
+# -- What is told ----------------------------------------------------------------------------------
 def test_every_word_is_in_the_record_in_order(later: Governed) -> None:
     made = report(later, "2")
-    said = [(one.answer, one.by.partition(" ")[0]) for one in made.decisions if not one.about.startswith("gate@")]
+    said = [
+        (one.answer, one.by.partition(" ")[0])
+        for one in made.decisions
+        if not one.about.startswith("gate@")
+    ]
     assert said == [
-        ("allowed", "the"), ("frozen", "the"), ("rejected", "ben"), ("waived", "ben"), ("frozen", "the"),
-        ("approved", "ada"), ("approved", "ben"), ("asked", "cleo"), ("allowed", "the"), ("opened", "ben"),
+        ("allowed", "the"),
+        ("frozen", "the"),
+        ("rejected", "ben"),
+        ("waived", "ben"),
+        ("frozen", "the"),
+        ("approved", "ada"),
+        ("approved", "ben"),
+        ("asked", "cleo"),
+        ("allowed", "the"),
+        ("opened", "ben"),
         ("closed", "ben"),
-    ]  # fmt: skip
+    ]
     rejected = next(one for one in made.decisions if one.answer == "rejected")
     assert rejected.words == "Below the threshold, and nothing is done instead."
-    assert [one.evidence[0] for one in made.decisions] == sorted(one.evidence[0] for one in made.decisions)
+    assert [one.evidence[0] for one in made.decisions] == sorted(
+        one.evidence[0] for one in made.decisions
+    )
     assert "Below the threshold, and nothing is done instead." in page(made).decode()
 
 
@@ -474,7 +632,9 @@ def test_a_waiver_is_told_with_who_accepted_it_the_control_and_the_end(later: Go
 def test_it_is_compared_with_the_champion_and_the_version_approved_last(later: Governed) -> None:
     made = report(later, "2")
     metric = next(one for one in made.metrics if one.name == "greedy_exact")
-    assert ("support-desk/1", "champion before it") in [(one.model, one.relation) for one in metric.scores]
+    assert ("support-desk/1", "champion before it") in [
+        (one.model, one.relation) for one in metric.scores
+    ]
     assert [one.words for one in metric.differences if one.against == "support-desk/1"] == [
         "lower: the interval lies below zero"
     ]
@@ -514,15 +674,21 @@ def _blank(value: object, name: str) -> list[str]:
     return [name] if value == "" else []
 
 
-# -- The past ------------------------------------------------------------------------------------------
+# -- The past --------------------------------------------------------------------------------------
 def test_the_past_is_told_as_it_was(whole: Governed) -> None:
     def at(time: str, version: str = "1") -> Report:
         return report(whole, version, as_of=datetime.fromisoformat(f"2026-11-20T{time}+00:00"))
 
-    assert at("09:31:30").verdict.word == "PENDING" and "has: ada as ml-lead" in at("09:31:30").verdict.reason
+    assert (
+        at("09:31:30").verdict.word == "PENDING"
+        and "has: ada as ml-lead" in at("09:31:30").verdict.reason
+    )
     assert at("09:35:00").verdict.word == "APPROVED" and at("09:35:00").holds[0].until == "now"
     assert at("09:47:00", "2").verdict.word == "NOT APPROVED"
-    assert at("09:56:30", "2").verdict.word == "NOT APPROVED" and "INCIDENT_OPEN" in at("09:56:30", "2").verdict.reason
+    assert (
+        at("09:56:30", "2").verdict.word == "NOT APPROVED"
+        and "INCIDENT_OPEN" in at("09:56:30", "2").verdict.reason
+    )
     assert at("09:57:30", "2").verdict.word == "APPROVED WITH CONDITIONS"
     assert at("09:35:00").reads.startswith("entries 0..27 only")
     with pytest.raises(InputError, match="no version"):
@@ -551,7 +717,7 @@ def test_the_same_log_and_time_give_the_same_bytes(whole: Governed) -> None:
     assert rendered(first) == rendered(again)
 
 
-# -- The database, spoiled by somebody with access to it ---------------------------------------------
+# -- The database, spoiled by somebody with access to it -------------------------------------------
 def test_an_entry_taken_out_is_seen(later: Governed) -> None:
     with sqlite3.connect(later.story.log.path) as database:
         database.execute("DROP TRIGGER countersign_entry_DELETE")

@@ -1,4 +1,6 @@
-"""Reports that were signed: the same bytes before and after, kept, returned, never in place of the truth."""
+"""Reports that were signed: the same bytes before and after, kept, returned, never in place of the
+truth.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from governance import promotion
+from governance.attest.digests import sha256_bytes
+from governance.attest.findings import finding
+from governance.attest.predicates import SignedReport
 from governance.bundle import Pins, verify_bundle
 from governance.commands import sources
-from governance.digests import sha256_bytes
-from governance.findings import finding
-from governance.machine import machine, open_log
-from governance.predicates import SignedReport
+from governance.machine.machine import machine, open_log
+from governance.release import promotion
 from governance.report import build as building
 from governance.report.build import build
 from governance.report.files import rendered
@@ -42,7 +44,11 @@ def scene(whole: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> G
 
 def run(*arguments: str, code: int = 0) -> Result:
     done = CliRunner().invoke(cli, list(arguments))
-    found = done.exit_code if done.exception is None else getattr(done.exception, "exit_code", done.exit_code)
+    found = (
+        done.exit_code
+        if done.exception is None
+        else getattr(done.exception, "exit_code", done.exit_code)
+    )
     assert found == code, (done.output, done.exception)
     return done
 
@@ -65,18 +71,25 @@ def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:
     assert "signed by this machine's service" in run("report", VERSION, "--sign").output
     assert list(written().values()) and scene.story.log.size() == size + 1
     (said,) = pages(scene)
-    assert said.page == sha256_bytes(written()[".html"]) and said.twin == sha256_bytes(written()[".json"])
+    assert said.page == sha256_bytes(written()[".html"]) and said.twin == sha256_bytes(
+        written()[".json"]
+    )
     assert (said.entries, said.verdict) == (size, "APPROVED WITH CONDITIONS")
     assert rendered(build(scene.story.sources, MODEL, "2")) == before
     run("report", VERSION, "--sign")
     assert scene.story.log.size() == size + 1, "the same report by the same key is one entry"
 
 
-def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwards(scene: Governed) -> None:
+def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwards(
+    scene: Governed,
+) -> None:
     times = ("2026-11-20T09:40:00Z", "2026-11-20T09:57:30Z")
 
     def past() -> list[dict[str, bytes]]:
-        return [rendered(build(scene.story.sources, MODEL, "1", as_of=datetime.fromisoformat(one))) for one in times]
+        return [
+            rendered(build(scene.story.sources, MODEL, "1", as_of=datetime.fromisoformat(one)))
+            for one in times
+        ]
 
     before = past()
     run("report", f"{MODEL}/1", "--sign", "--at", times[1])
@@ -92,7 +105,10 @@ def test_the_next_report_says_which_were_signed_before_and_by_whom(
     run("report", VERSION, "--sign")
     as_person(monkeypatch, "ben")
     run("report", VERSION, "--sign", "--role", "risk", "--yes", "--reason", "for <the> committee")
-    assert "none: no report of this version was signed before" in run("show", VERSION, "reports").output
+    assert (
+        "none: no report of this version was signed before"
+        in run("show", VERSION, "reports").output
+    )
     scene.story.register("sft", "3")
     report = build(scene.story.sources, MODEL, "2")
     assert [(one.by, one.role, one.words) for one in report.signed_reports] == [
@@ -106,7 +122,9 @@ def test_the_next_report_says_which_were_signed_before_and_by_whom(
     assert build(scene.story.sources, MODEL, "1").signed_reports == []
 
 
-def test_a_person_signs_in_a_role_of_theirs_or_not_at_all(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_signs_in_a_role_of_theirs_or_not_at_all(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     as_person(monkeypatch, "ben")
     done = run("report", VERSION, "--sign", "--yes", code=2)
     assert "ben may say this as" in str(done.exception)
@@ -134,10 +152,19 @@ def test_what_was_signed_comes_back_to_the_byte_from_another_version_of_counters
     as_signed = written()
     monkeypatch.setattr(building, "_generator", lambda: "countersign 9.9")
     told = run("report", VERSION).output
-    assert written() == as_signed and "as ci signed it" in told and sha256_bytes(as_signed[".html"]) in told
+    assert (
+        written() == as_signed
+        and "as ci signed it" in told
+        and sha256_bytes(as_signed[".html"]) in told
+    )
     assert run("report", VERSION, "--json").stdout.encode() == as_signed[".json"] + b"\n"
-    assert run("report", "--kept", sha256_bytes(as_signed[".html"])).stdout_bytes == as_signed[".html"]
-    assert run("report", "--kept", sha256_bytes(as_signed[".json"])[:16]).stdout_bytes == as_signed[".json"]
+    assert (
+        run("report", "--kept", sha256_bytes(as_signed[".html"])).stdout_bytes == as_signed[".html"]
+    )
+    assert (
+        run("report", "--kept", sha256_bytes(as_signed[".json"])[:16]).stdout_bytes
+        == as_signed[".json"]
+    )
 
 
 @pytest.mark.parametrize("happened", ["an incident", "a deadline", "the registry"])
@@ -149,13 +176,17 @@ def test_what_was_signed_hides_nothing_that_came_to_light(
     if happened == "an incident":
         scene.incident("2", "open", reason="again")
     elif happened == "a deadline":
-        monkeypatch.setattr("governance.commands.session.clock", lambda: datetime.fromisoformat(LATER))
+        monkeypatch.setattr(
+            "governance.commands.session.clock", lambda: datetime.fromisoformat(LATER)
+        )
     else:
         _registry_that_says_otherwise(monkeypatch)
     run("report", VERSION, code=5 if happened == "the registry" else 4)
     assert written()[".html"] != as_signed[".html"]
     assert _warnings(written()) != _warnings(as_signed)
-    assert run("report", "--kept", sha256_bytes(as_signed[".html"])).stdout_bytes == as_signed[".html"]
+    assert (
+        run("report", "--kept", sha256_bytes(as_signed[".html"])).stdout_bytes == as_signed[".html"]
+    )
 
 
 def _warnings(files: dict[str, bytes]) -> tuple[str, int]:
@@ -164,11 +195,17 @@ def _warnings(files: dict[str, bytes]) -> tuple[str, int]:
 
 
 def _registry_that_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "it was moved", expected="2", found="1")
-    monkeypatch.setattr(sources, "compared", lambda found, machine: replace(found, registry=(moved,)))
+    moved = finding(
+        "REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "it was moved", expected="2", found="1"
+    )
+    monkeypatch.setattr(
+        sources, "compared", lambda found, machine: replace(found, registry=(moved,))
+    )
 
 
-def test_bytes_that_were_changed_are_refused(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_were_changed_are_refused(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("report", VERSION, "--sign")
     sha256 = sha256_bytes(written()[".html"])
     path = scene.story.machine.state / "pages" / sha256
@@ -196,7 +233,9 @@ def test_nothing_is_signed_of_a_log_that_does_not_verify(scene: Governed) -> Non
     run("report", "--kept", "0" * 64, code=5)
 
 
-def test_a_bundle_carries_it_and_returns_it(scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_carries_it_and_returns_it(
+    scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("report", VERSION, "--sign")
     as_signed = written()
     run("bundle", VERSION, "-o", str(tmp_path / "b.json"))
@@ -214,13 +253,17 @@ def test_a_bundle_carries_it_and_returns_it(scene: Governed, tmp_path: Path, mon
     assert "where the log can be added to" in str(done.exception)
 
 
-def test_a_development_key_signs_its_own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_development_key_signs_its_own_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     story = told(tmp_path)
     for name, value in story.machine.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(story.root)
     assert "development key" in run("report", f"{MODEL}/1", "--sign").output
     here = machine(MODEL, story.machine.environ)
-    assert [one.kind for one in open_log(here, story.policies, lambda: START).by_kind(["report"])] == ["report"]
+    assert [
+        one.kind for one in open_log(here, story.policies, lambda: START).by_kind(["report"])
+    ] == ["report"]
     story.data("desk_rated", "rated", "rated", 10)
     assert build(story.sources, MODEL, "1").signed_reports[0].by == "development key"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from governance.evaluation_policy import Comparison, Demands, SliceThreshold, Threshold
-from governance.predicates import Evaluate
+from governance.attest.predicates import Evaluate
+from governance.policy.evaluation import Comparison, Demands, SliceThreshold, Threshold
 from governance.report import slices
 from governance.report.build import build
 from governance.report.html import page
@@ -36,7 +36,10 @@ def test_page_one_names_the_worst_slice_with_its_n(report: Report) -> None:
 
 def test_the_section_and_the_page_tell_every_slice_the_worst_first(report: Report) -> None:
     (metric,) = [one for one in report.metrics if one.name == "greedy_exact"]
-    assert [(row.label, row.n, round(row.mean, 3)) for row in metric.slices] == [("de", 60, 0.85), ("en", 240, 1.0)]
+    assert [(row.label, row.n, round(row.mean, 3)) for row in metric.slices] == [
+        ("de", 60, 0.85),
+        ("en", 240, 1.0),
+    ]
     lines = text(report, "evaluation")
     assert f"      slices: {WORST}" in lines
     assert any(line.split()[:2] == ["language=en", "1.000"] for line in lines)
@@ -45,13 +48,16 @@ def test_the_section_and_the_page_tell_every_slice_the_worst_first(report: Repor
 
 def test_of_what_policy_does_not_judge_both_ends_are_told(report: Report) -> None:
     (metric,) = [one for one in report.metrics if one.name == "sampled_unsafe"]
-    assert metric.slices_note == (
-        "lowest of 2 slices by language: language=de 0.000 [0.000, 0.060], n=60; "
+    assert (
+        metric.slices_note
+        == "lowest of 2 slices by language: language=de 0.000 [0.000, 0.060], n=60; "
         "highest: language=en 0.025 [0.012, 0.053], n=240"
     )
 
 
-def test_items_that_name_no_slice_are_not_recorded_and_stand_among_the_gaps(story: Story, tmp_path: Path) -> None:
+def test_items_that_name_no_slice_are_not_recorded_and_stand_among_the_gaps(
+    story: Story, tmp_path: Path
+) -> None:
     other = story.copy(tmp_path)
     other.evaluate("sft", 0.97, 0.02, sliced=False)
     made = build(other.sources, MODEL, "1")
@@ -69,8 +75,12 @@ def test_what_is_worst_follows_from_policys_demands() -> None:
     scored = Evaluate.model_validate(stage("evaluate@x", **fields, scores=scores, slices=labels))
     least = {"other": Threshold(at_least=0.5)}
     few = Demands(thresholds={"errors": Threshold(at_most=0.5)})
-    sliced = Demands(thresholds=least, slices=[SliceThreshold(by="topic", metric="errors", at_most=0.5)])
-    compared = Demands(thresholds=least, compare=[Comparison(reference="parent", metric="errors", may_rise=0.1)])
+    sliced = Demands(
+        thresholds=least, slices=[SliceThreshold(by="topic", metric="errors", at_most=0.5)]
+    )
+    compared = Demands(
+        thresholds=least, compare=[Comparison(reference="parent", metric="errors", may_rise=0.1)]
+    )
     for demands in (few, sliced, compared):
         assert slices.of_metric(scored, "errors", demands, 0.95)[0].label == "b"
     assert slices.of_metric(scored, "errors", None, 0.95)[0].label == "a"

@@ -1,4 +1,6 @@
-"""The checkpoint key is replaced while a server runs: it signs with the new one, or takes nothing into the log."""
+"""The checkpoint key is replaced while a server runs: it signs with the new one, or takes nothing
+into the log.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from governance import evidence, verify
-from governance.errors import StorageError
-from governance.keys import CHECKPOINT, public_key, stored_signer
+from governance.attest.keys import CHECKPOINT, public_key, stored_signer
+from governance.attest.predicates import Approval, Artifact
+from governance.base.errors import StorageError
+from governance.history import verify
+from governance.log import evidence
 from governance.log.port import Log
-from governance.machine import checkpoint_keys, log_of, machine, read_log
+from governance.machine.machine import checkpoint_keys, log_of, machine, read_log
 from governance.people.keys import NEXT, propose_successor
-from governance.predicates import Approval, Artifact
-from governance.promotion import state
+from governance.release.promotion import state
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.postgres import Cluster
@@ -40,17 +43,23 @@ def server(here: Place) -> Iterator[Server]:
 def away(server: Server, folder: Path) -> Log:
     """The log, as a person's machine has it."""
     environ = {
-        "COUNTERSIGN_HOME": str(folder), "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user,
+        "COUNTERSIGN_HOME": str(folder),
+        "COUNTERSIGN_LOG": server.uri,
+        "COUNTERSIGN_USER": server.user,
         "COUNTERSIGN_PASSWORD": PASSWORD,
-    }  # fmt: skip
+    }
     return log_of(machine(MODEL, environ))
 
 
 def spoken(here: Place, log: Log, about: str) -> int:
     """Something that a person says; its entry."""
-    said = here.scene.signed("ada", "ml-lead", decision="approve", about="packet", model=MODEL, page="0" * 64)
+    said = here.scene.signed(
+        "ada", "ml-lead", decision="approve", about="packet", model=MODEL, page="0" * 64
+    )
     what = [Artifact(role="packet", name="x", sha256=about * 32)]
-    return evidence.record(log, person("ada"), "approval", what, Approval.model_validate(said)).index
+    return evidence.record(
+        log, person("ada"), "approval", what, Approval.model_validate(said)
+    ).index
 
 
 def replaced(here: Place) -> str:
@@ -84,13 +93,19 @@ def test_a_running_server_takes_up_the_key_that_was_approved(
     assert moved.status == 403, "a refusal is recorded by the governor's own log"
     here.scene.story.log = log_of(here.machine, stored_signer(here.machine.keys, CHECKPOINT))
     assert register(here, server, monkeypatch).number == "1"
-    fresh = read_log(machine(MODEL, {**log_environ(server), "COUNTERSIGN_HOME": str(tmp_path / "fresh")}))
+    fresh = read_log(
+        machine(MODEL, {**log_environ(server), "COUNTERSIGN_HOME": str(tmp_path / "fresh")})
+    )
     report = verify.verify_log(fresh, MODEL, {}, verify.Pins(origin=fresh.entry(0).leaf_hash.hex()))
     assert report.ok and report.entries > at + 2, report.broken
 
 
 def log_environ(server: Server) -> dict[str, str]:
-    return {"COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user, "COUNTERSIGN_PASSWORD": PASSWORD}
+    return {
+        "COUNTERSIGN_LOG": server.uri,
+        "COUNTERSIGN_USER": server.user,
+        "COUNTERSIGN_PASSWORD": PASSWORD,
+    }
 
 
 def test_a_server_without_the_key_appends_nothing_until_it_has_it(
@@ -101,17 +116,24 @@ def test_a_server_without_the_key_appends_nothing_until_it_has_it(
     elsewhere = waiting.rename(tmp_path / "elsewhere.pem")
     log, size = away(server, tmp_path / "away"), here.scene.story.log.size()
     assert log.size() == size, "it is still read"
-    with pytest.raises(StorageError, match=f"signed by key {keyid[:12]} since entry {size - 1}") as told:
+    with pytest.raises(
+        StorageError, match=f"signed by key {keyid[:12]} since entry {size - 1}"
+    ) as told:
         spoken(here, log, "ab")
     assert "nothing was appended" in told.value.fix and told.value.exit_code == 6
     alias = {"name": MODEL, "alias": "candidate"}
     taken = server.ask("DELETE", "registered-models/alias", alias)
     assert taken.status == 503 and "does not hold it" in taken.message, taken.text
-    assert server.ask("GET", f"registered-models/alias?name={MODEL}&alias=candidate").status == 200, "it stays"
+    assert (
+        server.ask("GET", f"registered-models/alias?name={MODEL}&alias=candidate").status == 200
+    ), "it stays"
     assert here.scene.story.log.size() == size
     elsewhere.rename(waiting)
     assert spoken(here, log, "ab") == size
     assert server.ask("DELETE", "registered-models/alias", alias).status == 200
     assert (
-        read_log(machine(MODEL, {**log_environ(server), "COUNTERSIGN_HOME": str(tmp_path / "away")})).size() == size + 2
+        read_log(
+            machine(MODEL, {**log_environ(server), "COUNTERSIGN_HOME": str(tmp_path / "away")})
+        ).size()
+        == size + 2
     )

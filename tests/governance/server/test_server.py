@@ -1,4 +1,6 @@
-"""`countersign server` for real: a pipeline registers, people approve, an alias moves; and when it does not start."""
+"""`countersign server` for real: a pipeline registers, people approve, an alias moves; and when it
+does not start.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,29 @@ from pathlib import Path
 
 import pytest
 
-from governance import evidence, promotion
-from governance.digests import manifest
-from governance.errors import CountersignError, StorageError
-from governance.instants import exact_instant
+from governance.attest.digests import manifest
+from governance.attest.predicates import Approval, Artifact, Promotion, Refusal, Requester
+from governance.base.errors import CountersignError, StorageError
+from governance.base.time import exact_instant
+from governance.log import evidence
 from governance.log.sql import SqlLog
-from governance.machine import log_of, machine
-from governance.predicates import Approval, Artifact, Promotion, Refusal, Requester
-from governance.reconcile import reconcile
+from governance.machine.machine import log_of, machine
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.mlflow import open_registry
+from governance.release import promotion
+from governance.release.reconcile import reconcile
 from tests.governance.examples import ingest
 from tests.governance.governed import person
-from tests.governance.registry.place import MODEL, NotStarted, Place, Server, place, register, serving, start
+from tests.governance.registry.place import (
+    MODEL,
+    NotStarted,
+    Place,
+    Server,
+    place,
+    register,
+    serving,
+    start,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +100,9 @@ def test_nobody_comes_in_without_an_account(begun: tuple[Place, Server]) -> None
         ("GET", "/signup"),
     ],
 )
-def test_what_runs_commands_or_calls_out_is_not_there(begun: tuple[Place, Server], method: str, path: str) -> None:
+def test_what_runs_commands_or_calls_out_is_not_there(
+    begun: tuple[Place, Server], method: str, path: str
+) -> None:
     assert begun[1].ask(method, path, {} if method == "POST" else None).status in (404, 405, 501)
 
 
@@ -101,8 +115,13 @@ def test_other_hosts_are_refused(begun: tuple[Place, Server]) -> None:
 
 def test_other_origins_cannot_write(begun: tuple[Place, Server]) -> None:
     _, server = begun
-    other = Server(server.uri, server.process, server.log, headers={"Origin": "https://evil.example"})
-    assert other.ask("POST", "/ajax-api/2.0/mlflow/registered-models/create", {"name": "x"}).status == 403
+    other = Server(
+        server.uri, server.process, server.log, headers={"Origin": "https://evil.example"}
+    )
+    assert (
+        other.ask("POST", "/ajax-api/2.0/mlflow/registered-models/create", {"name": "x"}).status
+        == 403
+    )
 
 
 def test_its_secrets_are_nobody_elses(begun: tuple[Place, Server]) -> None:
@@ -119,7 +138,9 @@ def copied(begun: tuple[Place, Server], tmp_path: Path) -> Iterator[Place]:
     yield place(tmp_path)
 
 
-def test_an_alias_moves_by_signatures_and_by_nothing_else(copied: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alias_moves_by_signatures_and_by_nothing_else(
+    copied: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = copied
     with serving(here) as server:
         version = register(here, server, monkeypatch)
@@ -131,7 +152,9 @@ def test_an_alias_moves_by_signatures_and_by_nothing_else(copied: Place, monkeyp
         scene = here.scene
         scene.asked_for(version.number)
         assert server.post("registered-models/alias", **move).status == 200
-        held = server.ask("GET", f"registered-models/alias?name={MODEL}&alias=champion").value["model_version"]
+        held = server.ask("GET", f"registered-models/alias?name={MODEL}&alias=champion").value[
+            "model_version"
+        ]
         assert held["version"] == "1"
         moved = _entries(here, "promotion")[-1].predicate
         assert moved.allowed and moved.caller == "admin" and moved.alias == "champion"
@@ -141,12 +164,16 @@ def test_an_alias_moves_by_signatures_and_by_nothing_else(copied: Place, monkeyp
         assert "champion since" in held["description"]
         again = server.post("registered-models/alias", **move)
         assert again.status == 403 and "REQUEST" in again.message
-        taken = server.ask("DELETE", "registered-models/alias", {"name": MODEL, "alias": "champion"})
+        taken = server.ask(
+            "DELETE", "registered-models/alias", {"name": MODEL, "alias": "champion"}
+        )
         assert taken.status == 403
         assert server.stop() == 0
 
 
-def test_a_version_is_retired_by_a_signed_request(copied: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_is_retired_by_a_signed_request(
+    copied: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, scene = copied, copied.scene
     with serving(here) as server:
         version = register(here, server, monkeypatch)
@@ -159,7 +186,9 @@ def test_a_version_is_retired_by_a_signed_request(copied: Place, monkeypatch: py
         scene.approve("ben", "risk", asked, "promotion")
         taken = server.ask("DELETE", "registered-models/alias", alias)
         assert taken.status == 200, taken.text
-        found = server.ask("GET", f"model-versions/get?name={MODEL}&version=1").value["model_version"]
+        found = server.ask("GET", f"model-versions/get?name={MODEL}&version=1").value[
+            "model_version"
+        ]
         tags = {one["key"]: one["value"] for one in found["tags"]}
         assert found["aliases"] == ["candidate"]
         assert tags["governance.status"].startswith("retired")
@@ -184,7 +213,10 @@ def test_a_refused_file_is_in_the_log_too(begun: tuple[Place, Server]) -> None:
     path = found["source"].removeprefix("mlflow-artifacts:/")
     made = server.post("users/create", username="dora", password="password of dora")
     assert made.status in (200, 400), made.text
-    assert server.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}/extra.txt", raw=b"x").status == 403
+    assert (
+        server.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}/extra.txt", raw=b"x").status
+        == 403
+    )
     said = _entries(here, "refusal")[-1].predicate
     assert (said.operation, said.caller) == ("write artifact", "admin")
     assert "closed" in said.reason
@@ -196,9 +228,17 @@ def test_an_account_without_rights_gets_no_further_than_mlflow(begun: tuple[Plac
     dora = Server(server.uri, server.process, server.log, user="dora", password="password of dora")
     assert dora.ask("GET", f"registered-models/get?name={MODEL}").status == 200
     size = here.scene.story.log.size()
-    assert dora.post("registered-models/alias", name=MODEL, alias="champion", version="1").status == 403
+    assert (
+        dora.post("registered-models/alias", name=MODEL, alias="champion", version="1").status
+        == 403
+    )
     assert here.scene.story.log.size() == size
-    given = {"username": "dora", "resource_type": "registered_model", "resource_id": MODEL, "permission": "EDIT"}
+    given = {
+        "username": "dora",
+        "resource_type": "registered_model",
+        "resource_id": MODEL,
+        "permission": "EDIT",
+    }
     assert server.ask("POST", "/api/3.0/mlflow/users/permissions/grant", given).status == 200
     moved = dora.post("registered-models/alias", name=MODEL, alias="champion", version="1")
     assert moved.status == 403 and "REQUEST_MISSING" in moved.message
@@ -208,12 +248,26 @@ def test_an_account_without_rights_gets_no_further_than_mlflow(begun: tuple[Plac
     assert _entries(here, "refusal")[-1].predicate.caller == "dora"
 
 
-def test_verify_tells_what_somebody_did_to_the_database(copied: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_tells_what_somebody_did_to_the_database(
+    copied: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = copied
     with serving(here) as server:
         register(here, server, monkeypatch)
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "verify", "--no-files"]
-    run = partial(subprocess.run, cwd=here.scene.story.root, env=here.environ(), capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-c",
+        "from pipelines.cli import main; main()",
+        "verify",
+        "--no-files",
+    ]
+    run = partial(
+        subprocess.run,
+        cwd=here.scene.story.root,
+        env=here.environ(),
+        capture_output=True,
+        text=True,
+    )
     done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "registry no difference(s) from the log" in done.stdout
@@ -225,7 +279,10 @@ def test_verify_tells_what_somebody_did_to_the_database(copied: Place, monkeypat
         )
     done = run(command)
     assert done.returncode == 5
-    assert "THE REGISTRY DOES NOT MATCH THE LOG: REGISTRY_ALIAS_MOVED support-desk@champion" in done.stdout
+    assert (
+        "THE REGISTRY DOES NOT MATCH THE LOG: REGISTRY_ALIAS_MOVED support-desk@champion"
+        in done.stdout
+    )
     assert "expected nobody; found version 1" in done.stdout
     found = json.loads(run([*command, "--json"]).stdout)
     assert not found["verified"] and found["registry"][0]["code"] == "REGISTRY_ALIAS_MOVED"
@@ -251,14 +308,18 @@ def test_a_server_that_is_killed_leaves_the_old_state_or_the_new(
     assert reconcile(log, here.machine) == []
     held = promotion.state(log).holder(MODEL, "champion")
     with sqlite3.connect(here.database.removeprefix("sqlite:///")) as database:
-        rows = database.execute("SELECT version FROM registered_model_aliases WHERE alias = 'champion'").fetchall()
+        rows = database.execute(
+            "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
+        ).fetchall()
     assert rows == ([] if held is None else [(1,)])
     with serving(here) as server:
         again = server.post("registered-models/alias", **move)
         assert again.status == (200 if held is None else 403), again.text
 
 
-def test_files_beside_a_version_are_written_once(begun: tuple[Place, Server], tmp_path: Path) -> None:
+def test_files_beside_a_version_are_written_once(
+    begun: tuple[Place, Server], tmp_path: Path
+) -> None:
     here, server = begun
     (tmp_path / "page.html").write_text("<p>")
     with pytest.MonkeyPatch.context() as patch:
@@ -277,14 +338,20 @@ def test_files_beside_a_version_are_written_once(begun: tuple[Place, Server], tm
 def away(begun: tuple[Place, Server], tmp_path: Path) -> SqlLog:
     """The server's log, as somebody at another machine has it."""
     here, server = begun
-    environ = {"COUNTERSIGN_HOME": str(tmp_path), "COUNTERSIGN_LOG": server.uri, "COUNTERSIGN_USER": server.user}
+    environ = {
+        "COUNTERSIGN_HOME": str(tmp_path),
+        "COUNTERSIGN_LOG": server.uri,
+        "COUNTERSIGN_USER": server.user,
+    }
     environ |= {"COUNTERSIGN_PASSWORD": server.password}
     environ |= {"COUNTERSIGN_ORIGIN": here.scene.story.log.entry(0).leaf_hash.hex()}
     return log_of(machine(MODEL, environ))  # type: ignore[return-value]
 
 
 def _approval(here: Place, who: str, role: str) -> Approval:
-    said = here.scene.signed(who, role, decision="approve", about="packet", model=MODEL, page="0" * 64)
+    said = here.scene.signed(
+        who, role, decision="approve", about="packet", model=MODEL, page="0" * 64
+    )
     return Approval.model_validate(said)
 
 
@@ -296,16 +363,27 @@ def test_people_speak_from_elsewhere(begun: tuple[Place, Server], away: SqlLog) 
     assert here.scene.story.log.size() == size + 1
 
 
-def test_what_nobody_may_say_from_elsewhere_is_not_taken(begun: tuple[Place, Server], away: SqlLog) -> None:
+def test_what_nobody_may_say_from_elsewhere_is_not_taken(
+    begun: tuple[Place, Server], away: SqlLog
+) -> None:
     here, _ = begun
     log = here.scene.story.log
     packet = Artifact(role="packet", name="x", sha256="cd" * 32)
     model = Artifact(role="model", name="sft", sha256=here.scene.story.models["sft"])
     moved = Promotion(
-        model=MODEL, version="1", alias="champion", model_digest=model.sha256, allowed=True, findings=[],
-        policy="0" * 64, at=exact_instant(here.scene.now), run=here.scene.story.run(),
-    )  # fmt: skip
-    refusal = Refusal(operation="x", model=MODEL, caller="ann", reason="because", run=here.scene.story.run())
+        model=MODEL,
+        version="1",
+        alias="champion",
+        model_digest=model.sha256,
+        allowed=True,
+        findings=[],
+        policy="0" * 64,
+        at=exact_instant(here.scene.now),
+        run=here.scene.story.run(),
+    )
+    refusal = Refusal(
+        operation="x", model=MODEL, caller="ann", reason="because", run=here.scene.story.run()
+    )
     tries = [
         (person("stranger"), "approval", packet, _approval(here, "ada", "ml-lead")),
         (person("eve"), "approval", packet, _approval(here, "ada", "ml-lead")),
@@ -322,15 +400,25 @@ def test_what_nobody_may_say_from_elsewhere_is_not_taken(begun: tuple[Place, Ser
     assert log.size() == size
 
 
-def test_a_run_that_somebody_allowed_afterwards_is_said_again(begun: tuple[Place, Server], away: SqlLog) -> None:
+def test_a_run_that_somebody_allowed_afterwards_is_said_again(
+    begun: tuple[Place, Server], away: SqlLog
+) -> None:
     """The same work made again in a person's name: it counts, and is one entry more, not two."""
     log = begun[0].scene.story.log
     nobodys = ingest("ingest@twice")
     asked = Requester(name="dora", authenticated=True, authorization="ab" * 32)
-    doras = nobodys.model_copy(update={"run": nobodys.run.model_copy(update={"requested_by": asked})})
+    doras = nobodys.model_copy(
+        update={"run": nobodys.run.model_copy(update={"requested_by": asked})}
+    )
     size, records = log.size(), [Artifact(role="records", name="x", sha256="12" * 32)]
-    said = [evidence.record(away, person("ci"), "ingest", records, one).index for one in (nobodys, nobodys)]
-    said += [evidence.record(away, person("ci"), "ingest", records, one).index for one in (doras, doras, nobodys)]
+    said = [
+        evidence.record(away, person("ci"), "ingest", records, one).index
+        for one in (nobodys, nobodys)
+    ]
+    said += [
+        evidence.record(away, person("ci"), "ingest", records, one).index
+        for one in (doras, doras, nobodys)
+    ]
     assert said == [size, size, size + 1, size + 1, size + 1] and log.size() == size + 2
 
 
@@ -385,8 +473,12 @@ def _altered(here: Place) -> dict[str, str]:
     """The policies in the log's first entry are not what its digest says."""
     with sqlite3.connect(here.scene.story.log.path) as database:
         database.execute("DROP TRIGGER countersign_entry_UPDATE")
-        (envelope,) = database.execute("SELECT envelope FROM countersign_entry WHERE idx = 0").fetchone()
-        middle = len(envelope) // 2  # within their text: before it stand the keys, behind it the signature
+        (envelope,) = database.execute(
+            "SELECT envelope FROM countersign_entry WHERE idx = 0"
+        ).fetchone()
+        middle = (
+            len(envelope) // 2
+        )  # within their text: before it stand the keys, behind it the signature
         spoiled = envelope[:middle] + envelope[middle:].replace(b"A", b"B", 1)
         database.execute("UPDATE countersign_entry SET envelope = ? WHERE idx = 0", (spoiled,))
     return {}
@@ -427,7 +519,9 @@ def test_it_tells_at_its_start_what_somebody_did_to_the_registry(copied: Place) 
     with serving(copied):
         pass
     with sqlite3.connect(copied.database.removeprefix("sqlite:///")) as database:
-        database.execute("INSERT INTO registered_models (workspace, name) VALUES ('default', 'Support-Desk')")
+        database.execute(
+            "INSERT INTO registered_models (workspace, name) VALUES ('default', 'Support-Desk')"
+        )
     with serving(copied) as server:
         assert "REGISTRY_LOOKALIKE model 'Support-Desk'" in server.log.read_text(encoding="utf-8")
 
@@ -450,7 +544,9 @@ try:
 except Exception as error:
     print(type(error).__name__, error); sys.exit(7)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ)
+    )
     assert done.returncode == 7, done.stderr[-2000:]
     assert "does not start" in done.stdout and "was answered 200" in done.stdout
 
@@ -458,6 +554,10 @@ except Exception as error:
 def test_the_trial_leaves_one_model_and_no_alias(begun: tuple[Place, Server]) -> None:
     here, _ = begun
     with sqlite3.connect(here.scene.story.log.path) as database:
-        rows = database.execute("SELECT alias FROM registered_model_aliases WHERE name = ?", (TRIAL_MODEL,)).fetchall()
-        versions = database.execute("SELECT count(*) FROM model_versions WHERE name = ?", (TRIAL_MODEL,)).fetchone()
+        rows = database.execute(
+            "SELECT alias FROM registered_model_aliases WHERE name = ?", (TRIAL_MODEL,)
+        ).fetchall()
+        versions = database.execute(
+            "SELECT count(*) FROM model_versions WHERE name = ?", (TRIAL_MODEL,)
+        ).fetchone()
     assert (rows, versions) == ([], (1,))

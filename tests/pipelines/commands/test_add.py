@@ -1,4 +1,6 @@
-"""`countersign add`: a right guess, a row and a datacard that load, comments kept, nothing overwritten."""
+"""`countersign add`: a right guess, a row and a datacard that load, comments kept, nothing
+overwritten.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from governance.digests import sha256_file
-from governance.errors import ConfigError, CountersignError, InputError
-from governance.policy import Datacard
-from governance.yamlfile import load_model, parse_yaml
+from governance.attest.digests import sha256_file
+from governance.base.errors import ConfigError, CountersignError, InputError
+from governance.base.yaml import load_model, parse_yaml
+from governance.policy.policies import Datacard
 from pipelines.commands import add
 from pipelines.commands.params_edit import flow, with_dataset
 from pipelines.params import load_params
@@ -43,7 +45,12 @@ def ran(*arguments: str) -> Result:
 def test_a_row_and_a_datacard_are_written_and_everything_else_is_kept(project: Path) -> None:
     before = (ROOT / "params.yaml").read_text()
     said = json.loads(ran("My Pairs-2.jsonl", "--json").output)
-    assert (said["name"], said["kind"], said["rows_tried"], said["problems"]) == ("my_pairs_2", "preference", 5, {})
+    assert (said["name"], said["kind"], said["rows_tried"], said["problems"]) == (
+        "my_pairs_2",
+        "preference",
+        5,
+        {},
+    )
     row = load_params(project).datasets["my_pairs_2"]
     assert (row.kind, row.source, row.suite, row.held_out) == (
         "preference",
@@ -57,26 +64,41 @@ def test_a_row_and_a_datacard_are_written_and_everything_else_is_kept(project: P
     card = load_model(project / "policies/datacards/my_pairs_2.yaml", Datacard)
     assert card.suite == "preference"
     assert card.source_sha256 == sha256_file(project / "My Pairs-2.jsonl")
-    assert card.blanks() == said["blanks"] and {"licence", "lawful_basis", "retention.until"} <= set(said["blanks"])
-    assert said["next"] == ["fill in policies/datacards/my_pairs_2.yaml", "countersign repro check_quality@my_pairs_2"]
+    assert card.blanks() == said["blanks"] and {
+        "licence",
+        "lawful_basis",
+        "retention.until",
+    } <= set(said["blanks"])
+    assert said["next"] == [
+        "fill in policies/datacards/my_pairs_2.yaml",
+        "countersign repro check_quality@my_pairs_2",
+    ]
 
 
 def test_text_is_shown_on_a_terminal_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "zanzibar" not in ran("My Pairs-2.jsonl", "--name", "a", "--json").output
     piped = ran("My Pairs-2.jsonl", "--name", "b").output
-    assert "zanzibar" not in piped and "record 3" in piped and "prompt / user: 10 characters" in piped
+    assert (
+        "zanzibar" not in piped and "record 3" in piped and "prompt / user: 10 characters" in piped
+    )
     rows = add.first_rows(Path("My Pairs-2.jsonl"), "utf-8")
     binding = add.bind("preference", rows, {})
-    lines = [line for record in add._tried(binding, rows)[0][: add.SHOWN] for line in add._lines(record, texts=True)]
+    lines = [
+        line
+        for record in add._tried(binding, rows)[0][: add.SHOWN]
+        for line in add._lines(record, texts=True)
+    ]
     assert "  prompt / user: zanzibar 0" in lines and len(lines) == 9
-    assert add._text("a\x1b[2Jb\n" + "c" * 200, texts=True).startswith("a [2Jb ccc") and "\x1b" not in add._text(
-        "\x1b", texts=True
-    )
+    assert add._text("a\x1b[2Jb\n" + "c" * 200, texts=True).startswith(
+        "a [2Jb ccc"
+    ) and "\x1b" not in add._text("\x1b", texts=True)
 
 
 def test_nothing_is_overwritten(project: Path) -> None:
     ran("My Pairs-2.jsonl", "--name", "mine")
-    once = [(project / name).read_bytes() for name in ("params.yaml", "policies/datacards/mine.yaml")]
+    once = [
+        (project / name).read_bytes() for name in ("params.yaml", "policies/datacards/mine.yaml")
+    ]
     with pytest.raises(ConfigError, match="already"):
         ran("My Pairs-2.jsonl", "--name", "mine")
     (project / "policies/datacards/mine.yaml").unlink()
@@ -94,12 +116,28 @@ def test_nothing_is_overwritten(project: Path) -> None:
 REFUSED: dict[str, tuple[list[str], type[CountersignError], str]] = {
     "no such file": (["nowhere.jsonl"], InputError, "no such file"),
     "rows of no kind": (["odd.jsonl"], InputError, "fields of no kind|known shape|whose fields"),
-    "a kind that does not fit": (["My Pairs-2.jsonl", "--kind", "rated"], InputError, "no known shape of kind rated"),
-    "a field that is none": (["My Pairs-2.jsonl", "--field", "promt=prompt"], ConfigError, "did you mean"),
+    "a kind that does not fit": (
+        ["My Pairs-2.jsonl", "--kind", "rated"],
+        InputError,
+        "no known shape of kind rated",
+    ),
+    "a field that is none": (
+        ["My Pairs-2.jsonl", "--field", "promt=prompt"],
+        ConfigError,
+        "did you mean",
+    ),
     "half a field": (["My Pairs-2.jsonl", "--field", "prompt"], ConfigError, "TARGET=SOURCE"),
     "no dataset to hold out": (["My Pairs-2.jsonl", "--held-out", "nobody"], ConfigError, "nobody"),
-    "no such suite": (["My Pairs-2.jsonl", "--suite", "preferense"], ConfigError, "did you mean 'preference'"),
-    "a suite for another kind": (["My Pairs-2.jsonl", "--suite", "prompt"], ConfigError, "prompt is for prompt"),
+    "no such suite": (
+        ["My Pairs-2.jsonl", "--suite", "preferense"],
+        ConfigError,
+        "did you mean 'preference'",
+    ),
+    "a suite for another kind": (
+        ["My Pairs-2.jsonl", "--suite", "prompt"],
+        ConfigError,
+        "prompt is for prompt",
+    ),
     "another encoding": (["latin.csv"], InputError, "--encoding cp1252"),
     "a name that is none": (["My Pairs-2.jsonl", "--name", "Not A Name"], ConfigError, "pattern"),
     "a file without a name": (["123.jsonl"], ConfigError, "--name"),
@@ -117,7 +155,9 @@ def test_what_cannot_be_added_changes_nothing(project: Path, name: str) -> None:
     before = (project / "params.yaml").read_bytes()
     with pytest.raises(error, match=match):
         ran(*arguments)
-    assert (project / "params.yaml").read_bytes() == before and not (project / "policies/datacards").exists()
+    assert (project / "params.yaml").read_bytes() == before and not (
+        project / "policies/datacards"
+    ).exists()
 
 
 def test_a_source_outside_the_project_is_named_relative_to_it_with_a_hint(project: Path) -> None:
@@ -136,7 +176,11 @@ def test_fields_named_by_hand_reach_params(project: Path) -> None:
     assert load_params(project).datasets["turns"].fields == {"prompt": "turns.0", "answer": "ref"}
 
 
-NAMES = [("pairs.jsonl", "pairs"), ("v0.6-dedupe.json", "v0_6_dedupe"), ("My Data (1).csv", "my_data_1")]
+NAMES = [
+    ("pairs.jsonl", "pairs"),
+    ("v0.6-dedupe.json", "v0_6_dedupe"),
+    ("My Data (1).csv", "my_data_1"),
+]
 
 
 @pytest.mark.parametrize(("file", "name"), NAMES)
@@ -148,7 +192,11 @@ SUITES = [
     # rows, arguments, the suite that fits
     ([{"question": "1+1?", "answer": "2"}], ["--kind", "prompt"], "prompt"),
     ([{"question": "why?"}], [], "question"),
-    ([{"question": "a?", "answer": "b"}, {"question": "c?", "answer": None}], ["--kind", "prompt"], "prompt"),
+    (
+        [{"question": "a?", "answer": "b"}, {"question": "c?", "answer": None}],
+        ["--kind", "prompt"],
+        "prompt",
+    ),
     ([{"text": "a tale"}], [], "text"),
     ([{"question": "why?"}], ["--suite", "prompt"], "prompt"),
 ]
@@ -163,8 +211,12 @@ def test_the_suite_is_one_that_such_records_can_pass(
 
 
 LAYOUTS: dict[str, str] = {
-    "block of flow rows": "a: 1\ndatasets:\n  x: {k: 1}  # one\n\n  # two\n  y: {k: 2}\n\nafter: 1\n",
-    "block rows": "datasets:\n    x:\n        k: 1\n        l: [1,\n            2]\n# tail\nafter: {}\n",
+    "block of flow rows": (
+        "a: 1\ndatasets:\n  x: {k: 1}  # one\n\n  # two\n  y: {k: 2}\n\nafter: 1\n"
+    ),
+    "block rows": (
+        "datasets:\n    x:\n        k: 1\n        l: [1,\n            2]\n# tail\nafter: {}\n"
+    ),
     "last in the file, no line end": "a: 1\ndatasets:\n  x: {k: 1}",
     "empty flow": "datasets: {}  # none yet\nafter: 1\n",
     "flow": "datasets: {x: {k: 1}}\nafter: 1\n",
@@ -176,16 +228,38 @@ LAYOUTS: dict[str, str] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_row_is_added_to_any_layout_and_no_line_of_the_file_is_lost(layout: str) -> None:
-    text, row = LAYOUTS[layout], {"kind": "prompt", "source": "a b/c:d.csv", "fields": {"prompt": "x"}, "n": "123"}
+    text, row = (
+        LAYOUTS[layout],
+        {"kind": "prompt", "source": "a b/c:d.csv", "fields": {"prompt": "x"}, "n": "123"},
+    )
     before, after = parse_yaml(text, ""), with_dataset(text, "new", row)
-    assert parse_yaml(after, "") == {**before, "datasets": {**(before["datasets"] or {}), "new": row}}
+    assert parse_yaml(after, "") == {
+        **before,
+        "datasets": {**(before["datasets"] or {}), "new": row},
+    }
     comments = [line for line in text.splitlines() if "#" in line and "{}" not in line]
     assert all(comment in after.splitlines() for comment in comments)
 
 
 @pytest.mark.parametrize(
     "value",
-    ["a", "a/b.jsonl", "../x", "a b", "1", "true", "null", "~", "-", "a: b", "x #y", "", "é", "2030-01-01", "[x"],
+    [
+        "a",
+        "a/b.jsonl",
+        "../x",
+        "a b",
+        "1",
+        "true",
+        "null",
+        "~",
+        "-",
+        "a: b",
+        "x #y",
+        "",
+        "é",
+        "2030-01-01",
+        "[x",
+    ],
 )
 def test_text_is_quoted_where_yaml_would_read_something_else(value: str) -> None:
     for form in (value, {"k": value}, [value, 1, None, True]):

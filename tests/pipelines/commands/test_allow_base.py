@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from governance.errors import ConfigError, InputError, VerificationError
-from governance.evidence import LogEvidence, key_ring
-from governance.machine import open_log
-from governance.policy import load_policies
-from governance.progress import Progress
-from governance.yamlfile import read_yaml
+from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.progress import Progress
+from governance.base.yaml import read_yaml
+from governance.log.evidence import LogEvidence, key_ring
+from governance.machine.machine import open_log
+from governance.policy.policies import load_policies
 from pipelines import base
 from pipelines.commands import allow_base
 from pipelines.job import Job, Outcome
@@ -33,8 +33,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "pipelines" / "architectures").mkdir(parents=True)
     shutil.copytree(ROOT / "policies", folder / "policies")
     shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
-    shutil.copy(ROOT / "pipelines" / "architectures" / "tiny.json", folder / "pipelines" / "architectures")
-    (folder / allow_base.FILE).write_text("# what may be built upon\nbases: {}  # none yet\n", encoding="utf-8")
+    shutil.copy(
+        ROOT / "pipelines" / "architectures" / "tiny.json", folder / "pipelines" / "architectures"
+    )
+    (folder / allow_base.FILE).write_text(
+        "# what may be built upon\nbases: {}  # none yet\n", encoding="utf-8"
+    )
     monkeypatch.chdir(folder)
     return folder
 
@@ -47,12 +51,15 @@ def _folder(root: Path, **files: bytes) -> None:
     """Makes the base `tiny` a local folder with these files."""
     folder = root / "local"
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "vocab_size": 8}), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "qwen2", "vocab_size": 8}), encoding="utf-8"
+    )
     for name, data in files.items():
         (folder / name.replace("__", ".")).write_bytes(data)
     params = root / "params.yaml"
     params.write_text(
-        params.read_text(encoding="utf-8").replace("pipelines/architectures/tiny.json", "local"), encoding="utf-8"
+        params.read_text(encoding="utf-8").replace("pipelines/architectures/tiny.json", "local"),
+        encoding="utf-8",
     )
 
 
@@ -61,8 +68,10 @@ def test_it_writes_the_digest_that_the_import_makes(root: Path) -> None:
     assert result.exit_code == 0 and "an architecture without weights" in result.output
     allowed = load_policies(root / "policies").bases["tiny"]
     assert (allowed.weights, allowed.licence) == (False, "Apache-2.0")
-    project = open_project(root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"})
-    from governance.digests import tree_digest
+    project = open_project(
+        root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+    )
+    from governance.attest.digests import tree_digest
 
     run_stage("import_base", "tiny", project, lambda: NOW, Progress())
     assert tree_digest(root / "models" / "tiny" / "model") == allowed.digest
@@ -71,7 +80,9 @@ def test_it_writes_the_digest_that_the_import_makes(root: Path) -> None:
 def test_a_source_that_changes_while_it_is_imported_is_neither_published_nor_recorded(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = open_project(root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"})
+    project = open_project(
+        root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+    )
     source, real = root / project.params.bases["tiny"].source, base.run
 
     def edited(job: Job) -> Outcome:
@@ -112,7 +123,10 @@ def test_another_architecture_is_another_digest(root: Path) -> None:
     before = load_policies(root / "policies").bases["tiny"].digest
     path = root / "pipelines" / "architectures" / "tiny.json"
     path.write_text(
-        path.read_text(encoding="utf-8").replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'), encoding="utf-8"
+        path.read_text(encoding="utf-8").replace(
+            '"num_hidden_layers": 2', '"num_hidden_layers": 3'
+        ),
+        encoding="utf-8",
     )
     _run("tiny", "--licence", "Apache-2.0")
     assert load_policies(root / "policies").bases["tiny"].digest != before
@@ -123,10 +137,16 @@ def test_another_architecture_is_another_digest(root: Path) -> None:
     [
         ({"pytorch_model__bin": b"\x80\x04"}, "can run code"),
         ({"model__safetensors": WEIGHTS, "modeling_own__py": b"import os"}, "code among the files"),
-        ({"model__safetensors": WEIGHTS, "config__json": b'{"model_type": "x", "auto_map": {"A": "m.A"}}'}, "auto_map"),
+        (
+            {
+                "model__safetensors": WEIGHTS,
+                "config__json": b'{"model_type": "x", "auto_map": {"A": "m.A"}}',
+            },
+            "auto_map",
+        ),
         ({}, r"no \*\.safetensors"),
     ],
-)  # fmt: skip
+)
 def test_it_refuses_what_can_run(root: Path, files: dict[str, bytes], said: str) -> None:
     _folder(root, **files)
     before = (root / allow_base.FILE).read_bytes()

@@ -1,4 +1,6 @@
-"""countersign drill: the rollback rehearsed on a real model; what came of it, and where it is told."""
+"""countersign drill: the rollback rehearsed on a real model; what came of it, and where it is
+told.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from governance import promotion
+from governance.attest.predicates import Drill
+from governance.base.errors import ConfigError, RefusedError, VerificationError
 from governance.commands import sources
-from governance.errors import ConfigError, RefusedError, VerificationError
-from governance.predicates import Drill
-from governance.rehearsal import Failed, Rehearsal, reason
+from governance.people.drill import Failed, Rehearsal, reason
+from governance.release import promotion
 from governance.report.build import build
 from pipelines import smoke
 from tests.governance.governed import RULES, Governed, authorize, empty, principals
@@ -48,14 +50,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     digest_of, write = Story._model, Story._file
 
     def eval_records(story: Story, name: str, text: str) -> str:
-        from governance.digests import sha256_file
+        from governance.attest.digests import sha256_file
 
         if name != "data/ready/desk_eval/records.parquet":
             return write(story, name, text)
-        return sha256_file(records((story.root / name).parent, "prompt", ITEMS, held_out=True, split="test"))
+        return sha256_file(
+            records((story.root / name).parent, "prompt", ITEMS, held_out=True, split="test")
+        )
 
     def model(story: Story, name: str) -> str:
-        from governance.digests import tree_digest
+        from governance.attest.digests import tree_digest
 
         digest_of(story, name)
         target = story.root / f"models/{name}/model"
@@ -104,12 +108,21 @@ def test_the_way_back_is_tried_and_said(scene: Governed) -> None:
     before = scene.story.log.size()
     code, told = drill("--items", "5")
     assert (code, told["passed"], told["version"], told["from_version"]) == (0, True, "2", "3")
-    assert [step["name"] for step in told["steps"]] == ["log", "target", "evidence", "files", "load", "smoke"]
+    assert [step["name"] for step in told["steps"]] == [
+        "log",
+        "target",
+        "evidence",
+        "files",
+        "load",
+        "smoke",
+    ]
     assert all(step["seconds"] > 0 for step in told["steps"])
     assert told["items"] == 5 and "5 of 12 items of desk_eval" in told["steps"][-1]["found"]
     assert "recorded of the same items: 1.000" in told["steps"][-1]["found"]
     (said,) = logged(scene)
-    assert said.model_dump(mode="json") == {name: value for name, value in told.items() if name != "entry"}
+    assert said.model_dump(mode="json") == {
+        name: value for name, value in told.items() if name != "entry"
+    }
     assert scene.story.log.size() == before + 1 and scene.held() == "3"
 
 
@@ -120,16 +133,31 @@ def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) 
         status = run("status")[1]
         code, control = run("control", "A.6.2.5", f"{MODEL}/3")
         assert code == 0
-        assert report.way_back.drill in back and report.way_back.drill in live and report.way_back.drill in status
-        return [report.way_back.drill, *(gap.result for gap in report.gaps if gap.what == "rollback drill"), control]
+        assert (
+            report.way_back.drill in back
+            and report.way_back.drill in live
+            and report.way_back.drill in status
+        )
+        return [
+            report.way_back.drill,
+            *(gap.result for gap in report.gaps if gap.what == "rollback drill"),
+            control,
+        ]
 
     drilled, result, control = told()
-    assert "missing       rollback_drill: 0 rollbacks of this model happened; no rehearsal is recorded" in control
+    assert (
+        "missing       rollback_drill: 0 rollbacks of this model happened; no rehearsal is recorded"
+        in control
+    )
     assert (drilled, result) == ("not tried: no drill is recorded", "not run")
     assert run("drill", MODEL)[0] == 0
     drilled, control = told()
     assert f"present       rollback_drill: last rehearsal {drilled}" in control
-    assert drilled.startswith("passed 2026-11-20") and "to version 2 (" in drilled and "12 items asked" in drilled
+    assert (
+        drilled.startswith("passed 2026-11-20")
+        and "to version 2 (" in drilled
+        and "12 items asked" in drilled
+    )
     (files(scene) / "config.json").write_text("{}")
     assert run("drill", MODEL)[0] == 4
     drilled, result, control = told()
@@ -137,13 +165,27 @@ def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) 
     assert drilled.startswith("FAILED 2026-11-20") and "config.json: content changed" in drilled
     assert result == "failed"
     assert "the way back FAILED" in run("status")[1]
-    assert [line.split()[2:5] for line in run("history", MODEL)[1].splitlines() if "drill of" in line]
+    assert [
+        line.split()[2:5] for line in run("history", MODEL)[1].splitlines() if "drill of" in line
+    ]
 
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "a changed byte": (lambda f: (f / "config.json").write_bytes(b"{}"), "files", "config.json: content changed"),
-    "a file more": (lambda f: (f / "modeling.py").write_text("import os"), "files", "modeling.py: not in the manifest"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "files", "model.safetensors: missing"),
+    "a changed byte": (
+        lambda f: (f / "config.json").write_bytes(b"{}"),
+        "files",
+        "config.json: content changed",
+    ),
+    "a file more": (
+        lambda f: (f / "modeling.py").write_text("import os"),
+        "files",
+        "modeling.py: not in the manifest",
+    ),
+    "no weights": (
+        lambda f: (f / "model.safetensors").unlink(),
+        "files",
+        "model.safetensors: missing",
+    ),
     "nothing": (lambda f: shutil.rmtree(f), "files", "not on this machine"),
 }
 
@@ -162,7 +204,9 @@ def test_a_spoiled_target_fails_the_drill_and_the_log_says_why(name: str, scene:
     assert len(logged(scene)) == 2  # tried twice is told twice
 
 
-def test_a_model_that_gives_no_numbers_fails(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_gives_no_numbers_fails(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pipelines import scoring
 
     monkeypatch.setattr(scoring, "score_loaded", lambda *_: {"greedy_exact": [0.0, float("nan")]})
@@ -178,9 +222,17 @@ def test_without_its_suite_it_asks_fixed_prompts_and_says_so(how: str, scene: Go
         records(path.parent, "prompt", ITEMS + 1, held_out=True, split="test")
     code, told = drill()
     found = told["steps"][-1]["found"]
-    why = "the records of desk_eval are not at hand" if how == "away" else "is not the one that it was evaluated on"
+    why = (
+        "the records of desk_eval are not at hand"
+        if how == "away"
+        else "is not the one that it was evaluated on"
+    )
     assert (code, told["items"]) == (0, 0)
-    assert found.startswith("no item of a suite") and why in found and f"{len(smoke.PROMPTS)} fixed prompts" in found
+    assert (
+        found.startswith("no item of a suite")
+        and why in found
+        and f"{len(smoke.PROMPTS)} fixed prompts" in found
+    )
 
 
 def test_a_target_that_an_incident_is_open_on_is_passed_over(scene: Governed) -> None:
@@ -194,7 +246,9 @@ def test_a_target_that_an_incident_is_open_on_is_passed_over(scene: Governed) ->
     assert "version 2 is next below now, and was not tried" in drilled
 
 
-def test_nothing_to_go_back_to_is_refused_and_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_to_go_back_to_is_refused_and_logs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = empty(tmp_path, RULES)
     authorize(scene)
     tell(scene.story)
@@ -220,8 +274,12 @@ def test_a_key_that_policy_lets_sign_no_drill_is_refused_before_any_work(
     assert code == ConfigError.exit_code and "do not let this key sign drills" in told
 
 
-def test_where_models_cannot_be_loaded_no_drill_fails(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.commands.drill.find_spec", lambda name: None if name == "torch" else object())
+def test_where_models_cannot_be_loaded_no_drill_fails(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipelines.commands.drill.find_spec", lambda name: None if name == "torch" else object()
+    )
     code, told = run("drill", MODEL)
     assert code == ConfigError.exit_code and "torch is not installed here" in told
     assert logged(scene) == []

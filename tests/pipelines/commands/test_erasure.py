@@ -1,4 +1,6 @@
-"""countersign erasure: what can be looked into is, what cannot is said; what was made of it is followed by digest."""
+"""countersign erasure: what can be looked into is, what cannot is said; what was made of it is
+followed by digest.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 from click.testing import CliRunner
 
-from governance.digests import sha256_file
+from governance.attest.digests import sha256_file
 from pipelines.commands.erasure import command
 from tests.governance.story import Story, begin, digest, tell
 
@@ -54,7 +56,9 @@ def test_what_was_made_with_a_record_is_named(story: Story) -> None:
     found = asked(SEEN)
     assert answers(found)["check_quality@desk_sft"] == "holds it"
     assert answers(found)["check_quality@desk_text"] == "does not hold it"
-    assert answers(found)["scan_pii@desk_sft"].startswith("not looked up: data/scanned/desk_sft/records.parquet")
+    assert answers(found)["scan_pii@desk_sft"].startswith(
+        "not looked up: data/scanned/desk_sft/records.parquet"
+    )
     assert [(one["what"], one["how"]) for one in found["touched"]] == [
         ("train@sft", "trained on it"),
         ("support-desk/1", "rests on train@sft"),
@@ -62,7 +66,9 @@ def test_what_was_made_with_a_record_is_named(story: Story) -> None:
     assert asked(SEEN[:12])["touched"] == found["touched"]
 
 
-def test_a_model_made_from_one_that_has_seen_it_is_named_though_it_is_no_version(story: Story) -> None:
+def test_a_model_made_from_one_that_has_seen_it_is_named_though_it_is_no_version(
+    story: Story,
+) -> None:
     story.train("dpo", "dpo", "preference", "desk_text", "sft")
     found = {one["what"]: one["how"] for one in asked(SEEN)["touched"]}
     assert found["train@sft"] == "trained on it" and found["train@dpo"] == "its parent has seen it"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
 from pipelines.features import turns
 from pipelines.features.agreement import krippendorff_alpha
 from pipelines.features.leaks import Around, HeldOut
@@ -21,24 +21,41 @@ def feature(name: str, records: pa.Table, kind: str = "conversation", **around: 
     return list(compute(records, kind, [name], Around(**around)).columns()[name].tolist())
 
 
-# --- conversations ---------------------------------------------------------------------------------------------------
+# --- conversations --------------------------------------------------------------------------------
 
 SYSTEM, TOOL = ("system", "Be kind."), ("tool", "42")
 
 CONVERSATIONS = [
     # messages, what should hold of them
-    (said("a", "b"), {"roles_alternate": True, "starts_with_user": True, "ends_with_assistant": True, "messages": 2}),
-    ([*said(SYSTEM), *said("a", "b")], {"roles_alternate": True, "starts_with_user": True, "messages": 3}),
+    (
+        said("a", "b"),
+        {
+            "roles_alternate": True,
+            "starts_with_user": True,
+            "ends_with_assistant": True,
+            "messages": 2,
+        },
+    ),
+    (
+        [*said(SYSTEM), *said("a", "b")],
+        {"roles_alternate": True, "starts_with_user": True, "messages": 3},
+    ),
     (said("a", "b", "c"), {"roles_alternate": True, "ends_with_assistant": False}),
     (said(("assistant", "a"), ("user", "b")), {"roles_alternate": True, "starts_with_user": False}),
     (said("a", ("user", "b"), ("assistant", "c")), {"roles_alternate": False}),
     (said("a", "b", SYSTEM), {"roles_alternate": False}),
-    (said("a", "b", TOOL, TOOL, ("assistant", "c")), {"roles_alternate": True, "ends_with_assistant": True}),
+    (
+        said("a", "b", TOOL, TOOL, ("assistant", "c")),
+        {"roles_alternate": True, "ends_with_assistant": True},
+    ),
     (said("a", ""), {"empty_texts": 1, "characters": 1, "words": 1}),
     (said("a", " \n\u00a0"), {"empty_texts": 1}),
     (said("two words", "and  three\nmore"), {"empty_texts": 0, "words": 5, "characters": 24}),
     (said("a\x00b", "lost \ufffd bytes\ttab\n"), {"control_characters": 2}),
-    ([], {"messages": 0, "empty_texts": 1, "starts_with_user": False, "ends_with_assistant": False}),
+    (
+        [],
+        {"messages": 0, "empty_texts": 1, "starts_with_user": False, "ends_with_assistant": False},
+    ),
     (answer("raw text"), {"roles_alternate": True, "ends_with_assistant": True, "empty_texts": 0}),
 ]
 
@@ -62,7 +79,9 @@ def test_a_duplicate_is_a_later_record_that_says_the_same() -> None:
 
 
 def test_who_says_it_is_part_of_what_is_said() -> None:
-    assert feature("duplicate", conversations(said("a", "b"), said(("assistant", "a"), ("user", "b")))) == [
+    assert feature(
+        "duplicate", conversations(said("a", "b"), said(("assistant", "a"), ("user", "b")))
+    ) == [
         False,
         False,
     ]
@@ -70,8 +89,13 @@ def test_who_says_it_is_part_of_what_is_said() -> None:
 
 def test_near_duplicates_share_most_of_their_words() -> None:
     pytest.importorskip("rensa")
-    text = "the quick brown fox jumps over the lazy dog and then goes home to sleep for a long long night of rest"
-    records = conversations(said(text, "ok"), said(text.replace("quick", "swift"), "ok"), said("something else", "ok"))
+    text = (
+        "the quick brown fox jumps over the lazy dog and then goes home to sleep for a long long"
+        " night of rest"
+    )
+    records = conversations(
+        said(text, "ok"), said(text.replace("quick", "swift"), "ok"), said("something else", "ok")
+    )
     assert feature("near_duplicate", records, similarity=0.7) == [False, True, False]
     assert feature("near_duplicate", records, similarity=0.99) == [False, False, False]
 
@@ -80,7 +104,9 @@ def test_the_language_is_told() -> None:
     pytest.importorskip("py3langid")
     german = said("Wo ist mein Paket geblieben?", "Es ist leider noch unterwegs zu Ihnen.")
     english = said("Where is my parcel now?", "It is unfortunately still on its way to you.")
-    assert feature("language_expected", conversations(german, english, said("?", "!")), language="en") == [
+    assert feature(
+        "language_expected", conversations(german, english, said("?", "!")), language="en"
+    ) == [
         False,
         True,
         True,
@@ -89,7 +115,7 @@ def test_the_language_is_told() -> None:
         feature("language_expected", conversations(german))
 
 
-# --- leaks -----------------------------------------------------------------------------------------------------------
+# --- leaks ----------------------------------------------------------------------------------------
 
 LONG = "My new router keeps losing the connection to the network"
 HELD_OUT = HeldOut(
@@ -123,7 +149,9 @@ LEAKS = [
 
 @pytest.mark.parametrize(("messages", "leaks"), LEAKS)
 def test_leaks_into_the_held_out_dataset(messages: list[dict[str, str]], leaks: bool) -> None:
-    assert feature("leaks_held_out", conversations(said("x", "y"), messages), held_out=HELD_OUT) == [False, leaks]
+    assert feature(
+        "leaks_held_out", conversations(said("x", "y"), messages), held_out=HELD_OUT
+    ) == [False, leaks]
 
 
 def test_a_held_out_dataset_does_not_leak_into_itself() -> None:
@@ -131,12 +159,20 @@ def test_a_held_out_dataset_does_not_leak_into_itself() -> None:
 
 
 def test_leaks_between_splits_are_taken_from_training() -> None:
-    rows = [("train", "Ask A"), ("train", "ask b"), ("test", "ask a"), ("test", "ask c"), ("validation", "ask b")]
-    records = table("prompt", *({"split": split, "prompt": said(text), "answer": "x"} for split, text in rows))
+    rows = [
+        ("train", "Ask A"),
+        ("train", "ask b"),
+        ("test", "ask a"),
+        ("test", "ask c"),
+        ("validation", "ask b"),
+    ]
+    records = table(
+        "prompt", *({"split": split, "prompt": said(text), "answer": "x"} for split, text in rows)
+    )
     assert feature("leaks_split", records, "prompt") == [True, True, False, False, False]
 
 
-# --- pairs, labels, references ---------------------------------------------------------------------------------------
+# --- pairs, labels, references --------------------------------------------------------------------
 
 
 def pair(chosen: Any, rejected: Any, prompt: str = "p") -> dict[str, Any]:
@@ -148,28 +184,49 @@ def pair(chosen: Any, rejected: Any, prompt: str = "p") -> dict[str, Any]:
 
 
 PAIRS = [
-    (pair("good", "bad one"), {"chosen_equals_rejected": False, "chosen_longer": 0.0, "shortest_answer": 4}),
+    (
+        pair("good", "bad one"),
+        {"chosen_equals_rejected": False, "chosen_longer": 0.0, "shortest_answer": 4},
+    ),
     (pair("Same ", "same"), {"chosen_equals_rejected": True, "chosen_longer": 1.0}),
     (pair("four", "char"), {"chosen_longer": 0.5}),
     (pair("good", ""), {"empty_texts": 1, "shortest_answer": 0}),
     (pair([], "bad"), {"empty_texts": 1, "ends_with_assistant": False}),
-    (pair(said("other question", "good"), "bad"), {"answers_start_with_assistant": False, "roles_alternate": False}),
+    (
+        pair(said("other question", "good"), "bad"),
+        {"answers_start_with_assistant": False, "roles_alternate": False},
+    ),
     (pair("good", said(("assistant", "bad"), ("user", "why?"))), {"ends_with_assistant": False}),
-    ({**pair("good", "bad"), "prompt": said("a", "b")}, {"ends_with_user": False, "roles_alternate": False}),
+    (
+        {**pair("good", "bad"), "prompt": said("a", "b")},
+        {"ends_with_user": False, "roles_alternate": False},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("row", "expected"), PAIRS)
 def test_pairs(row: dict[str, Any], expected: dict[str, Any]) -> None:
-    found = compute(table("preference", pair("x", "y"), row), "preference", expected, Around()).columns()
+    found = compute(
+        table("preference", pair("x", "y"), row), "preference", expected, Around()
+    ).columns()
     assert {name: column[1] for name, column in found.items()} == expected
 
 
 def test_contradictions_are_judgements_the_other_way_round() -> None:
-    pairs = table("preference", pair("a", "b"), pair("B", "a"), pair("b", "a", "other"), pair("a", "a"), pair("a", "b"))
+    pairs = table(
+        "preference",
+        pair("a", "b"),
+        pair("B", "a"),
+        pair("b", "a", "other"),
+        pair("a", "a"),
+        pair("a", "b"),
+    )
     assert feature("contradicted", pairs, "preference") == [False, True, False, False, True]
     rows = [("good", True), ("good", False), ("bad", False), ("bad", False)]
-    labelled = table("unpaired", *({"prompt": said("p"), "completion": answer(a), "label": label} for a, label in rows))
+    labelled = table(
+        "unpaired",
+        *({"prompt": said("p"), "completion": answer(a), "label": label} for a, label in rows),
+    )
     assert feature("contradicted", labelled, "unpaired") == [False, True, False, False]
     assert feature("duplicate", labelled, "unpaired") == [False, False, False, True]
     assert feature("label", labelled, "unpaired") == [1.0, 0.0, 0.0, 0.0]
@@ -182,19 +239,31 @@ def test_reference_answers() -> None:
     assert feature("duplicate", rows, "prompt") == [False, False, False]
 
 
-# --- ratings ---------------------------------------------------------------------------------------------------------
+# --- ratings --------------------------------------------------------------------------------------
 
 
 def rated(values: list[float], answers: int = 2) -> dict[str, Any]:
     ratings = [{"rater": f"rater_{at}", "value": value} for at, value in enumerate(values)]
-    return {"prompt": said("p"), "completions": [answer(f"a{at}") for at in range(answers)], "ratings": ratings}
+    return {
+        "prompt": said("p"),
+        "completions": [answer(f"a{at}") for at in range(answers)],
+        "ratings": ratings,
+    }
 
 
 def test_ratings() -> None:
     rows = table(
-        "rated", rated([1, 1, 2]), rated([0, 1, 2]), rated([]), rated([3, 1]), rated([1.5]), rated([7.5], answers=1)
+        "rated",
+        rated([1, 1, 2]),
+        rated([0, 1, 2]),
+        rated([]),
+        rated([3, 1]),
+        rated([1.5]),
+        rated([7.5], answers=1),
     )
-    found = compute(rows, "rated", ["raters", "ratings_valid", "rater_majority"], Around()).columns()
+    found = compute(
+        rows, "rated", ["raters", "ratings_valid", "rater_majority"], Around()
+    ).columns()
     assert found["raters"].tolist() == [3, 3, 0, 2, 1, 1]
     assert found["ratings_valid"].tolist() == [True, True, True, False, False, True]
     np.testing.assert_allclose(found["rater_majority"], [2 / 3, 1 / 3, np.nan, 0.5, 1, 1])
@@ -212,14 +281,23 @@ OBSERVERS = [
 
 @pytest.mark.parametrize(("nominal", "expected"), [(True, 0.743), (False, 0.849)])
 def test_krippendorff_alpha_of_the_worked_example(nominal: bool, expected: float) -> None:
-    given = [(unit, value) for row in OBSERVERS for unit, value in enumerate(row) if value is not None]
-    units, values = np.array([unit for unit, _ in given]), np.array([float(value) for _, value in given])
+    given = [
+        (unit, value) for row in OBSERVERS for unit, value in enumerate(row) if value is not None
+    ]
+    units, values = (
+        np.array([unit for unit, _ in given]),
+        np.array([float(value) for _, value in given]),
+    )
     assert krippendorff_alpha(units, values, nominal) == pytest.approx(expected, abs=5e-4)
 
 
 def test_alpha_is_no_number_where_nothing_can_be_said() -> None:
-    assert np.isnan(krippendorff_alpha(np.array([0, 1]), np.array([1.0, 2.0]), True)), "nothing rated twice"
-    assert np.isnan(krippendorff_alpha(np.array([0, 0]), np.array([1.0, 1.0]), False)), "all the same"
+    assert np.isnan(krippendorff_alpha(np.array([0, 1]), np.array([1.0, 2.0]), True)), (
+        "nothing rated twice"
+    )
+    assert np.isnan(krippendorff_alpha(np.array([0, 0]), np.array([1.0, 1.0]), False)), (
+        "all the same"
+    )
 
 
 def test_alpha_stands_in_every_row() -> None:
@@ -229,7 +307,7 @@ def test_alpha_stands_in_every_row() -> None:
     assert feature("rater_alpha", scores, "rated") == [1.0, 1.0, 1.0]
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "conversation": [
@@ -238,7 +316,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"messages": said("a", "b")},
     ],
     "preference": [pair("a", "b"), pair("b", "a"), pair("a", "b"), pair("c", "c")],
-    "unpaired": [{"prompt": said("p"), "completion": answer("a"), "label": at % 2 == 0} for at in range(4)],
+    "unpaired": [
+        {"prompt": said("p"), "completion": answer("a"), "label": at % 2 == 0} for at in range(4)
+    ],
     "prompt": [{"prompt": said("p"), "answer": text} for text in ("a", None, "a")],
     "rated": [rated([1, 1]), rated([1, 2]), rated([2, 2]), rated([1, 1])],
 }
@@ -260,10 +340,20 @@ def test_batches_make_no_difference(kind: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_records_have_features_too(kind: str) -> None:
-    names = [name for name, one in FEATURES.items() if kind in one.kinds and name != "language_expected"]
-    assert all(len(column) == 0 for column in compute(table(kind), kind, names, Around()).columns().values())
+    names = [
+        name for name, one in FEATURES.items() if kind in one.kinds and name != "language_expected"
+    ]
+    assert all(
+        len(column) == 0
+        for column in compute(table(kind), kind, names, Around()).columns().values()
+    )
 
 
 def test_a_feature_that_does_not_exist_is_named() -> None:
     with pytest.raises(ConfigError, match="a conversation has no feature chosen_longer, wrods"):
-        compute(conversations(said("a", "b")), "conversation", ["words", "chosen_longer", "wrods"], Around())
+        compute(
+            conversations(said("a", "b")),
+            "conversation",
+            ["words", "chosen_longer", "wrods"],
+            Around(),
+        )

@@ -1,4 +1,6 @@
-"""The PII engine: what it finds, that it asks no network and no torch, and that nothing unsearched passes for clean."""
+"""The PII engine: what it finds, that it asks no network and no torch, and that nothing unsearched
+passes for clean.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from governance.data_policy import PiiPolicy
-from governance.errors import ConfigError
+from governance.base.errors import ConfigError
+from governance.policy.data import PiiPolicy
 from pipelines.pii.engine import OVERLAP, WINDOW, PlainEngine, Unscanned, cannot_find
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
@@ -37,7 +39,10 @@ FINDS = [
     ("JAMES MILLER said so", ("PERSON", "JAMES MILLER")),
     ("Ask Dr. Wijtze, he knows.", ("PERSON", "Wijtze")),
     ("token ghp_" + "a1B2" * 9, ("API_KEY", "ghp_" + "a1B2" * 9)),
-    ("-----BEGIN OPENSSH PRIVATE KEY-----\nabc", ("PRIVATE_KEY", "-----BEGIN OPENSSH PRIVATE KEY-----")),
+    (
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nabc",
+        ("PRIVATE_KEY", "-----BEGIN OPENSSH PRIVATE KEY-----"),
+    ),
     ('db_password = "Tr0ub4dor&3"', ("PASSWORD", 'db_password = "Tr0ub4dor&3')),
 ]
 
@@ -82,7 +87,9 @@ assert not heavy, heavy
 import importlib.util
 assert importlib.util.find_spec("torch"), "what was hidden while Presidio was imported is there again"
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -120,7 +127,11 @@ def test_long_text_is_searched_to_the_end_and_across_windows(engine: PlainEngine
 
 
 def test_a_pattern_that_times_out_is_no_clean_bill(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = {"name": "slow", "entity": "SLOW", "patterns": [{"name": "slow", "regex": r"(?:x+x+)+y"}]}
+    slow = {
+        "name": "slow",
+        "entity": "SLOW",
+        "patterns": [{"name": "slow", "regex": r"(?:x+x+)+y"}],
+    }
     engine = PlainEngine(pii(recognizers=[slow]), ROOT)
     monkeypatch.setattr("presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS", 0.05)
     with pytest.raises(Unscanned, match="took longer"):
@@ -128,7 +139,9 @@ def test_a_pattern_that_times_out_is_no_clean_bill(monkeypatch: pytest.MonkeyPat
     assert engine.find("nothing here") == []
 
 
-def test_a_recognizer_that_fails_does_not_quote_the_text(engine: PlainEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recognizer_that_fails_does_not_quote_the_text(
+    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ValueError("Did not find word 'anna@example.com'")
 
@@ -149,7 +162,7 @@ def test_the_digest_follows_what_can_change_findings_and_nothing_else() -> None:
     assert digest(pii(disabled_recognizers=["UrlRecognizer"])) != base
 
 
-# --- a real model ----------------------------------------------------------------------------------------------------
+# --- a real model ---------------------------------------------------------------------------------
 
 
 def spacy_model(folder: Path) -> Path:
@@ -188,7 +201,9 @@ def test_another_model_is_another_digest(tmp_path: Path) -> None:
         ("transformers:pickled", "no safetensors weights"),
     ],
 )
-def test_a_model_that_is_not_there_or_pickled_is_refused(tmp_path: Path, ner: str, message: str) -> None:
+def test_a_model_that_is_not_there_or_pickled_is_refused(
+    tmp_path: Path, ner: str, message: str
+) -> None:
     (tmp_path / "pickled").mkdir()
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ConfigError, match=message):
@@ -226,7 +241,11 @@ def test_the_report_says_what_the_name_list_cannot_find() -> None:
 
 def test_the_report_names_every_recognizer_that_is_off() -> None:
     def off(**more: Any) -> str:
-        (line,) = [one for one in cannot_find(pii(**more)) if one.startswith("kinds whose recognizers are off")]
+        (line,) = [
+            one
+            for one in cannot_find(pii(**more))
+            if one.startswith("kinds whose recognizers are off")
+        ]
         return line
 
     assert "UkNino" in off() and "DeTaxId" in off() and "EsNif" in off()

@@ -84,7 +84,10 @@ PIECES = [
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(
-        st.one_of(st.sampled_from(PIECES), st.text(max_size=6), st.sampled_from(" .,:-\n@0123456789")), max_size=12
+        st.one_of(
+            st.sampled_from(PIECES), st.text(max_size=6), st.sampled_from(" .,:-\n@0123456789")
+        ),
+        max_size=12,
     )
 )
 def test_composed_and_fuzzed_text(pieces: list[str]) -> None:
@@ -94,7 +97,8 @@ def test_composed_and_fuzzed_text(pieces: list[str]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(st.sampled_from(PIECES), min_size=1, max_size=5), st.sampled_from(["", " ", ", ", "’", "é", "\u00a0", "_"])
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=5),
+    st.sampled_from(["", " ", ", ", "’", "é", "\u00a0", "_"]),
 )
 def test_joined_pieces(pieces: list[str], glue: str) -> None:
     text = glue.join(pieces)
@@ -106,7 +110,12 @@ def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a recognizer ran")
 
     monkeypatch.setattr(PLAIN, "search", searched)
-    assert FAST.find("Hello. My router drops off the network every hour — what can I do? It’s 3 years old.") == []
+    assert (
+        FAST.find(
+            "Hello. My router drops off the network every hour — what can I do? It’s 3 years old."
+        )
+        == []
+    )
     with pytest.raises(AssertionError):
         FAST.find("anna@example.com")
 
@@ -143,7 +152,11 @@ def sample(path: Path, size: int = 80) -> list[str]:
     """Texts of a file, or of the first one in a folder, whatever their shape."""
     files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
     text = files[0].read_text(encoding="utf-8")
-    rows = json.loads(text) if files[0].suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    rows = (
+        json.loads(text)
+        if files[0].suffix == ".json"
+        else [json.loads(line) for line in text.splitlines()]
+    )
     return random.Random(5).sample([said for row in rows for said in strings(row)], size)
 
 
@@ -155,7 +168,7 @@ def strings(value: object) -> list[str]:
     return [said for one in inner for said in strings(one)]
 
 
-# --- telephone numbers -----------------------------------------------------------------------------------------------
+# --- telephone numbers ----------------------------------------------------------------------------
 
 REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "JP", "RU", "AU", "SH")
 
@@ -170,7 +183,23 @@ def numbers(matcher: type, text: str, region: str) -> list[tuple[int, int]]:
         st.one_of(
             st.text("0123456789", min_size=1, max_size=11),
             st.sampled_from(
-                ["+", "00", "011 ", "49 ", " 44 ", "(", ")", "-", ".", " ", "/", " ext. ", "; ", "＋", "290"]
+                [
+                    "+",
+                    "00",
+                    "011 ",
+                    "49 ",
+                    " 44 ",
+                    "(",
+                    ")",
+                    "-",
+                    ".",
+                    " ",
+                    "/",
+                    " ext. ",
+                    "; ",
+                    "＋",
+                    "290",
+                ]
             ),
         ),
         max_size=9,
@@ -210,5 +239,10 @@ def test_figures_in_a_sum_are_no_numbers(text: str, region: str, ours: int, stoc
 def test_no_number_has_fewer_than_four_digits(region: str) -> None:
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
-    short = [f"{plus}{number:0{digits}}" for plus in ("", "+") for digits in (1, 2, 3) for number in range(10**digits)]
+    short = [
+        f"{plus}{number:0{digits}}"
+        for plus in ("", "+")
+        for digits in (1, 2, 3)
+        for number in range(10**digits)
+    ]
     assert [text for text in short if numbers(PhoneNumberMatcher, text, region)] == []

@@ -1,12 +1,14 @@
-"""Made-up values: the same everywhere, planted in the dataset's own texts, counted as found only where they are."""
+"""Made-up values: the same everywhere, planted in the dataset's own texts, counted as found only
+where they are.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from governance.data_policy import PiiPolicy
-from governance.predicates import Planted
-from governance.recall import interval
+from governance.attest.predicates import Planted
+from governance.gates.recall import interval
+from governance.policy.data import PiiPolicy
 from pipelines.pii import recall, seeds
 from pipelines.pii.engine import PlainEngine, Span, Unscanned
 from pipelines.pii.names import find
@@ -15,7 +17,9 @@ from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
 from tests.pipelines.tables import conversations, said
 
-TABLE = conversations(*(said(f"My router number {at} hums all night. It is loud!", "Restart it.") for at in range(50)))
+TABLE = conversations(
+    *(said(f"My router number {at} hums all night. It is loud!", "Restart it.") for at in range(50))
+)
 
 
 def searching(policy: PiiPolicy) -> Search:
@@ -30,7 +34,9 @@ def test_the_shipped_engine_reaches_what_the_shipped_policy_demands_and_leaves_a
     assert policy.minimum_recall.keys() <= measured.entities.keys()
     low = {name: interval(measured.entities[name]).low for name in policy.minimum_recall}
     assert all(low[name] >= least + 0.04 for name, least in policy.minimum_recall.items()), low
-    assert measured.entities["PERSON"].found < measured.entities["PERSON"].planted, "names of all places on one list?"
+    assert measured.entities["PERSON"].found < measured.entities["PERSON"].planted, (
+        "names of all places on one list?"
+    )
 
 
 def test_every_entity_that_the_shipped_policy_searches_for_is_planted() -> None:
@@ -54,7 +60,9 @@ def test_the_same_values_every_time_and_others_in_other_languages() -> None:
 
 
 def test_a_language_without_sentences_has_the_values_that_can_stand_bare() -> None:
-    finnish = seeds.seeds(pii(languages=["fi"]), ["EMAIL_ADDRESS", "US_PASSPORT", "CUSTOMER_NUMBER"])
+    finnish = seeds.seeds(
+        pii(languages=["fi"]), ["EMAIL_ADDRESS", "US_PASSPORT", "CUSTOMER_NUMBER"]
+    )
     assert {(one.entity, one.sentence) for one in finnish} == {("EMAIL_ADDRESS", "{}")}
 
 
@@ -85,13 +93,21 @@ def test_a_value_stands_in_the_datasets_own_words() -> None:
     for draw in (0.0, 0.5, 0.99):
         one = recall._placed("It hums. It is loud!", seed, draw)
         assert one.text[one.start : one.end] == "192.0.2.7"
-        assert one.text.replace("It is at 192.0.2.7.", "").split() == ["It", "hums.", "It", "is", "loud!"]
+        assert one.text.replace("It is at 192.0.2.7.", "").split() == [
+            "It",
+            "hums.",
+            "It",
+            "is",
+            "loud!",
+        ]
     alone = recall._placed("", seed, 0.5)
     assert alone.text == "It is at 192.0.2.7."
 
 
 def test_long_texts_are_cut_to_what_stands_around_the_value() -> None:
-    one = recall._placed("word " * 10_000 + ". " + "more " * 10_000, seeds.Seed("URL", "www.example.com", "{}"), 0.4)
+    one = recall._placed(
+        "word " * 10_000 + ". " + "more " * 10_000, seeds.Seed("URL", "www.example.com", "{}"), 0.4
+    )
     assert len(one.text) < 2 * recall.NEAR + 20
 
 
@@ -105,8 +121,12 @@ def test_long_texts_are_cut_to_what_stands_around_the_value() -> None:
         ([], False),
     ],
 )
-def test_found_is_what_is_named_as_what_it_is_almost_to_the_last_letter(spans: list[Span], found: bool) -> None:
-    assert recall._is_found(recall._Placed("PERSON", "Mrs.  Anna Weber hums", 6, 16), spans) is found
+def test_found_is_what_is_named_as_what_it_is_almost_to_the_last_letter(
+    spans: list[Span], found: bool
+) -> None:
+    assert (
+        recall._is_found(recall._Placed("PERSON", "Mrs.  Anna Weber hums", 6, 16), spans) is found
+    )
 
 
 def test_a_dataset_without_text_is_told_by_sentences_alone() -> None:

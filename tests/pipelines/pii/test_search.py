@@ -1,4 +1,6 @@
-"""Searching many texts: nothing twice, the cache changes nothing and holds no text, processes end with their parent."""
+"""Searching many texts: nothing twice, the cache changes nothing and holds no text, processes end
+with their parent.
+"""
 
 from __future__ import annotations
 
@@ -80,12 +82,16 @@ for start in range(0, 300, 20):
     search(Path({str(cache)!r}), texts[start:start + 20])
 """
     command = [sys.executable, "-c", script]
-    both = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     assert [(one.communicate()[1], one.returncode) for one in both] == [("", 0), ("", 0)]
     assert search(cache, [f"mail a{number}@example.com" for number in range(300)])[1] == 0
 
 
-def test_a_text_that_could_not_be_searched_is_not_cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_could_not_be_searched_is_not_cached(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: PlainEngine, text: str) -> list[Span]:
         raise Unscanned("a pattern took longer")
 
@@ -97,7 +103,10 @@ def test_a_text_that_could_not_be_searched_is_not_cached(cache: Path, monkeypatc
 
 
 def test_processes_find_the_same_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"mail a{number}@example.com or nothing" if number % 3 else f"text {number}" for number in range(900)]
+    texts = [
+        f"mail a{number}@example.com or nothing" if number % 3 else f"text {number}"
+        for number in range(900)
+    ]
     alone, _ = search(None, texts)
     monkeypatch.setattr(pii_search, "CORES_PAY", 1)
     with Search(ENGINE, None, b"") as searcher:

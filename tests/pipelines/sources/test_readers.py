@@ -1,4 +1,6 @@
-"""Reading files: every row by its place, every defect by its name, whole-file damage as one clear error."""
+"""Reading files: every row by its place, every defect by its name, whole-file damage as one clear
+error.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.errors import ConfigError, CountersignError, InputError
+from governance.base.errors import ConfigError, CountersignError, InputError
 from pipelines.sources import readers
 from pipelines.sources.readers import plain_name, read_rows, source_files
 
@@ -21,11 +23,16 @@ SECRET = "zanzibar"
 """A text that no message may repeat."""
 
 
-def rows(tmp_path: Path, name: str, content: bytes | str, encoding: str = "utf-8") -> list[tuple[int, Any]]:
+def rows(
+    tmp_path: Path, name: str, content: bytes | str, encoding: str = "utf-8"
+) -> list[tuple[int, Any]]:
     """(row, value or reason) of a file with this content."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    return [(row.row, row.problem.reason if row.problem else row.value) for row in read_rows(path, encoding)]
+    return [
+        (row.row, row.problem.reason if row.problem else row.value)
+        for row in read_rows(path, encoding)
+    ]
 
 
 GOOD = [{"a": "one\ntwo"}, {"a": 'drei, "vier" é 你好 \u2028'}]
@@ -39,7 +46,10 @@ FORMS: dict[str, tuple[str, str]] = {
     "JSON object with data": ("x.json", json.dumps({"version": [1], "data": GOOD})),
     "JSON object with one list": ("x.json", json.dumps({"version": 1, "rows": GOOD})),
     "JSON Lines called .json": ("x.json", "\n".join(map(json.dumps, GOOD))),
-    "CSV with quoted line breaks": ("x.csv", 'a\r\n"one\ntwo"\r\n"drei, ""vier"" é 你好 \u2028"\r\n'),
+    "CSV with quoted line breaks": (
+        "x.csv",
+        'a\r\n"one\ntwo"\r\n"drei, ""vier"" é 你好 \u2028"\r\n',
+    ),
     "CSV with a BOM": ("x.csv", '\ufeffa\n"one\ntwo"\n"drei, ""vier"" é 你好 \u2028"\n'),
     "TSV": ("x.tsv", 'a\tb\n"one\ntwo"\t1\n"drei, ""vier"" é 你好 \u2028"\t2\n'),
     "CSV with semicolons": ("x.csv", 'a;b\n"one\ntwo";1\n"drei, ""vier"" é 你好 \u2028";2\n'),
@@ -52,7 +62,10 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, form: str) -> None:
 
 
 def test_parquet_is_read_with_its_nested_values(tmp_path: Path) -> None:
-    given = [{"messages": [{"role": "user", "content": "x"}], "label": None}, {"messages": [], "label": True}]
+    given = [
+        {"messages": [{"role": "user", "content": "x"}], "label": None},
+        {"messages": [], "label": True},
+    ]
     pq.write_table(pa.Table.from_pylist(given), tmp_path / "x.parquet")
     assert [row.value for row in read_rows(tmp_path / "x.parquet")] == given
 
@@ -60,8 +73,12 @@ def test_parquet_is_read_with_its_nested_values(tmp_path: Path) -> None:
 ODD_PARQUET: dict[str, pa.Array] = {
     "a date after the year 9999": pa.array([1, 9_999_999], pa.int32()).cast(pa.date32()),
     "a time after the year 9999": pa.array([1, 2**60], pa.int64()).cast(pa.timestamp("us")),
-    "an object that names a field twice": pa.StructArray.from_arrays([pa.array([1, 2])] * 2, names=["x", "x"]),
-    "text that is not UTF-8": pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff"]).buffers()),
+    "an object that names a field twice": pa.StructArray.from_arrays(
+        [pa.array([1, 2])] * 2, names=["x", "x"]
+    ),
+    "text that is not UTF-8": pa.Array.from_buffers(
+        pa.string(), 2, pa.array([b"a", b"\xff"]).buffers()
+    ),
 }
 
 
@@ -73,8 +90,16 @@ def test_a_parquet_value_that_python_cannot_hold_is_told_as_that(tmp_path: Path,
 
 
 ROW_DEFECTS: dict[str, tuple[str, str | bytes, list[tuple[int, Any]]]] = {
-    "broken line": ("x.jsonl", '{"a": 1}\n{"a": \n{"a": 3}\n', [(1, {"a": 1}), (2, "ROW_UNREADABLE"), (3, {"a": 3})]),
-    "blank lines are nothing": ("x.jsonl", '\n{"a": 1}\n   \n{"a": 2}', [(2, {"a": 1}), (4, {"a": 2})]),
+    "broken line": (
+        "x.jsonl",
+        '{"a": 1}\n{"a": \n{"a": 3}\n',
+        [(1, {"a": 1}), (2, "ROW_UNREADABLE"), (3, {"a": 3})],
+    ),
+    "blank lines are nothing": (
+        "x.jsonl",
+        '\n{"a": 1}\n   \n{"a": 2}',
+        [(2, {"a": 1}), (4, {"a": 2})],
+    ),
     "a list, a number, text": (
         "x.jsonl",
         '[1]\n3\n"x"\n',
@@ -90,9 +115,21 @@ ROW_DEFECTS: dict[str, tuple[str, str | bytes, list[tuple[int, Any]]]] = {
         '{"a": 1, "a": 2}\n{"a": {"b": 1, "b": 2}}\n',
         [(1, "KEY_REPEATED"), (2, "KEY_REPEATED")],
     ),
-    "repeated key in an array": ("x.json", '[{"a": 1, "a": 2}, {"a": 3}]', [(1, "KEY_REPEATED"), (2, {"a": 3})]),
-    "Latin-1 in one line": ("x.jsonl", b'{"a": "caf\xe9"}\n{"a": 1}\n', [(1, "ROW_ENCODING"), (2, {"a": 1})]),
-    "Latin-1 in one CSV row": ("x.csv", b"a\ncaf\xe9\ntea\n", [(2, "ROW_ENCODING"), (3, {"a": "tea"})]),
+    "repeated key in an array": (
+        "x.json",
+        '[{"a": 1, "a": 2}, {"a": 3}]',
+        [(1, "KEY_REPEATED"), (2, {"a": 3})],
+    ),
+    "Latin-1 in one line": (
+        "x.jsonl",
+        b'{"a": "caf\xe9"}\n{"a": 1}\n',
+        [(1, "ROW_ENCODING"), (2, {"a": 1})],
+    ),
+    "Latin-1 in one CSV row": (
+        "x.csv",
+        b"a\ncaf\xe9\ntea\n",
+        [(2, "ROW_ENCODING"), (3, {"a": "tea"})],
+    ),
     "nested without end": (
         "x.jsonl",
         '{"a": ' + "[" * 100000 + "\n" + '{"a": 1}\n',
@@ -122,7 +159,9 @@ ROW_DEFECTS: dict[str, tuple[str, str | bytes, list[tuple[int, Any]]]] = {
 
 
 @pytest.mark.parametrize("defect", ROW_DEFECTS)
-def test_a_defect_of_a_row_is_named_and_the_rows_after_it_are_read(tmp_path: Path, defect: str) -> None:
+def test_a_defect_of_a_row_is_named_and_the_rows_after_it_are_read(
+    tmp_path: Path, defect: str
+) -> None:
     name, content, expected = ROW_DEFECTS[defect]
     assert rows(tmp_path, name, content) == expected
 
@@ -138,7 +177,11 @@ def test_a_line_of_50_mb_is_left_out_and_the_next_is_read(tmp_path: Path, name: 
 FILE_DEFECTS: dict[str, tuple[str, str | bytes, str]] = {
     "JSONL cut off": ("x.jsonl", '{"a": 1}\n{"a": "zanz', r"x\.jsonl:2: .*cut off"),
     "array cut off between rows": ("x.json", '[{"a": 1},\n{"a": 2}', r"x\.json:2: .*cut off"),
-    "array cut off within a row": ("x.json", '[{"a": 1},\n{"a": "zanzibar', r"x\.json:2: .*cut off"),
+    "array cut off within a row": (
+        "x.json",
+        '[{"a": 1},\n{"a": "zanzibar',
+        r"x\.json:2: .*cut off",
+    ),
     "array without a comma": ("x.json", '[{"a": 1}\n{"a": 2}]', r"x\.json:2: no comma"),
     "broken JSON": ("x.json", '[{"a": 1},\n{"a" zanzibar}]', r"x\.json:2: not valid JSON"),
     "object without a list": ("x.json", '{"a": 1}', "object with 0 lists"),
@@ -164,8 +207,12 @@ def test_a_damaged_file_is_one_clear_error_without_its_text(tmp_path: Path, defe
 
 
 def test_a_file_in_another_encoding_is_read_when_it_is_named(tmp_path: Path) -> None:
-    assert rows(tmp_path, "x.jsonl", '{"a": "café"}\n'.encode("cp1252"), "cp1252") == [(1, {"a": "café"})]
-    assert rows(tmp_path, "x.jsonl", '{"a": "café"}\n'.encode("utf-16"), "utf-16") == [(1, {"a": "café"})]
+    assert rows(tmp_path, "x.jsonl", '{"a": "café"}\n'.encode("cp1252"), "cp1252") == [
+        (1, {"a": "café"})
+    ]
+    assert rows(tmp_path, "x.jsonl", '{"a": "café"}\n'.encode("utf-16"), "utf-16") == [
+        (1, {"a": "café"})
+    ]
     with pytest.raises(ConfigError, match="no encoding"):
         rows(tmp_path, "x.jsonl", "{}", "utf-99")
 
@@ -200,7 +247,9 @@ def test_field_names_that_could_be_personal_are_not_repeated() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(list(readers.READERS)))
-def test_no_bytes_whatever_raise_anything_but_our_errors(tmp_path_factory: Any, content: bytes, suffix: str) -> None:
+def test_no_bytes_whatever_raise_anything_but_our_errors(
+    tmp_path_factory: Any, content: bytes, suffix: str
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / f"x{suffix}"
     path.write_bytes(content)
     with contextlib.suppress(CountersignError):

@@ -1,4 +1,6 @@
-"""The shapes that people's rows have: each becomes the record one expects, and each defect of a row has its code."""
+"""The shapes that people's rows have: each becomes the record one expects, and each defect of a row
+has its code.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from governance.errors import ConfigError, InputError
-from governance.findings import CODES
+from governance.attest.findings import CODES
+from governance.base.errors import ConfigError, InputError
 from pipelines.kinds import KINDS, ROLES
 from pipelines.sources.binding import bind, fitting_kinds
 from pipelines.sources.messages import ROLE_NAMES
@@ -45,7 +47,10 @@ TALK = [user("Q"), bot("A")]
 CONVERSATIONS: dict[str, tuple[Row, list[Row]]] = {
     "messages": ({"messages": TALK}, TALK),
     "messages as JSON text, as in CSV files": ({"messages": json.dumps(TALK)}, TALK),
-    "OpenAI's parts": ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]}, bot("A")]}, TALK),
+    "OpenAI's parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]}, bot("A")]},
+        TALK,
+    ),
     "a call of a tool": (
         {
             "messages": [
@@ -58,7 +63,10 @@ CONVERSATIONS: dict[str, tuple[Row, list[Row]]] = {
         [user("Q"), bot('[{"name": "f"}]'), {"role": "tool", "content": "1"}, bot("A")],
     ),
     "ShareGPT": ({"conversations": [human("Q"), gpt("A")], "tools": "[]"}, TALK),
-    "ShareGPT with a system text": ({"conversations": [human("Q"), gpt("A")], "system": "S"}, [system("S"), *TALK]),
+    "ShareGPT with a system text": (
+        {"conversations": [human("Q"), gpt("A")], "system": "S"},
+        [system("S"), *TALK],
+    ),
     "ShareGPT with tools": (
         {
             "conversations": [
@@ -71,7 +79,10 @@ CONVERSATIONS: dict[str, tuple[Row, list[Row]]] = {
         [user("Q"), bot("f"), {"role": "tool", "content": "1"}, bot("A")],
     ),
     "Alpaca": ({"instruction": "Q", "input": "", "output": "A"}, TALK),
-    "Alpaca with a rendered text": ({"instruction": "Q", "input": "", "output": "A", "text": "Below is ..."}, TALK),
+    "Alpaca with a rendered text": (
+        {"instruction": "Q", "input": "", "output": "A", "text": "Below is ..."},
+        TALK,
+    ),
     "Alpaca with everything": (
         {"instruction": "Q", "input": "I", "output": "A", "system": "S", "history": [["q", "a"]]},
         [system("S"), user("q"), bot("a"), user("Q\nI"), bot("A")],
@@ -85,7 +96,10 @@ CONVERSATIONS: dict[str, tuple[Row, list[Row]]] = {
         {"question": "Q", "options": ["A)1", "B)2"], "rationale": "R", "correct": "B"},
         [user("Q\nA)1\nB)2"), bot("R")],
     ),
-    "Self-Instruct": ({"instruction": "Q", "instances": [{"input": "I", "output": "A"}]}, [user("Q\nI"), bot("A")]),
+    "Self-Instruct": (
+        {"instruction": "Q", "instances": [{"input": "I", "output": "A"}]},
+        [user("Q\nI"), bot("A")],
+    ),
     "transcript": ({"text": "\n\nHuman: Q\n\nAssistant: A"}, TALK),
     "text": ({"text": "T"}, [bot("T")]),
     "full_text": ({"full_text": "T", "spans": []}, [bot("T")]),
@@ -96,9 +110,16 @@ PREFERENCES: dict[str, Row] = {
     "texts": {"prompt": "Q", "chosen": "A", "rejected": "B"},
     "lists": {"prompt": [user("Q")], "chosen": [bot("A")], "rejected": [bot("B")]},
     "single messages": {"prompt": "Q", "chosen": bot("A"), "rejected": bot("B")},
-    "the prompt again in both lists": {"prompt": "Q", "chosen": TALK, "rejected": [user("Q"), bot("B")]},
+    "the prompt again in both lists": {
+        "prompt": "Q",
+        "chosen": TALK,
+        "rejected": [user("Q"), bot("B")],
+    },
     "whole lists": {"chosen": TALK, "rejected": [user("Q"), bot("B")]},
-    "transcripts": {"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: B"},
+    "transcripts": {
+        "chosen": "\n\nHuman: Q\n\nAssistant: A",
+        "rejected": "\n\nHuman: Q\n\nAssistant: B",
+    },
     "LLaMA-Factory": {"conversations": [human("Q")], "chosen": gpt("A"), "rejected": gpt("B")},
     "Alpaca": {"instruction": "Q", "input": "", "chosen": "A", "rejected": "B"},
     "Stack Exchange": {"question": "Q", "response_j": "A", "response_k": "B"},
@@ -125,7 +146,11 @@ PROMPTS: dict[str, tuple[Row, str | None]] = {
 }
 
 RATED: dict[str, tuple[Row, int, list[tuple[str, float]]]] = {
-    "our own": ({"prompt": "Q", "completions": ["A", "B"], "ratings": [{"rater": "x", "value": 2}]}, 2, [("x", 2.0)]),
+    "our own": (
+        {"prompt": "Q", "completions": ["A", "B"], "ratings": [{"rater": "x", "value": 2}]},
+        2,
+        [("x", 2.0)],
+    ),
     "PandaLM": (
         {
             "instruction": "Q",
@@ -140,12 +165,24 @@ RATED: dict[str, tuple[Row, int, list[tuple[str, float]]]] = {
         [("annotator1", 1.0), ("annotator2", 0.0), ("annotator3", 2.0)],
     ),
     "AlpacaEval": (
-        {"instruction": "Q", "output_1": "A", "output_2": "B", "annotator": "gpt", "preference": 1.2},
+        {
+            "instruction": "Q",
+            "output_1": "A",
+            "output_2": "B",
+            "annotator": "gpt",
+            "preference": 1.2,
+        },
         2,
         [("gpt", 1.0)],
     ),
     "AlpacaEval, a tie": (
-        {"instruction": "Q", "output_1": "A", "output_2": "B", "annotator": "gpt", "preference": 1.5},
+        {
+            "instruction": "Q",
+            "output_1": "A",
+            "output_2": "B",
+            "annotator": "gpt",
+            "preference": 1.5,
+        },
         2,
         [("gpt", 0.0)],
     ),
@@ -162,10 +199,16 @@ RATED: dict[str, tuple[Row, int, list[tuple[str, float]]]] = {
 }
 
 EXPECTED: list[tuple[str, str, Row, Row]] = [
-    *(("conversation", name, row, {"messages": said}) for name, (row, said) in CONVERSATIONS.items()),
+    *(
+        ("conversation", name, row, {"messages": said})
+        for name, (row, said) in CONVERSATIONS.items()
+    ),
     *(("preference", name, row, PAIR) for name, row in PREFERENCES.items()),
     *(("unpaired", name, row, LABELLED) for name, row in UNPAIRED.items()),
-    *(("prompt", name, row, {"prompt": [user("Q")], "answer": answer}) for name, (row, answer) in PROMPTS.items()),
+    *(
+        ("prompt", name, row, {"prompt": [user("Q")], "answer": answer})
+        for name, (row, answer) in PROMPTS.items()
+    ),
     *(
         (
             "rated",
@@ -183,7 +226,9 @@ EXPECTED: list[tuple[str, str, Row, Row]] = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "row", "record"), EXPECTED, ids=[f"{kind}: {name}" for kind, name, _, _ in EXPECTED]
+    ("kind", "name", "row", "record"),
+    EXPECTED,
+    ids=[f"{kind}: {name}" for kind, name, _, _ in EXPECTED],
 )
 def test_a_row_becomes_the_record_one_expects(kind: str, name: str, row: Row, record: Row) -> None:
     made = bind(kind, [row], {}).record(row)
@@ -193,7 +238,9 @@ def test_a_row_becomes_the_record_one_expects(kind: str, name: str, row: Row, re
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "row", "record"), EXPECTED, ids=[f"{kind}: {name}" for kind, name, _, _ in EXPECTED]
+    ("kind", "name", "row", "record"),
+    EXPECTED,
+    ids=[f"{kind}: {name}" for kind, name, _, _ in EXPECTED],
 )
 def test_the_kind_is_among_those_guessed(kind: str, name: str, row: Row, record: Row) -> None:
     guessed = fitting_kinds([row])
@@ -210,7 +257,13 @@ def test_text_is_guessed_only_where_nothing_else_fits() -> None:
 
 ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
     # name: kind, a good row that gives the shape, the bad row, code, field
-    "field missing": ("preference", PAIR, {"prompt": "Q", "chosen": "A"}, "FIELD_MISSING", "rejected"),
+    "field missing": (
+        "preference",
+        PAIR,
+        {"prompt": "Q", "chosen": "A"},
+        "FIELD_MISSING",
+        "rejected",
+    ),
     "true for text": (
         "preference",
         PREFERENCES["texts"],
@@ -219,7 +272,13 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
         "chosen",
     ),
     "null for text": ("conversation", {"text": "T"}, {"text": None}, "FIELD_NOT_TEXT", "text"),
-    "NaN for text": ("conversation", {"text": "T"}, {"text": float("nan")}, "FIELD_NOT_TEXT", "text"),
+    "NaN for text": (
+        "conversation",
+        {"text": "T"},
+        {"text": float("nan")},
+        "FIELD_NOT_TEXT",
+        "text",
+    ),
     "an image": (
         "conversation",
         {"messages": TALK},
@@ -248,7 +307,13 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
         "FIELD_MISSING",
         "messages[0].from",
     ),
-    "no messages": ("conversation", {"messages": TALK}, {"messages": []}, "MESSAGES_MALFORMED", "messages"),
+    "no messages": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": []},
+        "MESSAGES_MALFORMED",
+        "messages",
+    ),
     "messages that are text": (
         "conversation",
         {"messages": TALK},
@@ -312,7 +377,13 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
         "LABEL_NOT_BOOLEAN",
         "label",
     ),
-    "two turns": ("prompt", PROMPTS["one turn"][0], {"turns": ["Q", "R"]}, "TURNS_UNANSWERED", "turns"),
+    "two turns": (
+        "prompt",
+        PROMPTS["one turn"][0],
+        {"turns": ["Q", "R"]},
+        "TURNS_UNANSWERED",
+        "turns",
+    ),
     "answer true": (
         "prompt",
         PROMPTS["question and answer"][0],
@@ -386,7 +457,11 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
     "one rater twice": (
         "rated",
         RATED["our own"][0],
-        {"prompt": "Q", "completions": ["A", "B"], "ratings": [{"rater": "x", "value": 1}, {"rater": "x", "value": 2}]},
+        {
+            "prompt": "Q",
+            "completions": ["A", "B"],
+            "ratings": [{"rater": "x", "value": 1}, {"rater": "x", "value": 2}],
+        },
         "RATING_INVALID",
         "ratings",
     ),
@@ -409,9 +484,9 @@ def test_fields_can_be_named_by_hand_also_within_other_fields() -> None:
     binding = bind("conversation", [row], {"prompt": "ask", "completion": "told.0.text"})
     assert binding.record(row) == {"messages": TALK}
     assert binding.used >= {"ask", "told"} and "answer" not in binding.used
-    assert bind("prompt", [{"turns": ["Q", "R"], "reference": ["x"]}], {"prompt": "turns.0", "answer": ""}).record(
-        {"turns": ["Q", "R"], "reference": ["x"]}
-    ) == {"prompt": [user("Q")], "answer": None}
+    assert bind(
+        "prompt", [{"turns": ["Q", "R"], "reference": ["x"]}], {"prompt": "turns.0", "answer": ""}
+    ).record({"turns": ["Q", "R"], "reference": ["x"]}) == {"prompt": [user("Q")], "answer": None}
 
 
 def test_a_target_that_no_record_of_the_kind_has_is_refused_with_the_nearest() -> None:
@@ -420,9 +495,13 @@ def test_a_target_that_no_record_of_the_kind_has_is_refused_with_the_nearest() -
 
 
 def test_rows_without_a_shape_say_what_is_there_and_what_is_needed() -> None:
-    with pytest.raises(InputError, match=r"\(odd name\), uhr have no known shape of kind prompt") as caught:
+    with pytest.raises(
+        InputError, match=r"\(odd name\), uhr have no known shape of kind prompt"
+    ) as caught:
         bind("prompt", [{"uhr": "1", "anna@example.com": "2"}], {}, "x.csv")
-    assert "fields: {prompt: question}" in str(caught.value) and "example.com" not in str(caught.value)
+    assert "fields: {prompt: question}" in str(caught.value) and "example.com" not in str(
+        caught.value
+    )
 
 
 def test_a_few_defects_do_not_change_the_shape_of_a_file() -> None:

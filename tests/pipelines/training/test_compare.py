@@ -1,4 +1,6 @@
-"""Two model folders compared: the same bytes, one number changed, a shape, a name, NaN, and what is no weight."""
+"""Two model folders compared: the same bytes, one number changed, a shape, a name, NaN, and what is
+no weight.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from governance.errors import InputError
+from governance.base.errors import InputError
 from pipelines.training import compare
 from pipelines.training.compare import Comparison
 
@@ -25,11 +27,17 @@ def reference(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text("{}", encoding="utf-8")
     generator = torch.Generator().manual_seed(1)
-    one: Tensors = {"a": torch.randn(7, 5, generator=generator), "b": torch.ones(3, dtype=torch.bfloat16)}
+    one: Tensors = {
+        "a": torch.randn(7, 5, generator=generator),
+        "b": torch.ones(3, dtype=torch.bfloat16),
+    }
     two: Tensors = {"c": torch.arange(4), "scale": torch.tensor(2.0)}
     save_file(one, folder / "model-1.safetensors")
     save_file(two, folder / "model-2.safetensors")
-    where = {**dict.fromkeys(one, "model-1.safetensors"), **dict.fromkeys(two, "model-2.safetensors")}
+    where = {
+        **dict.fromkeys(one, "model-1.safetensors"),
+        **dict.fromkeys(two, "model-2.safetensors"),
+    }
     index = {"metadata": {}, "weight_map": where}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
@@ -74,7 +82,9 @@ def test_every_type_is_compared(reference: Path) -> None:
 
     found = compare.compare(reference, changed(reference, change, "model-2"))
     assert (found.largest_difference, found.differing) == (8.0, 2)
-    (reference.parent / "copy" / "model-2.safetensors").write_bytes((reference / "model-2.safetensors").read_bytes())
+    (reference.parent / "copy" / "model-2.safetensors").write_bytes(
+        (reference / "model-2.safetensors").read_bytes()
+    )
     half = changed_in_place(reference.parent / "copy", lambda tensors: tensors["b"].mul_(1.5))
     assert compare.compare(reference, half).largest_difference == 0.5
 

@@ -1,4 +1,6 @@
-"""Every method of the table trains for a few steps on its own kind of records, and what it leaves loads plainly."""
+"""Every method of the table trains for a few steps on its own kind of records, and what it leaves
+loads plainly.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ import pytest
 from jinja2 import TemplateError
 from pyarrow import ArrowInvalid
 
-from governance import digests
-from governance.errors import ConfigError, CountersignError, TrainingError
-from governance.modelfiles import unsafe_files
+from governance.attest import digests
+from governance.base.errors import ConfigError, CountersignError, TrainingError
+from governance.models.files import unsafe_files
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
 from pipelines.training.fit import fit, require_asked, require_precision, translated
@@ -35,9 +37,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A pre-trained language model and a reward model made from it."""
     home = tmp_path_factory.mktemp("models")
     text = tiny.records(home / "text", "conversation")
-    base, _ = tiny.train(home / "base", tiny.objective("pretrain"), tiny.architecture(home / "bare"), text)
+    base, _ = tiny.train(
+        home / "base", tiny.objective("pretrain"), tiny.architecture(home / "bare"), text
+    )
     pairs = tiny.records(home / "pairs", "preference")
-    scorer, _ = tiny.train(home / "scorer", tiny.objective("reward", lora=True), base / "model", pairs)
+    scorer, _ = tiny.train(
+        home / "scorer", tiny.objective("reward", lora=True), base / "model", pairs
+    )
     return {"language": base / "model", "scorer": scorer / "model"}
 
 
@@ -76,7 +82,9 @@ def test_a_method_trains_and_what_it_leaves_loads(
     assert (fitted.steps, fitted.records, fitted.device) == (4, 24, "cpu")
     assert [line["step"] for line in fitted.history] == [1, 2, 3, 4]
     assert {signal for line in fitted.history for signal in line} >= set(method.signals)
-    kind = AutoModelForCausalLM if method.model == "language" else AutoModelForSequenceClassification
+    kind = (
+        AutoModelForCausalLM if method.model == "language" else AutoModelForSequenceClassification
+    )
     model = kind.from_pretrained(made / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(made / "model")
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Hello."}], tokenize=False)
@@ -91,14 +99,23 @@ def test_a_method_trains_and_what_it_leaves_loads(
             **({"num_labels": 1, "pad_token_id": 0} if method.model == "scorer" else {}),
         )
         adapted = PeftModel.from_pretrained(base, made / "adapter")
-        assert torch.allclose(adapted(**tokenizer(text, return_tensors="pt")).logits, logits, atol=1e-5)
+        assert torch.allclose(
+            adapted(**tokenizer(text, return_tensors="pt")).logits, logits, atol=1e-5
+        )
     assert_closed(made)
     assert digests.tree_digest(made / "model") != digests.tree_digest(models["language"])
 
 
 def assert_closed(made: Path) -> None:
-    """No file but a model's, none executable or private, and nothing that names a place or a time."""
-    files = [path for part in ("model", "adapter") if (made / part).exists() for path in (made / part).rglob("*")]
+    """No file but a model's, none executable or private, and nothing that names a place or a
+    time.
+    """
+    files = [
+        path
+        for part in ("model", "adapter")
+        if (made / part).exists()
+        for path in (made / part).rglob("*")
+    ]
     assert not unsafe_files(path.name for path in files)
     assert all(belongs(path.name) for path in (made / "model").iterdir())
     for path in files:
@@ -113,7 +130,9 @@ def assert_closed(made: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "lora"), [("pretrain", False), ("sft", True), ("grpo", True)])
-def test_the_same_plan_gives_the_same_bytes(name: str, lora: bool, models: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_plan_gives_the_same_bytes(
+    name: str, lora: bool, models: dict[str, Path], tmp_path: Path
+) -> None:
     method = METHODS[name]
     data = tiny.records(tmp_path / "data", method.kind)
     parent = tiny.architecture(tmp_path / "bare") if method.from_scratch else models["language"]
@@ -122,14 +141,18 @@ def test_the_same_plan_gives_the_same_bytes(name: str, lora: bool, models: dict[
     assert made[0][1] == made[1][1]
     assert digests.tree_digest(made[0][0] / "model") == digests.tree_digest(made[1][0] / "model")
     if lora:
-        assert digests.tree_digest(made[0][0] / "adapter") == digests.tree_digest(made[1][0] / "adapter")
+        assert digests.tree_digest(made[0][0] / "adapter") == digests.tree_digest(
+            made[1][0] / "adapter"
+        )
 
 
 def test_another_seed_gives_other_bytes(models: dict[str, Path], tmp_path: Path) -> None:
     data = tiny.records(tmp_path / "data", "conversation")
     wanted = tiny.objective("sft")
     one, _ = tiny.train(tmp_path / "one", wanted, models["language"], data)
-    two, _ = tiny.train(tmp_path / "two", wanted.model_copy(update={"seed": 4}), models["language"], data)
+    two, _ = tiny.train(
+        tmp_path / "two", wanted.model_copy(update={"seed": 4}), models["language"], data
+    )
     assert digests.tree_digest(one / "model") != digests.tree_digest(two / "model")
 
 
@@ -138,14 +161,26 @@ def ignore(step: int, steps: int, signals: Mapping[str, float]) -> None:
 
 
 WRONG: dict[str, tuple[str, dict[str, Any], type[CountersignError], str]] = {
-    "TRL's own rule": ("grpo", {"per_device_train_batch_size": 3}, ConfigError, "params.yaml: stages.s.trainer"),
-    "arguments that contradict": ("sft", {"packing": True, "packing_strategy": "x"}, TrainingError, "stages.s"),
+    "TRL's own rule": (
+        "grpo",
+        {"per_device_train_batch_size": 3},
+        ConfigError,
+        "params.yaml: stages.s.trainer",
+    ),
+    "arguments that contradict": (
+        "sft",
+        {"packing": True, "packing_strategy": "x"},
+        TrainingError,
+        "stages.s",
+    ),
     "a loss nobody knows": ("dpo", {"loss_type": ["sigmoidal"]}, TrainingError, "stages.s"),
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_the_trainer_refuses_is_told_in_one_sentence(what: str, models: dict[str, Path], tmp_path: Path) -> None:
+def test_what_the_trainer_refuses_is_told_in_one_sentence(
+    what: str, models: dict[str, Path], tmp_path: Path
+) -> None:
     name, arguments, error, said = WRONG[what]
     method = METHODS[name]
     wanted = tiny.objective(name, rewards=("route_exact",) if method.rewards else (), **arguments)
@@ -165,7 +200,9 @@ def test_a_reward_that_raises_ends_the_training(
     wanted = tiny.objective("grpo", rewards=("route_exact",))
     monkeypatch.setitem(rewards.RULES, "route_exact", broken)
     data = tiny.records(tmp_path / "data", "prompt")
-    with pytest.raises(TrainingError, match="reward function 'route_exact' raised ZeroDivisionError"):
+    with pytest.raises(
+        TrainingError, match="reward function 'route_exact' raised ZeroDivisionError"
+    ):
         fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
     assert not (tmp_path / "work" / "trained").exists()
 
@@ -183,12 +220,17 @@ def pair_lengths(model: Path, data: Path) -> list[int]:
     known = AutoTokenizer.from_pretrained(model)
     pairs = pq.read_table(data).to_pylist()
     return [
-        max(len(known.apply_chat_template(pair["prompt"] + pair[side])["input_ids"]) for side in ("chosen", "rejected"))
+        max(
+            len(known.apply_chat_template(pair["prompt"] + pair[side])["input_ids"])
+            for side in ("chosen", "rejected")
+        )
         for pair in pairs
     ]
 
 
-def test_what_trl_leaves_out_for_its_length_is_counted(models: dict[str, Path], tmp_path: Path) -> None:
+def test_what_trl_leaves_out_for_its_length_is_counted(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     data = tiny.records(tmp_path / "data", "preference")
     lengths = pair_lengths(models["language"], data)
     limit = sorted(lengths)[len(lengths) // 2]
@@ -207,7 +249,9 @@ def test_packing_leaves_out_nothing(models: dict[str, Path], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("method", ["reward", "dpo", "sft"])
-def test_where_every_record_is_too_long_nothing_trains(method: str, models: dict[str, Path], tmp_path: Path) -> None:
+def test_where_every_record_is_too_long_nothing_trains(
+    method: str, models: dict[str, Path], tmp_path: Path
+) -> None:
     wanted = tiny.objective(method, max_length=2)
     data = tiny.records(tmp_path / "data", METHODS[method].kind)
     with pytest.raises(TrainingError, match="all 24 records are too long for max_length 2"):
@@ -223,14 +267,20 @@ def with_template(models: dict[str, Path], folder: Path, template: str) -> Path:
     return folder
 
 
-def test_a_parent_without_a_chat_template_gets_ours(models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_parent_without_a_chat_template_gets_ours(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     parent = with_template(models, tmp_path / "parent", "")
     data = tiny.records(tmp_path / "data", "conversation")
     made, _ = tiny.train(tmp_path / "work", tiny.objective("sft"), parent, data)
-    assert (made / "model" / "chat_template.jinja").read_text(encoding="utf-8") == tokenizer.chat_template()
+    assert (made / "model" / "chat_template.jinja").read_text(
+        encoding="utf-8"
+    ) == tokenizer.chat_template()
 
 
-def test_a_template_that_does_not_mark_the_answers_is_named(models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_template_that_does_not_mark_the_answers_is_named(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     parent = with_template(models, tmp_path / "parent", plain)
     data = tiny.records(tmp_path / "data", "conversation")
@@ -248,7 +298,9 @@ def test_signals_are_logged_about_twenty_times(models: dict[str, Path], tmp_path
     assert [line["step"] for line in fitted.history] == list(range(3, 46, 3))
 
 
-def test_a_validation_split_is_looked_at_when_asked_for(models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_validation_split_is_looked_at_when_asked_for(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     wanted = tiny.objective("sft", eval_strategy="steps", eval_steps=2)
     data = tiny.records(tmp_path / "data", "conversation", validation=4)
     fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
@@ -275,7 +327,11 @@ ASKED: list[tuple[dict[str, str], Accelerator, str | None]] = [
     ({}, Accelerator(), None),
     ({"ACCELERATE_USE_FSDP": "true"}, Accelerator(), "FSDP was asked for and NO on cpu would run"),
     ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator(), "DEEPSPEED was asked for"),
-    ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator("DistributedType.DEEPSPEED", "cpu"), "on cpu would run"),
+    (
+        {"ACCELERATE_USE_DEEPSPEED": "true"},
+        Accelerator("DistributedType.DEEPSPEED", "cpu"),
+        "on cpu would run",
+    ),
     ({"ACCELERATE_USE_FSDP": "true"}, Accelerator("DistributedType.FSDP", "cuda"), None),
     ({"COUNTERSIGN_PROCESSES": "2"}, Accelerator(), "2 processes were asked for and 1 would train"),
     ({"WORLD_SIZE": "2"}, Accelerator("DistributedType.MULTI_CPU", num_processes=2), None),
@@ -301,7 +357,9 @@ SAID: list[tuple[Exception, str, bool]] = [
 
 
 @pytest.mark.parametrize(("error", "fix", "quoted"), SAID)
-def test_what_a_library_says_is_told_unless_it_is_made_of_records(error: Exception, fix: str, quoted: bool) -> None:
+def test_what_a_library_says_is_told_unless_it_is_made_of_records(
+    error: Exception, fix: str, quoted: bool
+) -> None:
     plan = SimpleNamespace(work=Path("work"), stage="sft")
     told = str(translated(error, cast(Any, plan)))
     assert fix in told and type(error).__name__ in told and ("anna" in told) == quoted
@@ -317,7 +375,9 @@ PRECISIONS: list[tuple[str, dict[str, bool], str | None]] = [
 
 
 @pytest.mark.parametrize(("found", "args", "said"), PRECISIONS)
-def test_the_environment_lends_no_precision(found: str, args: dict[str, bool], said: str | None) -> None:
+def test_the_environment_lends_no_precision(
+    found: str, args: dict[str, bool], said: str | None
+) -> None:
     if said is None:
         require_precision(found, SimpleNamespace(**args))
     else:
@@ -330,17 +390,27 @@ def test_the_environment_lends_no_precision(found: str, args: dict[str, bool], s
     [
         ({"loss": 1, "epoch": 0.5}, {"loss": 1.0}),
         ({"loss": float("nan"), "grad_norm": float("inf")}, {}),
-        ({"rewards/route_exact/mean": 0.5, "rewards/route_exact/std": 0.1}, {"rewards/route_exact/mean": 0.5}),
-        ({"eval_loss": 2.0, "eval_runtime": 3.1, "eval_samples_per_second": 9.0}, {"eval_loss": 2.0}),
+        (
+            {"rewards/route_exact/mean": 0.5, "rewards/route_exact/std": 0.1},
+            {"rewards/route_exact/mean": 0.5},
+        ),
+        (
+            {"eval_loss": 2.0, "eval_runtime": 3.1, "eval_samples_per_second": 9.0},
+            {"eval_loss": 2.0},
+        ),
         ({"loss": "1.0", "train_runtime": 3.2}, {}),
     ],
 )
-def test_signals_are_the_methods_figures_and_no_timings(logged: dict[str, Any], kept: dict[str, float]) -> None:
+def test_signals_are_the_methods_figures_and_no_timings(
+    logged: dict[str, Any], kept: dict[str, float]
+) -> None:
     assert signals_of(logged, ("loss", "grad_norm")) == kept
 
 
 @pytest.mark.slow
-def test_two_processes_train_by_torchrun_and_one_is_noticed(models: dict[str, Path], tmp_path: Path) -> None:
+def test_two_processes_train_by_torchrun_and_one_is_noticed(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     data = tiny.records(tmp_path / "data", "conversation")
     plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
     seen: list[int] = []

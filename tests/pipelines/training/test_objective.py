@@ -1,4 +1,6 @@
-"""An objective is resolved without torch: every mistake of a stage's row is found, and what counts is digested."""
+"""An objective is resolved without torch: every mistake of a stage's row is found, and what counts
+is digested.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from governance.digests import sha256_bytes
-from governance.errors import ConfigError, Problems
+from governance.attest.digests import sha256_bytes
+from governance.base.errors import ConfigError, Problems
 from pipelines.params import Params, load_params
 from pipelines.training import arguments, objective, rewards
 from pipelines.training.methods import METHODS, method
@@ -77,9 +79,19 @@ TYPOS = [
     ("grpo", "reward_weights", [1.0], "set `weight`"),
     ("sft", "auto_find_batch_size", True, "memory of the machine"),
     ("sft", "model_init_kwargs", {"revision": "main"}, "only dtype, attn_implementation"),
-    ("sft", "model_init_kwargs", {"attn_implementation": "someone/kernel"}, "paths and repository names"),
+    (
+        "sft",
+        "model_init_kwargs",
+        {"attn_implementation": "someone/kernel"},
+        "paths and repository names",
+    ),
     ("grpo", "generation_kwargs", {"custom_generate": "x"}, "custom_generate is not accepted"),
-    ("grpo", "chat_template_kwargs", {"a": [{"trust_remote_code": True}]}, "trust_remote_code is not accepted"),
+    (
+        "grpo",
+        "chat_template_kwargs",
+        {"a": [{"trust_remote_code": True}]},
+        "trust_remote_code is not accepted",
+    ),
     ("sft", "optim_args", "/etc/passwd", "paths and repository names"),
     ("sft", "deepspeed", "ds.json", "expected: dict or null"),
     # types
@@ -96,7 +108,9 @@ TYPOS = [
 @pytest.mark.parametrize(
     ("stage", "name", "value", "said"), TYPOS, ids=[f"{row[0]}-{row[1]}-{row[2]}" for row in TYPOS]
 )
-def test_a_wrong_argument_is_refused_with_what_to_write(stage: str, name: str, value: Any, said: str) -> None:
+def test_a_wrong_argument_is_refused_with_what_to_write(
+    stage: str, name: str, value: Any, said: str
+) -> None:
     text = refusal(stage, trainer={name: value})
     assert f"params.yaml: stages.{stage}.trainer.{name}" in text
     assert said in text
@@ -110,7 +124,10 @@ def test_every_argument_that_tutorials_use_is_gone_and_every_refused_one_exists(
 
 def test_all_mistakes_are_reported_together() -> None:
     with pytest.raises(Problems) as caught:
-        objective.resolve(params(sft={"trainer": {"learning_rat": 1, "max_steps": "x"}, "data": "desk_pref"}), "sft")
+        objective.resolve(
+            params(sft={"trainer": {"learning_rat": 1, "max_steps": "x"}, "data": "desk_pref"}),
+            "sft",
+        )
     assert len(caught.value.problems) == 3
 
 
@@ -178,10 +195,10 @@ def test_a_changed_reward_function_is_another_objective(monkeypatch: pytest.Monk
 
 def test_resolving_imports_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path\n"
-        "from pipelines.training import objective; from pipelines.params import load_params\n"
-        "p = load_params(Path('.')); [objective.resolve(p, name) for name in p.stages]\n"
-        "assert not {'torch', 'trl', 'transformers', 'pyarrow'} & set(sys.modules), sorted(sys.modules)"
+        "import sys; from pathlib import Path\nfrom pipelines.training import objective; from"
+        " pipelines.params import load_params\np = load_params(Path('.')); [objective.resolve(p,"
+        " name) for name in p.stages]\nassert not {'torch', 'trl', 'transformers', 'pyarrow'} &"
+        " set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from governance.errors import ConfigError, TrainingError
+from governance.base.errors import ConfigError, TrainingError
 from pipelines.training import rewards
 
 LINE = "team: billing; priority: p2; fix: refund; product: watch"
@@ -60,7 +60,10 @@ def test_every_rule_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", rewards.RULES)
 def test_a_rule_is_known_by_its_own_source_and_stands_alone(name: str) -> None:
     function = rewards.find(name)
-    assert rewards.source_digest(name) == hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+    assert (
+        rewards.source_digest(name)
+        == hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+    )
     outside = set(function.__code__.co_names) & set(vars(rewards)) - {"re"}
     assert not outside, "its digest would not cover what it calls"
 
@@ -77,7 +80,10 @@ def test_an_unknown_rule_names_the_nearest() -> None:
 
 def test_trl_gets_one_score_for_each_completion() -> None:
     function = rewards.for_trainer("route_exact", {})
-    completions = [[{"role": "assistant", "content": LINE}], [{"role": "assistant", "content": "no"}]]
+    completions = [
+        [{"role": "assistant", "content": LINE}],
+        [{"role": "assistant", "content": "no"}],
+    ]
     assert function.__name__ == "route_exact"
     assert function([], completions, answer=[LINE, LINE], other=[1, 2]) == [1.0, 0.0]
     assert function([], ["plain text"], answer=None) == [0.0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from governance.errors import InputError
+from governance.base.errors import InputError
 from pipelines import desk
 from pipelines.training import tokenizer
 from pipelines.training.modelfolder import write_json
@@ -29,7 +29,8 @@ def test_the_same_records_give_the_same_tokenizer(trained: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "<EMAIL_ADDRESS>", "Grüße, 你好 👋", "tab\tand\nline", "<|endish|>", "  two  spaces "]
+    "text",
+    ["", "<EMAIL_ADDRESS>", "Grüße, 你好 👋", "tab\tand\nline", "<|endish|>", "  two  spaces "],
 )
 def test_any_text_comes_back(text: str, trained: Any) -> None:
     assert trained.decode(trained.encode(text, add_special_tokens=False)) == text
@@ -44,8 +45,15 @@ def test_every_token_of_every_answer_stands_in_the_text(trained: Any) -> None:
     """What never occurs while the embeddings are trained, LoRA cannot learn to say."""
 
     def tokens(contents: list[str]) -> set[int]:
-        rendered = [trained.apply_chat_template(one, tokenize=False) for one in conversations(contents)["messages"]]
-        return {token for ids in trained(rendered, add_special_tokens=False)["input_ids"] for token in ids}
+        rendered = [
+            trained.apply_chat_template(one, tokenize=False)
+            for one in conversations(contents)["messages"]
+        ]
+        return {
+            token
+            for ids in trained(rendered, add_special_tokens=False)["input_ids"]
+            for token in ids
+        }
 
     rng = random.Random(2)
     answers = [case.answer for case in desk.cases(400, rng, held_out=False)]
@@ -58,8 +66,12 @@ def test_the_template_marks_what_the_assistant_says(trained: Any) -> None:
         {"role": "user", "content": "Hello."},
         {"role": "assistant", "content": "It is urgent!"},
     ]
-    got = trained.apply_chat_template(said, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-    marked = [token for token, mask in zip(got["input_ids"], got["assistant_masks"], strict=True) if mask]
+    got = trained.apply_chat_template(
+        said, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    marked = [
+        token for token, mask in zip(got["input_ids"], got["assistant_masks"], strict=True) if mask
+    ]
     assert trained.decode(marked) == f"It is urgent!{tokenizer.END}"
     prompt = trained.apply_chat_template(said[:2], tokenize=False, add_generation_prompt=True)
     assert trained.apply_chat_template(said, tokenize=False).startswith(prompt)

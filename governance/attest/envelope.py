@@ -1,0 +1,141 @@
+"""DSSE envelopes: a statement and who signed exactly these bytes.
+
+Order of verification (https://github.com/secure-systems-lab/dsse, protocol.md):
+1. the envelope is read strictly, is in its one canonical form and has exactly one signature, so no
+   byte of it can change unnoticed, and nobody makes of somebody's statement another one by signing
+   beside them;
+2. the signature is verified over the pre-authentication encoding of the payload's bytes as they
+   came;
+3. only then is the payload parsed, once; it is never serialised again.
+What the caller must still do: decide whether the keys that signed may say what the statement says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from governance.attest import canonical
+from governance.attest.keys import Signer, public_key
+from governance.base.errors import VerificationError
+from governance.base.model import Model
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+class Signature(Model):
+    """One signature, by the key with this id (`governance.attest.keys`)."""
+
+    keyid: str
+    sig: str
+
+
+class Envelope(Model):
+    """The envelope's JSON. `payload` and `sig` are base64."""
+
+    payload: str
+    payloadType: str
+    signatures: list[Signature]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verified envelope says."""
+
+    statement: dict[str, Any]
+    payload: bytes
+    keyid: str
+    """The key that signed."""
+    canonical: bool
+    """Whether the payload is in canonical form beyond doubt
+    (`governance.attest.canonical.loads_known`).
+    """
+
+
+def sign_statement(statement: dict[str, Any], signer: Signer) -> bytes:
+    """The envelope of a statement, in canonical form."""
+    return sign_payload(canonical.dumps(statement), signer)
+
+
+def sign_payload(payload: bytes, signer: Signer) -> bytes:
+    """The envelope of bytes that are a statement already."""
+    signature = {"keyid": signer.keyid, "sig": _encode(signer.sign(_pae(payload)))}
+    return canonical.dumps(
+        {"payload": _encode(payload), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
+    )
+
+
+def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envelope") -> Verified:
+    """The statement, if one of `keys` (key id to PEM) signed it."""
+    envelope, payload = _open(data, where)  # (1)
+    (signature,) = envelope.signatures
+    if signature.keyid not in keys:
+        raise UnknownKeyError(f"signed by an unknown key ({signature.keyid[:16]})", where=where)
+    key = public_key(keys[signature.keyid])
+    if key.keyid != signature.keyid:
+        raise VerificationError("a key stands under an id that is not its own", where=where)
+    key.verify(_decode(signature.sig, where), _pae(payload), where)  # (2)
+    statement, known = _statement(payload, where)  # (3)
+    return Verified(statement, payload, key.keyid, known)
+
+
+def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], str]:
+    """What an envelope says and who it claims has signed, not to be believed: to find the keys to
+    verify it with.
+    """
+    envelope, payload = _open(data, where)
+    return _statement(payload, where)[0], envelope.signatures[0].keyid
+
+
+class UnknownKeyError(VerificationError):
+    """No key that is known here signed: the statement counts as missing."""
+
+
+def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
+    value, known = canonical.loads_known(data, where=where, numbers=False)  # the model takes none
+    try:
+        envelope = Envelope.model_validate(value, strict=True)
+    except ValueError:
+        raise VerificationError("not a DSSE envelope", where=where) from None
+    if not known and canonical.dumps(envelope.model_dump()) != data:  # of no more than it has
+        raise VerificationError("not in canonical form", expected="RFC 8785", where=where)
+    if envelope.payloadType != PAYLOAD_TYPE:
+        raise VerificationError(
+            f"payload type {envelope.payloadType[:80]!r}", expected=PAYLOAD_TYPE, where=where
+        )
+    if len(envelope.signatures) != 1:
+        raise VerificationError(
+            f"{len(envelope.signatures)} signatures", expected="exactly one", where=where
+        )
+    return envelope, _decode(envelope.payload, where)
+
+
+def _statement(payload: bytes, where: str) -> tuple[dict[str, Any], bool]:
+    statement, known = canonical.loads_known(payload, where=where)
+    if not isinstance(statement, dict):
+        raise VerificationError("the payload is no JSON object", where=where)
+    return statement, known
+
+
+def _pae(payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decode(text: str, where: str) -> bytes:
+    """Base64 in its one canonical form."""
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data or _encode(data[-(len(data) % 3 or 3) :]) != text[-4:]:  # bits that nobody reads
+        raise VerificationError("base64 is not in canonical form", where=where)
+    return data

@@ -1,0 +1,162 @@
+"""What a decision is asked about, and what it answers. Digests decide; names are for people and for
+policy's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from governance.attest.predicates import CANDIDATE, Finding
+from governance.base.errors import RefusedError
+from governance.base.model import Model, Sha256, Slug
+
+
+class DataRef(Model):
+    """The records a stage trains on: `data/ready/DATASET/records.parquet`."""
+
+    dataset: Slug
+    sha256: Sha256
+
+
+class SuiteRef(Model):
+    """An evaluation suite as it is defined now."""
+
+    name: Slug
+    """The dataset it is made of."""
+    digest: Sha256
+    """Of dataset, split, metrics and generation settings."""
+    records: Sha256
+    """Of the dataset's ready records."""
+    split: str
+
+
+class ModelRef(Model):
+    """A model folder, and how it is evaluated."""
+
+    name: Slug
+    """The stage or base it is called by."""
+    outside: bool
+    """A base, as params.yaml has it. Evidence decides whether it is one."""
+    sha256: Sha256
+    """`governance.attest.digests.tree_digest`."""
+    files: list[str]
+    """Paths in the folder, POSIX, sorted."""
+    suite: Slug
+    suite_digest: Sha256
+
+
+class GateRequest(Model):
+    """May this stage train? Recorded with the decision, so that it can be decided again at
+    release.
+    """
+
+    model: Slug
+    """The name under which the chain is released; gives the tier."""
+    stage: Slug
+    method: Slug
+    kind: str
+    """The dataset kind that the method trains on."""
+    data: DataRef
+    suite: SuiteRef
+    """On which the result will be evaluated, and into which nothing may leak."""
+    parent: ModelRef
+    scorer: ModelRef | None
+    """None where the objective does not use it."""
+    objective: Sha256 | None
+    rewards: dict[str, Sha256 | None]
+    """Reward function to the digest of its source; `model` is the scorer."""
+
+    @property
+    def decided_on(self) -> dict[str, str]:
+        """Role to digest of everything that goes into the training."""
+        digests: dict[str, str | None] = {
+            "data": self.data.sha256,
+            "parent": self.parent.sha256,
+            "objective": self.objective,
+        }
+        digests |= {"scorer": self.scorer.sha256 if self.scorer else None}
+        digests |= {f"reward/{name}": digest for name, digest in self.rewards.items()}
+        return {role: digest for role, digest in sorted(digests.items()) if digest is not None}
+
+
+class ReleaseRequest(Model):
+    """May this model be called `alias` under this name? For a governed alias: as a signed request
+    asks.
+    """
+
+    model: Slug
+    released: ModelRef
+    champion: Sha256 | None = None
+    """Digest of the model that serves now; None where none does."""
+    alias: Slug = CANDIDATE
+    action: Literal["promote", "rollback", "retire"] = "promote"
+    version: str = ""
+    """The registry's number, for a governed alias."""
+    from_version: str | None = None
+    """Who holds the alias, as the log says; None where nobody does."""
+    packet: Sha256 | None = None
+    """The latest packet of this version."""
+    request: Sha256 | None = None
+    """Digest of the statement by which a person asks for the move; None where nobody does."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer: denied unless there is no finding at all."""
+
+    allowed: bool
+    tier: str
+    """`unknown` where policy does not name the model."""
+    decided_on: dict[str, str]
+    findings: tuple[Finding, ...]
+    """What stands against it."""
+    at: datetime
+    """The reference time; nothing here reads a clock."""
+    waived: tuple[Finding, ...] = ()
+    """What would stand against it but for a waiver in force."""
+
+
+@dataclass(frozen=True)
+class ReleaseDecision(Decision):
+    """The answer for a release, with the gates of its chain decided anew."""
+
+    gates: dict[str, Decision] = field(default_factory=dict)
+    """Stage to the decision under the policy in force, in the order of the chain."""
+    candidate_only: tuple[str, ...] = ()
+    """Why nothing better than `candidate` could be given on this evidence, in words."""
+
+
+def explain(decision: Decision, name: str) -> str:
+    """A decision in plain text."""
+    return (
+        f"{name} allowed (tier {decision.tier})"
+        if decision.allowed
+        else refusal(name, decision.findings)
+    )
+
+
+def refusal(name: str, findings: Sequence[Finding]) -> str:
+    """All findings as text: what, expected, found, and the next step of each."""
+    lines = [f"{name} refused, {len(findings)} finding(s):"]
+    for finding in findings:
+        lines.append(f"  {finding.code} {_line(finding.subject)}: {_line(finding.message)}")
+        if finding.expected or finding.found:
+            expected, found = _line(finding.expected) or "n/a", _line(finding.found) or "nothing"
+            lines.append(f"      expected {expected}; found {found}")
+        if finding.next:
+            lines.append(f"      next: {finding.next}")
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    """In one line: a finding may quote what somebody wrote, who must not write lines of ours."""
+    return " ".join(text.splitlines())
+
+
+def enforce(decision: Decision, name: str) -> None:
+    """Raises `RefusedError` with every finding unless the decision allows."""
+    if not decision.allowed:
+        raise RefusedError(explain(decision, name))

@@ -1,0 +1,11 @@
+"""What every package uses and that knows nothing of governance.
+
+`errors`       every error a user can meet, with its exit code
+`model`        the base class of everything typed that crosses a boundary
+`time`         times as they are written
+`text`         text that is safe on a page
+`yaml`         strict YAML
+`storage`      atomic writes
+`statistics`   means, differences and their intervals
+`progress`     a bar on a terminal
+"""

@@ -1,0 +1,35 @@
+"""The one base class of everything typed that crosses a boundary: frozen, closed, finite numbers
+only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256 digest, 64 lower-case hexadecimal characters."""
+
+SLUG = r"^[a-z][a-z0-9_-]{0,62}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+"""A name that is safe in paths, YAML keys, DVC stage names and registry names (ASCII, lower case).
+"""
+
+Json = Any
+"""A JSON value; what may stand in it is decided by `governance.attest.canonical`."""
+
+
+def empty(value: object) -> bool:
+    """For `exclude_if`: what came later is left out where nothing is said, so that older bytes and
+    digests stay.
+    """
+    return not value
+
+
+class Model(BaseModel):
+    """Frozen, refuses unknown fields, NaN and infinity; text is kept exactly as given."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )

@@ -1,0 +1,83 @@
+"""Progress for people: drawn on a terminal, silent when the output is not one."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+MIN_INTERVAL = 0.1
+PATIENCE = 2.0
+"""Seconds of silence that nobody wonders about."""
+
+
+class Bar:
+    """Counts towards a total; redraws its line at most ten times a second."""
+
+    def __init__(self, stream: TextIO | None, total: int, text: str) -> None:
+        self._stream, self._total, self._text = stream, total, text
+        self._done, self._drawn = 0, -MIN_INTERVAL
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more are done; `note` is shown beside them."""
+        self._done += count
+        if self._stream is None:
+            return
+        import time
+
+        if time.monotonic() - self._drawn >= MIN_INTERVAL or self._done >= self._total:
+            self._drawn = time.monotonic()
+            share = f"{self._done:,}/{self._total:,}" if self._total else f"{self._done:,}"
+            self._stream.write(f"\r\x1b[2K  {self._text} {share} {note}"[:110])
+            self._stream.flush()
+
+
+class Progress:
+    """Says what is being done, on standard error, where that is a terminal; a warning, wherever
+    that is.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._chosen = sys.stderr if stream is None else stream
+        self._stream = self._chosen if self._chosen.isatty() else None
+
+    def warn(self, text: str) -> None:
+        """What a person has to know of what follows, at a terminal or not."""
+        self._chosen.write(f"warning: {text}\n")
+        self._chosen.flush()
+
+    @contextmanager
+    def waiting(self, text: str, after: float = PATIENCE) -> Iterator[None]:
+        """Says what is waited for, once that takes long."""
+        timer = threading.Timer(after, self.step, (text,))
+        timer.daemon = True
+        if self._stream:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def step(self, text: str) -> None:
+        """A new thing begins."""
+        if self._stream:
+            self._stream.write(f"\r\x1b[2K  {text}\n")
+            self._stream.flush()
+
+    @contextmanager
+    def bar(self, total: int, text: str) -> Iterator[Bar]:
+        """A bar for `total` items; 0 where the total is not known."""
+        bar = Bar(self._stream, total, text)
+        try:
+            yield bar
+        finally:
+            if self._stream:
+                self._stream.write("\r\x1b[2K")
+                self._stream.flush()
+
+
+SILENT = Progress(io.StringIO())
+"""Says nothing."""

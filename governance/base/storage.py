@@ -1,0 +1,78 @@
+"""Files that are whole or not there, and the disk's own failures in words."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from governance.base.errors import StorageError
+
+_ROOM = "free some space, then run this again: nothing half-written was kept"
+_RIGHT = "give this account the right to read and write there, then run this again"
+SYMPTOMS = {
+    "No space left on device": _ROOM,
+    "Disk quota exceeded": _ROOM,
+    "File too large": _ROOM,
+    "database or disk is full": _ROOM,
+    "disk I/O error": _ROOM,
+    "PytorchStreamWriter failed writing": _ROOM,
+    "Read-only file system": _RIGHT,
+    "Permission denied": _RIGHT,
+    "Operation not permitted": _RIGHT,
+    "attempt to write a readonly database": _RIGHT,
+    "unable to open database file": _RIGHT,
+}
+"""What the system and the libraries say when the disk is at fault, and what to do."""
+
+
+def disk_failure(error: BaseException) -> StorageError | None:
+    """The disk's failure behind an error of whatever library; None where it is something else.
+
+    Of a foreign error only the symptom is told: its message may quote a record.
+    """
+    for cause in _causes(error):
+        found = next((symptom for symptom in SYMPTOMS if symptom in str(cause)), None)
+        if found is not None:
+            where = str(getattr(cause, "filename2", None) or getattr(cause, "filename", None) or "")
+            return StorageError(found, where=where, fix=SYMPTOMS[found])
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, each once."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def home_expanded(text: str) -> Path:
+    """A path whose `~` is the home folder; as it is where there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Writes beside the target, then replaces it in one step. Raises `StorageError`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        try:
+            with os.fdopen(
+                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb"
+            ) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from None

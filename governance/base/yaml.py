@@ -1,0 +1,215 @@
+"""Reads a YAML file into a typed model; every mistake is reported at once, with file, line and
+field.
+
+YAML 1.2 by ruamel's safe loader: no tags, no aliases (they allow a small file to grow without
+bound), no duplicate keys, at most `MAX_BYTES`; and no character by which people are shown other
+lines, or another order, than what is read.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.model import SLUG, Model
+
+MAX_BYTES = 512 << 10
+"""Of a file, and of text out of a log: ten seconds of parsing."""
+_DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
+"""What turns the order of text round, and line ends that editors, terminals and `diff` show in the
+middle of a line.
+"""
+M = TypeVar("M", bound=Model)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain value of a YAML file. Raises `ConfigError` with file and line."""
+    return parse_yaml(_text(path), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The plain value of YAML text; `where` names it in errors."""
+    if len(text) > MAX_BYTES:
+        raise _too_large(where)
+    try:
+        _refuse_deceiving(text, where)
+        _refuse_aliases(text, where)
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(
+            str(error.problem or error.context), where=f"{where}{line}", expected="valid YAML"
+        ) from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(
+            str(error).splitlines()[0][:200], where=where, expected="valid YAML"
+        ) from None
+
+
+def load_model(path: Path, model: type[M]) -> M:
+    """A YAML file as `model`. Raises `Problems` naming every mistake with its line."""
+    return parse_model(_text(path), path, model)
+
+
+def parse_model(text: str, path: Path, model: type[M]) -> M:
+    """As `load_model`, of text that stands, or stood, at `path`. The same text is the same model,
+    read once.
+    """
+    with suppress(CountersignError, ValidationError):
+        return cast(M, _read(text, model))
+    value = parse_yaml(text, str(path))
+    try:
+        return model.model_validate({} if value is None else value)
+    except ValidationError as error:
+        root = YAML(typ="safe", pure=True).compose(text)
+        raise Problems([_problem(detail, path, root, model) for detail in error.errors()]) from None
+
+
+@lru_cache(maxsize=256)
+def _read(text: str, model: type[Model]) -> Model:
+    value = parse_yaml(text, "")
+    return model.model_validate({} if value is None else value)
+
+
+def place(path: Path, *field: str | int) -> str:
+    """Where a field of a YAML file stands, as errors name it: `path:line: a.b.c`."""
+    root = YAML(typ="safe", pure=True).compose(_text(path))
+    return f"{path}:{_line(root, field)}: {'.'.join(str(part) for part in field)}"
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _too_large(str(path))
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        fix = "restore it, or change to the project's folder"
+        raise ConfigError("no such file", where=str(path), fix=fix) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"byte {error.start} is not UTF-8", where=str(path), expected="UTF-8 text"
+        ) from None
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), where=str(path)) from None
+
+
+def _too_large(where: str) -> ConfigError:
+    return ConfigError("file is too large", where=where, expected=f"at most {MAX_BYTES} bytes")
+
+
+def _refuse_deceiving(text: str, where: str) -> None:
+    found = _DECEIVING.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        raise ConfigError(
+            f"the character U+{ord(found[0]):04X} shows people other text than is read",
+            where=f"{where}:{line}",
+            fix="leave it out; in a quoted text, write it as an escape",
+        )
+
+
+def _refuse_aliases(text: str, where: str) -> None:
+    if "*" not in text:
+        return  # by which every alias begins
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if type(event).__name__ == "AliasEvent":
+            raise ConfigError(
+                "YAML aliases are not accepted",
+                where=f"{where}:{event.start_mark.line + 1}",
+                fix="write the value out",
+            )
+
+
+def _problem(
+    detail: ErrorDetails, path: Path, root: Node | None, model: type[Model]
+) -> CountersignError:
+    loc = tuple(part for part in detail["loc"] if not str(part).startswith("function-"))
+    field = ".".join(_name(part) for part in loc) or "(whole file)"
+    where = f"{path}:{_line(root, loc)}: {field}"
+    if detail["type"] == "extra_forbidden":
+        known = _known_fields(model, loc[:-1])
+        fix = meant(str(loc[-1]), known) or (f"one of: {', '.join(known)}" if known else "")
+        return ConfigError("unknown field", where=where, fix=fix)
+    found = "" if detail["type"] == "missing" else f"{_shown(detail['input'])}: "
+    words = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
+    return ConfigError(
+        f"{found}{said(detail)}", where=where, fix=meant(str(detail["input"]), words)
+    )
+
+
+def said(detail: ErrorDetails) -> str:
+    """What is wrong with a value, in words."""
+    if detail.get("ctx", {}).get("pattern") == SLUG:
+        return "a name is lower-case letters, digits, - and _, and begins with a letter"
+    return detail["msg"].removeprefix("Value error, ")
+
+
+def _shown(given: Any) -> str:
+    return (
+        "a table"
+        if isinstance(given, dict)
+        else "a list"
+        if isinstance(given, list)
+        else ascii(str(given)[:80])
+    )
+
+
+def _name(part: int | str) -> str:
+    """A key as messages show it: what is no plain name is escaped, so that nothing passes for
+    something else.
+    """
+    return str(part) if re.fullmatch(r"[A-Za-z0-9_./ \[\]-]+", str(part)) else ascii(part)
+
+
+def _known_fields(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:
+    schema = model.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in loc:
+        node = _resolve(node, schema)
+        named = node.get("properties", {}).get(str(part))
+        keyed = next(iter(node.get("patternProperties", {}).values()), None) or node.get(
+            "additionalProperties"
+        )
+        node = named or keyed or node.get("items") or {}
+        if not isinstance(node, dict):
+            return []
+    return sorted(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for option in node.get("anyOf", []):
+        if "$ref" in option:
+            node = option
+    if "$ref" in node:
+        resolved: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        return resolved
+    return node
+
+
+def _line(node: Node | None, loc: tuple[int | str, ...]) -> int:
+    """The 1-based line of a field, or of the nearest thing around it that exists."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for part in loc:
+        child: Node | None = None
+        if isinstance(node, MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    child, line = value, key.start_mark.line + 1
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            break
+        node = child
+    return line

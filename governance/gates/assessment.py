@@ -1,0 +1,240 @@
+"""What an evaluation shows, held against policies/evaluation.yaml: arithmetic on scores that stand
+in the log.
+
+1. Scores come from `evaluate` statements only; intervals are those of `governance.base.statistics`.
+2. Unless policy says `judge: mean`, the unfavourable end of the interval must satisfy the bound.
+3. Comparisons are paired, item by item, and need the same suite by digest.
+4. A slice is of the items that carry its label; the worst decides. Of many slices some are low by
+   chance alone.
+5. An absent metric, an item without a score or too few items decide nothing: they are gaps, with a
+   reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from governance.attest.predicates import Evaluate
+from governance.base.statistics import HUGE, Interval, difference_interval, mean_interval
+from governance.policy.evaluation import (
+    Comparison,
+    Demands,
+    EvaluationPolicy,
+    SliceThreshold,
+    Threshold,
+)
+
+NO_SLICES = "the suite's items name no slice"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One demand and what was found."""
+
+    metric: str
+    reference: str | None
+    """What it is compared with: parent, base or champion; None for a threshold."""
+    demand: str
+    """In words, e.g. `at least 0.95 (lower end of the 95% interval)`."""
+    figure: Interval | None
+    passed: bool
+    gap: str = ""
+    """Why there is no figure."""
+    slice: str = ""
+    """The slice that the figure is of, the worst one: `language=de`; empty where it is of all
+    items.
+    """
+
+    @property
+    def found(self) -> str:
+        """The figure in words, or why there is none."""
+        where = f"{self.slice} " if self.slice else ""
+        return where + describe(self.figure) if self.figure else self.gap
+
+
+def describe(figure: Interval) -> str:
+    """An interval in words: `0.870 [0.827, 0.903], n=300`."""
+    return f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}], n={figure.n}"
+
+
+def judge(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
+    """Every threshold, by metric."""
+    return [
+        _threshold(evaluation, metric, bound, policy)
+        for metric, bound in sorted(demands.thresholds.items())
+    ]
+
+
+def judge_slices(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
+    """Every bound on slices, held against the slice that is worst by it."""
+    return [_worst(evaluation, bound, policy) for bound in demands.slices]
+
+
+def slices(
+    evaluation: Evaluate, by: str, metric: str, confidence: float
+) -> dict[str, Interval] | str:
+    """Slice to its mean and interval, or why there are none."""
+    labels, scores = evaluation.slices.get(by), _scores(evaluation, metric)
+    if labels is None:
+        return f"its items name no slice by {by}" if evaluation.slices else NO_SLICES
+    if isinstance(scores, str):
+        return scores
+    if len(labels) != len(scores):
+        return f"{len(labels)} items have a slice by {by}, and {len(scores)} a score"
+    found: dict[str, list[float]] = {}
+    for label, score in zip(labels, scores, strict=True):
+        found.setdefault(label, []).append(score)
+    return {label: mean_interval(values, confidence) for label, values in sorted(found.items())}
+
+
+def worst(found: Mapping[str, Interval], *, high_is_bad: bool = False) -> str:
+    """The slice whose mean is worst; of several the one with fewest items."""
+    sign = -1 if high_is_bad else 1
+    return min(found, key=lambda label: (sign * found[label].mean, found[label].n, label))
+
+
+def compare(
+    evaluation: Evaluate,
+    demands: Demands,
+    policy: EvaluationPolicy,
+    references: Mapping[str, Evaluate | None],
+) -> list[Judged]:
+    """Every comparison that policy demands with one of `references`; None where a reference has no
+    evaluation.
+    """
+    demanded = [item for item in demands.compare if item.reference in references]
+    return [_comparison(evaluation, item, policy, references[item.reference]) for item in demanded]
+
+
+def differences(
+    evaluation: Evaluate, reference: Evaluate, confidence: float
+) -> dict[str, Interval | str]:
+    """Every metric both have: the paired difference (ours less theirs), or why it cannot be had."""
+    shared = [metric for metric in evaluation.scores if metric in reference.scores]
+    return {metric: _paired(evaluation, reference, metric, confidence) for metric in sorted(shared)}
+
+
+def figures(evaluation: Evaluate, confidence: float) -> dict[str, Interval | str]:
+    """Every metric: its mean and interval, or why there is none."""
+    return {
+        metric: _figure(evaluation, metric, confidence, 1) for metric in sorted(evaluation.scores)
+    }
+
+
+def _threshold(
+    evaluation: Evaluate, metric: str, bound: Threshold, policy: EvaluationPolicy
+) -> Judged:
+    figure = _figure(evaluation, metric, policy.confidence, policy.minimum_items)
+    if bound.at_least is not None:
+        demand = f"at least {bound.at_least:g} ({_end('lower', bound.judge, policy)})"
+    else:
+        demand = f"at most {bound.at_most:g} ({_end('upper', bound.judge, policy)})"
+    if isinstance(figure, str):
+        return Judged(metric, None, demand, None, False, figure)
+    return Judged(metric, None, demand, figure, _meets(bound, figure))
+
+
+def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy) -> Judged:
+    found = slices(evaluation, bound.by, bound.metric, policy.confidence)
+    high = bound.at_most is not None
+    limit = f"at most {bound.at_most:g}" if high else f"at least {bound.at_least:g}"
+    end = _end("upper" if high else "lower", bound.judge, policy)
+    demand = f"{limit} in every slice by {bound.by} of {bound.minimum_items} items or more ({end})"
+    if isinstance(found, str):
+        return Judged(bound.metric, None, demand, None, False, found)
+    enough = {label: figure for label, figure in found.items() if figure.n >= bound.minimum_items}
+    if not enough:
+        return Judged(
+            bound.metric, None, demand, None, False, f"no slice by {bound.by} has so many items"
+        )
+    if missing := [label for label in bound.labels if label not in enough]:
+        return Judged(
+            bound.metric,
+            None,
+            demand,
+            None,
+            False,
+            f"no slice {bound.by}={missing[0]} of so many items",
+        )
+    beyond = {label: figure for label, figure in enough.items() if not _meets(bound, figure)}
+    label = worst(beyond or enough, high_is_bad=high)
+    return Judged(
+        bound.metric, None, demand, enough[label], not beyond, slice=f"{bound.by}={label}"
+    )
+
+
+def _meets(bound: Threshold, figure: Interval) -> bool:
+    low, high = (figure.mean, figure.mean) if bound.judge == "mean" else (figure.low, figure.high)
+    return low >= bound.at_least if bound.at_least is not None else high <= (bound.at_most or 0.0)
+
+
+def _comparison(
+    evaluation: Evaluate, item: Comparison, policy: EvaluationPolicy, reference: Evaluate | None
+) -> Judged:
+    if item.may_fall is not None:
+        demand = (
+            f"not lower than {item.reference} by more than {item.may_fall:g}"
+            f" ({_end('lower', item.judge, policy)})"
+        )
+    else:
+        demand = (
+            f"not higher than {item.reference} by more than {item.may_rise:g}"
+            f" ({_end('upper', item.judge, policy)})"
+        )
+    if reference is None:
+        return Judged(
+            item.metric,
+            item.reference,
+            demand,
+            None,
+            False,
+            f"{item.reference} has no evaluation on this suite",
+        )
+    figure = _paired(evaluation, reference, item.metric, policy.confidence)
+    if isinstance(figure, str):
+        return Judged(item.metric, item.reference, demand, None, False, figure)
+    low, high = (figure.mean, figure.mean) if item.judge == "mean" else (figure.low, figure.high)
+    passed = low >= -item.may_fall if item.may_fall is not None else high <= (item.may_rise or 0.0)
+    return Judged(item.metric, item.reference, demand, figure, passed)
+
+
+def _end(end: str, judge: str, policy: EvaluationPolicy) -> str:
+    return "mean" if judge == "mean" else f"{end} end of the {policy.confidence:.0%} interval"
+
+
+def _figure(evaluation: Evaluate, metric: str, confidence: float, minimum: int) -> Interval | str:
+    scores = _scores(evaluation, metric)
+    if isinstance(scores, str):
+        return scores
+    if len(scores) < minimum:
+        return f"{len(scores)} item(s), and policy wants at least {minimum}"
+    return mean_interval(scores, confidence)
+
+
+def _paired(ours: Evaluate, theirs: Evaluate, metric: str, confidence: float) -> Interval | str:
+    if ours.suite != theirs.suite:
+        return "evaluated on another suite"
+    mine, other = _scores(ours, metric), _scores(theirs, metric)
+    if isinstance(mine, str):
+        return mine
+    if isinstance(other, str):
+        return f"the reference: {other}"
+    if len(mine) != len(other):
+        return f"{len(mine)} items against {len(other)}"
+    if any(abs(score) > HUGE for score in (*mine, *other)):
+        return f"scores beyond {HUGE:g} are not subtracted"
+    return difference_interval(mine, other, confidence)
+
+
+def _scores(evaluation: Evaluate, metric: str) -> list[float] | str:
+    """The scores of every item, or why they cannot be used."""
+    if evaluation.not_run is not None:
+        return f"not run: {evaluation.not_run}"
+    scores = evaluation.scores.get(metric)
+    if not scores:
+        return "no such metric in the evaluation"
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores):
+        return f"{len(scores) - len(known)} of {len(scores)} items have no score"
+    return known

@@ -1,0 +1,3 @@
+"""The checks of a decision: small pure functions from a context to findings.
+`governance.gates.decisions` has the tables.
+"""

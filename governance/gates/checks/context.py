@@ -1,0 +1,275 @@
+"""What a check may look at: the request, the policies, the evidence that counts, and facts drawn
+from them once.
+
+Facts are drawn lazily; where drawing one raises, every check that needs it crashes, and a crashed
+check denies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from governance.attest.predicates import Evaluate, Ingest, Quality, Scan
+from governance.attest.requests import GateRequest, ModelRef, ReleaseRequest
+from governance.gates import assessment
+from governance.gates.assessment import Judged
+from governance.history import lineage
+from governance.history.lineage import Admissible, DataChain, ModelNode
+from governance.policy.evaluation import Demands
+from governance.policy.policies import Datacard, ModelPolicy, Policies, Principal, Tier
+
+if TYPE_CHECKING:
+    from governance.log.evidence import Evidence, EvidenceView
+    from governance.policy.authority import Authority
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model that is built upon or released, its chain, and its evaluation held against policy."""
+
+    ref: ModelRef
+    view: Admissible
+    policies: Policies
+    champion: str | None = None
+    released: bool = False
+
+    @cached_property
+    def chain(self) -> list[ModelNode]:
+        """All it rests on, itself last."""
+        return lineage.model_chain(self.view, self.ref.sha256, self.ref.name)
+
+    @property
+    def node(self) -> ModelNode:
+        """The model itself."""
+        return self.chain[-1]
+
+    @cached_property
+    def demands(self) -> Demands | None:
+        """What policy demands of its method on its suite; None where policy says nothing."""
+        suite = self.policies.evaluation.suites.get(self.ref.suite)
+        return suite.methods.get(self.node.method) if suite else None
+
+    @property
+    def judgeable(self) -> bool:
+        """Whether policy demands something of a model whose evidence is there; gaps in it are
+        reported elsewhere.
+        """
+        return self.node.known and self.demands is not None and self.demands.none is None
+
+    @cached_property
+    def evaluation(self) -> Evidence | None:
+        """Its evaluation on the suite as defined now, else its latest on the suite of that name."""
+        return self._evaluation_of(self.ref.sha256)
+
+    @cached_property
+    def judged(self) -> list[Judged]:
+        """Every threshold."""
+        if self.evaluation is None or self.demands is None:
+            return []
+        return assessment.judge(self.evaluation.predicate, self.demands, self.policies.evaluation)
+
+    @cached_property
+    def sliced(self) -> list[Judged]:
+        """Every threshold on slices."""
+        if self.evaluation is None or self.demands is None:
+            return []
+        return assessment.judge_slices(
+            self.evaluation.predicate, self.demands, self.policies.evaluation
+        )
+
+    @cached_property
+    def compared(self) -> list[Judged]:
+        """Every comparison that policy demands."""
+        if self.evaluation is None or self.demands is None:
+            return []
+        evaluation: Evaluate = self.evaluation.predicate
+        return assessment.compare(
+            evaluation, self.demands, self.policies.evaluation, self.references
+        )
+
+    @cached_property
+    def references(self) -> Mapping[str, Evaluate | None]:
+        """Reference to its evaluation on the same suite. A champion only at release, and only where
+        there is one.
+        """
+        digests = {
+            "parent": self.node.parent,
+            "base": next((n.sha256 for n in self.chain if n.train is None), None),
+        }
+        if self.released and self.champion is not None:
+            digests["champion"] = self.champion
+        found = {
+            name: self._evaluation_of(digest) if digest else None
+            for name, digest in digests.items()
+        }
+        return {name: item.predicate if item else None for name, item in found.items()}
+
+    def _evaluation_of(self, sha256: str) -> Evidence | None:
+        items = lineage.evaluations(self.view, sha256, self.ref.suite)
+        return lineage.pick(items, lambda item: item.predicate.suite == self.ref.suite_digest)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every decision has: the name it is about, models, policies, evidence, time."""
+
+    model: str
+    refs: tuple[ModelRef, ...]
+    policies: Policies
+    evidence: EvidenceView
+    at: datetime
+    champion: str | None = None
+    alias: str | None = None
+    """The alias asked for; None at a gate."""
+    authority: Authority | None = None
+    """Who spoke for whom at each position of the log; None where the log gives no rights to people.
+    """
+    governed: bool = False
+    """Whether rights are judged by the log's authority; else by the policies at hand."""
+
+    @cached_property
+    def view(self) -> Admissible:
+        """The evidence whose signers may sign it."""
+        return Admissible(
+            self.evidence, self.authority if self.governed and self.authority else self.policies
+        )
+
+    @property
+    def model_policy(self) -> ModelPolicy | None:
+        """What policy says of the name; None where it says nothing."""
+        return self.policies.rules.models.get(self.model)
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier's demands; None where policy does not name the model."""
+        return self.policies.tier_of(self.model)
+
+    @property
+    def tier_name(self) -> str:
+        """The tier by name; `unknown` where there is none."""
+        return self.model_policy.tier if self.model_policy else "unknown"
+
+    @cached_property
+    def models(self) -> list[ModelFacts]:
+        """The models asked about, as evidence and policy have them."""
+        released = self.alias is not None
+        return [
+            ModelFacts(ref, self.view, self.policies, self.champion, released) for ref in self.refs
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateContext(Context):
+    """What a gate has besides: the stage's request and its data."""
+
+    request: GateRequest
+    before: Evidence | None = None
+    """The training that was gated; None where it has not happened yet."""
+
+    @cached_property
+    def chain(self) -> DataChain:
+        """The data's chain, through the statements made under the policy in force where there are
+        several.
+        """
+        return lineage.data_chain(
+            self.view, self.request.data.dataset, self.request.data.sha256, self._in_force
+        )
+
+    @cached_property
+    def held_out_chain(self) -> DataChain:
+        """The chain of the suite's dataset: what a leak check may have been made against."""
+        return lineage.data_chain(self.view, self.request.suite.name, self.request.suite.records)
+
+    @property
+    def quality(self) -> Quality | None:
+        """The quality statement about the records."""
+        return self.chain.quality.predicate if self.chain.quality else None
+
+    @property
+    def scan(self) -> Scan | None:
+        """The scan statement about what the quality gate read."""
+        return self.chain.scan.predicate if self.chain.scan else None
+
+    @property
+    def ingest(self) -> Ingest | None:
+        """The ingest statement about what the scan read."""
+        return self.chain.ingest.predicate if self.chain.ingest else None
+
+    @property
+    def card(self) -> Datacard | None:
+        """The dataset's datacard."""
+        return self.policies.datacards.get(self.request.data.dataset)
+
+    def suites_in_force(self, digest: str, kind: str) -> list[str]:
+        """The quality suites of policies/ that have this digest and are for this kind."""
+        suites = self.policies.quality.items()
+        return [
+            name
+            for name, suite in suites
+            if suite.kind == kind and self.policies.suite_digest(name) == digest
+        ]
+
+    def _in_force(self, item: Evidence) -> bool:
+        predicate = item.predicate
+        if isinstance(predicate, Quality):
+            return predicate.passed and bool(self.suites_in_force(predicate.suite, predicate.kind))
+        if isinstance(predicate, Scan):
+            return predicate.passed and predicate.config == self.policies.pii_digest
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseContext(Context):
+    """What the decision on a governed alias has besides: the request, and the authority it is
+    judged by.
+    """
+
+    asked: ReleaseRequest
+    rights: Authority
+
+    @classmethod
+    def of(
+        cls, asked: ReleaseRequest, rights: Authority, evidence: EvidenceView, at: datetime
+    ) -> ReleaseContext:
+        """Under the policies in force."""
+        return cls(
+            asked.model,
+            (asked.released,),
+            rights.policies,
+            evidence,
+            at,
+            asked.champion,
+            asked.alias,
+            authority=rights,
+            governed=True,
+            asked=asked,
+            rights=rights,
+        )
+
+    @cached_property
+    def packet(self) -> Evidence | None:
+        """The packet asked about."""
+        found = self.evidence.by_subject(self.asked.packet, "packet") if self.asked.packet else []
+        return next(
+            (item for item in found if lineage.subject(item, "packet") == self.asked.packet), None
+        )
+
+    @cached_property
+    def signed(self) -> Evidence | None:
+        """The statement by which a person asks for the move."""
+        found = self.evidence.by_subject(self.asked.released.sha256, "request")
+        return next((item for item in found if item.digest == self.asked.request), None)
+
+    @property
+    def asks(self) -> str:
+        """In whose name it is; empty where nobody asks."""
+        return self.signed.predicate.principal if self.signed else ""
+
+    @property
+    def requester(self) -> Principal | None:
+        """The person who signed it; None where nobody who may speak did."""
+        return self.rights.speaker(self.signed) if self.signed else None

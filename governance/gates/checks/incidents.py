@@ -1,0 +1,66 @@
+"""Incidents: what was said to be wrong with a model's bytes, and whose word opens and closes.
+
+1. A person speaks, in a role that the policies before that entry let open, or close, one
+   (`policy.IncidentRules`).
+2. Whoever asks for a move closes nothing that anybody else has opened since it was last closed.
+3. Each version's incident is its own, by model and number; while one is open, no alias is given to
+   these bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from governance.attest.predicates import Incident
+from governance.gates.checks.votes import others
+from governance.policy.policies import IncidentRules
+
+if TYPE_CHECKING:
+    from governance.log.evidence import Evidence
+    from governance.policy.authority import Authority
+
+
+def counted(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:
+    """(1) Those that count, in order."""
+    return [item for item in items if rights.speaker(item) is not None and _may(rights, item)]
+
+
+def still_open(rights: Authority, items: Iterable[Evidence], asks: str = "") -> list[Evidence]:
+    """(2), (3) The word that opened each incident that is open, to a move that `asks` wants, if
+    anybody does.
+    """
+    opened: dict[tuple[str, str], dict[str, Evidence]] = {}
+    for item in counted(rights, items):
+        said: Incident = item.predicate
+        mine = opened.setdefault((said.model, said.version), {})
+        if said.state == "open":
+            mine.pop(said.principal, None)  # the latest word is the last
+            mine[said.principal] = item
+        elif others(rights, {said.principal}, asks) or not others(rights, mine, asks):
+            mine.clear()
+    return [list(mine.values())[-1] for mine in opened.values() if mine]
+
+
+def not_closed(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:
+    """What somebody said to close one, and may not."""
+    return [
+        item
+        for item in items
+        if item.predicate.state == "closed"
+        and rights.speaker(item) is not None
+        and not _may(rights, item)
+    ]
+
+
+def roles(rules: IncidentRules, state: str, everybody: list[str]) -> list[str]:
+    """The roles in which a person may say this."""
+    named = rules.opened_by if state == "open" else rules.closed_by
+    return everybody if named is None else named
+
+
+def _may(rights: Authority, item: Evidence) -> bool:
+    policies, said = rights.at(item.index).policies, item.predicate
+    return policies is not None and said.role in roles(
+        policies.rules.incidents, said.state, [said.role]
+    )

@@ -1,0 +1,396 @@
+"""Evidence: signed statements about digests, written to the log and read back verified.
+
+Writing: `record` builds an in-toto Statement v1, signs it and appends it; saying the same thing
+again (same stage, inputs, outputs, parameters, policy, code, environment and signer) is the same
+entry. Reading: `LogEvidence` gives typed evidence and nothing else. An entry by an unknown key is
+left out with its reason, so that it counts as missing; an entry that was altered raises
+`VerificationError`. Whether a known key may sign that kind of evidence is the reader's to ask
+(`Policies.may_sign`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.envelope import (
+    UnknownKeyError,
+    Verified,
+    sign_payload,
+    unverified,
+    verify_envelope,
+)
+from governance.attest.keys import Signer, public_key
+from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
+from governance.base.errors import VerificationError
+from governance.base.model import Json, Model
+from governance.log import merkle
+from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
+from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log, Said, said_again
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+KINDS: dict[str, str] = {
+    uri.removeprefix(TYPE_PREFIX).removesuffix("/v1"): uri for uri in PREDICATES
+}
+"""Short name of each predicate to its type URI."""
+_VARYING = ("run", "at")
+"""Predicate fields that do not make two statements different: when and how, not what.
+
+Of what people say, `at` counts: who approves, rejects and approves again has spoken three times.
+"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One verified statement."""
+
+    index: int
+    kind: str
+    subjects: tuple[Artifact, ...]
+    predicate: Any
+    """The typed model of `governance.attest.predicates`."""
+    keyid: str
+    development: bool
+    """Signed by a key made without ceremony: good for `candidate` only."""
+    digest: str
+    """sha256 of the statement's bytes."""
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Whose signatures are worth verifying. What a key may sign, policies say
+    (`Policies.may_sign`).
+    """
+
+    development: frozenset[str] = frozenset()
+    """Public keys (PEM) made on the log's own machine, as its origin names them."""
+    service: Mapping[str, str] = field(default_factory=dict)
+    """Key id to public key (PEM) of the principals that policies name."""
+
+    @cached_property
+    def known(self) -> Mapping[str, str]:
+        """Key id to PEM."""
+        return {**{public_key(pem).keyid: pem for pem in self.development}, **self.service}
+
+    def is_development(self, keyid: str) -> bool:
+        """Whether nobody but the origin vouches for this key; one that policies name is no
+        development key any more.
+        """
+        return keyid not in self.service
+
+
+class EvidenceView(Protocol):
+    """Evidence as decisions see it."""
+
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
+        """What is known about a digest, in the order of the log."""
+
+    def all(self, kind: str | None = None) -> Iterator[Evidence]:
+        """Everything, in the order of the log."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An entry that does not count, and why."""
+
+    index: int
+    reason: str
+
+
+class LogEvidence:
+    """Evidence from a log, each envelope verified before it is handed out."""
+
+    def __init__(self, log: Log, ring: KeyRing) -> None:
+        self._log = log
+        self.ring = ring
+        self._read: dict[int, Evidence | LeftOut] = {}
+        self._verified: dict[int, Evidence] = {}
+
+    def under(self, ring: KeyRing) -> LogEvidence:
+        """The same log as other keys show it; no signature is verified twice."""
+        other = LogEvidence(self._log, ring)
+        other._verified = self._verified
+        return other
+
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
+        """What is known about a digest, in the order of the log."""
+        found = self._evidence(self._log.by_subject(sha256), kind)
+        return [
+            item for item in found if any(subject.sha256 == sha256 for subject in item.subjects)
+        ]
+
+    def all(self, kind: str | None = None) -> Iterator[Evidence]:
+        """Everything, in the order of the log."""
+        return self._evidence(
+            self._log.entries() if kind is None else self._log.by_kind([kind]), kind
+        )
+
+    def left_out(self) -> list[LeftOut]:
+        """Entries read so far that do not count."""
+        return [item for _, item in sorted(self._read.items()) if isinstance(item, LeftOut)]
+
+    def _evidence(self, entries: Iterable[Entry], kind: str | None) -> Iterator[Evidence]:
+        """An entry filed under another kind than its own is missed here, and found by
+        `governance.history.verify`.
+        """
+        for entry in entries:
+            if kind is not None and entry.kind != kind:
+                continue
+            if entry.index not in self._read:
+                self._read[entry.index] = self._one(entry)
+            item = self._read[entry.index]
+            if isinstance(item, Evidence) and kind in (None, item.kind):
+                yield item
+
+    def _one(self, entry: Entry) -> Evidence | LeftOut:
+        known = self._verified.get(entry.index)
+        if known is not None and known.keyid in self.ring.known:
+            return replace(known, development=self.ring.is_development(known.keyid))
+        item = read_entry(entry, self.ring)
+        if isinstance(item, Evidence):
+            self._verified[entry.index] = item
+        return item
+
+
+def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:
+    """The evidence of one entry. Raises `VerificationError` where it was altered."""
+    try:
+        return open_entry(entry, ring)[0]
+    except UnknownKeyError as error:
+        return LeftOut(entry.index, error.found)
+
+
+def open_entry(entry: Entry, ring: KeyRing) -> tuple[Evidence, Verified]:
+    """As `read_entry`, with the envelope's content; raises `UnknownKeyError` where no known key
+    signed.
+    """
+    where = f"entry {entry.index}"
+    if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
+        raise VerificationError("the entry's bytes are not those that were logged", where=where)
+    verified = verify_envelope(entry.envelope, ring.known, where=where)
+    kind, subjects, predicate = parse_statement(verified.statement, where)
+    keyid = verified.keyid
+    digest = sha256_bytes(verified.payload)
+    evidence = Evidence(
+        entry.index, kind, subjects, predicate, keyid, ring.is_development(keyid), digest
+    )
+    return evidence, verified
+
+
+def build_statement(kind: str, subjects: Sequence[Artifact], predicate: Model) -> dict[str, Any]:
+    """An in-toto Statement v1. A subject's role stands among its annotations."""
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {
+                "name": item.name,
+                "digest": {"sha256": item.sha256},
+                "annotations": {"role": item.role},
+            }
+            for item in subjects
+        ],
+        "predicateType": KINDS[kind],
+        "predicate": predicate.model_dump(),  # not mode="json", which would turn NaN into null
+    }
+
+
+def parse_statement(statement: dict[str, Any], where: str) -> tuple[str, tuple[Artifact, ...], Any]:
+    """Kind, subjects and typed predicate of a statement. Raises `VerificationError`."""
+    uri = statement.get("predicateType")
+    if statement.get("_type") != STATEMENT_TYPE or set(statement) != {
+        "_type",
+        "subject",
+        "predicateType",
+        "predicate",
+    }:
+        raise VerificationError("not an in-toto Statement v1", where=where)
+    if not isinstance(uri, str) or uri not in PREDICATES:
+        raise VerificationError(
+            f"unknown kind of evidence {str(uri)[:120]!r}",
+            where=where,
+            fix="use the version of Countersign that wrote it",
+        )
+    try:
+        subjects = tuple(_subject(item) for item in statement["subject"])
+        predicate = PREDICATES[uri].model_validate(statement["predicate"])
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        fields = (
+            {".".join(map(str, item["loc"])) for item in error.errors()}
+            if isinstance(error, ValidationError)
+            else {"subject"}
+        )
+        raise VerificationError(
+            f"does not follow the schema of {uri}: {', '.join(sorted(fields))[:200]}", where=where
+        ) from None
+    if not subjects:
+        raise VerificationError("a statement about nothing", where=where)
+    return uri.removeprefix(TYPE_PREFIX).removesuffix("/v1"), subjects, predicate
+
+
+def record(
+    log: Log,
+    signer: Signer,
+    kind: str,
+    subjects: Sequence[Artifact],
+    predicate: Model,
+    *,
+    expected_size: int | None = None,
+    also: Also | None = None,
+) -> Entry:
+    """Builds, signs and appends a statement; what the log says already is not said again, unless in
+    a person's name.
+
+    `expected_size` and `also`: see `governance.log.port.Log.append`.
+    """
+    statement = build_statement(kind, subjects, predicate)
+    identity = identity_of(statement, signer.keyid)
+    scope = scope_of(kind, predicate, identity)
+    if also is None and expected_size is None:
+        latest = log.latest(scope)
+        if latest and latest.identity == identity:
+            if not in_a_name_now(latest, predicate):
+                return latest
+            also = said_again
+    return log.append(
+        sign_payload(canonical.dumps(statement), signer),
+        identity=identity,
+        scope=scope,
+        subjects=[item.sha256 for item in subjects],
+        kind=kind,
+        expected_size=expected_size,
+        also=also,
+    )
+
+
+def in_a_name_now(before: Entry, predicate: Any) -> bool:
+    """Whether the same was said of a run in nobody's name, and is said now of one that a person
+    authorized.
+    """
+    if _authorization(predicate) is None:
+        return False
+    statement, _ = unverified(before.envelope, where=f"entry {before.index}")
+    return _authorization(parse_statement(statement, f"entry {before.index}")[2]) is None
+
+
+def _authorization(predicate: Any) -> str | None:
+    run = getattr(predicate, "run", None)
+    return run.requested_by.authorization if run is not None else None
+
+
+def identity_of(
+    statement: dict[str, Any], keyid: str, dumps: Callable[[Json], bytes] = canonical.dumps
+) -> str:
+    """What makes two statements the same entry: all they say but when and how they ran, and who
+    signed.
+    """
+    varying = _VARYING[:1] if "principal" in statement["predicate"] else _VARYING
+    predicate = {
+        name: value for name, value in statement["predicate"].items() if name not in varying
+    }
+    return sha256_bytes(dumps([{**statement, "predicate": predicate}, keyid]))
+
+
+def filed_under(envelope: bytes, where: str = "envelope") -> Said:
+    """What the log files an envelope under; whether its signature is worth anything is another
+    question.
+    """
+    statement, keyid = unverified(envelope, where=where)
+    kind, subjects, predicate = parse_statement(statement, where)
+    identity = identity_of(statement, keyid, canonical.dumps_read)
+    scope = scope_of(kind, predicate, identity)
+    return Said(identity, scope, kind, tuple(subject.sha256 for subject in subjects))
+
+
+def scope_of(kind: str, predicate: Any, identity: str) -> str:
+    """Within what an entry can be the latest. Decisions may change and change back; other evidence
+    is said once.
+    """
+    pattern = _SCOPES.get(kind)
+    return identity if pattern is None else pattern.format(said=predicate)
+
+
+_SCOPES = {
+    "origin": ORIGIN_SCOPE,
+    "policy": "policy",
+    "gate": "gate/{said.stage}",
+    "registration": "registration/{said.model}/{said.stage}",
+    "promotion": "promotion/{said.model}/{said.alias}",
+    "packet": "packet/{said.model}/{said.version}",
+    "refusal": "refusal/{said.model}/{said.operation}/{said.caller}",
+    "call": "call/{said.model}/{said.alias}",
+}
+
+
+def origin(log: Log) -> Origin:
+    """What entry 0 says: whom to trust in the rest. Whoever pins the log's origin establishes it;
+    nothing here does.
+    """
+    return origin_in(log.entry(0).envelope)
+
+
+def origin_in(envelope: bytes) -> Origin:
+    """The origin that an envelope is. Raises `VerificationError`."""
+    statement, _ = unverified(envelope, where="entry 0")
+    kind, _, predicate = parse_statement(statement, "entry 0")
+    if kind != "origin" or not isinstance(predicate, Origin):
+        raise VerificationError("the log does not begin with an origin", where="entry 0")
+    return predicate
+
+
+def key_ring(log: Log, service: Mapping[str, str]) -> KeyRing:
+    """The development keys this log's origin names, and the keys policies name
+    (`Policies.keys`).
+    """
+    return KeyRing(frozenset(origin(log).development_keys), service)
+
+
+def policy_in_force(log: Log) -> str:
+    """Digest of `policies/` as last recorded."""
+    latest = log.latest("policy") or log.entry(0)
+    statement, _ = unverified(latest.envelope, where=f"entry {latest.index}")
+    _, subjects, _ = parse_statement(statement, f"entry {latest.index}")
+    return subjects[0].sha256
+
+
+def check_head(
+    log: Log, project: str, checkpoint_keys: Sequence[tuple[int, str]] = ()
+) -> Checkpoint:
+    """The cheap checks on opening: an origin, of this project, and a signed checkpoint over exactly
+    what is there.
+
+    `checkpoint_keys`: from which entry on which public key (PEM) signs; the origin's where none is
+    given.
+    """
+    first = origin(log)
+    if first.project != project:
+        raise VerificationError(
+            f"this is the log of project {first.project!r}", expected=repr(project), where="entry 0"
+        )
+    size, note = log.head()
+    checkpoint = signed_in_turn(
+        note, checkpoint_keys or [(0, first.checkpoint_key)], "the log's checkpoint"
+    )
+    if checkpoint.origin != origin_of(project, merkle.leaf_hash(log.entry(0).envelope)):
+        raise VerificationError("the checkpoint is of another log", where="the log's checkpoint")
+    if checkpoint.size != size:
+        raise VerificationError(
+            f"the log has {size} entries", expected=f"{checkpoint.size}, as its checkpoint says"
+        )
+    last = log.entry(size - 1)
+    proof = log.inclusion_proof(size - 1, size)
+    merkle.verify_inclusion(merkle.leaf_hash(last.envelope), size - 1, size, proof, checkpoint.root)
+    return checkpoint
+
+
+def _subject(item: dict[str, Any]) -> Artifact:
+    if set(item) != {"name", "digest", "annotations"} or set(item["digest"]) != {"sha256"}:
+        raise KeyError("subject")
+    return Artifact(
+        role=item["annotations"]["role"], name=item["name"], sha256=item["digest"]["sha256"]
+    )

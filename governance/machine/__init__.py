@@ -1,0 +1,4 @@
+"""This machine.
+
+`machine`   addresses of log and registry, and the keys kept here
+"""

@@ -1,0 +1,521 @@
+"""This machine: where its log, registry and keys stand, and who asks. Never from the working
+folder.
+
+COUNTERSIGN_PROJECT         the project's name, where there is no params.yaml: a reviewer's machine
+COUNTERSIGN_HOME            state of all projects; default $XDG_STATE_HOME/countersign or
+                            ~/.local/state/countersign
+COUNTERSIGN_LOG             sqlite:///PATH, postgresql://USER@HOST/DATABASE, or https://SERVER of a
+                            governed server;
+                            default sqlite:///HOME/PROJECT/countersign.db
+COUNTERSIGN_USER, COUNTERSIGN_PASSWORD   the account on that server
+COUNTERSIGN_ORIGIN          digest of the log's entry 0, or id of its checkpoint key: pins which log
+                            it is
+COUNTERSIGN_REGISTRY        an MLflow URI; default: the server of COUNTERSIGN_LOG where it names
+                            one, else as the log's
+COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:...,
+                            hv:..., hsm:...;
+                            default: a development key made on first use
+COUNTERSIGN_SIGNER_PUBLIC   file of that signer's public key (PEM), for a KMS or HSM
+COUNTERSIGN_CHECKPOINT      who signs checkpoints of a log that is kept here: ssh-agent:KEY, or as
+                            COUNTERSIGN_SIGNER;
+                            default: a key made on first use
+COUNTERSIGN_CHECKPOINT_PUBLIC   as COUNTERSIGN_SIGNER_PUBLIC
+COUNTERSIGN_REQUESTER       who asks for the run, for unattended use; default: the account's name
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from governance.attest.keys import (
+    CHECKPOINT,
+    DEVELOPMENT,
+    Signer,
+    cannot_write,
+    development_signer,
+    person_signer,
+    signer_from_uri,
+    start_of,
+    stored_signer,
+)
+from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
+from governance.base.errors import ConfigError, StorageError, VerificationError
+from governance.base.model import Slug
+from governance.base.progress import Progress
+from governance.base.storage import home_expanded, write_atomic
+from governance.base.time import instant
+from governance.base.yaml import read_yaml
+from governance.log import evidence
+from governance.log.checkpoint import parse_checkpoint
+from governance.log.port import Log
+from governance.log.sqlite import SqliteLog
+from governance.policy.authority import read_authority
+from governance.registry.rest import is_server
+
+DATABASE = "countersign.db"
+SERVED_FILES = Path("server/artifacts")
+"""Below the project's state: the folder in which this machine's server keeps model files."""
+ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Addresses of one project's state on this machine."""
+
+    home: Path
+    project: str
+    log_uri: str = field(repr=False)
+    """May hold a password: errors say `Log.where`."""
+    registry_uri: str = field(repr=False)
+    artifact_root: Path
+    """Where a registry of this machine keeps model files."""
+    signer_uri: str | None
+    requester: Requester
+    environ: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """The environment it was read from; may hold keys."""
+
+    @property
+    def state(self) -> Path:
+        """The project's folder."""
+        return self.home / self.project
+
+    @property
+    def keys(self) -> Path:
+        """Keys made on this machine."""
+        return self.state / "keys"
+
+
+def machine(project: str, environ: Mapping[str, str]) -> Machine:
+    """This machine as the environment describes it. Raises `ConfigError`."""
+    home = _home(environ)
+    default = f"{_SQLITE}{home / project / DATABASE}"
+    log = environ.get("COUNTERSIGN_LOG") or default
+    return Machine(
+        home=home,
+        project=project,
+        log_uri=log,
+        registry_uri=environ.get("COUNTERSIGN_REGISTRY") or (log if is_server(log) else default),
+        artifact_root=_artifact_root(home / project),
+        signer_uri=environ.get("COUNTERSIGN_SIGNER") or None,
+        requester=_requester(environ),
+        environ=environ,
+    )
+
+
+def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
+    """The machine for the project that COUNTERSIGN_PROJECT names, else the one at `root`, named in
+    its params.yaml.
+    """
+    named = environ.get("COUNTERSIGN_PROJECT")
+    if named:
+        try:
+            return machine(TypeAdapter(Slug).validate_python(named), environ)
+        except ValidationError:
+            raise ConfigError(
+                f"{named[:80]!r} is no project name", where="COUNTERSIGN_PROJECT"
+            ) from None
+    path = root / "params.yaml"
+    if not path.exists():
+        raise ConfigError(
+            "no project here",
+            where=str(root),
+            expected="a params.yaml with a line `project: NAME`",
+            fix="change to the project's folder, or set COUNTERSIGN_PROJECT=NAME",
+        )
+    value = read_yaml(path)
+    try:
+        project = TypeAdapter(Slug).validate_python(
+            value.get("project") if isinstance(value, dict) else None
+        )
+    except ValidationError:
+        raise ConfigError(
+            "no project name", where=str(path), expected="a line `project: NAME`"
+        ) from None
+    return machine(project, environ)
+
+
+def signer(machine: Machine) -> Signer:
+    """Who signs evidence on this machine."""
+    if machine.signer_uri is None:
+        return development_signer(machine.keys)
+    public = machine.environ.get("COUNTERSIGN_SIGNER_PUBLIC", "")
+    return signer_from_uri(
+        machine.signer_uri,
+        machine.environ,
+        read_public(public, "COUNTERSIGN_SIGNER_PUBLIC") if public else "",
+    )
+
+
+def checkpoint_signer(machine: Machine) -> Signer:
+    """Who signs the log's checkpoints here: a key that lives elsewhere, or one of this machine,
+    made on first use.
+    """
+    address, public = machine.environ.get(ELSEWHERE), machine.environ.get(f"{ELSEWHERE}_PUBLIC", "")
+    if not address:
+        return stored_signer(machine.keys, CHECKPOINT)
+    pem = read_public(public, f"{ELSEWHERE}_PUBLIC") if public else ""
+    return person_signer(address, machine.environ, None, pem, ELSEWHERE)
+
+
+def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
+    """The signer, if what it signs will count: a development key, or one that policies name
+    (`Policies.keys`).
+    """
+    chosen = signer(machine)
+    if machine.signer_uri is not None and chosen.keyid not in service:
+        raise ConfigError(
+            f"policies do not name the key that signs here ({chosen.keyid[:16]}): its evidence"
+            " would not count",
+            where="COUNTERSIGN_SIGNER",
+            fix=(
+                "policies/policy.yaml: a principal with this key and what it"
+                f" signs:\n{chosen.public_pem.strip()}"
+            ),
+        )
+    return chosen
+
+
+class InForce(Protocol):
+    """What a log has to know of policies; `governance.policy.policies.Policies` is one."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def keys(self) -> Mapping[str, str]: ...
+
+    @property
+    def files(self) -> Mapping[str, str]: ...
+
+
+def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
+    """The log at this machine's address; begun or not, nothing verified. Raises `ConfigError`."""
+    scheme = machine.log_uri.partition("://")[0].partition("+")[0]
+    if scheme in ("postgresql", "postgres"):
+        from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
+
+        return PostgresLog(machine.log_uri, machine.project, checkpoint_signer)
+    if on_server(machine):
+        return _mirror(machine)
+    return SqliteLog(log_path(machine), machine.project, checkpoint_signer)
+
+
+def on_server(machine: Machine) -> bool:
+    """Whether the log stands on a server, which holds the checkpoint key and records policies."""
+    return is_server(machine.log_uri)
+
+
+def _mirror(machine: Machine) -> Log:
+    from governance.log.mirror import MirrorLog, Reader, Server
+
+    server = Server(
+        machine.log_uri,
+        machine.environ.get("COUNTERSIGN_USER", ""),
+        machine.environ.get("COUNTERSIGN_PASSWORD", ""),
+    )
+    reader = Reader(
+        evidence.filed_under,
+        checkpoint_keys,
+        lambda envelope: evidence.origin_in(envelope).checkpoint_key,
+    )
+    pin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
+    return MirrorLog(server, machine.project, machine.state / "mirror", reader, pin, Progress())
+
+
+def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> Log:
+    """The project's log, for appending: begun with its origin on first use; a changed policy is
+    recorded.
+
+    Everything that would keep this machine from adding evidence that counts is found here, before
+    any work.
+    """
+    log = log_of(machine)
+    if log.size():
+        check_head(log, machine.project)
+        if not on_server(machine):
+            _check_keys(machine, log)
+    elif on_server(machine):
+        raise StorageError(
+            "the server's log has not begun", where=log.where, fix="ask who runs the server"
+        )
+    author = known_signer(machine, policies.keys)
+    if on_server(machine):
+        return log
+    log = log_of(machine, checkpoint_signer(machine))
+    run = _run(machine, now())
+    if log.size() == 0:
+        evidence.record(
+            log, author, "origin", [_policies(policies)], _origin(machine, policies, run)
+        )
+    known = evidence.policy_in_force(log)
+    if known != policies.digest:
+        evidence.record(
+            log,
+            author,
+            "policy",
+            [_policies(policies)],
+            PolicyChange(previous=known, run=run, files=dict(policies.files)),
+        )
+    return log
+
+
+def begun(log: Log) -> Log:
+    """The log, if there is one; nothing else of it is verified. Raises `StorageError`."""
+    if log.size() == 0:
+        raise StorageError(
+            "there is no log yet",
+            where=log.where,
+            fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
+        )
+    return log
+
+
+def read_log(machine: Machine) -> Log:
+    """The project's log, for reading. Raises `StorageError` where there is none."""
+    log = begun(log_of(machine))
+    known = checkpoint_keys(log)
+    check_head(log, machine.project)
+    own = None if on_server(machine) else own_checkpoint_key(machine)
+    if own is not None and own not in (pem for _, pem in known):
+        raise VerificationError(
+            "the log's checkpoints are not signed with this machine's key",
+            where=log.where,
+            fix="point COUNTERSIGN_HOME or COUNTERSIGN_LOG at the log that belongs to the keys",
+        )
+    return log
+
+
+def check_head(log: Log, project: str) -> None:
+    """`evidence.check_head` with the keys that sign checkpoints by now."""
+    evidence.check_head(log, project, checkpoint_keys(log))
+
+
+def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
+    """From which entry on which public key (PEM) signs checkpoints; nearly always the origin's
+    alone.
+    """
+    if next(iter(log.by_kind(("checkpoint_key",))), None) is None:
+        return ((0, evidence.origin(log).checkpoint_key),)
+    return read_authority(log).checkpoint_keys
+
+
+def check_checkpoint_key(machine: Machine, log: Log) -> None:
+    """That this machine holds the key that signs the log's checkpoints now. Raises
+    `StorageError`.
+    """
+    known = [pem for _, pem in checkpoint_keys(log)]
+    own = own_checkpoint_key(machine)
+    if own == known[-1]:
+        return
+    elsewhere = machine.environ.get(ELSEWHERE)
+    where = ELSEWHERE if elsewhere else str(machine.keys / f"{CHECKPOINT}.pem")
+    if own in known:
+        fix = (
+            f"set {ELSEWHERE} to the approved key's address"
+            if elsewhere
+            else "countersign checkpoint-key use"
+        )
+        raise StorageError(
+            "this machine signs checkpoints with a key that was replaced", where=where, fix=fix
+        )
+    raise StorageError(
+        f"the {CHECKPOINT} key this log was begun with is not here",
+        where=where,
+        fix=(
+            f"set {ELSEWHERE} to its address"
+            if elsewhere
+            else (
+                "restore the keys folder that belongs to the log; or begin a new log in another"
+                " COUNTERSIGN_HOME"
+            )
+        ),
+    )
+
+
+def own_checkpoint_key(machine: Machine) -> str | None:
+    """The public key (PEM) this machine signs checkpoints with; None where it never began a log."""
+    known = machine.environ.get(ELSEWHERE) or (machine.keys / f"{CHECKPOINT}.pem").exists()
+    return checkpoint_signer(machine).public_pem if known else None
+
+
+def last_seen(machine: Machine, log: Log) -> dict[str, str]:
+    """The last checkpoint of this log that this machine verified, by where it is kept; nothing
+    where there is none.
+    """
+    try:
+        path = _kept(machine, parse_checkpoint(log.checkpoint())[0].origin)
+    except VerificationError:
+        return {}  # the log has no checkpoint that can be read: verification says so
+    return (
+        {f"the checkpoint this machine last verified ({path})": _note(path)}
+        if path.exists()
+        else {}
+    )
+
+
+def remember(machine: Machine, note: str) -> None:
+    """Keeps a checkpoint that was verified, so that a log that was rolled back is found. Raises
+    `StorageError`.
+    """
+    new = parse_checkpoint(note)[0]
+    path = _kept(machine, new.origin)
+    if path.exists() and parse_checkpoint(_note(path))[0].size > new.size:
+        return  # another process verified more meanwhile
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    write_atomic(path, note.encode())
+
+
+def _note(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise StorageError("the checkpoint kept here cannot be read", where=str(path)) from None
+
+
+def _kept(machine: Machine, origin: str) -> Path:
+    """By the log, not by its address: a state folder or a log may be moved."""
+    return machine.state / "last_checkpoint" / f"{origin.rpartition('/')[2]}.txt"
+
+
+def exposed_keys(machine: Machine) -> list[Path]:
+    """Private keys of this machine that other accounts can read."""
+    return [path for path in sorted(machine.keys.glob("*.pem")) if path.stat().st_mode & 0o077]
+
+
+def _check_keys(machine: Machine, log: Log) -> None:
+    """The keys a log was begun with are needed for as long as it grows: new ones would sign what
+    counts as missing.
+    """
+    check_checkpoint_key(machine, log)
+    if machine.signer_uri is not None:
+        return
+    path, known = machine.keys / f"{DEVELOPMENT}.pem", evidence.origin(log).development_keys
+    if not known:
+        raise ConfigError(
+            "this log was begun by people and takes no development keys",
+            where="COUNTERSIGN_SIGNER",
+            expected="the key of a service that its policies name",
+            fix="export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
+        )
+    if not path.exists() or stored_signer(machine.keys, DEVELOPMENT).public_pem not in known:
+        raise StorageError(
+            f"the {DEVELOPMENT} key this log was begun with is not here",
+            where=str(path),
+            fix=(
+                "restore the keys folder that belongs to the log; or begin a new log in another"
+                " COUNTERSIGN_HOME"
+            ),
+        )
+
+
+def _origin(machine: Machine, policies: InForce, run: Run) -> Origin:
+    return Origin(
+        project=machine.project,
+        policy=policies.digest,
+        checkpoint_key=checkpoint_signer(machine).public_pem,
+        development_keys=(
+            [development_signer(machine.keys).public_pem] if machine.signer_uri is None else []
+        ),
+        run=run,
+        files=dict(policies.files),
+    )
+
+
+def _policies(policies: InForce) -> Artifact:
+    return Artifact(role="policy", name="policies", sha256=policies.digest)
+
+
+def _run(machine: Machine, moment: datetime) -> Run:
+    return Run(
+        started=instant(moment),
+        finished=instant(moment),
+        seconds=0.0,
+        requested_by=machine.requester,
+    )
+
+
+def log_path(machine: Machine) -> Path:
+    """The file the log stands in. Raises `ConfigError` for an address of another kind."""
+    if not machine.log_uri.startswith(f"{_SQLITE}/"):
+        raise ConfigError(
+            f"not an address of a log: {machine.log_uri.partition('://')[0][:40]!r} and more",
+            where="COUNTERSIGN_LOG",
+            expected=(
+                "sqlite:/// and an absolute path, postgresql://USER@HOST/DATABASE, or"
+                " https://SERVER"
+            ),
+        )
+    return Path(machine.log_uri.removeprefix(_SQLITE))
+
+
+def _artifact_root(state: Path) -> Path:
+    """Where the server of this machine was last told to keep files (`countersign server
+    --artifacts`); else here.
+    """
+    named = state / SERVED_FILES
+    try:
+        return (
+            Path(named.read_text(encoding="utf-8").strip())
+            if named.exists()
+            else state / "artifacts"
+        )
+    except PermissionError as error:
+        fix = (
+            "use the account whose folder it is, or set COUNTERSIGN_HOME to one this account can"
+            " read"
+        )
+        raise StorageError(
+            f"it cannot be read: {error.strerror}", where=str(state), fix=fix
+        ) from None
+    except (OSError, UnicodeDecodeError):
+        raise StorageError(
+            "it cannot be read", where=str(named), fix="start the server with --artifacts"
+        ) from None
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    given, state = environ.get("COUNTERSIGN_HOME"), environ.get("XDG_STATE_HOME", "")
+    if given:
+        home = Path(given).expanduser()
+        if not home.is_absolute():
+            raise ConfigError(
+                f"{given!r} depends on the working folder",
+                where="COUNTERSIGN_HOME",
+                expected="an absolute path",
+            )
+        return home
+    if Path(state).is_absolute():
+        return Path(state) / "countersign"
+    return Path(environ.get("HOME") or "~").expanduser() / ".local" / "state" / "countersign"
+
+
+def _requester(environ: Mapping[str, str]) -> Requester:
+    name = environ.get("COUNTERSIGN_REQUESTER")
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):
+            name = f"uid {os.getuid()}"
+    return Requester(name=name, authenticated=False)
+
+
+def read_public(path: str, variable: str) -> str:
+    """The public key file that a variable names. Raises `ConfigError`."""
+    try:
+        return start_of(home_expanded(path)).decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the signer's public key cannot be read: {error}", where=variable
+        ) from None

@@ -1,0 +1,267 @@
+"""Which files a model folder may hold: what only carries numbers and text, never what can run.
+
+An allow list, by name and by content: an unknown kind of file is refused, since nobody has said
+what loading it does, and a file is what its bytes are, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickletools
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from governance.base.errors import InputError
+from governance.models import weights
+
+SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".jinja", ".model"})
+"""Weights, configuration, vocabulary, notes, chat template (rendered in a sandbox), SentencePiece.
+"""
+
+SAFE_NAMES = frozenset({"LICENSE", "LICENCE", "NOTICE", "USE_POLICY", ".gitattributes"})
+
+CODE_FOLDERS = frozenset({"code", "custom_generate"})
+"""Folders that MLflow's pyfunc and transformers take code from."""
+
+REDIRECTS = frozenset({"adapter_config.json"})
+"""Files that make transformers load another model, of which no manifest says anything."""
+
+CODE_KEYS = frozenset({"auto_map", "custom_pipelines", "trust_remote_code", "transformers_weights"})
+"""Keys of a configuration that ask for code to be loaded, or for weights by another name (an index
+so named may lead anywhere), wherever they stand in it.
+"""
+
+KERNEL_KEYS = frozenset(
+    {
+        "attn_implementation",
+        "_attn_implementation",
+        "experts_implementation",
+        "_experts_implementation",
+    }
+)
+"""Keys whose value, where it names a repository, makes transformers fetch code from there."""
+
+MAX_TEXT = 256 << 20
+"""Bytes of a file that is not weights; larger ones belong to no model we know."""
+
+MAX_PICKLE = 1 << 20
+"""Bytes in which a pickle of the oldest protocol, which is text, is looked for."""
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,253}")
+_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RUNS = frozenset(
+    {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"}
+)
+"""Opcodes of a pickle that name or call something."""
+_SENTENCEPIECE_FIELDS = range(1, 6)
+"""Top-level fields of its ModelProto: pieces, three specifications, self-test data."""
+
+
+def unsafe_files(paths: Iterable[str]) -> list[str]:
+    """The paths that are on no list, sorted: pickles (`.bin`, `.pt`, `.pkl`), code (`.py`, `.so`),
+    anything unknown.
+    """
+    return sorted(path for path in paths if not _safe(PurePosixPath(path)))
+
+
+def path_fault(path: str) -> str | None:
+    """Why a manifest may not name this path; None where it may. ASCII names, relative, the same on
+    every system.
+    """
+    return next(
+        (reason for reason, holds in _PATH_FAULTS.items() if holds(path, path.split("/"))), None
+    )
+
+
+def _odd(part: str) -> bool:
+    return part not in SAFE_NAMES and not _PART.fullmatch(part)
+
+
+_PATH_FAULTS: dict[str, Callable[[str, list[str]], bool]] = {
+    "an absolute path": lambda path, parts: (
+        path.startswith("/") or re.match(r"[A-Za-z]:", path) is not None
+    ),
+    "a path that leaves the folder": lambda path, parts: ".." in re.split(r"[/\\]", path),
+    "a backslash in the path": lambda path, parts: "\\" in path,
+    "an encoded character in the path": lambda path, parts: "%" in path,
+    "a path with an empty part": lambda path, parts: "" in parts or "." in parts,
+    "a hidden file or folder": lambda path, parts: any(
+        one.startswith(".") and _odd(one) for one in parts
+    ),
+    "a name that is odd on some system": lambda path, parts: any(_odd(one) for one in parts),
+    "a name that is no file's on some system": lambda path, parts: any(
+        one.endswith(".") or _WINDOWS.fullmatch(one) for one in parts
+    ),
+    "a folder that code is loaded from": lambda path, parts: bool(
+        CODE_FOLDERS & {one.lower() for one in parts[:-1]}
+    ),
+    "an adapter's configuration, which names another model to load: release the merged model": (
+        lambda path, parts: parts[-1] in REDIRECTS
+    ),
+    "an index of weights under another name, which is not held against the weights": (
+        lambda path, parts: parts[-1].endswith(weights.INDEX[5:]) and path != weights.INDEX
+    ),
+    "a kind of file that can run code, or that nobody knows": lambda path, parts: (
+        not _safe(PurePosixPath(path))
+    ),
+}
+"""What no path of a manifest may be, and how to tell; in the order in which they are told."""
+
+
+def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of paths that are one path on some system: they differ in case or normal form, or one
+    is a folder.
+    """
+    seen: dict[str, str] = {}
+    whole: set[str] = set()
+    for path in sorted(paths):
+        parts = path.split("/")
+        for end in range(1, len(parts) + 1):
+            name = "/".join(parts[:end]) + ("/" if end < len(parts) else "")
+            folded = unicodedata.normalize(
+                "NFC", unicodedata.normalize("NFC", name).casefold()
+            ).rstrip("/")
+            known = seen.setdefault(folded, name)
+            if known != name or (end == len(parts) and path in whole):
+                yield known.rstrip("/"), path
+                break
+        whole.add(path)
+
+
+def content_fault(path: Path) -> str | None:
+    """Why a file may not be loaded, whatever its name; None where it is what its name says. Never
+    loads anything.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            weights.check_safetensors(path)
+            return None
+        if path.stat().st_size > MAX_TEXT:
+            return f"{path.stat().st_size} bytes, which no text of a model has"
+        data = path.read_bytes()
+    except InputError as error:
+        return error.found
+    if path.suffix == ".model":
+        return None if _sentencepiece(data) or _is_json(data) else "not a SentencePiece model"
+    return _text_fault(data, is_json=path.suffix == ".json")
+
+
+def remote_code(folder: Path) -> list[str]:
+    """JSON files of a model folder that ask for code to be loaded (`auto_map`, `custom_pipelines`),
+    sorted by path.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError):
+            continue
+        if asks_for_code(value) is not None:
+            found.append(path.relative_to(folder).as_posix())
+    return found
+
+
+def asks_for_code(value: Any) -> str | None:
+    """The key of a configuration that asks for code to be loaded, at any depth; None where none
+    does.
+
+    A number is no such request: a vocabulary may have a token of that name.
+    """
+    waiting: list[tuple[Any, str]] = [(value, "")]
+    """What is looked at next, and the key that asks for a kernel above it."""
+    while waiting:
+        item, kernel = waiting.pop()
+        if kernel and isinstance(item, str) and "/" in item:
+            return kernel
+        if isinstance(item, dict):
+            for key, inner in item.items():
+                if key in CODE_KEYS and (
+                    inner is True or (isinstance(inner, dict | list | str) and inner)
+                ):
+                    return str(key)
+                if kernel and "/" in key:
+                    return kernel
+                waiting.append((inner, key if key in KERNEL_KEYS else kernel))
+        elif isinstance(item, list):
+            waiting.extend((inner, kernel) for inner in item)
+    return None
+
+
+def _text_fault(data: bytes, *, is_json: bool) -> str | None:
+    if _is_pickle(data):
+        return "a pickle under another name: loading it runs code"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "not text (no UTF-8)"
+    if "\0" in text:
+        return "not text (it holds NUL)"
+    if not is_json:
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        return f"not JSON that has one reading ({_reason(error)})"
+    asked = asks_for_code(value)
+    return f"it asks for code to be loaded, or for another model ({asked})" if asked else None
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Whether it begins with a pickle that could do anything: protocol 2 and later by their mark,
+    older ones read.
+    """
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return True
+    names: set[str] = set()
+    try:
+        for opcode, _, _ in pickletools.genops(io.BytesIO(data[:MAX_PICKLE])):
+            names.add(opcode.name)
+    except Exception:  # noqa: BLE001 - whatever it stumbles over, it is not a pickle
+        return False
+    return bool(names & _RUNS)
+
+
+def _sentencepiece(data: bytes) -> bool:
+    """Whether the bytes are a sequence of length-delimited fields as its ModelProto has them."""
+    at = 0
+    while at < len(data):
+        tag, length = data[at], 0
+        at += 1
+        if tag & 7 != 2 or tag >> 3 not in _SENTENCEPIECE_FIELDS:
+            return False
+        for shift in range(0, 35, 7):
+            if at >= len(data):
+                return False
+            byte = data[at]
+            at += 1
+            length |= (byte & 127) << shift
+            if byte < 128:
+                break
+        at += length
+    return at == len(data) > 0
+
+
+def _is_json(data: bytes) -> bool:
+    return _text_fault(data, is_json=True) is None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """Without the text it is wrong in."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}"
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)[:80]
+
+
+def _safe(path: PurePosixPath) -> bool:
+    return path.suffix in SAFE_SUFFIXES or path.name in SAFE_NAMES

@@ -1,0 +1,170 @@
+"""A rollback rehearsed: all of it but the move, step by step and timed; what came of it goes into
+the log.
+
+1. The target is found as `countersign rollback` finds it; where there is none, the drill is refused
+   like a rollback.
+2. The steps are done in order, and the first that fails ends it: what comes after was not tried.
+3. Passed or failed, a service that policy lets sign `drill` says so. The way back itself is not
+   changed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from governance.attest.keys import Signer
+from governance.attest.predicates import Artifact, Drill, DrillStep, Run
+from governance.base.errors import ConfigError, CountersignError, VerificationError
+from governance.base.time import exact_instant
+from governance.history.chain import Chain
+from governance.log import evidence
+from governance.log.port import Entry, Log
+from governance.machine.machine import Machine
+from governance.people import moves as releasing
+from governance.people.moves import Plan
+from governance.release.promotion import State, below
+from governance.release.retrospect import SAME, made_again
+from governance.release.serving import Served, resolve
+
+T = TypeVar("T")
+
+
+class Failed(Exception):
+    """A step failed; the rehearsal has it."""
+
+
+@dataclass
+class Rehearsal:
+    """The steps done so far, each timed."""
+
+    clock: Callable[[], float]
+    """Seconds, for differences only."""
+    steps: list[DrillStep] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every step so far did."""
+        return all(step.passed for step in self.steps)
+
+    def step(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
+        """Does a step: what it gives, and what was found in words. Raises `Failed` where it does
+        not come off.
+        """
+        began = self.clock()
+        try:
+            made, found = do()
+        except Exception as error:  # whatever it is, a way back that ends in it is none
+            self._done(name, False, began, reason(error))
+            raise Failed(name) from error
+        self._done(name, True, began, found)
+        return made
+
+    def begin(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
+        """A step without which there is nothing to say of a target: what it raises is the
+        caller's.
+        """
+        began = self.clock()
+        made, found = do()
+        self._done(name, True, began, found)
+        return made
+
+    def _done(self, name: str, passed: bool, began: float, found: str) -> None:
+        seconds = round(max(0.0, self.clock() - began), 6)
+        self.steps.append(DrillStep(name=name, passed=passed, seconds=seconds, found=found))
+
+
+def reason(error: Exception) -> str:
+    """Why a step failed, for the log: no path of this machine, and of a library's error only its
+    kind.
+    """
+    if isinstance(error, CountersignError):
+        return " ".join(error.found.split())
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}"
+
+
+def check_signer(now: State, signer: Signer) -> None:
+    """Raises `ConfigError` where what this key says of a drill would not count."""
+    known = now.authority.keys.get(signer.keyid)
+    if known is None or not now.authority.may_sign("drill", signer.keyid, False, now.size):
+        raise ConfigError(
+            f"policies in force do not let this key sign drills ({signer.keyid[:16]})",
+            where="COUNTERSIGN_SIGNER",
+            fix="policies/policy.yaml: a service principal with this key that signs `drill`",
+        )
+
+
+def target(now: State, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
+    """(1) The version a rollback would go back to. Raises `RefusedError` where there is none."""
+    found = releasing.plan_rollback(now, model, alias, "a drill", at, None, False)
+    over = "".join(f"; passed over version {version}: {one.code}" for version, one in found.skipped)
+    return found, f"version {found.move.version}, sha256 {found.asked.released.sha256[:12]}{over}"
+
+
+def evidence_of(now: State, found: Plan) -> tuple[Served, str]:
+    """The target as it was registered; the decision that gave it the alias made again, its
+    statements verified.
+    """
+    what = found.move
+    served = resolve(now, f"{what.model}/{what.version}")
+    said = served.registration
+    if said.model_digest != found.asked.released.sha256:
+        raise VerificationError(
+            f"{served.name} is registered with other bytes than were decided on"
+        )
+    given = [
+        one
+        for one in below(now, what.model, what.alias, None)
+        if one.predicate.version == what.version
+    ]
+    for item in given:
+        came = made_again(now, item)
+        if came != SAME:
+            raise VerificationError(
+                f"the decision of entry {item.index} comes out otherwise: {came}"
+            )
+    statements = {
+        item.index for item in Chain(now.view, said.model_digest, said.stage).statements()
+    }
+    entries = ", ".join(str(item.index) for item in given)
+    again = f"the decision of entry {entries} comes out again"
+    return served, f"{len(statements)} statements, each signature valid; {again}"
+
+
+def record(
+    log: Log,
+    now: State,
+    signer: Signer,
+    machine: Machine,
+    found: Plan,
+    done: Rehearsal,
+    items: int,
+    began: datetime,
+    ended: datetime,
+) -> tuple[Drill, Entry]:
+    """(3) What came of it, in the log."""
+    what = found.move
+    said = Drill(
+        model=what.model,
+        alias=what.alias,
+        version=what.version,
+        from_version=found.asked.from_version,
+        model_digest=found.asked.released.sha256,
+        passed=done.passed,
+        steps=done.steps,
+        items=items,
+        policy=now.authority.in_force.digest,
+        at=exact_instant(ended),
+        run=Run(
+            started=exact_instant(began),
+            finished=exact_instant(ended),
+            seconds=round(sum(step.seconds for step in done.steps), 6),
+            requested_by=machine.requester,
+        ),
+    )
+    subject = Artifact(role="model", name=what.model, sha256=said.model_digest)
+    return said, evidence.record(log, signer, "drill", [subject], said)

@@ -1,0 +1,449 @@
+"""One person asks for one move of an alias: what it would come to, the request they sign, and the
+move itself.
+
+1. A plan decides on the log as it stands and, where a person is known, on the request they would
+   sign: nothing is written, and what it says is what the decision would say (`Assumed`).
+2. A request is signed and logged once; an open one that fits is taken again, so that others can add
+   their signatures to it in between.
+3. The move is carried out where the registry is: here, with the log in one transaction, or by the
+   server's own call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from governance.attest.predicates import (
+    CANDIDATE,
+    Artifact,
+    Finding,
+    Incident,
+    Promotion,
+    PromotionRequest,
+)
+from governance.attest.requests import ReleaseDecision, ReleaseRequest
+from governance.base.errors import ConfigError, RefusedError, StorageError, meant
+from governance.base.time import exact_instant, instant_of
+from governance.gates.checks.context import ReleaseContext
+from governance.gates.checks.incidents import counted
+from governance.gates.checks.votes import behind, distinct, one_each, others, packet_votes
+from governance.gates.decisions import decide_release
+from governance.log.evidence import Evidence
+from governance.log.port import Log
+from governance.machine.machine import Machine, read_log, signer
+from governance.people.assumed import NOT_YET, Assumed
+from governance.people.speaking import Speaker, roles_of, say
+from governance.policy.policies import AliasRule, Policies
+from governance.registry import aliases, rest
+from governance.release.promotion import Action, Promoter, State, ask, below, state
+
+HOURS = 24
+"""How long a request stays open where policy does not say less."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is asked for."""
+
+    action: Action
+    model: str
+    version: str
+    alias: str
+    reason: str
+    break_glass: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature that is missing."""
+
+    what: str
+    count: int
+    """How many of the people named."""
+    who: tuple[str, ...]
+    """NAME as ROLE, of everybody who could give it; empty where policy names nobody."""
+    next: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a move would come to now."""
+
+    move: Move
+    asked: ReleaseRequest
+    decision: ReleaseDecision
+    held: Promotion | None
+    """Who holds the alias now."""
+    request: Evidence | None
+    """The open request that fits."""
+    signs: Speaker | None
+    """Who would sign the request, where they are known."""
+    missing: tuple[Signature, ...]
+    skipped: tuple[tuple[str, Finding], ...] = ()
+    """Versions that a rollback passed over, and the first reason why."""
+
+    @property
+    def done(self) -> Promotion | None:
+        """The decision that gave the alias to this version, on this packet: asking again would
+        change nothing.
+        """
+        held, asked = self.held, self.asked
+        same = held is not None and (held.version, held.packet) == (asked.version, asked.packet)
+        return held if same and self.move.action == "promote" and self.request is None else None
+
+
+def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
+    """(1) What a move would come to. Raises `InputError` for a version that the log does not
+    know.
+    """
+    asked = ask(now, move.action, move.model, move.version, move.alias)
+    request = open_request(now, asked, move, at)
+    more: list[Evidence] = []
+    if request is not None:
+        asked = asked.model_copy(update={"request": request.digest})
+    elif signs is not None:
+        more = [_assumed(now, asked, move, signs, at)]
+        asked = asked.model_copy(update={"request": more[0].digest})
+    evidence = Assumed(now.evidence, more)
+    decision = _sayable(decide_release(asked, now.authority.policies, evidence, at, now.authority))
+    context = ReleaseContext.of(asked, now.authority, evidence, at)
+    held = now.holder(move.model, move.alias)
+    return Plan(move, asked, decision, held, request, signs, tuple(_missing(context, decision)))
+
+
+def _sayable(decision: ReleaseDecision) -> ReleaseDecision:
+    """What names a request that nobody has signed yet, as a step that can be taken."""
+    unsaid, behind = (
+        NOT_YET[:12],
+        "once the request is signed, somebody else: countersign approve promotion DIGEST",
+    )
+    found = [
+        one.model_copy(update={"next": behind}) if unsaid in one.next else one
+        for one in decision.findings
+    ]
+    return replace(decision, findings=tuple(found))
+
+
+def plan_rollback(
+    now: State,
+    model: str,
+    alias: str,
+    reason: str,
+    at: datetime,
+    signs: Speaker | None,
+    break_glass: bool,
+) -> Plan:
+    """A rollback to the last version that held the alias and may have it again. Raises
+    `RefusedError` without one.
+    """
+    now.must_know(model)
+    skipped: list[tuple[str, Finding]] = []
+    held = now.holder(model, alias)
+    for before in below(now, model, alias, held.version if held else None):
+        move = Move("rollback", model, before.predicate.version, alias, reason, break_glass)
+        found = plan(now, move, at, signs)
+        wrong = [one for one in found.decision.findings if one.code not in _BY_SIGNATURE]
+        if not wrong:
+            return Plan(
+                move,
+                found.asked,
+                found.decision,
+                found.held,
+                found.request,
+                signs,
+                found.missing,
+                tuple(skipped),
+            )
+        skipped.append((before.predicate.version, wrong[0]))
+    told = "; ".join(f"version {version}: {one.code} {one.message}" for version, one in skipped)
+    raise RefusedError(
+        f"{model} has no version to go back to{f' ({told})' if told else ''}",
+        expected=f"a version that held {alias} before, and against which nothing stands",
+        fix=f"countersign history {model}",
+    )
+
+
+def retired_alias(now: State, model: str, version: str) -> str:
+    """The alias that a retirement names: one that the version holds, or the first that policy
+    governs.
+    """
+    known = list(now.authority.policies.rules.aliases)
+    holds = [
+        alias for alias in known if (held := now.holder(model, alias)) and held.version == version
+    ]
+    return next(iter(holds or known), "champion")
+
+
+def request(log: Log, now: State, found: Plan, at: datetime) -> str:
+    """(2) The digest of the request: the open one that fits, or one that is signed now."""
+    if found.request is not None:
+        return found.request.digest
+    if found.signs is None:
+        raise ConfigError("nobody signs the request", fix="give --key, or set COUNTERSIGN_KEY")
+    predicate = _request(now, found.asked, found.move, found.signs, at)
+    return say(log, found.signs.signer, "request", [_subject(found.asked)], predicate).digest
+
+
+def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:
+    """(3) The move. Raises `RefusedError` with the findings; the refusal is in the log."""
+    if rest.is_server(machine.registry_uri):
+        if move.action == "retire":
+            _must_hold(state(log), move)
+            rest.delete_alias(machine.registry_uri, move.model, move.alias, machine.environ)
+        else:
+            rest.set_alias(
+                machine.registry_uri, move.model, move.alias, move.version, machine.environ
+            )
+        return _last_move(state(read_log(machine)), move)  # a copy of a server's log is read anew
+    if machine.registry_uri.removeprefix("governed+") != machine.log_uri:
+        raise ConfigError(
+            "registry and log do not stand in one database, so nothing moves in both at once",
+            where="COUNTERSIGN_REGISTRY",
+            expected="the address of COUNTERSIGN_LOG, or of a governed server",
+        )
+    promoter = Promoter(log, signer(machine), aliases, machine.requester, now)
+    return promoter.consume(
+        move.model, move.version, move.alias, machine.requester.name, move.action
+    )
+
+
+def report_incident(
+    log: Log,
+    now: State,
+    model: str,
+    version: str,
+    opened: bool,
+    reason: str,
+    signs: Speaker,
+    at: datetime,
+) -> int:
+    """Says that something is wrong with a version, or no longer is; the entry."""
+    said = Incident(
+        **signs.signed(reason, at),
+        model=model,
+        version=version,
+        state="open" if opened else "closed",
+    )
+    digest = now.registration(model, version).predicate.model_digest
+    return say(
+        log, signs.signer, "incident", [Artifact(role="model", name=model, sha256=digest)], said
+    ).index
+
+
+def closed_by(now: State, model: str, version: str) -> str | None:
+    """Who closed a version's incident last; None where none was ever opened, "" where it is
+    open.
+    """
+    digest = now.registration(model, version).predicate.model_digest
+    said = counted(now.authority, now.evidence.by_subject(digest, "incident"))
+    last = next((one.predicate for one in reversed(said) if one.predicate.version == version), None)
+    return None if last is None else last.principal if last.state == "closed" else ""
+
+
+def requester_roles(policies: Policies, alias: str) -> list[str]:
+    """The roles in which a person may ask for a move of the alias. Raises `ConfigError` for one
+    nobody may ask for.
+    """
+    rule = policies.rules.aliases.get(alias)
+    if rule is None and alias != CANDIDATE:
+        known = [*policies.rules.aliases, CANDIDATE]
+        fix = (
+            meant(alias, known)
+            or "policies/policy.yaml: aliases; a log with people begins by countersign init"
+        )
+        raise ConfigError(
+            f"policy governs no alias {alias!r}", expected=f"one of: {', '.join(known)}", fix=fix
+        )
+    return list(rule.requesters) if rule else roles_of(policies)
+
+
+def open_request(now: State, asked: ReleaseRequest, move: Move, at: datetime) -> Evidence | None:
+    """The open request for exactly this move, on the alias as it is and still in time; None where a
+    new one is due.
+    """
+    found = [
+        one
+        for one in now.evidence.by_subject(asked.released.sha256, "request")
+        if one.digest == asked.request
+    ]
+    if not found:
+        return None
+    said: PromotionRequest = found[0].predicate
+    fits = (
+        (said.action, said.version, said.alias) == (move.action, move.version, move.alias)
+        and (said.packet, said.from_version) == (asked.packet, asked.from_version)
+        and (said.break_glass or not move.break_glass)
+        and at
+        < min(
+            instant_of(said.expires),
+            instant_of(said.at) + timedelta(hours=_hours(_rule(now, move.alias))),
+        )
+        and now.authority.speaker(found[0]) is not None
+        and not any(one.predicate.request == asked.request for one in now.moves(asked.model))
+    )
+    return found[0] if fits else None
+
+
+_BY_SIGNATURE = frozenset(
+    {
+        "REQUEST_MISSING",
+        "REQUEST_EXPIRED",
+        "REQUEST_CONFLICT",
+        "REQUEST_MISMATCH",
+        "REQUEST_SPENT",
+        "APPROVAL_MISSING",
+    }
+)
+"""Findings that somebody's signature settles."""
+
+
+def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Signature]:
+    """Exactly whose signature a move lacks."""
+    codes, move = {one.code for one in decision.findings}, context.asked
+    rule = context.policies.rules.aliases.get(move.alias)
+    name = f"{move.model}/{move.version}"
+    if "POLICY_NOT_SIGNED" in codes:
+        owners = context.policies.rules.owners
+        signed = set(context.rights.in_force.signers)
+        yield Signature(
+            "the policies in force",
+            owners.people if owners else 1,
+            tuple(_people(context.policies, owners.roles if owners else (), signed)),
+            "countersign policy sign",
+        )
+    if any(code.startswith("REQUEST_") for code in codes - {"REQUESTER_UNKNOWN"}):
+        who = tuple(_people(context.policies, rule.requesters if rule else ()))
+        yield Signature("the request", 1, who, f"countersign {_how(context)}")
+    if "APPROVAL_MISSING" not in codes:
+        return
+    if move.action == "promote":
+        yield from _approvals(context, name)
+        return
+    people = (
+        behind(context.rights, context.evidence, context.signed, context.at)
+        if context.signed
+        else set()
+    )
+    wanted = (
+        rule.rollback_people
+        if rule and move.action == "rollback"
+        else context.policies.retire_people(move.model)
+    )
+    asked = move.request if move.request != NOT_YET else None
+    yield Signature(
+        f"the {move.action}",
+        max(1, wanted - len(one_each(context.rights, people))),
+        tuple(others(context.rights, context.policies.rules.seconders, *people)),
+        "countersign approve promotion"
+        f" {asked[:12] if asked else 'DIGEST, once the request is signed'}",
+    )
+
+
+def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
+    """Approvals of the packet: by people who have not approved, in roles that nobody has taken."""
+    votes, _ = packet_votes(context)
+    counted = distinct(vote for vote in votes if vote[2].predicate.decision == "approve")
+    wanted = (context.tier.approvals if context.tier else 0) - len(counted)
+    if wanted <= 0:
+        return
+    taken, roles = {person for person, _ in counted}, {role for _, role in counted}
+    if context.signed is not None:
+        taken.add(context.signed.predicate.principal)
+    open_roles = [
+        one for one in (context.tier.approvers if context.tier else ()) if one not in roles
+    ]
+    who = tuple(_people(context.policies, open_roles, taken))
+    yield Signature(
+        "the packet", wanted, who, f"countersign review {name}, then countersign approve {name}"
+    )
+
+
+def _people(policies: Policies, roles: Iterable[str], but: Iterable[str] = ()) -> list[str]:
+    wanted, left_out = set(roles), set(but)
+    return [
+        f"{one.name} as {role}"
+        for one in policies.rules.principals
+        if one.kind == "person" and one.name not in left_out
+        for role in one.roles
+        if role in wanted
+    ]
+
+
+def _how(context: ReleaseContext) -> str:
+    move = context.asked
+    if move.action == "promote":
+        return f"promote {move.model}/{move.version} --to {move.alias}"
+    return (
+        f"{move.action} {move.model}{'' if move.action == 'rollback' else f'/{move.version}'}"
+        " --reason ..."
+    )
+
+
+def _request(
+    now: State, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
+) -> PromotionRequest:
+    """The nonce is the log's state and the asker's clock: two requests are never the same."""
+    return PromotionRequest(
+        **signs.signed(move.reason, at),
+        action=move.action,
+        model=move.model,
+        version=move.version,
+        alias=move.alias,
+        model_digest=asked.released.sha256,
+        packet=asked.packet,
+        from_version=asked.from_version,
+        nonce=f"{now.size}-{exact_instant(at)}-{signs.signer.keyid[:16]}",
+        expires=exact_instant(at + timedelta(hours=_hours(_rule(now, move.alias)))),
+        break_glass=move.break_glass,
+    )
+
+
+def _assumed(
+    now: State, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
+) -> Evidence:
+    """The request as it would stand in the log."""
+    predicate = _request(now, asked, move, signs, at)
+    return Evidence(
+        now.size, "request", (_subject(asked),), predicate, signs.signer.keyid, False, "0" * 64
+    )
+
+
+def _subject(asked: ReleaseRequest) -> Artifact:
+    return Artifact(role="model", name=asked.model, sha256=asked.released.sha256)
+
+
+def _rule(now: State, alias: str) -> AliasRule | None:
+    return now.authority.policies.rules.aliases.get(alias)
+
+
+def _hours(rule: AliasRule | None) -> int:
+    return min(HOURS, rule.request_hours) if rule else HOURS
+
+
+def _must_hold(now: State, move: Move) -> None:
+    held = now.holder(move.model, move.alias)
+    if held is None or held.version != move.version:
+        raise ConfigError(
+            f"{move.model}/{move.version} holds no alias, so there is nothing to ask the server to"
+            " take away",
+            fix="retire it on the machine that keeps the log",
+        )
+
+
+def _last_move(now: State, move: Move) -> Promotion:
+    """What the server has just written. Raises `StorageError` where this log does not have it."""
+    found: list[Promotion] = [
+        one.predicate
+        for one in now.moves(move.model)
+        if (one.predicate.action, one.predicate.version, one.predicate.alias)
+        == (move.action, move.version, move.alias)
+    ]
+    if not found:
+        raise StorageError(
+            "the server carried it out, and this log does not have the entry",
+            where=now.log.where,
+            fix="set COUNTERSIGN_LOG to the server's log",
+        )
+    return found[-1]

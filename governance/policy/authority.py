@@ -1,0 +1,440 @@
+"""Who may say what, at each position of a log: the policies in force for governed aliases, and
+whose a key was.
+
+1. The first policies are those of entry 0: whoever pins the log's origin has established them. They
+   carry rights from the start, and permit a governed alias once their own owners have signed them.
+2. Changed policies count from the entry that completes a quorum of policy owners (or of the
+   recovery quorum) under the policies in force, every signature made after the last change took
+   effect: an old signature enacts nothing again.
+3. A statement is judged by the policies in force before its entry, whatever its own clock says. A
+   key that was revoked at entry N says nothing after N, and what it said before stands.
+4. People are counted, not keys.
+
+Policies at hand on disk decide gates and `candidate` (`governance.policy.policies`); governed
+aliases ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from governance.attest.envelope import UnknownKeyError, unverified, verify_envelope
+from governance.attest.keys import public_key
+from governance.attest.predicates import (
+    Approval,
+    CheckpointKey,
+    Origin,
+    PolicyChange,
+    Revocation,
+    Signed,
+)
+from governance.base.errors import ConfigError, CountersignError, VerificationError
+from governance.log import merkle
+from governance.log.evidence import Evidence, KeyRing, parse_statement
+from governance.policy.policies import Policies, Principal, Quorum, files_digest, policies_of
+
+if TYPE_CHECKING:
+    from governance.log.port import Entry, Log
+
+KINDS = ("origin", "policy", "approval", "revocation", "checkpoint_key")
+"""The kinds of statement that give or take rights."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Policies, and from which entry on they are in force."""
+
+    start: int
+    """They judge the entries after this one."""
+    policies: Policies | None
+    """None where the log carries no text of them that can be read."""
+    digest: str
+    signed_at: int | None
+    """The entry that completed the quorum of their own owners; None where they were never signed.
+    """
+    signers: tuple[str, ...] = ()
+    """Names of the people who signed."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Policies that were recorded and are not in force."""
+
+    index: int
+    digest: str
+    files: Mapping[str, str]
+    signers: tuple[str, ...]
+    """People who signed them since the last change, and whose signature counts."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """What `read_authority` found. Answers by position; nothing here reads the log again."""
+
+    periods: tuple[Period, ...]
+    recorded: tuple[tuple[int, str, Mapping[str, str]], ...]
+    """Entry, digest and files of all policies that the log carries, in order: what `candidate` was
+    decided under.
+    """
+    proposals: tuple[Proposal, ...]
+    revoked: Mapping[str, int] = field(default_factory=dict)
+    """Key id to the entry from which on it says nothing."""
+    checkpoint_keys: tuple[tuple[int, str], ...] = ()
+    """From which entry on which public key (PEM) signs checkpoints; the first is the origin's."""
+    origin: str = ""
+    """Hash of entry 0: which log this is."""
+
+    @property
+    def in_force(self) -> Period:
+        """The last period."""
+        return self.periods[-1]
+
+    @property
+    def policies(self) -> Policies:
+        """The policies in force. Raises `VerificationError` where the log does not carry them."""
+        if self.in_force.policies is None:
+            raise VerificationError(
+                f"the log does not carry the policies in force ({self.in_force.digest[:12]})",
+                where=f"entry {self.in_force.start}",
+                fix="begin a log with policies that people sign: countersign init",
+            )
+        return self.in_force.policies
+
+    def at(self, index: int) -> Period:
+        """The period that judges entry `index`."""
+        return next((one for one in reversed(self.periods) if one.start < index), self.periods[0])
+
+    def principal(self, keyid: str, index: int) -> Principal | None:
+        """Whose key it was at entry `index`; None where nobody's, or where it was revoked."""
+        policies = self.at(index).policies
+        if policies is None or self.revoked.get(keyid, index) < index:
+            return None
+        return policies.principals.get(keyid)
+
+    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of a stage counted at entry `index`. What people say is judged by
+        `speaker`.
+        """
+        policies = self.at(index).policies
+        if policies is None or self.revoked.get(keyid, index) < index:
+            return False
+        return policies.may_sign(kind, keyid, development, index)
+
+    def speaker(self, item: Evidence) -> Principal | None:
+        """The person behind a statement by a person: whose key signed, under their own name, in a
+        role they had.
+        """
+        said, person = item.predicate, self.principal(item.keyid, item.index)
+        if (
+            not isinstance(said, Signed)
+            or person is None
+            or person.kind != "person"
+            or not self.is_here(said)
+        ):
+            return None
+        if said.principal != person.name or said.role not in person.roles:
+            return None
+        return (
+            None if person.until is not None and said.at[:10] > person.until.isoformat() else person
+        )
+
+    def acts(self, item: Evidence, at: datetime) -> bool:
+        """Whether a person's time has not ended at `at`, whatever their statement's own clock says:
+        what is decided after somebody's last day rests on nobody's word of before that a date could
+        feign.
+        """
+        then, policies = self.principal(item.keyid, item.index), self.in_force.policies
+        known = policies.principals.get(item.keyid) if policies else None
+        named = (
+            (one for one in policies.rules.principals if then and one.name == then.name)
+            if policies
+            else ()
+        )
+        person = known or next(iter(named), then)  # by name, where they have another key since
+        return person is None or person.until is None or at.date() <= person.until
+
+    def is_here(self, said: Signed) -> bool:
+        """Whether a person said it to this log, or to any: what counts in one is not sent to
+        another by others.
+        """
+        return said.log in (None, self.origin)
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """Key id to PEM of everybody who was ever named: whose signatures are worth verifying."""
+        found: dict[str, str] = {}
+        for period in self.periods:
+            found.update(period.policies.keys if period.policies else {})
+        return found
+
+    @cached_property
+    def also_called(self) -> Mapping[str, frozenset[str]]:
+        """Name to every name that policies ever gave a key of theirs: a new name makes nobody
+        another person.
+        """
+        names: dict[str, set[str]] = {}
+        for period in self.periods:
+            for keyid, one in period.policies.principals.items() if period.policies else ():
+                names.setdefault(keyid, set()).add(one.name)
+        groups: list[set[str]] = []
+        for group in names.values():
+            near = [other for other in groups if other & group]
+            groups = [*(other for other in groups if not other & group), group.union(*near)]
+        return {name: frozenset(group) for group in groups for name in group}
+
+    def recorded_at(self, index: int, digest: str = "") -> Policies:
+        """The policies last recorded before entry `index`, of this digest where there are any: what
+        a gate was decided under. Raises `ConfigError`.
+        """
+        known = [(sha256, files) for at, sha256, files in self.recorded if at < index and files]
+        if not known:
+            raise ConfigError(
+                "the log carries no policies before this entry", where=f"entry {index}"
+            )
+        _, files = ([one for one in known if one[0] == digest] or known)[-1]
+        return _policies(tuple(sorted(files.items())))
+
+
+def read_authority(log: Log, until: int | None = None) -> Authority:
+    """The authority that the log gives, up to but without entry `until`. Raises
+    `VerificationError`.
+    """
+    return authority_of(giving_rights(log, until))
+
+
+def giving_rights(log: Log, until: int | None = None) -> Iterator[Entry]:
+    """The entries that give or take rights, in order; most approvals are of packets, and do not."""
+    for entry in log.by_kind(KINDS):
+        if until is not None and entry.index >= until:
+            return
+        if entry.kind != "approval" or _gives_rights(entry):
+            yield entry
+
+
+def authority_of(entries: Iterable[Entry]) -> Authority:
+    """The authority that these entries of `giving_rights` give. Raises `VerificationError`."""
+    walk = _Walk()
+    for entry in entries:
+        walk.take(entry)
+    if not walk.periods:
+        raise VerificationError("the log does not begin with an origin", where="entry 0")
+    proposals = [
+        Proposal(index, digest, files, tuple(sorted(walk.signed.get(digest, {}))))
+        for digest, (index, files) in walk.offered.items()
+        if digest != walk.periods[-1].digest
+    ]
+    return Authority(
+        tuple(walk.periods),
+        tuple(walk.recorded),
+        tuple(proposals),
+        dict(walk.revoked),
+        tuple(walk.checkpoint_keys),
+        walk.origin,
+    )
+
+
+class _Walk:
+    """The state after each entry that gives or takes rights."""
+
+    def __init__(self) -> None:
+        self.periods: list[Period] = []
+        self.recorded: list[tuple[int, str, Mapping[str, str]]] = []
+        self.offered: dict[str, tuple[int, Mapping[str, str]]] = {}
+        self.signed: dict[str, dict[str, set[str]]] = {}
+        """Digest to person to the roles in which they signed, since the last change took effect."""
+        self.revoked: dict[str, int] = {}
+        self.checkpoint_keys: list[tuple[int, str]] = []
+        self.until: dict[str, date | None] = {}
+        """Who signed policies or keys: their last day."""
+        self.spoken: dict[str, str] = {}
+        """Digest to the latest time that anybody claimed who signed it: nobody signed earlier than
+        that by much.
+        """
+        self.successors: dict[str, str] = {}
+        self.origin = ""
+
+    def take(self, entry: Entry) -> None:
+        if entry.kind in ("origin", "policy"):
+            self._recorded(entry)
+            return
+        read = self._read(entry)
+        if read is None:
+            return
+        item, now = read, self._now(entry.index)
+        if not isinstance(item.predicate, Signed) or not now.is_here(item.predicate):
+            return
+        if isinstance(item.predicate, Revocation):
+            self._revoke(item, now)
+        elif isinstance(item.predicate, CheckpointKey):
+            self._succeed(item.predicate)
+        elif isinstance(item.predicate, Approval) and item.predicate.about in (
+            "policy",
+            "checkpoint_key",
+        ):
+            self._approve(item, item.predicate, now)
+
+    def _recorded(self, entry: Entry) -> None:
+        """Policies as whoever recorded them gives them: nothing is believed but that they have this
+        digest.
+        """
+        statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+        _, subjects, said = parse_statement(statement, f"entry {entry.index}")
+        if not isinstance(said, Origin | PolicyChange):
+            raise VerificationError(
+                "it is filed under another kind than its own", where=f"entry {entry.index}"
+            )
+        digest, files = subjects[0].sha256, said.files or {}
+        if files and files_digest(files) != digest:
+            files = {}
+        self.recorded.append((entry.index, digest, files))
+        if isinstance(said, Origin):
+            self.origin = merkle.leaf_hash(entry.envelope).hex()
+            policies = _readable(files)
+            self.periods.append(Period(entry.index, policies, digest, None))
+            self.checkpoint_keys.append((entry.index, said.checkpoint_key))
+        elif files:
+            self.offered[digest] = (entry.index, files)
+
+    def _now(self, index: int) -> Authority:
+        return Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
+
+    def _read(self, entry: Entry) -> Evidence | None:
+        """The statement, if somebody signed whom the policies in force name."""
+        policies = self.periods[-1].policies if self.periods else None
+        if policies is None:
+            return None
+        where = f"entry {entry.index}"
+        if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
+            raise VerificationError("the entry's bytes are not those that were logged", where=where)
+        try:
+            verified = verify_envelope(entry.envelope, policies.keys, where=where)
+        except UnknownKeyError:
+            return None
+        kind, subjects, predicate = parse_statement(verified.statement, where)
+        return Evidence(entry.index, kind, subjects, predicate, verified.keyid, False, "")
+
+    def _revoke(self, item: Evidence, now: Authority) -> None:
+        """By whose key it is, or by one policy owner: to take a right away needs no quorum."""
+        policies, by = self.periods[-1].policies, now.principal(item.keyid, item.index)
+        keyid = item.subjects[0].sha256
+        if policies is None or by is None:
+            return
+        owners = set(policies.rules.owners.roles if policies.rules.owners else ())
+        whose = policies.principals.get(keyid)
+        if (whose is not None and whose.name == by.name) or owners & set(by.roles):
+            self.revoked.setdefault(keyid, item.index)
+
+    def _succeed(self, said: CheckpointKey) -> None:
+        """In its one form: whoever offers it does not choose how it is written, nor stop all by
+        writing nonsense, or a key that signs no checkpoints.
+        """
+        with suppress(ConfigError):
+            key = public_key(said.pem)
+            _ = key.raw
+            self.successors[key.keyid] = key.pem
+
+    def _approve(self, item: Evidence, said: Approval, now: Authority) -> None:
+        person = now.speaker(item)
+        if person is None:
+            return
+        digest = item.subjects[0].sha256
+        if (
+            said.decision != "approve" or said.expires is not None
+        ):  # taken back; or what ends, and policies do not
+            self.signed.get(digest, {}).pop(person.name, None)
+            return
+        if said.role not in self._quorum_roles():
+            return  # whoever has no say has none in how late it was signed either
+        self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(said.role)
+        self.until[person.name] = person.until
+        self.spoken[digest] = max(said.at, self.spoken.get(digest, ""))
+        names = self._quorum(digest, now)
+        if names is None:
+            return
+        if said.about == "checkpoint_key":
+            if digest in self.successors:
+                self.checkpoint_keys.append((item.index, self.successors[digest]))
+                self.signed.pop(digest)
+            return
+        current = self.periods[-1]
+        if digest == current.digest:
+            if current.signed_at is None:
+                self.periods[-1] = Period(
+                    current.start, current.policies, digest, item.index, names
+                )
+        elif digest in self.offered:
+            self._enact(digest, item.index, names)
+
+    def _enact(self, digest: str, index: int, names: tuple[str, ...]) -> None:
+        policies = _readable(self.offered[digest][1])
+        if policies is None:
+            return  # signed by a quorum and yet unreadable here: what is in force stays in force
+        self.periods.append(Period(index, policies, digest, index, names))
+        self.signed.clear()
+
+    def _quorum(self, digest: str, now: Authority) -> tuple[str, ...] | None:
+        """The people who signed, where the owners or those who recover are enough of them, each
+        counted once.
+        """
+        policies = self.periods[-1].policies
+        rules = policies.rules if policies else None
+        for quorum in (rules.owners, rules.recovery) if rules else ():
+            names = tuple(
+                name
+                for name in _people(quorum, self.signed.get(digest, {}))
+                if self._acts(name, digest)
+            )
+            if (
+                quorum is not None
+                and len({now.also_called[name] for name in names}) >= quorum.people
+            ):
+                return names
+        return None
+
+    def _quorum_roles(self) -> set[str]:
+        policies = self.periods[-1].policies
+        quorums = (policies.rules.owners, policies.rules.recovery) if policies else ()
+        return {role for quorum in quorums if quorum for role in quorum.roles}
+
+    def _acts(self, name: str, digest: str) -> bool:
+        """Whether somebody's time had not ended when the last of those who signed did so."""
+        until = self.until.get(name)
+        return until is None or self.spoken[digest][:10] <= until.isoformat()
+
+
+def _gives_rights(entry: Entry) -> bool:
+    """Whether an approval claims to be one of policies or of a checkpoint key; whoever counts
+    others verifies them.
+    """
+    statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+    said = statement.get("predicate")
+    return not isinstance(said, dict) or said.get("about") in ("policy", "checkpoint_key", None)
+
+
+def _people(quorum: Quorum | None, signed: Mapping[str, set[str]]) -> tuple[str, ...]:
+    wanted = set(quorum.roles) if quorum else set()
+    return tuple(sorted(name for name, roles in signed.items() if roles & wanted))
+
+
+def _readable(files: Mapping[str, str]) -> Policies | None:
+    try:
+        return _policies(tuple(sorted(files.items()))) if files else None
+    except CountersignError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _policies(files: tuple[tuple[str, str], ...]) -> Policies:
+    return policies_of(dict(files))
+
+
+def ring_of(authority: Authority, development: Any) -> KeyRing:
+    """Whose signatures are worth verifying: everybody ever named, and the origin's development
+    keys.
+    """
+    return KeyRing(frozenset(development), authority.keys)

@@ -1,0 +1,373 @@
+"""policies/controls/: what outside frameworks ask, as a catalogue of typed entries, one file per
+framework.
+
+1. A control names the kinds of evidence that could show it by keys of `EVIDENCE`; a key that is
+   none is a mistake.
+2. Whether a control is in force is a question of dates, which stand in the file; nothing here reads
+   a clock.
+3. The catalogue decides nothing. No gate reads it, so a stage never pays for it;
+   `governance.report.controls` links its keys to the evidence of one version.
+4. How sure an entry is stands beside it: `V` and the sources it was checked against, or `M`, from
+   memory, which a person must confirm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from governance.base.errors import ConfigError, CountersignError, Problems
+from governance.base.model import Model, Slug
+
+EVIDENCE: Mapping[str, str] = {
+    "source_register": (
+        "Per source dataset: owner, origin, licence, lawful basis, purposes, region, retention."
+    ),
+    "dataset_lineage": (
+        "The chain of content hashes from the raw source to the exact train and evaluation files."
+    ),
+    "pii_scan": (
+        "Search for personal data: engine, languages, entities, counts before and after, recall on"
+        " a seeded set, a person's sample of what remains."
+    ),
+    "dq_results": (
+        "Quality result per dataset version: suite digest, expectations passed and failed, row"
+        " counts."
+    ),
+    "bias_profile": (
+        "Coverage and label balance by the groups that matter; synthetic share; duplicates; gaps."
+    ),
+    "label_guidelines": (
+        "Versioned instructions given to labellers, by digest, and the datasets produced under"
+        " them."
+    ),
+    "label_agreement": "Agreement between raters (n, per label), adjudication, pool of annotators.",
+    "training_record": (
+        "Base model digest, code commit, environment, hyperparameters, seeds, hardware, start and"
+        " end, compute and energy, output digest."
+    ),
+    "ai_bom": "Bill of materials: base model, datasets, libraries, with hashes and licences.",
+    "eval_results": (
+        "Scores with thresholds fixed before the run, n, intervals, slices, champion comparison,"
+        " suite digest, contamination check."
+    ),
+    "safety_eval": (
+        "Red-team, refusal, jailbreak and harmful-content results, before and after fine-tuning."
+    ),
+    "leak_probe": (
+        "Memorisation and extraction test: seeded canaries, regurgitation, membership inference."
+    ),
+    "repro_check": (
+        "An independent run of the evaluation, and of each training, by another key, with the"
+        " difference observed."
+    ),
+    "approval_record": (
+        "Signed decisions of people: digest, decision, role, time, page and evidence seen."
+    ),
+    "sod_check": (
+        "Machine-checked: trainer, evaluator and approver are different; no self-approval."
+    ),
+    "waiver_register": "Exceptions: what rule, who accepted, compensating control, expiry.",
+    "policy_snapshot": (
+        "The policies in force when it was decided, by digest and text, with their history."
+    ),
+    "audit_log_verification": (
+        "The log verified: root, size, signatures, growth from an anchored checkpoint."
+    ),
+    "signature_verification": "Signatures of model and statements against named keys.",
+    "access_control": (
+        "Who may sign, change policy, approve and deploy; last review of those rights."
+    ),
+    "inventory_record": (
+        "Registry entry: owner, purpose, tier, status, version, where deployed, next review."
+    ),
+    "registry_history": (
+        "Append-only record of every alias move, and of calls that were refused by rule."
+    ),
+    "change_record": (
+        "Difference from the version before: data, code, configuration, base, evaluation."
+    ),
+    "model_card": (
+        "Intended and forbidden use, limits, groups, metrics, oversight, made from the records."
+    ),
+    "annexiv_file": "Technical documentation in the order of Annex IV.",
+    "training_summary": "Public summary of training content in the Commission's template.",
+    "risk_register": (
+        "Risks identified for this model: likelihood, impact, treatment, owner, residual rating."
+    ),
+    "impact_ref": "Reference and digest of an impact assessment kept elsewhere.",
+    "legal_ref": "Reference and digest of a contract, licence opinion or notice kept elsewhere.",
+    "retention_erasure": (
+        "Retention schedule, deletion proofs, erasure ledger, versions each erased record reached."
+    ),
+    "canary_result": "Staged rollout with entry and exit criteria and decision.",
+    "rollback_drill": "Timed rehearsal of the way back: from, to, duration, checks.",
+    "monitoring_plan": (
+        "Signals, thresholds, owner, cadence, escalation, stop criteria, approved with the model."
+    ),
+    "monitoring_results": "Periodic results against the plan, breaches and what was done.",
+    "incident_log": "Incidents: detected, classified, deadlines, cause, fix, versions affected.",
+}
+"""Kind of evidence that a control may ask for, and what it has to hold to be whole."""
+
+
+def _known(key: str) -> str:
+    if key not in EVIDENCE:
+        raise ValueError(f"no kind of evidence {key!r}; one of: {', '.join(sorted(EVIDENCE))}")
+    return key
+
+
+EvidenceKey = Annotated[
+    str, AfterValidator(_known), Field(json_schema_extra={"enum": sorted(EVIDENCE)})  # for editors
+]
+Words = Annotated[str, StringConstraints(min_length=3)]
+HowSure = Annotated[str, StringConstraints(pattern=r"^(V:S\d+|M\b)")]
+"""`V:S1,S2`: checked against these sources; `M`: from memory; both with `; `, and words where they
+are needed.
+"""
+
+
+def unsure(how_sure: str) -> bool:
+    """Whether this says that something is from memory, from an excerpt or at second hand."""
+    return bool(re.search(r"\bM\b|confirm|excerpt|secondary", how_sure))
+
+
+Strength = Literal["proves", "supports", "pointer"]
+"""proves: the evidence alone shows what is asked, for one version. supports: needed, not enough.
+pointer: only a reference to something kept elsewhere can be held.
+"""
+
+
+class Milestone(Model):
+    """A date from which something is asked."""
+
+    since: date
+    of: Words
+    """Of whom or what."""
+
+
+class NotApplicable(Model):
+    """A declaration, under approval like every policy, that a control does not apply to models."""
+
+    models: list[Slug] = Field(min_length=1)
+    why: Annotated[str, StringConstraints(min_length=10)]
+
+
+class Control(Model):
+    """One thing that a framework asks."""
+
+    id: Words
+    title: str = ""
+    """Absent where the framework gives none; the note says what it is about."""
+    what_it_asks: str = ""
+    note: str = ""
+    evidence: list[EvidenceKey] = Field(min_length=1)
+    strength: Strength = "supports"
+    gap: str = ""
+    """What no record here can show."""
+    applies: str = ""
+    in_force: list[Milestone] = []
+    """As its framework's where absent."""
+    by_analogy: str = ""
+    """Why it is cited by analogy only; empty where it is not."""
+    also: list[str] = []
+    """Further ids of the same framework's family that this covers."""
+    how_sure: HowSure
+    not_applicable: list[NotApplicable] = []
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Control:
+        if not (self.title or self.what_it_asks or self.note):
+            raise ValueError("give a title, what_it_asks or a note")
+        if len(set(self.evidence)) != len(self.evidence):
+            raise ValueError("a kind of evidence is named twice")
+        return self
+
+    @property
+    def to_confirm(self) -> bool:
+        """Whether some of it was not checked against the text itself: a person must confirm it."""
+        return unsure(self.how_sure)
+
+
+class Fact(Model):
+    """Something that older material has wrong, printed as a warning."""
+
+    fact: Words
+    how_sure: HowSure
+
+    @property
+    def to_confirm(self) -> bool:
+        """As for controls."""
+        return unsure(self.how_sure)
+
+
+class Alias(Model):
+    """An id that people still quote."""
+
+    id: Words
+    maps_to: str
+    why: Words
+    """What became of it, e.g. `rescinded 17 April 2026`."""
+    how_sure: str
+
+
+class Framework(Model):
+    """policies/controls/NAME.yaml."""
+
+    framework: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9.-]{1,62}$")]
+    title: Words
+    kind: Literal["law", "supervision", "standard", "voluntary"]
+    """How it binds: as law, as a supervisor's expectation, as a standard to be certified to, or not
+    at all.
+    """
+    as_of: date
+    """When its entries were checked."""
+    in_force: list[Milestone] = []
+    facts: list[Fact] = []
+    sources: dict[Annotated[str, StringConstraints(pattern=r"^S\d+$")], str] = {}
+    controls: list[Control] = Field(min_length=1)
+    secondary: list[Control] = []
+    """Weaker, or mostly met elsewhere."""
+    legacy_aliases: list[Alias] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Framework:
+        ids = [one.id for one in (*self.controls, *self.secondary)]
+        doubled = sorted({one for one in ids if ids.count(one) > 1})
+        if doubled:
+            raise ValueError(f"control named twice: {', '.join(doubled)}")
+        unknown = sorted({one.maps_to for one in self.legacy_aliases} - set(ids))
+        if unknown:
+            raise ValueError(f"an alias maps to no control: {', '.join(unknown)}")
+        said = [
+            *(one.how_sure for one in (*self.controls, *self.secondary)),
+            *(one.how_sure for one in self.facts),
+        ]
+        cited = {source for text in said for source in re.findall(r"\bS\d+\b", text)}
+        if cited - set(self.sources):
+            raise ValueError(f"no such source: {', '.join(sorted(cited - set(self.sources)))}")
+        if any(not one.what_it_asks or not one.gap for one in self.controls):
+            raise ValueError("every control (secondary ones aside) says what_it_asks and its gap")
+        return self
+
+    @property
+    def every(self) -> list[Control]:
+        """All controls, the secondary ones last."""
+        return [*self.controls, *self.secondary]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A control that was asked for."""
+
+    framework: Framework
+    control: Control
+    alias: Alias | None = None
+    """By which it was asked for, where that is not its own id."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every framework of policies/controls/."""
+
+    frameworks: tuple[Framework, ...]
+
+    def find(self, asked: str = "", framework: str = "") -> list[Found]:
+        """The controls of an id, of one that begins with it, or all; of one framework or of every
+        one.
+
+        Raises `ConfigError` where there is none, naming what is near.
+        """
+        chosen = self._framework(framework)
+        found = [
+            one
+            for each in chosen
+            for one in (_matching(each, _plain(asked)) if asked else _every(each))
+        ]
+        if asked and not found:
+            raise ConfigError(
+                f"no control {asked!r}{_near(asked, chosen)}",
+                expected="an id of policies/controls/",
+            )
+        return found
+
+    def _framework(self, name: str) -> tuple[Framework, ...]:
+        if not name:
+            return self.frameworks
+        wanted = _plain(name)
+        exact = tuple(one for one in self.frameworks if _plain(one.framework) == wanted)
+        found = exact or tuple(
+            one for one in self.frameworks if _plain(one.framework).startswith(wanted)
+        )
+        if not found:
+            known = (
+                ", ".join(one.framework for one in self.frameworks)
+                or "none: policies/controls/ is empty"
+            )
+            raise ConfigError(f"no framework {name!r}", expected=f"one of: {known}")
+        return found
+
+
+def catalogue(frameworks: Mapping[str, Framework]) -> Catalogue:
+    """The frameworks by file name, put together. Raises `Problems` where two files speak of the
+    same one.
+    """
+    names = [one.framework for one in frameworks.values()]
+    problems: list[CountersignError] = [
+        ConfigError(
+            f"framework {one.framework} stands in two files", where=f"policies/controls/{name}.yaml"
+        )
+        for name, one in frameworks.items()
+        if names.count(one.framework) > 1
+    ]
+    if problems:
+        raise Problems(problems)
+    return Catalogue(tuple(one for _, one in sorted(frameworks.items())))
+
+
+def _plain(text: str) -> str:
+    """An id without what people write differently: case, spaces."""
+    return re.sub(r"\s+", "", text).casefold()
+
+
+def _every(framework: Framework) -> list[Found]:
+    return [Found(framework, control) for control in framework.every]
+
+
+def _matching(framework: Framework, wanted: str) -> list[Found]:
+    """The control of this id; else what is quoted by it; else those whose id begins with it."""
+    exact = [one for one in _every(framework) if _plain(one.control.id) == wanted]
+    also = [one for one in _every(framework) if wanted in map(_plain, one.control.also)]
+    targets = {control.id: control for control in framework.every}
+    aliased = [
+        Found(framework, targets[alias.maps_to], alias)
+        for alias in framework.legacy_aliases
+        if _begins(alias.id, wanted)
+    ]
+    return (
+        exact
+        or also
+        or aliased
+        or [one for one in _every(framework) if _begins(one.control.id, wanted)]
+    )
+
+
+def _begins(own: str, wanted: str) -> bool:
+    """Begins with it, and not in the middle of a number: `Art. 1` is not `Art. 15`."""
+    plain = _plain(own)
+    return plain.startswith(wanted) and not (
+        wanted[-1].isdigit() and plain[len(wanted) : len(wanted) + 1].isdigit()
+    )
+
+
+def _near(asked: str, frameworks: Iterable[Framework]) -> str:
+    import difflib  # only when something is wrong
+
+    known = [control.id for one in frameworks for control in one.every]
+    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""

@@ -1,0 +1,268 @@
+"""What policies/ says about data itself: the PII policy and the quality suites, as typed models.
+
+1. Every entity has an action: its own, or the explicit default. An entity nobody thought of is
+   never silently let through.
+2. `allow` always carries its reason, because a reviewer signs it.
+3. An expectation that drops records judges records one by one; one that judges a whole column or
+   table can only block or report.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from governance.attest.findings import CODES
+from governance.base.errors import meant
+from governance.base.model import Model, Slug, empty
+
+EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")]
+"""A kind of personal data by Presidio's name, e.g. `EMAIL_ADDRESS`, or a name of one's own."""
+
+FindingCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
+"""A code of `governance.attest.findings.CODES`."""
+
+Score = Annotated[float, Field(ge=0, le=1)]
+
+PiiAction = Literal["block", "drop", "redact", "allow"]
+"""Refuse the dataset, leave the record out, replace what was found, or keep it (with a reason)."""
+
+
+class EntityPolicy(Model):
+    """What happens where one kind of personal data is found."""
+
+    action: PiiAction
+    reason: str = ""
+    """Why it may stay; needed with `allow`."""
+    threshold: Score | None = None
+    """The least score that counts; the policy's threshold when absent."""
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> EntityPolicy:
+        if self.action == "allow" and not self.reason.strip():
+            raise ValueError("allow needs a reason")
+        return self
+
+
+class PatternRule(Model):
+    """One regular expression of a recognizer, with the score a match of it has."""
+
+    name: str
+    regex: str
+    score: Score = 0.9
+
+    @model_validator(mode="after")
+    def _compiles(self) -> PatternRule:
+        try:
+            found = re.compile(self.regex).match("")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if found:
+            raise ValueError("matches empty text")
+        return self
+
+
+class PatternRecognizer(Model):
+    """A recognizer of one's own: customer numbers, API keys, secrets."""
+
+    name: Slug
+    entity: EntityName
+    patterns: list[PatternRule] = Field(min_length=1)
+    context: list[str] = []
+    """Words near a match that raise its score."""
+    examples: list[Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]] = Field(
+        [], exclude_if=empty
+    )
+    """Made-up values, all different, that scans plant to measure how much is found of them; those
+    of no person.
+    """
+
+
+class PiiPolicy(Model):
+    """policies/pii.yaml: what is searched for, how sure one must be, and what is done about it."""
+
+    languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]] = Field(
+        ["en"], min_length=1
+    )
+    ner: Annotated[str, StringConstraints(pattern=r"^(name-list|(spacy|transformers):.+)$")] = (
+        "name-list"
+    )
+    """`name-list` (low assurance), `spacy:<folder or package>` or `transformers:<local folder>`."""
+    require_ner: bool = False
+    """Whether a scan without a real model is refused."""
+    threshold: Score = 0.35
+    """The least score that counts for entities that give none."""
+    recognizer_thresholds: dict[str, Score] = {}
+    """The least score that counts by recognizer name, e.g. `UsLicenseRecognizer`; the higher of the
+    two holds.
+    """
+    replacement: Literal["entity", "token"] = "entity"
+    """`<EMAIL_ADDRESS>`, or `<EMAIL_ADDRESS_b6ac9b2f01>`: the same value gives the same token under
+    the record key.
+    """
+    default: EntityPolicy
+    """For every entity not named below."""
+    entities: dict[EntityName, EntityPolicy] = {}
+    recognizers: list[PatternRecognizer] = []
+    enabled_recognizers: list[str] = []
+    """Presidio recognizers that are off by default, by class name, e.g. `UkNinoRecognizer`."""
+    disabled_recognizers: list[str] = []
+    """Presidio recognizers that are not used; what they alone find is then not among the entities
+    searched for.
+    """
+    phone_regions: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] = Field(
+        ["US", "GB", "CA", "FR", "IL", "IN", "BR"], min_length=1
+    )
+    """Countries whose national phone number formats are known; numbers with a leading + are found
+    for all.
+    """
+
+    minimum_recall: dict[EntityName, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        {}, exclude_if=empty
+    )
+    """Entity to the share of made-up values, planted in every dataset's own texts, that a scan must
+    find of it: the lower end of the 95% interval must reach it. See docs/pii.md.
+    """
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PiiPolicy:
+        names = [recognizer.name for recognizer in self.recognizers]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"recognizer named twice: {', '.join(doubled)}")
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("a language is named twice")
+        return self
+
+    def entity(self, name: str) -> EntityPolicy:
+        """The policy of one entity: its own, or the default."""
+        return self.entities.get(name, self.default)
+
+    def threshold_of(self, entity: str, recognizer: str) -> float:
+        """The least score at which a finding of `recognizer` counts."""
+        own = self.entity(entity).threshold
+        base = self.threshold if own is None else own
+        return max(base, self.recognizer_thresholds.get(recognizer, 0.0))
+
+
+RECORD_CHECKS: dict[str, frozenset[str]] = {
+    "expect_column_values_to_be_in_set": frozenset({"value_set"}),
+    "expect_column_values_to_not_be_in_set": frozenset({"value_set"}),
+    "expect_column_values_to_be_between": frozenset({"min_value", "max_value"}),
+    "expect_column_values_to_not_be_null": frozenset(),
+}
+"""Great Expectations types that judge every record by itself, with the arguments they take (all
+take `mostly`).
+"""
+
+WHOLE_CHECKS: dict[str, frozenset[str]] = {
+    f"expect_column_{what}_to_be_between": frozenset({"min_value", "max_value"})
+    for what in (
+        "min",
+        "max",
+        "mean",
+        "median",
+        "stdev",
+        "sum",
+        "unique_value_count",
+        "proportion_of_unique_values",
+    )
+} | {"expect_table_row_count_to_be_between": frozenset({"min_value", "max_value"})}
+"""Great Expectations types that judge a column or the table as a whole."""
+
+TABLE = "(table)"
+"""The column name of a check that judges the table."""
+
+
+class QualityCheck(Model):
+    """One expectation on the feature frame (`pipelines.features.table`), by Great Expectations' own
+    names.
+    """
+
+    name: Slug
+    check: str
+    """A type of `RECORD_CHECKS` or `WHOLE_CHECKS`."""
+    column: str
+    """A feature of `pipelines.features.table.FEATURES`, or `(table)`."""
+    min_value: float | None = None
+    max_value: float | None = None
+    value_set: list[bool | int | float | str] | None = None
+    mostly: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of records that must comply; all of them when absent."""
+    severity: Literal["critical", "warning"] = "critical"
+    action: Literal["block", "drop", "report"]
+    """Refuse the dataset, leave the offending records out, or only say so."""
+    reason: FindingCode
+    """The code that excluded records and findings carry."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> QualityCheck:
+        known = RECORD_CHECKS | WHOLE_CHECKS
+        if self.check not in known:
+            raise ValueError(f"unknown check {self.check!r}; one of: {', '.join(sorted(known))}")
+        given = {
+            name
+            for name in ("min_value", "max_value", "value_set")
+            if getattr(self, name) is not None
+        }
+        self._arguments(given, known[self.check])
+        if (self.column == TABLE) != self.check.startswith("expect_table_"):
+            raise ValueError(f"column {TABLE!r} goes with expect_table_... and with nothing else")
+        if self.check not in RECORD_CHECKS and (self.action == "drop" or self.mostly is not None):
+            raise ValueError(
+                "action drop and mostly need a check that judges every record by itself"
+            )
+        if self.action == "drop" and self.mostly is not None:
+            raise ValueError(
+                "action drop leaves every offending record out: mostly has no meaning beside it"
+            )
+        if self.reason not in CODES:
+            near = meant(self.reason, CODES)
+            raise ValueError(f"unknown code {self.reason!r}" + (f"; {near}" if near else ""))
+        if (self.severity == "warning") != (self.action == "report"):
+            raise ValueError(
+                "severity warning goes with action report, and critical with block and drop"
+            )
+        return self
+
+    def _arguments(self, given: set[str], takes: frozenset[str]) -> None:
+        if given - takes:
+            raise ValueError(f"{self.check} takes no {', '.join(sorted(given - takes))}")
+        if takes and not given:
+            raise ValueError(f"{self.check} needs {' or '.join(sorted(takes))}")
+
+
+class QualitySuite(Model):
+    """policies/quality/NAME.yaml: what a dataset must be like before it trains."""
+
+    kind: Literal["conversation", "preference", "unpaired", "prompt", "rated"]
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """Jaccard similarity of word 3-grams from which two records count as near-duplicates."""
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] | None = None
+    """What the feature `language_expected` compares with (ISO 639-1)."""
+    expectations: list[QualityCheck] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> QualitySuite:
+        names = [check.name for check in self.expectations]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"expectation named twice: {', '.join(doubled)}")
+        if not any(check.action != "report" for check in self.expectations):
+            raise ValueError("nothing in this suite can refuse or leave out anything")
+        return self
+
+
+class IngestPolicy(Model):
+    """policies/policy.yaml, `ingest`: what happens to rows of a source that cannot become
+    records.
+    """
+
+    malformed: Literal["drop", "block"] = "block"
+    """Leave such rows out, each with its reason; or refuse a source that has any."""
+    max_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """With `drop`: the largest share of the source's rows that may be left out; more, and the
+    source is refused.
+    """

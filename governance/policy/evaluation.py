@@ -1,0 +1,103 @@
+"""policies/evaluation.yaml as typed models: what an evaluation must show, by suite and method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from governance.base.model import Model, Sha256, Slug, empty
+
+Reason = Annotated[str, StringConstraints(min_length=10, strip_whitespace=True)]
+"""Long enough to say something."""
+
+
+class Threshold(Model):
+    """A bound on one metric."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    judge: Literal["interval", "mean"] = "interval"
+    """What must satisfy the bound: the unfavourable end of the confidence interval, or the mean
+    alone.
+    """
+
+    @model_validator(mode="after")
+    def _one(self) -> Threshold:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give either at_least or at_most")
+        return self
+
+
+class SliceThreshold(Threshold):
+    """A bound on one metric that every slice of the suite's items must meet, the worst among
+    them.
+    """
+
+    by: str
+    """What the items are told apart by: a field that `slices` of the suite's dataset names in
+    params.yaml.
+    """
+    metric: Slug
+    minimum_items: int = Field(20, ge=1)
+    """Smaller slices are told and decide nothing."""
+    labels: list[str] = Field([], exclude_if=empty)
+    """Slices that must be there with so many items. Which labels there are stands in params.yaml,
+    under nobody's approval: where policy names none, one that does badly can be told as `other`
+    together with those that do well.
+    """
+
+
+class Comparison(Model):
+    """How much worse than a reference a model may be, on the same items."""
+
+    reference: Literal["parent", "base", "champion"]
+    metric: Slug
+    may_fall: float | None = Field(None, ge=0)
+    """For a metric where more is better."""
+    may_rise: float | None = Field(None, ge=0)
+    """For a metric where less is better."""
+    judge: Literal["interval", "mean"] = "interval"
+    """As for thresholds, of the paired difference."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Comparison:
+        if (self.may_fall is None) == (self.may_rise is None):
+            raise ValueError("give either may_fall or may_rise")
+        return self
+
+
+class Demands(Model):
+    """What an evaluation must show for models of one method; or why nothing is demanded."""
+
+    none: Reason | None = None
+    thresholds: dict[Slug, Threshold] = {}
+    compare: list[Comparison] = []
+    slices: list[SliceThreshold] = Field([], exclude_if=empty)
+
+    @model_validator(mode="after")
+    def _either(self) -> Demands:
+        if self.none is not None and (self.thresholds or self.compare or self.slices):
+            raise ValueError("`none` stands alone")
+        if self.none is None and not self.thresholds:
+            raise ValueError("give thresholds, or `none: <reason>`")
+        return self
+
+
+class SuitePolicy(Model):
+    """What is demanded on one evaluation suite."""
+
+    digest: Sha256 | None = None
+    """Pins dataset, split, metrics and generation settings."""
+    methods: dict[Slug, Demands]
+    """By the method of the evaluated stage; `base` for a model from outside."""
+
+
+class EvaluationPolicy(Model):
+    """policies/evaluation.yaml."""
+
+    confidence: float = Field(gt=0.5, lt=1)
+    """Of two-sided intervals."""
+    minimum_items: int = Field(ge=1)
+    """Fewer scored items than this decide nothing."""
+    suites: dict[Slug, SuitePolicy]

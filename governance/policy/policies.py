@@ -1,0 +1,628 @@
+"""policies/: what a reviewer reads and signs, as typed, frozen models.
+
+1. A missing file, an empty one, an unknown field, an unknown file or a broken reference is an
+   error; every mistake is reported at once, with file, line and field. Nothing has a permissive
+   default.
+2. The digest is over the bytes of every YAML file below the folder: what people sign is what they
+   read.
+3. Nothing here decides: `governance.gates.decisions` does, over these models and evidence.
+
+Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`EvaluationPolicy`),
+`pii.yaml` (`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml`
+(`QualitySuite`), `controls/NAME.yaml` (`governance.policy.controls.Framework`; nothing is decided
+by it, so it is read when asked for: `Policies.controls`).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, StringConstraints, model_validator
+
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.keys import public_key
+from governance.attest.predicates import CANDIDATE
+from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.model import Model, Sha256, Slug
+from governance.base.yaml import load_model, parse_model, place
+from governance.policy.controls import Catalogue, Framework, catalogue
+from governance.policy.data import IngestPolicy, PiiPolicy, QualitySuite
+from governance.policy.evaluation import EvaluationPolicy
+
+Classification = Literal["public", "internal", "confidential", "restricted"]
+"""How much harm disclosure would do, by the usual four words."""
+
+LawfulBasis = Literal[
+    "no_personal_data",
+    "consent",
+    "contract",
+    "legal_obligation",
+    "vital_interests",
+    "public_task",
+    "legitimate_interests",
+]
+"""GDPR Art. 6(1), or that there is nothing to which it applies."""
+
+Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
+"""A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
+
+EvidenceKind = Literal[
+    "ingest",
+    "scan",
+    "quality",
+    "base",
+    "gate",
+    "train",
+    "evaluate",
+    "registration",
+    "promotion",
+    "reproduction",
+    "drill",
+]
+"""The kinds of `governance.attest.predicates` that a principal may be given to sign."""
+
+
+class Retention(Model):
+    """How long the data may be kept."""
+
+    until: date | None = None
+    """The last day, UTC."""
+    then: str = ""
+    """What happens afterwards, e.g. `erase`."""
+
+
+class Datacard(Model):
+    """What a steward declares of a dataset. Blanks are allowed here and refused by the gate, by
+    name.
+    """
+
+    title: str = ""
+    steward: str = ""
+    """Who answers for it: a role or a team."""
+    origin: str = ""
+    """Who made it, how and when, and how it came here."""
+    licence: str = ""
+    """SPDX identifier, or a name that policy lists."""
+    lawful_basis: LawfulBasis | None = None
+    purposes: list[Slug] = []
+    """What it may be used for; a model has one of these purposes or does not train on it."""
+    regions: list[Region] = []
+    """Where it may be processed."""
+    classification: Classification | None = None
+    retention: Retention = Retention()
+    labelling: str = ""
+    """Who labelled it, under which guidelines; `none` where nobody did."""
+    suite: Slug | None = None
+    """The quality suite it is held to; params.yaml says which one ran, this says which one counts.
+    """
+    source_sha256: Sha256 | None = None
+    """The source's digest, where it is pinned (a folder's is that of its manifest)."""
+    notes: str = ""
+
+    def blanks(self) -> list[str]:
+        """The fields that must be filled in before anything trains, in the order of the card."""
+        values: dict[str, object] = {
+            "title": self.title.strip(),
+            "steward": self.steward.strip(),
+            "origin": self.origin.strip(),
+            "licence": self.licence.strip(),
+            "lawful_basis": self.lawful_basis,
+            "purposes": self.purposes,
+            "regions": self.regions,
+            "classification": self.classification,
+            "retention.until": self.retention.until,
+            "retention.then": self.retention.then.strip(),
+            "labelling": self.labelling.strip(),
+            "suite": self.suite,
+        }
+        return [name for name, value in values.items() if not value]
+
+
+class ModelPolicy(Model):
+    """What is decided about a model before it exists."""
+
+    tier: Slug
+    purpose: Slug
+    """What it is for; the datacards of everything it trains on must permit it."""
+    region: Region
+    """Where it is made."""
+
+
+class Tier(Model):
+    """What a risk tier demands."""
+
+    promotable: bool
+    """Whether a governed alias can be given at all."""
+    approvals: int = Field(ge=0, strict=True)
+    """How many people, in different roles, must approve a release."""
+    approvers: list[Slug] = []
+    """The roles in which they approve; empty where nobody can."""
+    classifications: list[Classification] = Field(min_length=1)
+    """Of the data it may train on."""
+    approved_before_training: list[Literal["data", "objective", "rewards"]] = []
+    """What people approve before it is used."""
+    separate_evaluator: bool = False
+    """Whether the evaluation is signed by a key other than the trainer's."""
+    pinned_sources: bool = False
+    """Whether every datacard names the sha256 of its source."""
+    pinned_suites: bool = False
+    """Whether evaluation.yaml names the digest of every suite that decides."""
+    canary: bool = False
+    """Whether a canary must have passed before an alias is given. Nothing records one yet: only a
+    waiver passes.
+    """
+    waiver_days: int | None = Field(default=None, ge=0, strict=True)
+    """The longest a waiver may last in this tier; as `waivers.max_days` where absent."""
+
+
+class Quorum(Model):
+    """So many different people, each in one of these roles."""
+
+    people: int = Field(ge=1, strict=True)
+    roles: list[Slug] = Field(min_length=1)
+
+
+class AliasRule(Model):
+    """How an alias that serves users is given, moved and taken back."""
+
+    requesters: list[Slug] = Field(min_length=1)
+    """Roles in which a person may ask for the move."""
+    request_hours: int = Field(default=24, ge=1, le=24 * 31, strict=True)
+    """The longest a request stays open."""
+    rollback_people: int = Field(default=1, ge=1, strict=True)
+    """Distinct people behind a rollback, the one who asks included."""
+    break_glass: list[Slug] = []
+    """Roles in which one person alone may roll back; empty where nobody may."""
+    second_signature_hours: int = Field(default=72, ge=1, strict=True)
+    """Within which somebody else signs what one person did alone."""
+
+
+class IncidentRules(Model):
+    """In which roles a person says that something is wrong with a model, and that it no longer
+    is.
+    """
+
+    opened_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Any that a person has, where absent."""
+    closed_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Any, where absent. Whoever asks for a move never closes what somebody else opened."""
+
+
+class WaiverRules(Model):
+    """What may be accepted for a while, for how long, and by whom."""
+
+    max_days: int = Field(ge=0, strict=True)
+    """0 where nothing may be waived."""
+    accepted_by: list[Slug] = []
+    """Roles in which a person may accept."""
+    never: list[str] = []
+    """Finding codes that no waiver passes, beside those that none ever passes
+    (`governance.attest.findings.NEVER_WAIVED`).
+    """
+
+
+class Principal(Model):
+    """A person or service, with the public keys that are theirs and the evidence they may sign."""
+
+    name: Slug
+    kind: Literal["person", "service"]
+    roles: list[Slug] = []
+    keys: list[str] = Field(min_length=1)
+    """Ed25519 public keys, PEM or OpenSSH."""
+    signs: list[EvidenceKind] = []
+    until: date | None = None
+    """The last day, UTC, on which they act: what is decided later rests on no approval, request or
+    waiver of theirs, whatever its date. Rights that end at once are ended by another policy or a
+    revocation.
+    """
+
+    @model_validator(mode="after")
+    def _readable(self) -> Principal:
+        for text in self.keys:
+            try:
+                public_key(text)
+            except ConfigError as error:
+                raise ValueError(str(error).replace("\n  ", "; ")) from None
+        return self
+
+
+class Licences(Model):
+    """Licences that are permitted, by SPDX identifier or a name of one's own."""
+
+    data: list[str] = Field(min_length=1)
+    bases: list[str] = Field(min_length=1)
+
+
+class Rules(Model):
+    """policies/policy.yaml."""
+
+    models: dict[Slug, ModelPolicy] = Field(min_length=1)
+    """By the name under which a model is registered."""
+    tiers: dict[Slug, Tier] = Field(min_length=1)
+    licences: Licences
+    lawful_bases: list[LawfulBasis] = Field(min_length=1)
+    ingest: IngestPolicy = IngestPolicy()
+    """What happens to rows that cannot become records; a source that has any is refused unless this
+    says otherwise.
+    """
+    rewards: list[Slug] | None = None
+    """The reward functions that may be used; any that is known by digest when absent."""
+    development_keys: Literal["candidate", "never"]
+    """What evidence signed by keys made without ceremony is good for."""
+    principals: list[Principal] = []
+    owners: Quorum | None = None
+    """Who must sign a changed policy before it counts for governed aliases; nobody can where
+    absent.
+    """
+    recovery: Quorum | None = None
+    """Who may sign it in their stead, where owners were lost."""
+    aliases: dict[Slug, AliasRule] = {}
+    """The governed aliases; any other but `candidate` is refused for models that policy names."""
+    waivers: WaiverRules = WaiverRules(max_days=0)
+    incidents: IncidentRules = IncidentRules()
+    seconded_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Roles in which a person signs a rollback or a retirement that another asked for; any, where
+    absent.
+    """
+    commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
+    """The commits whose code may have made a release; any committed one where absent."""
+
+    @property
+    def seconders(self) -> list[str]:
+        """The people who may sign what another asked for."""
+        people = [one for one in self.principals if one.kind == "person"]
+        return [
+            one.name
+            for one in people
+            if self.seconded_by is None or set(one.roles) & set(self.seconded_by)
+        ]
+
+    @model_validator(mode="after")
+    def _candidate_is_free(self) -> Rules:
+        if CANDIDATE in self.aliases:
+            raise ValueError("`candidate` is given by evidence alone and cannot be governed")
+        return self
+
+
+class AllowedBase(Model):
+    """A model from outside that may be used, and what was reviewed."""
+
+    digest: Sha256
+    """`governance.attest.digests.tree_digest` of its folder."""
+    weights: bool
+    """False for an architecture to be trained from scratch."""
+    source: str
+    licence: str
+
+
+class Bases(Model):
+    """policies/bases.yaml, written by `countersign allow-base`."""
+
+    bases: dict[Slug, AllowedBase]
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Everything below policies/, and its digest."""
+
+    digest: str
+    rules: Rules
+    bases: Mapping[str, AllowedBase]
+    evaluation: EvaluationPolicy
+    datacards: Mapping[str, Datacard]
+    pii: PiiPolicy
+    quality: Mapping[str, QualitySuite]
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Path to text of every file, as an origin and a proposal carry them."""
+
+    @cached_property
+    def pii_digest(self) -> str:
+        """sha256 of the typed content of pii.yaml: what a scan is made under."""
+        return _typed_digest(self.pii)
+
+    def suite_digest(self, name: str) -> str:
+        """sha256 of the typed content of quality/NAME.yaml. Raises `ConfigError` where there is
+        none.
+        """
+        if name not in self.quality:
+            raise ConfigError(
+                f"no quality suite {name!r}{_near(name, self.quality)}",
+                where=f"policies/quality/{name}.yaml",
+                expected=f"one of: {', '.join(sorted(self.quality))}",
+            )
+        return _typed_digest(self.quality[name])
+
+    @cached_property
+    def controls(self) -> Catalogue:
+        """policies/controls/. Raises `Problems` with every mistake of every file, or
+        `ConfigError`.
+        """
+        problems: list[CountersignError] = []
+        found: dict[str, Framework] = {}
+        for name in sorted(self.files):
+            if not name.startswith("controls/"):
+                continue
+            try:
+                path = Path("policies") / name
+                found[path.stem] = parse_model(self.files[name], path, Framework)
+            except Problems as error:
+                problems.extend(error.problems)
+            except ConfigError as error:
+                problems.append(error)
+        if problems:
+            raise Problems(problems)
+        return catalogue(found)
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
+        found = [public_key(text) for principal in self.rules.principals for text in principal.keys]
+        return {key.keyid: key.pem for key in found}
+
+    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of `kind` signed by this key counts: by a principal's right, or as a
+        development key.
+
+        These policies are taken as they are at hand, whatever stood in the log at `index`: see
+        `governance.policy.authority`.
+        """
+        if development:
+            return self.rules.development_keys == CANDIDATE
+        return keyid in self._signers.get(kind, frozenset())
+
+    @cached_property
+    def _signers(self) -> Mapping[str, frozenset[str]]:
+        """Kind of evidence to the key ids that may sign it."""
+        signers: dict[str, set[str]] = {}
+        for principal in self.rules.principals:
+            for kind in principal.signs:
+                signers.setdefault(kind, set()).update(
+                    public_key(text).keyid for text in principal.keys
+                )
+        return {kind: frozenset(keys) for kind, keys in signers.items()}
+
+    @cached_property
+    def principals(self) -> Mapping[str, Principal]:
+        """Key id to the principal whose key it is."""
+        return {public_key(text).keyid: one for one in self.rules.principals for text in one.keys}
+
+    @property
+    def main_alias(self) -> str:
+        """The governed alias that is meant where none is named: the first."""
+        return next(iter(self.rules.aliases), "champion")
+
+    def tier_of(self, model: str) -> Tier | None:
+        """The tier of a model by the name it is registered under; None for one policy does not
+        name.
+        """
+        known = self.rules.models.get(model)
+        return self.rules.tiers[known.tier] if known else None
+
+    def retire_people(self, model: str) -> int:
+        """How many people let a version's bytes go: two at least, as many as approvals where the
+        tier wants more.
+        """
+        tier = self.tier_of(model)
+        return max(2, tier.approvals if tier else 0)
+
+
+FILES: dict[str, type[Model]] = {
+    "policy.yaml": Rules,
+    "bases.yaml": Bases,
+    "evaluation.yaml": EvaluationPolicy,
+    "pii.yaml": PiiPolicy,
+}
+"""The files that must be there."""
+
+FOLDERS: dict[str, type[Model]] = {
+    "controls": Framework,
+    "datacards": Datacard,
+    "quality": QualitySuite,
+}
+"""The folders of one file per name."""
+
+M = TypeVar("M", bound=Model)
+
+
+def load_policies(folder: Path) -> Policies:
+    """The policies of a folder. Raises `Problems` with every mistake of every file, or
+    `ConfigError`.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            "no such folder",
+            where=str(folder),
+            expected="policies/",
+            fix="change to the project's folder",
+        )
+    problems: list[CountersignError] = []
+    rules = _load(folder / "policy.yaml", Rules, problems)
+    problems += _broken_references(rules, folder / "policy.yaml") if rules else []
+    bases = _load(folder / "bases.yaml", Bases, problems)
+    evaluation = _load(folder / "evaluation.yaml", EvaluationPolicy, problems)
+    pii = _load(folder / "pii.yaml", PiiPolicy, problems)
+    datacards = _load_folder(folder / "datacards", Datacard, problems)
+    quality = _load_folder(folder / "quality", QualitySuite, problems)
+    problems += _unknown_suites(datacards, quality, folder / "datacards")
+    problems += _unknown_files(folder)
+    if problems or rules is None or bases is None or evaluation is None or pii is None:
+        raise Problems(problems)
+    files = policy_files(folder)
+    return Policies(
+        files_digest(files), rules, bases.bases, evaluation, datacards, pii, quality, files
+    )
+
+
+def policy_files(folder: Path) -> dict[str, str]:
+    """Path to text of every YAML file below `folder`: what an origin and a proposal carry. Raises
+    `ConfigError`.
+    """
+    try:
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes().decode()
+            for path in _yaml_files(folder)
+        }
+    except UnicodeDecodeError:
+        raise ConfigError(
+            "a policy file is not UTF-8", where=str(folder), expected="UTF-8 text"
+        ) from None
+
+
+def files_digest(files: Mapping[str, str]) -> str:
+    """sha256 over the canonical list of path, size and sha256 of every file: the digest of the
+    policies.
+    """
+    texts = {path: text.encode() for path, text in sorted(files.items())}
+    listed = [
+        {"path": path, "size": len(data), "sha256": sha256_bytes(data)}
+        for path, data in texts.items()
+    ]
+    return sha256_bytes(canonical.dumps(listed))
+
+
+def policies_of(files: Mapping[str, str]) -> Policies:
+    """The policies that a statement carries. Raises as `load_policies`; a path that is none of ours
+    is refused.
+    """
+    for path in files:
+        if not _POLICY_PATH.fullmatch(path):
+            raise ConfigError(
+                f"{path[:120]!r} is no path of a policy", where="the policies in the log"
+            )
+    with tempfile.TemporaryDirectory(prefix="countersign-policies-") as name:
+        folder = Path(name) / "policies"
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(text.encode())
+        return load_policies(folder)
+
+
+_POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.yaml")
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    found = [
+        path
+        for path in folder.rglob("*.*")
+        if path.suffix.lower() in (".yaml", ".yml") and path.is_file()
+    ]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _load(path: Path, model: type[M], problems: list[CountersignError]) -> M | None:
+    try:
+        return load_model(path, model)
+    except Problems as error:
+        problems.extend(error.problems)
+    except ConfigError as error:
+        problems.append(error)
+    return None
+
+
+def _load_folder(folder: Path, model: type[M], problems: list[CountersignError]) -> dict[str, M]:
+    loaded: dict[str, M] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        value = _load(path, model, problems)
+        if value is not None:
+            loaded[path.stem] = value
+    return loaded
+
+
+def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
+    """A tier that is none, a principal or a key that stands under two names."""
+    problems: list[CountersignError] = [
+        ConfigError(
+            f"{model.tier!r} is no tier{_near(model.tier, rules.tiers)}",
+            where=place(path, "models", name, "tier"),
+        )
+        for name, model in rules.models.items()
+        if model.tier not in rules.tiers
+    ]
+    names: set[str] = set()
+    keys: dict[str, str] = {}
+    for at, principal in enumerate(rules.principals):
+        if principal.name in names:
+            problems.append(
+                ConfigError(
+                    f"{principal.name!r} is named twice",
+                    where=place(path, "principals", at, "name"),
+                )
+            )
+        names.add(principal.name)
+        for number, text in enumerate(principal.keys):
+            keyid = public_key(text).keyid
+            if keyid in keys:
+                where = place(path, "principals", at, "keys", number)
+                problems.append(
+                    ConfigError(f"this key is named twice: it is {keys[keyid]}'s", where=where)
+                )
+            keys[keyid] = principal.name
+    return problems
+
+
+def _unknown_suites(
+    cards: Mapping[str, Datacard], suites: Mapping[str, QualitySuite], folder: Path
+) -> list[CountersignError]:
+    """A datacard that names a quality suite that is not there."""
+    return [
+        ConfigError(
+            f"no quality suite {card.suite!r}{_near(card.suite, suites)}",
+            where=place(folder / f"{name}.yaml", "suite"),
+            expected=f"one of: {', '.join(sorted(suites))}",
+        )
+        for name, card in cards.items()
+        if card.suite is not None and card.suite not in suites
+    ]
+
+
+def _unknown_files(folder: Path) -> list[CountersignError]:
+    """A YAML file that nothing reads is a mistake, most likely in its name; a link is one in any
+    case: what it leads to is in no digest that people sign, or may change without them.
+    """
+    unknown: list[CountersignError] = [
+        ConfigError(
+            "a symbolic link",
+            where=str(path),
+            expected="files that are here",
+            fix="put what it names in its place",
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink()
+    ]
+    known = [*FILES, *(f"{name}/NAME.yaml" for name in FOLDERS)]
+    for path in _yaml_files(folder):
+        relative = path.relative_to(folder)
+        in_folder = (
+            relative.parts[0] in FOLDERS and _POLICY_PATH.fullmatch(relative.as_posix()) is not None
+        )
+        if relative.as_posix() not in FILES and not in_folder:
+            fix = (
+                meant(relative.as_posix(), known)
+                or "move it elsewhere, or give it the name it is read under"
+            )
+            unknown.append(
+                ConfigError(
+                    "no policy is read from this file",
+                    where=str(path),
+                    expected=", ".join(known),
+                    fix=fix,
+                )
+            )
+    return unknown
+
+
+def _typed_digest(value: Model) -> str:
+    return sha256_bytes(canonical.dumps(value.model_dump(mode="json")))
+
+
+def _near(name: str, known: Mapping[str, object]) -> str:
+    near = meant(name, known)
+    return f"; {near}" if near else f" (known: {', '.join(sorted(known)) or 'none'})"

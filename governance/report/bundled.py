@@ -1,0 +1,80 @@
+"""A bundle for readers that ask a log: reports, and the commands that only look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance.base.errors import ConfigError, VerificationError
+from governance.bundle.check import verify_bundle
+from governance.bundle.form import content, read
+from governance.bundle.found import Pins, Report, as_log_report
+from governance.bundle.log import BundleLog
+from governance.policy.authority import read_authority
+from governance.policy.policies import Policies
+from governance.release.promotion import State, state
+from governance.report.build import Carried, Sources
+
+NOWHERE = Path("/nonexistent")
+"""The folder of a project that is not at hand."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A bundle that verifies, and what verification found: whether the origin is established, the
+    reader asks.
+    """
+
+    log: BundleLog
+    report: Report
+
+    @property
+    def state(self) -> State:
+        """As of its checkpoint, as far as it carries."""
+        return state(self.log)
+
+    @property
+    def sources(self) -> Sources:
+        """What a report is made from: no folder, no registry, the policies in force as the log
+        carries them.
+        """
+        found = self.report
+        carried = Carried(
+            verified=as_log_report(found),
+            log_range=("" if found.complete else f"{found.entries} of ") + f"0..{found.size - 1}",
+            reads=(
+                "all of it, from a bundle"
+                if found.complete
+                else (
+                    f"the {found.entries} entries that a bundle carries of {found.size}; the others"
+                    " are not shown"
+                )
+            ),
+            shows=(
+                (
+                    "Each statement is signed by a key the log's origin or the policies name, and"
+                    " has not changed since."
+                ),
+                "Each is in the tree of the signed checkpoint, at its place.",
+            ),
+            does_not_show=found.limits,
+        )
+        return Sources(NOWHERE, found.project, self.log, _policies(self.log), None, carried=carried)
+
+
+def opened(path: Path, pins: Pins) -> Opened:
+    """A bundle to read. Raises `InputError` where there is none, `VerificationError` where it does
+    not verify.
+    """
+    data = content(path)
+    report = verify_bundle(data, pins, where=path.name)
+    if report.broken is not None:
+        raise VerificationError(
+            f"EVIDENCE DOES NOT VERIFY: {report.broken}", fix=f"countersign verify {path}"
+        )
+    return Opened(BundleLog(read(data), path.name), report)
+
+
+def _policies(log: BundleLog) -> Policies | ConfigError:
+    policies = read_authority(log).in_force.policies
+    return policies or ConfigError("the log does not carry the policies in force", where=log.where)

@@ -1,0 +1,517 @@
+"""What somebody sends to a server's log so that others' words count where they were not meant:
+replays and forgeries.
+
+Whoever sends it has an account, can read the whole log, and has at most a key of their own. Each
+row says what it tries; none of it moves an alias, and the log verifies afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.attest import canonical
+from governance.attest.envelope import sign_statement
+from governance.attest.predicates import (
+    Approval,
+    Artifact,
+    CheckpointKey,
+    Incident,
+    Packet,
+    PolicyChange,
+    Revocation,
+    Waiver,
+)
+from governance.base.errors import CountersignError, InputError, RefusedError, VerificationError
+from governance.base.time import instant_of
+from governance.history import packet
+from governance.history.packet import digest_of
+from governance.history.verify import Pins, verify_log
+from governance.log import api, evidence
+from governance.log.carry import Transfer, carry
+from governance.machine.machine import open_log
+from governance.people import policies, review, subjects, votes
+from governance.policy.policies import files_digest, load_policies
+from governance.registry.governed.limit import Limit
+from governance.release import promotion, retrospect
+from governance.server.append import verifier
+from tests.governance.governed import RULES, Governed, empty, governed, person
+from tests.governance.story import MODEL, digest
+
+
+def send(scene: Governed, envelope: bytes) -> int:
+    """As the server takes it; the entry."""
+    return api.append(scene.story.log, verifier(scene.story.log, scene.story.now), envelope).index
+
+
+def said(scene: Governed, index: int) -> bytes:
+    return scene.story.log.entry(index).envelope
+
+
+def beside(envelope: bytes, *, first: bool, keyid: str = "ab" * 32) -> bytes:
+    """The same statement with a second signature, by nobody."""
+    data = json.loads(envelope)
+    data["signatures"].insert(
+        0 if first else 1, {"keyid": keyid, "sig": data["signatures"][0]["sig"]}
+    )
+    return canonical.dumps(data)
+
+
+def verifies(scene: Governed) -> None:
+    log = scene.story.log
+    report = verify_log(
+        log, MODEL, scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex())
+    )
+    assert report.ok, report.broken
+
+
+Again = Callable[[bytes], bytes]
+AGAIN: dict[str, Again] = {
+    "the same bytes": lambda envelope: envelope,
+    "a signature by nobody before it": lambda envelope: beside(envelope, first=True),
+    "a signature by nobody after it": lambda envelope: beside(envelope, first=False),
+    "a signature that claims a person": lambda envelope: beside(
+        envelope, first=True, keyid=json.loads(envelope)["signatures"][0]["keyid"]
+    ),
+}
+
+
+@pytest.mark.parametrize("row", AGAIN)
+def test_an_approval_taken_back_is_not_said_again_by_others(row: str, scene: Governed) -> None:
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet)
+    taken_back = said(scene, scene.approve("ben", "risk", packet))
+    scene.approve("ben", "risk", packet, decision="reject", reason="I was wrong")
+    scene.request()
+    size = scene.story.log.size()
+    try:
+        send(scene, AGAIN[row](taken_back))
+    except CountersignError as error:
+        assert "2 signatures" in str(error)
+    assert scene.story.log.size() == size
+    with pytest.raises(RefusedError, match="REJECTED"):
+        scene.consume()
+    verifies(scene)
+
+
+@pytest.mark.parametrize("kind", ["gate", "registration", "promotion"])
+def test_what_may_be_said_twice_is_not_said_twice_by_others(kind: str, scene: Governed) -> None:
+    """An older decision of a service, sent again after a later one, would be the latest word."""
+    first = next(iter(promotion.state(scene.story.log).evidence.all(kind)))
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.99)
+    scene.story.register("sft", "2")
+    size = scene.story.log.size()
+    assert send(scene, said(scene, first.index)) == first.index
+    assert scene.story.log.size() == size
+    verifies(scene)
+
+
+def _without_exceptions(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    return honest.model_copy(update={"waived": []}), honest.model_digest
+
+
+def _with_a_small_exception(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    small = [one.model_copy(update={"found": "as good as met"}) for one in honest.waived]
+    return honest.model_copy(update={"waived": small}), honest.model_digest
+
+
+def _of_another_model(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    """It shows the first version's model, and is filed under the second's."""
+    first = promotion.state(scene.story.log).registration(MODEL, "1").predicate
+    state = promotion.state(scene.story.log)
+    shown = promotion.freeze(state, MODEL, "1", scene.now, scene.story.run())
+    assert shown.model_digest == first.model_digest != honest.model_digest
+    return shown.model_copy(update={"version": "2"}), honest.model_digest
+
+
+def _of_other_files(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    return honest.model_copy(update={"files": honest.files[:1]}), honest.model_digest
+
+
+def _of_another_commit(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    return honest.model_copy(update={"commits": ["f" * 40]}), honest.model_digest
+
+
+def _with_another_champion(scene: Governed, honest: Packet) -> tuple[Packet, str]:
+    """Which people only read: whoever shows it to them finds out."""
+    return honest.model_copy(update={"champion": "0" * 64}), honest.model_digest
+
+
+PACKETS: dict[str, tuple[Callable[[Governed, Packet], tuple[Packet, str]], str]] = {
+    "without the exceptions": (_without_exceptions, "nobody who approved it saw it"),
+    "with an exception that looks small": (
+        _with_a_small_exception,
+        "nobody who approved it saw it",
+    ),
+    "of another model": (_of_another_model, "the registration"),
+    "of other files": (_of_other_files, "the registration"),
+    "of another commit": (_of_another_commit, "the code or the environment"),
+}
+
+
+def forged(scene: Governed, made: tuple[Packet, str]) -> str:
+    """By eve, who may do nothing; its digest."""
+    packet, about = made
+    digest = digest_of(packet)
+    subjects = [
+        Artifact(role="packet", name="x", sha256=digest),
+        Artifact(role="model", name="sft", sha256=about),
+    ]
+    scene.say("eve", "packet", subjects, packet)  # past the server, which takes none of these
+    return digest
+
+
+def second(scene: Governed) -> Packet:
+    """A version that passes by a waiver only; its honest packet."""
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.905, unsafe=0.01)
+    scene.story.register("sft", "2")
+    scene.waive("THRESHOLD_NOT_MET", "model sft")
+    return promotion.freeze(
+        promotion.state(scene.story.log), MODEL, "2", scene.now, scene.story.run()
+    )
+
+
+@pytest.mark.parametrize("row", PACKETS)
+def test_a_packet_that_is_not_what_the_log_says(row: str, scene: Governed) -> None:
+    """Whoever approved it was deceived, and it moves nothing."""
+    make, told = PACKETS[row]
+    digest = forged(scene, make(scene, second(scene)))
+    scene.approve("ada", "ml-lead", digest)
+    scene.approve("ben", "risk", digest)
+    scene.request("2")
+    with pytest.raises(RefusedError, match="PACKET_OUT_OF_DATE") as refused:
+        scene.consume("2")
+    assert told in str(refused.value)
+    verifies(scene)
+
+
+@pytest.mark.parametrize("make", [*(one for one, _ in PACKETS.values()), _with_another_champion])
+def test_a_packet_that_is_not_what_the_log_says_is_not_approved(
+    make: Callable[[Governed, Packet], tuple[Packet, str]], scene: Governed
+) -> None:
+    """An approver's own client puts it together again."""
+    forged(scene, make(scene, second(scene)))
+    state = promotion.state(scene.story.log)
+    _, changed = review.current(state, MODEL, "2", scene.now)
+    assert changed
+    what = subjects.find(state, [f"{MODEL}/2"])
+    how = votes.Vote("approve", "because", "0" * 64)
+    with pytest.raises(RefusedError, match="this would not count"):
+        votes.vote(
+            scene.story.log, state, what, how, person("ben"), "risk", scene.now, dry_run=True
+        )
+
+
+# -- From one log into another ---------------------------------------------------------------------
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Governed:
+    """Another log of the same project, policies and people."""
+    return empty(tmp_path / "elsewhere")
+
+
+ELSEWHERE: dict[str, Callable[[Governed, dict[str, Any]], int]] = {
+    "an approval of policies": lambda there, log: there.approve(
+        "ada", "policy-owner", digest("x"), "policy", **log
+    ),
+    "an approval of a packet": lambda there, log: there.approve(
+        "ada", "ml-lead", digest("x"), **log
+    ),
+    "a waiver": lambda there, log: there.say(
+        "ben",
+        "waiver",
+        [Artifact(role="model", name="sft", sha256=digest("x"))],
+        Waiver.model_validate(
+            there.signed(
+                "ben",
+                "risk",
+                model=MODEL,
+                finding="THRESHOLD_NOT_MET",
+                about="model sft",
+                owner="risk",
+                control="none",
+                expires="2026-11-27T09:00:00Z",
+                **log,
+            )
+        ),
+    ),
+    "a revocation": lambda there, log: there.say(
+        "ben",
+        "revocation",
+        [Artifact(role="key", name="ada", sha256=person("ada").keyid)],
+        Revocation.model_validate(there.signed("ben", "policy-owner", owner="ada", **log)),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ELSEWHERE)
+def test_what_was_said_to_one_log_counts_in_no_other(
+    row: str, scene: Governed, elsewhere: Governed
+) -> None:
+    other = elsewhere.story.log.entry(0).leaf_hash.hex()
+    assert other != scene.story.log.entry(0).leaf_hash.hex()
+    index = ELSEWHERE[row](elsewhere, {"log": other})
+    with pytest.raises(RefusedError, match="said to another log"):
+        send(scene, said(elsewhere, index))
+    assert send(elsewhere, said(elsewhere, index)) == index
+    made = Transfer()
+    carry(elsewhere.story.log, scene.story.log, verifier(scene.story.log, scene.story.now), made)
+    assert index not in {one.index for one in made.statements}, "it stays"
+    scene.story.log.append(
+        said(elsewhere, index), identity="x", scope="x", subjects=[digest("x")], kind=row.split()[1]
+    )  # somebody put it there all the same
+    authority = promotion.state(scene.story.log).authority
+    assert authority.revoked == {}
+    assert authority.proposals == ()
+
+
+DATED: dict[str, tuple[dict[str, Any], bool]] = {
+    # what is approved, and when: whether the server takes it
+    "now": ({}, True),
+    "by a clock that is a little wrong": ({"at": "2026-11-20T09:45:00Z"}, True),
+    "before its author's last day": ({"at": "2026-11-19T12:00:00Z"}, False),
+    "when its author has gone": ({"at": "2027-01-01T00:00:00Z"}, False),
+    "before, of data, which may be carried here": (
+        {"about": "data", "at": "2026-11-01T12:00:00Z"},
+        True,
+    ),
+    "ahead, of data": ({"about": "data", "at": "2027-01-01T00:00:00Z"}, False),
+}
+
+
+@pytest.mark.parametrize("row", DATED)
+def test_what_people_say_is_dated_when_they_say_it(row: str, scene: Governed) -> None:
+    """Their clocks decide nothing that the server's own can see."""
+    fields, taken = DATED[row]
+    about = {"decision": "approve", "about": "packet", "model": MODEL, "page": digest("page")}
+    said = Approval.model_validate({**scene.signed("ben", "risk"), **about, **fields})
+    subject = Artifact(role="x", name="x", sha256=digest("x"))
+    envelope = sign_statement(evidence.build_statement("approval", [subject], said), person("ben"))
+    size = scene.story.log.size()
+    if taken:
+        assert send(scene, envelope) == size
+        scene.story.minutes += 60 * 24
+        assert send(scene, envelope) == size, "sent again, it is there already"
+    else:
+        with pytest.raises(RefusedError, match="it is dated"):
+            send(scene, envelope)
+
+
+def test_policies_that_owners_signed_for_one_log_are_not_in_force_in_another(
+    scene: Governed, elsewhere: Governed
+) -> None:
+    """A trial's lax policies, carried into production with their signatures."""
+    path = elsewhere.story.root / "policies" / "policy.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("approvals: 2", "approvals: 0"), encoding="utf-8"
+    )
+    lax = load_policies(path.parent)
+    open_log(elsewhere.story.machine, lax, elsewhere.story.now)
+    log, first = elsewhere.story.log, elsewhere.story.log.size()
+    for who in ("ada", "ben"):
+        authority = promotion.state(log).authority
+        offer = policies.offer(authority, lax.digest[:12])
+        policies.sign(log, authority, offer, person(who), None, "a trial", elsewhere.now)
+    assert promotion.state(log).authority.in_force.digest == lax.digest
+    open_log(scene.story.machine, lax, scene.story.now)
+    for entry in list(log.entries(first)):
+        with pytest.raises(RefusedError, match="said to another log"):
+            send(scene, entry.envelope)
+    assert promotion.state(scene.story.log).authority.in_force.digest == scene.story.policies.digest
+
+
+def test_a_request_whose_digest_begins_alike_is_not_signed_for_another(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody tries nonces until their request begins like the one that a colleague was told
+    of.
+    """
+    monkeypatch.setattr(subjects, "SHORTEST", 1)
+    scene.freeze()
+    asked: dict[str, str] = {}
+    while (made := scene.request())[:1] not in asked:
+        asked[made[:1]] = made
+    state = promotion.state(scene.story.log)
+    with pytest.raises(InputError, match="2 digests begin with"):
+        subjects.find(state, ["promotion", made[:1]])
+    assert subjects.find(state, ["promotion", made]).sha256 == made
+
+
+# -- Words that would stop everybody ---------------------------------------------------------------
+DATES = {
+    "no month": "2026-13-45T09:00:00Z",
+    "no hour": "2026-11-20T99:00:00Z",
+    "a leap second": "2026-12-31T23:59:60Z",
+    "no year": "0000-01-01T00:00:00Z",
+    "nothing after it": "9999-12-31T23:59:59Z",
+    "digits of another alphabet": "٢٠٢٦-11-20T09:00:00Z",
+}
+
+
+@pytest.mark.parametrize("row", DATES)
+def test_a_date_that_is_none_is_no_statement(row: str, scene: Governed) -> None:
+    """Every decision compares dates: one that cannot be compared, once in the log, would stop every
+    release.
+    """
+    scene.released()
+    model = Artifact(role="model", name="sft", sha256=scene.story.models["sft"])
+    fields = {"model": MODEL, "finding": "x", "about": "x", "owner": "x", "control": "x"}
+    good = Waiver.model_validate(
+        scene.signed("eve", "visitor", expires="2026-11-27T09:00:00Z", **fields)
+    )
+    statement = evidence.build_statement("waiver", [model], good)
+    statement["predicate"]["expires"] = DATES[row]
+    size = scene.story.log.size()
+    with pytest.raises(VerificationError, match="does not follow the schema"):
+        send(scene, sign_statement(statement, person("eve")))
+    assert scene.story.log.size() == size
+
+
+def test_a_successor_that_is_no_key_is_not_taken(scene: Governed) -> None:
+    said = CheckpointKey.model_validate(scene.signed("eve", "visitor", pem="garbage"))
+    subject = Artifact(role="checkpoint_key", name="x", sha256=digest("x"))
+    with pytest.raises(RefusedError, match="the key it offers is none"):
+        send(
+            scene,
+            sign_statement(
+                evidence.build_statement("checkpoint_key", [subject], said), person("eve")
+            ),
+        )
+
+
+def test_an_incident_is_closed_by_who_may_only(tmp_path: Path) -> None:
+    """Policy names the roles; a visitor's word that all is well again is not even taken."""
+    scene = governed(tmp_path, RULES + "incidents: {closed_by: [risk]}\n")
+    model = Artifact(role="model", name="sft", sha256=scene.story.models["sft"])
+    scene.incident("1", "open")
+    for who, role, taken in (("eve", "visitor", False), ("ben", "risk", True)):
+        said = Incident.model_validate(
+            scene.signed(who, role, model=MODEL, version="1", state="closed")
+        )
+        envelope = sign_statement(evidence.build_statement("incident", [model], said), person(who))
+        if taken:
+            assert send(scene, envelope) == scene.story.log.size() - 1
+        else:
+            with pytest.raises(RefusedError, match="lets nobody say as visitor"):
+                send(scene, envelope)
+
+
+# -- Who may do nothing, and is in the way ---------------------------------------------------------
+def _another_packet(scene: Governed) -> None:
+    honest = promotion.freeze(
+        promotion.state(scene.story.log), MODEL, "1", scene.now, scene.story.run()
+    )
+    other = honest.model_copy(update={"commits": ["f" * 40]})
+    envelope = sign_statement(
+        evidence.build_statement("packet", packet.subjects(other), other), person("eve")
+    )
+    with pytest.raises(RefusedError, match="not the one that this log gives"):
+        send(scene, envelope)
+
+
+def _a_packet_of(date: str) -> Callable[[Governed], None]:
+    """What stands against the release then is what she says it is, and not what stands against it
+    now.
+    """
+
+    def send_it(scene: Governed) -> None:
+        state, run = (
+            promotion.state(scene.story.log),
+            scene.story.run().model_copy(update={"finished": date}),
+        )
+        other = promotion.freeze(state, MODEL, "1", instant_of(date), run)
+        envelope = sign_statement(
+            evidence.build_statement("packet", packet.subjects(other), other), person("eve")
+        )
+        with pytest.raises(RefusedError, match="not the one that this log gives"):
+            send(scene, envelope)
+
+    return send_it
+
+
+def _policies(scene: Governed) -> None:
+    """They can be read, and are nobody's but hers."""
+    files = dict(scene.story.policies.files)
+    files["policy.yaml"] = files["policy.yaml"].replace(
+        "lawful_bases: [no_personal_data, consent,", "lawful_bases: ["
+    )
+    assert files != scene.story.policies.files
+    change = PolicyChange(previous=digest("x"), run=scene.story.run(), files=files)
+    scene.say(
+        "eve",
+        "policy",
+        [Artifact(role="policy", name="policies", sha256=files_digest(files))],
+        change,
+    )
+
+
+IN_THE_WAY: dict[str, Callable[[Governed], object]] = {
+    "another packet": _another_packet,
+    "a packet of a day when its data has expired": _a_packet_of("2099-01-01T00:00:00Z"),
+    "a packet of long ago": _a_packet_of("2020-01-01T00:00:00Z"),
+    "a waiver": lambda scene: scene.waive(
+        "THRESHOLD_NOT_MET", "model sft", who="eve", role="visitor"
+    ),
+    "a request": lambda scene: scene.request(who="eve", role="visitor", action="retire"),
+    "policies": _policies,
+}
+
+
+@pytest.mark.parametrize("row", IN_THE_WAY)
+def test_a_visitor_does_not_put_aside_what_people_approved(row: str, scene: Governed) -> None:
+    """The first two made the packet another one, or out of date, as often as the visitor liked."""
+    frozen = scene.freeze()
+    for who, role in (("ada", "ml-lead"), ("ben", "risk")):
+        scene.approve(who, role, frozen)
+    scene.request()
+    IN_THE_WAY[row](scene)
+    assert scene.consume().allowed
+    verifies(scene)
+
+
+def test_policies_that_a_visitor_records_are_not_those_that_a_gate_was_decided_under(
+    scene: Governed,
+) -> None:
+    """Else an honest decision would come out otherwise, and look forged."""
+    _policies(scene)
+    scene.story.train("other", "sft", "conversation", "desk_sft", "base", accuracy=0.97)
+    now = promotion.state(scene.story.log)
+    gate = list(now.evidence.all("gate"))[-1]
+    assert retrospect.decided_again(now, gate.index).same
+
+
+def test_a_retirement_is_of_what_somebody_may_ask_for(scene: Governed) -> None:
+    scene.released()
+    for who, role, version in (("cleo", "release-manager", "1"), ("eve", "visitor", "77")):
+        scene.request("1", who, role, action="retire", names=version)
+    assert promotion.to_retire(promotion.state(scene.story.log), MODEL, "champion") == "1"
+
+
+def test_nobody_keeps_the_others_reading(scene: Governed) -> None:
+    """A person's words are counted by the hour; a service's evidence is not."""
+    verify = verifier(scene.story.log, scene.story.now, Limit(lambda: scene.now, 2))
+
+    def says(who: str, reason: str) -> bytes:
+        said = Approval.model_validate(
+            {
+                **scene.signed(who, "visitor" if who == "eve" else "risk"),
+                "reason": reason,
+                "decision": "reject",
+                "about": "data",
+                "page": None,
+            }
+        )
+        subject = Artifact(role="data", name="x", sha256=digest(reason))
+        return sign_statement(evidence.build_statement("approval", [subject], said), person(who))
+
+    for reason in ("one", "two"):
+        api.append(scene.story.log, verify, says("eve", reason))
+    with pytest.raises(RefusedError, match="this key has said 2 things within the hour"):
+        api.append(scene.story.log, verify, says("eve", "three"))
+    api.append(scene.story.log, verify, says("ben", "one"))
+    trained = next(iter(promotion.state(scene.story.log).evidence.all("train")))
+    for _ in range(3):
+        api.append(scene.story.log, verify, said(scene, trained.index))

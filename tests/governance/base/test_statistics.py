@@ -1,0 +1,100 @@
+"""Intervals against published figures and against simulation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governance.base.statistics import Interval, difference_interval, mean_interval
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [
+        # Newcombe (1998), Stat. Med. 17:857, table I, method 3 (Wilson, no continuity correction)
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_as_published(right: int, n: int, low: float, high: float) -> None:
+    found = mean_interval([1.0] * right + [0.0] * (n - right), 0.95)
+    assert found.method == "wilson"
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_scores_that_are_all_the_same_still_have_width() -> None:
+    assert mean_interval([1.0] * 300, 0.95).low == pytest.approx(0.98736, abs=1e-5)
+    assert mean_interval([0.0] * 300, 0.95).high == pytest.approx(0.01264, abs=1e-5)
+    same = difference_interval([1.0] * 200, [1.0] * 200, 0.95)
+    assert same.mean == 0 and same.low < 0 < same.high
+
+
+def test_scores_beyond_one_use_the_central_limit() -> None:
+    values = [0.0, 2.0] * 50
+    found = mean_interval(values, 0.95)
+    assert found.method == "normal" and found.mean == 1
+    assert found.high - 1 == pytest.approx(1.95996 * 1.00504 / 10, abs=1e-4)
+    assert difference_interval([5.0] * 10, [1.0] * 10, 0.95) == Interval(10, 4, 4, 4, "normal")
+
+
+def test_one_item_says_nothing() -> None:
+    found = mean_interval([7.5], 0.95)
+    assert (found.low, found.high) == (float("-inf"), float("inf"))
+
+
+@pytest.mark.parametrize("scores", [[], [1.0]])
+def test_items_that_do_not_pair_up_are_an_error(scores: list[float]) -> None:
+    with pytest.raises(ValueError, match="pair up"):
+        difference_interval(scores, [1.0, 0.0] if scores else [], 0.95)
+
+
+def test_no_scores_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no scores"):
+        mean_interval([], 0.95)
+
+
+def _binary(rng: random.Random, p: float) -> float:
+    return float(rng.random() < p)
+
+
+def _quarters(rng: random.Random, p: float) -> float:
+    return fmean(_binary(rng, p) for _ in range(4))
+
+
+@pytest.mark.parametrize("score", [_binary, _quarters])
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.95])
+def test_the_interval_of_a_mean_covers_it(
+    score: Callable[[random.Random, float], float], p: float
+) -> None:
+    rng = random.Random(7)
+    found = [mean_interval([score(rng, p) for _ in range(150)], 0.95) for _ in range(400)]
+    assert sum(one.low <= p <= one.high for one in found) / len(found) >= 0.92
+
+
+@pytest.mark.parametrize(("p", "change"), [(0.95, 0.02), (0.5, 0.3), (0.98, 0.0)])
+def test_the_interval_of_a_difference_covers_it(p: float, change: float) -> None:
+    """Items of ours are those of theirs, of which some turn right and some wrong."""
+    rng = random.Random(11)
+    covered = 0
+    for _ in range(400):
+        theirs = [_binary(rng, p) for _ in range(150)]
+        ours = [1 - value if rng.random() < change else value for value in theirs]
+        expected = change * (1 - 2 * p)
+        found = difference_interval(ours, theirs, 0.95)
+        covered += found.low <= expected <= found.high
+    assert covered / 400 >= 0.92
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.51, 0.999))
+def test_the_mean_lies_within_and_the_interval_within_the_scale(
+    scores: list[float], confidence: float
+) -> None:
+    found = mean_interval(scores, confidence)
+    assert 0 <= found.low <= found.mean <= found.high <= 1

@@ -1,0 +1,931 @@
+"""What a gate refuses, one row each: what is wrong, the finding, and that nothing but its check
+stands in the way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from governance.attest.findings import CODES
+from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef, enforce
+from governance.base.errors import RefusedError, StorageError
+from governance.gates.decisions import CHECKS, decide_gate
+from governance.policy.evaluation import Demands, SuitePolicy, Threshold
+from governance.policy.policies import Licences, ModelPolicy
+from tests.simulator import (
+    ITEMS,
+    SCORES,
+    InMemory,
+    Plan,
+    World,
+    desk,
+    digest,
+    in_log,
+    in_memory,
+    model,
+    ready,
+)
+
+OTHER = digest("something else")
+Change = Callable[[Plan], None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that is wrong with `gate@grpo`, which trains on `tickets` from `dpo`, scored by
+    `reward`.
+    """
+
+    name: str
+    code: str
+    check: str
+    subject: str
+    change: Change
+
+
+def _request(**changes: object) -> Change:
+    return lambda plan: setattr(plan, "request", lambda request: request.model_copy(update=changes))
+
+
+def _said(kind: str, key: str, **fields: object) -> Change:
+    return lambda plan: plan.say(kind, key, **fields)
+
+
+def _without(kind: str, key: str) -> Change:
+    return lambda plan: plan.without.add((kind, key))
+
+
+def _late(kind: str, key: str) -> Change:
+    return lambda plan: plan.late.add((kind, key))
+
+
+def _card(**changes: object) -> Change:
+    return lambda plan: plan.card("tickets", **changes)
+
+
+def _tier(**changes: object) -> Change:
+    return lambda plan: plan.tier(**changes)
+
+
+def _parent(**changes: object) -> Change:
+    def change(plan: Plan) -> None:
+        plan.request = lambda request: request.model_copy(
+            update={"parent": request.parent.model_copy(update=changes)}
+        )
+
+    return change
+
+
+def _signed_by_a_stranger(kind: str, key: str) -> Change:
+    def change(plan: Plan) -> None:
+        plan.keyid = lambda a, b: (
+            ("0123456789abcdef-stranger", False) if (a, b) == (kind, key) else ("dev", True)
+        )
+
+    return change
+
+
+def _model_without_tier(plan: Plan) -> None:
+    plan.rules(
+        models={
+            "support-dusk": ModelPolicy(tier="limited", purpose="customer-support", region="EU")
+        }
+    )
+
+
+def _recall(entity: str, planted: int, found: int) -> Change:
+    entities = {entity: {"planted": planted, "found": found}}
+    return _said("scan", "tickets", recall={"seeds": OTHER, "texts": 3, "entities": entities})
+
+
+def _model_required_for_names(plan: Plan) -> None:
+    plan.policy(
+        pii=plan.policies.pii.model_copy(update={"ner": "spacy:somewhere", "require_ner": True})
+    )
+    plan.say("scan", "tickets", config=plan.policies.pii_digest)
+
+
+def _weaker_suite(plan: Plan) -> None:
+    """In force and for its kind, and not the one that the datacard names."""
+    asked = plan.policies.quality["prompt"]
+    lax = asked.model_copy(
+        update={"expectations": [asked.expectations[0].model_copy(update={"min_value": 0})]}
+    )
+    plan.policy(quality={**plan.policies.quality, "lax": lax})
+    plan.say("quality", "tickets", suite=plan.policies.suite_digest("lax"))
+
+
+def _no_datacard(plan: Plan) -> None:
+    plan.policy(
+        datacards={
+            name: card for name, card in plan.policies.datacards.items() if name != "tickets"
+        }
+    )
+
+
+def _trains_on_what_it_is_evaluated_on(plan: Plan) -> None:
+    records = DataRef(dataset="eval", sha256=ready("eval"))
+    suite = SuiteRef(name="eval", digest=digest("suite eval"), records=ready("eval"), split="train")
+    _request(data=records, suite=suite)(plan)
+
+
+def _later(plan: Plan) -> None:
+    plan.at = datetime(2030, 1, 2, tzinfo=UTC)
+
+
+def _base_changed(plan: Plan) -> None:
+    tiny = plan.policies.bases["tiny"]
+    plan.policy(bases={"tiny": tiny.model_copy(update={"digest": OTHER})})
+
+
+def _base_licence(plan: Plan) -> None:
+    plan.rules(licences=Licences(data=["MIT"], bases=["BSD-3-Clause"]))
+
+
+def _pinned_elsewhere(plan: Plan) -> None:
+    pairs = plan.policies.evaluation.suites["pairs"]
+    suites = {
+        **plan.policies.evaluation.suites,
+        "pairs": SuitePolicy(digest=OTHER, methods=pairs.methods),
+    }
+    plan.policy(evaluation=plan.policies.evaluation.model_copy(update={"suites": suites}))
+
+
+def _few_items(plan: Plan) -> None:
+    plan.policy(evaluation=plan.policies.evaluation.model_copy(update={"minimum_items": ITEMS + 1}))
+
+
+def _scores(name: str, **scores: list[float | None]) -> Change:
+    return _said("evaluate", name, scores={**SCORES[name], **scores})
+
+
+def _worse_than_parent(plan: Plan) -> None:
+    _scores("sft", exact=[1.0] * ITEMS)(plan)
+    _scores("dpo", exact=[1.0] * 191 + [0.0] * 9)(plan)
+
+
+def _decided_on(stage: str, role: str) -> Change:
+    """The gate decided on other bytes than were used."""
+
+    def change(plan: Plan) -> None:
+        inputs = {"gate": digest(f"gate {stage}"), "data": ready("pairs"), "parent": model("sft")}
+        plan.say("train", stage, inputs={**inputs, role: OTHER})
+
+    return change
+
+
+SCENARIOS = [
+    # the name it is for
+    Scenario("no tier", "MODEL_UNKNOWN", "model_known", "model support-desk", _model_without_tier),
+    # data: evidence
+    Scenario(
+        "no quality",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _without("quality", "tickets"),
+    ),
+    Scenario(
+        "no scan",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _without("scan", "tickets"),
+    ),
+    Scenario(
+        "no ingest",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _without("ingest", "tickets"),
+    ),
+    Scenario(
+        "other bytes",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _request(data=DataRef(dataset="tickets", sha256=OTHER)),
+    ),
+    Scenario(
+        "another dataset's evidence",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _request(data=DataRef(dataset="tickets", sha256=ready("eval"))),
+    ),
+    Scenario(
+        "scan read other bytes",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _said("scan", "tickets", inputs={"records": OTHER}),
+    ),
+    Scenario(
+        "quality by a stranger",
+        "EVIDENCE_MISSING",
+        "data_evidence",
+        "dataset tickets",
+        _signed_by_a_stranger("quality", "tickets"),
+    ),
+    Scenario("kind", "KIND_UNFIT", "data_kind", "stage grpo", _request(kind="conversation")),
+    Scenario(
+        "scan refused",
+        "SCAN_NOT_PASSED",
+        "scan_passed",
+        "dataset tickets",
+        _said("scan", "tickets", passed=False),
+    ),
+    Scenario(
+        "old PII policy",
+        "SCAN_OUT_OF_DATE",
+        "scan_policy",
+        "dataset tickets",
+        _said("scan", "tickets", config=OTHER),
+    ),
+    Scenario(
+        "names left",
+        "PII_REMAINING",
+        "pii_remaining",
+        "dataset tickets",
+        _said("scan", "tickets", remaining={"PERSON": 2, "URL": 1}),
+    ),
+    Scenario("name list", "NER_REQUIRED", "ner", "dataset tickets", _model_required_for_names),
+    Scenario(
+        "no recall",
+        "RECALL_NOT_MEASURED",
+        "pii_recall",
+        "dataset tickets",
+        _said("scan", "tickets", recall=None),
+    ),
+    Scenario(
+        "nothing planted",
+        "RECALL_NOT_MEASURED",
+        "pii_recall",
+        "dataset tickets",
+        _recall("URL", 25, 25),
+    ),
+    Scenario(
+        "finds little",
+        "RECALL_TOO_LOW",
+        "pii_recall",
+        "dataset tickets",
+        _recall("EMAIL_ADDRESS", 25, 21),
+    ),
+    Scenario(
+        "found all of few",
+        "RECALL_TOO_LOW",
+        "pii_recall",
+        "dataset tickets",
+        _recall("EMAIL_ADDRESS", 8, 8),
+    ),
+    Scenario(
+        "quality refused",
+        "QUALITY_NOT_PASSED",
+        "quality_passed",
+        "dataset tickets",
+        _said("quality", "tickets", passed=False),
+    ),
+    Scenario(
+        "expectation failed",
+        "QUALITY_NOT_PASSED",
+        "quality_passed",
+        "dataset tickets",
+        _said(
+            "quality",
+            "tickets",
+            expectations=[
+                {
+                    "name": "rows",
+                    "column": "(table)",
+                    "severity": "critical",
+                    "success": False,
+                    "unexpected": 0,
+                    "expected": "1 or more",
+                    "action": "block",
+                }
+            ],
+        ),
+    ),
+    Scenario(
+        "old suite",
+        "SUITE_OUT_OF_DATE",
+        "quality_suite",
+        "dataset tickets",
+        _said("quality", "tickets", suite=OTHER),
+    ),
+    Scenario(
+        "suite for another kind",
+        "SUITE_OUT_OF_DATE",
+        "quality_suite",
+        "dataset tickets",
+        lambda plan: plan.say("quality", "tickets", suite=plan.policies.suite_digest("preference")),
+    ),
+    Scenario(
+        "suite cut short",
+        "SUITE_OUT_OF_DATE",
+        "quality_suite",
+        "dataset tickets",
+        _said("quality", "tickets", expectations=[]),
+    ),
+    Scenario(
+        "a weaker suite", "SUITE_NOT_DECLARED", "quality_suite", "dataset tickets", _weaker_suite
+    ),
+    Scenario(
+        "no leak check",
+        "HELD_OUT_UNCHECKED",
+        "held_out",
+        "dataset tickets",
+        _said("quality", "tickets", inputs={"records": digest("scanned tickets")}),
+    ),
+    Scenario(
+        "leak check elsewhere",
+        "HELD_OUT_UNCHECKED",
+        "held_out",
+        "dataset tickets",
+        _said(
+            "quality", "tickets", inputs={"records": digest("scanned tickets"), "held_out": OTHER}
+        ),
+    ),
+    Scenario(
+        "trains on its test",
+        "HELD_OUT_UNCHECKED",
+        "held_out",
+        "dataset eval",
+        _trains_on_what_it_is_evaluated_on,
+    ),
+    # data: datacard
+    Scenario("no card", "DATACARD_MISSING", "datacard", "dataset tickets", _no_datacard),
+    Scenario(
+        "blanks",
+        "DATACARD_INCOMPLETE",
+        "datacard",
+        "dataset tickets",
+        _card(steward=" ", purposes=[]),
+    ),
+    Scenario(
+        "no licence named",
+        "DATACARD_INCOMPLETE",
+        "datacard",
+        "dataset tickets",
+        _card(licence="", lawful_basis=None),
+    ),
+    Scenario("expired", "DATACARD_EXPIRED", "retention", "dataset tickets", _later),
+    Scenario(
+        "purpose",
+        "PURPOSE_NOT_PERMITTED",
+        "purpose",
+        "dataset tickets",
+        _card(purposes=["research"]),
+    ),
+    Scenario(
+        "region", "REGION_NOT_PERMITTED", "region", "dataset tickets", _card(regions=["US", "CH"])
+    ),
+    Scenario(
+        "classification",
+        "CLASSIFICATION_NOT_PERMITTED",
+        "classification",
+        "dataset tickets",
+        _card(classification="restricted"),
+    ),
+    Scenario(
+        "licence",
+        "LICENCE_NOT_PERMITTED",
+        "data_licence",
+        "dataset tickets",
+        _card(licence="CC-BY-NC-4.0"),
+    ),
+    Scenario(
+        "basis",
+        "LAWFUL_BASIS_NOT_PERMITTED",
+        "lawful_basis",
+        "dataset tickets",
+        _card(lawful_basis="consent"),
+    ),
+    Scenario(
+        "other source", "SOURCE_CHANGED", "source", "dataset tickets", _card(source_sha256=OTHER)
+    ),
+    Scenario(
+        "source not pinned",
+        "SOURCE_UNPINNED",
+        "source",
+        "dataset tickets",
+        _tier(pinned_sources=True),
+    ),
+    # models: where they come from
+    Scenario(
+        "parent unknown",
+        "EVIDENCE_MISSING",
+        "model_evidence",
+        "model dpo",
+        _without("train", "dpo"),
+    ),
+    Scenario(
+        "scorer unknown",
+        "EVIDENCE_MISSING",
+        "model_evidence",
+        "model reward",
+        _without("train", "reward"),
+    ),
+    Scenario(
+        "ancestor unknown",
+        "EVIDENCE_MISSING",
+        "model_evidence",
+        "model base",
+        _without("train", "base"),
+    ),
+    Scenario(
+        "base unknown", "EVIDENCE_MISSING", "model_evidence", "model tiny", _without("base", "tiny")
+    ),
+    Scenario(
+        "parent's bytes changed",
+        "EVIDENCE_MISSING",
+        "model_evidence",
+        "model dpo",
+        _parent(sha256=OTHER),
+    ),
+    Scenario(
+        "parent without gate",
+        "GATE_MISSING",
+        "model_evidence",
+        "model dpo",
+        _without("gate", "dpo"),
+    ),
+    Scenario(
+        "ancestor without gate",
+        "GATE_MISSING",
+        "model_evidence",
+        "model base",
+        _without("gate", "base"),
+    ),
+    Scenario(
+        "gate after training", "GATE_MISSING", "model_evidence", "model sft", _late("gate", "sft")
+    ),
+    Scenario(
+        "gate said no",
+        "GATE_MISSING",
+        "model_evidence",
+        "model dpo",
+        _said("gate", "dpo", allowed=False),
+    ),
+    Scenario(
+        "gate of another stage",
+        "GATE_MISSING",
+        "model_evidence",
+        "model dpo",
+        _said("gate", "dpo", stage="gate@sft"),
+    ),
+    Scenario(
+        "trained on other data",
+        "EVIDENCE_INCONSISTENT",
+        "model_evidence",
+        "model dpo",
+        _decided_on("dpo", "data"),
+    ),
+    Scenario(
+        "other objective",
+        "EVIDENCE_INCONSISTENT",
+        "model_evidence",
+        "model dpo",
+        _said("train", "dpo", objective=OTHER),
+    ),
+    Scenario(
+        "decided on nothing",
+        "EVIDENCE_INCONSISTENT",
+        "model_evidence",
+        "model dpo",
+        _said("gate", "dpo", decided_on={}),
+    ),
+    Scenario(
+        "base not allowed",
+        "BASE_NOT_ALLOWED",
+        "bases",
+        "base tiny",
+        lambda plan: plan.policy(bases={}),
+    ),
+    Scenario("base changed", "BASE_CHANGED", "bases", "base tiny", _base_changed),
+    Scenario(
+        "base's licence", "LICENCE_NOT_PERMITTED", "base_licences", "base tiny", _base_licence
+    ),
+    Scenario(
+        "pickle",
+        "UNSAFE_FILES",
+        "model_files",
+        "model dpo",
+        _parent(files=["config.json", "pytorch_model.bin"]),
+    ),
+    Scenario(
+        "code",
+        "UNSAFE_FILES",
+        "model_files",
+        "model dpo",
+        _parent(files=["config.json", "modeling_x.py"]),
+    ),
+    # models: what they can do
+    Scenario(
+        "no thresholds",
+        "THRESHOLDS_MISSING",
+        "thresholds_set",
+        "model dpo",
+        lambda plan: plan.demand("eval", "dpo", None),
+    ),
+    Scenario(
+        "not evaluated",
+        "EVIDENCE_MISSING",
+        "evaluation_evidence",
+        "model reward",
+        _without("evaluate", "reward"),
+    ),
+    Scenario(
+        "metric absent",
+        "EVALUATION_INCOMPLETE",
+        "evaluation_evidence",
+        "model reward",
+        _said("evaluate", "reward", scores={"other": [1.0]}),
+    ),
+    Scenario(
+        "item without score",
+        "EVALUATION_INCOMPLETE",
+        "evaluation_evidence",
+        "model reward",
+        _scores("reward", accuracy=[1.0] * 199 + [None]),
+    ),
+    Scenario(
+        "not run",
+        "EVALUATION_INCOMPLETE",
+        "evaluation_evidence",
+        "model reward",
+        _said("evaluate", "reward", scores={}, not_run="no weights"),
+    ),
+    Scenario("few items", "EVALUATION_INCOMPLETE", "evaluation_evidence", "model dpo", _few_items),
+    Scenario(
+        "suite changed",
+        "EVALUATION_OUT_OF_DATE",
+        "evaluation_suite",
+        "model reward",
+        _said("evaluate", "reward", suite=OTHER),
+    ),
+    Scenario(
+        "suite pinned",
+        "EVALUATION_OUT_OF_DATE",
+        "evaluation_suite",
+        "model reward",
+        _pinned_elsewhere,
+    ),
+    Scenario(
+        "suite not pinned",
+        "SUITE_UNPINNED",
+        "suite_pinned",
+        "suite eval",
+        _tier(pinned_suites=True),
+    ),
+    Scenario(
+        "unsafe parent",
+        "THRESHOLD_NOT_MET",
+        "thresholds",
+        "model dpo",
+        _scores("dpo", unsafe=[0.5] * ITEMS),
+    ),
+    Scenario(
+        "weak scorer",
+        "THRESHOLD_NOT_MET",
+        "thresholds",
+        "model reward",
+        _scores("reward", accuracy=[1.0] * 160 + [0.0] * 40),
+    ),
+    Scenario(
+        "one language",
+        "SLICE_NOT_MET",
+        "slices",
+        "model dpo",
+        _said("evaluate", "dpo", slices={"language": ["en"] * 180 + ["de"] * 20}),
+    ),
+    Scenario(
+        "no slices",
+        "EVALUATION_INCOMPLETE",
+        "evaluation_evidence",
+        "model dpo",
+        _said("evaluate", "dpo", slices={}),
+    ),
+    Scenario(
+        "worse than its parent",
+        "WORSE_THAN_REFERENCE",
+        "comparisons",
+        "model dpo",
+        _worse_than_parent,
+    ),
+    Scenario(
+        "grandparent not evaluated",
+        "NOT_COMPARABLE",
+        "comparisons",
+        "model dpo",
+        _without("evaluate", "sft"),
+    ),
+    Scenario(
+        "grandparent on another suite",
+        "NOT_COMPARABLE",
+        "comparisons",
+        "model dpo",
+        _said("evaluate", "sft", suite=OTHER),
+    ),
+    Scenario(
+        "same key evaluated",
+        "SEPARATE_EVALUATOR",
+        "separate_evaluator",
+        "model dpo",
+        _tier(separate_evaluator=True),
+    ),
+    # the stage
+    Scenario("objective", "OBJECTIVE_UNKNOWN", "objective", "stage grpo", _request(objective=None)),
+    Scenario(
+        "reward without digest",
+        "OBJECTIVE_UNKNOWN",
+        "objective",
+        "stage grpo",
+        _request(rewards={"route_exact": None}),
+    ),
+    Scenario(
+        "reward not listed",
+        "REWARD_NOT_PERMITTED",
+        "rewards",
+        "stage grpo",
+        lambda plan: plan.rules(rewards=["route_exact"]),
+    ),
+    Scenario(
+        "no reward permitted",
+        "REWARD_NOT_PERMITTED",
+        "rewards",
+        "stage grpo",
+        lambda plan: plan.rules(rewards=[]),
+    ),
+    Scenario(
+        "data not approved",
+        "APPROVAL_MISSING",
+        "approvals",
+        "dataset tickets",
+        _tier(approved_before_training=["data"]),
+    ),
+    Scenario(
+        "objective not approved",
+        "APPROVAL_MISSING",
+        "approvals",
+        "objective of grpo",
+        _tier(approved_before_training=["objective"]),
+    ),
+    Scenario(
+        "rewards not approved",
+        "APPROVAL_MISSING",
+        "approvals",
+        "reward route_exact",
+        _tier(approved_before_training=["rewards"]),
+    ),
+]
+
+FROM_RELEASES = {"ALIAS_NOT_PERMITTED"}
+"""Codes that no gate produces; see test_release."""
+
+
+def _decide(world: World) -> Decision:
+    return decide_gate(world.request, world.policies, world.evidence, world.at)
+
+
+@pytest.fixture(
+    params=SCENARIOS, ids=lambda scenario: f"{scenario.code}-{scenario.name}".replace(" ", "_")
+)
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    found: Scenario = request.param
+    return found
+
+
+def test_everything_in_order_is_allowed() -> None:
+    decision = _decide(in_memory(desk()))
+    assert decision.allowed and decision.findings == () and decision.tier == "limited"
+    assert decision.decided_on["data"] == ready("tickets") and decision.decided_on[
+        "scorer"
+    ] == model("reward")
+
+
+def test_each_fault_is_refused_with_its_code(scenario: Scenario) -> None:
+    plan = desk()
+    scenario.change(plan)
+    decision = _decide(in_memory(plan))
+    assert not decision.allowed
+    assert {finding.code for finding in decision.findings} == {scenario.code}
+    assert scenario.subject in {finding.subject for finding in decision.findings}
+
+
+def test_each_finding_says_what_to_do(scenario: Scenario) -> None:
+    """A command, or the file and field to edit; and what was expected, or found."""
+    plan = desk()
+    scenario.change(plan)
+    for finding in _decide(in_memory(plan)).findings:
+        assert finding.message and (finding.expected or finding.found)
+        assert re.search(
+            r"countersign |policies/\w+|params\.yaml: |reports/|COUNTERSIGN_|revision with|tier",
+            finding.next,
+        )
+
+
+def test_without_its_check_the_same_fault_passes(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = desk()
+    scenario.change(plan)
+    monkeypatch.delitem(CHECKS, scenario.check)
+    assert _decide(in_memory(plan)).findings == ()
+
+
+def test_every_code_and_every_check_has_its_scenario() -> None:
+    codes = {code for code, entry in CODES.items() if entry.section == "Gate and release"}
+    assert {scenario.code for scenario in SCENARIOS} == codes - FROM_RELEASES - {"CHECK_CRASHED"}
+    assert {scenario.check for scenario in SCENARIOS} == set(CHECKS)
+
+
+@pytest.mark.parametrize("name", ["no quality", "gate after training", "unsafe parent"])
+def test_the_same_from_a_signed_log(name: str, tmp_path: Path) -> None:
+    plan = desk()
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    scenario.change(plan)
+    assert {finding.code for finding in _decide(in_log(plan, tmp_path)).findings} == {scenario.code}
+
+
+def test_a_signed_log_in_order_is_allowed(tmp_path: Path) -> None:
+    assert _decide(in_log(desk(), tmp_path)).findings == ()
+
+
+def test_every_fault_is_told_at_once() -> None:
+    plan = desk()
+    chosen = [
+        one
+        for one in SCENARIOS
+        if one.name in ("blanks", "reward not listed", "base not allowed", "scan refused")
+    ]
+    for one in chosen:
+        one.change(plan)
+    decision = _decide(in_memory(plan))
+    assert {finding.code for finding in decision.findings} == {one.code for one in chosen}
+
+
+def test_a_check_that_crashes_denies_and_tells_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_: object) -> list[object]:
+        raise ValueError("jane.doe@example.com")
+
+    monkeypatch.setitem(CHECKS, "held_out", crash)  # type: ignore[arg-type]
+    (finding,) = _decide(in_memory(desk())).findings
+    assert (finding.code, finding.subject, finding.found) == (
+        "CHECK_CRASHED",
+        "check held_out",
+        "ValueError",
+    )
+    monkeypatch.delitem(CHECKS, "held_out")
+    assert _decide(in_memory(desk())).allowed
+
+
+def test_evidence_that_cannot_be_read_denies() -> None:
+    class Broken(InMemory):
+        def by_subject(self, sha256: str, kind: str | None = None) -> list[object]:  # type: ignore[override]
+            raise StorageError("the log cannot be read")
+
+    decision = _decide(replace(in_memory(desk()), evidence=Broken()))
+    assert not decision.allowed
+    assert {finding.code for finding in decision.findings} == {"CHECK_CRASHED"}
+
+
+def test_an_empty_log_names_all_that_is_missing() -> None:
+    """DVC's cache is warm, the log is another: each kind of evidence by name, with the command that
+    makes it again.
+    """
+    decision = _decide(replace(in_memory(desk()), evidence=InMemory()))
+    assert {finding.code for finding in decision.findings} == {"EVIDENCE_MISSING"}
+    told = {finding.subject: finding.next for finding in decision.findings}
+    assert told.keys() == {"dataset tickets", "model dpo", "model reward"}
+    assert "ingest@tickets scan_pii@tickets check_quality@tickets" in told["dataset tickets"]
+    assert "gate@dpo train@dpo" in told["model dpo"]
+    assert all("COUNTERSIGN_LOG" in step for step in told.values())
+
+
+def test_without_rules_nothing_is_allowed() -> None:
+    plan = desk()
+    evaluation = plan.policies.evaluation.model_copy(update={"suites": {}})
+    plan.policy(bases={}, datacards={}, quality={}, evaluation=evaluation)
+    codes = {finding.code for finding in _decide(in_memory(plan)).findings}
+    assert codes == {
+        "BASE_NOT_ALLOWED",
+        "DATACARD_MISSING",
+        "SUITE_OUT_OF_DATE",
+        "THRESHOLDS_MISSING",
+    }
+
+
+def test_the_answer_depends_on_its_arguments_alone() -> None:
+    plan = desk()
+    _card(steward="", licence="CC-BY-NC-4.0")(plan)
+    world = in_memory(plan)
+    assert _decide(world) == _decide(world) == _decide(in_memory(plan))
+
+
+def test_evidence_by_a_development_key_counts_only_where_policy_says_so() -> None:
+    plan = desk()
+    plan.rules(development_keys="never")
+    assert {finding.code for finding in _decide(in_memory(plan)).findings} == {"EVIDENCE_MISSING"}
+
+
+def test_evidence_by_a_service_counts_for_the_kinds_it_may_sign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = desk()
+    plan.rules(development_keys="never")
+    plan.keyid = lambda kind, key: ("runner", False)
+    allowed = {
+        kind
+        for kind, _ in [("ingest", ""), ("scan", ""), ("quality", ""), ("base", ""), ("gate", "")]
+    }
+    monkeypatch.setattr(
+        type(plan.policies),
+        "may_sign",
+        lambda self, kind, keyid, *_: keyid == "runner" and kind in allowed,
+    )
+    assert {finding.subject for finding in _decide(in_memory(plan)).findings} == {
+        "model dpo",
+        "model reward",
+    }
+
+
+def test_several_statements_about_the_same_bytes_the_fitting_one_is_used() -> None:
+    """A scan under an old policy, recorded later than one under the policy in force, does no
+    harm.
+    """
+    world = in_memory(desk())
+    assert isinstance(world.evidence, InMemory)
+    scan = next(item for item in world.evidence.all("scan") if item.predicate.dataset == "tickets")
+    old = replace(scan, index=999, predicate=scan.predicate.model_copy(update={"config": OTHER}))
+    world.evidence.items.append(old)
+    assert _decide(world).allowed
+
+
+def test_a_refusal_between_the_permission_and_the_training_counts() -> None:
+    world = in_memory(desk())
+    assert isinstance(world.evidence, InMemory)
+    items = world.evidence.items
+    at = next(
+        place
+        for place, item in enumerate(items)
+        if item.kind == "train" and item.predicate.stage == "train@dpo"
+    )
+    gate = items[at - 1]
+    subjects = tuple(one for one in gate.subjects if one.role != "gate")
+    refusal = replace(
+        gate, subjects=subjects, predicate=gate.predicate.model_copy(update={"allowed": False})
+    )
+    items.insert(at, refusal)
+    world.evidence.items = [replace(item, index=place) for place, item in enumerate(items)]
+    assert {(finding.code, finding.subject) for finding in _decide(world).findings} == {
+        ("GATE_MISSING", "model dpo")
+    }
+
+
+def test_a_model_said_to_come_from_itself_does_not_hang() -> None:
+    plan = desk()
+    plan.say(
+        "train",
+        "dpo",
+        inputs={"gate": digest("gate dpo"), "data": ready("pairs"), "parent": model("dpo")},
+    )
+    codes = {finding.code for finding in _decide(in_memory(plan)).findings}
+    assert "EVIDENCE_INCONSISTENT" in codes
+
+
+def test_mean_alone_may_be_judged_where_policy_says_so() -> None:
+    plan = desk()
+    _scores("reward", accuracy=[1.0] * 162 + [0.0] * 38)(plan)
+    assert [finding.code for finding in _decide(in_memory(plan)).findings] == ["THRESHOLD_NOT_MET"]
+    plan.demand(
+        "pairs", "reward", Demands(thresholds={"accuracy": Threshold(at_least=0.8, judge="mean")})
+    )
+    assert _decide(in_memory(plan)).allowed
+
+
+def test_data_with_a_test_split_of_its_own_may_be_evaluated_on_it() -> None:
+    """Leaks between splits are the quality gate's; the same dataset is no leak by itself."""
+    plan = desk()
+    suite = SuiteRef(name="tickets", digest=digest("suite"), records=ready("tickets"), split="test")
+    _request(suite=suite)(plan)
+    plan.say("quality", "tickets", inputs={"records": digest("scanned tickets")})
+    assert _decide(in_memory(plan)).allowed
+
+
+def test_enforcing_raises_with_every_finding() -> None:
+    plan = desk()
+    _card(steward="", licence="CC-BY-NC-4.0")(plan)
+    with pytest.raises(RefusedError, match=r"DATACARD_INCOMPLETE(.|\n)*LICENCE_NOT_PERMITTED"):
+        enforce(_decide(in_memory(plan)), "gate@grpo")
+
+
+def test_a_request_survives_being_recorded() -> None:
+    request = in_memory(desk()).request
+    assert GateRequest.model_validate(request.model_dump(mode="json")) == request

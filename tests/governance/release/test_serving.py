@@ -1,0 +1,265 @@
+"""Which model serves: the log says so, and what is handed out is what was registered."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from governance.attest.digests import manifest, tree_digest
+from governance.base.errors import (
+    ConfigError,
+    CountersignError,
+    InputError,
+    StorageError,
+    VerificationError,
+)
+from governance.commands.verify_model import command
+from governance.registry.rest import from_server
+from governance.release import serving
+from governance.release.promotion import state
+from tests.governance.governed import Governed, governed
+from tests.governance.story import MODEL
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Governed:
+    """One version, champion by a decision."""
+    found = governed(tmp_path)
+    found.released()
+    return found
+
+
+def files(scene: Governed) -> Path:
+    return scene.story.root / "models/sft/model"
+
+
+@pytest.mark.parametrize(
+    "name", ["support-desk/1", "support-desk@champion", "models:/support-desk@champion"]
+)
+def test_the_log_says_which_version_is_meant(name: str, scene: Governed) -> None:
+    served = serving.resolve(state(scene.story.log), name)
+    assert (served.name, served.registration.model_digest) == (
+        "support-desk/1",
+        tree_digest(files(scene)),
+    )
+    assert not served.development and served.incident is None
+    assert (served.move is not None) == ("@" in name)
+
+
+NAMES = [
+    "support-desk",
+    "support-desk@latest",
+    "models:/support-desk/latest",
+    "support-desk/0",
+    "support-desk/01",
+    "support-desk/1\n",
+    "Support-desk/1",
+    "support-desk@champion ",
+    "s\u0443pport-desk@champion",
+    "../x/1",
+    "support-desk@champ\u200bion",
+    "support-desk/\uff11",
+    "runs:/x/1",
+    "",
+    "support-desk/1@champion",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_what_only_looks_like_a_name_is_none(name: str, scene: Governed) -> None:
+    with pytest.raises(ConfigError, match="names no version"):
+        serving.resolve(state(scene.story.log), name)
+
+
+def test_what_the_log_does_not_know_is_not_served(scene: Governed) -> None:
+    now = state(scene.story.log)
+    for name in ("support-desk/2", "support-desk@challenger", "other/1"):
+        with pytest.raises(InputError):
+            serving.resolve(now, name)
+
+
+def test_an_alias_is_the_bytes_that_were_decided_on(scene: Governed) -> None:
+    """Another model registered under the same number: the alias still means the first, the number
+    alone nothing.
+    """
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base")
+    scene.story.register("sft", "1")
+    now = state(scene.story.log)
+    held = now.holder(MODEL, "champion")
+    assert held is not None
+    served = serving.resolve(now, "support-desk@champion")
+    assert served.registration.model_digest == held.model_digest != tree_digest(files(scene))
+    with pytest.raises(VerificationError, match="registered with different bytes"):
+        serving.resolve(now, "support-desk/1")
+
+
+def test_an_open_incident_is_told(scene: Governed) -> None:
+    scene.incident("1", "open")
+    assert "because" in str(
+        serving.resolve(state(scene.story.log), "support-desk@champion").incident
+    )
+    scene.incident("1", "closed")
+    assert serving.resolve(state(scene.story.log), "support-desk@champion").incident is None
+
+
+def test_a_log_of_another_origin_is_not_believed(scene: Governed) -> None:
+    log = scene.story.log
+    assert (
+        serving.serving_log(scene.story.machine, log.entry(0).leaf_hash.hex()).size() == log.size()
+    )
+    for quick, told in ((True, "another log"), (False, "the pinned origin")):
+        with pytest.raises(VerificationError, match=told):
+            serving.serving_log(scene.story.machine, "0" * 64, quick=quick)
+    pinned = replace(
+        scene.story.machine, environ={**scene.story.machine.environ, "COUNTERSIGN_ORIGIN": "0" * 64}
+    )
+    with pytest.raises(VerificationError, match="the pinned origin"):
+        serving.serving_log(pinned)
+
+
+def test_an_entry_that_was_taken_away_is_missed(scene: Governed) -> None:
+    """Somebody with the database lets a rollback be forgotten: the head still verifies, the log
+    does not.
+    """
+    entry = next(
+        item.index
+        for item in state(scene.story.log).view.all("promotion")
+        if item.predicate.alias == "champion"
+    )
+    scene.incident("1", "open")
+    with sqlite3.connect(scene.story.log.path) as database:
+        database.execute("DROP TRIGGER countersign_entry_DELETE")
+        database.execute("DELETE FROM countersign_entry WHERE idx = ?", (entry,))
+    assert serving.serving_log(scene.story.machine, quick=True).size()
+    with pytest.raises(VerificationError, match="does not verify"):
+        serving.serving_log(scene.story.machine)
+
+
+def test_a_private_copy_is_the_registered_model_and_goes_away(
+    scene: Governed, tmp_path: Path
+) -> None:
+    served = serving.resolve(state(scene.story.log), "support-desk@champion")
+    with serving.private_copy(served, files(scene), tmp_path) as copy:
+        assert copy != files(scene) and tree_digest(copy) == served.registration.model_digest
+        assert copy.parent.stat().st_mode & 0o077 == 0
+    assert not copy.exists()
+    (files(scene) / "config.json").write_text('{"a": 1}')
+    with (
+        pytest.raises(VerificationError, match=r"config.json: content changed"),
+        serving.private_copy(served, files(scene), tmp_path),
+    ):
+        pytest.fail("handed out")
+    assert not list(tmp_path.glob("countersign-model-*"))
+
+
+@contextmanager
+def serve(folder: Path, run: str, spoil: bytes = b"") -> Iterator[str]:
+    """A registry's two routes that the loader asks: a version, and a file of it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.rpartition("/model/")[2]
+            if self.headers.get("Authorization") != "Basic YW5uOnNlY3JldA==":
+                self.send_response(401)
+                self.end_headers()
+                return
+            answer = {"model_version": {"source": f"mlflow-artifacts:/7/{run}/artifacts/model"}}
+            is_run = self.path == "/api/2.0/mlflow/model-versions/get?name=support-desk&version=1"
+            place = f"/api/2.0/mlflow-artifacts/artifacts/7/{run}/artifacts/model/{name}"
+            assert is_run or self.path == place
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(
+                json.dumps(answer).encode() if is_run else (folder / name).read_bytes() + spoil
+            )
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+ACCOUNT = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "secret"}
+
+
+def test_files_come_from_a_server_and_are_held_against_the_manifest(
+    scene: Governed, tmp_path: Path
+) -> None:
+    served, run = serving.resolve(state(scene.story.log), "support-desk/1"), "a" * 32
+    with serve(files(scene), run) as uri:
+        with serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path) as copy:
+            assert manifest(copy) == served.registration.files
+        with pytest.raises(StorageError, match="401"):
+            from_server(uri, MODEL, "1", {})
+    with (
+        serve(files(scene), run, b"x") as uri,
+        pytest.raises(VerificationError, match="content changed"),
+        serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path),
+    ):
+        pytest.fail("handed out")
+    with pytest.raises(StorageError, match="nothing answers") as told:
+        from_server("http://127.0.0.1:9", MODEL, "1", ACCOUNT)
+    assert "secret" not in str(told.value)
+
+
+def verify_model(scene: Governed, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    monkeypatch.chdir(scene.story.root)
+    for name, value in scene.story.machine.environ.items():
+        monkeypatch.setenv(name, value)
+    return CliRunner().invoke(command, list(arguments))
+
+
+def test_the_command_says_what_a_folder_is(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = verify_model(
+        scene, monkeypatch, "models/sft/model", "--against", "support-desk@champion"
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("VERIFIED: models/sft/model is support-desk/1, champion since ")
+    (files(scene) / "extra.txt").write_text("")
+    (files(scene) / "config.json").unlink()
+    done = verify_model(
+        scene, monkeypatch, "models/sft/model", "--against", "support-desk/1", "--json"
+    )
+    found = json.loads(done.output)
+    assert (done.exit_code, found["verified"], found["version"]) == (5, False, "1")
+    assert [fault["path"] for fault in found["faults"]] == ["config.json", "extra.txt"]
+    done = verify_model(scene, monkeypatch, "models/sft/model", "--against", "support-desk/1")
+    assert (
+        "NOT THE REGISTERED MODEL" in done.output
+        and "extra.txt: not in the manifest" in done.output
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("models/nowhere", "--against", "support-desk/1"), 3),
+        (("models/sft/model", "--against", "support-desk"), 2),
+        (("models/sft/model", "--against", "support-desk/9"), 3),
+        (("models/sft/model", "--against", "support-desk/1", "--origin", "0" * 64), 5),
+    ],
+)
+def test_the_command_says_what_it_cannot_do(
+    arguments: tuple[str, ...], code: int, scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = verify_model(scene, monkeypatch, *arguments).exception
+    assert isinstance(error, CountersignError) and error.exit_code == code
