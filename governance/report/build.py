@@ -43,9 +43,9 @@ from governance.report import (
     faults,
     front,
     gaps,
-    gates,
     history,
     lines,
+    parts,
     people,
     record,
     scores,
@@ -315,10 +315,10 @@ def _concerns(subject: str, model: str) -> bool:
 
 
 def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -> Report:
-    since, changed = history.changes(facts)
     nodes, edges = lines.lineage(facts)
     mapped, warnings = _controls(facts, verified)
     return Report(
+        **dict(parts.evidence_sections(facts)),
         format=FORMAT,
         generator=_generator(),
         project=facts.project,
@@ -336,13 +336,9 @@ def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -
             *exceptions.exceptions(facts, left_out, verified.origin),
         ],
         waivers=faults.waivers(facts),
-        gates=gates.gates(facts),
         people=people.people(facts),
         separation=people.separation(facts),
         integrity=_integrity(facts, verified),
-        change_since=since,
-        changes=changed,
-        compared=history.compared(facts),
         way_back=front.way_back(facts),
         holds=front.holds(facts),
         incidents=front.incidents(facts),
@@ -355,13 +351,9 @@ def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -
         records=record.records(facts),
         decisions=record.decisions(facts),
         signed_reports=record.signed_reports(facts),
-        datasets=data.datasets(facts),
         beside=data.beside(facts),
         bases=training.bases(facts),
         trainings=training.trainings(facts),
-        confidence=scores.confidence(facts),
-        thresholds_fixed=scores.thresholds_fixed(facts),
-        metrics=scores.metrics(facts),
         nodes=nodes,
         edges=edges,
         files=[

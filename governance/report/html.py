@@ -42,7 +42,6 @@ def page(report: Report) -> bytes:
         style=style(made),
         tone=tone,
         sign=sign,
-        charts=charts,
         told=room.told(front),
         names={node.id: node.label for node in report.nodes},
     )
@@ -80,6 +79,7 @@ def environment() -> Environment:
         "words",
     )
     made.filters.update({name: getattr(text, name) for name in filters})
+    made.globals["charts"] = charts
     made.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
     return made
 

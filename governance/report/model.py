@@ -549,7 +549,20 @@ class Key(Model):
     kinds: list[str]
 
 
-class Report(Model):
+class EvidenceSections(Model):
+    """The evidence of a version: the report and the page that approvers sign both show this."""
+
+    gates: list[Gate]
+    change_since: str
+    changes: list[Change]
+    compared: list[Compared]
+    datasets: list[Dataset]
+    confidence: float
+    thresholds_fixed: str
+    metrics: list[Metric]
+
+
+class Report(EvidenceSections):
     """The audit report of one model version."""
 
     format: str
@@ -571,13 +584,9 @@ class Report(Model):
     use: Use
     exceptions: list[Notice]
     waivers: list[WaiverRow]
-    gates: list[Gate]
     people: list[Person]
     separation: str
     integrity: Integrity
-    change_since: str
-    changes: list[Change]
-    compared: list[Compared]
     way_back: Back
     holds: list[Hold]
     incidents: list[Incident]
@@ -590,13 +599,9 @@ class Report(Model):
     records: list[Record]
     decisions: list[Decision]
     signed_reports: list[SignedRow]
-    datasets: list[Dataset]
     beside: list[Beside]
     bases: list[Base]
     trainings: list[Training]
-    confidence: float
-    thresholds_fixed: str
-    metrics: list[Metric]
     nodes: list[Node]
     edges: list[Edge]
     files: list[str]
