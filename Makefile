@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro setup test lint types contracts bench demo repro-public clean
+.PHONY: repro setup test lint types contracts bench architecture demo repro-public clean
 
 repro: setup            ## from sample data to a registered model version with its audit trail
 	@countersign repro
@@ -39,6 +39,9 @@ demo: setup             ## people, approvals, a promotion, attacks, a rollback: 
 
 bench: setup            ## figures, with the machine they were taken on, into benchmarks/results.md
 	@python -m benchmarks
+
+architecture: setup     ## the drawing and the measured tables of docs/architecture.md
+	@python -m benchmarks.architecture
 
 repro-public: setup     ## the same graph on public data: make repro-public DATA=FOLDER
 	@python -m tests.public $(DATA)
