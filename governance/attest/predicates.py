@@ -499,6 +499,10 @@ class Approval(Signed):
     page: Sha256 | None
     """sha256 of the review page that was shown; None where there is no page."""
     expires: Instant | None = None
+    opened_at: Instant | None = Field(None, exclude_if=empty)
+    """When its author opened that page, by their own clock; absent from older approvals and where
+    there is no page.
+    """
 
 
 class Waiver(Signed):

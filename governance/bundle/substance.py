@@ -95,7 +95,7 @@ def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> 
         votes=tuple(
             Vote(item.index, name, role, item.predicate.decision) for name, role, item in votes
         ),
-        not_counted=tuple(not_counted),
+        not_counted=tuple(dict.fromkeys(one.text for one in not_counted)),
     )
 
 

@@ -28,7 +28,8 @@ from governance.base.errors import ConfigError, RefusedError, StorageError, mean
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.incidents import counted
-from governance.gates.checks.votes import behind, distinct, one_each, others, packet_votes
+from governance.gates.checks.persons import one_each, others
+from governance.gates.checks.votes import behind, distinct, packet_votes
 from governance.gates.decisions import decide_release
 from governance.log.evidence import Evidence
 from governance.log.port import Log

@@ -9,7 +9,8 @@ from governance.attest.predicates import Promotion, PromotionRequest, Waiver
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.people import approvals as check_approvals
-from governance.gates.checks.votes import behind, by_another, one_each, others, packet_votes
+from governance.gates.checks.persons import one_each, others
+from governance.gates.checks.votes import behind, by_another, packet_votes
 from governance.log.evidence import Evidence
 from governance.people import authorizing, keys, policies, review, subjects, votes, waiving
 from governance.policy.policies import Principal, Quorum

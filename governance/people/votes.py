@@ -128,10 +128,8 @@ def _packet_problem(now: State, what: Subject, said: Approval, who: Speaker, at:
     votes, aside = packet_votes(context)
     if any(name == who.name and item.index == now.size for name, _, item in votes):
         return ""
-    mine = [one for one in aside if one.startswith(f"{who.name} ")]
-    return (mine or aside or ["nobody may vote on it"])[-1].removeprefix(
-        f"{who.name} does not count: "
-    )
+    mine = [one for one in aside if one.person == who.name]
+    return mine[-1].why if mine else "nobody may vote on it"
 
 
 def _outdated(now: State, what: Subject, at: datetime) -> list[str]:

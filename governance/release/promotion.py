@@ -41,7 +41,8 @@ from governance.attest.requests import (
 )
 from governance.base.errors import ConfigError, ConflictError, InputError, RefusedError, meant
 from governance.base.time import exact_instant, instant_of
-from governance.gates.checks.votes import behind, by_another, one_each
+from governance.gates.checks.persons import one_each
+from governance.gates.checks.votes import behind, by_another
 from governance.gates.decisions import decide_automatic, decide_release
 from governance.history import packet
 from governance.history.lineage import Admissible, decided, model_node, subject

@@ -146,9 +146,7 @@ def _separation(facts: Facts) -> Iterator[Notice]:
 
 def _own(facts: Facts) -> Iterator[Evidence]:
     standing = facts.standing
-    names = (
-        {one.partition(" does not count")[0] for one in standing.votes[1]} if standing else set()
-    )
+    names = {one.person for one in standing.votes[1]} if standing else set()
     for item in (
         standing.now.evidence.by_subject(standing.asked.packet or "", "approval")
         if standing

@@ -69,7 +69,7 @@ def name_of(facts: Facts, item: Evidence) -> str:
 
 def uncounted(standing: Standing) -> list[tuple[Evidence, str]]:
     """Words on the packet that do not count, and why."""
-    why = dict(one.partition(" does not count: ")[::2] for one in standing.votes[1])
+    why = {one.person: one.why for one in standing.votes[1]}
     counted, revoked = _counted(standing), standing.now.authority.revoked
     aside = [
         item

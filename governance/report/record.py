@@ -235,9 +235,7 @@ def _approval(standing: Standing, item: Evidence) -> Decision:
     said = approval(item)
     about = f"{said.about} {item.subjects[0].sha256[:PREFIX]}"
     word: Answer = "approved" if said.decision == "approve" else "rejected"
-    why = dict(one.partition(" does not count: ")[::2] for one in standing.votes[1]).get(
-        said.principal
-    )
+    why = {one.person: one.why for one in standing.votes[1]}.get(said.principal)
     counted = {one.index for _, _, one in standing.votes[0]}
     of_packet = said.about == "packet" and item.subjects[0].sha256 == standing.asked.packet
     refused = [f"does not count: {why}"] if why and of_packet and item.index not in counted else []

@@ -26,7 +26,7 @@ from governance.base.errors import CountersignError
 from governance.base.time import instant_of
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.incidents import counted, still_open
-from governance.gates.checks.votes import Vote, by_another, distinct, packet_votes
+from governance.gates.checks.votes import SetAside, Vote, by_another, distinct, packet_votes
 from governance.gates.checks.waivers import waiver_problem
 from governance.history import packet
 from governance.history.lineage import subject
@@ -195,7 +195,7 @@ class Standing:
         return ReleaseContext.of(self.asked, self.now.authority, self.now.evidence, self.at)
 
     @cached_property
-    def votes(self) -> tuple[list[Vote], list[str]]:
+    def votes(self) -> tuple[list[Vote], list[SetAside]]:
         """The last word of each person on the packet, and why others do not count."""
         return packet_votes(self.context)
 

@@ -11,6 +11,8 @@ say.
 5. What a person says is dated now: what is dated back feigns a day on which they still acted, what
    is dated ahead lasts longer than policy lets it, and after its author has gone. What may be
    carried here from another log may be older.
+6. An approval of a packet is refused while an incident on the same bytes is open that the packet
+   carries no waiver of.
 What is let in is believed no further: every decision judges each statement again.
 """
 
@@ -34,6 +36,7 @@ from governance.attest.predicates import (
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant, instant_of
 from governance.gates.checks.incidents import counted
+from governance.gates.checks.votes import incidents_against
 from governance.log import evidence
 from governance.log.api import Verifier
 from governance.log.evidence import Evidence
@@ -94,6 +97,7 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
         same = known is not None and known.identity == said.identity
         if isinstance(predicate, Signed) and not same:
             _check_dated(predicate, now())  # (5)
+            _check_no_incident(log, item)  # (6)
         return replace(
             said, again=known is not None and same and evidence.in_a_name_now(known, predicate)
         )
@@ -121,6 +125,27 @@ def _check_dated(said: Signed, at: datetime) -> None:
             expected="what is said now",
             fix="set the clock right, and say it again",
         )
+
+
+def _check_no_incident(log: Log, item: Evidence) -> None:
+    """Raises `RefusedError` (6)."""
+    said = item.predicate
+    if not isinstance(said, Approval) or said.about != "packet" or said.decision == "reject":
+        return
+    state = promotion.state(log)
+    packets = (
+        packet
+        for subject in item.subjects
+        for packet in state.evidence.by_subject(subject.sha256, "packet")
+    )
+    for packet in packets:
+        opened = incidents_against(state.authority, state.evidence, packet, state.size)
+        if opened:
+            raise RefusedError(
+                f"an incident is open (entry {opened[0].index}), so nobody can approve this packet",
+                where=WHERE,
+                fix="close the incident, or waive it and freeze the version again",
+            )
 
 
 def refusal(item: Evidence, authority: Authority) -> str | None:

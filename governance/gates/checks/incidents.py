@@ -5,6 +5,8 @@
 2. Whoever asks for a move closes nothing that anybody else has opened since it was last closed.
 3. Each version's incident is its own, by model and number; while one is open, no alias is given to
    these bytes.
+4. While one is open, nobody approves a packet of these bytes, unless the packet was put together
+   after it and carries its waiver: then the approvers see what was accepted, by whom, and until when.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Incident
-from governance.gates.checks.votes import others
+from governance.gates.checks.persons import others
 from governance.policy.policies import IncidentRules
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
     from governance.policy.authority import Authority
+
+INCIDENT = "INCIDENT_OPEN"
+"""The finding of an open incident; each incident is another one, though the subject is the same."""
 
 
 def counted(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:
@@ -40,6 +45,14 @@ def still_open(rights: Authority, items: Iterable[Evidence], asks: str = "") -> 
         elif others(rights, {said.principal}, asks) or not others(rights, mine, asks):
             mine.clear()
     return [list(mine.values())[-1] for mine in opened.values() if mine]
+
+
+def unaccepted(rights: Authority, items: Iterable[Evidence], packet: Evidence) -> list[Evidence]:
+    """(4) The open incidents that a packet does not carry a waiver of."""
+    said = packet.predicate
+    codes = {one.code for one in said.waived} - {one.code for one in said.findings}
+    found = still_open(rights, items)
+    return [item for item in found if INCIDENT not in codes or item.index > packet.index]
 
 
 def not_closed(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:

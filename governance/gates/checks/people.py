@@ -16,12 +16,12 @@ from governance.attest.predicates import CANDIDATE, Finding, PromotionRequest
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
 from governance.gates.checks.incidents import not_closed, still_open
+from governance.gates.checks.persons import one_each
 from governance.gates.checks.votes import (
     agreed,
     behind,
     by_another,
     distinct,
-    one_each,
     packet_votes,
     statements,
 )
@@ -255,7 +255,7 @@ def approvals(context: ReleaseContext) -> Found:
             f"model {context.model}",
             f"tier {context.tier_name} wants {wanted} people in different roles",
             expected=f"{wanted} of: {', '.join(roles) or 'no role may approve'}",
-            found="; ".join([has, *set_aside]),
+            found="; ".join([has, *dict.fromkeys(one.text for one in set_aside)]),
             next=f"countersign approve {context.model}/{context.asked.version}",
         )
 

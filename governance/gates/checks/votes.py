@@ -1,16 +1,23 @@
 """Votes: who approves or rejects a packet or a request, and whose vote counts. People are counted,
 never keys.
+
+An approval made while an incident on the same bytes is open does not count, unless the packet
+carries the waiver of that incident (`incidents.unaccepted`). Approvals without `opened_at` are older
+than this rule, and are read as before, so that old decisions are reproduced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from governance.attest.predicates import Approval, Predicate
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, ReleaseContext
+from governance.gates.checks.incidents import unaccepted
+from governance.gates.checks.persons import one_each
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence, EvidenceView
@@ -18,54 +25,126 @@ if TYPE_CHECKING:
 
 Vote = tuple[str, str, "Evidence"]
 """Who, in which role, by which statement."""
+Reason = Literal[
+    "not_theirs",
+    "time_ended",
+    "role",
+    "other_model",
+    "other_alias",
+    "before_packet",
+    "not_in_force",
+    "no_page",
+    "incident_open",
+    "asked_for_run",
+    "signed_run",
+    "asks_for_move",
+]
+"""Why a vote does not count."""
+_TEXTS: dict[Reason, str] = {
+    "not_theirs": "the key was not theirs at that entry, or the role",
+    "time_ended": "their time has ended",
+    "role": "role {} does not approve",
+    "other_model": "it is about model {}",
+    "other_alias": "it is about alias {}",
+    "before_packet": "it stands before the packet",
+    "not_in_force": "it is not in force at this time",
+    "no_page": "no page was shown",
+    "incident_open": "an incident was open when it was made (entry {})",
+    "asked_for_run": "they asked for {}",
+    "signed_run": "they signed {}",
+    "asks_for_move": "they ask for the move",
+}
+"""Recorded in the finding APPROVAL_MISSING."""
 
 
-def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[str]]:
-    """The last word of each person who may vote on the packet; and why others do not count, in
-    words.
-    """
+@dataclass(frozen=True)
+class SetAside:
+    """A vote that does not count, and why."""
+
+    person: str
+    reason: Reason
+    detail: str
+    """The role, model, alias, stage or entry that the reason names; empty where it names none."""
+    item: Evidence
+
+    @property
+    def why(self) -> str:
+        """The reason, as a finding has it."""
+        return _TEXTS[self.reason].format(self.detail)
+
+    @property
+    def text(self) -> str:
+        """The person and the reason, as a finding has them."""
+        return f"{self.person} does not count: {self.why}"
+
+
+Author = tuple[Reason, str]
+"""Why somebody cannot approve their own work, and the stage."""
+
+
+def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[SetAside]]:
+    """The last word of each person who may vote on the packet; and the votes that do not count."""
     if context.packet is None or context.tier is None:
         return [], []
     authors = _authors(context)
     last: dict[tuple[str, str], Vote] = {}
-    aside: dict[str, None] = {}
+    aside: list[SetAside] = []
     for item in context.evidence.by_subject(context.asked.packet or "", "approval"):
         said: Approval = item.predicate
         if said.about != "packet":
             continue
         why, (name,) = _vote_problem(context, item), one_each(context.rights, {said.principal})
         voter = (name, said.role)
-        if not why:
+        if why is None:
             last[voter] = (*voter, item)
-            why = authors.get(said.principal, "") if said.decision == "approve" else ""
-        if why:
-            aside[f"{said.principal} does not count: {why}"] = None
+            why = authors.get(said.principal) if said.decision == "approve" else None
+        if why is not None:
+            aside.append(SetAside(said.principal, *why, item))
     for voter in [
         one for one in last if one[0] in authors and last[one][2].predicate.decision == "approve"
     ]:
         del last[voter]  # nobody approves their own work; they may reject it, and take that back
-    return list(last.values()), list(aside)
+    return list(last.values()), aside
 
 
-def _vote_problem(context: ReleaseContext, item: Evidence) -> str:
+def _vote_problem(context: ReleaseContext, item: Evidence) -> tuple[Reason, str] | None:
+    """The first reason why a vote does not count."""
     said: Approval = item.predicate
-    problems = {
-        "the key was not theirs at that entry, or the role": context.rights.speaker(item) is None,
-        "their time has ended": (
-            said.decision == "approve" and not context.rights.acts(item, context.at)
-        ),
-        f"role {said.role} does not approve": (
-            said.role not in (context.tier.approvers if context.tier else [])
-        ),
-        f"it is about model {said.model}": said.model != context.model,
-        f"it is about alias {said.alias}": said.alias not in (None, context.asked.alias),
-        "it stands before the packet": (
-            context.packet is not None and item.index < context.packet.index
-        ),
-        "it is not in force at this time": not in_force(said, context.at),
-        "no page was shown": said.page is None,
-    }
-    return next((why for why, holds in problems.items() if holds), "")
+    approves = said.decision == "approve"
+    approvers = context.tier.approvers if context.tier else []
+    index = context.packet.index if context.packet else 0
+    if context.rights.speaker(item) is None:
+        return "not_theirs", ""
+    if approves and not context.rights.acts(item, context.at):
+        return "time_ended", ""
+    if said.role not in approvers:
+        return "role", said.role
+    if said.model != context.model:
+        return "other_model", str(said.model)
+    if said.alias not in (None, context.asked.alias):
+        return "other_alias", str(said.alias)
+    if item.index < index:
+        return "before_packet", ""
+    if not in_force(said, context.at):
+        return "not_in_force", ""
+    if said.page is None:
+        return "no_page", ""
+    return _incident_problem(context, item) if said.opened_at is not None else None
+
+
+def _incident_problem(context: ReleaseContext, item: Evidence) -> tuple[Reason, str] | None:
+    if context.packet is None or item.predicate.decision == "reject":
+        return None
+    opened = incidents_against(context.rights, context.evidence, context.packet, item.index)
+    return ("incident_open", str(opened[0].index)) if opened else None
+
+
+def incidents_against(
+    rights: Authority, evidence: EvidenceView, packet: Evidence, before: int
+) -> list[Evidence]:
+    """The incidents that keep anybody from approving a packet at entry `before`."""
+    about = evidence.by_subject(packet.predicate.model_digest, "incident")
+    return unaccepted(rights, [item for item in about if item.index < before], packet)
 
 
 def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
@@ -116,19 +195,6 @@ def _may_second(rights: Authority, item: Evidence) -> bool:
     return rights.speaker(item) is not None and (named is None or item.predicate.role in named)
 
 
-def one_each(rights: Authority, names: Iterable[str]) -> set[str]:
-    """Everybody by one name, whatever names policies gave their keys: a new one makes nobody two
-    people.
-    """
-    return {min(rights.also_called.get(name, (name,))) for name in names}
-
-
-def others(rights: Authority, names: Iterable[str], *than: str) -> list[str]:
-    """Those of them who are somebody else than all of these."""
-    known = one_each(rights, than)
-    return [name for name in names if not one_each(rights, {name}) & known]
-
-
 def behind(
     rights: Authority, evidence: EvidenceView, asked: Evidence, at: datetime | None = None
 ) -> set[str]:
@@ -144,18 +210,17 @@ def by_another(rights: Authority, evidence: EvidenceView, asked: Evidence | None
     return asked is not None and len(one_each(rights, behind(rights, evidence, asked))) > 1
 
 
-def _authors(context: ReleaseContext) -> dict[str, str]:
+def _authors(context: ReleaseContext) -> dict[str, Author]:
     """Who cannot approve because it is their own work, and why."""
-    found: dict[str, str] = {}
+    found: dict[str, Author] = {}
     for item in statements(context):
-        found.setdefault(
-            item.predicate.run.requested_by.name, f"they asked for {item.predicate.stage}"
-        )
+        stage = item.predicate.stage
+        found.setdefault(item.predicate.run.requested_by.name, ("asked_for_run", stage))
         signer = context.rights.principal(item.keyid, item.index)
         if signer is not None:
-            found.setdefault(signer.name, f"they signed {item.predicate.stage}")
+            found.setdefault(signer.name, ("signed_run", stage))
     if context.requester is not None:  # nobody is made to ask by whoever writes their name
-        found.setdefault(context.requester.name, "they ask for the move")
+        found.setdefault(context.requester.name, ("asks_for_move", ""))
     others = {
         name: why for one, why in found.items() for name in context.rights.also_called.get(one, ())
     }

@@ -10,14 +10,11 @@ from governance.attest.findings import NEVER_WAIVED, finding
 from governance.attest.predicates import Finding, Waiver
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, ReleaseContext
-from governance.gates.checks.incidents import still_open
+from governance.gates.checks.incidents import INCIDENT, still_open
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
     from governance.policy.authority import Authority
-
-INCIDENT = "INCIDENT_OPEN"
-"""Each is another one, though all are said of one model."""
 
 
 def waive(
