@@ -6,7 +6,7 @@
 3. Each version's incident is its own, by model and number; while one is open, no alias is given to
    these bytes.
 4. While one is open, nobody approves a packet of these bytes, unless the packet was put together
-   after it and carries its waiver: then the approvers see what was accepted, by whom, and until when.
+   after it and carries its waiver: then the approvers see what was accepted, and by whom.
 """
 
 from __future__ import annotations

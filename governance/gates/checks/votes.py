@@ -2,8 +2,8 @@
 never keys.
 
 An approval made while an incident on the same bytes is open does not count, unless the packet
-carries the waiver of that incident (`incidents.unaccepted`). Approvals without `opened_at` are older
-than this rule, and are read as before, so that old decisions are reproduced.
+carries the waiver of that incident (`incidents.unaccepted`). Approvals without `opened_at` are
+older than this rule, and are read as before, so that old decisions are reproduced.
 """
 
 from __future__ import annotations
@@ -112,28 +112,26 @@ def _vote_problem(context: ReleaseContext, item: Evidence) -> tuple[Reason, str]
     said: Approval = item.predicate
     approves = said.decision == "approve"
     approvers = context.tier.approvers if context.tier else []
-    index = context.packet.index if context.packet else 0
-    if context.rights.speaker(item) is None:
-        return "not_theirs", ""
-    if approves and not context.rights.acts(item, context.at):
-        return "time_ended", ""
-    if said.role not in approvers:
-        return "role", said.role
-    if said.model != context.model:
-        return "other_model", str(said.model)
-    if said.alias not in (None, context.asked.alias):
-        return "other_alias", str(said.alias)
-    if item.index < index:
-        return "before_packet", ""
-    if not in_force(said, context.at):
-        return "not_in_force", ""
-    if said.page is None:
-        return "no_page", ""
-    return _incident_problem(context, item) if said.opened_at is not None else None
+    packet_index = context.packet.index if context.packet else 0
+    expired = approves and not context.rights.acts(item, context.at)
+    reasons: list[tuple[Reason, str, bool]] = [
+        ("not_theirs", "", context.rights.speaker(item) is None),
+        ("time_ended", "", expired),
+        ("role", said.role, said.role not in approvers),
+        ("other_model", str(said.model), said.model != context.model),
+        ("other_alias", str(said.alias), said.alias not in (None, context.asked.alias)),
+        ("before_packet", "", item.index < packet_index),
+        ("not_in_force", "", not in_force(said, context.at)),
+        ("no_page", "", said.page is None),
+    ]
+    found = next(((reason, detail) for reason, detail, holds in reasons if holds), None)
+    if found is None and approves and said.opened_at is not None:
+        return _incident_problem(context, item)
+    return found
 
 
 def _incident_problem(context: ReleaseContext, item: Evidence) -> tuple[Reason, str] | None:
-    if context.packet is None or item.predicate.decision == "reject":
+    if context.packet is None:
         return None
     opened = incidents_against(context.rights, context.evidence, context.packet, item.index)
     return ("incident_open", str(opened[0].index)) if opened else None
