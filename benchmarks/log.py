@@ -38,7 +38,7 @@ from governance.attest.predicates import (
     Run,
 )
 from governance.base.model import Model
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.port import Entry
@@ -188,7 +188,7 @@ def verify(path: Path) -> tuple[float, float, int]:
     """As `verified`, in this process. Memory: this process, and the largest it started times their
     number.
     """
-    log, pins = SqliteLog(path, PROJECT), Pins(key(2).public_pem)
+    log, pins = SqliteLog(path, PROJECT), TrustAnchors(checkpoint_key=key(2).public_pem)
     began = time.perf_counter()
     report = verify_log(log, PROJECT, {}, pins)
     seconds = time.perf_counter() - began

@@ -35,7 +35,8 @@ def rows(say: Callable[[str], None]) -> list[Row]:
 
 
 def _bundle(folder: Path) -> Row:
-    from governance.bundle import Pins, verify_bundle
+    from governance.bundle import verify_bundle
+    from governance.history.verify import TrustAnchors
     from governance.release.promotion import state
     from tests.governance.bundles import made, opened, pin
     from tests.governance.governed import governed
@@ -45,7 +46,7 @@ def _bundle(folder: Path) -> Row:
         scene.story.evaluate("sft", 0.9 + number / 10_000)
     scene.released()
     log = scene.story.log
-    file, pins, known = made(log), Pins(pin(log)), state(log).authority.keys
+    file, pins, known = made(log), TrustAnchors(pin(log)), state(log).authority.keys
     envelopes = [entry["envelope"] for entry in opened(file)["entries"]]
     if not verify_bundle(file, pins).ok:
         raise SystemExit("bench: the bundle does not verify")

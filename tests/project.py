@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence
 from governance.log.evidence import Evidence, LogEvidence
 from governance.log.sqlite import SqliteLog
@@ -277,7 +277,7 @@ class Project:
         """Whether the log verifies from its first entry, whatever the files at hand are."""
         keys = load_policies(self.root / "policies").keys
         own = own_checkpoint_key(machine(PROJECT, self.env()))
-        return verify_log(self.log, PROJECT, keys, Pins(checkpoint_key=own)).ok
+        return verify_log(self.log, PROJECT, keys, TrustAnchors(checkpoint_key=own)).ok
 
     def copy(self, folder: Path) -> Project:
         """The same project elsewhere, with its log and registry."""

@@ -32,9 +32,10 @@ from governance.attest.keys import public_key
 from governance.attest.predicates import Signed
 from governance.base.errors import CountersignError, VerificationError
 from governance.bundle.form import Bundle, read
-from governance.bundle.found import Aside, Pins, Report, limits
 from governance.bundle.log import BundleLog
+from governance.bundle.result import Aside, BundleReport, limits
 from governance.bundle.substance import substance
+from governance.history.verify import TrustAnchors
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import Evidence, KeyRing, open_entry, origin
@@ -48,9 +49,9 @@ the log, and a refusal, an accepted call or a report gives nothing.
 """
 
 
-def verify_bundle(data: bytes, pins: Pins, *, where: str = "bundle") -> Report:
+def verify_bundle(data: bytes, pins: TrustAnchors, *, where: str = "bundle") -> BundleReport:
     """Verifies a file's bytes. Findings are not raised."""
-    told = Report()
+    told = BundleReport()
     try:
         bundle = read(data, where=where)
         told = replace(told, model=bundle.model, version=bundle.version)
@@ -64,7 +65,7 @@ def verify_bundle(data: bytes, pins: Pins, *, where: str = "bundle") -> Report:
         return replace(told, broken=f"{where}: a statement cannot be read ({type(error).__name__})")
 
 
-def _verify(bundle: Bundle, pins: Pins) -> Report:
+def _verify(bundle: Bundle, pins: TrustAnchors) -> BundleReport:
     log = BundleLog(bundle)
     head = parse_checkpoint(bundle.checkpoint, where="the checkpoint")[0]
     _verify_tree(log, head)  # (2)
@@ -82,7 +83,7 @@ def _verify(bundle: Bundle, pins: Pins) -> Report:
     recorded = _Recorded(authority)
     items = [_open(log, index, ring, recorded) for index in _indices(log)]  # (4)
     established, grown_from = _established(log, pins, head, authority, leaf)  # (8)
-    report = Report(
+    report = BundleReport(
         model=bundle.model,
         version=bundle.version,
         project=first.project,
@@ -148,7 +149,7 @@ def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evi
 
 
 def _established(
-    log: BundleLog, pins: Pins, head: Checkpoint, authority: Authority, leaf: bytes
+    log: BundleLog, pins: TrustAnchors, head: Checkpoint, authority: Authority, leaf: bytes
 ) -> tuple[str | None, int | None]:
     """What ties this log to something the verifier brought along; a pin that does not fit is an
     error.

@@ -15,7 +15,7 @@ from governance.attest.predicates import Approval, Packet, Promotion, Registrati
 from governance.base.errors import VerificationError
 from governance.base.time import instant_of
 from governance.bundle.form import Bundle
-from governance.bundle.found import ELSEWHERE, Carried, Move, Report, Vote
+from governance.bundle.result import ELSEWHERE, BundledFile, BundleReport, Move, Vote
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import distinct, packet_votes
 from governance.history import lineage, packet
@@ -25,7 +25,9 @@ from governance.release.promotion import State
 from governance.release.retrospect import made_again
 
 
-def substance(report: Report, now: State, items: Sequence[Evidence], bundle: Bundle) -> Report:
+def substance(
+    report: BundleReport, now: State, items: Sequence[Evidence], bundle: Bundle
+) -> BundleReport:
     """(5), (6) and (7), from entries that are known to stand in the log. Raises
     `VerificationError`.
     """
@@ -74,7 +76,7 @@ def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evid
         )
 
 
-def _with_packet(report: Report, now: State, frozen: Evidence, at: datetime) -> Report:
+def _with_packet(report: BundleReport, now: State, frozen: Evidence, at: datetime) -> BundleReport:
     """The packet as it stands, and what people said of it."""
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
@@ -108,12 +110,12 @@ def _moves(now: State, model: str, version: str) -> Iterator[Move]:
             yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
 
 
-def _files(bundle: Bundle, items: Sequence[Evidence], now: State) -> Iterator[Carried]:
+def _files(bundle: Bundle, items: Sequence[Evidence], now: State) -> Iterator[BundledFile]:
     """(7)"""
     for file in bundle.files:
         shown = {item.predicate.principal: None for item in items if _page(item) == file.sha256}
         signed = {_whose(now, item): None for item in items if file.sha256 in _reports(item)}
-        yield Carried(file.name, file.sha256, tuple(shown), tuple(signed))
+        yield BundledFile(file.name, file.sha256, tuple(shown), tuple(signed))
 
 
 def _reports(item: Evidence) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ offline.
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -12,10 +13,11 @@ import click
 from governance.attest.digests import sha256_bytes
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.storage import write_atomic
-from governance.bundle import Pins, bundle_of, verify_bundle, write
+from governance.bundle import bundle_of, verify_bundle, write
 from governance.bundle.form import MAX_BYTES, Attached
 from governance.commands import session
 from governance.commands.moves import named
+from governance.history.verify import TrustAnchors
 from governance.people.attached_pages import pages, signed_report
 
 
@@ -39,6 +41,11 @@ from governance.people.attached_pages import pages, signed_report
 @click.option(
     "--whole", is_flag=True, help="Every entry of the log, so that nothing can have been left out."
 )
+@click.option(
+    "--with-verifier",
+    is_flag=True,
+    help="Also write a verifier beside it: one Python file that needs no Countersign.",
+)
 @session.json_option
 def command(
     version: str,
@@ -46,13 +53,17 @@ def command(
     attached: tuple[Path, ...],
     since: Path | None,
     whole: bool,
+    with_verifier: bool,
     as_json: bool,
 ) -> None:
-    """Write what the log says about MODEL/VERSION to one file: packet, statements, proofs,
-    checkpoint, policies, pages.
+    """Write what the log says about MODEL/VERSION to one file that anybody can check offline.
 
-    Also the report of it that was signed last, where it is kept here. The same log gives the same
-    entries. Check it anywhere: countersign verify FILE --origin SHA256.
+    The file has the packet, statements, proofs, checkpoint, policies, review pages and the report
+    that was signed last, if this machine has them. Two people who bundle the same log get the same
+    entries.
+
+    Check it with `countersign verify FILE --origin SHA256`. Without Countersign, use the second
+    verifier (--with-verifier): python FILE.verify.py FILE --origin SHA256.
     """
     model, number = named(version)
     machine = session.here()
@@ -69,13 +80,14 @@ def command(
             log, model, number, files=files, since=_text(since) if since else None, whole=whole
         )
     )
-    report = verify_bundle(data, Pins(), where=output.name)
-    if report.broken is not None:  # nobody is handed what does not verify
-        raise VerificationError(
-            report.broken, fix="countersign verify names what is wrong with the log"
-        )
+    report = verify_bundle(data, TrustAnchors(), where=output.name)
+    if report.broken is not None:
+        raise VerificationError(report.broken, fix="countersign verify shows what is wrong")
     write_atomic(output, data)
-    told = {
+    verifier = output.with_name(f"{output.name}.verify.py") if with_verifier else None
+    if verifier is not None:
+        write_atomic(verifier, second_verifier())
+    result = {
         "file": str(output),
         "sha256": sha256_bytes(data),
         "bytes": len(data),
@@ -83,16 +95,27 @@ def command(
         "size": report.size,
         "origin": report.first,
         "checkpoint": report.checkpoint,
+        "verifier": str(verifier) if verifier else None,
         "limits": list(report.limits),
     }
     if as_json:
-        click.echo(json.dumps(told, indent=2))
-    else:
-        click.echo(
-            f"{output}: {model}/{number}, {report.entries} of the log's {report.size} entries,"
-            f" {len(data)} bytes\n  sha256 {told['sha256']}\n  check it: countersign verify"
-            f" {output} --origin {report.first}\n  (give the origin by another way than the file)"
-        )
+        click.echo(json.dumps(result, indent=2))
+        return
+    arguments = f"{output} --origin {report.first}"
+    without = f"python {verifier} {arguments}" if verifier else "add --with-verifier"
+    click.echo(
+        f"{output}: {model}/{number}, {report.entries} of {report.size} log entries,"
+        f" {len(data)} bytes\n"
+        f"  sha256               {result['sha256']}\n"
+        f"  check it             countersign verify {arguments}\n"
+        f"  without Countersign  {without}\n"
+        "Send the origin by another way than the file."
+    )
+
+
+def second_verifier() -> bytes:
+    """The source of the verifier that needs no Countersign."""
+    return resources.files("governance.bundle").joinpath("standalone_verifier.py").read_bytes()
 
 
 def _distinct(files: list[Attached]) -> list[Attached]:

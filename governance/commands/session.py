@@ -131,10 +131,10 @@ def looking(bundle: Path | None, origin: str | None) -> State:
 
 def carried(bundle: Path, origin: str | None) -> Opened:
     """A bundle that verifies; what it does not establish or carry is told on stderr."""
-    from governance.bundle.found import Pins  # only where one is read
+    from governance.history.verify import TrustAnchors  # only where one is read
     from governance.report.bundled import opened
 
-    found = opened(bundle, Pins(origin))
+    found = opened(bundle, TrustAnchors(origin))
     if found.report.origin is None:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
     if not found.report.complete:

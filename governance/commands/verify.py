@@ -18,9 +18,9 @@ from governance.base.errors import ConfigError, StorageError, VerificationError
 from governance.base.progress import Progress
 from governance.base.storage import write_atomic
 from governance.base.text import visible
-from governance.bundle import Pins as BundlePins
 from governance.commands import verify_bundle
 from governance.history import verify
+from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.evidence import Evidence, key_ring, read_entry
@@ -97,7 +97,7 @@ def command(
         )
     bundle = bundle or same
     if bundle is not None:
-        ok, note = _bundle(bundle, BundlePins(origin, _read(older) if older else None), as_json)
+        ok, note = _bundle(bundle, TrustAnchors(origin, _read(older) if older else None), as_json)
         _end(ctx, ok, note, target)
     root = Path.cwd()
     machine = machine_of(root, os.environ)
@@ -108,7 +108,7 @@ def command(
     log = begun(log_of(machine))
     seen = {**last_seen(machine, log), **_replaced(target)}
     own = None if on_server(machine) else own_checkpoint_key(machine)
-    pins = verify.Pins(own, origin, _read(older) if older else None, seen)
+    pins = TrustAnchors(origin, _read(older) if older else None, own, seen)
     with Progress().bar(log.size(), "entries verified") as bar:
         report = verify.verify_log(log, machine.project, keys, pins, counted=bar.advance)
     if report.ok:
@@ -143,7 +143,7 @@ def _end(ctx: click.Context, ok: bool, checkpoint: str, target: Path | None) -> 
     ctx.exit(0 if ok else VerificationError.exit_code)
 
 
-def _bundle(path: Path, pins: BundlePins, as_json: bool) -> tuple[bool, str]:
+def _bundle(path: Path, pins: TrustAnchors, as_json: bool) -> tuple[bool, str]:
     """Prints what holds of a bundle; whether it verifies, and its checkpoint."""
     found = verify_bundle.verified(path, pins)
     text = (
@@ -160,7 +160,7 @@ Differences = Sequence[Finding] | None
 
 
 def document(
-    report: verify.Report,
+    report: verify.LogReport,
     compared: FilesReport | None,
     registry: Differences = None,
     forged: Sequence[Finding] = (),
@@ -179,7 +179,7 @@ def document(
 
 
 def lines(
-    report: verify.Report,
+    report: verify.LogReport,
     compared: FilesReport | None,
     registry: Differences = None,
     forged: Sequence[Finding] = (),
@@ -211,7 +211,7 @@ def lines(
 
 
 def verdict(
-    report: verify.Report,
+    report: verify.LogReport,
     compared: FilesReport | None,
     registry: Differences = None,
     forged: Sequence[Finding] = (),

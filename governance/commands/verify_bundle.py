@@ -10,7 +10,8 @@ from typing import Any
 from governance.base.text import visible
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
-from governance.bundle.found import Carried, Pins, Report
+from governance.bundle.result import BundledFile, BundleReport
+from governance.history.verify import TrustAnchors
 from governance.release.retrospect import SAME
 
 ORIGIN = "COUNTERSIGN_ORIGIN"
@@ -18,12 +19,12 @@ SHOWN = 20
 """Entries printed of a kind; --json has all."""
 
 
-def verified(path: Path, pins: Pins) -> Report:
+def verified(path: Path, pins: TrustAnchors) -> BundleReport:
     """What verification of a file finds. Raises `InputError` where it cannot be read."""
     return verify_bundle(content(path), pins, where=path.name)
 
 
-def document(report: Report) -> dict[str, Any]:
+def document(report: BundleReport) -> dict[str, Any]:
     """The result as JSON."""
     found = dataclasses.asdict(report)
     return {
@@ -34,7 +35,7 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def verdict(report: Report) -> str:
+def verdict(report: BundleReport) -> str:
     """One line."""
     if report.broken is not None:
         return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
@@ -46,7 +47,7 @@ def verdict(report: Report) -> str:
     return "EVIDENCE VERIFIES"
 
 
-def lines(report: Report) -> list[str]:
+def lines(report: BundleReport) -> list[str]:
     """For people: verdict first, then what it rests on, then what it does not show."""
     if report.broken is not None:
         return [_shown(verdict(report))]
@@ -61,7 +62,7 @@ def lines(report: Report) -> list[str]:
     ]
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: BundleReport) -> Iterator[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
     yield f"version    {report.model}/{report.version}, sha256 {report.model_digest}"
     yield (
@@ -92,14 +93,14 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"file       the review page {page} that was approved is not here"
 
 
-def _named(file: Carried) -> str:
+def _named(file: BundledFile) -> str:
     """By which statements."""
     told = [f"shown to {', '.join(file.shown_to)}"] if file.shown_to else []
     told += [f"a report that {', '.join(file.signed_by)} signed"] if file.signed_by else []
     return "; ".join(told) or "attached; no statement here names it"
 
 
-def _people(report: Report) -> Iterator[str]:
+def _people(report: BundleReport) -> Iterator[str]:
     if report.packet is None:
         yield "packet     none: nobody was asked to approve it"
         return

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.base.errors import CountersignError, VerificationError
-from governance.history.verify import Report as Verified
+from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
 from governance.policy.policies import Datacard, Policies, load_policies
@@ -23,7 +23,7 @@ class Records:
     """One version, everything behind it, and the verified log it stands in."""
 
     facts: Facts
-    verified: Verified
+    verified: LogReport
 
     @property
     def name(self) -> str:

@@ -11,8 +11,8 @@ memory. It believes nothing that is stored beside the entries:
 5. the root over all entries is the one the checkpoint signs, by the key the origin names, or one
    that a quorum put in its place;
 6. an older checkpoint, kept elsewhere, is a prefix of this log.
-What it cannot tell is whether this is the log you mean: `Report.origin` says what establishes that,
-if anything. What a verified log would still not show stands in `LIMITS`.
+It cannot tell whether this is the log you mean: `LogReport.origin` says what establishes that, if
+anything. What a verified log still does not show stands in `LIMITS`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SignedBy:
 
 
 @dataclass(frozen=True)
-class Report:
+class LogReport:
     """What verification found. `broken` is the first thing that does not verify."""
 
     project: str
@@ -105,18 +105,18 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Pins:
-    """What the one who verifies brings along: any of them establishes the log's origin."""
+class TrustAnchors:
+    """What the verifier already trusts. Any of them establishes the log's origin."""
 
-    checkpoint_key: str | None = None
-    """PEM; the key of this machine, where the log was begun here."""
     origin: str | None = None
     """Leaf hash of entry 0, or key id of the checkpoint key."""
     checkpoint: str | None = None
     """An older signed checkpoint, kept elsewhere."""
+    checkpoint_key: str | None = None
+    """PEM; the key of this machine, where the log was begun here."""
     seen: Mapping[str, str] = field(default_factory=dict)
-    """More of them, by where they are kept: this machine's own, which show that the log was not
-    rolled back, and establish nothing.
+    """Checkpoints that this machine saw before, by where they are kept. They show that the log was
+    not rolled back. They do not establish its origin.
     """
 
 
@@ -124,12 +124,12 @@ def verify_log(
     log: Log,
     project: str,
     service: Mapping[str, str],
-    pins: Pins,
+    pins: TrustAnchors,
     *,
     part: int = PART,
     workers: int | None = None,
     counted: Callable[[int], None] = lambda entries: None,
-) -> Report:
+) -> LogReport:
     """Verifies a log from entry 0 on. `service`: key id to PEM of the keys policies name. Findings
     are not raised.
 
@@ -141,7 +141,7 @@ def verify_log(
         parts = partial(_parts, part=part, workers=workers, counted=counted)
         return _verify(log, project, service, pins, seen, parts)
     except VerificationError as error:
-        return Report(project, seen.tree.size, dict(seen.kinds), broken=_words(error))
+        return LogReport(project, seen.tree.size, dict(seen.kinds), broken=_words(error))
 
 
 @dataclass
@@ -161,8 +161,13 @@ _Parts = Callable[[Log, KeyRing, int], Generator[_Seen, None, None]]
 
 
 def _verify(
-    log: Log, project: str, service: Mapping[str, str], pins: Pins, seen: _Seen, parts: _Parts
-) -> Report:
+    log: Log,
+    project: str,
+    service: Mapping[str, str],
+    pins: TrustAnchors,
+    seen: _Seen,
+    parts: _Parts,
+) -> LogReport:
     size, note = log.head()
     first = origin(log)
     if first.project != project:
@@ -187,7 +192,7 @@ def _verify(
         established = established or f"the older checkpoint, of {grown_from} entries"
     for where, kept in pins.seen.items():
         _verify_growth(log, kept, head, authority, where)
-    return Report(
+    return LogReport(
         project=project,
         entries=size,
         kinds=dict(sorted(seen.kinds.items())),
@@ -391,7 +396,9 @@ def _verify_growth(
     return old.size
 
 
-def _established(pins: Pins, first: Origin, authority: Authority, leaf: bytes) -> str | None:
+def _established(
+    pins: TrustAnchors, first: Origin, authority: Authority, leaf: bytes
+) -> str | None:
     """What ties this log to something the verifier brought along. A pin that does not fit is an
     error.
     """

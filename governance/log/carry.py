@@ -34,7 +34,7 @@ Outcome = Literal["carried", "there", "refused"]
 
 
 @dataclass(frozen=True)
-class Carried:
+class CarriedEntry:
     """What became of one statement."""
 
     index: int
@@ -50,7 +50,7 @@ class Carried:
 class Transfer:
     """What became of all of them, as far as it went."""
 
-    statements: list[Carried] = field(default_factory=list)
+    statements: list[CarriedEntry] = field(default_factory=list)
     stayed: int = 0
     """Statements of kinds that stay behind."""
 
@@ -86,14 +86,14 @@ def _is_bound(entry: Entry) -> bool:
     return isinstance(said, dict) and said.get("log") is not None
 
 
-def _one(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> Carried:
+def _one(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> CarriedEntry:
     known = next(_same(entry, target), None)
     if known is not None:
-        return Carried(entry.index, entry.kind, "there", known.index)
+        return CarriedEntry(entry.index, entry.kind, "there", known.index)
     try:
         said = _judged(entry, verify)
         if dry_run:
-            return Carried(entry.index, said.kind, "carried", None)
+            return CarriedEntry(entry.index, said.kind, "carried", None)
         put = target.append(
             entry.envelope,
             identity=said.identity,
@@ -102,9 +102,9 @@ def _one(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> Carried:
             kind=said.kind,
         )
     except (RefusedError, VerificationError, InputError) as error:
-        return Carried(entry.index, entry.kind, "refused", None, error.found)
+        return CarriedEntry(entry.index, entry.kind, "refused", None, error.found)
     outcome: Outcome = "carried" if put.envelope == entry.envelope else "there"
-    return Carried(entry.index, entry.kind, outcome, put.index)
+    return CarriedEntry(entry.index, entry.kind, outcome, put.index)
 
 
 def _judged(entry: Entry, verify: Verifier) -> Said:

@@ -23,7 +23,7 @@ from governance.attest.keys import public_key
 from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.gates.checks.incidents import still_open
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.log.evidence import Evidence, origin
 from governance.log.port import Log
 from governance.machine.machine import Machine, on_server, own_checkpoint_key, read_log
@@ -166,7 +166,9 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
             )
         return log
     own = None if on_server(machine) else own_checkpoint_key(machine)
-    report = verify_log(log, machine.project, read_authority(log).keys, Pins(own, pin))
+    report = verify_log(
+        log, machine.project, read_authority(log).keys, TrustAnchors(origin=pin, checkpoint_key=own)
+    )
     if report.broken is not None:
         raise VerificationError(
             f"the log does not verify: {report.broken}",

@@ -27,8 +27,7 @@ from governance.attest.predicates import Finding
 from governance.base.errors import CountersignError, InputError
 from governance.base.text import moment, short, size
 from governance.base.time import instant, instant_of
-from governance.history.verify import LIMITS, Pins, verify_log
-from governance.history.verify import Report as Verified
+from governance.history.verify import LIMITS, LogReport, TrustAnchors, verify_log
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.evidence import Evidence, LogEvidence, key_ring
@@ -84,10 +83,10 @@ AGREES = "says what the log says"
 
 
 @dataclass(frozen=True)
-class Carried:
+class BundleSource:
     """What a bundle is to a report: verified already, and perhaps not the whole log."""
 
-    verified: Verified
+    verified: LogReport
     log_range: str
     reads: str
     shows: tuple[str, ...]
@@ -112,7 +111,7 @@ class Sources:
     """Where the registry says otherwise than the log (`governance.release.reconcile`); None where
     it was not compared.
     """
-    carried: Carried | None = None
+    carried: BundleSource | None = None
     """Of a log that is read from a bundle."""
 
     @property
@@ -121,14 +120,14 @@ class Sources:
         return {} if isinstance(self.policies, CountersignError) else self.policies.keys
 
     @cached_property
-    def verified(self) -> Verified:
+    def verified(self) -> LogReport:
         """The log, verified from its first entry; a bundle as it was verified when it was
         opened.
         """
         if self.carried is not None:
             return self.carried.verified
         return verify_log(
-            self.log, self.project, self.service, Pins(checkpoint_key=self.checkpoint_key)
+            self.log, self.project, self.service, TrustAnchors(checkpoint_key=self.checkpoint_key)
         )
 
     @cached_property
@@ -186,7 +185,7 @@ def build(
     )
 
 
-def _as_read(verified: Verified, now: State) -> Verified:
+def _as_read(verified: LogReport, now: State) -> LogReport:
     """What was verified, of the entries that are read alone: their root, proven to be one the whole
     log grew from.
     """
@@ -203,7 +202,7 @@ def _as_read(verified: Verified, now: State) -> Verified:
     return replace(verified, entries=now.size, root=root.hex(), checkpoint=body_of(head))
 
 
-def _carried(report: Report, carried: Carried | None) -> Report:
+def _carried(report: Report, carried: BundleSource | None) -> Report:
     """What a bundle shows of its log, and what it does not."""
     if carried is None:
         return report
@@ -314,7 +313,7 @@ def _concerns(subject: str, model: str) -> bool:
     return subject.startswith((f"{model}/", f"{model}@", "model ", "run "))
 
 
-def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -> Report:
+def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str) -> Report:
     nodes, edges = lines.lineage(facts)
     mapped, warnings = _controls(facts, verified)
     return Report(
@@ -365,7 +364,7 @@ def _report(facts: Facts, verified: Verified, left_out: list[str], reads: str) -
     )
 
 
-def _controls(facts: Facts, verified: Verified) -> tuple[list[ControlRow], list[str]]:
+def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list[str]]:
     """Every control of the catalogue that policies carry, on this version's records, with dates as
     of the report.
     """
@@ -459,7 +458,7 @@ def _key(facts: Facts, keyid: str, cited: list[Evidence]) -> Key:
     )
 
 
-def _integrity(facts: Facts, verified: Verified) -> Integrity:
+def _integrity(facts: Facts, verified: LogReport) -> Integrity:
     links = [node.known for node in facts.chain] + [
         chain.broken_at is None for chain, _ in facts.datasets
     ]
@@ -487,7 +486,7 @@ def _integrity(facts: Facts, verified: Verified) -> Integrity:
     )
 
 
-def _broken(sources: Sources, model: str, version: str, verified: Verified) -> Report:
+def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> Report:
     """Verdict and first broken item; every other section says that nothing was used."""
     broken = verified.broken or ""
     nothing = "nothing: what does not verify permits nothing"

@@ -8,12 +8,13 @@ from pathlib import Path
 from governance.base.errors import ConfigError, VerificationError
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content, read
-from governance.bundle.found import Pins, Report, as_log_report
 from governance.bundle.log import BundleLog
+from governance.bundle.result import BundleReport, as_log_report
+from governance.history.verify import TrustAnchors
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
 from governance.release.promotion import State, state
-from governance.report.build import Carried, Sources
+from governance.report.build import BundleSource, Sources
 
 NOWHERE = Path("/nonexistent")
 """The folder of a project that is not at hand."""
@@ -26,7 +27,7 @@ class Opened:
     """
 
     log: BundleLog
-    report: Report
+    report: BundleReport
 
     @property
     def state(self) -> State:
@@ -39,7 +40,7 @@ class Opened:
         carries them.
         """
         found = self.report
-        carried = Carried(
+        carried = BundleSource(
             verified=as_log_report(found),
             log_range=("" if found.complete else f"{found.entries} of ") + f"0..{found.size - 1}",
             reads=(
@@ -62,7 +63,7 @@ class Opened:
         return Sources(NOWHERE, found.project, self.log, _policies(self.log), None, carried=carried)
 
 
-def opened(path: Path, pins: Pins) -> Opened:
+def opened(path: Path, pins: TrustAnchors) -> Opened:
     """A bundle to read. Raises `InputError` where there is none, `VerificationError` where it does
     not verify.
     """

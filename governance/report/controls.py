@@ -18,7 +18,7 @@ from typing import Literal
 
 from governance.base.model import Model
 from governance.base.text import visible
-from governance.history.verify import Report as Verified
+from governance.history.verify import LogReport
 from governance.policy.controls import Control, Found, Milestone
 from governance.report.facts import PREFIX, Facts
 from governance.report.links import Link, Look
@@ -75,7 +75,7 @@ class ControlReport(Model):
     warnings: list[str]
 
 
-def assess(facts: Facts, verified: Verified, found: Sequence[Found], at: date) -> ControlReport:
+def assess(facts: Facts, verified: LogReport, found: Sequence[Found], at: date) -> ControlReport:
     """Every control that was asked for, on one version's facts, with dates as of `at`."""
     look = Look(facts, verified)
     links = {key: look.link(key) for one in found for key in one.control.evidence}

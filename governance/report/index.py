@@ -25,7 +25,7 @@ from governance.base.time import instant, instant_of
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.incidents import still_open
 from governance.gates.checks.votes import Vote, by_another, distinct, in_force, packet_votes
-from governance.history.verify import Report as Verified
+from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.release.promotion import State, ask, overtaken
 from governance.report.facts import at
@@ -103,7 +103,7 @@ class Index(Model):
 
 def index(
     now: State,
-    verified: Verified,
+    verified: LogReport,
     time: datetime,
     registry: Sequence[Finding] | None = None,
     pages: Iterable[str] = (),
@@ -136,7 +136,7 @@ def index(
     )
 
 
-def broken(project: str, verified: Verified) -> Index:
+def broken(project: str, verified: LogReport) -> Index:
     """The index of a log that does not verify: nothing of it is used."""
     nothing = "not established: the log does not verify"
     return Index(

@@ -14,7 +14,7 @@ from typing import Literal
 from governance.attest.predicates import Quality, Scan
 from governance.base.model import Model
 from governance.history.lineage import evaluated, reproductions, trained
-from governance.history.verify import Report as Verified
+from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.policy.controls import EVIDENCE
 from governance.release import drills
@@ -45,7 +45,7 @@ class Look:
     """Where links are looked for."""
 
     facts: Facts
-    verified: Verified
+    verified: LogReport
 
     def link(self, key: str) -> Link:
         """What there is of one kind of evidence."""

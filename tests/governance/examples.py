@@ -401,7 +401,10 @@ def scene(home: Path, now: Callable[[], datetime] = lambda: NOON, **environ: str
 def verified(place: Scene) -> int:
     """Number of entries of a log that verifies in full."""
     report = verify.verify_log(
-        place.log, PROJECT, {}, verify.Pins(own_checkpoint_key(place.machine))
+        place.log,
+        PROJECT,
+        {},
+        verify.TrustAnchors(checkpoint_key=own_checkpoint_key(place.machine)),
     )
     assert report.ok, report.broken
     return report.entries

@@ -30,7 +30,7 @@ from governance.base.errors import CountersignError, InputError, RefusedError, V
 from governance.base.time import instant_of
 from governance.history import packet
 from governance.history.packet import digest_of
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.log import api, evidence
 from governance.log.carry import Transfer, carry
 from governance.machine.machine import open_log
@@ -64,7 +64,7 @@ def beside(envelope: bytes, *, first: bool, keyid: str = "ab" * 32) -> bytes:
 def verifies(scene: Governed) -> None:
     log = scene.story.log
     report = verify_log(
-        log, MODEL, scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex())
+        log, MODEL, scene.story.policies.keys, TrustAnchors(origin=log.entry(0).leaf_hash.hex())
     )
     assert report.ok, report.broken
 

@@ -26,8 +26,10 @@ from governance.attest.digests import sha256_bytes
 from governance.attest.keys import development_signer, private_signer, public_key
 from governance.attest.predicates import Artifact, CheckpointKey, PolicyChange
 from governance.base.errors import InputError, StorageError, VerificationError
-from governance.bundle import BundleLog, Pins, Report, read, verify_bundle
+from governance.bundle import BundleLog, BundleReport, read, verify_bundle
+from governance.bundle import standalone_verifier as verifier
 from governance.bundle.form import Attached
+from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.log.evidence import LogEvidence, key_ring
 from governance.machine.machine import signer
@@ -40,7 +42,6 @@ from governance.report.bundled import NOWHERE
 from governance.report.bundled import opened as opened_file
 from governance.report.files import rendered
 from pipelines.cli import cli
-from tests import verifier
 from tests.governance.bundles import (
     LIES,
     Json,
@@ -109,7 +110,7 @@ def root(released: Governed) -> str:
 
 def both(bundle: bytes, origin: str) -> bool:
     """What both verifiers say of it; they must agree."""
-    ours = verify_bundle(bundle, Pins(origin))
+    ours = verify_bundle(bundle, TrustAnchors(origin))
     theirs = ""
     try:
         verifier.verify(bundle, origin)
@@ -122,7 +123,7 @@ def both(bundle: bytes, origin: str) -> bool:
 # -- Good ones -------------------------------------------------------------------------------------
 def test_a_released_version(data: bytes, root: str) -> None:
     assert both(data, root)
-    report = verify_bundle(data, Pins(root))
+    report = verify_bundle(data, TrustAnchors(root))
     assert (report.complete, report.statements, report.approvals_wanted) == (True, 17, 2)
     assert report.counted == (("ada", "ml-lead"), ("ben", "risk"))
     assert [(move.alias, move.again) for move in report.moves if move.alias != "candidate"] == [
@@ -136,7 +137,7 @@ def test_a_version_that_waits_for_approval(scene: Governed) -> None:
     scene.approve("ada", "ml-lead", scene.freeze())
     bundle = made(scene.story.log)
     assert both(bundle, pin(scene.story.log))
-    report = verify_bundle(bundle, Pins())
+    report = verify_bundle(bundle, TrustAnchors())
     assert (report.counted, report.approvals_wanted) == ((("ada", "ml-lead"),), 2)
 
 
@@ -191,7 +192,7 @@ def test_one_version_of_a_long_log(long: Governed, version: str) -> None:
     log = long.story.log
     bundle = made(log, version)
     assert both(bundle, pin(log))
-    report = verify_bundle(bundle, Pins(pin(log)))
+    report = verify_bundle(bundle, TrustAnchors(pin(log)))
     assert report.size == log.size() > report.entries
     assert f"other {report.size - report.entries} say is not shown" in report.limits[0]
     assert {kind_of(item) for item in opened(bundle)["entries"]} >= {
@@ -208,7 +209,8 @@ def test_one_version_of_a_long_log(long: Governed, version: str) -> None:
     assert {text for (_, mine), text in again.items() if mine} == {"the same"}
     assert both(made(log, version, whole=True), pin(log))
     assert (
-        "nothing that was logged" in verify_bundle(made(log, version, whole=True), Pins()).limits[0]
+        "nothing that was logged"
+        in verify_bundle(made(log, version, whole=True), TrustAnchors()).limits[0]
     )
 
 
@@ -216,7 +218,7 @@ def test_a_log_of_development_keys(tmp_path: Path) -> None:
     story = told(tmp_path)
     bundle = made(story.log)
     assert both(bundle, pin(story.log))
-    report = verify_bundle(bundle, Pins())
+    report = verify_bundle(bundle, TrustAnchors())
     assert set(report.signers) == {"a development key"}
     assert report.packet is None
 
@@ -234,24 +236,24 @@ def test_a_page_is_known_by_its_digest(scene: Governed) -> None:
     scene.approve("ada", "ml-lead", scene.freeze(), page=sha256_bytes(PAGE.encode()))
     mine = Attached(name="page.html", sha256=sha256_bytes(PAGE.encode()), text=PAGE)
     other = Attached(name="report.html", sha256=sha256_bytes(b"x"), text="x")
-    report = verify_bundle(made(scene.story.log, files=[mine, other]), Pins())
+    report = verify_bundle(made(scene.story.log, files=[mine, other]), TrustAnchors())
     assert {file.name: file.shown_to for file in report.files} == {
         "page.html": ("ada",),
         "report.html": (),
     }
-    assert verify_bundle(made(scene.story.log), Pins()).pages_missing == (mine.sha256,)
+    assert verify_bundle(made(scene.story.log), TrustAnchors()).pages_missing == (mine.sha256,)
 
 
-# -- Pins ------------------------------------------------------------------------------------------
+# -- TrustAnchors ------------------------------------------------------------------------------------------
 def test_without_a_pin_the_origin_is_not_established(data: bytes) -> None:
-    report = verify_bundle(data, Pins())
+    report = verify_bundle(data, TrustAnchors())
     assert (report.ok, report.broken, report.origin) == (False, None, None)
     with pytest.raises(verifier.Refused, match="origin not established"):
         verifier.verify(data, None)
 
 
 def test_the_checkpoint_key_pins_too(data: bytes) -> None:
-    assert both(data, verify_bundle(data, Pins()).checkpoint_key)
+    assert both(data, verify_bundle(data, TrustAnchors()).checkpoint_key)
 
 
 def test_another_origin(data: bytes) -> None:
@@ -262,15 +264,15 @@ def test_an_older_checkpoint(life: Governed, long: Governed, tmp_path: Path) -> 
     old = life.story.log.checkpoint()
     log = long.story.log
     assert (
-        verify_bundle(made(log, since=old), Pins(checkpoint=old)).grown_from
+        verify_bundle(made(log, since=old), TrustAnchors(checkpoint=old)).grown_from
         == life.story.log.size()
     )
-    assert verify_bundle(made(log, whole=True), Pins(checkpoint=old)).ok
-    assert verify_bundle(made(log), Pins(checkpoint=log.checkpoint())).ok
-    assert "no proof" in (verify_bundle(made(log), Pins(checkpoint=old)).broken or "")
+    assert verify_bundle(made(log, whole=True), TrustAnchors(checkpoint=old)).ok
+    assert verify_bundle(made(log), TrustAnchors(checkpoint=log.checkpoint())).ok
+    assert "no proof" in (verify_bundle(made(log), TrustAnchors(checkpoint=old)).broken or "")
     fork = governed(tmp_path / "fork").story.log.checkpoint()
     assert "another log" in (
-        verify_bundle(made(log, since=old), Pins(checkpoint=fork)).broken or ""
+        verify_bundle(made(log, since=old), TrustAnchors(checkpoint=fork)).broken or ""
     )
 
 
@@ -280,7 +282,9 @@ def test_a_checkpoint_of_a_log_that_went_another_way(life: Governed, tmp_path: P
     one.incident("1", "open")
     other.released()
     kept = one.story.log.checkpoint()
-    report = verify_bundle(made(other.story.log, since=kept), Pins(pin(other.story.log), kept))
+    report = verify_bundle(
+        made(other.story.log, since=kept), TrustAnchors(pin(other.story.log), kept)
+    )
     assert "not the one the older checkpoint was taken from" in (report.broken or "")
 
 
@@ -311,8 +315,10 @@ def test_other_files_are_no_bundles(data: bytes) -> None:
 
 
 def test_deep_and_large_files_are_refused_at_once(root: str) -> None:
-    assert "nested" in (verify_bundle(b"[" * 100_000 + b"]" * 100_000, Pins(root)).broken or "")
-    assert "too large" in (verify_bundle(b" " * ((64 << 20) + 1), Pins(root)).broken or "")
+    assert "nested" in (
+        verify_bundle(b"[" * 100_000 + b"]" * 100_000, TrustAnchors(root)).broken or ""
+    )
+    assert "too large" in (verify_bundle(b" " * ((64 << 20) + 1), TrustAnchors(root)).broken or "")
 
 
 def _swap_entries(bundle: Json, a: int, b: int) -> None:
@@ -435,7 +441,7 @@ def test_what_can_be_left_out_unnoticed_is_known(data: bytes, root: str) -> None
         less = _without(data, item["index"])
         if both(less, root):
             missed.append(f"{kind_of(item)} {said(item)['predicate'].get('alias', '')}")
-            report = verify_bundle(less, Pins(root))
+            report = verify_bundle(less, TrustAnchors(root))
             assert not report.complete and "is not shown" in report.limits[0]
     assert missed == ["promotion candidate", "promotion champion"]  # nothing rests on them
 
@@ -530,9 +536,9 @@ def test_a_rejection_after_the_release_can_be_left_out_and_it_says_so(
         decision="reject",
     )
     full = opened(made(scene.story.log))
-    assert verify_bundle(sealed(full), Pins()).votes[-1].decision == "reject"
+    assert verify_bundle(sealed(full), TrustAnchors()).votes[-1].decision == "reject"
     full["entries"].pop()
-    report = verify_bundle(sealed(full), Pins(pin(scene.story.log)))
+    report = verify_bundle(sealed(full), TrustAnchors(pin(scene.story.log)))
     assert report.ok and "the other 1 say is not shown" in report.limits[0]
 
 
@@ -555,7 +561,7 @@ def test_a_promotion_that_the_rules_did_not_allow_fails(scene: Governed, name: s
     ):  # then it is filed with another model's bytes, and yet says this version
         assert not both(made(scene.story.log, whole=True), pin(scene.story.log))
     assert not both(made(scene.story.log), pin(scene.story.log))
-    broken = verify_bundle(made(scene.story.log), Pins()).broken or ""
+    broken = verify_bundle(made(scene.story.log), TrustAnchors()).broken or ""
     assert SAID.get(name, "entry ") in broken, broken
 
 
@@ -571,7 +577,7 @@ def test_a_promotion_by_somebody_who_may_not_sign_it_counts_for_nothing(scene: G
     LIES["another request"][0](scene)
     forged(scene, key="ada")
     assert both(made(scene.story.log), pin(scene.story.log))
-    report = verify_bundle(made(scene.story.log), Pins())
+    report = verify_bundle(made(scene.story.log), TrustAnchors())
     assert [move for move in report.moves if move.alias == "champion"] == []
     assert [(one.kind, "ada might not sign" in one.reason) for one in report.aside] == [
         ("promotion", True)
@@ -620,7 +626,7 @@ def test_a_development_key_moves_no_governed_alias(
     LIES["another request"][0](scene)
     assert both(made(scene.story.log), pin(scene.story.log))
     forged(scene, by=development_signer(scene.story.machine.keys))
-    report = verify_bundle(made(scene.story.log), Pins())
+    report = verify_bundle(made(scene.story.log), TrustAnchors())
     assert "development key" in (report.broken or "")
 
 
@@ -746,8 +752,11 @@ def test_bundle_and_verify(
     (tmp_path / "page.html").write_text(PAGE, encoding="utf-8")
     target = tmp_path / "out.json"
     found = _run(
-        "bundle", "support-desk/1", "-o", str(target), "--attach", str(tmp_path / "page.html")
+        *("bundle", "support-desk/1", "-o", str(target), "--with-verifier"),
+        *("--attach", str(tmp_path / "page.html")),
     )
+    copy = (tmp_path / "out.json.verify.py").read_bytes()
+    assert copy == Path(verifier.__file__).read_bytes()
     assert found.exit_code == 0 and f"--origin {pin(released.story.log)}" in found.output
     assert both(target.read_bytes(), pin(released.story.log))
     assert target.read_bytes() == made(
@@ -781,7 +790,7 @@ def test_the_page_that_people_were_shown_is_made_again(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(scene.story.root)
     assert _run("bundle", "support-desk/1", "-o", str(tmp_path / "b.json")).exit_code == 0
-    report = verify_bundle((tmp_path / "b.json").read_bytes(), Pins())
+    report = verify_bundle((tmp_path / "b.json").read_bytes(), TrustAnchors())
     assert [(file.sha256, file.shown_to) for file in report.files] == [
         (sha256_bytes(shown), ("ada",))
     ]
@@ -822,7 +831,7 @@ def test_five_hundred_statements(scene: Governed) -> None:
     scene.released()
     bundle = made(scene.story.log)
     assert len(opened(bundle)["entries"]) > 490
-    report: Report = verify_bundle(bundle, Pins(pin(scene.story.log)))
+    report: BundleReport = verify_bundle(bundle, TrustAnchors(pin(scene.story.log)))
     assert report.ok, report.broken
 
 
@@ -830,7 +839,7 @@ def test_five_hundred_statements(scene: Governed) -> None:
 def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path: Path) -> None:
     """Everything but what only the project's folder, or the whole log, can tell."""
     (tmp_path / "b.json").write_bytes(made(long.story.log, "2"))
-    offline = opened_file(tmp_path / "b.json", Pins(pin(long.story.log)))
+    offline = opened_file(tmp_path / "b.json", TrustAnchors(pin(long.story.log)))
     found = build(offline.sources, MODEL, "2")
     whole = build(replace(long.story.sources, root=NOWHERE), MODEL, "2")
     same = {
@@ -857,6 +866,6 @@ def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path:
 def test_a_bundle_that_does_not_verify_is_not_read(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(data.replace(b"support-desk", b"support_desk", 1))
     with pytest.raises(VerificationError, match="EVIDENCE DOES NOT VERIFY"):
-        opened_file(tmp_path / "b.json", Pins())
+        opened_file(tmp_path / "b.json", TrustAnchors())
     with pytest.raises(InputError, match="cannot be read"):
-        opened_file(tmp_path / "none.json", Pins())
+        opened_file(tmp_path / "none.json", TrustAnchors())

@@ -20,7 +20,7 @@ import pytest
 
 from governance.attest.keys import CHECKPOINT, stored_signer
 from governance.commands import session
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_of, machine
 from governance.release import promotion
@@ -68,7 +68,7 @@ class Place:
         """
         keys = promotion.state(self.log).authority.keys
         key = stored_signer(self.machine.keys, CHECKPOINT).public_pem
-        report = verify_log(self.log, MODEL, keys, Pins(checkpoint_key=key))
+        report = verify_log(self.log, MODEL, keys, TrustAnchors(checkpoint_key=key))
         assert report.ok, report.broken
         now = promotion.state(self.log)
         held = now.holder(MODEL, "champion")

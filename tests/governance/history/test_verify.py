@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from governance.attest.envelope import sign_statement
 from governance.base.errors import StorageError, VerificationError
-from governance.history.verify import Pins, Report, verify_log
+from governance.history.verify import LogReport, TrustAnchors, verify_log
 from governance.log import evidence, merkle
 from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from governance.log.sqlite import SqliteLog
@@ -50,9 +50,9 @@ def here(made: Scene, tmp_path: Path) -> Scene:
     return scene(tmp_path / "home")
 
 
-def check(place: Scene, **pins: str | None) -> Report:
+def check(place: Scene, **pins: str | None) -> LogReport:
     chosen = {"checkpoint_key": own_checkpoint_key(place.machine), **pins}
-    return verify_log(SqliteLog(place.log.path, PROJECT), PROJECT, {}, Pins(**chosen))
+    return verify_log(SqliteLog(place.log.path, PROJECT), PROJECT, {}, TrustAnchors(**chosen))
 
 
 @contextmanager
@@ -412,7 +412,7 @@ def test_an_older_checkpoint_must_itself_be_good(here: Scene, spoil: Callable[[s
 
 
 def test_the_log_of_another_project_is_named(here: Scene) -> None:
-    report = verify_log(SqliteLog(here.log.path, "another"), "another", {}, Pins())
+    report = verify_log(SqliteLog(here.log.path, "another"), "another", {}, TrustAnchors())
     assert report.broken is not None and "the log of project 'desk'" in report.broken
 
 
@@ -422,7 +422,9 @@ def test_a_service_keys_entries_verify_once_policies_name_it(here: Scene) -> Non
     )
     assert not check(here).ok
     named = {stranger().keyid: stranger().public_pem}
-    report = verify_log(here.log, PROJECT, named, Pins(own_checkpoint_key(here.machine)))
+    report = verify_log(
+        here.log, PROJECT, named, TrustAnchors(checkpoint_key=own_checkpoint_key(here.machine))
+    )
     assert report.ok and [(signer.development, signer.entries) for signer in report.signers] == [
         (True, LAST + 1),
         (False, 1),
@@ -436,7 +438,10 @@ def test_entries_appended_meanwhile_do_not_disturb(here: Scene) -> None:
             return super().page(start, end)
 
     report = verify_log(
-        Growing(here.log.path, PROJECT), PROJECT, {}, Pins(own_checkpoint_key(here.machine))
+        Growing(here.log.path, PROJECT),
+        PROJECT,
+        {},
+        TrustAnchors(checkpoint_key=own_checkpoint_key(here.machine)),
     )
     assert report.ok and report.entries == LAST + 1 and here.log.size() > LAST + 1
 
@@ -451,14 +456,14 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 @pytest.mark.parametrize("part", range(7))
 def test_parts_give_what_the_whole_gives(longer: Scene, part: int) -> None:
-    pins = Pins(own_checkpoint_key(longer.machine))
+    pins = TrustAnchors(checkpoint_key=own_checkpoint_key(longer.machine))
     whole = verify_log(longer.log, PROJECT, {}, pins)
     assert whole.ok and whole.entries == 38
     assert verify_log(longer.log, PROJECT, {}, pins, part=part, workers=1) == whole
 
 
 def test_processes_give_what_one_gives(longer: Scene) -> None:
-    pins = Pins(own_checkpoint_key(longer.machine))
+    pins = TrustAnchors(checkpoint_key=own_checkpoint_key(longer.machine))
     counts: list[int] = []
     verify_log(longer.log, PROJECT, {}, pins, part=3, workers=2, counted=counts.append)
     assert sum(counts) == longer.log.size() and len(counts) > 2
@@ -492,7 +497,7 @@ def test_tampering_is_found_and_named_in_parts(
             place.log,
             PROJECT,
             {},
-            Pins(own_checkpoint_key(place.machine)),
+            TrustAnchors(checkpoint_key=own_checkpoint_key(place.machine)),
             part=part,
             workers=workers,
         )

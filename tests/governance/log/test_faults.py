@@ -222,7 +222,7 @@ def test_any_change_of_any_row_in_postgresql_is_found(
             PostgresLog(address, PROJECT),
             PROJECT,
             {},
-            verify.Pins(own_checkpoint_key(place.machine)),
+            verify.TrustAnchors(checkpoint_key=own_checkpoint_key(place.machine)),
         )
         database.execute(f"DELETE FROM {name} WHERE ctid = %s", (now[0],))
         database.execute(f"INSERT INTO {name} VALUES ({', '.join(['%s'] * len(old))})", old)

@@ -98,7 +98,9 @@ def test_a_client_reads_what_the_server_has_and_verifies_all_of_it(
     assert mine.by_subject(B) == there.log.by_subject(B) and mine.derived(
         0, 99
     ) == there.log.derived(0, 99)
-    report = verify.verify_log(mine, PROJECT, {}, verify.Pins(own_checkpoint_key(there.machine)))
+    report = verify.verify_log(
+        mine, PROJECT, {}, verify.TrustAnchors(checkpoint_key=own_checkpoint_key(there.machine))
+    )
     assert report.ok and report.entries == 6
     there.record("gate", gate(True))
     assert mine.size() == 6  # one reading, one state
@@ -564,7 +566,7 @@ def test_a_killed_download_goes_on_where_it_was(
     assert list(mine.entries()) == list(long.log.entries())
     assert mine.size() == 47 and not set(again.asked) & (set(kept) - {0}) and not incoming(home)
     assert verify.verify_log(
-        mine, PROJECT, {}, verify.Pins(origin=mine.entry(0).leaf_hash.hex())
+        mine, PROJECT, {}, verify.TrustAnchors(origin=mine.entry(0).leaf_hash.hex())
     ).ok
 
 
@@ -727,7 +729,10 @@ def test_a_server_killed_in_the_middle_loses_nothing_that_was_answered(tmp_path:
     place = scene(tmp_path / "server")
     named = {stranger().keyid: stranger().public_pem}
     report = verify.verify_log(
-        place.log, PROJECT, named, verify.Pins(own_checkpoint_key(place.machine))
+        place.log,
+        PROJECT,
+        named,
+        verify.TrustAnchors(checkpoint_key=own_checkpoint_key(place.machine)),
     )
     assert report.ok and answered == sorted(set(answered)) and max(answered) < report.entries
     assert report.entries <= len(answered) + 3  # what was not answered was not said twice

@@ -40,8 +40,8 @@ def here(tmp_path: Path) -> Scene:
     return scene(tmp_path / "home")
 
 
-def report(place: Scene, log: object = None, **pins: object) -> verify.Report:
-    chosen = verify.Pins(**{"checkpoint_key": own_checkpoint_key(place.machine), **pins})
+def report(place: Scene, log: object = None, **pins: object) -> verify.LogReport:
+    chosen = verify.TrustAnchors(**{"checkpoint_key": own_checkpoint_key(place.machine), **pins})
     return verify.verify_log(log or place.log, PROJECT, {}, chosen)  # type: ignore[arg-type]
 
 

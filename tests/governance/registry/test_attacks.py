@@ -28,7 +28,7 @@ from governance.attest.keys import CHECKPOINT, stored_signer
 from governance.attest.predicates import ModelFile
 from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
 from governance.base.yaml import parse_yaml
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.log.sqlite import SqliteLog
 from governance.models.folder import check_manifest, enforce
 from governance.models.weights import check_safetensors
@@ -915,7 +915,10 @@ def test_found_in_the_log(row: str, told: Governed, tmp_path: Path) -> None:
         LOG[row](database)
     log = SqliteLog(tmp_path / "log.db", MODEL)
     report = verify_log(
-        log, MODEL, told.story.policies.keys, Pins(origin=told.story.log.entry(0).leaf_hash.hex())
+        log,
+        MODEL,
+        told.story.policies.keys,
+        TrustAnchors(origin=told.story.log.entry(0).leaf_hash.hex()),
     )
     assert report.broken is not None and not report.ok
     assert "entr" in report.broken or "checkpoint" in report.broken
@@ -931,7 +934,7 @@ def test_a_log_rolled_back_or_forked_is_found(tmp_path: Path) -> None:
     older = SqliteLog(
         tmp_path / "older.db", MODEL, stored_signer(scene.story.machine.keys, CHECKPOINT)
     )
-    pins = Pins(origin=older.entry(0).leaf_hash.hex(), checkpoint=kept)
+    pins = TrustAnchors(origin=older.entry(0).leaf_hash.hex(), checkpoint=kept)
     report = verify_log(older, MODEL, scene.story.policies.keys, pins)
     assert report.broken and "it counts" in report.broken
     scene.story.log = older

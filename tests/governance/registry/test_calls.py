@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from governance.base.errors import StorageError
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.machine.machine import signer
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
 from governance.registry.mlflow import prepare_sqlite
@@ -72,7 +72,10 @@ def whole(world: World) -> None:
     """The log verifies, and the registry is what it says."""
     log = world.scene.story.log
     report = verify_log(
-        log, MODEL, world.scene.story.policies.keys, Pins(origin=log.entry(0).leaf_hash.hex())
+        log,
+        MODEL,
+        world.scene.story.policies.keys,
+        TrustAnchors(origin=log.entry(0).leaf_hash.hex()),
     )
     assert report.ok, report.broken
     assert reconcile(log, world.here.machine) == []

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from governance.attest.predicates import Finding
-from governance.history.verify import Pins, verify_log
+from governance.history.verify import TrustAnchors, verify_log
 from governance.release import promotion
 from governance.release.reconcile import reconcile
 from tests.governance.governed import Governed
@@ -118,7 +118,7 @@ class World:
             log,
             MODEL,
             self.scene.story.policies.keys,
-            Pins(origin=log.entry(0).leaf_hash.hex(), checkpoint=before),
+            TrustAnchors(origin=log.entry(0).leaf_hash.hex(), checkpoint=before),
         )
         assert report.ok, report.broken
         assert list(self.found()) == []

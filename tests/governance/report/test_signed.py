@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from governance.attest.digests import sha256_bytes
 from governance.attest.findings import finding
 from governance.attest.predicates import SignedReport
-from governance.bundle import Pins, verify_bundle
+from governance.bundle import verify_bundle
 from governance.commands import sources
+from governance.history.verify import TrustAnchors
 from governance.machine.machine import machine, open_log
 from governance.release import promotion
 from governance.report import build as building
@@ -239,7 +240,7 @@ def test_a_bundle_carries_it_and_returns_it(
     run("report", VERSION, "--sign")
     as_signed = written()
     run("bundle", VERSION, "-o", str(tmp_path / "b.json"))
-    report = verify_bundle((tmp_path / "b.json").read_bytes(), Pins(pin(scene.story.log)))
+    report = verify_bundle((tmp_path / "b.json").read_bytes(), TrustAnchors(pin(scene.story.log)))
     assert {file.sha256: file.signed_by for file in report.files} == {
         sha256_bytes(data): ("ci",) for data in as_signed.values()
     }

@@ -96,7 +96,9 @@ def test_a_running_server_takes_up_the_key_that_was_approved(
     fresh = read_log(
         machine(MODEL, {**log_environ(server), "COUNTERSIGN_HOME": str(tmp_path / "fresh")})
     )
-    report = verify.verify_log(fresh, MODEL, {}, verify.Pins(origin=fresh.entry(0).leaf_hash.hex()))
+    report = verify.verify_log(
+        fresh, MODEL, {}, verify.TrustAnchors(origin=fresh.entry(0).leaf_hash.hex())
+    )
     assert report.ok and report.entries > at + 2, report.broken
 
 

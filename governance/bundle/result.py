@@ -5,21 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from governance.attest.predicates import CANDIDATE
-from governance.history.verify import Report as LogReport
-from governance.history.verify import SignedBy
+from governance.history.verify import LogReport, SignedBy
 from governance.release.retrospect import SAME
 
 ELSEWHERE = "not made again here: the bundle is about another version"
-
-
-@dataclass(frozen=True)
-class Pins:
-    """What the one who verifies brings along."""
-
-    origin: str | None = None
-    """Leaf hash of entry 0, or key id of the checkpoint key."""
-    checkpoint: str | None = None
-    """An older signed checkpoint of the same log."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ class Aside:
 
 
 @dataclass(frozen=True)
-class Carried:
+class BundledFile:
     """A file in the bundle."""
 
     name: str
@@ -67,7 +56,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Report:
+class BundleReport:
     """What verification found. `broken` is the first thing that does not verify."""
 
     model: str = ""
@@ -77,7 +66,7 @@ class Report:
     size: int = 0
     """Entries of the log, by the checkpoint."""
     entries: int = 0
-    """Carried here, each proven."""
+    """BundledFile here, each proven."""
     kinds: dict[str, int] = field(default_factory=dict)
     signers: dict[str, int] = field(default_factory=dict)
     """Name, or development key, to entries."""
@@ -112,7 +101,7 @@ class Report:
     """Why other approvals of the packet do not."""
     moves: tuple[Move, ...] = ()
     aside: tuple[Aside, ...] = ()
-    files: tuple[Carried, ...] = ()
+    files: tuple[BundledFile, ...] = ()
     pages_missing: tuple[str, ...] = ()
     """Digests of review pages that approvals here name and that are not carried."""
     limits: tuple[str, ...] = ()
@@ -129,7 +118,7 @@ class Report:
         return self.broken is None and self.origin is not None
 
 
-def limits(report: Report) -> tuple[str, ...]:
+def limits(report: BundleReport) -> tuple[str, ...]:
     """What this bundle cannot show, in words."""
     out = report.size - report.entries
     told = [
@@ -171,7 +160,7 @@ def limits(report: Report) -> tuple[str, ...]:
     )
 
 
-def as_log_report(report: Report) -> LogReport:
+def as_log_report(report: BundleReport) -> LogReport:
     """The same as `governance.history.verify` says it of a log, for readers that ask for that."""
     return LogReport(
         project=report.project,
