@@ -1,4 +1,4 @@
-"""What a stage module is given and what it gives back; the harness (`pipelines.stage`) does the
+"""What a stage module is given and what it gives back; the harness (`pipelines.harness`) does the
 rest.
 
 A stage module has `PREDICATE`, `inputs(params, key)`, `outputs(params, key)` and `run(job)`, and is

@@ -7,6 +7,16 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def sample(dataset: str) -> Path:
+    """A seeded sample dataset."""
+    return Path("data/source") / f"{dataset}.jsonl"
+
+
+def fetched(dataset: str) -> Path:
+    """A dataset that was downloaded."""
+    return Path("data/source") / f"{dataset}.parquet"
+
+
 def ingested(dataset: str) -> Path:
     """As read and normalised: records.parquet, slices.jsonl, excluded.jsonl, report.json,
     report.md.

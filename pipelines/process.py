@@ -39,16 +39,13 @@ SETTINGS = {
 }
 """What every stage's result or silence depends on, read by libraries when they are imported."""
 
-DOWNLOADS = ("fetch", "import_base")
-"""The stage families that may use the network."""
 
-
-def settle(family: str, threads: int, environ: MutableMapping[str, str]) -> None:
-    """Sets what libraries read when they are imported; starts this process again where Python
-    itself must be told.
+def settle(environ: MutableMapping[str, str], *, threads: int, network: bool) -> None:
+    """Sets the variables that libraries read when they are imported. Starts this process again if
+    a variable that Python reads at its start must change.
     """
     environ.update(SETTINGS, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-    if family not in DOWNLOADS:
+    if not network:
         environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     if any(environ.get(name) != value for name, value in HASH_SEED.items()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environ, **HASH_SEED})  # noqa: S606

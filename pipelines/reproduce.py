@@ -30,9 +30,11 @@ from governance.history.lineage import Admissible, model_node, trained
 from governance.history.lineage import inputs as inputs_of
 from governance.log.evidence import Evidence
 from governance.machine.machine import known_signer
-from pipelines import paths, provenance, train, versions
+from pipelines import paths, provenance, versions
+from pipelines.harness import StageRun, staging, work_folder
 from pipelines.process import exclusive
-from pipelines.stage import Project, hashed, job_of, staging, work_folder
+from pipelines.project import Project
+from pipelines.stages import train
 from pipelines.training import objective
 from pipelines.training.compare import Comparison, compare
 from pipelines.training.fit import Fitted
@@ -92,11 +94,12 @@ def reproduce(
             project, machine=provenance.on_behalf(project.machine, project.policies, now)
         )
         first = recorded_training(project, key, now)
-        given = recorded_inputs(project, key, first)
+        run = StageRun("train", key, project, now, progress)
+        given = recorded_inputs(run, first)
         resolved = recorded_objective(project, key, first)
         began, clock, code = now(), time.monotonic(), provenance.code(project.root)
         with staging(project, name) as folder:
-            done = _train(key, project, resolved, given, folder, now, progress)
+            done = _train(run, resolved, given, folder)
         require_same_model(project, key, first)
         detail = {
             **train.cost(done.fitted, done.seconds),
@@ -197,11 +200,9 @@ def require_same_model(project: Project, key: str, first: Evidence) -> None:
         )
 
 
-def recorded_inputs(project: Project, key: str, first: Evidence) -> dict[str, Artifact]:
+def recorded_inputs(run: StageRun, first: Evidence) -> dict[str, Artifact]:
     """(2) Raises `InputError` naming the inputs that are not what the training read."""
-    artifacts = {
-        item.role: hashed(project.root, item) for item in train.inputs(project.params, key)
-    }
+    artifacts = run.hash_inputs()
     found = {role: item.sha256 for role, item in artifacts.items()}
     wanted = inputs_of(first)
     wrong = sorted(
@@ -209,13 +210,13 @@ def recorded_inputs(project: Project, key: str, first: Evidence) -> dict[str, Ar
     )
     if wrong:
         raise InputError(
-            f"the inputs changed since train@{key} was recorded: "
+            f"the inputs changed since {run.name} was recorded: "
             + ", ".join(f"{role} {_short(found.get(role))}" for role in wrong),
             expected=", ".join(f"{role} {_short(wanted.get(role))}" for role in wrong)
             + f" (entry {first.index})",
             where=", ".join(artifacts[role].name for role in wrong if role in artifacts),
             fix=(
-                f"`dvc checkout` the commit that trained it, or `countersign repro train@{key}`"
+                f"`dvc checkout` the commit that trained it, or `countersign repro {run.name}`"
                 " trains from these"
             ),
         )
@@ -241,28 +242,18 @@ def recorded_objective(project: Project, key: str, first: Evidence) -> Objective
 
 
 def _train(
-    key: str,
-    project: Project,
-    resolved: Objective,
-    given: dict[str, Artifact],
-    folder: Path,
-    now: Callable[[], datetime],
-    progress: Progress,
+    run: StageRun, resolved: Objective, given: dict[str, Artifact], folder: Path
 ) -> _Trained:
     """(3)"""
-    inputs, outputs = train.inputs(project.params, key), train.outputs(project.params, key)
-    name, scratch = f"train@{key}", folder / "scratch"
-    job = job_of(
-        name, key, project, given, inputs, outputs, folder / "made", now, progress, scratch
-    )
+    job = run.job(given, folder / "made", folder / "scratch")
     train.train_only_if_allowed(job)
     train.require_settled(os.environ, resolved.threads)
     clock = time.monotonic()
     with train.drawn(job, resolved) as listener:
         fitted, final = train.perform(job, resolved, listener)
     seconds = time.monotonic() - clock
-    progress.step("comparing the models")
-    reference, made = project.root / paths.model(key) / "model", job.output("model")
+    run.progress.step("comparing the models")
+    reference, made = run.project.root / paths.model(run.key) / "model", job.output("model")
     compared = compare(reference, made)
     model = digests.tree_digest(made)
     return _Trained(fitted, final, model, compared, seconds)

@@ -18,18 +18,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from governance.base.errors import ConfigError
 from pipelines import desk
 from pipelines.desk import Case
-
-if TYPE_CHECKING:
-    from pipelines.job import Input, Job, Outcome, Output
-    from pipelines.params import Params
-
-PREDICATE = None
 
 Row = dict[str, Any]
 
@@ -341,30 +334,3 @@ def _take(places: Iterator[int], count: int) -> list[int]:
 
 def _dumps(row: Row | Sequence[Any]) -> str:
     return json.dumps(row, ensure_ascii=False)
-
-
-# --- the stage ------------------------------------------------------------------------------------
-
-
-def inputs(params: Params, key: str) -> list[Input]:
-    """Nothing but parameters."""
-    return []
-
-
-def outputs(params: Params, key: str) -> list[Output]:
-    """data/source/NAME.jsonl"""
-    from pipelines.job import Output
-
-    return [Output("source", Path("data/source") / f"{key}.jsonl")]
-
-
-def run(job: Job) -> Outcome:
-    """Writes the part that `samples.NAME` asks for."""
-    from pipelines.job import Outcome
-
-    sample = job.params.samples[job.key]
-    text = "".join(f"{line}\n" for line in lines(sample.part, sample.n, sample.seed))
-    job.output("source").write_bytes(text.encode("utf-8"))
-    return Outcome(
-        predicate={}, parameters=sample.model_dump(), summary=f"{sample.n} rows of {sample.part}"
-    )

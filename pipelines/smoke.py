@@ -21,10 +21,10 @@ from governance.history.lineage import evaluated
 from governance.log.evidence import Evidence
 from governance.release.promotion import State
 from pipelines import paths
-from pipelines.evaluate import rows_of
 from pipelines.loader import Loaded
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Suite, load_params
+from pipelines.stages.evaluate import rows_of
 
 PROMPTS = (
     "Hello.",

@@ -139,7 +139,7 @@ class Project:
         """The environment of a command: nothing of the person's own but where programs are."""
         kept = {
             name: os.environ[name]
-            for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH")
+            for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
             if name in os.environ
         }
         return {

@@ -380,7 +380,7 @@ def _excluded(title: str, meaning: str, next: str) -> Code:
     )
 
 
-# -- PII scan and quality gate: pipelines.scan, pipelines.quality ----------------------------------
+# -- PII scan and quality gate: pipelines.stages.{scan_pii,check_quality} --------------------------
 CODES["PII_BLOCKED"] = Code(
     "Personal data that policy refuses",
     "The scan found an entity whose action in `policies/pii.yaml` is `block`.",

@@ -22,8 +22,8 @@ from governance.base.storage import write_atomic
 from governance.base.yaml import load_model, parse_yaml
 from governance.models.files import unsafe_files
 from governance.policy.policies import AllowedBase, Bases, Rules
-from pipelines import base
 from pipelines.params import Base, load_params
+from pipelines.stages import import_base as base
 
 FILE = Path("policies/bases.yaml")
 

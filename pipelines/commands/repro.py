@@ -20,7 +20,7 @@ from governance.base.errors import ConfigError
 from pipelines import versions
 from pipelines.commands import dvc_process, preflight
 from pipelines.process import HASH_SEED
-from pipelines.stage import open_project
+from pipelines.project import open_project
 
 LOOKS = 5
 """How often a table of locks that cannot be read is read again before it is taken for spoiled."""

@@ -30,7 +30,7 @@ def command(stage: str, as_json: bool) -> None:
     Nothing under models/ is touched. A difference is measured and recorded; it is no error.
     """
     from pipelines import process, reproduce
-    from pipelines.stage import open_project, utc_now
+    from pipelines.project import open_project, utc_now
 
     signal.signal(
         signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
@@ -38,7 +38,7 @@ def command(stage: str, as_json: bool) -> None:
     key = stage.removeprefix("train@")
     project = open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key)
-    process.settle("train", row.threads if row else 1, os.environ)
+    process.settle(os.environ, threads=row.threads if row else 1, network=False)
     done = reproduce.reproduce(key, project, utc_now, Progress())
     click.echo(json.dumps(told(done), indent=2) if as_json else "\n".join(lines(done)))
 

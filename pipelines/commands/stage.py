@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from governance.base.progress import Progress
-from pipelines import process, stage
+from pipelines import harness, process
+from pipelines.families import family as declaration
+from pipelines.project import open_project, utc_now
 
 
 @click.command()
@@ -16,7 +18,8 @@ from pipelines import process, stage
 @click.argument("key", default="")
 def command(family: str, key: str) -> None:
     """Run one stage, as DVC does: `countersign stage ingest desk_sft`."""
-    project = stage.open_project(Path.cwd(), os.environ)
+    project = open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key) if family == "train" else None
-    process.settle(family, row.threads if row else 1, os.environ)
-    click.echo(stage.run_stage(family, key, project, stage.utc_now, Progress()))
+    network = declaration(family).network
+    process.settle(os.environ, threads=row.threads if row else 1, network=network)
+    click.echo(harness.run_stage(family, key, project, utc_now, Progress()))

@@ -16,16 +16,18 @@ from pipelines import versions
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(write: bool, as_json: bool) -> None:
-    """The engine versions that results depend on, by group of stages."""
+    """The engine versions that results depend on, by stage family."""
     changed = versions.write(Path.cwd()) if write else False
-    found = {group: versions.installed(family) for family, group in versions.GROUP_OF.items()}
+    found = versions.all_installed()
     if as_json:
         click.echo(json.dumps({"versions": found, "changed": changed}, indent=2, sort_keys=True))
         return
-    for group, names in found.items():
-        click.echo(f"{group}: " + ", ".join(f"{name} {version}" for name, version in names.items()))
+    for family, names in found.items():
+        click.echo(
+            f"{family}: " + ", ".join(f"{name} {version}" for name, version in names.items())
+        )
     if write:
         click.echo(
             f"{versions.FILE}:"
-            f" {'written; what depends on it is made again' if changed else 'up to date'}"
+            f" {'written; stages that depend on it run again' if changed else 'up to date'}"
         )

@@ -12,10 +12,11 @@ from typing import Any
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Artifact, GateDecision
 from governance.log.evidence import Evidence
-from pipelines import gate, paths
+from pipelines import paths
 from pipelines.job import Job
 from pipelines.metrics import suite_digest
 from pipelines.params import Params
+from pipelines.stages import gate
 from tests.pipelines.jobs import job
 from tests.simulator import (
     DATASETS,

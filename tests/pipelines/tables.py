@@ -7,11 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines import ingest, samples
+from pipelines import samples
 from pipelines.kinds import KINDS
 from pipelines.params import Params
 from pipelines.record_ids import load_key
 from pipelines.records import KIND_KEY, read_records
+from pipelines.stages import ingest
 from tests.conftest import ROOT
 
 Turn = tuple[str, str]

@@ -15,7 +15,7 @@ import pytest
 from governance.attest import digests
 from governance.base.errors import InputError, OfflineError
 from governance.models import weights
-from pipelines import base
+from pipelines.stages import import_base as base
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 

@@ -12,10 +12,11 @@ import pytest
 
 from governance.attest.predicates import Evaluate
 from governance.base.errors import ConfigError, InputError
-from pipelines import evaluate, metrics, paths
+from pipelines import metrics, paths
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
 from pipelines.slices import write_slices
+from pipelines.stages import evaluate
 from pipelines.training.modelfolder import load_model, load_tokenizer
 from tests.conftest import ROOT
 from tests.pipelines import tiny

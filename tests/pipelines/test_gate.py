@@ -16,8 +16,10 @@ from governance.base.progress import Progress
 from governance.gates.decisions import decide_release
 from governance.log.evidence import LogEvidence, key_ring
 from governance.machine.machine import open_log
-from pipelines import gate, paths
-from pipelines.stage import open_project, run_stage
+from pipelines import paths
+from pipelines.harness import run_stage
+from pipelines.project import open_project
+from pipelines.stages import gate
 from pipelines.training import objective
 from tests.pipelines import gated
 from tests.pipelines.jobs import NOW

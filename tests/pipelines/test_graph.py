@@ -4,7 +4,6 @@ results depend on.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,26 @@ import grimp
 import pytest
 
 from governance.base.yaml import read_yaml
+from pipelines.families import all_families, family, names
 from pipelines.params import Params, load_params
-from pipelines.stage import FAMILIES
-from pipelines.versions import ENGINES, GROUP_OF
 from tests.conftest import ROOT
 
 HARNESS = {
     f"pipelines.{name}"
-    for name in ("job", "params", "paths", "process", "provenance", "stage", "versions", "cli")
+    for name in (
+        *("cli", "families", "harness", "job", "params", "paths", "process", "project"),
+        *("provenance", "stages", "versions"),
+    )
 }
 """What runs a stage without being part of what it writes; a stage's parameters are dependencies of
 their own.
 """
 
-WHETHER = {"pipelines.gate"}
+WHETHER = {"pipelines.stages.gate"}
 """What decides whether a stage runs, and nothing of what it writes."""
 
-ALWAYS = {"gate", "import_base", "register", "report"}
-"""Families that run at every repro, whatever changed."""
+FAMILIES = all_families()
+ALWAYS = {name for name, declared in FAMILIES.items() if declared.always_runs}
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,15 @@ def params() -> Params:
     return load_params(ROOT)
 
 
-def bodies(stages: dict[str, Any], family: str) -> dict[str, Any]:
-    body: dict[str, Any] = stages[family].get("do", stages[family])
+def bodies(stages: dict[str, Any], name: str) -> dict[str, Any]:
+    body: dict[str, Any] = stages[name].get("do", stages[name])
     return body
 
 
-def rows(params: Params, stages: dict[str, Any], family: str) -> dict[str, Any]:
+def rows(params: Params, stages: dict[str, Any], name: str) -> dict[str, Any]:
     """The rows of a foreach, as plain values; one nameless row for a single stage."""
-    table = stages[family].get("foreach", "").strip("${}")
+    table = stages[name].get("foreach", "").strip("${}")
+    assert table == FAMILIES[name].table
     return getattr(params, table) if table else {"": None}
 
 
@@ -68,47 +70,42 @@ def covered(path: Path, named: set[str]) -> bool:
     return any(parent.as_posix() in named for parent in (path, *path.parents))
 
 
-def test_every_family_of_the_graph_has_a_module_and_the_other_way_round(
-    stages: dict[str, Any],
-) -> None:
-    assert set(stages) == set(FAMILIES)
+def test_dvc_yaml_names_every_family(stages: dict[str, Any]) -> None:
+    assert sorted(stages) == list(names())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", names())
 def test_inputs_and_outputs_are_those_of_the_stage_module(
-    family: str, stages: dict[str, Any], params: Params
+    name: str, stages: dict[str, Any], params: Params
 ) -> None:
-    module, body = importlib.import_module(FAMILIES[family]), bodies(stages, family)
-    for key, row in rows(params, stages, family).items():
+    body = bodies(stages, name)
+    for key, row in rows(params, stages, name).items():
         deps = filled(body.get("deps", []), key, row, params)
-        outs = filled(
-            [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])],
-            key,
-            row,
-            params,
-        )
-        missing = [item.path for item in module.inputs(params, key) if not covered(item.path, deps)]
-        assert family in ALWAYS or not missing, f"{family}@{key}: not among its deps"
-        strays = [item.path for item in module.outputs(params, key) if not covered(item.path, outs)]
-        assert family == "report" or not strays, f"{family}@{key}: not among its outs"
+        made = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
+        outs = filled(made, key, row, params)
+        inputs, outputs = family(name).inputs(params, key), family(name).outputs(params, key)
+        missing = [item.path for item in inputs if not covered(item.path, deps)]
+        assert name in ALWAYS or not missing, f"{name}@{key}: not among its deps"
+        strays = [item.path for item in outputs if not covered(item.path, outs)]
+        assert not strays, f"{name}@{key}: not among its outs"
 
 
-def code_of(family: str) -> set[str]:
+def code_of(name: str) -> set[str]:
     """The modules of ours that a stage's module reaches, and the data files that those name."""
     graph = grimp.build_graph("pipelines", "governance")
     seen: set[str] = set()
-    queue = [FAMILIES[family]]
+    queue = [f"pipelines.stages.{name}"]
     while queue:
         module = queue.pop()
         if module in seen or module in HARNESS | WHETHER:
             continue
         seen.add(module)
         queue += [
-            name
-            for name in graph.find_modules_directly_imported_by(module)
-            if name.startswith("pipelines.")
+            imported
+            for imported in graph.find_modules_directly_imported_by(module)
+            if imported.startswith("pipelines.")
         ]
-    sources = {f"{name.replace('.', '/')}.py" for name in seen if name != "pipelines"}
+    sources = {f"{module.replace('.', '/')}.py" for module in seen if module != "pipelines"}
     data = [
         path
         for path in (ROOT / "pipelines").rglob("*.*")
@@ -119,23 +116,25 @@ def code_of(family: str) -> set[str]:
     return sources | {path.relative_to(ROOT).as_posix() for path in named}
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - ALWAYS))
+@pytest.mark.parametrize("name", sorted(set(names()) - ALWAYS))
 def test_all_code_that_a_result_depends_on_is_a_dependency(
-    family: str, stages: dict[str, Any]
+    name: str, stages: dict[str, Any]
 ) -> None:
-    needed = code_of(family)
-    named = {dep for dep in bodies(stages, family)["deps"] if dep.startswith("pipelines/")}
-    assert sorted(needed - named) == [], f"{family}: code that is missing from its deps"
-    assert sorted(named - needed) == [], f"{family}: code it does not use"
+    needed = code_of(name)
+    listed = {dep for dep in bodies(stages, name)["deps"] if dep.startswith("pipelines/")}
+    assert sorted(needed - listed) == [], f"{name}: code that is missing from its deps"
+    assert sorted(listed - needed) == [], f"{name}: code it does not use"
 
 
-def test_engines_are_parameters_of_the_stages_that_use_them(stages: dict[str, Any]) -> None:
-    for family, group in GROUP_OF.items():
-        if family == "fetch":
-            continue
-        assert {"pipelines/versions.yaml": [group]} in bodies(stages, family)["params"], family
-    assert set(GROUP_OF.values()) == set(ENGINES)
+@pytest.mark.parametrize("name", names())
+def test_engines_are_parameters_of_the_stages_that_use_them(
+    name: str, stages: dict[str, Any]
+) -> None:
+    engines = {"pipelines/versions.yaml": [name]}
+    listed = engines in bodies(stages, name).get("params", [])
+    assert listed == bool(FAMILIES[name].engines)
 
 
-def test_gates_run_at_every_repro(stages: dict[str, Any]) -> None:
-    assert {family for family in stages if bodies(stages, family).get("always_changed")} == ALWAYS
+@pytest.mark.parametrize("name", names())
+def test_families_that_always_run_say_so_to_dvc(name: str, stages: dict[str, Any]) -> None:
+    assert bodies(stages, name).get("always_changed", False) == FAMILIES[name].always_runs

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from governance.base.errors import ConfigError
-from pipelines import hub
 from pipelines.params import HubDataset, load_params
 from pipelines.sources.readers import read_rows
+from pipelines.stages import fetch as hub
 from tests.conftest import ROOT
 
 REVISION = "ab" * 20
@@ -35,7 +35,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from governance.base.errors import CountersignError
-from pipelines.hub import fetch
+from pipelines.stages.fetch import fetch
 from pipelines.params import HubDataset
 path, _, split = sys.argv[1].partition(":")
 try:

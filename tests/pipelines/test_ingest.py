@@ -20,13 +20,14 @@ from governance.base.errors import ConfigError, InputError
 from governance.base.progress import Progress
 from governance.policy.data import IngestPolicy
 from governance.policy.policies import Policies
-from pipelines import ingest, samples
+from pipelines import samples
 from pipelines.job import Job, Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
 from pipelines.record_ids import key_id_of
 from pipelines.records import read_excluded, read_records, texts
 from pipelines.slices import read_slices
 from pipelines.sources.readers import source_files
+from pipelines.stages import ingest
 from tests.conftest import ROOT
 
 KINDS = {

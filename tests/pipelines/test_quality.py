@@ -16,15 +16,17 @@ import pytest
 from governance.attest.findings import CODES
 from governance.base.errors import ConfigError
 from governance.policy.data import QualitySuite
-from pipelines import ingest, quality, samples
+from pipelines import samples
 from pipelines.features.leaks import HeldOut
 from pipelines.features.table import FEATURES
 from pipelines.job import Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params, load_params
-from pipelines.quality import Judged, expected, findings, judge
 from pipelines.record_ids import load_key
 from pipelines.records import read_excluded, read_records, write_records
+from pipelines.stages import check_quality as quality
+from pipelines.stages import ingest
+from pipelines.stages.check_quality import Judged, expected, findings, judge
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import shipped_suite

@@ -18,9 +18,10 @@ from governance.base.progress import Progress
 from governance.log.evidence import LogEvidence, key_ring
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from governance.release.promotion import state
-from pipelines import register
-from pipelines import report as report_stage
-from pipelines.stage import Project, run_stage
+from pipelines.harness import run_stage
+from pipelines.project import Project
+from pipelines.stages import register
+from pipelines.stages import report as report_stage
 from tests.governance.story import MODEL, Story, altered, begin
 
 

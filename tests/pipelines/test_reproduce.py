@@ -20,7 +20,7 @@ from governance.history.lineage import subject
 from governance.log import evidence
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.policies import load_policies
-from pipelines.stage import open_project, utc_now
+from pipelines.project import open_project, utc_now
 from pipelines.training import objective
 from tests.governance.governed import keypair
 from tests.project import PROJECT, Project, there, wait_for

@@ -16,6 +16,7 @@ import pytest
 from governance.base.errors import ConfigError
 from pipelines import desk, samples
 from pipelines.params import Params, load_params
+from pipelines.stages import sample
 from tests.conftest import ROOT
 
 SIZES = {
@@ -260,9 +261,9 @@ def test_raters_agree_about_as_often_as_they_are_said_to() -> None:
 
 
 def test_the_parts_of_params_yaml_exist_and_are_within_capacity() -> None:
-    for name, sample in load_params(ROOT).samples.items():
-        assert sample.part in samples.PARTS, name
-        assert sample.n <= desk.capacity(held_out=samples.PARTS[sample.part].held_out)
+    for name, row in load_params(ROOT).samples.items():
+        assert row.part in samples.PARTS, name
+        assert row.n <= desk.capacity(held_out=samples.PARTS[row.part].held_out)
 
 
 def test_an_unknown_part_and_too_many_rows_are_refused_with_what_is_possible() -> None:
@@ -273,9 +274,9 @@ def test_an_unknown_part_and_too_many_rows_are_refused_with_what_is_possible() -
 
 
 def test_the_stage_writes_one_line_per_row(sample_params: Params) -> None:
-    (output,) = samples.outputs(sample_params, "desk_eval")
+    (output,) = sample.outputs(sample_params, "desk_eval")
     assert output.path.as_posix() == "data/source/desk_eval.jsonl"
-    assert samples.inputs(sample_params, "desk_eval") == []
+    assert sample.inputs(sample_params, "desk_eval") == []
 
 
 @pytest.fixture

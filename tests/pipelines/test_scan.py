@@ -15,14 +15,15 @@ import pytest
 from governance.attest.predicates import Planted, Scan
 from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
-from pipelines import samples, scan
+from pipelines import samples
 from pipelines.job import Outcome
 from pipelines.params import load_params
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Found, Search
 from pipelines.pii.seeds import seeds
 from pipelines.records import read_excluded, read_records, texts, write_records
-from pipelines.scan import Tally, Treated, redact, significant, treat
+from pipelines.stages import scan_pii as scan
+from pipelines.stages.scan_pii import Tally, Treated, redact, significant, treat
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import pii, shipped_pii

@@ -18,9 +18,10 @@ from governance.attest import digests
 from governance.attest.predicates import Train
 from governance.base.errors import RefusedError, TrainingError, VerificationError
 from governance.machine.machine import Machine, machine
-from pipelines import paths, train
+from pipelines import paths
 from pipelines.job import Job, Outcome
 from pipelines.params import Params, load_params
+from pipelines.stages import train
 from pipelines.training import launch, objective, rewards
 from pipelines.training.fit import Fitted, Plan
 from tests.conftest import ROOT

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import desk
-from pipelines.base import take_architecture
 from pipelines.kinds import KINDS
 from pipelines.records import write_records
+from pipelines.stages.import_base import take_architecture
 from pipelines.training.fit import Fitted, Plan, fit
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import write_json

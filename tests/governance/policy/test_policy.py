@@ -18,9 +18,9 @@ from governance.attest.keys import development_signer
 from governance.base.errors import ConfigError, Problems
 from governance.policy import publish
 from governance.policy.policies import FILES, Datacard, Policies, load_policies
-from pipelines import base
 from pipelines.metrics import METRICS
 from pipelines.params import load_params
+from pipelines.stages import import_base as base
 from pipelines.training.methods import METHODS
 from pipelines.training.rewards import RULES, SCORER
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ from governance.base.yaml import read_yaml
 from governance.log.evidence import LogEvidence, key_ring
 from governance.machine.machine import open_log
 from governance.policy.policies import load_policies
-from pipelines import base
 from pipelines.commands import allow_base
+from pipelines.harness import run_stage
 from pipelines.job import Job, Outcome
-from pipelines.stage import open_project, run_stage
+from pipelines.project import open_project
+from pipelines.stages import import_base as base
 from tests.pipelines.jobs import NOW
 
 ROOT = Path(__file__).parents[3]
@@ -89,7 +91,7 @@ def test_a_source_that_changes_while_it_is_imported_is_neither_published_nor_rec
         source.write_bytes(source.read_bytes() + b" ")
         return real(job)
 
-    monkeypatch.setattr(base, "run", edited)
+    monkeypatch.setattr(base, "FAMILY", replace(base.FAMILY, run=edited))
     with pytest.raises(VerificationError, match="changed while it was being used"):
         run_stage("import_base", "tiny", project, lambda: NOW, Progress())
     assert not (root / "models/tiny/model").exists()

@@ -15,19 +15,30 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical
-from governance.base.errors import ConfigError, InputError, OfflineError, VerificationError
+from governance.base.errors import (
+    ConfigError,
+    CountersignError,
+    InputError,
+    OfflineError,
+    VerificationError,
+)
+from governance.base.yaml import place
 from governance.models import weights
 from governance.models.files import remote_code
 from pipelines import paths
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.training.modelfolder import MODEL_FILES, belongs, write_json
 
-PREDICATE = "base"
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
 
 HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{40})")
 
@@ -197,3 +208,26 @@ def _fetched(name: str, revision: str, where: str) -> Path:
             where=where,
             fix="run it once with a network, or name a local folder",
         ) from None
+
+
+def unknown_sources(project: Project) -> Iterator[CountersignError]:
+    """Bases whose source is neither here nor a pinned model of the Hub."""
+    for name, row in project.params.bases.items():
+        if not HUB.fullmatch(row.source) and not (project.root / row.source).exists():
+            yield ConfigError(
+                f"{row.source!r} is neither a file here nor a model of the Hub at a revision",
+                where=place(project.root / "params.yaml", "bases", name, "source"),
+                expected=SOURCES,
+            )
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="bases",
+    evidence="base",
+    network=True,
+    always_runs=True,
+    mistakes=unknown_sources,
+)

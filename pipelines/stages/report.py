@@ -16,11 +16,11 @@ from governance.people.reports import Made
 from governance.report import files
 from governance.report.build import build, open_sources
 from pipelines import provenance
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
-from pipelines.register import RESULT
+from pipelines.stages.register import RESULT
 
-PREDICATE = None
 FOLDER = Path("reports")
 REASON = "the pipeline registered it"
 IN_REGISTRY = "report"
@@ -84,3 +84,11 @@ def _attach(job: Job, model: str, digest: str, paths: list[Path]) -> None:
     if version is not None:
         into = f"{IN_REGISTRY}/{sha256_file(paths[-1])[:12]}"
         registry.attach(version, {f"{into}/{path.name}": path for path in paths})
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    always_runs=True,
+)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import Artifact
-from governance.base.errors import ConfigError
+from governance.base.errors import ConfigError, CountersignError
 from pipelines import paths
+from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Params, Suite
@@ -22,7 +25,9 @@ from pipelines.slices import read_slices
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights
 
-PREDICATE = "evaluate"
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
 
 NO_WEIGHTS = "an architecture without weights has nothing to score"
 
@@ -159,3 +164,20 @@ def _threads(params: Params, key: str) -> int:
 
 def _shown(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
+
+
+def unknown_metrics(project: Project) -> Iterator[CountersignError]:
+    """Suites with metrics that are not known."""
+    for name, suite in project.params.suites.items():
+        yield from mistakes_of(partial(metrics_of, suite, f"params.yaml: suites.{name}"))
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="stages",
+    evidence="evaluate",
+    engines=("torch", "transformers", "tokenizers", "numpy"),
+    mistakes=unknown_metrics,
+)

@@ -17,14 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance.attest.findings import CODES, finding
 from governance.attest.predicates import DataCounts, Finding
-from governance.base.errors import InputError
+from governance.base.errors import CountersignError, InputError
 from governance.base.progress import Bar
+from governance.base.yaml import place
 from governance.policy.data import IngestPolicy
 from pipelines import markdown, paths
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
@@ -34,7 +36,9 @@ from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 
-PREDICATE = "ingest"
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
 
 NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
 """Rows that are well-formed and yet hold nothing to learn from: always left out, and not held
@@ -326,3 +330,28 @@ def summary(report: dict[str, Any], findings: tuple[Finding, ...]) -> str:
     unused = [[name, count] for name, count in report["fields_unused"].items()]
     lines += ["", "## Fields not taken", "", markdown.table(["field", "rows"], unused)]
     return "\n".join(lines) + "\n"
+
+
+def missing_sources(project: Project) -> Iterator[CountersignError]:
+    """Datasets whose source is neither here nor made by another stage."""
+    params = project.params
+    made = {*map(paths.sample, params.samples), *map(paths.fetched, params.hub)}
+    for name, dataset in params.datasets.items():
+        if Path(dataset.source) not in made and not (project.root / dataset.source).exists():
+            yield InputError(
+                f"{dataset.source!a}: no such file or folder",
+                where=place(project.root / "params.yaml", "datasets", name, "source"),
+                expected="a file or folder here, or what a row of `samples` or `hub` writes",
+                fix="copy it there, or name another source",
+            )
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="datasets",
+    evidence="ingest",
+    engines=("pyarrow",),
+    mistakes=missing_sources,
+)

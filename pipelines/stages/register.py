@@ -30,14 +30,15 @@ from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
 from governance.models.artifacts import REGISTRY_RUN
 from governance.report import dossier
-from pipelines import gate, paths, provenance
+from pipelines import paths, provenance
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
+from pipelines.stages import gate
 
 if TYPE_CHECKING:
     from governance.registry.port import Registry, Version, VersionRequest
 
-PREDICATE = None
 """The registration and the decision about the alias are recorded here, each as its own kind."""
 
 RESULT = Path("reports/register.json")
@@ -274,3 +275,11 @@ def _write(job: Job, result: dict[str, Any]) -> None:
     job.output("register").write_text(
         json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    always_runs=True,
+)

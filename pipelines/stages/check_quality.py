@@ -13,18 +13,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from governance.attest.findings import CODES, finding
 from governance.attest.predicates import DataCounts, Expectation, Finding
-from governance.base.errors import ConfigError
+from governance.base.errors import ConfigError, CountersignError, meant
+from governance.base.yaml import place
 from governance.policy.data import TABLE, QualityCheck, QualitySuite
 from pipelines import markdown
+from pipelines.families import StageFamily
 from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import compute
 from pipelines.features.turns import Column
@@ -40,7 +42,9 @@ from pipelines.records import (
     write_records,
 )
 
-PREDICATE = "quality"
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
 
 IDS_SHOWN = 1_000
 """So many record ids stand in the report for each expectation."""
@@ -430,3 +434,36 @@ def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
             "",
         ]
     )
+
+
+def unfit_suites(project: Project) -> Iterator[CountersignError]:
+    """Datasets whose quality suite does not exist or is for another kind."""
+    suites = project.policies.quality
+    for name, dataset in project.params.datasets.items():
+        suite = suites.get(dataset.suite)
+        if suite is not None and suite.kind == dataset.kind:
+            continue
+        fitting = sorted(other for other in suites if suites[other].kind == dataset.kind)
+        found = (
+            f"there is no quality suite {dataset.suite!r}"
+            if suite is None
+            else f"the quality suite {dataset.suite!r} is for {suite.kind}"
+        )
+        yield ConfigError(
+            found,
+            where=place(project.root / "params.yaml", "datasets", name, "suite"),
+            expected=f"a suite in policies/quality/ for {dataset.kind}: "
+            + (", ".join(fitting) or "there is none yet"),
+            fix=meant(dataset.suite, fitting),
+        )
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="datasets",
+    evidence="quality",
+    engines=("great-expectations", "pandas", "numpy", "pyarrow"),
+    mistakes=unfit_suites,
+)

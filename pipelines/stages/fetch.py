@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from governance.base.errors import ConfigError, InputError, OfflineError
+from pipelines import paths
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import HubDataset, Params
-
-PREDICATE = None
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -24,7 +24,7 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 def outputs(params: Params, key: str) -> list[Output]:
     """data/source/NAME.parquet"""
-    return [Output("source", Path("data/source") / f"{key}.parquet")]
+    return [Output("source", paths.fetched(key))]
 
 
 def run(job: Job) -> Outcome:
@@ -126,3 +126,13 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
     return any(isinstance(cause, kinds) for cause in causes)
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="hub",
+    engines=("datasets", "pyarrow"),
+    network=True,
+)

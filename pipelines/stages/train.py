@@ -17,14 +17,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
-from governance.base.errors import TrainingError
-from pipelines import gate, paths, versions
+from governance.base.errors import CountersignError, TrainingError
+from pipelines import paths, versions
+from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
+from pipelines.stages import gate
 from pipelines.training import launch, objective, release
 from pipelines.training.fit import Fitted, Plan
 from pipelines.training.methods import Method, method
@@ -34,9 +37,8 @@ from pipelines.training.objective import Objective
 if TYPE_CHECKING:
     from governance.attest.requests import Decision
     from governance.registry.port import Run, RunRequest
+    from pipelines.project import Project
     from pipelines.training.callbacks import Listener
-
-PREDICATE = "train"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -297,3 +299,25 @@ def _final(chosen: Method, fitted: Fitted) -> dict[str, float | None]:
         name: next((line[name] for line in reversed(fitted.history) if name in line), None)
         for name in chosen.signals
     }
+
+
+def unfit_objectives(project: Project) -> Iterator[CountersignError]:
+    """Mistakes in the rows of training stages: method, arguments, rewards, kinds of data."""
+    for name in project.params.stages:
+        yield from mistakes_of(partial(objective.resolve, project.params, name))
+
+
+ENGINES = (
+    *("torch", "transformers", "trl", "peft", "accelerate"),
+    *("tokenizers", "datasets", "safetensors", "numpy"),
+)
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="stages",
+    evidence="train",
+    engines=ENGINES,
+    mistakes=unfit_objectives,
+)

@@ -34,13 +34,12 @@ from governance.gates.decisions import decide_gate
 from governance.history.lineage import Admissible, decided
 from governance.log.evidence import Evidence
 from pipelines import paths
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import suite_digest
 from pipelines.params import Params
 from pipelines.training import objective
 from pipelines.training.methods import method
-
-PREDICATE = "gate"
 
 RECORDS = "records.parquet"
 
@@ -279,3 +278,14 @@ def _write_report(root: Path, request: GateRequest, decision: Decision) -> None:
     path = root / paths.gate_report(request.stage)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, report(request, decision).encode())
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="stages",
+    evidence="gate",
+    always_runs=True,
+    uses_digests_only=True,
+)

@@ -30,6 +30,7 @@ from governance.base.errors import ConfigError
 from governance.gates import recall as judged
 from governance.policy.data import PiiPolicy
 from pipelines import markdown
+from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
 from pipelines.paths import ingested, scanned
@@ -47,8 +48,6 @@ from pipelines.records import (
     write_excluded,
     write_records,
 )
-
-PREDICATE = "scan"
 
 ROUNDS = 3
 """Redaction changes what stands around other findings, so a text is treated again, at most this
@@ -515,3 +514,13 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
             ),
             fix="mend the name, or enable the recognizer that finds it",
         )
+
+
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="datasets",
+    evidence="scan",
+    engines=("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow"),
+)

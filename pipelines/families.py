@@ -1,0 +1,90 @@
+"""What a family of stages declares about itself; everything else is derived from it.
+
+A family is a module of `pipelines.stages` with the family's name and a `FAMILY`. To add one, write
+three files: the module, its entry in dvc.yaml, and its test. The harness, the preflight checks, the
+engine versions and the network setting read the declaration; nothing else lists the families.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from pipelines import stages
+from pipelines.job import Input, Job, Outcome, Output
+from pipelines.params import Params
+
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
+
+def mistakes_of(work: Callable[[], object]) -> list[CountersignError]:
+    """The mistakes that `work` raises; none if it succeeds."""
+    try:
+        work()
+    except Problems as error:
+        return list(error.problems)
+    except CountersignError as error:
+        return [error]
+    return []
+
+
+def no_mistakes(project: Project) -> Iterable[CountersignError]:
+    """Of a family whose parameters need no check beforehand."""
+    return ()
+
+
+@dataclass(frozen=True)
+class StageFamily:
+    """One family of stages, e.g. `ingest`, of which `ingest@desk_sft` is a stage."""
+
+    run: Callable[[Job], Outcome]
+    """Reads the inputs, does one thing, writes deterministic outputs."""
+    inputs: Callable[[Params, str], list[Input]]
+    """The files and folders that stage `key` reads; they are hashed before it runs."""
+    outputs: Callable[[Params, str], list[Output]]
+    """The files and folders that stage `key` writes."""
+    table: str = ""
+    """The table of params.yaml that has one row per stage; empty for a family of one stage."""
+    evidence: str | None = None
+    """The kind of the signed statement; None records nothing."""
+    engines: tuple[str, ...] = ()
+    """Python distributions whose version can change an output."""
+    network: bool = False
+    """Whether its stages may download."""
+    always_runs: bool = False
+    """Whether its stages run at every repro, even if no input changed."""
+    uses_digests_only: bool = False
+    """Its statement is about digests that were taken, so inputs are not hashed a second time."""
+    mistakes: Callable[[Project], Iterable[CountersignError]] = no_mistakes
+    """Mistakes in parameters and policies that can be found before any stage runs."""
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of all families, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
+
+
+def family(name: str) -> StageFamily:
+    """The declaration of one family; imports its module. Raises `ConfigError`."""
+    if name not in names():
+        raise ConfigError(
+            f"there is no stage family {name!r}",
+            expected=f"one of {', '.join(names())}",
+            fix=meant(name, names()),
+        )
+    declared: StageFamily = importlib.import_module(f"{stages.__name__}.{name}").FAMILY
+    return declared
+
+
+def all_families() -> Mapping[str, StageFamily]:
+    """Name to declaration of every family. Imports every stage module, but no vendor library that
+    a stage imports in its functions.
+    """
+    return {name: family(name) for name in names()}

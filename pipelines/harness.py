@@ -1,0 +1,269 @@
+"""The harness that every stage runs in: `countersign stage FAMILY KEY`, as dvc.yaml calls it.
+
+It does the shared part once, in this order:
+
+1. end together with the process that started it, and refuse a second run of the same stage;
+2. compare the installed engines with `pipelines/versions.yaml`;
+3. hash every input;
+4. run the stage, which writes to temporary paths, and hash the inputs again: an input that changed
+   meanwhile stops the stage;
+5. publish the outputs, each in one step;
+6. sign a statement about the digests and append it to the log.
+
+A kill before (5) leaves nothing. A kill between (5) and (6) leaves files that DVC does not count as
+made: the next run makes them again and records them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from governance.attest import canonical, digests
+from governance.attest.predicates import Artifact
+from governance.attest.requests import refusal
+from governance.base.errors import InputError, RefusedError
+from governance.base.progress import Progress
+from pipelines import provenance, versions
+from pipelines.families import StageFamily, family
+from pipelines.job import Input, Job, Outcome, Output, require_unchanged
+from pipelines.process import end_with_parent, exclusive
+from pipelines.project import Project
+
+REPORTS = ("report", "summary", "excluded")
+"""Roles of the outputs that are kept for reading when a stage refuses."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One run of the stage `family_name@key`."""
+
+    family_name: str
+    key: str
+    project: Project
+    now: Callable[[], datetime]
+    progress: Progress
+
+    @property
+    def name(self) -> str:
+        """The stage as DVC names it."""
+        return f"{self.family_name}@{self.key}" if self.key else self.family_name
+
+    @property
+    def family(self) -> StageFamily:
+        """What its family declares."""
+        return family(self.family_name)
+
+    @cached_property
+    def inputs(self) -> list[Input]:
+        """What it reads."""
+        return self.family.inputs(self.project.params, self.key)
+
+    @cached_property
+    def outputs(self) -> list[Output]:
+        """What it writes."""
+        return self.family.outputs(self.project.params, self.key)
+
+    @property
+    def reports(self) -> Path:
+        """Where its reports are kept if it refuses, relative to the project."""
+        return Path("reports") / self.family_name / self.key
+
+    def hash_inputs(self) -> dict[str, Artifact]:
+        """Role to input, as it is now. Raises `InputError` if one is missing."""
+        return {item.role: _hashed(self.project.root, item) for item in self.inputs}
+
+    def job(self, artifacts: dict[str, Artifact], made: Path, scratch: Path | None = None) -> Job:
+        """The job of a stage that writes below `made`.
+
+        Its scratch folder survives a kill, unless another folder is given.
+        """
+        for output in self.outputs:
+            (made / output.path).parent.mkdir(parents=True, exist_ok=True)
+        scratch = scratch or self._kept_scratch(artifacts)
+        scratch.mkdir(parents=True, exist_ok=True)
+        project, now = self.project, self.now
+        return Job(
+            name=self.name,
+            key=self.key,
+            root=project.root,
+            params=project.params,
+            policies=project.policies,
+            machine=project.machine,
+            inputs=artifacts,
+            input_paths={item.role: project.root / item.path for item in self.inputs},
+            output_paths={output.role: made / output.path for output in self.outputs},
+            scratch=scratch,
+            now=now,
+            progress=self.progress,
+            open_evidence=lambda: provenance.open_evidence(project.machine, project.policies, now),
+            open_authority=lambda: provenance.open_authority(
+                project.machine, project.policies, now
+            ),
+        )
+
+    def _kept_scratch(self, artifacts: dict[str, Artifact]) -> Path:
+        inputs = sorted((role, artifact.sha256) for role, artifact in artifacts.items())
+        identity = digests.sha256_bytes(canonical.dumps([self.name, inputs]))
+        return self.project.machine.state / "scratch" / f"{self.name}-{identity[:16]}"
+
+
+def run_stage(
+    family_name: str, key: str, project: Project, now: Callable[[], datetime], progress: Progress
+) -> str:
+    """Runs one stage and records it; returns its one-line summary. Raises `RefusedError` if it
+    refuses.
+    """
+    run = StageRun(family_name, key, project, now, progress)
+    with exclusive(work_folder(project) / f"{run.name}.lock", run.name):  # (1)
+        end_with_parent(os.environ)
+        versions.check(project.root, family_name)  # (2)
+        return _run_locked(run)
+
+
+def _run_locked(run: StageRun) -> str:
+    artifacts = run.hash_inputs()  # (3)
+    if run.family.evidence:  # a log that refuses statements must stop the stage before the work
+        project = run.project
+        requester = provenance.on_behalf(project.machine, project.policies, run.now)
+        run = replace(run, project=replace(project, machine=requester))
+    recorder = _Recorder(run)
+    with staging(run.project, run.name) as made:
+        job = run.job(artifacts, made)
+        outcome = run.family.run(job)  # (4)
+        if run.family.evidence and not run.family.uses_digests_only:
+            require_unchanged(job)
+        if outcome.refused:
+            _keep_reports(run, made)
+        with _published(run.project.root, [] if outcome.refused else run.outputs, made):  # (5)
+            recorder.record(artifacts, outcome)  # (6)
+    if outcome.refused:
+        raise RefusedError(refusal(run.name, outcome.refused))
+    shutil.rmtree(job.scratch, ignore_errors=True)
+    return outcome.summary
+
+
+class _Recorder:
+    """Records a run; holds what the statement says about its beginning."""
+
+    def __init__(self, run: StageRun) -> None:
+        self.run = run
+        self.began, self.clock = run.now(), time.monotonic()
+        self.code = provenance.code(run.project.root) if run.family.evidence else None
+
+    def record(self, artifacts: dict[str, Artifact], outcome: Outcome) -> None:
+        """Signs the statement and appends it to the log, where the family leaves evidence."""
+        run, project = self.run, self.run.project
+        if not run.family.evidence:
+            return
+        fields = {
+            **outcome.predicate,
+            "stage": run.name,
+            "inputs": list(artifacts.values()),
+            "parameters": outcome.parameters,
+            "policy": project.policies.digest,
+            "code": provenance.code(project.root, self.code),
+            "environment": provenance.environment(versions.installed(run.family_name)),
+            "run": provenance.run(
+                self.began,
+                run.now(),
+                time.monotonic() - self.clock,
+                project.machine.requester,
+                outcome.detail,
+            ),
+        }
+        subjects = [*_written(run, outcome), *outcome.subjects]
+        provenance.record(
+            run.family.evidence, subjects, fields, project.machine, project.policies, run.now
+        )
+
+
+def work_folder(project: Project) -> Path:
+    """Temporary files of this checkout. `.dvc/tmp` is on the same file system and never under
+    version control.
+    """
+    return project.root / ".dvc" / "tmp" / "countersign"
+
+
+def _hashed(root: Path, item: Input | Output) -> Artifact:
+    path = root / item.path
+    if not path.exists():
+        raise InputError(
+            "an input of the stage is missing",
+            where=str(item.path),
+            fix="run `countersign repro`, which makes it",
+        )
+    return Artifact(role=item.role, name=item.path.as_posix(), sha256=digests.digest_of(path))
+
+
+@contextmanager
+def staging(project: Project, name: str) -> Iterator[Path]:
+    """An empty folder for unfinished outputs. Removes what a killed run left there."""
+    folder = work_folder(project) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _published(root: Path, outputs: Sequence[Output], made: Path) -> Iterator[None]:
+    """Puts the outputs in their places. Removes them again if they cannot be recorded, so that
+    nothing is there without evidence.
+    """
+    try:
+        for output in outputs:
+            _publish(made / output.path, root / output.path)
+        yield
+    except BaseException:
+        for output in outputs:
+            with suppress(OSError):
+                _remove(root / output.path)
+                (root / output.path).parent.rmdir()  # only if it is empty
+        raise
+
+
+def _publish(made: Path, target: Path) -> None:
+    """Moves an output to its place in one step and replaces what was there."""
+    if not made.exists():
+        raise InputError("the stage did not write this output", where=str(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove(target)
+    shutil.move(made, target)
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def _keep_reports(run: StageRun, made: Path) -> None:
+    folder = run.project.root / run.reports
+    folder.mkdir(parents=True, exist_ok=True)
+    for output in run.outputs:
+        if output.role in REPORTS and (made / output.path).exists():
+            (made / output.path).replace(folder / output.path.name)
+
+
+def _written(run: StageRun, outcome: Outcome) -> list[Artifact]:
+    """The outputs; of a stage that refused, the reports that were kept."""
+    root = run.project.root
+    if not outcome.refused:
+        return [_hashed(root, output) for output in run.outputs]
+    kept = [
+        Output(output.role, run.reports / output.path.name)
+        for output in run.outputs
+        if output.role in REPORTS
+    ]
+    return [_hashed(root, output) for output in kept if (root / output.path).exists()]
