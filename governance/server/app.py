@@ -22,8 +22,11 @@ UNWANTED = (
     "mlflow.server.gateway_api",
     "mlflow.server.job_api",
     "mlflow.server.sandbox",
+    "mlflow.server.skill_registry_api",
 )
-"""Modules of MLflow whose routes are left out: they run commands or jobs, or call out."""
+"""Modules of MLflow whose routes are left out: they run commands or jobs, call out, or store
+code.
+"""
 UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
 """Flask views that are refused, by a part of their name."""
 FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
