@@ -255,6 +255,10 @@ class Finding(Model):
     expected: str = ""
     found: str = ""
     next: str = ""
+    figures: list[str] = Field([], exclude_if=empty)
+    """What was measured, as data: the figures that a waiver accepts, or the entry of an incident.
+    Comparisons use it, never the sentences above.
+    """
 
 
 class GateDecision(Predicate):

@@ -858,8 +858,10 @@ class Move:
         return sum(place(person, set()) for person in sorted(set(people.values()), key=sorted))
 
 
-def _finding(one: Json) -> tuple[str, str, str]:
-    return one["code"], one["subject"], one["found"]
+def _finding(finding: Json) -> tuple[str, str, list[str]]:
+    """What a waiver accepts: code, subject and figures; older findings have these in their text."""
+    numbers = re.findall(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])", finding["found"])
+    return finding["code"], finding["subject"], finding.get("figures") or numbers
 
 
 def _in_force(vote: Json, at: str) -> bool:

@@ -47,6 +47,14 @@ class Judged:
     """
 
     @property
+    def figures(self) -> list[str]:
+        """The figure as data, to the digits that are shown."""
+        if self.figure is None:
+            return []
+        shown = (self.figure.mean, self.figure.low, self.figure.high)
+        return [*(f"{value:.3f}" for value in shown), str(self.figure.n)]
+
+    @property
     def found(self) -> str:
         """The figure in words, or why there is none."""
         where = f"{self.slice} " if self.slice else ""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
+from governance.attest.findings import same_exception, same_reasons
 from governance.attest.predicates import (
     Artifact,
     Finding,
@@ -41,6 +42,21 @@ if TYPE_CHECKING:
 def digest_of(packet: Packet) -> str:
     """sha256 over the canonical form of everything but `run`."""
     return sha256_bytes(canonical.dumps(packet.model_dump(exclude={"run"})))
+
+
+def same_content(one: Packet, other: Packet) -> bool:
+    """Whether two packets hold the same, whatever words their findings use."""
+    worded = {"run", "findings", "waived"}
+    return (
+        one.model_dump(exclude=worded) == other.model_dump(exclude=worded)
+        and same_reasons(one.findings, other.findings)
+        and _same_exceptions(one.waived, other.waived)
+        and _same_exceptions(other.waived, one.waived)
+    )
+
+
+def _same_exceptions(these: Sequence[Finding], others: Sequence[Finding]) -> bool:
+    return all(any(same_exception(one, other) for other in others) for one in these)
 
 
 def subjects(packet: Packet) -> list[Artifact]:

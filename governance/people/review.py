@@ -208,7 +208,8 @@ def frozen(now: State, model: str, version: str, at: datetime, run: Run) -> Evid
 
 def review(log: Log, item: Evidence) -> Review:
     """(1) What the page of a packet says."""
-    before, said = promotion.state(log, item.index), item.predicate
+    before = promotion.state(log, item.index)
+    said = promotion.in_our_words(before, item)
     facts = _facts(log, before, said)
     accepted, policies = list(_accepted(before, said)), before.authority.policies
     known = policies.rules.models.get(said.model)
@@ -220,7 +221,7 @@ def review(log: Log, item: Evidence) -> Review:
         model=said.model,
         version=said.version,
         model_digest=said.model_digest,
-        packet=packet.digest_of(said),
+        packet=packet.digest_of(item.predicate),
         entry=item.index,
         origin=merkle.leaf_hash(log.entry(0).envelope).hex(),
         as_of=said.run.finished,

@@ -297,11 +297,30 @@ def is_true(now: State, item: Evidence) -> bool:
     """Whether a packet, which anybody enrolled may record, is the one that the log gave when it was
     put together.
     """
+    return packet.same_content(_made_again(now, item), item.predicate)
+
+
+def is_verbatim(now: State, item: Evidence) -> bool:
+    """As `is_true`, down to the words of each finding: what this version may write to the log."""
+    return packet.digest_of(_made_again(now, item)) == packet.digest_of(item.predicate)
+
+
+def in_our_words(now: State, item: Evidence) -> Packet:
+    """A packet whose findings read as this version words them. People read these and not what
+    stands in the packet: whoever recorded it chose those words.
+    """
+    said: Packet = item.predicate
+    made = _made_again(now, item)
+    if not packet.same_content(made, said):
+        return said
+    return said.model_copy(update={"findings": made.findings, "waived": made.waived})
+
+
+def _made_again(now: State, item: Evidence) -> Packet:
+    """The packet that the log gave just before this one was recorded, at its time."""
     said: Packet = item.predicate
     before, then = now.before(item.index), instant_of(said.run.finished)
-    return packet.digest_of(
-        freeze(before, said.model, said.version, then, said.run)
-    ) == packet.digest_of(said)
+    return freeze(before, said.model, said.version, then, said.run)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from governance.attest.findings import finding
+from governance.attest.findings import finding, not_among
 from governance.attest.predicates import (
     CANDIDATE,
     Call,
@@ -464,10 +464,10 @@ def _differences(said: Promotion | GateDecision, decision: Decision) -> Iterator
     }
     for name, (logged, found) in pairs.items():
         yield from (
-            f"{name} logged only: {one.code} {one.subject}" for one in logged if one not in found
+            f"{name} logged only: {one.code} {one.subject}" for one in not_among(logged, found)
         )
         yield from (
-            f"{name} found only now: {one.code} {one.subject}" for one in found if one not in logged
+            f"{name} found only now: {one.code} {one.subject}" for one in not_among(found, logged)
         )
 
 

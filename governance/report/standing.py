@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from governance.attest.findings import same_reasons
 from governance.attest.predicates import (
     CANDIDATE,
     Approval,
@@ -334,7 +335,9 @@ class Standing:
         if found.allowed != said.allowed:
             word, comes = ("allowed", "refused") if said.allowed else ("refused", "allowed")
             return f"logged as {word}, it comes out {comes}: {codes}"
-        same = list(found.findings) == said.findings and list(found.waived) == said.waived
+        same = same_reasons(found.findings, said.findings) and same_reasons(
+            found.waived, said.waived
+        )
         return "" if same else f"its findings come out otherwise: {codes}"
 
 

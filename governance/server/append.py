@@ -108,7 +108,7 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
 def _is_given(log: Log, item: Evidence, at: datetime) -> bool:
     """What stands against a release follows from its date, too, which whoever sends it writes."""
     dated = instant_of(item.predicate.run.finished)
-    return abs(dated - at) <= OF_NOW and promotion.is_true(promotion.state(log), item)
+    return abs(dated - at) <= OF_NOW and promotion.is_verbatim(promotion.state(log), item)
 
 
 def _check_dated(said: Signed, at: datetime) -> None:

@@ -392,4 +392,5 @@ def _missed(code: str, facts: ModelFacts, judged: Judged, message: str) -> Findi
             f"improve {facts.ref.name} or its data; the demand stands in policies/evaluation.yaml: "
             f"suites.{facts.ref.suite}.methods.{facts.node.method}"
         ),
+        figures=judged.figures,
     )

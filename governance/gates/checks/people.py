@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from governance.attest.findings import finding
+from governance.attest.findings import finding, same_exception
 from governance.attest.predicates import CANDIDATE, Finding, PromotionRequest
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
@@ -67,6 +67,7 @@ def incidents(context: ReleaseContext) -> Found:
             f"an incident is open since {item.predicate.at}: {item.predicate.reason}",
             expected="none",
             found=f"entry {item.index}, by {item.predicate.principal}",
+            figures=[str(item.index)],
             next=(
                 f"countersign incident close {context.model}/{item.predicate.version}, not by who"
                 " asks"
@@ -410,12 +411,12 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
         or context.packet is None
     ):
         return
-    shown = {(one.code, one.subject, one.found) for one in context.packet.predicate.waived}
+    shown = context.packet.predicate.waived
     hidden = sorted(
         {
             f"{one.code} {one.subject}"
             for one in waived
-            if (one.code, one.subject, one.found) not in shown
+            if not any(same_exception(one, other) for other in shown)
         }
     )
     if hidden:
