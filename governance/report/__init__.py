@@ -2,7 +2,8 @@
 
 what it rests on    `reading` and `facts` (the log, the version's chain), `standing` (where it
                     stands with people)
-put together        `build`, of `parts` that the review page shows too; typed by `model`, which is the JSON twin
+put together        `build`, of `parts` which the review page shows too; typed by `model`, the
+                    JSON twin
 page one            `verdict`, `gates`, `people`, `front`, `faults`, `exceptions`, `gaps`,
                     `history`, `room`
 its sections        `data`, `training`, `assurance`, `scores`, `slices`, `controls` and `links`,
