@@ -47,83 +47,46 @@ GONE = {
 }
 """Arguments that tutorials name and the pinned TRL does not have, and what stands for them here."""
 
-_OURS = "the stage decides where and when it writes"
-_QUIET = "curves go to reports/curves and MLflow; record text never goes to a log"
 _LOCAL = "nothing leaves this machine and no code comes with a model"
-_SEED = "set `seed` of the stage"
+
+
+def _refused(reason: str, names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), reason)
+
+
+_OUTPUT = _refused(
+    "the stage decides where and when it writes",
+    """
+    output_dir save_strategy save_steps save_total_limit save_only_model save_on_each_node
+    resume_from_checkpoint enable_jit_checkpoint ignore_data_skip
+    restore_callback_states_from_checkpoint load_best_model_at_end metric_for_best_model
+    greater_is_better do_train do_eval do_predict local_rank include_for_metrics
+    batch_eval_metrics prediction_loss_only label_names remove_unused_columns dataset_kwargs
+    dataset_text_field generate_during_eval
+    """,
+)
+_REPORTING = _refused(
+    "curves go to reports/curves and MLflow; record text never goes to a log",
+    """
+    report_to run_name project disable_tqdm log_level log_level_replica log_on_each_node
+    log_completions log_completions_hub_repo num_completions_to_print log_multimodal
+    log_unique_prompts logging_strategy debug trackio_space_id trackio_bucket_id
+    trackio_static_space_id
+    """,
+)
+_REMOTE = _refused(
+    _LOCAL,
+    """
+    push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push
+    hub_revision trust_remote_code chat_template_path vllm_server_base_url vllm_server_host
+    vllm_server_port vllm_group_port vllm_server_timeout
+    """,
+)
 REFUSED = {
-    **dict.fromkeys(
-        (
-            "output_dir",
-            "save_strategy",
-            "save_steps",
-            "save_total_limit",
-            "save_only_model",
-            "save_on_each_node",
-            "resume_from_checkpoint",
-            "enable_jit_checkpoint",
-            "ignore_data_skip",
-            "restore_callback_states_from_checkpoint",
-            "load_best_model_at_end",
-            "metric_for_best_model",
-            "greater_is_better",
-            "do_train",
-            "do_eval",
-            "do_predict",
-            "local_rank",
-            "include_for_metrics",
-            "batch_eval_metrics",
-            "prediction_loss_only",
-            "label_names",
-            "remove_unused_columns",
-            "dataset_kwargs",
-            "dataset_text_field",
-            "generate_during_eval",
-        ),
-        _OURS,
-    ),
-    **dict.fromkeys(
-        (
-            "report_to",
-            "run_name",
-            "project",
-            "disable_tqdm",
-            "log_level",
-            "log_level_replica",
-            "log_on_each_node",
-            "log_completions",
-            "log_completions_hub_repo",
-            "num_completions_to_print",
-            "log_multimodal",
-            "log_unique_prompts",
-            "logging_strategy",
-            "debug",
-            "trackio_space_id",
-            "trackio_bucket_id",
-            "trackio_static_space_id",
-        ),
-        _QUIET,
-    ),
-    **dict.fromkeys(
-        (
-            "push_to_hub",
-            "hub_model_id",
-            "hub_strategy",
-            "hub_token",
-            "hub_private_repo",
-            "hub_always_push",
-            "hub_revision",
-            "trust_remote_code",
-            "chat_template_path",
-            "vllm_server_base_url",
-            "vllm_server_host",
-            "vllm_server_port",
-            "vllm_group_port",
-            "vllm_server_timeout",
-        ),
-        _LOCAL,
-    ),
-    **dict.fromkeys(("seed", "data_seed"), _SEED),
+    **_OUTPUT,
+    **_REPORTING,
+    **_REMOTE,
+    **_refused("set `seed` of the stage", "seed data_seed"),
     "reward_weights": "set `weight` of each entry of the stage's `rewards`",
     "auto_find_batch_size": (
         "the result would depend on the memory of the machine; set per_device_train_batch_size"
@@ -131,12 +94,8 @@ REFUSED = {
 }
 """Arguments that a stage may not name, and why."""
 
-NESTED_REFUSED = (
-    "trust_remote_code",
-    "custom_generate",
-    "code_revision",
-    "token",
-    "use_auth_token",
+NESTED_REFUSED = frozenset(
+    {"trust_remote_code", "custom_generate", "code_revision", "token", "use_auth_token"}
 )
 """Keys refused at any depth of a mapping: they load code or send credentials."""
 
@@ -189,7 +148,7 @@ def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -
     if name == "model_init_kwargs" and set(value or {}) - set(MODEL_INIT_KEYS):
         foreign = ", ".join(sorted(set(value) - set(MODEL_INIT_KEYS)))
         raise _Wrong(foreign, expected=f"only {', '.join(MODEL_INIT_KEYS)}")
-    if bad := {key for key, _ in _within(value)} & set(NESTED_REFUSED):
+    if bad := {key for key, _ in _within(value)} & NESTED_REFUSED:
         raise _Wrong(f"{', '.join(sorted(bad))} is not accepted", fix=_LOCAL)
     if any(isinstance(one, str) and "/" in one for _, one in _within(value)):
         raise _Wrong("paths and repository names are not accepted here", fix=_LOCAL)
