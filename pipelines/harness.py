@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from governance.attest import canonical, digests
@@ -31,6 +31,10 @@ from governance.attest.predicates import Artifact
 from governance.attest.requests import refusal
 from governance.base.errors import InputError, RefusedError
 from governance.base.progress import Progress
+from governance.log.port import Log
+from governance.machine.machine import open_log
+from governance.people import authorizing
+from governance.policy.authority import read_authority
 from pipelines import provenance, versions
 from pipelines.families import StageFamily, family
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
@@ -50,6 +54,21 @@ class StageRun:
     project: Project
     now: Callable[[], datetime]
     progress: Progress
+    log: Callable[[], Log]
+    """Opens the log when it is first called, and verifies its head."""
+
+    @classmethod
+    def of(
+        cls,
+        family_name: str,
+        key: str,
+        project: Project,
+        now: Callable[[], datetime],
+        progress: Progress,
+    ) -> StageRun:
+        """The run of a stage on this machine's log."""
+        log = cache(lambda: open_log(project.machine, project.policies, now))
+        return cls(family_name, key, project, now, progress, log)
 
     @property
     def name(self) -> str:
@@ -103,10 +122,8 @@ class StageRun:
             scratch=scratch,
             now=now,
             progress=self.progress,
-            open_evidence=lambda: provenance.open_evidence(project.machine, project.policies, now),
-            open_authority=lambda: provenance.open_authority(
-                project.machine, project.policies, now
-            ),
+            open_evidence=lambda: provenance.evidence_view(self.log(), project.policies),
+            open_authority=lambda: read_authority(self.log()),
         )
 
     def _kept_scratch(self, artifacts: dict[str, Artifact]) -> Path:
@@ -121,7 +138,7 @@ def run_stage(
     """Runs one stage and records it; returns its one-line summary. Raises `RefusedError` if it
     refuses.
     """
-    run = StageRun(family_name, key, project, now, progress)
+    run = StageRun.of(family_name, key, project, now, progress)
     with exclusive(work_folder(project) / f"{run.name}.lock", run.name):  # (1)
         end_with_parent(os.environ)
         versions.check(project.root, family_name)  # (2)
@@ -132,8 +149,8 @@ def _run_locked(run: StageRun) -> str:
     artifacts = run.hash_inputs()  # (3)
     if run.family.evidence:  # a log that refuses statements must stop the stage before the work
         project = run.project
-        requester = provenance.on_behalf(project.machine, project.policies, run.now)
-        run = replace(run, project=replace(project, machine=requester))
+        authorized = authorizing.on_behalf(project.machine, run.log(), run.now())
+        run = replace(run, project=replace(project, machine=authorized))
     recorder = _Recorder(run)
     with staging(run.project, run.name) as made:
         job = run.job(artifacts, made)

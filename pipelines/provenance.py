@@ -1,10 +1,9 @@
-"""What a statement says of the code, the environment and the run behind it, and how it reaches the
-log.
-"""
+"""What a statement says about code, environment and run, and how it reaches the log."""
 
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,44 +24,52 @@ from governance.attest.predicates import (
 )
 from governance.base.time import instant
 from governance.log import evidence
-from governance.log.port import Entry
+from governance.log.port import Entry, Log
 from governance.machine.machine import Machine, known_signer, open_log
-from governance.people import authorizing
-from governance.policy.authority import Authority, read_authority
+from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
+
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
 def code(root: Path, before: Code | None = None) -> Code:
-    """The commit at hand, and whether code, parameters or policies differ from it (dvc.lock aside).
+    """The current commit, and whether code, parameters or policies differ from it (dvc.lock aside).
 
-    `before` is what it was when the work began: changed meanwhile counts as changed. So does what
-    git cannot tell.
+    `before` is the state when the work began: a change since then counts as a difference. So does
+    everything git cannot tell.
     """
-    commit = _git(root, "rev-parse", "HEAD")
-    if not commit:
-        return Code(commit=None, dirty=True)
-    changed = _git(
-        root, "status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)dvc.lock"
-    )
-    meanwhile = before is not None and (before.dirty or before.commit != commit)
-    return Code(commit=commit, dirty=changed != "" or meanwhile)
+    commit, changed = _git_state(root)
+    changed_meanwhile = before is not None and (before.dirty or before.commit != commit)
+    return Code(commit=commit, dirty=commit is None or changed or changed_meanwhile)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git says; None where it cannot."""
+def _git_state(root: Path) -> tuple[str | None, bool]:
+    """The commit, and whether any file differs from it. None where git cannot tell."""
+    status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=60, check=False
+            ["git", *status, "--", ".", ":(exclude)dvc.lock"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        return None, True
+    if done.returncode:
+        return None, True
+    commit, changed = None, False
+    for line in done.stdout.splitlines():
+        header, _, value = line.partition("# branch.oid ")
+        if not header and _COMMIT.fullmatch(value):
+            commit = value
+        changed = changed or not line.startswith("# ")
+    return commit, changed
 
 
 def environment(versions: dict[str, str]) -> Environment:
-    """Interpreter, platform, the engines of this stage, and one digest over everything
-    installed.
-    """
+    """Interpreter, platform, engines of the stage, and one digest over all that is installed."""
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()}-{platform.machine()}",
@@ -90,7 +97,7 @@ def _distributions() -> str:
 def run(
     began: datetime, ended: datetime, seconds: float, requester: Requester, detail: dict[str, Any]
 ) -> Run:
-    """The part of a statement that differs between two runs of the same thing."""
+    """The part of a statement that differs between two runs with the same result."""
     return Run(
         started=instant(began),
         finished=instant(ended),
@@ -108,31 +115,13 @@ def record(
     policies: Policies,
     now: Callable[[], datetime],
 ) -> Entry:
-    """Signs what a stage did and appends it to the log; the same thing recorded twice is one
-    entry.
-    """
+    """Signs a statement and appends it to the log; recorded twice, it is one entry."""
     predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
     log = open_log(machine, policies, now)
     return evidence.record(log, known_signer(machine, policies.keys), kind, subjects, predicate)
 
 
-def open_evidence(
-    machine: Machine, policies: Policies, now: Callable[[], datetime]
-) -> evidence.EvidenceView:
+def evidence_view(log: Log, policies: Policies) -> evidence.EvidenceView:
     """The verified log as a view by subject and kind."""
-    log = open_log(machine, policies, now)
-    return evidence.LogEvidence(
-        log, evidence.key_ring(log, {**read_authority(log).keys, **policies.keys})
-    )
-
-
-def on_behalf(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Machine:
-    """The machine, its requester authenticated where the log has their authorization for a run that
-    begins now.
-    """
-    return authorizing.on_behalf(machine, open_log(machine, policies, now), now())
-
-
-def open_authority(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Authority:
-    """Who spoke for whom at each position of the log."""
-    return read_authority(open_log(machine, policies, now))
+    keys = {**read_authority(log).keys, **policies.keys}
+    return evidence.LogEvidence(log, evidence.key_ring(log, keys))

@@ -29,7 +29,8 @@ from governance.base.progress import Progress
 from governance.history.lineage import Admissible, model_node, trained
 from governance.history.lineage import inputs as inputs_of
 from governance.log.evidence import Evidence
-from governance.machine.machine import known_signer
+from governance.machine.machine import known_signer, open_log
+from governance.people import authorizing
 from pipelines import paths, provenance, versions
 from pipelines.harness import StageRun, staging, work_folder
 from pipelines.process import exclusive
@@ -90,11 +91,10 @@ def reproduce(
     with exclusive(work_folder(project) / f"{name}.lock", name):
         versions.check(project.root, "train")
         require_right(project)
-        project = replace(
-            project, machine=provenance.on_behalf(project.machine, project.policies, now)
-        )
+        log = open_log(project.machine, project.policies, now)
+        project = replace(project, machine=authorizing.on_behalf(project.machine, log, now()))
         first = recorded_training(project, key, now)
-        run = StageRun("train", key, project, now, progress)
+        run = StageRun.of("train", key, project, now, progress)
         given = recorded_inputs(run, first)
         resolved = recorded_objective(project, key, first)
         began, clock, code = now(), time.monotonic(), provenance.code(project.root)
@@ -170,7 +170,8 @@ def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -
             fix=f"countersign repro train@{key}",
         )
     found = digests.tree_digest(project.root / path)
-    evidence = provenance.open_evidence(project.machine, project.policies, now)
+    log = open_log(project.machine, project.policies, now)
+    evidence = provenance.evidence_view(log, project.policies)
     node = model_node(Admissible(evidence, project.policies), found)
     if node.train is None or trained(node.train).stage != f"train@{key}":
         raise InputError(

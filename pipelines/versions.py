@@ -6,7 +6,6 @@ that file, so no result is cached under another engine's version.
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 
 from governance.base.errors import ConfigError
@@ -18,6 +17,10 @@ FILE = Path("pipelines/versions.yaml")
 
 def installed(name: str) -> dict[str, str]:
     """Engine to installed version for a stage family. Raises `ConfigError` if one is missing."""
+    if not family(name).engines:
+        return {}
+    import importlib.metadata  # slow, and a gate needs none
+
     found: dict[str, str] = {}
     for engine in sorted(family(name).engines):
         try:
@@ -40,12 +43,11 @@ def check(root: Path, name: str) -> None:
     """Compares the installed engines of a stage family with the file. Raises `ConfigError` with
     every difference.
     """
-    if not family(name).engines:
-        return
-    recorded = (read_yaml(root / FILE) or {}).get(name, {})
+    found = installed(name)
+    recorded = (read_yaml(root / FILE) or {}).get(name, {}) if found else {}
     differences = [
         f"{engine} {version} (file: {recorded.get(engine, 'not listed')})"
-        for engine, version in installed(name).items()
+        for engine, version in found.items()
         if recorded.get(engine) != version
     ]
     if differences:

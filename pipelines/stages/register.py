@@ -29,6 +29,7 @@ from governance.history.lineage import Admissible, trained
 from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
 from governance.models.artifacts import REGISTRY_RUN
+from governance.people import authorizing
 from governance.report import dossier
 from pipelines import paths, provenance
 from pipelines.families import StageFamily
@@ -57,7 +58,8 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 def run(job: Job) -> Outcome:
     """Decides, registers, records and names the version."""
-    job = replace(job, machine=provenance.on_behalf(job.machine, job.policies, job.now))
+    log = open_log(job.machine, job.policies, job.now)
+    job = replace(job, machine=authorizing.on_behalf(job.machine, log, job.now()))
     name, digest = job.params.release.model, job.inputs["model"].sha256
     if stands_aside(job.machine.environ):
         why = "an experiment registers nothing; COUNTERSIGN_REGISTER=1 asks for it"

@@ -11,7 +11,7 @@ from governance.attest.digests import sha256_file
 from governance.base.errors import VerificationError
 from governance.commands.sources import compared
 from governance.machine.machine import known_signer, open_log
-from governance.people import reports
+from governance.people import authorizing, reports
 from governance.people.reports import Made
 from governance.report import files
 from governance.report.build import build, open_sources
@@ -69,10 +69,11 @@ def run(job: Job) -> Outcome:
 
 
 def _sign(job: Job, made: Made) -> None:
-    machine = provenance.on_behalf(job.machine, job.policies, job.now)
+    log = open_log(job.machine, job.policies, job.now)
     at = job.now()
+    machine = authorizing.on_behalf(job.machine, log, at)
     run = provenance.run(at, at, 0.0, machine.requester, {})
-    log, signer = open_log(machine, job.policies, job.now), known_signer(machine, job.policies.keys)
+    signer = known_signer(machine, job.policies.keys)
     reports.sign(log, signer, machine, made, REASON, None, run)
 
 
