@@ -1,9 +1,10 @@
-"""Keys: who signed. Ed25519 by default; whatever securesystemslib signs and verifies is welcome.
+"""Keys: who signed. Ed25519 by default; other kinds, KMS and HSM through `governance.attest.kms`.
 
-A key is identified by what it is: sha256 of its SubjectPublicKeyInfo, never by a name someone
-chose, so that one key cannot pass for two. Keys made on this machine are written once, atomically,
-0600. Nothing here asks a question on the terminal by itself: a service's key that wants a
-passphrase is refused, and a person's is opened with what the caller's `ask` gives.
+1. A key's id is sha256 of its SubjectPublicKeyInfo, never a name that somebody chose. One key
+   therefore has one id.
+2. A key made on this machine is written once, atomically, with mode 0600.
+3. Nothing here opens a terminal. A service's key with a passphrase is refused. A person's key is
+   opened with what the caller's `ask` returns.
 """
 
 from __future__ import annotations
@@ -18,28 +19,30 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
-from securesystemslib import signer as vendor
-from securesystemslib.exceptions import Error as VendorError
-from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
-from governance.attest import sshagent
+from governance.attest import kms, sshagent
 from governance.base.errors import ConfigError, CountersignError, StorageError, VerificationError
 from governance.base.storage import home_expanded
 
 Ask = Callable[[str], str]
-"""Asks the person at the terminal for a secret, by this prompt."""
+"""Asks the person at the terminal for a secret; the argument is the prompt."""
 AGENT = "ssh-agent:"
 DEVELOPMENT, CHECKPOINT = "development", "checkpoint"
+MAX_KEY = 64 << 10
+MAKE_ONE = "make one with: ssh-keygen -t ed25519"
+_TRIES = 3
+"""How often a passphrase is asked for, as ssh does."""
+_FILE_SCHEMES = ("file", "file2")
 
 
 class Signer(Protocol):
-    """Signs; where the private key is, is its own matter."""
+    """Signs. Where the private key is kept is the signer's own matter."""
 
     @property
     def keyid(self) -> str: ...
@@ -57,8 +60,7 @@ class PublicKey:
     keyid: str
     """sha256 of the SubjectPublicKeyInfo in DER, hexadecimal."""
     pem: str
-    _key: SSlibKey = field(repr=False, compare=False)
-    _raw: bytes | None = field(repr=False, compare=False)
+    vendor_key: PublicKeyTypes = field(repr=False, compare=False)
     _ssh: bytes = field(repr=False, compare=False)
     """In SSH's wire format."""
 
@@ -66,42 +68,66 @@ class PublicKey:
         """Raises `VerificationError` unless this key signed exactly `payload`; `where` names what
         is verified.
         """
+        if self._ed25519 is None:
+            kms.verify(self.vendor_key, self.keyid, signature, payload, where)
+            return
         try:
-            if self._ed25519 is not None:
-                self._ed25519.verify(payload, signature)
-            else:
-                self._key.verify_signature(Signature(self.keyid, signature.hex()), payload)
-        except (VendorError, InvalidSignature, CryptoError):
+            self._ed25519.verify(payload, signature)
+        except (ValueError, CryptoError):
             raise VerificationError(
                 f"the signature by key {self.keyid[:16]} does not verify", where=where
             ) from None
 
     @cached_property
     def _ed25519(self) -> VerifyKey | None:
-        """The key as it verifies fastest, and most strictly: logs hold a million signatures by a
-        few keys.
+        """libsodium verifies in two thirds of OpenSSL's time and refuses weak keys. A log can hold
+        a million signatures.
         """
-        return VerifyKey(self._raw) if self._raw is not None else None
+        if not isinstance(self.vendor_key, Ed25519PublicKey):
+            return None
+        return VerifyKey(self.vendor_key.public_bytes_raw())
 
     @property
     def raw(self) -> bytes:
         """The 32 bytes of an Ed25519 key. Raises `ConfigError` for other kinds."""
-        if self._raw is None:
+        if not isinstance(self.vendor_key, Ed25519PublicKey):
             raise ConfigError(
                 "this key is not an Ed25519 key", where=f"key {self.keyid[:16]}", expected="Ed25519"
             )
-        return self._raw
+        return self.vendor_key.public_bytes_raw()
 
     @property
     def line(self) -> str:
         """As a line of OpenSSH, without comment."""
-        kind = int.from_bytes(self._ssh[:4], "big")
-        return f"{self._ssh[4 : 4 + kind].decode()} {base64.b64encode(self._ssh).decode()}"
+        kind_length = int.from_bytes(self._ssh[:4], "big")
+        kind = self._ssh[4 : 4 + kind_length].decode()
+        return f"{kind} {base64.b64encode(self._ssh).decode()}"
 
     @property
     def fingerprint(self) -> str:
         """As `ssh-keygen -l` shows it: what people compare on the telephone."""
         return sshagent.fingerprint(self._ssh)
+
+
+@dataclass(frozen=True)
+class _CheckedSigner:
+    """A signer whose public key is known; every signature is verified before it is returned."""
+
+    _public: PublicKey
+    _sign: Callable[[bytes], bytes] = field(repr=False)
+
+    @property
+    def keyid(self) -> str:
+        return self._public.keyid
+
+    @property
+    def public_pem(self) -> str:
+        return self._public.pem
+
+    def sign(self, payload: bytes) -> bytes:
+        signature = self._sign(payload)
+        self._public.verify(signature, payload)
+        return signature
 
 
 @lru_cache(maxsize=1024)
@@ -118,11 +144,12 @@ def public_key(text: str) -> PublicKey:
         if data.startswith(b"-----BEGIN"):
             return _public(serialization.load_pem_public_key(data))
         if data.startswith((b"sk-", b"ssh-rsa", b"ssh-dss")):
-            raise ConfigError(f"a key of kind {_word(data)}", expected="Ed25519", fix=MAKE_ONE)
+            kind = data.split(maxsplit=1)[0][:40].decode("ascii", "replace")
+            raise ConfigError(f"a key of kind {kind}", expected="Ed25519", fix=MAKE_ONE)
         return _public(serialization.load_ssh_public_key(data))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(
-            f"not a public key: {_first_line(error)}",
+            f"not a public key: {kms.first_line(error)}",
             expected="PEM, or a line like `ssh-ed25519 AAAA...`",
         ) from None
 
@@ -138,9 +165,7 @@ def private_signer(data: bytes, where: str) -> Signer:
             "the private key is protected by a passphrase",
             where=where,
             expected="a key that needs no answer from a terminal",
-            fix=(
-                "use a KMS signer, or a key without passphrase in a file only this account can read"
-            ),
+            fix="use a KMS signer, or a key without passphrase that only this account can read",
         ) from None
 
 
@@ -160,21 +185,26 @@ def person_signer(
     """
     if address.startswith(AGENT):
         return _agent_signer(address.removeprefix(AGENT), environ)
-    scheme = address.partition(":")[0]
-    if scheme == "env" or scheme in vendor.SIGNER_FOR_URI_SCHEME:
-        if scheme not in ("file", "file2"):
-            return signer_from_uri(address, environ, public, setting)
-        address = address.partition(":")[2]
+    scheme, _, rest = address.partition(":")
+    if scheme in _FILE_SCHEMES:
+        address = rest
+    elif scheme == "env" or (rest and scheme in kms.schemes()):
+        return signer_from_uri(address, environ, public, setting)
     path = home_expanded(address)
     data = _read(path)
     if data.startswith((b"ssh-", b"ecdsa-", b"sk-", b"-----BEGIN PUBLIC KEY")):
         raise ConfigError(
-            "this is a public key, which signs nothing",
+            "this is a public key, which cannot sign",
             where=str(path),
             fix=f"give the private key's file, or {AGENT}{path} where the agent holds it",
         )
     if b"PRIVATE KEY-----" in data[:100]:
         _check_private(path)
+    return _opened(data, path, ask)
+
+
+def _opened(data: bytes, path: Path, ask: Ask | None) -> Signer:
+    """A person's private key, opened by a passphrase where it has one."""
     try:
         return _private(data, None, str(path))
     except _Protected:
@@ -189,12 +219,12 @@ def person_signer(
         try:
             return _private(data, ask(prompt).encode(), str(path))
         except _Protected:
-            prompt = f"Not that one. Passphrase for {path}: "
-    raise ConfigError(f"none of {_TRIES} passphrases is the right one", where=str(path))
+            prompt = f"Wrong passphrase. Passphrase for {path}: "
+    raise ConfigError(f"{_TRIES} wrong passphrases", where=str(path))
 
 
 def _check_private(path: Path) -> None:
-    """As ssh: a person's key that others can read is theirs, too. Raises `ConfigError`."""
+    """Refuses a person's key that others can read, as ssh does. Raises `ConfigError`."""
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ConfigError(
@@ -202,17 +232,8 @@ def _check_private(path: Path) -> None:
             " name",
             where=str(path),
             expected="a file for its owner alone, mode 0600",
-            fix=(
-                f"chmod 600 {path}; where others may have read it, have it replaced: countersign"
-                " rotate"
-            ),
+            fix=f"chmod 600 {path}; if others may have read it, replace it: countersign rotate",
         )
-
-
-MAX_KEY = 64 << 10
-MAKE_ONE = "make one with: ssh-keygen -t ed25519"
-_TRIES = 3
-"""How often a passphrase is asked for, as ssh does."""
 
 
 class _Protected(Exception):
@@ -226,14 +247,15 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
             key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=passphrase)
         else:
             key = serialization.load_pem_private_key(data, password=passphrase)
-        return _VendorSigner(_public(key.public_key()), CryptoSigner(key))
+        sign = key.sign if isinstance(key, Ed25519PrivateKey) else kms.sign_with(key)
+        return _CheckedSigner(_public(key.public_key()), sign)
     except TypeError:
         raise _Protected from None
     except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
-        if passphrase is not None:  # libraries word a wrong passphrase in several ways
+        if passphrase is not None:  # libraries report a wrong passphrase in several ways
             raise _Protected from None
         raise ConfigError(
-            f"not a private key: {_first_line(error)}",
+            f"not a private key: {kms.first_line(error)}",
             where=where,
             expected="PEM (PKCS#8) or OpenSSH",
         ) from None
@@ -241,27 +263,10 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
 
 def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
     """The key of the agent that `name` means: a fingerprint, a comment, or a public key file."""
-    held = sshagent.identities(environ)
-    path = home_expanded(name)
-    blob = _public_blob(path) if name and path.is_file() else None
-    found = [one for one in held if name in (one.fingerprint, one.comment) or one.blob == blob]
-    if not name and len(held) == 1:
-        found = held
-    if len(found) != 1:
-        shown = (
-            "; ".join(f"{one.fingerprint} {one.comment}" for one in held)
-            or "nothing: ssh-add YOUR_KEY"
-        )
-        told = (
-            f"{len(found)} keys of the agent are called {name!r}"
-            if found
-            else f"the agent holds no key {name!r}"
-        )
-        told = told if name else f"the agent holds {len(held)} keys, and none is named"
-        raise ConfigError(
-            told, where=sshagent.WHERE, expected=f"one of: {shown}", fix=f"--key {AGENT}SHA256:..."
-        )
-    (identity,) = found
+    return _held_by_agent(_agent_identity(name, sshagent.identities(environ)), environ)
+
+
+def _held_by_agent(identity: sshagent.Identity, environ: Mapping[str, str]) -> Signer:
     if identity.kind != "ssh-ed25519":
         raise ConfigError(
             f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}",
@@ -269,7 +274,31 @@ def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
             expected="ssh-ed25519",
             fix=f"{MAKE_ONE}, have it enrolled (countersign rotate), and add it to the agent",
         )
-    return _AgentSigner(public_key(identity.line), identity.blob, environ)
+    public = public_key(identity.line)
+    return _CheckedSigner(public, lambda payload: sshagent.sign(environ, identity.blob, payload))
+
+
+def _agent_identity(name: str, held: list[sshagent.Identity]) -> sshagent.Identity:
+    """The one key of the agent that `name` means; without a name, the only one it holds."""
+    path = home_expanded(name)
+    blob = _public_blob(path) if name and path.is_file() else None
+    matches = [key for key in held if name in (key.fingerprint, key.comment) or key.blob == blob]
+    candidates = matches if name else held
+    if len(candidates) == 1:
+        return candidates[0]
+    if not name:
+        problem = f"the agent holds {len(held)} keys, and none is named"
+    elif matches:
+        problem = f"{len(matches)} keys of the agent are called {name!r}"
+    else:
+        problem = f"the agent holds no key {name!r}"
+    known = "; ".join(f"{key.fingerprint} {key.comment}" for key in held)
+    raise ConfigError(
+        problem,
+        where=sshagent.WHERE,
+        expected=f"one of: {known or 'nothing: ssh-add YOUR_KEY'}",
+        fix=f"--key {AGENT}SHA256:...",
+    )
 
 
 def _public_blob(path: Path) -> bytes | None:
@@ -287,15 +316,15 @@ def signer_from_uri(
     """The signer a URI names: `env:NAME` (PEM in a variable), `file2:PATH`, or a securesystemslib
     URI of a KMS or HSM.
 
-    A KMS or HSM signer needs `public_pem`, so that what it signs is checked here before it is used.
+    A KMS or HSM signer needs `public_pem`, so that its signatures are verified here before use.
     """
     scheme, _, rest = uri.partition(":")
     if scheme == "env":
         return private_signer(_variable(rest, environ), where=f"environment variable {rest}")
-    if scheme in ("file", "file2"):
+    if scheme in _FILE_SCHEMES:
         return private_signer(_read(Path(rest)), where=rest)
-    if scheme not in vendor.SIGNER_FOR_URI_SCHEME:
-        known = ", ".join(sorted({"env", *vendor.SIGNER_FOR_URI_SCHEME}))
+    if scheme not in kms.schemes():
+        known = ", ".join(sorted({"env", *kms.schemes()}))
         raise ConfigError(
             f"no signer of kind {scheme!r}", where=setting, expected=f"one of {known}"
         )
@@ -306,13 +335,7 @@ def signer_from_uri(
             fix=f"set {setting}_PUBLIC to the file of its public key (PEM)",
         )
     public = public_key(public_pem)
-    try:
-        signer = vendor.Signer.from_priv_key_uri(uri, public._key)
-    except Exception as error:  # noqa: BLE001 - vendors have no common base class
-        raise ConfigError(
-            f"cannot open the signer: {_first_line(error)}", where=f"signer {scheme}:"
-        ) from None
-    return _VendorSigner(public, signer)
+    return _CheckedSigner(public, kms.open_signer(uri, public.vendor_key, public.keyid))
 
 
 def stored_signer(folder: Path, name: str) -> Signer:
@@ -324,88 +347,35 @@ def stored_signer(folder: Path, name: str) -> Signer:
 
 
 def development_signer(keys: Path) -> Signer:
-    """The key that signs evidence on a machine without ceremony: good for `candidate` only."""
+    """The key made automatically on this machine: enough for `candidate` only."""
     return stored_signer(keys, DEVELOPMENT)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A signer whose public key is known."""
-
-    _public: PublicKey
-
-    @property
-    def keyid(self) -> str:
-        return self._public.keyid
-
-    @property
-    def public_pem(self) -> str:
-        return self._public.pem
-
-
-@dataclass(frozen=True)
-class _AgentSigner(_Known):
-    """A key that stays in an `ssh-agent`."""
-
-    _blob: bytes = field(repr=False)
-    _environ: Mapping[str, str] = field(repr=False)
-
-    def sign(self, payload: bytes) -> bytes:
-        signature = sshagent.sign(self._environ, self._blob, payload)
-        self._public.verify(signature, payload)
-        return signature
-
-
-@dataclass(frozen=True)
-class _VendorSigner(_Known):
-    """A securesystemslib signer under our key id; every signature is checked before it is handed
-    out.
-    """
-
-    _signer: vendor.Signer = field(repr=False)
-
-    def sign(self, payload: bytes) -> bytes:
-        try:
-            signature = bytes.fromhex(self._signer.sign(payload).signature)
-        except Exception as error:  # noqa: BLE001 - vendors have no common base class
-            raise StorageError(
-                f"the signer did not sign: {_first_line(error)}",
-                where=f"key {self.keyid[:16]}",
-                fix="check the signer's address and access",
-            ) from None
-        self._public.verify(signature, payload)
-        return signature
-
-
 def _public(key: PublicKeyTypes) -> PublicKey:
-    der = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    pem = key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
-    raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
-    keyid = hashlib.sha256(der).hexdigest()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    der = key.public_bytes(serialization.Encoding.DER, form)
+    pem = key.public_bytes(serialization.Encoding.PEM, form).decode()
     line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return PublicKey(
-        keyid, pem, SSlibKey.from_crypto(key, keyid=keyid), raw, base64.b64decode(line.split()[1])
-    )
+    keyid = hashlib.sha256(der).hexdigest()
+    if not isinstance(key, Ed25519PublicKey):
+        kms.vendor_key(key, keyid)  # raises ValueError for a kind that cannot be verified
+    return PublicKey(keyid, pem, key, base64.b64decode(line.split()[1]))
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> bytes:
     if not environ.get(name, "").strip():
         raise ConfigError(
-            "the signer's key is not there",
+            "the signer's key is missing",
             where=f"environment variable {name}",
             expected="a private key in PEM",
-            fix="set it, or leave COUNTERSIGN_SIGNER away, so that a development key signs",
+            fix="set it, or unset COUNTERSIGN_SIGNER, so that a development key signs",
         )
     return environ[name].replace("\\n", "\n").strip().encode() + b"\n"
 
 
 def start_of(path: Path) -> bytes:
-    """A key file's bytes, and of what is none, as a device without end, no more than a key has.
-    Raises `OSError`.
+    """At most `MAX_KEY` bytes of a file, so that a device without end is not read whole. Raises
+    `OSError`.
     """
     with path.open("rb") as file:
         return file.read(MAX_KEY)
@@ -420,14 +390,14 @@ def _read(path: Path) -> bytes:
             f" {AGENT}SHA256:..."
         )
         raise ConfigError("no such key file", where=str(path), fix=fix) from None
-    except (OSError, ValueError) as error:  # of a null byte, too
-        told = error.strerror if isinstance(error, OSError) else "no path"
-        raise StorageError(f"the key cannot be read: {told}", where=str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise StorageError(f"the key cannot be read: {reason}", where=str(path)) from None
 
 
 def _create(path: Path) -> None:
     """Writes a new key beside its place, then links it there: whole or not at all, and the first of
-    two wins.
+    two processes wins.
     """
     data = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -436,9 +406,8 @@ def _create(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-            ) as file:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -468,12 +437,3 @@ def cannot_write(path: Path, error: OSError) -> CountersignError:
         where=str(path),
         fix="free the disk, allow writing there, or set COUNTERSIGN_HOME to a folder of your own",
     )
-
-
-def _word(data: bytes) -> str:
-    """The first word of a public key line."""
-    return data.split(maxsplit=1)[0][:40].decode("ascii", "replace")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

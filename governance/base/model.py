@@ -31,5 +31,9 @@ class Model(BaseModel):
     """Frozen, refuses unknown fields, NaN and infinity; text is kept exactly as given."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        defer_build=True,  # a command builds the models it reads, not a hundred
     )

@@ -66,7 +66,7 @@ def test_a_passphrase_is_asked_for_until_it_is_right_and_only_where_somebody_can
             person_signer(str(path), {}, lambda prompt, given=given: next(given)).keyid
             == signer.keyid
         )
-        with pytest.raises(ConfigError, match="none of 3 passphrases is the right one") as error:
+        with pytest.raises(ConfigError, match="3 wrong passphrases") as error:
             person_signer(str(path), {}, lambda prompt: "battery staple")
         assert "battery" not in str(error.value)
 
@@ -219,7 +219,7 @@ def test_an_agent_that_signs_with_another_key_is_found_out(tmp_path: Path) -> No
     path = Path("/tmp") / f"cs-forger-{os.getpid()}.sock"
     thread = _impostor(path, len(answer).to_bytes(4, "big") + answer)
     environ = {"SSH_AUTH_SOCK": str(path)}
-    signer = keys._AgentSigner(public_key(sshagent.Identity(blob, "").line), blob, environ)
+    signer = keys._held_by_agent(sshagent.Identity(blob, ""), environ)
     try:
         with pytest.raises(CountersignError, match="does not verify"):
             signer.sign(b"payload")
@@ -243,7 +243,7 @@ def test_what_is_no_private_key_is_named(tmp_path: Path) -> None:
     make(tmp_path / "id")
     (tmp_path / "words").write_text("hello")
     cases = {
-        str(tmp_path / "id.pub"): "public key, which signs nothing",
+        str(tmp_path / "id.pub"): "public key, which cannot sign",
         str(tmp_path / "words"): "not a private key",
         str(tmp_path / "none"): "no such key file",
         "/dev/zero": "not a private key",
