@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from governance.attest.predicates import (
     Artifact,
     Code,
     Environment,
+    Library,
     Requester,
     Run,
 )
@@ -30,6 +32,8 @@ from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
+LONGEST_LICENCE = 120
+"""Characters. A longer `License` field is the text of the licence, not its name."""
 
 
 def code(root: Path, before: Code | None = None) -> Code:
@@ -75,7 +79,33 @@ def environment(versions: dict[str, str]) -> Environment:
         platform=f"{platform.system()}-{platform.machine()}",
         versions=versions,
         distributions=_distributions(),
+        libraries={name: library for name in versions if (library := _library(name))},
     )
+
+
+@cache
+def _library(name: str) -> Library | None:
+    """Licence and digest of an installed distribution; None if it is not installed as one."""
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+    record = distribution.read_text("RECORD")
+    if record is None:
+        return None
+    return Library(licence=_licence(distribution), record=sha256_bytes(record.encode()))
+
+
+def _licence(distribution: metadata.Distribution) -> str:
+    """The licence that the metadata names: an expression, a short text, or a classifier."""
+    fields = distribution.metadata
+    for name in ("License-Expression", "License"):
+        stated = fields[name]
+        if stated and len(stated) <= LONGEST_LICENCE and "\n" not in stated:
+            return str(stated)
+    classifiers = fields.get_all("Classifier") or []
+    named = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License :: ")]
+    return ", ".join(sorted(named))
 
 
 @cache

@@ -68,6 +68,15 @@ class Code(Model):
     """Whether code, parameters or policies differ from the commit (dvc.lock aside)."""
 
 
+class Library(Model):
+    """An installed distribution, as its own metadata describes it."""
+
+    licence: str
+    """An SPDX expression where the distribution gives one; empty where it gives none."""
+    record: Sha256
+    """sha256 of its RECORD, which lists the digest of each file."""
+
+
 class Environment(Model):
     """Where it ran: what can change bits or behaviour."""
 
@@ -79,6 +88,8 @@ class Environment(Model):
     """sha256 over the sorted names and RECORD digests of everything installed
     (`pipelines.provenance`).
     """
+    libraries: dict[str, Library] = Field({}, exclude_if=empty)
+    """Licence and digest of each distribution in `versions`."""
 
 
 class Requester(Model):

@@ -12,7 +12,7 @@ import click
 from governance.commands import session
 
 if TYPE_CHECKING:
-    from governance.exports.formats import Export
+    from governance.exports.catalog import Export
     from governance.exports.records import Records
 
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     "--list",
     "listed",
     is_flag=True,
-    help="Say which files each format would give, and write nothing.",
+    help="List the formats and their files; write nothing.",
 )
 @click.option(
     "--sign",
     is_flag=True,
-    help="Put statements into DSSE envelopes, signed with this machine's key.",
+    help="Sign in-toto statements with this machine's key (DSSE envelopes).",
 )
 @session.bundle_options
 @session.json_option
@@ -51,17 +51,18 @@ def command(
 ) -> None:
     """Write MODEL/VERSION in the formats of other tools: all of them, or those named.
 
-    model-card, cyclonedx, croissant, slsa-provenance, slsa-vsa, test-result. They are made from
-    verified records only, and are no evidence themselves: the log is. Nothing is written where one
-    file cannot be.
+    --list shows the formats. Exports are made from verified records. They are not evidence
+    themselves; the signed log is. Either all files are written or none.
     """
-    from governance.exports.formats import export, refuse_sealed, write
+    from governance.exports.catalog import export
+    from governance.exports.files import refuse_sealed, write
     from governance.exports.text import file_name
     from governance.machine.machine import known_signer
 
     records = session.records_of(session.named(version), bundle, origin)
-    said = records.facts.registration
-    target = folder or Path("exports") / f"{file_name(said.model)}-{file_name(said.version)}"
+    registration = records.facts.registration
+    name = f"{file_name(registration.model)}-{file_name(registration.version)}"
+    target = folder or Path("exports") / name
     refuse_sealed(target)
     keys = records.facts.policies.keys if records.facts.policies else {}
     made = export(
@@ -77,20 +78,19 @@ def command(
 
 def _lines(records: Records, made: list[Export], target: Path, listed: bool) -> Iterator[str]:
     from governance.base.text import visible
-    from governance.exports.formats import FORMATS
 
     verified = records.verified
     origin = (
         f"origin established by {verified.origin}" if verified.origin else "origin NOT established"
     )
-    word = "would give" if listed else "written:"
+    word = "would write" if listed else "written:"
     yield visible(f"{records.name}: {verified.entries} entries verified, {origin}")
     for one in made:
-        yield f"{one.format}: {FORMATS[one.format].says}"
+        yield f"{one.format.name}: {one.format.title}"
         yield from (
             f"  {word} {target / each.path} ({len(each.data)} bytes)" for each in one.documents
         )
-        yield from (visible(f"  none for {each}") for each in one.missing)
+        yield from (visible(f"  nothing for {each}") for each in one.missing)
 
 
 def _document(made: list[Export], target: Path, listed: bool) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _document(made: list[Export], target: Path, listed: bool) -> dict[str, Any]:
         "folder": str(target),
         "formats": [
             {
-                "format": one.format,
+                "format": one.format.name,
                 "files": [
                     {"path": each.path, "size": len(each.data), "sha256": sha256_bytes(each.data)}
                     for each in one.documents

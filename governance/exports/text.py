@@ -1,13 +1,10 @@
-"""Text from records in foreign formats: it stays text, on one line, whatever stands in it; JSON has
-one form.
-"""
+"""Text from records in other formats. It stays text, on one line, whatever it contains."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
@@ -16,8 +13,8 @@ from ruamel.yaml import YAML
 from governance.base.text import visible
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&$@]|:(?=[^\s\d]))")
-"""What Markdown, its tables and extensions, HTML and mathematics give a meaning; `:` and `@` make
-links of words.
+"""What has a meaning in Markdown, its tables and extensions, HTML or mathematics. `:` and `@` turn
+words into links.
 """
 _BEGINS = ((re.compile(r"^([-+=])"), r"\\\1"), (re.compile(r"^(\d{1,9})([.)])(?=\s|$)"), r"\1\\\2"))
 """What would begin a list, a rule or the underline of a heading."""
@@ -28,49 +25,22 @@ def line(value: object) -> str:
     return " ".join(visible(str(value)).split())
 
 
-def said(value: object, none: str = "not stated") -> str:
-    """As `line`; the words for a blank."""
+def stated(value: object, none: str = "not stated") -> str:
+    """As `line`, or the words for a blank."""
     return line(value) if value is not None and line(value) else none
 
 
 def markdown(value: object, none: str = "not stated") -> str:
-    """One line of text as Markdown that shows it, and does nothing else."""
-    text = _MARKUP.sub(r"\\\1", said(value, none))
+    """Markdown that shows one line of text and does nothing else."""
+    text = _MARKUP.sub(r"\\\1", stated(value, none))
     text = re.sub(r"(?i)\bwww\.", lambda found: found.group()[:-1] + r"\.", text)
     for pattern, escaped in _BEGINS:
         text = pattern.sub(escaped, text)
     return text
 
 
-def row(*cells: object) -> str:
-    """One row of a Markdown table."""
-    return "| " + " | ".join(markdown(cell) for cell in cells) + " |"
-
-
-def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
-    """A Markdown table; one row of words where there is nothing."""
-    body = [row(*cells) for cells in rows] or [
-        row("none", *[""] * (len(head) - 1)).replace("not stated", "")
-    ]
-    return [row(*head), "|" + "---|" * len(head), *body]
-
-
-def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested values under dotted names, in their order."""
-    found: dict[str, Any] = {}
-    for name, value in sorted(values.items()):
-        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-            value = {str(number): item for number, item in enumerate(value, 1)}
-        found |= (
-            flat(value, f"{before}{name}.")
-            if isinstance(value, Mapping) and value
-            else {f"{before}{name}": value}
-        )
-    return found
-
-
 def cleaned(value: Any) -> Any:
-    """A JSON value with every text in it on one line and visible; keys too."""
+    """A JSON value with every text and key on one line and visible."""
     if isinstance(value, str):
         return line(value)
     if isinstance(value, dict):
@@ -81,9 +51,7 @@ def cleaned(value: Any) -> Any:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A JSON document for people and tools: keys in the order given, two blanks deep, one line
-    end.
-    """
+    """A JSON document for people and tools: keys in the order given, indented by two blanks."""
     text = json.dumps(cleaned(value), indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
 
@@ -101,8 +69,8 @@ def yaml_text(value: dict[str, Any]) -> str:
 
 
 def file_name(text: str) -> str:
-    """A name that is safe in a path: as it is where it is plain, else with its digest so that no
-    two are one.
+    """A name that is safe in a path. A name with other characters gets its digest, so that no two
+    names collide.
     """
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", text):
         return text
@@ -111,7 +79,7 @@ def file_name(text: str) -> str:
 
 
 def outside_path(text: str) -> str:
-    """Where something came from, less a path of some machine, which may hold a person's name."""
+    """Where something came from, without a path of a machine: it may contain a person's name."""
     return (
         "a folder on the machine that imported it"
         if re.match(r"\s*(/|~|[A-Za-z]:[\\/]|file:|\\\\)", text)

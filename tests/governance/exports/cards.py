@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from governance.exports.card import model_card
+from governance.exports.formats.model_card import model_card
 from governance.exports.records import Records
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from governance.base.errors import ConfigError, CountersignError, InputError, VerificationError
-from governance.exports.formats import FORMATS
+from governance.exports.catalog import known_formats
 from governance.machine.machine import open_log
 from governance.policy.policies import load_policies
 from pipelines.cli import cli
@@ -62,7 +62,7 @@ def test_export_writes_every_format_and_says_what(run: Run) -> None:
 def test_export_list_writes_nothing(run: Run) -> None:
     done = run("export", NAME, "--list")
     assert done.exit_code == 0, done.output
-    assert all(name in done.output for name in FORMATS)
+    assert all(name in done.output for name in known_formats())
     assert not Path("exports").exists()
 
 
@@ -85,7 +85,7 @@ def test_signed_statements_are_envelopes(run: Run) -> None:
 def test_a_model_folder_is_not_written_into(run: Run) -> None:
     failed = run("export", NAME, "-o", "models/sft/model")
     assert isinstance(failed.exception, ConfigError)
-    assert "sealed by its digest" in str(failed.exception)
+    assert "model folder" in str(failed.exception)
 
 
 MISTAKES = [

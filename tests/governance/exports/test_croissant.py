@@ -11,7 +11,7 @@ from typing import Any
 import mlcroissant
 import pytest
 
-from governance.exports.croissant import CROISSANT, RAI, datasets
+from governance.exports.formats.croissant import CROISSANT, RAI, datasets
 from governance.exports.records import Records
 from tests.governance.exports.told import HOSTILE, PEOPLE, carded
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from governance.attest.envelope import verify_envelope
 from governance.base.errors import ConfigError, StorageError, VerificationError
-from governance.exports import formats
-from governance.exports.formats import FORMATS, Document, export, write
+from governance.exports import files
+from governance.exports.catalog import Document, export, known_formats
+from governance.exports.files import write
 from governance.exports.records import Records, read
 from governance.exports.text import cleaned, file_name, json_bytes, outside_path
 from tests.governance.exports.told import records_of
@@ -24,8 +25,8 @@ DOCUMENTS = [Document("a.json", b"new a"), Document("deep/b.json", b"new b")]
 
 
 def test_every_format_gives_what_it_says(plain: Records) -> None:
-    made = {one.format: [each.path for each in one.documents] for one in export(plain)}
-    assert list(made) == list(FORMATS)
+    made = {one.format.name: [each.path for each in one.documents] for one in export(plain)}
+    assert list(made) == list(known_formats())
     assert all(made.values())
     paths = [path for each in made.values() for path in each]
     assert len(set(paths)) == len(paths)
@@ -36,12 +37,12 @@ def test_the_same_log_read_again_gives_the_same_bytes(shared: Story) -> None:
 
 
 def test_an_unknown_format_names_those_there_are(plain: Records) -> None:
-    with pytest.raises(ConfigError, match=r"no format 'spdx'\n.*model-card, cyclonedx"):
+    with pytest.raises(ConfigError, match=r"no format 'spdx'\n.*croissant, cyclonedx, model-card"):
         export(plain, ["spdx"])
 
 
 def test_only_the_formats_named_are_made(plain: Records) -> None:
-    assert [one.format for one in export(plain, ["slsa-vsa", "cyclonedx"])] == [
+    assert [one.format.name for one in export(plain, ["slsa-vsa", "cyclonedx"])] == [
         "cyclonedx",
         "slsa-vsa",
     ]
@@ -78,7 +79,7 @@ def test_all_files_are_written(tmp_path: Path) -> None:
 def test_where_one_cannot_be_written_the_others_stay_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"old a")
     (tmp_path / "deep" / "b.json").mkdir(parents=True)
-    with pytest.raises(StorageError, match="a folder stands in its place"):
+    with pytest.raises(StorageError, match="cannot be written"):
         write(tmp_path, DOCUMENTS)
     assert (tmp_path / "a.json").read_bytes() == b"old a"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.json", "b.json", "deep"]
@@ -92,7 +93,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(formats.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
         write(tmp_path, DOCUMENTS)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -101,7 +102,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("below", ["", "sub/folder"])
 def test_a_model_folder_is_sealed(tmp_path: Path, below: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(ConfigError, match="sealed by its digest"):
+    with pytest.raises(ConfigError, match="model folder"):
         write(tmp_path / below, DOCUMENTS)
     assert [path.name for path in tmp_path.rglob("*")] == ["model.safetensors"]
 

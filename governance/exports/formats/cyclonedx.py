@@ -1,8 +1,6 @@
-"""A CycloneDX 1.6 ML-BOM: the model, the models and datasets before it, reward functions, engines,
-and how they hang together.
-
-Two things are not recorded, and are said as properties: licences of libraries, and a hash for each
-of them (one digest covers everything installed).
+"""A CycloneDX 1.6 ML-BOM: the model, the models and datasets it was made from, reward functions,
+libraries, and their dependencies. A hash or licence that is not recorded is a property that says
+so.
 """
 
 from __future__ import annotations
@@ -11,51 +9,20 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
 from governance.attest.predicates import BaseImport, Ingest, Scan
-from governance.exports.card import items, metadata
+from governance.exports.catalog import Document, Format, Made
+from governance.exports.formats.model_card import items, metadata
 from governance.exports.records import Records
-from governance.exports.text import json_bytes, outside_path, said
+from governance.exports.text import json_bytes, outside_path, stated
 from governance.gates import recall
 from governance.history.lineage import DataChain, ModelNode, trained
 from governance.report import scores
+from governance.report.facts import Facts
 
-SPDX = frozenset(
-    [
-        "0BSD",
-        "AFL-3.0",
-        "AGPL-3.0-only",
-        "AGPL-3.0-or-later",
-        "Apache-2.0",
-        "Artistic-2.0",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "BSL-1.0",
-        "CC-BY-3.0",
-        "CC-BY-4.0",
-        "CC-BY-NC-4.0",
-        "CC-BY-NC-SA-4.0",
-        "CC-BY-ND-4.0",
-        "CC-BY-SA-3.0",
-        "CC-BY-SA-4.0",
-        "CC0-1.0",
-        "CDLA-Permissive-2.0",
-        "CDLA-Sharing-1.0",
-        "EUPL-1.2",
-        "GPL-2.0-only",
-        "GPL-3.0-only",
-        "GPL-3.0-or-later",
-        "ISC",
-        "LGPL-2.1-only",
-        "LGPL-3.0-only",
-        "MIT",
-        "MPL-2.0",
-        "ODC-By-1.0",
-        "ODbL-1.0",
-        "PDDL-1.0",
-        "Unlicense",
-    ]
-)
-"""Identifiers that are written as such; any other licence is written by its name."""
+Component = dict[str, Any]
+
 APPROACH = {
     "pretrain": "self-supervised",
     "sft": "supervised",
@@ -66,30 +33,23 @@ APPROACH = {
     "grpo": "reinforcement-learning",
     "rloo": "reinforcement-learning",
 }
-"""Method to the nearest of the format's five words; the method itself stands among the properties.
-"""
+"""Method to the nearest of the format's five words. The properties name the method itself."""
 _SPACE = uuid.UUID("5f0c6e2e-9c1b-5d2a-8d55-6a1f7b0c4d11")
-"""Of serial numbers, so that the same records have the same."""
+"""Namespace of serial numbers: the same records give the same number."""
 
 
 def bom(records: Records) -> bytes:
     """The document."""
     facts = records.facts
-    libraries = _libraries(records)
-    components = [
-        *(_model(records, node) for node in facts.chain if node.sha256 != facts.digest),
-        *(_dataset(records, chain, uses) for chain, uses in facts.datasets),
-        *_rewards(records).values(),
-        *libraries.values(),
-    ]
+    before = [_model(records, node) for node in facts.chain if node.sha256 != facts.digest]
+    data = [_dataset(records, chain, uses) for chain, uses in facts.datasets]
+    serial = uuid.uuid5(_SPACE, f"{records.log_id}/{records.name}/{facts.as_of}")
     return json_bytes(
         {
             "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
             "bomFormat": "CycloneDX",
             "specVersion": "1.6",
-            "serialNumber": (
-                f"urn:uuid:{uuid.uuid5(_SPACE, f'{records.log_id}/{records.name}/{facts.as_of}')}"
-            ),
+            "serialNumber": f"urn:uuid:{serial}",
             "version": 1,
             "metadata": {
                 "timestamp": facts.as_of,
@@ -100,14 +60,10 @@ def bom(records: Records) -> bytes:
                     root=records.verified.root,
                     entries=records.verified.entries,
                     policies=facts.policies.digest if facts.policies else facts.policies_note,
-                    licences_of_libraries="not recorded",
-                    hashes_of_libraries=(
-                        "one sha256 over everything installed, per stage: countersign:distributions"
-                    ),
                 ),
             },
-            "components": components,
-            "dependencies": list(_dependencies(records)),
+            "components": [*before, *data, *_rewards(facts), *_libraries(facts)],
+            "dependencies": list(_dependencies(facts)),
         }
     )
 
@@ -142,26 +98,23 @@ def _model(records: Records, node: ModelNode) -> dict[str, Any]:
     base = node.base.predicate if node.base else None
     if node.train is not None:
         train = trained(node.train)
-        notes |= {"method": train.method, "entry": node.train.index, "objective": train.objective}
-        notes |= {"code": train.code.commit or "no commit", "uncommitted": train.code.dirty}
-        notes |= {"distributions": train.environment.distributions}
-    elif isinstance(base, BaseImport):
         notes |= {
-            "source": outside_path(base.source),
-            "weights": base.weights,
-            "entry": node.base.index if node.base else 0,
+            "method": train.method,
+            "entry": node.train.index,
+            "objective": train.objective,
+            "code": train.code.commit or "no commit",
+            "uncommitted": train.code.dirty,
+            "distributions": train.environment.distributions,
         }
+    elif node.base is not None and isinstance(base, BaseImport):
+        source = outside_path(base.source)
+        notes |= {"source": source, "weights": base.weights, "entry": node.base.index}
     else:
         notes["source"] = "not recorded: no evidence of where this model comes from"
-    allowed = (
-        records.facts.policies.bases.get(node.name)
-        if records.facts.policies and node.train is None
-        else None
-    )
-    licence = _licence(allowed.licence) if allowed else None
-    notes |= {} if licence else {"licence": "not recorded"}
-    found |= {"licenses": licence} if licence else {}
-    return {**found, "hashes": _hashes(node.sha256), "properties": _properties(**notes)}
+    policies = records.facts.policies
+    allowed = policies.bases.get(node.name) if policies and node.train is None else None
+    licence = allowed.licence if allowed else None
+    return {**found, "hashes": _hashes(node.sha256), **_licensed(licence, **notes)}
 
 
 def _card(records: Records) -> dict[str, Any]:
@@ -244,7 +197,7 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, A
     data: dict[str, Any] = {
         "type": "dataset",
         "name": chain.dataset,
-        "description": said(card.origin if card else None),
+        "description": stated(card.origin if card else None),
     }
     data["sensitiveData"] = _sensitive(chain)
     data |= {"classification": card.classification} if card and card.classification else {}
@@ -254,7 +207,7 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, A
         "kind": ingest.kind if ingest else "not recorded",
         "used-by": ", ".join(uses),
         "source-sha256": chain.source or "not recorded",
-        "lawful-basis": said(card.lawful_basis if card else None),
+        "lawful-basis": stated(card.lawful_basis if card else None),
         "gap": f"no evidence of {chain.broken_at}" if chain.broken_at else "none",
     }
     found: dict[str, Any] = {
@@ -265,13 +218,7 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, A
         "hashes": _hashes(chain.sha256),
         "data": [data],
     }
-    licence = _licence(card.licence) if card else None
-    notes |= {} if licence else {"licence": "not stated"}
-    return {
-        **found,
-        **({"licenses": licence} if licence else {}),
-        "properties": _properties(**notes),
-    }
+    return {**found, **_licensed(card.licence if card else None, **notes)}
 
 
 def _sensitive(chain: DataChain) -> list[str]:
@@ -285,67 +232,66 @@ def _sensitive(chain: DataChain) -> list[str]:
     ] or [f"personal data: none found; {recall.told({chain.dataset: scan.recall})}"]
 
 
-def _rewards(records: Records) -> dict[str, dict[str, Any]]:
-    """Reference to component, of every reward function of the chain that has a digest."""
+def _rewards(facts: Facts) -> list[Component]:
+    """Every reward function of the chain. A scorer is a model, and listed as one."""
     found = {}
-    for stage, request in records.facts.requests.items():
+    for stage, request in facts.requests.items():
         for name, digest in sorted(request.rewards.items()):
-            if digest is None:
-                continue  # the scorer, which is a model of the chain
-            ref = _ref("reward", digest, name)
-            notes = _properties(
-                role="reward function", digest_of="its source", used_by=f"train@{stage}"
-            )
-            found[ref] = {
-                "type": "file",
-                "bom-ref": ref,
-                "name": name,
-                "hashes": _hashes(digest),
-                "properties": notes,
-            }
-    return found
+            if digest is not None:
+                notes = {"role": "reward function", "digest-of": "its source"}
+                found[_ref("reward", digest, name)] = {
+                    "type": "file",
+                    "bom-ref": _ref("reward", digest, name),
+                    "name": name,
+                    "hashes": _hashes(digest),
+                    **_licensed(None, **notes, **{"used-by": f"train@{stage}"}),
+                }
+    return list(found.values())
 
 
-def _libraries(records: Records) -> dict[str, dict[str, Any]]:
-    """Reference to component, of every engine version that a training depended on."""
+def _libraries(facts: Facts) -> list[Component]:
+    """Every engine that a training depended on, with what its metadata said at the time."""
     found = {}
-    for node in records.facts.trained:
-        for name, version in (
-            sorted(trained(node.train).environment.versions.items()) if node.train else ()
-        ):
-            ref = _ref("library", version, name)
-            found[ref] = {"type": "library", "bom-ref": ref, "name": name, "version": version}
+    for node in facts.trained:
+        environment = trained(node.train).environment if node.train else None
+        for name, version in sorted(environment.versions.items()) if environment else ():
+            known = environment.libraries.get(name) if environment else None
+            component: Component = {
+                "type": "library",
+                "bom-ref": _ref("library", version, name),
+                "name": name,
+                "version": version,
+            }
             if _plain_name(name) and _plain_name(version):
-                found[ref]["purl"] = (
-                    f"pkg:pypi/{name.lower().replace('_', '-')}@{version.replace('+', '%2B')}"
-                )
-    return found
+                plain = name.lower().replace("_", "-")
+                component["purl"] = f"pkg:pypi/{plain}@{version.replace('+', '%2B')}"
+            if known is None:
+                component |= _licensed(None, hash="not recorded")
+            else:
+                component["hashes"] = _hashes(known.record)
+                component |= _licensed(known.licence, **{"digest-of": "its RECORD"})
+            found[component["bom-ref"]] = component
+    return list(found.values())
 
 
 def _plain_name(text: str) -> bool:
     return bool(text) and text.isascii() and all(char.isalnum() or char in "._+-" for char in text)
 
 
-def _dependencies(records: Records) -> Iterator[dict[str, Any]]:
+def _dependencies(facts: Facts) -> Iterator[dict[str, Any]]:
     """What each model was made from."""
-    facts = records.facts
     for node in facts.chain:
-        on = [_ref("model", digest) for digest in (node.parent, node.scorer) if digest]
+        refs = {_ref("model", digest) for digest in (node.parent, node.scorer) if digest}
         request = facts.requests.get(node.name)
         if request is not None:
-            on.append(_ref("data", request.data.sha256, request.data.dataset))
-            on.append(_ref("data", request.suite.records, request.suite.name))
-            on += [
-                _ref("reward", digest, name)
-                for name, digest in sorted(request.rewards.items())
-                if digest
-            ]
+            refs.add(_ref("data", request.data.sha256, request.data.dataset))
+            refs.add(_ref("data", request.suite.records, request.suite.name))
+            for name, digest in request.rewards.items():
+                refs |= {_ref("reward", digest, name)} if digest else set()
         if node.train is not None:
-            on += [
-                _ref("library", version, name)
-                for name, version in trained(node.train).environment.versions.items()
-            ]
-        yield {"ref": _ref("model", node.sha256), "dependsOn": sorted(dict.fromkeys(on))}
+            versions = trained(node.train).environment.versions
+            refs |= {_ref("library", version, name) for name, version in versions.items()}
+        yield {"ref": _ref("model", node.sha256), "dependsOn": sorted(refs)}
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -359,19 +305,32 @@ def _hashes(sha256: str) -> list[dict[str, str]]:
     return [{"alg": "SHA-256", "content": sha256}]
 
 
-def _licence(text: str) -> list[dict[str, Any]] | None:
-    if not text.strip():
-        return None
-    return [{"license": {"id": text} if text in SPDX else {"name": text}}]
+def _licensed(licence: str | None, **notes: Any) -> Component:
+    """A component's licence and properties. SPDX expressions are written as such."""
+    if licence is None or not licence.strip():
+        return {"properties": _properties(licence="not recorded", **notes)}
+    try:
+        known = canonicalize_license_expression(licence)
+    except InvalidLicenseExpression:
+        return {"licenses": [{"license": {"name": licence}}], "properties": _properties(**notes)}
+    if " " in known:
+        return {"licenses": [{"expression": known}], "properties": _properties(**notes)}
+    return {"licenses": [{"license": {"id": known}}], "properties": _properties(**notes)}
 
 
 def _properties(**values: Any) -> list[dict[str, str]]:
     """Properties under our own prefix, each a text."""
-    named = {name.replace("_", "-"): value for name, value in values.items()}
     texts = {
-        name: str(value).lower() if isinstance(value, bool) else said(value)
-        for name, value in named.items()
+        name: str(value).lower() if isinstance(value, bool) else stated(value)
+        for name, value in values.items()
     }
     return [
         {"name": f"countersign:{name}", "value": value} for name, value in sorted(texts.items())
     ]
+
+
+def _export(records: Records) -> Made:
+    return Made([Document("bom.cdx.json", bom(records))])
+
+
+FORMAT = Format("cyclonedx", "CycloneDX 1.6 ML-BOM: bom.cdx.json", _export)

@@ -1,8 +1,7 @@
 """Croissant 1.1 with RAI 1.0 for each dataset version behind the model.
 
-Records themselves are not described (`recordSet`): the evidence holds their kind and counts, not
-their columns. Fields that the format demands and no record gives (who made the data, where it can
-be had) say so in words.
+Records are not described (`recordSet`): the evidence has their kind and counts, not their columns.
+Fields that the format requires and no record gives (who made the data, where to get it) say so.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from governance.attest.predicates import Artifact, Ingest, Quality, Scan
+from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records, entries
-from governance.exports.text import json_bytes, said
+from governance.exports.text import file_name, json_bytes, stated
 from governance.gates import recall
 from governance.history.lineage import DataChain
 from governance.log.evidence import Evidence
@@ -81,9 +81,9 @@ def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, 
         "@type": "sc:Dataset",
         "@id": f"urn:countersign:dataset:{chain.sha256}",
         "conformsTo": [CROISSANT, RAI],
-        "name": said(card.title if card else None, chain.dataset),
+        "name": stated(card.title if card else None, chain.dataset),
         "description": _description(records, chain, uses),
-        "license": said(card.licence if card else None),
+        "license": stated(card.licence if card else None),
         "url": f"urn:countersign:dataset:{chain.sha256}",
         "creator": {"@type": "Organization", "name": _creator(card)},
         "datePublished": _published(records, chain),
@@ -109,27 +109,23 @@ def _description(records: Records, chain: DataChain, uses: list[str]) -> str:
     )
     kind = f"Records of kind {ingest.kind}" if ingest else "Records of a kind that is not recorded"
     gap = (
-        f" No evidence of {chain.broken_at} stands in the log at this digest."
-        if chain.broken_at
-        else ""
+        f" The log has no evidence of {chain.broken_at} at this digest." if chain.broken_at else ""
     )
     stands = entries([chain.ingest, chain.scan, chain.quality])
     return (
         f"{kind}, dataset {chain.dataset} as used by {', '.join(uses)} for {records.name}."
-        f" Evidence: {stands} of {records.log_id}. Where it can be had is not recorded; it is"
-        f" identified by its digest.{gap}"
+        f" Evidence: {stands} of {records.log_id}. Where to get it is not recorded; its digest"
+        f" identifies it.{gap}"
     )
 
 
 def _creator(card: Datacard | None) -> str:
-    steward = said(card.steward if card else None)
-    return f"who made it is told in rai:dataCollection; who answers for it: {steward}"
+    steward = stated(card.steward if card else None)
+    return f"see rai:dataCollection; steward: {steward}"
 
 
 def _published(records: Records, chain: DataChain) -> str:
-    """The day on which this version entered the log, at the latest with the model: the only date
-    there is.
-    """
+    """The day on which this dataset version was logged: the only date on record."""
     return at(chain.quality or chain.scan or chain.ingest or records.facts.item)[:10]
 
 
@@ -170,11 +166,11 @@ def _responsible(records: Records, chain: DataChain, card: Datacard | None) -> d
     """The RAI terms."""
     missing = records.facts.policies_note or "not stated: there is no datacard"
     return {
-        "rai:dataCollection": said(card.origin, "not stated") if card else missing,
+        "rai:dataCollection": stated(card.origin, "not stated") if card else missing,
         "rai:dataCollectionRawData": f"source of sha256 {chain.source or 'not recorded'}",
         "rai:dataPreprocessingProtocol": _steps(chain),
         "rai:dataManipulationProtocol": _treatment(chain),
-        "rai:dataAnnotationProtocol": said(card.labelling, "not stated") if card else missing,
+        "rai:dataAnnotationProtocol": stated(card.labelling, "not stated") if card else missing,
         "rai:dataBiases": "not recorded: coverage by the groups that matter is not profiled",
         "rai:dataLimitations": _limitations(chain),
         "rai:dataUseCases": _uses(card) if card else missing,
@@ -259,5 +255,13 @@ def _personal(chain: DataChain) -> list[str]:
 
 
 def _retention(card: Datacard) -> str:
-    kept = f"kept until {said(card.retention.until)}, then {said(card.retention.then)}"
-    return f"{kept}; classification {said(card.classification)}"
+    kept = f"kept until {stated(card.retention.until)}, then {stated(card.retention.then)}"
+    return f"{kept}; classification {stated(card.classification)}"
+
+
+def _export(records: Records) -> Made:
+    made = [Document(f"croissant/{file_name(name)}.json", data) for name, data in datasets(records)]
+    return Made(made, () if made else ("datasets: the log has no request of a gate",))
+
+
+FORMAT = Format("croissant", "Croissant 1.1 with RAI 1.0, one per dataset version", _export)

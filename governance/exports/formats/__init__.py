@@ -1,0 +1,1 @@
+"""One module per format. Each has a `FORMAT`; `governance.exports.catalog` finds it by that."""

@@ -1,0 +1,92 @@
+"""SLSA provenance v1: one statement for each training stage. It claims no SLSA build level."""
+
+from __future__ import annotations
+
+from governance.exports.catalog import Format, InTotoStatement, Made
+from governance.exports.records import Records
+from governance.exports.statements import Resource, artifact, model_subjects, resource, statement
+from governance.history.lineage import ModelNode, trained
+from governance.log.evidence import Evidence
+
+PROVENANCE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "https://countersign.dev/build/train/v1"
+
+
+def provenance(records: Records) -> Made:
+    """One statement for each training stage behind the version."""
+    made = [
+        _provenance(records, node, node.train)
+        for node in records.facts.trained
+        if node.train is not None
+    ]
+    return Made(made, () if made else ("no training of this version is in the log",))
+
+
+def _provenance(records: Records, node: ModelNode, item: Evidence) -> InTotoStatement:
+    train = trained(item)
+    request = records.facts.requests.get(node.name)
+    asked = {
+        "stage": train.stage,
+        "method": train.method,
+        "records": train.records,
+        "steps": train.steps,
+    }
+    if request is not None:
+        asked |= {
+            "model": request.model,
+            "dataset": request.data.dataset,
+            "parent": request.parent.name,
+        }
+        asked |= {"scorer": request.scorer.name} if request.scorer else {}
+        asked |= {"suite": request.suite.name}
+    definition = {
+        "buildType": BUILD_TYPE,
+        "externalParameters": asked,
+        "internalParameters": {
+            "resolved": train.parameters,
+            "device": train.device,
+            "threads": train.threads,
+        },
+        "resolvedDependencies": _dependencies(records, node, item),
+    }
+    details = {
+        "builder": {
+            "id": f"urn:countersign:key:{item.keyid}",
+            "version": {"python": train.environment.python, **train.environment.versions},
+            "builderDependencies": [
+                resource("installed distributions", train.environment.distributions)
+            ],
+        },
+        "metadata": {
+            "invocationId": f"urn:countersign:statement:{item.digest}",
+            "startedOn": train.run.started,
+            "finishedOn": train.run.finished,
+        },
+        "byproducts": [artifact(one) for one in item.subjects if one.role != "model"],
+    }
+    return statement(
+        f"provenance-{node.name}",
+        PROVENANCE,
+        model_subjects(records, node),
+        {"buildDefinition": definition, "runDetails": details},
+    )
+
+
+def _dependencies(records: Records, node: ModelNode, item: Evidence) -> list[Resource]:
+    """Everything that went into a training, by digest."""
+    train = trained(item)
+    found = [artifact(one) for one in train.inputs]
+    found.append(resource(f"objective {train.method}", train.objective, role="objective"))
+    request = records.facts.requests.get(node.name)
+    for name, digest in sorted(request.rewards.items() if request else ()):
+        found += [resource(f"reward {name}", digest, role="reward")] if digest else []
+    found.append(resource("policies", train.policy, role="policies"))
+    if train.code.commit is not None:
+        notes = {"role": "code", "uncommittedChanges": train.code.dirty}
+        found.append(
+            {"name": "code", "digest": {"gitCommit": train.code.commit}, "annotations": notes}
+        )
+    return found
+
+
+FORMAT = Format("slsa-provenance", "SLSA provenance v1, one per training stage", provenance)

@@ -1,0 +1,98 @@
+"""SLSA verification summary v1: the last decision about each alias of the version.
+
+`verifiedLevels` are names of our own; they claim no SLSA build level. A decision that does not come
+out the same when it is repeated gets no summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.attest.predicates import Promotion
+from governance.exports.catalog import Format, InTotoStatement, Made
+from governance.exports.records import Records
+from governance.exports.statements import logged, model_subjects, statement
+from governance.log.evidence import Evidence
+from governance.report.standing import said_of
+
+VSA = "https://slsa.dev/verification_summary/v1"
+ALLOWED, FAILED = "COUNTERSIGN_RELEASE_DECISION_ALLOWED", "FAILED"
+"""`verifiedLevels` of a passed and a failed summary."""
+
+
+def summaries(records: Records) -> Made:
+    """A summary of each alias's last decision, refusals included."""
+    documents, missing = [], []
+    not_reproduced = _not_reproduced(records)
+    for alias, decision in sorted(_last_decisions(records).items()):
+        if decision.index in not_reproduced:
+            why = not_reproduced[decision.index]
+            missing.append(f"{alias}: repeating the decision of E{decision.index} fails: {why}")
+        else:
+            documents.append(_summary(records, decision))
+    if not documents and not missing:
+        missing.append("no decision about an alias of this version is recorded")
+    return Made(documents, missing)
+
+
+def _last_decisions(records: Records) -> dict[str, Evidence]:
+    found: dict[str, Evidence] = {}
+    for evidence in records.facts.promotions:
+        promotion: Promotion = evidence.predicate
+        of_version = promotion.version == records.facts.registration.version
+        if of_version and promotion.action != "retire":
+            found[promotion.alias] = evidence
+    return found
+
+
+def _not_reproduced(records: Records) -> dict[int, str]:
+    """Entry of a decision to why repeating it gives another result."""
+    standing = records.facts.standing
+    return {item.index: why for item, why in standing.unreproduced} if standing else {}
+
+
+def _summary(records: Records, decision: Evidence) -> InTotoStatement:
+    promotion: Promotion = decision.predicate
+    facts = records.facts
+    levels = [
+        ALLOWED,
+        f"COUNTERSIGN_TIER_{facts.registration.tier.upper()}",
+        f"COUNTERSIGN_ALIAS_{promotion.alias.upper()}",
+    ]
+    used = {one.index: one for one in _decided_on(records) if one.index < decision.index}
+    inputs = [logged(used[index]) for index in sorted(used)]
+    version = f"{facts.project}:{promotion.model}:{promotion.version}:{promotion.alias}"
+    predicate = {
+        "verifier": {"id": records.log_id},
+        "timeVerified": promotion.at,
+        "resourceUri": f"urn:countersign:model:{version}",
+        "policy": {
+            "uri": f"urn:countersign:policies:{promotion.policy}",
+            "digest": {"sha256": promotion.policy},
+        },
+        "inputAttestations": [{"uri": one["uri"], "digest": one["digest"]} for one in inputs],
+        "verificationResult": "PASSED" if promotion.allowed else "FAILED",
+        "verifiedLevels": levels if promotion.allowed else [FAILED],
+        "slsaVersion": "1.1",
+    }
+    subjects = model_subjects(records, facts.released)
+    return statement(f"vsa-{promotion.alias}", VSA, subjects, predicate)
+
+
+def _decided_on(records: Records) -> Iterator[Evidence]:
+    """What a decision about the version reads: its chain, its registration and people's word."""
+    facts = records.facts
+    yield from facts.statements()
+    yield facts.item
+    if facts.now is None or facts.standing is None:
+        return
+    yield from said_of(facts.now, facts.standing)
+    yield from facts.standing.packets
+    yield from (item for item, _ in facts.standing.waivers)
+    yield from facts.standing.incidents
+    yield from facts.now.evidence.by_subject(facts.digest, "request")
+
+
+FORMAT = Format(
+    "slsa-vsa", "SLSA verification summary v1, one per alias that was decided on", summaries
+)

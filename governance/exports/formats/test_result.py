@@ -1,0 +1,146 @@
+"""in-toto test results v0.1: evaluations, data quality, and the search for personal data.
+
+`WARNED` is not passed: a metric without a threshold, or kinds of personal data that the scan does
+not find. What was not run has no test result. `url` is left out: the log is the only record.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Literal
+
+from governance.attest.predicates import Quality, Scan
+from governance.base.statistics import Interval
+from governance.exports.catalog import Format, InTotoStatement, Made
+from governance.exports.records import Records
+from governance.exports.statements import (
+    Resource,
+    artifact,
+    data_subject,
+    logged,
+    model_subjects,
+    resource,
+    statement,
+)
+from governance.gates import recall
+from governance.gates.assessment import figures
+from governance.history.lineage import evaluated
+from governance.log.evidence import Evidence
+from governance.report import scores
+
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+
+Word = Literal["passed", "warned", "failed"]
+Tests = dict[Word, list[str]]
+
+
+def results(records: Records) -> Made:
+    """The version's evaluations, and quality and scan of every dataset behind it."""
+    documents: list[InTotoStatement] = []
+    missing: list[str] = []
+    facts = records.facts
+    for suite in facts.suites:
+        evaluation = facts.evaluation(facts.released, suite)
+        if evaluation is None:
+            why = "" if suite == facts.suites[0] else ": it is the suite of an earlier stage"
+            missing.append(f"evaluation on {suite.name}: not run{why}")
+        elif evaluated(evaluation).not_run is not None:
+            missing.append(f"evaluation on {suite.name}: not run: {evaluated(evaluation).not_run}")
+        else:
+            documents.append(_evaluation(records, evaluation))
+    for chain, _ in facts.datasets:
+        for name, evidence, make in (
+            ("quality", chain.quality, _quality),
+            ("scan", chain.scan, _scan),
+        ):
+            if evidence is None:
+                missing.append(f"{name} of {chain.dataset}: no evidence at this digest")
+            else:
+                documents.append(make(evidence))
+    return Made(documents, missing)
+
+
+def _evaluation(records: Records, evidence: Evidence) -> InTotoStatement:
+    """Compared with policy's thresholds. A metric without a threshold neither passed nor failed."""
+    facts, evaluation = records.facts, evaluated(evidence)
+    own = bool(facts.suites) and evaluation.suite == facts.suites[0].digest
+    thresholds = scores.judged(facts) if own else []
+    tests: Tests = defaultdict(list)
+    for one in thresholds:
+        text = f"{one.metric} {one.demand}: found {one.found}"
+        tests["passed" if one.passed else "failed"].append(text)
+    known = facts.policies is not None and own
+    why = "no threshold in policy" if known else "not compared with policy here"
+    with_threshold = {one.metric for one in thresholds}
+    for name, figure in sorted(figures(evaluation, scores.confidence(facts)).items()):
+        if name not in with_threshold:
+            tests["warned"].append(f"{name}: {why}; {_figure(figure)}")
+    policies = facts.policies.digest if facts.policies else evaluation.policy
+    configuration = [
+        resource(f"suite {evaluation.suite_name}", evaluation.suite, role="suite"),
+        resource("policies", policies, role="policies"),
+        logged(evidence),
+        *(artifact(one) for one in evidence.subjects),
+    ]
+    subjects = model_subjects(records, facts.released)
+    return _result(f"evaluation-{evaluation.suite_name}", subjects, tests, configuration)
+
+
+def _figure(figure: Interval | str) -> str:
+    if isinstance(figure, str):
+        return figure
+    return f"mean {figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}], n={figure.n}"
+
+
+def _quality(evidence: Evidence) -> InTotoStatement:
+    quality: Quality = evidence.predicate
+    tests: Tests = defaultdict(list)
+    for one in quality.expectations:
+        dropped = one.unexpected if one.action == "drop" else 0
+        excluded = f"; {dropped} records excluded" if dropped else ""
+        text = f"{one.name}: {one.expected} on {one.column}{excluded}"
+        if one.success:
+            tests["passed"].append(text)
+        else:
+            tests["failed" if one.severity == "critical" else "warned"].append(text)
+    if not quality.passed and not tests["failed"]:
+        tests["failed"].append("the suite as a whole")
+    suite = resource(f"quality suite for {quality.kind}", quality.suite, role="suite")
+    name = f"quality-{quality.dataset}"
+    return _result(name, [data_subject(evidence)], tests, [suite, logged(evidence)])
+
+
+def _scan(evidence: Evidence) -> InTotoStatement:
+    scan: Scan = evidence.predicate
+    tests: Tests = defaultdict(list)
+    for name in sorted({*scan.entities_searched, *scan.found, *scan.remaining}):
+        found, left = scan.found.get(name, 0), scan.remaining.get(name, 0)
+        action = scan.actions.get(name, "none recorded")
+        word: Word = "passed" if left == 0 else "warned" if action == "allow" else "failed"
+        tests[word].append(f"{name}: {found} found, action {action}, {left} remaining")
+    if not scan.passed and not tests["failed"]:
+        tests["failed"].append("the scan as a whole")
+    tests["warned"] += [f"not searched for: {one}" for one in scan.cannot_find]
+    tests["warned"].append(recall.told({scan.dataset: scan.recall}))
+    config = resource("policies/pii.yaml", scan.config, role="scan configuration")
+    name = f"scan-{scan.dataset}"
+    return _result(name, [data_subject(evidence)], tests, [config, logged(evidence)])
+
+
+def _result(
+    name: str, subjects: list[Resource], tests: Tests, configuration: list[Resource]
+) -> InTotoStatement:
+    result = "PASSED" if tests["passed"] and not tests["warned"] else "WARNED"
+    predicate = {
+        "result": "FAILED" if tests["failed"] else result,
+        "configuration": configuration,
+        "passedTests": tests["passed"],
+        "warnedTests": tests["warned"],
+        "failedTests": tests["failed"],
+    }
+    return statement(f"test-result-{name}", TEST_RESULT, subjects, predicate)
+
+
+FORMAT = Format(
+    "test-result", "in-toto test results v0.1: evaluation, data quality, personal data", results
+)

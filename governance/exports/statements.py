@@ -1,0 +1,78 @@
+"""What the in-toto exports share: subjects, resources, and the log's own statements by digest.
+
+A model folder is one subject, by the digest of its manifest (sha256 over the RFC 8785 list of path,
+size, sha256). Each of its files is another, so that a tool that does not know the manifest can
+match files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from governance.attest.digests import manifest_digest
+from governance.attest.predicates import Artifact
+from governance.exports.catalog import InTotoStatement
+from governance.exports.records import Records
+from governance.exports.text import cleaned, outside_path
+from governance.history.lineage import ModelNode, subject
+from governance.log.evidence import STATEMENT_TYPE, Evidence
+from governance.report.facts import about
+
+Resource = dict[str, Any]
+"""An in-toto ResourceDescriptor."""
+
+
+def statement(
+    name: str, predicate_type: str, subjects: Sequence[Resource], predicate: Mapping[str, Any]
+) -> InTotoStatement:
+    """An in-toto Statement v1."""
+    return InTotoStatement(
+        name,
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": cleaned(list(subjects)),
+            "predicateType": predicate_type,
+            "predicate": cleaned(dict(predicate)),
+        },
+    )
+
+
+def resource(name: str, sha256: str, **annotations: Any) -> Resource:
+    """Something with a digest."""
+    found: Resource = {"name": name, "digest": {"sha256": sha256}}
+    return {**found, "annotations": annotations} if annotations else found
+
+
+def artifact(one: Artifact) -> Resource:
+    """A file or folder that a stage read or made."""
+    return resource(outside_path(one.name), one.sha256, role=one.role)
+
+
+def logged(evidence: Evidence) -> Resource:
+    """A statement of the log, by the digest of its bytes."""
+    annotations = {
+        "entry": evidence.index,
+        "key": evidence.keyid,
+        "developmentKey": evidence.development,
+    }
+    return {
+        "uri": f"urn:countersign:statement:{evidence.digest}",
+        **resource(f"{evidence.kind} {about(evidence)}", evidence.digest, **annotations),
+    }
+
+
+def model_subjects(records: Records, node: ModelNode) -> list[Resource]:
+    """The model's folder and, if it is the registered model, each of its files."""
+    files = records.facts.registration.files
+    what = "sha256 of the folder's manifest"
+    found = [resource(f"manifest of {node.name}", node.sha256, role="model", what=what)]
+    if node.sha256 == records.facts.digest == manifest_digest(files):
+        found += [resource(file.path, file.sha256, role="file") for file in files]
+    return found
+
+
+def data_subject(evidence: Evidence) -> Resource:
+    """The records that a data stage made."""
+    sha256 = subject(evidence, "records") or evidence.subjects[0].sha256
+    return resource(f"{evidence.predicate.dataset} records", sha256)
