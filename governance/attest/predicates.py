@@ -8,8 +8,10 @@ counts, types, digests and Merkle roots only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +21,58 @@ from governance.base.time import instant_of
 CANDIDATE = "candidate"
 """The alias that a version has once it is registered; governed ones take a promotion."""
 TYPE_PREFIX = "https://countersign.dev/evidence/"
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the project knows of one kind of evidence beside its fields."""
+
+    name: str
+    model: type[Model]
+    scope: str | None
+    """Pattern over the predicate (`said`): within it, an entry of the log can be the latest. None
+    for evidence that is recorded once.
+    """
+    stays: bool
+    """It means something in its own log only, so it is not carried to another."""
+    granted: bool
+    """Policy may let a principal sign it (`signs` in policies/policy.yaml)."""
+    afterwards: bool
+    """It is signed after a release, so a release needs nobody who signs it."""
+
+    @property
+    def uri(self) -> str:
+        """The predicate type."""
+        return f"{TYPE_PREFIX}{self.name}/v1"
+
+
+KINDS: dict[str, Kind] = {}
+"""Every kind of evidence by its short name, in the order of this module."""
+PREDICATES: dict[str, type[Model]] = {}
+"""Predicate type URI to model."""
+
+
+def evidence_kind(
+    name: str,
+    *,
+    scope: str | None = None,
+    stays: bool = False,
+    granted: bool = False,
+    afterwards: bool = False,
+) -> Callable[[type[M]], type[M]]:
+    """Registers a predicate as a kind of evidence. Log, carrying, schemas and policy derive what
+    they know of it from here.
+    """
+
+    def register(model: type[M]) -> type[M]:
+        if name in KINDS:
+            raise ValueError(f"two kinds of evidence are called {name!r}")
+        KINDS[name] = kind = Kind(name, model, scope, stays, granted, afterwards)
+        PREDICATES[kind.uri] = model
+        return model
+
+    return register
 
 
 def _on_the_calendar(text: str) -> str:
@@ -131,6 +185,7 @@ class Predicate(Model):
     run: Run
 
 
+@evidence_kind("origin", scope="origin", stays=True)
 class Origin(Model):
     """The log's first entry: whom and what to trust from here on."""
 
@@ -145,6 +200,7 @@ class Origin(Model):
     """The policies themselves; absent from origins of before 0.2."""
 
 
+@evidence_kind("policy", scope="policy", stays=True)
 class PolicyChange(Model):
     """The policies changed; what they say is the subject. Whether that counts, people decide: see
     `Approval`.
@@ -180,6 +236,7 @@ class DataCounts(Model):
     excluded_root: Sha256
 
 
+@evidence_kind("ingest", granted=True)
 class Ingest(Predicate):
     """A source was read and normalised."""
 
@@ -220,6 +277,7 @@ class Recall(Model):
     """
 
 
+@evidence_kind("scan", granted=True)
 class Scan(Predicate):
     """Personal data was searched for and treated as policy says; what was written was scanned
     again.
@@ -246,6 +304,7 @@ class Scan(Predicate):
     """Absent from scans of before it was measured."""
 
 
+@evidence_kind("quality", granted=True)
 class Quality(Predicate):
     """A dataset was held against its suite."""
 
@@ -255,6 +314,16 @@ class Quality(Predicate):
     suite: Sha256
     expectations: list[Expectation]
     counts: DataCounts
+
+
+@evidence_kind("base", granted=True)
+class BaseImport(Predicate):
+    """A model came from outside."""
+
+    source: str
+    files: int
+    weights: bool
+    """False for an architecture to be trained from scratch."""
 
 
 class Finding(Model):
@@ -272,6 +341,7 @@ class Finding(Model):
     """
 
 
+@evidence_kind("gate", scope="gate/{said.stage}", granted=True)
 class GateDecision(Predicate):
     """Whether a stage may train. Its subject is the set of digests decided on."""
 
@@ -287,6 +357,7 @@ class GateDecision(Predicate):
     """What a waiver in force passes."""
 
 
+@evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
 
@@ -301,15 +372,7 @@ class Train(Predicate):
     adapter: Sha256 | None
 
 
-class BaseImport(Predicate):
-    """A model came from outside."""
-
-    source: str
-    files: int
-    weights: bool
-    """False for an architecture to be trained from scratch."""
-
-
+@evidence_kind("evaluate", granted=True)
 class Evaluate(Predicate):
     """A model was scored. The scores stand here, so that every comparison can be done again from
     the log.
@@ -338,6 +401,12 @@ class ModelFile(Model):
     sha256: Sha256
 
 
+@evidence_kind(
+    "registration",
+    scope="registration/{said.model}/{said.stage}",
+    stays=True,
+    granted=True,
+)
 class Registration(Model):
     """A model version in the registry."""
 
@@ -353,6 +422,12 @@ class Registration(Model):
     run: Run
 
 
+@evidence_kind(
+    "promotion",
+    scope="promotion/{said.model}/{said.alias}",
+    stays=True,
+    granted=True,
+)
 class Promotion(Model):
     """An alias was given to a version, moved or taken away, or that was refused.
 
@@ -391,6 +466,7 @@ class Promotion(Model):
         return self
 
 
+@evidence_kind("reproduction", granted=True, afterwards=True)
 class Reproduction(Predicate):
     """A training was run again from the same inputs; its subject is the model that was trained
     first.
@@ -422,6 +498,7 @@ class DrillStep(Model):
     found: str
 
 
+@evidence_kind("drill", granted=True, afterwards=True)
 class Drill(Model):
     """A rollback was rehearsed: the target was found, checked, loaded and asked. Its subject is the
     target's model.
@@ -454,6 +531,7 @@ class PacketStage(Model):
     """Of what the step made."""
 
 
+@evidence_kind("packet", scope="packet/{said.model}/{said.version}", stays=True)
 class Packet(Model):
     """Everything a release rests on, frozen under one digest, before anybody approves it.
 
@@ -501,6 +579,7 @@ class Signed(Model):
     """
 
 
+@evidence_kind("approval")
 class Approval(Signed):
     """A person approved or rejected exactly these bytes, having seen the page rendered from
     them.
@@ -520,6 +599,7 @@ class Approval(Signed):
     """
 
 
+@evidence_kind("waiver")
 class Waiver(Signed):
     """A finding is accepted for a while. Its subject is the model; it joins the next packet."""
 
@@ -535,6 +615,7 @@ class Waiver(Signed):
     expires: Instant
 
 
+@evidence_kind("request", stays=True)
 class PromotionRequest(Signed):
     """One person asks for one move of one alias, once."""
 
@@ -550,6 +631,7 @@ class PromotionRequest(Signed):
     break_glass: bool = False
 
 
+@evidence_kind("authorization")
 class Authorization(Signed):
     """A person lets services run in their name, until an instant. Its subject is the policies they
     know.
@@ -558,6 +640,7 @@ class Authorization(Signed):
     expires: Instant
 
 
+@evidence_kind("revocation", stays=True)
 class Revocation(Signed):
     """A key is good for nothing from here on. Its subject is the key's id, which is a sha256."""
 
@@ -565,6 +648,7 @@ class Revocation(Signed):
     """The principal whose key it is."""
 
 
+@evidence_kind("checkpoint_key", stays=True)
 class CheckpointKey(Signed):
     """A successor of the key that signs checkpoints; its subject is the key's id. In force once
     owners approve it.
@@ -573,6 +657,7 @@ class CheckpointKey(Signed):
     pem: str
 
 
+@evidence_kind("incident")
 class Incident(Signed):
     """Something is wrong with a model, or is no longer. While one is open, no alias is given to
     it.
@@ -583,6 +668,7 @@ class Incident(Signed):
     state: Literal["open", "closed"]
 
 
+@evidence_kind("refusal", scope="refusal/{said.model}/{said.operation}/{said.caller}", stays=True)
 class Refusal(Model):
     """A call on a governed model that was refused by rule, before any decision."""
 
@@ -593,6 +679,7 @@ class Refusal(Model):
     run: Run
 
 
+@evidence_kind("report", stays=True)
 class SignedReport(Model):
     """A report of a version as it was computed, and who answers for it. Its subjects are page, JSON
     twin and model.
@@ -620,6 +707,7 @@ class SignedReport(Model):
     run: Run
 
 
+@evidence_kind("call", scope="call/{said.model}/{said.alias}", stays=True)
 class Call(Model):
     """A call on a governed model that rules let through without a decision, and what it changed."""
 
@@ -632,35 +720,3 @@ class Call(Model):
     from_version: str | None
     """Who held the alias before; None where nobody did, or where there is none."""
     run: Run
-
-
-_MODELS: dict[str, type[Model]] = {
-    "origin": Origin,
-    "policy": PolicyChange,
-    "ingest": Ingest,
-    "scan": Scan,
-    "quality": Quality,
-    "gate": GateDecision,
-    "base": BaseImport,
-    "train": Train,
-    "evaluate": Evaluate,
-    "registration": Registration,
-    "promotion": Promotion,
-    "reproduction": Reproduction,
-    "drill": Drill,
-    "packet": Packet,
-    "approval": Approval,
-    "waiver": Waiver,
-    "request": PromotionRequest,
-    "authorization": Authorization,
-    "revocation": Revocation,
-    "checkpoint_key": CheckpointKey,
-    "incident": Incident,
-    "refusal": Refusal,
-    "call": Call,
-    "report": SignedReport,
-}
-PREDICATES: dict[str, type[Model]] = {
-    f"{TYPE_PREFIX}{name}/v1": model for name, model in _MODELS.items()
-}
-"""Predicate type URI to model."""

@@ -20,15 +20,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from governance.attest.envelope import unverified
+from governance.attest.predicates import KINDS
 from governance.base.errors import InputError, RefusedError, VerificationError
 from governance.base.progress import Bar
 from governance.log.api import MAX_ENVELOPE, Verifier
 from governance.log.port import Entry, Log, Said
 
-STAY = frozenset(
-    {"origin", "policy", "checkpoint_key", "revocation", "registration", "packet", "request"}
-)
-STAY |= {"promotion", "refusal", "call", "report"}
+STAY = frozenset(kind.name for kind in KINDS.values() if kind.stays)
 """(3)"""
 Outcome = Literal["carried", "there", "refused"]
 

@@ -27,18 +27,14 @@ from governance.attest.envelope import (
     verify_envelope,
 )
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact, Origin
+from governance.attest.predicates import KINDS, PREDICATES, TYPE_PREFIX, Artifact, Origin
 from governance.base.errors import VerificationError
 from governance.base.model import Json, Model
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
-from governance.log.port import ORIGIN_SCOPE, Also, Entry, Log, Said, said_again
+from governance.log.port import Also, Entry, Log, Said, said_again
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-KINDS: dict[str, str] = {
-    uri.removeprefix(TYPE_PREFIX).removesuffix("/v1"): uri for uri in PREDICATES
-}
-"""Short name of each predicate to its type URI."""
 _VARYING = ("run", "at")
 """Predicate fields that do not make two statements different: when and how, not what.
 
@@ -195,7 +191,7 @@ def build_statement(kind: str, subjects: Sequence[Artifact], predicate: Model) -
             }
             for item in subjects
         ],
-        "predicateType": KINDS[kind],
+        "predicateType": KINDS[kind].uri,
         "predicate": predicate.model_dump(),  # not mode="json", which would turn NaN into null
     }
 
@@ -311,20 +307,8 @@ def scope_of(kind: str, predicate: Any, identity: str) -> str:
     """Within what an entry can be the latest. Decisions may change and change back; other evidence
     is said once.
     """
-    pattern = _SCOPES.get(kind)
+    pattern = KINDS[kind].scope
     return identity if pattern is None else pattern.format(said=predicate)
-
-
-_SCOPES = {
-    "origin": ORIGIN_SCOPE,
-    "policy": "policy",
-    "gate": "gate/{said.stage}",
-    "registration": "registration/{said.model}/{said.stage}",
-    "promotion": "promotion/{said.model}/{said.alias}",
-    "packet": "packet/{said.model}/{said.version}",
-    "refusal": "refusal/{said.model}/{said.operation}/{said.caller}",
-    "call": "call/{said.model}/{said.alias}",
-}
 
 
 def origin(log: Log) -> Origin:

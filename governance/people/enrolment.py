@@ -12,12 +12,13 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from governance.attest import predicates
 from governance.attest.keys import PublicKey, public_key, start_of
 from governance.base.errors import ConfigError, CountersignError, Problems, meant
 from governance.base.model import Model, Slug
@@ -41,9 +42,9 @@ OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
 """Roles with a meaning where nothing else is said: who signs policies, who in their stead, who asks
 for a move.
 """
-KINDS: tuple[str, ...] = get_args(EvidenceKind)
+KINDS = tuple(kind.name for kind in predicates.KINDS.values() if kind.granted)
 """What services sign."""
-AFTERWARDS = ("reproduction", "drill")
+AFTERWARDS = frozenset(kind.name for kind in predicates.KINDS.values() if kind.afterwards)
 """Of these, what no release rests on: that nobody signs it makes nothing impossible."""
 BEGIN = "-----BEGIN"
 Change = Callable[[str], str]

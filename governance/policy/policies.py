@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import public_key
-from governance.attest.predicates import CANDIDATE
+from governance.attest.predicates import CANDIDATE, KINDS
 from governance.base.errors import ConfigError, CountersignError, Problems, meant
 from governance.base.model import Model, Sha256, Slug
 from governance.base.yaml import load_model, parse_model, place
@@ -54,19 +54,10 @@ LawfulBasis = Literal[
 Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
 """A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
 
-EvidenceKind = Literal[
-    "ingest",
-    "scan",
-    "quality",
-    "base",
-    "gate",
-    "train",
-    "evaluate",
-    "registration",
-    "promotion",
-    "reproduction",
-    "drill",
-]
+if TYPE_CHECKING:
+    EvidenceKind = str
+else:
+    EvidenceKind = Literal[tuple(kind.name for kind in KINDS.values() if kind.granted)]
 """The kinds of `governance.attest.predicates` that a principal may be given to sign."""
 
 

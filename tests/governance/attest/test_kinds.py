@@ -1,0 +1,74 @@
+"""One file makes a new kind of evidence: log, carrying, schemas and policy derive the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from governance.attest.predicates import KINDS, PREDICATES, Origin, evidence_kind
+from tests.conftest import ROOT
+
+PROBE = '''
+
+@evidence_kind("probe", scope="probe/{said.probed}", stays=True, granted=True)
+class Probe(Predicate):
+    """Somebody probed the model."""
+
+    probed: str
+'''
+USE = """
+import sys
+from pathlib import Path
+from governance.attest.predicates import Probe
+from governance.attest.schemas import documents
+from governance.log import evidence
+from governance.log.carry import STAY
+from governance.people.enrolment import AFTERWARDS, KINDS
+from governance.policy.policies import Principal
+from tests.governance.examples import A, artifact, ingest, scene
+
+here = scene(Path(sys.argv[1]))
+probe = Probe(**{**ingest("ingest@x").model_dump(exclude={"dataset", "kind", "record_key",
+    "fields_unused", "counts"}), "probed": "grpo"})
+here.record("probe", probe, artifact("model", A))
+(entry,) = here.log.by_kind(["probe"])
+assert entry.scope == "probe/grpo"
+view = evidence.LogEvidence(here.log, evidence.key_ring(here.log, {}))
+assert [item.predicate for item in view.by_subject(A, "probe")] == [probe]
+assert "probe" in STAY and "probe" in KINDS and "probe" not in AFTERWARDS
+assert "probe.v1.json" in documents()
+key = here.signer.public_pem
+assert Principal.model_validate({"name": "ci", "kind": "service", "signs": ["probe"],
+                                 "keys": [key]}).signs == ["probe"]
+print("probed")
+"""
+
+
+def test_a_kind_of_evidence_is_one_class_in_one_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "governance", tmp_path / "governance")
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("golden"))
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    with (tmp_path / "governance" / "attest" / "predicates.py").open("a") as file:
+        file.write(PROBE)
+    (tmp_path / "use.py").write_text(USE)
+    done = subprocess.run(
+        [sys.executable, "use.py", str(tmp_path / "home")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "probed\n"), done.stderr
+
+
+def test_two_kinds_cannot_share_a_name() -> None:
+    with pytest.raises(ValueError, match="origin"):
+        evidence_kind("origin")(Origin)
+    assert KINDS["origin"].model is Origin
+    assert PREDICATES[KINDS["origin"].uri] is Origin
