@@ -11,11 +11,12 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
 
-from governance.base.errors import CountersignError, StorageError, meant
+from governance.base.errors import CountersignError, StorageError, did_you_mean
 from governance.base.storage import disk_failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -147,7 +148,7 @@ class LazyGroup(click.Group):
                 " ".join(
                     (
                         f"No such command {name!r}.",
-                        _section(name) or meant(name, COMMANDS).capitalize(),
+                        _section(name) or did_you_mean(name, COMMANDS).capitalize(),
                     )
                 ).strip()
             )
@@ -169,7 +170,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Runs the command; errors become one clear message and their exit code."""
-    debug = "--debug" in sys.argv
+    debug = "--debug" in sys.argv or _is_set(os.environ.get("COUNTERSIGN_DEBUG", ""))
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -178,15 +179,17 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except CountersignError as error:
+    except Exception as error:  # noqa: BLE001 - every error ends in one message and its exit code
         if debug:
-            raise
+            traceback.print_exc()
+        if not isinstance(error, CountersignError):
+            error = disk_failure(error) or _unforeseen(error)
         _fail(str(error), error.exit_code)
-    except Exception as error:
-        if debug:
-            raise
-        told = disk_failure(error) or _unforeseen(error)
-        _fail(str(told), told.exit_code)
+
+
+def _is_set(value: str) -> bool:
+    """A switch in the environment, read as click reads one."""
+    return value.strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def _fail(message: str, code: int) -> None:
@@ -216,4 +219,4 @@ def _unforeseen(error: Exception) -> CountersignError:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown place"
     found = f"internal error: {type(error).__name__} at {place}"
-    return CountersignError(found, fix="run again with --debug for the traceback")
+    return CountersignError(found, fix="run again with COUNTERSIGN_DEBUG=1 for the traceback")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from pipelines import stages
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -77,7 +77,7 @@ def family(name: str) -> StageFamily:
         raise ConfigError(
             f"there is no stage family {name!r}",
             expected=f"one of {', '.join(names())}",
-            fix=meant(name, names()),
+            fix=did_you_mean(name, names()),
         )
     declared: StageFamily = importlib.import_module(f"{stages.__name__}.{name}").FAMILY
     return declared

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from governance.attest import canonical
-from governance.base.errors import ConfigError, meant
+from governance.base.errors import ConfigError, did_you_mean
 from pipelines.params import Suite
 from pipelines.training import rewards
 from pipelines.training.methods import ModelClass
@@ -78,7 +78,7 @@ def metrics_of(suite: Suite, where: str) -> list[Metric]:
 def _find(name: str, where: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
-    known, fix = ", ".join(METRICS), meant(name, METRICS)
+    known, fix = ", ".join(METRICS), did_you_mean(name, METRICS)
     raise ConfigError(
         f"no metric {name!r}", expected=f"one of {known}", where=f"{where}.metrics", fix=fix
     )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Slug, empty
 from governance.base.yaml import load_model, place
 
@@ -217,7 +217,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
         known = sorted(table)
         if name not in known:
-            expected, fix = ", ".join(known) or "none is there yet", meant(name, known)
+            expected, fix = ", ".join(known) or "none is there yet", did_you_mean(name, known)
             wrong.append(
                 ConfigError(
                     f"{name!r} is no {what}", expected=expected, where=place(path, *field), fix=fix

@@ -32,22 +32,22 @@ class CountersignError(Exception):
         return "\n  ".join(parts)
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """What to try instead of a word that is not known: the one of `known` that is most like it;
-    else nothing.
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean ...?` with the entry of `known` most like an unknown word; empty where none is
+    close.
     """
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
 class ConfigError(CountersignError):
-    """params.yaml, policies/ or the command line does not say something valid. Exit code 2."""
+    """params.yaml, policies/ or the command line is not valid. Exit code 2."""
 
     exit_code = 2
 
 
 class InputError(CountersignError):
-    """A data file or a model folder is not what it must be. Exit code 3."""
+    """A data file or a model folder is not as required. Exit code 3."""
 
     exit_code = 3
 

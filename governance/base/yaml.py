@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from governance.base import fast_yaml
-from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import SLUG, Model
 
 if TYPE_CHECKING:  # imported where needed: plain files do not need it
@@ -158,12 +158,12 @@ def _problem(
     where = f"{path}:{_line(root, loc)}: {field}"
     if detail["type"] == "extra_forbidden":
         known = _known_fields(model, loc[:-1])
-        fix = meant(str(loc[-1]), known) or (f"one of: {', '.join(known)}" if known else "")
+        fix = did_you_mean(str(loc[-1]), known) or (f"one of: {', '.join(known)}" if known else "")
         return ConfigError("unknown field", where=where, fix=fix)
     found = "" if detail["type"] == "missing" else f"{_shown(detail['input'])}: "
     words = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
     return ConfigError(
-        f"{found}{said(detail)}", where=where, fix=meant(str(detail["input"]), words)
+        f"{found}{said(detail)}", where=where, fix=did_you_mean(str(detail["input"]), words)
     )
 
 

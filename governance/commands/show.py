@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from governance.base.errors import ConfigError, meant
+from governance.base.errors import ConfigError, did_you_mean
 from governance.commands import session, sources
 from governance.report import sections
 
@@ -43,7 +43,7 @@ def command(
         raise ConfigError(
             f"{section[:40]!r} is no section",
             expected=expected,
-            fix=meant(section, sections.SECTIONS),
+            fix=did_you_mean(section, sections.SECTIONS),
         )
     report = sources.report_of(version, moment, bundle, origin)
     if as_json:

@@ -20,7 +20,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from governance.attest import predicates
 from governance.attest.keys import PublicKey, public_key, start_of
-from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Slug
 from governance.base.storage import home_expanded, write_atomic
 from governance.base.yaml import load_model, parse_yaml
@@ -262,7 +262,7 @@ def known(policies: Policies, name: str) -> Principal:
         raise ConfigError(
             f"policies name no {name!r}",
             expected=f"one of: {', '.join(names) or 'nobody'}",
-            fix=meant(name, names),
+            fix=did_you_mean(name, names),
         )
     return found
 

@@ -24,7 +24,7 @@ from governance.attest.predicates import (
     PromotionRequest,
 )
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
-from governance.base.errors import ConfigError, RefusedError, StorageError, meant
+from governance.base.errors import ConfigError, RefusedError, StorageError, did_you_mean
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.incidents import counted
@@ -251,7 +251,7 @@ def requester_roles(policies: Policies, alias: str) -> list[str]:
     if rule is None and alias != CANDIDATE:
         known = [*policies.rules.aliases, CANDIDATE]
         fix = (
-            meant(alias, known)
+            did_you_mean(alias, known)
             or "policies/policy.yaml: aliases; a log with people begins by countersign init"
         )
         raise ConfigError(

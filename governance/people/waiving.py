@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from governance.attest.findings import CODES, NEVER_WAIVED
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Finding, Waiver
-from governance.base.errors import ConfigError, InputError, RefusedError, meant
+from governance.base.errors import ConfigError, InputError, RefusedError, did_you_mean
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.context import Context
 from governance.gates.checks.waivers import waiver_problem
@@ -120,7 +120,8 @@ def waive(
 def _may_be_waived(code: str, never: Sequence[str]) -> None:
     if code not in CODES:
         raise ConfigError(
-            f"{code!r} is no finding code", fix=meant(code, CODES) or "docs/findings.md lists them"
+            f"{code!r} is no finding code",
+            fix=did_you_mean(code, CODES) or "docs/findings.md lists them",
         )
     if code in NEVER_WAIVED:
         raise RefusedError(

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest.findings import CODES
-from governance.base.errors import meant
+from governance.base.errors import did_you_mean
 from governance.base.model import Model, Slug, empty
 
 EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")]
@@ -219,7 +219,7 @@ class QualityCheck(Model):
                 "action drop leaves every offending record out: mostly has no meaning beside it"
             )
         if self.reason not in CODES:
-            near = meant(self.reason, CODES)
+            near = did_you_mean(self.reason, CODES)
             raise ValueError(f"unknown code {self.reason!r}" + (f"; {near}" if near else ""))
         if (self.severity == "warning") != (self.action == "report"):
             raise ValueError(

@@ -30,7 +30,7 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import public_key
 from governance.attest.predicates import CANDIDATE, KINDS
-from governance.base.errors import ConfigError, CountersignError, Problems, meant
+from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Sha256, Slug
 from governance.base.yaml import load_model, parse_model, place
 from governance.policy.controls import Catalogue, Framework, catalogue
@@ -596,7 +596,7 @@ def _unknown_files(folder: Path) -> list[CountersignError]:
         )
         if relative.as_posix() not in FILES and not in_folder:
             fix = (
-                meant(relative.as_posix(), known)
+                did_you_mean(relative.as_posix(), known)
                 or "move it elsewhere, or give it the name it is read under"
             )
             unknown.append(
@@ -615,5 +615,5 @@ def _typed_digest(value: Model) -> str:
 
 
 def _near(name: str, known: Mapping[str, object]) -> str:
-    near = meant(name, known)
+    near = did_you_mean(name, known)
     return f"; {near}" if near else f" (known: {', '.join(sorted(known)) or 'none'})"

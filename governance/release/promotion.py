@@ -39,7 +39,13 @@ from governance.attest.requests import (
     ReleaseRequest,
     explain,
 )
-from governance.base.errors import ConfigError, ConflictError, InputError, RefusedError, meant
+from governance.base.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    RefusedError,
+    did_you_mean,
+)
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.persons import one_each
 from governance.gates.checks.votes import behind, by_another
@@ -485,7 +491,8 @@ def no_version(now: State, model: str, version: str = "") -> InputError:
             if known
             else "a registered version; there is none yet"
         ),
-        fix=meant(model, {one.model for one in had} - {model}) or "countersign repro registers one",
+        fix=did_you_mean(model, {one.model for one in had} - {model})
+        or "countersign repro registers one",
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from governance.attest.digests import digest_of
-from governance.base.errors import ConfigError, InputError, meant
+from governance.base.errors import ConfigError, InputError, did_you_mean
 from governance.base.storage import write_atomic
 from governance.base.yaml import load_model, parse_yaml
 from governance.policy.data import QualitySuite
@@ -232,7 +232,7 @@ def require_suite(root: Path, name: str, kind: str) -> None:
         ),
         where=f"{SUITES}/{name}.yaml",
         expected=f"one for {kind}: {', '.join(fitting) or 'none is there yet'}",
-        fix=meant(name, fitting),
+        fix=did_you_mean(name, fitting),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from governance.base.errors import ConfigError, InputError, meant
+from governance.base.errors import ConfigError, InputError, did_you_mean
 from pipelines.sources.readers import RowProblem, plain_name
 from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
 
@@ -91,7 +91,7 @@ def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
                 f"no field {slot!r} in records of kind {kind}",
                 where=where,
                 expected=f"one of {', '.join(slots)}",
-                fix=meant(slot, slots),
+                fix=did_you_mean(slot, slots),
             )
 
 

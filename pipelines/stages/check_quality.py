@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from governance.attest.findings import CODES, finding
 from governance.attest.predicates import DataCounts, Expectation, Finding
-from governance.base.errors import ConfigError, CountersignError, meant
+from governance.base.errors import ConfigError, CountersignError, did_you_mean
 from governance.base.yaml import place
 from governance.policy.data import TABLE, QualityCheck, QualitySuite
 from pipelines import markdown
@@ -454,7 +454,7 @@ def unfit_suites(project: Project) -> Iterator[CountersignError]:
             where=place(project.root / "params.yaml", "datasets", name, "suite"),
             expected=f"a suite in policies/quality/ for {dataset.kind}: "
             + (", ".join(fitting) or "there is none yet"),
-            fix=meant(dataset.suite, fitting),
+            fix=did_you_mean(dataset.suite, fitting),
         )
 
 

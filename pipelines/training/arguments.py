@@ -22,7 +22,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from governance.base.errors import ConfigError, CountersignError, meant
+from governance.base.errors import ConfigError, CountersignError, did_you_mean
 from pipelines.training.methods import METHODS, Method
 
 SNAPSHOT = Path(__file__).with_name("trl_arguments.json")
@@ -157,7 +157,7 @@ def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -
 def _suggestion(name: str, known: dict[str, Types]) -> str:
     if name in GONE:
         return f"TRL has dropped it; use {GONE[name]}"
-    if near := meant(name, [field for field in known if field not in REFUSED]):
+    if near := did_you_mean(name, [field for field in known if field not in REFUSED]):
         return near
     others = [one.name for one in METHODS.values() if name in fields(one.config)]
     return (

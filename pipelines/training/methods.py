@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from governance.base.errors import ConfigError, meant
+from governance.base.errors import ConfigError, did_you_mean
 
 ModelClass = Literal["language", "scorer"]
 """A causal language model, or a sequence classifier with one output (a reward model)."""
@@ -139,5 +139,5 @@ def method(name: str, where: str = "") -> Method:
         f"no training method {name!r}",
         expected=f"one of {', '.join(METHODS)}",
         where=where,
-        fix=meant(name, METHODS),
+        fix=did_you_mean(name, METHODS),
     )

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from governance.base.errors import ConfigError, TrainingError, meant
+from governance.base.errors import ConfigError, TrainingError, did_you_mean
 
 Rule = Callable[..., float]
 """rule(text, answer, **options) -> score; `answer` is None where the record has none."""
@@ -94,7 +94,7 @@ def find(name: str, where: str = "") -> Rule:
         f"no reward function {name!r}",
         expected=f"one of {', '.join([*RULES, SCORER])}",
         where=where,
-        fix=meant(name, [*RULES, SCORER]),
+        fix=did_you_mean(name, [*RULES, SCORER]),
     )
 
 
