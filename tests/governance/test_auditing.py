@@ -18,15 +18,13 @@ from governance.commands import sources
 from governance.report import index, sections
 from governance.report.build import build
 from pipelines.cli import cli
-from tests.conftest import ROOT
+from tests.governance.auditing_page import BLOCK, COMPARED, PAGE, masked
 from tests.governance.bundles import pin
 from tests.governance.governed import Governed
 from tests.governance.many import many
 from tests.governance.story import MODEL, altered
 
-PAGE = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
-OURS = ("show", "diff", "lineage", "erasure", "live", "control", "verify-model")
-"""Commands whose output is compared line by line; of the others, that they run."""
+TEXT = PAGE.read_text(encoding="utf-8")
 THEN = "2026-11-21T00:00:00Z"
 
 
@@ -45,14 +43,9 @@ def run(*arguments: str) -> Result:
 
 def examples() -> Iterator[tuple[str, list[str]]]:
     """Every command of the page, with the output that the page shows."""
-    for block in re.findall(r"```console\n\$ (.*?)\n```", PAGE, re.DOTALL):
+    for block in BLOCK.findall(TEXT):
         command, *output = block.splitlines()
         yield command, output
-
-
-def masked(lines: list[str]) -> list[str]:
-    """Keys of the machine and the log's own digests differ from run to run."""
-    return [re.sub(r"[0-9a-f]{12,}", "#", line) for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -62,17 +55,17 @@ def test_the_page_shows_what_comes_out(scene: Governed, command: str, shown: lis
     name, *arguments = shlex.split(command)[1:]
     done = run(name, *arguments)
     assert done.exit_code == 0, done.output
-    if name in OURS:
-        found = masked(done.output.rstrip().splitlines())
-        expected = masked(shown)
+    if name in COMPARED:
+        found = [masked(line) for line in done.output.rstrip().splitlines()]
+        expected = [masked(line) for line in shown]
         if expected[-1] == "...":
             assert len(found) >= len(expected)
             found, expected = found[: len(expected) - 1], expected[:-1]
-        assert found == expected
+        assert found == expected, "run `python -m tests.governance.auditing_page`"
 
 
 def test_the_page_answers_all_twenty() -> None:
-    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", PAGE, re.MULTILINE)] == list(
+    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", TEXT, re.MULTILINE)] == list(
         range(1, 21)
     )
 
