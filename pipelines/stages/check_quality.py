@@ -25,7 +25,7 @@ from governance.attest.predicates import DataCounts, Expectation, Finding
 from governance.base.errors import ConfigError, CountersignError, did_you_mean
 from governance.base.yaml import place
 from governance.policy.data import TABLE, QualityCheck, QualitySuite
-from pipelines import markdown
+from pipelines import pages
 from pipelines.families import StageFamily
 from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import compute
@@ -45,6 +45,8 @@ from pipelines.records import (
 if TYPE_CHECKING:
     from pipelines.project import Project
 
+
+PAGE = "check_quality.md.jinja"
 
 IDS_SHOWN = 1_000
 """So many record ids stand in the report for each expectation."""
@@ -387,53 +389,23 @@ def write_report(
             for one in judged.verdicts
         ],
     }
-    markdown.write_json(job.output("report"), report)
-    job.output("summary").write_text(_page(report, refused), encoding="utf-8", newline="\n")
+    pages.write_json(job.output("report"), report)
+    pages.write_page(job.output("summary"), PAGE, refused, _page(report))
 
 
-def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
-    counts = report["counts"]
+def _page(report: dict[str, Any]) -> dict[str, Any]:
     order = sorted(report["expectations"], key=lambda one: (one["success"], one["unexpected"] == 0))
-    rows = [
-        [
+    results = [
+        (
             one["name"],
             f"{one['column']}: {one['expected']}",
             "met" if one["success"] else "NOT met",
             one["problem"] or one["observed"] or one["unexpected"],
             one["action"],
-        ]
+        )
         for one in order
     ]
-    left_out = [
-        [reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()
-    ]
-    lines = [f"# Quality of {report['dataset']}", "", markdown.verdict(refused), ""]
-    lines += [
-        f"{counts['records_out']} of {counts['records_in']} records are ready, kind"
-        f" `{report['kind']}`."
-    ]
-    held_out = report["held_out"]
-    leaks = (
-        "it is held out itself"
-        if held_out == report["dataset"]
-        else f"leaks are searched for into {held_out}"
-    )
-    lines += [f"Suite {report['suite_name']}; {leaks}.", "", "## Left out", ""]
-    lines += [
-        markdown.table(["reason", "records", "what it means"], left_out),
-        "",
-        "## Expectations",
-        "",
-    ]
-    lines += ["What `drop` left out is counted here; the verdict is on what was kept.", ""]
-    lines += [markdown.table(["name", "expected", "verdict", "found", "action"], rows), ""]
-    return "\n".join(
-        [
-            *lines,
-            "Ids of the records stand in report.json, and those left out in excluded.jsonl.",
-            "",
-        ]
-    )
+    return {**report, "results": results}
 
 
 def unfit_suites(project: Project) -> Iterator[CountersignError]:

@@ -25,7 +25,7 @@ from governance.base.errors import CountersignError, InputError
 from governance.base.progress import Bar
 from governance.base.yaml import place
 from governance.policy.data import IngestPolicy
-from pipelines import markdown, paths
+from pipelines import pages, paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
@@ -39,6 +39,8 @@ from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read
 if TYPE_CHECKING:
     from pipelines.project import Project
 
+
+PAGE = "ingest.md.jinja"
 
 NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
 """Rows that are well-formed and yet hold nothing to learn from: always left out, and not held
@@ -94,8 +96,8 @@ def run(job: Job) -> Outcome:
     write_slices(job.output("slices"), tally.slices)
     write_excluded(job.output("excluded"), tally.excluded)
     report = _report(job.key, dataset, key, tally, counts, policy)
-    markdown.write_json(job.output("report"), report)
-    job.output("summary").write_text(summary(report, findings), encoding="utf-8")
+    pages.write_json(job.output("report"), report)
+    pages.write_page(job.output("summary"), PAGE, findings, _page(report))
     return Outcome(
         predicate={
             "dataset": job.key,
@@ -287,49 +289,23 @@ def _report(
     }
 
 
-def summary(report: dict[str, Any], findings: tuple[Finding, ...]) -> str:
-    """The report for people, in Markdown."""
-    counts = report["counts"]
-    lines = [f"# Ingest of {report['dataset']}", "", markdown.verdict(findings), ""]
-    lines += [
-        f"{counts['records_out']} of {counts['records_in']} rows are records of kind"
-        f" `{report['kind']}`."
-    ]
-    lines += [
-        "Splits: " + ", ".join(f"{name} {count}" for name, count in counts["splits"].items()) + "."
-    ]
-    if report["record_key"] == DEVELOPMENT:
-        lines += [
-            "Record ids are made with the public development key: anyone can recompute them from"
-            " the text."
-        ]
-    left_out = [
-        [reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()
-    ]
-    lines += ["", "## Left out", "", markdown.table(["reason", "rows", "what it means"], left_out)]
+def _page(report: dict[str, Any]) -> dict[str, Any]:
     files = [
-        [
+        (
             name,
-            one["rows"],
-            one["shape"],
-            ", ".join(f"{slot}={source}" for slot, source in one["fields"].items()),
-        ]
-        for name, one in report["files"].items()
+            file["rows"],
+            file["shape"],
+            ", ".join(f"{slot}={source}" for slot, source in file["fields"].items()),
+        )
+        for name, file in report["files"].items()
     ]
-    lines += ["", "## Files", "", markdown.table(["file", "rows", "shape", "fields taken"], files)]
     slices = [
-        [name, label, count]
-        for name, found in report["slices"].items()
-        for label, count in found.items()
+        (name, label, count)
+        for name, labels in report["slices"].items()
+        for label, count in labels.items()
     ]
-    lines += (
-        ["", "## Slices", "", markdown.table(["field", "slice", "records"], slices)]
-        if slices
-        else []
-    )
-    unused = [[name, count] for name, count in report["fields_unused"].items()]
-    lines += ["", "## Fields not taken", "", markdown.table(["field", "rows"], unused)]
-    return "\n".join(lines) + "\n"
+    development_key = report["record_key"] == DEVELOPMENT
+    return {**report, "files": files, "slices": slices, "development_key": development_key}
 
 
 def missing_sources(project: Project) -> Iterator[CountersignError]:

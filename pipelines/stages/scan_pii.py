@@ -29,7 +29,7 @@ from governance.attest.predicates import DataCounts, Finding, Recall
 from governance.base.errors import ConfigError
 from governance.gates import recall as judged
 from governance.policy.data import PiiPolicy
-from pipelines import markdown
+from pipelines import pages
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
@@ -48,6 +48,8 @@ from pipelines.records import (
     write_excluded,
     write_records,
 )
+
+PAGE = "scan_pii.md.jinja"
 
 ROUNDS = 3
 """Redaction changes what stands around other findings, so a text is treated again, at most this
@@ -378,8 +380,8 @@ def write_report(
         },
         "records": {name: sorted(ids) for name, ids in sorted(found.records.items())},
     }
-    markdown.write_json(job.output("report"), report)
-    job.output("summary").write_text(_page(report, refused), encoding="utf-8", newline="\n")
+    pages.write_json(job.output("report"), report)
+    pages.write_page(job.output("summary"), PAGE, refused, _page(report))
 
 
 def _recall(measured: Recall) -> dict[str, Any]:
@@ -395,90 +397,25 @@ def _recall(measured: Recall) -> dict[str, Any]:
     }
 
 
-def _page(report: dict[str, Any], refused: tuple[Finding, ...]) -> str:
-    engine, counts = report["engine"], report["counts"]
-    assurance = (
-        "by a name list: low assurance" if engine["ner"] == "name-list" else f"by {engine['ner']}"
-    )
-    rows = [
-        [
-            name,
-            report["actions"].get(name, ""),
-            report["found"].get(name, 0),
-            report["remaining"].get(name, 0),
-            len(report["records"].get(name, [])),
-            ", ".join(
-                f"{place} {count}" for place, count in report["fields"].get(name, {}).items()
-            ),
-        ]
-        for name in sorted({*report["found"], *report["remaining"]})
+def _page(report: dict[str, Any]) -> dict[str, Any]:
+    occurrences = [
+        (
+            entity,
+            report["actions"].get(entity, ""),
+            report["found"].get(entity, 0),
+            report["remaining"].get(entity, 0),
+            len(report["records"].get(entity, [])),
+            ", ".join(f"{place} {n}" for place, n in report["fields"].get(entity, {}).items()),
+        )
+        for entity in sorted({*report["found"], *report["remaining"]})
     ]
-    left_out = [
-        [reason, count, CODES[reason].title] for reason, count in counts["excluded"].items()
+    tested = report["recall"]["entities"]
+    planted = [
+        (entity, one["planted"], one["found"], f"{one['low']:.2f} to {one['high']:.2f}")
+        for entity, one in tested.items()
     ]
-    lines = [f"# PII scan of {report['dataset']}", "", markdown.verdict(refused), ""]
-    lines += [f"{counts['records_out']} of {counts['records_in']} records go on."]
-    languages = ", ".join(report["languages"])
-    lines += [
-        f"Searched by {engine['name']} {engine['version']} in {languages}; names {assurance}."
-    ]
-    lines += [
-        "",
-        "## Found",
-        "",
-        markdown.table(["entity", "action", "found", "left", "records", "where"], rows),
-        "",
-    ]
-    lines += [f"- {name} may stay: {reason}" for name, reason in report["reasons"].items()]
-    lines += [
-        "",
-        "## Left out",
-        "",
-        markdown.table(["reason", "records", "what it means"], left_out),
-    ]
-    lines += [
-        "",
-        "## What this scan shows",
-        "",
-        f"Searched for: {', '.join(report['entities_searched'])}.",
-        "",
-    ]
-    lines += _recall_page(report)
-    lines += ["It cannot find:", "", *(f"- {what}" for what in report["cannot_find"]), ""]
-    return "\n".join(
-        [
-            *lines,
-            "Ids of the records stand in report.json, and those left out in excluded.jsonl.",
-            "",
-        ]
-    )
-
-
-def _recall_page(report: dict[str, Any]) -> list[str]:
-    measured = report["recall"]
-    rows = [
-        [name, one["planted"], one["found"], f"{one['low']:.2f} to {one['high']:.2f}"]
-        for name, one in measured["entities"].items()
-    ]
-    where = (
-        f"{measured['texts']} texts of its own"
-        if measured["texts"]
-        else "sentences alone, since it has no text"
-    )
-    not_planted = sorted({*report["entities_searched"]} - {*measured["entities"]})
-    said = f"Of made-up values, planted in {where} and searched for in the same way, it found:"
-    without = (
-        [f"Not measured, for want of made-up values: {', '.join(not_planted)}.", ""]
-        if not_planted
-        else []
-    )
-    return [
-        said,
-        "",
-        markdown.table(["entity", "planted", "found", "95% interval of the share"], rows),
-        "",
-        *without,
-    ]
+    not_planted = sorted({*report["entities_searched"]} - {*tested})
+    return {**report, "occurrences": occurrences, "planted": planted, "not_planted": not_planted}
 
 
 def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
