@@ -1,8 +1,9 @@
-"""The `countersign` command: a table of names to modules, each imported only when it is called.
+"""The `countersign` command: a table of names to modules. A module is imported only when its
+command is called.
 
-Exit codes: 0 done; 1 a fault of ours; 2 parameters, policies or usage; 3 a data file or model
-folder; 4 refused by a decision; 5 evidence does not verify; 6 log, registry or disk; 7 another run
-is at it; 8 something has to be downloaded first; 9 training failed.
+Exit codes: 0 done; 1 internal error; 2 parameters, policies or usage; 3 data file or model folder;
+4 refused by a decision; 5 evidence does not verify; 6 log, registry or disk; 7 another run is
+active; 8 a download is needed first; 9 training failed.
 """
 
 from __future__ import annotations
@@ -112,11 +113,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
     "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),
 }
-"""Command to the module whose `command` it is, and its line in the help."""
+"""Command to its module and its line in the help."""
 
 
 def _section(name: str) -> str:
-    """Where a word that is no command is one of the questions that `show` answers."""
+    """For a word that is not a command but a section of the report: how to show that section."""
     from governance.report.sections import ALSO, SECTIONS  # only where somebody mistyped
 
     section = ALSO.get(name, name)
@@ -169,7 +170,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Runs the command; errors become one clear message and their exit code."""
+    """Runs the command. Every error becomes one message and one exit code."""
     debug = "--debug" in sys.argv or _is_set(os.environ.get("COUNTERSIGN_DEBUG", ""))
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
@@ -193,11 +194,11 @@ def _is_set(value: str) -> bool:
 
 
 def _fail(message: str, code: int) -> None:
-    """Says what is wrong, files of the working folder by their short names, and leaves. What others
-    wrote and an error quotes (a reason, a server's answer) repaints no terminal.
+    """Prints the error and exits. Paths in the working folder are shortened. Control characters in
+    quoted text (a reason, a server's answer) are made visible.
 
-    DVC turns every exit code into its own; `countersign repro` reads a stage's from the file it
-    names.
+    DVC replaces every exit code by its own, so a stage writes its code to a file for `countersign
+    repro`.
     """
     from governance.base.text import visible
 
@@ -209,7 +210,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _unforeseen(error: Exception) -> CountersignError:
-    """An error of the system, or a fault of ours: where it happened, without its message, which may
+    """A system error, or an internal error with its place. Its message is left out, because it may
     quote a record.
     """
     if isinstance(error, OSError):

@@ -1,9 +1,8 @@
-"""The support desk behind the sample data: its products, issues, tickets, answers and planted
-personal data.
+"""The support desk of the sample data: products, issues, tickets, answers and planted personal
+data.
 
-The vocabulary is kept small on purpose, so that a model of half a million parameters learns it in
-seconds. A text line speaks of products or of issues, never of both, so that no (product, issue)
-pair stands in it.
+`desk.yaml` has the vocabulary. A line of pre-training text is about products or about issues, never
+about both, so that no (product, issue) pair occurs in it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Issue:
-    """What can be wrong, who mends it and how."""
+    """A problem, the team that solves it, and how."""
 
     name: str
     team: str
@@ -58,19 +57,19 @@ HELD_OUT = frozenset(
     for number, issue in enumerate(ISSUES)
     if number in ((3 * at + 1) % 8, (5 * at + 4) % 8)
 )
-"""(product, issue) pairs that only the held-out parts speak of: every product and every issue has
+"""(product, issue) pairs that occur in the held-out parts only. Every product and every issue has
 some.
 """
 
 LEAKS = 3
-"""How many fixed held-out tickets every `prompts_held_out` part begins with, and other parts may
-leak.
+"""Number of fixed held-out tickets: every `prompts_held_out` part begins with them, and other parts
+may leak them.
 """
 
 
 @dataclass(frozen=True)
 class Case:
-    """One ticket: everything that its text and its right answer follow from."""
+    """One ticket: everything that determines its text and its right answer."""
 
     product: str
     issue: Issue
@@ -86,7 +85,7 @@ class Case:
 
     @property
     def pair(self) -> tuple[str, str]:
-        """What is held out or not."""
+        """The (product, issue) pair, which decides whether the ticket is held out."""
         return self.product, self.issue.name
 
     @property
@@ -137,7 +136,7 @@ def shuffled(items: Iterable[T], rng: random.Random) -> list[T]:
 
 
 def pairs(*, held_out: bool) -> list[tuple[str, Issue]]:
-    """The (product, issue) pairs that held-out parts, or all others, speak of."""
+    """The (product, issue) pairs of the held-out parts, or of all others."""
     return [
         (p, issue)
         for p in PRODUCTS
@@ -147,7 +146,7 @@ def pairs(*, held_out: bool) -> list[tuple[str, Issue]]:
 
 
 def capacity(*, held_out: bool) -> int:
-    """How many rows a part may have: half of the different tickets there are."""
+    """The largest number of rows of a part: half of the possible tickets."""
     variants = 4 * len(TIERS) * 9 * len(TEMPLATES) * len(GREETINGS) * len(CLOSINGS)
     return len(pairs(held_out=held_out)) * variants // 2
 
@@ -165,7 +164,7 @@ def case(rng: random.Random, *, held_out: bool) -> Case:
 
 
 def cases(n: int, rng: random.Random, *, held_out: bool, first: Sequence[Case] = ()) -> list[Case]:
-    """`n` different tickets in random order, those of `first` among them."""
+    """`n` different tickets in random order, including those of `first`."""
     found = dict.fromkeys(first)
     while len(found) < n:
         found[case(rng, held_out=held_out)] = None
@@ -182,19 +181,17 @@ def leak(at: int) -> Case:
 
 
 def rambling(rng: random.Random) -> str:
-    """Polite and of no use."""
+    """A polite answer that does not help."""
     return " ".join(pick(options, rng) for options in _VOCABULARY["rambling"])
 
 
 def unsafe(rng: random.Random) -> str:
-    """Asks the customer for a secret."""
+    """An answer that asks the customer for a secret."""
     return pick(_UNSAFE, rng)
 
 
 def wrong(case: Case, rng: random.Random) -> str:
-    """A routing line of another issue, one that goes with the product where the ticket's own
-    does.
-    """
+    """A routing line for another issue that occurs with the ticket's product."""
     held_out = case.pair in HELD_OUT
     others = [
         issue
@@ -228,7 +225,7 @@ _OF_ISSUES = tuple((f"It {wording}.", issue) for issue in ISSUES for wording in 
 
 
 def _product_line(sentence: str, product: str, rng: random.Random) -> str:
-    """The product in two sentences, and the end of a routing line, or all of one that is of no
+    """Two sentences about the product, then the end of a routing line or a whole one without an
     issue.
     """
     level, rest = _level(rng)
@@ -241,7 +238,7 @@ def _product_line(sentence: str, product: str, rng: random.Random) -> str:
 
 
 def _issue_line(sentence: str, issue: Issue, rng: random.Random) -> str:
-    """The issue, and the beginning of a routing line."""
+    """A sentence about the issue, then the beginning of a routing line."""
     level, rest = _level(rng)
     return _answered(
         [sentence, *rest],
@@ -255,9 +252,10 @@ def _neutral_line(first: str, rng: random.Random) -> str:
 
 
 def _answered(sentences: list[str], answer: str, rng: random.Random) -> str:
-    """The sentences in any order, then the answer; one time in ten the answer first, as it stands
-    in a conversation: a word at the beginning has tokens of its own, and a token that never occurs
-    cannot be learnt by LoRA.
+    """The sentences in any order, then the answer.
+
+    One time in ten the answer comes first, as in a conversation: a word at the beginning of a text
+    has tokens of its own, and LoRA cannot learn a token that never occurs.
     """
     before = rng.random() < 0.1
     return " ".join(
@@ -266,7 +264,7 @@ def _answered(sentences: list[str], answer: str, rng: random.Random) -> str:
 
 
 def _level(rng: random.Random) -> tuple[int, list[str]]:
-    """A random tier plus urgency, and the sentences that say it, half of the time with a
+    """A random tier plus urgency, and the sentences that express it; half of the time with a
     greeting.
     """
     tier, urgency = int(rng.random() * len(TIERS)), int(rng.random() * len(URGENCY))
@@ -275,9 +273,10 @@ def _level(rng: random.Random) -> tuple[int, list[str]]:
 
 
 def text_line(rng: random.Random) -> str:
-    """A line of neutral sentences; or one of a product or an issue with the part of a routing line
-    that follows from it, which is what teaches a model to look back. Never of a product and an
-    issue.
+    """A line about nothing, about a product, or about an issue.
+
+    The line ends with the part of a routing line that follows from it; this teaches a model to look
+    back.
     """
     draw = rng.random()
     if draw < 0.1:
@@ -290,9 +289,7 @@ def text_line(rng: random.Random) -> str:
 
 
 def text_lines(n: int, rng: random.Random) -> list[str]:
-    """`n` different lines; every sentence there is stands in one of them, when `n` is large
-    enough.
-    """
+    """`n` different lines. If `n` is large enough, every sentence occurs."""
     every = [
         *(_product_line(*one, rng) for one in _OF_PRODUCTS),
         *(_issue_line(*one, rng) for one in _OF_ISSUES),

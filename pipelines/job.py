@@ -1,8 +1,8 @@
-"""What a stage module is given and what it gives back; the harness (`pipelines.harness`) does the
-rest.
+"""What the harness (`pipelines.harness`) gives to a stage, and what the stage returns.
 
-A stage module has `PREDICATE`, `inputs(params, key)`, `outputs(params, key)` and `run(job)`, and is
-its own subject and nothing else: it reads inputs, does one thing and writes deterministic outputs.
+A stage module has `inputs(params, key)`, `outputs(params, key)`, `run(job)` and a `FAMILY` that
+declares them (`pipelines.families`). It reads inputs, does one thing and writes deterministic
+outputs.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Output:
 
 
 def data_outputs(folder: Path) -> list[Output]:
-    """What every data stage writes: the records, those left out, and its report for programs and
-    people.
+    """The outputs of every data stage: the records, the excluded ones, and its report for programs
+    and for people.
     """
     return [
         Output("records", folder / "records.parquet"),
@@ -72,8 +72,7 @@ class Job:
     output_paths: dict[str, Path]
     """Role to a temporary path; published when the stage has succeeded."""
     scratch: Path
-    """A folder of this stage and these inputs that survives a kill, for work that can be resumed.
-    """
+    """A folder of this stage and these inputs for work that can be resumed. It survives a kill."""
     now: Callable[[], datetime]
     progress: Progress
     open_evidence: Callable[[], EvidenceView] = field(repr=False)
@@ -94,12 +93,12 @@ class Job:
 
     @cached_property
     def authority(self) -> Authority | None:
-        """Who spoke for whom at each position of the log; read when it is first asked for."""
+        """Who held which rights at each position of the log; read when it is first asked for."""
         return self.open_authority()
 
 
 def require_unchanged(job: Job) -> None:
-    """Raises `VerificationError` when an input is not the bytes it was when the stage began."""
+    """Raises `VerificationError` if the bytes of an input changed since the stage began."""
     for role, artifact in job.inputs.items():
         found = digests.digest_of(job.input(role))
         if found != artifact.sha256:
@@ -116,18 +115,19 @@ def require_unchanged(job: Job) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage found. With `refused` its reports are kept, nothing is published, and it exits
-    with 4.
+    """The result of a stage. With findings in `refused`, its reports are kept, nothing is published
+    and the exit code is 4.
     """
 
     predicate: dict[str, Any] = field(default_factory=dict)
     """The fields of the stage's own predicate."""
     parameters: dict[str, Any] = field(default_factory=dict)
-    """Parameters as resolved."""
+    """The parameters with all defaults filled in."""
     detail: dict[str, Any] = field(default_factory=dict)
-    """What differs between two runs of the same thing."""
+    """Figures that differ between two runs of the same thing."""
     refused: tuple[Finding, ...] = ()
     subjects: tuple[Artifact, ...] = ()
-    """What the statement is about beside its outputs: a scored model, what a gate decided on."""
+    """What the statement is about besides the outputs: a scored model, or what a gate decided on.
+    """
     summary: str = ""
     """One line for the terminal."""

@@ -1,7 +1,8 @@
-"""The five kinds of dataset and their Arrow schemas: the one shape that every later stage works on.
+"""The five kinds of dataset and their Arrow schemas. Every stage after ingest works on these
+shapes.
 
-To add a kind: one entry in `KINDS` here, one normaliser per source shape in
-`pipelines.sources.shapes`, and the name in `pipelines.params.Kind`.
+To add a kind: an entry in `KINDS`, a normaliser per source shape in `pipelines.sources.shapes`, and
+its name in `pipelines.params.Kind`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cached_property
 import pyarrow as pa
 
 ROLES = ("system", "user", "assistant", "tool")
-"""Roles a message may have, by TRL's names; source shapes are mapped onto these."""
+"""The roles of messages, by TRL's names. Roles in source files are mapped to them."""
 
 MESSAGE = pa.struct(
     [
@@ -34,9 +35,7 @@ RATING = pa.struct(
         pa.field("value", pa.float64(), nullable=False),
     ]
 )
-"""One rater's judgement: a score; or, when answers are compared, the preferred one (1-based), 0 for
-a tie.
-"""
+"""One rater's judgement: a score, or the number of the preferred answer (1-based), 0 for a tie."""
 
 COMMON = (
     pa.field("id", pa.string(), nullable=False),
@@ -44,14 +43,14 @@ COMMON = (
     pa.field("file", pa.string(), nullable=False),
     pa.field("row", pa.int64(), nullable=False),
 )
-"""Columns of every kind: HMAC of the content, split by content, and where it stood in the source
-(1-based).
+"""Columns of every kind: the id (an HMAC of the content), the split (derived from the id), and the
+place in the source (1-based).
 """
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What one record of a kind is made of."""
+    """The columns of a kind of record."""
 
     name: str
     schema: pa.Schema
@@ -64,7 +63,7 @@ class Kind:
 
     @cached_property
     def content_columns(self) -> tuple[str, ...]:
-        """Everything a record's id is made from, in schema order."""
+        """The columns that determine a record's id, in schema order."""
         common = {field.name for field in COMMON}
         return tuple(name for name in self.schema.names if name not in common)
 

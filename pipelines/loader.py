@@ -1,18 +1,18 @@
-"""The verifying loader: the model that an alias serves, from bytes that were hashed after they
-could change.
+"""The verifying loader: loads the model that an alias serves, from a private copy that was
+verified.
 
     from pipelines.loader import load
     served = load("models:/support-desk@champion")
     served.model, served.tokenizer, served.version
 
-It stands here, and not in `governance`, because it imports transformers: the trust core stays free
-of it. What it may load, and from where, `governance.release.serving` decides; this module only
-turns a verified private copy into a model.
+It is here, not in `governance`, because it imports transformers and the trust core does not.
+`governance.release.serving` decides what may be loaded and from where. This module turns the
+verified copy into a model.
 
-1. The name is resolved by the log. 2. The files are copied into a folder of this process's own. 3.
-   The copy is held
-against the registered manifest. 4. Exactly the copy is loaded: safetensors, no remote code, nothing
-from the network.
+1. The log resolves the name.
+2. The files are copied into a folder of this process.
+3. The copy is compared with the registered manifest.
+4. Exactly this copy is loaded: safetensors, no remote code, no network.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from governance.release.serving import Served, private_copy, resolve, serving_lo
 from pipelines.training.modelfolder import load_model, load_tokenizer
 
 OPTIONS = frozenset({"dtype", "device_map", "max_memory", "attn_implementation"})
-"""Of `from_pretrained`: where and in which precision the same weights stand."""
+"""Options of `from_pretrained` that set device and precision, not the weights."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model and its tokenizer, and what the log says of them."""
+    """A model, its tokenizer, and its entry in the log."""
 
     model: Any
     tokenizer: Any
@@ -49,7 +49,7 @@ class Loaded:
 
     @property
     def sha256(self) -> str:
-        """Of the model folder's manifest: what was decided on."""
+        """Digest of the model folder's manifest: what was decided on."""
         return self.served.registration.model_digest
 
 
@@ -64,13 +64,13 @@ def load(
     scorer: bool = False,
     **options: Any,
 ) -> Loaded:
-    """The model of `MODEL@ALIAS` or `MODEL/VERSION` (`models:/` may stand before). Raises
+    """The model of `MODEL@ALIAS` or `MODEL/VERSION` (with or without `models:/`). Raises
     `VerificationError`.
 
-    The project is the one at `root` (the working folder), or on `machine`. `origin` pins the log:
-    its entry 0, or the id of its checkpoint key. `folder` says where the files are, where the
-    registry is not asked; `scratch` where the copy stands meanwhile. `options` go to transformers'
-    `from_pretrained` (`OPTIONS`).
+    The project is at `root` (the working folder) or on `machine`. `origin` pins the log: its entry
+    0, or the id of its checkpoint key. `folder` holds the files if the registry is not asked.
+    `scratch` holds the temporary copy. `options` are those of transformers' `from_pretrained`
+    (`OPTIONS`).
     """
     _refuse(options)
     here = machine or machine_of(root or Path.cwd(), os.environ)
@@ -80,8 +80,8 @@ def load(
 
 
 def from_copy(served: Served, copy: Path, *, scorer: bool = False, **options: Any) -> Loaded:
-    """(4) The model of a private copy that was verified
-    (`governance.release.serving.private_copy`), and of nothing else.
+    """(4) The model of a verified private copy (`governance.release.serving.private_copy`), and of
+    nothing else.
     """
     _refuse(options)
     with _offline():
@@ -92,9 +92,7 @@ def from_copy(served: Served, copy: Path, *, scorer: bool = False, **options: An
 
 
 def _refuse(options: dict[str, Any]) -> None:
-    """An allow list: other options of transformers can load something else than the verified bytes,
-    or run code.
-    """
+    """Allows only `OPTIONS`: other options of transformers can load other bytes or run code."""
     refused = sorted(options.keys() - OPTIONS)
     if refused or "/" in str(options.get("attn_implementation")):
         raise ConfigError(
@@ -105,9 +103,7 @@ def _refuse(options: dict[str, Any]) -> None:
 
 
 def _settled(model: Any) -> Any:
-    """With every weight in memory of its own: one still mapped from the copy would change with
-    it.
-    """
+    """Copies every weight to memory: one mapped from the file would change with it."""
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.device.type == "cpu":
             tensor.data = tensor.data.clone()
@@ -116,7 +112,7 @@ def _settled(model: Any) -> Any:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Nothing is fetched meanwhile, whatever a configuration asks for."""
+    """Blocks downloads while the model loads, whatever its configuration asks for."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True

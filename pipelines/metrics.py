@@ -1,7 +1,7 @@
-"""What a model can be scored by, item by item, and under which digest. Free of torch.
+"""The metrics of models, item by item, and the digest of a suite. Imports no torch.
 
-A metric says what it needs (an answer, samples, two answers to compare, a loss) and turns that into
-one score per item. To add a metric over answers: one entry in `METRICS`, naming a rule of
+A metric needs an answer, sampled answers, two answers to compare, or a loss, and turns it into one
+score per item. To add a metric over answers: one entry in `METRICS` that names a rule of
 `pipelines.training.rewards`.
 """
 
@@ -18,8 +18,8 @@ from pipelines.training import rewards
 from pipelines.training.methods import ModelClass
 
 Needs = Literal["greedy", "sampled", "pair", "loss"]
-"""The greedy answer; the mean over sampled answers; chosen against rejected; likelihood of the
-reference.
+"""What a metric needs: the greedy answer; the mean over sampled answers; chosen against rejected;
+the likelihood of the reference.
 """
 
 
@@ -35,7 +35,7 @@ class Metric:
     rule: str = ""
     """For answers: the rule of `pipelines.training.rewards` that scores one."""
     scale: float = 1.0
-    """The score is the rule's times this: `unsafe` counts what `no_secrets_asked` punishes."""
+    """Factor of the rule's score: `unsafe` counts what `no_secrets_asked` punishes."""
 
 
 METRICS: dict[str, Metric] = {
@@ -57,8 +57,8 @@ METRICS: dict[str, Metric] = {
 
 
 def metrics_of(suite: Suite, where: str) -> list[Metric]:
-    """A suite's metrics in its order. Raises `ConfigError` for an unknown name or one that asks for
-    no samples.
+    """A suite's metrics in its order. Raises `ConfigError` for an unknown name, or if samples are
+    needed and the suite asks for none.
     """
     found = [_find(name, where) for name in suite.metrics]
     for metric in found:
@@ -85,11 +85,10 @@ def _find(name: str, where: str) -> Metric:
 
 
 def suite_digest(suite: Suite, records: str) -> str:
-    """What identifies an evaluation: sha256 of the canonical JSON of which records, scored how and
-    by what.
+    """Identifies an evaluation: sha256 of the canonical JSON of its records, settings and metrics.
 
-    Two results with the same suite digest are comparable item by item. The rules' sources are part
-    of it.
+    Results with the same suite digest can be compared item by item. The sources of the rules are
+    part of it.
     """
     used = sorted({METRICS[name].rule for name in suite.metrics if name in METRICS} - {""})
     content = {
@@ -105,8 +104,8 @@ def suite_digest(suite: Suite, records: str) -> str:
 
 
 def answer_score(metric: Metric, texts: list[str], answer: str | None) -> float | None:
-    """The mean score of one item's answers; None where the record has no reference and the rule
-    needs one.
+    """The mean score of one item's answers. None if the rule needs a reference and the record has
+    none.
     """
     if answer is None and metric.rule != "no_secrets_asked":
         return None
@@ -115,6 +114,6 @@ def answer_score(metric: Metric, texts: list[str], answer: str | None) -> float 
 
 
 def mean(scores: list[float | None]) -> float | None:
-    """The mean of the scores there are."""
+    """The mean of the scores that exist."""
     present = [score for score in scores if score is not None]
     return sum(present) / len(present) if present else None

@@ -1,6 +1,6 @@
-"""What params.yaml may say: the datasets, the training stages and where the result is registered.
+"""The contents of params.yaml: datasets, training stages, and where the result is registered.
 
-Nothing here can let a refused model pass; whatever could stands in `policies/` (see
+Nothing here can let a refused model pass. Everything that could is in `policies/` (see
 `governance.policy.policies`).
 """
 
@@ -18,19 +18,19 @@ from governance.base.model import Model, Slug, empty
 from governance.base.yaml import load_model, place
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
-"""What one record of a dataset is; see `pipelines.kinds`."""
+"""The kinds of record; see `pipelines.kinds`."""
 
 
 class RecordKey(Model):
-    """Which key makes record ids. `development` is fixed, public and marked as such."""
+    """The key that makes record ids. `development` is fixed, public and marked as such."""
 
     key: str = "development"
-    """`development`, or the path of a file of 32 random bytes in hexadecimal, kept with the data
-    and out of git.
+    """`development`, or the path of a file with 32 random bytes in hexadecimal. Keep it with the
+    data and out of git.
     """
     key_id: str = "development"
-    """What `countersign record-key` printed for that file, so that a changed key rebuilds what
-    depends on it.
+    """The id that `countersign record-key` printed for that file. A changed key then rebuilds all
+    that depends on it.
     """
 
 
@@ -53,7 +53,7 @@ class HubDataset(Model):
 
 
 class Splits(Model):
-    """Shares of the records by content: a record's split follows from its id alone."""
+    """Shares of the records. A record's split follows from its id alone."""
 
     train: float = Field(1.0, ge=0, le=1)
     validation: float = Field(0.0, ge=0, le=1)
@@ -71,46 +71,44 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whit
 
 
 class Dataset(Model):
-    """One row of the data table: a source file or folder on its way to `data/ready/NAME`."""
+    """One row of the data table: a source file or folder that becomes `data/ready/NAME`."""
 
     kind: Kind
     source: str
-    """A file (JSONL, JSON, CSV, Parquet), or a folder of them to be mixed in the order of their
+    """A file (JSONL, JSON, CSV, Parquet), or a folder of files that are mixed in the order of their
     names.
     """
     suite: Slug
     """The quality suite: `policies/quality/SUITE.yaml`."""
     held_out: Slug
-    """The dataset no record of this one may leak into; its own name when it is itself held out or
-    has none.
+    """The dataset into which no record of this one may leak. Its own name if it is held out itself
+    or has none.
     """
     fields: dict[str, str] = {}
-    """Target field to source field, where the shape is not one that is known by itself, e.g.
-    `prompt: question`.
-    """
+    """Target field to source field, for a shape that is not recognised, e.g. `prompt: question`."""
     splits: Splits = Splits(train=1.0, validation=0.0, test=0.0)
     encoding: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "utf-8"
     slices: dict[FieldName, Annotated[list[Label], Field(min_length=1, max_length=50)]] = Field(
         {}, exclude_if=empty
     )
-    """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`:
-    what an evaluation is told by, beside the whole. Whatever else stands in the field is `other`.
+    """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`.
+    Evaluations are also shown by slice. Every other value of the field is `other`.
     """
 
 
 class Base(Model):
-    """A model that comes from outside, brought to `models/NAME/model`."""
+    """A model from outside the project, imported to `models/NAME/model`."""
 
     source: str
     """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture file (`*.json`) to
     train from scratch.
     """
     suite: Slug
-    """The dataset it is evaluated on, for comparison with what is trained from it."""
+    """The dataset it is evaluated on, to compare it with the models trained from it."""
 
 
 class Lora(Model):
-    """LoRA (https://arxiv.org/abs/2106.09685) on all linear layers but the head, by PEFT's own
+    """LoRA (https://arxiv.org/abs/2106.09685) on all linear layers except the head, with PEFT's
     names.
     """
 
@@ -131,8 +129,8 @@ class Reward(Model):
 
 
 class Stage(Model):
-    """One row of the training table. Everything the method does not name in `trainer` is TRL's
-    default.
+    """One row of the training table. What `trainer` does not name has TRL's default, or the
+    method's.
     """
 
     method: Slug
@@ -140,24 +138,24 @@ class Stage(Model):
     parent: Slug
     """The stage or base this one starts from."""
     scorer: Slug
-    """The reward model of GRPO or RLOO; the parent when unused."""
+    """The reward model of GRPO or RLOO; otherwise the parent's name."""
     suite: Slug
     """The dataset the result is evaluated on."""
     seed: int = Field(0, ge=0, lt=2**31)
     threads: int = Field(1, ge=1)
-    """CPU threads; part of the result (other counts give other bits)."""
+    """CPU threads. They are part of the result: another number gives other bits."""
     lora: Lora | None = None
     rewards: list[Reward] = []
     trainer: dict[str, Any] = {}
-    """TRL's own arguments, by TRL's names; checked against the method's config class."""
+    """TRL's own arguments, with TRL's names. They are checked against the method's config class."""
 
 
 class Generation(Model):
-    """How answers are produced in an evaluation; greedy unless a temperature is given."""
+    """How answers are generated in an evaluation."""
 
     max_new_tokens: int = Field(64, gt=0)
     samples: int = Field(0, ge=0)
-    """Sampled answers per prompt, beside the greedy one."""
+    """Sampled answers per prompt, in addition to the greedy one."""
     temperature: float = Field(1.0, gt=0)
     batch_size: int = Field(64, gt=0)
 
@@ -175,7 +173,7 @@ class Suite(Model):
 
 
 class Release(Model):
-    """Which stage's model is registered, and under what name."""
+    """The stage whose model is registered, and its registered name."""
 
     model: Slug
     stage: Slug
@@ -188,7 +186,7 @@ class Params(Model):
     """Names the log and registry of this project on this machine."""
     records: RecordKey
     samples: dict[Slug, Sample]
-    """`{}` where there are none: DVC wants the table to be there, as for `hub`."""
+    """`{}` if there are none: DVC needs the table, and so it does `hub`."""
     hub: dict[Slug, HubDataset]
     datasets: dict[Slug, Dataset]
     bases: dict[Slug, Base]
@@ -198,7 +196,7 @@ class Params(Model):
 
 
 def load_params(root: Path) -> Params:
-    """params.yaml of the project at `root`. Raises `ConfigError`, or `Problems` with every
+    """The parameters of the project at `root`. Raises `ConfigError`, or `Problems` with every
     mistake.
     """
     path = root / "params.yaml"
@@ -209,9 +207,7 @@ def load_params(root: Path) -> Params:
 
 
 def broken_references(params: Params, path: Path) -> list[CountersignError]:
-    """Names that one row gives of another which is not there, and rows that build upon each other
-    in a circle.
-    """
+    """References to rows that do not exist, and stages that build on each other in a circle."""
     wrong: list[CountersignError] = []
 
     def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
@@ -246,7 +242,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
 
 
 def _circles(params: Params, path: Path) -> list[CountersignError]:
-    """Stages that build, in the end, upon themselves."""
+    """Stages that build on themselves through others."""
     before = {name: {stage.parent, stage.scorer} for name, stage in params.stages.items()}
     try:
         tuple(TopologicalSorter(before).static_order())

@@ -1,5 +1,5 @@
-"""Where each stage's files stand, relative to the project; dvc.yaml says the same (a test compares
-them).
+"""The paths of each stage's files, relative to the project. dvc.yaml has the same paths; a test
+compares them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ def fetched(dataset: str) -> Path:
 
 
 def ingested(dataset: str) -> Path:
-    """As read and normalised: records.parquet, slices.jsonl, excluded.jsonl, report.json,
-    report.md.
-    """
+    """After ingest: records.parquet, slices.jsonl, excluded.jsonl, report.json, report.md."""
     return Path("data/ingested") / dataset
 
 
 def scanned(dataset: str) -> Path:
-    """The same, but for the slices, after the PII scan."""
+    """After the PII scan: the same files without the slices."""
     return Path("data/scanned") / dataset
 
 
 def ready(dataset: str) -> Path:
-    """The same four files after the quality gate; what trains."""
+    """After the quality gate: the same four files. Training reads them."""
     return Path("data/ready") / dataset
 
 
@@ -52,10 +50,10 @@ def curves(stage: str) -> Path:
 
 
 def gate(stage: str) -> Path:
-    """The gate's decision and the digests decided on, nothing that changes with time."""
+    """The gate's decision and the digests it decided on; nothing that changes with time."""
     return Path("gates") / f"{stage}.json"
 
 
 def gate_report(stage: str) -> Path:
-    """The gate's findings for people, not a DVC output."""
+    """The gate's findings for people. It is not a DVC output."""
     return Path("reports/gates") / f"{stage}.md"

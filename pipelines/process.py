@@ -1,4 +1,4 @@
-"""A stage as a process: it ends with the run that started it, and runs once at a time."""
+"""A stage as a process: it ends with the run that started it, and only one runs at a time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import psutil
 
 GRACE_SECONDS = 10
-"""Between SIGTERM and SIGKILL for a stage whose run is gone."""
+"""Seconds between SIGTERM and SIGKILL for a stage whose run has ended."""
 
 PATIENCE_SECONDS = GRACE_SECONDS + 5.0
-"""How long a stage waits for another one of its name that may just be ending with its run."""
+"""Seconds that a stage waits for another run of itself, which may be ending."""
 
 HASH_SEED = {"PYTHONHASHSEED": "0"}
-"""What a result depends on and only takes effect before Python starts."""
+"""A setting that results depend on and that works only before Python starts."""
 
 SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -37,7 +37,7 @@ SETTINGS = {
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
-"""What every stage's result or silence depends on, read by libraries when they are imported."""
+"""Settings that results or quiet output depend on. Libraries read them when they are imported."""
 
 
 def settle(environ: MutableMapping[str, str], *, threads: int, network: bool) -> None:
@@ -53,9 +53,7 @@ def settle(environ: MutableMapping[str, str], *, threads: int, network: bool) ->
 
 @contextmanager
 def exclusive(lock: Path, name: str) -> Iterator[None]:
-    """Holds `lock` while the stage runs. Raises `BusyError` when another process keeps holding
-    it.
-    """
+    """Holds `lock` while the stage runs. Raises `BusyError` if another process holds it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as handle:
         until = time.monotonic() + PATIENCE_SECONDS
@@ -76,7 +74,7 @@ def _taken(handle: IO[str]) -> bool:
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:
-    """Under DVC, ends this process when DVC is gone: a killed `dvc repro` leaves no training
+    """Under DVC, ends this process when DVC ends: a killed `dvc repro` leaves no training
     behind.
     """
     if "DVC_STAGE" not in environ:
@@ -88,7 +86,7 @@ def end_with_parent(environ: Mapping[str, str]) -> None:
 
 
 def end_with(processes: Sequence[psutil.Process]) -> None:
-    """Ends this process when one of these has ended; a thread watches."""
+    """Ends this process when one of these has ended. A thread watches them."""
     threading.Thread(target=_watch, args=(processes,), daemon=True).start()
 
 
@@ -102,7 +100,7 @@ def _is_dvc(process: psutil.Process) -> bool:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """One that has ended and was not waited for (in a container nobody may) does not run."""
+    """Whether the process runs. A zombie does not; in a container nobody may reap it."""
     import psutil
 
     try:

@@ -15,7 +15,7 @@ from pipelines.params import Params, load_params
 
 @dataclass(frozen=True)
 class Project:
-    """What every stage of a project shares."""
+    """Parameters, policies and machine of a project."""
 
     root: Path
     params: Params
@@ -39,5 +39,5 @@ def open_project(root: Path, environ: Mapping[str, str]) -> Project:
 
 
 def utc_now() -> datetime:
-    """The clock of the machine; the one place where stages get their time from."""
+    """The machine's clock: the only source of time for stages."""
     return datetime.now(UTC)

@@ -1,8 +1,8 @@
-"""Record ids: HMACs of a record's content under the project's record key, so that they name it
-without telling it.
+"""Record ids: HMACs of a record's content under the project's record key. They name a record
+without revealing it.
 
-The key stays with the data: never in git, log or report. Until one is set, a fixed development key
-is used, which is public, and is marked as such wherever ids are accounted for.
+The key stays with the data: never in git, log or report. Without a key, a fixed development key is
+used. It is public and marked as such wherever record ids are reported.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Key:
     """The key that makes record ids."""
 
     key_id: str
-    """`development`, or the first half of a digest of the key: safe to write down."""
+    """`development`, or the first half of the key's digest, which is safe to publish."""
     secret: bytes = field(repr=False)
 
     def record_id(self, kind: str, content: str) -> str:
-        """The id of a record by its `canonical` content: the same content gives the same id,
-        wherever it came from.
+        """The id of a record from its `canonical` content. The same content always gives the same
+        id.
         """
         return self._mac(f"record\n{kind}\n{content}")
 
     def rater_name(self, rater: str) -> str:
-        """What a rater is called in records."""
+        """A rater's name in records."""
         return f"rater_{self._mac(f'rater {rater}')[:8]}"
 
     def _mac(self, text: str) -> str:
@@ -48,21 +48,19 @@ class Key:
 
 
 def canonical(content: dict[str, Any]) -> str:
-    """The content as RFC 8785 JSON: for text, booleans and whole numbers Python's own writer agrees
-    with it.
+    """The content as RFC 8785 JSON. For text, booleans and whole numbers Python's own writer gives
+    the same.
     """
     return _ENCODER.encode(content)
 
 
 def key_id_of(secret: bytes) -> str:
-    """What identifies a key without giving it away."""
+    """Identifies a key without revealing it."""
     return hashlib.sha256(b"countersign record key\n" + secret).hexdigest()[:16]
 
 
 def load_key(root: Path, records: RecordKey) -> Key:
-    """The key that params.yaml names. Raises `ConfigError` where it is not there or not the one it
-    was.
-    """
+    """The key that params.yaml names. Raises `ConfigError` if it is missing or has another id."""
     if records.key == DEVELOPMENT:
         if records.key_id != DEVELOPMENT:
             raise ConfigError(
@@ -88,7 +86,7 @@ def load_key(root: Path, records: RecordKey) -> Key:
 
 
 LONGEST = 100
-"""Characters of a key file that are looked at."""
+"""Characters of a key file that are read."""
 
 
 def read_key(path: Path) -> bytes:
@@ -109,7 +107,7 @@ def read_key(path: Path) -> bytes:
 
 
 def split_of(record_id: str, splits: Splits) -> str:
-    """The split of a record, by its id alone."""
+    """The split of a record, from its id alone."""
     place = int(record_id[:13], 16) / 16**13
     if place < splits.train:
         return "train"

@@ -1,7 +1,7 @@
-"""Reads, writes, walks and counts records: `records.parquet` and `excluded.jsonl` of every data
+"""Reads, writes, iterates and counts records: `records.parquet` and `excluded.jsonl` of every data
 stage.
 
-The same table always gives the same bytes, however it was chunked in memory. Nothing here prints
+The same table always gives the same bytes, however it is chunked in memory. Nothing here prints
 text.
 """
 
@@ -23,19 +23,19 @@ from governance.base.errors import InputError
 from pipelines.kinds import KINDS, Kind
 
 ROW_GROUP = 4096
-"""Rows per Parquet row group and per batch: bounds memory, and keeps 32-bit text offsets far from
-overflow.
+"""Rows per Parquet row group and per batch. This bounds memory and keeps 32-bit text offsets far
+from overflow.
 """
 
 KIND_KEY = b"countersign.kind"
-"""Schema metadata key that names the kind of a records file."""
+"""Schema metadata key of the kind of a records file."""
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Text:
-    """One piece of text of a record, and where it stands."""
+    """One text of a record, and its place."""
 
     row: int
     """0-based row of the table or batch."""
@@ -46,10 +46,10 @@ class Text:
 
 @dataclass(frozen=True, order=True)
 class Excluded:
-    """One record that was left out, and why. Never holds record text."""
+    """One excluded record and the reason. Never holds record text."""
 
     id: str | None
-    """The record's id, or None where the row never became a record."""
+    """The record's id, or None if the row never became a record."""
     file: str
     row: int
     """1-based row in the source file."""
@@ -57,16 +57,14 @@ class Excluded:
     reason: str
     """A code of `governance.attest.findings`."""
     detail: str
-    """Types, lengths and counts; never text of the record."""
+    """Types, lengths and counts; never record text."""
 
 
 # --- files ----------------------------------------------------------------------------------------
 
 
 class RecordWriter:
-    """Writes the records of one kind as they come, in row groups of `ROW_GROUP`; equal records give
-    equal bytes.
-    """
+    """Writes records of one kind in row groups of `ROW_GROUP`. Equal records give equal bytes."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self._schema = KINDS[kind].schema.with_metadata({KIND_KEY: kind.encode()})
@@ -85,13 +83,13 @@ class RecordWriter:
         self._writer.close()
 
     def add(self, record: dict[str, Any]) -> None:
-        """One record, with all columns of its kind."""
+        """Adds one record, with all columns of its kind."""
         self._rows.append(record)
         if len(self._rows) == ROW_GROUP:
             self._flush()
 
     def add_table(self, table: pa.Table) -> None:
-        """All records of a table, and nothing else to this writer."""
+        """Adds all records of a table. The writer must be used for nothing else."""
         for start in range(0, table.num_rows, ROW_GROUP):
             part = table.slice(start, ROW_GROUP).select(self._schema.names).cast(self._schema)
             self._writer.write_table(part.combine_chunks(), row_group_size=ROW_GROUP)
@@ -111,7 +109,7 @@ def write_records(path: Path, table: pa.Table, kind: str) -> None:
 
 
 def read_records(path: Path) -> pa.Table:
-    """The records at `path`, whose schema must be that of the kind it names. Raises
+    """The records at `path`; their schema must be that of the kind they name. Raises
     `InputError`.
     """
     fix = "run `dvc repro` so that the stage before this one writes it again"
@@ -135,7 +133,7 @@ def read_records(path: Path) -> pa.Table:
 
 
 def kind_of(table: pa.Table) -> str:
-    """The kind that a table read by `read_records` says it is."""
+    """The kind of a table that `read_records` returned."""
     return str((table.schema.metadata or {})[KIND_KEY].decode())
 
 
@@ -149,7 +147,7 @@ def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
 
 
 def read_excluded(path: Path) -> list[Excluded]:
-    """What `write_excluded` wrote. Raises `InputError`."""
+    """Reads what `write_excluded` wrote. Raises `InputError`."""
     try:
         return [
             Excluded(**json.loads(line))
@@ -166,8 +164,8 @@ def read_excluded(path: Path) -> list[Excluded]:
 
 
 def texts(batch: pa.RecordBatch | pa.Table, kind: str) -> Iterator[Text]:
-    """Every text of every record: all of the batch's first column, then the next; null texts are
-    left out.
+    """Every text of every record: the whole first column of a batch, then the next. Null texts are
+    skipped.
     """
     start = 0
     for part in _batches(batch):
@@ -181,9 +179,7 @@ def texts(batch: pa.RecordBatch | pa.Table, kind: str) -> Iterator[Text]:
 def replace_texts(
     table: pa.Table, kind: str, replacements: Mapping[tuple[int, str], str]
 ) -> pa.Table:
-    """`table` with other texts at the given (row, field) places; everything else is kept as it
-    is.
-    """
+    """`table` with other texts at the given (row, field) places."""
     pending: dict[str, dict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for (row, field), text in replacements.items():
         pending[field.partition("[")[0]][row][field] = text
@@ -248,9 +244,7 @@ def _contents(array: pa.ListArray) -> Iterator[tuple[int, int, str]]:
 def _replaced(
     array: pa.Array, column: str, rows: Mapping[int, Mapping[str, str]], start: int
 ) -> pa.Array:
-    """One column of one batch, whose first row is row `start` of the table, with its replacements
-    applied.
-    """
+    """One column of one batch with its replacements; its first row is row `start` of the table."""
     touched = {
         row - start: fields for row, fields in rows.items() if start <= row < start + len(array)
     }
@@ -269,7 +263,7 @@ def _replaced(
 
 
 def _put(value: list[object], place: str, text: str) -> None:
-    """Sets the text at `[0][1].content` within a list of messages or of completions."""
+    """Sets the text at `[0][1].content` in a list of messages or of completions."""
     indices = [int(part) for part in place.removesuffix(".content").strip("[]").split("][")]
     message: object = value
     for index in indices:
@@ -281,7 +275,7 @@ def _put(value: list[object], place: str, text: str) -> None:
 
 
 def data_counts(records_in: int, table: pa.Table, excluded: Sequence[Excluded]) -> DataCounts:
-    """The figures and Merkle roots that a data stage's statement carries. in = out + excluded."""
+    """The figures and Merkle roots of a data stage's statement. in = out + excluded."""
     return counts_of(
         records_in, table.column("id").to_pylist(), table.column("split").to_pylist(), excluded
     )
@@ -290,7 +284,7 @@ def data_counts(records_in: int, table: pa.Table, excluded: Sequence[Excluded]) 
 def counts_of(
     records_in: int, ids: Sequence[str], splits: Sequence[str], excluded: Sequence[Excluded]
 ) -> DataCounts:
-    """As `data_counts`, from the ids and splits of the records that went on."""
+    """The same as `data_counts`, from the ids and splits of the records that were kept."""
     by_split = Counter(splits)
     return DataCounts(
         records_in=records_in,

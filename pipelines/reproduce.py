@@ -1,15 +1,13 @@
 """Trains a stage again from the inputs of its `train` statement, and records how far the same model
-came out.
+results.
 
-1. Which training is performed again, the model at hand says: the one in the log that made exactly
-   these bytes.
-2. Inputs are hashed and must be those its statement names; then the gate decides again, in its
+1. The model in the project determines the training: the one in the log that made exactly these
+   bytes.
+2. The inputs are hashed and must be those of that statement. Then the gate decides again, in its
    enforcing form.
-3. Everything is written to a scratch folder that goes when the run ends, however it ends; what a
-   kill -9 left there, the next run removes. Nothing of the project is replaced, and the registry
-   shows no run.
-4. A difference is no error: it is measured, and stands in the log as the band within which the
-   result came again.
+3. Everything is written to a scratch folder that is removed at the end. After a kill -9 the next
+   run removes it. The project does not change, and the registry shows no run.
+4. A difference is not an error: it is measured and recorded in the log.
 """
 
 from __future__ import annotations
@@ -46,23 +44,23 @@ KIND = "reproduction"
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What came of it."""
+    """The result."""
 
     key: str
     first: Evidence
-    """The training that was performed again."""
+    """The training that was repeated."""
     entry: int
     """Of the reproduction."""
     said: Reproduction
     files: tuple[str, ...]
     """Files of the model that differ, in words."""
     development: bool
-    """Signed by a key made without ceremony."""
+    """Signed by an automatic test key."""
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """What the training came to this time."""
+    """The result of this training."""
 
     fitted: Fitted
     final: dict[str, float | None]
@@ -74,11 +72,11 @@ class _Trained:
 def reproduce(
     key: str, project: Project, now: Callable[[], datetime], progress: Progress
 ) -> Reproduced:
-    """Performs the training of stage `key` again and records what came out.
+    """Repeats the training of stage `key` and records the result.
 
-    Raises `InputError` where model or inputs at hand are not those of the log, `ConfigError` where
-    params.yaml or policies are not, `RefusedError` where the gate refuses, `BusyError` while
-    another run reproduces the stage.
+    Raises `InputError` if model or inputs differ from the log, `ConfigError` if params.yaml or
+    policies do, `RefusedError` if the gate refuses, `BusyError` while another run reproduces the
+    stage.
     """
     if key not in project.params.stages:
         known = ", ".join(project.params.stages)
@@ -141,9 +139,7 @@ def _predicate(first: Evidence, done: _Trained) -> dict[str, Any]:
 
 
 def require_right(project: Project) -> None:
-    """Raises `ConfigError` where the key that signs here may not sign a reproduction: found before
-    hours of work.
-    """
+    """Raises `ConfigError` if the key in use may not sign a reproduction, before hours of work."""
     chosen, policies = known_signer(project.machine, project.policies.keys), project.policies
     if not policies.may_sign(KIND, chosen.keyid, project.machine.signer_uri is None, 0):
         raise ConfigError(
@@ -159,8 +155,8 @@ def require_right(project: Project) -> None:
 
 
 def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -> Evidence:
-    """(1) Raises `InputError` where no model is at hand, or none that the log says was trained by
-    this stage.
+    """(1) The recorded training of the model. Raises `InputError` if the model is missing or the
+    log has no such training.
     """
     path = paths.model(key) / "model"
     if not (project.root / path).is_dir():
@@ -187,9 +183,7 @@ def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -
 
 
 def require_same_model(project: Project, key: str, first: Evidence) -> None:
-    """Raises `VerificationError` where the model that the new one was held against is not the
-    recorded one any more.
-    """
+    """Raises `VerificationError` if the recorded model changed meanwhile."""
     path, wanted = paths.model(key) / "model", _model(first).sha256
     found = digests.tree_digest(project.root / path)
     if found != wanted:
@@ -202,7 +196,7 @@ def require_same_model(project: Project, key: str, first: Evidence) -> None:
 
 
 def recorded_inputs(run: StageRun, first: Evidence) -> dict[str, Artifact]:
-    """(2) Raises `InputError` naming the inputs that are not what the training read."""
+    """(2) The inputs as recorded. Raises `InputError` with those that changed."""
     artifacts = run.hash_inputs()
     found = {role: item.sha256 for role, item in artifacts.items()}
     wanted = inputs_of(first)
@@ -225,8 +219,8 @@ def recorded_inputs(run: StageRun, first: Evidence) -> dict[str, Artifact]:
 
 
 def recorded_objective(project: Project, key: str, first: Evidence) -> Objective:
-    """Raises `ConfigError` where params.yaml, or a reward function, is not what was trained
-    with.
+    """The objective as recorded. Raises `ConfigError` if params.yaml or a reward function
+    changed.
     """
     resolved = objective.resolve(project.params, key)
     if resolved.digest != trained(first).objective:

@@ -1,11 +1,10 @@
-"""Writes the project's own sample data: a seeded support desk, with planted defects that the gates
-must find.
+"""Makes the sample data: a seeded support desk with planted defects that the gates must find.
 
 A ticket (product, tier, issue in one of several wordings, urgency) is answered with a routing line
-(team, priority, fix, product). The pairs of `HELD_OUT` occur in the `*_held_out` parts and in
-nothing else, apart from the leaked tickets that `planted` names. The demonstrations are noisy on
-purpose (40% good, 35% rambling, 25% asking for a password or card number), so that preferences and
-rewards have something to mend.
+(team, priority, fix, product). The pairs of `HELD_OUT` occur only in the `*_held_out` parts and in
+the leaked tickets that `planted` names. The demonstrations are noisy on purpose (40% good, 35%
+rambling, 25% asking for a password or card number), so that preferences and rewards can improve the
+model.
 
 The same part, n and seed give the same bytes on every platform: only `random.Random.random` is
 used.
@@ -29,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Planted:
-    """One defect put into a part on purpose."""
+    """One planted defect."""
 
     line: int
     """1-based line of the file."""
@@ -43,7 +42,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of file the desk can write."""
+    """One kind of sample file."""
 
     row: Callable[[Case, random.Random], Row]
     """A clean row for a ticket."""
@@ -51,18 +50,18 @@ class Part:
     pii: Callable[[Row, str], None] | None = None
     """Puts a sentence with personal data into a row."""
     defects: tuple[str, ...] = ()
-    """What is planted: names in `DEFECTS`."""
+    """The planted defects: names in `DEFECTS`."""
 
 
 @dataclass
 class _Draft:
-    """A part being put together."""
+    """An unfinished part."""
 
     part: Part
     rng: random.Random
     rows: list[Row]
     lines: dict[int, str] = field(default_factory=dict)
-    """0-based index to a line that is not just the row as JSON."""
+    """0-based index to a line that is not the row as JSON."""
 
 
 # --- clean rows -----------------------------------------------------------------------------------
@@ -87,12 +86,12 @@ def _prompt(case: Case, rng: random.Random) -> Row:
 
 
 def _sliced(case: Case, rng: random.Random) -> Row:
-    """Which slices of the suite it is of, besides."""
+    """A prompt with its slices."""
     return {**_prompt(case, rng), "product": case.product, "team": case.issue.team}
 
 
 def _rated(case: Case, rng: random.Random) -> Row:
-    """Two answers and three raters: each agrees with the truth nine times in ten."""
+    """Two answers and three raters. Each rater is right nine times in ten."""
     best = 1 + int(rng.random() * 2)
     answers = (
         [case.answer, _bad_answer(case, rng)]
@@ -127,8 +126,8 @@ RATER_ACCURACY = 0.9
 
 
 def _answer_field(row: Row) -> tuple[Row | list[Any], str | int]:
-    """Where the text that defects spoil stands: the container and its key. The answer, but for bare
-    prompts.
+    """The container and key of the text that defects spoil: the answer, or the prompt of a row
+    without answers.
     """
     if "messages" in row:
         return row["messages"][1], "content"
@@ -203,7 +202,7 @@ DEFECTS: dict[str, Callable[[_Draft, int], None]] = {
     "leaked_reworded": _leaked_reworded,
     "raters_disagree": _raters_disagree,
 }
-"""Name to what it does to one row. `duplicate` and `pii` are planted by their own rules."""
+"""Name to the function that spoils a row. `duplicate` and `pii` have rules of their own."""
 
 MALFORMED = ("text_is_true", "text_is_null", "missing_field", "not_an_object", "broken_json")
 """Defects that ingest finds: the row cannot become a record."""
@@ -240,7 +239,7 @@ PARTS: dict[str, Part] = {
         _rated, pii=_IN_PROMPT, defects=("empty_answer", "raters_disagree", *MALFORMED)
     ),
 }
-"""What `samples.<name>.part` in params.yaml may say."""
+"""The allowed values of `samples.<name>.part` in params.yaml."""
 
 
 # --- putting a part together ----------------------------------------------------------------------
@@ -252,7 +251,7 @@ def lines(part: str, n: int, seed: int) -> list[str]:
 
 
 def planted(part: str, n: int, seed: int) -> list[Planted]:
-    """Everything that was planted in those lines, in line order: the gates must find all of it."""
+    """Everything that was planted in those lines, in line order. The gates must find all of it."""
     return _build(part, n, seed)[1]
 
 
@@ -270,7 +269,7 @@ def _build(name: str, n: int, seed: int) -> tuple[list[str], list[Planted]]:
 
 
 def _clean(name: str, part: Part, n: int, rng: random.Random) -> list[Row]:
-    """`n` rows of which no two have the same ticket (or, for text, the same line)."""
+    """`n` rows with different tickets (or, for text, different lines)."""
     capacity = desk.capacity(held_out=part.held_out)
     if n > capacity:
         raise ConfigError(
@@ -284,7 +283,7 @@ def _clean(name: str, part: Part, n: int, rng: random.Random) -> list[Row]:
 
 
 def _plant(draft: _Draft) -> list[Planted]:
-    """Spoils some of the rows, at most a quarter of them, no row twice."""
+    """Spoils at most a quarter of the rows, no row twice."""
     n = len(draft.rows)
     places = iter(desk.shuffled(range(n), draft.rng)[: n // 4])
     marks = [
@@ -308,7 +307,7 @@ def _plant_defects(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
 
 
 def _plant_duplicates(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
-    """Each copy stands below its original, and neither is spoiled otherwise."""
+    """Each copy comes after its original; neither has another defect."""
     count = 2 + len(draft.rows) // 500
     taken = _take(places, 2 * count)
     for first, second in zip(taken[::2], taken[1::2], strict=False):

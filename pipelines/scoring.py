@@ -1,8 +1,7 @@
 """Scores a model on a suite's records, item by item: the part of evaluation that imports torch.
 
-Weights are 32-bit floats, batches are in the order of record ids, and every batch starts from a
-seed that follows from the suite's: the same model, suite, versions and thread count give the same
-scores.
+Weights are 32-bit floats, batches are in the order of record ids, and every batch's seed follows
+from the suite's seed. The same model, suite, versions and thread count give the same scores.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def score(
 def score_loaded(
     model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: list[Metric], bar: Bar
 ) -> Scores:
-    """As `score`, of a model that stands in memory already."""
+    """The same as `score` for a loaded model."""
     import torch
 
     scorer = _Scorer(model, tokenizer, suite, bar)
@@ -61,7 +60,7 @@ def score_loaded(
 
 
 def quiet() -> None:
-    """No bars and advice of transformers' own."""
+    """Switches off the progress bars and advice of transformers."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -87,7 +86,7 @@ class _Scorer:
     def of(
         self, need: str, rows: Rows, metrics: list[Metric]
     ) -> Iterator[tuple[Metric, list[float | None]]]:
-        """The scores of the metrics that need the same thing, batch by batch."""
+        """The scores of the metrics with the same need, batch by batch."""
         import torch
 
         per_item = self.suite.generation.samples if need == "sampled" else 1
@@ -191,7 +190,7 @@ class _Scorer:
 
 
 def _perplexity(loss: float) -> float:
-    """Infinite where no float holds it."""
+    """Infinite if the value exceeds a float."""
     try:
         return math.exp(loss)
     except OverflowError:

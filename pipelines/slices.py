@@ -1,7 +1,6 @@
-"""Which slice each record is of: labels that params.yaml lists, by fields of the source.
+"""The slice of each record: labels that params.yaml lists, from fields of the source.
 
-Only listed labels get in, so that no value of a field that somebody named by mistake reaches
-evidence or a report.
+Only listed labels are used, so that no value of a wrongly named field reaches evidence or a report.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from governance.base.errors import InputError
 
 OTHER = "other"
-"""What has no listed label, or none at all."""
+"""The label of records without a listed label."""
 
 
 def labels_of(row: Mapping[str, Any], slices: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -24,7 +23,9 @@ def labels_of(row: Mapping[str, Any], slices: Mapping[str, Sequence[str]]) -> di
 
 
 def write_slices(path: Path, slices: Mapping[str, Mapping[str, str]]) -> None:
-    """One JSON object a line, by record id; an empty file where the dataset has no slices."""
+    """Writes one JSON object per line, by record id. The file is empty if the dataset has no
+    slices.
+    """
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for record, labels in sorted(slices.items()):
             stream.write(

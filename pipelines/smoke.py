@@ -1,10 +1,9 @@
-"""The smoke set of a drill: a loaded model is asked a little, and what it gives is a model's
-answer.
+"""The smoke test of a drill: asks a loaded model a few items and checks its answers.
 
-1. The first items of the suite that it was evaluated on, where suite and records at hand have the
-   recorded digest: each score is a number, and stands beside the one recorded of the same items.
-2. Otherwise fixed prompts, and it says why: that finite numbers and some text come out, not that
-   they are any good.
+1. If the suite of its last evaluation is here with the recorded digest: the suite's first items.
+   Each score must be a number; it is shown beside the recorded one.
+2. Otherwise fixed prompts, and the reason. They show only that the model returns finite numbers and
+   some text.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ TOKENS = 8
 
 @dataclass(frozen=True)
 class AtHand:
-    """A suite whose recorded scores can be held against new ones."""
+    """A suite whose recorded scores can be compared with new ones."""
 
     suite: Suite
     metrics: list[Metric]
@@ -49,8 +48,8 @@ class AtHand:
 def smoke(
     now: State, root: Path, loaded: Loaded, items: int, progress: Progress
 ) -> tuple[int, str]:
-    """How many items of a suite were asked, and what came of it. Raises `InputError` where it is no
-    answer.
+    """Number of suite items that were asked, and the result in words. Raises `InputError` if the
+    model fails.
     """
     found = at_hand(now, root, loaded.sha256)
     return (
@@ -59,7 +58,7 @@ def smoke(
 
 
 def is_scorer(copy: Path) -> bool:
-    """Whether the model of a folder gives a score, not text."""
+    """Whether the model of a folder returns a score, not text."""
     from transformers import AutoConfig
 
     names = (
@@ -72,7 +71,7 @@ def is_scorer(copy: Path) -> bool:
 
 
 def at_hand(now: State, root: Path, model: str) -> AtHand | str:
-    """(1) The suite of the model's last evaluation with scores, with its records; else why there is
+    """(1) The suite and records of the model's last evaluation with scores; otherwise why there is
     none.
     """
     mine = [
@@ -125,7 +124,7 @@ def _scored(loaded: Loaded, found: AtHand, items: int, progress: Progress) -> tu
 
 
 def _fixed(loaded: Loaded, why: str) -> tuple[int, str]:
-    """(2) Raises `InputError` where what comes out is not finite, or nothing."""
+    """(2) Asks the fixed prompts. Raises `InputError` if the output is not finite or empty."""
     import torch
 
     for prompt in PROMPTS:

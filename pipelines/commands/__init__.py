@@ -1,1 +1,1 @@
-"""The commands that need the pipeline; the others stand in governance.commands."""
+"""The commands that need the pipeline. The other commands are in governance.commands."""

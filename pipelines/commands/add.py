@@ -1,7 +1,7 @@
-"""`countersign add FILE`: a dataset's row in params.yaml and its datacard, from the file itself.
+"""`countersign add FILE`: writes a dataset's row in params.yaml and its datacard.
 
-It guesses the kind from the first rows, shows three of them as records (on a terminal only,
-shortened), and changes nothing until everything that it would write is known to be valid.
+It guesses the kind from the first rows and shows three records (shortened, and on a terminal only).
+It changes nothing until all that it would write is valid.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from pipelines.sources.binding import PROBE, Binding, bind, fitting_kinds
 from pipelines.sources.readers import RowProblem, read_rows, source_files
 
 SHOWN = 3
-"""How many records are shown."""
+"""Number of records that are shown."""
 
 WIDTH = 100
-"""Characters of a text that are shown."""
+"""Characters of each text that are shown."""
 
 SUITES = Path("policies/quality")
 
@@ -60,12 +60,12 @@ source_sha256: {sha256}   # the source as it was added; null where it may change
 
 @dataclass(frozen=True)
 class Added:
-    """What was found in a file, and what was written about it."""
+    """What was found in a file, and what was written."""
 
     name: str
     kind: str
     fits: list[str]
-    """Every kind the rows could be records of, the likeliest first."""
+    """Kinds that fit the rows, the most likely first."""
     shape: str
     fields: dict[str, str]
     row: dict[str, Any]
@@ -73,7 +73,7 @@ class Added:
     blanks: list[str]
     rows_tried: int
     problems: dict[str, int]
-    """Finding code to how many of those rows could not become records."""
+    """Finding code to the number of rows that could not become records."""
     next: list[str]
 
 
@@ -154,7 +154,7 @@ def first_rows(source: Path, encoding: str) -> list[dict[str, Any]]:
 
 
 def slug(file: Path) -> str:
-    """A dataset's name from a file's. Raises `ConfigError` where nothing is left of it."""
+    """A dataset name made from a file name. Raises `ConfigError` if nothing usable is left."""
     stem = file.name if file.is_dir() else file.stem
     plain = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:63]
     if not re.match(r"[a-z]", plain):
@@ -178,7 +178,9 @@ def _given(fields: Sequence[str]) -> dict[str, str]:
 
 
 def _no_kind(file: Path, rows: Sequence[Mapping[str, Any]]) -> InputError:
-    """No kind fits: the reason of the kind that comes nearest, and how to say what is what."""
+    """The error if no kind fits: the reason of the nearest kind, and how to name the fields by
+    hand.
+    """
     reasons: list[InputError] = []
     for kind in ("prompt", "conversation", "preference", "unpaired", "rated"):
         try:
@@ -205,8 +207,8 @@ def _no_kind(file: Path, rows: Sequence[Mapping[str, Any]]) -> InputError:
 
 
 def usual_suite(kind: str, binding: Binding, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The quality suite of a kind; plain text, and prompts most of which have no answer, have one
-    of their own.
+    """The default quality suite of a kind. Plain text has its own, and so have prompts that mostly
+    have no answer.
     """
     if binding.shape.name == "text":
         return "text"
@@ -259,8 +261,8 @@ def _row(
 
 
 def write(root: Path, name: str, row: dict[str, Any], card: str) -> Path:
-    """Writes row and datacard, both or none; returns the datacard's path. Raises `ConfigError` or
-    `Problems`.
+    """Writes row and datacard, both or neither; returns the datacard's path. Raises `ConfigError`
+    or `Problems`.
     """
     path, params = Path("policies/datacards") / f"{name}.yaml", root / WHERE
     if (root / path).exists():
@@ -324,7 +326,7 @@ def _added(
 def _tried(
     binding: Binding, rows: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """The rows as records, and how many can be none, by finding code."""
+    """The rows as records, and the number of rows that cannot become one by finding code."""
     records: list[dict[str, Any]] = []
     problems: Counter[str] = Counter()
     for row in rows:
@@ -338,7 +340,7 @@ def _tried(
 def _shown(
     added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *, texts: bool
 ) -> str:
-    """What a person reads; text of records only where `texts` says that it goes to their own
+    """The result for people. It has record text only if `texts` is set, for the person's own
     screen.
     """
     others = f" (it could also be: {', '.join(added.fits[1:])}; --kind)" if added.fits[1:] else ""

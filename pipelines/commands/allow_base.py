@@ -1,9 +1,8 @@
-"""`countersign allow-base NAME`: writes what a base model is, by digest, into
-`policies/bases.yaml`.
+"""`countersign allow-base NAME`: writes a base model's digests into `policies/bases.yaml`.
 
-It brings the base in exactly as the stage `import_base` does, which refuses pickled weights and
-code, and changes one entry of the file; every comment stays. Nothing is allowed by it until the
-changed policy counts.
+It imports the base exactly as the stage `import_base` does, which refuses pickled weights and code.
+It changes one entry of the file and keeps every comment. The base is allowed only once the changed
+policy is in force.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ def command(name: str, licence: str) -> None:
 def look_at(
     root: Path, name: str, row: Base, licence: str, target: Path
 ) -> tuple[AllowedBase, list[str]]:
-    """What policy would say of a base, and its files. Raises `InputError` for pickles, code and
-    anything unknown.
+    """The base's policy entry and its files. Raises `InputError` for pickles, code and unknown
+    files.
     """
     where = f"params.yaml: bases.{name}.source"
     if not base.HUB.fullmatch(row.source) and not (root / row.source).exists():
@@ -83,8 +82,8 @@ def look_at(
 
 
 def with_base(text: str, name: str, entry: AllowedBase) -> str:
-    """The text of bases.yaml with this entry set, comments and the other entries as they were.
-    Raises `ConfigError`.
+    """The text of bases.yaml with this entry; comments and other entries stay. Raises
+    `ConfigError`.
     """
     value = entry.model_dump(mode="json")
     before = parse_yaml(text, str(FILE)) or {}

@@ -1,5 +1,5 @@
-"""`countersign drill`: the rollback rehearsed; everything but the move, timed, and said in the
-log.
+"""`countersign drill`: rehearses a rollback without the move, measures its time and records it in
+the log.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def lines(said: Drill, entry: int) -> Iterator[str]:
 
 
 def _libraries() -> None:
-    """A machine that cannot load models says nothing of a target. Raises `ConfigError`."""
+    """Raises `ConfigError` if this machine cannot load models: its drill would prove nothing."""
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
         fix = "install countersign with the extra `pipeline`, or drill where models are loaded"
@@ -105,8 +105,8 @@ def _verified(machine: Machine) -> tuple[State, str]:
 
 
 def _steps(done: Rehearsal, machine: Machine, now: State, found: Plan, items: int) -> int:
-    """What a server would do once the alias had moved, and a few questions; how many. Raises
-    `Failed`.
+    """Does what a server does after the alias moved, and asks a few questions. Returns their
+    number. Raises `Failed`.
     """
     from pipelines import loader, scoring, smoke
 

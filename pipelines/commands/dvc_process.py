@@ -1,9 +1,9 @@
 """DVC as `countersign repro` runs it: `python -m pipelines.commands.dvc_process repro ...`.
 
-1. It ends when the run that started it is gone, and with it the stage (`pipelines.process`).
-2. What DVC itself cannot do gets an exit code of ours; a stage that failed has left its own.
-3. A DVC that was killed holds nothing. DVC would wait for one that nobody has reaped, in a
-   container for ever.
+1. It ends when the run that started it ends, and its stage with it (`pipelines.process`).
+2. An error of DVC itself gets one of our exit codes. A stage that failed has already written its
+   own.
+3. A killed DVC holds no lock. DVC would wait for a zombie process, in a container for ever.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from governance.base.storage import disk_failure
 from pipelines.process import end_with
 
 RUN = "COUNTERSIGN_RUN"
-"""The id of the process that this one ends with."""
+"""Environment variable: the id of the process that this one ends with."""
 
 OURS: dict[str, type[CountersignError]] = {
     "LockError": BusyError,
@@ -42,22 +42,22 @@ OURS: dict[str, type[CountersignError]] = {
     "DatabaseError": StorageError,
     "FileNotFoundError": InputError,
 }
-"""DVC's errors, by name, as families of ours."""
+"""DVC's error classes, by name, and the error of ours with the same meaning."""
 
 
 class Kept(logging.Handler):
-    """Keeps the last error that was logged."""
+    """A log handler that keeps the last exception."""
 
     error: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called for every record."""
+        """Keeps the record's exception."""
         if record.exc_info and record.exc_info[1]:
             self.error = record.exc_info[1]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs DVC; 0, or an exit code as `pipelines.cli` has them."""
+    """Runs DVC. Returns 0 or an exit code of `pipelines.cli`."""
     import psutil
 
     parent = psutil.Process().parent()
@@ -85,8 +85,8 @@ def _runs(pid: int) -> bool:
 
 
 def exit_code(error: BaseException | None) -> int:
-    """The exit code for what DVC said; what nobody knows is a fault of ours. Adds the next step
-    where DVC has none.
+    """The exit code for DVC's exception; an unknown exception is an internal error. Prints the next
+    step if the disk failed.
     """
     if error is None:
         return CountersignError.exit_code
@@ -98,7 +98,7 @@ def exit_code(error: BaseException | None) -> int:
 
 
 def _kinds(error: BaseException) -> Iterator[str]:
-    """The names of an error's classes, and those of what caused it."""
+    """The names of an error's classes and of its causes' classes."""
     yield from (one.__name__ for one in type(error).__mro__)
     cause = error.__cause__ or error.__context__
     if cause is not None:

@@ -1,12 +1,11 @@
 """`countersign erasure`: which datasets, models and versions have seen a record.
 
-1. The log holds roots and counts, never record ids: what it can say alone is which datasets went
-   into what.
-2. Where a dataset's file is at hand with the digest that its evidence names, the id is looked up in
-   it, and in the list of what was left out. Where it is not, the answer is "not looked up", and
-   why; never "no".
-3. What was made from a dataset that holds the record is followed by digest: trainings, evaluations,
-   versions.
+1. The log holds roots and counts, never record ids. The log alone shows only which datasets went
+   into which model.
+2. If a dataset's file is here with the recorded digest, the id is looked up in it and in the list
+   of excluded records. If not, the answer is "not looked up" with the reason, never "no".
+3. Everything made from a dataset that holds the record is followed by digest: trainings,
+   evaluations, versions.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ NOT_SHOWN = (
 
 @dataclass(frozen=True)
 class Found:
-    """What became of the record in one step of one dataset."""
+    """What one step of one dataset did with the record."""
 
     dataset: str
     step: str
@@ -57,7 +56,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Touched:
-    """A model or version that was made from, or scored on, a dataset that holds the record."""
+    """A model or version that was made from a dataset with the record, or scored on it."""
 
     what: str
     entry: int
@@ -93,7 +92,7 @@ def command(record: str, bundle: Path | None, origin: str | None, as_json: bool)
 
 
 def lines(record: str, found: list[Found], touched: list[Touched]) -> Iterator[str]:
-    """The answer for people: what is touched, then where it was looked for."""
+    """The answer for people: first what has seen the record, then where it was looked up."""
     missing = sum(one.answer.startswith("not looked up") for one in found)
     seen = f"seen by {len(touched)} of what was made here" if missing < len(found) else "NOT KNOWN"
     yield f"record {record}: {seen}; {missing} of {len(found)} files could not be looked into"
@@ -108,7 +107,7 @@ def lines(record: str, found: list[Found], touched: list[Touched]) -> Iterator[s
 
 
 def looked_up(now: State, root: Path, record: str) -> Iterator[Found]:
-    """(2) Every dataset's step in the log, in order."""
+    """(2) Every step of every dataset in the log, in order."""
     for kind in ("ingest", "scan", "quality"):
         for item in now.evidence.all(kind):
             digest = subject(item, "records")
@@ -120,8 +119,8 @@ def looked_up(now: State, root: Path, record: str) -> Iterator[Found]:
 
 
 def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
-    """(3) Trainings on these datasets, what was trained from their models, and the versions that
-    rest on them.
+    """(3) The trainings on these datasets, the models trained from theirs, and the versions made of
+    them.
     """
     yield from trained(list(now.evidence.all("train")), digests)
     for item in now.evidence.all("registration"):
@@ -140,9 +139,7 @@ def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
 
 
 def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:
-    """The trainings on these datasets, and those that began from a model, or learnt from a scorer,
-    of such a one.
-    """
+    """The trainings on these datasets, and those with a resulting model as parent or scorer."""
     found: dict[int, Touched] = {}
     models: set[str] = set()
     before = -1
@@ -204,7 +201,7 @@ def _holds(path: Path, record: str) -> bool:
 
 
 def _left_out(item: Evidence, root: Path, record: str) -> str:
-    """Why the step left the record out, where its list is at hand and names it."""
+    """Why the step excluded the record, if its list is here and has the record."""
     if _missing(item, root, "excluded"):
         return ""
     with (root / _path(item, "excluded")).open(encoding="utf-8") as rows:
@@ -216,7 +213,7 @@ def _left_out(item: Evidence, root: Path, record: str) -> str:
 
 
 def _missing(item: Evidence, root: Path, role: str) -> str:
-    """Why a file that a step wrote cannot be used; empty where it can."""
+    """Why a file that a step wrote cannot be used; empty if it can."""
     name, digest = _path(item, role), subject(item, role)
     if digest is None or Path(name).is_absolute() or ".." in Path(name).parts:
         return "its statement names no such file inside the project"

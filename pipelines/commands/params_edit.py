@@ -1,4 +1,4 @@
-"""Adds a dataset's row to the text of params.yaml, leaving every other character of it as it is."""
+"""Adds a dataset's row to the text of params.yaml and keeps every other character."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ WHERE = "params.yaml"
 
 
 def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
-    """`text` with `name: row` as the last entry of `datasets`. Raises `ConfigError` where it is
-    there already.
+    """`text` with `name: row` as the last entry of `datasets`. Raises `ConfigError` if the entry
+    exists.
     """
     before = parse_yaml(text, WHERE)
     if not isinstance(before, dict) or not isinstance(before.get("datasets"), dict | None):
@@ -39,7 +39,7 @@ def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
 
 
 def flow(value: Any) -> str:
-    """A value as YAML on one line; text is quoted where it would be read as something else."""
+    """A value as YAML on one line. Text is quoted if YAML would read it as something else."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
@@ -83,9 +83,7 @@ def _datasets(text: str) -> tuple[Node, Node]:
 
 
 def _last_line(node: Node) -> int:
-    """The 0-based line on which a node's last character stands; a block's own end mark lies beyond
-    comments.
-    """
+    """The 0-based line of a node's last character; comments come before a block's own end mark."""
     if isinstance(node, CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
         return _last_line(last[1] if isinstance(last, tuple) else last)

@@ -24,7 +24,7 @@ from pipelines.project import Project
 
 
 def check(project: Project) -> None:
-    """Raises the one mistake there is, or `Problems` with all of them."""
+    """Raises the mistake, or `Problems` with all mistakes."""
     wrong = [mistake for one in all_families().values() for mistake in one.mistakes(project)]
     wrong += _signer(project)
     if wrong:
@@ -32,8 +32,8 @@ def check(project: Project) -> None:
 
 
 def evidence(project: Project) -> None:
-    """Raises `RefusedError` where stages were made already, and the log at hand is empty: nothing
-    made here counts.
+    """Raises `RefusedError` if DVC has made stages already but the log is empty, so that nothing
+    here counts.
     """
     log = log_of(project.machine)
     if log.size():
@@ -56,8 +56,8 @@ def evidence(project: Project) -> None:
 
 
 def registry(project: Project) -> None:
-    """Raises where the registry's server cannot be reached or does not know the account: half a run
-    is no use then.
+    """Raises an error if the registry's server cannot be reached or does not know the account,
+    because the run would fail at its end.
     """
     uri = project.machine.registry_uri
     if rest.is_server(uri):
@@ -65,8 +65,8 @@ def registry(project: Project) -> None:
 
 
 def in_nobodys_name(project: Project, at: datetime) -> str:
-    """What to know where people decide about aliases and nobody authenticated asks for this run;
-    else empty.
+    """A note if people decide about aliases and nobody authenticated asks for the run; else
+    empty.
     """
     log = log_of(project.machine)
     if not log.size():
@@ -84,9 +84,7 @@ def in_nobodys_name(project: Project, at: datetime) -> str:
 
 
 def _made(root: Path) -> list[str]:
-    """The stages that leave evidence and that DVC takes for made, as far as any output is at
-    hand.
-    """
+    """The stages that leave evidence, count as made for DVC and have an output here."""
     lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").exists() else None
     stages = lock.get("stages", {}) if isinstance(lock, dict) else {}
     return [
@@ -102,6 +100,6 @@ def _leaves_evidence(name: str) -> bool:
 
 
 def _signer(project: Project) -> Iterator[CountersignError]:
-    """The signer, where one is named, is there and policies know it."""
+    """Mistakes of a configured signer: it does not exist, or policies do not know it."""
     if project.machine.signer_uri is not None:
         yield from mistakes_of(partial(known_signer, project.machine, project.policies.keys))

@@ -1,5 +1,5 @@
-"""`countersign record-key`: makes the project's key for record ids, and says what params.yaml must
-then say.
+"""`countersign record-key`: makes the project's key for record ids and prints the matching line of
+params.yaml.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def command(file: Path, as_json: bool) -> None:
 
 
 def write_key(path: Path, secret: bytes) -> None:
-    """Writes a new key file, mode 0600. Raises `ConfigError` where there is a file already."""
+    """Writes a new key file with mode 0600. Raises `ConfigError` if the file exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

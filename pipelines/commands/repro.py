@@ -23,7 +23,7 @@ from pipelines.process import HASH_SEED
 from pipelines.project import open_project
 
 LOOKS = 5
-"""How often a table of locks that cannot be read is read again before it is taken for spoiled."""
+"""How often an unreadable lock table is read again before it counts as broken."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -55,10 +55,9 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
 
 
 def _mend_locks(root: Path) -> None:
-    """Takes DVC's table of locks away where a kill left it half written: DVC refuses to start with
-    it.
+    """Removes DVC's lock table if a kill left it half written, because DVC would not start with it.
 
-    Nothing is lost: the processes it named ended with the run that was killed.
+    Nothing is lost: the processes it named ended with the killed run.
     """
     table = root / ".dvc" / "tmp" / "rwlock"
     for _ in range(LOOKS):
@@ -74,7 +73,7 @@ def _mend_locks(root: Path) -> None:
 
 @contextmanager
 def _one_at_a_time(root: Path) -> Iterator[int]:
-    """Waits, and says so, while another run is at it; gives the descriptor that holds the lock."""
+    """Waits with a message while another run is active; yields the descriptor of the lock."""
     lock = root / ".dvc" / "tmp" / "countersign" / "repro.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as handle:
@@ -89,9 +88,9 @@ def _one_at_a_time(root: Path) -> Iterator[int]:
 
 
 def _dvc(root: Path, arguments: list[str], lock: int) -> int:
-    """Runs DVC, which holds the lock too, as it may outlive this process by a moment.
+    """Runs DVC, which holds the lock too, because it may outlive this process by a moment.
 
-    Its exit code, or that of the stage that failed.
+    Returns its exit code, or that of the stage that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         exit_file = Path(folder) / "exit"

@@ -1,6 +1,4 @@
-"""`countersign reproduce STAGE`: trains again from the recorded inputs, and says whether the same
-model came out.
-"""
+"""`countersign reproduce STAGE`: trains again from the recorded inputs and compares the models."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ def command(stage: str, as_json: bool) -> None:
 
 
 def told(done: Reproduced) -> dict[str, object]:
-    """The result for scripts: what was recorded, and where."""
+    """The result for scripts: what was recorded, and at which entry."""
     return {
         "entry": done.entry,
         "of_entry": done.first.index,

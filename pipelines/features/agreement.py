@@ -1,4 +1,4 @@
-"""How far people who rated the same records agree."""
+"""Agreement of people who rated the same records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.features.turns import Column, Records, objects, plain
 
 
 def _ratings(records: Records) -> tuple[Column, Column, Column]:
-    """(record, value, answers it chooses among) of every rating."""
+    """(record, value, number of answers to choose from) of every rating."""
     array = pa.concat_arrays(records.table.column("ratings").chunks)
     owner = np.repeat(np.arange(len(records)), pc.list_value_length(array).to_numpy())
     answers = np.bincount(records.parts["completions"].owner, minlength=len(records))
@@ -24,7 +24,7 @@ def raters(records: Records, around: Around) -> Column:
 
 
 def ratings_valid(records: Records, around: Around) -> Column:
-    """Whether ratings of compared answers name one of them, or 0 for a tie."""
+    """Whether every rating of compared answers names one of them, or 0 for a tie."""
     owner, value, answers = _ratings(records)
     wrong = (answers > 1) & ((value != np.round(value)) | (value < 0) | (value > answers))
     good: Column = np.bincount(owner[wrong], minlength=len(records)) == 0
@@ -32,7 +32,7 @@ def ratings_valid(records: Records, around: Around) -> Column:
 
 
 def rater_majority(records: Records, around: Around) -> Column:
-    """The share of raters who gave a record's commonest rating."""
+    """The share of raters who gave a record's most frequent rating."""
     owner, value, _ = _ratings(records)
     given, counts = np.unique(np.column_stack([owner, value]), axis=0, return_counts=True)
     commonest = np.zeros(len(records))
@@ -43,8 +43,8 @@ def rater_majority(records: Records, around: Around) -> Column:
 
 
 def rater_alpha(records: Records, around: Around) -> Column:
-    """Krippendorff's alpha of the whole dataset, in every row: nominal for compared answers,
-    interval for scores.
+    """Krippendorff's alpha of the whole dataset, repeated in every row: nominal for compared
+    answers, interval for scores.
     """
     owner, value, answers = _ratings(records)
     given: list[list[tuple[float, bool]]] = [[] for _ in range(len(records))]
@@ -72,7 +72,7 @@ def alpha_of_all(given: Column, around: Around) -> Column:
 
 
 def krippendorff_alpha(unit: Column, value: Column, nominal: bool) -> float:
-    """1 - observed / expected disagreement; NaN where nothing was rated twice, or all ratings are
+    """1 - observed / expected disagreement. NaN if nothing was rated twice or all ratings are
     equal.
 
     Krippendorff, Computing Krippendorff's Alpha-Reliability (2011),

@@ -15,8 +15,8 @@ import pyarrow as pa
 from pipelines.features.turns import MESSAGE, ROLE, Column, Records, batches
 
 LONG_PROMPT = 8
-"""A held-out message of so many words is looked for anywhere in a record; a shorter one only as its
-prompt.
+"""From this many words on, a held-out message is searched for anywhere in a record. A shorter one
+is compared with prompts only.
 """
 
 Marks = tuple[str, str, str]
@@ -35,8 +35,8 @@ class HeldOut:
                 self._long[marks].append(text)
 
     def leaks(self, records: Records) -> Column:
-        """Whether each record asks (or begins by asking) the same, or quotes a long last message of
-        a prompt.
+        """Whether each record has a held-out prompt (or begins with one), or quotes a long last
+        message of one.
         """
         asks = [bool({said, said.split(MESSAGE, 1)[0]} & self.prompts) for said in records.prompts]
         leaks = np.array(asks, dtype=bool)
@@ -53,9 +53,7 @@ class HeldOut:
 
 
 def _marks(text: str) -> Iterator[Marks]:
-    """The first, fourth and eighth of every eight words in a row: enough to rule a quotation
-    out.
-    """
+    """The first, fourth and eighth of every eight words in a row, enough to exclude a quotation."""
     words = text.split(" ")
     return zip(words, islice(words, 3, None), islice(words, LONG_PROMPT - 1, None), strict=False)
 
@@ -67,6 +65,6 @@ class Around:
     """
 
     held_out: HeldOut | None = None
-    """None where a dataset is its own."""
+    """None if the dataset is held out itself."""
     similarity: float = 0.85
     language: str | None = None

@@ -1,9 +1,11 @@
-"""Figures about every record: what the quality gate judges instead of text.
+"""Figures about every record: the quality gate judges them instead of text.
 
-To add one: a function below and its entry in `FEATURES`; a suite in `policies/quality/` then names
-it as a column. A feature is computed only where a suite names it, batch by batch, in Arrow and
-numpy. One that depends on other records gives what it needs of each record, and `combine` decides
-over all of them. No feature holds text: numbers, booleans, or NaN where there is no figure.
+To add a feature: a function below and its entry in `FEATURES`. A suite in `policies/quality/` then
+names it as a column. A feature is computed only if a suite names it, batch by batch, in Arrow and
+numpy. A feature that depends on other records returns a value per record, and `combine` decides
+over all of them.
+
+No feature holds text: only numbers, booleans, or NaN if there is no figure.
 """
 
 from __future__ import annotations
@@ -46,26 +48,26 @@ from pipelines.kinds import KINDS
 
 
 def messages(records: Records, around: Around) -> Column:
-    """Messages, those of all answers included."""
+    """Number of messages, including those of all answers."""
     return _sum(
         records.per_record(turns, np.ones(len(turns.roles))) for turns in records.parts.values()
     )
 
 
 def characters(records: Records, around: Around) -> Column:
-    """Characters of all texts."""
+    """Number of characters of all texts."""
     return _sum(_characters(records, turns) for turns in records.parts.values())
 
 
 def words(records: Records, around: Around) -> Column:
-    """Words of all texts, by white space: a measure of length where no tokeniser is chosen yet."""
+    """Number of words of all texts, split at white space. It measures length where no tokenizer is
+    known yet.
+    """
     return _sum(_words(records, name) for name in records.parts)
 
 
 def empty_texts(records: Records, around: Around) -> Column:
-    """Messages and reference answers of nothing but white space, and conversations or answers
-    without a message.
-    """
+    """Number of empty messages, reference answers, conversations and answers."""
     blank = [
         records.per_record(turns, _size(records.normal[name]) == 0)
         for name, turns in records.parts.items()
@@ -80,8 +82,8 @@ def empty_texts(records: Records, around: Around) -> Column:
 
 
 def control_characters(records: Records, around: Around) -> Column:
-    """Characters that no text has: control characters other than tab and line ends, and U+FFFD for
-    lost bytes.
+    """Number of characters that do not belong in text: control characters (except tab and line
+    ends) and U+FFFD for lost bytes.
     """
     pattern = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\ufffd]"
     counts = [
@@ -92,8 +94,8 @@ def control_characters(records: Records, around: Around) -> Column:
 
 
 def roles_alternate(records: Records, around: Around) -> Column:
-    """Whether nobody speaks twice in a row (tools may) and the system only first, across prompt and
-    answer.
+    """Whether roles alternate across prompt and answer. Tools may repeat; a system message may only
+    come first.
     """
     wrong = np.zeros(len(records))
     for turns in records.parts.values():
@@ -109,7 +111,7 @@ def roles_alternate(records: Records, around: Around) -> Column:
 
 
 def starts_with_user(records: Records, around: Around) -> Column:
-    """Whether the user speaks first, a system message aside."""
+    """Whether the user speaks first; a system message may come before."""
     turns = records.parts[records.asked]
     second = np.full(len(records), -1)
     several = turns.sizes > 1
@@ -120,21 +122,19 @@ def starts_with_user(records: Records, around: Around) -> Column:
 
 
 def ends_with_assistant(records: Records, around: Around) -> Column:
-    """Whether the conversation, or every answer, ends with the assistant's words."""
+    """Whether the conversation, or every answer, ends with the assistant."""
     return _all(records, records.answers or [records.parts[records.asked]], last=True)
 
 
 def ends_with_user(records: Records, around: Around) -> Column:
-    """Whether the prompt ends with something to answer: the user's words, or a tool's."""
+    """Whether the prompt ends with a message to answer: from the user or a tool."""
     last = records.parts[records.asked].edge(last=True)
     good: Column = (last == USER) | (last == TOOL)
     return good
 
 
 def language_expected(records: Records, around: Around) -> Column:
-    """Whether the text is in the suite's language; text of fewer than 20 characters is taken to
-    be.
-    """
+    """Whether the text is in the suite's language. Text below 20 characters counts as such."""
     try:
         import py3langid
     except ImportError:
@@ -155,7 +155,7 @@ def language_expected(records: Records, around: Around) -> Column:
 
 
 def duplicate(records: Records, around: Around) -> Column:
-    """Whether an earlier record says the same, in normal form (ratings aside)."""
+    """Whether an earlier record has the same normalised text (ratings ignored)."""
     return fingerprints(records.whole)
 
 
@@ -166,9 +166,7 @@ def _seen(prints: Column, around: Around) -> Column:
 
 
 def near_duplicate(records: Records, around: Around) -> Column:
-    """Whether an earlier record is like it: MinHash over word 3-grams (128 permutations, 32
-    bands).
-    """
+    """Whether an earlier record is similar: MinHash, word 3-grams, 128 permutations, 32 bands."""
     try:
         import rensa
     except ImportError:
@@ -191,14 +189,14 @@ def _alike(hashes: Column, around: Around) -> Column:
 
 
 def leaks_held_out(records: Records, around: Around) -> Column:
-    """Whether the record asks (or begins by asking) what a held-out record asks, or quotes a long
-    held-out message.
+    """Whether the record has a held-out prompt (or begins with one), or quotes a long held-out
+    message.
     """
     return around.held_out.leaks(records) if around.held_out else np.full(len(records), False)
 
 
 def leaks_split(records: Records, around: Around) -> Column:
-    """Whether a training record asks what a validation or test record of the same dataset asks."""
+    """Whether a training record has a prompt of the dataset's own validation or test split."""
     training = plain(pc.equal(records.table.column("split"), "train").combine_chunks())
     asks = np.array([bool(said) for said in records.prompts], dtype=bool)
     return np.column_stack(
@@ -216,14 +214,12 @@ def _elsewhere(prints: Column, around: Around) -> Column:
 
 
 def answers_start_with_assistant(records: Records, around: Around) -> Column:
-    """Whether every answer begins with the assistant's words: if not, the prompts of a pair did not
-    agree.
-    """
+    """Whether every answer begins with the assistant. If not, a pair has two different prompts."""
     return _all(records, records.answers, last=False)
 
 
 def shortest_answer(records: Records, around: Around) -> Column:
-    """Characters of the shortest answer."""
+    """Number of characters of the shortest answer."""
     shortest = np.full(len(records), np.inf)
     for turns in records.answers:
         np.minimum.at(
@@ -235,13 +231,13 @@ def shortest_answer(records: Records, around: Around) -> Column:
 
 
 def chosen_equals_rejected(records: Records, around: Around) -> Column:
-    """Whether both answers say the same, in normal form."""
+    """Whether both answers have the same normalised text."""
     return plain(pc.equal(records.joined("chosen"), records.joined("rejected")))
 
 
 def chosen_longer(records: Records, around: Around) -> Column:
-    """1 where the chosen answer is the longer one, 0.5 where both are as long: the mean shows a
-    bias for length.
+    """1 if the chosen answer is longer, 0.5 if both have the same length, else 0. The mean shows a
+    length bias.
     """
     chosen, rejected = (
         _characters(records, records.parts[name]) for name in ("chosen", "rejected")
@@ -250,7 +246,7 @@ def chosen_longer(records: Records, around: Around) -> Column:
 
 
 def contradicted(records: Records, around: Around) -> Column:
-    """Whether an earlier record judges the same answers to the same prompt the other way round."""
+    """Whether an earlier record prefers the other one of the same answers to the same prompt."""
     prompt = records.joined("prompt")
     if records.kind == "unpaired":
         said = pc.binary_join_element_wise(prompt, records.joined("completion"), "\0").to_pylist()
@@ -277,7 +273,7 @@ def _opposed(prints: Column, around: Around) -> Column:
 
 
 def label(records: Records, around: Around) -> Column:
-    """1 where the completion is wanted, 0 where not."""
+    """1 if the completion is wanted, else 0."""
     return plain(records.table.column("label").combine_chunks()).astype(float)
 
 
@@ -310,7 +306,7 @@ def _words(records: Records, name: str) -> Column:
 
 
 def _clash(one: Column, other: Column) -> Column:
-    """Whether a message of role `other` may not follow one of role `one`."""
+    """Whether a message of role `other` may not follow a message of role `one`."""
     clash: Column = ((one == other) & (other != TOOL)) | (other == SYSTEM)
     return clash
 
@@ -340,7 +336,9 @@ class Feature:
 
     compute: Callable[[Records, Around], Column]
     combine: Callable[[Column, Around], Column] | None = None
-    """Makes the column of the whole dataset from what `compute` gave of each record."""
+    """Makes the column of the whole dataset from the values that `compute` returned for each
+    record.
+    """
     kinds: frozenset[str] = field(default=frozenset(KINDS))
 
 
@@ -381,9 +379,7 @@ FEATURES: dict[str, Feature] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """What was computed of each record; records can be left out without computing anything
-    again.
-    """
+    """The computed features of each record. Records can be removed without computing again."""
 
     raw: dict[str, Column]
     around: Around
@@ -403,8 +399,8 @@ class Frame:
 
 
 def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) -> Frame:
-    """The named features of a table. Raises `ConfigError` for one that does not exist, or not for
-    this kind.
+    """The named features of a table. Raises `ConfigError` for an unknown feature or one of another
+    kind.
     """
     wanted = list(dict.fromkeys(names))
     known = sorted(name for name, one in FEATURES.items() if kind in one.kinds)

@@ -1,5 +1,5 @@
-"""A batch of records seen as flat sequences of messages, and texts in normal form: what features
-are made from.
+"""A batch of records as flat sequences of messages and as normalised texts: the basis of all
+features.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ Column = np.ndarray[Any, Any]
 SYSTEM, USER, ASSISTANT, TOOL = range(len(ROLES))
 
 MESSAGE, SEQUENCE, PART, ROLE = "\x1e", "\x1c", "\x1d", "\x1f"
-"""What separates messages, several answers, columns, and a role from what was said, in joined
-texts.
+"""Separators in joined texts: of messages, of several answers, of columns, and of role and content.
 """
 
 
@@ -82,16 +81,16 @@ INVISIBLE = (
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\p{Cf}\x{34f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}"
     r"\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}\x{e0100}-\x{e01ef}]+"
 )
-"""Control characters that are no white space, and what Unicode calls default ignorable: nobody sees
-them in a text.
+"""Control characters that are not white space, and what Unicode calls default ignorable: invisible
+in a text.
 """
 
 SPACE = r"[\s\x0b\x{85}\p{Z}]+"
 
 
 def normal_form(texts: pa.Array) -> pa.Array:
-    """NFKC, lower case, white space as one space, nothing invisible: what two people would call the
-    same words.
+    """NFKC, lower case, white space as one space, nothing invisible: equal if two people would call
+    the texts equal.
     """
     seen = pc.replace_substring_regex(texts, pattern=INVISIBLE, replacement="")
     folded = pc.utf8_lower(pc.utf8_normalize(seen, form="NFKC"))
@@ -101,7 +100,7 @@ def normal_form(texts: pa.Array) -> pa.Array:
 
 
 def fingerprints(texts: Iterable[str]) -> Column:
-    """64 bits of each text's BLAKE2b digest."""
+    """64 bits of the BLAKE2b digest of each text."""
     digests = b"".join(
         hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts
     )
@@ -110,7 +109,7 @@ def fingerprints(texts: Iterable[str]) -> Column:
 
 @dataclass(frozen=True)
 class Records:
-    """A batch of records of one kind, with what several features need, computed once."""
+    """A batch of records of one kind, with intermediate results that several features need."""
 
     table: pa.Table
     kind: str
@@ -141,12 +140,12 @@ class Records:
 
     @cached_property
     def normal(self) -> dict[str, pa.Array]:
-        """Column to the contents of its messages in normal form."""
+        """Column to the normalised contents of its messages."""
         return {name: normal_form(turns.contents) for name, turns in self.parts.items()}
 
     @cached_property
     def reference(self) -> pa.Array:
-        """The reference answer of a prompt in normal form, or null."""
+        """The normalised reference answer of a prompt, or null."""
         return normal_form(pa.concat_arrays(self.table.column("answer").chunks))
 
     def per_record(self, turns: Turns, values: Column) -> Column:
@@ -154,7 +153,7 @@ class Records:
         return np.bincount(turns.record, weights=values, minlength=len(self))
 
     def joined(self, name: str) -> pa.Array:
-        """What each sequence of a column says, as one text of roles and normal forms."""
+        """Each sequence of a column as one text of roles and normalised contents."""
         turns = self.parts[name]
         codes = pa.array(turns.roles.astype(np.int8)).cast(pa.string())
         said = pc.binary_join_element_wise(codes, self.normal[name], ROLE)
@@ -162,7 +161,7 @@ class Records:
 
     @cached_property
     def whole(self) -> list[str]:
-        """What each record says, as one text; ratings aside."""
+        """Each record as one text, without ratings."""
         texts = [self._whole(name) for name in self.parts]
         if self.kind == "unpaired":
             texts.append(pa.concat_arrays(self.table.column("label").chunks).cast(pa.string()))
@@ -181,8 +180,8 @@ class Records:
 
     @cached_property
     def prompts(self) -> list[str]:
-        """What was asked: everything up to the user's last message, system messages aside; empty
-        where nothing was.
+        """The prompt: everything up to the user's last message, without system messages. Empty if
+        there is none.
         """
         turns, texts = self.parts[self.asked], self.normal[self.asked].to_pylist()
         found = []
@@ -211,7 +210,7 @@ def plain(array: pa.Array) -> Column:
 
 
 def objects(values: list[Any]) -> Column:
-    """A column of anything, for what `combine` makes of it."""
+    """A column of Python objects, for `combine`."""
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column

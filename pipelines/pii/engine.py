@@ -1,11 +1,11 @@
-"""Finds personal data in text with Presidio: no network, no model unless policy names one, no torch
-without it.
+"""Finds personal data in text with Presidio: no network, and no model or torch unless policy names
+a model.
 
-1. `PlainEngine` is Presidio as it comes, on text of any length. It is the reference;
+1. `PlainEngine` is Presidio itself, for text of any length. It is the reference.
    `pipelines.pii.filter` finds the same faster.
-2. Text that could not be searched to the end (a pattern timed out, a recognizer failed) is never
-   taken for clean: `Unscanned`. Exceptions of recognizers quote the text, so only their type goes
-   on.
+2. Text that could not be searched completely (a pattern timed out, a recognizer failed) never
+   counts as clean: `Unscanned`. Exceptions of recognizers quote the text, so only their type is
+   kept.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from pipelines.pii import names as pii_names
 from pipelines.pii import presidio as pii_presidio
 
 WINDOW = 12_000
-"""Characters looked at in one go: Presidio's context search is quadratic in the length of a text.
-"""
+"""Characters per window. Presidio's context search takes quadratic time in the length of a text."""
 
 OVERLAP = 4_000
-"""Characters shared by neighbouring windows; nothing searched for is longer."""
+"""Characters that neighbouring windows share. Nothing that is searched for is longer."""
 
 SOURCES = ("names.txt", "engine.py", "filter.py", "names.py", "presidio.py")
-"""Our own part in what is found."""
+"""Version of our own code that affects the findings."""
 
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """One thing found: characters `start` to `end` of a text."""
+    """One finding: characters `start` to `end` of a text."""
 
     start: int
     end: int
@@ -45,16 +44,16 @@ class Span:
 
 
 class Unscanned(Exception):
-    """A text could not be searched to the end; says why without quoting it."""
+    """A text could not be searched completely. The message does not quote it."""
 
 
 class Engine(Protocol):
-    """Searches one text. `describe` goes into evidence; `digest` names everything that can change
-    what is found.
+    """Searches one text. `describe` is for evidence. `digest` covers everything that can change the
+    findings.
     """
 
     def find(self, text: str) -> list[Span]:
-        """What is found at or above the policy's thresholds, by position. Raises `Unscanned`."""
+        """The findings at or above the policy's thresholds, by position. Raises `Unscanned`."""
         ...
 
     @property
@@ -74,7 +73,7 @@ class Engine(Protocol):
 
 
 def cannot_find(policy: PiiPolicy) -> list[str]:
-    """What a scan under this policy is known not to find, in words."""
+    """What a scan with this policy is known to miss, in words."""
     known = [
         (
             "what only its meaning makes personal: descriptions, rare roles or illnesses,"
@@ -117,7 +116,7 @@ class PlainEngine:
         return self.search(text, None)
 
     def search(self, text: str, entities: list[str] | None) -> list[Span]:
-        """What is found of `entities` (of all where None). Raises `Unscanned`."""
+        """The findings of `entities` (all if None). Raises `Unscanned`."""
         found: set[Span] = set()
         for offset, window in _windows(text):
             for language in self.policy.languages:
@@ -190,8 +189,8 @@ class PlainEngine:
 
 
 class _Timeouts(logging.Handler):
-    """Notices Presidio's warning that a pattern timed out and was skipped, which is all it does
-    about it.
+    """Notices Presidio's warning that a pattern timed out and was skipped. Presidio only logs
+    it.
     """
 
     def __init__(self) -> None:
@@ -200,19 +199,19 @@ class _Timeouts(logging.Handler):
         logging.getLogger("presidio-analyzer").addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called for every warning of Presidio's."""
+        """Checks a warning of Presidio."""
         self.timed_out |= "timed out" in str(record.msg)
 
 
 def _windows(text: str) -> Iterator[tuple[int, str]]:
-    """(offset, window) of overlapping windows that cover `text`; one where it is short."""
+    """(offset, window) of overlapping windows that cover `text`; a short text has one."""
     for offset in range(0, max(len(text) - OVERLAP, 1), WINDOW - OVERLAP):
         yield offset, text[offset : offset + WINDOW]
 
 
 def _without_repeats(found: set[Span]) -> list[Span]:
-    """By position; what lies within another of the same entity with at least its score is left
-    out.
+    """Sorted by position. A span inside another of the same entity with at least its score is
+    removed.
     """
     kept: list[Span] = []
     around: list[Span] = []

@@ -1,10 +1,9 @@
-"""The fast way to the same findings: one Hyperscan pass says which recognizers can match a text at
-all.
+"""Finds the same faster: one Hyperscan pass shows which recognizers can match a text at all.
 
-1. The filter may let a recognizer run in vain; it may never keep one from running that would find
-   something. Tests hold it against `PlainEngine` on fuzzed and real text.
-2. Hyperscan sees ASCII: other characters are folded onto ones that no pattern tells apart from
-   them, and text where that cannot be done takes the plain way.
+1. The filter may run a recognizer in vain. It may never skip one that would find something. Tests
+   compare it with `PlainEngine` on fuzzed and real text.
+2. Hyperscan sees ASCII. Other characters are folded to ASCII ones that no pattern distinguishes
+   from them. Text that cannot be folded is searched by the plain engine.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from pipelines.pii import names as pii_names
 from pipelines.pii.engine import Engine, PlainEngine, Span
 
 TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-[^zZ9])")
-"""Patterns that may tell a character from what `Folded` makes of it; their recognizers always run.
-"""
+"""Patterns that may distinguish a character from its folded form. Their recognizers always run."""
 
 
 def fastest(plain: PlainEngine) -> Engine:
-    """The filtered engine; the plain one under a NER model, without Hyperscan, or where it does not
-    take a pattern.
+    """The filtered engine. The plain one if policy names a NER model, without Hyperscan, or if
+    Hyperscan refuses a pattern.
     """
     if plain.policy.ner != "name-list":
         return plain
@@ -38,7 +36,7 @@ def fastest(plain: PlainEngine) -> Engine:
 
 
 class FilteredEngine:
-    """The same findings, without running recognizers that cannot match."""
+    """The same findings without running recognizers that cannot match."""
 
     def __init__(self, plain: PlainEngine) -> None:
         import phonenumbers.phonenumberutil
@@ -95,17 +93,17 @@ class FilteredEngine:
 
     @property
     def digest(self) -> str:
-        """See `Engine`; that of the reference, since the findings are the same."""
+        """The digest of the plain engine, because the findings are the same."""
         return self.plain.digest
 
 
 class Folded(dict[int, int]):
-    """A table for `str.translate`: each character to an ASCII one that no pattern tells apart from
-    it.
+    """A table for `str.translate`: each character to an ASCII one that no pattern distinguishes
+    from it.
 
-    A letter becomes `_`, white space a vertical tab, another sign a control character. What could
-    match as something else (digits, marks, invisible characters, letters that equal ASCII ones when
-    case is ignored) stays, and the text takes the plain way.
+    A letter becomes `_`, white space a vertical tab, another sign a control character. A character
+    stays if it could match as something else (digits, marks, invisible characters, letters that
+    equal ASCII ones when case is ignored); such a text is searched by the plain engine.
     """
 
     def __missing__(self, code: int) -> int:
@@ -127,7 +125,7 @@ class Folded(dict[int, int]):
 
 
 def _patterns(recognizer: Any) -> list[str]:
-    """Regular expressions of which one matches wherever the recognizer does."""
+    """Regular expressions: wherever the recognizer matches, one of them does."""
     if recognizer.name == "UrlRecognizer":
         return [
             recognizer.BASE_URL_REGEX
@@ -136,7 +134,7 @@ def _patterns(recognizer: Any) -> list[str]:
 
 
 def _compiled(expressions: list[bytes]) -> Any:
-    """A Hyperscan database that reports at least every expression that matches ASCII text."""
+    """A Hyperscan database that reports at least every expression that matches an ASCII text."""
     import hyperscan
 
     flags = (

@@ -1,8 +1,7 @@
-"""Finds names of people by a list of frequent names and by titles: the stand-in where there is no
-NER model.
+"""Finds names of people by a list of frequent names and by titles, if there is no NER model.
 
-Low assurance, and labelled so in every report: a name that is not in `names.txt` and has no title
-before it is not found. `docs/pii.md` holds the measured recall.
+Low assurance, and labelled so in every report: a name is not found if it is not in `names.txt` and
+has no title before it. `docs/pii.md` has the measured recall.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from typing import Any
 FILE = Path(__file__).with_name("names.txt")
 
 TITLED, FULL, GIVEN = 0.8, 0.7, 0.45
-"""Scores: after a title; a known given name with a known family name; a known given name otherwise.
-"""
+"""Scores: after a title; a known given name with a known family name; a known given name alone."""
 
 MAX_WORDS = 4
-"""A name ends after this many words."""
+"""A name has at most this many words."""
 
 
 @cache
@@ -43,9 +41,7 @@ def _word() -> Any:
 
 
 def find(text: str) -> Iterator[tuple[int, int, float]]:
-    """(start, end, score) of every name in `text`, titles left out, in order and without
-    overlaps.
-    """
+    """(start, end, score) of every name in `text`, without titles, in order, without overlaps."""
     lists = _lists()
     words = [
         (match.start(), match.end(), match.group().casefold()) for match in _word().finditer(text)
@@ -62,7 +58,7 @@ def find(text: str) -> Iterator[tuple[int, int, float]]:
 
 
 def _extent(text: str, words: list[tuple[int, int, str]], first: int, after: int | None) -> int:
-    """Index after the last of the capitalised words that stand side by side from `first`."""
+    """Index after the last of the consecutive capitalised words that begin at `first`."""
     last, previous, skipped = first, after, _lists()["not_names"]
     while last < len(words) and last - first < MAX_WORDS and words[last][2] not in skipped:
         start, end, _ = words[last]
@@ -106,7 +102,7 @@ def recognizer(language: str) -> Any:
         """PERSON by list and title."""
 
         def load(self) -> None:
-            """The list is read at its first use."""
+            """Reads the list when it is first used."""
 
         def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
             """Presidio's entry point."""

@@ -1,5 +1,5 @@
-"""Puts Presidio together as `policies/pii.yaml` says: nothing is downloaded, nothing heavy imported
-without need.
+"""Builds Presidio from `policies/pii.yaml`. It downloads nothing and imports heavy packages only if
+they are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from governance.policy.data import PiiPolicy
 from pipelines.pii import names as pii_names
 
 PATTERN_SECONDS = 10
-"""After this long on one window a pattern has timed out."""
+"""Seconds after which a pattern times out on one window."""
 
 _NEVER = (
     "stanza",
@@ -37,8 +37,8 @@ _TORCH = ("torch", "transformers", "spacy_transformers", "spacy_huggingface_pipe
 
 @contextmanager
 def _hidden(needs_torch: bool) -> Iterator[None]:
-    """Hides what Presidio imports if it can (4 s and 500 MB), and keeps its loading messages to
-    itself.
+    """Hides optional imports of Presidio (4 s and 500 MB) and suppresses its messages while it
+    loads.
     """
     hidden = [
         name for name in (*_NEVER, *(() if needs_torch else _TORCH)) if name not in sys.modules
@@ -99,11 +99,13 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
 
 
 def _context_enhancer() -> Any:
-    """Presidio's, for which `lic` in "clicks" made a driving licence of every number near it."""
+    """Presidio's context search counted `lic` in "clicks", which made every number near it a
+    driving licence.
+    """
     from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 
     class WordStarts(LemmaContextAwareEnhancer):  # type: ignore[misc]
-        """Context words count where a word of the text begins with them."""
+        """Counts a context word only if a word of the text begins with it."""
 
         @staticmethod
         def _find_supportive_word_in_context(
@@ -121,16 +123,16 @@ def _context_enhancer() -> Any:
 
 
 def phone_matcher() -> type[Any]:
-    """The matcher of phonenumbers, quick about candidates with fewer digits than any number of the
-    country has.
+    """The matcher of phonenumbers; skips candidates with fewer digits than any number of the
+    country.
 
-    And none that stands in a sum: national formats are so loose that 90000-36000 is a number of
-    Germany.
+    It also skips numbers in calculations: national formats are so loose that 90000-36000 is a valid
+    number of Germany.
     """
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
     class QuickMatcher(PhoneNumberMatcher):
-        """The same matches but those in sums, without parsing every small number of a text once per
+        """The same matches except in calculations, without parsing every small number once per
         country.
         """
 
@@ -149,14 +151,14 @@ def phone_matcher() -> type[Any]:
 
 
 def _in_a_sum(text: str, start: int, end: int) -> bool:
-    """Whether figures are reckoned with here: `= 54000` follows, or `18000 =` goes before."""
+    """Whether the number is part of a calculation: `= 54000` follows, or `18000 =` comes before."""
     return bool(
         _SUM_GOES_ON.match(text, end) or _SUM_BEFORE.search(text, max(0, start - NEAR), start)
     )
 
 
 NEAR = 12
-"""So many characters before a number are looked at."""
+"""Characters before a number that are checked."""
 
 _SUM_GOES_ON = re.compile(r"[ \t]*[=*×÷][ \t]*[$€£]?(?:<<)?[ \t]*[\d.(]")
 _SUM_BEFORE = re.compile(r"(?:[\d)%][ \t]*=|[*×÷])[ \t]*[$€£]?(?:<<)?[ \t]*$")
@@ -166,7 +168,7 @@ _PLUS = re.compile("[+\uff0b]")
 
 @cache
 def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
-    """The fewest digits of a number without its country code, and how a call abroad begins."""
+    """The fewest digits of a national number, and the prefix of calls abroad."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, country_code_for_region
 
     shared = COUNTRY_CODE_TO_REGION_CODE.get(country_code_for_region(region), (region,))
@@ -180,7 +182,7 @@ def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
 
 
 def left_off(policy: PiiPolicy) -> list[str]:
-    """Presidio's recognizers that do not search: off, or for other languages only; the names of
+    """Presidio's recognizers that do not run: switched off, or for other languages only. Names of
     their kinds.
     """
     found = []
@@ -195,7 +197,7 @@ def left_off(policy: PiiPolicy) -> list[str]:
 
 
 _MODELS = ("HuggingFaceNer", "BasicLangExtract")
-"""Not of one kind of data: what a model finds is told by `ner`."""
+"""Recognizers without a kind of their own: `ner` describes what a model finds."""
 
 
 def _is_on(entry: dict[str, Any], policy: PiiPolicy) -> bool:
@@ -215,7 +217,7 @@ def _table() -> dict[str, Any]:
 
 
 def _registry(policy: PiiPolicy) -> dict[str, Any]:
-    """Presidio's table, with the ones policy names switched on or off."""
+    """Presidio's table; recognizers that policy names are switched on or off."""
     table = _table()
     known = {entry["name"] for entry in table["recognizers"]}
     unknown = sorted({*policy.enabled_recognizers, *policy.disabled_recognizers} - known)
@@ -232,7 +234,7 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
 
 
 def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterator[Any]:
-    """Policy's own patterns, and what finds names: the list, spaCy's entities or a transformers
+    """Policy's own patterns, and the source of names: the list, a spaCy model or a transformers
     model.
     """
     import regex
@@ -264,8 +266,8 @@ def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterato
 
 
 def model_folder(ner: str, root: Path) -> Path | None:
-    """The folder of the model that policy names. Raises `ConfigError` where it is not there or
-    could run code.
+    """The folder of the model that policy names. Raises `ConfigError` if it is missing or could run
+    code.
     """
     kind, _, name = ner.partition(":")
     if kind == "name-list":
@@ -288,14 +290,14 @@ def model_folder(ner: str, root: Path) -> Path | None:
 
 
 def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
-    """spaCy tokenisers, with the model of policy for its own language; never downloads."""
+    """spaCy tokenizers, with the policy's model for its own language. Never downloads."""
     import spacy
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
     lazy = _lazy_artifacts()
 
     class TokenEngine(SpacyNlpEngine):  # type: ignore[misc]
-        """Tokenisers, and where policy names a spaCy model its pipeline."""
+        """Tokenizers, and the pipeline of a spaCy model if policy names one."""
 
         def load(self) -> None:
             self.nlp = {language: _blank(language) for language in policy.languages}
@@ -322,7 +324,7 @@ def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
 
 
 def _blank(language: str) -> Any:
-    """A tokeniser for a language; the one for any where its own needs a further package."""
+    """A tokenizer for a language; the general one if its own needs another package."""
     import spacy
 
     try:
@@ -332,15 +334,11 @@ def _blank(language: str) -> Any:
 
 
 def _lazy_artifacts() -> type[Any]:
-    """Presidio's artifacts of a text, whose tokens and keywords are made only where something needs
-    them.
-    """
+    """Presidio's artifacts of a text. Tokens and keywords are made only when they are needed."""
     from presidio_analyzer.nlp_engine import NlpArtifacts
 
     class LazyArtifacts(NlpArtifacts):  # type: ignore[misc]
-        """Without a lemmatizer the lower-cased tokens are the lemmas: with none, context words
-        would do nothing.
-        """
+        """The lower-cased tokens as lemmas. Without lemmas, context words would have no effect."""
 
         def __init__(self, engine: Any, text: str, language: str) -> None:
             self.nlp_engine, self.language, self.text = engine, language, text

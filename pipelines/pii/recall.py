@@ -1,12 +1,12 @@
-"""How much a search finds: made-up values planted in a dataset's own texts, searched for by the
-very same engine.
+"""Measures recall: plants made-up values in a dataset's own texts and searches for them with the
+same engine.
 
-1. Surroundings are the dataset's own: pieces of up to `NEAR` characters on both sides, of records
-   spread evenly over it. Where it has no text, shipped sentences stand alone.
-2. Found is what the engine names as what it is, for `COVERED` of its letters and digits at least.
-   What could not be searched to the end was not found.
-3. It says how the engine does on values of these shapes, here, and no more. Nothing planted is
-   written anywhere.
+1. The surroundings are the dataset's own: up to `NEAR` characters on both sides, from records
+   spread evenly over it. A dataset without text uses the shipped sentences alone.
+2. A value is found if the engine names its entity for at least `COVERED` of its letters and digits.
+   A text that could not be searched completely counts as not found.
+3. The result describes the engine on values of these shapes in this dataset, and no more. Planted
+   values are written nowhere.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NEAR = 150
 """Characters of the dataset's own text kept on each side of a planted value."""
 
 ROWS = 400
-"""Records whose texts are planted in, at most."""
+"""At most this many records are used."""
 
 COVERED = 0.9
-"""So much of a value must be found: a country code may stay."""
+"""Share of a value that must be found: a country code may stay."""
 
 _BREAK = re.compile(r"(?<=[.!?…])\s+|\n+")
 
@@ -47,7 +47,7 @@ class _Placed:
 
 
 def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Recall:
-    """Plants values of everything the search looks for, searches, and counts."""
+    """Plants values of every entity the search looks for, searches, and counts."""
     own, planted = _sample(table, kind), made_up.seeds(policy, search.plain.entities)
     placed = _plant(own, planted)
     counts: dict[str, list[bool]] = {}
@@ -64,7 +64,7 @@ def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Re
 
 
 def _sample(table: pa.Table, kind: str) -> list[str]:
-    """The texts of at most `ROWS` records spread evenly over the table; blank ones left out."""
+    """The texts of at most `ROWS` records spread evenly over the table, without blank ones."""
     step, start, found = max(1, -(-table.num_rows // ROWS)), 0, list[str]()
     for batch in table.to_batches(
         max_chunksize=ROW_GROUP
@@ -84,9 +84,7 @@ def _plant(own: Sequence[str], planted: Sequence[Seed]) -> list[_Placed]:
 
 
 def _placed(text: str, seed: Seed, draw: float) -> _Placed:
-    """The seed's sentence between two sentences of the text, or before the first, or after the
-    last.
-    """
+    """The seed's sentence before, between or after sentences of the text."""
     gaps = [0, *(match.end() for match in _BREAK.finditer(text)), len(text)]
     at = gaps[int(draw * len(gaps))]
     before, after = text[max(0, at - NEAR) : at], text[at : at + NEAR]

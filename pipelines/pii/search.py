@@ -1,11 +1,9 @@
-"""Searches many texts: each different one once, none that is in the cache, large amounts on all
-cores.
+"""Searches many texts: each different text once, none that is cached, large amounts on all cores.
 
-1. The cache cannot change a result: its key is an HMAC of the text and of the engine's digest,
-   which covers everything that can change what is found. It holds entity, place and score, never
-   text.
-2. Losing the cache, or not being able to write it, costs time and nothing else.
-3. A text that could not be searched to the end is not cached.
+1. The cache cannot change a result: its key is an HMAC of the text and the engine's digest, which
+   covers everything that can change the findings. It holds entity, place and score, never text.
+2. Losing the cache or failing to write it costs only time.
+3. A text that could not be searched completely is not cached.
 """
 
 from __future__ import annotations
@@ -30,35 +28,35 @@ from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii.filter import fastest
 
 FILTER_PAYS = 200_000
-"""From this many characters on, preparing the filter (about 0.8 s) costs less than it saves."""
-
-CORES_PAY = 2_000_000
-"""From this many characters on, further processes cost less than they save."""
-
-CHUNK = 256
-"""Texts per piece of work given to a process."""
-
-RECENT = 200_000
-"""So many texts are remembered in memory, so that what did not change is not searched twice in one
-run.
+"""From this many characters on, the filter saves more time than its preparation costs (about 0.8
+s).
 """
 
+CORES_PAY = 2_000_000
+"""From this many characters on, more processes save more time than they cost."""
+
+CHUNK = 256
+"""Texts per task of a process."""
+
+RECENT = 200_000
+"""Texts remembered in memory, so that an unchanged text is searched once per run."""
+
 CACHE_BYTES = 1 << 30
-"""A larger cache is begun anew."""
+"""Size from which the cache is started again."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is in one text."""
+    """The findings in one text."""
 
     spans: tuple[Span, ...] = ()
     problem: str = ""
-    """Why it could not be searched to the end; then `spans` says nothing."""
+    """Why it could not be searched completely; then `spans` is meaningless."""
 
 
 class Search:
-    """Finds personal data in texts, by one engine and one cache. Use as a context manager: it may
-    own processes.
+    """Finds personal data in texts with one engine and one cache. Use it as a context manager,
+    because it may own processes.
     """
 
     def __init__(self, plain: PlainEngine, cache: Path | None, key: bytes) -> None:
@@ -70,7 +68,7 @@ class Search:
         self._pool: ProcessPoolExecutor | None = None
         self._cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
         self.searched = 0
-        """Texts that were not in the cache."""
+        """Number of texts that were not in the cache."""
 
     def __enter__(self) -> Search:
         return self
@@ -82,7 +80,7 @@ class Search:
             self._cache.close()
 
     def find(self, texts: Sequence[str]) -> list[Found]:
-        """What is in each of `texts`, in their order."""
+        """The findings in each of `texts`, in their order."""
         keys = {text: self._name(text) for text in dict.fromkeys(texts)}
         known = {key: self._recent[key] for key in keys.values() if key in self._recent}
         if self._cache:
@@ -140,7 +138,7 @@ _inherited: Engine | None = None
 
 
 def _begin(engine: Engine, parent: int) -> None:
-    """Makes a forked process end with its parent, and leaves Ctrl-C to it."""
+    """Makes a forked process end with its parent and ignore Ctrl-C."""
     import ctypes
 
     global _inherited
@@ -162,7 +160,7 @@ def _many(texts: list[str]) -> list[Found]:
 
 
 class _Cache:
-    """Spans by key in a SQLite file that several processes may share; any failure switches it
+    """Spans by key in a SQLite file that several processes may share. Any failure switches it
     off.
     """
 
@@ -187,7 +185,7 @@ class _Cache:
                 path.unlink(missing_ok=True)  # not a database: the next run begins a new one
 
     def get(self, keys: list[bytes]) -> dict[bytes, tuple[Span, ...]]:
-        """What is known of `keys`."""
+        """The cached findings of `keys`."""
         known: dict[bytes, tuple[Span, ...]] = {}
         if self._connection is None:
             return known
@@ -205,7 +203,7 @@ class _Cache:
         return known
 
     def put(self, found: dict[bytes, tuple[Span, ...]]) -> None:
-        """Adds what was found."""
+        """Adds findings."""
         if self._connection is None or not found:
             return
         rows = [(key, _text(spans)) for key, spans in found.items()]
@@ -217,7 +215,7 @@ class _Cache:
             self.close()
 
     def close(self) -> None:
-        """Lets go of the file; nothing is read or written afterwards."""
+        """Closes the file; nothing is read or written afterwards."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

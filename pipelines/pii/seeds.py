@@ -1,11 +1,10 @@
-"""Made-up values of every kind of personal data a scan can look for, in the shapes people write
-them.
+"""Made-up values of every kind of personal data that a scan can find, in the shapes that people
+write.
 
 The same languages, regions and kinds give the same values on every platform: only
-`random.Random.random` is used. Domains, addresses and hosts are those reserved for documentation;
-numbers carry the check digits of their kind, since without them no engine is meant to find them.
-`seeds.yaml` has the sentences, and names of its own. To add a kind: a function in `SHAPES`, and its
-sentences.
+`random.Random.random` is used. Domains, addresses and hosts are those reserved for documentation.
+Numbers have the check digits of their kind, because no engine finds them without. `seeds.yaml` has
+the sentences and its own names. To add a kind: a function in `SHAPES`, and its sentences.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from governance.policy.data import PiiPolicy
 FILE = Path(__file__).with_name("seeds.yaml")
 
 EACH = 25
-"""Values of each kind: where all of them are found, a 95% interval begins at 0.87."""
+"""Values of each kind. If all are found, the 95% interval begins at 0.87."""
 
 DIGITS, HEX, LETTERS = "0123456789", "0123456789abcdef", "ABCDEFGHJKLMNPQRSTUVWXYZ"
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -36,25 +35,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Seed:
-    """One made-up value, and the sentence it stands in."""
+    """One made-up value and its sentence."""
 
     entity: str
     value: str
     sentence: str
-    """With `{}` where the value goes."""
+    """With `{}` in the place of the value."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What the shape of one value is drawn from."""
+    """The random numbers and settings of one value."""
 
     at: int
-    """Its number among the values of its kind: shapes take turns by it."""
+    """Its number among the values of its kind. Shapes take turns by it."""
     rng: random.Random
     policy: PiiPolicy
 
     def turn(self, options: Sequence[T]) -> T:
-        """The options one after the other."""
+        """The options in turn."""
         return options[self.at % len(options)]
 
     def pick(self, options: Sequence[T]) -> T:
@@ -71,10 +70,9 @@ class Draw:
 
 
 def seeds(policy: PiiPolicy, entities: Sequence[str]) -> list[Seed]:
-    """`EACH` values of every one of `entities` that a shape is known for, in the policy's languages
-    by turns.
+    """`EACH` values of every entity with a known shape, in the policy's languages in turn.
 
-    Of a kind that policy alone knows, its own examples, bare.
+    An entity of the policy's own has its examples as values, without sentences.
     """
     found = [seed for entity in entities if entity in SHAPES for seed in _made(policy, entity)]
     own = {one.entity: one.examples for one in policy.recognizers if one.entity not in SHAPES}
@@ -99,13 +97,13 @@ def _made(policy: PiiPolicy, entity: str) -> list[Seed]:
 
 
 def digest(planted: Sequence[Seed]) -> str:
-    """sha256 over the values and their sentences: which set a recall was measured with."""
+    """sha256 over the values and sentences: identifies the set that a recall was measured with."""
     return digests.sha256_bytes(canonical.dumps([list(astuple(one)) for one in planted]))
 
 
 def _sentences(languages: Sequence[str], entity: str) -> list[str]:
-    """The sentences of a kind in these languages; of a language that has none, the value bare where
-    that can do.
+    """The sentences of a kind in these languages. A language without sentences uses the bare value
+    if that is possible.
     """
     known: dict[str, dict[str, list[str]]] = _words()["sentences"]
     bare = [one for one in known["en"].get(entity, []) if one == "{}"]
@@ -229,8 +227,8 @@ def _password(draw: Draw) -> str:
 
 
 def _phone(draw: Draw) -> str:
-    """A number of one of the policy's regions with other last digits, as it is written there or
-    from abroad.
+    """A number of one of the policy's regions with other last digits, in national or international
+    form.
     """
     import phonenumbers
     from phonenumbers import PhoneNumberFormat as Form
@@ -342,4 +340,4 @@ SHAPES: dict[str, Callable[[Draw], str]] = {
     "US_SSN": _ssn,
     "UUID": _uuid,
 }
-"""Entity to the shapes its values have."""
+"""Entity to the function that makes its values."""

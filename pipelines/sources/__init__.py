@@ -1,1 +1,1 @@
-"""The shapes of files that people really have, read into records."""
+"""Reads source files of many shapes into records."""

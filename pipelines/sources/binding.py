@@ -1,4 +1,4 @@
-"""Finds the shape of a file: which of a kind's shapes most of its first rows have, and under which
+"""Finds the shape of a file: the shape of a kind that fits most of the first rows, and its field
 names.
 """
 
@@ -16,20 +16,20 @@ from pipelines.sources.readers import RowProblem, plain_name
 from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
 
 PROBE = 200
-"""How many rows decide on a file's shape."""
+"""Number of rows that decide on a file's shape."""
 
 NEAR = 0.75
-"""A shape that fits this share of the rows that the best one fits goes first when it stands first
-in the table: a few rows without an answer do not make questions and answers plain text.
+"""Share of the best shape's rows: a shape that fits this many and is earlier in the table comes
+first. A few rows without an answer do not turn questions and answers into plain text.
 """
 
 RATER = re.compile(r"(annotator|annotation|rater|judge|rating|score|preference)(_?[0-9a-z]{1,2})?")
-"""Columns that hold one rater's judgement each."""
+"""Names of columns with one rater's judgement each."""
 
 
 @dataclass(frozen=True)
 class Binding:
-    """A shape with the names it goes by in one file."""
+    """A shape with its field names in one file."""
 
     shape: Shape
     names: Mapping[str, str]
@@ -38,7 +38,7 @@ class Binding:
 
     @cached_property
     def used(self) -> frozenset[str]:
-        """Fields of the row that are taken."""
+        """Fields of the row that the shape uses."""
         names = (*self.names.values(), *self.raters)
         return frozenset((*names, *(name.split(".")[0] for name in names)))
 
@@ -50,10 +50,10 @@ class Binding:
 def bind(
     kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], where: str = ""
 ) -> Binding:
-    """The shape that most of `rows` have. Raises `InputError` or `ConfigError`.
+    """The shape that fits most of `rows`. Raises `InputError` or `ConfigError`.
 
-    `given` names fields by hand, target to source; an empty source means that the target is not
-    taken.
+    `given` names fields by hand, target to source. An empty source means that the target is not
+    used.
     """
     _check_given(kind, given, where)
     columns = Counter(name for row in rows for name in row)
@@ -68,9 +68,7 @@ def bind(
 
 
 def fitting_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Kinds that at least half of `rows` can be records of, the likeliest first; plain text comes
-    last.
-    """
+    """Kinds that fit at least half of `rows`, the most likely first; plain text comes last."""
     found: list[str] = []
     plain: list[str] = []
     for kind in ("rated", "preference", "unpaired", "conversation", "prompt"):
@@ -96,7 +94,7 @@ def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
 
 
 def _bound(shape: Shape, columns: Mapping[str, int], given: Mapping[str, str]) -> Binding | None:
-    """The shape under the names that the columns have; None where a needed one is nowhere."""
+    """The shape with the column names of the file; None if a required one is missing."""
     names: dict[str, str] = {}
     if not set(given) <= {*shape.needs, *shape.takes}:
         return None
@@ -131,7 +129,7 @@ def _no_shape(
     columns: Mapping[str, int],
     where: str,
 ) -> InputError:
-    """Says which fields there are, and what a row of this kind would need."""
+    """The error that lists the fields of the file and what a row of this kind needs."""
     found = ", ".join(sorted({plain_name(name) for name in columns})[:20]) or "no fields"
     why = ""
     if bindings and rows:

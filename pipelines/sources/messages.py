@@ -1,4 +1,4 @@
-"""Turns what people call a message, a prompt or an answer into TRL's list of role and content."""
+"""Converts messages, prompts and answers of all usual forms to TRL's list of role and content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROLE_NAMES = {
     "function_response": "tool",
     "ipython": "tool",
 }
-"""Role as written, in lower case, to role of ours."""
+"""Role in the source, in lower case, to our role."""
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant|System): ?")
 _MAYBE_TRANSCRIPT = ("\n\nHuman:", "Human:", "\n\nSystem:")
@@ -45,7 +45,7 @@ def said(content: str, role: str = "user") -> Message:
 
 
 def text_of(value: Any, field: str) -> str:
-    """Text that must be text. Raises `RowProblem`."""
+    """A value that must be text. Raises `RowProblem`."""
     if isinstance(value, str):
         return value
     raise RowProblem("FIELD_NOT_TEXT", field, f"found {type_name(value)}, expected text")
@@ -59,7 +59,7 @@ def answer_of(value: Any, field: str) -> str:
 
 
 def messages_of(value: Any, field: str) -> list[Message]:
-    """A list of messages, or one as JSON text (CSV files hold them so). Raises `RowProblem`."""
+    """A list of messages, or its JSON text (as in CSV files). Raises `RowProblem`."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
@@ -98,7 +98,7 @@ def _message(value: Any, field: str) -> Message:
 
 
 def _content(message: dict[str, Any], key: str, field: str) -> str:
-    """A message's text; OpenAI's lists of text parts and calls of tools are written as text."""
+    """A message's text. OpenAI's lists of text parts and tool calls are written as text."""
     content = message[key]
     if content is None and message.get("tool_calls"):
         return _calls(message["tool_calls"], f"{field}.tool_calls")
@@ -122,8 +122,8 @@ def _calls(calls: Any, field: str) -> str:
 
 
 def transcript(text: str, field: str) -> list[Message]:
-    """Messages of a text with `\\n\\nHuman:` and `\\n\\nAssistant:` before each turn. Raises
-    `RowProblem`.
+    """The messages of a transcript, with `\\n\\nHuman:` and `\\n\\nAssistant:` before each turn.
+    Raises `RowProblem`.
     """
     parts = _TURN.split(text)
     if len(parts) < 3 or parts[0].strip():
@@ -161,7 +161,7 @@ def completion(value: Any, field: str) -> list[Message]:
 
 
 def split_last(messages: list[Message], field: str) -> tuple[list[Message], list[Message]]:
-    """What was said before, and the assistant's last answer. Raises `RowProblem`."""
+    """The messages before, and the assistant's last answer. Raises `RowProblem`."""
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise RowProblem(
             "MESSAGES_MALFORMED",
@@ -186,7 +186,7 @@ def label_of(value: Any, field: str) -> bool:
 
 
 def number_of(value: Any, field: str) -> float:
-    """A finite number, or text that is one. Raises `RowProblem`."""
+    """A finite number, or text of one. Raises `RowProblem`."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -200,7 +200,7 @@ def number_of(value: Any, field: str) -> float:
 
 
 def _finite(value: int | float) -> bool:
-    """Whether it is a number that a float can hold: whole numbers of JSON may be larger."""
+    """Whether it is a number that fits a float: whole numbers in JSON may be larger."""
     try:
         return math.isfinite(value)
     except OverflowError:

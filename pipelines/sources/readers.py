@@ -1,9 +1,9 @@
-"""Reads rows out of JSONL, JSON, CSV and Parquet files, naming every problem by file, row and
+"""Reads rows from JSONL, JSON, CSV and Parquet files, and names every problem by file, row and
 field.
 
-1. A file that cannot be read as a whole, or that was cut off, is an `InputError`.
-2. A row that cannot be read is a `Row` with a problem; the rows after it are read all the same.
-3. JSONL, CSV and Parquet are streamed; a JSON document is held in memory as text, its rows are not.
+1. A file that is unreadable as a whole or cut off is an `InputError`.
+2. An unreadable row is a `Row` with a problem; the rows after it are still read.
+3. JSONL, CSV and Parquet are streamed. A JSON document is held in memory as text, its rows are not.
 4. Problems give types, sizes and positions, never text of the row.
 """
 
@@ -21,10 +21,12 @@ from typing import Any, TextIO
 from governance.base.errors import ConfigError, InputError
 
 MAX_ROW = 16 << 20
-"""Characters of one row; a longer one is left out."""
+"""Largest row in characters; a longer row is left out."""
 
 MANY_DIGITS = 9
-"""A field name with so many may be somebody's number: of a card, an account, a telephone."""
+"""A field name with this many digits may be a number of a person: a card, an account, a
+telephone.
+"""
 
 BOMS = {
     b"\xff\xfe": "utf-16",
@@ -33,7 +35,7 @@ BOMS = {
     b"PK": "zip",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-"""First bytes of what people rename to .jsonl."""
+"""First bytes of file formats that people rename to .jsonl."""
 
 
 TYPE_NAMES: dict[type, str] = {
@@ -106,15 +108,15 @@ def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
 
 
 def plain_name(name: object) -> str:
-    """A field name that can stand in a report: field names can hold personal data too, and so can
-    their digits.
+    """A field name that is safe in a report: field names can hold personal data, and so can their
+    digests.
     """
     plain = isinstance(name, str) and re.fullmatch(r"[\w .:/\[\]-]{1,64}", name)
     return str(name) if plain and sum(map(str.isdigit, str(name))) < MANY_DIGITS else "(odd name)"
 
 
 def type_name(value: object) -> str:
-    """What a value is, in JSON's words."""
+    """The type of a value, in JSON's words."""
     return TYPE_NAMES.get(type(value), type(value).__name__)
 
 
@@ -127,8 +129,8 @@ def _reader(path: Path) -> Callable[[Path, str], Iterator[Row]]:
 
 
 def _open(path: Path, encoding: str, newline: str) -> TextIO:
-    """Opens text so that bytes that are not `encoding` become lone surrogates, which rows are
-    checked for.
+    """Opens text. Bytes that are not `encoding` become lone surrogates, which rows are checked
+    for.
     """
     with path.open("rb") as stream:
         head = stream.read(4096)
@@ -216,7 +218,7 @@ def _jsonl(path: Path, encoding: str) -> Iterator[Row]:
 
 
 def _skip_line(stream: TextIO) -> int:
-    """Reads to the end of the line; how many characters that was."""
+    """Skips to the end of the line; returns the number of characters."""
     size = 0
     while part := stream.readline(MAX_ROW):
         size += len(part)
@@ -240,7 +242,9 @@ def _jsonl_row(path: Path, number: int, line: str) -> Row:
 
 
 def _json(path: Path, encoding: str) -> Iterator[Row]:
-    """An array of objects, an object with one list of them, or JSONL under another name."""
+    """Rows of an array of objects, of an object with one list of them, or of JSONL under another
+    name.
+    """
     with _open(path, encoding, "\n") as stream:
         text = stream.read()
     try:
@@ -354,7 +358,7 @@ def _space(text: str, at: int) -> int:
 
 
 def _csv(path: Path, encoding: str) -> Iterator[Row]:
-    """Rows under a header; quoted fields may hold line breaks. Commas, semicolons or tabs."""
+    """Rows below a header; commas, semicolons or tabs. Quoted fields may have line breaks."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with _open(path, encoding, "") as stream:
         first = stream.readline(MAX_ROW)

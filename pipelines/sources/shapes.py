@@ -1,6 +1,6 @@
-"""The shapes that people's rows have, and how each becomes a record of our five kinds.
+"""The shapes of rows, and how each becomes a record of one of the five kinds.
 
-A shape names the fields it needs and may take, each with the names that people give them;
+A shape names its required and optional fields, each with the names that people use.
 `pipelines.sources.binding` finds the shape of a file by trying its first rows. To add a shape: a
 function below and its entry in `SHAPES`.
 """
@@ -41,7 +41,7 @@ SECOND = ("response2", "response_2", "output_2", "response_b", "answer_b")
 
 @dataclass(frozen=True)
 class Fields:
-    """A row seen through a shape's names."""
+    """A row with the field names of a shape."""
 
     row: Mapping[str, Any]
     names: Mapping[str, str]
@@ -49,30 +49,30 @@ class Fields:
     raters: tuple[str, ...] = ()
 
     def has(self, slot: str) -> bool:
-        """Whether there is something to take: the field is there, and neither null nor empty."""
+        """Whether the field exists and is neither null nor empty."""
         return slot in self.names and _dig(self.row, self.names[slot], None) not in (None, "", [])
 
     def name(self, slot: str) -> str:
-        """The row's own name for it."""
+        """The field's name in the row."""
         return plain_name(self.names[slot])
 
     def value(self, slot: str) -> Any:
-        """What stands there. Raises `RowProblem` where nothing does."""
+        """The field's value. Raises `RowProblem` if there is none."""
         value = _dig(self.row, self.names[slot], _MISSING)
         if value is _MISSING:
             raise RowProblem("FIELD_MISSING", self.name(slot), "the row does not have this field")
         return value
 
     def text(self, slot: str) -> str:
-        """The text that stands there."""
+        """The field's text."""
         return msg.text_of(self.value(slot), self.name(slot))
 
     def whole(self, slot: str) -> list[msg.Message]:
-        """The whole conversation that stands there."""
+        """The field's whole conversation."""
         return msg.whole(self.value(slot), self.name(slot))
 
     def completion(self, slot: str) -> list[msg.Message]:
-        """The answer that stands there."""
+        """The field's answer."""
         return msg.completion(self.value(slot), self.name(slot))
 
     def label(self) -> bool:
@@ -80,7 +80,7 @@ class Fields:
         return msg.label_of(self.value("label"), self.name("label"))
 
     def raters_named(self) -> str:
-        """The raters' columns, for messages."""
+        """The names of the raters' columns, for messages."""
         return ", ".join(map(plain_name, self.raters))
 
 
@@ -88,7 +88,7 @@ _MISSING = object()
 
 
 def _dig(row: Any, path: str, default: Any) -> Any:
-    """`row[path]`, or what stands at `instances.0.input` when the row has no field of that name."""
+    """`row[path]`, or the value at `instances.0.input` if the row has no field of that name."""
     if path in row:
         return row[path]
     if "." not in path:
@@ -105,12 +105,12 @@ def _dig(row: Any, path: str, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Shape:
-    """One way in which people write a kind of record."""
+    """One way to write a kind of record."""
 
     name: str
     build: Callable[[Fields], Record]
     needs: Mapping[str, tuple[str, ...]]
-    """Slot to the names people give it; each must be there."""
+    """Slot to the names that people use; each slot is required."""
     takes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     raters: bool = False
     """Whether at least one column must be a rater's."""
@@ -120,7 +120,7 @@ class Shape:
 
 
 def _prompt(row: Fields) -> list[msg.Message]:
-    """System text, history, then the question itself with its input."""
+    """System text, history, then the question with its input."""
     value, name = row.value("prompt"), row.name("prompt")
     if isinstance(value, list):
         messages = msg.messages_of(value, name)
@@ -190,7 +190,7 @@ def _reasoned(row: Fields) -> Record:
 
 
 def _instances(row: Fields) -> Record:
-    """Self-Instruct's seed tasks: an instruction with one worked instance."""
+    """Self-Instruct's seed tasks: an instruction with one example."""
     instances, name = row.value("instances"), row.name("instances")
     if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], dict):
         raise RowProblem("MESSAGES_MALFORMED", name, "expected a list of one object")
@@ -218,7 +218,7 @@ def _text(row: Fields) -> Record:
 
 
 def _preference(row: Fields) -> Record:
-    """A prompt and two answers; or the prompt once more within two whole conversations."""
+    """A prompt and two answers, or two whole conversations that repeat the prompt."""
     sides = [row.value("chosen"), row.value("rejected")]
     if any(msg.is_transcript(side) for side in sides) or all(
         _begins_with_prompt(side) for side in sides
@@ -229,7 +229,7 @@ def _preference(row: Fields) -> Record:
 
 
 def _begins_with_prompt(value: Any) -> bool:
-    """Whether an answer is a list of messages that begins with somebody else's."""
+    """Whether an answer is a list of messages that begins with another role."""
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         return False
     role = value[0].get("role", value[0].get("from"))
@@ -305,7 +305,7 @@ def _asked(row: Fields) -> Record:
 
 
 def _asked_in_messages(row: Fields) -> Record:
-    """Without an answer of its own, the assistant's last message is the answer."""
+    """A row without a separate answer has it in the assistant's last message."""
     messages = _messages(row)["messages"]
     if messages[-1]["role"] == "assistant" and not row.has("answer"):
         prompt, last = msg.split_last(messages, row.name("messages"))
@@ -321,7 +321,9 @@ def _asked_with_choices(row: Fields) -> Record:
 
 
 def _asked_in_turns(row: Fields) -> Record:
-    """MT-Bench's turns: one can be asked; what a second one follows is not in the data."""
+    """MT-Bench's turns. One turn can be asked; the answers before a second one are not in the
+    data.
+    """
     turns, name = row.value("turns"), row.name("turns")
     if not isinstance(turns, list) or len(turns) != 1:
         size = (
@@ -373,9 +375,7 @@ def _rated_alone(row: Fields) -> Record:
 
 
 def _by_rater(row: Fields, read: Callable[[Any, str], float]) -> list[tuple[str, float]]:
-    """(rater, value) of every rater who said something; a single rater may be named by
-    `annotator`.
-    """
+    """(rater, value) of every rater who rated the row; `annotator` may name a single one."""
     single = str(row.value("rater")) if len(row.raters) == 1 and row.has("rater") else None
     given = [(name, row.row.get(name)) for name in row.raters]
     return [
@@ -386,7 +386,9 @@ def _by_rater(row: Fields, read: Callable[[Any, str], float]) -> list[tuple[str,
 
 
 def _side(value: Any, name: str) -> float:
-    """The preferred side; AlpacaEval's figures between 1 and 2 are the nearer one, 1.5 is a tie."""
+    """The preferred side. AlpacaEval's figures between 1 and 2 count as the nearer one; 1.5 is a
+    tie.
+    """
     number = msg.number_of(value, name)
     if 1 < number < 2:
         return 0.0 if number == 1.5 else float(round(number))
@@ -474,4 +476,4 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("answer and raters", _rated_alone, _ANSWERED, _RATER, raters=True),
     ),
 }
-"""Kind to its shapes; of two that fit about equally many rows, the first is taken."""
+"""Kind to its shapes. If two fit about equally many rows, the first is used."""

@@ -1,11 +1,11 @@
-"""Holds a dataset against its suite in `policies/quality/`: Great Expectations judges features,
+"""Checks a dataset against its suite in `policies/quality/`. Great Expectations judges features,
 never text.
 
 1. All expectations are judged together on the feature frame (`pipelines.features.table`).
-2. Records that fail an expectation whose action is `drop` are left out, each for the first that it
-   fails, and the rest is judged again until nothing more is dropped.
-3. A failed expectation whose action is `block`, and one that cannot be judged, refuses the dataset.
-4. Reports name expectations, counts and record ids; never text.
+2. Records that fail an expectation with action `drop` are left out, each for the first one it
+   fails. The rest is judged again until nothing more is dropped.
+3. An expectation with action `block` that fails or cannot be judged refuses the dataset.
+4. Reports name expectations, counts and record ids, never text.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 PAGE = "check_quality.md.jinja"
 
 IDS_SHOWN = 1_000
-"""So many record ids stand in the report for each expectation."""
+"""Largest number of record ids per expectation in the report."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -69,7 +69,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Judges, leaves out, judges again and reports."""
+    """Judges, drops, judges again and reports."""
     dataset = job.params.datasets[job.key]
     digest = job.policies.suite_digest(dataset.suite)
     suite = job.policies.quality[dataset.suite]
@@ -119,20 +119,20 @@ def _held_out(job: Job) -> HeldOut | None:
 
 @dataclass
 class Verdict:
-    """One expectation and what was found."""
+    """One expectation and its result."""
 
     check: QualityCheck
     success: bool = False
     unexpected: int = 0
-    """Records that do not comply; with `drop`, those that were left out for it."""
+    """Records that fail. With `drop`: those that were dropped for it."""
     ids: list[str] = field(default_factory=list)
     observed: str = ""
-    """The figure, where a column or table was judged as a whole."""
+    """The figure of a column or table that was judged as a whole."""
     problem: str = ""
     """Why it could not be judged."""
 
     def evidence(self) -> Expectation:
-        """As it stands in the statement."""
+        """Its form in the signed statement."""
         return Expectation(
             name=self.check.name,
             column=self.check.column,
@@ -154,7 +154,7 @@ class Judged:
 
 
 def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | None) -> Judged:
-    """Holds a table against a suite and leaves out what policy says."""
+    """Judges a table and drops records as the suite says."""
     around = Around(held_out, suite.near_duplicate_similarity, suite.language)
     columns = [check.column for check in suite.expectations if check.column != TABLE]
     verdicts = {check.name: Verdict(check) for check in suite.expectations}
@@ -176,11 +176,11 @@ def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | N
 
 @dataclass(frozen=True)
 class Result:
-    """What Great Expectations says about one expectation."""
+    """Great Expectations' result of one expectation."""
 
     success: bool
     rows: Column
-    """Rows that do not comply."""
+    """Rows that fail."""
     observed: Any = None
     problem: str = ""
 
@@ -188,7 +188,7 @@ class Result:
 def _dropped(
     checks: Sequence[QualityCheck], results: dict[str, Result], size: int
 ) -> dict[str, Column]:
-    """Expectation to the rows that are left out for it: each row for the first expectation it
+    """Expectation to the rows that are dropped for it: each row for the first expectation it
     fails.
     """
     gone = np.full(size, False)
@@ -202,7 +202,7 @@ def _dropped(
 
 
 def _note(verdict: Verdict, result: Result, dropped: Column | None, table: pa.Table) -> None:
-    """Takes the latest judgement; what was dropped for it adds up."""
+    """Updates a verdict with the latest result; dropped records are added up."""
     rows = (
         result.rows
         if verdict.check.action != "drop"
@@ -228,7 +228,7 @@ def _exclusions(table: pa.Table, rows: Column, check: QualityCheck) -> list[Excl
 
 
 def expected(check: QualityCheck) -> str:
-    """What an expectation asks for, in words."""
+    """The demand of an expectation, in words."""
     if check.value_set is not None:
         among = ", ".join(
             str(value).lower() if isinstance(value, bool) else str(value)
@@ -254,7 +254,7 @@ def expected(check: QualityCheck) -> str:
 
 
 class Expectations:
-    """Great Expectations in this process: one context, nothing stored, no values in its results."""
+    """Great Expectations in this process: one context, nothing stored, no values in the results."""
 
     def __init__(self) -> None:
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -300,7 +300,7 @@ def _arguments(check: QualityCheck) -> dict[str, Any]:
 
 
 def _result(one: Any) -> Result:
-    """Great Expectations' result of one expectation; anything but a plain answer is no answer."""
+    """One result. Every unusual form counts as not judged."""
     if one.exception_info.get("raised_exception") is not False:
         return _unjudged("Great Expectations raised an error")
     rows = np.array(one.result.get("unexpected_index_list") or [], dtype=np.int64)
@@ -320,8 +320,8 @@ def _unjudged(problem: str) -> Result:
 
 
 def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
-    """Why the dataset is refused, if it is: expectations that block, or that could not be judged
-    and should decide.
+    """Why the dataset is refused: expectations with action `block` or `drop` that failed or could
+    not be judged.
     """
     found = []
     for verdict in judged.verdicts:
@@ -348,7 +348,7 @@ def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
 
 
 def _seen(verdict: Verdict, judged: Judged) -> str:
-    """What was found; of a table, also what was left out of it."""
+    """What was found. For the whole table, also what was dropped from it."""
     if verdict.check.column == TABLE and judged.excluded:
         reasons = Counter(one.reason for one in judged.excluded).most_common()
         return (
@@ -363,7 +363,7 @@ def _seen(verdict: Verdict, judged: Judged) -> str:
 
 
 _OF_NO_VALUE = frozenset({"AGREEMENT_TOO_LOW", "LABELS_UNBALANCED"})
-"""Codes that also say that there is no figure."""
+"""Codes that also cover a missing figure."""
 
 
 def write_report(

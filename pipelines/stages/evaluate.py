@@ -1,7 +1,6 @@
-"""Scores a stage's or base's own model on its suite, item by item; what the scores are worth is
-decided elsewhere.
+"""Scores the model of a stage or base on its suite, item by item.
 
-Comparison with parent, base and champion is arithmetic on stored scores, when a decision or report
+Comparison with parent, base and champion is arithmetic on stored scores when a decision or report
 is made. The same model, suite, engine versions and thread count give the same scores.
 """
 
@@ -33,7 +32,7 @@ NO_WEIGHTS = "an architecture without weights has nothing to score"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The model, the suite's records, and which slice each is of."""
+    """The model, the suite's records and their slices."""
     suite = _suite_name(params, key)
     return [
         Input("model", paths.model(key) / "model"),
@@ -131,8 +130,8 @@ def _scores(
 
 
 def numbers(scores: list[float | None]) -> list[float | None]:
-    """Scores of a model that has diverged, NaN or infinite, are none: such an item has no score,
-    and that denies.
+    """Removes NaN and infinite scores of a diverged model: such an item has no score, which leads
+    to denial.
     """
     return [score if score is not None and math.isfinite(score) else None for score in scores]
 

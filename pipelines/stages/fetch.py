@@ -1,7 +1,6 @@
-"""Fetches a Hugging Face dataset at a pinned revision to `data/source/NAME.parquet`.
+"""Downloads a Hugging Face dataset at a pinned revision to `data/source/NAME.parquet`.
 
-Only data files are read: no code of the dataset's repository runs. This is the one stage that needs
-a network.
+Only data files are read. No code of the dataset's repository runs.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Downloads, or takes from the cache, what `hub.NAME` asks for."""
+    """Downloads the dataset of `hub.NAME`, or takes it from the cache."""
     wanted = job.params.hub[job.key]
     job.progress.step(f"fetching {wanted.path} at {wanted.revision[:12]}")
     rows = fetch(wanted, job.output("source"))
@@ -66,7 +65,7 @@ def fetch(wanted: HubDataset, target: Path) -> int:
 
 @contextmanager
 def _translated(wanted: HubDataset) -> Iterator[None]:
-    """Errors of the Hugging Face libraries in our own words."""
+    """Translates the exceptions of the Hugging Face libraries."""
     import httpx
     from datasets.exceptions import DatasetsError
     from huggingface_hub import errors as hub

@@ -1,12 +1,12 @@
-"""The gate before a training stage: asks `governance.gates.decisions`, writes the answer, and stops
-what may not train.
+"""The gate before a training stage: asks `governance.gates.decisions`, writes the decision, and
+stops what may not train.
 
-1. The request names digests of what is at hand: data, parent, scorer, objective, rewards, and the
+1. The request names the digests of the files here: data, parent, scorer, objective, rewards and
    suites.
-2. `gates/STAGE.json` holds the digests decided on and nothing that moves (no time, no policy, no
-   approvals), so that a decision made again trains nothing anew.
-3. `train` calls `enforce_gate`: it decides again, from the bytes it is about to use, and wants the
-   decision in the log.
+2. `gates/STAGE.json` holds the digests decided on, and nothing that changes with time, policy or
+   approvals. A repeated decision therefore trains nothing again.
+3. `train` calls `enforce_gate`. It decides again from the bytes it is about to use, and requires
+   the decision in the log.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ RECORDS = "records.parquet"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The data, the models it builds upon, their evaluations, and the records of every suite that
-    decides.
+    """The data, the models it builds on, their evaluations, and the records of every suite that
+    matters.
     """
     stage = params.stages[key]
     models = {"parent": stage.parent}
@@ -71,7 +71,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Decides; a refusal is recorded like a permission."""
+    """Decides. A refusal is recorded like a permission."""
     request = build_request(job.params, job.root, job.key, _given(job))
     decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
     job.output("gate").write_bytes(gate_bytes(request))
@@ -98,12 +98,12 @@ def run(job: Job) -> Outcome:
 
 
 def enforce_gate(job: Job) -> Decision:
-    """The enforcing form, for the training stage `train@KEY`; `job.inputs` are the bytes it is
+    """The enforcing form, for the training stage `train@KEY`. `job.inputs` are the bytes it is
     about to use.
 
     Raises `RefusedError` unless the stage may train under the policy in force, `gates/KEY.json` is
-    about these very digests, and the log has the decision. The caller must use no other bytes than
-    those of its inputs.
+    about these digests, and the log has the decision. The caller must use no other bytes than those
+    of its inputs.
     """
     request = build_request(job.params, job.root, job.key, _given(job))
     decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
@@ -122,8 +122,8 @@ def enforce_gate(job: Job) -> Decision:
 def build_request(
     params: Params, root: Path, key: str, given: Mapping[str, str] | None = None
 ) -> GateRequest:
-    """What the gate of stage `key` is asked. `given` are digests by role that need not be taken
-    again.
+    """The request to the gate of stage `key`. `given` are digests by role that are known
+    already.
     """
     stage = params.stages[key]
     known = dict(given or {})
@@ -154,8 +154,8 @@ def release_request(
     alias: str = CANDIDATE,
     digest: str | None = None,
 ) -> ReleaseRequest:
-    """What `decide_release` is asked about the stage that params.yaml releases; `digest` is its
-    model's, if known.
+    """The request to `decide_release` about the stage that params.yaml releases. `digest` is its
+    model's digest, if known.
     """
     released = model_ref(params, root, params.release.stage, digest)
     return ReleaseRequest(
@@ -170,7 +170,7 @@ def model_ref(
     sha256: str | None = None,
     suite_records: str | None = None,
 ) -> ModelRef:
-    """A stage's or base's model folder at hand, and its suite as defined now."""
+    """The model folder of a stage or base, and its suite as defined now."""
     folder = root / paths.model(name) / "model"
     if not folder.is_dir():
         raise InputError(
@@ -190,7 +190,7 @@ def model_ref(
 
 
 def gate_bytes(request: GateRequest) -> bytes:
-    """`gates/STAGE.json`: the same bytes for the same digests, whatever policy or time."""
+    """The content of `gates/STAGE.json`: the same bytes for the same digests."""
     content = {"stage": request.stage, "allowed": True, "decided_on": request.decided_on}
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
@@ -222,7 +222,7 @@ def report(request: GateRequest, decision: Decision) -> str:
 
 
 def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
-    """What is wrong with `gates/KEY.json` and its place in the log."""
+    """Findings about `gates/KEY.json` and its entry in the log."""
     stage, again = f"stage {job.key}", f"countersign repro gate@{job.key}"
     expected, found = digests.sha256_bytes(gate_bytes(request)), job.inputs["gate"].sha256
     if found != expected:

@@ -1,14 +1,13 @@
-"""Brings a model from outside to `models/NAME/model`: whether it may be built upon is the gate's to
-decide.
+"""Imports a model from outside to `models/NAME/model`. The gate decides whether a stage may build
+on it.
 
-1. What comes in is configuration, tokenizer and safetensors weights; nothing that runs, no pickle,
-   no code.
+1. Only configuration, tokenizer and safetensors weights are imported: no pickle, no code.
 2. Weights are checked before any library loads them (`governance.models.weights`).
-3. The same source gives the same folder; policy names it by its digest.
+3. The same source gives the same folder. Policy names it by digest.
 
 A source is an architecture (`*.json`: a configuration to train from scratch), a local folder, or a
-Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), fetched once and kept in its
-cache.
+Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), which is downloaded once and
+cached.
 """
 
 from __future__ import annotations
@@ -57,13 +56,11 @@ PICKLES = (
     ".h5",
     ".msgpack",
 )
-"""Endings of weights in formats that can run code when loaded, or that nothing here loads."""
+"""File endings of weights that can run code when loaded, or that nothing here loads."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The file or folder on this machine; nothing for a model of the Hub, which its revision
-    identifies.
-    """
+    """The local file or folder. A model of the Hub has none: its revision identifies it."""
     source = params.bases[key].source
     return [] if HUB.fullmatch(source) else [Input("source", Path(source))]
 
@@ -89,8 +86,8 @@ def run(job: Job) -> Outcome:
 
 
 def take(source: str, root: Path, target: Path, where: str) -> None:
-    """Brings what `source` names into the folder `target`; local paths are relative to `root`.
-    Raises as said above.
+    """Imports `source` into the folder `target`. Local paths are relative to `root`. Raises
+    `ConfigError`, `InputError` or `OfflineError`.
     """
     target.mkdir(parents=True, exist_ok=True)
     local = root / source
@@ -120,7 +117,7 @@ def take_architecture(path: Path, target: Path) -> None:
 
 
 def take_folder(folder: Path, target: Path) -> None:
-    """Copies what a model needs from `folder`, after (1) and (2). Raises `InputError`."""
+    """Copies the files of a model from `folder`, after (1) and (2). Raises `InputError`."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     code = [name for name in names if name.endswith(".py")]
     if code:
@@ -182,7 +179,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _fetched(name: str, revision: str, where: str) -> Path:
-    """The snapshot in Hugging Face's cache, downloaded if need be."""
+    """The snapshot in Hugging Face's cache, downloaded if it is missing."""
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import logging

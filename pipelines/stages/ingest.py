@@ -1,13 +1,12 @@
-"""Brings a source of any known shape to records of one kind: `data/ingested/NAME`.
+"""Converts a source of any known shape to records of one kind in `data/ingested/NAME`.
 
-1. A row that cannot become a record is named by file, row and field, and left out or the source
-   refused, as `policies/policy.yaml: ingest` says. Nothing is repaired.
-2. A record's id is an HMAC of its content alone, and its split follows from the id alone: order,
-   file name and other records do not matter. Equal records keep equal ids; the quality gate drops
+1. A row that cannot become a record is named by file, row and field. It is left out, or the source
+   is refused, as `policies/policy.yaml: ingest` says. Nothing is repaired.
+2. A record's id is an HMAC of its content alone, and its split follows from the id. Order, file
+   name and other records do not matter. Equal records have equal ids; the quality gate drops
    duplicates.
-3. Which slice a record is of stands beside the records, not in them: naming slices changes no
-   record's bytes.
-4. Reports name fields, types and counts, never text; of slices, the labels that params.yaml lists.
+3. Slices are stored beside the records, so that naming slices changes no record's bytes.
+4. Reports name fields, types, counts and the slice labels of params.yaml, never text.
 """
 
 from __future__ import annotations
@@ -43,20 +42,20 @@ if TYPE_CHECKING:
 PAGE = "ingest.md.jinja"
 
 NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
-"""Rows that are well-formed and yet hold nothing to learn from: always left out, and not held
-against the source.
+"""Codes of well-formed rows with nothing to learn from. They are always left out and do not count
+as malformed.
 """
 
 MAX_FIELDS = 100
-"""Names of unused fields that are kept; beyond these they are counted together."""
+"""Number of unused fields that are named; all others are counted together."""
 
 PLACES = 3
-"""How many places a finding names."""
+"""Number of places that a finding names."""
 
 
 @dataclass
 class Tally:
-    """What was read so far."""
+    """Counts and lists while a source is read."""
 
     rows: int = 0
     ids: list[str] = field(default_factory=list)
@@ -66,10 +65,10 @@ class Tally:
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     """Record id to its label by slicing field; empty where the dataset has none."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """File to its shape, the fields it takes and how many rows it has."""
+    """File to its shape, used fields and number of rows."""
 
     def counts(self) -> DataCounts:
-        """The figures for statement and report."""
+        """The counts for statement and report."""
         return counts_of(self.rows, self.ids, self.splits, self.excluded)
 
 
@@ -79,14 +78,14 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """The four files of a data stage, and which slice each record is of."""
+    """The four files of a data stage, and the slices."""
     folder = paths.ingested(key)
     records, *rest = data_outputs(folder)
     return [records, Output("slices", folder / "slices.jsonl"), *rest]
 
 
 def run(job: Job) -> Outcome:
-    """Reads the source, writes records and reports, and holds the malformed rows against policy."""
+    """Reads the source, writes records and reports, and judges the malformed rows by policy."""
     dataset, policy = job.params.datasets[job.key], job.policies.rules.ingest
     key = load_key(job.root, job.params.records)
     with job.progress.bar(0, "rows") as bar:
@@ -118,7 +117,7 @@ def run(job: Job) -> Outcome:
 
 
 def ingest(source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | None = None) -> Tally:
-    """Writes every row of `source` that can become a record to `target`. Raises `InputError`."""
+    """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
     tally = Tally()
     with RecordWriter(target, dataset.kind) as writer:
         for name, path in source_files(source):
@@ -134,7 +133,7 @@ def ingest(source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | No
 def _records(
     name: str, path: Path, dataset: Dataset, key: Key, tally: Tally
 ) -> Iterator[dict[str, Any]]:
-    """The records of one file; what becomes none goes to the tally."""
+    """The records of one file. Other rows go to the tally."""
     rows = read_rows(path, dataset.encoding)
     first = list(islice(rows, PROBE))
     readable = [row.value for row in first if row.problem is None]
@@ -183,8 +182,8 @@ def _record(
 
 
 def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
-    """The record's id, its raters renamed. Raises `RowProblem` where its text has no UTF-8 form, or
-    is too long.
+    """The record's id; renames its raters. Raises `RowProblem` if its text has no UTF-8 form or is
+    too long.
     """
     try:
         for rating in content.get("ratings", ()):
@@ -208,7 +207,7 @@ def _plain(number: float) -> int | float:
 
 
 def _nothing(source: Path, tally: Tally) -> InputError:
-    """No row became a record: says why, by the commonest reason."""
+    """The error if no row became a record, with the most frequent reason."""
     if not tally.excluded:
         return InputError("the source holds no rows", where=str(source))
     reason, count = Counter(one.reason for one in tally.excluded).most_common(1)[0]
@@ -225,9 +224,7 @@ def _nothing(source: Path, tally: Tally) -> InputError:
 
 
 def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ...]:
-    """What refuses a source: a finding for each reason, when there are more malformed rows than
-    policy permits.
-    """
+    """One finding per reason if there are more malformed rows than policy permits."""
     malformed = [one for one in tally.excluded if one.reason not in NOT_MALFORMED]
     share = len(malformed) / tally.rows
     if not malformed or (policy.malformed == "drop" and share <= policy.max_share):
@@ -259,9 +256,7 @@ def _place(one: Excluded) -> str:
 
 
 def _unused(tally: Tally) -> dict[str, int]:
-    """Fields that no record took, by name; odd names and those beyond `MAX_FIELDS` are counted
-    together.
-    """
+    """Unused fields by name. Unsafe names and those beyond `MAX_FIELDS` are counted together."""
     named: Counter[str] = Counter()
     for name, count in sorted(tally.unused.items(), key=lambda item: (-item[1], str(item[0]))):
         plain = plain_name(name)

@@ -1,13 +1,12 @@
-"""Registers the released stage's model, once per bytes, if its release is allowed; and calls it
+"""Registers the released stage's model if its release is allowed, once per content, and makes it
 `candidate`.
 
-1. The release is decided before anything is registered: itself, and every gate of its chain anew.
-   The decision is recorded either way; refused, nothing is registered.
-2. The same bytes are the same version: the registry is asked first, then the log. A kill between
-   the registry's part and the log's is mended by the next run, which finds the version and records
-   it. Where the same bytes rest on newer evidence (trained again, scanned again), the log says so
-   of the same version.
-3. Under `dvc exp run` nothing is registered, unless COUNTERSIGN_REGISTER=1 asks for it.
+1. The release is decided before anything is registered: the release itself, and again every gate of
+   its chain. The decision is always recorded. If it refuses, nothing is registered.
+2. The same bytes are the same version: the registry is asked first, then the log. After a kill
+   between registry and log, the next run finds the version and records it. If the same bytes have
+   newer evidence (trained again, scanned again), the log records it for the same version.
+3. Under `dvc exp run` nothing is registered unless COUNTERSIGN_REGISTER=1.
 """
 
 from __future__ import annotations
@@ -40,7 +39,9 @@ from pipelines.stages import gate
 if TYPE_CHECKING:
     from governance.registry.port import Registry, Version, VersionRequest
 
-"""The registration and the decision about the alias are recorded here, each as its own kind."""
+"""The stage itself has no statement: registration and promotion are recorded here, each as its own
+kind.
+"""
 
 RESULT = Path("reports/register.json")
 NO_VERSION = "none"
@@ -57,7 +58,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Decides, registers, records and names the version."""
+    """Decides, registers, records and sets the alias."""
     log = open_log(job.machine, job.policies, job.now)
     job = replace(job, machine=authorizing.on_behalf(job.machine, log, job.now()))
     name, digest = job.params.release.model, job.inputs["model"].sha256
@@ -76,7 +77,7 @@ def run(job: Job) -> Outcome:
 
 
 def stands_aside(environ: Mapping[str, str]) -> bool:
-    """Whether this is an experiment that was not asked to register."""
+    """Whether this is an experiment without COUNTERSIGN_REGISTER=1."""
     return bool(environ.get("DVC_EXP_NAME")) and environ.get("COUNTERSIGN_REGISTER") != "1"
 
 
@@ -87,8 +88,8 @@ def _decide(job: Job, request: ReleaseRequest) -> ReleaseDecision:
 
 
 def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> tuple[Version, str]:
-    """The version in the registry and the log, called `candidate` in both. And where it is found,
-    and the next step.
+    """The version, now `candidate` in registry and log; and where to find it, with the next
+    step.
     """
     from governance.registry.mlflow import open_registry
 
@@ -128,8 +129,8 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
 
 
 def _find(job: Job, registry: Registry) -> Version | None:
-    """(2) The registry's version of these bytes, or the one the log names where its tag was
-    lost.
+    """(2) The registry's version of these bytes. If its tag was lost, the one that the log
+    names.
     """
     model, digest = job.params.release.model, job.inputs["model"].sha256
     versions, known = registry.versions(model), _known_version(job, digest)
@@ -140,15 +141,15 @@ def _find(job: Job, registry: Registry) -> Version | None:
 
 
 def _known_version(job: Job, digest: str) -> str | None:
-    """The version under which the log has these bytes."""
+    """The version of these bytes in the log."""
     items = Admissible(job.evidence, job.policies).by_subject(digest, "registration")
     found = [item.predicate for item in items if item.predicate.model == job.params.release.model]
     return str(found[-1].version) if found else None
 
 
 def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, version: str) -> None:
-    """Records the decision about the alias, with what was asked; said already, it is not said
-    again.
+    """Records the decision about the alias with its request; an equal decision is not recorded
+    twice.
     """
     promotion = Promotion(
         model=job.params.release.model,
@@ -166,7 +167,9 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
 
 
 def _freeze(job: Job, version: str) -> bool:
-    """The packet that people approve, where the policies in force let anybody; whether they do."""
+    """Freezes the packet for approval, if the policies in force govern an alias. Returns whether
+    they do.
+    """
     authority = job.authority
     if (
         authority is None
@@ -246,7 +249,7 @@ def _train_run(chain: Chain) -> str:
 
 
 def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path]:
-    """The dossier as files, in the job's own folder."""
+    """Writes the dossier as files to the job's own folder."""
     folder = job.scratch / "evidence"
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
@@ -257,7 +260,7 @@ def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path
 
 
 def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
-    """For people; what is decided on stands in the log."""
+    """The description for people. Decisions use the log only."""
     release = job.params.release
     lines = [
         (

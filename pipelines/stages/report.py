@@ -1,4 +1,4 @@
-"""Writes and signs the audit report of the version that was registered, and puts it beside it in
+"""Writes and signs the audit report of the registered version, and attaches it to the version in
 the registry.
 """
 
@@ -24,8 +24,8 @@ from pipelines.stages.register import RESULT
 FOLDER = Path("reports")
 REASON = "the pipeline registered it"
 IN_REGISTRY = "report"
-"""Folder of the run's artifacts in which reports stand: each in one named by its digest, since a
-governed server writes a file once.
+"""Folder of the run's artifacts for reports. Each report has a subfolder named by its digest,
+because a governed server writes a file once.
 """
 
 
@@ -35,15 +35,15 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """None that DVC keeps: the files' names hold the version, and they follow from the log."""
+    """None for DVC: the file names contain the version."""
     return []
 
 
 def run(job: Job) -> Outcome:
-    """Builds the report and signs it; a new one is put into the registry first, so that a kill
+    """Builds and signs the report. A new report is attached to the registry first, so that a kill
     leaves nothing undone.
 
-    The same report is one entry of the log, and signing it changes nothing in the next
+    The same report is one entry of the log. Signing it changes nothing in the next report
     (`governance.report.build`).
     """
     registered = json.loads(job.input("register").read_text(encoding="utf-8"))

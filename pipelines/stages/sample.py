@@ -20,7 +20,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Writes the part that `samples.NAME` asks for."""
+    """Writes the part of `samples.NAME`."""
     sample = job.params.samples[job.key]
     text = "".join(f"{line}\n" for line in lines(sample.part, sample.n, sample.seed))
     job.output("source").write_bytes(text.encode("utf-8"))

@@ -1,16 +1,15 @@
-"""Searches every text of a dataset for personal data and does with it what `policies/pii.yaml`
-says.
+"""Searches every text of a dataset for personal data and treats it as `policies/pii.yaml` says.
 
-1. A finding inside a longer one that is at least as sure is part of it, unless policy lets the
-   longer one stay.
-2. `drop` leaves the record out, `redact` replaces what was found, `block` refuses the dataset,
-   `allow` keeps it.
-3. Redaction is repeated until nothing changes, at most `ROUNDS` times; then what was written is
+1. A finding inside a longer one with at least its score is part of it, unless policy allows the
+   longer one to stay.
+2. `drop` excludes the record, `redact` replaces the finding, `block` refuses the dataset, `allow`
+   keeps it.
+3. Redaction is repeated until nothing changes, at most `ROUNDS` times. Then the written records are
    read back and searched again. Anything left that policy does not allow refuses the dataset.
-4. A record that could not be searched to the end is left out.
-5. Made-up values, planted in copies of the dataset's own texts and searched for by the same engine,
-   tell how much it finds; policy may demand a least share.
-6. Reports name entities, fields, counts and record ids; never text.
+4. A record that could not be searched completely is excluded.
+5. Made-up values are planted in copies of the dataset's own texts and searched with the same
+   engine. This measures recall; policy may demand a minimum.
+6. Reports name entities, fields, counts and record ids, never text.
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ from pipelines.records import (
 PAGE = "scan_pii.md.jinja"
 
 ROUNDS = 3
-"""Redaction changes what stands around other findings, so a text is treated again, at most this
+"""Redaction changes the text around other findings, so a text is treated again, at most this
 often.
 """
 
 NER_ENTITIES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP", "DATE_TIME"})
-"""What a NER model would find: policy may say what happens to them before there is one."""
+"""Entities that only a NER model finds. Policy may set their action before there is a model."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -124,20 +123,20 @@ def run(job: Job) -> Outcome:
 
 @dataclass
 class Tally:
-    """What was found in a table."""
+    """The findings in a table."""
 
     entities: Counter[str] = field(default_factory=Counter)
     fields: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """Entity to field, list positions left out, to occurrences."""
+    """Entity to field (without list positions) to occurrences."""
     records: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Entity to record ids."""
     unscanned: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """Row to the field that could not be searched to the end, and why."""
+    """Row to the field that could not be searched completely, and the reason."""
     places: dict[tuple[int, str], tuple[str, list[Span]]] = field(default_factory=dict)
-    """(row, field) to its text and what stands in it, where anything does."""
+    """(row, field) to its text and findings, if it has any."""
 
     def add(self, other: Tally) -> None:
-        """Adds the figures of `other`; its places stay behind."""
+        """Adds the figures of `other`, not its places."""
         self.entities += other.entities
         for entity, fields in other.fields.items():
             self.fields[entity] += fields
@@ -145,7 +144,7 @@ class Tally:
             self.records[entity] |= ids
 
     def rows(self, policy: PiiPolicy, action: str) -> dict[int, set[str]]:
-        """Row to the entities in it that policy gives this action."""
+        """Row to its entities with this action."""
         found: dict[int, set[str]] = defaultdict(set)
         for (row, _), (_, spans) in self.places.items():
             names = {span.entity for span in spans if policy.entity(span.entity).action == action}
@@ -157,9 +156,7 @@ class Tally:
 def examine(
     table: pa.Table, kind: str, policy: PiiPolicy, search: Search, advance: Any = None
 ) -> Tally:
-    """What stands in a table, by row of the table; figures only where it has more than one batch of
-    rows.
-    """
+    """The findings in a table; of a table with several batches, only the figures."""
     whole = Tally()
     for start in range(0, table.num_rows, ROW_GROUP):
         part = table.slice(start, ROW_GROUP)
@@ -189,9 +186,7 @@ def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> T
 
 
 def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
-    """What is left when findings that are part of a longer one, at least as sure and not allowed,
-    are taken out.
-    """
+    """The findings without those that are part of a longer one (rule 1)."""
 
     def part_of(one: Span, other: Span) -> bool:
         within = (
@@ -226,7 +221,7 @@ class Treated:
 def treat(
     table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, advance: Any = None
 ) -> Treated:
-    """Searches and treats a table, batch by batch."""
+    """Searches and treats a table batch by batch."""
     whole = Treated(table.schema.empty_table(), [], Tally())
     parts = []
     for start in range(0, table.num_rows, ROW_GROUP):
@@ -263,7 +258,7 @@ def _treat(
 
 
 def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, str]]:
-    """Row to (field, reason, detail) of the records to be left out."""
+    """Row to (field, reason, detail) of the records to exclude."""
     out = {
         row: ("", "PII_DROPPED", ", ".join(sorted(names)))
         for row, names in tally.rows(policy, "drop").items()
@@ -281,9 +276,7 @@ def _excluded(batch: pa.Table, out: dict[int, tuple[str, str, str]]) -> Iterator
 
 
 def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
-    """`text` with everything that policy says to redact replaced; findings that overlap become
-    one.
-    """
+    """`text` with the findings replaced that policy redacts; overlapping ones become one."""
     merged: list[Span] = []
     for span in sorted(one for one in spans if policy.entity(one.entity).action == "redact"):
         if merged and span.start < merged[-1].end:
@@ -304,8 +297,8 @@ def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
 
 
 def _token(entity: str, value: str, key: bytes) -> str:
-    """Ten letters (47 bits) of an HMAC, so that the same value gives the same token; letters, lest
-    digits be found.
+    """Ten letters (47 bits) of an HMAC: the same value gives the same token. Letters, because
+    digits could be found again.
     """
     number = int.from_bytes(hmac.digest(key, f"{entity}\0{value}".encode(), "sha256"), "big")
     letters = ""
@@ -427,8 +420,8 @@ def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
 
 
 def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
-    """Raises `ConfigError` for names in the policy that nothing searches for: mistyped, most
-    likely.
+    """Raises `ConfigError` for names in the policy that nothing searches for, probably typing
+    errors.
     """
     entities = {*engine.entities, *NER_ENTITIES}
     recognizers = {one.name for one in engine.recognizers} | set(policy.disabled_recognizers)

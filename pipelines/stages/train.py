@@ -1,9 +1,9 @@
-"""Trains one stage, if and only if its gate allows it on exactly the bytes at hand.
+"""Trains one stage if, and only if, its gate allows it on exactly these bytes.
 
-1. The gate's decision is made again from evidence, in its enforcing form, before torch is imported.
-2. Training reads the inputs that were hashed and decided on; they are hashed again when it is over,
-   so that a file changed meanwhile publishes nothing.
-3. The registry shows the run while it lasts, and says so when it fails; the log's statement is the
+1. The gate decides again from evidence, in its enforcing form, before torch is imported.
+2. Training reads the inputs that were hashed and decided on. They are hashed again afterwards: if a
+   file changed, nothing is published.
+3. The registry shows the run while it lasts, and its failure. The statement in the log is the
    evidence.
 4. What is published holds no time, path or run id: the same inputs give the same bytes.
 """
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The gate's answer and everything it decided on."""
+    """The gate's decision and everything it decided on."""
     stage = params.stages[key]
     found = [
         Input("gate", paths.gate(key)),
@@ -68,7 +68,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Trains, and leaves model, adapter, curves and figures."""
+    """Trains and writes model, adapter, curves and figures."""
     train_only_if_allowed(job)
     resolved = objective.resolve(job.params, job.key)
     require_settled(os.environ, resolved.threads)
@@ -104,8 +104,8 @@ def run(job: Job) -> Outcome:
 def perform(
     job: Job, resolved: Objective, listener: Listener
 ) -> tuple[Fitted, dict[str, float | None]]:
-    """The training itself, from the job's inputs to its outputs; the last value of each signal.
-    Asks no gate.
+    """The training itself, from the job's inputs to its outputs, without asking a gate. Returns the
+    last value of each signal too.
     """
     plan, chosen = _plan(job, resolved), method(resolved.method)
     fitted = launch.run(plan, listener, job.machine.environ)
@@ -117,7 +117,7 @@ def perform(
 
 
 def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
-    """What was asked for, as resolved."""
+    """The parameters with all defaults filled in."""
     return {
         **resolved.model_dump(mode="json"),
         "processes": fitted.processes,
@@ -126,7 +126,7 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
 
 
 def cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
-    """What the training took."""
+    """Time and memory that the training took."""
     return {
         "training_seconds": round(seconds, 3),
         "device_hours": round(seconds * fitted.processes / 3600, 6),
@@ -140,7 +140,7 @@ def train_only_if_allowed(job: Job) -> Decision:
 
 
 def require_settled(environ: Mapping[str, str], threads: int) -> None:
-    """Raises `TrainingError` unless the process was started with what the result's bits depend
+    """Raises `TrainingError` unless the process was started with the settings that results depend
     on.
     """
     wanted = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
@@ -170,8 +170,8 @@ def peak_rss() -> int:
 
 
 def _plan(job: Job, resolved: Objective) -> Plan:
-    """Work of another objective, other inputs or other engines is never resumed: it has another
-    folder.
+    """The work folder. Another objective, other inputs or other engines have another folder, so
+    their work is never resumed.
     """
     identity = [
         resolved.digest,
@@ -192,7 +192,7 @@ def _plan(job: Job, resolved: Objective) -> Plan:
 
 @contextmanager
 def _shown(job: Job, resolved: Objective) -> Iterator[tuple[Run, Listener]]:
-    """(3) The run in the registry, and a listener that feeds it and the terminal."""
+    """(3) Opens the run in the registry; yields a listener that feeds it and the terminal."""
     from governance.registry.mlflow import open_registry
 
     with ExitStack() as stack:
@@ -258,7 +258,7 @@ def _release(job: Job, plan: Plan, chosen: Method) -> None:
 
 
 def _left_out(resolved: Objective, fitted: Fitted) -> str:
-    """What TRL leaves out in silence, in words; empty where it left out nothing."""
+    """The records that TRL leaves out silently, in words; empty if there are none."""
     if not fitted.left_out:
         return ""
     limit = resolved.trainer.get("max_length")

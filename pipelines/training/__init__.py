@@ -1,1 +1,1 @@
-"""What the training stage needs: methods, objectives, rewards, and the one module that runs TRL."""
+"""Parts of the training stage: methods, objectives, rewards, and the one module that runs TRL."""

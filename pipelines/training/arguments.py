@@ -1,11 +1,11 @@
-"""TRL's arguments, checked without TRL: names and types from a committed snapshot of its config
+"""Checks TRL's arguments without TRL: names and types are in a committed snapshot of its config
 classes.
 
-`trainer:` of a stage passes TRL's own argument names. Unknown ones are errors with the nearest
-name, those that tutorials use and TRL has dropped name what replaced them, and those that would
-take a run out of our hands (where it writes, whom it tells, whose code it runs) are refused.
-`python -m pipelines.training.arguments` writes the snapshot again after an upgrade; its diff is
-what the upgrade changes.
+`trainer:` of a stage passes TRL's own argument names. Unknown names are errors with the nearest
+name. Names that TRL has dropped are errors with their replacement. Arguments are refused that
+control where a run writes, where it reports, or whose code it runs. `python -m
+pipelines.training.arguments` writes the snapshot again after an upgrade; its diff shows what the
+upgrade changes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GONE = {
     "group_by_length": "train_sampling_strategy: group_by_length",
     "dataset_text_field_name": "nothing: datasets have their kind's columns",
 }
-"""Arguments that tutorials name and the pinned TRL does not have, and what stands for them here."""
+"""Arguments in tutorials that the pinned TRL does not have, and their replacements."""
 
 _LOCAL = "nothing leaves this machine and no code comes with a model"
 
@@ -100,7 +100,7 @@ NESTED_REFUSED = frozenset(
 """Keys refused at any depth of a mapping: they load code or send credentials."""
 
 MODEL_INIT_KEYS = ("dtype", "attn_implementation")
-"""What `model_init_kwargs` may say: how the parent is loaded, never what is loaded."""
+"""Allowed keys of `model_init_kwargs`: how the parent is loaded, never what is loaded."""
 
 Types = list[str]
 """Type names of one argument: bool, int, float, str, dict, list, null, object, or `=value` for a
@@ -111,7 +111,7 @@ choice.
 def check(
     method: Method, given: dict[str, Any], where: str
 ) -> tuple[dict[str, Any], list[CountersignError]]:
-    """The arguments with their types settled (`"2e-3"` is a number), and every mistake found."""
+    """The arguments with converted types (`"2e-3"` is a number), and every mistake."""
     known = fields(method.config)
     settled: dict[str, Any] = {}
     wrong: list[CountersignError] = []
@@ -129,7 +129,7 @@ def check(
 
 
 def fields(config: str) -> dict[str, Types]:
-    """Argument to type names, of a config class as the snapshot has it."""
+    """Argument to type names of a config class, from the snapshot."""
     snapshot = _snapshot()
     return {**snapshot["shared"], **snapshot["classes"][config]}
 

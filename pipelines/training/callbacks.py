@@ -1,6 +1,6 @@
-"""What hangs on a trainer: signals to whoever listens, and checkpoints by the clock.
+"""Trainer callbacks: signals for listeners, and checkpoints by the clock.
 
-Neither changes what is learnt: a checkpoint draws no random number, and resuming from one gives the
+Neither changes the result: a checkpoint draws no random number, and resuming from one gives the
 same bits (`tests/pipelines/test_resume.py`).
 """
 
@@ -18,17 +18,19 @@ from governance.attest import digests
 from governance.base.errors import InputError
 
 CHECKPOINT_SECONDS = 10.0
-"""At least this long between two checkpoints."""
+"""Minimum seconds between two checkpoints."""
 CHECKPOINT_SHARE = 0.05
-"""At most this share of the time goes into writing checkpoints."""
+"""Maximum share of the time for writing checkpoints."""
 
 Listener = Callable[[int, int, Mapping[str, float]], None]
-"""Told (step, all steps, signals) at each step; signals are empty where the step logged none."""
+"""Called with (step, all steps, signals) at each step; signals are empty if the step logged
+none.
+"""
 
 
 def signals_of(logs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    """The finite figures among a log line's that the method reports, its reward functions' means
-    included.
+    """The finite figures of a log line that the method reports, including the means of its reward
+    functions.
     """
     wanted = {
         name: logs[name]
@@ -51,7 +53,7 @@ def _of_a_reward(name: str) -> bool:
 
 
 def watching(listener: Listener, names: tuple[str, ...]) -> Any:
-    """A callback that tells `listener` of every step and log line."""
+    """A callback that passes every step and log line to `listener`."""
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):  # type: ignore[misc]
@@ -65,10 +67,10 @@ def watching(listener: Listener, names: tuple[str, ...]) -> Any:
 
 
 def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
-    """A callback that has a checkpoint written on steps divisible by `grain`, as often as time
-    allows.
+    """A callback that writes a checkpoint on steps divisible by `grain`, as often as time allows;
+    with 0 seconds at all of them.
 
-    With 0 seconds: at all of them. With several processes the first one's clock decides for all.
+    With several processes the first one's clock decides for all.
     """
     from accelerate.utils import broadcast_object_list
     from transformers import TrainerCallback
@@ -98,7 +100,7 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
 
 
 SEAL = "complete.json"
-"""File of a checkpoint that lists all its others with their sha256; written last."""
+"""File of a checkpoint with the sha256 of all its others; it is written last."""
 
 
 def seal(folder: Path) -> None:
@@ -114,9 +116,7 @@ def seal(folder: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole. Torn ones (a kill in the middle of writing) are
-    removed.
-    """
+    """The newest complete checkpoint. Incomplete ones (a kill while writing) are removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     while found:
         newest = found.pop()

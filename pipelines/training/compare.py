@@ -1,6 +1,6 @@
-"""How far two model folders are the same: byte by byte, else tensor by tensor.
+"""Compares two model folders: byte by byte, then tensor by tensor.
 
-Weights are read one tensor at a time, each compared in parts, so that models larger than memory can
+Weights are read one tensor at a time and compared in parts, so that models larger than memory can
 be compared.
 """
 
@@ -17,7 +17,7 @@ from governance.attest import digests
 from governance.models import weights
 
 PART = 1 << 22
-"""Numbers compared at once."""
+"""Numbers that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,9 @@ class Comparison:
 
     same_bytes: bool
     largest_difference: float | None
-    """The largest absolute difference of any number; None where no number says it: shapes or types
-    differ, or NaN.
-    """
+    """The largest absolute difference of any number. None if shapes or types differ, or for NaN."""
     differing: int
-    """Tensors that differ, those that only one of the two has included."""
+    """Tensors that differ, including those that only one folder has."""
     tensors: int
     files: tuple[str, ...]
     """Files that differ, in words."""
@@ -64,8 +62,8 @@ def _tensors(folder: Path, stack: ExitStack) -> dict[str, Any]:
 
 
 def _difference(one: Any, two: Any, name: str) -> float | None:
-    """The largest absolute difference of a tensor; None for the same bytes, infinite where no
-    number can be told.
+    """The largest absolute difference of a tensor. None for the same bytes, infinite if it cannot
+    be expressed.
     """
     if one is None or two is None:
         return math.inf

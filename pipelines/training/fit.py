@@ -1,13 +1,14 @@
 """Runs one TRL trainer from a plan: the only module that imports TRL.
 
-It knows nothing of gates, evidence or the registry. It runs in the stage's own process; or, when
-the machine names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), as `python
--m pipelines.training.fit PLAN` in each of the launcher's processes.
+It knows nothing of gates, evidence or the registry. It runs in the stage's own process. If the
+machine names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), it runs as
+`python -m pipelines.training.fit PLAN` in each of the launcher's processes.
 
-1. The seed and the thread count are set before anything is built.
-2. Models are loaded by path, never handed over in memory: TRL reloads its reference from that path.
-3. What `accelerate` was asked for is what runs, or nothing does.
-4. A training that was killed goes on from its last whole checkpoint and gives the same bits.
+1. Seed and thread count are set before anything is built.
+2. Models are loaded by path, never passed in memory, because TRL reloads its reference from that
+   path.
+3. The training fails unless `accelerate` does what it was asked for.
+4. A killed training continues from its last complete checkpoint and gives the same bits.
 """
 
 from __future__ import annotations
@@ -32,20 +33,18 @@ from pipelines.training.methods import METHODS, Method
 from pipelines.training.objective import Objective
 
 PROCESSES = "COUNTERSIGN_PROCESSES"
-"""How many processes the launcher was asked for."""
+"""Environment variable: the number of processes that the launcher was asked for."""
 PARENT = "COUNTERSIGN_PARENT"
-"""The process id of the stage that launched this process."""
+"""Environment variable: the process id of the stage that launched this process."""
 FAILURE = "failure.txt"
-"""File of the work folder in which a launched process says why it failed."""
+"""File of the work folder for the error of a launched process."""
 
 LOGGED_SHARE = 0.05
-"""Signals are logged each time this share of the steps is done, unless `logging_steps` says
-otherwise.
-"""
+"""Share of the steps after which signals are logged, unless `logging_steps` is set."""
 
 
 class Plan(Model):
-    """Everything one training run is made of, by path."""
+    """Everything that one training run uses, by path."""
 
     stage: str
     objective: Objective
@@ -53,26 +52,26 @@ class Plan(Model):
     """A model folder; for a method that starts from scratch, one with a config.json and no weights.
     """
     scorer: Path | None
-    """The reward model, where a reward is `model`."""
+    """The reward model, if a reward is `model`."""
     records: Path
-    """records.parquet of the method's kind; its `train` split trains, its `validation` split is
-    held against.
+    """records.parquet of the method's kind. Its `train` split trains, its `validation` split is
+    evaluated.
     """
     work: Path
-    """Survives a kill: checkpoints while training; then `trained/` (adapter or model, tokenizer)
-    and `fitted.json`.
+    """Work folder that survives a kill: checkpoints while training; then `trained/` (adapter or
+    model, tokenizer) and `fitted.json`.
     """
     checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
 
 
 class Fitted(Model):
-    """What a training run came to. Deterministic, but for `device` between machines."""
+    """The result of a training run. Deterministic, except `device` on another machine."""
 
     steps: int
     records: int
-    """Those it learnt from."""
+    """Records that were trained on."""
     left_out: int
-    """Those of the split that TRL left out because they are too long for `max_length`."""
+    """Records of the split that TRL left out because they exceed `max_length`."""
     device: str
     processes: int
     history: list[dict[str, float]]
@@ -80,7 +79,7 @@ class Fitted(Model):
 
 
 def fit(plan: Plan, listener: Listener) -> Fitted:
-    """Trains as planned and writes `work/trained`. Raises `TrainingError` or `ConfigError`."""
+    """Trains and writes `work/trained`. Raises `TrainingError` or `ConfigError`."""
     _settle(plan.objective)
     method = METHODS[plan.objective.method]
     try:
@@ -140,9 +139,7 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> Any:
 
 
 def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
-    """The training split, and the validation split where there is one and the trainer is to look at
-    it.
-    """
+    """The training split, and the validation split if it exists and the trainer evaluates."""
     train = _dataset(plan.records, method.columns, "train")
     if train is None:
         raise TrainingError(
@@ -191,8 +188,8 @@ def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
 
 
 def _model(plan: Plan, method: Method, tokenizer: Any) -> Any:
-    """(2) The parent's path; or a new model with random weights, which no method needs a reference
-    for.
+    """(2) The parent's path, or a new model with random weights, for which no method needs a
+    reference.
     """
     if not method.from_scratch:
         return str(plan.parent)
@@ -209,7 +206,7 @@ def _model(plan: Plan, method: Method, tokenizer: Any) -> Any:
 
 
 def _rewards(plan: Plan) -> list[Any]:
-    """The reward functions in order; the scorer as its path, which TRL loads."""
+    """The reward functions in order. The scorer is its path, which TRL loads."""
     return [
         (
             str(plan.scorer)
@@ -232,8 +229,8 @@ def _lora(lora: dict[str, Any], method: Method) -> Any:
 
 
 def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
-    """The trainer's configuration: the objective's arguments, and what is not for params.yaml to
-    say.
+    """The trainer's configuration: the objective's arguments, and those that params.yaml may not
+    set.
     """
     import torch
 
@@ -264,8 +261,8 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
 
 
 def _grain(args: Any) -> int:
-    """Steps between two points at which a resumed run is equal: GRPO and RLOO keep a batch for
-    several steps.
+    """Steps between two points where a resumed run is equal: GRPO and RLOO keep a batch for several
+    steps.
     """
     return int(getattr(args, "steps_per_generation", 1) or 1) * int(
         getattr(args, "num_iterations", 1) or 1
@@ -296,11 +293,11 @@ def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
 
 
 def require_precision(found: str, args: Any) -> None:
-    """(3) Raises `TrainingError` where the environment lends a precision that the objective does
-    not ask for.
+    """(3) Raises `TrainingError` if the environment sets a precision that the objective does not
+    ask for.
 
-    Accelerate takes ACCELERATE_MIXED_PRECISION, which `accelerate launch` sets, where the arguments
-    name none.
+    If the arguments set none, accelerate uses ACCELERATE_MIXED_PRECISION, which `accelerate launch`
+    sets.
     """
     asked = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
     if found not in ("no", asked):
@@ -339,12 +336,12 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
 
 
 def _left_out(plan: Plan, trainer: Any) -> int:
-    """How many records TRL filtered out for their length, which it says nowhere. Raises
-    `TrainingError`: all of them.
+    """The number of records that TRL silently filtered out for their length. Raises `TrainingError`
+    if none is left.
 
-    What it filters differs by method: a pair of which one answer is too long (reward), a prompt
-    that leaves no room for an answer (DPO, KTO), a conversation whose answers are cut off (SFT).
-    Packing joins records and filters none.
+    What it filters differs by method: a pair with one long answer (reward), a prompt that leaves no
+    room for an answer (DPO, KTO), a conversation whose answers are cut off (SFT). Packing joins
+    records and filters none.
     """
     if getattr(trainer.args, "packing", False):
         return 0
@@ -359,7 +356,7 @@ def _left_out(plan: Plan, trainer: Any) -> int:
 
 
 def _offered(plan: Plan) -> int:
-    """Records of the split that trains."""
+    """Records of the training split."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -368,7 +365,7 @@ def _offered(plan: Plan) -> int:
 
 
 def translated(error: Exception, plan: Plan) -> CountersignError:
-    """A vendor's exception as one of ours; its first line only, since the rest may quote
+    """Translates a vendor's exception. Only the first line is kept, because the rest may quote
     records.
     """
     if failure := disk_failure(error):
@@ -380,7 +377,7 @@ def translated(error: Exception, plan: Plan) -> CountersignError:
 
 
 QUOTING = frozenset({"jinja2", "pyarrow"})
-"""Packages whose errors are made of what they were given: of them only the type is told."""
+"""Packages whose errors quote their input: only the type of such an error is shown."""
 
 KNOWN = {
     "TemplateError": "the parent's chat template refuses a record: a role, or who speaks when",
@@ -395,7 +392,7 @@ KNOWN = {
         "lower per_device_train_batch_size and raise gradient_accumulation_steps, or use lora"
     ),
 }
-"""Part of a vendor's message to what can be done."""
+"""Part of a vendor's message to the next step."""
 
 
 def _first_line(error: Exception) -> str:
@@ -409,7 +406,7 @@ def _checkpoints(plan: Plan) -> Path:
 
 
 def main(path: str) -> None:
-    """Runs a plan in one of a launcher's processes; why it failed is left in the plan's work
+    """Runs a plan in one of a launcher's processes. An error is written to the plan's work
     folder.
     """
     plan = Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
@@ -422,7 +419,7 @@ def main(path: str) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process when the stage that launched it is gone."""
+    """Ends this process when the stage that launched it ends."""
     while True:
         try:
             os.kill(parent, 0)

@@ -1,10 +1,9 @@
-"""Where a training runs: in the stage's own process, or in the processes of a launcher that the
-machine names.
+"""Runs a training in the stage's own process, or in the processes of a launcher that the machine
+names.
 
 COUNTERSIGN_LAUNCH is a command to which `-m pipelines.training.fit PLAN` is added: `torchrun
---nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. What it asks for is checked
-against what accelerate makes of it (`pipelines.training.fit`): on CPU, accelerate ignores most of
-it in silence.
+--nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. `pipelines.training.fit`
+compares what it asks for with what accelerate does: on CPU, accelerate silently ignores most of it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ COUNT = re.compile(r"--(?:nproc[_-]per[_-]node|num[_-]processes)[= ](\d+)")
 
 
 def run(plan: Plan, listener: Listener, environ: Mapping[str, str]) -> Fitted:
-    """Trains as planned. Raises `TrainingError`."""
+    """Trains a plan. Raises `TrainingError`."""
     command = environ.get(LAUNCH, "").strip()
     if command:
         return _launched(plan, listener, command)
@@ -67,15 +66,13 @@ def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
 
 
 def _here(program: str) -> str:
-    """The program of this Python's own environment, where it has one of that name."""
+    """The program in this Python's environment, if it has one of that name."""
     beside = Path(sys.executable).parent / program
     return str(beside) if beside.exists() else program
 
 
 def _exit_code(command: list[str], environ: Mapping[str, str]) -> int:
-    """Runs the launcher, whose processes end with this one (`pipelines.training.fit.main` sees to
-    it).
-    """
+    """Runs the launcher. Its processes end with this one (see `pipelines.training.fit.main`)."""
     quiet = subprocess.DEVNULL
     try:
         process = subprocess.Popen(

@@ -1,8 +1,8 @@
-"""The training methods: what each one trains with, on what kind of dataset, and what it reports.
+"""The training methods: the dataset kind, trainer and signals of each.
 
-Nothing heavy is imported here: trainer and config stand as `module:Class` strings. To add a method
-of TRL: one entry in `METHODS`, then `python -m pipelines.training.arguments` to write the argument
-names of its config class.
+Nothing heavy is imported: trainer and config are `module:Class` strings. To add a method of TRL:
+one entry in `METHODS`, then `python -m pipelines.training.arguments` to write the argument names of
+its config class.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class Method:
     columns: tuple[str, ...]
     """The record's columns that the trainer gets."""
     signals: tuple[str, ...]
-    """What it logs while training, TRL's names; the first is what a person watches."""
+    """The signals it logs, with TRL's names; the first is the most useful one."""
     model: ModelClass = "language"
-    """What it makes. The parent is always a language model."""
+    """The class of the trained model. The parent is always a language model."""
     rewards: bool = False
-    """Whether it learns from reward functions (and so may use the stage's scorer)."""
+    """Whether it learns from reward functions (and so can use the stage's scorer)."""
     from_scratch: bool = False
     """Whether the parent is an architecture without weights: the tokenizer is trained too."""
     defaults: dict[str, Any] = field(default_factory=dict)
-    """Our defaults where TRL's would surprise; part of the objective's digest."""
+    """Our defaults where TRL's would surprise. They are part of the objective's digest."""
 
 
 _STEPS = ("grad_norm", "learning_rate")
@@ -56,7 +56,7 @@ _COMPARED = ("prompt", "chosen", "rejected")
 _JUDGED = ("prompt", "completion", "label")
 _ASKED = ("prompt", "answer")
 _KL = {"beta": 0.02}
-"""TRL's 0 switches the KL penalty of GRPO off, and its figure with it."""
+"""TRL's 0 switches GRPO's KL penalty off, and its figure too."""
 _ORPO = "trl.experimental.orpo"
 
 METHODS: dict[str, Method] = {

@@ -1,4 +1,4 @@
-"""What a model folder may hold, and how it is loaded."""
+"""The files of a model folder, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODEL_FILES = (
     "tokenizer.model",
     "spiece.model",
 )
-"""All that a model folder may hold, by name pattern."""
+"""All files that a model folder may hold, by name pattern."""
 
 
 def belongs(name: str) -> bool:
@@ -64,7 +64,7 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted, indented, readable: the same value is the same bytes."""
+    """Sorted and indented: the same value gives the same bytes."""
     path.write_text(
         json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
     )

@@ -1,8 +1,8 @@
-"""What a training stage optimises, and how: everything of params.yaml that decides its result,
-under one digest.
+"""The objective of a training stage: everything in params.yaml that determines its result, under
+one digest.
 
-Free of torch, so that the gate can name the objective that it decides on. `resolve` finds every
-mistake a stage's row can have without its data: they are reported together.
+Imports no torch, so that the gate can name the objective. `resolve` finds every mistake in a
+stage's row that needs no data; all are reported together.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ResolvedReward(Model):
 
 
 class Objective(Model):
-    """A stage's objective as it is digested, recorded and handed to the trainer."""
+    """A stage's objective in the form that is digested, recorded and given to the trainer."""
 
     method: str
     seed: int
@@ -37,7 +37,7 @@ class Objective(Model):
     lora: dict[str, Json] | None
     rewards: list[ResolvedReward]
     trainer: dict[str, Json]
-    """TRL's arguments as given, over our defaults; what is not here is the pinned TRL's default."""
+    """The given TRL arguments over our defaults. All others have the pinned TRL's default."""
 
     @property
     def digest(self) -> str:
@@ -51,7 +51,7 @@ def digest(objective: Objective) -> str:
 
 
 def texts(objective: Objective) -> dict[str, str]:
-    """sha256 to text, of the objective and its reward functions: what a person reads before they
+    """sha256 to text of the objective and its reward functions: what a person reads before they
     approve a digest.
     """
     found = {one.source: rewards.source_text(one.name) for one in objective.rewards}
@@ -59,7 +59,7 @@ def texts(objective: Objective) -> dict[str, str]:
 
 
 def resolve(params: Params, name: str) -> Objective:
-    """The objective of stage `name`. Raises `ConfigError` or `Problems` naming every mistake of its
+    """The objective of stage `name`. Raises `ConfigError`, or `Problems` with every mistake of its
     row.
     """
     stage, where = params.stages[name], f"params.yaml: stages.{name}"

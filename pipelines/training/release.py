@@ -1,9 +1,8 @@
-"""Turns what a trainer wrote into what is released: one model folder, and for LoRA the adapter
+"""Makes the released files from the trainer's output: one model folder, and for LoRA the adapter
 beside it.
 
-The merged model is made anew from the parent's files and the adapter's, so that anybody can make it
-again. Only files that a plain `from_pretrained` needs are kept, none of them executable, none with
-a path or a time.
+The merged model is made from the parent's files and the adapter's, so that anybody can make it
+again. Only files that a plain `from_pretrained` needs are kept: no code, no paths, no times.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from pipelines.training.modelfolder import MODEL_FILES, belongs, load_model, wri
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 CONTENT_ID = "sha256:"
-"""What an adapter names its base by, with the digest of the base's model folder."""
+"""The name of an adapter's base, with the digest of the base's model folder."""
 
 PLACES = ("_name_or_path", "name_or_path", "use_cache")
-"""Configuration that says where and how a model was trained, not what it is."""
+"""Configuration keys that describe where and how a model was trained, not what it is."""
 
 
 def release_adapter(trained: Path, parent_digest: str, target: Path) -> None:
-    """The adapter's two files, its config sorted and naming its base by content."""
+    """Writes the adapter's two files; its sorted config names the base by digest."""
     target.mkdir(parents=True, exist_ok=True)
     config = json.loads((trained / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = f"{CONTENT_ID}{parent_digest}"
@@ -41,7 +40,7 @@ def release_adapter(trained: Path, parent_digest: str, target: Path) -> None:
 def release_model(
     trained: Path, parent: Path, kind: ModelClass, *, lora: bool, target: Path
 ) -> None:
-    """The model with its tokenizer; for LoRA, the parent with the adapter merged in, in 32-bit
+    """Writes the model with its tokenizer; for LoRA, the parent merged with the adapter in 32-bit
     floats.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -63,9 +62,7 @@ def _merged(adapter: Path, parent: Path, kind: ModelClass) -> Any:
 
 
 def _canonicalise(folder: Path) -> None:
-    """Sorts JSON, drops where a model was trained, and refuses what may not be in a model
-    folder.
-    """
+    """Sorts JSON, removes training details, and refuses files that may not be in a model folder."""
     for path in sorted(folder.iterdir()):
         if not belongs(path.name):
             raise TrainingError(

@@ -1,8 +1,8 @@
 """The tokenizer of a model trained from scratch: byte-level BPE learnt from the stage's own
 records.
 
-No text is out of its vocabulary, and the same records give the same tokenizer. Its chat template
-(`pipelines/training/chat.jinja`) is also what a parent without one gets.
+Every text can be encoded, and the same records give the same tokenizer. A parent without a chat
+template gets this one's (`pipelines/training/chat.jinja`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipelines.kinds import ROLES
 END = "<|end|>"
 PAD = "<|pad|>"
 MARKERS = tuple(f"<|{role}|>" for role in ROLES)
-"""What begins a message in the chat template."""
+"""The marker of a message's beginning in the chat template."""
 
 MIN_VOCABULARY = 256 + len(MARKERS) + 2
 """Every byte, the markers, end and padding."""

@@ -395,7 +395,12 @@ def test_a_misspelt_field_is_a_configuration_error(tmp_path: Path) -> None:
 def test_every_reason_ingest_can_give_is_a_code_with_a_next_step() -> None:
     code = "".join(
         (ROOT / "pipelines" / name).read_text()
-        for name in ("sources/readers.py", "sources/messages.py", "sources/shapes.py", "ingest.py")
+        for name in (
+            "sources/readers.py",
+            "sources/messages.py",
+            "sources/shapes.py",
+            "stages/ingest.py",
+        )
     )
     reasons = set(re.findall(r'RowProblem\(\s*"([A-Z_]+)"', code))
     assert len(reasons) >= 13

@@ -352,7 +352,7 @@ def test_leaks_are_searched_for_into_the_held_out_dataset(tmp_path: Path) -> Non
     records = conversations(said("what is it?", "b"), said("a", "b"))
     outcome, folder = run(tmp_path, records, suite(leak), held_out)
     assert outcome.predicate["counts"].excluded == {"LEAK_HELD_OUT": 1}
-    assert "leaks are searched for into h" in (folder / "report.md").read_text()
+    assert "Compared with h for leaks." in (folder / "report.md").read_text()
     assert run(tmp_path, records, suite(leak))[0].predicate["counts"].excluded == {}
 
 
