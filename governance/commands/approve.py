@@ -1,45 +1,28 @@
-"""`countersign approve`: a person's signature over a packet and the page they were shown; or over
-what trains.
-"""
+"""`countersign approve`: a person signs a packet and its review page."""
 
 from __future__ import annotations
 
 import click
 
 from governance.commands import session, voting
+from governance.commands.session import Signing
 
 
 @click.command("approve")
 @click.argument(
     "words", nargs=-1, required=True, metavar="MODEL/VERSION | data|objective|reward|promotion NAME"
 )
-@click.option(
-    "--reason", default="read and approved", show_default=True, help="Why; it stays visible."
-)
-@click.option("--alias", help="For this alias only; else for any that policy governs.")
-@click.option(
-    "--days",
-    type=click.IntRange(1, 3650),
-    help="Until then only; else as long as the packet stands.",
-)
-@session.role_option
-@session.key_option
-@session.write_options
+@session.reason_option("Why you approve.")
+@click.option("--alias", help="Approve it for this alias only.")
+@click.option("--days", type=click.IntRange(1, 3650), help="The approval ends after so many days.")
+@session.signs
 def command(
-    words: tuple[str, ...],
-    reason: str,
-    alias: str | None,
-    days: int | None,
-    role: str | None,
-    key: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
+    words: tuple[str, ...], reason: str, alias: str | None, days: int | None, how: Signing
 ) -> None:
-    """Approve the packet of MODEL/VERSION as you read it: countersign review comes first.
+    """Approve the packet of MODEL/VERSION. Open its page first: countersign review.
 
-    In tiers that want it, approve a dataset, an objective (by its stage) or a reward function
-    before it trains. Sign a rollback or retirement that somebody else asked for: countersign
-    approve promotion DIGEST.
+    Where the tier asks for it, approve a dataset, an objective (by its stage) or a reward function
+    before training. Approve another person's rollback or retirement: countersign approve promotion
+    DIGEST.
     """
-    voting.cast(words, "approve", reason, alias, days, (key, role, yes, dry_run, as_json))
+    voting.cast(words, "approve", reason, how, alias, days)

@@ -199,7 +199,7 @@ def _ready(found: Plan) -> None:
         name = f"{found.move.model}/{found.move.version}"
         raise RefusedError(
             f"{name} has no packet yet, so a request would be for nothing",
-            fix=f"countersign review {name}",
+            fix=f"countersign freeze {name}",
         )
     if found.signs is None:
         who = next((one.who for one in found.missing if one.what == "the request"), ())

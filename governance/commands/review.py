@@ -1,4 +1,4 @@
-"""`countersign review`: the page a person reads before they approve."""
+"""`countersign review`: the page that people read before they approve."""
 
 from __future__ import annotations
 
@@ -7,145 +7,133 @@ from pathlib import Path
 import click
 
 from governance.attest.predicates import Requester, Run
-from governance.base.errors import ConfigError, InputError
+from governance.base.errors import ConfigError, CountersignError
 from governance.base.storage import write_atomic
 from governance.base.time import exact_instant
 from governance.commands import session
-from governance.history import packet
-from governance.log import evidence
 from governance.log.evidence import Evidence
-from governance.log.port import Log
 from governance.machine.machine import Machine
-from governance.people import kept, page, review, shown, speaking, subjects
+from governance.people import kept, packets, page, review, speaking
 from governance.people.review import Review
-from governance.release import promotion
 from governance.release.promotion import State
+
+FOUND: dict[kept.Found, str] = {
+    "kept": "kept on this machine when it was signed",
+    "rendered": "rendered again from the log",
+}
 
 
 @click.command("review")
 @click.argument("what", metavar="MODEL/VERSION|PACKET", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here too.")
-@click.option(
-    "--page",
-    "signed",
-    metavar="SHA256",
-    help="The page that somebody signed, as it was shown to them.",
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here.")
+@click.option("--page", "signed", metavar="SHA256", help="A page that somebody signed, as it was.")
 @session.key_option
-@click.option(
-    "--dry-run", is_flag=True, help="Show the page of the packet as it would be; record nothing."
-)
 @session.json_option
 def command(
-    what: str | None,
-    output: Path | None,
-    signed: str | None,
-    key: str | None,
-    dry_run: bool,
-    as_json: bool,
+    what: str | None, output: Path | None, signed: str | None, key: str | None, as_json: bool
 ) -> None:
-    """Show what would be approved: the verdict so far, exceptions, gates, evaluation, and what
-    changed.
+    """Show the page that people approve: what speaks against the version first, then the evidence.
 
-    The page is made here, from the packet and the log alone. Where the version has no packet, or
-    what it rests on changed, a new one is recorded first, with your key. Approve what you have
-    read: countersign approve.
+    The page is rendered here, from the log alone, and nothing is written to the log. With your key
+    this machine notes that you opened the page, so that you can approve it: countersign approve.
+    Without a packet, or with an outdated one, the page is a preview: countersign freeze.
 
-    With --page the page of an approval or rejection that stands in the log, as it was: kept here
-    when it was signed, or made again from the log where that gives the same digest. It goes to
-    standard output, or to the file of -o.
+    With --page the page of an approval or rejection, as its author saw it. It goes to standard
+    output, or to the file of -o.
     """
     if (what is None) == (signed is None):
         raise ConfigError(
-            "review takes one thing",
+            "review takes one argument",
             expected="MODEL/VERSION, the digest of a packet, or --page SHA256",
         )
     machine = session.here()
-    log = session.read(machine)
+    now = session.current(session.read(machine))
     if signed is not None:
-        _as_it_was(machine, log, signed, output, as_json)
+        _signed_page(machine, now, signed, output, as_json)
         return
-    log, item = _packet(machine, log, str(what), key, dry_run)
-    made = review.review(log, item)
+    at = session.clock()
+    item = _packet(machine, now, str(what))
+    made = review.review(now, item, at)
     html = page.html(made)
-    name, digest = f"{made.model}/{made.version}", review.digest_of(html)
-    target = "nowhere: --dry-run"
-    if not dry_run:
-        last = shown.Shown(packet=made.packet, page=digest, at=exact_instant(session.clock()))
-        target = str(shown.remember(machine, name, last, html))
-    if output is not None:
-        write_atomic(output, html)
-        target = str(output)
-    found = {**made.model_dump(mode="json"), "page": digest, "file": target}
-    session.show(
-        found, [*page.text(made), "", *_after(session.current(log), made, digest, target)], as_json
-    )
+    digest = review.digest_of(html)
+    preview = item.index >= now.size
+    person = None if preview else _reader(now, key)
+    target = _write(machine, html, digest, output)
+    if person is not None:
+        kept.note_opened(machine, person, digest, at)
+    found = {
+        **made.model_dump(mode="json"),
+        "page": digest,
+        "file": str(target),
+        "preview": preview,
+        "opened_by": person,
+    }
+    lines = [*page.text(made), "", f"page      {digest}", f"read      {target}"]
+    session.show(found, [*lines, *_next(now, made, item, person, preview)], as_json)
 
 
-def _as_it_was(machine: Machine, log: Log, sha256: str, output: Path | None, as_json: bool) -> None:
-    content, found = kept.find(machine, log, session.current(log), sha256)
+def _write(machine: Machine, html: bytes, digest: str, output: Path | None) -> Path:
+    """The page as a file for a browser: at -o, else in this machine's folder of previews."""
+    target = output or machine.state / "review" / f"{digest[:16]}.html"
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomic(target, html)
+    return target
+
+
+def _signed_page(
+    machine: Machine, now: State, sha256: str, output: Path | None, as_json: bool
+) -> None:
+    content, found = kept.find(machine, now, sha256)
     if output is not None:
         write_atomic(output, content)
     elif not as_json:
         click.echo(content, nl=False)
-        click.echo(f"page {sha256[:12]}: {found}", err=True)
+        click.echo(f"page {sha256[:12]}: {FOUND[found]}", err=True)
         return
-    target = str(output) if output else "nowhere: give -o"
-    session.show(
-        {"page": sha256, "found": found, "file": target},
-        [f"page {sha256}: {found}", target],
-        as_json,
-    )
+    target = str(output) if output else "not written: give -o"
+    lines = [f"page {sha256}: {FOUND[found]}", target]
+    session.show({"page": sha256, "found": found, "file": target}, lines, as_json)
 
 
-def _packet(
-    machine: Machine, log: Log, what: str, key: str | None, dry_run: bool
-) -> tuple[Log, Evidence]:
-    """The packet that is meant; a new one where a version has none that stands."""
-    now, at = session.current(log), session.clock()
+def _packet(machine: Machine, now: State, what: str) -> Evidence:
+    """The packet that is meant; where a version has none, the one that `freeze` would record."""
     model, slash, version = what.partition("/")
     if not slash:
-        return log, review.by_digest(now, what)
-    item, changed = review.current(now, model, version, at)
-    if item is not None and not changed:
-        return log, item
+        return packets.by_digest(now, what)
+    at = session.clock()
+    item, _ = packets.current(now, model, version, at)
+    if item is not None:
+        return item
     moment = exact_instant(at)
-    if dry_run:
-        run = Run(started=moment, finished=moment, seconds=0.0, requested_by=machine.requester)
-        return log, review.frozen(now, model, version, at, run)
-    signer = session.signer(key)
-    person = speaking.person_of(now.authority.policies, signer)
-    asked = Requester(name=person.name, authenticated=True)
+    asked = Requester(name=machine.requester.name, authenticated=False)
     run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
-    log = speaking.log_to_add_to(machine)
-    made = promotion.freeze(promotion.state(log), model, version, at, run)
-    evidence.record(log, signer, "packet", packet.subjects(made), made)
-    now = promotion.state(log)
-    return log, review.by_digest(now, packet.digest_of(made))
+    return packets.unrecorded(now, model, version, at, run)
 
 
-def _after(now: State, made: Review, digest: str, target: str) -> list[str]:
-    """What is not on the page: what people said of this packet, and the next step."""
-    lines = [f"page      {digest}", f"read      {target}"]
+def _reader(now: State, key: str | None) -> str | None:
+    """The person whose key is at hand; None without a key, or with a key of nobody."""
+    if not session.has_key(key):
+        return None
     try:
-        what = subjects.find(now, ("packet", made.packet))
-    except InputError:
-        return lines
-    if what.packet is not None and not promotion.is_true(now, what.packet):
-        lines.append(
-            "ATTENTION this packet does not say what the log said then: nobody can approve it;"
-            " review the version"
-        )
-    for item in now.evidence.by_subject(what.sha256, "approval"):
-        word = "approved" if item.predicate.decision == "approve" else "REJECTED"
-        lines.append(
-            f"E{item.index:<8} {item.predicate.principal} {word} as {item.predicate.role}:"
-            f" {item.predicate.reason}"
-        )
-    return [
-        *lines,
-        (
-            f"next      countersign approve {what.name}, or countersign reject {what.name}"
-            " --reason ..."
-        ),
-    ]
+        return speaking.person_of(now.authority.policies, session.own_key(key)).name
+    except CountersignError as error:
+        session.tell([f"note: {error.found}; you can read the page, not approve it"], err=True)
+        return None
+
+
+def _next(now: State, made: Review, item: Evidence, person: str | None, preview: bool) -> list[str]:
+    """The votes on this packet so far, and the next step."""
+    name = f"{made.model}/{made.version}"
+    if preview or made.verdict == "outdated":
+        return [f"next      countersign freeze {name}; nobody can approve this page"]
+    lines = []
+    for vote in now.evidence.by_subject(item.subjects[0].sha256, "approval"):
+        word = "approved" if vote.predicate.decision == "approve" else "REJECTED"
+        said = f"{vote.predicate.principal} {word} as {vote.predicate.role}"
+        lines.append(f"E{vote.index:<8} {said}: {vote.predicate.reason}")
+    if person is None:
+        return [*lines, f"next      with your key: countersign review {name} --key KEY"]
+    if made.verdict == "incident_open":
+        return [*lines, f"next      countersign incident close {name}, or countersign waive {name}"]
+    step = f"countersign approve {name} --reason ..., or countersign reject {name} --reason ..."
+    return [*lines, f"next      {step}"]

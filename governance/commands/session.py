@@ -4,17 +4,19 @@ results are printed.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from governance.attest.keys import Ask, Signer
+from governance.attest.keys import Ask, PublicKey, Signer, public_key
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
 from governance.base.text import visible
@@ -55,6 +57,48 @@ def named(text: str) -> tuple[str, str]:
             fix=fix,
         )
     return model, number
+
+
+@dataclass(frozen=True)
+class Signing:
+    """The options of every command that signs."""
+
+    key: str | None
+    role: str | None
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+def signs(command: Callable[..., None]) -> Callable[..., None]:
+    """`--key`, `--role`, `--yes`, `--dry-run` and `--json`, as the parameter `how`."""
+
+    @functools.wraps(command)
+    def with_options(
+        *,
+        key: str | None,
+        role: str | None,
+        yes: bool,
+        dry_run: bool,
+        as_json: bool,
+        **others: Any,
+    ) -> None:
+        command(**others, how=Signing(key, role, yes, dry_run, as_json))
+
+    return key_option(role_option(write_options(with_options)))
+
+
+def reason_option(about: str) -> Callable[[F], F]:
+    """`--reason`, required and never filled in by us; the log keeps it."""
+    return click.option(
+        "--reason", required=True, callback=_not_blank, help=f"{about} The log keeps it."
+    )
+
+
+def _not_blank(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("a reason is required", ctx=context, param=option)
+    return value
 
 
 def key_option(command: F) -> F:
@@ -165,6 +209,22 @@ def ask() -> Ask | None:
     if not sys.stdin.isatty():
         return None
     return lambda prompt: str(click.prompt(prompt.removesuffix(": "), hide_input=True, err=True))
+
+
+def has_key(key: str | None) -> bool:
+    """Whether the person gave a key, by `--key` or COUNTERSIGN_KEY."""
+    return bool(key or os.environ.get(speaking.KEY))
+
+
+def own_key(key: str | None) -> PublicKey:
+    """The person's public key. Where a `.pub` file lies beside the private key, no passphrase is
+    asked for.
+    """
+    beside = Path(f"{key or os.environ.get(speaking.KEY, '')}.pub").expanduser()
+    try:
+        return public_key(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, ConfigError):
+        return public_key(signer(key).public_pem)
 
 
 def signer(key: str | None) -> Signer:

@@ -1,118 +1,132 @@
-"""What `approve` and `reject` share: what is meant, what is shown, the signature, and what is
-missing afterwards.
-"""
+"""What `approve` and `reject` share: find the subject, show it, sign it."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from governance.attest.digests import sha256_bytes
+from governance.base.errors import RefusedError
+from governance.base.time import exact_instant
 from governance.commands import session
+from governance.commands.session import Signing
+from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
-from governance.people import kept, page, review, shown, subjects, votes
-from governance.people.moves import Move, plan
+from governance.people import kept, moves, page, review, speaking, subjects, votes
+from governance.people.moves import Move
+from governance.people.review import Review
 from governance.people.subjects import Subject
 from governance.people.votes import Vote
 from governance.release.promotion import State
 
-Options = tuple[str | None, str | None, bool, bool, bool]
-"""key, role, yes, dry_run, as_json."""
-DONE = {"approve": "approved", "reject": "rejected"}
+Decision = Literal["approve", "reject"]
+DONE: dict[Decision, str] = {"approve": "approved", "reject": "rejected"}
 
 
 def cast(
     words: tuple[str, ...],
-    decision: Literal["approve", "reject"],
+    decision: Decision,
     reason: str,
-    alias: str | None,
-    days: int | None,
-    options: Options,
+    how: Signing,
+    alias: str | None = None,
+    days: int | None = None,
 ) -> None:
-    """Finds what is meant, shows it, signs it, and says what is missing."""
-    key, role, yes, dry_run, as_json = options
-    machine = session.here()
-    log = session.log_to_add_to(machine, dry_run)
-    now, at = session.current(log), session.clock()
+    """Finds the subject, shows it, signs the vote, and lists the missing signatures."""
+    machine, at = session.here(), session.clock()
+    log = session.log_to_add_to(machine, how.dry_run)
+    now = session.current(log)
     what = subjects.find(now, words)
-    content, lines = _page(machine, log, what, decision)
-    digest = sha256_bytes(content)
-    session.tell(lines, err=as_json)
+    signer = session.signer(how.key)
+    person = speaking.person_of(now.authority.policies, signer).name
+    content, opened, lines = _shown(machine, now, what, decision, person, at)
     expires = at + timedelta(days=days) if days else None
-    how = Vote(decision, reason, digest, alias, expires)
-    signer = session.signer(key)
-    _, who = votes.vote(log, now, what, how, signer, role, at, dry_run=True)
+    page_opened = (opened or exact_instant(at)) if what.packet else None
+    vote = Vote(decision, reason, sha256_bytes(content), page_opened, alias, expires)
+    who, approval = votes.check(now, what, vote, signer, how.role, at)
+    if what.packet is not None and opened is None:
+        raise _not_opened(what.packet, person)
+    session.tell(lines, err=how.as_json)
     found: dict[str, Any] = {
         "decision": decision,
         "about": what.about,
         "subject": what.sha256,
         "name": what.name,
-        "page": digest,
+        "page": vote.page,
+        "opened_at": opened,
         "person": who.name,
         "role": who.role,
         "entry": None,
     }
-    already = None if expires else votes.said_already(now, what, how, who)
-    if already is not None:
-        found["entry"] = already
-        session.show(found, [f"{who.name} {DONE[decision]} it already, entry {already}"], as_json)
+    earlier = None if expires else votes.same_vote(now, what, vote, who)
+    if earlier is not None:
+        found["entry"] = earlier
+        line = f"{who.name} already {DONE[decision]} {what.name} (entry {earlier})"
+        session.show(found, [line], how.as_json)
         return
-    if dry_run:
-        session.show(
-            found,
-            [f"{who.name} would {decision} {what.name} as {who.role}; nothing was written"],
-            as_json,
-        )
+    if how.dry_run:
+        line = f"{who.name} would {decision} {what.name} as {who.role}; nothing was written"
+        session.show(found, [line], how.as_json)
         return
-    question = (
-        f"\n{who.name} {decision}s {what.about} {what.name} ({what.sha256[:12]}) as {who.role}."
-    )
-    session.confirm(
-        question, what.name if what.about == "packet" else what.sha256[: subjects.SHORTEST], yes
-    )
+    question = f"\n{who.name} {decision}s {what.about} {what.name} as {who.role}. Reason: {reason}"
+    typed = what.name if what.about == "packet" else what.sha256[: subjects.SHORTEST]
+    session.confirm(question, typed, how.yes)
+    now = session.current(log)  # somebody may have opened an incident meanwhile
+    who, approval = votes.check(now, what, vote, signer, how.role, at)
     kept.keep(machine, content)
-    said, _ = votes.vote(log, session.current(log), what, how, signer, role, at, dry_run=False)
-    after = session.current(log)
-    found |= {"entry": said.index if said else None, "missing": _missing(after, what, alias, at)}
-    done = f"{who.name} {DONE[decision]} {what.name} as {who.role} (entry {found['entry']})"
-    stands = [f"it stands, and refuses, until {who.name} approves the same"]
-    session.show(found, [done, *(stands if decision == "reject" else found["missing"])], as_json)
+    found["entry"] = votes.cast(log, what, who, approval).index
+    found["missing"] = _missing(session.current(log), what, alias, at)
+    lines = [f"{who.name} {DONE[decision]} {what.name} as {who.role} (entry {found['entry']})"]
+    if decision == "reject":
+        lines.append(f"It blocks promotion until {who.name} approves.")
+    else:
+        lines += found["missing"]
+    session.show(found, lines, how.as_json)
 
 
-def _page(
-    machine: Machine, log: Any, what: Subject, decision: Literal["approve", "reject"]
-) -> tuple[bytes, list[str]]:
-    """What is shown, and its lines. An approval holds for the page shown last; a rejection shows it
-    here.
+def _shown(
+    machine: Machine, now: State, what: Subject, decision: Decision, person: str, at: datetime
+) -> tuple[bytes, str | None, list[str]]:
+    """The page, when this person opened it, and the lines for the terminal. A rejection shows the
+    page here.
     """
     if what.packet is None:
-        return what.text, list(what.shown)
-    made = review.review(log, what.packet)
+        return what.text, None, list(what.shown)
+    made = review.review(now, what.packet, at)
     html = page.html(made)
-    digest = review.digest_of(html)
+    opened = kept.opened_at(machine, person, review.digest_of(html))
     if decision == "reject":
-        return html, page.text(made)
-    shown.check(machine, what.name, made.packet, digest)
-    codes = ", ".join(dict.fromkeys(one.code for one in made.findings)) or "nothing"
-    lines = [
-        f"{what.name}  {made.verdict}",
+        return html, opened or exact_instant(at), page.text(made)
+    return html, opened, _summary(made, review.digest_of(html))
+
+
+def _not_opened(packet: Evidence, person: str) -> RefusedError:
+    name = f"{packet.predicate.model}/{packet.predicate.version}"
+    return RefusedError(
+        f"{person} has not opened this review page, or the page changed since",
+        where=f"packet {packet.subjects[0].sha256[:12]}",
+        fix=f"countersign review {name}",
+    )
+
+
+def _summary(made: Review, digest: str) -> list[str]:
+    codes = ", ".join(dict.fromkeys(one.code for one in made.findings)) or "none"
+    return [
+        f"{made.model}/{made.version}  {page.TITLES[made.verdict][0]}",
         f"packet {made.packet}",
-        f"page   {digest}, as you were shown it",
-        f"standing against it: {codes}; accepted exceptions: {len(made.accepted)}",
+        f"page   {digest}",
+        f"open findings: {codes}; waived findings: {len(made.waived)}",
     ]
-    return html, lines
 
 
-def _missing(now: State, what: Subject, alias: str | None, at: Any) -> list[str]:
-    """Who is still to sign."""
+def _missing(now: State, what: Subject, alias: str | None, at: datetime) -> list[str]:
+    """The signatures that the promotion still lacks."""
     if what.packet is None:
         return []
-    said = what.packet.predicate
+    frozen = what.packet.predicate
     to = alias or now.authority.policies.main_alias
-    found = plan(now, Move("promote", said.model, said.version, to, ""), at)
-    return [
-        f"still to sign: {one.what}"
-        + (f", by {', '.join(one.who)}" if one.who else "")
-        + f"; {one.next}"
-        for one in found.missing
-    ] or [f"next: countersign promote {what.name} --to {to}"]
+    found = moves.plan(now, Move("promote", frozen.model, frozen.version, to, ""), at)
+    lines = []
+    for one in found.missing:
+        who = f" by {', '.join(one.who)}" if one.who else ""
+        lines.append(f"missing: {one.what}{who}; {one.next}")
+    return lines or [f"next: countersign promote {what.name} --to {to}"]

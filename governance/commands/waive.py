@@ -65,7 +65,7 @@ def command(
         log, session.current(log), target, how, signer, role, at, dry_run=False
     )
     found["entry"] = entry.index if entry else None
-    after = f"countersign review {what}" if "/" in what else f"countersign repro {what}"
+    after = f"countersign freeze {what}" if "/" in what else f"countersign repro {what}"
     session.show(
         found, [f"{who.name} accepted {line} (entry {found['entry']})", f"next: {after}"], as_json
     )

@@ -1,36 +1,33 @@
-"""Review pages that people were shown before they spoke, made again from the log; the report that
-was signed last.
-"""
+"""What a bundle carries beside the log: pages that people signed, the last signed report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Approval
-from governance.base.errors import CountersignError, InputError
+from governance.base.errors import InputError
 from governance.bundle.form import Attached
 from governance.history import lineage
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine
-from governance.people import kept, page, reports, review
+from governance.people import kept, reports
 from governance.release.promotion import State, state
 
 
 def pages(log: Log, model: str, version: str) -> list[Attached]:
-    """The page of each packet that somebody spoke on, where this version of Countersign still makes
-    the same bytes.
+    """The pages that people approved or rejected, where this version of Countersign renders the
+    same bytes again.
     """
     now = state(log)
-    found = (_page(now, item) for item in now.evidence.all("packet") if _of(item, model, version))
-    return list({one.sha256: one for one in found if one is not None}.values())
+    packets = [item for item in now.evidence.all("packet") if _of(item, model, version)]
+    found = (one for item in packets for one in _pages(now, item))
+    return list({one.sha256: one for one in found}.values())
 
 
 def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[Attached]:
-    """The report of MODEL/VERSION that was signed last, page and twin, of those that are kept on
-    this machine.
-    """
+    """The last signed report of a version, page and JSON, of those kept on this machine."""
     for item in reversed(reports.of_version(state(log), model, version)):
         with suppress(InputError):
             found = reports.content(item, lambda sha256: kept.read(machine, sha256))
@@ -45,21 +42,12 @@ def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[
     return []
 
 
-def _page(now: State, item: Evidence) -> Attached | None:
-    votes = now.evidence.by_subject(lineage.subject(item, "packet") or "", "approval")
-    wanted = {one.predicate.page for one in votes if isinstance(one.predicate, Approval)} - {None}
-    if not wanted:
-        return None
-    try:
-        html = page.html(review.review(now.log, item))
-    except CountersignError:
-        return None
-    digest = review.digest_of(html)
-    return (
-        Attached(name=f"review-{item.index}.html", sha256=digest, text=html.decode())
-        if digest in wanted
-        else None
-    )
+def _pages(now: State, item: Evidence) -> Iterator[Attached]:
+    for vote in now.evidence.by_subject(lineage.subject(item, "packet") or "", "approval"):
+        html = kept.page_of_vote(now, vote)
+        if html is not None and sha256_bytes(html) == vote.predicate.page:
+            name = f"review-{item.index}-{vote.index}.html"
+            yield Attached(name=name, sha256=sha256_bytes(html), text=html.decode())
 
 
 def _of(item: Evidence, model: str, version: str) -> bool:

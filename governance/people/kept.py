@@ -1,31 +1,67 @@
-"""The pages and reports that people signed, on this machine, by digest: what was shown can be read
-again as it was.
+"""Files of this machine: which page each person opened, and the bytes that people signed.
 
-A statement names the sha256 of its page. The page is rendered from the log, so the same version of
-Countersign gives the same bytes again; a later one need not, and therefore the bytes are kept when
-somebody signs.
+A page is rendered from the log, so the same version of Countersign makes the same bytes again. A
+later version may not. So the bytes are kept when somebody signs them.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Instant
 from governance.base.errors import ConfigError, CountersignError, InputError
+from governance.base.model import Sha256
 from governance.base.storage import write_atomic
+from governance.base.time import exact_instant, instant_of
 from governance.log.evidence import Evidence
-from governance.log.port import Log
 from governance.machine.machine import Machine
 from governance.people import page, review
 from governance.release.promotion import State
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-HERE, AGAIN = "kept when it was signed", "made again from the log"
+_OPENED = TypeAdapter(dict[Sha256, Instant])
+Found = Literal["kept", "rendered"]
+"""Kept when it was signed, or rendered again from the log."""
 
 
+# -- Which page a person opened --------------------------------------------------------------------
+def note_opened(machine: Machine, person: str, sha256: str, at: datetime) -> None:
+    """Notes when a person first opened a page; no other person's approval uses it."""
+    known = _opened(machine, person)
+    if sha256 in known:
+        return
+    known[sha256] = exact_instant(at)
+    write_atomic(_opened_path(machine, person), _OPENED.dump_json(known, indent=1), mode=0o600)
+
+
+def opened_at(machine: Machine, person: str, sha256: str) -> str | None:
+    """When a person first opened a page on this machine; None where they did not."""
+    return _opened(machine, person).get(sha256)
+
+
+def _opened(machine: Machine, person: str) -> dict[str, str]:
+    """A file that cannot be read notes nothing."""
+    try:
+        return _OPENED.validate_json(_opened_path(machine, person).read_bytes())
+    except (OSError, ValidationError, ValueError):
+        return {}
+
+
+def _opened_path(machine: Machine, person: str) -> Path:
+    folder = machine.state / "opened"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / f"{person}.json"
+
+
+# -- Bytes that people signed ----------------------------------------------------------------------
 def keep(machine: Machine, content: bytes) -> Path:
-    """Keeps what somebody is about to sign; where it is."""
+    """Keeps what somebody is about to sign, under its digest."""
     path = _path(machine, sha256_bytes(content))
     if read(machine, path.name) != content:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -34,65 +70,50 @@ def keep(machine: Machine, content: bytes) -> Path:
 
 
 def read(machine: Machine, sha256: str) -> bytes | None:
-    """What is kept here under a digest; whether it still has it is the caller's to see."""
+    """The bytes kept under a digest. The caller checks that they still have it."""
     try:
         return _path(machine, sha256).read_bytes()
     except OSError:
         return None
 
 
-def find(machine: Machine, log: Log, now: State, sha256: str) -> tuple[bytes, str]:
-    """The page with this digest, and where it is from. Raises `ConfigError`, `InputError` where it
-    is not here.
-    """
+def find(machine: Machine, now: State, sha256: str) -> tuple[bytes, Found]:
+    """The page with this digest. Raises `ConfigError`, `InputError` where it is not here."""
     if not _SHA256.fullmatch(sha256):
         raise ConfigError(
-            f"{sha256[:80]!r} is no sha256", where="--page", expected="64 hexadecimal digits"
+            f"{sha256[:80]!r} is not a sha256", where="--page", expected="64 hexadecimal digits"
         )
-    spoiled = ""
     content = read(machine, sha256)
-    if content is not None:
-        if sha256_bytes(content) == sha256:
-            return content, HERE
-        spoiled = "; the file kept here under that digest was changed"
-    for item in _packets(now, sha256):
-        made = _again(log, item)
-        if made is not None and sha256_bytes(made) == sha256:
-            return made, AGAIN
+    if content is not None and sha256_bytes(content) == sha256:
+        return content, "kept"
+    votes = (one for one in now.evidence.all("approval") if one.predicate.page == sha256)
+    for rendered in (page_of_vote(now, vote) for vote in votes):
+        if rendered is not None and sha256_bytes(rendered) == sha256:
+            return rendered, "rendered"
+    changed = "" if content is None else "; the file kept under this digest was changed"
     raise InputError(
-        f"the page {sha256[:12]} is not here, and no packet of the log gives it again{spoiled}",
-        expected=(
-            "a page that was signed on this machine, or that this version of Countersign renders"
-            " from the log"
-        ),
-        fix=(
-            f"ask {_signers(now, sha256)} for the file from their machine; its sha256 shows that it"
-            " is the one"
-        ),
+        f"the page {sha256[:12]} is not on this machine, and this version of Countersign cannot"
+        f" render it from the log{changed}",
+        fix=f"ask {_signers(now, sha256)} for the file; its sha256 shows that it is the right one",
     )
 
 
-def _packets(now: State, sha256: str) -> list[Evidence]:
-    """Packets whose page it may be: those that were signed with it first."""
-    signed = {
-        one.subjects[0].sha256
-        for one in now.evidence.all("approval")
-        if one.predicate.page == sha256
-    }
-    found = list(now.evidence.all("packet"))
-    return sorted(found, key=lambda item: (item.subjects[0].sha256 not in signed, -item.index))
-
-
-def _again(log: Log, item: Evidence) -> bytes | None:
+def page_of_vote(now: State, vote: Evidence) -> bytes | None:
+    """The page as the author of an approval or rejection opened it, rendered from the log."""
+    before = now.before(vote.index)
+    packets = before.evidence.by_subject(vote.subjects[0].sha256, "packet")
+    if not packets:
+        return None
+    opened = instant_of(vote.predicate.opened_at or vote.predicate.at)
     try:
-        return page.html(review.review(log, item))
+        return page.html(review.review(before, packets[-1], opened))
     except CountersignError:
         return None
 
 
 def _signers(now: State, sha256: str) -> str:
     signed = [one.predicate for one in now.evidence.all("approval") if one.predicate.page == sha256]
-    return ", ".join(dict.fromkeys(one.principal for one in signed)) or "whoever signed it"
+    return ", ".join(dict.fromkeys(one.principal for one in signed)) or "the person who signed it"
 
 
 def _path(machine: Machine, sha256: str) -> Path:

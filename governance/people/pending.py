@@ -12,7 +12,7 @@ from governance.gates.checks.people import approvals as check_approvals
 from governance.gates.checks.persons import one_each, others
 from governance.gates.checks.votes import behind, by_another, packet_votes
 from governance.log.evidence import Evidence
-from governance.people import authorizing, keys, policies, review, subjects, votes, waiving
+from governance.people import authorizing, keys, packets, policies, subjects, votes, waiving
 from governance.policy.policies import Principal, Quorum
 from governance.release import promotion
 from governance.release.promotion import State
@@ -196,18 +196,18 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
     ):
         return
     approvers = [one for one in _people(now) if set(one.roles) & set(tier.approvers)]
-    name, (item, changed) = f"{model}/{version}", review.current(now, model, version, at)
+    name, (item, changed) = f"{model}/{version}", packets.current(now, model, version, at)
     if item is None or changed:
         why = (
             f"what it rests on changed: {', '.join(changed)}" if changed else "it has no packet yet"
         )
         names = [one.name for one in approvers]
         yield Wait(
-            kind="packet", what=name, why=why, people=names, next=f"countersign review {name}"
+            kind="packet", what=name, why=why, people=names, next=f"countersign freeze {name}"
         )
         return
     what = subjects.of_version(now, model, version)
-    context = votes.context_of(now, what, [], at)
+    context = packets.release_context(now, item, at)
     missing = [one for one in check_approvals(context) if one.code == "APPROVAL_MISSING"]
     said, _ = packet_votes(context)
     if missing:

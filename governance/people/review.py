@@ -1,105 +1,158 @@
 """The review page: what a person reads before they approve a packet.
 
-1. It is rendered from the packet and the entries before it, and nothing else: whoever has the log
-   renders the same bytes, at any time, and what people say afterwards does not change what the
-   others were shown.
-2. Exceptions come before any good news; what was not run, not shown or rejected before is said.
-3. Its digest is part of the approval. A client shows what it renders itself, never what a server
-   sends as a page.
+1. The evidence on it comes from the packet and the entries before it. The report's own sections
+   judge and draw it (`governance.report.parts`).
+2. What the log has against the version since the packet was frozen stands above everything else:
+   open incidents, rejections, new findings, and what of the packet changed. So the page becomes
+   another page, and who approves has to open it again. What speaks for the version changes nothing.
+3. The digest of the page is part of the approval. A client shows what it renders itself, never a
+   page that a server sends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Approval, Finding, Packet, PacketStage, Promotion, Run
+from governance.attest.predicates import Approval, Finding, Packet, Promotion
 from governance.attest.requests import ReleaseDecision
 from governance.base.errors import InputError
 from governance.base.model import Model
-from governance.base.text import number, short, size
+from governance.base.text import short, size
 from governance.base.time import instant_of
+from governance.gates.checks.incidents import INCIDENT, still_open, unaccepted
+from governance.gates.checks.votes import Vote, packet_votes
+from governance.gates.decisions import decide_automatic
 from governance.history import packet
 from governance.history.lineage import ModelNode, model_node
 from governance.log import evidence, merkle
 from governance.log.evidence import Evidence
-from governance.log.port import Log
+from governance.people.packets import release_context
 from governance.release import promotion
 from governance.release.promotion import State
-from governance.report import exceptions, gates, history, scores
+from governance.report import exceptions
 from governance.report.facts import PREFIX, Facts, registered
-from governance.report.model import Change, Gate, Metric, Notice
+from governance.report.model import EvidenceSections, Notice
+from governance.report.parts import evidence_sections
 
-FORMAT = "https://countersign.dev/review/v1"
+FORMAT = "https://countersign.dev/review/v2"
 NOWHERE = Path("/nonexistent")
-"""A review uses no file at hand."""
+"""A review reads no file of this machine."""
 NOT_SHOWN = (
-    (
-        "Whether the evidence is true: each statement is what its signer attests, and says by which"
-        " key."
-    ),
-    (
-        "What happens after this packet: an approval holds for exactly these bytes under exactly"
-        " these policies."
-    ),
-    (
-        "Hidden backdoors and semantic poisoning are not shown absent; nor what a base model was"
-        " trained on."
-    ),
-    "Whether a declared licence or lawful basis holds: that is a judgement.",
+    "Whether the evidence is true. Each statement is what its signer attests.",
+    "Hidden backdoors, poisoned data, and what a base model was trained on.",
+    "Whether a declared licence or lawful basis is valid. That is a judgement.",
 )
+Verdict = Literal[
+    "incident_open", "outdated", "open_findings", "rejected", "exceptions", "no_objection"
+]
+"""The first that applies."""
 
 
-FAILS = {"Evaluation": frozenset(["THRESHOLD_NOT_MET"]), "Safety": frozenset(["THRESHOLD_NOT_MET"])}
-"""Codes by which a row fails without being overruled."""
-Verdict = Literal["NOTHING STANDS AGAINST IT", "EXCEPTIONS STAND", "FINDINGS STAND AGAINST IT"]
-"""So far: people have not spoken on this packet when its page is made."""
+class OpenIncident(Model):
+    """An incident on these bytes that nobody has closed."""
+
+    version: str
+    opened_by: str
+    role: str
+    at: str
+    reason: str
+    entry: int
+    waived: bool
+    """Whether the packet carries the waiver of it; otherwise nobody can approve the packet."""
 
 
-class Accepted(Model):
+class Rejection(Model):
+    """A rejection of this packet that its author has not taken back."""
+
+    person: str
+    role: str
+    at: str
+    reason: str
+    entry: int
+
+
+class Against(Model):
+    """(2) What the log has against the version since the packet was frozen."""
+
+    incidents: list[OpenIncident]
+    """Every open one, those from before the packet too."""
+    changed: list[str]
+    """What of the packet is no longer so."""
+    findings: list[Finding]
+    """Findings of today's automatic checks that the packet does not have."""
+    rejections: list[Rejection]
+
+
+class WaivedFinding(Model):
     """A finding that a waiver passes."""
 
     finding: Finding
     owner: str
     accepted_by: str
+    role: str
     control: str
     reason: str
     expires: str
     entry: int
 
 
-class Data(Model):
-    """One dataset, in a line."""
+class Runner(Model):
+    """Who trained, evaluated or imported: the key that signed, and the person who asked."""
 
-    name: str
-    used_by: list[str]
-    kind: str
-    records: str
-    source: str
-    licence: str
-    found: int
-    """Occurrences of personal data before treatment."""
-    remaining: int
-    gap: str
-
-
-class Hand(Model):
-    """Who did something, by key and by the person who asked."""
-
-    did: str
+    did: Literal["trained", "evaluated", "imported"]
+    stage: str
+    signed_by: str
+    """Principal that owns the key; empty for a development key or an unknown one."""
     key: str
-    asked: str
+    development: bool
+    asked_by: str
+    authenticated: bool
     at: str
     entry: int
 
 
+class EarlierDecision(Model):
+    """An approval or rejection of an earlier packet of these bytes, or a refused promotion."""
+
+    did: Literal["approved", "rejected", "refused"]
+    person: str
+    role: str
+    reason: str
+    codes: list[str]
+    alias: str
+    counted: bool
+    entry: int
+
+
+class NamedEntry(Model):
+    """An entry of the log that the page names."""
+
+    entry: int
+    kind: str
+    digest: str
+
+
+class Demands(Model):
+    """What policy wants before this model can be promoted."""
+
+    approvals: int
+    approvers: list[str]
+    requesters: dict[str, list[str]]
+    """Alias to the roles that may ask for it."""
+    promotable: bool
+    separate_evaluator: bool
+    approved_before_training: list[str]
+
+
 class Review(Model):
-    """All that the page says; the same entries and packet give the same bytes."""
+    """All content of the page. The same packet, entries and time give the same bytes."""
 
     format: str
     project: str
@@ -108,34 +161,33 @@ class Review(Model):
     model_digest: str
     packet: str
     entry: int
-    """Of the packet; the page rests on the entries before it."""
+    """Of the packet; the evidence on the page comes from the entries before it."""
     origin: str
     """Hash of entry 0."""
     as_of: str
     verdict: Verdict
-    reason: str
+    against: Against
     tier: str
     purpose: str
-    demands: list[str]
+    region: str
+    limits: list[str]
+    review_every: int | None
+    """Months between reviews, as policy has it."""
+    demands: Demands | None
+    """None where policy does not name this model."""
     policy: str
-    policy_signed: str
-    accepted: list[Accepted]
+    policy_signed_by: list[str]
+    """Empty where its owners have not signed it."""
+    waived: list[WaivedFinding]
     notices: list[Notice]
     findings: list[Finding]
-    gates: list[Gate]
-    metrics: list[Metric]
-    confidence: float
-    thresholds: str
-    since: str
-    changes: list[Change]
-    hands: list[Hand]
-    earlier: list[str]
-    """What people said of these bytes before this packet, rejections and their reasons included."""
-    datasets: list[Data]
-    stages: list[PacketStage]
+    sections: EvidenceSections
+    runners: list[Runner]
+    earlier: list[EarlierDecision]
     files: list[str]
     commits: list[str]
     environments: list[str]
+    entries: list[NamedEntry]
     not_shown: list[str]
 
 
@@ -147,115 +199,76 @@ class ReviewFacts(Facts):
     released_before: Evidence | None = field(default=None)
     """Registration of the version that people approved last."""
     serving: str | None = None
-    """Digest of the model that served users when the packet was put together."""
+    """Digest of the model that served users when the packet was frozen."""
 
-    @property
+    @cached_property
     def again(self) -> ReleaseDecision | None:
-        """What stood against the release when the packet was put together."""
+        """The decision that the packet holds."""
         return self.decision
 
-    @property
+    @cached_property
     def champion(self) -> ModelNode | None:
         """The model that served users then, by the name it was released under."""
         if self.serving is None or self.serving == self.digest:
             return None
-        mine = [one for one in self.registrations if registered(one).model_digest == self.serving]
         node = model_node(self.view, self.serving)
-        return (
-            replace(node, name=f"{registered(mine[-1]).model}/{registered(mine[-1]).version}")
-            if mine
-            else node
-        )
+        mine = [one for one in self.registrations if registered(one).model_digest == self.serving]
+        if not mine:
+            return node
+        last = registered(mine[-1])
+        return replace(node, name=f"{last.model}/{last.version}")
 
-    @property
-    def previous(self) -> Evidence | None:
-        """The version approved last; else the one registered before."""
-        return self.released_before or super().previous
-
-
-def current(
-    now: State, model: str, version: str, at: datetime
-) -> tuple[Evidence | None, list[str]]:
-    """The latest packet of a version, and what of it no longer is so."""
-    said = now.registration(model, version).predicate
-    item = packet.latest(now.evidence, model, version, said.model_digest)
-    if item is None:
-        return None, []
-    return item, promotion.changed(now, item, at)
+    @cached_property
+    def approved_before(self) -> Evidence | None:
+        """The version that people approved last, before the packet."""
+        return self.released_before
 
 
-def by_digest(now: State, digest: str) -> Evidence:
-    """The packet whose digest begins like this. Raises `InputError`."""
-    found = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
-    mine = [
-        item for sha256, item in found.items() if len(digest) >= 8 and sha256.startswith(digest)
-    ]
-    if len(mine) != 1:
-        known = ", ".join(sha256[:12] for sha256 in list(found)[-5:])
-        raise InputError(
-            f"the log has no packet {digest[:80]!r}",
-            expected="MODEL/VERSION, e.g. support-desk/1"
-            + (f", or one of: {known}" if known else ""),
-        )
-    return mine[0]
-
-
-def frozen(now: State, model: str, version: str, at: datetime, run: Run) -> Evidence:
-    """The packet as it would be recorded now."""
-    made = promotion.freeze(now, model, version, at, run)
-    return Evidence(now.size, "packet", tuple(packet.subjects(made)), made, "", False, "")
-
-
-def review(log: Log, item: Evidence) -> Review:
-    """(1) What the page of a packet says."""
-    before = promotion.state(log, item.index)
-    said = promotion.in_our_words(before, item)
-    facts = _facts(log, before, said)
-    accepted, policies = list(_accepted(before, said)), before.authority.policies
-    known = policies.rules.models.get(said.model)
-    verdict, reason = _verdict(said, accepted)
-    since, changes = _changes(before, facts, said)
-    return Review(
+def review(now: State, item: Evidence, at: datetime) -> Review:
+    """The page's content for a packet, with what the log has against it up to `now`, at a time."""
+    before = now.before(item.index)
+    frozen = promotion.in_our_words(before, item)
+    facts = _facts(before, frozen)
+    rules = before.authority.policies.rules.models.get(frozen.model)
+    waived = list(_waived(before, frozen))
+    against = _against(now, item, at)
+    sections = evidence_sections(facts)
+    period = before.authority.in_force
+    made = Review(
         format=FORMAT,
         project=facts.project,
-        model=said.model,
-        version=said.version,
-        model_digest=said.model_digest,
+        model=frozen.model,
+        version=frozen.version,
+        model_digest=frozen.model_digest,
         packet=packet.digest_of(item.predicate),
         entry=item.index,
-        origin=merkle.leaf_hash(log.entry(0).envelope).hex(),
-        as_of=said.run.finished,
-        verdict=verdict,
-        reason=reason,
-        tier=said.tier,
-        purpose=(
-            f"{known.purpose}, in {known.region}"
-            if known
-            else "none: policy does not name this model"
-        ),
-        demands=_demands(before, said),
-        policy=said.policy,
-        policy_signed=_signed(before),
-        accepted=accepted,
+        origin=merkle.leaf_hash(now.log.entry(0).envelope).hex(),
+        as_of=frozen.run.finished,
+        verdict=_verdict(frozen, against),
+        against=against,
+        tier=frozen.tier,
+        purpose=rules.purpose if rules else "",
+        region=rules.region if rules else "",
+        limits=before.authority.policies.limits_of(frozen.model),
+        review_every=before.authority.policies.review_every(frozen.model),
+        demands=_demands(before, frozen.model),
+        policy=frozen.policy,
+        policy_signed_by=list(period.signers) if period.signed_at is not None else [],
+        waived=waived,
         notices=exceptions.exceptions(facts, [], "the log"),
-        findings=said.findings,
-        gates=[_waived(row, said) for row in gates.gates(facts)],
-        metrics=scores.metrics(facts),
-        confidence=scores.confidence(facts),
-        thresholds=scores.thresholds_fixed(facts),
-        since=since,
-        changes=changes,
-        hands=_hands(before, facts),
-        earlier=list(_earlier(before, said)),
-        datasets=_datasets(facts),
-        stages=said.stages,
+        findings=frozen.findings,
+        sections=sections,
+        runners=_runners(before, facts),
+        earlier=list(_earlier(before, frozen)),
         files=[
-            f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})" for file in said.files
+            f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})" for file in frozen.files
         ],
-        commits=said.commits,
-        environments=said.environments,
+        commits=frozen.commits,
+        environments=frozen.environments,
+        entries=[],
         not_shown=list(NOT_SHOWN),
     )
+    return made.model_copy(update={"entries": _named_entries(now, made)})
 
 
 def twin(made: Review) -> bytes:
@@ -264,89 +277,132 @@ def twin(made: Review) -> bytes:
 
 
 def digest_of(page: bytes) -> str:
-    """What an approval names."""
+    """The digest that an approval names."""
     return sha256_bytes(page)
 
 
-def _facts(log: Log, before: State, said: Packet) -> ReviewFacts:
-    registration = before.registration(said.model, said.version)
-    held = [
-        item
-        for item in _released(before, said.model)
-        if item.predicate.model_digest != said.model_digest
+# -- What the log has against it -------------------------------------------------------------------
+def _against(now: State, item: Evidence, at: datetime) -> Against:
+    frozen = item.predicate
+    return Against(
+        incidents=_incidents(now, item),
+        changed=promotion.changed(now, item, at) if item.index < now.size else [],
+        findings=_new_findings(now, frozen, at),
+        rejections=[
+            Rejection(
+                person=name,
+                role=role,
+                at=vote.predicate.at,
+                reason=vote.predicate.reason,
+                entry=vote.index,
+            )
+            for name, role, vote in _rejections(now, item, at)
+        ],
+    )
+
+
+def _incidents(now: State, item: Evidence) -> list[OpenIncident]:
+    about = now.evidence.by_subject(item.predicate.model_digest, "incident")
+    blocking = {one.index for one in unaccepted(now.authority, about, item)}
+    return [
+        OpenIncident(
+            version=f"{one.predicate.model}/{one.predicate.version}",
+            opened_by=one.predicate.principal,
+            role=one.predicate.role,
+            at=one.predicate.at,
+            reason=one.predicate.reason,
+            entry=one.index,
+            waived=one.index not in blocking,
+        )
+        for one in still_open(now.authority, about)
+    ]
+
+
+def _new_findings(now: State, frozen: Packet, at: datetime) -> list[Finding]:
+    """What today's automatic checks find beyond the packet; incidents have a list of their own."""
+    alias = now.authority.policies.main_alias
+    asked = promotion.ask(now, "promote", frozen.model, frozen.version, alias)
+    decision = decide_automatic(asked, now.evidence, at, now.authority)
+    known = {(one.code, one.subject) for one in (*frozen.findings, *frozen.waived)}
+    return [
+        one
+        for one in decision.findings
+        if one.code != INCIDENT and (one.code, one.subject) not in known
+    ]
+
+
+def _rejections(now: State, item: Evidence, at: datetime) -> Iterable[Vote]:
+    votes, _ = packet_votes(release_context(now, item, at))
+    return [vote for vote in votes if vote[2].predicate.decision == "reject"]
+
+
+def _verdict(frozen: Packet, against: Against) -> Verdict:
+    answers: list[tuple[Verdict, bool]] = [
+        ("incident_open", any(not one.waived for one in against.incidents)),
+        ("outdated", bool(against.changed)),
+        ("open_findings", bool(frozen.findings or against.findings)),
+        ("rejected", bool(against.rejections)),
+        ("exceptions", bool(frozen.waived)),
+    ]
+    return next((word for word, applies in answers if applies), "no_objection")
+
+
+# -- The version as of its packet ------------------------------------------------------------------
+def _facts(before: State, frozen: Packet) -> ReviewFacts:
+    registration = before.registration(frozen.model, frozen.version)
+    governed = before.authority.policies.rules.aliases
+    earlier = [
+        item.predicate
+        for item in before.moves(frozen.model)
+        if item.predicate.alias in governed and item.predicate.model_digest != frozen.model_digest
     ]
     changes = [item for kind in ("origin", "policy") for item in before.evidence.all(kind)]
     return ReviewFacts(
         view=before.view,
-        digest=said.model_digest,
-        stage=said.stage,
-        project=evidence.origin(log).project,
+        digest=frozen.model_digest,
+        stage=frozen.stage,
+        project=evidence.origin(before.log).project,
         root=NOWHERE,
         everything=[*changes, registration],
         item=registration,
         policies=before.authority.policies,
         policies_note="",
         decision=ReleaseDecision(
-            allowed=not said.findings,
-            tier=said.tier,
-            decided_on={"model": said.model_digest},
-            findings=tuple(said.findings),
-            at=instant_of(said.run.finished),
-            waived=tuple(said.waived),
+            allowed=not frozen.findings,
+            tier=frozen.tier,
+            decided_on={"model": frozen.model_digest},
+            findings=tuple(frozen.findings),
+            at=instant_of(frozen.run.finished),
+            waived=tuple(frozen.waived),
         ),
-        released_before=_registered(before, held[-1].predicate) if held else None,
-        serving=said.champion,
+        released_before=_registration_of(before, earlier[-1]) if earlier else None,
+        serving=frozen.champion,
     )
 
 
-def _released(before: State, model: str) -> list[Evidence]:
-    """Moves of the aliases that people decide on."""
-    governed = before.authority.policies.rules.aliases
-    return [item for item in before.moves(model) if item.predicate.alias in governed]
-
-
-def _registered(before: State, move: Promotion) -> Evidence | None:
+def _registration_of(before: State, move: Promotion) -> Evidence | None:
     try:
         return before.registration(move.model, move.version)
     except InputError:
         return None
 
 
-def _verdict(said: Packet, accepted: Sequence[Accepted]) -> tuple[Verdict, str]:
-    if said.findings:
-        codes = ", ".join(dict.fromkeys(one.code for one in said.findings))
-        return (
-            "FINDINGS STAND AGAINST IT",
-            f"No approval passes these: {codes}. A waiver may, or the work is mended.",
-        )
-    if accepted or said.waived:
-        return (
-            "EXCEPTIONS STAND",
-            "Nothing automatic stands against it but what people accepted for a while; read it.",
-        )
-    return (
-        "NOTHING STANDS AGAINST IT",
-        "Nothing automatic stands against it; whether it is released, people say.",
-    )
-
-
-def _accepted(before: State, said: Packet) -> Iterator[Accepted]:
-    """The findings that a waiver passes, each with who answers for it."""
-    known = {item.digest: item for item in before.evidence.all("waiver")}
-    for finding in said.waived:
-        about = (finding.code, finding.subject)
+def _waived(before: State, frozen: Packet) -> Iterator[WaivedFinding]:
+    waivers = [item for item in before.evidence.all("waiver") if item.digest in set(frozen.waivers)]
+    for finding in frozen.waived:
         mine = [
-            known[one]
-            for one in said.waivers
-            if one in known and (known[one].predicate.finding, known[one].predicate.about) == about
+            item
+            for item in waivers
+            if (item.predicate.finding, item.predicate.about) == (finding.code, finding.subject)
         ]
         if not mine:
             continue
         waiver = mine[-1].predicate
-        yield Accepted(
+        yield WaivedFinding(
             finding=finding,
             owner=waiver.owner,
-            accepted_by=f"{waiver.principal} as {waiver.role}",
+            accepted_by=waiver.principal,
+            role=waiver.role,
             control=waiver.control,
             reason=waiver.reason,
             expires=waiver.expires,
@@ -354,136 +410,104 @@ def _accepted(before: State, said: Packet) -> Iterator[Accepted]:
         )
 
 
-def _waived(row: Gate, said: Packet) -> Gate:
-    """A row that fails only by what a waiver passes."""
-    answers = gates.ANSWERS.get(row.name, frozenset()) | FAILS.get(row.name, frozenset())
-    standing = {one.code for one in said.findings} & answers
-    waived = {one.code for one in said.waived} & answers
-    if row.result != "fail" or standing or not waived:
-        return row
-    return row.model_copy(
-        update={"result": "waived", "value": f"{', '.join(sorted(waived))} waived; {row.value}"}
-    )
-
-
-def _demands(before: State, said: Packet) -> list[str]:
-    """What is wanted of people and of the release, in words."""
+def _demands(before: State, model: str) -> Demands | None:
     policies = before.authority.policies
-    tier = policies.tier_of(said.model)
+    tier = policies.tier_of(model)
     if tier is None:
-        return ["policy does not name this model: nothing can be released"]
-    found = [
-        f"{tier.approvals} people in different roles approve, of:"
-        f" {', '.join(tier.approvers) or 'nobody'}"
-    ]
-    for alias, rule in policies.rules.aliases.items():
-        found.append(f"{alias} is asked for by a person as {', '.join(rule.requesters)}")
-    found += ["not promotable"] if not tier.promotable else []
-    found += (
-        ["evaluation signed by a key other than the trainer's"] if tier.separate_evaluator else []
+        return None
+    return Demands(
+        approvals=tier.approvals,
+        approvers=list(tier.approvers),
+        requesters={alias: list(rule.requesters) for alias, rule in policies.rules.aliases.items()},
+        promotable=tier.promotable,
+        separate_evaluator=tier.separate_evaluator,
+        approved_before_training=list(tier.approved_before_training),
     )
-    found += [f"approved before training: {', '.join(tier.approved_before_training)}"] * bool(
-        tier.approved_before_training
-    )
-    return found
 
 
-def _signed(before: State) -> str:
-    period = before.authority.in_force
-    if period.signed_at is None:
-        return "NOT SIGNED by their owners"
-    return f"signed by {', '.join(period.signers)}, complete at entry {period.signed_at}"
-
-
-def _changes(before: State, facts: ReviewFacts, said: Packet) -> tuple[str, list[Change]]:
-    """What differs from the version approved last, or registered before."""
-    _, lines = history.changes(facts)
-    if facts.previous is None:
-        return "the beginning: this is the first version under this name", []
-    other = registered(facts.previous)
-    held = [
-        item
-        for item in _released(before, said.model)
-        if item.predicate.model_digest == other.model_digest
-    ]
-    word = (
-        f"{held[-1].predicate.alias} since entry {held[-1].index}"
-        if held
-        else "registered, never approved"
-    )
-    return f"version {other.version} ({other.model_digest[:PREFIX]}; {word})", lines
-
-
-def _hands(before: State, facts: ReviewFacts) -> list[Hand]:
-    """Who trained and evaluated: the service whose key signed, the person who asked."""
-    rows = [("trained", node.train) for node in facts.trained if node.train]
+def _runners(before: State, facts: ReviewFacts) -> list[Runner]:
+    rows: list[tuple[Literal["trained", "evaluated", "imported"], Evidence]] = []
+    rows += [("trained", node.train) for node in facts.trained if node.train]
     rows += [("imported", node.base) for node in facts.chain if node.base]
-    scored = ((node, suite) for node in facts.chain for suite in facts.suites)
-    rows += [
-        ("evaluated", item) for node, suite in scored if (item := facts.evaluation(node, suite))
-    ]
-    return [_hand(before, did, item) for did, item in sorted(rows, key=lambda row: row[1].index)]
+    for node in facts.chain:
+        evaluations = (facts.evaluation(node, suite) for suite in facts.suites)
+        rows += [("evaluated", item) for item in evaluations if item]
+    return [_runner(before, did, item) for did, item in sorted(rows, key=lambda row: row[1].index)]
 
 
-def _hand(before: State, did: str, item: Evidence) -> Hand:
+def _runner(
+    before: State, did: Literal["trained", "evaluated", "imported"], item: Evidence
+) -> Runner:
     owner = before.authority.principal(item.keyid, item.index)
     asked = item.predicate.run.requested_by
-    key = (
-        f"{owner.name if owner else 'development key' if item.development else 'nobody'}"
-        f" ({item.keyid[:PREFIX]})"
-    )
-    who = asked.name if asked.authenticated else f"{asked.name} (claimed, not authenticated)"
-    what = item.predicate.stage
-    return Hand(
-        did=f"{did} {what}", key=key, asked=who, at=item.predicate.run.finished, entry=item.index
+    return Runner(
+        did=did,
+        stage=item.predicate.stage,
+        signed_by=owner.name if owner else "",
+        key=item.keyid[:PREFIX],
+        development=item.development,
+        asked_by=asked.name,
+        authenticated=asked.authenticated,
+        at=item.predicate.run.finished,
+        entry=item.index,
     )
 
 
-def _earlier(before: State, said: Packet) -> Iterator[str]:
-    """What was said of other packets of these bytes, in order; reasons stay visible."""
-    packets = {
-        packet.digest_of(item.predicate)
-        for item in before.evidence.by_subject(said.model_digest, "packet")
-    }
-    items = [item for sha256 in packets for item in before.evidence.by_subject(sha256, "approval")]
-    for item in sorted(items, key=lambda one: one.index):
+def _earlier(before: State, frozen: Packet) -> Iterator[EarlierDecision]:
+    """Votes on other packets of these bytes, and refused promotions, in the order of the log."""
+    packets = before.evidence.by_subject(frozen.model_digest, "packet")
+    digests = {packet.digest_of(item.predicate) for item in packets}
+    votes = [item for sha256 in digests for item in before.evidence.by_subject(sha256, "approval")]
+    for item in sorted(votes, key=lambda one: one.index):
         vote: Approval = item.predicate
-        counted = "" if before.authority.speaker(item) is not None else " (did not count)"
-        word = "approved" if vote.decision == "approve" else "REJECTED"
-        yield (
-            f"E{item.index} {vote.principal} as {vote.role} {word} an earlier packet:"
-            f" {vote.reason}{counted}"
+        yield EarlierDecision(
+            did="approved" if vote.decision == "approve" else "rejected",
+            person=vote.principal,
+            role=vote.role,
+            reason=vote.reason,
+            codes=[],
+            alias="",
+            counted=before.authority.speaker(item) is not None,
+            entry=item.index,
         )
-    for item in before.evidence.by_subject(said.model_digest, "promotion"):
+    for item in before.evidence.by_subject(frozen.model_digest, "promotion"):
         move: Promotion = item.predicate
-        if not move.allowed and move.model == said.model:
-            codes = ", ".join(dict.fromkeys(one.code for one in move.findings))
-            yield f"E{item.index} refused as {move.alias}: {codes}"
-
-
-def _datasets(facts: ReviewFacts) -> list[Data]:
-    found = []
-    cards = facts.policies.datacards if facts.policies else {}
-    for chain, uses in facts.datasets:
-        ingest, scan = chain.ingest, chain.scan
-        card = cards.get(chain.dataset)
-        found.append(
-            Data(
-                name=chain.dataset,
-                used_by=uses,
-                kind=ingest.predicate.kind if ingest else "not recorded",
-                records=number(
-                    chain.quality.predicate.counts.records_out if chain.quality else None
-                ),
-                source=chain.source or "not recorded",
-                licence=(card.licence if card else "") or "not stated",
-                found=sum(scan.predicate.found.values()) if scan else 0,
-                remaining=sum(scan.predicate.remaining.values()) if scan else 0,
-                gap=(
-                    f"no evidence of {chain.broken_at} at this digest"
-                    if chain.broken_at
-                    else "none"
-                ),
+        if not move.allowed and move.model == frozen.model:
+            yield EarlierDecision(
+                did="refused",
+                person="",
+                role="",
+                reason="",
+                codes=list(dict.fromkeys(one.code for one in move.findings)),
+                alias=move.alias,
+                counted=True,
+                entry=item.index,
             )
+
+
+def _named_entries(now: State, made: Review) -> list[NamedEntry]:
+    """Every entry that the page names, with the digest by which it is found elsewhere."""
+    numbers = sorted(set(_references(made.model_dump())))
+    entries = ((number, now.log.entry(number)) for number in numbers if number < now.size)
+    return [
+        NamedEntry(
+            entry=number,
+            kind=evidence.filed_under(entry.envelope, f"entry {number}").kind,
+            digest=sha256_bytes(entry.envelope),
         )
-    return found
+        for number, entry in entries
+    ]
+
+
+def _references(value: object) -> Iterator[int]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name == "entry" and isinstance(item, int):
+                yield item
+            elif name in ("evidence", "quality_evidence") and isinstance(item, list):
+                yield from item
+            else:
+                yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)

@@ -17,7 +17,7 @@ from typing import Any
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import unverified
-from governance.attest.keys import Ask, Signer, person_signer, public_key
+from governance.attest.keys import Ask, PublicKey, Signer, person_signer, public_key
 from governance.attest.predicates import Artifact
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
@@ -95,10 +95,10 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
     return person_signer(address, environ, ask, read_public(public, KEY_PUBLIC) if public else "")
 
 
-def person_of(policies: Policies, signer: Signer) -> Principal:
-    """Whose key it is. Raises `RefusedError` for a key that is nobody's, or a service's."""
-    known = policies.principals.get(signer.keyid)
-    shown = public_key(signer.public_pem).fingerprint
+def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
+    """The person whose key it is. Raises `RefusedError` for an unknown key, or a service's."""
+    known = policies.principals.get(key.keyid)
+    shown = key.fingerprint if isinstance(key, PublicKey) else _fingerprint(key)
     if known is None:
         people = ", ".join(
             sorted(one.name for one in policies.rules.principals if one.kind == "person")
@@ -114,6 +114,10 @@ def person_of(policies: Policies, signer: Signer) -> Principal:
             f"this is the key of service {known.name} ({shown}); people sign with their own"
         )
     return known
+
+
+def _fingerprint(signer: Signer) -> str:
+    return public_key(signer.public_pem).fingerprint
 
 
 def speaker(

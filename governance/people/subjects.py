@@ -89,7 +89,7 @@ def of_version(now: State, model: str, version: str) -> Subject:
     item = packet.latest(now.evidence, model, version, registered.model_digest)
     if item is None:
         raise InputError(
-            f"{model}/{version} has no packet yet", fix=f"countersign review {model}/{version}"
+            f"{model}/{version} has no packet yet", fix=f"countersign freeze {model}/{version}"
         )
     return _of_packet(now, item)
 
@@ -114,13 +114,10 @@ def _of_packet(now: State, item: Evidence) -> Subject:
 
 
 def _packet_by_digest(now: State, text: str) -> Subject | None:
-    found = [
-        item
-        for item in now.evidence.all("packet")
-        if _begins(packet.digest_of(item.predicate), text)
-    ]
-    _check_one([packet.digest_of(item.predicate) for item in found], text)
-    return _of_packet(now, found[-1]) if found else None
+    digests = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
+    found = [sha256 for sha256 in digests if _begins(sha256, text)]
+    _check_one(found, text)
+    return _of_packet(now, digests[found[-1]]) if found else None
 
 
 def _request(now: State, text: str) -> Subject | None:

@@ -1,13 +1,11 @@
-"""Approvals and rejections: built, held against the rules that will judge them, and only then
-signed.
+"""Approvals and rejections: built, judged by the rules that count votes, and only then signed.
 
-Nothing is signed that would not count: the statement is judged by `governance.gates.checks.people`
-as if it stood in the log already, and the reason it would be set aside is the refusal.
+Nothing is signed that would not count. The statement is judged by `governance.gates.checks.votes`
+as if it stood in the log already, and the reason why it would not count is the refusal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -16,44 +14,55 @@ from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Approval
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
-from governance.gates.checks.context import ReleaseContext
-from governance.gates.checks.votes import agreed, packet_votes
+from governance.gates.checks.votes import Reason, SetAside, agreed, packet_votes
 from governance.log.evidence import Evidence
 from governance.log.port import Log
-from governance.people.assumed import NOT_YET, Assumed, assumed
+from governance.people.assumed import NOT_YET, assumed
 from governance.people.authorizing import speaking_for_themselves
+from governance.people.packets import release_context
 from governance.people.speaking import Said, Speaker, say, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.policy.policies import Principal
 from governance.release import promotion
 from governance.release.promotion import State
 
+_PROBLEMS: dict[Reason, str] = {
+    "not_theirs": "this key was not {person}'s when it signed, or not in this role",
+    "time_ended": "policy ended {person}'s time",
+    "role": "role {detail} does not approve",
+    "other_model": "the approval names another model: {detail}",
+    "other_alias": "the approval names another alias: {detail}",
+    "before_packet": "the approval is older than the packet",
+    "not_in_force": "the approval is not in force now",
+    "no_page": "no page was opened",
+    "incident_open": "an incident is open (entry {detail})",
+    "asked_for_run": "{person} started {detail}, so {person}'s approval cannot count",
+    "signed_run": "{person}'s key signed {detail}, so {person}'s approval cannot count",
+    "asks_for_move": "{person} requests the promotion, so {person}'s approval cannot count",
+}
+"""Why an approval would not count, as its author reads it."""
+
 
 @dataclass(frozen=True)
 class Vote:
-    """What somebody says of a subject."""
+    """An approval or a rejection, before it is signed."""
 
     decision: Literal["approve", "reject"]
     reason: str
     page: str | None
+    opened_at: str | None = None
     alias: str | None = None
     expires: datetime | None = None
 
 
-def vote(
-    log: Log,
-    now: State,
-    what: Subject,
-    how: Vote,
-    signer: Signer,
-    role: str | None,
-    at: datetime,
-    *,
-    dry_run: bool,
-) -> tuple[Said | None, Speaker]:
-    """Signs an approval or rejection, if it will count. Raises `RefusedError`."""
+def check(
+    now: State, what: Subject, how: Vote, signer: Signer, role: str | None, at: datetime
+) -> tuple[Speaker, Approval]:
+    """Who votes, and the statement that they would sign. Raises `RefusedError` where it would not
+    count.
+    """
     who = _voter(now, what, signer, role, at)
-    said = Approval(
+    approval = Approval(
         **who.signed(how.reason, at, anywhere=what.about in BEFORE_TRAINING),
         decision=how.decision,
         about=what.about,
@@ -61,33 +70,31 @@ def vote(
         alias=how.alias or what.alias,
         page=how.page,
         expires=exact_instant(how.expires) if how.expires else None,
+        opened_at=how.opened_at,
     )
-    problem = _problem(now, what, said, who, at)
-    if problem:
-        fix = (
-            f"countersign review {what.name}"
-            if what.about == "packet" and _outdated(now, what, at)
-            else ""
-        )
-        raise RefusedError(
-            f"this would not count: {problem}", where=f"{what.about} {what.name}", fix=fix
-        )
-    return None if dry_run else say(log, signer, "approval", [what.artifact], said), who
+    if what.packet is not None:
+        _check_packet(now, what, what.packet, approval, who, at)
+    if what.about == "promotion":
+        _check_request(now, what, who)
+    return who, approval
+
+
+def cast(log: Log, what: Subject, who: Speaker, approval: Approval) -> Said:
+    """Signs a vote that `check` found to count."""
+    return say(log, who.signer, "approval", [what.artifact], approval)
 
 
 def _voter(now: State, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
-    """In a role that fits; behind somebody else's request people stand as themselves, whichever of
-    them it is.
+    """For another's request any of a person's roles that may second it; else the only role that
+    fits.
     """
     if what.about == "promotion":
         return speaking_for_themselves(now, signer, role, at, what.fitting)
     return speaker(now.authority, signer, role, what.fitting, at)
 
 
-def said_already(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:
-    """The entry by which somebody said exactly this last, and it still counts; None where they did
-    not.
-    """
+def same_vote(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:
+    """The entry of this person's last vote, where it says the same and still counts."""
     mine = [
         item
         for item in now.evidence.by_subject(what.sha256, "approval")
@@ -98,52 +105,67 @@ def said_already(now: State, what: Subject, how: Vote, who: Speaker) -> int | No
     if not mine:
         return None
     last: Approval = mine[-1].predicate
-    same = (last.decision, last.page, last.alias) == (
-        how.decision,
-        how.page,
-        how.alias or what.alias,
-    )
+    wanted = (how.decision, how.page, how.alias or what.alias)
+    same = (last.decision, last.page, last.alias) == wanted
     return mine[-1].index if same and last.expires is None else None
 
 
-def _problem(now: State, what: Subject, said: Approval, who: Speaker, at: datetime) -> str:
-    """Why a vote would be set aside; empty where it would count."""
-    if what.about == "packet":
-        return _packet_problem(now, what, said, who, at)
-    if what.about == "promotion":
-        request = next(item for item in now.evidence.all("request") if item.digest == what.sha256)
-        return "it is your own request" if request.predicate.principal == who.name else ""
-    return ""
+def _check_request(now: State, what: Subject, who: Speaker) -> None:
+    request = next(item for item in now.evidence.all("request") if item.digest == what.sha256)
+    if request.predicate.principal == who.name:
+        raise RefusedError(
+            f"{who.name} made this request, so somebody else has to sign it",
+            where=f"request {what.name}",
+        )
 
 
-def _packet_problem(now: State, what: Subject, said: Approval, who: Speaker, at: datetime) -> str:
-    if what.packet is None:
-        return "there is no packet"
-    changed = _outdated(now, what, at) if said.decision == "approve" else []
+def _check_packet(
+    now: State, what: Subject, packet: Evidence, approval: Approval, who: Speaker, at: datetime
+) -> None:
+    approves = approval.decision == "approve"
+    changed = promotion.changed(now, packet, at) if approves else []
     if changed:
-        return f"what it rests on changed since the packet was put together: {', '.join(changed)}"
-    context = context_of(
-        now, what, [assumed(now, who.signer, "approval", what.artifact, said)], at, said.alias
+        raise RefusedError(
+            f"{what.name} changed since its evidence was frozen: {', '.join(changed)}",
+            where=f"packet {what.sha256[:12]}",
+            fix=f"countersign freeze {what.name}, then countersign review {what.name}",
+        )
+    mine = assumed(now, who.signer, "approval", what.artifact, approval)
+    votes, aside = packet_votes(release_context(now, packet, at, [mine], approval.alias))
+    if not any(item is mine for _, _, item in votes):
+        raise _would_not_count(now, what, who, at, [one for one in aside if one.item is mine])
+
+
+def _would_not_count(
+    now: State, what: Subject, who: Speaker, at: datetime, aside: list[SetAside]
+) -> RefusedError:
+    reason = aside[-1].reason if aside else "role"
+    problem = _PROBLEMS[reason].format(
+        person=who.name, detail=aside[-1].detail if aside else who.role
     )
-    votes, aside = packet_votes(context)
-    if any(name == who.name and item.index == now.size for name, _, item in votes):
-        return ""
-    mine = [one for one in aside if one.person == who.name]
-    return mine[-1].why if mine else "nobody may vote on it"
+    if reason == "incident_open":
+        fix = f"close the incident, or waive it and then: countersign freeze {what.name}"
+    else:
+        able = can_vote(now, what, at)
+        fix = f"{' or '.join(able) or 'nobody that policy names'} can approve"
+    return RefusedError(problem, where=f"{what.about} {what.name}", fix=fix)
 
 
-def _outdated(now: State, what: Subject, at: datetime) -> list[str]:
-    """What a packet rests on and is no longer so."""
-    return promotion.changed(now, what.packet, at) if what.packet else []
+def can_vote(now: State, what: Subject, at: datetime) -> list[str]:
+    """The people whose approval of the packet would count, by role and by what they did before."""
+    people = [one for one in now.authority.policies.rules.principals if one.kind == "person"]
+    fitting = [one for one in people if set(one.roles) & set(what.fitting)]
+    return [one.name for one in fitting if not barred(now, what, one, at)]
 
 
 def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
-    """Whether nothing this person could say for the packet would count: it is their own work."""
-    key = public_key(person.keys[-1])
-    roles = [role for role in person.roles if role in what.fitting]
-    said = Approval(
+    """Whether no approval of the packet by this person would count: it is their own work."""
+    if what.packet is None:
+        return False
+    role = next((role for role in person.roles if role in what.fitting), "")
+    approval = Approval(
         principal=person.name,
-        role=(roles or [""])[0],
+        role=role,
         reason="",
         at=exact_instant(at),
         decision="approve",
@@ -151,32 +173,13 @@ def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
         model=what.model,
         page="0" * 64,
     )
-    item = Evidence(now.size, "approval", (what.artifact,), said, key.keyid, False, NOT_YET)
-    votes, _ = packet_votes(context_of(now, what, [item], at))
-    return not any(name == person.name and one.index == now.size for name, _, one in votes)
+    key = public_key(person.keys[-1])
+    item = Evidence(now.size, "approval", (what.artifact,), approval, key.keyid, False, NOT_YET)
+    votes, _ = packet_votes(release_context(now, what.packet, at, [item]))
+    return not any(one is item for _, _, one in votes)
 
 
 def approved(now: State, what: Subject, at: datetime) -> bool:
-    """Whether it is approved, as the gate will judge it."""
-    return agreed(
-        now.authority,
-        now.evidence.by_subject(what.sha256, "approval"),
-        what.about,
-        what.fitting,
-        at,
-    )
-
-
-def context_of(
-    now: State, what: Subject, more: Sequence[Evidence], at: datetime, alias: str | None = None
-) -> ReleaseContext:
-    """What the decision on a packet's release looks at, with statements that nobody has made
-    yet.
-    """
-    said = what.packet.predicate if what.packet else None
-    version = said.version if said else ""
-    to = alias or now.authority.policies.main_alias
-    asked = promotion.ask(now, "promote", what.model, version, to).model_copy(
-        update={"packet": what.sha256}
-    )
-    return ReleaseContext.of(asked, now.authority, Assumed(now.evidence, more), at)
+    """Whether a gate will take it as approved."""
+    items = now.evidence.by_subject(what.sha256, "approval")
+    return agreed(now.authority, items, what.about, what.fitting, at)

@@ -54,6 +54,9 @@ LawfulBasis = Literal[
 Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
 """A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
 
+Limit = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+Months = Annotated[int, Field(ge=1, le=120, strict=True)]
+
 if TYPE_CHECKING:
     EvidenceKind = str
 else:
@@ -125,6 +128,11 @@ class ModelPolicy(Model):
     """What it is for; the datacards of everything it trains on must permit it."""
     region: Region
     """Where it is made."""
+    limits: list[Limit] = []
+    """What it must not be used for, one sentence each, beside the limits of its tier."""
+    review_every: Months | None = None
+    """Months after which people review an approved version again; as its tier says, where absent.
+    """
 
 
 class Tier(Model):
@@ -152,6 +160,10 @@ class Tier(Model):
     """
     waiver_days: int | None = Field(default=None, ge=0, strict=True)
     """The longest a waiver may last in this tier; as `waivers.max_days` where absent."""
+    limits: list[Limit] = []
+    """What no model of this tier may be used for, one sentence each."""
+    review_every: Months | None = None
+    """Months after which people review an approved version again."""
 
 
 class Quorum(Model):
@@ -396,6 +408,20 @@ class Policies:
         """
         known = self.rules.models.get(model)
         return self.rules.tiers[known.tier] if known else None
+
+    def limits_of(self, model: str) -> list[str]:
+        """What a model must not be used for: its own limits, then those of its tier."""
+        known, tier = self.rules.models.get(model), self.tier_of(model)
+        own = known.limits if known else []
+        return list(dict.fromkeys([*own, *(tier.limits if tier else [])]))
+
+    def review_every(self, model: str) -> int | None:
+        """Months after which people review an approved version again; None where policy says
+        nothing.
+        """
+        known, tier = self.rules.models.get(model), self.tier_of(model)
+        own = known.review_every if known else None
+        return own or (tier.review_every if tier else None)
 
     def retire_people(self, model: str) -> int:
         """How many people let a version's bytes go: two at least, as many as approvals where the

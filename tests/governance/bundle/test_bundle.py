@@ -33,7 +33,7 @@ from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.log.evidence import LogEvidence, key_ring
 from governance.machine.machine import signer
-from governance.people import page, review
+from governance.people import packets, page, review
 from governance.policy.authority import read_authority
 from governance.policy.policies import files_digest
 from governance.release import promotion, retrospect
@@ -783,8 +783,8 @@ def test_the_page_that_people_were_shown_is_made_again(
     scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen = scene.freeze()
-    item = review.by_digest(promotion.state(scene.story.log), frozen)
-    shown = page.html(review.review(scene.story.log, item))
+    now = promotion.state(scene.story.log)
+    shown = page.html(review.review(now, packets.by_digest(now, frozen), scene.now))
     scene.approve("ada", "ml-lead", frozen, page=sha256_bytes(shown))
     for name, value in scene.story.machine.environ.items():
         monkeypatch.setenv(name, value)

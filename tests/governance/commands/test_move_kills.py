@@ -185,7 +185,7 @@ ROWS: dict[str, tuple[str, list[str], str, tuple[str, int, int], tuple[str, int,
     ),
     "approve": (
         "read",
-        ["approve", "support-desk/2", "--role", "risk"],
+        ["approve", "support-desk/2", "--role", "risk", "--reason", "read"],
         "ben",
         ("1", 1, 5),
         ("1", 1, 6),

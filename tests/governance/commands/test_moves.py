@@ -148,7 +148,7 @@ def test_a_refused_request_stays_open_until_the_signatures_are_there(desk: Desk)
 
 def test_without_a_packet_nothing_is_signed(desk: Desk) -> None:
     code, told = desk.run("promote", "support-desk/1", who="cleo")
-    assert code == 4 and "no packet yet" in told and "countersign review support-desk/1" in told
+    assert code == 4 and "no packet yet" in told and "countersign freeze support-desk/1" in told
     assert not list(promotion.state(desk.scene.story.log).evidence.all("request"))
 
 

@@ -20,6 +20,7 @@ from tests.governance.governed import Governed, keypair
 from tests.governance.terminal import key_file
 
 NAME = "support-desk/1"
+WHY = "--reason=read and checked"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,12 @@ class Desk:
         assert done.error is not None, done.out
         assert done.code == code, str(done.error)
         return str(done.error)
+
+    def reads(self, *people: str) -> None:
+        """Each freezes the version where that is due, and opens its review page."""
+        for who in people:
+            self.must(who, "freeze", NAME)
+            self.must(who, "review", NAME)
 
     def entries(self) -> int:
         return self.scene.story.log.size()

@@ -20,6 +20,7 @@ from tests.governance.terminal import key_file
 
 pytestmark = pytest.mark.slow
 NAME = f"{MODEL}/1"
+WHY = "--reason=read and checked"
 
 
 @pytest.fixture
@@ -62,10 +63,11 @@ def test_three_people_at_three_machines(
 ) -> None:
     here, server = served
     ada, ben, dora = (Away(who, tmp_path, server, monkeypatch) for who in ("ada", "ben", "dora"))
-    assert ada.run("pending")["pending"][0]["next"] == f"countersign review {NAME}"
+    assert ada.run("pending")["pending"][0]["next"] == f"countersign freeze {NAME}"
+    ada.run("freeze", NAME, "--yes")
     first, second = ada.run("review", NAME), ben.run("review", NAME)
     assert (first["packet"], first["page"]) == (second["packet"], second["page"])
-    said = [one.run("approve", NAME, "--yes") for one in (ada, ben)]
+    said = [one.run("approve", NAME, WHY, "--yes") for one in (ada, ben)]
     votes = {
         item.index: item.predicate for item in state(here.scene.story.log).evidence.all("approval")
     }
@@ -73,7 +75,7 @@ def test_three_people_at_three_machines(
     assert {votes[one["entry"]].page for one in said} == {first["page"]}
     dora.run("review", NAME)
     with pytest.raises(CountersignError, match="may not say this"):
-        dora.run("approve", NAME, "--yes")
+        dora.run("approve", NAME, WHY, "--yes")
     receipts = [
         path
         for path in (tmp_path / "at-ada").rglob("*")
@@ -91,8 +93,9 @@ def test_what_changed_at_the_server_since_it_was_shown_is_not_approved(
 ) -> None:
     here, server = served
     ada = Away("ada", tmp_path, server, monkeypatch)
+    ada.run("freeze", NAME, "--yes")
     ada.run("review", NAME)
     here.scene.waive("INCIDENT_OPEN", f"model {MODEL}")
     here.scene.freeze()
-    with pytest.raises(CountersignError, match="changed since it was shown"):
-        ada.run("approve", NAME, "--yes")
+    with pytest.raises(CountersignError, match="has not opened this review page"):
+        ada.run("approve", NAME, WHY, "--yes")

@@ -17,7 +17,7 @@ from governance.machine.machine import open_log
 from governance.policy.policies import Policies, load_policies
 from governance.release.promotion import state
 from tests.governance.governed import Governed, authorize, empty, governed
-from tests.governance.people.desk import NAME, Desk, desk
+from tests.governance.people.desk import NAME, WHY, Desk, desk
 from tests.governance.story import MODEL, digest
 
 YES = "--yes"
@@ -38,11 +38,11 @@ def test_a_release_from_the_first_review_to_the_second_signature(
         "it has no packet yet",
         ["ada", "ben", "cleo"],
     )
-    d.must("ada", "review", NAME)
-    d.must("ada", "approve", NAME, YES)
+    d.reads("ada", "ben")
+    d.must("ada", "approve", NAME, WHY, YES)
     assert waits(d, "ada") == []
     assert waits(d, "ben")[0]["next"] == f"countersign review {NAME}"
-    d.must("ben", "approve", NAME, YES)
+    d.must("ben", "approve", NAME, WHY, YES)
     (wait,) = waits(d)
     assert (wait["kind"], wait["people"]) == ("promote", ["cleo"])
     d.scene.request()
@@ -79,11 +79,11 @@ def test_a_rollback_alone_waits_for_a_second_person(
     assert "cleo did it alone" in wait["why"] and "cleo" not in wait["people"]
     assert waits(d, "cleo", kind="second signature") == []
     command = wait["next"].split()[1:]
-    assert "your own request" in d.refused("cleo", *command, YES)
+    assert "somebody else has to sign" in d.refused("cleo", *command, WHY, YES)
     d.now = scene.now + timedelta(hours=100)
     assert "OVERDUE" in waits(d, kind="second signature")[0]["why"]
     d.now = None
-    d.must("ben", *command, "--role", "risk", YES)
+    d.must("ben", *command, "--role", "risk", WHY, YES)
     assert waits(d, kind="second signature") == []
 
 
@@ -99,21 +99,21 @@ def test_what_trains_a_model_of_a_high_tier_waits_before_it_trains(
         "countersign approve objective sft",
     }
     assert waits(d, "dora") == []
-    shown = d.must("ada", "approve", "data", "desk_sft", "--dry-run")
+    shown = d.must("ada", "approve", "data", "desk_sft", WHY, "--dry-run")
     assert (
         "personal data: found" in shown.out
         and "records in" in shown.out
         and "datacard:" in shown.out
     )
     assert "may not say this" in d.refused(
-        "cleo", "approve", "data", "desk_sft", "--role", "release-manager", YES
+        "cleo", "approve", "data", "desk_sft", "--role", "release-manager", WHY, YES
     )
-    d.must("ada", "approve", "data", "desk_sft", YES)
+    d.must("ada", "approve", "data", "desk_sft", WHY, YES)
     assert {one["what"] for one in waits(d, kind="before training")} == {
         f"objective sft of {MODEL}"
     }
     assert "forged text" not in shown.out
-    read = d.must("ben", "approve", digest("objective sft")[:12], YES)
+    read = d.must("ben", "approve", digest("objective sft")[:12], WHY, YES)
     assert "\nobjective sft\n" in read.out
     assert waits(d, kind="before training") == []
     assert "APPROVAL_MISSING" not in _gate(scene)

@@ -4,6 +4,8 @@ log, real commands.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from governance.base.errors import RefusedError
+from governance.base.time import instant_of
+from governance.gates.checks.votes import packet_votes
+from governance.people.packets import release_context
 from governance.release import promotion
 from tests.governance.governed import authorize, empty, governed, keypair, principals
-from tests.governance.people.desk import NAME, Desk, desk
+from tests.governance.people.desk import NAME, WHY, Desk, desk
 from tests.governance.story import tell
 
 YES = "--yes"
@@ -25,16 +30,15 @@ def at_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 def reviewed(d: Desk) -> Desk:
-    d.must("ada", "review", NAME)
+    d.reads("ada", "ben", "dora")
     return d
 
 
 def test_two_people_in_different_roles_make_a_release_possible(at_desk: Desk) -> None:
     d = reviewed(at_desk)
-    first = d.must("ada", "approve", NAME, YES)
-    assert "still to sign: the packet" in first.out
-    d.must("", "review", NAME)
-    second = d.must("ben", "approve", NAME, YES, "--json")
+    first = d.must("ada", "approve", NAME, WHY, YES)
+    assert "missing: the packet" in first.out
+    second = d.must("ben", "approve", NAME, WHY, YES, "--json")
     assert second.json["role"] == "risk" and second.json["about"] == "packet"
     item = next(
         one
@@ -42,6 +46,7 @@ def test_two_people_in_different_roles_make_a_release_possible(at_desk: Desk) ->
         if one.index == second.json["entry"]
     )
     assert item.predicate.page == second.json["page"]
+    assert item.predicate.opened_at == second.json["opened_at"]
     assert item.subjects[0].sha256 == second.json["subject"]
     d.scene.request()
     assert d.scene.consume().allowed
@@ -71,7 +76,7 @@ def _owner_no_more(d: Desk) -> None:
     digest = d.must("ada", "policy", "propose", "--json").json["digest"]
     for who in ("ada", "ben"):
         d.must(who, "policy", "sign", digest[:12], YES)
-    d.must("ben", "review", NAME)
+    d.reads("ben", "ada")
 
 
 REFUSED: dict[str, tuple[str, Callable[[Desk], object], str]] = {
@@ -90,17 +95,17 @@ REFUSED: dict[str, tuple[str, Callable[[Desk], object], str]] = {
     "the policies changed": (
         "ada",
         _changed_policy,
-        "changed since the packet was put together: the policies",
+        "changed since its evidence was frozen: the policies",
     ),
     "a waiver was added": (
         "ada",
         lambda d: d.scene.waive("THRESHOLD_NOT_MET", "model sft"),
-        "changed since the packet was put together: the waivers",
+        "changed since its evidence was frozen: the waivers",
     ),
     "another packet": (
         "ada",
         lambda d: (d.scene.waive("THRESHOLD_NOT_MET", "model sft"), d.scene.freeze()),
-        "changed since it was shown: there is another packet",
+        "has not opened this review page",
     ),
 }
 
@@ -112,26 +117,135 @@ def test_who_may_not_approve_and_what_no_longer_stands(
     d = reviewed(at_desk)
     meanwhile(d)
     before = d.entries()
-    assert says in d.refused(who, "approve", NAME, YES)
+    assert says in d.refused(who, "approve", NAME, WHY, YES)
     assert d.entries() == before
 
 
 def test_nobody_approves_unread(at_desk: Desk) -> None:
     at_desk.scene.freeze()
-    assert "was not shown on this machine" in at_desk.refused("ada", "approve", NAME, YES)
+    assert "ada has not opened" in at_desk.refused("ada", "approve", NAME, WHY, YES)
 
 
-def test_what_was_shown_elsewhere_is_not_what_was_shown_here(at_desk: Desk) -> None:
+def test_a_page_that_another_person_opened_is_not_opened_by_this_one(at_desk: Desk) -> None:
+    d = at_desk
+    d.reads("ada")
+    assert "ben has not opened" in d.refused("ben", "approve", NAME, WHY, YES)
+    notes = d.folder / "home" / "support-desk" / "opened" / "ada.json"
+    for text in ('{"%s": "2026-01-01T00:00:00Z"}' % ("0" * 64), "{}", "not JSON"):
+        notes.write_text(text)
+        assert "ada has not opened" in d.refused("ada", "approve", NAME, WHY, YES)
+
+
+def test_the_approval_has_the_time_at_which_its_author_opened_the_page(at_desk: Desk) -> None:
+    d = at_desk
+    d.now = d.scene.now
+    d.reads("ada")
+    opened = d.now
+    d.now = opened + timedelta(minutes=40)
+    d.must("ada", "review", NAME)
+    entry = d.must("ada", "approve", NAME, WHY, YES, "--json").json["entry"]
+    votes = promotion.state(d.scene.story.log).evidence.all("approval")
+    approval = next(one.predicate for one in votes if one.index == entry)
+    assert instant_of(approval.opened_at) == opened
+    assert instant_of(approval.at) == d.now
+
+
+def test_reading_writes_nothing_to_the_log(at_desk: Desk) -> None:
+    d = at_desk
+    before = d.entries()
+    assert d.must("ada", "review", NAME, "--json").json["preview"]
+    d.must("ada", "pending")
+    d.must("ada", "status")
+    assert d.entries() == before
+    assert not (d.folder / "home" / "support-desk" / "opened").exists()
+
+
+@pytest.mark.parametrize("reason", [(), ("--reason", ""), ("--reason", "  ")])
+def test_an_approval_needs_a_reason(at_desk: Desk, reason: tuple[str, ...]) -> None:
     d = reviewed(at_desk)
-    memory = d.folder / "home" / "support-desk" / "shown" / "shown.json"
-    text = memory.read_text()
-    page = text[text.index('"page": "') + 9 :][:64]
-    memory.write_text(text.replace(page, "0" * 64))
-    assert "the page of the same packet is another" in d.refused("ada", "approve", NAME, YES)
-    memory.write_text("{}")
-    assert "was not shown" in d.refused("ada", "approve", NAME, YES)
-    memory.write_text("not JSON")
-    assert "was not shown" in d.refused("ada", "approve", NAME, YES)
+    done = d.run("ada", "approve", NAME, YES, *reason)
+    assert done.code == 2 and "--reason" in done.out
+
+
+# -- Incidents -------------------------------------------------------------------------------------
+def test_nobody_approves_while_an_incident_is_open(at_desk: Desk) -> None:
+    d = reviewed(at_desk)
+    d.must("eve", "incident", "open", NAME, "--reason", "it invents prices", YES)
+    assert "an incident is open" in d.refused("ada", "approve", NAME, WHY, YES)
+    page = d.must("ada", "review", NAME, "--json").json
+    assert page["verdict"] == "incident_open"
+    assert [one["reason"] for one in page["against"]["incidents"]] == ["it invents prices"]
+    before = d.entries()
+    assert "an incident is open" in d.refused("ada", "approve", NAME, WHY, YES)
+    assert d.entries() == before
+    d.must("ben", "incident", "close", NAME, "--reason", "fixed", "--role", "risk", YES)
+    d.must("ada", "approve", NAME, WHY, YES)
+    d.must("ben", "approve", NAME, WHY, YES)
+    d.scene.request()
+    assert d.scene.consume().allowed
+
+
+def test_an_approval_made_during_an_incident_never_counts(at_desk: Desk) -> None:
+    """A client of one's own signs it all the same; an older approval, without `opened_at`, is read
+    as it was.
+    """
+    d = at_desk
+    frozen = d.scene.freeze()
+    d.scene.incident("1", "open")
+    opened = {"opened_at": "2026-01-01T00:00:00Z"}
+    late = d.scene.approve("ada", "ml-lead", frozen, **opened)
+    d.scene.approve("ben", "risk", frozen)
+    d.scene.incident("1", "closed")
+    now = promotion.state(d.scene.story.log)
+    item = next(one for one in now.evidence.all("packet"))
+    votes, aside = packet_votes(release_context(now, item, d.scene.now))
+    assert [name for name, _, _ in votes] == ["ben"]
+    assert [(one.person, one.reason, one.item.index) for one in aside] == [
+        ("ada", "incident_open", late)
+    ]
+
+
+ODD = ("brokenshire", "none", "waived", "failed", "e1")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_and_reasons_change_nothing_but_what_is_displayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The same story with other names: the same codes everywhere."""
+    told = [_story(tmp_path / one, monkeypatch, one) for one in ("zelda", name)]
+    plain = json.loads(json.dumps(told[0]).replace("zelda", name))
+    assert told[1] == plain
+
+
+def _story(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> object:
+    """Somebody of this name reviews, rejects, approves, and asks for the move, with their name as
+    reason.
+    """
+    folder.mkdir()
+    people = principals().replace('"name": "ben"', f'"name": "{name}"')
+    scene = empty(folder, people=people)
+    authorize(scene)
+    tell(scene.story)
+    d = desk(folder, scene, monkeypatch)
+    why = f"--reason={name}"
+    d.reads("ada", "ben")
+    found = [d.must("ada", "pending", "--all", "--json").json]
+    d.must("ada", "approve", NAME, why, YES)
+    d.must("ben", "reject", NAME, why, YES)
+    found.append(d.must("ada", "pending", "--all", "--json").json)
+    d.reads("ben")
+    page = d.must("ada", "review", NAME, "--json").json
+    found.append((page["verdict"], page["against"]["rejections"], page["sections"]["gates"]))
+    d.must("ben", "approve", NAME, why, YES)
+    plan = d.run("cleo", "promote", NAME, why, "--dry-run", "--json")
+    found.append((plan.code, plan.json["missing_signatures"], plan.json["findings"]))
+    d.must("ben", "incident", "open", NAME, why, "--role", "risk", YES)
+    refused = d.run("cleo", "promote", NAME, why, "--dry-run", "--json")
+    found.append((refused.code, [one["code"] for one in refused.json["findings"]]))
+    page = d.must("ada", "review", NAME, "--json").json
+    found.append((page["verdict"], page["against"]["incidents"]))
+    return json.loads(re.sub(r"[0-9a-f]{12,64}", "HEX", json.dumps(found)))
 
 
 def test_who_asked_for_a_run_cannot_approve_it_in_any_role(
@@ -143,7 +257,7 @@ def test_who_asked_for_a_run_cannot_approve_it_in_any_role(
     authorize(scene)
     tell(scene.story)
     d = reviewed(desk(tmp_path, scene, monkeypatch))
-    assert "this would not count: they asked for" in d.refused("dora", "approve", NAME, YES)
+    assert "dora started" in d.refused("dora", "approve", NAME, WHY, YES)
     waits = {one["kind"]: one for one in d.must("", "pending", "--json").json["pending"]}
     assert "dora" not in waits["packet"]["people"]
 
@@ -165,10 +279,12 @@ def test_two_keys_of_one_person_are_one_person(
     authorize(scene)
     tell(scene.story)
     d = reviewed(desk(tmp_path, scene, monkeypatch))
-    d.must("ada", "approve", NAME, YES, "--role", "ml-lead")
-    done = d.must("ada2", "approve", NAME, YES, "--role", "risk")
-    assert "still to sign: the packet" in done.out
-    assert "may say this as ml-lead or as risk" in d.refused("ada", "approve", NAME, YES, code=2)
+    d.must("ada", "approve", NAME, WHY, YES, "--role", "ml-lead")
+    done = d.must("ada2", "approve", NAME, WHY, YES, "--role", "risk")
+    assert "missing: the packet" in done.out
+    assert "may say this as ml-lead or as risk" in d.refused(
+        "ada", "approve", NAME, WHY, YES, code=2
+    )
 
 
 def test_one_key_cannot_stand_under_two_names(at_desk: Desk) -> None:
@@ -179,12 +295,14 @@ def test_one_key_cannot_stand_under_two_names(at_desk: Desk) -> None:
 def test_a_rejection_stands_until_its_author_thinks_otherwise(at_desk: Desk) -> None:
     d = reviewed(at_desk)
     for who in ("ada", "ben"):
-        d.must(who, "approve", NAME, YES)
+        d.must(who, "approve", NAME, WHY, YES)
     d.must("ben", "reject", NAME, "--reason", "toxic in German", YES)
     d.scene.request()
     with pytest.raises(RefusedError, match=r"REJECTED[\s\S]*toxic in German"):
         d.scene.consume()
-    d.must("ben", "approve", NAME, YES)
+    assert "has not opened" in d.refused("ben", "approve", NAME, WHY, YES)
+    d.must("ben", "review", NAME)
+    d.must("ben", "approve", NAME, WHY, YES)
     assert d.scene.consume().allowed
 
 
@@ -192,14 +310,15 @@ def test_a_rejection_is_read_in_every_later_review(at_desk: Desk) -> None:
     d = reviewed(at_desk)
     d.must("ben", "reject", NAME, "--reason", "no slice for German", YES)
     _changed_policy(d)
+    d.must("ada", "freeze", NAME)
     shown = d.must("ada", "review", NAME)
     assert "ben as risk REJECTED an earlier packet: no slice for German" in shown.out
 
 
 def test_an_approval_that_expires_is_asked_for_again(at_desk: Desk) -> None:
     d = reviewed(at_desk)
-    d.must("ada", "approve", NAME, YES, "--days", "2")
-    d.must("ben", "approve", NAME, YES)
+    d.must("ada", "approve", NAME, WHY, YES, "--days", "2")
+    d.must("ben", "approve", NAME, WHY, YES)
     assert not [
         one for one in d.must("ada", "pending", "--json").json["pending"] if one["kind"] == "packet"
     ]
@@ -211,20 +330,20 @@ def test_an_approval_that_expires_is_asked_for_again(at_desk: Desk) -> None:
 
 def test_what_was_said_once_is_not_said_again(at_desk: Desk) -> None:
     d = reviewed(at_desk)
-    d.must("ada", "approve", NAME, YES)
+    d.must("ada", "approve", NAME, WHY, YES)
     before = d.entries()
-    assert "approved it already" in d.must("ada", "approve", NAME, YES).out
+    assert "ada already approved" in d.must("ada", "approve", NAME, WHY, YES).out
     assert d.entries() == before
 
 
 def test_a_dry_run_writes_nothing(at_desk: Desk) -> None:
     d = at_desk
     before = d.entries()
-    d.must("", "review", NAME, "--dry-run")
-    assert d.entries() == before and not (d.folder / "home" / "support-desk" / "shown").exists()
-    d.must("ada", "review", NAME)
+    d.must("ada", "freeze", NAME, "--dry-run")
+    assert d.entries() == before
+    d.reads("ada")
     before = d.entries()
-    for arguments in (["approve", NAME], ["reject", NAME, "--reason", "x"]):
+    for arguments in (["approve", NAME, WHY], ["reject", NAME, "--reason", "x"]):
         assert "nothing was written" in d.must("ada", *arguments, "--dry-run").out
     assert d.entries() == before
 
@@ -232,18 +351,18 @@ def test_a_dry_run_writes_nothing(at_desk: Desk) -> None:
 def test_nothing_is_signed_where_nobody_can_say_yes(at_desk: Desk) -> None:
     d = reviewed(at_desk)
     before = d.entries()
-    assert "nobody is there to say yes" in d.refused("ada", "approve", NAME, code=2)
+    assert "nobody is there to say yes" in d.refused("ada", "approve", NAME, WHY, code=2)
     assert d.entries() == before
 
 
 def test_what_cannot_be_approved_is_named(at_desk: Desk) -> None:
     d = at_desk
-    assert "has no packet yet" in d.refused("ada", "approve", NAME, YES, code=3)
-    assert "no version 7" in d.refused("ada", "approve", "support-desk/7", YES, code=3)
+    assert "has no packet yet" in d.refused("ada", "approve", NAME, WHY, YES, code=3)
+    assert "no version 7" in d.refused("ada", "approve", "support-desk/7", WHY, YES, code=3)
     assert "knows nothing 'abcdefabcdef'" in d.refused(
-        "ada", "approve", "abcdefabcdef", YES, code=3
+        "ada", "approve", "abcdefabcdef", WHY, YES, code=3
     )
-    assert "names nothing" in d.refused("ada", "approve", "a", "b", "c", YES, code=2)
+    assert "names nothing" in d.refused("ada", "approve", "a", "b", "c", WHY, YES, code=2)
 
 
 def test_an_approval_of_one_packet_is_none_of_another(at_desk: Desk) -> None:
@@ -252,9 +371,9 @@ def test_an_approval_of_one_packet_is_none_of_another(at_desk: Desk) -> None:
     """
     d = reviewed(at_desk)
     for who in ("ada", "ben"):
-        d.must(who, "approve", NAME, YES)
+        d.must(who, "approve", NAME, WHY, YES)
     _changed_policy(d)
-    d.must("ada", "review", NAME)
+    d.reads("ada")
     d.scene.request()
     with pytest.raises(RefusedError, match="APPROVAL_MISSING"):
         d.scene.consume()
@@ -334,11 +453,12 @@ def test_a_waiver_joins_the_next_packet_and_is_read_there(at_desk: Desk) -> None
         "ben", "waive", NAME, "--finding", "INCIDENT_OPEN", "--days", "7", *WAIVE, YES, "--json"
     )
     assert done.json["about"] == "model support-desk"
-    assert f"next: countersign review {NAME}" in d.refused("ada", "approve", NAME, YES)
+    assert f"next: countersign freeze {NAME}" in d.refused("ada", "approve", NAME, WHY, YES)
+    d.reads("ada", "ben")
     shown = d.must("ada", "review", NAME)
-    assert "EXCEPTIONS STAND" in shown.out and "meanwhile a filter" in shown.out
-    d.must("ada", "approve", NAME, YES)
-    d.must("ben", "approve", NAME, YES)
+    assert "WAIVED FINDINGS ONLY" in shown.out and "control: a filter" in shown.out
+    d.must("ada", "approve", NAME, WHY, YES)
+    d.must("ben", "approve", NAME, WHY, YES)
     d.scene.request()
     assert d.scene.consume().allowed
     d.now = d.scene.now + timedelta(days=8)

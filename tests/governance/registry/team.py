@@ -77,8 +77,9 @@ class Team:
     def approve(self, version: str) -> None:
         """Both who may, each having read the page."""
         for who in ("ada", "ben"):
+            self.says("freeze", version, "--yes", who=who)
             self.says("review", version, who=who)
-            self.says("approve", version, "--yes", who=who)
+            self.says("approve", version, "--reason", "read and checked", "--yes", who=who)
 
     def _machine(self, name: str, root: str = "", **environ: str) -> Project:
         machine = Project(

@@ -32,7 +32,7 @@ def released(team: Team) -> None:
     )
     assert "COUNTERSIGN_PASSWORD" in team.says("repro", on=stranger, code=2)
     told = team.says("repro", on=team.ci)
-    assert "has not authorized" not in told and f"next: countersign review {V1}" in told
+    assert "has not authorized" not in told and f"next: countersign freeze {V1}" in told
     assert f"{V1}" in team.says("status", on=team.ci)
     told = team.says("promote", V1, "--yes", who="cleo", code=4)
     assert (
@@ -91,7 +91,7 @@ def back(team: Team) -> None:
     assert {one["alias"]: one["version"] for one in live} == {"candidate": "2", "champion": "1"}
     said = team.says("retire", V1, "--reason", "no longer sold", "--yes", who="cleo", code=4)
     (request,) = set(re.findall(r"countersign approve promotion (\w+)", said))
-    team.says("approve", "promotion", request, "--yes", who="ada")
+    team.says("approve", "promotion", request, "--reason", "agreed", "--yes", who="ada")
     team.says("retire", V1, "--reason", "no longer sold", "--yes", who="cleo")
     live = json.loads(team.says("live", MODEL, "--json"))["live"]
     assert [one["alias"] for one in live] == ["candidate"]

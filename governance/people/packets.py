@@ -1,0 +1,63 @@
+"""Packets: the latest of a version, one by its digest, one that nobody has recorded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from governance.attest.predicates import Run
+from governance.base.errors import InputError
+from governance.gates.checks.context import ReleaseContext
+from governance.history import packet
+from governance.log.evidence import Evidence
+from governance.people.assumed import Assumed
+from governance.release import promotion
+from governance.release.promotion import State
+
+SHORTEST = 8
+"""The fewest characters by which a digest may be named."""
+
+
+def current(
+    now: State, model: str, version: str, at: datetime
+) -> tuple[Evidence | None, list[str]]:
+    """The latest packet of a version, and what of it is no longer so."""
+    registration = now.registration(model, version).predicate
+    item = packet.latest(now.evidence, model, version, registration.model_digest)
+    if item is None:
+        return None, []
+    return item, promotion.changed(now, item, at)
+
+
+def by_digest(now: State, digest: str) -> Evidence:
+    """The packet whose digest begins like this. Raises `InputError`."""
+    packets = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
+    found = [item for sha256, item in packets.items() if sha256.startswith(digest)]
+    if len(found) == 1 and len(digest) >= SHORTEST:
+        return found[0]
+    known = ", ".join(sha256[:12] for sha256 in list(packets)[-5:])
+    raise InputError(
+        f"the log has no packet {digest[:80]!r}",
+        expected="MODEL/VERSION, e.g. support-desk/1" + (f", or one of: {known}" if known else ""),
+    )
+
+
+def unrecorded(now: State, model: str, version: str, at: datetime, run: Run) -> Evidence:
+    """The packet as `countersign freeze` would record it now."""
+    made = promotion.freeze(now, model, version, at, run)
+    return Evidence(now.size, "packet", tuple(packet.subjects(made)), made, "", False, "")
+
+
+def release_context(
+    now: State,
+    item: Evidence,
+    at: datetime,
+    more: Sequence[Evidence] = (),
+    alias: str | None = None,
+) -> ReleaseContext:
+    """What the decision to promote a packet looks at, with statements that nobody has made yet."""
+    frozen = item.predicate
+    to = alias or now.authority.policies.main_alias
+    asked = promotion.ask(now, "promote", frozen.model, frozen.version, to)
+    asked = asked.model_copy(update={"packet": packet.digest_of(frozen)})
+    return ReleaseContext.of(asked, now.authority, Assumed(now.evidence, more), at)
