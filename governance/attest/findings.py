@@ -618,13 +618,13 @@ CODES["REQUEST_SPENT"] = _people(
 CODES["PACKET_MISSING"] = _people(
     "There is no packet",
     "Approvals are of a packet: everything the release rests on, frozen under one digest.",
-    "countersign review MODEL/VERSION",
+    "countersign freeze MODEL/VERSION",
 )
 CODES["PACKET_OUT_OF_DATE"] = _people(
     "The packet is out of date",
     "Evidence, policies or tier changed since the packet was put together, so what was approved is"
     " not what is there.",
-    "countersign review MODEL/VERSION, and have it approved anew",
+    "countersign freeze MODEL/VERSION, and have it approved again",
 )
 CODES["REJECTED"] = _people(
     "Somebody rejects it",

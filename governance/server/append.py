@@ -90,7 +90,7 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
             raise RefusedError(
                 "the packet is not the one that this log gives",
                 where=f"by key {keyid[:16]}",
-                fix="countersign review",
+                fix="countersign freeze",
             )
         said = evidence.filed_under(envelope, WHERE)
         known = log.latest(said.scope)

@@ -216,7 +216,7 @@ def packet(context: ReleaseContext) -> Found:
             "PACKET_MISSING",
             subject,
             "no packet of it stands in the log, so nobody can have approved it",
-            next=f"countersign review {context.model}/{context.asked.version}",
+            next=f"countersign freeze {context.model}/{context.asked.version}",
         )
         return
     changed = differing(
@@ -426,7 +426,7 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
 
 # -- Shared ----------------------------------------------------------------------------------------
 def _out_of_date(context: ReleaseContext, message: str, expected: str, found: str) -> Finding:
-    again = f"countersign review {context.model}/{context.asked.version}, and have it approved anew"
+    again = f"countersign freeze {context.model}/{context.asked.version}, and have it approved again"
     about = f"model {context.model}"
     return finding("PACKET_OUT_OF_DATE", about, message, expected=expected, found=found, next=again)
 
