@@ -426,7 +426,8 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
 
 # -- Shared ----------------------------------------------------------------------------------------
 def _out_of_date(context: ReleaseContext, message: str, expected: str, found: str) -> Finding:
-    again = f"countersign freeze {context.model}/{context.asked.version}, and have it approved again"
+    name = f"{context.model}/{context.asked.version}"
+    again = f"countersign freeze {name}, and have it approved again"
     about = f"model {context.model}"
     return finding("PACKET_OUT_OF_DATE", about, message, expected=expected, found=found, next=again)
 
