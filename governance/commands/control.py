@@ -11,39 +11,52 @@ import click
 from governance.base.errors import ConfigError
 from governance.commands import session
 from governance.exports.text import cleaned
+from governance.policy.controls import narrowed
 
 
 @click.command("control")
 @click.argument("words", metavar="[ID] MODEL/VERSION", nargs=-1, required=True)
+@click.option("--framework", default="", help="Of one framework: its name, or how it begins.")
 @click.option(
-    "--framework", default="", help="Of one framework only, by its name or how it begins."
+    "--role",
+    "roles",
+    multiple=True,
+    help="Of this role only, e.g. provider, deployer, controller. May be given again.",
+)
+@click.option(
+    "--jurisdiction",
+    "jurisdictions",
+    multiple=True,
+    help="Of this jurisdiction only, e.g. EU, US-CA, international. May be given again.",
 )
 @click.option(
     "--on",
     "day",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="The day for which dates are told; default today.",
+    help="The day for which dates are shown; default today.",
 )
 @session.bundle_options
 @session.json_option
 def command(
     words: tuple[str, ...],
     framework: str,
+    roles: tuple[str, ...],
+    jurisdictions: tuple[str, ...],
     day: datetime | None,
     bundle: Path | None,
     origin: str | None,
     as_json: bool,
 ) -> None:
-    """What controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when it is
-    in force.
+    """Show what controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when
+    it is in force.
 
-    ID is one of policies/controls/, in quotes where it has brackets, or how one begins; all
-    controls without it. What is linked exists and verifies. Whether a duty is met is a judgement
-    that is not made here.
+    ID is an id as this command prints it, with or without the framework, or how an id begins.
+    Without ID, all controls are shown. Linked evidence exists and verifies; whether a duty is met
+    is not judged here.
 
     \b
-    countersign control "Annex IV(2)(g)" support-desk/1
-    countersign control support-desk/1 --framework gdpr
+    countersign control "EU-AI-ACT Annex IV(2)(g)" support-desk/1
+    countersign control support-desk/1 --jurisdiction EU --role provider
     """
     from governance.report.controls import assess, lines
 
@@ -55,10 +68,14 @@ def command(
     found = policies.controls.find(" ".join(words[:-1]), framework)
     if not found:
         raise ConfigError(
-            "the policies this version is judged by have no controls",
-            expected="policies/controls/*.yaml",
+            "the policies of this version have no controls", expected="policies/controls/*.yaml"
         )
-    report = assess(records.facts, records.verified, found, (day or now).date())
+    report = assess(
+        records.facts,
+        records.verified,
+        narrowed(found, roles, jurisdictions),
+        (day or now).date(),
+    )
     if as_json:
         click.echo(json.dumps(cleaned(report.model_dump()), indent=2, ensure_ascii=False))
     else:

@@ -14,7 +14,7 @@ framework.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
@@ -141,6 +141,18 @@ Strength = Literal["proves", "supports", "pointer"]
 """proves: the evidence alone shows what is asked, for one version. supports: needed, not enough.
 pointer: only a reference to something kept elsewhere can be held.
 """
+Role = Literal[
+    "provider",
+    "gpai-provider",
+    "developer",
+    "deployer",
+    "controller",
+    "processor",
+    "financial-institution",
+]
+"""Whom a control addresses, in its framework's own word."""
+Jurisdiction = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z]{2})?|international)$")]
+"""`EU`, a country (`US`, `UK`), a state (`US-CA`), or `international` for a standard."""
 
 
 class Milestone(Model):
@@ -172,6 +184,10 @@ class Control(Model):
     """What no record here can show."""
     applies: str = ""
     in_force: list[Milestone] = []
+    """As its framework's where absent."""
+    roles: list[Role] = []
+    """As its framework's where absent."""
+    jurisdictions: list[Jurisdiction] = []
     """As its framework's where absent."""
     by_analogy: str = ""
     """Why it is cited by analogy only; empty where it is not."""
@@ -227,6 +243,10 @@ class Framework(Model):
     """
     as_of: date
     """When its entries were checked."""
+    roles: list[Role] = []
+    """Whom it addresses; empty if that is not known."""
+    jurisdictions: list[Jurisdiction] = []
+    """Where it applies; empty if that is not known."""
     in_force: list[Milestone] = []
     facts: list[Fact] = []
     sources: dict[Annotated[str, StringConstraints(pattern=r"^S\d+$")], str] = {}
@@ -270,6 +290,21 @@ class Found:
     alias: Alias | None = None
     """By which it was asked for, where that is not its own id."""
 
+    @property
+    def roles(self) -> list[Role]:
+        """Whom it addresses."""
+        return self.control.roles or self.framework.roles
+
+    @property
+    def jurisdictions(self) -> list[Jurisdiction]:
+        """Where it applies."""
+        return self.control.jurisdictions or self.framework.jurisdictions
+
+    @property
+    def id(self) -> str:
+        """Framework and id. `Catalogue.find` accepts it."""
+        return f"{self.framework.framework} {self.control.id}"
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -278,12 +313,16 @@ class Catalogue:
     frameworks: tuple[Framework, ...]
 
     def find(self, asked: str = "", framework: str = "") -> list[Found]:
-        """The controls of an id, of one that begins with it, or all; of one framework or of every
-        one.
+        """The controls with an id, or whose id begins with it, or all. The id may begin with the
+        name of its framework.
 
-        Raises `ConfigError` where there is none, naming what is near.
+        Raises `ConfigError` if there is none, and names similar ids.
         """
         chosen = self._framework(framework)
+        for one in chosen:
+            if _plain(asked).startswith(_plain(one.framework)):
+                chosen, asked = (one,), _plain(asked).removeprefix(_plain(one.framework))
+                break
         found = [
             one
             for each in chosen
@@ -311,6 +350,36 @@ class Catalogue:
             )
             raise ConfigError(f"no framework {name!r}", expected=f"one of: {known}")
         return found
+
+
+def narrowed(
+    found: Sequence[Found], roles: Sequence[str], jurisdictions: Sequence[str]
+) -> list[Found]:
+    """Those for any of these roles and any of these jurisdictions; all, if none is given. Raises
+    `ConfigError` if a word is unknown or nothing is left.
+    """
+    for asked, known in (
+        (roles, {role for one in found for role in one.roles}),
+        (jurisdictions, {place for one in found for place in one.jurisdictions}),
+    ):
+        for word in asked:
+            if word.casefold() not in map(str.casefold, known):
+                expected = f"one of: {', '.join(sorted(known))}"
+                raise ConfigError(f"no control is for {word!r}", expected=expected)
+    left = [
+        one
+        for one in found
+        if _any_of(roles, one.roles) and _any_of(jurisdictions, one.jurisdictions)
+    ]
+    if not left:
+        raise ConfigError("no control is for this role in this jurisdiction")
+    return left
+
+
+def _any_of(asked: Sequence[str], known: Sequence[str]) -> bool:
+    """Whether one of them is known; also if none is asked for, or nothing is known."""
+    words = {word.casefold() for word in asked}
+    return not words or not known or bool(words & {word.casefold() for word in known})
 
 
 def catalogue(frameworks: Mapping[str, Framework]) -> Catalogue:

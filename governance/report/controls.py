@@ -1,13 +1,12 @@
 """What outside frameworks ask, and what the log holds of it for one version.
 
-1. A control names kinds of evidence; each kind is looked for in this version's verified records,
-   and what it lacks of what the catalogue says it has to hold is named. Whole means nothing is
-   lacking.
-2. A control's result follows from its kinds alone: all whole, some, none; or that Countersign has
-   no record of any of them; or that policies, which people sign, declare it not applicable and why.
-   Nothing is counted into a share.
-3. The result says that evidence exists and verifies. Whether that satisfies anybody stands in no
-   record here.
+1. A control names kinds of evidence. Each kind is looked for in the version's verified records;
+   what is missing of what the catalogue asks for is named.
+2. A control's result follows from its kinds alone: all whole, some, none, or not recorded here at
+   all. Policies, which people sign, may declare a control not applicable and why. There is no
+   percentage.
+3. The result says that evidence exists and verifies. Whether that satisfies a duty is a judgement
+   that no record here makes.
 """
 
 from __future__ import annotations
@@ -21,20 +20,31 @@ from governance.base.text import visible
 from governance.history.verify import LogReport
 from governance.policy.controls import Control, Found, Milestone
 from governance.report.facts import PREFIX, Facts
-from governance.report.links import Link, Look
+from governance.report.links import Link, link
 
 Outcome = Literal[
     "evidence present and verified", "partial", "missing", "not applicable", "not assessed"
 ]
 
 WARNING = (
-    "Evidence that exists and verifies is linked; whether a duty is met is a judgement that no"
-    " record here makes. This is no legal advice."
+    "Linked evidence exists and verifies. Whether a duty is met is a judgement that no record here"
+    " makes. This is not legal advice."
 )
 SURE = (
-    "In brackets, how an entry was checked: V:S2 against source S2 of the framework's file in"
-    " policies/controls/, M from memory"
+    "[V:S2] checked against source S2 of the framework's file in policies/controls/; [M] from"
+    " memory, not yet checked."
 )
+SHOWN = 8
+"""Entries named per kind of evidence; --json has all."""
+FEW = 12
+"""Up to so many controls are shown in full."""
+STRENGTHS = {
+    "proves": "the evidence alone shows what is asked, for this version",
+    "supports": "the evidence is needed and not enough",
+    "pointer": "only a reference to something kept elsewhere can be held",
+}
+INCOMPLETE = "complete evidence would show what is asked; here it is incomplete"
+"""Instead of `proves`, if some of the evidence is missing."""
 
 
 class ControlResult(Model):
@@ -44,7 +54,7 @@ class ControlResult(Model):
     id: str
     title: str
     asked_by: str
-    """The id it was asked for by, and what became of that; empty where it is its own."""
+    """The older id that was asked for, and what happened to it; empty for its own id."""
     what_it_asks: str
     strength: str
     result: Outcome
@@ -53,11 +63,15 @@ class ControlResult(Model):
     links: list[Link]
     gap: str
     applies: str
+    roles: list[str]
+    jurisdictions: list[str]
     in_force: str
-    """As of the reference time, in words."""
+    """On the reference day, in words."""
+    in_force_later: bool
+    """Whether it is not in force for anybody on that day."""
     by_analogy: str
     confirm: str
-    """What a person must confirm; empty where the entry was checked against its source."""
+    """What a person must confirm; empty if the entry was checked against its source."""
 
 
 class ControlReport(Model):
@@ -76,19 +90,19 @@ class ControlReport(Model):
 
 
 def assess(facts: Facts, verified: LogReport, found: Sequence[Found], at: date) -> ControlReport:
-    """Every control that was asked for, on one version's facts, with dates as of `at`."""
-    look = Look(facts, verified)
-    links = {key: look.link(key) for one in found for key in one.control.evidence}
-    said = facts.registration
+    """Each of these controls for one version, with dates as of `at`."""
+    keys = {key for one in found for key in one.control.evidence}
+    links = {key: link(key, facts, verified) for key in keys}
+    registration = facts.registration
     return ControlReport(
-        model=said.model,
-        version=said.version,
+        model=registration.model,
+        version=registration.version,
         digest=facts.digest,
         at=at.isoformat(),
         as_of=facts.as_of,
         log=f"{verified.entries} entries verified, root {verified.root}",
         controls=[
-            _result(one, [links[key] for key in one.control.evidence], said.model, at)
+            _result(one, [links[key] for key in one.control.evidence], registration.model, at)
             for one in found
         ],
         warnings=_warnings(found),
@@ -98,25 +112,27 @@ def assess(facts: Facts, verified: LogReport, found: Sequence[Found], at: date) 
 def _result(found: Found, links: list[Link], model: str, at: date) -> ControlResult:
     control = found.control
     result, why = _outcome(control, links, model)
+    dates = control.in_force or found.framework.in_force
     return ControlResult(
         framework=found.framework.framework,
         id=control.id,
         title=control.title or control.note,
         asked_by=f"{found.alias.id}: {found.alias.why}" if found.alias else "",
-        what_it_asks=control.what_it_asks
-        or control.note
-        or "see the source: the catalogue names it only",
+        what_it_asks=control.what_it_asks or control.note or "see the source",
         strength=control.strength,
         result=result,
         why=why,
         links=links,
         gap=control.gap or "not stated: a secondary entry of the catalogue",
         applies=control.applies or "not limited in the catalogue",
-        in_force=in_force(control.in_force or found.framework.in_force, found.framework.kind, at),
+        roles=list(found.roles),
+        jurisdictions=list(found.jurisdictions),
+        in_force=in_force(dates, found.framework.kind, at),
+        in_force_later=bool(dates) and all(one.since > at for one in dates),
         by_analogy=control.by_analogy,
-        confirm=(
-            f"a person must confirm this entry ({control.how_sure})" if control.to_confirm else ""
-        ),
+        confirm=f"a person must confirm this entry ({control.how_sure})"
+        if control.to_confirm
+        else "",
     )
 
 
@@ -128,12 +144,12 @@ def _outcome(control: Control, links: list[Link], model: str) -> tuple[Outcome, 
     if states == {"present"}:
         return "evidence present and verified", ""
     if states == {"not recorded"}:
-        return "not assessed", "nothing that is recorded here could show it"
+        return "not assessed", "no record here could show it"
     return ("partial", "") if states & {"present", "partial"} else ("missing", "")
 
 
 def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
-    """Whether it is in force on a day, for whom, and from when it is where it is not yet."""
+    """Whether it is in force on a day, for whom, and from when otherwise."""
     if not dates:
         words = {
             "standard": "a standard: binding by contract or certification only",
@@ -152,8 +168,7 @@ def _warnings(found: Sequence[Found]) -> list[str]:
     warnings = [WARNING, SURE]
     for framework in {one.framework.framework: one.framework for one in found}.values():
         warnings.append(
-            f"{framework.framework}: entries as checked on {framework.as_of}; later changes are not"
-            " in them"
+            f"{framework.framework}: checked on {framework.as_of}; later changes are missing"
         )
         for fact in framework.facts:
             confirm = "; a person must confirm it" if fact.to_confirm else ""
@@ -162,65 +177,53 @@ def _warnings(found: Sequence[Found]) -> list[str]:
 
 
 def lines(report: ControlReport) -> list[str]:
-    """The answer for people: of few controls everything, of many one line each; then the
-    warnings.
-    """
+    """The answer for people: a few controls in full, many in one line each; then the warnings."""
     text = [
         f"{report.model}/{report.version} ({report.digest[:PREFIX]}), dates as of {report.at};"
         f" {report.log}"
     ]
     if len(report.controls) > FEW:
-        text += [part for one in report.controls for part in _line(one)]
-        text += [
-            "",
-            (
-                "countersign control ID MODEL/VERSION tells what one of them rests on; --framework"
-                " shows one only."
-            ),
-        ]
+        text += [_line(one) for one in report.controls]
+        text += ["", 'countersign control "FRAMEWORK ID" MODEL/VERSION shows one in full.']
     else:
-        text += [part for one in report.controls for part in _all(one)]
-    return [
-        visible(part) for part in [*text, "", "Warnings:", *(f"- {one}" for one in report.warnings)]
-    ]
+        text += [part for one in report.controls for part in _in_full(one)]
+    text += ["", "Warnings:", *(f"- {one}" for one in report.warnings)]
+    return [visible(part) for part in text]
 
 
-def _line(one: ControlResult) -> list[str]:
-    notes = ["NOT in force"] if one.in_force.startswith("NOT") else []
+def _line(one: ControlResult) -> str:
+    notes = ["NOT in force"] if one.in_force_later else []
     notes += ["by analogy only"] if one.by_analogy else []
-    told = f" ({', '.join(notes)})" if notes else ""
-    return [f"  {one.result:<31} {one.framework} {one.id}  {one.title}{told}"]
+    shown = f" ({', '.join(notes)})" if notes else ""
+    return f"  {one.result:<31} {one.framework} {one.id}  {one.title}{shown}"
 
 
-def _all(one: ControlResult) -> list[str]:
-    why = f": {one.why}" if one.why else ""
-    text = ["", f"{one.framework} {one.id}  {one.title}", f"  result    {one.result}{why}"]
-    text.append(f"  in force  {one.in_force}")
-    text += [f"  asked by  {one.asked_by}"] if one.asked_by else []
-    text += [f"  ANALOGY   {one.by_analogy}"] if one.by_analogy else []
-    text.append(f"  asks      {one.what_it_asks}")
-    text += [part for link in one.links for part in _link_lines(link)]
-    text += [
-        f"  gap       {one.gap}",
-        f"  strength  {one.strength}: {STRENGTHS[one.strength]}; applies: {one.applies}",
+def _in_full(one: ControlResult) -> list[str]:
+    whole = one.result == "evidence present and verified"
+    strength = STRENGTHS[one.strength] if whole or one.strength != "proves" else INCOMPLETE
+    rows = [
+        ("result", f"{one.result}: {one.why}" if one.why else one.result),
+        ("in force", one.in_force),
+        ("asked by", one.asked_by),
+        ("ANALOGY", one.by_analogy),
+        ("asks", one.what_it_asks),
+        ("gap", one.gap),
+        ("strength", strength),
+        ("applies", f"{one.applies}; roles: {', '.join(one.roles) or 'not stated'}"),
+        ("where", ", ".join(one.jurisdictions)),
+        ("confirm", one.confirm),
     ]
-    return [*text, *([f"  confirm   {one.confirm}"] if one.confirm else [])]
+    text = ["", f"{one.framework} {one.id}  {one.title}"]
+    for name, value in rows:
+        text += [f"  {name:<9} {value}"] if value else []
+        if name == "asks":
+            text += [part for each in one.links for part in _link_lines(each)]
+    return text
 
 
-def _link_lines(link: Link) -> list[str]:
-    shown = ", ".join(f"E{index}" for index in link.evidence[:SHOWN])
-    more = f" and {len(link.evidence) - SHOWN} more" if len(link.evidence) > SHOWN else ""
+def _link_lines(one: Link) -> list[str]:
+    shown = ", ".join(f"E{index}" for index in one.evidence[:SHOWN])
+    more = f" and {len(one.evidence) - SHOWN} more" if len(one.evidence) > SHOWN else ""
     where = f" ({shown}{more})" if shown else ""
-    text = [f"  {link.state:<12}  {link.key}: {link.says}{where}"]
-    return [*text, *(f"                lacks {one}" for one in link.lacks)]
-
-
-SHOWN = 8
-"""Entries named per kind of evidence; --json has all."""
-FEW = 12
-"""Controls of which everything is told."""
-STRENGTHS = {
-    "proves": "the evidence alone shows what is asked, for this version",
-    "supports": "the evidence is needed and not enough",
-    "pointer": "only a reference to something kept elsewhere can be held",
-}
+    text = [f"  {one.state:<12}  {one.key}: {one.says}{where}"]
+    return [*text, *(f"                lacks {missing}" for missing in one.lacks)]

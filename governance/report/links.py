@@ -1,8 +1,7 @@
-"""What one version has of each kind of evidence that a control may name: its statements, and what
-they lack.
+"""What a version has of each kind of evidence that a control may name, and what is missing.
 
-To add a kind: its words in `governance.policy.controls.EVIDENCE`, and a function below with its
-line in `LOOKS`. Of a kind that Countersign has no record of, `NOT_RECORDED` says why.
+To add a kind: describe it in `governance.policy.controls.EVIDENCE`, and add a function below with
+its line in `LOOKS`. `NOT_RECORDED` explains the kinds that Countersign has no record of.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from governance.release import drills
 from governance.report import assurance, scores
 from governance.report.facts import PREFIX, Facts, registered, run_of
 from governance.report.gates import is_safety
-from governance.report.people import separation
+from governance.report.people import self_approvals, separation
 
 State = Literal["present", "partial", "missing", "not recorded"]
 """whole; some of it; none where there could be; or Countersign has no record of the kind."""
@@ -41,37 +40,38 @@ class Link(Model):
 
 
 @dataclass(frozen=True)
-class Look:
-    """Where links are looked for."""
+class Holding:
+    """What a version has of one kind of evidence."""
 
-    facts: Facts
-    verified: LogReport
-
-    def link(self, key: str) -> Link:
-        """What there is of one kind of evidence."""
-        says, lacks, items = LOOKS[key](self) if key in LOOKS else (NOT_RECORDED[key], [], [])
-        known = sorted({item.index for item in items if item})
-        state: State = "not recorded" if key in NOT_RECORDED else "missing"
-        if known:
-            state = "partial" if lacks else "present"
-        return Link(
-            key=key,
-            asks=EVIDENCE[key],
-            state=state,
-            says=says,
-            lacks=lacks if known else [],
-            evidence=known,
-        )
+    says: str
+    lacks: Sequence[str]
+    """What is missing for it to be whole."""
+    evidence: Sequence[Evidence | None]
+    """The statements that show it. Without a statement there is nothing."""
 
 
-Looked = tuple[str, list[str], Sequence[Evidence | None]]
-"""What there is in words, what it lacks, and the statements that show it; without a statement there
-is nothing.
-"""
+def link(key: str, facts: Facts, verified: LogReport) -> Link:
+    """What a version has of one kind of evidence."""
+    if key in NOT_RECORDED:
+        return _link(key, "not recorded", Holding(NOT_RECORDED[key], [], []))
+    found = _log(facts, verified) if key == LOG else LOOKS[key](facts)
+    if not any(found.evidence):
+        return _link(key, "missing", Holding(found.says, [], []))
+    return _link(key, "partial" if found.lacks else "present", found)
 
 
-def _sources(look: Look) -> Looked:
-    facts = look.facts
+def _link(key: str, state: State, found: Holding) -> Link:
+    return Link(
+        key=key,
+        asks=EVIDENCE[key],
+        state=state,
+        says=found.says,
+        lacks=list(found.lacks),
+        evidence=sorted({item.index for item in found.evidence if item}),
+    )
+
+
+def _sources(facts: Facts) -> Holding:
     cards = facts.policies.datacards if facts.policies else {}
     lacks = [facts.policies_note] if facts.policies is None else []
     for chain, _ in facts.datasets:
@@ -80,24 +80,26 @@ def _sources(look: Look) -> Looked:
         lacks += [f"{chain.dataset}: {', '.join(blanks)}"] if blanks else []
         lacks += [] if chain.ingest else [f"{chain.dataset}: evidence of its ingestion"]
     items = [chain.ingest for chain, _ in facts.datasets]
-    return f"{len(items)} datasets, each declared on a datacard of the policies", lacks, items
+    return Holding(
+        f"{len(items)} datasets, each declared on a datacard of the policies", lacks, items
+    )
 
 
-def _lineage(look: Look) -> Looked:
-    chains = [chain for chain, _ in look.facts.datasets]
+def _lineage(facts: Facts) -> Holding:
+    chains = [chain for chain, _ in facts.datasets]
     lacks = [
         f"{chain.dataset}: evidence of {chain.broken_at}" for chain in chains if chain.broken_at
     ]
     items = [item for chain in chains for item in (chain.ingest, chain.scan, chain.quality)]
-    return (
+    return Holding(
         f"{len(chains)} datasets followed from source to the records that were used, by digest",
         lacks,
         items,
     )
 
 
-def _scans(look: Look) -> Looked:
-    chains = [chain for chain, _ in look.facts.datasets]
+def _scans(facts: Facts) -> Holding:
+    chains = [chain for chain, _ in facts.datasets]
     found = [
         chain.scan.predicate
         for chain in chains
@@ -110,25 +112,24 @@ def _scans(look: Look) -> Looked:
     lacks = [f"{chain.dataset}: a scan" for chain in chains if chain.scan is None]
     lacks += [f"{one.dataset}: recall on a seeded set" for one in found if one.recall is None]
     lacks += ["a person's sample of what remains"]
-    return f"{total:,} occurrences found, {left:,} remain", lacks, [chain.scan for chain in chains]
+    return Holding(
+        f"{total:,} occurrences found, {left:,} remain", lacks, [chain.scan for chain in chains]
+    )
 
 
-def _quality(look: Look) -> Looked:
-    chains = [chain for chain, _ in look.facts.datasets]
+def _quality(facts: Facts) -> Holding:
+    chains = [chain for chain, _ in facts.datasets]
     found = [chain.quality.predicate for chain in chains if chain.quality]
     said = [one for one in found if isinstance(one, Quality)]
     lacks = [f"{chain.dataset}: a quality result" for chain in chains if chain.quality is None]
     lacks += [f"{one.dataset}: it did not pass" for one in said if not one.passed]
     count = sum(len(one.expectations) for one in said)
-    return (
-        f"{count} expectations on {len(said)} datasets",
-        lacks,
-        [chain.quality for chain in chains],
+    return Holding(
+        f"{count} expectations on {len(said)} datasets", lacks, [chain.quality for chain in chains]
     )
 
 
-def _labels(look: Look) -> Looked:
-    facts = look.facts
+def _labels(facts: Facts) -> Holding:
     cards = facts.policies.datacards if facts.policies else {}
     told = [
         chain
@@ -136,26 +137,24 @@ def _labels(look: Look) -> Looked:
         if chain.dataset in cards and cards[chain.dataset].labelling.strip()
     ]
     lacks = ["the guidelines themselves: version and digest"]
-    return (
-        f"{len(told)} datacards say who labelled and how",
-        lacks,
-        [chain.ingest for chain in told],
+    return Holding(
+        f"{len(told)} datacards say who labelled and how", lacks, [chain.ingest for chain in told]
     )
 
 
-def _agreement(look: Look) -> Looked:
+def _agreement(facts: Facts) -> Holding:
     items = [
         chain.quality
-        for chain, _ in look.facts.datasets
+        for chain, _ in facts.datasets
         if chain.quality
         and any(one.column.startswith("rater_") for one in chain.quality.predicate.expectations)
     ]
     lacks = ["adjudication", "the pool of annotators", "agreement per label"]
-    return f"agreement between raters was tested on {len(items)} datasets", lacks, items
+    return Holding(f"agreement between raters was tested on {len(items)} datasets", lacks, items)
 
 
-def _trainings(look: Look) -> Looked:
-    nodes = look.facts.trained
+def _trainings(facts: Facts) -> Holding:
+    nodes = facts.trained
     lacks = [f"{node.name}: an allowed gate before it" for node in nodes if node.gate is None]
     said = [trained(node.train) for node in nodes if node.train]
     lacks += [f"{one.stage}: a commit" for one in said if one.code.commit is None]
@@ -163,36 +162,41 @@ def _trainings(look: Look) -> Looked:
     timed = all({"device_hours", "gpu_hours", "flops"} & one.run.detail.keys() for one in said)
     lacks += [] if timed else ["an estimate of compute"]
     lacks.append("an estimate of energy")
-    return (
+    return Holding(
         f"{len(nodes)} training stages, each with parameters, code and environment",
         lacks,
         [n.train for n in nodes],
     )
 
 
-def _bom(look: Look) -> Looked:
-    facts = look.facts
-    unknown = [f"{node.name}: where it comes from" for node in facts.chain if not node.known]
-    lacks = [
-        *unknown,
-        "licences of the libraries",
-        "a hash for each library (one digest covers them all)",
+def _bom(facts: Facts) -> Holding:
+    lacks = [f"{node.name}: where it comes from" for node in facts.chain if not node.known]
+    for node in facts.trained:
+        environment = trained(node.train).environment if node.train else None
+        if environment and set(environment.versions) - set(environment.libraries):
+            lacks.append(f"{node.name}: hashes and licences of its libraries")
+    says = f"countersign export {_name(facts)} cyclonedx: {len(facts.chain)} models and their data"
+    return Holding(says, lacks, [node.train or node.base for node in facts.chain])
+
+
+def _training_summary(facts: Facts) -> Holding:
+    lacks = ["the lines that the export marks OPEN", "the digest of what was published, and when"]
+    trained_on = [
+        chain.ingest
+        for chain, uses in facts.datasets
+        if any(use.startswith("train@") for use in uses)
     ]
-    items = [node.train or node.base for node in facts.chain]
-    return (
-        f"countersign export {_name(facts)} cyclonedx: {len(facts.chain)} models and their data",
-        lacks,
-        items,
-    )
+    says = f"countersign export {_name(facts)} training-summary: {len(trained_on)} datasets"
+    return Holding(says, lacks, trained_on)
 
 
-def _evaluations(look: Look) -> Looked:
-    facts = look.facts
+def _evaluations(facts: Facts) -> Holding:
     own = scores.own_evaluation(facts)
     if own is None or evaluated(own).not_run is not None:
-        return "the version was not evaluated on its suite", [], []
+        return Holding("the version was not evaluated on its suite", [], [])
     fixed = scores.thresholds_fixed(facts)
-    lacks = [] if fixed.startswith("yes") else [f"thresholds fixed before the run: {fixed}"]
+    before = scores.fixed_before(facts)
+    lacks = [] if before else [f"thresholds fixed before the run: {fixed}"]
     lacks += [f"{one.metric}: {one.gap}" for one in scores.judged(facts) if one.gap]
     if not scores.judged(facts):
         lacks.append("thresholds: policy demands nothing, or is not at hand")
@@ -207,18 +211,15 @@ def _evaluations(look: Look) -> Looked:
         for one in scores.not_searched(facts)
     ]
     named = ", ".join(sorted(evaluated(own).scores))
-    return (
-        (
-            f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before:"
-            f" {fixed}"
-        ),
+    return Holding(
+        f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before:"
+        f" {fixed}",
         lacks,
         [own],
     )
 
 
-def _safety(look: Look) -> Looked:
-    facts = look.facts
+def _safety(facts: Facts) -> Holding:
     own = scores.own_evaluation(facts)
     named = sorted(name for name in evaluated(own).scores if is_safety(name)) if own else []
     before = [
@@ -229,93 +230,87 @@ def _safety(look: Look) -> Looked:
         if item is not None and set(named) & set(evaluated(item).scores)
     ]
     if own is None or not named:
-        return "no metric of its suite says anything about safety", [], []
+        return Holding("no metric of its suite says anything about safety", [], [])
     lacks = ["red-team and jailbreak tests", *([] if before else ["the same before tuning"])]
-    return f"{', '.join(named)}, on {len(before) + 1} models of the chain", lacks, [own, *before]
+    return Holding(
+        f"{', '.join(named)}, on {len(before) + 1} models of the chain", lacks, [own, *before]
+    )
 
 
-def _reproduced(look: Look) -> Looked:
-    """What came out when others ran it: the same model on the same suite, each training from the
-    same inputs.
-    """
-    said, lacks, items = _scored_again(look)
-    told = []
-    for node in look.facts.trained:
-        found = reproductions(look.facts.view, node)
-        told += [f"{node.name} {assurance.words(look.facts, node)}"] if found else []
+def _reproduced(facts: Facts) -> Holding:
+    """What others got: the same model on the same suite, each training from the same inputs."""
+    scored = _scored_again(facts)
+    lacks, evidence, trainings = list(scored.lacks), list(scored.evidence), []
+    for node in facts.trained:
+        found = reproductions(facts.view, node)
+        trainings += [f"{node.name} {assurance.words(facts, node)}"] if found else []
         other = [item for item in found if node.train and item.keyid != node.train.keyid]
         lacks += [] if other else [f"{node.name}: trained again under another key"]
-        lacks += (
-            []
-            if all(map(assurance.came_again, other))
-            else [f"{node.name}: the same result every time"]
-        )
-        items = [*items, *found]
-    return f"{said}; {'; '.join(told) or 'no training was performed again'}", lacks, items
+        if not all(map(assurance.came_again, other)):
+            lacks.append(f"{node.name}: the same result every time")
+        evidence += found
+    trained_again = "; ".join(trainings) or "no training was repeated"
+    return Holding(f"{scored.says}; {trained_again}", lacks, evidence)
 
 
-def _scored_again(look: Look) -> Looked:
+def _scored_again(facts: Facts) -> Holding:
     """Of the version itself."""
-    own = scores.own_evaluation(look.facts)
+    own = scores.own_evaluation(facts)
     if own is None:
-        return "the version was not evaluated on its suite", ["an evaluation"], []
-    other = assurance.scored_again(look.facts, own)
+        return Holding("the version was not evaluated on its suite", ["an evaluation"], [])
+    other = assurance.scored_again(facts, own)
     if not other:
-        return "nobody scored it again under another key", ["scored again under another key"], []
+        return Holding(
+            "nobody scored it again under another key", ["scored again under another key"], []
+        )
     equal = assurance.same_scores(own, other)
     lacks = [] if equal else ["the same scores"]
-    return (
+    return Holding(
         f"scored again under another key: {'the same scores' if equal else 'other scores'}",
         lacks,
         [own, *other],
     )
 
 
-def _approvals(look: Look) -> Looked:
-    standing = look.facts.standing
+def _approvals(facts: Facts) -> Holding:
+    standing = facts.standing
     if standing is None:
-        return look.facts.standing_note, [], []
+        return Holding(facts.standing_note, [], [])
     items = [item for _, _, item in standing.approvers]
     roles = ", ".join(sorted({role for _, role, _ in standing.approvers}))
-    wanted = (
-        look.facts.policies.tier_of(look.facts.registration.model) if look.facts.policies else None
-    )
+    wanted = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     lacks = (
         [] if wanted and len(items) >= wanted.approvals else ["as many approvals as the tier asks"]
     )
     lacks += [] if all(item.predicate.page for item in items) else ["the page that was shown"]
-    return f"{len(items)} approvals count, in the roles {roles or 'none'}", lacks, items
+    return Holding(f"{len(items)} approvals count, in the roles {roles or 'none'}", lacks, items)
 
 
-def _duties(look: Look) -> Looked:
-    standing, said = look.facts.standing, separation(look.facts)
+def _duties(facts: Facts) -> Holding:
+    standing, says = facts.standing, separation(facts)
     if standing is None or not standing.approvers:
-        return said, [], []
-    holds = said.removeprefix("separation of duties: ").startswith("holds")
-    lacks = [] if holds else ["separation of duties"]
-    lacks += (
-        ["an evaluation that somebody else asked for than the training"]
-        if _same_asked(look)
-        else []
-    )
-    return said, lacks, [item for _, _, item in standing.approvers]
+        return Holding(says, [], [])
+    lacks = ["separation of duties"] if self_approvals(facts, standing) else []
+    if _same_asked(facts):
+        lacks.append("an evaluation that somebody else asked for than the training")
+    return Holding(says, lacks, [item for _, _, item in standing.approvers])
 
 
-def _same_asked(look: Look) -> bool:
+def _same_asked(facts: Facts) -> bool:
     """Whether training and evaluation of the version were asked for by one person, or by nobody who
     is known.
     """
-    own, train = scores.own_evaluation(look.facts), look.facts.released.train
+    own, train = scores.own_evaluation(facts), facts.released.train
     if own is None or train is None:
         return True
     names = [trained(train).run.requested_by.name, evaluated(own).run.requested_by.name]
     return names[0] == names[1]
 
 
-def _waivers(look: Look) -> Looked:
-    standing = look.facts.standing
+def _waivers(facts: Facts) -> Holding:
+    standing = facts.standing
     if standing is None:
-        return "policies in force let nobody accept anything", [], [look.facts.item]
+        return Holding("policies in force let nobody accept anything", [], [facts.item])
     items = [item for item, _ in standing.waivers]
     ends = [
         f"{item.predicate.finding} until {item.predicate.expires[:10]}"
@@ -323,13 +318,12 @@ def _waivers(look: Look) -> Looked:
         if not why
     ]
     told = "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
-    return f"{len(items)} recorded: {told}", [], items or [look.facts.item]
+    return Holding(f"{len(items)} recorded: {told}", [], items or [facts.item])
 
 
-def _policy(look: Look) -> Looked:
-    facts = look.facts
+def _policy(facts: Facts) -> Holding:
     if facts.policies is None:
-        return facts.policies_note, [], []
+        return Holding(facts.policies_note, [], [])
     recorded = [
         one
         for one in facts.of("origin", "policy")
@@ -338,41 +332,34 @@ def _policy(look: Look) -> Looked:
     lacks = [] if recorded and recorded[0].predicate.files else ["their text in the log"]
     signed = facts.now.authority.in_force.signed_at if facts.now and facts.standing else None
     lacks += [] if signed is not None else ["signatures of policy owners"]
-    return f"policies {facts.policies.digest[:PREFIX]}", lacks, recorded[:1]
+    return Holding(f"policies {facts.policies.digest[:PREFIX]}", lacks, recorded[:1])
 
 
-def _log(look: Look) -> Looked:
-    verified = look.verified
+def _log(facts: Facts, verified: LogReport) -> Holding:
     lacks = ["an anchor outside this machine, with its time"]
     lacks += [] if verified.origin else ["an established origin"]
-    return (
-        f"{verified.entries} entries verified, root {verified.root[:PREFIX]}",
-        lacks,
-        [look.facts.item],
-    )
+    says = f"{verified.entries} entries verified, root {verified.root[:PREFIX]}"
+    return Holding(says, lacks, [facts.item])
 
 
-def _signatures(look: Look) -> Looked:
-    items = list(
-        {item.index: item for item in (*look.facts.statements(), look.facts.item)}.values()
-    )
+def _signatures(facts: Facts) -> Holding:
+    items = list({item.index: item for item in (*facts.statements(), facts.item)}.values())
     development = sum(item.development for item in items)
     lacks = (
         [f"named keys: {development} statements are signed by development keys"]
         if development
         else []
     )
-    return f"{len(items)} statements, each signature valid", lacks, items
+    return Holding(f"{len(items)} statements, each signature valid", lacks, items)
 
 
-def _access(look: Look) -> Looked:
-    facts = look.facts
+def _access(facts: Facts) -> Holding:
     principals = facts.policies.rules.principals if facts.policies else []
     if not principals:
-        return facts.policies_note or "policies name nobody", [], []
+        return Holding(facts.policies_note or "policies name nobody", [], [])
     people = sum(one.kind == "person" for one in principals)
     lacks = ["the last review of these rights", "who can read data where it is stored"]
-    _, _, entry = _policy(look)
+    entry = _policy(facts).evidence
     ended = [item for item in facts.of("revocation") if item.subjects[0].sha256 in _revoked(facts)]
     lent = [item for item in facts.of("authorization") if item.digest in _authorizations(facts)]
     told = (
@@ -380,7 +367,7 @@ def _access(look: Look) -> Looked:
         f" {len(ended)} keys revoked; "
     )
     told += f"{len(lent)} authorizations behind the runs"
-    return told, lacks, [*entry, *ended, *lent]
+    return Holding(told, lacks, [*entry, *ended, *lent])
 
 
 def _revoked(facts: Facts) -> Mapping[str, int]:
@@ -394,8 +381,7 @@ def _authorizations(facts: Facts) -> set[str | None]:
     } - {None}
 
 
-def _inventory(look: Look) -> Looked:
-    facts = look.facts
+def _inventory(facts: Facts) -> Holding:
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     lacks = [] if known else ["purpose and tier in policy"]
     lacks += ["an owner", "where it is deployed", "the next review"]
@@ -412,15 +398,14 @@ def _inventory(look: Look) -> Looked:
     )
     moves = [one.given for one in standing.held] if standing else []
     gone = [standing.retired] if standing and standing.retired else []
-    return (
+    return Holding(
         f"{_name(facts)}, tier {facts.registration.tier}, {state}",
         lacks,
         [facts.item, *moves, *gone],
     )
 
 
-def _moves(look: Look) -> Looked:
-    facts = look.facts
+def _moves(facts: Facts) -> Holding:
     items = [
         item for item in facts.of("promotion") if item.predicate.model == facts.registration.model
     ]
@@ -434,31 +419,28 @@ def _moves(look: Look) -> Looked:
         f"{len(items)} decisions about aliases of this model, refusals included; {refused} calls"
         " refused by rule"
     )
-    return told, [], [*items, *calls] if items else []
+    return Holding(told, [], [*items, *calls] if items else [])
 
 
-def _changes(look: Look) -> Looked:
-    facts = look.facts
+def _changes(facts: Facts) -> Holding:
     if facts.previous is None:
-        return (
-            "the first version under this name: nothing before it to differ from",
-            [],
-            [facts.item],
+        return Holding(
+            "the first version under this name: nothing before it to differ from", [], [facts.item]
         )
     before = registered(facts.previous)
-    return f"compared with version {before.version} in the report", [], [facts.item, facts.previous]
+    return Holding(
+        f"compared with version {before.version} in the report", [], [facts.item, facts.previous]
+    )
 
 
-def _card(look: Look) -> Looked:
-    facts = look.facts
+def _card(facts: Facts) -> Holding:
     known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     lacks = [] if known else ["intended use: policies name no such model"]
     lacks += ["groups of people it was tested on", "what oversight it needs"]
-    return f"countersign export {_name(facts)} model-card", lacks, [facts.item]
+    return Holding(f"countersign export {_name(facts)} model-card", lacks, [facts.item])
 
 
-def _retention(look: Look) -> Looked:
-    facts = look.facts
+def _retention(facts: Facts) -> Holding:
     cards = facts.policies.datacards if facts.policies else {}
     told = [
         chain
@@ -466,15 +448,14 @@ def _retention(look: Look) -> Looked:
         if chain.dataset in cards and cards[chain.dataset].retention.until
     ]
     lacks = ["proofs of deletion", "a ledger of erasures and the versions they reached"]
-    return (
+    return Holding(
         f"{len(told)} datacards say until when data is kept",
         lacks,
         [chain.ingest for chain in told],
     )
 
 
-def _ways_back(look: Look) -> Looked:
-    facts = look.facts
+def _ways_back(facts: Facts) -> Holding:
     items = [item for item in facts.of("promotion") if item.predicate.action == "rollback"]
     mine = [
         one
@@ -487,7 +468,7 @@ def _ways_back(look: Look) -> Looked:
         drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
     )
     if tried is None:
-        return f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], mine
+        return Holding(f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], mine)
     ahead = standing.below() if standing else []
     target = ahead[0].predicate.version if ahead else None
     lacks = [] if tried.predicate.passed else ["a rehearsal that came off"]
@@ -495,23 +476,24 @@ def _ways_back(look: Look) -> Looked:
     lacks += (
         [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
     )
-    return f"last rehearsal {drills.told(tried, None)}; {happened}", lacks, [tried, *mine]
+    return Holding(f"last rehearsal {drills.told(tried, None)}; {happened}", lacks, [tried, *mine])
 
 
-def _incidents(look: Look) -> Looked:
-    standing = look.facts.standing
+def _incidents(facts: Facts) -> Holding:
+    standing = facts.standing
     items = standing.incidents if standing else []
     if not items:
-        return "none recorded, which does not show that there were none", [], []
+        return Holding("none recorded, which does not show that there were none", [], [])
     lacks = ["classification", "deadlines and notifications", "cause and fix"]
-    return f"{len(items)} statements about incidents", lacks, items
+    return Holding(f"{len(items)} statements about incidents", lacks, items)
 
 
 def _name(facts: Facts) -> str:
     return f"{facts.registration.model}/{facts.registration.version}"
 
 
-LOOKS: Mapping[str, Callable[[Look], Looked]] = {
+LOG = "audit_log_verification"
+LOOKS: Mapping[str, Callable[[Facts], Holding]] = {
     "source_register": _sources,
     "dataset_lineage": _lineage,
     "pii_scan": _scans,
@@ -527,13 +509,13 @@ LOOKS: Mapping[str, Callable[[Look], Looked]] = {
     "sod_check": _duties,
     "waiver_register": _waivers,
     "policy_snapshot": _policy,
-    "audit_log_verification": _log,
     "signature_verification": _signatures,
     "access_control": _access,
     "inventory_record": _inventory,
     "registry_history": _moves,
     "change_record": _changes,
     "model_card": _card,
+    "training_summary": _training_summary,
     "retention_erasure": _retention,
     "rollback_drill": _ways_back,
     "incident_log": _incidents,
@@ -543,7 +525,6 @@ NOT_RECORDED: Mapping[str, str] = {
     "bias_profile": "coverage by groups is not profiled",
     "leak_probe": "whether the model repeats its training data is not tested",
     "annexiv_file": "no file in the order of Annex IV is made",
-    "training_summary": "the Commission's template is not filled in",
     "risk_register": "risks are kept elsewhere; nothing refers to them here",
     "impact_ref": "impact assessments are kept elsewhere; nothing refers to them here",
     "legal_ref": "contracts and opinions are kept elsewhere; nothing refers to them here",

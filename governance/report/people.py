@@ -91,10 +91,8 @@ def _counted(standing: Standing) -> set[int]:
     return {item.index for _, _, item in (*standing.approvers, *standing.rejections)}
 
 
-def _separation(facts: Facts, standing: Standing) -> str:
-    """Broken where anybody approves their own work, or asks for the move they approve, counted or
-    not.
-    """
+def self_approvals(facts: Facts, standing: Standing) -> dict[str, str]:
+    """Who approves their own work or the move they asked for, counted or not, and which it is."""
     authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
     authors |= {name: "evaluated it" for name in _asked(_evaluations(facts)) if name not in authors}
     for asking in _asking(standing):
@@ -106,12 +104,15 @@ def _separation(facts: Facts, standing: Standing) -> str:
         for name in names.get(one, ())
         if name not in authors
     }
-    said = [approval(item) for item in _votes(standing)]
-    own = sorted(
-        {one.principal for one in said if one.decision == "approve" and one.principal in authors}
-    )
+    votes = [approval(item) for item in _votes(standing)]
+    approve = {vote.principal for vote in votes if vote.decision == "approve"}
+    return {name: authors[name] for name in sorted(approve & set(authors))}
+
+
+def _separation(facts: Facts, standing: Standing) -> str:
+    own = self_approvals(facts, standing)
     if own:
-        told = ", ".join(f"{name} {authors[name]} and approves it" for name in own)
+        told = ", ".join(f"{name} {what} and approves it" for name, what in own.items())
         counted = {name for name, _, _ in standing.approvers}
         effect = "" if set(own) & counted else "; such approvals were not counted"
         return f"separation of duties: broken ({told}{effect})"

@@ -69,6 +69,14 @@ def thresholds_fixed(facts: Facts) -> str:
     return _since_its_gate(facts, facts.policies, gate) or _since(facts, facts.policies, gate, own)
 
 
+def fixed_before(facts: Facts) -> bool:
+    """Whether the thresholds were in force before the version's gate and its first scores."""
+    gate = facts.released.gate
+    if facts.policies is None or gate is None or own_evaluation(facts) is None:
+        return False
+    return bool(_since_its_gate(facts, facts.policies, gate))
+
+
 def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
     """That what is demanded was in force when its gate decided; empty where it was not."""
     (since, then), first = _judging(facts, gate), _first_scored(facts)
