@@ -100,7 +100,8 @@ def _licence(distribution: metadata.Distribution) -> str:
     """The licence that the metadata names: an expression, a short text, or a classifier."""
     fields = distribution.metadata
     for name in ("License-Expression", "License"):
-        stated = fields[name]
+        # Once imported, the backport importlib_metadata raises KeyError for fields[missing name].
+        stated = (fields.get_all(name) or [""])[0]
         if stated and len(stated) <= LONGEST_LICENCE and "\n" not in stated:
             return str(stated)
     classifiers = fields.get_all("Classifier") or []
