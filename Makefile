@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro setup test lint types contracts bench architecture demo repro-public clean
+.PHONY: repro setup test nightly lint types contracts bench architecture demo repro-public clean
 
 repro: setup            ## from sample data to a registered model version with its audit trail
 	@countersign repro
@@ -33,6 +33,10 @@ contracts: setup
 
 test: lint              ## lint, types, import contracts and quick tests; MARK="" all, as CI does
 	@pytest -m "$(MARK)" -n 2 --dist worksteal
+
+nightly: setup          ## everything with other examples and random kills, then mutants of the core
+	@TESTS_PROFILE=nightly pytest -n 2 --dist worksteal
+	@python -m tests.mutation --mutants 600
 
 demo: setup             ## people, approvals, a promotion, attacks, a rollback: a story in a temporary folder
 	@python -m tests.demo

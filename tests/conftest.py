@@ -17,12 +17,27 @@ if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # started in a shell's background; processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# The same examples in every run, and none too slow on a machine that is busy; others:
-# --hypothesis-profile=default
+PROFILE = os.environ.get("TESTS_PROFILE", "ci")
+"""`ci`, or `nightly`: many examples, and the tests marked so."""
+_QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+# The same 50 examples in every run of CI, other ones each night; none is too slow on a busy machine.
 settings.register_profile(
-    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "ci", max_examples=50, derandomize=True, deadline=None, suppress_health_check=_QUIET
 )
-settings.load_profile("steady")
+settings.register_profile(
+    "nightly", max_examples=2000, deadline=None, suppress_health_check=_QUIET, print_blob=True
+)
+settings.load_profile(PROFILE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests marked `nightly` to `make nightly`."""
+    if PROFILE == "nightly":
+        return
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ from governance.log.sqlite import SqliteLog
 from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
 from pipelines import versions
+from tests.warm import environment as warm_environment
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -157,11 +158,19 @@ class Project:
     def run(
         self, *command: str, timeout: float = 600, cwd: Path | None = None, **environ: str
     ) -> Done:
-        """A command in the project's folder, nobody at the keyboard."""
+        """A command in the project's folder, nobody at the keyboard. Our own command line and DVC's
+        start warm (`tests.warm`).
+        """
+        program, *arguments = command
+        env = self.env(**environ)
+        warm = warm_environment() if program in ("countersign", "dvc") else {}
+        if warm:
+            program = str(Path(warm["PATH"]) / program)
+            env = {**env, **warm, "PATH": os.pathsep.join([warm["PATH"], env["PATH"]])}
         done = subprocess.run(
-            command,
+            [program, *arguments],
             cwd=cwd or self.root,
-            env=self.env(**environ),
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

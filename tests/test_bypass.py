@@ -148,12 +148,12 @@ BYPASSES: dict[str, Bypass] = {
             "DATACARD_INCOMPLETE",
             "gates/base.json: the stage's input is not there",
         ),
-        ("dvc", "repro", "--ignore-errors", "--force"),
+        ("dvc", "repro", "--ignore-errors"),
     ),
     "--keep-going": Bypass(
         refused_by_policy,
         ("gate@base refused", "DATACARD_INCOMPLETE"),
-        ("dvc", "repro", "--keep-going", "--force"),
+        ("dvc", "repro", "--keep-going"),
     ),
     "the stage by itself, without DVC": Bypass(
         refused_by_policy, ("DATACARD_INCOMPLETE",), ("countersign", "stage", "train", "sft")

@@ -23,7 +23,7 @@ from tests.project import PROJECT, STAGES, Project, fresh, there, wait_for
 
 pytestmark = pytest.mark.slow
 
-KILLS = 4
+KILLS = 12
 """At random moments of one project."""
 
 MODES = ("run", "dvc", "stage", "all")
@@ -111,7 +111,8 @@ def started(project: Project) -> tuple[subprocess.Popen[bytes], Callable[[str], 
 
 def test_killed_as_each_stage_begins(small: Project, tmp_path: Path) -> None:
     project = fresh(tmp_path / "killed")
-    for number, stage in enumerate(STAGES):
+    stages = STAGES if os.environ.get("TESTS_PROFILE") == "nightly" else STAGES[::5]
+    for number, stage in enumerate(stages):
         process, has_said = started(project)
         # running it, or behind it: a busy machine may have been slow to kill the one before
         at_it = f"tage '{stage}'"
@@ -123,8 +124,11 @@ def test_killed_as_each_stage_begins(small: Project, tmp_path: Path) -> None:
     same(project, small)
 
 
+@pytest.mark.nightly
 def test_killed_at_random_moments(small: Project, tmp_path: Path) -> None:
-    chance = random.Random(1)
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")  # shown where it fails
+    chance = random.Random(seed)
     project = fresh(tmp_path / "killed")
     for _ in range(KILLS):
         process, _ = started(project)

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as VendorEnvelope
 from securesystemslib.signer import SSlibKey
@@ -134,7 +134,6 @@ def test_a_signed_payload_that_is_no_statement_is_refused(payload: bytes) -> Non
         verify_envelope(sign_payload(payload, ONE), KEYS)
 
 
-@settings(max_examples=400)
 @given(
     st.integers(0, len(DATA) - 1),
     st.integers(0, 255),

@@ -37,7 +37,7 @@ STATEMENTS = [
 ENVELOPES = [sign_statement(statement, person("ci")) for statement in STATEMENTS]
 KEYS = {person("ci").keyid: person("ci").public_pem}
 FILES = dict(load_policies(ROOT / "policies").files)
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -63,7 +63,7 @@ def _put(value: Any, place: tuple[Any, ...], other: Any) -> Any:
     return copied
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(st.sampled_from(STATEMENTS), st.data(), JSON)
 def test_a_statement_with_anything_anywhere(
     statement: dict[str, Any], data: st.DataObject, other: Any
@@ -82,14 +82,14 @@ def test_a_statement_with_anything_anywhere(
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_envelope(data: bytes) -> None:
     with pytest.raises(VerificationError):
         verify_envelope(data, KEYS)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(deadline=None)
 @given(st.sampled_from(ENVELOPES), st.data())
 def test_no_envelope_with_another_byte_verifies(envelope: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(envelope) - 1))
@@ -99,7 +99,7 @@ def test_no_envelope_with_another_byte_verifies(envelope: bytes, data: st.DataOb
         verify_envelope(spoiled, KEYS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(st.sampled_from(ENVELOPES), st.data())
 def test_no_envelope_that_was_cut_or_grew_verifies(envelope: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(envelope) - 1))

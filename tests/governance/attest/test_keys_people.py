@@ -228,7 +228,7 @@ def test_an_agent_that_signs_with_another_key_is_found_out(tmp_path: Path) -> No
         path.unlink()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_wire_format_crashes(data: bytes) -> None:
     try:

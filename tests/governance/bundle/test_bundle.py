@@ -289,7 +289,7 @@ def test_a_checkpoint_of_a_log_that_went_another_way(life: Governed, tmp_path: P
 
 
 # -- Spoiled ones ----------------------------------------------------------------------------------
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_bit_that_changes_fails(data: bytes, root: str, where: float, bit: int) -> None:
     spoiled = bytearray(data)
@@ -303,7 +303,7 @@ def test_a_file_cut_short_fails(data: bytes, root: str, cut: float, tail: bytes)
     assert not both(data[: int(cut * len(data))] + tail, root)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         st.binary(max_size=300),
@@ -476,7 +476,7 @@ there.
 """
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**9))
 def test_any_value_that_changes_fails_even_where_it_is_sealed_again(
     data: bytes, root: str, seed: int

@@ -514,9 +514,7 @@ COLUMNS = {
 CELLS = [(table, column) for table, columns in COLUMNS.items() for column in columns]
 
 
-@settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     cell=st.sampled_from(CELLS),
     row=st.integers(0, 40),

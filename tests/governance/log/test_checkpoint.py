@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.attest.keys import public_key
@@ -97,7 +97,6 @@ def test_what_is_no_checkpoint_is_refused(note: str) -> None:
         verify_checkpoint(note, ONE.public_pem)
 
 
-@settings(max_examples=400)
 @given(
     st.integers(0, len(NOTE) - 1), st.characters(), st.sampled_from(["replace", "insert", "delete"])
 )

@@ -109,7 +109,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return scene(tmp_path_factory.mktemp("made")).filled()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_change_of_an_envelope_is_found(made: Scene, data: st.DataObject) -> None:
     """A byte changed, put in or taken out, two swapped, a part doubled: none of it verifies."""
@@ -135,7 +135,7 @@ def test_any_change_of_an_envelope_is_found(made: Scene, data: st.DataObject) ->
             verify_envelope(changed, ring.known)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_change_of_an_envelopes_parts_is_found(made: Scene, data: st.DataObject) -> None:
     """The JSON taken apart and written again, in canonical form."""
@@ -189,9 +189,7 @@ def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return scene(tmp_path_factory.mktemp("shared"), COUNTERSIGN_LOG=address).filled(), address
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cell=st.sampled_from(COLUMNS),
     row=st.integers(0, 60),

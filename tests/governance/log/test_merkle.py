@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.base.errors import VerificationError
@@ -93,7 +93,6 @@ def spoiled(proof: list[bytes], how: int) -> list[bytes]:
     return variants[how // len(proof) % 4]
 
 
-@settings(max_examples=300)
 @given(sizes, st.data())
 def test_inclusion_of_anything_else_fails(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -124,7 +123,6 @@ def test_inclusion_of_anything_else_fails(size: int, data: st.DataObject) -> Non
         )
 
 
-@settings(max_examples=300)
 @given(sizes, st.data())
 def test_consistency_with_anything_else_fails(new: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, new))

@@ -391,9 +391,7 @@ def test_what_transformers_and_sentencepiece_write_has_no_fault(tmp_path: Path) 
 
 
 @given(data=st.data())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mutation_is_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -456,9 +454,7 @@ def test_any_mutation_is_refused(
     content=st.binary(max_size=200),
     name=st.sampled_from(["x.safetensors", "x.json", "x.txt", "x.model"]),
 )
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_crash_the_checks(content: bytes, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     assert isinstance(modelfiles.content_fault(tmp_path / name), str | None)
@@ -478,9 +474,7 @@ HEADERS = st.recursive(
 
 
 @given(header=HEADERS)
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_header_crashes_the_checks(header: Any, tmp_path: Path) -> None:
     """What is accepted, safetensors itself accepts."""
     from safetensors import SafetensorError, safe_open

@@ -75,7 +75,7 @@ def test_a_file_of_another_shape_is_refused_or_edited(text: str) -> None:
             parse_yaml(change(), "x")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_no_text_crashes(text: str) -> None:
     for read in (

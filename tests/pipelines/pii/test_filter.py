@@ -81,7 +81,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -95,7 +95,7 @@ def test_composed_and_fuzzed_text(pieces: list[str]) -> None:
     assert FAST.find(text) == PLAIN.find(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), min_size=1, max_size=5),
     st.sampled_from(["", " ", ", ", "’", "é", "\u00a0", "_"]),
@@ -177,7 +177,7 @@ def numbers(matcher: type, text: str, region: str) -> list[tuple[int, int]]:
     return [(match.start, match.end) for match in matcher(text, region, leniency=1)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

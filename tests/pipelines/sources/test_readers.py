@@ -245,7 +245,7 @@ def test_field_names_that_could_be_personal_are_not_repeated() -> None:
     assert {plain_name(one) for one in numbers} == {"(odd name)"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(list(readers.READERS)))
 def test_no_bytes_whatever_raise_anything_but_our_errors(
     tmp_path_factory: Any, content: bytes, suffix: str

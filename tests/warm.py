@@ -1,0 +1,258 @@
+"""Commands that start warm: forks of a process that has already imported the heavy libraries.
+
+A test of the whole command line spends most of its time on imports: torch, TRL, MLflow and Great
+Expectations, in every stage. Here one process per pytest worker imports them once. A command is
+still a process of its own, with its own arguments, environment, working folder and exit code; it is
+forked instead of started. DVC itself, servers and whatever a test kills start cold as ever.
+
+Used by `tests.project.Project.run`. `TESTS_COLD=1` turns it off.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+SOCKET = "TESTS_WARM_SOCKET"
+PRELOADED = [
+    "pipelines.cli", "pipelines.base", "pipelines.evaluate", "pipelines.gate", "pipelines.ingest",
+    "pipelines.quality", "pipelines.register", "pipelines.report", "pipelines.samples",
+    "pipelines.scan", "pipelines.train", "pipelines.hub", "pipelines.training.fit",
+    "pipelines.commands.repro", "pipelines.commands.stage",
+    "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "mlflow.tracking",
+    "great_expectations", "presidio_analyzer", "hyperscan", "phonenumbers", "pandas",
+    "pyarrow.parquet", "pyarrow.compute", "rensa", "spacy", "dvc.cli", "dvc.repo.reproduce",
+]  # fmt: skip
+"""What the warm process imports; a name that is gone costs time only."""
+PRELOADED_NAMES = [
+    ("transformers", "AutoModelForCausalLM Qwen2ForCausalLM Qwen3ForCausalLM AutoTokenizer"),
+    ("transformers", "AutoModelForSequenceClassification Trainer PreTrainedTokenizerFast"),
+    ("trl", "SFTConfig SFTTrainer"),
+]
+"""Names that those libraries import at first use only."""
+SHIM = """#!{python} -IS
+import array, json, os, socket, sys
+path = os.environ.get("{variable}")
+server = socket.socket(socket.AF_UNIX)
+try:
+    server.connect(path)
+except (OSError, TypeError):
+    os.execv("{program}", ["{program}", *sys.argv[1:]])
+message = json.dumps({{"program": "{program}", "arguments": sys.argv[1:], "cwd": os.getcwd(),
+                      "environ": dict(os.environ)}}).encode()
+fds = array.array("i", [0, 1, 2])
+server.sendmsg([len(message).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+server.sendall(message)
+answer = server.recv(4)
+code = int.from_bytes(answer, "big", signed=True) if answer else 1
+if code < 0:
+    import signal
+    signal.signal(-code, signal.SIG_DFL) if -code != 9 else None
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+PYTHON = '#!/bin/sh\nexec "{python}" "$@"\n'
+
+
+@functools.cache
+def environment() -> dict[str, str]:
+    """What a command needs to start warm: a folder for PATH, and the address. Empty where it cannot
+    be done.
+    """
+    if os.environ.get("TESTS_COLD") or not hasattr(os, "fork") or sys.platform != "linux":
+        return {}
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    for name in ("countersign", "dvc"):
+        text = SHIM.format(python=sys.executable, variable=SOCKET, program=BIN / name)
+        _program(folder / name, text)
+    _program(folder / "python", PYTHON.format(python=sys.executable))
+    address = folder / "socket"
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN")},
+        "HOME": str(folder),
+        "PYTHONHASHSEED": "0",
+    }
+    global PROCESS
+    process = PROCESS = subprocess.Popen(
+        [sys.executable, "-P", "-m", "tests.warm", str(address), str(os.getpid())],
+        cwd=ROOT,
+        env={
+            **environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        },
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    atexit.register(_end, process, folder)
+    until = time.monotonic() + 300
+    while not address.exists():
+        if process.poll() is not None or time.monotonic() > until:
+            return {}
+        time.sleep(0.05)
+    return {"PATH": str(folder), SOCKET: str(address)}
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    import shutil
+
+    process.terminate()
+    process.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- the warm process -----------------------------------------------------------------------------
+
+
+def serve(address: str, owner: int) -> None:
+    """Imports everything, then forks for each command, until the test run is gone."""
+    from pipelines.process import SETTINGS
+
+    os.environ.update(SETTINGS, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    for name in PRELOADED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    for name, wanted in PRELOADED_NAMES:
+        for attribute in wanted.split():
+            with suppress(ImportError, AttributeError):
+                getattr(sys.modules[name], attribute)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{address}.new")
+    listener.listen(64)
+    Path(f"{address}.new").rename(address)
+    gc.collect()
+    gc.freeze()  # or each fork's first collection would copy every page
+    running: dict[int, socket.socket] = {}
+    while _alive(owner):
+        ready, _, _ = select.select([listener, *running.values()], [], [], 0.01 if running else 5)
+        if listener in ready:
+            client, _ = listener.accept()
+            running[_started(client, listener)] = client
+        for pid, client in list(running.items()):
+            if client in ready:  # whoever asked is gone
+                os.kill(pid, signal.SIGKILL)
+            _ended(pid, client, running)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _started(client: socket.socket, listener: socket.socket) -> int:
+    """The process of the command that this client asks for."""
+    data, ancillary, _, _ = client.recvmsg(4, socket.CMSG_SPACE(3 * 4))
+    descriptors = array.array("i")
+    for _, _, rights in ancillary:
+        descriptors.frombytes(rights[: 3 * descriptors.itemsize])
+    wanted = int.from_bytes(data, "big")
+    text = b""
+    while len(text) < wanted:
+        text += client.recv(wanted - len(text))
+    child = os.fork()
+    if child == 0:
+        listener.close()
+        client.close()
+        _run(json.loads(text), list(descriptors))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return child
+
+
+def _ended(pid: int, client: socket.socket, running: dict[int, socket.socket]) -> None:
+    """Tells the client how its command ended, if it has."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        del running[pid]
+        with suppress(OSError):
+            client.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
+        client.close()
+
+
+def _run(command: dict[str, Any], descriptors: list[int]) -> None:
+    """Becomes the command. Does not return."""
+    code = 1
+    try:
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+        os.chdir(command["cwd"])
+        os.environ.clear()
+        os.environ.update(command["environ"])
+        sys.argv = [command["program"], *command["arguments"]]
+        sys.orig_argv = [sys.executable, *sys.argv]
+        sys.executable = str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "python")
+        tempfile.tempdir = None
+        _seed()
+        code = _main(Path(command["program"]).name)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with suppress(BaseException):
+            threading_shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BaseException):
+                stream.flush()
+        os._exit(code)
+
+
+def threading_shutdown() -> None:
+    """What Python does at the end of a process."""
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+
+
+def _seed() -> None:
+    """Forks would draw the same numbers."""
+    import random
+
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+
+
+def _main(program: str) -> int:
+    if program == "dvc":
+        from dvc.cli import main as start
+    else:
+        from pipelines.cli import main as start
+    try:
+        code = start()
+    except SystemExit as ended:
+        code = ended.code
+    if code is None or isinstance(code, int):
+        return code or 0
+    print(code, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))
