@@ -115,7 +115,9 @@ def _without_exceptions(scene: Governed, honest: Packet) -> tuple[Packet, str]:
 
 
 def _with_a_small_exception(scene: Governed, honest: Packet) -> tuple[Packet, str]:
-    small = [one.model_copy(update={"found": "as good as met"}) for one in honest.waived]
+    small = [
+        one.model_copy(update={"found": "0.9499", "figures": ["0.9499"]}) for one in honest.waived
+    ]
     return honest.model_copy(update={"waived": small}), honest.model_digest
 
 
