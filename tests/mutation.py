@@ -189,15 +189,15 @@ def drawn(count: int, seed: int) -> tuple[list[Mutant], int]:
     return [one for one, _ in zip(valid, range(count), strict=False)], len(known)
 
 
-def applied(mutant: Mutant) -> str:
+def applied(mutant: Mutant, text: str) -> str:
     """The file's text with the change in it."""
-    text = (ROOT / mutant.file).read_text(encoding="utf-8")
     return text[: mutant.start] + mutant.new + text[mutant.end :]
 
 
 def _compiles(mutant: Mutant) -> bool:
     try:
-        compile(applied(mutant), mutant.file, "exec", dont_inherit=True)
+        text = (ROOT / mutant.file).read_text(encoding="utf-8")
+        compile(applied(mutant, text), mutant.file, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
         return False
     return True
@@ -231,7 +231,7 @@ def run(mutant: Mutant, copy: Path, limit: float) -> Outcome:
     whole = path.read_text(encoding="utf-8")
     began = time.monotonic()
     try:
-        path.write_text(applied(mutant), encoding="utf-8")
+        path.write_text(applied(mutant, whole), encoding="utf-8")
         for batch in tests_of(mutant.file, core_tests()):
             if by := killed_by(copy, batch, limit):
                 return Outcome(mutant, by, time.monotonic() - began)
