@@ -21,12 +21,12 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
+from governance.base.http_client import is_server
 from governance.base.time import instant_of
 from governance.commands import session
 from governance.log.port import Log
 from governance.machine.machine import Machine, machine_of
 from governance.policy.policies import Policies, load_policies
-from governance.registry import rest
 from governance.registry.rows import sqlite_reading
 from governance.release.reconcile import reconcile
 from governance.report import faults
@@ -113,7 +113,7 @@ def differing(log: Log, machine: Machine) -> list[Finding] | None:
     except VerificationError:
         return None  # the log itself is broken, which the report says
     except StorageError:
-        if rest.is_server(machine.registry_uri):
+        if is_server(machine.registry_uri):
             return None  # it does not show the registry to this account
         raise
 

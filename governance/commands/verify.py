@@ -15,6 +15,7 @@ import click
 
 from governance.attest.predicates import Finding
 from governance.base.errors import ConfigError, StorageError, VerificationError
+from governance.base.http_client import is_server
 from governance.base.progress import Progress
 from governance.base.storage import write_atomic
 from governance.base.text import visible
@@ -38,7 +39,6 @@ from governance.machine.machine import (
 )
 from governance.models.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.policy.policies import load_policies
-from governance.registry import rest
 from governance.release.promotion import State, state
 from governance.release.reconcile import reconcile
 from governance.release.retrospect import forged as forged_moves
@@ -247,7 +247,7 @@ def _registry(machine: Machine, log: Log) -> tuple[Differences, str]:
     try:
         return reconcile(log, machine), ""
     except StorageError as error:
-        if not (on_server(machine) or rest.is_server(machine.registry_uri)):
+        if not (on_server(machine) or is_server(machine.registry_uri)):
             raise
         return None, error.found
 

@@ -14,31 +14,22 @@
 6. A long way is gone in pages that are kept aside as they arrive, and are nobody's log until all of
    them are (1): what was interrupted goes on where it was, and what does not fit in the end is
    thrown away and asked for once more.
-
-The standard library's HTTP client is enough, and keeps an auditor's installation small: three
-requests, no cookies, no redirects (they would carry the password elsewhere), certificates verified
-by the system's authorities.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import json
 import shutil
-import socket
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any
 
 from governance.attest.keys import public_key
+from governance.base import http_client
 from governance.base.errors import (
     BusyError,
     ConfigError,
@@ -54,13 +45,11 @@ from governance.base.progress import SILENT, Progress
 from governance.base.storage import write_atomic
 from governance.log import api, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
-from governance.log.port import Also, Entry, Execute, Log, Said, said_again
+from governance.log.port import Also, Entry, Execute, Log, OtherEntriesError, Said, said_again
 from governance.log.sqlite import SqliteLog
 
-SECONDS = 60.0
 MAX_ANSWER = 24 << 20
 """A page of `governance.log.api.MAX_PAGE` in base64, one envelope more, and room."""
-SAFE_WITHOUT_TLS = ("localhost", "127.0.0.1", "::1")
 _FAMILIES: Mapping[str, type[CountersignError]] = {
     family.__name__: family
     for family in (
@@ -75,16 +64,6 @@ _FAMILIES: Mapping[str, type[CountersignError]] = {
 }
 
 
-_AWAY: dict[type[Exception], str] = {
-    ssl.SSLError: "it does not speak TLS, or broke off (SSLError)",
-    socket.gaierror: "nobody knows its name (gaierror)",
-    ConnectionRefusedError: "nothing listens there (ConnectionRefusedError)",
-    TimeoutError: f"no answer within {SECONDS:g} s (TimeoutError)",
-    urllib.error.HTTPError: "what stands before it answered in its stead (HTTPError)",
-}
-"""Why a server is away, in words."""
-
-
 _NOT_A_LOG = (
     "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
 )
@@ -94,130 +73,76 @@ class _UnableError(StorageError):
     """The server is there, and cannot use its log."""
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Where a server sends us is not where the account's password goes."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """None: the answer is an error."""
-
-
-@dataclass(frozen=True)
 class Server:
-    """A server's address, and who asks."""
+    """The log's part of a governed server."""
 
-    url: str
-    account: str = ""
-    password: str = field(default="", repr=False)
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if (
-            parts.username
-            or parts.password
-            or parts.query
-            or parts.fragment
-            or not parts.hostname
-            or (parts.scheme not in ("https", "http"))
-        ):
-            raise ConfigError(
-                "not the address of a server",
-                where="COUNTERSIGN_LOG",
-                expected=(
-                    "https://HOST, account and password in COUNTERSIGN_USER and"
-                    " COUNTERSIGN_PASSWORD"
-                ),
-            )
-        if parts.scheme != "https" and parts.hostname not in SAFE_WITHOUT_TLS:
-            raise ConfigError(
-                f"the password would travel readable to {parts.hostname}",
-                where="COUNTERSIGN_LOG",
-                expected="https://",
-            )
+    def __init__(self, url: str, account: str = "", password: str = "") -> None:
+        self.url = url
+        self._client = http_client.Client(url, (account, password))
 
     def get(self, path: str) -> bytes:
         """The answer to a question."""
-        return self._ask(urllib.request.Request(self._address(path)))  # noqa: S310
+        return self._ask("GET", path)
 
     def post(self, path: str, body: bytes) -> bytes:
         """The answer to something sent."""
-        headers = {"Content-Type": "application/json"}
-        return self._ask(urllib.request.Request(self._address(path), body, headers))  # noqa: S310
+        return self._ask("POST", path, body)
 
     def json(self, data: bytes) -> Any:
         """The value of an answer. Raises `VerificationError`."""
+        value = http_client.parse_json(data)
+        if value is None:
+            raise VerificationError("the server's answer is no JSON", where=self.url)
+        return value
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError):
-            raise VerificationError("the server's answer is no JSON", where=self.url) from None
+            return self._client.ask(method, f"countersign/v1/{path}", MAX_ANSWER, body)
+        except http_client.TooLargeError:
+            raise VerificationError("the server's answer is too large", where=self.url) from None
+        except http_client.StatusError as error:
+            raise self._refused(error) from None
+        except http_client.NoAnswerError as error:
+            if error.certificate:
+                raise VerificationError(
+                    f"the server's certificate does not verify: {error.certificate}",
+                    where=self.url,
+                    fix="ask who runs the server; SSL_CERT_FILE names an authority of your own",
+                ) from None
+            raise self._offline(error.reason) from None
 
-    def _address(self, path: str) -> str:
-        return f"{self.url.rstrip('/')}/countersign/v1/{path}"
-
-    def _ask(self, request: urllib.request.Request) -> bytes:
-        token = base64.b64encode(f"{self.account}:{self.password}".encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {token}")
-        try:
-            with urllib.request.build_opener(NoRedirect).open(request, timeout=SECONDS) as answer:
-                data: bytes = answer.read(MAX_ANSWER + 1)
-        except urllib.error.HTTPError as error:
-            self._refused(error)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._away(error) from None
-        if len(data) > MAX_ANSWER:
-            raise VerificationError("the server's answer is too large", where=self.url)
-        return data
-
-    def _away(self, error: Exception) -> CountersignError:
-        reason = (
-            error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
-        )
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            return VerificationError(
-                f"the server's certificate does not verify: {reason.verify_message}",
-                where=self.url,
-                fix="ask who runs the server; an authority of your own is named by SSL_CERT_FILE",
-            )
-        why = next(
-            (words for kind, words in _AWAY.items() if isinstance(reason, kind)),
-            type(reason).__name__,
-        )
+    def _offline(self, reason: str) -> OfflineError:
         return OfflineError(
-            f"the log's server cannot be reached, or went away: {why}",
+            f"the log's server cannot be reached, or went away: {reason}",
             where=self.url,
-            fix=(
-                "check COUNTERSIGN_LOG, then try again: what was appended is found, and not"
-                " appended twice"
-            ),
+            fix="check COUNTERSIGN_LOG, then try again: nothing is appended twice",
         )
 
-    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
-        """The server's refusal in its own words, as far as they are words."""
-        try:
-            told = json.loads(error.read(1 << 16))
-            words = {
-                name: _seen(str(told.get(name, ""))[:2000])
-                for name in ("kind", "error", "expected", "next")
-            }
-        except (ValueError, AttributeError, RecursionError, OSError, http.client.HTTPException):
-            words = {"kind": "", "error": "", "expected": "", "next": ""}
-        if error.code == 401:
-            raise ConfigError(
+    def _refused(self, error: http_client.StatusError) -> CountersignError:
+        """The server's error, by the kind it names; its text made safe for a terminal."""
+        if error.status == 401:
+            return ConfigError(
                 "the server does not accept the account or its password",
                 where=self.url,
                 fix="check COUNTERSIGN_USER and COUNTERSIGN_PASSWORD",
-            ) from None
-        if error.code in (502, 503, 504) and not words["kind"]:
-            raise self._away(error) from None
-        family = _UnableError if error.code == 500 else _FAMILIES.get(words["kind"], StorageError)
-        found = words["error"] or f"the server answered {error.code}"
-        fix = words["next"] or ("" if words["error"] else _NOT_A_LOG)
-        raise family(found, expected=words["expected"], where=self.url, fix=fix) from None
+            )
+        kind = error.member("kind")
+        if error.status in (502, 503, 504) and not kind:
+            return self._offline("what stands before it answered in its stead (HTTPError)")
+        family = _UnableError if error.status == 500 else _FAMILIES.get(kind, StorageError)
+        message = _printable(error.member("error"))
+        next_step = _printable(error.member("next"))
+        return family(
+            message or f"the server answered {error.status}",
+            expected=_printable(error.member("expected")),
+            where=self.url,
+            fix=next_step or ("" if message else _NOT_A_LOG),
+        )
 
 
-def _seen(text: str) -> str:
-    """A server's words: nothing in them repaints the terminal of whoever asked, where they are told
-    as a warning.
-    """
+def _printable(text: str) -> str:
+    """A server's text, at most 2000 characters, with nothing in it that acts on a terminal."""
+    text = text[:2000]
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
@@ -338,8 +263,8 @@ class MirrorLog(SqliteLog):
             if keep:
                 self._fetch(size, new.size)
             self.extend(self._entries(size, new.size, keep), note, check)
-        except VerificationError as error:
-            if not known or "not those of the checkpoint" not in error.found:
+        except OtherEntriesError:
+            if not known:
                 raise
             what = "the server's log does not go on from what was seen of it before"
             raise _differ(what, known, note, self.where) from None

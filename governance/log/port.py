@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from governance.base.errors import ConflictError
+from governance.base.errors import ConflictError, VerificationError
 
 ORIGIN_SCOPE = "origin"
 
@@ -29,6 +29,10 @@ it has any.
 """
 Also = Callable[[Execute], None]
 """What happens together with an append; what it raises undoes the append."""
+
+
+class OtherEntriesError(VerificationError):
+    """The entries do not give the root that their checkpoint signs. Exit code 5."""
 
 
 def said_again(_: Execute) -> None:

@@ -20,7 +20,15 @@ from governance.attest.keys import Signer
 from governance.base.errors import StorageError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
-from governance.log.port import ORIGIN_SCOPE, Also, Derived, Entry, Execute, check_size
+from governance.log.port import (
+    ORIGIN_SCOPE,
+    Also,
+    Derived,
+    Entry,
+    Execute,
+    OtherEntriesError,
+    check_size,
+)
 
 PAGE = 512
 MAX_LEVEL = 48
@@ -195,7 +203,7 @@ class SqlLog(ABC):
             if note is None and self._signer is not None:
                 note = sign_checkpoint(state, self._signer)
             if note is None or parse_checkpoint(note)[0] != state:
-                raise VerificationError(
+                raise OtherEntriesError(
                     "the entries are not those of the checkpoint", where=self.where
                 )
             _write_head(execute, note)

@@ -48,6 +48,7 @@ from governance.attest.keys import (
 )
 from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
 from governance.base.errors import ConfigError, StorageError, VerificationError
+from governance.base.http_client import is_server
 from governance.base.model import Slug
 from governance.base.progress import Progress
 from governance.base.storage import home_expanded, write_atomic
@@ -58,7 +59,6 @@ from governance.log.checkpoint import parse_checkpoint
 from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
 from governance.policy.authority import read_authority
-from governance.registry.rest import is_server
 
 DATABASE = "countersign.db"
 SERVED_FILES = Path("server/artifacts")

@@ -25,6 +25,7 @@ from governance.attest.predicates import (
 )
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, RefusedError, StorageError, did_you_mean
+from governance.base.http_client import is_server
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.incidents import counted
@@ -189,7 +190,7 @@ def request(log: Log, now: State, found: Plan, at: datetime) -> str:
 
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:
     """(3) The move. Raises `RefusedError` with the findings; the refusal is in the log."""
-    if rest.is_server(machine.registry_uri):
+    if is_server(machine.registry_uri):
         if move.action == "retire":
             _must_hold(state(log), move)
             rest.delete_alias(machine.registry_uri, move.model, move.alias, machine.environ)

@@ -1,6 +1,4 @@
-"""What a registry's libraries, its database or the disk say against it, in one clear sentence of
-ours.
-"""
+"""Errors of a registry's libraries, its database or the disk as one error of ours."""
 
 from __future__ import annotations
 
@@ -11,70 +9,67 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from governance.base.errors import StorageError
+from governance.base.http_client import is_server
 from governance.registry.display import without_credentials
-from governance.registry.rest import GRANT, NO_RIGHT, is_server
+from governance.registry.rest import GRANT, NO_RIGHT
 
 VENDORS = ("mlflow", "requests", "urllib3", "sqlalchemy", "alembic")
 """Packages whose exceptions are translated."""
 
 UNKNOWN = "the account or its password is not known there"
-SENTENCES = (
-    ("error code 401", UNKNOWN),
-    ("Response body: 'Permission denied'", NO_RIGHT),
-    ("Connection refused", "nothing answers there (connection refused)"),
-    ("Name or service not known", "there is no such host"),
-    ("nodename nor servname", "there is no such host"),
-    ("Temporary failure in name resolution", "the host's name cannot be resolved"),
-    ("timed out", "it does not answer in time"),
-    ("unable to open database file", "the database file cannot be opened"),
-    ("readonly database", "the database cannot be written"),
-    ("disk is full", "the disk is full"),
-    ("No space left", "the disk is full"),
-    ("database is locked", "the database is locked by another program"),
-    ("file is not a database", "the file is not a SQLite database"),
-    ("out-of-date database schema", "its tables were made by another version of MLflow"),
-)
-"""Part of a vendor's message, and what it means."""
-
-
-_ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
-"""What a server said in words, within what its client makes of it."""
-REFUSED = "Countersign refuses"
 _ACCOUNT = (
     "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and"
     " MLFLOW_TRACKING_PASSWORD"
 )
-_FIXES = {REFUSED: "", UNKNOWN: _ACCOUNT, NO_RIGHT: GRANT}
-"""What to do about what the server itself says."""
+_PHRASES: tuple[tuple[str, str, str], ...] = (
+    ("error code 401", UNKNOWN, _ACCOUNT),
+    ("Response body: 'Permission denied'", NO_RIGHT, GRANT),
+    ("Connection refused", "nothing answers there (connection refused)", ""),
+    ("Name or service not known", "there is no such host", ""),
+    ("nodename nor servname", "there is no such host", ""),
+    ("Temporary failure in name resolution", "the host's name cannot be resolved", ""),
+    ("timed out", "it does not answer in time", ""),
+    ("unable to open database file", "the database file cannot be opened", ""),
+    ("readonly database", "the database cannot be written", ""),
+    ("disk is full", "the disk is full", ""),
+    ("No space left", "the disk is full", ""),
+    ("database is locked", "the database is locked by another program", ""),
+    ("file is not a database", "the file is not a SQLite database", ""),
+    ("out-of-date database schema", "its tables were made by another version of MLflow", ""),
+)
+"""Part of a vendor's message, what it means, and what to do where that is known."""
+
+
+_ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
+"""A server's own message within the text of its client's error."""
 
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """What MLflow, its HTTP client, its database or the disk say against it, as `StorageError`."""
+    """Errors of MLflow, its HTTP client, its database or the disk become `StorageError`."""
     try:
         yield
     except Exception as error:
         vendor = type(error).__module__.startswith(VENDORS)
         if not vendor and not isinstance(error, (ImportError, OSError, sqlite3.Error)):
             raise
-        found = f"the registry cannot be used: {_sentence(error)}"
-        fix = next((fix for words, fix in _FIXES.items() if words in found), None)
-        fix = _fix(where) if fix is None else fix
-        raise StorageError(found, where=without_credentials(where), fix=fix) from error
+        sentence, fix = _problem(str(error), type(error).__name__, where)
+        raise StorageError(
+            f"the registry cannot be used: {sentence}", where=without_credentials(where), fix=fix
+        ) from error
 
 
-def _sentence(error: BaseException) -> str:
-    """The first line of a vendor's message, without the object addresses and retry counts of HTTP
-    clients.
+def _problem(message: str, name: str, where: str) -> tuple[str, str]:
+    """What a vendor's message means, and what to do. The first line of an unknown message, without
+    the object addresses and retry counts of HTTP clients.
     """
-    text = str(error)
-    for phrase, plain in SENTENCES:
-        if phrase in text:
-            return plain
-    answered = _ANSWERED.search(text)
-    if answered is not None:
-        text = _unescaped(answered["message"])
-    return without_credentials((text.splitlines() or [type(error).__name__])[0])[:200]
+    for phrase, sentence, fix in _PHRASES:
+        if phrase in message:
+            return sentence, fix or _fix(where)
+    answered = _ANSWERED.search(message)
+    text = message if answered is None else _unescaped(answered["message"])
+    sentence = without_credentials((text.splitlines() or [name])[0])[:200]
+    return sentence, _fix(where) if answered is None else ""
 
 
 def _unescaped(text: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import StorageError
+from governance.base.http_client import is_server
 from governance.registry import rest
 from governance.registry.display import param_texts, shortened
 from governance.registry.failures import translated
@@ -77,7 +78,7 @@ def open_registry(
     uri, say = place.registry_uri, say or (lambda text: None)
     now = now or (lambda: datetime.now(UTC))
     with translated(uri):
-        served = rest.is_server(uri)
+        served = is_server(uri)
         _import_quietly(served)
         from mlflow.tracking import MlflowClient
 
@@ -207,7 +208,7 @@ class MlflowRegistry:
     def where(self, version: Version) -> str:
         """See the port."""
         page = f"#/models/{version.model}/versions/{version.number}"
-        if rest.is_server(self._uri):
+        if is_server(self._uri):
             return f"{self._uri.rstrip('/')}/{page}"
         return f"mlflow ui --backend-store-uri {self._uri}   (then /{page})"
 

@@ -1,39 +1,34 @@
-"""A registry server by its plain HTTP interface: files of a version, moves of an alias, its rows.
-No MLflow is needed.
+"""A registry server by its HTTP interface: files of a version, moves of an alias, its rows. MLflow
+is not needed.
 
-What arrives is as good as its digest: the caller compares it with the manifest
-(`governance.models.folder.take`). What the server refuses, it says in words, and they are passed
-on.
+The caller compares the digest of every file with the manifest (`governance.models.folder.take`).
+A refusal carries the server's own message.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from governance.attest.predicates import ModelFile
+from governance.base import http_client
 from governance.base.errors import (
-    ConfigError,
     ConflictError,
     CountersignError,
     RefusedError,
     StorageError,
 )
-from governance.log.mirror import SAFE_WITHOUT_TLS, NoRedirect
+from governance.base.http_client import is_server, parse_json
 from governance.models.folder import CHUNK, Fetch
 from governance.registry.port import DIGEST_TAG
 from governance.registry.rows import AliasRow, Rows, VersionRow
 
-SECONDS = 60.0
 MAX_ANSWER = 8 << 20
 PAGE = 200
 """Models or versions in one answer."""
@@ -44,16 +39,12 @@ GRANT = (
     "have an administrator of the server give it EDIT on the project's experiment and model"
     " (docs/registry.md)"
 )
-"""What an account that may only read is told, and what to do."""
+"""The problem of an account that may only read, and what to do."""
+ALIAS = "api/2.0/mlflow/registered-models/alias"
 
 
 class MissingError(StorageError):
     """The server answers that there is no such thing."""
-
-
-def is_server(uri: str) -> bool:
-    """Whether an address is a server's."""
-    return uri.startswith(("http://", "https://"))
 
 
 def from_server(uri: str, model: str, version: str, environ: Mapping[str, str]) -> Fetch:
@@ -62,22 +53,21 @@ def from_server(uri: str, model: str, version: str, environ: Mapping[str, str]) 
 
     The account: see `account`.
     """
-    root = uri.rstrip("/")
-    asked = f"{root}/api/2.0/mlflow/model-versions/get?name={quote(model)}&version={quote(version)}"
-    with _open("GET", asked, environ) as answer:
-        place = str(_member(_json(answer.read(MAX_ANSWER)), "model_version", "source"))
+    client = _client(uri, environ)
+    asked = f"api/2.0/mlflow/model-versions/get?name={quote(model)}&version={quote(version)}"
+    place = str(_member(_answer(client, "GET", asked), "model_version", "source"))
     if not place.startswith("mlflow-artifacts:/"):
         raise StorageError(
             f"the files of {model}/{version} are not on this server",
-            where=root,
+            where=client.url,
             fix="name their folder",
         )
     below = quote(place.removeprefix("mlflow-artifacts:").strip("/"))
 
     def fetch(file: ModelFile, target: Path) -> None:
-        address = f"{root}/api/2.0/mlflow-artifacts/artifacts/{below}/{quote(file.path)}"
+        path = f"api/2.0/mlflow-artifacts/artifacts/{below}/{quote(file.path)}"
         left = file.size + 1  # one byte more shows that it is another file
-        with _open("GET", address, environ) as answer, target.open("xb") as copy:
+        with _open(client, "GET", path) as answer, target.open("xb") as copy:
             while left and (data := answer.read(min(CHUNK, left))):
                 copy.write(data)
                 left -= len(data)
@@ -90,19 +80,14 @@ def set_alias(uri: str, model: str, alias: str, version: str, environ: Mapping[s
     what it answers.
     """
     body = {"name": model, "alias": alias, "version": version}
-    _open(
-        "POST", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias", environ, body
-    ).close()
+    _answer(_client(uri, environ), "POST", ALIAS, body)
 
 
 def delete_alias(uri: str, model: str, alias: str, environ: Mapping[str, str]) -> None:
     """Asks a governed server to take an alias away, which consumes the open retirement of who holds
     it.
     """
-    body = {"name": model, "alias": alias}
-    _open(
-        "DELETE", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias", environ, body
-    ).close()
+    _answer(_client(uri, environ), "DELETE", ALIAS, {"name": model, "alias": alias})
 
 
 def read_rows(
@@ -112,7 +97,7 @@ def read_rows(
 
     Raises `StorageError` where it cannot be asked, or shows this account less than all of it.
     """
-    shown = _Shown(uri, environ)
+    shown = _Shown(_client(uri, environ))
     names = frozenset(
         str(one.get("name"))
         for one in shown.listed("registered-models/search", "registered_models")
@@ -139,13 +124,10 @@ def read_rows(
 class _Shown:
     """A server, asked what it has."""
 
-    uri: str
-    environ: Mapping[str, str]
+    client: http_client.Client
 
     def get(self, path: str, **query: str) -> Any:
-        address = f"{self.uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
-        with _open("GET", address, self.environ) as answer:
-            return _json(answer.read(MAX_ANSWER))
+        return _answer(self.client, "GET", f"api/2.0/mlflow/{path}?{urlencode(query)}")
 
     def one(self, path: str, **query: str) -> Any:
         """None where the server has no such thing."""
@@ -162,7 +144,9 @@ class _Shown:
             token = str(_member(page, "next_page_token") or "")
             if not token:
                 return
-        raise StorageError(f"the server has more than {MAX_PAGES} pages of {key}", where=self.uri)
+        raise StorageError(
+            f"the server has more than {MAX_PAGES} pages of {key}", where=self.client.url
+        )
 
 
 def _is_active(shown: Any) -> bool:
@@ -191,9 +175,8 @@ def _version(shown: Any, server: _Shown) -> VersionRow:
 
 def check_account(uri: str, environ: Mapping[str, str]) -> None:
     """Raises `StorageError` where the server cannot be reached, or does not know the account."""
-    _open(
-        "GET", f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/search?max_results=1", environ
-    ).close()
+    path = "api/2.0/mlflow/registered-models/search?max_results=1"
+    _answer(_client(uri, environ), "GET", path)
 
 
 def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -208,79 +191,60 @@ def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     if not is_server(log) or urllib.parse.urlsplit(log)[:2] == urllib.parse.urlsplit(uri)[:2]:
         chosen.append(("COUNTERSIGN_USER", "COUNTERSIGN_PASSWORD"))
     given = ((environ.get(name, ""), environ.get(password, "")) for name, password in chosen)
-    known = next((one for one in given if all(one)), None)
-    host = urllib.parse.urlsplit(uri)
-    if known and host.scheme != "https" and host.hostname not in SAFE_WITHOUT_TLS:
-        raise ConfigError(
-            f"the password would travel readable to {host.hostname}",
-            where="COUNTERSIGN_REGISTRY",
-            expected="https://",
-        )
+    known = next((pair for pair in given if all(pair)), None)
+    if known:
+        http_client.refuse_unencrypted(uri, "COUNTERSIGN_REGISTRY")
     return known
 
 
-def _open(method: str, address: str, environ: Mapping[str, str], body: Any = None) -> Any:
-    if not is_server(address):
-        raise StorageError("not an address of a server", where=address)
-    if "@" in urllib.parse.urlsplit(address).netloc:
-        raise ConfigError(
-            "the address holds an account, which errors would show",
-            where="COUNTERSIGN_REGISTRY",
-            expected=(
-                "https://HOST, account and password in MLFLOW_TRACKING_USERNAME and"
-                " MLFLOW_TRACKING_PASSWORD"
-            ),
-        )
+def _client(uri: str, environ: Mapping[str, str]) -> http_client.Client:
+    """Raises `ConfigError` where the address is none, or the password would be sent unencrypted."""
+    return http_client.Client(
+        uri,
+        account(uri, environ),
+        "COUNTERSIGN_REGISTRY",
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    )
+
+
+def _answer(client: http_client.Client, method: str, path: str, body: Any = None) -> Any:
+    """The JSON value of an answer; None where it has none."""
+    with _open(client, method, path, body) as answer:
+        return parse_json(answer.read(MAX_ANSWER))
+
+
+@contextmanager
+def _open(client: http_client.Client, method: str, path: str, body: Any = None) -> Iterator[Any]:
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json", **_credentials(address, environ)}
-    # Checked above.
-    request = urllib.request.Request(address, data=data, headers=headers, method=method)  # noqa: S310
     try:
-        return urllib.request.build_opener(NoRedirect).open(request, timeout=SECONDS)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refusal(error, address) from None
-    except (OSError, ValueError) as error:
+        with client.open(method, path, data) as answer:
+            yield answer
+    except http_client.StatusError as error:
+        raise _refusal(error, urllib.parse.urlsplit(f"{client.url}/{path}").path) from None
+    except http_client.NoAnswerError as error:
         raise StorageError(
-            f"nothing answers there: {error}", where=address, fix="start it, or mend its name"
-        ) from None
-    except http.client.HTTPException as error:
-        raise StorageError(
-            f"what answers there is no server: {type(error).__name__}", where=address
+            f"the server cannot be asked: {error.reason}",
+            where=client.url,
+            fix="start it, or mend its name",
         ) from None
 
 
-def _refusal(error: urllib.error.HTTPError, address: str) -> CountersignError:
-    """The server's answer as our own error, in its own words where it gives any."""
-    said = _member(_json(error.read(MAX_ANSWER)), "message")
-    where = urllib.parse.urlsplit(address).path
-    if error.code == 403 and said:
-        return RefusedError(str(said), where="the server")
-    if error.code == 409 and said:
-        return ConflictError(str(said), where="the server")
-    if error.code == 404:
-        return MissingError(f"the server has no such thing: {said or error.reason}", where=where)
-    fix = {401: "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD", 403: GRANT}.get(
-        error.code, ""
+def _refusal(error: http_client.StatusError, where: str) -> CountersignError:
+    """The server's answer as our own error, with its own message where it has one."""
+    message = error.member("message")
+    if error.status == 403 and message:
+        return RefusedError(message, where="the server")
+    if error.status == 409 and message:
+        return ConflictError(message, where="the server")
+    if error.status == 404:
+        return MissingError(f"the server has no such thing: {message or error.reason}", where=where)
+    fixes = {401: "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD", 403: GRANT}
+    found = NO_RIGHT if error.status == 403 else message or error.reason
+    return StorageError(
+        f"the server answers {error.status}: {found}",
+        where=where,
+        fix=fixes.get(error.status, ""),
     )
-    found = NO_RIGHT if error.code == 403 else said or error.reason
-    return StorageError(f"the server answers {error.code}: {found}", where=where, fix=fix)
-
-
-def _credentials(address: str, environ: Mapping[str, str]) -> dict[str, str]:
-    known = account(address, environ)
-    return (
-        {"Authorization": f"Basic {base64.b64encode(':'.join(known).encode()).decode()}"}
-        if known
-        else {}
-    )
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _objects(values: Any) -> list[dict[str, Any]]:

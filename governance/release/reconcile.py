@@ -21,6 +21,7 @@ from pathlib import Path
 from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, Finding, Registration
 from governance.base.errors import StorageError
+from governance.base.http_client import is_server
 from governance.log.mirror import MirrorLog
 from governance.log.port import Log
 from governance.machine.machine import Machine, own_checkpoint_key
@@ -131,7 +132,7 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
 def _read(machine: Machine, said: Known) -> Rows | None:
     """Where nobody says where the registry is, it is in the log's own database."""
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
-    if rest.is_server(uri):
+    if is_server(uri):
         models = {*said.names.models} | {model for model, _ in said.versions}
         return rest.read_rows(uri, models, said.runs, machine.environ)
     if uri.startswith("sqlite:///"):

@@ -22,6 +22,7 @@ from pathlib import Path
 from governance.attest.keys import public_key
 from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.http_client import is_server
 from governance.gates.checks.incidents import still_open
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.evidence import Evidence, origin
@@ -133,7 +134,7 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
     `InputError`.
     """
     said = served.registration
-    if rest.is_server(machine.registry_uri):
+    if is_server(machine.registry_uri):
         return rest.from_server(machine.registry_uri, said.model, said.version, machine.environ)
     folder = in_artifact_root(machine.artifact_root)(served.registration)
     if folder is None or not folder.is_dir():

@@ -14,6 +14,7 @@ from pathlib import Path
 from governance.attest.findings import finding
 from governance.attest.requests import refusal
 from governance.base.errors import CountersignError, Problems, RefusedError
+from governance.base.http_client import is_server
 from governance.base.yaml import read_yaml
 from governance.machine.machine import known_signer, log_of
 from governance.people import authorizing
@@ -60,7 +61,7 @@ def registry(project: Project) -> None:
     because the run would fail at its end.
     """
     uri = project.machine.registry_uri
-    if rest.is_server(uri):
+    if is_server(uri):
         rest.check_account(uri, project.machine.environ)
 
 

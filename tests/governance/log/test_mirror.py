@@ -14,7 +14,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
+from governance.base.http_client import StatusError
 from governance.base.progress import Progress
 from governance.history import verify
 from governance.log import api, evidence, merkle
@@ -386,10 +386,9 @@ def test_a_servers_words_repaint_no_terminal() -> None:
     told = json.dumps(
         {"kind": "StorageError", "error": "\x1b[2J\u202everified\nline", "next": "\x07"}
     ).encode()
-    error = urllib.error.HTTPError("x", 500, "x", Message(), io.BytesIO(told))
-    with pytest.raises(StorageError) as raised:
-        Server("http://localhost")._refused(error)
-    assert (raised.value.found, raised.value.fix) == ("\ufffd[2J\ufffdverified\nline", "\ufffd")
+    refused = Server("http://localhost")._refused(StatusError(500, "x", told))
+    assert isinstance(refused, StorageError)
+    assert (refused.found, refused.fix) == ("\ufffd[2J\ufffdverified\nline", "\ufffd")
 
 
 # What is asked, and by whom

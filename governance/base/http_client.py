@@ -1,0 +1,175 @@
+"""The one HTTP client: asks a governed server, as one account.
+
+1. The password goes over TLS only, except to this machine. It is never part of an address.
+2. A redirect is an error: it could carry the password to another place.
+3. Certificates are verified by the system's authorities (SSL_CERT_FILE names others).
+4. An answer has at most the bytes that the caller permits, and comes within `SECONDS`.
+
+The standard library is enough, and it keeps an auditor's installation small.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from governance.base.errors import ConfigError
+
+SECONDS = 60.0
+MAX_ERROR = 1 << 16
+"""Bytes that are read of an answer that reports an error."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLError, "it does not speak TLS, or broke off (SSLError)"),
+    (socket.gaierror, "nobody knows its name (gaierror)"),
+    (ConnectionRefusedError, "nothing listens there (ConnectionRefusedError)"),
+    (TimeoutError, f"no answer within {SECONDS:g} s (TimeoutError)"),
+)
+
+
+class NoAnswerError(Exception):
+    """The server could not be asked, or did not answer."""
+
+    def __init__(self, reason: str, *, certificate: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.certificate = certificate
+        """Why its certificate does not verify; empty for any other reason."""
+
+
+class StatusError(Exception):
+    """The server answered with an error."""
+
+    def __init__(self, status: int, reason: str, body: bytes) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.body = body
+
+    def member(self, name: str) -> str:
+        """A text of the answer's JSON object; empty where there is none."""
+        value = parse_json(self.body)
+        text = value.get(name) if isinstance(value, dict) else None
+        return "" if text is None else str(text)
+
+
+class TooLargeError(Exception):
+    """The answer has more bytes than the caller permits."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """(2) None: the answer is an error."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A server's address, and who asks."""
+
+    url: str
+    account: tuple[str, str] | None = field(default=None, repr=False)
+    """Name and password."""
+    setting: str = "COUNTERSIGN_LOG"
+    """The variable that named the address, for errors."""
+    accounts: str = "COUNTERSIGN_USER and COUNTERSIGN_PASSWORD"
+    """The variables that name the account, for errors."""
+
+    def __post_init__(self) -> None:
+        """(1) Raises `ConfigError`."""
+        parts = urlsplit(self.url)
+        odd = parts.username or parts.password or parts.query or parts.fragment
+        if odd or not parts.hostname or not is_server(self.url):
+            raise ConfigError(
+                "not the address of a server",
+                where=self.setting,
+                expected=f"https://HOST, account and password in {self.accounts}",
+            )
+        if self.account:
+            refuse_unencrypted(self.url, self.setting)
+
+    def ask(self, method: str, path: str, most: int, body: bytes | None = None) -> bytes:
+        """The answer, of at most `most` bytes. Raises `NoAnswerError`, `StatusError` and
+        `TooLargeError`.
+        """
+        with self.open(method, path, body) as answer:
+            data: bytes = answer.read(most + 1)
+        if len(data) > most:
+            raise TooLargeError
+        return data
+
+    @contextmanager
+    def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Any]:
+        """The answer as a stream. Raises `NoAnswerError` and `StatusError`."""
+        request = urllib.request.Request(  # noqa: S310 - checked on construction
+            f"{self.url.rstrip('/')}/{path}", body, {"Content-Type": "application/json"}
+        )
+        request.method = method
+        if self.account:
+            token = base64.b64encode(":".join(self.account).encode()).decode()
+            request.add_unredirected_header("Authorization", f"Basic {token}")
+        try:
+            opener = urllib.request.build_opener(_NoRedirect)
+            with opener.open(request, timeout=SECONDS) as answer:
+                yield answer
+        except urllib.error.HTTPError as error:
+            raise StatusError(error.code, error.reason, _start(error)) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _no_answer(error) from None
+
+
+def is_server(uri: str) -> bool:
+    """Whether an address is a server's."""
+    return uri.startswith(("http://", "https://"))
+
+
+def refuse_unencrypted(url: str, setting: str) -> None:
+    """(1) Raises `ConfigError` where a password would go to another machine without TLS."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise ConfigError(
+            f"the password would be sent unencrypted to {parts.hostname}",
+            where=setting,
+            expected="https://",
+        )
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of JSON bytes; None where they are none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _start(error: urllib.error.HTTPError) -> bytes:
+    try:
+        with error:
+            return error.read(MAX_ERROR)
+    except (OSError, http.client.HTTPException):
+        return b""
+
+
+def _no_answer(error: Exception) -> NoAnswerError:
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        message = cause.verify_message
+        return NoAnswerError(
+            f"its certificate does not verify: {message}", certificate=message or "unknown reason"
+        )
+    for kind, reason in _REASONS:
+        if isinstance(cause, kind):
+            return NoAnswerError(reason)
+    if isinstance(cause, http.client.HTTPException):
+        return NoAnswerError(f"what answers there is no web server ({type(cause).__name__})")
+    return NoAnswerError(type(cause).__name__)
