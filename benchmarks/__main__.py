@@ -1,5 +1,4 @@
-"""`make bench`: each figure against its plain alternative in the same run, alternating, medians of
-several runs.
+"""`make bench` compares each figure with a plain alternative. Runs alternate; it reports medians.
 
 Works in build/bench, with a log and registry of its own; writes benchmarks/results.md.
 """
@@ -32,7 +31,7 @@ ENVIRON = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 SHORT, LONG = 10, 1200
-"""SFT steps: one run that is nearly all set-up, one of more than a minute."""
+"""SFT steps: one run that is mostly set-up, and one of more than a minute."""
 
 Row = tuple[str, str, str, str]
 
@@ -83,13 +82,13 @@ def run(command: list[str]) -> float:
 def compared(
     ours: Callable[[], float], plain: Callable[[], float], times: int
 ) -> tuple[float, float]:
-    """Median seconds of both, run in turns so that a busy moment meets both."""
+    """Median seconds of both. They run in turns, so that load on the machine affects both."""
     pairs = [(ours(), plain()) for _ in range(times)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 
 
 def prepare() -> None:
-    """A copy of the project as it is, repository and all, with everything made that `sft` needs."""
+    """Copies the project with its repository and runs everything that `sft` needs."""
     shutil.rmtree(WORK, ignore_errors=True)
     made = ("data", "models", "evaluations", "gates", "reports", "dvc.lock")
     skip = shutil.ignore_patterns(".venv", ".git", "build", "tmp", "cache", "__pycache__", *made)
@@ -138,9 +137,7 @@ def training() -> list[Row]:
 
 
 def graph() -> list[Row]:
-    """`make repro` with nothing to do against DVC alone on the same graph, where nothing is
-    decided.
-    """
+    """`make repro` with nothing to do, compared with DVC alone on the same graph."""
     say("repro with nothing to do")
     governed = (WORK / "dvc.yaml").read_text(encoding="utf-8")
     bare = "".join(

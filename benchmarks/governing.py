@@ -112,7 +112,7 @@ def _approve(scene: Any, version: str) -> None:
 
 
 def _request(scene: Any, version: str) -> None:
-    """cleo asks for the version, which may be another one's bytes than the story made last."""
+    """cleo requests the version. Its bytes may differ from those that the story made last."""
     from governance.release import promotion
 
     registered = promotion.state(scene.story.log).registration("support-desk", version).predicate

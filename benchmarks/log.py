@@ -86,7 +86,7 @@ def rows(say: Callable[[str], None], entries: int = ENTRIES) -> list[tuple[str, 
 
 
 def fill(path: Path, entries: int) -> None:
-    """A log of so many entries, each a statement of usual size that is really signed."""
+    """A log with this many entries. Each is a signed statement of usual size."""
     author = key(1)
     log = SqliteLog(path, PROJECT, key(2))
     said = Origin(project=PROJECT, policy=DIGEST, checkpoint_key=key(2).public_pem, run=run(),
@@ -107,7 +107,7 @@ def signed(start: int, entries: int) -> list[tuple[Entry, Sequence[str]]]:
 
 
 def statement(index: int) -> tuple[Entry, Sequence[str]]:
-    """Entry `index`: a dataset that was read in."""
+    """Entry `index`: an ingested dataset."""
     author = key(1)
     subject = Artifact(
         role="records", name=f"data/x{index}", sha256=sha256_bytes(str(index).encode())
@@ -122,7 +122,7 @@ def statement(index: int) -> tuple[Entry, Sequence[str]]:
 
 
 def predicate(index: int) -> Model:
-    """What is said of it; 1.4 kB as JSON."""
+    """Its predicate; 1.4 kB as JSON."""
     return Ingest(
         stage=f"ingest@x{index}",
         inputs=[
@@ -155,7 +155,7 @@ def predicate(index: int) -> Model:
 
 
 def run() -> Run:
-    """When and how."""
+    """The run that it records."""
     return Run(
         started="2026-11-20T12:00:00.000Z",
         finished="2026-11-20T12:01:00.000Z",
@@ -242,7 +242,7 @@ _KEYS: dict[int, Signer] = {}
 
 
 def key(number: int) -> Signer:
-    """A key that is the same each time: nothing but this benchmark trusts it."""
+    """A fixed key. Only this benchmark trusts it."""
     if number not in _KEYS:
         data = Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)).private_bytes(
             serialization.Encoding.PEM,
@@ -254,7 +254,7 @@ def key(number: int) -> Signer:
 
 
 def main() -> None:
-    """By itself."""
+    """Runs this benchmark alone."""
     if sys.argv[1:2] == ["verify"]:
         sys.stdout.write(json.dumps(verify(Path(sys.argv[2]))) + "\n")
         return

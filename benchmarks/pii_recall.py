@@ -43,11 +43,11 @@ NOT_PERSONAL = frozenset(
     {"TITLE", "PREFIX", "JOB_TITLE", "HEALTH_CONDITION", "MEDICATION_NAME", "MISC"}
     | {"product", "corporation", "group", "creative-work"}
 )
-"""Labels left out: no scan for identifiers looks for them."""
+"""Labels that are ignored: a scan for identifiers does not search for them."""
 
 
 COVERED = 0.9
-"""So much of a label must be removed for it to count as covered: a country code may stay."""
+"""The share of a label that must be removed for it to count as covered. A country code may stay."""
 
 
 @dataclass(frozen=True)

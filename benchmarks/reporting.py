@@ -1,4 +1,4 @@
-"""What a reviewer waits for: a bundle verified, the report of one version, the index of a thousand.
+"""How long a reviewer waits to verify a bundle, for a report, and for an index of 1,000 models.
 
 The bundle against its signatures alone, by OpenSSL; report and index against verifying the log that
 they are of, which both do first. Medians, in one process, on logs of their own.

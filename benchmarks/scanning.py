@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parent.parent
 RECORDS = 20_000
 PLAIN_RECORDS = 400
-"""The plain loop is slow: it sees a part, and its rate is given."""
+"""Records for the plain loop. It is slow, so it gets a part, and its rate is reported."""
 
 WORDS = (  # noqa: SIM905 - a sentence reads better than a list
     "the parcel came late and one part was broken so I would like to know how it can be replaced"
@@ -74,7 +74,7 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
 
 @contextmanager
 def stock_phone_matcher() -> Iterator[None]:
-    """Presidio as it comes: with the phone matcher that our engine replaces by a quicker one."""
+    """Presidio without changes, with the phone matcher that our engine replaces by a faster one."""
     import phonenumbers
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
