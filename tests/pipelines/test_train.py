@@ -171,6 +171,7 @@ def assert_shown(outcome: Outcome, one: Job, here: Machine) -> None:
     assert tags.items() <= shown.data.tags.items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["base", "grpo"])
 def test_the_same_inputs_give_the_same_bytes(
     stage: str, project: Path, here: Machine, allowed: list[str], tmp_path: Path

@@ -824,6 +824,7 @@ def test_a_verifier_loads_nothing_large(data: bytes, root: str, tmp_path: Path) 
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
+@pytest.mark.slow
 def test_five_hundred_statements(scene: Governed) -> None:
     """How long it takes, `benchmarks.reporting` says."""
     for number in range(470):

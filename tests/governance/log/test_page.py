@@ -84,6 +84,7 @@ def performed(project: Path, heading: str, kind: str, **environ: str) -> None:
                 assert "the checkpoint this machine last verified" in told
 
 
+@pytest.mark.slow
 def test_the_backup_and_restore_of_sqlite(project: Path, own_home: Path) -> None:
     place = grown(project, own_home)
     performed(project, "Backup", "sqlite")
@@ -97,6 +98,7 @@ def test_the_backup_and_restore_of_sqlite(project: Path, own_home: Path) -> None
     assert shell(project, "countersign verify --no-files")[0] == 0
 
 
+@pytest.mark.slow
 def test_the_backup_and_restore_of_postgresql(
     project: Path, own_home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,6 +208,7 @@ def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["desk.db"]
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     script = (
         "from tests.governance.registry.test_mlflow import Place; from pathlib import Path\nfrom"

@@ -104,6 +104,7 @@ def logged(scene: Governed) -> list[Drill]:
     return [item.predicate for item in promotion.state(scene.story.log).view.all("drill")]
 
 
+@pytest.mark.slow
 def test_the_way_back_is_tried_and_said(scene: Governed) -> None:
     before = scene.story.log.size()
     code, told = drill("--items", "5")

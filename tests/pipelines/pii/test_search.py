@@ -73,6 +73,7 @@ def test_a_spoilt_cache_costs_time_and_nothing_else(cache: Path, spoil: str) -> 
     assert search(cache) == (expected, 3)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_cache(cache: Path) -> None:
     script = f"""
 from pathlib import Path

@@ -63,11 +63,21 @@ CASES = [
 ]
 
 
+EVERYDAY = [("sft", True), ("dpo", True), ("grpo", True)]
+"""What `make test` trains; the others are slow."""
+
+
 def test_every_method_is_tried() -> None:
     assert {method for method, _, _ in CASES} | {"pretrain"} == set(METHODS)
 
 
-@pytest.mark.parametrize(("name", "lora", "functions"), CASES)
+@pytest.mark.parametrize(
+    ("name", "lora", "functions"),
+    [
+        pytest.param(*case, marks=[] if case[:2] in EVERYDAY else [pytest.mark.slow])
+        for case in CASES
+    ],
+)
 def test_a_method_trains_and_what_it_leaves_loads(
     name: str, lora: bool, functions: tuple[str, ...], models: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -129,6 +139,7 @@ def assert_closed(made: Path) -> None:
         assert content["target_modules"] == sorted(content["target_modules"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "lora"), [("pretrain", False), ("sft", True), ("grpo", True)])
 def test_the_same_plan_gives_the_same_bytes(
     name: str, lora: bool, models: dict[str, Path], tmp_path: Path
@@ -146,6 +157,7 @@ def test_the_same_plan_gives_the_same_bytes(
         )
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_bytes(models: dict[str, Path], tmp_path: Path) -> None:
     data = tiny.records(tmp_path / "data", "conversation")
     wanted = tiny.objective("sft")
@@ -290,6 +302,7 @@ def test_a_template_that_does_not_mark_the_answers_is_named(
     assert fit(tiny.plan(tmp_path / "two", whole, parent, data), ignore).steps == 4
 
 
+@pytest.mark.slow
 def test_signals_are_logged_about_twenty_times(models: dict[str, Path], tmp_path: Path) -> None:
     wanted = tiny.objective("sft", max_steps=45)
     del wanted.trainer["logging_steps"]
