@@ -32,10 +32,12 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 SOCKET = "TESTS_WARM_SOCKET"
 PRELOADED = [
-    "pipelines.cli", "pipelines.base", "pipelines.evaluate", "pipelines.gate", "pipelines.ingest",
-    "pipelines.quality", "pipelines.register", "pipelines.report", "pipelines.samples",
-    "pipelines.scan", "pipelines.train", "pipelines.hub", "pipelines.training.fit",
-    "pipelines.commands.repro", "pipelines.commands.stage",
+    "pipelines.cli", "pipelines.commands.repro", "pipelines.commands.stage",
+    "pipelines.stages.sample", "pipelines.stages.fetch", "pipelines.stages.ingest",
+    "pipelines.stages.scan_pii", "pipelines.stages.check_quality", "pipelines.stages.import_base",
+    "pipelines.stages.evaluate_base", "pipelines.stages.evaluate", "pipelines.stages.gate",
+    "pipelines.stages.train", "pipelines.stages.register", "pipelines.stages.report",
+    "pipelines.training.fit", "governance.commands.verify", "governance.commands.status",
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "mlflow.tracking",
     "great_expectations", "presidio_analyzer", "hyperscan", "phonenumbers", "pandas",
     "pyarrow.parquet", "pyarrow.compute", "rensa", "spacy", "dvc.cli", "dvc.repo.reproduce",
