@@ -208,6 +208,8 @@ def _run(command: dict[str, Any], descriptors: list[int]) -> None:
         sys.argv = [command["program"], *command["arguments"]]
         sys.orig_argv = [sys.executable, *sys.argv]
         sys.executable = str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "python")
+        main = sys.modules["__main__"]  # what click and multiprocessing ask for the program's name
+        main.__package__, main.__spec__, main.__file__ = None, None, command["program"]
         tempfile.tempdir = None
         _seed()
         code = _main(Path(command["program"]).name)
