@@ -321,7 +321,14 @@ def rollback(stage: Stage) -> None:
     )
     for who in ("ada", "ben"):
         stage.run("countersign", "review", f"{MODEL}/2", "--key", str(stage.keys / who), show=1)
-        stage.countersign("approve", f"{MODEL}/2", who=who, only=(f"{who} approved",))
+        stage.countersign(
+            "approve",
+            f"{MODEL}/2",
+            "--reason",
+            "better answers",
+            who=who,
+            only=(f"{who} approved",),
+        )
     stage.countersign("promote", f"{MODEL}/2", who="cleo")
     stage.countersign("incident", "open", f"{MODEL}/2", "--reason", "it invents prices", who="cleo")
     stage.countersign(

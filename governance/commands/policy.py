@@ -9,6 +9,7 @@ import click
 
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.commands import session
+from governance.commands.session import Signing
 from governance.people import enrolment, policies, speaking
 from governance.people.policies import Signatures, Status
 from governance.policy.policies import Policies, load_policies
@@ -81,42 +82,30 @@ def propose_command(key: str | None, dry_run: bool, as_json: bool) -> None:
 
 @command.command("sign")
 @click.argument("digest")
-@click.option(
-    "--reason", default="read and agreed", show_default=True, help="Why; it stays visible."
-)
-@session.role_option
-@session.key_option
-@session.write_options
-def sign_command(
-    digest: str,
-    reason: str,
-    role: str | None,
-    key: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@session.reason_option("Why you sign.")
+@session.signs
+def sign_command(digest: str, reason: str, how: Signing) -> None:
     """Sign the policies DIGEST as an owner, after reading what they change."""
-    log = session.log_to_add_to(session.here(), dry_run)
+    log = session.log_to_add_to(session.here(), how.dry_run)
     now = session.current(log)
     what = policies.offer(now.authority, digest)
     text = policies.shown(now.authority, what)
-    signer = session.signer(key)
-    who = policies.owner(now.authority, signer, role, session.clock())
+    signer = session.signer(how.key)
+    who = policies.owner(now.authority, signer, how.role, session.clock())
     entry = policies.signed_at(now, what.digest, who)
     if entry is None:
-        session.tell([text], err=as_json)
-    if entry is None and not dry_run:
+        session.tell([text], err=how.as_json)
+    if entry is None and not how.dry_run:
         question = f"\n{who.name} signs policies {what.digest} as {who.role}."
-        session.confirm(question, what.digest[: policies.SHORTEST], yes)
-        said, _ = policies.sign(log, now.authority, what, signer, role, reason, session.clock())
+        session.confirm(question, what.digest[: policies.SHORTEST], how.yes)
+        said, _ = policies.sign(log, now.authority, what, signer, how.role, reason, session.clock())
         entry, now = said.index, session.current(log)
     in_force = (
         now.authority.in_force.digest == what.digest
         and now.authority.in_force.signed_at is not None
     )
     found = {"digest": what.digest, "signed_by": who.name, "entry": entry, "in_force": in_force}
-    session.show(found, list(_signed_lines(now, what, who.name, entry)), as_json)
+    session.show(found, list(_signed_lines(now, what, who.name, entry)), how.as_json)
 
 
 def status_lines(found: Status) -> Iterator[str]:

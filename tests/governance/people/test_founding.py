@@ -10,7 +10,7 @@ from governance.machine.machine import machine, open_log, read_log
 from governance.policy.policies import load_policies
 from governance.release.promotion import state
 from tests.governance.governed import keypair
-from tests.governance.people.desk import Desk
+from tests.governance.people.desk import WHY, Desk
 from tests.governance.story import MODEL, START
 
 PEOPLE = {"ada": "policy-owner,ml-lead", "ben": "policy-owner,risk", "cleo": "release-manager"}
@@ -34,7 +34,7 @@ def test_three_commands_begin_a_governed_log(fresh: Desk) -> None:
     first = d.must("ada", "init", *who(d), YES, "--json").json
     assert first["signed_by"] == ["ada"] and first["waits_for"] == ["ben"]
     assert "countersign policy sign" in first["next"][0]
-    d.must("ben", "policy", "sign", first["policies"][:12], YES)
+    d.must("ben", "policy", "sign", first["policies"][:12], WHY, YES)
     last = d.must("", "init", "--json").json
     assert (
         last["signed_by"] == ["ada", "ben"]

@@ -14,7 +14,7 @@ import pytest
 from governance.base.text import visible
 from governance.release.promotion import state
 from tests.governance.governed import RULES, empty, keypair, principals
-from tests.governance.people.desk import Desk, desk
+from tests.governance.people.desk import WHY, Desk, desk
 from tests.governance.sshagent import add, make, needs_ssh
 
 YES = "--yes"
@@ -46,17 +46,17 @@ def test_a_change_counts_when_its_owners_have_read_and_signed_it(at_desk: Desk) 
     d = at_desk
     edit(d, "max_days: 30", "max_days: 10")
     old, digest = in_force(d), propose(d, "cleo")
-    shown = d.must("ada", "policy", "sign", digest[:12], YES)
+    shown = d.must("ada", "policy", "sign", digest[:12], WHY, YES)
     assert "-waivers: {max_days: 30" in shown.out and "+waivers: {max_days: 10" in shown.out
     assert in_force(d) == old
     found = d.must("", "policy", "status", "--json").json
     (proposal,) = found["proposals"]
     assert (proposal["signed_by"], proposal["waits_for"]) == (["ada"], ["ben"])
     before = d.entries()
-    d.must("ada", "policy", "sign", digest[:12], YES)
+    d.must("ada", "policy", "sign", digest[:12], WHY, YES)
     assert d.entries() == before, "signed once, however often"
     assert [one["kind"] for one in d.must("ben", "pending", "--json").json["pending"]] == ["policy"]
-    assert "in force from entry" in d.must("ben", "policy", "sign", digest[:12], YES).out
+    assert "in force from entry" in d.must("ben", "policy", "sign", digest[:12], WHY, YES).out
     assert in_force(d) == digest
     item = list(state(d.scene.story.log).evidence.all("approval"))[-1]
     assert item.predicate.page is not None and item.predicate.about == "policy"
@@ -73,17 +73,17 @@ SIGNS_NOT: dict[str, tuple[str, str]] = {
 def test_who_signs_no_policy(at_desk: Desk, who: str, says: str) -> None:
     edit(at_desk, "max_days: 30", "max_days: 10")
     digest = propose(at_desk)
-    assert says in at_desk.refused(who, "policy", "sign", digest[:12], YES)
+    assert says in at_desk.refused(who, "policy", "sign", digest[:12], WHY, YES)
 
 
 def test_what_is_no_proposal_is_not_signed(at_desk: Desk) -> None:
     d = at_desk
     assert "are those in force" in d.refused("ada", "policy", "propose")
     assert "in force and signed by ada, ben" in d.refused(
-        "ada", "policy", "sign", in_force(d)[:12], YES
+        "ada", "policy", "sign", in_force(d)[:12], WHY, YES
     )
-    assert "no policies 0000" in d.refused("ada", "policy", "sign", "0" * 12, YES, code=3)
-    assert "too short" in d.refused("ada", "policy", "sign", in_force(d)[:6], YES, code=2)
+    assert "no policies 0000" in d.refused("ada", "policy", "sign", "0" * 12, WHY, YES, code=3)
+    assert "too short" in d.refused("ada", "policy", "sign", in_force(d)[:6], WHY, YES, code=2)
     edit(d, "max_days: 30", "max_dayz: 30")
     assert "did you mean 'max_days'" in d.refused("ada", "policy", "propose", code=2)
 
@@ -111,7 +111,7 @@ def test_a_newcomer_says_nothing_before_the_owners_signed(at_desk: Desk) -> None
     assert "do not name this key" in d.refused("zoe", "authorize", "--hours", "1", YES)
     digest = propose(d)
     for who in ("ada", "ben"):
-        d.must(who, "policy", "sign", digest[:12], YES)
+        d.must(who, "policy", "sign", digest[:12], WHY, YES)
     d.must("zoe", "authorize", "--hours", "1", YES)
 
 
@@ -120,7 +120,7 @@ def test_a_further_key_is_of_the_same_person(at_desk: Desk) -> None:
     d.must("", "enrol", "cleo", d.public("cleo2"))
     digest = propose(d)
     for who in ("ada", "ben"):
-        d.must(who, "policy", "sign", digest[:12], YES)
+        d.must(who, "policy", "sign", digest[:12], WHY, YES)
     for key in ("cleo", "cleo2"):
         assert d.must(key, "authorize", "--hours", "1", YES, "--json").json["name"] == "cleo"
     assert "policies name no 'zoe'" in d.refused("", "enrol", "zoe", d.public("zoe"), code=2)
@@ -135,7 +135,7 @@ def test_a_rotated_key_ends_the_old_one_with_the_signed_policy(at_desk: Desk) ->
     digest = propose(d)
     d.must("cleo", "authorize", "--hours", "1", YES)
     for who in ("ada", "ben"):
-        d.must(who, "policy", "sign", digest[:12], YES)
+        d.must(who, "policy", "sign", digest[:12], WHY, YES)
     assert "do not name this key" in d.refused("cleo", "authorize", "--hours", "1", YES)
     d.must("cleo2", "authorize", "--hours", "1", YES)
 
@@ -192,12 +192,12 @@ def test_recovery_replaces_a_lost_owner(tmp_path: Path, monkeypatch: pytest.Monk
     d.must("ada", "revoke", "ben", "--reason", "lost", YES)
     d.must("", "rotate", "ben", d.public("ben"), d.public("ben2"))
     digest = propose(d)
-    d.must("ada", "policy", "sign", digest[:12], YES)
+    d.must("ada", "policy", "sign", digest[:12], WHY, YES)
     assert in_force(d) != digest
     (wait,) = d.must("rita", "pending", "--json").json["pending"]
     assert wait["next"] == f"countersign policy sign {digest[:12]}"
-    d.must("rita", "policy", "sign", digest[:12], YES)
-    d.must("rob", "policy", "sign", digest[:12], YES)
+    d.must("rita", "policy", "sign", digest[:12], WHY, YES)
+    d.must("rob", "policy", "sign", digest[:12], WHY, YES)
     assert in_force(d) == digest
     d.must("ben2", "authorize", "--hours", "1", YES)
     assert "do not name this key" in d.refused("ben", "authorize", "--hours", "1", YES)

@@ -57,7 +57,7 @@ def _changed_policy(d: Desk) -> None:
     path.write_text(path.read_text().replace("max_days: 30", "max_days: 29"))
     digest = d.must("ada", "policy", "propose", "--json").json["digest"]
     for who in ("ada", "ben"):
-        d.must(who, "policy", "sign", digest[:12], YES)
+        d.must(who, "policy", "sign", digest[:12], WHY, YES)
 
 
 def _revoked(d: Desk) -> None:
@@ -75,7 +75,7 @@ def _owner_no_more(d: Desk) -> None:
     path.write_text(path.read_text().replace('"policy-owner", "ml-lead"', '"policy-owner"'))
     digest = d.must("ada", "policy", "propose", "--json").json["digest"]
     for who in ("ada", "ben"):
-        d.must(who, "policy", "sign", digest[:12], YES)
+        d.must(who, "policy", "sign", digest[:12], WHY, YES)
     d.reads("ben", "ada")
 
 
