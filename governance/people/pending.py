@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from governance.attest.predicates import Promotion, PromotionRequest, Waiver
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
+from governance.gates.checks.incidents import still_open
 from governance.gates.checks.people import approvals as check_approvals
 from governance.gates.checks.persons import one_each, others
 from governance.gates.checks.votes import behind, by_another, packet_votes
@@ -44,6 +45,7 @@ def pending(now: State, at: datetime) -> list[Wait]:
     if now.authority.policies.rules.owners is None:
         return list(_policies(now))
     found = [
+        *_incidents(now),
         *_second_signatures(now, at),
         *_policies(now),
         *_checkpoint_keys(now),
@@ -108,6 +110,31 @@ def _checkpoint_keys(now: State) -> Iterator[Wait]:
                 why=f"its owners approve it before it signs; so far {_names(one.signed_by)}",
                 people=[name for name in owners if name not in one.signed_by],
                 next=f"countersign checkpoint-key approve {one.keyid[:12]}",
+            )
+
+
+# -- Incidents -------------------------------------------------------------------------------------
+def _incidents(now: State) -> Iterator[Wait]:
+    """Every open incident, for the people who may close it."""
+    about: dict[str, list[Evidence]] = {}
+    for item in now.evidence.all("incident"):
+        about.setdefault(item.subjects[0].sha256, []).append(item)
+    rules = now.authority.policies.rules.incidents
+    for items in about.values():
+        for item in still_open(now.authority, items):
+            incident = item.predicate
+            people = [
+                one.name
+                for one in _people(now)
+                if rules.closed_by is None or set(one.roles) & set(rules.closed_by)
+            ]
+            name = f"{incident.model}/{incident.version}"
+            yield Wait(
+                kind="incident",
+                what=f"open incident on {name} (entry {item.index})",
+                why=f"{incident.principal} opened it: {incident.reason}",
+                people=people,
+                next=f"countersign incident close {name} --reason ...",
             )
 
 

@@ -15,11 +15,12 @@ by it, so it is read when asked for: `Policies.controls`).
 
 from __future__ import annotations
 
+import calendar
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -128,6 +129,8 @@ class ModelPolicy(Model):
     """What it is for; the datacards of everything it trains on must permit it."""
     region: Region
     """Where it is made."""
+    owner: str = Field("", max_length=100)
+    """The person or team that answers for it in use."""
     limits: list[Limit] = []
     """What it must not be used for, one sentence each, beside the limits of its tier."""
     review_every: Months | None = None
@@ -422,6 +425,21 @@ class Policies:
         known, tier = self.rules.models.get(model), self.tier_of(model)
         own = known.review_every if known else None
         return own or (tier.review_every if tier else None)
+
+    def next_review(self, model: str, approved: datetime) -> date | None:
+        """The day on which an approved version is due for review; None where policy sets none."""
+        months = self.review_every(model)
+        if months is None:
+            return None
+        years, month = divmod(approved.month - 1 + months, 12)
+        year = approved.year + years
+        last = calendar.monthrange(year, month + 1)[1]
+        return date(year, month + 1, min(approved.day, last))
+
+    def owner_of(self, model: str) -> str:
+        """The person or team that answers for a model; empty where policy names none."""
+        known = self.rules.models.get(model)
+        return known.owner if known else ""
 
     def retire_people(self, model: str) -> int:
         """How many people let a version's bytes go: two at least, as many as approvals where the

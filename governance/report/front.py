@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 from governance.attest.predicates import Finding
 from governance.base.text import timed, words
@@ -48,15 +48,18 @@ def use(facts: Facts) -> Use:
     return Use(
         approved_for=approved
         or [facts.policies_note or "nothing: policy does not name this model"],
-        not_approved_for=[
-            *([] if served else ["serving users (no approval stands)"]),
-            "every other purpose",
-            "decisions about people made by it alone",
-        ],
+        not_approved_for=_not_for(facts, served),
         tier=facts.registration.tier,
         tier_demands=_demands(tier),
         review_by=_review_by(facts),
     )
+
+
+def _not_for(facts: Facts, served: bool) -> list[str]:
+    """The limits that policy sets, and serving users where no approval holds."""
+    limits = facts.policies.limits_of(facts.registration.model) if facts.policies else []
+    serving = [] if served else ["serving users (not approved)"]
+    return [*serving, *(limits or ["limits not set by policy"])]
 
 
 def _demands(tier: Tier | None) -> list[str]:
@@ -77,28 +80,73 @@ def _demands(tier: Tier | None) -> list[str]:
 
 
 def _review_by(facts: Facts) -> str:
-    """The first day on which something the version rests on ends."""
+    """The next review that policy sets; then the first day on which something of it ends."""
+    model = facts.registration.model
+    months = facts.policies.review_every(model) if facts.policies else None
+    due = review_due(facts)
+    text = "not set by policy"
+    if months is not None:
+        text = due.isoformat() if due else f"{months} months after approval"
+    ends = _first_end(facts)
+    return f"{text}; {ends}" if ends else text
+
+
+def review_due(facts: Facts) -> date | None:
+    """The day of the next review; None where policy sets none, or nobody approved the version."""
+    released = facts.standing.released if facts.standing else None
+    if facts.policies is None or released is None:
+        return None
+    approved = instant_of(promoted(released).at)
+    return facts.policies.next_review(facts.registration.model, approved)
+
+
+def _first_end(facts: Facts) -> str:
+    """What the version rests on and ends first: data, a waiver, or an approval."""
     found = [
-        (str(card.retention.until), f"retention of {name}")
+        (str(card.retention.until), f"data of {name} must be erased by")
         for name, card in _cards(facts)
         if card.retention.until
     ]
     if facts.standing is not None:
-        found += [
-            (item.predicate.expires, "a waiver ends")
-            for item, why in facts.standing.waivers
-            if not why
-        ]
-        ends = [
-            (item.predicate.expires, f"{name}'s approval ends")
-            for name, _, item in facts.standing.approvers
-        ]
-        found += [(when, why) for when, why in ends if when]
-    return (
-        f"not set by policy; {min(found)[0][:10]} at the latest ({min(found)[1]})"
-        if found
-        else "not set"
-    )
+        waivers = (item for item, why in facts.standing.waivers if not why)
+        found += [(item.predicate.expires, "a waiver ends on") for item in waivers]
+        for name, _, item in facts.standing.approvers:
+            if item.predicate.expires:
+                found.append((item.predicate.expires, f"{name}'s approval ends on"))
+    if not found:
+        return ""
+    day, what = min(found)
+    return f"{what} {day[:10]}"
+
+
+def _unset(facts: Facts) -> Iterator[Item]:
+    """What policy should say of the model and does not, and a review that is due."""
+    policies, model = facts.policies, facts.registration.model
+    if policies is None or model not in policies.rules.models:
+        return
+    owners = policies.rules.owners
+    who = " or ".join(owners.roles) if owners else "not assigned"
+    where = f"policies/policy.yaml: models.{model}"
+    if not policies.limits_of(model):
+        yield _item("policy sets no limits: what must this model not be used for?", where, who)
+    if policies.review_every(model) is None:
+        yield _item("policy sets no review date (review_every)", where, who)
+    if not policies.owner_of(model):
+        yield _item("policy names no owner of this model", where, who)
+    due = review_due(facts)
+    if due is not None:
+        day = due.isoformat()
+        owner = policies.owner_of(model) or who
+        late = facts.as_of_time.date() > due
+        if late or due - facts.as_of_time.date() <= SOON:
+            yield _item(
+                "the review of this version",
+                f"countersign report {model}/{facts.registration.version}",
+                owner,
+                None,
+                day,
+                late,
+            )
 
 
 def _cards(facts: Facts) -> list[tuple[str, Datacard]]:
@@ -211,7 +259,7 @@ def open_items(facts: Facts) -> list[Item]:
     """What waits, what ends soon, and what stands in the way of more than `candidate`; the overdue
     first.
     """
-    found = [*_of_people(facts), *_findings(facts)]
+    found = [*_of_people(facts), *_findings(facts), *_unset(facts)]
     return sorted(found, key=lambda item: not item.overdue)
 
 
