@@ -226,3 +226,15 @@ def test_somebody_else_s_list_needs_no_key_and_a_name_that_is_none_is_refused(
     assert "policies name no 'zoe'" in d.refused("", "pending", "--as", "zoe", code=2)
     assert "nothing waits for eve" in d.must("eve", "pending").out
     assert "who   ada, ben, cleo" in d.must("", "pending").out
+
+
+def test_an_open_incident_waits_for_those_who_may_close_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d = desk(tmp_path, governed(tmp_path), monkeypatch)
+    d.scene.incident("1", "open")
+    (wait,) = waits(d, kind="incident")
+    assert "ada" in wait["people"] and NAME in wait["what"]
+    assert wait["next"].startswith(f"countersign incident close {NAME}")
+    d.scene.incident("1", "closed")
+    assert waits(d, kind="incident") == []
