@@ -155,4 +155,4 @@ def record(
 def evidence_view(log: Log, policies: Policies) -> evidence.EvidenceView:
     """The verified log as a view by subject and kind."""
     keys = {**read_authority(log).keys, **policies.keys}
-    return evidence.LogEvidence(log, evidence.key_ring(log, keys))
+    return evidence.log_evidence(log, evidence.key_ring(log, keys))

@@ -24,8 +24,8 @@ from governance.attest import digests
 from governance.attest.predicates import Artifact, Reproduction
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.progress import Progress
-from governance.history.lineage import Admissible, model_node, trained
 from governance.history.lineage import inputs as inputs_of
+from governance.history.lineage import model_node, trained
 from governance.log.evidence import Evidence
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing
@@ -168,7 +168,7 @@ def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -
     found = digests.tree_digest(project.root / path)
     log = open_log(project.machine, project.policies, now)
     evidence = provenance.evidence_view(log, project.policies)
-    node = model_node(Admissible(evidence, project.policies), found)
+    node = model_node(evidence.signed_under(project.policies), found)
     if node.train is None or trained(node.train).stage != f"train@{key}":
         raise InputError(
             f"the log at hand has no training of train@{key} that made this model ({found[:12]})",

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence
-from governance.log.evidence import Evidence, LogEvidence
+from governance.log.evidence import Evidence, log_evidence
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
@@ -245,7 +245,7 @@ class Project:
     def evidence(self, kind: str | None = None) -> list[Evidence]:
         """Everything in the log, in order."""
         policies = load_policies(self.root / "policies")
-        return list(LogEvidence(self.log, evidence.key_ring(self.log, policies.keys)).all(kind))
+        return list(log_evidence(self.log, evidence.key_ring(self.log, policies.keys)).all(kind))
 
     def said(self) -> list[tuple[str, str, bool]]:
         """What the log says, in its order: kind, stage, and whether it is a permission where it is

@@ -19,7 +19,7 @@ from typing import Any
 from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact
 from governance.attest.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
 from governance.log import evidence
-from governance.log.evidence import Evidence, EvidenceView, LogEvidence, key_ring
+from governance.log.evidence import Evidence, EvidenceView, key_ring, log_evidence
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.data import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
 from governance.policy.evaluation import (
@@ -143,19 +143,18 @@ class World:
     at: datetime
 
 
-class InMemory:
-    """An `EvidenceView` over a list."""
+class InMemory(EvidenceView):
+    """A view over a list."""
 
     def __init__(self) -> None:
+        super().__init__(self)
         self.items: list[Evidence] = []
 
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        return [
-            item for item in self.all(kind) if any(one.sha256 == sha256 for one in item.subjects)
-        ]
+    def about(self, sha256: str) -> list[Evidence]:
+        return [item for item in self.items if any(one.sha256 == sha256 for one in item.subjects)]
 
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        return (item for item in self.items if kind in (None, item.kind))
+    def of_kind(self, kind: str | None) -> list[Evidence]:
+        return [item for item in self.items if kind in (None, item.kind)]
 
 
 Record = Callable[[str, str, list[Artifact], Any], None]
@@ -199,7 +198,7 @@ def in_log(plan: Plan, home: Path) -> World:
         evidence.record(log, signer(here), kind, subjects, predicate)
 
     _tell(plan, record)
-    return _world(plan, LogEvidence(log, key_ring(log, plan.policies.keys)))
+    return _world(plan, log_evidence(log, key_ring(log, plan.policies.keys)))
 
 
 def model(name: str) -> str:

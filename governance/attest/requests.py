@@ -82,6 +82,10 @@ class GateRequest(Model):
         return {role: digest for role, digest in sorted(digests.items()) if digest is not None}
 
 
+Action = Literal["promote", "rollback", "retire"]
+"""What a decision may do with an alias."""
+
+
 class ReleaseRequest(Model):
     """May this model be called `alias` under this name? For a governed alias: as a signed request
     asks.
@@ -92,7 +96,7 @@ class ReleaseRequest(Model):
     champion: Sha256 | None = None
     """Digest of the model that serves now; None where none does."""
     alias: Slug = CANDIDATE
-    action: Literal["promote", "rollback", "retire"] = "promote"
+    action: Action = "promote"
     version: str = ""
     """The registry's number, for a governed alias."""
     from_version: str | None = None

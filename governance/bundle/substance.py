@@ -17,8 +17,9 @@ from governance.base.time import instant_of
 from governance.bundle.form import Bundle
 from governance.bundle.result import ELSEWHERE, BundledFile, BundleReport, Move, Vote
 from governance.gates.checks.context import ReleaseContext
-from governance.gates.checks.votes import distinct, packet_votes
+from governance.gates.checks.votes import packet_votes
 from governance.history import lineage, packet
+from governance.history.votes import distinct
 from governance.log.evidence import Evidence
 from governance.release import promotion
 from governance.release.promotion import State
@@ -103,8 +104,8 @@ def _with_packet(report: BundleReport, now: State, frozen: Evidence, at: datetim
 
 def _moves(now: State, model: str, version: str) -> Iterator[Move]:
     """(6) Every decision about an alias of this model whose signer might make it."""
-    for item in now.view.all("promotion"):
-        said: Promotion = item.predicate
+    for item in now.view.all(Promotion):
+        said = item.predicate
         if said.model == model:
             again = made_again(now, item) if said.version == version else ELSEWHERE
             yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)

@@ -10,7 +10,7 @@ from governance.attest.predicates import Promotion
 from governance.base.errors import InputError
 from governance.commands import session
 from governance.commands.moves import named
-from governance.gates.checks import incidents
+from governance.history import incidents
 from governance.people import moves as releasing
 from governance.people import speaking
 from governance.release.promotion import State

@@ -37,6 +37,8 @@ def command(
     """
     now = session.looking(bundle, origin)
     at = time_of(moment) or session.clock()
+    if moment is not None:
+        now = now.as_of(at)
     found = retrospect.live(now, model, at)
     moved = _moved(now, model) if bundle is None and moment is None else []
     told = {

@@ -2,8 +2,8 @@
 
 1. A link holds when a statement whose subject is the digest names the digest before it among its
    inputs. File names, dataset names in paths and the working folder play no part.
-2. Only statements signed by a key that policy lets sign their kind count (`Admissible`); the others
-   are as good as missing, and are counted so that a finding can say so.
+2. Only statements signed by a key that policy lets sign their kind count
+   (`EvidenceView.signed_under`). The others count as missing; a finding names their keys.
 3. Of several statements about one digest, the latest that fits what is asked is taken, else the
    latest.
 4. Nothing here decides; gaps are None, and `governance.gates.decisions` turns them into findings.
@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from governance.attest.predicates import (
     Artifact,
@@ -28,40 +28,6 @@ if TYPE_CHECKING:
     from governance.log.evidence import Evidence, EvidenceView
 
 Fits = Callable[["Evidence"], bool]
-
-
-class Rights(Protocol):
-    """Who may sign which evidence: `Policies` as they are at hand, or an `Authority` by position in
-    the log.
-    """
-
-    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
-        """Whether evidence of `kind` at entry `index`, signed by this key, counts."""
-
-
-class Admissible:
-    """An `EvidenceView` of the statements whose signer may sign them."""
-
-    def __init__(self, view: EvidenceView, rights: Rights) -> None:
-        self._view = view
-        self._rights = rights
-
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        """As the view's, less what does not count."""
-        return [item for item in self._view.by_subject(sha256, kind) if self._counts(item)]
-
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        """As the view's, less what does not count."""
-        return (item for item in self._view.all(kind) if self._counts(item))
-
-    def set_aside(self, sha256: str, kind: str) -> list[str]:
-        """The key ids of statements about this digest that do not count, sorted."""
-        return sorted(
-            {item.keyid for item in self._view.by_subject(sha256, kind) if not self._counts(item)}
-        )
-
-    def _counts(self, item: Evidence) -> bool:
-        return self._rights.may_sign(item.kind, item.keyid, item.development, item.index)
 
 
 @dataclass(frozen=True)

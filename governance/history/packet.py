@@ -34,7 +34,6 @@ from governance.history import lineage
 from governance.history.chain import Chain
 
 if TYPE_CHECKING:
-    from governance.history.lineage import Admissible
     from governance.log.evidence import Evidence, EvidenceView
     from governance.policy.authority import Authority
 
@@ -69,7 +68,7 @@ def subjects(packet: Packet) -> list[Artifact]:
 
 def build(
     registered: Registration,
-    view: Admissible,
+    view: EvidenceView,
     authority: Authority,
     *,
     evidence: EvidenceView,
@@ -110,7 +109,12 @@ def latest(evidence: EvidenceView, model: str, version: str, digest: str) -> Evi
 
 
 def differing(
-    item: Evidence, view: Admissible, authority: Authority, *, evidence: EvidenceView, at: datetime
+    item: Evidence,
+    view: EvidenceView,
+    authority: Authority,
+    *,
+    evidence: EvidenceView,
+    at: datetime,
 ) -> list[str]:
     """What of a packet no longer is so, in words; empty where it stands. A waiver that ended is
     judged elsewhere.
@@ -161,7 +165,7 @@ def _made_by(items: Sequence[Evidence]) -> tuple[list[str], list[str]]:
     return sorted(commits), sorted({said.environment.distributions for said in stages})
 
 
-def _is_registered(view: Admissible, packet: Packet) -> bool:
+def _is_registered(view: EvidenceView, packet: Packet) -> bool:
     """Whether the version's last registration is of these bytes, files and stage."""
     found = [
         item

@@ -1,21 +1,20 @@
 """Evidence: signed statements about digests, written to the log and read back verified.
 
-Writing: `record` builds an in-toto Statement v1, signs it and appends it; saying the same thing
-again (same stage, inputs, outputs, parameters, policy, code, environment and signer) is the same
-entry. Reading: `LogEvidence` gives typed evidence and nothing else. An entry by an unknown key is
-left out with its reason, so that it counts as missing; an entry that was altered raises
-`VerificationError`. Whether a known key may sign that kind of evidence is the reader's to ask
-(`Policies.may_sign`).
+Writing: `record` builds an in-toto Statement v1, signs it and appends it. The same statement again
+(same stage, inputs, outputs, parameters, policy, code, environment and signer) is the same entry.
+Reading: `EvidenceView` is the one way to read typed evidence, of a log or of part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Generic, Literal, Protocol, overload
 
 from pydantic import ValidationError
+from typing_extensions import TypeVar
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
@@ -30,11 +29,13 @@ from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import KINDS, PREDICATES, TYPE_PREFIX, Artifact, Origin
 from governance.base.errors import VerificationError
 from governance.base.model import Json, Model
+from governance.base.time import instant_of
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
 from governance.log.port import Also, Entry, Log, Said, said_again
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
 _VARYING = ("run", "at")
 """Predicate fields that do not make two statements different: when and how, not what.
 
@@ -42,14 +43,18 @@ Of what people say, `at` counts: who approves, rejects and approves again has sp
 """
 
 
+PredicateT = TypeVar("PredicateT", bound=Model)
+PredicateT_co = TypeVar("PredicateT_co", bound=Model, covariant=True, default=Any)
+
+
 @dataclass(frozen=True)
-class Evidence:
-    """One verified statement."""
+class Evidence(Generic[PredicateT_co]):
+    """One verified statement: `Evidence[Promotion]` where its kind is known."""
 
     index: int
     kind: str
     subjects: tuple[Artifact, ...]
-    predicate: Any
+    predicate: PredicateT_co
     """The typed model of `governance.attest.predicates`."""
     keyid: str
     development: bool
@@ -81,16 +86,6 @@ class KeyRing:
         return keyid not in self.service
 
 
-class EvidenceView(Protocol):
-    """Evidence as decisions see it."""
-
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        """What is known about a digest, in the order of the log."""
-
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        """Everything, in the order of the log."""
-
-
 @dataclass(frozen=True)
 class LeftOut:
     """An entry that does not count, and why."""
@@ -99,8 +94,27 @@ class LeftOut:
     reason: str
 
 
-class LogEvidence:
-    """Evidence from a log, each envelope verified before it is handed out."""
+class Rights(Protocol):
+    """Who may sign which evidence: `Policies` as they are at hand, or an `Authority` by position in
+    the log.
+    """
+
+    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of `kind` at entry `index`, signed by this key, counts."""
+
+
+class Source(Protocol):
+    """Where a view gets evidence from, in the order of the log."""
+
+    def about(self, sha256: str) -> Iterable[Evidence]:
+        """The statements with this digest among their subjects."""
+
+    def of_kind(self, kind: str | None) -> Iterable[Evidence]:
+        """The statements of a kind; all of them for None."""
+
+
+class LogSource:
+    """The entries of a log as one key ring shows them, each verified before it is handed out."""
 
     def __init__(self, log: Log, ring: KeyRing) -> None:
         self._log = log
@@ -108,43 +122,48 @@ class LogEvidence:
         self._read: dict[int, Evidence | LeftOut] = {}
         self._verified: dict[int, Evidence] = {}
 
-    def under(self, ring: KeyRing) -> LogEvidence:
+    def under(self, ring: KeyRing) -> LogSource:
         """The same log as other keys show it; no signature is verified twice."""
-        other = LogEvidence(self._log, ring)
+        other = LogSource(self._log, ring)
         other._verified = self._verified
         return other
 
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        """What is known about a digest, in the order of the log."""
-        found = self._evidence(self._log.by_subject(sha256), kind)
-        return [
-            item for item in found if any(subject.sha256 == sha256 for subject in item.subjects)
-        ]
+    def about(self, sha256: str) -> Iterator[Evidence]:
+        """As `Source`."""
+        for item in self._evidence(self._log.by_subject(sha256), None):
+            if any(subject.sha256 == sha256 for subject in item.subjects):
+                yield item
 
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        """Everything, in the order of the log."""
-        return self._evidence(
-            self._log.entries() if kind is None else self._log.by_kind([kind]), kind
-        )
+    def of_kind(self, kind: str | None) -> Iterator[Evidence]:
+        """As `Source`. An entry filed under another kind than its own is missed here, and found by
+        `governance.history.verify`.
+        """
+        entries = self._log.entries() if kind is None else self._log.by_kind([kind])
+        return self._evidence(entries, kind)
+
+    def entry(self, index: int) -> Evidence | None:
+        """The statement of one entry; None where it does not count."""
+        item = self._opened(self._log.entry(index))
+        return item if isinstance(item, Evidence) else None
 
     def left_out(self) -> list[LeftOut]:
         """Entries read so far that do not count."""
         return [item for _, item in sorted(self._read.items()) if isinstance(item, LeftOut)]
 
     def _evidence(self, entries: Iterable[Entry], kind: str | None) -> Iterator[Evidence]:
-        """An entry filed under another kind than its own is missed here, and found by
-        `governance.history.verify`.
-        """
         for entry in entries:
             if kind is not None and entry.kind != kind:
                 continue
-            if entry.index not in self._read:
-                self._read[entry.index] = self._one(entry)
-            item = self._read[entry.index]
+            item = self._opened(entry)
             if isinstance(item, Evidence) and kind in (None, item.kind):
                 yield item
 
-    def _one(self, entry: Entry) -> Evidence | LeftOut:
+    def _opened(self, entry: Entry) -> Evidence | LeftOut:
+        if entry.index not in self._read:
+            self._read[entry.index] = self._open(entry)
+        return self._read[entry.index]
+
+    def _open(self, entry: Entry) -> Evidence | LeftOut:
         known = self._verified.get(entry.index)
         if known is not None and known.keyid in self.ring.known:
             return replace(known, development=self.ring.is_development(known.keyid))
@@ -152,6 +171,145 @@ class LogEvidence:
         if isinstance(item, Evidence):
             self._verified[entry.index] = item
         return item
+
+
+_Question = tuple[Literal["about", "kind"], str | None]
+
+
+class EvidenceView:
+    """Evidence, as far as one reader may look at it.
+
+    `size`: only the entries before it; then the source is asked once for each question, by all
+    views that come from this one. `rights`: only statements whose signer may sign that kind of
+    evidence. `until`: only statements made until then, by their own clocks. `assumed`: statements
+    that nobody has made yet, after all others.
+
+    A kind is named by its predicate's class, which types the answer, or by its short name.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        size: int | None = None,
+        rights: Rights | None = None,
+        until: datetime | None = None,
+        assumed: Sequence[Evidence] = (),
+    ) -> None:
+        self.source = source
+        self.size = size
+        self._rights = rights
+        self._until = until
+        self._assumed = tuple(assumed)
+        self._asked: dict[_Question, list[Evidence]] = {}
+        self._answers: dict[_Question, list[Evidence]] = {}
+
+    @overload
+    def by_subject(self, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]: ...
+    @overload
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]: ...
+    def by_subject(self, sha256: str, kind: type[Model] | str | None = None) -> list[Evidence]:
+        """What is known about a digest, in the order of the log."""
+        name = _short_name(kind)
+        return [item for item in self._answer(("about", sha256)) if name in (None, item.kind)]
+
+    @overload
+    def all(self, kind: type[PredicateT]) -> list[Evidence[PredicateT]]: ...
+    @overload
+    def all(self, kind: str | None = None) -> list[Evidence]: ...
+    def all(self, kind: type[Model] | str | None = None) -> list[Evidence]:
+        """Everything of a kind, in the order of the log."""
+        return list(self._answer(("kind", _short_name(kind))))
+
+    def before(self, size: int) -> EvidenceView:
+        """The entries before `size` alone: what could be known at that point."""
+        return self._with(size=size)
+
+    def signed_under(self, rights: Rights) -> EvidenceView:
+        """The statements whose signer may sign them."""
+        return self._with(rights=rights)
+
+    def made_until(self, at: datetime) -> EvidenceView:
+        """The statements made until a time, by their own clocks."""
+        return self._with(until=at)
+
+    def assuming(self, statements: Sequence[Evidence]) -> EvidenceView:
+        """With statements that nobody has made yet: what a signature would come to."""
+        return self._with(assumed=statements)
+
+    def set_aside(self, sha256: str, kind: str) -> list[str]:
+        """The key ids of statements about this digest that do not count, sorted."""
+        found = [item for item in self._read(("about", sha256)) if item.kind == kind]
+        return sorted({item.keyid for item in found if not self._counts(item)})
+
+    def _with(self, **changes: Any) -> EvidenceView:
+        """Another view of the same source; it keeps what the source has answered."""
+        mine = {
+            "size": self.size,
+            "rights": self._rights,
+            "until": self._until,
+            "assumed": self._assumed,
+        }
+        other = EvidenceView(self.source, **{**mine, **changes})
+        if self.size is not None:
+            other._asked = self._asked
+        return other
+
+    def _answer(self, question: _Question) -> list[Evidence]:
+        if question in self._answers:
+            return self._answers[question]
+        found = [item for item in self._read(question) if self._counts(item)]
+        if self.size is not None:
+            self._answers[question] = found
+        return found
+
+    def _read(self, question: _Question) -> list[Evidence]:
+        """Of the entries before `size`, and of what is assumed."""
+        found = self._asked.get(question)
+        if found is None:
+            found = list(self._ask(question))
+            if self.size is not None:
+                self._asked[question] = found
+        within = [item for item in found if self.size is None or item.index < self.size]
+        return within + [item for item in self._assumed if _answers(item, question)]
+
+    def _ask(self, question: _Question) -> Iterable[Evidence]:
+        how, what = question
+        return self.source.of_kind(what) if how == "kind" else self.source.about(str(what))
+
+    def _counts(self, item: Evidence) -> bool:
+        if self._until is not None and instant_of(made_at(item)) > self._until:
+            return False
+        return self._rights is None or self._rights.may_sign(
+            item.kind, item.keyid, item.development, item.index
+        )
+
+
+def made_at(item: Evidence) -> str:
+    """When a statement was made, by the clock of who made it."""
+    at: str | None = getattr(item.predicate, "at", None)
+    return at or str(item.predicate.run.finished)
+
+
+def log_evidence(log: Log, ring: KeyRing) -> EvidenceView:
+    """All evidence of a log, read anew at each question.
+
+    An entry by an unknown key is left out, so that it counts as missing; an entry that was altered
+    raises `VerificationError`. Whether a known key may sign that kind of evidence is the reader's
+    to ask (`EvidenceView.signed_under`).
+    """
+    return EvidenceView(LogSource(log, ring))
+
+
+def _short_name(kind: type[Model] | str | None) -> str | None:
+    return _NAMES[kind] if isinstance(kind, type) else kind
+
+
+def _answers(item: Evidence, question: _Question) -> bool:
+    how, what = question
+    if how == "kind":
+        return what in (None, item.kind)
+    return any(subject.sha256 == what for subject in item.subjects)
 
 
 def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:

@@ -25,7 +25,7 @@ from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.people import moves as releasing
 from governance.people.moves import Plan
-from governance.release.promotion import State, below
+from governance.release.promotion import State
 from governance.release.retrospect import SAME, made_again
 from governance.release.serving import Served, resolve
 
@@ -118,7 +118,7 @@ def evidence_of(now: State, found: Plan) -> tuple[Served, str]:
         )
     given = [
         one
-        for one in below(now, what.model, what.alias, None)
+        for one in now.timeline.released_before(what.model, what.alias, None)
         if one.predicate.version == what.version
     ]
     for item in given:

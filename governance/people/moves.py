@@ -2,7 +2,7 @@
 move itself.
 
 1. A plan decides on the log as it stands and, where a person is known, on the request they would
-   sign: nothing is written, and what it says is what the decision would say (`Assumed`).
+   sign (`EvidenceView.assuming`). Nothing is written, and the decision would come out the same.
 2. A request is signed and logged once; an open one that fits is taken again, so that others can add
    their signatures to it in between.
 3. The move is carried out where the registry is: here, with the log in one transaction, or by the
@@ -23,23 +23,25 @@ from governance.attest.predicates import (
     Promotion,
     PromotionRequest,
 )
-from governance.attest.requests import ReleaseDecision, ReleaseRequest
+from governance.attest.requests import Action, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, RefusedError, StorageError, did_you_mean
 from governance.base.http_client import is_server
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.context import ReleaseContext
-from governance.gates.checks.incidents import counted
-from governance.gates.checks.persons import one_each, others
-from governance.gates.checks.votes import behind, distinct, packet_votes
+from governance.gates.checks.votes import packet_votes
 from governance.gates.decisions import decide_release
+from governance.history.incidents import counted
+from governance.history.persons import one_each, others
+from governance.history.votes import distinct, signers_of_request
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
-from governance.people.assumed import NOT_YET, Assumed
+from governance.people.assumed import NOT_YET
 from governance.people.speaking import Speaker, roles_of, say
 from governance.policy.policies import AliasRule, Policies
 from governance.registry import aliases, rest
-from governance.release.promotion import Action, Promoter, State, ask, below, state
+from governance.release.promoter import Promoter
+from governance.release.promotion import State, ask, state
 
 HOURS = 24
 """How long a request stays open where policy does not say less."""
@@ -108,7 +110,7 @@ def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> 
     elif signs is not None:
         more = [_assumed(now, asked, move, signs, at)]
         asked = asked.model_copy(update={"request": more[0].digest})
-    evidence = Assumed(now.evidence, more)
+    evidence = now.evidence.assuming(more)
     decision = _sayable(decide_release(asked, now.authority.policies, evidence, at, now.authority))
     context = ReleaseContext.of(asked, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
@@ -143,7 +145,7 @@ def plan_rollback(
     now.must_know(model)
     skipped: list[tuple[str, Finding]] = []
     held = now.holder(model, alias)
-    for before in below(now, model, alias, held.version if held else None):
+    for before in now.timeline.released_before(model, alias, held.version if held else None):
         move = Move("rollback", model, before.predicate.version, alias, reason, break_glass)
         found = plan(now, move, at, signs)
         wrong = [one for one in found.decision.findings if one.code not in _BY_SIGNATURE]
@@ -324,7 +326,7 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
         yield from _approvals(context, name)
         return
     people = (
-        behind(context.rights, context.evidence, context.signed, context.at)
+        signers_of_request(context.rights, context.evidence, context.signed, context.at)
         if context.signed
         else set()
     )

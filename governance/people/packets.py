@@ -10,7 +10,6 @@ from governance.base.errors import InputError
 from governance.gates.checks.context import ReleaseContext
 from governance.history import packet
 from governance.log.evidence import Evidence
-from governance.people.assumed import Assumed
 from governance.release import promotion
 from governance.release.promotion import State
 
@@ -60,4 +59,4 @@ def release_context(
     to = alias or now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", frozen.model, frozen.version, to)
     asked = asked.model_copy(update={"packet": packet.digest_of(frozen)})
-    return ReleaseContext.of(asked, now.authority, Assumed(now.evidence, more), at)
+    return ReleaseContext.of(asked, now.authority, now.evidence.assuming(more), at)

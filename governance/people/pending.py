@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from governance.attest.predicates import Promotion, PromotionRequest, Waiver
+from governance.attest.predicates import PromotionRequest, Registration, Waiver
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.incidents import still_open
 from governance.gates.checks.people import approvals as check_approvals
-from governance.gates.checks.persons import one_each, others
-from governance.gates.checks.votes import behind, by_another, packet_votes
-from governance.log.evidence import Evidence
+from governance.gates.checks.votes import packet_votes
+from governance.history.persons import one_each, others
+from governance.history.votes import signers_of_request
 from governance.people import authorizing, keys, packets, policies, subjects, votes, waiving
 from governance.policy.policies import Principal, Quorum
-from governance.release import promotion
 from governance.release.promotion import State
 
 SOON = 14
@@ -141,17 +140,13 @@ def _incidents(now: State) -> Iterator[Wait]:
 # -- Moves -----------------------------------------------------------------------------------------
 def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
     """What one person did alone."""
-    requests = {item.digest: item for item in now.evidence.all("request")}
-    for item in now.view.all("promotion"):
-        move: Promotion = item.predicate
-        asked = requests.get(move.request or "")
-        if (
-            move.second_signature_by is None
-            or asked is None
-            or by_another(now.authority, now.evidence, asked)
-        ):
+    overdue = {item.index for item in now.timeline.overdue(at)}
+    for item in now.timeline.lacking_second_signature:
+        move = item.predicate
+        asked = now.timeline.request_of(move)
+        if asked is None:
             continue
-        late = instant_of(move.second_signature_by) <= at
+        late = item.index in overdue
         yield Wait(
             kind="second signature",
             what=f"{move.action} of {move.model} to version {move.version}, entry {item.index}",
@@ -167,15 +162,15 @@ def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
 
 def _moves(now: State, at: datetime) -> Iterator[Wait]:
     """Open requests for a rollback or a retirement that want further people."""
-    for item in promotion.open_requests(now):
+    for item in now.timeline.open_requests():
         said: PromotionRequest = item.predicate
         if (
             said.action == "promote"
             or instant_of(said.expires) <= at
-            or promotion.overtaken(now, said)
+            or now.timeline.is_overtaken(said)
         ):
             continue
-        signed = one_each(now.authority, behind(now.authority, now.evidence, item, at))
+        signed = one_each(now.authority, signers_of_request(now.authority, now.evidence, item, at))
         if len(signed) >= _wanted(now, said):
             continue
         yield Wait(
@@ -204,10 +199,8 @@ def _packets(now: State, at: datetime) -> Iterator[Wait]:
     """The version registered last of each model that can be released, where approvals are
     missing.
     """
-    latest: dict[str, Evidence] = {
-        item.predicate.model: item for item in now.view.all("registration")
-    }
-    asked = {(one.predicate.model, one.predicate.version) for one in promotion.open_requests(now)}
+    latest = {item.predicate.model: item for item in now.view.all(Registration)}
+    asked = {(one.predicate.model, one.predicate.version) for one in now.timeline.open_requests()}
     for model, item in sorted(latest.items()):
         versions = {item.predicate.version} | {number for name, number in asked if name == model}
         for version in sorted(versions):
@@ -264,7 +257,7 @@ def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime)
     """
     said = [
         one.predicate
-        for one in promotion.open_requests(now, model)
+        for one in now.timeline.open_requests(model)
         if instant_of(one.predicate.expires) > at
     ]
     for alias, rule in now.authority.policies.rules.aliases.items():

@@ -26,11 +26,12 @@ from governance.base.errors import InputError
 from governance.base.model import Model
 from governance.base.text import short, size
 from governance.base.time import instant_of
-from governance.gates.checks.incidents import INCIDENT, still_open, unaccepted
-from governance.gates.checks.votes import Vote, packet_votes
+from governance.gates.checks.votes import packet_votes
 from governance.gates.decisions import decide_automatic
 from governance.history import packet
+from governance.history.incidents import INCIDENT, still_open, unaccepted
 from governance.history.lineage import ModelNode, model_node
+from governance.history.votes import Vote
 from governance.log import evidence, merkle
 from governance.log.evidence import Evidence
 from governance.people.packets import release_context

@@ -14,7 +14,8 @@ from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Approval
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
-from governance.gates.checks.votes import Reason, SetAside, agreed, packet_votes
+from governance.gates.checks.votes import packet_votes
+from governance.history.votes import Reason, SetAside, agreed
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.assumed import NOT_YET, assumed

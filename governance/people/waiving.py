@@ -113,7 +113,9 @@ def waive(
     )
     problem = waiver_problem(context, now.authority, assumed(now, signer, "waiver", subject, said))
     if problem:
-        raise RefusedError(f"this would not count: {problem}", where=f"waiver of {finding.code}")
+        raise RefusedError(
+            f"this would not count: {problem.text}", where=f"waiver of {finding.code}"
+        )
     return None if dry_run else say(log, signer, "waiver", [subject], said), who, said
 
 

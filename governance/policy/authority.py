@@ -204,10 +204,10 @@ def read_authority(log: Log, until: int | None = None) -> Authority:
     """The authority that the log gives, up to but without entry `until`. Raises
     `VerificationError`.
     """
-    return authority_of(giving_rights(log, until))
+    return authority_of(authority_entries(log, until))
 
 
-def giving_rights(log: Log, until: int | None = None) -> Iterator[Entry]:
+def authority_entries(log: Log, until: int | None = None) -> Iterator[Entry]:
     """The entries that give or take rights, in order; most approvals are of packets, and do not."""
     for entry in log.by_kind(KINDS):
         if until is not None and entry.index >= until:
@@ -217,7 +217,7 @@ def giving_rights(log: Log, until: int | None = None) -> Iterator[Entry]:
 
 
 def authority_of(entries: Iterable[Entry]) -> Authority:
-    """The authority that these entries of `giving_rights` give. Raises `VerificationError`."""
+    """The authority that these entries of `authority_entries` give. Raises `VerificationError`."""
     walk = _Walk()
     for entry in entries:
         walk.take(entry)

@@ -8,26 +8,28 @@ from governance.attest.predicates import Drill
 from governance.base.text import duration, moment, short
 from governance.base.time import instant_of
 from governance.history.lineage import subject
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.release.promotion import State
 
 NO_DRILL = "not tried: no drill is recorded"
 
 
-def last(now: State, model: str, alias: str, until: datetime | None = None) -> Evidence | None:
+def last(
+    now: LogState, model: str, alias: str, until: datetime | None = None
+) -> Evidence[Drill] | None:
     """The last rehearsal that counts, up to a time: whoever signed it was given `drill` by
     policy.
     """
-    found = [item for item in now.view.all("drill") if _is_of(item, model, alias)]
+    found = [item for item in now.view.all(Drill) if _is_of(item, model, alias)]
     found = [item for item in found if until is None or instant_of(item.predicate.at) <= until]
     return found[-1] if found else None
 
 
-def told(item: Evidence | None, target: str | None) -> str:
+def told(item: Evidence[Drill] | None, target: str | None) -> str:
     """One rehearsal in a line. `target`: the version that a rollback would go back to now."""
     if item is None:
         return NO_DRILL
-    said: Drill = item.predicate
+    said = item.predicate
     took = duration(sum(step.seconds for step in said.steps))
     what = f"to version {said.version} ({short(said.model_digest)}), {took}"
     text = f"passed {moment(said.at)}: {what}, {said.items} items asked"
@@ -41,8 +43,8 @@ def told(item: Evidence | None, target: str | None) -> str:
     )
 
 
-def _is_of(item: Evidence, model: str, alias: str) -> bool:
-    said: Drill = item.predicate
+def _is_of(item: Evidence[Drill], model: str, alias: str) -> bool:
+    said = item.predicate
     return (said.model, said.alias) == (model, alias) and subject(
         item, "model"
     ) == said.model_digest

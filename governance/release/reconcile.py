@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance.attest.findings import finding
-from governance.attest.predicates import CANDIDATE, Finding, Registration
+from governance.attest.predicates import CANDIDATE, Call, Finding, Registration
 from governance.base.errors import StorageError
 from governance.base.http_client import is_server
+from governance.history.state import LogState, state
 from governance.log.mirror import MirrorLog
 from governance.log.port import Log
 from governance.machine.machine import Machine, own_checkpoint_key
@@ -37,7 +38,6 @@ from governance.registry.rows import (
     read_rows,
     sqlite_reading,
 )
-from governance.release.promotion import State, state
 
 ATTEMPTS = 5
 """How often both are read again because somebody moved something in between."""
@@ -58,25 +58,18 @@ class Known:
     """Versions that a server let somebody make, as it says: known, registered or not."""
 
 
-def known(now: State) -> Known:
+def known(now: LogState) -> Known:
     """What the log says, as far as the registry can be held against it."""
     rules = now.authority.policies.rules
-    versions = {
-        (one.predicate.model, one.predicate.version): one.predicate
-        for one in now.view.all("registration")
-    }
+    registered = now.timeline.registrations
+    versions = {key: item.predicate for key, item in registered.items()}
     names = Names(
         frozenset(rules.models) | {model for model, _ in versions}, frozenset(rules.aliases)
     )
-    moved = {
-        (one.predicate.model, one.predicate.alias)
-        for one in now.view.all("promotion")
-        if one.predicate.allowed
-    }
     holders = {
         (model, alias): held.version
-        for model, alias in moved
-        if alias != CANDIDATE and (held := now.holder(model, alias)) is not None
+        for (model, alias), held in now.timeline.holders.items()
+        if alias != CANDIDATE
     }
     runs = {
         str(one.run.detail[REGISTRY_RUN]): f"{one.model}/{one.version}"
@@ -84,8 +77,8 @@ def known(now: State) -> Known:
         if one.run.detail.get(REGISTRY_RUN)
     }
     made = frozenset(
-        (item.predicate.model, item.predicate.version)
-        for item in now.evidence.all("call")
+        (item.predicate.model, item.predicate.version or "")
+        for item in now.evidence.all(Call)
         if item.predicate.alias is None
         and now.authority.may_sign("promotion", item.keyid, item.development, item.index)
     )

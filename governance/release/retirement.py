@@ -10,30 +10,22 @@ from __future__ import annotations
 import shutil
 
 from governance.base.errors import RefusedError, StorageError
+from governance.history.state import LogState
 from governance.machine.machine import Machine
 from governance.models.artifacts import in_artifact_root
-from governance.release.promotion import State
 
 BESIDE = ("model", "adapter")
 """Folders below the run's artifacts that hold weights."""
 
 
-def is_retired(now: State, model: str, version: str) -> bool:
-    """Whether a signed decision took the version out of service."""
-    return any(
-        (one.predicate.action, one.predicate.version) == ("retire", version)
-        for one in now.moves(model)
-    )
-
-
 def delete_files(
-    now: State, machine: Machine, model: str, version: str, dry_run: bool = False
+    now: LogState, machine: Machine, model: str, version: str, dry_run: bool = False
 ) -> list[str]:
     """Deletes what this machine's registry holds of a retired version; the folders, as text.
 
     Raises `RefusedError` for a version in service, `StorageError` where the disk refuses.
     """
-    if not is_retired(now, model, version):
+    if (model, version) not in now.timeline.retirements:
         raise RefusedError(
             f"{model}/{version} was not retired, so its files stay",
             expected="a signed decision to retire it",

@@ -8,7 +8,7 @@ out the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,10 @@ from governance.attest.findings import finding, not_among
 from governance.attest.predicates import (
     CANDIDATE,
     Call,
+    Drill,
     Finding,
     GateDecision,
+    Packet,
     Promotion,
     PromotionRequest,
 )
@@ -26,13 +28,15 @@ from governance.base.errors import CountersignError, InputError, VerificationErr
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate, decide_release
-from governance.log.evidence import Evidence
+from governance.history.state import LogState
+from governance.log.evidence import Evidence, made_at
 from governance.release import drills
-from governance.release.promotion import State, again, ask, below, open_requests, overdue, overtaken
+from governance.release.promotion import ask, decide_again
 from governance.release.serving import open_incident
 
 SAME = "the same"
 """What is said of a decision that was made again without a difference."""
+NOT_COUNTED = "DOES NOT COUNT: the key was not theirs at that entry, or the role"
 KINDS = (
     "registration",
     "packet",
@@ -72,6 +76,8 @@ class Live(Model):
     """Since when a second person should have signed a rollback that one made alone."""
     back_tried: str = drills.NO_DRILL
     """When the way back from it was last rehearsed, and what came of it."""
+    back_failed: bool = False
+    """Whether that rehearsal failed."""
 
 
 class Event(Model):
@@ -105,72 +111,40 @@ class Again(Model):
     differences: list[str]
 
 
-def live(now: State, model: str, at: datetime) -> list[Live]:
-    """Who holds each alias of a model at a moment: the moves made until then, and what is known
-    until now.
-
-    Raises `InputError` for a model that the log does not know.
+def live(now: LogState, model: str, at: datetime) -> list[Live]:
+    """Who holds each alias of a model at a moment, as the state has it: for a moment in the past,
+    give `LogState.as_of` that moment. Raises `InputError` for a model that the log does not know.
     """
     now.must_know(model)
-    held: dict[str, Evidence] = {}
-    for item in now.moves(model):
-        move: Promotion = item.predicate
-        if instant_of(move.at) > at:
-            break
-        if move.action == "retire":
-            held = {
-                alias: one
-                for alias, one in held.items()
-                if alias == CANDIDATE or one.predicate.version != move.version
-            }
-        else:
-            held[move.alias] = item
-    late = {item.predicate.request: item.predicate.second_signature_by for item in overdue(now, at)}
-    asked = _askers(now)
-    return [
-        _live(now, item, at, asked, late.get(item.predicate.request))
-        for _, item in sorted(held.items())
-    ]
+    return [_live(now, tenure.given, at) for tenure in now.timeline.held(model, at)]
 
 
-def models(now: State) -> list[str]:
-    """Every model that the log has a version of."""
-    return sorted({item.predicate.model for item in now.view.all("registration")})
-
-
-def history(now: State, model: str) -> list[Event]:
+def history(now: LogState, model: str) -> list[Event]:
     """Everything the log has about a model's versions, in order. Raises `InputError` for one that
     it does not know.
     """
     now.must_know(model)
-    packets = {
-        item.subjects[0].sha256
-        for item in now.evidence.all("packet")
-        if item.predicate.model == model
-    }
-    requests = {
-        item.digest for item in now.evidence.all("request") if item.predicate.model == model
-    }
-    asked, subjects = _askers(now), packets | requests
+    packets = (item for item in now.evidence.all(Packet) if item.predicate.model == model)
+    requests = now.timeline.requests.items()
+    subjects = {item.subjects[0].sha256 for item in packets}
+    subjects |= {digest for digest, item in requests if item.predicate.model == model}
     found = [
-        event
+        _event(now, item)
         for kind in KINDS
         for item in now.evidence.all(kind)
         if _concerns(item, model, subjects)
-        for event in _events(now, item, asked)
     ]
     return sorted(found, key=lambda event: event.entry)
 
 
-def decided_again(now: State, entry: int) -> Again:
+def decided_again(now: LogState, entry: int) -> Again:
     """One logged decision performed again. Raises `InputError` where the entry is none that can
     be.
     """
-    item = _decision(now, entry)
-    return _again(now, item, now.before(entry))
+    return _again(now, _decision(now, entry), now.before(entry))
 
 
-def _again(now: State, item: Evidence, before: State) -> Again:
+def _again(now: LogState, item: Evidence, before: LogState) -> Again:
     said = item.predicate
     if isinstance(said, GateDecision):
         decision, about = _gate_again(now, item, before), said.stage
@@ -193,12 +167,12 @@ def _again(now: State, item: Evidence, before: State) -> Again:
     )
 
 
-def made_again(now: State, item: Evidence) -> str:
+def made_again(now: LogState, item: Evidence[Promotion]) -> str:
     """What comes of making a decision about an alias again, in words.
 
     Raises `VerificationError` where a governed alias moved that should not have.
     """
-    said: Promotion = item.predicate
+    said = item.predicate
     governs, where = said.alias != CANDIDATE and said.allowed, f"entry {item.index}, promotion"
     if said.asked is None:
         if governs:
@@ -241,13 +215,13 @@ def made_again(now: State, item: Evidence) -> str:
     return SAME if found.same else f"allowed, too: {'; '.join(found.differences)}"
 
 
-def forged(now: State) -> list[Finding]:
+def forged(now: LogState) -> list[Finding]:
     """Every move of a governed alias that does not come out when it is decided again from what
     stood before it.
     """
     found = []
-    for item in now.view.all("promotion"):
-        said: Promotion = item.predicate
+    for item in now.view.all(Promotion):
+        said = item.predicate
         if said.alias == CANDIDATE or not said.allowed:
             continue
         try:
@@ -263,11 +237,11 @@ def forged(now: State) -> list[Finding]:
     return found
 
 
-def last_decision(now: State, model: str, version: str) -> int:
+def last_decision(now: LogState, model: str, version: str) -> int:
     """The entry of the last decision about a version. Raises `InputError` where there is none."""
     found = [
         item.index
-        for item in now.view.all("promotion")
+        for item in now.view.all(Promotion)
         if (item.predicate.model, item.predicate.version) == (model, version)
     ]
     if not found:
@@ -277,30 +251,21 @@ def last_decision(now: State, model: str, version: str) -> int:
     return found[-1]
 
 
-def expired_waivers(now: State, move: Promotion, at: datetime) -> list[str]:
+def expired_waivers(now: LogState, move: Promotion, at: datetime) -> list[str]:
     """Findings that a version was released in spite of, whose waivers have all ended, in words."""
     found = []
     for waived in move.waived:
-        mine = [
-            item.predicate
-            for item in now.evidence.all("waiver")
-            if (item.predicate.model, item.predicate.finding, item.predicate.about)
-            == (move.model, waived.code, waived.subject)
-            and now.authority.speaker(item) is not None
-            and instant_of(item.predicate.at)
-            <= at  # what was accepted later carried nothing before
-        ]
-        ends = max((instant_of(one.expires) for one in mine), default=None)
+        ends = now.timeline.waived_until(move.model, waived, at)
         if ends is None or ends <= at:
             when = f"ended {ends:%Y-%m-%dT%H:%M:%SZ}" if ends else "is not in the log"
             found.append(f"the waiver of {waived.code} {waived.subject} {when}")
     return found
 
 
-def _live(
-    now: State, item: Evidence, at: datetime, asked: Mapping[str, str], overdue_since: str | None
-) -> Live:
-    move: Promotion = item.predicate
+def _live(now: LogState, item: Evidence[Promotion], at: datetime) -> Live:
+    move = item.predicate
+    late = any(one.index == item.index for one in now.timeline.overdue(at))
+    drill = drills.last(now, move.model, move.alias, at) if move.alias != CANDIDATE else None
     return Live(
         model=move.model,
         alias=move.alias,
@@ -310,29 +275,20 @@ def _live(
         entry=item.index,
         action=move.action,
         request=move.request or "",
-        asked_by=_asked_by(asked, move),
+        asked_by=now.timeline.requested_by(move),
         incident=open_incident(now, move.model_digest),
         expired=expired_waivers(now, move, at),
-        second_signature_overdue=overdue_since,
-        back_tried=_tried(now, move, at),
+        second_signature_overdue=move.second_signature_by if late else None,
+        back_tried=_tried(now, move, drill),
+        back_failed=drill is not None and not drill.predicate.passed,
     )
 
 
-def _tried(now: State, move: Promotion, at: datetime) -> str:
+def _tried(now: LogState, move: Promotion, drill: Evidence[Drill] | None) -> str:
     if move.alias == CANDIDATE:
         return "not needed: candidate serves nobody"
-    found = drills.last(now, move.model, move.alias, at)
-    before = below(now, move.model, move.alias, move.version)
-    return drills.told(found, before[0].predicate.version if before else None)
-
-
-def _askers(now: State) -> dict[str, str]:
-    """Digest of each request to who signed it."""
-    return {item.digest: item.predicate.principal for item in now.evidence.all("request")}
-
-
-def _asked_by(asked: Mapping[str, str], move: Promotion) -> str:
-    return asked.get(move.request or "", move.run.requested_by.name)
+    before = now.timeline.released_before(move.model, move.alias, move.version)
+    return drills.told(drill, before[0].predicate.version if before else None)
 
 
 def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
@@ -342,48 +298,63 @@ def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
     return bool(said.model == model)
 
 
-def _events(now: State, item: Evidence, asked: Mapping[str, str]) -> Iterator[Event]:
+def _event(now: LogState, item: Evidence) -> Event:
     said: Any = item.predicate
-    version, by = getattr(said, "version", "") or "", getattr(said, "principal", "")
-    detail = getattr(said, "reason", "")
+    by = getattr(said, "principal", "")
     counts = not by or now.authority.speaker(item) is not None
-    result = "" if counts else "DOES NOT COUNT: the key was not theirs at that entry, or the role"
-    what = item.kind
-    match item.kind:
-        case "promotion":
-            what, by = f"{said.action} {said.alias}", _asked_by(asked, said)
-            result = "allowed" if said.allowed else "refused"
-            detail = ", ".join(dict.fromkeys(one.code for one in said.findings))
-            if said.allowed and said.action != "retire":
-                detail = f"from version {said.from_version or 'none'}"
-        case "request":
-            what, result = (
-                f"request to {said.action} {said.alias}",
-                result or f"open until {said.expires}",
-            )
-        case "approval":
-            what, result = (
-                f"{said.decision} {said.about} {item.subjects[0].sha256[:12]}",
-                result or f"as {said.role}",
-            )
-        case "waiver":
-            what, result = (
-                f"waiver of {said.finding} {said.about}",
-                result or f"until {said.expires}",
-            )
-        case "incident":
-            what = f"incident {said.state}"
-        case "registration" | "packet" | "drill" | "report":
-            by, (what, result, detail) = said.run.requested_by.name, _by_service(item)
-        case "refusal":
-            what, by, result = said.operation, said.caller, "refused by rule"
-        case "call":
-            what, by, result = _called(said), said.caller, "accepted by rule"
-            detail = f"from version {said.from_version or 'none'}" if said.alias else ""
-    at = getattr(said, "at", "") or said.run.finished
-    yield Event(
-        entry=item.index, at=at, what=what, version=version, by=by, result=result, detail=detail
+    event = Event(
+        entry=item.index,
+        at=made_at(item),
+        what=item.kind,
+        version=getattr(said, "version", "") or "",
+        by=by,
+        result="" if counts else NOT_COUNTED,
+        detail=getattr(said, "reason", ""),
     )
+    told = _described(now, item)
+    if not counts:
+        told.pop("result", None)
+    return event.model_copy(update=told)
+
+
+def _described(now: LogState, item: Evidence) -> dict[str, str]:
+    """The fields of an event that its kind has of its own."""
+    said: Any = item.predicate
+    match item.kind:
+        case "promotion" | "request" | "refusal" | "call":
+            return _described_move(now, item.kind, said)
+        case "approval":
+            what = f"{said.decision} {said.about} {item.subjects[0].sha256[:12]}"
+            return {"what": what, "result": f"as {said.role}"}
+        case "waiver":
+            what = f"waiver of {said.finding} {said.about}"
+            return {"what": what, "result": f"until {said.expires}"}
+        case "incident":
+            return {"what": f"incident {said.state}"}
+        case _:
+            return {"by": said.run.requested_by.name, **_by_service(item)}
+
+
+def _described_move(now: LogState, kind: str, said: Any) -> dict[str, str]:
+    """What was asked of an alias or of the registry, and what came of it."""
+    before = f"from version {said.from_version or 'none'}" if kind in ("promotion", "call") else ""
+    match kind:
+        case "request":
+            what = f"request to {said.action} {said.alias}"
+            return {"what": what, "result": f"open until {said.expires}"}
+        case "refusal":
+            return {"what": said.operation, "by": said.caller, "result": "refused by rule"}
+        case "call":
+            told = {"what": _called(said), "by": said.caller, "result": "accepted by rule"}
+            return {**told, "detail": before if said.alias else ""}
+    codes = ", ".join(dict.fromkeys(one.code for one in said.findings))
+    moved = said.allowed and said.action != "retire"
+    return {
+        "what": f"{said.action} {said.alias}",
+        "by": now.timeline.requested_by(said),
+        "result": "allowed" if said.allowed else "refused",
+        "detail": before if moved else codes,
+    }
 
 
 def _called(said: Call) -> str:
@@ -393,27 +364,24 @@ def _called(said: Call) -> str:
     return f"set {said.alias}" if said.version else f"take {said.alias} away"
 
 
-def _by_service(item: Evidence) -> tuple[str, str, str]:
-    """What, result and detail of what a service says."""
+def _by_service(item: Evidence) -> dict[str, str]:
+    """What a service recorded: a packet, a drill, a signed report or a registration."""
     said: Any = item.predicate
     if item.kind == "packet":
-        return (
-            "packet",
-            f"{len(said.findings)} finding(s)",
-            f"packet {item.subjects[0].sha256[:12]}",
-        )
+        result, detail = f"{len(said.findings)} finding(s)", item.subjects[0].sha256[:12]
+        return {"what": "packet", "result": result, "detail": f"packet {detail}"}
     if item.kind == "drill":
-        return (
-            f"drill of {said.alias}",
-            "passed" if said.passed else "FAILED",
-            drills.told(item, None),
-        )
+        result = "passed" if said.passed else "FAILED"
+        what = f"drill of {said.alias}"
+        return {"what": what, "result": result, "detail": drills.told(item, None)}
     if item.kind == "report":
-        return "report signed", said.verdict, f"page {said.page[:12]}, of {said.entries} entries"
-    return "registration", "", f"sha256 {said.model_digest[:12]}, stage {said.stage}"
+        detail = f"page {said.page[:12]}, of {said.entries} entries"
+        return {"what": "report signed", "result": said.verdict, "detail": detail}
+    detail = f"sha256 {said.model_digest[:12]}, stage {said.stage}"
+    return {"what": "registration", "result": "", "detail": detail}
 
 
-def _decision(now: State, entry: int) -> Evidence:
+def _decision(now: LogState, entry: int) -> Evidence:
     if not 0 <= entry < now.size:
         raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
     found = [
@@ -428,15 +396,15 @@ def _decision(now: State, entry: int) -> Evidence:
     return found[0]
 
 
-def _promotion_again(now: State, item: Evidence, before: State) -> Decision:
-    said: Promotion = item.predicate
+def _promotion_again(now: LogState, item: Evidence[Promotion], before: LogState) -> Decision:
+    said = item.predicate
     if said.asked is None:
         raise InputError(
             f"entry {item.index} does not say what was asked, so it cannot be decided again",
             fix="decisions recorded before 0.2 are of this kind",
         )
     if said.alias != CANDIDATE:
-        decision = again(before, item)
+        decision = decide_again(before, said)
         if decision is None:
             raise VerificationError("it does not hold its question", where=f"entry {item.index}")
         return decision
@@ -446,8 +414,8 @@ def _promotion_again(now: State, item: Evidence, before: State) -> Decision:
     )
 
 
-def _gate_again(now: State, item: Evidence, before: State) -> Decision:
-    said: GateDecision = item.predicate
+def _gate_again(now: LogState, item: Evidence[GateDecision], before: LogState) -> Decision:
+    said = item.predicate
     request = GateRequest.model_validate(said.parameters)
     policies = now.authority.recorded_at(item.index, said.policy)
     return decide_gate(
@@ -475,17 +443,9 @@ def _word(allowed: bool) -> str:
     return "allowed" if allowed else "refused"
 
 
-def waiting(now: State, at: datetime) -> list[dict[str, Json]]:
-    """Requests that are open: in time, by somebody who may speak, and neither carried out nor
-    overtaken.
-    """
-    found = [(item, item.predicate) for item in open_requests(now)]
-    fits = [one for one in found if _in_time(one[1], at) and not overtaken(now, one[1])]
-    return [_request(item, said) for item, said in fits if now.authority.speaker(item)]
-
-
-def _in_time(said: PromotionRequest, at: datetime) -> bool:
-    return instant_of(said.at) <= at < instant_of(said.expires)
+def waiting(now: LogState, at: datetime) -> list[dict[str, Json]]:
+    """Requests that can still be carried out."""
+    return [_request(item, item.predicate) for item in now.timeline.pending_requests(at)]
 
 
 def _request(item: Evidence, said: PromotionRequest) -> dict[str, Json]:

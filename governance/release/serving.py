@@ -23,7 +23,7 @@ from governance.attest.keys import public_key
 from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.http_client import is_server
-from governance.gates.checks.incidents import still_open
+from governance.history.state import LogState, no_version
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.evidence import Evidence, origin
 from governance.log.port import Log
@@ -33,7 +33,6 @@ from governance.models.artifacts import in_artifact_root
 from governance.models.folder import Fetch
 from governance.policy.authority import read_authority
 from governance.registry import rest
-from governance.release.promotion import State, no_version
 
 _SLUG = r"[a-z][a-z0-9_-]{0,62}"
 _REFERENCE = re.compile(
@@ -91,7 +90,7 @@ def parse(text: str) -> Reference:
     return Reference(**found.groupdict())
 
 
-def resolve(now: State, text: str) -> Served:
+def resolve(now: LogState, text: str) -> Served:
     """(1) Raises `InputError` where the log has no such version, or nobody holds the alias."""
     asked = parse(text)
     if asked.alias is None:
@@ -179,11 +178,13 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
     return log
 
 
-def _registered(now: State, model: str, version: str, digest: str | None = None) -> Evidence:
+def _registered(
+    now: LogState, model: str, version: str, digest: str | None = None
+) -> Evidence[Registration]:
     """The version's last registration; of this digest, where one was decided on."""
     found = [
         item
-        for item in now.view.all("registration")
+        for item in now.view.all(Registration)
         if (item.predicate.model, item.predicate.version) == (model, version)
     ]
     mine = [item for item in found if digest in (None, item.predicate.model_digest)]
@@ -206,20 +207,22 @@ def _registered(now: State, model: str, version: str, digest: str | None = None)
 
 
 def _served(
-    now: State, item: Evidence, alias: str | None = None, move: Promotion | None = None
+    now: LogState,
+    item: Evidence[Registration],
+    alias: str | None = None,
+    move: Promotion | None = None,
 ) -> Served:
-    said: Registration = item.predicate
+    said = item.predicate
     return Served(
         said, item.index, item.development, alias, move, open_incident(now, said.model_digest)
     )
 
 
-def open_incident(now: State, digest: str) -> str | None:
+def open_incident(now: LogState, digest: str) -> str | None:
     """Why something is wrong with these bytes, as somebody who may speak last said; None where
     nothing is.
     """
-    found = still_open(now.authority, now.evidence.by_subject(digest, "incident"))
-    opened = [item.predicate for item in found]
+    opened = [item.predicate for item in now.timeline.open_incidents(digest)]
     return (
         f"{opened[-1].reason} (since {opened[-1].at}, by {opened[-1].principal})"
         if opened

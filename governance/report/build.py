@@ -27,14 +27,15 @@ from governance.attest.predicates import Finding
 from governance.base.errors import CountersignError, InputError
 from governance.base.text import moment, short, size
 from governance.base.time import instant, instant_of
+from governance.history.state import LogHistory
 from governance.history.verify import LIMITS, LogReport, TrustAnchors, verify_log
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
-from governance.log.evidence import Evidence, LogEvidence, key_ring
+from governance.log.evidence import Evidence, EvidenceView, LogSource, key_ring
 from governance.log.port import Log
 from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
 from governance.policy.policies import Policies
-from governance.release.promotion import Bounded, Past, State
+from governance.release.promotion import State
 from governance.report import (
     controls,
     data,
@@ -74,7 +75,6 @@ from governance.report.model import (
     Use,
     Verdict,
 )
-from governance.report.reading import Remembered
 
 ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
@@ -131,17 +131,18 @@ class Sources:
         )
 
     @cached_property
-    def read(self) -> tuple[State, LogEvidence]:
+    def read(self) -> tuple[State, LogSource]:
         """The entries that were verified and none that came since, and the reader behind them.
 
         Keys that policies at hand name are known beside the log's.
         """
         whole = self.carried is not None or self.verified.broken is not None
         size = self.log.size() if whole else self.verified.entries
-        past = Past(self.log, size)
-        authority = past.authority(size)
-        view = LogEvidence(self.log, key_ring(self.log, {**authority.keys, **self.service}))
-        return State(self.log, size, authority, Bounded(view, size), past), view
+        log_history = LogHistory(self.log, size)
+        authority = log_history.authority(size)
+        source = LogSource(self.log, key_ring(self.log, {**authority.keys, **self.service}))
+        view = EvidenceView(source, size=size)
+        return State(self.log, size, authority, view, log_history), source
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
@@ -168,19 +169,17 @@ def build(
     verified = sources.verified
     if verified.broken is not None:
         return _broken(sources, model, version, verified)
-    whole, view = sources.read
-    read = Remembered(view)
-    whole = replace(whole, evidence=Bounded(read, whole.size))
+    whole, source = sources.read
     now = settled(until(whole, as_of) if as_of is not None else whole)
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = _with_registry(facts, sources, as_of)
     left_out = [
-        f"E{item.index}: {item.reason}" for item in view.left_out() if item.index < now.size
+        f"E{item.index}: {item.reason}" for item in source.left_out() if item.index < now.size
     ]
     verified = _as_read(verified, now) if sources.carried is None else verified
     return _carried(
-        _complete(_report(facts, verified, left_out, _reads(now, as_of)), facts, read.seen),
+        _complete(_report(facts, verified, left_out, _reads(now, as_of)), facts, source.entry),
         sources.carried,
     )
 

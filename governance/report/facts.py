@@ -33,7 +33,7 @@ from governance.base.time import instant, instant_of
 from governance.gates.checks.context import ModelFacts
 from governance.gates.decisions import decide_release
 from governance.history.chain import Chain, Suite
-from governance.history.lineage import Admissible, ModelNode, model_node
+from governance.history.lineage import ModelNode, model_node
 from governance.log.evidence import Evidence, parse_statement
 from governance.policy.policies import Policies
 from governance.release.promotion import State
@@ -116,7 +116,7 @@ class Facts(Chain):
         asked = self.standing.asked.champion if self.standing else None
         champion = asked if asked != self.digest else None
         return ModelFacts(
-            self.reference, Admissible(self.view, self.policies), self.policies, champion, True
+            self.reference, self.view.signed_under(self.policies), self.policies, champion, True
         )
 
     @cached_property
@@ -315,7 +315,7 @@ def gather(
         )
     said, usable = registered(mine[-1]), _used(now, policies)
     rights = now.authority if usable.governed else usable.policies
-    counted = Admissible(now.evidence, rights) if rights else now.evidence
+    counted = now.evidence.signed_under(rights) if rights else now.evidence
     reference = time or last_time(now)
     standing, note = (
         _standing(now, said, reference) if usable.governed else (None, Facts.standing_note)

@@ -66,7 +66,7 @@ def waivers(facts: Facts) -> list[WaiverRow]:
                 reason=said.reason,
                 at=said.at,
                 expires=said.expires,
-                state=why or "in force",
+                state=why.text if why else "in force",
                 renewals=sum((row.finding, row.about) == about for row in rows),
                 used=about in {(one.code, one.subject) for one in waived},
                 evidence=[item.index],

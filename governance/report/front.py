@@ -11,7 +11,6 @@ from governance.base.time import instant_of
 from governance.policy.policies import Datacard, Tier
 from governance.release import drills
 from governance.release.drills import NO_DRILL
-from governance.release.promotion import open_requests, overtaken
 from governance.report.facts import PREFIX, Facts, promoted, registered
 from governance.report.model import Back, Hold, Incident, Item, Use
 from governance.report.standing import Held, Standing
@@ -299,41 +298,35 @@ def _of_people(facts: Facts) -> Iterator[Item]:
             one.index,
         )
     overdue = {one.index for one in standing.overdue}
-    for one in standing.alone:
-        due, asked = promoted(one).second_signature_by or "none", standing.request_of(one)
+    for move in standing.alone:
+        due, asked = move.predicate.second_signature_by or "none", standing.request_of(move)
         who = _seconds(standing, asked.predicate.principal) if asked else "not assigned"
         what = "a second signature on a rollback that one person made alone"
-        then = f"countersign approve promotion {(promoted(one).request or '')[:PREFIX]}"
-        yield _item(what, then, who, one.index, due, one.index in overdue)
-    for one, why in standing.waivers:
-        said = one.predicate
-        left = instant_of(said.expires) - standing.at
+        then = f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}"
+        yield _item(what, then, who, move.index, due, move.index in overdue)
+    for waiver, why in standing.waivers:
+        accepted = waiver.predicate
+        left = instant_of(accepted.expires) - standing.at
         if not why and left <= SOON:
-            what = f"waiver of {said.finding} {said.about} ends"
+            what = f"waiver of {accepted.finding} {accepted.about} ends"
             yield _item(
                 what,
                 "mend the finding, or waive it anew and have the packet approved",
-                said.owner,
-                one.index,
-                said.expires,
+                accepted.owner,
+                waiver.index,
+                accepted.expires,
             )
-    for one in open_requests(standing.now, facts.registration.model):
-        said = one.predicate
-        late = instant_of(said.expires) <= standing.at
-        mine = said.version == facts.registration.version and said.model_digest == facts.digest
-        if (
-            mine
-            and not late
-            and not overtaken(standing.now, said)
-            and standing.now.authority.speaker(one)
-        ):
-            what = f"{said.principal} asks to {said.action} it as {said.alias}"
+    for request in standing.now.timeline.pending_requests(standing.at):
+        wish = request.predicate
+        mine = (wish.model, wish.version) == (facts.registration.model, facts.registration.version)
+        if mine and wish.model_digest == facts.digest:
+            what = f"{wish.principal} asks to {wish.action} it as {wish.alias}"
             yield _item(
                 what,
-                f"countersign {said.action} {standing.name}",
+                f"countersign {wish.action} {standing.name}",
                 words(_requesters(standing)),
-                one.index,
-                said.expires,
+                request.index,
+                wish.expires,
             )
 
 

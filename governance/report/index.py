@@ -13,21 +13,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import CANDIDATE, Finding, Promotion, Registration
+from governance.attest.predicates import (
+    CANDIDATE,
+    Approval,
+    Finding,
+    Packet,
+    Promotion,
+    Registration,
+)
 from governance.base.errors import CountersignError
 from governance.base.model import Model
 from governance.base.text import moment
 from governance.base.time import instant, instant_of
 from governance.gates.checks.context import ReleaseContext
-from governance.gates.checks.incidents import still_open
-from governance.gates.checks.votes import Vote, by_another, distinct, in_force, packet_votes
+from governance.gates.checks.votes import packet_votes
+from governance.history.state import LogState
+from governance.history.timeline import Timeline
 from governance.history.verify import LogReport
+from governance.history.votes import Vote, distinct, in_force
 from governance.log.evidence import Evidence
-from governance.release.promotion import State, ask, overtaken
+from governance.release.promotion import ask
 from governance.report.facts import at
 from governance.report.html import environment, style
 
@@ -102,7 +110,7 @@ class Index(Model):
 
 
 def index(
-    now: State,
+    now: LogState,
     verified: LogReport,
     time: datetime,
     registry: Sequence[Finding] | None = None,
@@ -188,110 +196,67 @@ Key = tuple[str, str]
 class _Read:
     """The log's people and moves, each kind read once."""
 
-    now: State
+    now: LogState
     time: datetime
     pages: frozenset[str]
-    _kinds: dict[str, list[Evidence]] = field(default_factory=dict)
     _counted: dict[Key, list[Vote]] = field(default_factory=dict)
 
-    def items(self, kind: str) -> list[Evidence]:
-        """Every statement of a kind that counts, in order."""
-        if kind not in self._kinds:
-            services = kind in ("registration", "promotion")
-            self._kinds[kind] = list((self.now.view if services else self.now.evidence).all(kind))
-        return self._kinds[kind]
-
-    @cached_property
-    def registrations(self) -> dict[Key, Evidence]:
-        """The last registration of each version."""
-        return {_key(item): item for item in self.items("registration")}
+    @property
+    def history(self) -> Timeline:
+        """The log's own history."""
+        return self.now.timeline
 
     @property
-    def ordered(self) -> list[Evidence]:
+    def ordered(self) -> list[Evidence[Registration]]:
         """By model, newest first."""
-        return sorted(
-            self.registrations.values(), key=lambda one: (one.predicate.model, -one.index)
-        )
+        found = self.history.registrations.values()
+        return sorted(found, key=lambda one: (one.predicate.model, -one.index))
 
     @cached_property
-    def moves(self) -> dict[Key, list[Evidence]]:
+    def moves(self) -> dict[Key, list[Evidence[Promotion]]]:
         """Version to the decisions on governed aliases about it."""
-        found: dict[Key, list[Evidence]] = defaultdict(list)
-        for item in self.items("promotion"):
-            if item.predicate.alias != CANDIDATE:
-                found[_key(item)].append(item)
+        found: dict[Key, list[Evidence[Promotion]]] = defaultdict(list)
+        for item in self.history.decisions:
+            found[_key(item)].append(item)
         return found
+
+    @cached_property
+    def held(self) -> dict[Key, Evidence[Promotion]]:
+        """Model and governed alias to the move by which it is held."""
+        found = self.history.holders.items()
+        return {key: one.given for key, one in found if one.alias != CANDIDATE}
 
     @cached_property
     def ended(self) -> dict[Key, tuple[str, str]]:
         """Version to how the last alias that it held was taken away, in words, and when."""
-        return self._walk[1]
-
-    @cached_property
-    def held(self) -> dict[Key, Evidence]:
-        """Model and governed alias to the move by which it is held."""
-        return self._walk[0]
-
-    @cached_property
-    def _walk(self) -> tuple[dict[Key, Evidence], dict[Key, tuple[str, str]]]:
-        held: dict[Key, Evidence] = {}
-        ended: dict[Key, tuple[str, str]] = {}
-        for item in self.items("promotion"):
-            move: Promotion = item.predicate
-            if not move.allowed or move.alias == CANDIDATE:
+        found: dict[Key, tuple[str, str]] = {}
+        for tenure in self.history.tenures:
+            if tenure.ended is None or tenure.alias == CANDIDATE:
                 continue
-            if move.action == "retire":
-                held = {name: one for name, one in held.items() if _key(one) != _key(item)}
-                ended[_key(item)] = "retired", move.at
-                continue
-            before = held.get((move.model, move.alias))
-            if before is not None and _key(before) != _key(item):
-                how = "rolled back to" if move.action == "rollback" else "superseded by"
-                ended[_key(before)] = f"{how} version {move.version}", move.at
-            held[move.model, move.alias] = item
-        return held, ended
+            move = tenure.ended.predicate
+            if move.version != tenure.version:
+                how = "rolled back to" if tenure.rolled_back else "superseded by"
+                found[tenure.model, tenure.version] = f"{how} version {move.version}", move.at
+        for key, item in self.history.retirements.items():
+            found[key] = "retired", item.predicate.at
+        return found
 
     @cached_property
-    def requests(self) -> dict[str, Evidence]:
-        """Digest to request."""
-        return {item.digest: item for item in self.items("request")}
-
-    @cached_property
-    def approvals(self) -> dict[str, list[Evidence]]:
+    def approvals(self) -> dict[str, list[Evidence[Approval]]]:
         """Packet or request digest to what was said of it."""
-        found: dict[str, list[Evidence]] = defaultdict(list)
-        for item in self.items("approval"):
+        found: dict[str, list[Evidence[Approval]]] = defaultdict(list)
+        for item in self.now.evidence.all(Approval):
             found[item.subjects[0].sha256].append(item)
         return found
 
     @cached_property
     def packets(self) -> dict[Key, str]:
         """Version to the digest of its latest packet."""
-        return {_key(item): item.subjects[0].sha256 for item in self.items("packet")}
+        return {_key(item): item.subjects[0].sha256 for item in self.now.evidence.all(Packet)}
 
-    @cached_property
-    def incidents(self) -> dict[str, Evidence]:
-        """Digest of a model to the open incident on it."""
-        about: dict[str, list[Evidence]] = {}
-        for item in self.items("incident"):
-            about.setdefault(item.subjects[0].sha256, []).append(item)
-        found = {digest: still_open(self.now.authority, items) for digest, items in about.items()}
-        return {digest: items[-1] for digest, items in found.items() if items}
-
-    @cached_property
-    def waivers(self) -> dict[tuple[str, str, str], Evidence]:
-        """Model, finding and subject to the waiver of it that ends last."""
-        found: dict[tuple[str, str, str], Evidence] = {}
-        for item in self.items("waiver"):
-            if self.now.authority.speaker(item) is not None:
-                about = (item.predicate.model, item.predicate.finding, item.predicate.about)
-                if about not in found or found[about].predicate.expires <= item.predicate.expires:
-                    found[about] = item
-        return found
-
-    def row(self, item: Evidence) -> Row:
+    def row(self, item: Evidence[Registration]) -> Row:
         """One version."""
-        said: Registration = item.predicate
+        said = item.predicate
         key = _key(item)
         state, since = self._state(item)
         name = f"{said.model}-{said.version}.html"
@@ -311,10 +276,10 @@ class _Read:
             page=name if name in self.pages else "none",
         )
 
-    def live(self, model: str, alias: str, item: Evidence) -> Live:
+    def live(self, model: str, alias: str, item: Evidence[Promotion]) -> Live:
         """What serves users."""
-        move: Promotion = item.predicate
-        asked = self.requests.get(move.request or "")
+        move = item.predicate
+        asked = self.history.request_of(move)
         moves = [one for one in self.moves.get(_key(item), []) if one.predicate.allowed]
         return Live(
             model=model, alias=alias, version=move.version, sha256=move.model_digest, since=move.at,
@@ -331,7 +296,8 @@ class _Read:
             for given in self.moves[_key(move)]
             for one in given.predicate.waived
         }
-        for (model, code, about), waiver in self.waivers.items():
+        for (model, code, about), waivers in self.history.waivers.items():
+            waiver = max(waivers, key=lambda one: instant_of(one.predicate.expires))
             ends = waiver.predicate.expires
             left = instant_of(ends) - self.time
             move = used.get((model, code, about))
@@ -344,43 +310,18 @@ class _Read:
         """Requests that nobody carried out, rollbacks that lack a signature, packets that lack
         approvals.
         """
-        spent = {
-            item.predicate.request for item in self.items("promotion") if item.predicate.allowed
-        }
-        for digest, item in self.requests.items():
-            said: Any = item.predicate
-            open_ = (
-                digest not in spent
-                and instant_of(said.expires) > self.time
-                and not overtaken(self.now, said)
+        for request in self.history.pending_requests(self.time):
+            said = request.predicate
+            what, name = (
+                f"{said.principal} asks to {said.action} it as {said.alias}",
+                f"{said.model}/{said.version}",
             )
-            if open_ and self.now.authority.speaker(item) is not None:
-                what = f"{said.principal} asks to {said.action} it as {said.alias}"
-                yield _due(
-                    what,
-                    f"{said.model}/{said.version}",
-                    "whoever carries it out",
-                    said.expires,
-                    item,
-                )
-        for item in self.items("promotion"):
-            due = item.predicate.second_signature_by
-            asked = self.requests.get(item.predicate.request or "")
-            if (
-                due
-                and item.predicate.allowed
-                and not by_another(self.now.authority, self.now.evidence, asked)
-            ):
-                late = instant_of(due) <= self.time
-                name = f"{item.predicate.model}/{item.predicate.version}"
-                yield _due(
-                    "a second signature on a rollback by one person",
-                    name,
-                    self._seconds(),
-                    due,
-                    item,
-                    late,
-                )
+            yield _due(what, name, "whoever carries it out", said.expires, request)
+        late = {item.index for item in self.history.overdue(self.time)}
+        for item in self.history.lacking_second_signature:
+            what = "a second signature on a rollback by one person"
+            name, due = "/".join(_key(item)), item.predicate.second_signature_by or "none"
+            yield _due(what, name, self._seconds(), due, item, item.index in late)
         for key in self.packets:
             for what in self._waits(key):
                 who = ", ".join(self._roles(key[0])) or "nobody: policy names no role"
@@ -391,7 +332,7 @@ class _Read:
         named = policies.rules.seconded_by if policies else None
         return "anybody else" if named is None else f"somebody else, as {' or '.join(named)}"
 
-    def _state(self, item: Evidence) -> tuple[str, str]:
+    def _state(self, item: Evidence[Registration]) -> tuple[str, str]:
         key, said = _key(item), item.predicate
         aliases = {
             alias: move
@@ -409,11 +350,13 @@ class _Read:
             return f"refused as {decided[-1].predicate.alias}", decided[-1].predicate.at
         return ("waits for approval" if key in self.packets else "registered"), said.run.finished
 
-    def _approvers(self, key: Key, released: Sequence[Evidence]) -> list[str]:
+    def _approvers(self, key: Key, released: Sequence[Evidence[Promotion]]) -> list[str]:
         """People whose word on the packet counts; whether it sufficed, the decision says."""
         given = [one.predicate for one in released if one.predicate.packet]
         if not given:
-            votes = [(name, role, item.predicate.decision) for name, role, item in self._votes(key)]
+            votes: list[tuple[str, str, str]] = [
+                (name, role, item.predicate.decision) for name, role, item in self._votes(key)
+            ]
         else:
             votes = [
                 (*who, word) for who, word in self._said(given[-1].packet, given[-1].at).items()
@@ -430,10 +373,10 @@ class _Read:
             (one.predicate.principal, one.predicate.role): one.predicate.decision for one in said
         }
 
-    def _counts(self, item: Evidence, at: str) -> bool:
+    def _counts(self, item: Evidence[Approval], at: str) -> bool:
         """Whether a word on a packet that was moved at that time could count then."""
         policies = self.now.authority.at(item.index).policies
-        tier = policies.tier_of(item.predicate.model) if policies else None
+        tier = policies.tier_of(item.predicate.model or "") if policies else None
         if tier is None or item.predicate.role not in tier.approvers:
             return False
         time = instant_of(at)
@@ -459,22 +402,21 @@ class _Read:
             ReleaseContext.of(asked, self.now.authority, self.now.evidence, self.time)
         )[0]
 
-    def _exceptions(self, digest: str, released: Sequence[Evidence]) -> Iterator[str]:
-        opened = self.incidents.get(digest)
-        if opened is not None:
+    def _exceptions(self, digest: str, released: Sequence[Evidence[Promotion]]) -> Iterator[str]:
+        for opened in self.history.open_incidents(digest)[-1:]:
             yield f"incident open since {moment(opened.predicate.at)}"
         for one in released[-1].predicate.waived if released else ():
-            waiver = self.waivers.get((released[-1].predicate.model, one.code, one.subject))
-            ends = waiver.predicate.expires if waiver else ""
-            over = not ends or instant_of(ends) <= self.time
+            model = released[-1].predicate.model
+            ends = self.history.waived_until(model, one, self.time)
+            over = ends is None or ends <= self.time
             yield (
                 f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'}"
-                f" {moment(ends) or 'unknown'}"
+                f" {moment(instant(ends)) if ends else 'unknown'}"
             )
         given = [one.predicate for one in released if one.predicate.packet]
-        for one in given[-1:]:
-            stands = self._said(one.packet, instant(self.time))
-            for name, role in sorted(self._said(one.packet, one.at).keys() - stands.keys()):
+        for move in given[-1:]:
+            stands = self._said(move.packet, instant(self.time))
+            for name, role in sorted(self._said(move.packet, move.at).keys() - stands.keys()):
                 yield f"approval by {name} ({role}) ENDED"
 
     def _waits(self, key: Key) -> Iterator[str]:
@@ -504,5 +446,5 @@ def _due(
     return Due(what=what, about=about, who=who, due=due, overdue=overdue, evidence=refs)
 
 
-def _key(item: Evidence) -> Key:
+def _key(item: Evidence[Promotion] | Evidence[Registration] | Evidence[Packet]) -> Key:
     return item.predicate.model, item.predicate.version

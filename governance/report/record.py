@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from governance.attest.predicates import CANDIDATE, Call, Finding, Refusal, SignedReport
+from governance.attest.predicates import (
+    CANDIDATE,
+    Call,
+    Finding,
+    PromotionRequest,
+    Refusal,
+    SignedReport,
+)
 from governance.base.text import moment
 from governance.history.lineage import decided, evaluated, trained
 from governance.log.evidence import Evidence
@@ -188,21 +195,19 @@ def _said(facts: Facts) -> Iterator[Decision]:
             "none",
             found,
         )
-    for item in said_of(standing.now, standing):
-        yield _approval(standing, item)
-    for item, _ in standing.waivers:
-        said = item.predicate
-        about = f"{said.finding} {said.about}"
-        yield _statement(standing, item, about, "may this be accepted for a while?", "waived")
-    for item in standing.now.evidence.by_subject(facts.digest, "request"):
-        said = item.predicate
-        about, what = f"{said.model}/{said.version}", f"{said.action} {said.alias}, please"
-        yield _statement(standing, item, about, what, "asked")
-    for item in standing.incidents:
-        word: Answer = "opened" if item.predicate.state == "open" else "closed"
-        yield _statement(
-            standing, item, f"{item.predicate.model}/{item.predicate.version}", "incident", word
-        )
+    for vote in said_of(standing.now, standing):
+        yield _approval(standing, vote)
+    for waiver, _ in standing.waivers:
+        about = f"{waiver.predicate.finding} {waiver.predicate.about}"
+        yield _statement(standing, waiver, about, "may this be accepted for a while?", "waived")
+    for request in standing.now.evidence.by_subject(facts.digest, PromotionRequest):
+        wish = request.predicate
+        about, what = f"{wish.model}/{wish.version}", f"{wish.action} {wish.alias}, please"
+        yield _statement(standing, request, about, what, "asked")
+    for incident in standing.incidents:
+        said = incident.predicate
+        word: Answer = "opened" if said.state == "open" else "closed"
+        yield _statement(standing, incident, f"{said.model}/{said.version}", "incident", word)
     for kind in ("refusal", "call"):
         yield from (
             _by_rule(one) for one in standing.now.evidence.all(kind) if one.predicate.model == model

@@ -7,7 +7,7 @@ version whose log knows no governed alias there is no such thing, and the report
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from governance.attest.predicates import (
     CANDIDATE,
     Approval,
     Finding,
+    Incident,
+    Packet,
     Promotion,
     PromotionRequest,
     Registration,
@@ -26,13 +28,16 @@ from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.errors import CountersignError
 from governance.base.time import instant_of
 from governance.gates.checks.context import ReleaseContext
-from governance.gates.checks.incidents import counted, still_open
-from governance.gates.checks.votes import SetAside, Vote, by_another, distinct, packet_votes
+from governance.gates.checks.votes import packet_votes
 from governance.gates.checks.waivers import waiver_problem
 from governance.history import packet
 from governance.history.lineage import subject
+from governance.history.state import LogState
+from governance.history.timeline import Tenure
+from governance.history.votes import SetAside, Vote, distinct
+from governance.history.waivers import NotInForce
 from governance.log.evidence import Evidence
-from governance.release.promotion import State, ask, below, decide
+from governance.release.promotion import ask, decide
 
 if TYPE_CHECKING:
     from governance.policy.policies import AliasRule, Policies
@@ -45,26 +50,14 @@ then.
 """
 
 
-@dataclass(frozen=True)
-class Held:
-    """One alias that the version held, and how that ended."""
-
-    alias: str
-    given: Evidence
-    ended: Evidence | None = None
-    """The move that gave it to another, or took it away."""
-
-    @property
-    def rolled_back(self) -> bool:
-        """Whether it ended because somebody went back to an earlier version."""
-        return self.ended is not None and self.ended.predicate.action == "rollback"
+Held = Tenure
 
 
 @dataclass(frozen=True)
 class Standing:
     """One registered version in the state of a log, at one time."""
 
-    now: State
+    now: LogState
     said: Registration
     at: datetime
 
@@ -81,19 +74,11 @@ class Standing:
     @cached_property
     def held(self) -> list[Held]:
         """Every governed alias the version held, in order."""
-        holds: dict[str, Held] = {}
-        done: list[Held] = []
-        for item in self.now.moves(self.said.model):
-            move: Promotion = item.predicate
-            if move.alias == CANDIDATE:
-                continue
-            gone = [one for one in holds.values() if _ends(one, move)]
-            done += [replace(one, ended=item) for one in gone]
-            holds = {alias: one for alias, one in holds.items() if one not in gone}
-            if move.action != "retire":
-                holds[move.alias] = Held(move.alias, item)
-        mine = [one for one in [*done, *holds.values()] if self._mine(one.given)]
-        return sorted(mine, key=lambda one: one.given.index)
+        return [
+            one
+            for one in self.now.timeline.tenures
+            if one.alias != CANDIDATE and self._mine(one.given)
+        ]
 
     @property
     def live(self) -> list[Held]:
@@ -101,13 +86,13 @@ class Standing:
         return [one for one in self.held if one.ended is None]
 
     @cached_property
-    def decisions(self) -> list[Evidence]:
+    def decisions(self) -> list[Evidence[Promotion]]:
         """Every decision on a governed alias for this version, refused ones included."""
-        found = self.now.view.by_subject(self.said.model_digest, "promotion")
+        found = self.now.view.by_subject(self.said.model_digest, Promotion)
         return [item for item in found if self._mine(item) and item.predicate.alias != CANDIDATE]
 
     @cached_property
-    def released(self) -> Evidence | None:
+    def released(self) -> Evidence[Promotion] | None:
         """The last decision that gave it a governed alias by approvals."""
         given = [
             one
@@ -117,17 +102,16 @@ class Standing:
         return given[-1] if given else None
 
     @property
-    def retired(self) -> Evidence | None:
-        """The retirement, if nothing was given to it since."""
-        last = [one for one in self.decisions if one.predicate.allowed][-1:]
-        return last[0] if last and last[0].predicate.action == "retire" else None
+    def retired(self) -> Evidence[Promotion] | None:
+        """The move that took it out of service."""
+        return self.now.timeline.retirements.get(self._key)
 
     @cached_property
     def asked(self) -> ReleaseRequest:
         """What is decided again: as it was asked when it was released, else as it would be asked
         now.
         """
-        said: Promotion | None = self.released.predicate if self.released else None
+        said = self.released.predicate if self.released else None
         if said is not None and said.asked is not None:
             return ReleaseRequest.model_validate(said.asked)
         return ask(self.now, "promote", self.said.model, self.said.version, self.alias)
@@ -138,14 +122,15 @@ class Standing:
         that policy has.
         """
         given = [self.released] if self.released is not None else []
-        said = [one.predicate for one in given or (*self.decisions, *self.requests)]
+        asked: list[Evidence] = [*(given or (*self.decisions, *self.requests))]
+        said = [one.predicate for one in asked]
         named: list[str] = [one.alias for one in said if one.action == "promote"]
         return named[-1] if named else self.policies.main_alias
 
     @cached_property
-    def requests(self) -> list[Evidence]:
+    def requests(self) -> list[Evidence[PromotionRequest]]:
         """What people asked for this version, who may speak as they do."""
-        found = self.now.evidence.by_subject(self.said.model_digest, "request")
+        found = self.now.evidence.by_subject(self.said.model_digest, PromotionRequest)
         return [
             item
             for item in found
@@ -186,7 +171,7 @@ class Standing:
         )
 
     @cached_property
-    def unreproduced(self) -> list[tuple[Evidence, str]]:
+    def unreproduced(self) -> list[tuple[Evidence[Promotion], str]]:
         """Logged decisions that do not come out as logged when they are made again, and how."""
         return [(item, why) for item in self.decisions if (why := self._again(item))]
 
@@ -212,9 +197,9 @@ class Standing:
         return [vote for vote in self.votes[0] if vote[2].predicate.decision == "reject"]
 
     @cached_property
-    def waivers(self) -> list[tuple[Evidence, str]]:
-        """Waivers of the model or of what its chain was decided on, and why each is not in force;
-        empty where it is.
+    def waivers(self) -> list[tuple[Evidence[Waiver], NotInForce | None]]:
+        """Waivers of the model or of what its chain was decided on, and why each is not in
+        force.
         """
         digests = {self.said.model_digest}
         digests |= {
@@ -223,7 +208,7 @@ class Standing:
         found = {
             item.index: item
             for one in digests
-            for item in self.now.evidence.by_subject(one, "waiver")
+            for item in self.now.evidence.by_subject(one, Waiver)
         }
         mine = [
             item for _, item in sorted(found.items()) if item.predicate.model == self.said.model
@@ -235,67 +220,62 @@ class Standing:
         does.
         """
         about = (waived.code, waived.subject)
-        mine = [(item, why) for item, why in self.waivers if _about(item) == about]
-        if not mine:
+        problems = [why for item, why in self.waivers if _about(item) == about]
+        if not problems:
             return "the log has no waiver of it"
-        return "" if not all(why for _, why in mine) else str(mine[-1][1])
+        last = problems[-1]
+        return "" if None in problems or last is None else last.text
 
     @cached_property
-    def incidents(self) -> list[Evidence]:
+    def incidents(self) -> list[Evidence[Incident]]:
         """What was said to be wrong with these bytes, by people who may say it, in order."""
-        return counted(
-            self.now.authority, self.now.evidence.by_subject(self.said.model_digest, "incident")
-        )
+        return self.now.timeline.incidents(self.said.model_digest)
 
     @property
-    def open_incidents(self) -> list[Evidence]:
+    def open_incidents(self) -> list[Evidence[Incident]]:
         """Those whose last word is that they are open."""
-        return still_open(self.now.authority, self.incidents)
+        return self.now.timeline.open_incidents(self.said.model_digest)
 
     @property
-    def alone(self) -> list[Evidence]:
+    def alone(self) -> list[Evidence[Promotion]]:
         """Rollbacks to this version by one person alone whose second signature is not there."""
-        found = (item for item in self.decisions if item.predicate.second_signature_by is not None)
-        return [item for item in found if item.predicate.allowed and not self.seconded(item)]
+        return [item for item in self.now.timeline.lacking_second_signature if self._mine(item)]
 
     @property
-    def overdue(self) -> list[Evidence]:
+    def overdue(self) -> list[Evidence[Promotion]]:
         """Those of them whose second signature is late."""
-        return [
-            item for item in self.alone if instant_of(item.predicate.second_signature_by) <= self.at
-        ]
+        return [item for item in self.now.timeline.overdue(self.at) if self._mine(item)]
 
     @cached_property
-    def packet(self) -> Evidence | None:
+    def packet(self) -> Evidence[Packet] | None:
         """The packet that was moved, else the latest."""
         if self.asked.packet is None:
             return None
-        found = self.now.evidence.by_subject(self.asked.packet, "packet")
+        found = self.now.evidence.by_subject(self.asked.packet, Packet)
         return next((item for item in found if subject(item, "packet") == self.asked.packet), None)
 
     @cached_property
-    def packets(self) -> list[Evidence]:
+    def packets(self) -> list[Evidence[Packet]]:
         """Every packet of the version, in order."""
-        found = self.now.evidence.by_subject(self.said.model_digest, "packet")
+        found = self.now.evidence.by_subject(self.said.model_digest, Packet)
         mine = [one for one in found if (one.predicate.model, one.predicate.version) == self._key]
         return [
             item for item in mine if subject(item, "packet") == packet.digest_of(item.predicate)
         ]
 
-    def request_of(self, item: Evidence) -> Evidence | None:
+    def request_of(self, item: Evidence[Promotion]) -> Evidence[PromotionRequest] | None:
         """The signed request that a decision was made on."""
-        known = self.now.evidence.by_subject(self.said.model_digest, "request")
-        return next((one for one in known if one.digest == item.predicate.request), None)
+        return self.now.timeline.request_of(item.predicate)
 
-    def seconded(self, item: Evidence) -> bool:
+    def seconded(self, item: Evidence[Promotion]) -> bool:
         """Whether somebody other than its author signed the request that a decision was made on."""
-        return by_another(self.now.authority, self.now.evidence, self.request_of(item))
+        return self.now.timeline.has_second_signature(item.predicate)
 
-    def below(self) -> list[Evidence]:
+    def below(self) -> list[Evidence[Promotion]]:
         """The moves that gave the alias to other versions before, nearest first: what a rollback
         goes back through.
         """
-        return below(self.now, self.said.model, self.alias, self.said.version)
+        return self.now.timeline.released_before(self.said.model, self.alias, self.said.version)
 
     @property
     def _key(self) -> tuple[str, str]:
@@ -305,8 +285,8 @@ class Standing:
     def _approvals(self) -> list[Vote]:
         return [vote for vote in self.votes[0] if vote[2].predicate.decision == "approve"]
 
-    def _mine(self, item: Evidence) -> bool:
-        said: Promotion | PromotionRequest = item.predicate
+    def _mine(self, item: Evidence[Promotion] | Evidence[PromotionRequest]) -> bool:
+        said = item.predicate
         return (said.model, said.version, said.model_digest) == (*self._key, self.said.model_digest)
 
     def _waits(self, one: Finding) -> bool:
@@ -317,11 +297,11 @@ class Standing:
             one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}"
         )
 
-    def _again(self, item: Evidence) -> str:
+    def _again(self, item: Evidence[Promotion]) -> str:
         """How a decision comes out otherwise than logged; empty where it does not, or does not say
         what was asked.
         """
-        said: Promotion = item.predicate
+        said = item.predicate
         if said.asked is None:
             return (
                 "it does not say what was asked, so it cannot be made again" if said.allowed else ""
@@ -341,19 +321,20 @@ class Standing:
         return "" if same else f"its findings come out otherwise: {codes}"
 
 
-def said_of(now: State, standing: Standing) -> Iterator[Evidence]:
+def said_of(now: LogState, standing: Standing) -> Iterator[Evidence[Approval]]:
     """Approvals of the version's packets, its requests, and what its chain was decided on; each
     once.
     """
     subjects = {packet.digest_of(item.predicate) for item in standing.packets}
     subjects |= {
-        item.digest for item in now.evidence.by_subject(standing.said.model_digest, "request")
+        item.digest
+        for item in now.evidence.by_subject(standing.said.model_digest, PromotionRequest)
     }
     subjects |= {
         sha256 for gate in standing.today.gates.values() for sha256 in gate.decided_on.values()
     }
     found = {
-        item.index: item for one in subjects for item in now.evidence.by_subject(one, "approval")
+        item.index: item for one in subjects for item in now.evidence.by_subject(one, Approval)
     }
     yield from (item for _, item in sorted(found.items()))
 
@@ -364,12 +345,6 @@ def approval(item: Evidence) -> Approval:
     return said
 
 
-def _about(item: Evidence) -> tuple[str, str]:
-    said: Waiver = item.predicate
+def _about(item: Evidence[Waiver]) -> tuple[str, str]:
+    said = item.predicate
     return said.finding, said.about
-
-
-def _ends(one: Held, move: Promotion) -> bool:
-    if move.action == "retire":
-        return bool(one.given.predicate.version == move.version)
-    return one.alias == move.alias

@@ -14,18 +14,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from governance.attest.predicates import CANDIDATE, Signed
+from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model
 from governance.base.statistics import mean_interval
 from governance.base.yaml import read_yaml
 from governance.history.lineage import decided, evaluated
-from governance.log.evidence import Evidence, LogEvidence, key_ring, policy_in_force
+from governance.history.state import LogState, state
+from governance.log.evidence import Evidence, key_ring, log_evidence, made_at, policy_in_force
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_of, read_log
 from governance.policy.policies import Policies, load_policies
 from governance.release import retrospect
-from governance.release.promotion import state
 from governance.release.retrospect import Live
 
 NOT_RUN = "not run"
@@ -33,7 +33,7 @@ SHOWN = 5
 """Mistakes in policies that are named."""
 
 
-class LogState(Model):
+class LogSummary(Model):
     """The log at hand."""
 
     address: str
@@ -89,7 +89,7 @@ class Status(Model):
     """The whole answer."""
 
     project: str
-    log: LogState
+    log: LogSummary
     registry: str
     signer: str
     keys: list[KeyUse]
@@ -114,14 +114,20 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
     log, problem = _log(machine)
     said: list[Evidence] = []
     live: list[Live] = []
+    versions: list[VersionState] = []
+    released: set[tuple[str, str]] = set()
     requests: list[dict[str, Json]] = []
     if log is not None:
         try:
             now = state(log)
-            said = list(LogEvidence(log, key_ring(log, {**now.authority.keys, **service})).all())
-            live = [
-                one for model in retrospect.models(now) for one in retrospect.live(now, model, at)
-            ]
+            said = log_evidence(log, key_ring(log, {**now.authority.keys, **service})).all()
+            live = [one for model in now.timeline.models for one in retrospect.live(now, model, at)]
+            versions = versions_of(now)
+            released = {
+                (move.predicate.model, move.predicate.version)
+                for move in now.timeline.moves
+                if move.predicate.alias != CANDIDATE
+            }
             requests = retrospect.waiting(now, at)
             policies = policies if params else now.authority.policies
         except CountersignError as error:
@@ -129,7 +135,6 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
     datasets = [_dataset(name, row, said) for name, row in _rows(params, "datasets")]
     models = [_base(name, said) for name, _ in _rows(params, "bases")]
     models += [_stage(name, row, said) for name, row in _rows(params, "stages")]
-    versions = _versions(said)
     return Status(
         project=machine.project,
         log=_log_state(machine, said, problem),
@@ -146,7 +151,7 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
             *_live_waits(live, requests),
             *_waits(params, policies, log, problem, datasets, models),
             *(
-                _version_waits(params, policies, versions, _released(said))
+                _version_waits(params, policies, versions, released)
                 if log is not None or problem
                 else []
             ),
@@ -189,17 +194,11 @@ def _log(machine: Machine) -> tuple[Log | None, str]:
         return None, str(error)
 
 
-def _log_state(machine: Machine, said: Sequence[Evidence], problem: str) -> LogState:
-    last = _when(said[-1]) if said else "none"
-    return LogState(
+def _log_state(machine: Machine, said: Sequence[Evidence], problem: str) -> LogSummary:
+    last = made_at(said[-1]) if said else "none"
+    return LogSummary(
         address=log_of(machine).where, entries=len(said), last=last, problem=problem or "none"
     )
-
-
-def _when(item: Evidence) -> str:
-    """When a statement was made, by the clock of who made it."""
-    said = item.predicate
-    return str(said.at if isinstance(said, Signed) else said.run.finished)
 
 
 def _registry(machine: Machine) -> str:
@@ -299,48 +298,22 @@ def _latest(said: Sequence[Evidence], kind: str, stage: str) -> Evidence | None:
     return next(found, None)
 
 
-def _versions(said: Sequence[Evidence]) -> list[VersionState]:
-    """Each version with the aliases it has, as the log's last word on each alias says."""
-    holders: dict[tuple[str, str], Any] = {}
-    for item in said:
-        if item.kind != "promotion" or not item.predicate.allowed:
-            continue
-        move = item.predicate
-        if move.action == "retire":
-            holders = {
-                at: one
-                for at, one in holders.items()
-                if (at[0], one.version) != (move.model, move.version)
-            }
-        else:
-            holders[move.model, move.alias] = move
-    versions: dict[tuple[str, str], VersionState] = {}
-    for item in said:
-        if item.kind != "registration":
-            continue
-        one = item.predicate
-        mine = {
-            alias: p
-            for (model, alias), p in holders.items()
-            if (model, p.version) == (one.model, one.version)
-        }
-        versions[one.model, one.version] = VersionState(
-            model=one.model,
-            version=one.version,
-            digest=one.model_digest,
-            stage=one.stage,
-            aliases=sorted(mine),
-            since=min((p.at for p in mine.values()), default="none"),
+def versions_of(now: LogState) -> list[VersionState]:
+    """Each version with the aliases that it holds."""
+    found = []
+    for (model, version), item in now.timeline.registrations.items():
+        held = now.timeline.held_by(model, version)
+        found.append(
+            VersionState(
+                model=model,
+                version=version,
+                digest=item.predicate.model_digest,
+                stage=item.predicate.stage,
+                aliases=[one.alias for one in held],
+                since=min((one.given.predicate.at for one in held), default="none"),
+            )
         )
-    return list(versions.values())
-
-
-def _released(said: Sequence[Evidence]) -> set[tuple[str, str]]:
-    """The versions that were given a governed alias, whoever holds it now."""
-    moves = (item.predicate for item in said if item.kind == "promotion")
-    return {
-        (move.model, move.version) for move in moves if move.allowed and move.alias != CANDIDATE
-    }
+    return found
 
 
 def _waits(
@@ -424,7 +397,7 @@ def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> li
             since = one.second_signature_overdue
             how = f"countersign approve promotion {one.request[:12]}"
             waits.append(f"{name}: a second signature is due since {since}: `{how}`")
-        if one.back_tried.startswith("FAILED"):
+        if one.back_failed:
             waits.append(f"{name}: the way back {one.back_tried}: `countersign drill {one.model}`")
     for ask in requests:
         what = f"{ask['model']}/{ask['version']} as {ask['alias']}"

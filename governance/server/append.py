@@ -35,8 +35,8 @@ from governance.attest.predicates import (
 )
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant, instant_of
-from governance.gates.checks.incidents import counted
 from governance.gates.checks.votes import incidents_against
+from governance.history.incidents import counted
 from governance.log import evidence
 from governance.log.api import Verifier
 from governance.log.evidence import Evidence

@@ -33,7 +33,7 @@ from governance.registry.governed.governor import UNKNOWN, Governor
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
 from governance.registry.governed.names import Names
 from governance.registry.versions import NewVersion
-from governance.release.promotion import Promoter as Decider
+from governance.release.promoter import Promoter as Decider
 from governance.release.promotion import State, state, to_retire
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
@@ -256,7 +256,7 @@ def _about(operation: str, model: str) -> Artifact:
 
 @dataclass(frozen=True)
 class RegistryPromoter:
-    """`governance.release.promotion` as the registry asks it: to take an alias away is to retire a
+    """`governance.release.promoter` as the registry asks it: to take an alias away is to retire a
     version.
     """
 

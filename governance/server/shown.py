@@ -10,9 +10,8 @@ from __future__ import annotations
 from governance.attest.predicates import Approval, Promotion, Registration
 from governance.history import packet
 from governance.history.lineage import subject
-from governance.log.evidence import Evidence
+from governance.history.state import LogState
 from governance.registry.governed.governor import Shown
-from governance.release.promotion import State
 
 PREFIX = "governance."
 NOTE = (
@@ -25,41 +24,28 @@ LENGTH = 4900
 """MLflow's bound on a tag or description, with room to spare."""
 
 
-def shown(now: State, model: str) -> dict[str, Shown]:
+def shown(now: LogState, model: str) -> dict[str, Shown]:
     """Version to what its page shows: of those whose status the latest decisions can have
     changed.
     """
-    registrations: dict[str, Registration] = {
-        item.predicate.version: item.predicate
-        for item in now.view.all("registration")
-        if item.predicate.model == model
-    }
-    decided = [item for item in now.view.all("promotion") if item.predicate.model == model]
-    holders = _holders(now, model)
-    touched = {*holders.values(), *(item.predicate.version for item in decided[-RECENT:])}
-    touched |= {item.predicate.from_version for item in decided[-RECENT:]}
+    decided = [item for item in now.view.all(Promotion) if item.predicate.model == model]
+    recent = [item.predicate for item in decided[-RECENT:]]
+    touched = {one.version for one in now.timeline.tenures if one.model == model and not one.ended}
+    touched |= {move.version for move in recent} | {move.from_version or "" for move in recent}
     return {
         version: _of(
-            now, registration, [one for one in decided if one.predicate.version == version], holders
+            now,
+            item.predicate,
+            [one.predicate for one in decided if one.predicate.version == version],
         )
-        for version, registration in registrations.items()
-        if version in touched
+        for (name, version), item in now.timeline.registrations.items()
+        if name == model and version in touched
     }
 
 
-def _of(
-    now: State, registration: Registration, decided: list[Evidence], holders: dict[str, str]
-) -> Shown:
-    version = registration.version
-    moves: list[Promotion] = [item.predicate for item in decided]
-    held = {alias: _since(moves, alias) for alias, holder in holders.items() if holder == version}
+def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Shown:
     last = moves[-1] if moves else None
-    serving = (
-        ""
-        if _is_retired(moves)
-        else "; ".join(f"{alias} since {at}" for alias, at in sorted(held.items()))
-    )
-    status = serving or _status(moves)
+    status = _status(now, registration, last)
     findings = [f"{one.code} {one.subject}" for one in (last.findings if last else [])]
     tags = {
         "status": status,
@@ -68,8 +54,9 @@ def _of(
         "digest": registration.model_digest,
         "tier": registration.tier,
     }
-    if last is not None and _is_retired(moves):
-        tags["retired"] = last.at
+    retired = now.timeline.retirements.get((registration.model, registration.version))
+    if retired is not None:
+        tags["retired"] = retired.predicate.at
     lines = [
         f"**{status}**",
         (
@@ -86,35 +73,21 @@ def _of(
     )
 
 
-def _holders(now: State, model: str) -> dict[str, str]:
-    """Alias to the version that holds it, as the log says."""
-    aliases = {item.predicate.alias for item in now.moves(model)}
-    found = {alias: now.holder(model, alias) for alias in aliases}
-    return {alias: held.version for alias, held in found.items() if held is not None}
-
-
-def _since(moves: list[Promotion], alias: str) -> str:
-    given = [
-        one.at for one in moves if one.allowed and one.alias == alias and one.action != "retire"
-    ]
-    return given[-1] if given else "unknown"
-
-
-def _is_retired(moves: list[Promotion]) -> bool:
-    return bool(moves) and moves[-1].action == "retire" and moves[-1].allowed
-
-
-def _status(moves: list[Promotion]) -> str:
-    """Of a version that holds no alias."""
-    if not moves:
+def _status(now: LogState, registration: Registration, last: Promotion | None) -> str:
+    """Retired, or the aliases it holds, or what came of the last decision."""
+    version = registration.model, registration.version
+    retired = now.timeline.retirements.get(version)
+    if retired is not None:
+        return f"retired {retired.predicate.at}"
+    held = now.timeline.held_by(*version)
+    if held:
+        return "; ".join(f"{one.alias} since {one.given.predicate.at}" for one in held)
+    if last is None:
         return "registered"
-    last = moves[-1]
-    if _is_retired(moves):
-        return f"retired {last.at}"
     return "no alias" if last.allowed else f"{last.action} to {last.alias} refused {last.at}"
 
 
-def _approvers(now: State, registration: Registration) -> list[str]:
+def _approvers(now: LogState, registration: Registration) -> list[str]:
     """Who approved the version's latest packet, by name and role, whose signatures count."""
     known = packet.latest(
         now.evidence, registration.model, registration.version, registration.model_digest
@@ -122,8 +95,8 @@ def _approvers(now: State, registration: Registration) -> list[str]:
     if known is None:
         return []
     names: dict[str, str] = {}
-    for item in now.evidence.by_subject(subject(known, "packet") or "", "approval"):
-        said: Approval = item.predicate
+    for item in now.evidence.by_subject(subject(known, "packet") or "", Approval):
+        said = item.predicate
         if now.authority.speaker(item) is None:
             continue
         names[said.principal] = (

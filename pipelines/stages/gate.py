@@ -31,7 +31,7 @@ from governance.base.errors import InputError
 from governance.base.storage import write_atomic
 from governance.base.time import instant
 from governance.gates.decisions import decide_gate
-from governance.history.lineage import Admissible, decided
+from governance.history.lineage import decided
 from governance.log.evidence import Evidence
 from pipelines import paths
 from pipelines.families import StageFamily
@@ -237,7 +237,7 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
                 next=again,
             )
         ]
-    recorded = Admissible(job.evidence, job.policies).by_subject(found, "gate")
+    recorded = job.evidence.signed_under(job.policies).by_subject(found, "gate")
     if not any(_permits(item, job.key) for item in recorded):
         message = "the log at hand has no decision allowing this training"
         return [

@@ -24,7 +24,7 @@ from governance.attest.predicates import CANDIDATE, Artifact, ModelFile, Promoti
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.time import instant
 from governance.history.chain import Chain
-from governance.history.lineage import Admissible, trained
+from governance.history.lineage import trained
 from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
 from governance.models.artifacts import REGISTRY_RUN
@@ -97,7 +97,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     digest, model = job.inputs["model"].sha256, job.params.release.model
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     registry.sweep()  # of a killed run: where its version is found, no other run is started
-    chain = Chain(Admissible(job.evidence, job.policies), digest, job.params.release.stage)
+    chain = Chain(job.evidence.signed_under(job.policies), digest, job.params.release.stage)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     run = provenance.run(
@@ -142,7 +142,7 @@ def _find(job: Job, registry: Registry) -> Version | None:
 
 def _known_version(job: Job, digest: str) -> str | None:
     """The version of these bytes in the log."""
-    items = Admissible(job.evidence, job.policies).by_subject(digest, "registration")
+    items = job.evidence.signed_under(job.policies).by_subject(digest, "registration")
     found = [item.predicate for item in items if item.predicate.model == job.params.release.model]
     return str(found[-1].version) if found else None
 

@@ -39,7 +39,7 @@ from governance.log import evidence
 from governance.log.port import Execute
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.policies import load_policies
-from governance.release import promotion
+from governance.release import promoter, promotion
 from tests.governance.story import MODEL, START, Story, begin, digest, tell
 
 PEOPLE = {
@@ -141,8 +141,8 @@ class Governed:
         return self.story.now()
 
     @property
-    def promoter(self) -> promotion.Promoter:
-        return promotion.Promoter(
+    def promoter(self) -> promoter.Promoter:
+        return promoter.Promoter(
             self.story.log, signer(self.story.machine), self.table, self.story.asked, self.story.now
         )
 

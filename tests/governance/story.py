@@ -33,7 +33,7 @@ from governance.attest.predicates import (
 from governance.attest.requests import DataRef, GateRequest, ModelRef, SuiteRef
 from governance.base.time import instant
 from governance.log import evidence
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import EvidenceView, key_ring, log_evidence
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.policy.policies import Policies, load_policies
@@ -359,8 +359,8 @@ class Story:
         return replace(self, root=folder / "project", machine=here, log=log, **made)
 
     @property
-    def view(self) -> LogEvidence:
-        return LogEvidence(self.log, key_ring(self.log, self.policies.keys))
+    def view(self) -> EvidenceView:
+        return log_evidence(self.log, key_ring(self.log, self.policies.keys))
 
     @property
     def sources(self) -> Sources:

@@ -14,7 +14,7 @@ from governance.attest.requests import GateRequest
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.progress import Progress
 from governance.gates.decisions import decide_release
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import key_ring, log_evidence
 from governance.machine.machine import open_log
 from pipelines import paths
 from pipelines.harness import run_stage
@@ -193,6 +193,6 @@ def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) 
     assert not (root / paths.gate("dpo")).exists()
     assert "EVIDENCE_MISSING" in (root / paths.gate_report("dpo")).read_text(encoding="utf-8")
     log = open_log(project.machine, project.policies, lambda: NOW)
-    (refusal,) = LogEvidence(log, key_ring(log, project.policies.keys)).all("gate")
+    (refusal,) = log_evidence(log, key_ring(log, project.policies.keys)).all("gate")
     assert refusal.predicate.allowed is False and refusal.predicate.stage == "gate@dpo"
     assert {finding.code for finding in refusal.predicate.findings} == {"EVIDENCE_MISSING"}

@@ -15,7 +15,7 @@ from governance.attest.digests import manifest, sha256_bytes
 from governance.attest.predicates import SignedReport
 from governance.base.errors import RefusedError, StorageError, VerificationError
 from governance.base.progress import Progress
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import key_ring, log_evidence
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from governance.release.promotion import state
 from pipelines.harness import run_stage
@@ -56,7 +56,7 @@ def run(story: Story, family: str = "register", environ: Mapping[str, str] | Non
 
 
 def logged(story: Story, kind: str) -> list[object]:
-    view = LogEvidence(story.log, key_ring(story.log, story.policies.keys))
+    view = log_evidence(story.log, key_ring(story.log, story.policies.keys))
     return [item.predicate for item in view.all(kind)]
 
 

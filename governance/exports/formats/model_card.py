@@ -283,7 +283,7 @@ def _waivers(facts: Facts) -> list[Row]:
             "role": evidence.predicate.role,
             "control": evidence.predicate.control,
             "expires": moment(evidence.predicate.expires),
-            "state": why or "in force",
+            "state": why.text if why else "in force",
         }
         for evidence, why in waivers
     ]

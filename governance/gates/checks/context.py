@@ -18,7 +18,7 @@ from governance.attest.requests import GateRequest, ModelRef, ReleaseRequest
 from governance.gates import assessment
 from governance.gates.assessment import Judged
 from governance.history import lineage
-from governance.history.lineage import Admissible, DataChain, ModelNode
+from governance.history.lineage import DataChain, ModelNode
 from governance.policy.evaluation import Demands
 from governance.policy.policies import Datacard, ModelPolicy, Policies, Principal, Tier
 
@@ -32,7 +32,7 @@ class ModelFacts:
     """A model that is built upon or released, its chain, and its evaluation held against policy."""
 
     ref: ModelRef
-    view: Admissible
+    view: EvidenceView
     policies: Policies
     champion: str | None = None
     released: bool = False
@@ -132,11 +132,11 @@ class Context:
     """Whether rights are judged by the log's authority; else by the policies at hand."""
 
     @cached_property
-    def view(self) -> Admissible:
+    def view(self) -> EvidenceView:
         """The evidence whose signers may sign it."""
-        return Admissible(
-            self.evidence, self.authority if self.governed and self.authority else self.policies
-        )
+        if self.governed and self.authority is not None:
+            return self.evidence.signed_under(self.authority)
+        return self.evidence.signed_under(self.policies)
 
     @property
     def model_policy(self) -> ModelPolicy | None:

@@ -15,17 +15,11 @@ from governance.attest.findings import finding, same_exception
 from governance.attest.predicates import CANDIDATE, Finding, PromotionRequest
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
-from governance.gates.checks.incidents import not_closed, still_open
-from governance.gates.checks.persons import one_each
-from governance.gates.checks.votes import (
-    agreed,
-    behind,
-    by_another,
-    distinct,
-    packet_votes,
-    statements,
-)
+from governance.gates.checks.votes import packet_votes, statements
+from governance.history.incidents import not_closed, still_open
 from governance.history.packet import differing
+from governance.history.persons import one_each
+from governance.history.votes import agreed, distinct, seconded_by_another, signers_of_request
 
 if TYPE_CHECKING:
     from governance.attest.requests import ReleaseRequest
@@ -300,7 +294,7 @@ def rollback_people(context: ReleaseContext) -> Found:
     rule, signed = _rule(context), context.signed
     if rule is None or signed is None or not isinstance(signed.predicate, PromotionRequest):
         return
-    people = behind(context.rights, context.evidence, signed, context.at)
+    people = signers_of_request(context.rights, context.evidence, signed, context.at)
     if len(one_each(context.rights, people)) >= rule.rollback_people:
         return
     if signed.predicate.break_glass and signed.predicate.role in rule.break_glass:
@@ -330,7 +324,7 @@ def _never_seconded(context: ReleaseContext) -> Found:
         asked = next(
             (one for one in context.evidence.all("request") if one.digest == move.request), None
         )
-        if not by_another(context.rights, context.evidence, asked):
+        if not seconded_by_another(context.rights, context.evidence, asked):
             yield finding(
                 "SECOND_SIGNATURE_OVERDUE",
                 f"rollback of {context.model}",
@@ -347,7 +341,7 @@ def retire_people(context: ReleaseContext) -> Found:
     """
     if context.signed is None or not isinstance(context.signed.predicate, PromotionRequest):
         return
-    people = behind(context.rights, context.evidence, context.signed, context.at)
+    people = signers_of_request(context.rights, context.evidence, context.signed, context.at)
     wanted = context.policies.retire_people(context.model)
     if len(one_each(context.rights, people)) < wanted:
         yield finding(

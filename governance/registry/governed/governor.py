@@ -34,7 +34,7 @@ _permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", def
 
 
 class Promoter(Protocol):
-    """Who decides about governed aliases; `governance.release.promotion` is one."""
+    """Who decides about governed aliases; `governance.release.promoter` is one."""
 
     def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         """Gives the alias to the version (None: to nobody), by an open signed request that the

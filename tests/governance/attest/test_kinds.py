@@ -38,7 +38,7 @@ probe = Probe(**{**ingest("ingest@x").model_dump(exclude={"dataset", "kind", "re
 here.record("probe", probe, artifact("model", A))
 (entry,) = here.log.by_kind(["probe"])
 assert entry.scope == "probe/grpo"
-view = evidence.LogEvidence(here.log, evidence.key_ring(here.log, {}))
+view = evidence.log_evidence(here.log, evidence.key_ring(here.log, {}))
 assert [item.predicate for item in view.by_subject(A, "probe")] == [probe]
 assert "probe" in STAY and "probe" in KINDS and "probe" not in AFTERWARDS
 assert "probe.v1.json" in documents()

@@ -31,7 +31,7 @@ from governance.bundle import standalone_verifier as verifier
 from governance.bundle.form import Attached
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import key_ring, log_evidence
 from governance.machine.machine import signer
 from governance.people import packets, page, review
 from governance.policy.authority import read_authority
@@ -587,7 +587,7 @@ def test_a_promotion_by_somebody_who_may_not_sign_it_counts_for_nothing(scene: G
 def test_a_version_that_rests_on_what_nobody_might_say_fails(scene: Governed) -> None:
     """A registration names, in its chain, a statement by somebody who may not sign one."""
     now = promotion.state(scene.story.log)
-    scan, registered = next(now.view.all("scan")), next(now.view.all("registration"))
+    scan, registered = now.view.all("scan")[0], now.view.all("registration")[0]
     by_eve = scan.predicate.model_copy(update={"run": scene.story.run()})
     entry = evidence.record(scene.story.log, person("eve"), "scan", list(scan.subjects), by_eve)
     named = next(
@@ -699,9 +699,9 @@ def test_what_was_live_and_why_is_answered_from_a_bundle(long: Governed) -> None
     ]
     last = retrospect.last_decision(now, MODEL, "1")
     assert retrospect.decided_again(here, last) == retrospect.decided_again(now, last)
-    of_log = LogEvidence(long.story.log, key_ring(long.story.log, now.authority.keys))
-    of_bundle = LogEvidence(here.log, key_ring(here.log, here.authority.keys))
-    first = next(of_log.all("registration")).predicate.model_digest
+    of_log = log_evidence(long.story.log, key_ring(long.story.log, now.authority.keys))
+    of_bundle = log_evidence(here.log, key_ring(here.log, here.authority.keys))
+    first = of_log.all("registration")[0].predicate.model_digest
     assert [one.digest for one in of_bundle.by_subject(first)] == [
         one.digest for one in of_log.by_subject(first)
     ]

@@ -252,7 +252,7 @@ def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) 
     assert "countersign approve promotion DIGEST" in told and "000000" not in told
     code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong", who="cleo")
     assert code == 4 and "countersign approve" in told
-    (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
+    (asked,) = promotion.state(desk.scene.story.log).timeline.open_requests(MODEL)
     desk.scene.approve("ben", "risk", asked.digest, "promotion")
     code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong")
     assert code == 0 and told.startswith(
@@ -309,19 +309,23 @@ def test_what_a_rollback_goes_back_through(desk: Desk) -> None:
     desk.another()
     desk.promoted("2")
     now = promotion.state(desk.scene.story.log)
-    assert [one.predicate.version for one in promotion.below(now, MODEL, "champion", "2")] == ["1"]
+    assert [
+        one.predicate.version for one in now.timeline.released_before(MODEL, "champion", "2")
+    ] == ["1"]
     desk.run("rollback", MODEL, "--reason", "x", "--break-glass", who="cleo")
     desk.approved("2")
     desk.run("promote", "support-desk/2", who="cleo")
     now = promotion.state(desk.scene.story.log)
-    assert [one.predicate.version for one in promotion.below(now, MODEL, "champion", "2")] == ["1"]
+    assert [
+        one.predicate.version for one in now.timeline.released_before(MODEL, "champion", "2")
+    ] == ["1"]
 
 
 def test_a_retired_version_serves_nobody(desk: Desk) -> None:
     desk.promoted("1")
     code, told = desk.run("retire", "support-desk/1", "--reason", "end of life", who="cleo")
     assert code == 4 and "to sign   the retire: 1 of" in told
-    (asked,) = promotion.open_requests(promotion.state(desk.scene.story.log), MODEL)
+    (asked,) = promotion.state(desk.scene.story.log).timeline.open_requests(MODEL)
     desk.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     code, told = desk.run("retire", "support-desk/1", "--reason", "end of life")
     assert code == 0 and "is retired" in told
@@ -341,7 +345,7 @@ def test_only_a_retired_version_loses_its_bytes(desk: Desk) -> None:
     assert code == 4 and "was not retired" in told
     desk.promoted("2")
     desk.run("retire", "support-desk/2", "--reason", "end of life", who="cleo")
-    (asked,) = promotion.open_requests(promotion.state(story.log), MODEL)
+    (asked,) = promotion.state(story.log).timeline.open_requests(MODEL)
     desk.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     assert desk.run("retire", "support-desk/2", "--reason", "end of life")[0] == 0
     assert (kept / "model").is_dir(), "a decision alone deletes nothing"

@@ -16,7 +16,7 @@ from governance.base.time import exact_instant, instant_of
 from governance.gates import decisions
 from governance.machine.machine import signer
 from governance.registry.governed.limit import HOUR, Limit
-from governance.release import promotion
+from governance.release import promoter, promotion
 from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, START, tell
 
@@ -29,10 +29,8 @@ def consumed_at(
 ) -> Promotion:
     """A move that is decided at exactly this time."""
     story = scene.story
-    promoter = promotion.Promoter(
-        story.log, signer(story.machine), scene.table, story.asked, lambda: at
-    )
-    return promoter.consume(MODEL, version, alias, "cleo@server")
+    door = promoter.Promoter(story.log, signer(story.machine), scene.table, story.asked, lambda: at)
+    return door.consume(MODEL, version, alias, "cleo@server")
 
 
 def codes_at(scene: Governed, at: datetime, version: str = "1") -> set[str]:
@@ -139,7 +137,7 @@ def test_a_second_signature_is_overdue_after_its_hours(
     assert moved.second_signature_by == exact_instant(began + timedelta(hours=72))
     state = promotion.state(scene.story.log)
     due = began + timedelta(hours=72)
-    assert bool(promotion.overdue(state, due + moment)) is is_due
+    assert bool(state.timeline.overdue(due + moment)) is is_due
 
 
 @pytest.mark.parametrize(("moment", "room"), [(EARLIER, False), (AT, True), (LATER, True)])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -788,7 +789,7 @@ def test_a_check_that_crashes_denies_and_tells_no_data(monkeypatch: pytest.Monke
 
 def test_evidence_that_cannot_be_read_denies() -> None:
     class Broken(InMemory):
-        def by_subject(self, sha256: str, kind: str | None = None) -> list[object]:  # type: ignore[override]
+        def about(self, sha256: str) -> list[Any]:
             raise StorageError("the log cannot be read")
 
     decision = _decide(replace(in_memory(desk()), evidence=Broken()))

@@ -16,10 +16,11 @@ from governance.base.model import Model
 from governance.log import evidence
 from governance.log.evidence import (
     KINDS,
+    EvidenceView,
     KeyRing,
-    LogEvidence,
     build_statement,
     key_ring,
+    log_evidence,
     parse_statement,
     record,
 )
@@ -32,8 +33,8 @@ def here(tmp_path: Path) -> Scene:
     return scene(tmp_path / "home")
 
 
-def view(place: Scene, service: dict[str, str] | None = None) -> LogEvidence:
-    return LogEvidence(place.log, key_ring(place.log, service or {}))
+def view(place: Scene, service: dict[str, str] | None = None) -> EvidenceView:
+    return log_evidence(place.log, key_ring(place.log, service or {}))
 
 
 def test_there_is_an_example_of_every_kind() -> None:
@@ -120,7 +121,8 @@ def test_evidence_by_an_unknown_key_counts_as_missing(here: Scene) -> None:
     mine = view(here)
     assert mine.by_subject(A, "ingest") == [] and list(mine.all("ingest")) == []
     assert [
-        (item.index, item.reason.startswith("signed by an unknown key")) for item in mine.left_out()
+        (item.index, item.reason.startswith("signed by an unknown key"))
+        for item in mine.source.left_out()
     ] == [(1, True)]
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.base.errors import ConfigError, StorageError, VerificationError
 from governance.log import evidence
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import key_ring, log_evidence
 from governance.log.sqlite import SqliteLog
 from governance.machine import machine
 from governance.machine.machine import Machine, known_signer, open_log, own_checkpoint_key, read_log
@@ -87,7 +87,7 @@ def test_the_first_entry_says_whom_and_what_to_trust(tmp_path: Path) -> None:
         [place.signer.public_pem],
     )
     assert first.checkpoint_key == own_checkpoint_key(place.machine) != place.signer.public_pem
-    (item,) = LogEvidence(place.log, key_ring(place.log, {})).all()
+    (item,) = log_evidence(place.log, key_ring(place.log, {})).all()
     assert (item.kind, item.subjects[0].sha256, item.development) == ("origin", C, True)
 
 
@@ -97,7 +97,7 @@ def test_a_changed_policy_is_an_entry_and_an_unchanged_one_is_not(tmp_path: Path
     assert [
         open_log(place.machine, InForce(digest), lambda: NOON).size() for digest in digests
     ] == [1, 2, 2, 3, 4, 5]
-    changes = LogEvidence(place.log, key_ring(place.log, {})).all("policy")
+    changes = log_evidence(place.log, key_ring(place.log, {})).all("policy")
     assert [(item.predicate.previous, item.subjects[0].sha256) for item in changes] == [
         (C, A),
         (A, B),
@@ -173,12 +173,12 @@ def test_unattended_runs_sign_with_the_service_key(tmp_path: Path) -> None:
     evidence.record(
         log, known_signer(here, {keyid: public}), "ingest", [artifact("records")], ingest()
     )
-    items = list(LogEvidence(log, key_ring(log, {keyid: public})).all())
+    items = list(log_evidence(log, key_ring(log, {keyid: public})).all())
     assert [(item.kind, item.keyid, item.development) for item in items] == [
         ("origin", keyid, False),
         ("ingest", keyid, False),
     ]
-    assert list(LogEvidence(log, key_ring(log, {})).all()) == []
+    assert list(log_evidence(log, key_ring(log, {})).all()) == []
 
 
 def test_a_service_key_that_policies_do_not_name_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from governance.attest import digests
 from governance.attest.predicates import Artifact, Registration
 from governance.base.errors import VerificationError
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import key_ring, log_evidence
 from governance.models.artifacts import REGISTRY_RUN, FilesReport, in_artifact_root, verify_files
 from tests.governance.examples import C, Scene, every_kind, ingest, run, scene
 
@@ -55,7 +55,7 @@ def here(project: Path, tmp_path: Path) -> Scene:
 
 
 def compare(place: Scene, root: Path, registered: Path | None = None) -> FilesReport:
-    evidence = LogEvidence(place.log, key_ring(place.log, {}))
+    evidence = log_evidence(place.log, key_ring(place.log, {}))
     return verify_files(root, evidence.all(), lambda registration: registered)
 
 

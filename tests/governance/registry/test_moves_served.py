@@ -13,7 +13,7 @@ import pytest
 
 from governance.attest.digests import manifest
 from governance.base.errors import VerificationError
-from governance.release import promotion, serving
+from governance.release import serving
 from governance.release.promotion import state
 from tests.governance.registry.client import Client
 from tests.governance.registry.place import MODEL, Place, place, register
@@ -66,7 +66,7 @@ def test_an_alias_moves_over_the_server(
     assert code == 0 and "COMES OUT THE SAME" in told
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over", who="cleo")
     assert code == 4 and "to sign   the retire" in told
-    (asked,) = promotion.open_requests(state(here.scene.story.log), MODEL)
+    (asked,) = state(here.scene.story.log).timeline.open_requests(MODEL)
     here.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over")
     assert code == 0 and "is retired" in told, told

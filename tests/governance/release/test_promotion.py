@@ -23,7 +23,7 @@ from governance.base.errors import (
 )
 from governance.base.time import instant_of
 from governance.gates import decisions
-from governance.gates.checks.votes import agreed
+from governance.history.votes import agreed
 from governance.log import evidence
 from governance.machine.machine import open_log
 from governance.people import moves as releasing
@@ -31,7 +31,7 @@ from governance.people import subjects
 from governance.people.authorizing import speaking_for_themselves
 from governance.people.pending import pending
 from governance.policy.policies import load_policies
-from governance.release import promotion, retrospect
+from governance.release import promoter, promotion, retrospect
 from tests.governance.governed import (
     KINDS,
     RULES,
@@ -459,7 +459,7 @@ def test_a_decision_made_again_comes_out_the_same(scene: Governed) -> None:
     ]
     assert [one.predicate.allowed for one in said] == [False, True]
     for one in said:
-        again = promotion.again(promotion.state(scene.story.log, one.index), one)
+        again = promotion.decide_again(promotion.state(scene.story.log, one.index), one.predicate)
         assert again is not None
         assert (again.allowed, list(again.findings)) == (
             one.predicate.allowed,
@@ -738,10 +738,10 @@ def test_breaking_the_glass_leaves_a_deadline(scene: Governed) -> None:
     assert moved.second_signature_by is not None
     due = instant_of(moved.second_signature_by)
     state = promotion.state(scene.story.log)
-    assert promotion.overdue(state, due - timedelta(minutes=1)) == []
-    assert [one.predicate.version for one in promotion.overdue(state, due)] == ["1"]
+    assert state.timeline.overdue(due - timedelta(minutes=1)) == []
+    assert [one.predicate.version for one in state.timeline.overdue(due)] == ["1"]
     scene.approve("ben", "risk", request, "promotion")
-    assert promotion.overdue(promotion.state(scene.story.log), due) == []
+    assert promotion.state(scene.story.log).timeline.overdue(due) == []
 
 
 def test_the_glass_is_not_broken_again_over_a_signature_that_is_overdue(scene: Governed) -> None:
@@ -1042,7 +1042,7 @@ def test_what_is_said_during_the_decision_is_heard(
             said.append(scene.approve("cleo", "product", packet, decision="reject"))
         return decision
 
-    monkeypatch.setattr(promotion, "decide", slow)
+    monkeypatch.setattr(promoter, "decide", slow)
     with pytest.raises(RefusedError, match="REJECTED"):
         scene.consume()
 

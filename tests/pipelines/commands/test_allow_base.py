@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.progress import Progress
 from governance.base.yaml import read_yaml
-from governance.log.evidence import LogEvidence, key_ring
+from governance.log.evidence import key_ring, log_evidence
 from governance.machine.machine import open_log
 from governance.policy.policies import load_policies
 from pipelines.commands import allow_base
@@ -96,7 +96,7 @@ def test_a_source_that_changes_while_it_is_imported_is_neither_published_nor_rec
         run_stage("import_base", "tiny", project, lambda: NOW, Progress())
     assert not (root / "models/tiny/model").exists()
     log = open_log(project.machine, project.policies, lambda: NOW)
-    assert not list(LogEvidence(log, key_ring(log, project.policies.keys)).all("base"))
+    assert not list(log_evidence(log, key_ring(log, project.policies.keys)).all("base"))
 
 
 def test_comments_and_other_entries_stay(root: Path) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from governance.attest.predicates import Incident
-from governance.gates.checks.persons import others
+from governance.history.persons import others
 from governance.policy.policies import IncidentRules
 
 if TYPE_CHECKING:
+    from governance.attest.predicates import Incident, Packet
     from governance.log.evidence import Evidence
     from governance.policy.authority import Authority
 
@@ -26,18 +26,20 @@ INCIDENT = "INCIDENT_OPEN"
 """The finding of an open incident; each incident is another one, though the subject is the same."""
 
 
-def counted(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:
+def counted(rights: Authority, items: Iterable[Evidence[Incident]]) -> list[Evidence[Incident]]:
     """(1) Those that count, in order."""
     return [item for item in items if rights.speaker(item) is not None and _may(rights, item)]
 
 
-def still_open(rights: Authority, items: Iterable[Evidence], asks: str = "") -> list[Evidence]:
+def still_open(
+    rights: Authority, items: Iterable[Evidence[Incident]], asks: str = ""
+) -> list[Evidence[Incident]]:
     """(2), (3) The word that opened each incident that is open, to a move that `asks` wants, if
     anybody does.
     """
-    opened: dict[tuple[str, str], dict[str, Evidence]] = {}
+    opened: dict[tuple[str, str], dict[str, Evidence[Incident]]] = {}
     for item in counted(rights, items):
-        said: Incident = item.predicate
+        said = item.predicate
         mine = opened.setdefault((said.model, said.version), {})
         if said.state == "open":
             mine.pop(said.principal, None)  # the latest word is the last
@@ -47,7 +49,9 @@ def still_open(rights: Authority, items: Iterable[Evidence], asks: str = "") -> 
     return [list(mine.values())[-1] for mine in opened.values() if mine]
 
 
-def unaccepted(rights: Authority, items: Iterable[Evidence], packet: Evidence) -> list[Evidence]:
+def unaccepted(
+    rights: Authority, items: Iterable[Evidence[Incident]], packet: Evidence[Packet]
+) -> list[Evidence[Incident]]:
     """(4) The open incidents that a packet does not carry a waiver of."""
     said = packet.predicate
     codes = {one.code for one in said.waived} - {one.code for one in said.findings}
@@ -55,7 +59,7 @@ def unaccepted(rights: Authority, items: Iterable[Evidence], packet: Evidence) -
     return [item for item in found if INCIDENT not in codes or item.index > packet.index]
 
 
-def not_closed(rights: Authority, items: Iterable[Evidence]) -> list[Evidence]:
+def not_closed(rights: Authority, items: Iterable[Evidence[Incident]]) -> list[Evidence[Incident]]:
     """What somebody said to close one, and may not."""
     return [
         item
@@ -72,7 +76,7 @@ def roles(rules: IncidentRules, state: str, everybody: list[str]) -> list[str]:
     return everybody if named is None else named
 
 
-def _may(rights: Authority, item: Evidence) -> bool:
+def _may(rights: Authority, item: Evidence[Incident]) -> bool:
     policies, said = rights.at(item.index).policies, item.predicate
     return policies is not None and said.role in roles(
         policies.rules.incidents, said.state, [said.role]
