@@ -249,6 +249,14 @@ class Timeline:
         """The statements that opened the incidents that are open on these bytes."""
         return incidents.still_open(self.authority, self._incidents.get(digest, []))
 
+    @property
+    def all_open_incidents(self) -> list[Evidence[Incident]]:
+        """The statements that opened the incidents that are open on any bytes, each once."""
+        found = {
+            item.index: item for digest in self._incidents for item in self.open_incidents(digest)
+        }
+        return [item for _, item in sorted(found.items())]
+
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property
     def waivers(self) -> dict[tuple[str, str, str], list[Evidence[Waiver]]]:

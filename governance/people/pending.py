@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from governance.attest.predicates import PromotionRequest, Registration, Waiver
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
-from governance.gates.checks.incidents import still_open
 from governance.gates.checks.people import approvals as check_approvals
 from governance.gates.checks.votes import packet_votes
 from governance.history.persons import one_each, others
@@ -115,26 +114,22 @@ def _checkpoint_keys(now: State) -> Iterator[Wait]:
 # -- Incidents -------------------------------------------------------------------------------------
 def _incidents(now: State) -> Iterator[Wait]:
     """Every open incident, for the people who may close it."""
-    about: dict[str, list[Evidence]] = {}
-    for item in now.evidence.all("incident"):
-        about.setdefault(item.subjects[0].sha256, []).append(item)
     rules = now.authority.policies.rules.incidents
-    for items in about.values():
-        for item in still_open(now.authority, items):
-            incident = item.predicate
-            people = [
-                one.name
-                for one in _people(now)
-                if rules.closed_by is None or set(one.roles) & set(rules.closed_by)
-            ]
-            name = f"{incident.model}/{incident.version}"
-            yield Wait(
-                kind="incident",
-                what=f"open incident on {name} (entry {item.index})",
-                why=f"{incident.principal} opened it: {incident.reason}",
-                people=people,
-                next=f"countersign incident close {name} --reason ...",
-            )
+    for item in now.timeline.all_open_incidents:
+        incident = item.predicate
+        people = [
+            one.name
+            for one in _people(now)
+            if rules.closed_by is None or set(one.roles) & set(rules.closed_by)
+        ]
+        name = f"{incident.model}/{incident.version}"
+        yield Wait(
+            kind="incident",
+            what=f"open incident on {name} (entry {item.index})",
+            why=f"{incident.principal} opened it: {incident.reason}",
+            people=people,
+            next=f"countersign incident close {name} --reason ...",
+        )
 
 
 # -- Moves -----------------------------------------------------------------------------------------
