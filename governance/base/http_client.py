@@ -11,12 +11,7 @@ The standard library is enough, and it keeps an auditor's installation small.
 from __future__ import annotations
 
 import base64
-import http.client
 import json
-import socket
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,13 +24,6 @@ SECONDS = 60.0
 MAX_ERROR = 1 << 16
 """Bytes that are read of an answer that reports an error."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (ssl.SSLError, "it does not speak TLS, or broke off (SSLError)"),
-    (socket.gaierror, "nobody knows its name (gaierror)"),
-    (ConnectionRefusedError, "nothing listens there (ConnectionRefusedError)"),
-    (TimeoutError, f"no answer within {SECONDS:g} s (TimeoutError)"),
-)
 
 
 class NoAnswerError(Exception):
@@ -66,11 +54,6 @@ class StatusError(Exception):
 
 class TooLargeError(Exception):
     """The answer has more bytes than the caller permits."""
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """(2) None: the answer is an error."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +94,14 @@ class Client:
     @contextmanager
     def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Any]:
         """The answer as a stream. Raises `NoAnswerError` and `StatusError`."""
+        import http.client  # these three take as long as a whole small command
+        import urllib.error
+        import urllib.request
+
+        class NoRedirect(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *_: Any) -> None:
+                """(2) None: the answer is an error."""
+
         request = urllib.request.Request(  # noqa: S310 - checked on construction
             f"{self.url.rstrip('/')}/{path}", body, {"Content-Type": "application/json"}
         )
@@ -119,7 +110,7 @@ class Client:
             token = base64.b64encode(":".join(self.account).encode()).decode()
             request.add_unredirected_header("Authorization", f"Basic {token}")
         try:
-            opener = urllib.request.build_opener(_NoRedirect)
+            opener = urllib.request.build_opener(NoRedirect)
             with opener.open(request, timeout=SECONDS) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
@@ -152,24 +143,37 @@ def parse_json(data: bytes) -> Any:
         return None
 
 
-def _start(error: urllib.error.HTTPError) -> bytes:
+def _start(error: Any) -> bytes:
+    """The beginning of an answer that reports an error."""
+    from http.client import HTTPException
+
     try:
         with error:
-            return error.read(MAX_ERROR)
-    except (OSError, http.client.HTTPException):
+            return bytes(error.read(MAX_ERROR))
+    except (OSError, HTTPException):
         return b""
 
 
 def _no_answer(error: Exception) -> NoAnswerError:
+    import socket
+    import ssl
+    from http.client import HTTPException
+
     cause = getattr(error, "reason", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         message = cause.verify_message
         return NoAnswerError(
             f"its certificate does not verify: {message}", certificate=message or "unknown reason"
         )
-    for kind, reason in _REASONS:
+    reasons: tuple[tuple[type[Exception], str], ...] = (
+        (ssl.SSLError, "it does not speak TLS, or broke off"),
+        (socket.gaierror, "nobody knows its name"),
+        (ConnectionRefusedError, "nothing listens there"),
+        (TimeoutError, f"no answer within {SECONDS:g} s"),
+        (HTTPException, "what answers there is no web server"),
+    )
+    name = type(cause).__name__
+    for kind, reason in reasons:
         if isinstance(cause, kind):
-            return NoAnswerError(reason)
-    if isinstance(cause, http.client.HTTPException):
-        return NoAnswerError(f"what answers there is no web server ({type(cause).__name__})")
-    return NoAnswerError(type(cause).__name__)
+            return NoAnswerError(f"{reason} ({name})")
+    return NoAnswerError(name)

@@ -4,7 +4,11 @@ only.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
+
+# No plugin of another package changes what a model accepts; looking for them takes time, too.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 

@@ -18,15 +18,13 @@ anything. What a verified log still does not show stands in `LIMITS`.
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from governance.attest import canonical
 from governance.attest.envelope import UnknownKeyError, Verified
@@ -40,6 +38,9 @@ from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
 from governance.log.sql import SqlLog
 from governance.policy.authority import Authority, read_authority
+
+if TYPE_CHECKING:  # imported where a log is verified in several processes
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 PAGE = 1024
 PART = 13
@@ -231,6 +232,10 @@ def _parts(
     """Each part, verified, in order. Processes are started anew, not forked: a server has
     threads.
     """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     verify_one = partial(_verify_part, log, ring, size, part)
     starts = range(0, size, 1 << part)
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
