@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.attest.predicates import Finding
 
 MACROS = "macros.md.jinja"

@@ -55,7 +55,7 @@ class Excluded:
     """1-based row in the source file."""
     field: str
     reason: str
-    """A code of `governance.attest.findings`."""
+    """A code of `governance.attest.codes`."""
     detail: str
     """Types, lengths and counts; never record text."""
 

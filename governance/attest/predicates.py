@@ -327,7 +327,7 @@ class BaseImport(Predicate):
 
 
 class Finding(Model):
-    """One reason. Codes are listed in `governance.attest.findings`."""
+    """One reason. Codes are listed in `governance.attest.codes`."""
 
     code: str
     subject: str

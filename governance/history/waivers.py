@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from governance.attest.findings import NEVER_WAIVED
+from governance.attest.codes import NEVER_WAIVED
 from governance.base.time import instant_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from governance.attest.findings import CODES, NEVER_WAIVED
+from governance.attest.codes import CODES, NEVER_WAIVED
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Finding, Waiver
 from governance.base.errors import ConfigError, InputError, RefusedError, did_you_mean

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.base.errors import did_you_mean
 from governance.base.model import Model, Slug, empty
 
@@ -22,7 +22,7 @@ EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")
 """A kind of personal data by Presidio's name, e.g. `EMAIL_ADDRESS`, or a name of one's own."""
 
 FindingCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
-"""A code of `governance.attest.findings.CODES`."""
+"""A code of `governance.attest.codes.CODES`."""
 
 Score = Annotated[float, Field(ge=0, le=1)]
 

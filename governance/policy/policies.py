@@ -211,7 +211,7 @@ class WaiverRules(Model):
     """Roles in which a person may accept."""
     never: list[str] = []
     """Finding codes that no waiver passes, beside those that none ever passes
-    (`governance.attest.findings.NEVER_WAIVED`).
+    (`governance.attest.codes.NEVER_WAIVED`).
     """
 
 

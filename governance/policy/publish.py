@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from governance.attest.findings import CODES, Code
+from governance.attest.codes import CODES, Code
 from governance.base.model import Model
 from governance.base.storage import write_atomic
 from governance.policy.policies import FILES, FOLDERS
@@ -46,7 +46,7 @@ def findings_page() -> str:
             " stable: they are never"
         ),
         (
-            "renamed or used for something else. Made from `governance/attest/findings.py` by"
+            "renamed or used for something else. Made from `governance/attest/codes.py` by"
             " `python -m governance.policy.publish`."
         ),
     ]

@@ -4,7 +4,7 @@ quality.
 
 from __future__ import annotations
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.attest.predicates import Ingest, Quality, Scan
 from governance.base.text import plain, words
 from governance.gates import recall

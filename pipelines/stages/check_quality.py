@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from governance.attest.findings import CODES, finding
+from governance.attest.codes import CODES
+from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Expectation, Finding
 from governance.base.errors import ConfigError, CountersignError, did_you_mean
 from governance.base.yaml import place

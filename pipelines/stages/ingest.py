@@ -18,7 +18,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance.attest.findings import CODES, finding
+from governance.attest.codes import CODES
+from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Finding
 from governance.base.errors import CountersignError, InputError
 from governance.base.progress import Bar

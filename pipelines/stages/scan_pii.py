@@ -23,7 +23,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from governance.attest.findings import CODES, finding
+from governance.attest.codes import CODES
+from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Finding, Recall
 from governance.base.errors import ConfigError
 from governance.gates import recall as judged

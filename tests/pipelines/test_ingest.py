@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.attest.predicates import DataCounts, Finding
 from governance.base.errors import ConfigError, InputError
 from governance.base.progress import Progress

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.base.errors import ConfigError
 from governance.policy.data import QualitySuite
 from pipelines import samples

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.attest.predicates import BaseImport, Scan
 from governance.base.text import moment, short
 from governance.exports.catalog import Document, Format, Made

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef, enforce
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate

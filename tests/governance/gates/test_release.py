@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.gates.decisions import RELEASE_CHECKS, decide_release
 from governance.policy.policies import ModelPolicy, Tier

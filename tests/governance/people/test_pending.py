@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from governance.attest.findings import NEVER_WAIVED
+from governance.attest.codes import NEVER_WAIVED
 from governance.attest.predicates import Artifact
 from governance.attest.requests import DataRef, GateRequest, SuiteRef
 from governance.base.time import instant

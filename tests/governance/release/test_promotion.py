@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from governance.attest.findings import CODES, NEVER_WAIVED, finding
+from governance.attest.codes import CODES, NEVER_WAIVED
+from governance.attest.findings import finding
 from governance.attest.predicates import Artifact, Promotion
 from governance.base.errors import (
     ConfigError,

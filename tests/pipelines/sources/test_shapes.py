@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from governance.attest.findings import CODES
+from governance.attest.codes import CODES
 from governance.base.errors import ConfigError, InputError
 from pipelines.kinds import KINDS, ROLES
 from pipelines.sources.binding import bind, fitting_kinds
