@@ -1,22 +1,20 @@
-"""What holds of a bundle. Nothing in it is believed; nothing but it is read: no clock, no file, no
-network.
+"""Verifies a bundle. Nothing in it is trusted, and nothing else is read: no clock, file or network.
 
 1. Its form is canonical and closed, and its seal fits (`governance.bundle.form`).
 2. Every entry is in the tree of the checkpoint, at its index.
-3. Entry 0, and no other, is the origin; the checkpoint names it, and is signed by the key in force
+3. Entry 0, and no other, is the origin. The checkpoint names it, and is signed by the key in force
    at its size.
-4. Every envelope is signed by a key that the log's own policies, or its origin, name; what its
-   signer had no right to say at that position is set aside and told.
+4. Every envelope is signed by a key that the log's policies or its origin name. A statement whose
+   signer had no right to make it at that position is set aside, and reported.
 5. The version's registration counts, its files add up to its digest, and every statement that it
-   and its packet rest on is here, under the digest by which they name it.
-6. Every decision that moved a governed alias to this version is made again, from what stood before
-   it: what was asked, under which policies, and whether it was allowed.
-7. Each file is the one of its digest. Which an approval or a signed report names is told; the
-   others are attachments.
-8. A pin that was brought along fits: leaf hash of entry 0, id of the checkpoint key, or an older
-   checkpoint.
+   and its packet rest on is in the bundle, under the digest by which they name it.
+6. Every decision that moved a governed alias to this version is repeated from the entries before
+   it: what was requested, under which policies, and whether it was allowed.
+7. Each file matches its digest. The report says which files an approval or a signed report names;
+   the others are attachments.
+8. A trust anchor fits: leaf hash of entry 0, id of the checkpoint key, or an older checkpoint.
 
-What no bundle shows: that nothing was left out of it. See `limits`.
+No bundle shows that nothing was left out of it. See `limits`.
 """
 
 from __future__ import annotations
@@ -44,28 +42,26 @@ from governance.policy.policies import policies_of
 from governance.release import promotion
 
 FREE = ("origin", "policy", "packet", "refusal", "call", "report")
-"""Kinds that anybody known may record: people decide whether policies count, a packet follows from
-the log, and a refusal, an accepted call or a report gives nothing.
+"""Kinds that any known key may record: people decide whether policies count, a packet follows from
+the log, and a refusal, an accepted call or a report gives no rights.
 """
 
 
-def verify_bundle(data: bytes, pins: TrustAnchors, *, where: str = "bundle") -> BundleReport:
-    """Verifies a file's bytes. Findings are not raised."""
-    told = BundleReport()
+def verify_bundle(data: bytes, anchors: TrustAnchors, *, where: str = "bundle") -> BundleReport:
+    """Verifies a file's bytes. What does not verify is in the report, and not raised."""
+    known = BundleReport()
     try:
         bundle = read(data, where=where)
-        told = replace(told, model=bundle.model, version=bundle.version)
-        return _verify(bundle, pins)
+        known = replace(known, model=bundle.model, version=bundle.version)
+        return _verify(bundle, anchors)
     except CountersignError as error:
-        return replace(told, broken=str(error).replace("\n  ", "; "))
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a date that is none, a chain without end: signed, and yet nonsense
-        return replace(told, broken=f"{where}: a statement cannot be read ({type(error).__name__})")
+        return replace(known, broken=str(error).replace("\n  ", "; "))
+    except (ValueError, RecursionError) as error:  # signed nonsense: a bad date, an endless chain
+        why = f"{where}: a statement cannot be read ({type(error).__name__})"
+        return replace(known, broken=why)
 
 
-def _verify(bundle: Bundle, pins: TrustAnchors) -> BundleReport:
+def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
     log = BundleLog(bundle)
     head = parse_checkpoint(bundle.checkpoint, where="the checkpoint")[0]
     _verify_tree(log, head)  # (2)
@@ -82,7 +78,7 @@ def _verify(bundle: Bundle, pins: TrustAnchors) -> BundleReport:
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
     recorded = _Recorded(authority)
     items = [_open(log, index, ring, recorded) for index in _indices(log)]  # (4)
-    established, grown_from = _established(log, pins, head, authority, leaf)  # (8)
+    established, grown_from = _established(log, anchors, head, authority, leaf)  # (8)
     report = BundleReport(
         model=bundle.model,
         version=bundle.version,
@@ -123,24 +119,22 @@ def _indices(log: BundleLog) -> list[int]:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """Policies that were recorded, whoever signed them; read once, and only where somebody asks."""
+    """Policies that were recorded, whoever signed them. They are read once, and only if needed."""
 
     authority: Authority
 
     @cached_property
     def keys(self) -> dict[str, str]:
-        """Key id to PEM of everybody they name."""
+        """Key id to PEM of every principal that they name."""
         found: dict[str, str] = {}
         for _, _, files in self.authority.recorded:
-            with suppress(CountersignError):  # what cannot be read names nobody
+            with suppress(CountersignError):  # unreadable policies name nobody
                 found.update(policies_of(dict(files)).keys if files else {})
         return found
 
 
 def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evidence:
-    """(4) An entry by a key that is known: of the policies ever in force, or of policies that were
-    only recorded.
-    """
+    """(4) An entry signed by a known key: one of policies that were ever in force or recorded."""
     entry = log.entry(index)
     try:
         return open_entry(entry, ring)[0]
@@ -149,30 +143,28 @@ def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evi
 
 
 def _established(
-    log: BundleLog, pins: TrustAnchors, head: Checkpoint, authority: Authority, leaf: bytes
+    log: BundleLog, anchors: TrustAnchors, head: Checkpoint, authority: Authority, leaf: bytes
 ) -> tuple[str | None, int | None]:
-    """What ties this log to something the verifier brought along; a pin that does not fit is an
-    error.
-    """
+    """What ties this log to a trust anchor. An anchor that does not fit is an error."""
     keys = [public_key(pem).keyid for _, pem in authority.checkpoint_keys]
     established = None
-    if pins.origin is not None:
-        if pins.origin not in (leaf.hex(), keys[0]):
+    if anchors.origin is not None:
+        if anchors.origin not in (leaf.hex(), keys[0]):
             raise VerificationError(
                 f"the log begins with {leaf.hex()} and its checkpoints are signed by {keys[0]}",
-                expected=pins.origin,
-                where="the pinned origin",
+                expected=anchors.origin,
+                where="the given origin",
             )
         established = "the origin given"
-    if pins.checkpoint is None:
+    if anchors.checkpoint is None:
         return established, None
     where = "the older checkpoint"
-    old = parse_checkpoint(pins.checkpoint, where=where)[0]
+    old = parse_checkpoint(anchors.checkpoint, where=where)[0]
     if old.origin != head.origin:
         raise VerificationError(
             f"it is of another log, {old.origin}", expected=head.origin, where=where
         )
-    signed_in_turn(pins.checkpoint, authority.checkpoint_keys, where)
+    signed_in_turn(anchors.checkpoint, authority.checkpoint_keys, where)
     if old.size > head.size:
         raise VerificationError(
             f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where
@@ -190,7 +182,7 @@ def _whose(item: Evidence, authority: Authority) -> str:
 
 
 def _aside(items: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
-    """(4) What was said without the right to say it."""
+    """(4) Statements whose signer had no right to make them."""
     for item in items:
         if isinstance(item.predicate, Signed):
             if authority.speaker(item) is None:
@@ -198,7 +190,7 @@ def _aside(items: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
                 yield Aside(
                     item.index,
                     item.kind,
-                    f"the key was not {who}'s at that entry, or the role was not theirs",
+                    f"at that entry, {who} did not have this key or this role",
                 )
         elif item.kind not in FREE and not authority.may_sign(
             item.kind, item.keyid, item.development, item.index
@@ -206,7 +198,7 @@ def _aside(items: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
             yield Aside(
                 item.index,
                 item.kind,
-                f"{_whose(item, authority)} might not sign `{item.kind}` at that entry",
+                f"at that entry, {_whose(item, authority)} had no right to sign `{item.kind}`",
             )
 
 

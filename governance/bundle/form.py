@@ -1,10 +1,8 @@
-"""The file: one JSON object in RFC 8785 form, closed at every level, sealed by a digest over all of
-it.
+"""The file: one JSON object in RFC 8785 form, closed at every level, sealed by a digest of it all.
 
-1. One value has one byte form, and nothing in it is ignored: whatever bit changes, reading fails.
-2. Envelopes stand in it as JSON; as they are in canonical form, so are the bytes that were logged.
-3. The seal finds accidents. Whoever alters a bundle can seal it anew: what they can then do,
-   `check` says.
+1. A value has one byte form, and nothing is ignored: if any bit changes, reading fails.
+2. Envelopes are JSON objects in it. Their canonical form is the bytes that were logged.
+3. The seal detects accidents. Whoever alters a bundle can seal it again; `check` detects that.
 """
 
 from __future__ import annotations
@@ -80,9 +78,7 @@ def write(bundle: Bundle) -> bytes:
 
 
 def read(data: bytes, *, where: str = "bundle") -> Bundle:
-    """The bundle of a file, nothing verified yet but its form and its seal. Raises
-    `VerificationError`.
-    """
+    """The bundle of a file. Only its form and its seal are verified. Raises `VerificationError`."""
     value = canonical.loads_canonical(data, where=where)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise VerificationError(
@@ -98,19 +94,19 @@ def read(data: bytes, *, where: str = "bundle") -> Bundle:
         ) from None
     if seal != _seal(value):
         raise VerificationError(
-            "the seal is not that of its content: something in it was changed, or left out",
+            "the seal does not match its content: something was changed or left out",
             where=where,
         )
     _check_order([item.index for item in bundle.entries], "entries", where)
     _check_order([file.sha256 for file in bundle.files], "files", where)
     for file in bundle.files:
         if sha256_bytes(file.text.encode()) != file.sha256:
-            raise VerificationError("its text is not that of its digest", where=f"file {file.name}")
+            raise VerificationError("its text does not match its digest", where=f"file {file.name}")
     return bundle
 
 
 def content(path: Path) -> bytes:
-    """A file's bytes, one more than a bundle may have at most. Raises `InputError`."""
+    """A file's bytes, at most one more than a bundle may have. Raises `InputError`."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -124,4 +120,4 @@ def _seal(body: dict[str, Any]) -> str:
 
 def _check_order(values: list[Any], what: str, where: str) -> None:
     if any(left >= right for left, right in pairwise(values)):
-        raise VerificationError(f"{what} stand twice, or not in order", where=where)
+        raise VerificationError(f"{what} are not in order, or one is there twice", where=where)

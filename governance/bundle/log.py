@@ -1,11 +1,8 @@
-"""A bundle read as a log: the entries that it carries, at the places they have in the log it was
-taken from.
+"""A bundle read as a log: its entries, at their places in the log that it was taken from.
 
-1. It has the size of its checkpoint. An entry that it does not carry is an error where it is asked
-   for by number, and is not there in lists: what was left out cannot be missed here, see
-   `governance.bundle.check`.
-2. What an entry is found by (kind, scope, identity, subjects) follows from its statement; nothing
-   is stored beside it.
+1. It has the size of its checkpoint. Asking for an entry that it does not have is an error; lists
+   just omit it. So this module cannot notice what was left out: see `governance.bundle.check`.
+2. Kind, scope, identity and subjects of an entry are derived from its statement.
 3. Nothing is verified here.
 """
 
@@ -44,7 +41,7 @@ class BundleLog:
 
     def append(self, *_: object, **__: object) -> NoReturn:
         """Refused."""
-        raise StorageError("a bundle is for reading", where=self.where)
+        raise StorageError("a bundle cannot be appended to", where=self.where)
 
     def size(self) -> int:
         """Number of entries of the log, by the checkpoint."""
@@ -53,7 +50,7 @@ class BundleLog:
     def entry(self, index: int) -> Entry:
         """One entry. Raises `VerificationError` where it is not carried."""
         if index not in self._entries:
-            raise VerificationError("the bundle does not carry this entry", where=f"entry {index}")
+            raise VerificationError("the bundle does not have this entry", where=f"entry {index}")
         return self._entries[index]
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
@@ -117,8 +114,7 @@ class BundleLog:
         raise VerificationError(
             f"the bundle has no proof that the log of {new} entries has grown from {old}",
             fix=(
-                "have it made again with the older checkpoint: countersign bundle MODEL/VERSION"
-                " --since CHECKPOINT"
+                "ask for a new one that has it: countersign bundle MODEL/VERSION --since CHECKPOINT"
             ),
         )
 

@@ -1,4 +1,4 @@
-"""What verification of a bundle finds, and what no bundle shows."""
+"""The result of verifying a bundle, and what no bundle can show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from governance.attest.predicates import CANDIDATE
 from governance.history.verify import LogReport, SignedBy
 from governance.release.retrospect import SAME
 
-ELSEWHERE = "not made again here: the bundle is about another version"
+ELSEWHERE = "not repeated here: the bundle is about another version"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Move:
     alias: str
     allowed: bool
     again: str
-    """What came of making it again, or why it was not."""
+    """The result of repeating it, or why it was not repeated."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class BundledFile:
     name: str
     sha256: str
     shown_to: tuple[str, ...]
-    """Who signed having seen it; empty for an attachment that no approval names."""
+    """Who approved with this page; empty for an attachment that no approval names."""
     signed_by: tuple[str, ...] = ()
     """Who signed it, as a report or its JSON twin."""
 
 
 @dataclass(frozen=True)
 class BundleReport:
-    """What verification found. `broken` is the first thing that does not verify."""
+    """The result. `broken` is the first thing that does not verify."""
 
     model: str = ""
     version: str = ""
@@ -81,8 +81,8 @@ class BundleReport:
     grown_from: int | None = None
     """Entries of the older checkpoint that this log was shown to contain."""
     as_of: str = ""
-    """When the last statement here was made, by its own clock: what is open or expired is judged as
-    of then.
+    """When the last statement here was made, by its own clock. What is open or expired is judged
+    at that time.
     """
     policy: str = ""
     """Digest of the policies in force."""
@@ -90,9 +90,9 @@ class BundleReport:
     packet: str | None = None
     packet_entry: int | None = None
     packet_changed: tuple[str, ...] = ()
-    """What of the packet no longer is so."""
+    """What changed since the packet was frozen."""
     statements: int = 0
-    """That the version rests on, all of them here."""
+    """How many statements the version rests on; all of them are here."""
     approvals_wanted: int = 0
     counted: tuple[tuple[str, str], ...] = ()
     """People and roles that count towards it, each once."""
@@ -103,7 +103,7 @@ class BundleReport:
     aside: tuple[Aside, ...] = ()
     files: tuple[BundledFile, ...] = ()
     pages_missing: tuple[str, ...] = ()
-    """Digests of review pages that approvals here name and that are not carried."""
+    """Digests of review pages that approvals name and that are not in the bundle."""
     limits: tuple[str, ...] = ()
     broken: str | None = None
 
@@ -119,49 +119,52 @@ class BundleReport:
 
 
 def limits(report: BundleReport) -> tuple[str, ...]:
-    """What this bundle cannot show, in words."""
-    out = report.size - report.entries
-    told = [
+    """What this bundle cannot show."""
+    return (
+        *_completeness(report),
+        f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",
         (
-            f"It holds all {report.size} entries of its checkpoint: nothing that was logged until"
-            " then is left out."
-            if report.complete
-            else (
-                f"It holds {report.entries} of the log's {report.size} entries. What the other"
-                f" {out} say is not shown: that no rejection, revocation, incident or policy is"
-                " among them is the word of whoever made the bundle. The log shows it, or a bundle"
-                " made with --whole; and two people who make it anew get the same entries."
-            )
+            "Whoever holds the checkpoint key, or held it before it was replaced, could show you"
+            " another log than others. Compare the root with theirs, or bring a checkpoint that you"
+            " got elsewhere (--checkpoint)."
+        ),
+        (
+            "A valid signature shows who stated something, not that it is true. The model's files"
+            " are not in the bundle: countersign verify-model compares them with the registration."
+        ),
+    )
+
+
+def _completeness(report: BundleReport) -> tuple[str, ...]:
+    """Whether anything may have been left out, and what follows for the last move."""
+    if report.complete:
+        return (
+            f"It holds all {report.size} entries of its checkpoint: nothing logged until then is"
+            " left out.",
         )
-    ]
+    partial = (
+        f"It holds {report.entries} of the log's {report.size} entries; what the other"
+        f" {report.size - report.entries} say is not shown. You rely on whoever made the bundle"
+        " that no rejection, revocation, incident or policy is among them. To check, ask for the"
+        " log or for a bundle made with --whole, or have a second person make the bundle: the"
+        " entries must be the same."
+    )
     moved = [
         move.entry
         for move in report.moves
         if move.allowed and move.again == SAME and move.alias != CANDIDATE
     ]
-    if moved and not report.complete:
-        told.append(
-            f"The service that moved an alias at entry {moved[-1]} decided on the whole log before"
-            " that entry; that nothing there stood against it, its signature states and this"
-            " bundle does not prove."
-        )
+    if not moved:
+        return (partial,)
     return (
-        *told,
-        f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",
-        (
-            "Whoever holds the checkpoint key, or held it before it was replaced, could show you"
-            " another log than others: compare the root with theirs, or bring a checkpoint from"
-            " another hand (--checkpoint)."
-        ),
-        (
-            "A valid signature says who stated something, not that it is true. The model's own"
-            " files are not here: countersign verify-model compares them with the registration."
-        ),
+        partial,
+        f"The release service says nothing in the full log spoke against the move at entry"
+        f" {moved[-1]}. This partial bundle cannot prove that.",
     )
 
 
 def as_log_report(report: BundleReport) -> LogReport:
-    """The same as `governance.history.verify` says it of a log, for readers that ask for that."""
+    """The same as the report of a log, for readers of `governance.history.verify`."""
     return LogReport(
         project=report.project,
         entries=report.entries,

@@ -1,17 +1,15 @@
-"""What goes into a bundle: a rule that depends on the log alone, so that two people make the same
-bytes.
+"""Which entries go into a bundle. The rule depends on the log alone: two people get the same bytes.
 
 1. Every statement that gives or takes rights: origin, policies, revocations, checkpoint keys,
    authorizations, and approvals of policies and checkpoint keys.
-2. Everything said of the model by its name: registrations, requests, promotions, waivers,
-   incidents, refusals, accepted calls, drills; its packets of this version, and signed reports of
-   it.
-3. The chain of digests: from the version's bytes, every statement about a digest that a stage names
-   as made, read or decided on, and every evaluation of such a model; evaluations of the champions
-   it was held against; every decision of the gates on the way, refusals included.
+2. Every statement about the model by name: registrations, requests, promotions, waivers, incidents,
+   refusals, accepted calls and drills; packets and signed reports of this version.
+3. The chain of digests: from the version's bytes, every statement about a digest that a stage made,
+   read or decided on, and every evaluation of such a model; evaluations of the champions that it
+   was compared with; every decision of the gates on the way, refusals included.
 4. Approvals of any of these.
-5. Nothing else, unless the whole log is asked for, which alone shows that nothing was left out.
-Nothing is believed here: what a statement says decides only whether it goes in.
+5. Nothing else, unless the whole log is requested: only that shows that nothing is missing.
+Nothing is trusted here: a statement's content only decides whether it is included.
 """
 
 from __future__ import annotations
@@ -102,8 +100,8 @@ def _growth(log: Log, since: str, size: int) -> Growth:
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What an entry claims to say."""
+class _Claim:
+    """An entry and its statement, not verified."""
 
     entry: Entry
     subjects: tuple[Artifact, ...]
@@ -115,32 +113,32 @@ class _Selection:
 
     def __init__(self, log: Log, size: int, model: str, version: str) -> None:
         self._log, self._size, self._model, self._version = log, size, model, version
-        self._read: dict[int, _Said] = {}
+        self._read: dict[int, _Claim] = {}
         self._picked: dict[int, Entry] = {}
         self._followed: set[str] = set()
 
     def entries(self) -> list[Entry]:
         """In order. Raises `InputError` where the version is not registered."""
         self._pick(self._of(RIGHTS))
-        named = [said for said in self._of(NAMED) if said.predicate.model == self._model]
+        named = [claim for claim in self._of(NAMED) if claim.predicate.model == self._model]
         of_version = (Packet, SignedReport)
         self._pick(
-            said
-            for said in named
-            if not isinstance(said.predicate, of_version) or self._is(said.predicate)
+            claim
+            for claim in named
+            if not isinstance(claim.predicate, of_version) or self._is(claim.predicate)
         )
-        starts = {said.predicate.model_digest for said in self._registrations(named)}
+        starts = {claim.predicate.model_digest for claim in self._registrations(named)}
         self._follow(starts)
         self._evaluations(self._followed | self._champions(named))
         self._gates()
         self._approvals()
         return [entry for _, entry in sorted(self._picked.items())]
 
-    def _registrations(self, named: Iterable[_Said]) -> list[_Said]:
-        mine = [said for said in named if isinstance(said.predicate, Registration)]
-        found = [said for said in mine if said.predicate.version == self._version]
+    def _registrations(self, named: Iterable[_Claim]) -> list[_Claim]:
+        mine = [claim for claim in named if isinstance(claim.predicate, Registration)]
+        found = [claim for claim in mine if claim.predicate.version == self._version]
         if not found:
-            known = sorted({f"{self._model}/{said.predicate.version}" for said in mine})
+            known = sorted({f"{self._model}/{claim.predicate.version}" for claim in mine})
             raise InputError(
                 f"the log has no version {self._version} of {self._model}",
                 expected=f"one of: {', '.join(known)[:300]}" if known else "a registered version",
@@ -148,14 +146,14 @@ class _Selection:
             )
         return found
 
-    def _champions(self, named: Iterable[_Said]) -> set[str]:
+    def _champions(self, named: Iterable[_Claim]) -> set[str]:
         """Digests of the models that this version was held against."""
         found: set[str | None] = set()
-        for said in named:
-            if isinstance(said.predicate, Packet) and self._is(said.predicate):
-                found.add(said.predicate.champion)
-            elif isinstance(said.predicate, Promotion) and self._is(said.predicate):
-                found.add((said.predicate.asked or {}).get("champion"))
+        for claim in named:
+            if isinstance(claim.predicate, Packet) and self._is(claim.predicate):
+                found.add(claim.predicate.champion)
+            elif isinstance(claim.predicate, Promotion) and self._is(claim.predicate):
+                found.add((claim.predicate.asked or {}).get("champion"))
         return {sha256 for sha256 in found if sha256 is not None}
 
     def _follow(self, digests: Iterable[str]) -> None:
@@ -169,72 +167,76 @@ class _Selection:
                 continue
             self._followed.add(sha256)
             about = [
-                self._said(entry)
+                self._claim(entry)
                 for entry in self._log.by_subject(sha256)
                 if entry.index < self._size
             ]
             self._pick(about)
-            for said in about:
-                ahead += _names(said)
+            for claim in about:
+                ahead += _names(claim)
 
     def _evaluations(self, models: set[str]) -> None:
-        for said in self._of(("evaluate",)):
-            if isinstance(said.predicate, Evaluate) and said.predicate.model in models:
-                self._pick([said])
-                self._follow(_names(said) if said.predicate.model in self._followed else ())
+        for claim in self._of(("evaluate",)):
+            if isinstance(claim.predicate, Evaluate) and claim.predicate.model in models:
+                self._pick([claim])
+                self._follow(_names(claim) if claim.predicate.model in self._followed else ())
 
     def _gates(self) -> None:
         stages = {
-            said.predicate.stage
-            for said in self._chosen()
-            if isinstance(said.predicate, GateDecision)
+            claim.predicate.stage
+            for claim in self._chosen()
+            if isinstance(claim.predicate, GateDecision)
         }
-        self._pick(said for said in self._of(("gate",)) if said.predicate.stage in stages)
+        self._pick(claim for claim in self._of(("gate",)) if claim.predicate.stage in stages)
 
     def _approvals(self) -> None:
         """(4) Their subject is a digest that a statement here is about, a statement here, or it
         gives rights.
         """
         about = {
-            subject.sha256 for said in self._chosen() for subject in said.subjects
+            subject.sha256 for claim in self._chosen() for subject in claim.subjects
         } | self._followed
-        requests = {_digest(said.entry) for said in self._chosen() if said.entry.kind == "request"}
-        for said in self._of(("approval",)):
-            rights = isinstance(said.predicate, Approval) and said.predicate.about in (
+        requests = {
+            _digest(claim.entry) for claim in self._chosen() if claim.entry.kind == "request"
+        }
+        for claim in self._of(("approval",)):
+            rights = isinstance(claim.predicate, Approval) and claim.predicate.about in (
                 "policy",
                 "checkpoint_key",
             )
-            if rights or any(subject.sha256 in about | requests for subject in said.subjects):
-                self._pick([said])
+            if rights or any(subject.sha256 in about | requests for subject in claim.subjects):
+                self._pick([claim])
 
-    def _chosen(self) -> list[_Said]:
+    def _chosen(self) -> list[_Claim]:
         return [self._read[index] for index in self._picked]
 
-    def _pick(self, found: Iterable[_Said]) -> None:
-        self._picked.update({said.entry.index: said.entry for said in found})
+    def _pick(self, found: Iterable[_Claim]) -> None:
+        self._picked.update({claim.entry.index: claim.entry for claim in found})
 
-    def _of(self, kinds: Sequence[str]) -> Iterator[_Said]:
-        return (self._said(entry) for entry in self._log.by_kind(kinds) if entry.index < self._size)
+    def _of(self, kinds: Sequence[str]) -> Iterator[_Claim]:
+        return (
+            self._claim(entry) for entry in self._log.by_kind(kinds) if entry.index < self._size
+        )
 
-    def _said(self, entry: Entry) -> _Said:
+    def _claim(self, entry: Entry) -> _Claim:
         if entry.index not in self._read:
             statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
             _, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
-            self._read[entry.index] = _Said(entry, subjects, predicate)
+            self._read[entry.index] = _Claim(entry, subjects, predicate)
         return self._read[entry.index]
 
     def _is(self, predicate: Packet | Promotion | SignedReport) -> bool:
         return (predicate.model, predicate.version) == (self._model, self._version)
 
 
-def _names(said: _Said) -> list[str]:
+def _names(claim: _Claim) -> list[str]:
     """The digests that a stage made, read or decided on; a registration or promotion leads
     nowhere.
     """
-    predicate = said.predicate
+    predicate = claim.predicate
     if not isinstance(predicate, Predicate):
         return []
-    found = [artifact.sha256 for artifact in (*said.subjects, *predicate.inputs)]
+    found = [artifact.sha256 for artifact in (*claim.subjects, *predicate.inputs)]
     return found + (_decided(predicate) if isinstance(predicate, GateDecision) else [])
 
 

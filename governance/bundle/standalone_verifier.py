@@ -719,13 +719,22 @@ class Move:
 
     def _check_incidents(self) -> None:
         """Every incident is closed, or somebody accepted it in a waiver since."""
-        rules = self.rules.get("incidents", {})
+        waivers = [one for one in self.of_model if one.kind == "waiver"]
+        accepted = [one.index for one in waivers if self._accepts_incident(one.predicate)]
         requester = self.request.predicate["principal"]
+        for index in self._open_incidents(self.entry.index, requester):
+            need(index < max(accepted, default=-1), "an incident was open")
+
+    def _open_incidents(self, end: int, requester: str | None) -> list[int]:
+        """The entries that opened an incident which is open at `end`. The requester of the move
+        cannot close one that somebody else opened.
+        """
         incidents: dict[tuple[str, str], dict[str, int]] = {}
         for entry in self.of_model:
-            if entry.kind != "incident":
+            if entry.kind != "incident" or entry.index >= end:
                 continue
             said = entry.predicate
+            rules = self.rights.at(entry.index).rules.get("incidents", {})
             opened = incidents.setdefault((said["model"], said["version"]), {})
             permitted = rules.get("opened_by" if said["state"] == "open" else "closed_by")
             if permitted is not None and said["role"] not in permitted:
@@ -734,11 +743,17 @@ class Move:
                 opened[said["principal"]] = entry.index
             elif said["principal"] != requester or not opened.keys() - {requester}:
                 opened.clear()
-        waivers = [one for one in self.of_model if one.kind == "waiver"]
-        accepted = [one.index for one in waivers if self._accepts_incident(one.predicate)]
-        for opened in incidents.values():
-            for index in opened.values():
-                need(index < max(accepted, default=-1), "an incident was open")
+        return [index for opened in incidents.values() for index in opened.values()]
+
+    def _during_incident(self, approval: Entry, packet: Entry) -> bool:
+        """Whether somebody approved while an incident was open that the packet does not waive."""
+        vote = approval.predicate
+        if vote["decision"] != "approve" or vote.get("opened_at") is None:
+            return False
+        waived = {one["code"] for one in packet.predicate["waived"]}
+        waived -= {one["code"] for one in packet.predicate["findings"]}
+        opened = self._open_incidents(approval.index, None)
+        return any("INCIDENT_OPEN" not in waived or index > packet.index for index in opened)
 
     def _accepts_incident(self, waiver: Json) -> bool:
         """Whether a waiver accepts open incidents at the time of the move."""
@@ -801,9 +816,9 @@ class Move:
             vote = entry.predicate
             if entry.kind != "approval" or entry.index < packet.index:
                 continue
-            if (vote["about"], entry.subjects[0][1]) == ("packet", self.move["packet"]) and (
-                self._fits(vote)
-            ):
+            if (vote["about"], entry.subjects[0][1]) != ("packet", self.move["packet"]):
+                continue
+            if self._fits(vote) and not self._during_incident(entry, packet):
                 votes[vote["principal"], vote["role"]] = vote["decision"]
         need("reject" not in votes.values(), "somebody rejected the packet")
         authors = set().union(*self.rights.people(self._authors(packet)))

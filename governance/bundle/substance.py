@@ -1,5 +1,4 @@
-"""What the statements of a bundle add up to: the version, its packet, what people said of it, what
-was decided.
+"""What a bundle's statements show: the version, its packet, people's votes and the decisions.
 
 The numbers are those of `governance.bundle.check`.
 """
@@ -29,9 +28,7 @@ from governance.release.retrospect import made_again
 def substance(
     report: BundleReport, now: State, items: Sequence[Evidence], bundle: Bundle
 ) -> BundleReport:
-    """(5), (6) and (7), from entries that are known to stand in the log. Raises
-    `VerificationError`.
-    """
+    """Steps 5 to 7, from entries that are proven to be in the log. Raises `VerificationError`."""
     at = instant_of(report.as_of)
     item = now.registration(report.model, report.version)
     registered: Registration = item.predicate
@@ -72,13 +69,13 @@ def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evid
     if missing:
         kind, digest = missing[0]
         raise VerificationError(
-            f"it rests on a statement that is not here, or does not count: {kind} {digest}",
+            f"it rests on a statement that is missing or does not count: {kind} {digest}",
             where=f"entry {item.index}, {item.kind}",
         )
 
 
 def _with_packet(report: BundleReport, now: State, frozen: Evidence, at: datetime) -> BundleReport:
-    """The packet as it stands, and what people said of it."""
+    """The packet today, and people's votes on it."""
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
         return replace(report, not_counted=("the log does not carry the policies in force",))
@@ -103,7 +100,7 @@ def _with_packet(report: BundleReport, now: State, frozen: Evidence, at: datetim
 
 
 def _moves(now: State, model: str, version: str) -> Iterator[Move]:
-    """(6) Every decision about an alias of this model whose signer might make it."""
+    """(6) Every decision about an alias of this model whose signer had the right to make it."""
     for item in now.view.all(Promotion):
         said = item.predicate
         if said.model == model:

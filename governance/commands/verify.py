@@ -1,4 +1,4 @@
-"""`countersign verify`: the log from its first entry, registry and files at hand against it; or a
+"""`countersign verify`: verifies the log and compares registry and files with it, or verifies a
 bundle.
 """
 
@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,7 +55,7 @@ SHOWN = 20
     "--checkpoint",
     "older",
     type=click.Path(path_type=Path),
-    help="An older checkpoint: proves growth only.",
+    help="An older checkpoint, to show that the log only grew.",
 )
 @click.option(
     "--write-checkpoint",
@@ -83,13 +84,12 @@ def command(
     files: bool,
     as_json: bool,
 ) -> None:
-    """Check the log from its first entry, and the registry and the files at hand against it.
+    """Verify the log from its first entry, and compare the registry and the files here with it.
 
-    Or check FILE, a bundle, on any machine: no log, no project folder, no network
+    Or verify FILE, a bundle: this needs no log, no project folder and no network
     (docs/formats.md).
 
-    Exit code 5 when anything does not verify, or when nothing establishes that this is the log you
-    mean.
+    Exit code 5 if anything does not verify, or if nothing shows that this is the log you mean.
     """
     if bundle is not None and same is not None:
         raise ConfigError(
@@ -101,50 +101,70 @@ def command(
         _end(ctx, ok, note, target)
     root = Path.cwd()
     machine = machine_of(root, os.environ)
-    project = (
-        root if (root / "policies").is_dir() or not os.environ.get("COUNTERSIGN_PROJECT") else None
-    )
+    at_hand = (root / "policies").is_dir() or not os.environ.get("COUNTERSIGN_PROJECT")
+    project = root if at_hand else None
     keys = load_policies(root / "policies").keys if project else {}
     log = begun(log_of(machine))
-    seen = {**last_seen(machine, log), **_replaced(target)}
-    own = None if on_server(machine) else own_checkpoint_key(machine)
-    pins = TrustAnchors(origin, _read(older) if older else None, own, seen)
+    anchors = TrustAnchors(
+        origin,
+        _read(older) if older else None,
+        None if on_server(machine) else own_checkpoint_key(machine),
+        {**last_seen(machine, log), **_replaced(target)},
+    )
     with Progress().bar(log.size(), "entries verified") as bar:
-        report = verify.verify_log(log, machine.project, keys, pins, counted=bar.advance)
+        report = verify.verify_log(log, machine.project, keys, anchors, counted=bar.advance)
     if report.ok:
         _remember(machine, report.checkpoint)
-    now = state(log) if report.broken is None else None
-    compared = _compare(project, machine, now, keys) if files and now else None
-    registry, unread = _registry(machine, log) if now else (None, "")
-    forged = _forged(now) if now else []
-    exposed = exposed_keys(machine)
+    found, unread = Verification(report), ""
+    if report.broken is None:
+        now = state(log)
+        registry, unread = _registry(machine, log)
+        compared = _compare(project, machine, now, keys) if files else None
+        found = Verification(report, compared, registry, tuple(_not_reproduced(now)))
+    _print(found, unread, exposed_keys(machine), as_json)
+    _end(ctx, found.ok, report.checkpoint, target)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was verified, and compared with it."""
+
+    log: verify.LogReport
+    files: FilesReport | None = None
+    """None if files were not compared."""
+    registry: Sequence[Finding] | None = None
+    """Where the registry differs from the log; None if it was not compared."""
+    decisions: Sequence[Finding] = ()
+    """Moves of governed aliases that give another result when they are repeated."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong, and the origin is established."""
+        wrong = self.decisions or self.registry or (self.files and self.files.mismatches)
+        return self.log.ok and not wrong
+
+
+def _print(found: Verification, unread: str, exposed: Sequence[Path], as_json: bool) -> None:
     if as_json:
-        found = {
-            **document(report, compared, registry, forged),
-            "exposed_keys": [str(path) for path in exposed],
-        }
-        click.echo(json.dumps(found, indent=2))
-    else:
-        click.echo(visible("\n".join(lines(report, compared, registry, forged))))
-        if unread:
-            click.echo(f"warning: the registry was not compared: {unread}", err=True)
-        for path in exposed:
-            click.echo(
-                f"warning: {path} can be read by other accounts; next: chmod 600 {path}", err=True
-            )
-    ok = report.ok and not forged and not registry and not (compared and compared.mismatches)
-    _end(ctx, ok, report.checkpoint, target)
+        paths = [str(path) for path in exposed]
+        click.echo(json.dumps({**document(found), "exposed_keys": paths}, indent=2))
+        return
+    click.echo(visible("\n".join(lines(found))))
+    if unread:
+        click.echo(f"warning: the registry was not compared: {unread}", err=True)
+    for path in exposed:
+        click.echo(f"warning: other accounts can read {path}; next: chmod 600 {path}", err=True)
 
 
 def _end(ctx: click.Context, ok: bool, checkpoint: str, target: Path | None) -> NoReturn:
-    """Keeps the checkpoint of what verified, and leaves."""
+    """Writes the checkpoint if everything verified, and exits."""
     if target and ok:
         write_atomic(target, checkpoint.encode())
     ctx.exit(0 if ok else VerificationError.exit_code)
 
 
 def _bundle(path: Path, pins: TrustAnchors, as_json: bool) -> tuple[bool, str]:
-    """Prints what holds of a bundle; whether it verifies, and its checkpoint."""
+    """Prints the result for a bundle. Returns whether it verifies, and its checkpoint."""
     found = verify_bundle.verified(path, pins)
     text = (
         json.dumps(verify_bundle.document(found), indent=2)
@@ -155,95 +175,68 @@ def _bundle(path: Path, pins: TrustAnchors, as_json: bool) -> tuple[bool, str]:
     return found.ok, found.checkpoint
 
 
-Differences = Sequence[Finding] | None
-"""Of the registry from the log; None where it was not compared."""
-
-
-def document(
-    report: verify.LogReport,
-    compared: FilesReport | None,
-    registry: Differences = None,
-    forged: Sequence[Finding] = (),
-) -> dict[str, Any]:
+def document(found: Verification) -> dict[str, Any]:
     """The result as JSON."""
+    registry = found.registry
     return {
-        "verified": (
-            report.ok and not forged and not registry and not (compared and compared.mismatches)
-        ),
-        "log": dataclasses.asdict(report),
-        "files": dataclasses.asdict(compared) if compared else None,
+        "verified": found.ok,
+        "log": dataclasses.asdict(found.log),
+        "files": dataclasses.asdict(found.files) if found.files else None,
         "registry": [one.model_dump() for one in registry] if registry is not None else None,
-        "decisions": [one.model_dump() for one in forged],
+        "decisions": [one.model_dump() for one in found.decisions],
         "limits": list(verify.LIMITS),
     }
 
 
-def lines(
-    report: verify.LogReport,
-    compared: FilesReport | None,
-    registry: Differences = None,
-    forged: Sequence[Finding] = (),
-) -> list[str]:
+def lines(found: Verification) -> list[str]:
     """The result for people: verdict first, then what it rests on, then what it does not show."""
-    text = [verdict(report, compared, registry, forged), ""]
+    report = found.log
     kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
+    text = [headline(found), ""]
     text.append(f"log      {report.project}: {report.entries} entries verified ({kinds or 'none'})")
     if report.broken is None:
+        established = f"established by {report.origin}" if report.origin else "not established"
         text.append(f"root     {report.root}, signed by key {report.checkpoint_key[:16]}")
-        text.append(
-            f"origin   {report.first}, "
-            + (f"established by {report.origin}" if report.origin else "not established")
-        )
+        text.append(f"origin   {report.first}, {established}")
         for signer in report.signers:
-            what = (
-                "development key, good for `candidate` only"
-                if signer.development
-                else "named by policies"
-            )
+            what = "named by policies"
+            if signer.development:
+                what = "development key, for `candidate` only"
             text.append(f"signer   {signer.keyid[:16]}: {signer.entries} entries ({what})")
         if report.grown_from is not None:
-            text.append(
-                f"growth   holds the {report.grown_from} entries of the older checkpoint, unchanged"
-            )
-        text += _decision_lines(forged) + _registry_lines(registry)
-        text += _file_lines(compared)
+            text.append(f"growth   contains the older checkpoint's {report.grown_from} entries")
+        text += _decision_lines(found.decisions) + _registry_lines(found.registry)
+        text += _file_lines(found.files)
     return [*text, "", "What this does not show:", *(f"- {limit}" for limit in verify.LIMITS)]
 
 
-def verdict(
-    report: verify.LogReport,
-    compared: FilesReport | None,
-    registry: Differences = None,
-    forged: Sequence[Finding] = (),
-) -> str:
-    """One line."""
+def headline(found: Verification) -> str:
+    """The result in one line: the first thing that is wrong."""
+    report, compared = found.log, found.files
     if report.broken is not None:
         return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
-    if forged:
-        return f"A DECISION DOES NOT COME OUT AGAIN: {forged[0].subject}: {forged[0].message}"
-    if registry:
-        first = registry[0]
+    if found.decisions:
+        first = found.decisions[0]
+        return f"A DECISION GIVES ANOTHER RESULT WHEN REPEATED: {first.subject}: {first.message}"
+    if found.registry:
+        first = found.registry[0]
         return (
             f"THE REGISTRY DOES NOT MATCH THE LOG: {first.code} {first.subject}: "
             f"expected {first.expected}; found {first.found}"
         )
     if compared and compared.mismatches:
-        return (
-            f"FILES DO NOT MATCH THE EVIDENCE: {compared.mismatches[0].path}:"
-            f" {compared.mismatches[0].reason}"
-        )
+        wrong = compared.mismatches[0]
+        return f"FILES DO NOT MATCH THE EVIDENCE: {wrong.path}: {wrong.reason}"
     if report.origin is None:
         return (
-            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing here shows that this is the log"
-            " you mean; give --origin, or --checkpoint with one kept elsewhere"
+            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing shows that this is the log you"
+            " mean; give --origin, or --checkpoint with one kept elsewhere"
         )
     return "EVIDENCE VERIFIES" if compared else "EVIDENCE VERIFIES (files were not compared)"
 
 
-def _registry(machine: Machine, log: Log) -> tuple[Differences, str]:
-    """What the registry says otherwise than the log; where a server does not show it, None and
-    why.
-    """
+def _registry(machine: Machine, log: Log) -> tuple[Sequence[Finding] | None, str]:
+    """Where the registry differs from the log; if a server does not show it, None and why."""
     try:
         return reconcile(log, machine), ""
     except StorageError as error:
@@ -252,21 +245,19 @@ def _registry(machine: Machine, log: Log) -> tuple[Differences, str]:
         return None, error.found
 
 
-def _forged(now: State) -> list[Finding]:
-    """Moves of governed aliases that do not come out again; none in a log that was begun without
-    its policies.
-    """
+def _not_reproduced(now: State) -> list[Finding]:
+    """Moves of governed aliases that give another result. A log without its policies has none."""
     return [] if now.authority.in_force.policies is None else forged_moves(now)
 
 
-def _decision_lines(forged: Sequence[Finding]) -> list[str]:
-    if not forged:
-        return ["decided  every move of a governed alias was decided again, and came out the same"]
-    text = [f"decided  {len(forged)} move(s) of a governed alias do not come out again"]
-    return text + [f"         {one.code} {one.subject}: {one.message}" for one in forged[:SHOWN]]
+def _decision_lines(decisions: Sequence[Finding]) -> list[str]:
+    if not decisions:
+        return ["decided  every move of a governed alias was repeated, with the same result"]
+    text = [f"decided  {len(decisions)} move(s) of a governed alias give another result"]
+    return text + [f"         {one.code} {one.subject}: {one.message}" for one in decisions[:SHOWN]]
 
 
-def _registry_lines(registry: Differences) -> list[str]:
+def _registry_lines(registry: Sequence[Finding] | None) -> list[str]:
     if registry is None:
         return ["registry not compared: there is none here, or its server does not show it"]
     text = [f"registry {len(registry) or 'no'} difference(s) from the log"]
@@ -280,10 +271,8 @@ def _registry_lines(registry: Differences) -> list[str]:
 def _file_lines(compared: FilesReport | None) -> list[str]:
     if compared is None:
         return ["files    not compared"]
-    text = [
-        f"files    {compared.compared} compared, and the files of {compared.versions} registered"
-        " version(s)"
-    ]
+    versions = f"files of {compared.versions} registered version(s)"
+    text = [f"files    {compared.compared} compared, and the {versions}"]
     text += [f"         not on this machine: the files of {name}" for name in compared.out_of_reach]
     text += [f"         {one.path}: {one.reason}" for one in compared.mismatches[:SHOWN]]
     if len(compared.mismatches) > SHOWN:
@@ -291,7 +280,7 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
     if compared.mismatches:
         text.append(
             "         next: make them again (countersign repro --force STAGE), join the log that"
-            " has their evidence (COUNTERSIGN_HOME), or remove what no stage made"
+            " has their evidence (COUNTERSIGN_HOME), or delete what no stage made"
         )
     return text
 
@@ -299,7 +288,7 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
 def _compare(
     root: Path | None, machine: Machine, now: State, keys: Mapping[str, str]
 ) -> FilesReport:
-    """One entry at a time: a log may be larger than the memory."""
+    """Reads one entry at a time: a log may be larger than memory."""
     ring = key_ring(now.log, {**now.authority.keys, **keys})
     read = (read_entry(entry, ring) for entry in now.log.entries())
     said = (item for item in read if isinstance(item, Evidence))
@@ -309,9 +298,7 @@ def _compare(
 def _remember(machine: Machine, checkpoint: str) -> None:
     try:
         remember(machine, checkpoint)
-    except (
-        StorageError
-    ) as error:  # an auditor may have no right to write here: that is no fault of the log
+    except StorageError as error:  # an auditor may have no right to write here
         click.echo(
             f"warning: this machine cannot keep the checkpoint for next time: {error.found}",
             err=True,
@@ -319,9 +306,7 @@ def _remember(machine: Machine, checkpoint: str) -> None:
 
 
 def _replaced(target: Path | None) -> dict[str, str]:
-    """The checkpoint that would be written over: it is not given up for one of a log that does not
-    hold it.
-    """
+    """The checkpoint that would be replaced. The new log must contain what it counts."""
     if target is None or not target.exists():
         return {}
     note = _read(target)
@@ -329,15 +314,15 @@ def _replaced(target: Path | None) -> dict[str, str]:
         parse_checkpoint(note)
     except VerificationError as error:
         raise ConfigError(
-            f"this file is no checkpoint ({error.found}), and is not written over",
+            f"this file is not a checkpoint ({error.found}), so it is not overwritten",
             where=str(target),
         ) from None
-    return {f"the checkpoint in {target}, which would be written over": note}
+    return {f"the checkpoint in {target}, which would be overwritten": note}
 
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:  # no more of it than tells that it is none
+        with path.open("rb") as file:  # no more than shows that it is not one
             return file.read(4 * MAX_CHECKPOINT + 4).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(

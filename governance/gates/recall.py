@@ -32,7 +32,7 @@ def least(measured: Recall) -> str | None:
     )
 
 
-def told(scans: Mapping[str, Recall | None]) -> str:
+def summary(scans: Mapping[str, Recall | None]) -> str:
     """The recall of one or several datasets' scans in words; of each kind, and of all, the
     least.
     """

@@ -57,15 +57,15 @@ _NODES = "the tree's nodes do not follow from the entries"
 _NOTHING = Derived(frozenset(), frozenset())
 LIMITS = (
     (
-        "Someone with root on this machine can rewrite the database and the keys in it: keep a"
-        " checkpoint elsewhere (`countersign verify --write-checkpoint FILE`) and verify against it"
+        "Someone with root on this machine can rewrite the database and its keys. Keep a checkpoint"
+        " elsewhere (`countersign verify --write-checkpoint FILE`) and verify against it"
         " (`--checkpoint FILE`)."
     ),
     (
-        "A valid signature says who stated something, not that it is true: evidence is"
+        "A valid signature shows who stated something, not that it is true. Evidence is"
         " self-attested unless it says otherwise."
     ),
-    "Evidence that was never recorded cannot be missed here: the gates ask for what must be there.",
+    "This check cannot notice evidence that was never recorded; the gates do that.",
 )
 
 

@@ -25,7 +25,7 @@ def last(
     return found[-1] if found else None
 
 
-def told(item: Evidence[Drill] | None, target: str | None) -> str:
+def summary(item: Evidence[Drill] | None, target: str | None) -> str:
     """One rehearsal in a line. `target`: the version that a rollback would go back to now."""
     if item is None:
         return NO_DRILL

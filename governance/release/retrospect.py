@@ -288,7 +288,7 @@ def _tried(now: LogState, move: Promotion, drill: Evidence[Drill] | None) -> str
     if move.alias == CANDIDATE:
         return "not needed: candidate serves nobody"
     before = now.timeline.released_before(move.model, move.alias, move.version)
-    return drills.told(drill, before[0].predicate.version if before else None)
+    return drills.summary(drill, before[0].predicate.version if before else None)
 
 
 def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
@@ -373,7 +373,7 @@ def _by_service(item: Evidence) -> dict[str, str]:
     if item.kind == "drill":
         result = "passed" if said.passed else "FAILED"
         what = f"drill of {said.alias}"
-        return {"what": what, "result": result, "detail": drills.told(item, None)}
+        return {"what": what, "result": result, "detail": drills.summary(item, None)}
     if item.kind == "report":
         detail = f"page {said.page[:12]}, of {said.entries} entries"
         return {"what": "report signed", "result": said.verdict, "detail": detail}

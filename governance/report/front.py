@@ -230,7 +230,7 @@ def way_back(facts: Facts) -> Back:
         people=(
             f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias"
         ),
-        drill=drills.told(tried, earlier[0].version if earlier else None),
+        drill=drills.summary(tried, earlier[0].version if earlier else None),
         evidence=[one.index for one in (*below[:1], *([tried] if tried else []))],
     )
 

@@ -150,7 +150,7 @@ def _drill(facts: Facts) -> Iterator[Gap]:
     if tried is None:
         yield _gap("rollback drill", "not run", "no drill is recorded")
     elif not tried.predicate.passed:
-        yield _gap("rollback drill", "failed", drills.told(tried, None), [tried.index])
+        yield _gap("rollback drill", "failed", drills.summary(tried, None), [tried.index])
 
 
 def _gap(what: str, result: str, why: str, refs: list[int] | None = None) -> Gap:

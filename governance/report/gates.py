@@ -136,7 +136,7 @@ def _personal_data(facts: Facts) -> Gate:
     passed = (
         bool(items) and all(scan.passed for scan in said) and len(said) == len(items) and left == 0
     )
-    measured = recall.told({scan.dataset: scan.recall for scan in said})
+    measured = recall.summary({scan.dataset: scan.recall for scan in said})
     return Gate(
         name="Personal data",
         result=_result(passed, ran=bool(said)),

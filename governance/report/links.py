@@ -476,7 +476,9 @@ def _ways_back(facts: Facts) -> Holding:
     lacks += (
         [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
     )
-    return Holding(f"last rehearsal {drills.told(tried, None)}; {happened}", lacks, [tried, *mine])
+    return Holding(
+        f"last rehearsal {drills.summary(tried, None)}; {happened}", lacks, [tried, *mine]
+    )
 
 
 def _incidents(facts: Facts) -> Holding:

@@ -195,7 +195,7 @@ def _metric(
         scores=[_score(facts, name, node, item) for node, item in scored],
         differences=_differences(facts, name, scored),
         slices=rows,
-        slices_note=slices.told(rows, name, wanted if suite == facts.suites[0] else None),
+        slices_note=slices.summary(rows, name, wanted if suite == facts.suites[0] else None),
         thresholds=[
             f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}"
             for item in about

@@ -35,7 +35,7 @@ def of_metric(
     return sorted(rows, key=lambda row: (row.mean * (-1 if bad else 1), row.n, row.by, row.label))
 
 
-def told(rows: list[Slice], metric: str, demands: Demands | None) -> str:
+def summary(rows: list[Slice], metric: str, demands: Demands | None) -> str:
     """The worst slice in words, with its n and interval; or that items name none."""
     if not rows:
         return NOT_RECORDED
@@ -57,7 +57,7 @@ def line(facts: Facts, metric: str, confidence: float) -> str:
     held = facts.held_against_policy
     demands = held.demands if held else None
     rows = of_metric(evaluated(own) if own else None, metric, demands, confidence)
-    return f"{metric}, {told(rows, metric, demands)}" if rows else f"slices {NOT_RECORDED}"
+    return f"{metric}, {summary(rows, metric, demands)}" if rows else f"slices {NOT_RECORDED}"
 
 
 def finite(value: float) -> float | None:

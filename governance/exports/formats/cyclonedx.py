@@ -229,7 +229,7 @@ def _sensitive(chain: DataChain) -> list[str]:
         f"{name}: {scan.found.get(name, 0)} found, {scan.actions.get(name, 'no action')}, "
         f"{scan.remaining.get(name, 0)} remaining"
         for name in sorted({*scan.found, *scan.remaining})
-    ] or [f"personal data: none found; {recall.told({chain.dataset: scan.recall})}"]
+    ] or [f"personal data: none found; {recall.summary({chain.dataset: scan.recall})}"]
 
 
 def _rewards(facts: Facts) -> list[Component]:

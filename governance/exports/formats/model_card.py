@@ -260,7 +260,7 @@ def _limits(records: Records) -> Iterator[str]:
     not_found = {name for scan in scans.values() for name in scan.cannot_find}
     if not_found:
         yield f"the search for personal data cannot find: {'; '.join(sorted(not_found))}"
-    yield f"personal data: {recall.told({name: scan.recall for name, scan in scans.items()})}"
+    yield f"personal data: {recall.summary({name: scan.recall for name, scan in scans.items()})}"
 
 
 def _open_findings(facts: Facts) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _scan(evidence: Evidence) -> InTotoStatement:
     if not scan.passed and not tests["failed"]:
         tests["failed"].append("the scan as a whole")
     tests["warned"] += [f"not searched for: {one}" for one in scan.cannot_find]
-    tests["warned"].append(recall.told({scan.dataset: scan.recall}))
+    tests["warned"].append(recall.summary({scan.dataset: scan.recall}))
     config = resource("policies/pii.yaml", scan.config, role="scan configuration")
     name = f"scan-{scan.dataset}"
     return _result(name, [data_subject(evidence)], tests, [config, logged(evidence)])

@@ -68,8 +68,8 @@ def test_a_good_log_verifies_and_says_what_that_does_not_show(here: Scene, proje
     assert code == 0, text
     assert text.startswith("EVIDENCE VERIFIES\n")
     assert "desk: 3 entries verified (1 gate, 1 ingest, 1 origin)" in text
-    assert "development key, good for `candidate` only" in text
-    assert "root on this machine can rewrite the database and the keys" in text
+    assert "development key, for `candidate` only" in text
+    assert "root on this machine can rewrite the database and its keys" in text
     code, report = as_json(project)
     assert code == 0 and report["verified"] and report["log"]["entries"] == 3
     assert len(report["limits"]) == 3
@@ -125,7 +125,7 @@ def test_a_checkpoint_kept_elsewhere_proves_growth(
     assert verify_checkpoint(kept.read_text(), evidence.origin(here.log).checkpoint_key).size == 3
     here.record("gate", gate(True), artifact("gate"))
     code, text = call(project, "--checkpoint", str(kept))
-    assert code == 0 and "holds the 3 entries of the older checkpoint, unchanged" in text
+    assert code == 0 and "contains the older checkpoint's 3 entries" in text
     kept.write_text(kept.read_text().replace("\n3\n", "\n4\n"))
     code, text = call(
         project, "--checkpoint", str(kept), "--write-checkpoint", str(tmp_path / "new.txt")
@@ -153,7 +153,7 @@ def test_a_key_that_others_can_read_is_a_warning(here: Scene, project: Path) -> 
     assert as_json(project)[1]["exposed_keys"] == []
     (here.machine.keys / "checkpoint.pem").chmod(0o644)
     code, text = call(project)
-    assert code == 0 and "checkpoint.pem can be read by other accounts" in text
+    assert code == 0 and "checkpoint.pem; next: chmod 600" in text
 
 
 def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
@@ -247,12 +247,12 @@ def test_a_checkpoint_is_not_written_over_by_a_log_that_does_not_hold_it(
     shutil.copy(tmp_path / "before.db", here.log.path)
     shutil.rmtree(here.machine.state / "last_checkpoint")
     code, text = call(project, "--write-checkpoint", str(kept))
-    assert code == 5 and "which would be written over" in text and kept.read_text() != first
+    assert code == 5 and "which would be overwritten" in text and kept.read_text() != first
     (tmp_path / "notes.md").write_text("important")
     code, text = call(project, "--write-checkpoint", str(tmp_path / "notes.md"))
     assert (
         code == 2
-        and "is not written over" in text
+        and "is not overwritten" in text
         and (tmp_path / "notes.md").read_text() == "important"
     )
 
@@ -268,7 +268,7 @@ def test_witnesses_may_add_their_lines(here: Scene, project: Path, tmp_path: Pat
     )
     kept.write_text(kept.read_text() + witness)
     code, text = call(project, "--checkpoint", str(kept), "--write-checkpoint", str(kept))
-    assert code == 0 and "holds the 3 entries of the older checkpoint" in text
+    assert code == 0 and "contains the older checkpoint's 3 entries" in text
     assert (
         kept.read_text() == here.log.checkpoint()
     )  # the witness signed another root: its line goes

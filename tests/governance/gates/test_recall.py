@@ -57,15 +57,15 @@ def test_the_lower_end_of_the_interval_decides() -> None:
 def test_the_least_of_all_datasets_is_told_and_those_without_are_named() -> None:
     good, poor = measured(URL=(25, 25), PERSON=(25, 20)), measured(URL=(25, 24), PERSON=(25, 10))
     assert (
-        recall.told({"a": good, "b": poor})
+        recall.summary({"a": good, "b": poor})
         == "recall on made-up values: 0 of 2 kinds all found, least PERSON 0.400 [0.234, 0.593],"
         " n=25 (b)"
     )
-    assert recall.told({"a": good, "b": None}).endswith(
+    assert recall.summary({"a": good, "b": None}).endswith(
         "(a); not recorded: scanned before recall was measured for b"
     )
-    assert recall.told({"a": None}) == "recall not recorded: scanned before recall was measured"
-    assert recall.told({}) == "recall not recorded: no scan is"
+    assert recall.summary({"a": None}) == "recall not recorded: scanned before recall was measured"
+    assert recall.summary({}) == "recall not recorded: no scan is"
 
 
 @pytest.fixture(scope="module")
