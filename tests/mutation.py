@@ -4,8 +4,9 @@
 
 1. Every place of the core where a comparison, a boundary, a boolean, an operator, a returned value
    or a constant can be changed is a candidate; `--seed` draws `--mutants` of them.
-2. Each is applied in a copy of the project of its own, and the core's tests run there: those of the
-   same module first, then those of the same package, then the others, until one fails.
+2. Each is applied in a copy of the project of its own, and the core's tests run there until one
+   fails: those of the same module first, then those of the same package. Those that survive meet
+   all other tests of the core in a second round.
 3. A mutant is killed by a failing test, or by a run that takes ten times as long as it should.
 
 The result is written to `benchmarks/mutation.md`, survivors with their reason. A reason is looked up
@@ -82,6 +83,8 @@ class Outcome:
     killed: str
     """The test, or `time limit`; empty where it survived."""
     seconds: float
+    is_final: bool = True
+    """Whether all tests ran: a survivor of its own package's tests may be killed by others."""
 
 
 def modules() -> list[Path]:
@@ -206,7 +209,7 @@ def _compiles(mutant: Mutant) -> bool:
 # --- running --------------------------------------------------------------------------------------
 
 
-def tests_of(file: str, all_tests: Iterable[str]) -> list[list[str]]:
+def tests_of(file: str, all_tests: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     """Test files in the order they are run: the module's, its package's, the others."""
     _, package, *_ = file.split("/")
     stem = Path(file).stem.rstrip("s")
@@ -214,7 +217,7 @@ def tests_of(file: str, all_tests: Iterable[str]) -> list[list[str]]:
     own = [one for one in rest if Path(one).stem.startswith(f"test_{stem}")]
     beside = [one for one in rest if f"/{package}/" in one and one not in own]
     others = [one for one in rest if one not in own and one not in beside]
-    return [batch for batch in (own, beside, others) if batch]
+    return own, beside, others
 
 
 def core_tests() -> list[str]:
@@ -225,24 +228,25 @@ def core_tests() -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in found if path.stem not in EXCLUDED)
 
 
-def run(mutant: Mutant, copy: Path, limit: float) -> Outcome:
-    """Applies a mutant in a copy of the project, runs the tests, and takes it back."""
+def run(mutant: Mutant, copy: Path, limit: float, *, first: bool) -> Outcome:
+    """Applies a mutant in a copy of the project, runs the tests of a round, and takes it back."""
     path = copy / mutant.file
     whole = path.read_text(encoding="utf-8")
-    began = time.monotonic()
+    own, beside, others = tests_of(mutant.file, core_tests())
+    began, killed = time.monotonic(), ""
     try:
         path.write_text(applied(mutant, whole), encoding="utf-8")
-        for batch in tests_of(mutant.file, core_tests()):
-            if by := killed_by(copy, batch, limit):
-                return Outcome(mutant, by, time.monotonic() - began)
+        for batch in (own, beside) if first else (others,):
+            killed = killed or (killed_by(copy, batch, limit) if batch else "")
     finally:
         path.write_text(whole, encoding="utf-8")
-    return Outcome(mutant, "", time.monotonic() - began)
+    return Outcome(mutant, killed, time.monotonic() - began, bool(killed) or not first)
 
 
 def killed_by(copy: Path, tests: list[str], limit: float) -> str:
     """The first test that fails; `time limit`; or nothing."""
     command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-n", "0", "-m", "not slow"]
+    command += ["-k", "not postgresql"]  # no part of the core
     command += ["--no-header", "--tb=no", "-W", "ignore", "-p", "no:randomly", *tests]
     environ = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(
@@ -285,33 +289,38 @@ def copies(folder: Path, count: int) -> list[Path]:
 def session(chosen: list[Mutant], minutes: float, limit: float, at_once: int) -> list[Outcome]:
     """Runs mutants until they or the time are over."""
     until = time.monotonic() + 60 * minutes
-    outcomes: list[Outcome] = []
+    outcomes: dict[Mutant, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         free: SimpleQueue[Path] = SimpleQueue()
         for copy in copies(Path(folder), at_once):
             free.put(copy)
-        if by := killed_by(copy, core_tests(), limit):
+        if by := killed_by(copy, core_tests(), 10 * limit):
             raise SystemExit(f"the tests fail without any change: {by}")
 
-        def one(mutant: Mutant) -> None:
+        def one(mutant: Mutant, first: bool) -> None:
             if time.monotonic() > until:
                 return
             copy = free.get()
             try:
-                outcome = run(mutant, copy, limit)
+                outcomes[mutant] = outcome = run(mutant, copy, limit, first=first)
             finally:
                 free.put(copy)
-            outcomes.append(outcome)
-            word = f"killed by {outcome.killed}" if outcome.killed else "SURVIVED"
-            print(
-                f"{len(outcomes)}/{len(chosen)} {mutant.file}:{mutant.line} {mutant.kind}:"
-                f" {mutant.change[:100]}: {word} ({outcome.seconds:.0f} s)",
-                flush=True,
-            )
+            print(f"{len(outcomes)}/{len(chosen)} {told(outcome)}", flush=True)
 
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(one, chosen))
-    return outcomes
+            list(pool.map(lambda mutant: one(mutant, True), chosen))
+            survivors = [outcome.mutant for outcome in outcomes.values() if not outcome.killed]
+            list(pool.map(lambda mutant: one(mutant, False), survivors))
+    return list(outcomes.values())
+
+
+def told(outcome: Outcome) -> str:
+    """One line of the log."""
+    mutant = outcome.mutant
+    word = "SURVIVED" if outcome.is_final else "survived its own package's tests"
+    word = f"killed by {outcome.killed}" if outcome.killed else word
+    place = f"{mutant.file}:{mutant.line} {mutant.kind}: {mutant.change[:100]}"
+    return f"{place}: {word} ({outcome.seconds:.0f} s)"
 
 
 # --- the result -----------------------------------------------------------------------------------
@@ -335,6 +344,8 @@ def report(outcomes: list[Outcome], known: int, seed: int, asked: int) -> str:
         f" {len(outcomes)} run",
         f"- killed: {len(killed)} of {len(outcomes)} ({share:.1%})",
         f"- by the time limit: {sum(one.killed == 'time limit' for one in killed)}",
+        f"- survivors that met only the tests of their own package, for lack of time:"
+        f" {sum(not one.is_final for one in outcomes)}",
         "",
         "| Kind | Run | Killed |",
         "|---|---|---|",
