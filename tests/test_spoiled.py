@@ -302,7 +302,8 @@ SPOILED: dict[str, Spoiled] = {
         2,
         (
             "params.yaml:",
-            "datasets.mine.suite: no quality suite 'converstion'",
+            "datasets.mine.suite: ",
+            "'converstion'",
             "did you mean 'conversation'?",
         ),
     ),
@@ -383,7 +384,7 @@ SPOILED: dict[str, Spoiled] = {
         (
             "params.yaml:",
             "bases.other.source",
-            "'Qwen/Qwen3-0.6B' is not here",
+            "'Qwen/Qwen3-0.6B'",
             "expected: an architecture",
         ),
         **BASE,
