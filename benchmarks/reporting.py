@@ -1,4 +1,4 @@
-"""How long a reviewer waits to verify a bundle, for a report, and for an index of 1,000 models.
+"""How long a reviewer waits to verify a bundle, for a report, and for an index of 1,000 versions.
 
 The bundle against its signatures alone, by OpenSSL; report and index against verifying the log that
 they are of, which both do first. Medians, in one process, on logs of their own.
