@@ -8,7 +8,7 @@ import pytest
 
 from governance.base.errors import VerificationError
 from governance.log import merkle
-from tests.governance.log.test_merkle import INPUTS, ROOTS, Tree
+from tests.governance.log.trees import INPUTS, ROOTS, Tree
 
 TREE = Tree([merkle.leaf_hash(bytes.fromhex(text)) for text in INPUTS])
 
