@@ -28,7 +28,7 @@ from governance.policy.policies import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset
 from pipelines.kinds import KINDS
 from pipelines.params import Params, broken_references, load_params
-from pipelines.sources.binding import PROBE, Binding, bind, fitting_kinds
+from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
 from pipelines.sources.readers import RowProblem, read_rows, source_files
 
 SHOWN = 3
@@ -181,14 +181,14 @@ def _no_kind(file: Path, rows: Sequence[Mapping[str, Any]]) -> InputError:
     """The error if no kind fits: the reason of the nearest kind, and how to name the fields by
     hand.
     """
-    reasons: list[InputError] = []
+    misfits: list[NoShape] = []
     for kind in ("prompt", "conversation", "preference", "unpaired", "rated"):
         try:
             bind(kind, rows, {}, str(file))
-        except InputError as error:
-            reasons.append(error)
-    best = next((error for error in reasons if "first row" in error.found), None)
-    found = best.found if best else "rows whose fields are those of no kind that is known"
+        except NoShape as error:
+            misfits.append(error)
+    nearest = next((error for error in misfits if error.row_problem), None)
+    found = nearest.found if nearest else "the fields of the rows fit no known kind"
     columns = ", ".join(
         sorted({name for row in rows for name in row if re.fullmatch(r"[\w.-]{1,64}", name)})[:20]
     )

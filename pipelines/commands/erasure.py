@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -33,25 +33,40 @@ ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
     (
         "Which records are about a person: an id is of a record's content. Find the person's"
-        " records in the source; their ids stand in data/ingested/DATASET/records.parquet."
+        " records in the source; their ids are in data/ingested/DATASET/records.parquet."
     ),
     (
         "Copies outside this project: DVC's cache and remotes, backups, and the weights themselves."
-        " A model is not shown to have forgotten anything."
+        " Nothing proves that a model has forgotten a record."
     ),
 )
 
 
+Result = Literal["holds", "excluded", "absent", "not looked up"]
+TEXTS: dict[Result, str] = {
+    "holds": "holds it",
+    "excluded": "left it out: {reason}",
+    "absent": "does not hold it",
+    "not looked up": "not looked up: {reason}",
+}
+
+
 @dataclass(frozen=True)
-class Found:
+class LookUp:
     """What one step of one dataset did with the record."""
 
     dataset: str
     step: str
     entry: int
     digest: str
-    answer: str
-    """`holds it`, `left it out: REASON`, `does not hold it`, or `not looked up: why`."""
+    result: Result
+    reason: str = ""
+    """The code for which it was excluded, or why it was not looked up."""
+
+    @property
+    def answer(self) -> str:
+        """The result in words."""
+        return TEXTS[self.result].format(reason=self.reason)
 
 
 @dataclass(frozen=True)
@@ -74,48 +89,50 @@ def command(record: str, bundle: Path | None, origin: str | None, as_json: bool)
     """
     if not ID.fullmatch(record):
         raise ConfigError(
-            f"{record[:80]!r} is no record id", expected="12 to 64 hexadecimal digits"
+            f"{record[:80]!r} is not a record id", expected="12 to 64 hexadecimal digits"
         )
     here = sources.verified(sources.of(bundle, origin))
     now, _ = here.read
-    found = list(looked_up(now, Path.cwd(), record))
-    touched = list(made_from(now, {one.digest for one in found if one.answer == "holds it"}))
+    look_ups = list(look_up(now, Path.cwd(), record))
+    holders = {one.digest for one in look_ups if one.result == "holds"}
+    touched = list(made_from(now, holders))
     if as_json:
-        told = {
+        document = {
             "record": record,
-            "datasets": [asdict(one) for one in found],
+            "datasets": [{**asdict(one), "answer": one.answer} for one in look_ups],
             "touched": [asdict(one) for one in touched],
+            "not_shown": NOT_SHOWN,
         }
-        click.echo(json.dumps({**told, "not_shown": NOT_SHOWN}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(visible(line) for line in lines(record, found, touched)))
+        click.echo("\n".join(visible(line) for line in lines(record, look_ups, touched)))
 
 
-def lines(record: str, found: list[Found], touched: list[Touched]) -> Iterator[str]:
+def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterator[str]:
     """The answer for people: first what has seen the record, then where it was looked up."""
-    missing = sum(one.answer.startswith("not looked up") for one in found)
-    seen = f"seen by {len(touched)} of what was made here" if missing < len(found) else "NOT KNOWN"
-    yield f"record {record}: {seen}; {missing} of {len(found)} files could not be looked into"
+    missing = sum(one.result == "not looked up" for one in look_ups)
+    known = missing < len(look_ups)
+    seen = f"seen by {len(touched)} trainings and versions" if known else "NOT KNOWN"
+    yield f"record {record}: {seen}; {missing} of {len(look_ups)} files could not be read"
     for one in touched:
         yield f"  {one.what:<24} {one.how}, sha256 {one.digest[:12]}  [E{one.entry}]"
-    if not touched and missing < len(found):
-        yield "  nothing that could be looked into was made with it"
+    if not touched and known:
+        yield "  no training or version used a dataset that holds it, as far as files could be read"
     yield "datasets"
-    for step in found:
+    for step in look_ups:
         yield f"  {step.step:<28} {step.answer}  [E{step.entry}]"
     yield from (f"not shown: {line}" for line in NOT_SHOWN)
 
 
-def looked_up(now: State, root: Path, record: str) -> Iterator[Found]:
+def look_up(now: State, root: Path, record: str) -> Iterator[LookUp]:
     """(2) Every step of every dataset in the log, in order."""
     for kind in ("ingest", "scan", "quality"):
         for item in now.evidence.all(kind):
             digest = subject(item, "records")
             if digest is not None:
-                said = item.predicate
-                yield Found(
-                    said.dataset, said.stage, item.index, digest, _answer(item, root, record)
-                )
+                step = item.predicate
+                result, reason = _result(item, root, record)
+                yield LookUp(step.dataset, step.stage, item.index, digest, result, reason)
 
 
 def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
@@ -124,17 +141,17 @@ def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
     """
     yield from trained(list(now.evidence.all("train")), digests)
     for item in now.evidence.all("registration"):
-        said = item.predicate
-        chain = Chain(now.evidence, said.model_digest, said.stage)
+        version = item.predicate
+        chain = Chain(now.evidence, version.model_digest, version.stage)
         uses = sorted(
             {use for data, used in chain.datasets for use in used if data.sha256 in digests}
         )
         if uses:
             yield Touched(
-                f"{said.model}/{said.version}",
+                f"{version.model}/{version.version}",
                 item.index,
-                said.model_digest,
-                f"rests on {', '.join(uses)}",
+                version.model_digest,
+                f"built from {', '.join(uses)}",
             )
 
 
@@ -143,9 +160,7 @@ def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:
     found: dict[int, Touched] = {}
     models: set[str] = set()
     before = -1
-    while (
-        len(found) > before
-    ):  # once more where one was found: the log need not have a parent first
+    while len(found) > before:  # again after each find: the log may have a child before its parent
         before = len(found)
         for item in trainings:
             how = _how(inputs(item), digests, models)
@@ -167,27 +182,25 @@ def _how(given: dict[str, str], digests: set[str], models: set[str]) -> str:
     )
 
 
-def _answer(item: Evidence, root: Path, record: str) -> str:
+def _result(item: Evidence, root: Path, record: str) -> tuple[Result, str]:
     missing = _missing(item, root, "records")
-    left = _left_out(item, root, record)
+    excluded = _exclusion(item, root, record)
     if not missing:
         try:
             held = _holds(root / _path(item, "records"), record)
         except ModuleNotFoundError:
-            missing = "reading it takes the extra `pipeline`"
+            missing = "reading it needs the extra `pipeline`"
         except ValueError:  # pyarrow's
             missing = f"{_path(item, 'records')} cannot be read as records"
         else:
             if held:
-                return "holds it"
-            return f"left it out: {left}" if left else "does not hold it"
-    if left:
-        return f"left it out: {left}"
+                return "holds", ""
+            return ("excluded", excluded) if excluded else ("absent", "")
+    if excluded:
+        return "excluded", excluded
     counts = item.predicate.counts
-    return (
-        f"not looked up: {missing}; the log has {counts.records_out:,} records, root"
-        f" {counts.records_root[:12]}"
-    )
+    recorded = f"{counts.records_out:,} records, root {counts.records_root[:12]}"
+    return "not looked up", f"{missing}; the log has {recorded}"
 
 
 def _holds(path: Path, record: str) -> bool:
@@ -200,15 +213,15 @@ def _holds(path: Path, record: str) -> bool:
     return False
 
 
-def _left_out(item: Evidence, root: Path, record: str) -> str:
+def _exclusion(item: Evidence, root: Path, record: str) -> str:
     """Why the step excluded the record, if its list is here and has the record."""
     if _missing(item, root, "excluded"):
         return ""
     with (root / _path(item, "excluded")).open(encoding="utf-8") as rows:
         for row in rows:
-            said: dict[str, Any] = json.loads(row) if row.strip() else {}
-            if str(said.get("id") or "").startswith(record):
-                return str(said.get("reason"))
+            excluded: dict[str, Any] = json.loads(row) if row.strip() else {}
+            if str(excluded.get("id") or "").startswith(record):
+                return str(excluded.get("reason"))
     return ""
 
 
@@ -220,8 +233,8 @@ def _missing(item: Evidence, root: Path, role: str) -> str:
     try:
         same = sha256_file(root / name) == digest
     except InputError:
-        return f"{name} is not at hand"
-    return "" if same else f"{name} at hand has other bytes than recorded"
+        return f"{name} is not here"
+    return "" if same else f"{name} differs from what was recorded"
 
 
 def _path(item: Evidence, role: str) -> str:

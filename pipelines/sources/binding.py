@@ -47,6 +47,13 @@ class Binding:
         return self.shape.build(Fields(row, self.names, self.raters))
 
 
+class NoShape(InputError):
+    """No shape of a kind fits the rows."""
+
+    row_problem: RowProblem | None = None
+    """Why the first row does not fit the first shape that has its field names."""
+
+
 def bind(
     kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], where: str = ""
 ) -> Binding:
@@ -128,21 +135,24 @@ def _no_shape(
     rows: Sequence[Mapping[str, Any]],
     columns: Mapping[str, int],
     where: str,
-) -> InputError:
+) -> NoShape:
     """The error that lists the fields of the file and what a row of this kind needs."""
     found = ", ".join(sorted({plain_name(name) for name in columns})[:20]) or "no fields"
-    why = ""
+    row_problem, why = None, ""
     if bindings and rows:
         try:
             bindings[0].record(rows[0])
         except RowProblem as problem:
+            row_problem = problem
             why = f"; first row: {problem.reason} in {problem.field or 'the row'}, {problem.detail}"
-    return InputError(
+    error = NoShape(
         f"rows with {found} have no known shape of kind {kind}{why}",
         where=where,
         expected="; or ".join(" + ".join(shape.needs) for shape in SHAPES[kind]),
         fix=(
-            "say which field is which in params.yaml, e.g. `fields: {prompt: question}`, or choose"
-            " another kind"
+            "name the fields in params.yaml, e.g. `fields: {prompt: question}`, or choose another"
+            " kind"
         ),
     )
+    error.row_problem = row_problem
+    return error

@@ -48,20 +48,18 @@ def asked(record: str) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def answers(found: dict[str, list[dict[str, str]]]) -> dict[str, str]:
-    return {one["step"]: one["answer"] for one in found["datasets"]}
+def results(found: dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    return {one["step"]: one["result"] for one in found["datasets"]}
 
 
 def test_what_was_made_with_a_record_is_named(story: Story) -> None:
     found = asked(SEEN)
-    assert answers(found)["check_quality@desk_sft"] == "holds it"
-    assert answers(found)["check_quality@desk_text"] == "does not hold it"
-    assert answers(found)["scan_pii@desk_sft"].startswith(
-        "not looked up: data/scanned/desk_sft/records.parquet"
-    )
+    assert results(found)["check_quality@desk_sft"] == "holds"
+    assert results(found)["check_quality@desk_text"] == "absent"
+    assert results(found)["scan_pii@desk_sft"] == "not looked up"
     assert [(one["what"], one["how"]) for one in found["touched"]] == [
         ("train@sft", "trained on it"),
-        ("support-desk/1", "rests on train@sft"),
+        ("support-desk/1", "built from train@sft"),
     ]
     assert asked(SEEN[:12])["touched"] == found["touched"]
 
@@ -79,7 +77,8 @@ def test_a_record_that_was_left_out_says_why(story: Story) -> None:
     path = story.root / "data/ingested/desk_sft/excluded.jsonl"
     left_out = json.loads(path.read_text().splitlines()[0])["id"]
     found = asked(left_out)
-    assert answers(found)["ingest@desk_sft"] == "left it out: FIELD_MISSING"
+    (ingest,) = (one for one in found["datasets"] if one["step"] == "ingest@desk_sft")
+    assert (ingest["result"], ingest["reason"]) == ("excluded", "FIELD_MISSING")
     assert found["touched"] == []
 
 
@@ -87,9 +86,7 @@ def test_what_cannot_be_looked_into_is_never_a_no(story: Story) -> None:
     path = story.root / "data/ready/desk_sft/records.parquet"
     parquet.write_table(pa.table({"id": [NEVER]}), path)
     found = asked(NEVER)
-    assert answers(found)["check_quality@desk_sft"].startswith(
-        "not looked up: data/ready/desk_sft/records.parquet at hand"
-    )
+    assert results(found)["check_quality@desk_sft"] == "not looked up"
     assert found["touched"] == []
     told = CliRunner().invoke(command, [NEVER]).output
-    assert "files could not be looked into" in told and "not shown:" in told
+    assert "files could not be read" in told and "not shown:" in told
