@@ -20,101 +20,72 @@ import click
 from governance.base.errors import CountersignError, StorageError, did_you_mean
 from governance.base.storage import disk_failure
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "init": (
-        "governance.commands.init",
-        "Begin a governed log: people, services, the first policy.",
-    ),
-    "policy": (
-        "governance.commands.policy",
-        "Policies in force and proposed; propose, show, sign.",
-    ),
-    "enrol": ("governance.commands.enrol", "Write somebody's public key and roles into policy."),
-    "rotate": ("governance.commands.rotate", "Write another key of somebody into policy."),
-    "revoke": ("governance.commands.revoke", "Revoke a key at once."),
-    "checkpoint-key": (
-        "governance.commands.checkpoint_key",
-        "Replace the key that signs the log's checkpoints.",
-    ),
-    "pending": ("governance.commands.pending", "What waits for me, and why."),
-    "freeze": ("governance.commands.freeze", "Freeze a version's evidence for approval."),
-    "review": ("governance.commands.review", "Show the page that people approve."),
-    "approve": (
-        "governance.commands.approve",
-        "Approve a version; or data, objectives and rewards before training.",
-    ),
-    "reject": ("governance.commands.reject", "Reject a version, with a reason."),
-    "waive": (
-        "governance.commands.waive",
-        "Accept a finding until a date, with a compensating control.",
-    ),
-    "authorize": ("governance.commands.authorize", "Let services run in your name for a while."),
-    "repro": ("pipelines.commands.repro", "Run the pipeline: `dvc repro`, one run at a time."),
-    "reproduce": (
-        "pipelines.commands.reproduce",
-        "Train a stage again, and record whether the same comes out.",
-    ),
-    "status": ("governance.commands.status", "What there is, what is live, what waits."),
-    "add": (
-        "pipelines.commands.add",
-        "Add a dataset from a file: guesses its kind, writes its row and datacard.",
-    ),
-    "allow-base": ("pipelines.commands.allow_base", "Write a base model's digests into policy."),
-    "record-key": ("pipelines.commands.record_key", "Make the project's key for record ids."),
-    "verify": (
-        "governance.commands.verify",
-        "Check the log, and the files at hand against it; or a bundle.",
-    ),
-    "evidence": (
-        "governance.commands.evidence",
-        "Carry statements from one log to another: push, pull.",
-    ),
-    "bundle": (
-        "governance.commands.bundle",
-        "Everything about a version in one file that anyone can check.",
-    ),
-    "verify-model": (
-        "governance.commands.verify_model",
-        "Check a model folder against its registration.",
-    ),
-    "server": ("governance.commands.server", "Serve registry, runs and log for a team."),
-    "promote": ("governance.commands.promote", "Give a version an alias that serves users."),
-    "rollback": (
-        "governance.commands.rollback",
-        "Give the alias back to the last version that still stands.",
-    ),
-    "drill": (
-        "pipelines.commands.drill",
-        "Rehearse the rollback: verify, load and ask its target; move nothing.",
-    ),
-    "retire": ("governance.commands.retire", "Take a version out of service."),
-    "incident": (
-        "governance.commands.incident",
-        "Open or close an incident on a version.",
-    ),
-    "live": ("governance.commands.live", "Which version serves, now or at a time."),
-    "history": ("governance.commands.history", "Everything the log says about a model."),
-    "explain": (
-        "governance.commands.explain",
-        "Perform a logged decision again, and say why it came out so.",
-    ),
-    "report": ("governance.commands.report", "The audit report of a model version."),
-    "control": (
-        "governance.commands.control",
-        "What outside frameworks ask, and what a version has for it.",
-    ),
-    "export": (
-        "governance.commands.export",
-        "A version for other tools: model card, BOM, Croissant, attestations.",
-    ),
-    "show": ("governance.commands.show", "One section of a version's report, in the terminal."),
-    "diff": ("governance.commands.diff", "What differs between two versions."),
-    "lineage": ("governance.commands.lineage", "Where a version comes from, source by source."),
-    "erasure": ("pipelines.commands.erasure", "Which datasets and versions have seen a record."),
-    "versions": ("pipelines.commands.versions", "The engine versions that results depend on."),
-    "stage": ("pipelines.commands.stage", "Run one stage, as DVC does."),
+COMMANDS: dict[str, str] = {
+    "init": "Begin a governed log: people, services, the first policy.",
+    "policy": "Show the policies in force; propose, show and sign a change.",
+    "enrol": "Write a person's public key and roles into policy.",
+    "rotate": "Replace a key in policy.",
+    "revoke": "Revoke a key at once.",
+    "checkpoint-key": "Replace the key that signs the log's checkpoints.",
+    "pending": "List what waits for you.",
+    "freeze": "Freeze a version's evidence for approval.",
+    "review": "Show the page that people approve.",
+    "approve": "Approve a version; or data, objectives and rewards before training.",
+    "reject": "Reject a version, with a reason.",
+    "waive": "Accept a finding until a date, with a compensating control.",
+    "authorize": "Let services run in your name until a date.",
+    "repro": "Run the pipeline: `dvc repro`, one run at a time.",
+    "reproduce": "Train a stage again and record whether the same model results.",
+    "status": "Show data, models, versions, and what to do next.",
+    "add": "Add a dataset from a file: guesses its kind, writes its row and datacard.",
+    "allow-base": "Write a base model's digests into policy.",
+    "record-key": "Make the project's key for record ids.",
+    "verify": "Verify the log and the project's files, or a bundle.",
+    "evidence": "Copy statements from one log to another: push, pull.",
+    "bundle": "Write all evidence about a version to one file that anyone can verify.",
+    "verify-model": "Compare a model folder with its registration.",
+    "server": "Serve registry, runs and log for a team.",
+    "promote": "Give a version an alias that serves users.",
+    "rollback": "Give the alias back to the last version that may still serve.",
+    "drill": "Rehearse a rollback: verify and load its target, ask it, move nothing.",
+    "retire": "Take a version out of service.",
+    "incident": "Open or close an incident of a version.",
+    "live": "Show which version serves, now or at a time.",
+    "history": "Show every log entry about a model.",
+    "explain": "Repeat a logged decision and show its reasons.",
+    "report": "Write the audit report of a model version.",
+    "control": "Show requirements of outside frameworks and a version's evidence for them.",
+    "export": "Write a version for other tools: model card, BOM, Croissant, attestations.",
+    "show": "Show one section of a version's report in the terminal.",
+    "diff": "Show what differs between two versions.",
+    "lineage": "Show where a version comes from, source by source.",
+    "erasure": "Show which datasets and versions have seen a record.",
+    "versions": "Show the engine versions that results depend on.",
+    "stage": "Run one stage, as DVC does.",
 }
-"""Command to its module and its line in the help."""
+"""Command to its line in the help."""
+
+NEED_THE_PIPELINE = frozenset(
+    {
+        "repro",
+        "reproduce",
+        "add",
+        "allow-base",
+        "record-key",
+        "drill",
+        "erasure",
+        "versions",
+        "stage",
+    }
+)
+"""Commands of `pipelines.commands`; the others are in `governance.commands`."""
+
+
+def _load(name: str) -> click.Command:
+    package = "pipelines" if name in NEED_THE_PIPELINE else "governance"
+    module = importlib.import_module(f"{package}.commands.{name.replace('-', '_')}")
+    command: click.Command = module.command
+    return command
 
 
 def _section(name: str) -> str:
@@ -123,7 +94,7 @@ def _section(name: str) -> str:
 
     section = ALSO.get(name, name)
     return (
-        f"The report answers that: countersign show MODEL/VERSION {section}"
+        f"It is a section of the report: countersign show MODEL/VERSION {section}"
         if section in SECTIONS
         else ""
     )
@@ -136,29 +107,20 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        return command
+        return _load(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            ctx.fail(
-                " ".join(
-                    (
-                        f"No such command {name!r}.",
-                        _section(name) or did_you_mean(name, COMMANDS).capitalize(),
-                    )
-                ).strip()
-            )
+            advice = _section(name) or did_you_mean(name, COMMANDS).capitalize()
+            ctx.fail(f"No such command {name!r}. {advice}".strip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -176,7 +138,7 @@ def main() -> None:
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:
-        click.echo("stopped: nothing further was done", err=True)
+        click.echo("stopped", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -107,8 +107,8 @@ def require_unchanged(job: Job) -> None:
                 expected=artifact.sha256[:12],
                 where=f"input {role}",
                 fix=(
-                    f"nothing was published; `countersign repro {job.name}` starts again from what"
-                    " is there"
+                    f"nothing was published; `countersign repro {job.name}` runs again with the"
+                    " changed file"
                 ),
             )
 

@@ -213,10 +213,13 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
         known = sorted(table)
         if name not in known:
-            expected, fix = ", ".join(known) or "none is there yet", did_you_mean(name, known)
+            expected, fix = ", ".join(known) or "there is none yet", did_you_mean(name, known)
             wrong.append(
                 ConfigError(
-                    f"{name!r} is no {what}", expected=expected, where=place(path, *field), fix=fix
+                    f"{name!r} is not a {what}",
+                    expected=expected,
+                    where=place(path, *field),
+                    fix=fix,
                 )
             )
 
@@ -248,7 +251,7 @@ def _circles(params: Params, path: Path) -> list[CountersignError]:
         tuple(TopologicalSorter(before).static_order())
     except CycleError as error:
         circle = list(dict.fromkeys(error.args[1]))
-        found = f"{' and '.join(circle)} build upon each other"
+        found = f"{' and '.join(circle)} build on each other"
         fix = "give one of them another parent or scorer"
         return [ConfigError(found, where=place(path, "stages", circle[0]), fix=fix)]
     return []

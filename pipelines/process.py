@@ -59,8 +59,8 @@ def exclusive(lock: Path, name: str) -> Iterator[None]:
         until = time.monotonic() + PATIENCE_SECONDS
         while not _taken(handle):
             if time.monotonic() > until:
-                fix = "wait for that run to end, then run this again"
-                raise BusyError(f"{name} is running already", where=str(lock), fix=fix)
+                fix = "wait until it ends, then run this again"
+                raise BusyError(f"{name} is already running", where=str(lock), fix=fix)
             time.sleep(0.1)
         yield
 

@@ -78,8 +78,8 @@ def load_key(root: Path, records: RecordKey) -> Key:
             where="params.yaml: records.key_id",
             expected=records.key_id,
             fix=(
-                "bring back the key that made the ids at hand, or set key_id, which makes every"
-                " record id anew"
+                "restore the key that made the existing ids, or set key_id, which changes every"
+                " record id"
             ),
         )
     return Key(records.key_id, secret)
@@ -91,7 +91,7 @@ LONGEST = 100
 
 def read_key(path: Path) -> bytes:
     """The 32 bytes of a key file. Raises `ConfigError`."""
-    fix = "get the project's key from whoever keeps its data, or make one: countersign record-key"
+    fix = "get the key from the person who keeps the data, or make one: countersign record-key"
     try:
         with path.open(encoding="ascii") as stream:
             text = stream.read(LONGEST).strip()

@@ -112,7 +112,7 @@ def read_records(path: Path) -> pa.Table:
     """The records at `path`; their schema must be that of the kind they name. Raises
     `InputError`.
     """
-    fix = "run `dvc repro` so that the stage before this one writes it again"
+    fix = "`countersign repro` writes it again"
     try:
         table = pq.read_table(path, memory_map=False)
     except FileNotFoundError:

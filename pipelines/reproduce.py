@@ -161,7 +161,7 @@ def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -
     path = paths.model(key) / "model"
     if not (project.root / path).is_dir():
         raise InputError(
-            "no model here to hold the new one against",
+            "there is no model to compare the new one with",
             where=str(path),
             fix=f"countersign repro train@{key}",
         )
@@ -171,12 +171,12 @@ def recorded_training(project: Project, key: str, now: Callable[[], datetime]) -
     node = model_node(evidence.signed_under(project.policies), found)
     if node.train is None or trained(node.train).stage != f"train@{key}":
         raise InputError(
-            f"the log at hand has no training of train@{key} that made this model ({found[:12]})",
+            f"the log has no training of train@{key} with this model ({found[:12]})",
             where=str(path),
-            expected="the model as it was recorded",
+            expected="the recorded model",
             fix=(
-                f"`dvc checkout {path}` brings it back; `countersign repro --force train@{key}`"
-                " trains and records it"
+                f"`dvc checkout {path}` restores it; `countersign repro --force train@{key}` trains"
+                " and records it again"
             ),
         )
     return node.train
@@ -188,7 +188,7 @@ def require_same_model(project: Project, key: str, first: Evidence) -> None:
     found = digests.tree_digest(project.root / path)
     if found != wanted:
         raise VerificationError(
-            f"the model changed while its training was performed again: {found[:12]}",
+            f"the model changed while its training was repeated: {found[:12]}",
             where=str(path),
             expected=wanted[:12],
             fix="nothing was recorded; run this again",
@@ -211,7 +211,7 @@ def recorded_inputs(run: StageRun, first: Evidence) -> dict[str, Artifact]:
             + f" (entry {first.index})",
             where=", ".join(artifacts[role].name for role in wrong if role in artifacts),
             fix=(
-                f"`dvc checkout` the commit that trained it, or `countersign repro {run.name}`"
+                f"check out the commit that trained it, or `countersign repro {run.name}`"
                 " trains from these"
             ),
         )
@@ -225,7 +225,7 @@ def recorded_objective(project: Project, key: str, first: Evidence) -> Objective
     resolved = objective.resolve(project.params, key)
     if resolved.digest != trained(first).objective:
         raise ConfigError(
-            f"params.yaml asks for another objective than was trained with: {resolved.digest[:12]}",
+            f"the objective in params.yaml is not the recorded one: {resolved.digest[:12]}",
             where=f"params.yaml: stages.{key}",
             expected=f"{trained(first).objective[:12]} (entry {first.index})",
             fix=(

@@ -135,10 +135,7 @@ class _Scorer:
         except RuntimeError as error:
             if "probability tensor" not in str(error):
                 raise
-            found = (
-                "what the model gives is no number, so that no answer can be sampled: it has"
-                " diverged"
-            )
+            found = "the model has diverged: its output is not finite, so no answer can be sampled"
             raise InputError(
                 found, where="models", fix="train it again, with a lower learning rate"
             ) from None
@@ -176,12 +173,11 @@ class _Scorer:
             )
         except TemplateError:  # whose message is the template's, and may quote the item
             raise InputError(
-                "the model's chat template refuses an item of the suite: a role, or who speaks"
-                " when",
+                "the model's chat template refuses the roles of an item, or their order",
                 where=str(self.tokenizer.name_or_path),
                 fix=(
-                    "give the model a suite of messages that its template takes (some take no"
-                    " system message)"
+                    "use a suite whose messages the template accepts (some accept no system"
+                    " message)"
                 ),
             ) from None
         return self.tokenizer(

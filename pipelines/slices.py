@@ -42,7 +42,7 @@ def read_slices(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
         names = sorted(labels[ids[0]]) if labels and ids else []
         return {name: [labels[record][name] for record in ids] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        fix = "run `dvc repro` so that ingest writes it again"
+        fix = "`countersign repro` writes it again"
         raise InputError(
             f"not a readable list of slices ({type(error).__name__})", where=str(path), fix=fix
         ) from None

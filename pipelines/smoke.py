@@ -80,17 +80,17 @@ def at_hand(now: State, root: Path, model: str) -> AtHand | str:
     mine = mine or [item for item in now.view.all("evaluate") if evaluated(item).model == model]
     scored = [item for item in mine if evaluated(item).not_run is None]
     if not scored:
-        return "no evaluation of it is recorded"
+        return "its evaluation is not recorded"
     said = evaluated(scored[-1])
     path = root / paths.ready(said.suite_name) / "records.parquet"
     if not path.is_file():
-        return f"the records of {said.suite_name} are not at hand"
+        return f"the records of {said.suite_name} are not here"
     try:
         suite = load_params(root).suites.get(said.suite_name)
         if suite is None:
             return f"params.yaml has no suite {said.suite_name}"
         if suite_digest(suite, sha256_file(path)) != said.suite:
-            return f"{said.suite_name} at hand is not the one that it was evaluated on"
+            return f"{said.suite_name} differs from the suite that it was evaluated on"
         metrics = metrics_of(suite, f"suites.{said.suite_name}")
         return AtHand(suite, metrics, rows_of(path, suite, metrics, said.suite_name), scored[-1])
     except CountersignError as error:
@@ -112,7 +112,7 @@ def _scored(loaded: Loaded, found: AtHand, items: int, progress: Progress) -> tu
         if any(one is not None and not math.isfinite(one) for one in values)
     ]
     if wrong:
-        raise InputError(f"{', '.join(wrong)} came out as no number")
+        raise InputError(f"{', '.join(wrong)} is not a finite number")
     said = evaluated(found.item)
     told = [
         f"{name} {_shown(values)} (recorded of the same items:"
@@ -135,12 +135,12 @@ def _fixed(loaded: Loaded, why: str) -> tuple[int, str]:
         with torch.inference_mode():
             values = loaded.model(**given).logits
             if not bool(torch.isfinite(values).all()):
-                raise InputError("what comes out is no number")
+                raise InputError("the output is not finite")
             if loaded.model.can_generate():
                 made = loaded.model.generate(**given, do_sample=False, max_new_tokens=TOKENS)
                 if made.shape[1] <= given["input_ids"].shape[1]:
-                    raise InputError("nothing comes out")
-    return 0, f"no item of a suite: {why}; {len(PROMPTS)} fixed prompts gave finite numbers"
+                    raise InputError("the output is empty")
+    return 0, f"no suite items, because {why}; {len(PROMPTS)} fixed prompts gave finite numbers"
 
 
 def _rendered(tokenizer: Any, prompt: str) -> str:

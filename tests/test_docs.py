@@ -93,7 +93,7 @@ def test_a_command_mistyped_is_told_what_was_meant() -> None:
     ):
         told = CliRunner().invoke(cli, [word, "support-desk/1"]).output
         assert (
-            f"No such command '{word}'. The report answers that: countersign show MODEL/VERSION"
+            f"No such command '{word}'. It is a section of the report: countersign show MODEL/VERSION"
             f" {section}" in told
         )
 

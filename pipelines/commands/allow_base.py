@@ -68,7 +68,7 @@ def look_at(
     files = [file.path for file in digests.manifest(target)]
     if unsafe := unsafe_files(files):
         raise InputError(
-            f"files nobody can vouch for: {', '.join(unsafe[:5])}",
+            f"unknown files: {', '.join(unsafe[:5])}",
             where=where,
             expected="safetensors, JSON, text",
         )

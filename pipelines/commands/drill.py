@@ -93,7 +93,7 @@ def _libraries() -> None:
     """Raises `ConfigError` if this machine cannot load models: its drill would prove nothing."""
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
-        fix = "install countersign with the extra `pipeline`, or drill where models are loaded"
+        fix = "install `countersign[pipeline]`, or run the drill on a machine that loads models"
         raise ConfigError(
             f"a drill loads the model, and {', '.join(missing)} is not installed here", fix=fix
         )

@@ -31,7 +31,7 @@ def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
     made = _inserted(text, f"{name}: {flow(row)}")
     if parse_yaml(made, WHERE) != {**before, "datasets": {**known, name: row}}:
         raise ConfigError(
-            "the row cannot be added without changing something else",
+            "the row cannot be added without changing other rows",
             where=f"{WHERE}: datasets",
             fix=f"add it by hand: {name}: {flow(row)}",
         )

@@ -44,13 +44,12 @@ def evidence(project: Project) -> None:
         missing = finding(
             "EVIDENCE_MISSING",
             f"project {project.machine.project}",
-            f"outputs of {len(made)} stages are here, and the log at hand has evidence of none of"
-            " them",
+            f"outputs of {len(made)} stages are here, but the log is empty",
             expected=f"a log with statements by {', '.join(made)}",
-            found=f"an empty one, {log.where}",
+            found=f"an empty log, {log.where}",
             next=(
-                "join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
-                "or make all of it again: countersign repro --force"
+                "use the log that has their evidence (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
+                "or run all stages again: countersign repro --force"
             ),
         )
         raise RefusedError(refusal("repro", (missing,)))
@@ -79,8 +78,9 @@ def in_nobodys_name(project: Project, at: datetime) -> str:
     if asked.authenticated:
         return ""
     return (
-        f"note: {asked.name} has not authorized runs, so what this one makes is good for candidate"
-        " only; next: countersign authorize, by who asks for it, and COUNTERSIGN_REQUESTER=NAME"
+        f"note: {asked.name} has not authorized this run, so its results can become candidate only;"
+        " next: the person who asks for it runs `countersign authorize` and sets"
+        " COUNTERSIGN_REQUESTER"
     )
 
 

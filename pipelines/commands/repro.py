@@ -27,7 +27,7 @@ LOOKS = 5
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--force", is_flag=True, help="Make the named stages again although nothing changed.")
+@click.option("--force", is_flag=True, help="Run the named stages again although nothing changed.")
 @click.argument("targets", nargs=-1)
 def command(force: bool, targets: tuple[str, ...]) -> None:
     """Run the pipeline, or the named stages and what they need. Further options go to `dvc
@@ -43,7 +43,9 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
     if note := preflight.in_nobodys_name(project, datetime.now(UTC)):
         click.echo(note, err=True)
     if not (root / ".dvc").is_dir():
-        raise ConfigError("no .dvc folder here", where=str(root), fix="git init && dvc init")
+        raise ConfigError(
+            "this folder has no .dvc folder", where=str(root), fix="git init && dvc init"
+        )
     with _one_at_a_time(root) as lock:
         versions.write(root)
         _mend_locks(root)
@@ -80,9 +82,7 @@ def _one_at_a_time(root: Path) -> Iterator[int]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            click.echo(
-                "another run is at it here: waiting for it to end (Ctrl-C to give up)", err=True
-            )
+            click.echo("waiting for another run to end (Ctrl-C to stop waiting)", err=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle.fileno()
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @click.argument("stage")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(stage: str, as_json: bool) -> None:
-    """Train a stage again from exactly the inputs of its training in the log, and record how far
-    the same came out.
+    """Train a stage again from the inputs recorded in the log, and record how far the same model
+    results.
 
-    Nothing under models/ is touched. A difference is measured and recorded; it is no error.
+    Nothing under models/ changes. A difference is measured and recorded; it is not an error.
     """
     from pipelines import process, reproduce
     from pipelines.project import open_project, utc_now
@@ -80,20 +80,20 @@ def lines(done: Reproduced) -> Iterator[str]:
         )
     yield from (f"  file                 {line}" for line in done.files)
     if done.development:
-        yield "  signed by a development key: good for `candidate` only"
+        yield "  signed by an automatic test key: good for `candidate` only"
 
 
 def _outcome(done: Reproduced) -> str:
     said = done.said
     if said.same_bytes:
-        return "the same bytes came out"
+        return "the same bytes"
     if said.largest_difference is None:
         return (
-            f"another model came out: {said.differing} of {said.tensors} tensors differ, by more"
-            " than numbers tell"
+            f"another model: {said.differing} of {said.tensors} tensors differ in shape or type, or"
+            " have NaN"
         )
     if said.differing == 0:
-        return "the same weights came out; other files of the model differ"
+        return "the same weights; other files of the model differ"
     return (
         f"within {said.largest_difference:.3g}: {said.differing} of {said.tensors} tensors differ"
     )

@@ -323,7 +323,7 @@ def _needs(feature: str, package: str) -> ConfigError:
     return ConfigError(
         f"the feature {feature} needs the package {package}",
         where="policies/quality",
-        fix=f"pip install {package}, or take the expectation out of the suite",
+        fix=f"pip install {package}, or remove the expectation from the suite",
     )
 
 

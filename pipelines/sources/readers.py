@@ -144,7 +144,7 @@ def _open(path: Path, encoding: str, newline: str) -> TextIO:
     if b"\0" in head and encoding.lower().startswith(("utf-8", "utf8")):
         fix = "set `encoding` of the dataset if it is text, e.g. utf-16-le"
         raise InputError(
-            "this is no text: it holds zero bytes",
+            "this is not text: it has zero bytes",
             where=str(path),
             expected=f"{encoding} text",
             fix=fix,
@@ -171,9 +171,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
         doubled = next(name for name in names if names.count(name) > 1)
-        raise RowProblem(
-            "KEY_REPEATED", plain_name(doubled), "the same key stands twice in one object"
-        )
+        raise RowProblem("KEY_REPEATED", plain_name(doubled), "an object has the same key twice")
     return value
 
 
@@ -236,7 +234,7 @@ def _jsonl_row(path: Path, number: int, line: str) -> Row:
                 "the file ends in the middle of a row: it was cut off",
                 where=f"{path}:{number}",
                 expected="one whole JSON object a line",
-                fix="copy the file again, or remove the last line if that is all there is",
+                fix="copy the file again, or remove the last line",
             ) from None
         return Row(number, {}, problem)
 
@@ -309,7 +307,7 @@ def _array(path: Path, text: str, start: int) -> Iterator[Row]:
                 ),
                 where=f"{path}:{_line(text, at)}",
                 expected="valid JSON",
-                fix="copy or mend the file",
+                fix="copy or correct the file",
             )
         at = _space(text, at + 1)
 
@@ -332,7 +330,7 @@ def _whole(path: Path, text: str, at: int) -> tuple[Any, int]:
             f"not valid JSON at column {error.colno}{end}",
             where=f"{path}:{error.lineno}",
             expected="valid JSON",
-            fix="copy or mend the file",
+            fix="copy or correct the file",
         ) from None
     except (RecursionError, ValueError):
         where = f"{path}:{_line(text, at)}"
@@ -374,7 +372,7 @@ def _csv(path: Path, encoding: str) -> Iterator[Row]:
                 number = reader.line_num + 1
         except csv.Error as error:
             cut = (
-                "the file ends within quotes: it was cut off"
+                "the file ends inside quotes: it was cut off"
                 if "unexpected end" in str(error)
                 else str(error)
             )

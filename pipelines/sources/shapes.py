@@ -401,7 +401,7 @@ def _judged(
     if not ratings:
         raise RowProblem("RATING_INVALID", name, "nobody rated this row")
     if len({rater for rater, _ in ratings}) != len(ratings):
-        raise RowProblem("RATING_INVALID", name, "one rater stands there twice")
+        raise RowProblem("RATING_INVALID", name, "a rater is named twice")
     if len(answers) > 1 and not all(value in range(len(answers) + 1) for _, value in ratings):
         raise RowProblem("RATING_INVALID", name, f"expected 0 for a tie, or 1 to {len(answers)}")
     return {

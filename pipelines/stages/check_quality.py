@@ -76,7 +76,7 @@ def run(job: Job) -> Outcome:
     suite = job.policies.quality[dataset.suite]
     if suite.kind != dataset.kind:
         raise ConfigError(
-            f"the suite {dataset.suite} is for {suite.kind}, the dataset is {dataset.kind}",
+            f"the suite {dataset.suite} is for {suite.kind}, but the dataset is {dataset.kind}",
             where=f"params.yaml: datasets.{job.key}.suite",
             expected=", ".join(
                 sorted(
@@ -306,7 +306,7 @@ def _result(one: Any) -> Result:
         return _unjudged("Great Expectations raised an error")
     rows = np.array(one.result.get("unexpected_index_list") or [], dtype=np.int64)
     if "unexpected_count" in one.result and len(rows) != one.result["unexpected_count"]:
-        return _unjudged("Great Expectations did not say which records")
+        return _unjudged("Great Expectations did not name the records")
     observed = one.result.get("observed_value")
     if "unexpected_count" not in one.result and observed is None:
         return _unjudged("there is no value to judge")
@@ -359,7 +359,7 @@ def _seen(verdict: Verdict, judged: Judged) -> str:
     return (
         verdict.problem
         or verdict.observed
-        or f"{verdict.unexpected} of {judged.table.num_rows} records do not"
+        or f"{verdict.unexpected} of {judged.table.num_rows} records fail"
     )
 
 

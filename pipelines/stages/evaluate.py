@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipelines.project import Project
 
 
-NO_WEIGHTS = "an architecture without weights has nothing to score"
+NO_WEIGHTS = "untrained starting point; nothing to test"
 
 
 def inputs(params: Params, key: str) -> list[Input]:

@@ -45,8 +45,8 @@ def fetch(wanted: HubDataset, target: Path) -> int:
     """
     if Path(wanted.path).exists():
         raise ConfigError(
-            f"{wanted.path} is a file or folder here, and would be taken instead of what has that"
-            " name on the Hub",
+            f"{wanted.path} is a file or folder here and would be used instead of the Hub's"
+            " dataset",
             where="params.yaml: hub",
             fix=f"move it, or name it as the `source` of a dataset: countersign add {wanted.path}",
         )
@@ -91,8 +91,8 @@ def _translated(wanted: HubDataset) -> Iterator[None]:
                 "the dataset is not in the cache and huggingface.co cannot be reached",
                 where=where,
                 fix=(
-                    "run this once with a network; or download the files elsewhere and `countersign"
-                    " add FILE`"
+                    "run this once with a network, or download the files elsewhere and use"
+                    " `countersign add FILE`"
                 ),
             ) from None
         if _any(
@@ -108,9 +108,9 @@ def _translated(wanted: HubDataset) -> Iterator[None]:
             ) from None
         if _any(causes, RuntimeError, ValueError):
             raise ConfigError(
-                f"the dataset cannot be loaded so ({str(error).splitlines()[0][:200]})",
+                f"the dataset cannot be loaded ({str(error).splitlines()[0][:200]})",
                 where=where,
-                fix="check `config` and `split`; code of a dataset's own is never run",
+                fix="check `config` and `split`; the code of a dataset is never run",
             ) from None
         raise
 

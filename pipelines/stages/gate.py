@@ -93,7 +93,7 @@ def run(job: Job) -> Outcome:
             for role, digest in decision.decided_on.items()
         ),
         refused=decision.findings,
-        summary=f"allowed, tier {decision.tier}; {paths.gate_report(job.key)}",
+        summary=f"{job.name}: allowed, tier {decision.tier}; {paths.gate_report(job.key)}",
     )
 
 
@@ -174,7 +174,7 @@ def model_ref(
     folder = root / paths.model(name) / "model"
     if not folder.is_dir():
         raise InputError(
-            "no model here", where=str(folder), fix="run `countersign repro`, which makes it"
+            "there is no model", where=str(folder), fix="run `countersign repro`, which makes it"
         )
     suite = _suite(params, root, _suite_of(params, name), suite_records)
     return ModelRef(
@@ -226,7 +226,7 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
     stage, again = f"stage {job.key}", f"countersign repro gate@{job.key}"
     expected, found = digests.sha256_bytes(gate_bytes(request)), job.inputs["gate"].sha256
     if found != expected:
-        message = f"{paths.gate(job.key)} does not permit training on these bytes"
+        message = f"{paths.gate(job.key)} does not permit training on these files"
         return [
             finding(
                 "EVIDENCE_INCONSISTENT",
@@ -239,13 +239,13 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
         ]
     recorded = job.evidence.signed_under(job.policies).by_subject(found, "gate")
     if not any(_permits(item, job.key) for item in recorded):
-        message = "the log at hand has no decision allowing this training"
+        message = "the log has no decision that allows this training"
         return [
             finding(
                 "GATE_MISSING",
                 stage,
                 message,
-                expected=f"an allowed decision of gate@{job.key}",
+                expected=f"a decision of gate@{job.key} that allows it",
                 next=again,
             )
         ]

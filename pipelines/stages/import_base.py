@@ -74,14 +74,14 @@ def run(job: Job) -> Outcome:
     """Imports the base."""
     source, target = job.params.bases[job.key].source, job.output("model")
     if HUB.fullmatch(source):
-        job.progress.step(f"fetching {source}")
+        job.progress.step(f"downloading {source}")
     take(source, job.root, target, f"params.yaml: bases.{job.key}.source")
     files = sorted(path.name for path in target.iterdir())
     has_weights = any(name.endswith(".safetensors") for name in files)
     return Outcome(
         predicate={"source": source, "files": len(files), "weights": has_weights},
         parameters={"source": source},
-        summary=f"{len(files)} files{'' if has_weights else ', an architecture without weights'}",
+        summary=f"{len(files)} files{'' if has_weights else ', untrained architecture'}",
     )
 
 
@@ -98,7 +98,7 @@ def take(source: str, root: Path, target: Path, where: str) -> None:
     elif source.endswith(".json"):
         take_architecture(local, target)
     else:
-        raise ConfigError(f"{source!r} is no source of a model", where=where, expected=SOURCES)
+        raise ConfigError(f"{source!r} is not a source of a model", where=where, expected=SOURCES)
 
 
 def take_architecture(path: Path, target: Path) -> None:
@@ -122,7 +122,7 @@ def take_folder(folder: Path, target: Path) -> None:
     code = [name for name in names if name.endswith(".py")]
     if code:
         raise InputError(
-            f"code among the files: {', '.join(code[:5])}",
+            f"the model has code: {', '.join(code[:5])}",
             where=str(folder),
             expected="a model without code",
         )
@@ -130,11 +130,11 @@ def take_folder(folder: Path, target: Path) -> None:
         name for name in names if name.endswith(PICKLES) and name != "training_args.bin"
     ]:
         raise InputError(
-            f"weights that can run code when loaded: {', '.join(pickled[:5])}",
+            f"weights in formats that can run code when they are loaded: {', '.join(pickled[:5])}",
             where=str(folder),
             expected="safetensors only",
             fix=(
-                "convert them (`save_pretrained` of a trusted copy writes safetensors) and delete"
+                "convert them (`save_pretrained` of a trusted copy writes safetensors), then delete"
                 " these"
             ),
         )
@@ -163,7 +163,7 @@ def take_folder(folder: Path, target: Path) -> None:
 def _refuse_code(folder: Path, source: Path) -> None:
     if found := remote_code(folder):
         raise InputError(
-            f"{', '.join(found)} asks for code of its own (auto_map)",
+            f"{', '.join(found)} asks for its own code (auto_map)",
             where=str(source),
             expected="an architecture that transformers has",
             fix="use a model that needs no trust_remote_code",
@@ -188,8 +188,10 @@ def _fetched(name: str, revision: str, where: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
     except hub.GatedRepoError:
-        fix = "accept its licence on its page, and set HF_TOKEN"
-        raise InputError(f"{name} is not open to this account", where=where, fix=fix) from None
+        fix = "accept its licence on its page, then set HF_TOKEN"
+        raise InputError(
+            f"{name} is not accessible to this account", where=where, fix=fix
+        ) from None
     except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError):
         raise InputError(
             f"{name} has no revision {revision[:12]}, or is not public", where=where
@@ -201,7 +203,7 @@ def _fetched(name: str, revision: str, where: str) -> Path:
         OSError,
     ) as error:
         raise OfflineError(
-            f"{name} is not on this machine and cannot be fetched ({type(error).__name__})",
+            f"{name} is not on this machine and cannot be downloaded ({type(error).__name__})",
             where=where,
             fix="run it once with a network, or name a local folder",
         ) from None

@@ -113,7 +113,10 @@ def run(job: Job) -> Outcome:
             "malformed": policy.model_dump(mode="json"),
         },
         refused=findings,
-        summary=f"{counts.records_out} of {counts.records_in} rows are {dataset.kind} records",
+        summary=(
+            f"{job.name}: {counts.records_out} of {counts.records_in} rows are"
+            f" {dataset.kind} records"
+        ),
     )
 
 
@@ -168,7 +171,7 @@ def _record(
     """A row as a record. Raises `RowProblem`."""
     if row.problem or binding is None:
         raise row.problem or RowProblem(
-            "ROW_UNREADABLE", "", "no row of the first ones of this file could be read"
+            "ROW_UNREADABLE", "", "none of the first rows of this file can be read"
         )
     content = binding.record(row.value)
     identity = _identity(content, dataset.kind, key)
@@ -215,7 +218,8 @@ def _nothing(source: Path, tally: Tally) -> InputError:
     one = next(one for one in tally.excluded if one.reason == reason)
     place = f"{source}:{one.row}" if source.is_file() else f"{source / one.file}:{one.row}"
     return InputError(
-        f"none of {tally.rows} rows can be a record; {count} of them: {reason}, here {one.detail}",
+        f"none of {tally.rows} rows can be a record; most frequent reason, {count} rows: {reason}"
+        f" ({one.detail})",
         where=f"{place}{f': {one.field}' if one.field else ''}",
         fix=CODES[reason].next,
     )
@@ -243,7 +247,7 @@ def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ..
                 f"{CODES[reason].title}:"
                 f" {', '.join(places[:PLACES])}{' ...' if count > PLACES else ''}",
                 expected=f"{permitted} (policies/policy.yaml: ingest)",
-                found=f"{count} of {tally.rows} rows; malformed in all {share:.1%}",
+                found=f"{count} of {tally.rows} rows; {share:.1%} malformed in total",
             )
         )
     return tuple(found)

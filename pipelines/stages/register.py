@@ -63,7 +63,7 @@ def run(job: Job) -> Outcome:
     job = replace(job, machine=authorizing.on_behalf(job.machine, log, job.now()))
     name, digest = job.params.release.model, job.inputs["model"].sha256
     if stands_aside(job.machine.environ):
-        why = "an experiment registers nothing; COUNTERSIGN_REGISTER=1 asks for it"
+        why = "experiments register nothing unless COUNTERSIGN_REGISTER=1"
         _write(job, {"model": name, "version": None, "sha256": digest, "why": why})
         return Outcome(summary=f"not registered: {why}")
     request = gate.release_request(job.params, job.root, digest=digest)
@@ -268,10 +268,10 @@ def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
             f" `{chain.digest}`."
         ),
         (
-            f"`countersign report {release.model}/VERSION` shows what it rests on; the run's"
-            " artifacts hold it too."
+            f"`countersign report {release.model}/VERSION` shows its evidence; the run's artifacts"
+            " have it too."
         ),
-        "Tags and this text are display: whatever is decided on stands in the log.",
+        "Tags and this text are for display only: decisions use the log.",
     ]
     return "\n\n".join(lines)
 

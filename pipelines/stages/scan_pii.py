@@ -82,7 +82,7 @@ def run(job: Job) -> Outcome:
             treated = treat(table, kind, policy, search, secret, bar.advance)
         write_records(job.output("records"), treated.table, kind)
         with job.progress.bar(
-            treated.table.num_rows, f"{job.name}: searching what was written"
+            treated.table.num_rows, f"{job.name}: searching the written records"
         ) as bar:
             remaining = examine(
                 read_records(job.output("records")), kind, policy, search, bar.advance
@@ -320,7 +320,9 @@ def findings(
     found = []
     if policy.require_ner and policy.ner == "name-list":
         found.append(
-            finding("NER_REQUIRED", subject, "names were searched for by a list", found=policy.ner)
+            finding(
+                "NER_REQUIRED", subject, "names were searched with a list only", found=policy.ner
+            )
         )
     for entity in sorted({*treated.found.entities, *remaining.entities}):
         action = policy.entity(entity).action
@@ -342,14 +344,14 @@ def findings(
                 )
             )
         elif action != "allow" and after:
-            said = f"{entity} is left in what was written"
+            said = f"{entity} remains after cleaning"
             found.append(finding("PII_REMAINING", subject, said, expected="none", found=str(after)))
     if remaining.unscanned:
         said = (
-            f"{len(remaining.unscanned)} record(s) could not be searched to the end after treatment"
+            f"{len(remaining.unscanned)} record(s) could not be searched completely after cleaning"
         )
         found.append(
-            finding("PII_UNSCANNED", subject, said, next=f"look at what treatment left: {report}")
+            finding("PII_UNSCANNED", subject, said, next=f"look at the records in {report}")
         )
     return tuple(found)
 
@@ -415,8 +417,8 @@ def _page(report: dict[str, Any]) -> dict[str, Any]:
 def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
     out = sum(counts.excluded.values())
     return (
-        f"{name}: {counts.records_out} records, {treated.found.entities.total()} findings, {out}"
-        " left out"
+        f"{name}: {counts.records_out} records kept, {out} left out,"
+        f" {treated.found.entities.total()} findings"
     )
 
 
@@ -437,13 +439,13 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
     ]
     if wrong:
         raise ConfigError(
-            f"nothing searches for {', '.join(sorted(wrong))}",
+            f"no recognizer finds {', '.join(sorted(wrong))}",
             where="policies/pii.yaml",
             expected=(
                 f"entities: {', '.join(sorted(entities))}; recognizers:"
                 f" {', '.join(sorted(recognizers))}"
             ),
-            fix="mend the name, or enable the recognizer that finds it",
+            fix="correct the name, or enable the recognizer that finds it",
         )
 
 

@@ -153,7 +153,7 @@ def require_settled(environ: Mapping[str, str], threads: int) -> None:
         raise TrainingError(
             f"started with {', '.join(wrong)}",
             expected=", ".join(f"{name}={value}" for name, value in wanted.items()),
-            fix="start it by `countersign stage train STAGE`, which sets them",
+            fix="use `countersign stage train STAGE`, which sets them",
         )
 
 

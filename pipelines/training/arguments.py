@@ -33,7 +33,7 @@ GONE = {
     "warmup_ratio": "warmup_steps (below 1 it is a share of all steps)",
     "evaluation_strategy": "eval_strategy",
     "no_cuda": "use_cpu",
-    "logging_dir": "nothing: curves go to reports/curves and MLflow",
+    "logging_dir": "nothing: curves are in reports/curves and MLflow",
     "overwrite_output_dir": "nothing: outputs are published whole",
     "save_safetensors": "nothing: models are always safetensors",
     "rpo_alpha": 'loss_type: ["sigmoid", "sft"] and loss_weights',
@@ -47,7 +47,7 @@ GONE = {
 }
 """Arguments in tutorials that the pinned TRL does not have, and their replacements."""
 
-_LOCAL = "nothing leaves this machine and no code comes with a model"
+_LOCAL = "nothing may leave this machine, and no code is loaded with a model"
 
 
 def _refused(reason: str, names: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _refused(reason: str, names: str) -> dict[str, str]:
 
 
 _OUTPUT = _refused(
-    "the stage decides where and when it writes",
+    "the stage controls where and when it writes",
     """
     output_dir save_strategy save_steps save_total_limit save_only_model save_on_each_node
     resume_from_checkpoint enable_jit_checkpoint ignore_data_skip
@@ -66,7 +66,7 @@ _OUTPUT = _refused(
     """,
 )
 _REPORTING = _refused(
-    "curves go to reports/curves and MLflow; record text never goes to a log",
+    "curves are in reports/curves and MLflow; record text is never logged",
     """
     report_to run_name project disable_tqdm log_level log_level_replica log_on_each_node
     log_completions log_completions_hub_repo num_completions_to_print log_multimodal
@@ -142,7 +142,7 @@ class _Wrong(Exception):
 
 def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -> None:
     if name in REFUSED:
-        raise _Wrong("this argument is not for params.yaml", fix=REFUSED[name])
+        raise _Wrong("params.yaml may not set this argument", fix=REFUSED[name])
     if name not in known:
         raise _Wrong(f"{method.name} has no such argument", fix=_suggestion(name, known))
     if name == "model_init_kwargs" and set(value or {}) - set(MODEL_INIT_KEYS):

@@ -143,9 +143,9 @@ def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
     train = _dataset(plan.records, method.columns, "train")
     if train is None:
         raise TrainingError(
-            "no records to train on",
+            "there are no records to train on",
             where=str(plan.records),
-            expected="at least one in the split `train`",
+            expected="at least one record in the split `train`",
         )
     looks = plan.objective.trainer.get("eval_strategy", "no") != "no"
     return train, _dataset(plan.records, method.columns, "validation") if looks else None
@@ -280,14 +280,14 @@ def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
         wanted = environ.get(variable, "false").lower() == "true"
         if wanted and (kind != name or accelerator.device.type == "cpu"):
             raise TrainingError(
-                f"{name} was asked for and {kind} on {accelerator.device.type} would run",
+                f"{name} was requested but {kind} on {accelerator.device.type} would run",
                 expected=f"{name} on GPUs",
-                fix="run where there are GPUs, or launch with `torchrun`, which works on CPU too",
+                fix="use a machine with GPUs, or launch with `torchrun`, which also works on CPU",
             )
     processes = int(environ.get(PROCESSES, environ.get("WORLD_SIZE", "1")))
     if accelerator.num_processes != processes:
         raise TrainingError(
-            f"{processes} processes were asked for and {accelerator.num_processes} would train",
+            f"{processes} processes were requested but {accelerator.num_processes} would train",
             fix="on CPU, launch with `torchrun --nproc_per_node`",
         )
 
@@ -302,11 +302,11 @@ def require_precision(found: str, args: Any) -> None:
     asked = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
     if found not in ("no", asked):
         raise TrainingError(
-            f"mixed precision {found} would run and the objective asks for {asked}",
+            f"mixed precision {found} would be used, but the objective asks for {asked}",
             where="ACCELERATE_MIXED_PRECISION, or the launcher's configuration",
             expected=asked,
             fix=(
-                f"say it in params.yaml (trainer: {{{found}: true}}), where it is part of the"
+                f"set it in params.yaml (trainer: {{{found}: true}}), where it is part of the"
                 " objective, or nowhere"
             ),
         )
@@ -380,7 +380,7 @@ QUOTING = frozenset({"jinja2", "pyarrow"})
 """Packages whose errors quote their input: only the type of such an error is shown."""
 
 KNOWN = {
-    "TemplateError": "the parent's chat template refuses a record: a role, or who speaks when",
+    "TemplateError": "the parent's chat template refuses the roles of a record, or their order",
     "not training-compatible": (
         "set trainer: {assistant_only_loss: false}, so that it learns from whole conversations"
     ),

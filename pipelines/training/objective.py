@@ -127,7 +127,7 @@ def _of_rewards(params: Params, stage: Stage, chosen: Method, where: str) -> lis
 def _of_scorer(params: Params, stage: Stage, where: str) -> list[CountersignError]:
     scorer = params.stages.get(stage.scorer)
     if scorer is not None and method(scorer.method).model != "scorer":
-        found = f"{stage.scorer} is trained by {scorer.method}, which makes no reward model"
+        found = f"{stage.scorer} is trained by {scorer.method}, which is not a reward model method"
         return [ConfigError(found, where=f"{where}.scorer", expected="a stage of method reward")]
     return []
 
@@ -147,10 +147,10 @@ def _of_models(params: Params, stage: Stage, chosen: Method, where: str) -> list
         wrong.append(ConfigError(found, where=f"{where}.parent", expected="a language model"))
     bare = parent is None and params.bases[stage.parent].source.endswith(".json")
     if bare and not chosen.from_scratch:
-        found = f"{stage.parent} is an architecture without weights"
+        found = f"{stage.parent} is an untrained architecture"
         wrong.append(
             ConfigError(
-                found, where=f"{where}.parent", fix="train it first by a stage of method pretrain"
+                found, where=f"{where}.parent", fix="train it first with a stage of method pretrain"
             )
         )
     if chosen.from_scratch and not bare:

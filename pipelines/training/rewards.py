@@ -134,7 +134,7 @@ def for_trainer(name: str, options: dict[str, Any]) -> TrainerReward:
                 f"reward function {name!r} raised {type(error).__name__}",
                 expected="a number for every answer",
                 where="pipelines/training/rewards.py",
-                fix="mend the function or its options; nothing was published",
+                fix="correct the function or its options; nothing was published",
             ) from error
 
     score.__name__ = name

@@ -301,7 +301,7 @@ class Story:
             model=self.models[name],
             suite=self.suite,
             suite_name="desk_eval",
-            not_run=None if scores else "an architecture without weights has nothing to score",
+            not_run=None if scores else "untrained starting point; nothing to test",
             scores=scores,
             slices={"language": ["en"] * (ITEMS - 60) + ["de"] * 60} if scores and sliced else {},
         )

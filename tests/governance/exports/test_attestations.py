@@ -186,7 +186,7 @@ def test_an_evaluation_that_was_not_run_is_no_test_result(shared: Story, tmp_pat
     records = records_of(other, "2")
     assert not [name for name, _ in every(records) if "evaluation" in name]
     assert list(results(records).missing) == [
-        "evaluation on desk_eval: not run: an architecture without weights has nothing to score"
+        "evaluation on desk_eval: not run: untrained starting point; nothing to test"
     ]
     assert "evaluation of mute on desk" in model_card(records)
 

@@ -85,7 +85,7 @@ MISTAKES = [
     ),
     (
         "evaluation.yaml",
-        "none: an architecture without weights has nothing to score",
+        "none: untrained starting point; nothing to test",
         "none: todo",
         r"methods.base.none: 'todo'",
     ),
