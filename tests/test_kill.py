@@ -255,7 +255,7 @@ def test_a_second_run_waits_for_the_first(before_training: Project, tmp_path: Pa
     wait_for(lambda: has_said("Running stage"), 300, "the first run starts")
     second = project.repro("train@sft")
     assert second.code == 0, second.out
-    assert "another run is at it here: waiting for it to end" in second.out
+    assert "waiting for another run to end" in second.out
     assert "Stage 'train@sft' didn't change" in second.out
     assert first.wait(600) == 0
     assert [stage for _, stage, _ in project.said()].count("train@sft") == 1

@@ -394,7 +394,7 @@ SPOILED: dict[str, Spoiled] = {
         8,
         (
             "params.yaml: bases.other.source",
-            "cannot be fetched",
+            "cannot be downloaded",
             "next: run it once with a network",
         ),
         **BASE,

@@ -229,7 +229,7 @@ def test_usage_is_told(scene: Governed) -> None:
         (("show", f"{MODEL}/2", "nonsense"), "is no section"),
         (("show", f"{MODEL}/2", "--at", "2026-11-21T00:00:00"), "is no time"),
         (("show", f"{MODEL}/9"), "has no version"),
-        (("erasure", "not-hex"), "is no record id"),
+        (("erasure", "not-hex"), "is not a record id"),
         (("report", f"{MODEL}/2", "--all"), "every version"),
     ):
         done = run(*arguments)

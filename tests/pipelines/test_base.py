@@ -68,17 +68,17 @@ def index(**weight_map: str) -> str:
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickle beside": (
         write("pytorch_model.bin", b"\x80\x04"),
-        "weights that can run code when loaded: pytorch_model.bin",
+        "weights in formats that can run code when they are loaded: pytorch_model.bin",
     ),
     "torch pickle": (write("extra.pt", b"PK"), "extra.pt"),
-    "code": (write("modeling_x.py", "import os"), "code among the files: modeling_x.py"),
+    "code": (write("modeling_x.py", "import os"), "the model has code: modeling_x.py"),
     "auto_map": (
         write("config.json", '{"auto_map": {"AutoModel": "m.X"}}'),
-        "config.json asks for code",
+        "config.json asks for its own code",
     ),
     "auto_map of the tokenizer": (
         write("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["t.X", null]}}'),
-        "asks for code",
+        "asks for its own code",
     ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no *.safetensors"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),

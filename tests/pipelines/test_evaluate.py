@@ -136,7 +136,7 @@ def test_perplexity_is_the_exponent_of_the_loss(project: Path, tmp_path: Path) -
 def test_a_model_that_has_diverged_has_no_score(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is no number is none in the evidence, which denies; it ends no evaluation after
+    """What is diverged is none in the evidence, which denies; it ends no evaluation after
     hours.
     """
 
@@ -164,7 +164,7 @@ def test_answers_of_a_model_that_has_diverged_are_told_as_that(
     monkeypatch.setattr(
         "pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind)
     )
-    with pytest.raises(InputError, match="no number"):
+    with pytest.raises(InputError, match="diverged"):
         run(project, tmp_path, "base", params())
 
 

@@ -63,7 +63,7 @@ def test_a_run_and_a_release_on_postgresql(tmp_path: Path, cluster: Cluster) -> 
 
 
 def reproduced(team: Team) -> None:
-    assert "the same bytes came out" in team.says("reproduce", "sft", on=team.ci)
+    assert "the same bytes" in team.says("reproduce", "sft", on=team.ci)
     team.ci.commit("dvc.lock")
     clone = team.clone()
     assert "no version to go back to" in team.says("drill", MODEL, on=clone, code=4)

@@ -138,7 +138,7 @@ def test_another_architecture_is_another_digest(root: Path) -> None:
     ("files", "said"),
     [
         ({"pytorch_model__bin": b"\x80\x04"}, "can run code"),
-        ({"model__safetensors": WEIGHTS, "modeling_own__py": b"import os"}, "code among the files"),
+        ({"model__safetensors": WEIGHTS, "modeling_own__py": b"import os"}, "the model has code"),
         (
             {
                 "model__safetensors": WEIGHTS,

@@ -224,13 +224,13 @@ def test_without_its_suite_it_asks_fixed_prompts_and_says_so(how: str, scene: Go
     code, told = drill()
     found = told["steps"][-1]["found"]
     why = (
-        "the records of desk_eval are not at hand"
+        "the records of desk_eval are not here"
         if how == "away"
-        else "is not the one that it was evaluated on"
+        else "differs from the suite that it was evaluated on"
     )
     assert (code, told["items"]) == (0, 0)
     assert (
-        found.startswith("no item of a suite")
+        found.startswith("no suite items")
         and why in found
         and f"{len(smoke.PROMPTS)} fixed prompts" in found
     )

@@ -363,7 +363,7 @@ def test_what_accelerate_was_asked_for_is_what_runs(
 
 
 SAID: list[tuple[Exception, str, bool]] = [
-    (TemplateError("not anna@example.com"), "chat template refuses a record", False),
+    (TemplateError("not anna@example.com"), "chat template refuses the roles of a record", False),
     (ArrowInvalid("Could not convert 'anna@example.com'"), "nothing was published", False),
     (RuntimeError("out of memory on anna"), "per_device_train_batch_size", True),
 ]
