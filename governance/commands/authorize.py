@@ -1,4 +1,4 @@
-"""`countersign authorize`: a person lets services run in their name."""
+"""`countersign authorize`: let services run in your name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from governance.base.text import moment
 from governance.commands import session
+from governance.commands.session import Signing
 from governance.people import authorizing
 
 
@@ -19,37 +20,28 @@ from governance.people import authorizing
     show_default=True,
     help="What for; it stays visible.",
 )
-@session.role_option
-@session.key_option
-@session.write_options
-def command(
-    hours: int,
-    reason: str,
-    role: str | None,
-    key: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Let services run in your name for so many hours: without a person who asked, no run reaches a
+@session.signs
+def command(hours: int, reason: str, how: Signing) -> None:
+    """Let services run in your name for so many hours. A run that nobody authorized cannot reach a
     governed alias.
 
-    Runs take it up by themselves: export COUNTERSIGN_REQUESTER=YOUR_NAME. Who asks for a run cannot
-    approve its model.
+    Set COUNTERSIGN_REQUESTER=YOUR_NAME for the runs. Who starts a run cannot approve its model.
     """
-    log = session.log_to_add_to(session.here(), dry_run)
+    log = session.log_to_add_to(session.here(), how.dry_run)
     now, at = session.current(log), session.clock()
-    signer = session.signer(key)
-    who = authorizing.speaking_for_themselves(now, signer, role, at)
-    if dry_run:
+    signer = session.signer(how.key)
+    who = authorizing.speaking_for_themselves(now, signer, how.role, at)
+    if how.dry_run:
         session.show(
             {"name": who.name, "hours": hours},
             [f"{who.name} would authorize runs for {hours} h"],
-            as_json,
+            how.as_json,
         )
         return
-    session.confirm(f"{who.name} lets services run in their name for {hours} hours.", who.name, yes)
-    said, who, what = authorizing.authorize(log, now, signer, role, reason, hours, at)
+    session.confirm(
+        f"{who.name} lets services run in their name for {hours} hours.", who.name, how.yes
+    )
+    said, who, what = authorizing.authorize(log, now, signer, how.role, reason, hours, at)
     found = {
         "name": who.name,
         "entry": said.index,
@@ -63,4 +55,4 @@ def command(
         ),
         f"next: export COUNTERSIGN_REQUESTER={who.name}",
     ]
-    session.show(found, lines, as_json)
+    session.show(found, lines, how.as_json)

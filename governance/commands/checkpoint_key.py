@@ -7,6 +7,7 @@ import click
 from governance.attest.keys import public_key
 from governance.base.errors import ConfigError
 from governance.commands import session
+from governance.commands.session import Signing
 from governance.machine.machine import ELSEWHERE, Machine, on_server, read_public
 from governance.people import keys, policies
 
@@ -44,24 +45,14 @@ def status(as_json: bool) -> None:
 
 
 @command.command("rotate")
-@click.option("--reason", required=True, help="Why; it stays visible.")
+@session.reason_option("Why you change the key.")
 @click.option(
     "--public",
     metavar="FILE",
     help="Propose this public key; whoever keeps the log reaches it elsewhere.",
 )
-@session.role_option
-@session.key_option
-@session.write_options
-def rotate(
-    reason: str,
-    public: str | None,
-    role: str | None,
-    key: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@session.signs
+def rotate(reason: str, public: str | None, how: Signing) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
     machine = _keeper()
     given = public_key(read_public(public, "--public")) if public else None
@@ -69,17 +60,17 @@ def rotate(
         raise ConfigError(
             "this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix="--public FILE"
         )
-    log = session.log_to_add_to(machine, dry_run)
-    now, signer, at = session.current(log), session.signer(key), session.clock()
-    who = policies.owner(now.authority, signer, role, at, recovery=False)
-    if dry_run:
+    log = session.log_to_add_to(machine, how.dry_run)
+    now, signer, at = session.current(log), session.signer(how.key), session.clock()
+    who = policies.owner(now.authority, signer, how.role, at, recovery=False)
+    if how.dry_run:
         session.show(
-            {"would": "propose"}, [f"{who.name} would propose a new checkpoint key"], as_json
+            {"would": "propose"}, [f"{who.name} would propose a new checkpoint key"], how.as_json
         )
         return
-    session.confirm(f"{who.name} proposes a new checkpoint key.", who.name, yes)
+    session.confirm(f"{who.name} proposes a new checkpoint key.", who.name, how.yes)
     said, made = keys.propose_successor(
-        machine, log, now.authority, signer, role, reason, at, given
+        machine, log, now.authority, signer, how.role, reason, at, given
     )
     lines = [
         (
@@ -92,7 +83,9 @@ def rotate(
         ),
     ]
     session.show(
-        {"keyid": made.keyid, "fingerprint": made.fingerprint, "entry": said.index}, lines, as_json
+        {"keyid": made.keyid, "fingerprint": made.fingerprint, "entry": said.index},
+        lines,
+        how.as_json,
     )
 
 
@@ -101,32 +94,22 @@ def rotate(
 @click.option(
     "--reason", default="fingerprint compared", show_default=True, help="Why; it stays visible."
 )
-@session.role_option
-@session.key_option
-@session.write_options
-def approve(
-    keyid: str,
-    reason: str,
-    role: str | None,
-    key: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@session.signs
+def approve(keyid: str, reason: str, how: Signing) -> None:
     """Approve the key KEYID as one of the owners, having compared its fingerprint with who made
     it.
     """
-    log = session.log_to_add_to(session.here(), dry_run)
-    now, signer, at = session.current(log), session.signer(key), session.clock()
-    what, who = keys.proposed(now, keyid), policies.owner(now.authority, signer, role, at)
-    if dry_run:
+    log = session.log_to_add_to(session.here(), how.dry_run)
+    now, signer, at = session.current(log), session.signer(how.key), session.clock()
+    what, who = keys.proposed(now, keyid), policies.owner(now.authority, signer, how.role, at)
+    if how.dry_run:
         session.show(
-            {"would": "approve"}, [f"{who.name} would approve {what.fingerprint}"], as_json
+            {"would": "approve"}, [f"{who.name} would approve {what.fingerprint}"], how.as_json
         )
         return
     question = f"{who.name} approves that {what.fingerprint} signs the log's checkpoints."
-    session.confirm(question, what.keyid[: policies.SHORTEST], yes)
-    said, _ = keys.approve_successor(log, now, keyid, signer, role, reason, at)
+    session.confirm(question, what.keyid[: policies.SHORTEST], how.yes)
+    said, _ = keys.approve_successor(log, now, keyid, signer, how.role, reason, at)
     then = {one.keyid: one for one in keys.successors(session.current(log))}[what.keyid]
     lines = [f"{who.name} approved {what.fingerprint} (entry {said.index})"]
     lines.append(
@@ -138,7 +121,7 @@ def approve(
         )
     )
     session.show(
-        {"keyid": what.keyid, "entry": said.index, "approved": then.approved}, lines, as_json
+        {"keyid": what.keyid, "entry": said.index, "approved": then.approved}, lines, how.as_json
     )
 
 

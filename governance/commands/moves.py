@@ -1,11 +1,8 @@
-"""What promote, rollback and retire share: the plan, the signature, the move, and how they are
-told.
-"""
+"""What promote, rollback and retire share: the plan, the signature, the move, and the output."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,7 +13,7 @@ from governance.attest.predicates import Finding, Promotion
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.text import timed
 from governance.commands import session
-from governance.machine.machine import Machine
+from governance.commands.session import Signing
 from governance.people import moves as releasing
 from governance.people import speaking
 from governance.people.moves import Plan, Signature
@@ -43,44 +40,39 @@ def named(text: str) -> tuple[str, str]:
 def move(
     make: Make,
     roles: Callable[[State], Sequence[str]],
-    how: tuple[str | None, str | None, bool, bool, bool],
+    how: Signing,
 ) -> None:
-    """Plans a move and, unless it is a dry run, signs for it and carries it out. `how`: key, role,
-    yes, dry run, JSON.
+    """Plans a move and, unless it is a dry run, signs the request and carries it out.
 
     Exit code 4 where it is, or would be, refused.
     """
-    key, role, yes, dry_run, as_json = how
     machine, at = session.here(), session.clock()
-    log = session.log_to_add_to(machine, dry_run)
+    log = session.log_to_add_to(machine, how.dry_run)
     now = session.current(log)
-    found = make(now, at, _signs(now, key, role, roles(now), at, dry_run))
-    if found.done is not None and not dry_run:
+    found = make(now, at, _signs(now, how, roles(now), at))
+    if found.done is not None and not how.dry_run:
         what, since = found.move, found.done.at
-        told = (
-            f"{what.model}/{what.version} is {what.alias} already, since {since}; nothing is to be"
-            " signed"
-        )
-        session.show({**document(found, found.done), "written": False}, [timed(told)], as_json)
+        told = f"{what.model}/{what.version} is already {what.alias}, since {since}"
+        session.show({**document(found, found.done), "written": False}, [timed(told)], how.as_json)
         return
-    if dry_run:
-        session.show(document(found), lines(found), as_json)
+    if how.dry_run:
+        session.show(document(found), lines(found), how.as_json)
         click.get_current_context().exit(0 if found.decision.allowed else RefusedError.exit_code)
     if found.request is None:
         _ready(found)
         what = found.move
-        session.confirm("\n".join(lines(found)), f"{what.model}/{what.version}", yes)
+        session.confirm("\n".join(lines(found)), f"{what.model}/{what.version}", how.yes)
         releasing.request(log, now, found, at)
     try:
         moved = releasing.carry_out(machine, log, found.move, session.clock)
     except RefusedError as error:
         again = make(session.current(session.read(machine)), session.clock(), None)
-        if as_json:
+        if how.as_json:
             click.echo(json.dumps({**document(again), "written": False}, indent=2))
             click.get_current_context().exit(error.exit_code)
         told = "\n".join([str(error), *signature_lines(again.missing)])
         raise RefusedError(told) from None
-    session.show({**document(found, moved), "written": True}, told_moved(moved, machine), as_json)
+    session.show({**document(found, moved), "written": True}, told_moved(moved), how.as_json)
 
 
 def document(found: Plan, moved: Promotion | None = None) -> dict[str, Any]:
@@ -117,7 +109,7 @@ def lines(found: Plan) -> list[str]:
         (
             f"  held now  by version {held.version} since {held.at}"
             if held
-            else "  held now  by nobody"
+            else "  held now  by no version"
         ),
     ]
     if what.action == "promote":
@@ -125,9 +117,9 @@ def lines(found: Plan) -> list[str]:
     text += [f"  passed over: version {v}: {one.code} {one.message}" for v, one in found.skipped]
     text.append(f"  request   {_request(found)}")
     text.append(
-        "  decision  it would be allowed"
+        "  decision  would be ALLOWED"
         if found.decision.allowed
-        else "  decision  it would be REFUSED:"
+        else "  decision  would be REFUSED:"
     )
     text += [line for one in found.decision.findings for line in finding_lines(one)]
     text += [f"  waived    {one.code} {one.subject}" for one in found.decision.waived]
@@ -138,15 +130,20 @@ def signature_lines(missing: Sequence[Signature]) -> list[str]:
     """Exactly whose signature is missing."""
     text = []
     for one in missing:
-        who = ", ".join(one.who) or "nobody: policy names no one who could"
-        how = (
-            one.next
-            if one.who
-            else "name them: countersign init for a new log, countersign enrol for another person"
-        )
-        text.append(f"  to sign   {one.what}: {one.count} of {who}")
+        who = ", ".join(one.who) or "nobody that policy names"
+        how = one.next if one.who else "countersign enrol, for a person in that role"
+        text.append(f"  missing   {signed_thing(one)}: {one.count} of {who}")
         text.append(f"            next: {how}")
     return text
+
+
+def signed_thing(one: Signature) -> str:
+    """What a missing signature is for."""
+    if one.kind == "move":
+        return f"the {one.action}"
+    return {"policies": "the policies in force", "request": "the request", "packet": "the packet"}[
+        one.kind
+    ]
 
 
 def finding_lines(one: Finding) -> list[str]:
@@ -157,35 +154,31 @@ def finding_lines(one: Finding) -> list[str]:
     return [*text, f"        next: {one.next}"] if one.next else text
 
 
-def told_moved(moved: Promotion, machine: Machine) -> list[str]:
+def told_moved(moved: Promotion) -> list[str]:
     """What happened, for people."""
     name = f"{moved.model}/{moved.version}"
     if moved.action == "retire":
-        text = [
-            f"{name} is retired: it holds no alias, and is given none without being approved anew"
-        ]
+        text = [f"{name} is retired: it holds no alias and gets none without new approvals"]
     else:
-        before = f", which version {moved.from_version} held" if moved.from_version else ""
-        text = [f"{name} is {moved.alias}{before} ({moved.action}, decided at {moved.at})"]
-    text += [f"  in spite of {one.code} {one.subject}, by a waiver" for one in moved.waived]
+        before = f", replacing version {moved.from_version}" if moved.from_version else ""
+        text = [f"{name} is now {moved.alias}{before} ({moved.action}, {moved.at})"]
+    text += [f"  waived: {one.code} {one.subject}" for one in moved.waived]
     if moved.second_signature_by:
         text.append(
-            f"  made by one person alone: a second one signs by {moved.second_signature_by}"
+            f"  one person signed alone; a second signature is due by {moved.second_signature_by}"
         )
         text.append(f"  next: countersign approve promotion {(moved.request or '')[:12]}")
     return [timed(line) for line in text]
 
 
-def _signs(
-    now: State, key: str | None, role: str | None, roles: Sequence[str], at: datetime, dry_run: bool
-) -> Speaker | None:
-    """Who signs, where a key is given. Anybody may look what would happen."""
-    if not key and not os.environ.get(speaking.KEY):
+def _signs(now: State, how: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
+    """Who signs, where a key is given. A dry run needs no right."""
+    if not session.has_key(how.key):
         return None
     try:
-        return speaking.speaker(now.authority, session.signer(key), role, roles, at)
+        return speaking.speaker(now.authority, session.signer(how.key), how.role, roles, at)
     except RefusedError as error:
-        if not dry_run:
+        if not how.dry_run:
             raise
         session.tell([f"note: {error.found}"], err=True)
         return None
@@ -198,14 +191,14 @@ def _ready(found: Plan) -> None:
     if found.move.action == "promote" and found.asked.packet is None:
         name = f"{found.move.model}/{found.move.version}"
         raise RefusedError(
-            f"{name} has no packet yet, so a request would be for nothing",
+            f"{name} has no packet yet, so nobody can approve it",
             fix=f"countersign freeze {name}",
         )
     if found.signs is None:
-        who = next((one.who for one in found.missing if one.what == "the request"), ())
+        who = next((one.who for one in found.missing if one.kind == "request"), ())
         raise ConfigError(
-            "nobody signs the request: no key is given",
-            expected=f"the key of {', '.join(who) or 'somebody who may ask'}",
+            "no key to sign the request with",
+            expected=f"the key of {', '.join(who) or 'a person in a requesting role'}",
             fix="give --key, or set COUNTERSIGN_KEY; --dry-run shows what would happen",
         )
 
@@ -224,9 +217,16 @@ def _request(found: Plan) -> str:
     return (
         f"would be signed by {found.signs.name} as {found.signs.role}"
         if found.signs
-        else "nobody's yet"
+        else "none yet"
     )
 
 
 def _signature(one: Signature) -> dict[str, Any]:
-    return {"what": one.what, "count": one.count, "who": list(one.who), "next": one.next}
+    what = signed_thing(one)
+    return {
+        "kind": one.kind,
+        "what": what,
+        "count": one.count,
+        "who": list(one.who),
+        "next": one.next,
+    }

@@ -1,6 +1,4 @@
-"""`countersign promote`: a version is given an alias that serves users, where people and evidence
-say so.
-"""
+"""`countersign promote`: give a version an alias that serves users."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from datetime import datetime
 import click
 
 from governance.commands import moves, session
+from governance.commands.session import Signing
 from governance.people import moves as releasing
 from governance.people.moves import Move, Plan
 from governance.people.speaking import Speaker
@@ -18,25 +17,13 @@ from governance.release.promotion import State
 @click.command("promote")
 @click.argument("version", metavar="MODEL/VERSION")
 @click.option("--to", "alias", default="champion", show_default=True, help="The alias.")
-@click.option("--reason", default="release", show_default=True, help="Stands in the request.")
-@session.key_option
-@session.role_option
-@session.write_options
-def command(
-    version: str,
-    alias: str,
-    reason: str,
-    key: str | None,
-    role: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Give MODEL/VERSION an alias: sign the request, have it decided on the log as it stands, move
-    the alias.
+@click.option("--reason", default="release", show_default=True, help="Recorded in the request.")
+@session.signs
+def command(version: str, alias: str, reason: str, how: Signing) -> None:
+    """Give MODEL/VERSION an alias: sign the request, decide on the log as it is, move it.
 
-    Run again after approvals came in, it takes up the request that is still open. Exit code 4 when
-    it is refused.
+    Run it again after new approvals: it uses the request that is still open. Exit code 4 when it is
+    refused.
     """
     model, number = moves.named(version)
 
@@ -46,5 +33,5 @@ def command(
     moves.move(
         make,
         lambda now: releasing.requester_roles(now.authority.policies, alias),
-        (key, role, yes, dry_run, as_json),
+        how,
     )

@@ -1,6 +1,4 @@
-"""`countersign retire`: a version goes out of service by a signed decision; its row and its
-evidence stay.
-"""
+"""`countersign retire`: take a version out of service. Its row and its evidence stay."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from datetime import datetime
 import click
 
 from governance.commands import moves, session
+from governance.commands.session import Signing
 from governance.people import moves as releasing
 from governance.people.moves import Move, Plan
 from governance.people.speaking import Speaker
@@ -18,30 +17,16 @@ from governance.release.promotion import State
 
 @click.command("retire")
 @click.argument("version", metavar="MODEL/VERSION")
-@click.option("--reason", default="", help="Stands in the request; needed unless only files go.")
-@session.key_option
-@session.role_option
 @click.option(
-    "--delete-files", is_flag=True, help="Once it is retired: delete its weights here, for good."
+    "--reason", default="", help="Recorded in the request; not needed with --delete-files."
 )
-@session.write_options
-def command(
-    version: str,
-    reason: str,
-    key: str | None,
-    role: str | None,
-    delete_files: bool,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Take every governed alias that MODEL/VERSION holds away. Several people are behind it, as
-    policy says.
+@click.option("--delete-files", is_flag=True, help="Delete the weights of a retired version here.")
+@session.signs
+def command(version: str, reason: str, delete_files: bool, how: Signing) -> None:
+    """Remove every governed alias from MODEL/VERSION. Policy says how many people have to sign.
 
-    Once it is retired, --delete-files takes its weights out of this machine's registry; row, log
-    and evidence stay.
-
-    Exit code 4 when it is refused.
+    Once it is retired, --delete-files deletes its weights from this machine's registry. Its row,
+    the log and the evidence stay. Exit code 4 when it is refused.
     """
     model, number = moves.named(version)
 
@@ -57,15 +42,15 @@ def command(
     if not delete_files:
         if not reason.strip():
             raise click.UsageError("Missing option '--reason'.")
-        moves.move(make, roles, (key, role, yes, dry_run, as_json))
+        moves.move(make, roles, how)
         return
     machine = session.here()
     gone = retirement.delete_files(
-        session.current(session.read(machine)), machine, model, number, dry_run
+        session.current(session.read(machine)), machine, model, number, how.dry_run
     )
-    told = [f"{'would delete' if dry_run else 'deleted'} {path}" for path in gone]
+    told = [f"{'would delete' if how.dry_run else 'deleted'} {path}" for path in gone]
     session.show(
-        {"deleted": gone, "written": not dry_run},
-        told or ["no files of it are on this machine"],
-        as_json,
+        {"deleted": gone, "written": not how.dry_run},
+        told or ["this machine has no files of it"],
+        how.as_json,
     )

@@ -1,4 +1,4 @@
-"""`countersign rollback`: the alias goes back to the last version that held it and still stands."""
+"""`countersign rollback`: give the alias back to the version before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from governance.base.errors import RefusedError
 from governance.commands import moves, session
+from governance.commands.session import Signing
 from governance.people import moves as releasing
 from governance.people.moves import Plan
 from governance.people.speaking import Speaker
@@ -16,23 +17,15 @@ from governance.release.promotion import State
 
 @click.command("rollback")
 @click.argument("model")
-@click.option("--reason", required=True, help="Stands in the request.")
+@session.reason_option("Why you roll back.")
 @click.option("--alias", default="champion", show_default=True, help="The alias.")
-@click.option(
-    "--break-glass", is_flag=True, help="By one person alone, where policy lets your role."
-)
-@session.key_option
-@session.role_option
-@session.write_options
-def command(
-    model: str, reason: str, alias: str, break_glass: bool, key: str | None, role: str | None,
-    yes: bool, dry_run: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """Give MODEL's alias back to the last version that held it by a decision and against which
-    nothing stands now.
+@click.option("--break-glass", is_flag=True, help="Alone, in an emergency, where policy allows it.")
+@session.signs
+def command(model: str, reason: str, alias: str, break_glass: bool, how: Signing) -> None:
+    """Give MODEL's alias back to the last approved version that still passes its checks.
 
-    Its approvals stand; keys, digests, bases and incidents are looked at again. Exit code 4 when it
-    is refused.
+    Its approvals stay valid. Keys, digests, base models and incidents are checked again. Exit code
+    4 when it is refused.
     """
 
     def make(now: State, at: datetime, signs: Speaker | None) -> Plan:
@@ -45,9 +38,9 @@ def command(
             return asking
         if not rule.break_glass:
             raise RefusedError(
-                f"policy lets nobody break the glass for {alias}",
-                fix="ask a second person to sign it",
+                f"policy allows nobody to roll back {alias} alone",
+                fix="run it without --break-glass; a second person then signs the request",
             )
         return [one for one in asking if one in rule.break_glass]
 
-    moves.move(make, roles, (key, role, yes, dry_run, as_json))
+    moves.move(make, roles, how)

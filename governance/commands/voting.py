@@ -9,6 +9,7 @@ from governance.attest.digests import sha256_bytes
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
 from governance.commands import session
+from governance.commands.moves import signed_thing
 from governance.commands.session import Signing
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
@@ -128,5 +129,5 @@ def _missing(now: State, what: Subject, alias: str | None, at: datetime) -> list
     lines = []
     for one in found.missing:
         who = f" by {', '.join(one.who)}" if one.who else ""
-        lines.append(f"missing: {one.what}{who}; {one.next}")
+        lines.append(f"missing: {signed_thing(one)}{who}; {one.next}")
     return lines or [f"next: countersign promote {what.name} --to {to}"]

@@ -1,6 +1,4 @@
-"""`countersign waive`: a finding is accepted for a while, by somebody who may, with something done
-instead.
-"""
+"""`countersign waive`: accept a finding until a date, with a compensating control."""
 
 from __future__ import annotations
 
@@ -8,25 +6,24 @@ import click
 
 from governance.base.text import moment
 from governance.commands import session
+from governance.commands.session import Signing
 from governance.people import waiving
 
 
 @click.command("waive")
 @click.argument("what", metavar="MODEL/VERSION|gate@STAGE")
-@click.option("--finding", required=True, help="Its code.")
-@click.option("--about", help="Its subject, where several such findings stand.")
-@click.option("--control", required=True, help="What is done instead, meanwhile.")
-@click.option("--owner", required=True, help="Who answers for the risk meanwhile.")
+@click.option("--finding", required=True, help="The code of the finding.")
+@click.option("--about", help="The subject, where the code occurs several times.")
+@click.option("--control", required=True, help="The compensating control.")
+@click.option("--owner", required=True, help="The person who answers for the risk.")
 @click.option(
     "--days",
     type=click.IntRange(1),
     required=True,
-    help="For how long; policy says how long at most.",
+    help="How long; policy sets the longest.",
 )
-@click.option("--reason", required=True, help="Why; it stays visible.")
-@session.role_option
-@session.key_option
-@session.write_options
+@session.reason_option("Why it is acceptable.")
+@session.signs
 def command(
     what: str,
     finding: str,
@@ -35,37 +32,33 @@ def command(
     owner: str,
     days: int,
     reason: str,
-    role: str | None,
-    key: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
+    how: Signing,
 ) -> None:
-    """Accept one finding against MODEL/VERSION, or against a stage before it trains, until an end.
+    """Waive one finding of MODEL/VERSION, or of a stage before it trains, until a date.
 
-    It joins the next packet, so that approvers see it: approvals of the packet before no longer
-    hold.
+    The next packet has the waiver, so approvers see it. Approvals of earlier packets no longer
+    count.
     """
-    log = session.log_to_add_to(session.here(), dry_run)
+    log = session.log_to_add_to(session.here(), how.dry_run)
     now, at = session.current(log), session.clock()
     target = waiving.target(now, what, at)
-    how = waiving.Acceptance(finding, about, owner, control, days, reason)
-    signer = session.signer(key)
-    _, who, said = waiving.waive(log, now, target, how, signer, role, at, dry_run=True)
+    terms = waiving.Acceptance(finding, about, owner, control, days, reason)
+    signer = session.signer(how.key)
+    _, who, said = waiving.waive(log, now, target, terms, signer, how.role, at, dry_run=True)
     found = {**said.model_dump(mode="json"), "subject": target.sha256, "entry": None}
     line = (
-        f"{said.finding} ({said.about}) of {target.name} until {moment(said.expires)}; meanwhile:"
-        f" {control}"
+        f"{said.finding} ({said.about}) of {target.name} until {moment(said.expires)};"
+        f" compensating control: {control}"
     )
-    if dry_run:
-        session.show(found, [f"{who.name} would accept {line}; nothing was written"], as_json)
+    if how.dry_run:
+        session.show(found, [f"{who.name} would waive {line}; nothing was written"], how.as_json)
         return
-    session.confirm(f"{who.name} accepts {line}.", said.finding, yes)
+    session.confirm(f"{who.name} waives {line}.", said.finding, how.yes)
     entry, _, _ = waiving.waive(
-        log, session.current(log), target, how, signer, role, at, dry_run=False
+        log, session.current(log), target, terms, signer, how.role, at, dry_run=False
     )
     found["entry"] = entry.index if entry else None
     after = f"countersign freeze {what}" if "/" in what else f"countersign repro {what}"
     session.show(
-        found, [f"{who.name} accepted {line} (entry {found['entry']})", f"next: {after}"], as_json
+        found, [f"{who.name} waived {line} (entry {found['entry']})", f"next: {after}"], how.as_json
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from governance.attest.predicates import (
     CANDIDATE,
@@ -63,7 +64,8 @@ class Move:
 class Signature:
     """A signature that is missing."""
 
-    what: str
+    kind: Literal["policies", "request", "packet", "move"]
+    action: Action
     count: int
     """How many of the people named."""
     who: tuple[str, ...]
@@ -111,20 +113,21 @@ def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> 
         more = [_assumed(now, asked, move, signs, at)]
         asked = asked.model_copy(update={"request": more[0].digest})
     evidence = now.evidence.assuming(more)
-    decision = _sayable(decide_release(asked, now.authority.policies, evidence, at, now.authority))
+    decision = decide_release(asked, now.authority.policies, evidence, at, now.authority)
+    if more:
+        decision = _before_request(decision, move)
     context = ReleaseContext.of(asked, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
     return Plan(move, asked, decision, held, request, signs, tuple(_missing(context, decision)))
 
 
-def _sayable(decision: ReleaseDecision) -> ReleaseDecision:
-    """What names a request that nobody has signed yet, as a step that can be taken."""
-    unsaid, behind = (
-        NOT_YET[:12],
-        "once the request is signed, somebody else: countersign approve promotion DIGEST",
-    )
+def _before_request(decision: ReleaseDecision, move: Move) -> ReleaseDecision:
+    """Nobody has signed the request yet, so its digest cannot be the next step of a finding."""
+    if move.action == "promote":
+        return decision
+    then = "sign the request; then somebody else: countersign approve promotion DIGEST"
     found = [
-        one.model_copy(update={"next": behind}) if unsaid in one.next else one
+        one.model_copy(update={"next": then}) if one.code == "APPROVAL_MISSING" else one
         for one in decision.findings
     ]
     return replace(decision, findings=tuple(found))
@@ -312,14 +315,15 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
         owners = context.policies.rules.owners
         signed = set(context.rights.in_force.signers)
         yield Signature(
-            "the policies in force",
+            "policies",
+            move.action,
             owners.people if owners else 1,
             tuple(_people(context.policies, owners.roles if owners else (), signed)),
             "countersign policy sign",
         )
     if any(code.startswith("REQUEST_") for code in codes - {"REQUESTER_UNKNOWN"}):
         who = tuple(_people(context.policies, rule.requesters if rule else ()))
-        yield Signature("the request", 1, who, f"countersign {_how(context)}")
+        yield Signature("request", move.action, 1, who, f"countersign {_how(context)}")
     if "APPROVAL_MISSING" not in codes:
         return
     if move.action == "promote":
@@ -337,7 +341,8 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
     )
     asked = move.request if move.request != NOT_YET else None
     yield Signature(
-        f"the {move.action}",
+        "move",
+        move.action,
         max(1, wanted - len(one_each(context.rights, people))),
         tuple(others(context.rights, context.policies.rules.seconders, *people)),
         "countersign approve promotion"
@@ -360,7 +365,11 @@ def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
     ]
     who = tuple(_people(context.policies, open_roles, taken))
     yield Signature(
-        "the packet", wanted, who, f"countersign review {name}, then countersign approve {name}"
+        "packet",
+        context.asked.action,
+        wanted,
+        who,
+        f"countersign review {name}, then countersign approve {name}",
     )
 
 

@@ -48,24 +48,24 @@ def test_an_alias_moves_over_the_server(
     here, client = served
     here.scene.freeze("1")
     code, told = client.run("promote", f"{MODEL}/1", "--dry-run", who="cleo")
-    assert code == 4 and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
+    assert code == 4 and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
     assert (
         code == 4
         and "Countersign refuses" in told
         and "APPROVAL_MISSING" in told
-        and "to sign   the packet" in told
+        and "missing   the packet" in told
     )
     approved(here, "1")
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
-    assert code == 0 and told.startswith("support-desk/1 is champion"), told
+    assert code == 0 and told.startswith("support-desk/1 is now champion"), told
     assert champion(client) == "1"
     said = [item.predicate for item in state(here.scene.story.log).view.all("promotion")]
     assert said[-1].caller == "admin" and said[-1].alias == "champion"
     code, told = client.run("explain", f"{MODEL}/1")
     assert code == 0 and "COMES OUT THE SAME" in told
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over", who="cleo")
-    assert code == 4 and "to sign   the retire" in told
+    assert code == 4 and "missing   the retire" in told
     (asked,) = state(here.scene.story.log).timeline.open_requests(MODEL)
     here.scene.approve("ada", "ml-lead", asked.digest, "promotion")
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over")

@@ -37,10 +37,10 @@ def released(team: Team) -> None:
     told = team.says("promote", V1, "--yes", who="cleo", code=4)
     assert (
         "APPROVAL_MISSING" in told
-        and "to sign   the packet: 2 of ada as ml-lead, ben as risk" in told
+        and "missing   the packet: 2 of ada as ml-lead, ben as risk" in told
     )
     team.approve(V1)
-    assert f"{V1} is champion" in team.says("promote", V1, "--yes", who="cleo")
+    assert f"{V1} is now champion" in team.says("promote", V1, "--yes", who="cleo")
     assert "COMES OUT THE SAME" in team.says("explain", V1)
     told = team.says("verify")
     assert told.startswith("EVIDENCE VERIFIES"), told
@@ -85,7 +85,7 @@ def another(team: Team) -> None:
 def back(team: Team) -> None:
     """Rolled back; then version 2 retired by two people."""
     said = team.says("rollback", MODEL, "--reason", "it invents prices", "--dry-run", who="cleo")
-    assert f"ROLLBACK {V1} as champion" in said and "it would be allowed" in said
+    assert f"ROLLBACK {V1} as champion" in said and "would be ALLOWED" in said
     team.says("rollback", MODEL, "--reason", "it invents prices", "--yes", who="cleo")
     live = json.loads(team.says("live", MODEL, "--json"))["live"]
     assert {one["alias"]: one["version"] for one in live} == {"candidate": "2", "champion": "1"}
