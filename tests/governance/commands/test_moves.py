@@ -256,7 +256,7 @@ def test_a_rollback_takes_two_people_and_goes_to_the_version_before(desk: Desk) 
     desk.scene.approve("ben", "risk", asked.digest, "promotion")
     code, told = desk.run("rollback", MODEL, "--reason", "answers are wrong")
     assert code == 0 and told.startswith(
-        "support-desk/1 is champion, which version 2 held (rollback"
+        "support-desk/1 is now champion, replacing version 2 (rollback"
     )
     assert desk.rows() == [("champion", 1)]
     code, told = desk.run("rollback", MODEL, "--reason", "further", who="cleo")
