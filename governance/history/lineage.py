@@ -13,21 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from governance.attest.predicates import (
     Artifact,
+    BaseImport,
     Evaluate,
     GateDecision,
     Predicate,
     Reproduction,
     Train,
 )
+from governance.base.model import Model
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence, EvidenceView
 
 Fits = Callable[["Evidence"], bool]
+PredicateT = TypeVar("PredicateT", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,10 @@ class ModelNode:
     name: str
     """The stage's or base's name."""
     sha256: str
-    train: Evidence | None = None
-    gate: Evidence | None = None
+    train: Evidence[Train] | None = None
+    gate: Evidence[GateDecision] | None = None
     """The latest decision allowing the training that stands before it in the log."""
-    base: Evidence | None = None
+    base: Evidence[BaseImport] | None = None
     parent: str | None = None
     """The digest of the model this one was trained from."""
     scorer: str | None = None
@@ -133,7 +136,7 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
     else a base.
     """
     trainings = [
-        item for item in view.by_subject(sha256, "train") if subject(item, "model") == sha256
+        item for item in view.by_subject(sha256, Train) if subject(item, "model") == sha256
     ]
     train = pick(trainings, lambda item: allowing_gate(view, item) is not None)
     if train is not None:
@@ -145,13 +148,13 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
             stage, sha256, train, allowing_gate(view, train), None, before.get("parent"), scorer
         )
     base = pick(
-        [item for item in view.by_subject(sha256, "base") if subject(item, "model") == sha256]
+        [item for item in view.by_subject(sha256, BaseImport) if subject(item, "model") == sha256]
     )
     stage = _stage(base).partition("@")[2] if base else name
     return ModelNode(stage or name or sha256[:12], sha256, base=base)
 
 
-def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence]:
+def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence[Reproduction]]:
     """The times this model's training was performed again, in the order of the log.
 
     Each names a training that made this very model from the same inputs, stands after it, and
@@ -161,11 +164,11 @@ def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence]:
         return []
     same = {
         item.digest: item.index
-        for item in view.by_subject(node.sha256, "train")
+        for item in view.by_subject(node.sha256, Train)
         if subject(item, "model") == node.sha256 and inputs(item) == inputs(node.train)
     }
     return [
-        item for item in view.by_subject(node.sha256, "reproduction") if _performs(item, node, same)
+        item for item in view.by_subject(node.sha256, Reproduction) if _performs(item, node, same)
     ]
 
 
@@ -180,17 +183,17 @@ def _performs(item: Evidence, node: ModelNode, trainings: Mapping[str, int]) -> 
     )
 
 
-def allowing_gate(view: EvidenceView, train: Evidence) -> Evidence | None:
+def allowing_gate(view: EvidenceView, train: Evidence[Train]) -> Evidence[GateDecision] | None:
     """The decision that let this training go ahead: before it in the log, with no refusal of the
     same between.
     """
     output, data = inputs(train).get("gate", ""), inputs(train).get("data", "")
     stage = f"gate@{trained(train).stage.partition('@')[2]}"
 
-    def before(digest: str) -> list[Evidence]:
+    def before(digest: str) -> list[Evidence[GateDecision]]:
         return [
             item
-            for item in view.by_subject(digest, "gate")
+            for item in view.by_subject(digest, GateDecision)
             if item.index < train.index and decided(item).stage == stage
         ]
 
@@ -204,9 +207,9 @@ def allowing_gate(view: EvidenceView, train: Evidence) -> Evidence | None:
     return None if refused_since else allowed
 
 
-def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence]:
+def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence[Evaluate]]:
     """Every evaluation of a model on the suite of this name, in log order."""
-    found = view.by_subject(sha256, "evaluate") or list(view.all("evaluate"))
+    found = view.by_subject(sha256, Evaluate) or list(view.all(Evaluate))
     return [
         item
         for item in found
@@ -214,7 +217,10 @@ def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence]:
     ]
 
 
-def pick(items: Sequence[Evidence], fits: Fits = lambda _: True) -> Evidence | None:
+def pick(
+    items: Sequence[Evidence[PredicateT]],
+    fits: Callable[[Evidence[PredicateT]], bool] = lambda _: True,
+) -> Evidence[PredicateT] | None:
     """The latest that fits, else the latest, else None."""
     return next((item for item in reversed(items) if fits(item)), items[-1] if items else None)
 

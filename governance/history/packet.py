@@ -28,6 +28,7 @@ from governance.attest.predicates import (
     Predicate,
     Registration,
     Run,
+    Waiver,
 )
 from governance.base.time import instant_of
 from governance.history import lineage
@@ -101,9 +102,11 @@ def build(
     )
 
 
-def latest(evidence: EvidenceView, model: str, version: str, digest: str) -> Evidence | None:
+def latest(
+    evidence: EvidenceView, model: str, version: str, digest: str
+) -> Evidence[Packet] | None:
     """The last packet of a version that the log has."""
-    found = [item for item in evidence.by_subject(digest, "packet") if _of(item, model, version)]
+    found = [item for item in evidence.by_subject(digest, Packet) if _of(item, model, version)]
     sound = [item for item in found if lineage.subject(item, "packet") == digest_of(item.predicate)]
     return sound[-1] if sound else None
 
@@ -169,7 +172,7 @@ def _is_registered(view: EvidenceView, packet: Packet) -> bool:
     """Whether the version's last registration is of these bytes, files and stage."""
     found = [
         item
-        for item in view.by_subject(packet.model_digest, "registration")
+        for item in view.by_subject(packet.model_digest, Registration)
         if _of(item, packet.model, packet.version)
     ]
     said: Registration | None = found[-1].predicate if found else None
@@ -194,7 +197,7 @@ def _waivers(evidence: EvidenceView, chain: Chain, authority: Authority, at: dat
     digests = {chain.digest}.union(
         *(request.decided_on.values() for request in chain.requests.values())
     )
-    items = (item for digest in digests for item in evidence.by_subject(digest, "waiver"))
+    items = (item for digest in digests for item in evidence.by_subject(digest, Waiver))
     mine = (
         item
         for item in items

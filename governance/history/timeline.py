@@ -102,6 +102,11 @@ class Timeline:
             if item.predicate.allowed and (_is_governed(item) or item.predicate.alias == CANDIDATE)
         ]
 
+    def governed_moves_of(self, digest: str) -> list[Evidence[Promotion]]:
+        """The moves of governed aliases that gave or took a model's bytes."""
+        found = self.view.by_subject(digest, Promotion)
+        return [item for item in found if item.predicate.allowed and _is_governed(item)]
+
     @cached_property
     def tenures(self) -> list[Tenure]:
         """(2) Every alias that any version held, by the entry that gave it."""

@@ -204,7 +204,7 @@ def _second_signature(now: LogState, asked: ReleaseRequest, at: datetime) -> str
     rule = now.authority.policies.rules.aliases.get(asked.alias)
     found = [
         one
-        for one in now.evidence.by_subject(asked.released.sha256, "request")
+        for one in now.evidence.by_subject(asked.released.sha256, PromotionRequest)
         if one.digest == asked.request
     ]
     if asked.action != "rollback" or rule is None or not found:

@@ -106,11 +106,7 @@ def changed(now: LogState, item: Evidence[Packet], at: datetime) -> list[str]:
     stands.
     """
     found = packet.differing(item, now.view, now.authority, evidence=now.evidence, at=at)
-    return found or (
-        []
-        if is_true(now, item)
-        else ["what it says stood against the release, which the log does not"]
-    )
+    return found or ([] if is_true(now, item) else ["its findings, which are not those of the log"])
 
 
 def is_true(now: LogState, item: Evidence[Packet]) -> bool:

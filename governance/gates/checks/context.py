@@ -13,12 +13,20 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from governance.attest.predicates import Evaluate, Ingest, Quality, Scan
+from governance.attest.predicates import (
+    Evaluate,
+    Ingest,
+    Packet,
+    PromotionRequest,
+    Quality,
+    Scan,
+)
 from governance.attest.requests import GateRequest, ModelRef, ReleaseRequest
 from governance.gates import assessment
 from governance.gates.assessment import Judged
 from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
+from governance.history.timeline import Timeline
 from governance.policy.evaluation import Demands
 from governance.policy.policies import Datacard, ModelPolicy, Policies, Principal, Tier
 
@@ -251,17 +259,22 @@ class ReleaseContext(Context):
         )
 
     @cached_property
-    def packet(self) -> Evidence | None:
+    def timeline(self) -> Timeline:
+        """The history of the log that is decided on."""
+        return Timeline(self.evidence, self.rights)
+
+    @cached_property
+    def packet(self) -> Evidence[Packet] | None:
         """The packet asked about."""
-        found = self.evidence.by_subject(self.asked.packet, "packet") if self.asked.packet else []
+        found = self.evidence.by_subject(self.asked.packet, Packet) if self.asked.packet else []
         return next(
             (item for item in found if lineage.subject(item, "packet") == self.asked.packet), None
         )
 
     @cached_property
-    def signed(self) -> Evidence | None:
+    def signed(self) -> Evidence[PromotionRequest] | None:
         """The statement by which a person asks for the move."""
-        found = self.evidence.by_subject(self.asked.released.sha256, "request")
+        found = self.evidence.by_subject(self.asked.released.sha256, PromotionRequest)
         return next((item for item in found if item.digest == self.asked.request), None)
 
     @property

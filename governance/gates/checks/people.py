@@ -12,14 +12,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from governance.attest.findings import finding, same_exception
-from governance.attest.predicates import CANDIDATE, Finding, PromotionRequest
+from governance.attest.predicates import (
+    Approval,
+    Authorization,
+    Finding,
+    Incident,
+    Promotion,
+    PromotionRequest,
+)
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
 from governance.gates.checks.votes import packet_votes, statements
 from governance.history.incidents import not_closed, still_open
 from governance.history.packet import differing
 from governance.history.persons import one_each
-from governance.history.votes import agreed, distinct, seconded_by_another, signers_of_request
+from governance.history.votes import agreed, distinct, signers_of_request
 
 if TYPE_CHECKING:
     from governance.attest.requests import ReleaseRequest
@@ -52,7 +59,7 @@ def incidents(context: ReleaseContext) -> Found:
     """No open incident on the model. Whoever asks for the move does not close what others opened
     against it.
     """
-    about = context.evidence.by_subject(context.asked.released.sha256, "incident")
+    about = context.evidence.by_subject(context.asked.released.sha256, Incident)
     found = still_open(context.rights, about, context.asks)
     for item in found:
         yield finding(
@@ -194,7 +201,7 @@ def request(context: ReleaseContext) -> Found:
             ),
             found=f"{context.at:%Y-%m-%dT%H:%M:%SZ}",
         )
-    if any(item.predicate.request == signed.digest for item in _moves(context)):
+    if signed.digest in context.timeline.consumed_requests:
         yield finding(
             "REQUEST_SPENT", subject, "this request was carried out already; each is good for once"
         )
@@ -317,18 +324,14 @@ def _never_seconded(context: ReleaseContext) -> Found:
     """Nobody breaks the glass again over an earlier time that nobody else has signed when it was
     due.
     """
-    for item in context.view.all("promotion"):
-        move, due = item.predicate, item.predicate.second_signature_by
-        if move.model != context.model or due is None or context.at < instant_of(due):
-            continue
-        asked = next(
-            (one for one in context.evidence.all("request") if one.digest == move.request), None
-        )
-        if not seconded_by_another(context.rights, context.evidence, asked):
+    for item in context.timeline.overdue(context.at):
+        move = item.predicate
+        if move.model == context.model:
             yield finding(
                 "SECOND_SIGNATURE_OVERDUE",
                 f"rollback of {context.model}",
-                f"an earlier move made alone was to be signed by somebody else by {due}",
+                f"an earlier move made alone was to be signed by somebody else by"
+                f" {move.second_signature_by}",
                 expected="its second signature, before the glass is broken again",
                 found=f"none; entry {item.index}",
                 next=f"countersign approve promotion {(move.request or '')[:12]}, by somebody else",
@@ -389,7 +392,7 @@ def _approved(context: GateContext, digest: str, about: str) -> bool:
     """Whether those who may approve it did so before the training."""
     if context.authority is None or context.tier is None:
         return False
-    said, training = context.evidence.by_subject(digest, "approval"), context.before
+    said, training = context.evidence.by_subject(digest, Approval), context.before
     in_time = [item for item in said if training is None or item.index < training.index]
     used = instant_of(training.predicate.run.started) if training else None
     return agreed(context.authority, in_time, about, context.tier.approvers, context.at, used)
@@ -426,16 +429,9 @@ def _out_of_date(context: ReleaseContext, message: str, expected: str, found: st
     return finding("PACKET_OUT_OF_DATE", about, message, expected=expected, found=found, next=again)
 
 
-def _moves(context: ReleaseContext) -> list[Evidence]:
-    """The moves of governed aliases that gave or took these bytes, by who may say so: others stop
-    nobody's by saying that there was one.
-    """
-    found = context.view.by_subject(context.asked.released.sha256, "promotion")
-    return [
-        one
-        for one in found
-        if one.predicate.allowed and one.predicate.alias != CANDIDATE and not one.development
-    ]
+def _moves(context: ReleaseContext) -> list[Evidence[Promotion]]:
+    """The moves of governed aliases that gave or took these bytes."""
+    return context.timeline.governed_moves_of(context.asked.released.sha256)
 
 
 def _authorized(context: ReleaseContext, item: Evidence) -> bool:
@@ -443,7 +439,7 @@ def _authorized(context: ReleaseContext, item: Evidence) -> bool:
     asked = item.predicate.run.requested_by
     if not asked.authenticated or asked.authorization is None:
         return False
-    for one in context.evidence.all("authorization"):
+    for one in context.evidence.all(Authorization):
         person = context.rights.speaker(one)
         if one.digest == asked.authorization and one.index < item.index and person is not None:
             return bool(
