@@ -1,5 +1,7 @@
 """A person lets services run in their name, until an instant; and which authorization covers a run
 that begins now.
+
+Every stage asks the second question, so what only the first one needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -7,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from governance.attest.keys import Signer
 from governance.attest.predicates import Authorization, Requester
@@ -14,9 +17,10 @@ from governance.base.time import exact_instant, instant_of
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine
-from governance.people.policies import subject
-from governance.people.speaking import Said, Speaker, roles_of, say, speaker
-from governance.release.promotion import State, state
+
+if TYPE_CHECKING:
+    from governance.people.speaking import Said, Speaker
+    from governance.release.promotion import State
 
 LONGEST = 24 * 31
 """Hours."""
@@ -26,6 +30,9 @@ def authorize(
     log: Log, now: State, signer: Signer, role: str | None, reason: str, hours: int, at: datetime
 ) -> tuple[Said, Speaker, Authorization]:
     """Records that services may run in this person's name for so many hours."""
+    from governance.people.policies import subject
+    from governance.people.speaking import say
+
     who = speaking_for_themselves(now, signer, role, at)
     said = Authorization(
         **who.signed(reason, at, anywhere=True), expires=exact_instant(at + timedelta(hours=hours))
@@ -43,6 +50,8 @@ def speaking_for_themselves(
     """A person in any role of theirs, or any that is `fitting`; the first where they do not say
     which.
     """
+    from governance.people.speaking import roles_of, speaker
+
     policies = now.authority.policies
     known, fitting = policies.principals.get(signer.keyid), fitting or roles_of(policies)
     mine = known.roles if known is not None and known.kind == "person" else []
@@ -68,8 +77,12 @@ def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
     """The machine, its requester authenticated where an authorization of theirs stands in the
     log.
     """
+    if next(iter(log.by_kind(["authorization"])), None) is None:
+        return machine
+    from governance.release.promotion import state
+
     asked = machine.requester
-    found = in_force(state(log), asked.name, at) if log.size() else None
+    found = in_force(state(log), asked.name, at)
     if found is None:
         return machine
     return replace(
