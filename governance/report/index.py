@@ -58,6 +58,12 @@ class Row(Model):
     approved_by: list[str]
     exceptions: list[str]
     waits: list[str]
+    purpose: str
+    """What policy says the model is for; `not set` where it says nothing."""
+    owner: str
+    """Who answers for the model, as policy says; `not set` where it names nobody."""
+    next_review: str
+    """The day that policy sets; `not set`, or `after approval` while nobody has approved it."""
     evidence: list[int]
     page: str
     """File name of its report beside the index; `none` where it is not there."""
@@ -272,9 +278,29 @@ class _Read:
             approved_by=self._approvers(key, released),
             waits=list(self._waits(key)),
             exceptions=list(self._exceptions(said.model_digest, released)),
+            purpose=self._purpose(said.model),
+            owner=self._owner(said.model),
+            next_review=self._next_review(said.model, released),
             evidence=[*(one.index for one in released[-1:]), item.index],
             page=name if name in self.pages else "none",
         )
+
+    def _purpose(self, model: str) -> str:
+        policies = self.now.authority.in_force.policies
+        known = policies.rules.models.get(model) if policies else None
+        return known.purpose if known else "not set"
+
+    def _owner(self, model: str) -> str:
+        policies = self.now.authority.in_force.policies
+        return (policies.owner_of(model) if policies else "") or "not set"
+
+    def _next_review(self, model: str, released: Sequence[Evidence[Promotion]]) -> str:
+        policies = self.now.authority.in_force.policies
+        if policies is None or policies.review_every(model) is None:
+            return "not set"
+        if not released:
+            return "after approval"
+        return str(policies.next_review(model, instant_of(released[-1].predicate.at)))
 
     def live(self, model: str, alias: str, item: Evidence[Promotion]) -> Live:
         """What serves users."""
@@ -307,9 +333,13 @@ class _Read:
                 yield _due(what, name, owner, ends, waiver, left <= timedelta(0))
 
     def waiting(self) -> Iterator[Due]:
-        """Requests that nobody carried out, rollbacks that lack a signature, packets that lack
-        approvals.
+        """Open incidents, requests that nobody carried out, rollbacks that lack a signature,
+        packets that lack approvals.
         """
+        for opened in self.history.all_open_incidents:
+            incident = opened.predicate
+            about = f"{incident.model}/{incident.version}"
+            yield _due("open incident", about, incident.principal, "none", opened)
         for request in self.history.pending_requests(self.time):
             said = request.predicate
             what, name = (

@@ -432,6 +432,18 @@ def test_the_index_says_when_a_version_was_superseded_or_rolled_back(scene: Gove
     assert rows == [("2", "rolled back to version 1", "09:54"), ("1", "live as champion", "09:54")]
 
 
+def test_the_index_shows_purpose_owner_review_and_open_incidents(scene: Governed) -> None:
+    scene.released()
+    scene.incident("1", "open")
+    made = _index(scene)
+    (row,) = made.versions
+    assert (row.purpose, row.owner, row.next_review) == ("customer-support", "not set", "not set")
+    opened = [one for one in made.waiting if one.what == "open incident"]
+    assert [(one.about, one.who) for one in opened] == [("support-desk/1", "ben")]
+    text = index.page(made).decode()
+    assert "Next review" in text and "Purpose: customer-support" in text
+
+
 def _index(scene: Governed) -> index.Index:
     sources = scene.story.sources
     return index.index(sources.read[0], sources.verified, scene.now)
