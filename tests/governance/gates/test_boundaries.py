@@ -14,11 +14,12 @@ from governance.attest.predicates import Promotion
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant, instant_of
 from governance.gates import decisions
+from governance.gates.checks import models
 from governance.machine.machine import signer
 from governance.registry.governed.limit import HOUR, Limit
 from governance.release import promoter, promotion
-from tests.governance.governed import Governed, authorize, empty
-from tests.governance.story import MODEL, START, tell
+from tests.governance.governed import Governed, authorize, empty, principals
+from tests.governance.story import MODEL, START, digest, tell
 
 MICRO = timedelta(microseconds=1)
 EARLIER, AT, LATER = -MICRO, timedelta(0), MICRO
@@ -165,3 +166,40 @@ def test_findings_keep_the_order_of_the_table_and_stand_once(
     }
     found = decisions._run(checks, SimpleNamespace())  # type: ignore[arg-type, type-var]
     assert found == (first, second)
+
+
+@pytest.mark.parametrize(
+    ("at", "counts"),
+    [
+        ("2026-11-24T23:59:59.999999Z", True),
+        ("2026-11-25T00:00:00Z", True),
+        ("2026-11-25T23:59:59.999999Z", True),
+        ("2026-11-26T00:00:00Z", False),
+    ],
+)
+def test_a_person_signs_until_the_end_of_their_last_day(
+    tmp_path: Path, at: str, counts: bool
+) -> None:
+    people = principals().replace('"name": "ben",', '"name": "ben", "until": "2026-11-25",')
+    scene = empty(tmp_path, people=people)
+    index = scene.approve("ben", "risk", digest("packet"), at=at)
+    authority = promotion.state(scene.story.log).authority
+    (said,) = [
+        one
+        for one in promotion.state(scene.story.log).evidence.all("approval")
+        if one.index == index
+    ]
+    assert (authority.speaker(said) is not None) is counts
+
+
+def test_two_keys_of_one_person_are_one_signer_and_two_people_are_two(tmp_path: Path) -> None:
+    """What keeps an evaluation separate from the training it judges."""
+    people = principals({"ada": ["ada", "ada2"], "ben": ["ben"], "cleo": ["cleo"]})
+    scene = empty(tmp_path, people=people)
+    for who, key in (("ada", "ada"), ("ada", "ada2"), ("ben", "ben")):
+        scene.approve(who, "policy-owner", digest(f"packet {key}"), key=key)
+    state = promotion.state(scene.story.log)
+    first, second, other = list(state.evidence.all("approval"))[-3:]
+    context = SimpleNamespace(authority=state.authority, governed=True)
+    assert models._same_signer(context, first, second)  # type: ignore[arg-type]
+    assert not models._same_signer(context, first, other)  # type: ignore[arg-type]
