@@ -32,7 +32,7 @@ def released(team: Team) -> None:
     )
     assert "COUNTERSIGN_PASSWORD" in team.says("repro", on=stranger, code=2)
     told = team.says("repro", on=team.ci)
-    assert "has not authorized" not in told and f"next: countersign freeze {V1}" in told
+    assert "has not authorized" not in told and f"next: countersign review {V1}" in told
     assert f"{V1}" in team.says("status", on=team.ci)
     told = team.says("promote", V1, "--yes", who="cleo", code=4)
     assert (
