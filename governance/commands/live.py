@@ -37,9 +37,7 @@ def command(
     """
     now = session.looking(bundle, origin)
     at = time_of(moment) or session.clock()
-    if moment is not None:
-        now = now.as_of(at)
-    found = retrospect.live(now, model, at)
+    found = retrospect.live(now, model, at, known_then=moment is not None)
     moved = _moved(now, model) if bundle is None and moment is None else []
     told = {
         "live": [one.model_dump() for one in found],

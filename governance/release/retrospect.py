@@ -111,11 +111,12 @@ class Again(Model):
     differences: list[str]
 
 
-def live(now: LogState, model: str, at: datetime) -> list[Live]:
-    """Who holds each alias of a model at a moment, as the state has it: for a moment in the past,
-    give `LogState.as_of` that moment. Raises `InputError` for a model that the log does not know.
+def live(now: LogState, model: str, at: datetime, *, known_then: bool = False) -> list[Live]:
+    """Who holds each alias of a model at a moment. `known_then`: with what was known then, and
+    nothing later. Raises `InputError` for a model that the log does not know.
     """
     now.must_know(model)
+    now = now.as_of(at) if known_then else now
     return [_live(now, tenure.given, at) for tenure in now.timeline.held(model, at)]
 
 

@@ -5,7 +5,6 @@ claimed beyond.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -160,7 +159,7 @@ def test_no_incident_on_record_shows_nothing_and_one_is_partial(
     assert links(records_of(scene.story))["incident_log"].state == "partial"
 
 
-class Rescored:
+class Rescored(EvidenceView):
     """A view in which every evaluation was done a second time, with the scores given, or the
     same.
     """
@@ -171,13 +170,14 @@ class Rescored:
         scores: dict[str, list[float | None]] | None,
         own_key: bool = False,
     ) -> None:
+        super().__init__(self)
         self.view, self.scores, self.own_key = view, scores, own_key
 
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        return [one for item in self.view.by_subject(sha256, kind) for one in self._again(item)]
+    def about(self, sha256: str) -> list[Evidence]:
+        return [one for item in self.view.by_subject(sha256) for one in self._again(item)]
 
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        return (one for item in self.view.all(kind) for one in self._again(item))
+    def of_kind(self, kind: str | None) -> list[Evidence]:
+        return [one for item in self.view.all(kind) for one in self._again(item)]
 
     def _again(self, item: Evidence) -> list[Evidence]:
         if item.kind != "evaluate":
