@@ -1,6 +1,4 @@
-"""Page one's exceptions that no person accepted and that contradict nothing, and are still to be
-known.
-"""
+"""Notes of page one: what a reader has to know though no rule is broken."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ def _notice(title: str, detail: str, refs: list[int], expires: str = "no expiry"
         kind="note",
         title=title,
         detail=detail,
-        accepted_by="nobody; no waiver of it is recorded",
+        accepted_by="nobody; no waiver is recorded",
         control="none",
         expires=expires,
         evidence=refs,
@@ -49,8 +47,8 @@ def _keys(facts: Facts) -> list[Notice]:
     found = []
     if development:
         detail = (
-            f"{len(development)} of {len(items)} statements are signed by keys made on a machine"
-            " without ceremony: good for candidate only"
+            f"{len(development)} of {len(items)} statements carry automatic test keys; enough for"
+            " testing only"
         )
         found.append(
             _notice("Development keys", detail, sorted({item.index for item in development})[:3])
@@ -62,27 +60,27 @@ def _keys(facts: Facts) -> list[Notice]:
     ]
     if keyed:
         detail = (
-            "record ids are made with the fixed public key: whoever guesses a record can confirm"
-            " that it is in"
+            "record ids use a public test key: anyone who has a text can test whether it is in the"
+            " data"
         )
         found.append(_notice("Development record key", detail, [item.index for item in keyed][:3]))
     return found
 
 
 def _keys_ended(facts: Facts) -> Iterator[Notice]:
-    """An approval by a key that was revoked since: it counts, and why the key was ended is for the
-    reader to ask.
+    """An approval by a key that was revoked later. It counts; the reader should ask why the key was
+    revoked.
     """
     for name, role, item in facts.standing.approvers if facts.standing else ():
         ended = facts.now.authority.revoked.get(item.keyid) if facts.now else None
         if ended is not None:
             detail = (
-                f"the key by which {name} as {role} approved in E{item.index} was revoked later, in"
+                f"{name} approved as {role} in E{item.index} with a key that was revoked in"
                 f" E{ended}"
             )
             yield _notice(
                 "An approver's key was revoked",
-                f"{detail}; what it signed before still counts",
+                f"{detail}; its earlier signatures still count",
                 [ended],
             )
 
@@ -90,9 +88,7 @@ def _keys_ended(facts: Facts) -> Iterator[Notice]:
 def _unestablished(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
     found = []
     if origin is None:
-        detail = (
-            "the log is consistent in itself; nothing here establishes that it is the log you mean"
-        )
+        detail = "the log is consistent; give its origin to show that it is the right log"
         found.append(_notice("Origin not established", detail, [0]))
     if left_out:
         detail = f"{len(left_out)} entries do not count: {'; '.join(left_out[:3])}"
@@ -112,8 +108,8 @@ def _code(facts: Facts) -> list[Notice]:
         return []
     outside = sum(item.predicate.code.commit is None for item in items.values())
     detail = (
-        f"{len(items)} statements were made with code, parameters or policies that are not"
-        " committed" + (f" ({outside} outside any git work tree)" if outside else "")
+        f"{len(items)} statements come from code, parameters or policies that are not committed"
+        + (f" ({outside} from outside any git work tree)" if outside else "")
     )
     return [_notice("Uncommitted code", detail, sorted(items)[:3])]
 
@@ -125,11 +121,8 @@ def _engines(facts: Facts) -> list[Notice]:
         return []
     names = [recall["PERSON"] for recall in (_recall(item) for item in low) if "PERSON" in recall]
     least = min(names, key=lambda one: one.found / one.planted, default=None)
-    found = f": of {least.planted} made-up names, {least.found} were found" if least else ""
-    detail = (
-        f"people and places are found by lists and patterns, not by a model{found}; section Data"
-        " says more"
-    )
+    found = f"; {least.found} of {least.planted} planted names found" if least else ""
+    detail = f"lists and patterns search for people and places, not a model{found} (section Data)"
     return [
         _notice("Low-assurance search for personal data", detail, [item.index for item in low][:3])
     ]
@@ -150,9 +143,7 @@ def _left_out_records(facts: Facts) -> list[Notice]:
     if not total:
         return []
     read = sum(c.ingest.predicate.counts.records_in for c, _ in facts.datasets if c.ingest)
-    detail = (
-        f"{total:,} of {read:,} records read were left out, each with its reason (section Data)"
-    )
+    detail = f"{total:,} of {read:,} records left out, each with its reason (section Data)"
     return [_notice("Records left out", detail, [item.index for item in items][:3])]
 
 
@@ -170,8 +161,8 @@ def _not_run(facts: Facts) -> list[Notice]:
 
 
 def _people_missing(facts: Facts) -> list[Notice]:
-    """Whose account the server runs under is no matter: a move of a governed alias is asked for by
-    signature.
+    """Runs whose starter is not proven. The server's account does not matter: requests are
+    signed by people.
     """
     runs = (
         run_of(item)
@@ -185,7 +176,7 @@ def _people_missing(facts: Facts) -> list[Notice]:
     return [
         _notice(
             "Nobody authenticated asked for the runs",
-            f"as the operating system says: {', '.join(claimed)}",
+            f"who started the runs is not proven (operating-system account: {', '.join(claimed)})",
             [],
         )
     ]
