@@ -1,9 +1,8 @@
-"""A client of `ssh-agent`: which keys it holds, and what one of them signs. The key never leaves
-the agent.
+"""A client of `ssh-agent`: lists its keys, and asks it to sign. A key never leaves the agent.
 
 Two requests of the protocol (draft-ietf-sshm-ssh-agent): the list of identities, and a signature.
-The libraries that speak it (paramiko, asyncssh) bring a whole SSH with them. What an agent answers
-is read under strict limits: it is another program.
+Libraries for it (paramiko, asyncssh) implement all of SSH. Answers are read under strict limits,
+because the agent is another program.
 """
 
 from __future__ import annotations

@@ -25,9 +25,7 @@ Json = Any
 
 
 def empty(value: object) -> bool:
-    """For `exclude_if`: what came later is left out where nothing is said, so that older bytes and
-    digests stay.
-    """
+    """For `exclude_if`: an empty new field is left out, so that older bytes and digests stay."""
     return not value
 
 

@@ -11,7 +11,7 @@ from typing import TextIO
 
 MIN_INTERVAL = 0.1
 PATIENCE = 2.0
-"""Seconds of silence that nobody wonders about."""
+"""Seconds without output before a message explains the wait."""
 
 
 class Bar:
@@ -36,22 +36,20 @@ class Bar:
 
 
 class Progress:
-    """Says what is being done, on standard error, where that is a terminal; a warning, wherever
-    that is.
-    """
+    """Reports progress on standard error where that is a terminal; warnings in any case."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._chosen = sys.stderr if stream is None else stream
         self._stream = self._chosen if self._chosen.isatty() else None
 
     def warn(self, text: str) -> None:
-        """What a person has to know of what follows, at a terminal or not."""
+        """Prints a warning, at a terminal or not."""
         self._chosen.write(f"warning: {text}\n")
         self._chosen.flush()
 
     @contextmanager
     def waiting(self, text: str, after: float = PATIENCE) -> Iterator[None]:
-        """Says what is waited for, once that takes long."""
+        """Names what the program waits for, once that takes long."""
         timer = threading.Timer(after, self.step, (text,))
         timer.daemon = True
         if self._stream:

@@ -20,9 +20,7 @@ from math import fsum, sqrt
 from statistics import NormalDist
 
 HUGE = 1e100
-"""Beyond this, sums and squares would leave what a float holds: a mean is told, and nothing of how
-sure it is.
-"""
+"""Beyond this, sums and squares overflow a float: the mean is reported without an interval."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and the disk's own failures in words."""
+"""Atomic writes, and disk failures as errors of ours."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SYMPTOMS = {
     "attempt to write a readonly database": _RIGHT,
     "unable to open database file": _RIGHT,
 }
-"""What the system and the libraries say when the disk is at fault, and what to do."""
+"""Part of a system's or library's message about a failed disk, and what to do."""
 
 
 def disk_failure(error: BaseException) -> StorageError | None:
     """The disk's failure behind an error of whatever library; None where it is something else.
 
-    Of a foreign error only the symptom is told: its message may quote a record.
+    Only the symptom of a foreign error is reported: its message may quote a record.
     """
     for cause in _causes(error):
         found = next((symptom for symptom in SYMPTOMS if symptom in str(cause)), None)

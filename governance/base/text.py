@@ -1,6 +1,4 @@
-"""Text on a page: nothing in it acts, hides or reorders what stands around it; figures are short
-and honest.
-"""
+"""Text for pages and terminals: safe to show, with short and exact figures."""
 
 from __future__ import annotations
 
@@ -16,9 +14,9 @@ KEPT = "\n"
 
 
 MARKS = re.compile(r"[^\x00-\u02ff]{4,}")
-"""Where marks that are drawn over or under a letter could stand in a heap."""
+"""Where several combining marks could follow one letter."""
 HEAP = 3
-"""As many of them as a letter of any language needs; more would be drawn over other lines."""
+"""Combining marks that a letter of any language needs; more would be drawn over other lines."""
 
 
 def visible(text: str) -> str:
@@ -35,7 +33,7 @@ def visible(text: str) -> str:
 
 
 def _spread(text: str) -> str:
-    """Without heaps of marks."""
+    """Shows surplus combining marks as code points."""
     heap, found = 0, []
     for char in text:
         heap = heap + 1 if unicodedata.category(char) in ("Mn", "Me") else 0

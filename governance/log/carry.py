@@ -1,16 +1,13 @@
 """Statements carried from one log to another, unchanged: a laptop's run into the team's log, or the
 team's into a copy.
 
-1. Envelopes go byte for byte, in their order; what the target has already, or says already, is not
-   said again.
-2. The target's verifier judges each: who signed, and whether they may say it there. What is refused
-   is listed, and the rest goes on; what is said is believed no further than the target's own rules
-   go.
-3. What only the log it stands in can mean stays behind: its origin and policies, what happened to
-   its registry, and what people said to it alone (approvals of packets and policies, waivers,
-   incidents).
-4. Each statement is carried whole or not at all, so that an end in the middle leaves nothing to
-   undo: carried again, the rest follows.
+1. Envelopes are copied byte for byte, in order. A statement that the target has is not repeated.
+2. The target's verifier checks each statement: who signed it, and whether they may sign it there.
+   A refused statement is listed, and the others are still carried.
+3. Statements that mean something in their own log only stay behind: its origin and policies, the
+   history of its registry, and approvals, waivers and incidents that name it.
+4. Each statement is carried whole or not at all. After an interruption, carry again: the rest
+   follows.
 """
 
 from __future__ import annotations
