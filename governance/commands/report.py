@@ -26,6 +26,7 @@ from governance.report import files, index
 from governance.report.build import Sources, build, latest, until
 from governance.report.index import Index
 from governance.report.model import Report
+from governance.report.verdict import banner
 
 INDEX = "index"
 WHY = "for the record"
@@ -128,13 +129,14 @@ def command(
 
 def summary(report: Report, page: Path) -> str:
     """The verdict and what to read, in a few lines."""
+    faults = [one for one in report.exceptions if one.kind == "fault"]
+    title = banner(report.verdict.word, len(faults)).text
     lines = [
-        f"{report.model} version {report.version}: {report.verdict.word}",
+        f"{report.model} version {report.version}: {title}",
         f"  {report.verdict.reason}",
     ]
-    told = [f"{one.title}: {one.detail}" for one in report.exceptions if one.kind == "fault"]
-    lines += [f"  FAULT    {one}" for one in told]
-    lines += [f"  {gate.result:<8} {gate.name}" for gate in report.gates]
+    lines += [f"  FAULT         {one.title}: {one.detail}" for one in faults]
+    lines += [f"  {gate.result:<13} {gate.name}" for gate in report.gates]
     rest = [one.title for one in report.exceptions if one.kind != "fault"]
     if rest:
         lines.append(f"  exceptions: {'; '.join(rest)}")

@@ -29,9 +29,9 @@ from governance.machine.machine import Machine, machine_of
 from governance.policy.policies import Policies, load_policies
 from governance.registry.rows import sqlite_reading
 from governance.release.reconcile import reconcile
-from governance.report import faults
 from governance.report.build import Sources, build, open_sources
 from governance.report.model import Report
+from governance.report.reasons import UNVERIFIED
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,10 +142,10 @@ def exit_code(report: Report) -> int:
     What does not verify: the log, a decision that does not come out as it was logged, a registry
     that says otherwise.
     """
-    found = {one.title for one in report.exceptions if one.kind == "fault"}
-    if found & faults.UNVERIFIED or not report.integrity.verified:
+    found = {one.code for one in report.exceptions if one.kind == "fault"}
+    if found & UNVERIFIED or not report.integrity.verified:
         return VerificationError.exit_code
-    serves = any(one.until == "now" for one in report.holds)
+    serves = any(one.until is None for one in report.holds)
     return (
         RefusedError.exit_code if found or (serves and report.verdict.word == "NOT APPROVED") else 0
     )

@@ -208,19 +208,21 @@ def _stands(now: State, item: Evidence) -> bool:
 
 
 def _differing(then: Any, now: Report) -> list[str]:
-    """What the report of now says otherwise, of what a reader must not miss."""
+    """What the present report says otherwise, of what a reader must not miss."""
     found = now.model_dump()
     differing = [name for name in COMPARED if then.get(name) != found[name]]
-    return differing + [name for name, here in _told(found).items() if here != _told(then)[name]]
+    before, here = _essence(then, found["format"]), _essence(found, then["format"])
+    return differing + [name for name in here if here[name] != before[name]]
 
 
-def _told(report: Any) -> dict[str, Any]:
-    """Of a report's JSON: verdict, faults, and whether the registry says the same."""
-    return {
-        "verdict": report["verdict"]["word"],
-        "faults": [one["title"] for one in report["exceptions"] if one["kind"] == "fault"],
-        "registry": report["integrity"]["registry"],
-    }
+def _essence(report: Any, other_format: str) -> dict[str, Any]:
+    """Of a report's JSON: verdict, faults and registry; faults are counted across formats."""
+    faults = [one for one in report["exceptions"] if one["kind"] == "fault"]
+    found = {"verdict": report["verdict"]["word"], "faults": [len(faults)]}
+    if report["format"] == other_format:
+        found["faults"] = [one.get("code", one["title"]) for one in faults]
+        found["registry"] = report["integrity"]["registry"]
+    return found
 
 
 def _bytes(sha256: str, read: Bytes) -> bytes:

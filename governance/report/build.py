@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from governance.attest.codes import CODES
 from governance.attest.predicates import Finding
 from governance.base.errors import CountersignError, InputError
 from governance.base.text import moment, short, size
@@ -55,11 +56,13 @@ from governance.report import (
 from governance.report.facts import (
     PREFIX,
     Facts,
+    RegistryState,
     about,
     at,
     gather,
     last_time,
     of_chain,
+    promoted,
     registered,
 )
 from governance.report.model import (
@@ -71,15 +74,16 @@ from governance.report.model import (
     Key,
     PolicyUsed,
     Report,
+    Separation,
     Statement,
     Use,
     Verdict,
+    VerdictWord,
 )
 
 ANCHOR = "none: no checkpoint outside this machine is recorded"
 NOT_USED = "not established: the log does not verify"
-TO_ITS_END = "to its end"
-AGREES = "says what the log says"
+AGREES = "agrees with the log"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class BundleSource:
 
     verified: LogReport
     log_range: str
-    reads: str
+    reads: str | None
     shows: tuple[str, ...]
     does_not_show: tuple[str, ...]
 
@@ -303,8 +307,9 @@ def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Fa
         return facts
     name = facts.registration.model
     mine = tuple(one for one in sources.registry if _concerns(one.subject, name))
-    told = f"{len(mine)} difference{'s' * (len(mine) > 1)} from the log" if mine else AGREES
-    return replace(facts, registry=mine, registry_note=told)
+    note = f"differs from the log in {len(mine)} places" if mine else AGREES
+    state: RegistryState = "differs" if mine else "agrees"
+    return replace(facts, registry=mine, registry_note=note, registry_state=state)
 
 
 def _concerns(subject: str, model: str) -> bool:
@@ -312,7 +317,7 @@ def _concerns(subject: str, model: str) -> bool:
     return subject.startswith((f"{model}/", f"{model}@", "model ", "run "))
 
 
-def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str) -> Report:
+def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str | None) -> Report:
     nodes, edges = lines.lineage(facts)
     mapped, warnings = _controls(facts, verified)
     return Report(
@@ -358,6 +363,7 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str) 
             f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})"
             for file in facts.registration.files
         ],
+        meanings={},
         keys=[],
         evidence=[],
     )
@@ -383,7 +389,7 @@ def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list
             or "no evidence is named",
             gap=one.gap,
             in_force=one.in_force,
-            confirm=one.confirm or "none",
+            confirm=one.confirm or None,
             evidence=sorted({index for link in one.links for index in link.evidence})[
                 :EVIDENCE_SHOWN
             ],
@@ -403,15 +409,31 @@ def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | Non
     named |= {item.index for item in facts.of("origin", "policy")}
     cited = [item for index in sorted(named) if (item := seen(index)) is not None]
     keys = [_key(facts, keyid, cited) for keyid in dict.fromkeys(item.keyid for item in cited)]
-    return report.model_copy(
-        update={"evidence": [_statement(facts, item) for item in cited], "keys": keys}
-    )
+    changes = {
+        "evidence": [_statement(facts, item) for item in cited],
+        "keys": keys,
+        "meanings": _meanings(facts, report),
+    }
+    return report.model_copy(update=changes)
 
 
-def _reads(now: State, as_of: datetime | None) -> str:
+def _meanings(facts: Facts, report: Report) -> dict[str, str]:
+    """Every finding code that the report names, with its meaning."""
+    codes = {item.code for item in report.open} | {row.finding for row in report.waivers}
+    codes |= {code for row in report.gates for code in row.codes}
+    codes |= {one.code for move in facts.promotions for one in promoted(move).findings}
+    codes |= {
+        one.reason for set_ in report.datasets for step in set_.steps for one in step.excluded
+    }
+    if facts.again is not None:
+        codes |= {one.code for one in (*facts.again.findings, *facts.again.waived)}
+    return {code: CODES[code].meaning for code in sorted(codes & CODES.keys())}
+
+
+def _reads(now: State, as_of: datetime | None) -> str | None:
     """How far the log was read; all of it was verified."""
     if as_of is None:
-        return TO_ITS_END
+        return None
     return (
         f"entries 0..{now.size - 1} only, none later than {moment(instant(as_of))}; all of the log"
         " was verified"
@@ -463,7 +485,7 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
     ]
     return Integrity(
         verified=True,
-        first_broken="none",
+        first_broken=None,
         entries=verified.entries,
         root=verified.root,
         origin=f"{verified.first}, "
@@ -472,8 +494,9 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
         anchor=ANCHOR,
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
+        registry_state=facts.registry_state,
         registry=facts.registry_note,
-        clock="the machine's own; order is by place in the log, not by clock",
+        clock="the clock of each machine; order is by place in the log",
         shows=[
             (
                 "Each statement is signed by a key the log's origin or the policies name, and has"
@@ -486,9 +509,9 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
 
 
 def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> Report:
-    """Verdict and first broken item; every other section says that nothing was used."""
-    broken = verified.broken or ""
-    nothing = "nothing: what does not verify permits nothing"
+    """The verdict and the first broken item; nothing of the log is used."""
+    broken = verified.broken or "the log"
+    word: VerdictWord = "EVIDENCE DOES NOT VERIFY"
     return Report(
         format=FORMAT,
         generator=_generator(),
@@ -501,57 +524,45 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
         entries_read=0,
         reads="nothing of it is used",
         verdict=Verdict(
-            word="EVIDENCE DOES NOT VERIFY",
+            word=word,
+            reasons=[],
             reason=broken,
-            alias="none",
+            alias=None,
             decided="nothing is decided on it",
             conditions=[],
             evidence=[],
         ),
         use=Use(
-            approved_for=[nothing],
+            approved_for=["nothing: evidence that does not verify permits nothing"],
             not_approved_for=["any use"],
             tier=NOT_USED,
             tier_demands=[NOT_USED],
             review_by="now",
         ),
-        exceptions=[],
-        waivers=[],
-        gates=[],
-        people=[],
-        separation=NOT_USED,
+        separation=Separation(state="not shown", own=[], reasons=[], text=NOT_USED),
         integrity=Integrity(
             verified=False,
             first_broken=broken,
             entries=verified.entries,
             root=NOT_USED,
             origin=NOT_USED,
-            tree_head="none",
+            tree_head=NOT_USED,
             anchor=ANCHOR,
             signatures=NOT_USED,
             evidence_present=NOT_USED,
+            registry_state="not compared",
             registry=NOT_USED,
             clock=NOT_USED,
-            shows=[
-                "Something that was logged is no longer what it was, or was put there without its"
-                " key."
-            ],
+            shows=["Something in the log was changed, or was added without the log's key."],
             does_not_show=[
-                "Who did it, when, and what else is affected: compare with a checkpoint or copy"
-                " kept elsewhere."
+                "Who changed it, when, and what else is affected. Compare with a checkpoint or a"
+                " copy kept elsewhere."
             ],
         ),
         change_since=NOT_USED,
-        changes=[],
-        compared=[],
         way_back=Back(
             target=NOT_USED, steps=NOT_USED, people=NOT_USED, drill=NOT_USED, evidence=[]
         ),
-        holds=[],
-        incidents=[],
-        open=[],
-        gaps=[],
-        controls=[],
         control_warnings=[NOT_USED],
         policy=PolicyUsed(
             which=NOT_USED,
@@ -564,22 +575,19 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
             evidence=[],
         ),
         not_covered=list(front.NOT_COVERED),
-        records=[],
-        decisions=[],
-        signed_reports=[],
-        datasets=[],
-        beside=[],
-        bases=[],
-        trainings=[],
         confidence=scores.CONFIDENCE,
         thresholds_fixed=NOT_USED,
-        metrics=[],
-        nodes=[],
-        edges=[],
-        files=[],
-        keys=[],
-        evidence=[],
+        **{name: [] for name in EMPTY},
+        meanings={},
     )
+
+
+EMPTY = (
+    "exceptions", "waivers", "gates", "people", "changes", "compared", "holds", "incidents", "open",
+    "gaps", "controls", "records", "decisions", "signed_reports", "datasets", "beside", "bases",
+    "trainings", "metrics", "nodes", "edges", "files", "keys", "evidence",
+)  # fmt: skip
+"""Lists of a report of which nothing is known where the log does not verify."""
 
 
 def _generator() -> str:

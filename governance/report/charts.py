@@ -53,7 +53,7 @@ def scores(metric: Metric) -> Markup:
     parts = [_axis(scale, bottom), _bounds(metric, scale, bottom)]
     for index, score in enumerate(rows):
         y = 24 + 26 * index
-        ours = score.relation == "this version"
+        ours = score.role == "this version"
         parts.append(_text(140, y + 4, score.model, "end", "strong" if ours else ""))
         if score.low is not None and score.high is not None:
             parts.append(_line(scale(score.low), y, scale(score.high), y, "whisker"))
@@ -64,6 +64,33 @@ def scores(metric: Metric) -> Markup:
         " this version"
     )
     return _svg(bottom + 26, title, parts)
+
+
+SLICES = 16
+"""Slices drawn at most, the worst."""
+
+
+def slices(metric: Metric) -> Markup:
+    """This version's mean and interval by slice, the worst first; a line marks the mean of all."""
+    rows = [row for row in metric.slices[:SLICES] if row.low is not None and row.high is not None]
+    if len(rows) < 2:
+        return Markup("")
+    ends = [end for row in rows for end in (row.low or 0.0, row.high or 0.0)]
+    low, high = (0.0, 1.0) if min(ends) >= 0 and max(ends) <= 1 else _padded(min(ends), max(ends))
+    scale, bottom = Scale(low, high, 230, WIDTH - 120), 10 + 18 * len(rows)
+    parts = [_axis(scale, bottom)]
+    own = [one.mean for one in metric.scores if one.role == "this version"]
+    if own and own[0] is not None:
+        parts.append(_line(scale(own[0]), 4, scale(own[0]), bottom, "bound"))
+    for index, row in enumerate(rows):
+        y = 16 + 18 * index
+        parts.append(_text(222, y + 4, _fit(f"{row.by}={row.label}", 34), "end", "small"))
+        parts.append(_line(scale(row.low or 0.0), y, scale(row.high or 0.0), y, "whisker"))
+        parts.append(_mark(scale(row.mean), y, False))
+        parts.append(_text(WIDTH - 110, y + 4, f"{share(row.mean)}, n={row.n}", "start", "small"))
+    left = len(metric.slices) - len(rows)
+    title = f"{metric.name} by slice: mean and interval; the dashed line is the mean of all items"
+    return _svg(bottom + 26, title + (f"; {left} more in the table" if left else ""), parts)
 
 
 def curve(line: Curve) -> Markup:

@@ -90,7 +90,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         privacy=_privacy(facts, chain.scan),
         quality=_checks(quality),
         quality_evidence=[chain.quality.index] if chain.quality else [],
-        gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else "none",
+        gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
 
 

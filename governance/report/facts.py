@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from governance.attest.digests import sha256_file
 from governance.attest.envelope import unverified
@@ -40,6 +41,7 @@ from governance.release.promotion import State
 from governance.report.reading import Everything
 from governance.report.standing import Standing
 
+RegistryState = Literal["agrees", "differs", "not compared"]
 PREFIX = 12
 """Characters of a digest or key id that are shown."""
 
@@ -66,11 +68,14 @@ class Facts(Chain):
     """The time of the report; that of the last entry where none is given."""
     standing: Standing | None = None
     """What people said of the version; None where the log knows no governed alias."""
-    standing_note: str = "the policies govern no alias, so people are not asked"
+    standing_note: str = "this project has not set up human approval"
     """Why there is none."""
+    undecidable: str | None = None
+    """Why a version of a governed model cannot be decided again."""
     registry: tuple[Finding, ...] = field(default=())
     """Where the registry at hand says otherwise than the log, of this model."""
-    registry_note: str = "not compared: no registry at hand"
+    registry_state: RegistryState = "not compared"
+    registry_note: str = "not compared: no registry available"
     """Whether it was compared, and what came of it."""
 
     @property
@@ -317,9 +322,8 @@ def gather(
     rights = now.authority if usable.governed else usable.policies
     counted = now.evidence.signed_under(rights) if rights else now.evidence
     reference = time or last_time(now)
-    standing, note = (
-        _standing(now, said, reference) if usable.governed else (None, Facts.standing_note)
-    )
+    standing, undecidable = _standing(now, said, reference) if usable.governed else (None, None)
+    note = f"it cannot be decided again: {undecidable}" if undecidable else Facts.standing_note
     return Facts(
         counted,
         said.model_digest,
@@ -335,6 +339,7 @@ def gather(
         reference,
         standing,
         note,
+        undecidable,
     )
 
 
@@ -370,14 +375,14 @@ class _Used:
     governed: bool = False
 
 
-def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing | None, str]:
-    """What people said, and why it cannot be told where it cannot."""
+def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing | None, str | None]:
+    """The version's state with people, or why it cannot be decided again."""
     standing = Standing(now, said, time)
     try:
         standing.today  # noqa: B018 - everything else rests on it
     except CountersignError as error:
-        return None, f"it cannot be decided again: {str(error).splitlines()[0]}"
-    return standing, ""
+        return None, str(error).splitlines()[0]
+    return standing, None
 
 
 def _used(now: State, policies: Policies | CountersignError) -> _Used:

@@ -12,23 +12,15 @@ from governance.policy.policies import Datacard, Tier
 from governance.release import drills
 from governance.release.drills import NO_DRILL
 from governance.report.facts import PREFIX, Facts, promoted, registered
-from governance.report.model import Back, Hold, Incident, Item, Use
+from governance.report.model import Back, Hold, Incident, Item, Use, VerdictWord
 from governance.report.standing import Held, Standing
-from governance.report.verdict import verdict
+from governance.report.verdict import APPROVED, verdict
 
 NOT_COVERED = (
-    (
-        "Serving: request logs, output marking, access and actual use are recorded where the model"
-        " is served, not here."
-    ),
-    (
-        "Law: whether a lawful basis or licence holds is a judgement; this report shows what was"
-        " declared."
-    ),
-    (
-        "What a base model from outside was trained on; hidden backdoors and semantic poisoning are"
-        " not shown absent."
-    ),
+    "Serving: request logs, output marking and use are recorded where the model is served.",
+    "Law: this report shows declarations; whether a legal basis or licence holds is a judgement.",
+    "The training data of a base model from outside. This report cannot rule out hidden backdoors"
+    " or poisoned data.",
 )
 NOT_NEEDED = "not needed: it holds no alias"
 SOON = timedelta(days=30)
@@ -36,46 +28,49 @@ SOON = timedelta(days=30)
 
 
 def use(facts: Facts) -> Use:
-    """What policy says the model is for, as far as the verdict lets it."""
-    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    """What policy says the model is for, as far as the verdict permits it."""
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     word = verdict(facts).word
-    served = word.startswith("APPROVED")
-    how = "as approved" if served else "as candidate: to be tried, not served"
-    approved = [f"purpose {known.purpose}, region {known.region}, {how}"] if known else []
-    approved = ["nothing any more: it was withdrawn"] if word == "WITHDRAWN" else approved
+    served = word in APPROVED
+    limits = facts.policies.limits_of(facts.registration.model) if facts.policies else []
+    forbidden = [] if served else ["serving users: no approval is in force"]
+    forbidden += limits or ["limits not set by policy"]
     return Use(
-        approved_for=approved
-        or [facts.policies_note or "nothing: policy does not name this model"],
-        not_approved_for=_not_for(facts, served),
+        approved_for=[_approved_for(facts, word)],
+        not_approved_for=forbidden,
         tier=facts.registration.tier,
         tier_demands=_demands(tier),
         review_by=_review_by(facts),
     )
 
 
-def _not_for(facts: Facts, served: bool) -> list[str]:
-    """The limits that policy sets, and serving users where no approval holds."""
-    limits = facts.policies.limits_of(facts.registration.model) if facts.policies else []
-    serving = [] if served else ["serving users (not approved)"]
-    return [*serving, *(limits or ["limits not set by policy"])]
+def _approved_for(facts: Facts, word: VerdictWord) -> str:
+    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    live = [one.alias for one in facts.standing.live] if facts.standing else []
+    if word == "WITHDRAWN":
+        return "nothing: it was withdrawn"
+    if known is None:
+        return facts.policies_note or "nothing: policy does not name this model"
+    if word in APPROVED:
+        return f"{known.purpose}, in {known.region}"
+    if live:
+        return f"nothing: no approval is in force, although it is live as {words(live)}"
+    return f"testing as candidate only, not serving ({known.purpose}, in {known.region})"
 
 
 def _demands(tier: Tier | None) -> list[str]:
-    demands = (
-        [f"approvals by {tier.approvals} people in different roles"]
-        if tier and tier.approvals
-        else []
-    )
-    demands += [] if tier is None or tier.promotable else ["not promotable"]
-    demands += (
-        ["evaluation signed by a key other than the trainer's"]
-        if tier and tier.separate_evaluator
-        else []
-    )
-    before = tier.approved_before_training if tier else []
-    demands += [f"{', '.join(before)} approved before training"] if before else []
-    return demands or ["none beyond the automatic gates"]
+    if tier is None:
+        return ["none beyond the automatic checks"]
+    demands = []
+    if tier.approvals:
+        demands.append(f"approval by {tier.approvals} people in different roles")
+    if not tier.promotable:
+        demands.append("cannot be released")
+    if tier.separate_evaluator:
+        demands.append("evaluation signed by a key other than the trainer's")
+    if tier.approved_before_training:
+        demands.append(f"{', '.join(tier.approved_before_training)} approved before training")
+    return demands or ["none beyond the automatic checks"]
 
 
 def _review_by(facts: Facts) -> str:
@@ -83,7 +78,7 @@ def _review_by(facts: Facts) -> str:
     model = facts.registration.model
     months = facts.policies.review_every(model) if facts.policies else None
     due = review_due(facts)
-    text = "not set by policy"
+    text = "no review date set"
     if months is not None:
         text = due.isoformat() if due else f"{months} months after approval"
     ends = _first_end(facts)
@@ -119,33 +114,25 @@ def _first_end(facts: Facts) -> str:
 
 
 def _unset(facts: Facts) -> Iterator[Item]:
-    """What policy should say of the model and does not, and a review that is due."""
+    """What policy does not set for the model, and a review that is due."""
     policies, model = facts.policies, facts.registration.model
     if policies is None or model not in policies.rules.models:
         return
     owners = policies.rules.owners
-    who = " or ".join(owners.roles) if owners else "not assigned"
+    who = " or ".join(owners.roles) if owners else None
     where = f"policies/policy.yaml: models.{model}"
     if not policies.limits_of(model):
-        yield _item("policy sets no limits: what must this model not be used for?", where, who)
+        yield _item("NOT_SET", "policy sets no limits (what is it not for?)", where, who)
     if policies.review_every(model) is None:
-        yield _item("policy sets no review date (review_every)", where, who)
+        yield _item("NOT_SET", "policy sets no review date (review_every)", where, who)
     if not policies.owner_of(model):
-        yield _item("policy names no owner of this model", where, who)
-    due = review_due(facts)
-    if due is not None:
-        day = due.isoformat()
+        yield _item("NOT_SET", "policy names no owner of this model", where, who)
+    due, today = review_due(facts), facts.as_of_time.date()
+    if due is not None and due - today <= SOON:
+        then = f"countersign report {model}/{facts.registration.version}"
         owner = policies.owner_of(model) or who
-        late = facts.as_of_time.date() > due
-        if late or due - facts.as_of_time.date() <= SOON:
-            yield _item(
-                "the review of this version",
-                f"countersign report {model}/{facts.registration.version}",
-                owner,
-                None,
-                day,
-                late,
-            )
+        what, late = "the review of this version", today > due
+        yield _item("REVIEW", what, then, owner, None, due.isoformat(), late)
 
 
 def _cards(facts: Facts) -> list[tuple[str, Datacard]]:
@@ -165,7 +152,7 @@ def holds(facts: Facts) -> list[Hold]:
 def _hold(standing: Standing, one: Held) -> Hold:
     signed = standing.request_of(one.given)
     ended = promoted(one.ended) if one.ended else None
-    how = "none: it still holds it"
+    how = None
     if ended is not None:
         how = (
             "retired" if ended.action == "retire" else f"{ended.action} to version {ended.version}"
@@ -173,7 +160,7 @@ def _hold(standing: Standing, one: Held) -> Hold:
     return Hold(
         alias=one.alias,
         since=promoted(one.given).at,
-        until=ended.at if ended else "now",
+        until=ended.at if ended else None,
         ended=how,
         asked_by=(
             f"{signed.predicate.principal} as {signed.predicate.role}"
@@ -212,7 +199,7 @@ def way_back(facts: Facts) -> Back:
         return Back(target=target, steps="none", people="none", drill=NOT_NEEDED, evidence=[])
     below, rule = standing.below(), standing.rule
     alone = (
-        f"; or one as {', '.join(rule.break_glass)} who breaks the glass"
+        f", or one {' or '.join(rule.break_glass)} in an emergency"
         if rule and rule.break_glass
         else ""
     )
@@ -255,9 +242,7 @@ def incidents(facts: Facts) -> list[Incident]:
 
 
 def open_items(facts: Facts) -> list[Item]:
-    """What waits, what ends soon, and what stands in the way of more than `candidate`; the overdue
-    first.
-    """
+    """What waits, what ends soon and what prevents a release; overdue items first."""
     found = [*_of_people(facts), *_findings(facts), *_unset(facts)]
     return sorted(found, key=lambda item: not item.overdue)
 
@@ -267,21 +252,21 @@ def _findings(facts: Facts) -> Iterator[Item]:
     findings = list(facts.again.findings) if facts.again else []
     if standing is not None and standing.released is not None:
         findings = standing.against
-    told = {"INCIDENT_OPEN"} if standing and standing.open_incidents else set()
-    for one in (one for one in findings if one.code not in told):
-        yield _item(f"{one.code}: {one.subject}: {one.message}", _next(one, standing))
+    listed = {"INCIDENT_OPEN"} if standing and standing.open_incidents else set()
+    for one in findings:
+        if one.code not in listed:
+            what = f"{one.code}: {one.subject}: {one.message}"
+            yield _item(one.code, what, _next(one, standing))
     for why in facts.again.candidate_only if facts.again and standing is None else ():
-        yield _item(f"candidate only: {why}", "see docs/findings.md")
+        yield _item("CANDIDATE_ONLY", f"for testing only: {why}", "see docs/findings.md")
 
 
-def _next(one: Finding, standing: Standing | None) -> str:
-    """What a finding says to do, as it is typed for this version."""
+def _next(one: Finding, standing: Standing | None) -> str | None:
+    """The next step of a finding, as it is typed for this version."""
     if standing is None or not one.code.startswith("REQUEST_"):
-        return one.next or "none"
-    return (
-        one.next.replace("MODEL/VERSION --to ALIAS", f"{standing.name} --to {standing.alias}")
-        or "none"
-    )
+        return one.next or None
+    typed = f"{standing.name} --to {standing.alias}"
+    return one.next.replace("MODEL/VERSION --to ALIAS", typed) or None
 
 
 def _of_people(facts: Facts) -> Iterator[Item]:
@@ -290,44 +275,32 @@ def _of_people(facts: Facts) -> Iterator[Item]:
     if standing is None or facts.now is None:
         return
     for one in standing.open_incidents:
-        said = one.predicate
-        yield _item(
-            f"incident: {said.reason}",
-            f"countersign incident close {standing.name}",
-            said.principal,
-            one.index,
-        )
+        incident = one.predicate
+        then = f"countersign incident close {standing.name}"
+        what = f"incident: {incident.reason}"
+        yield _item("INCIDENT", what, then, incident.principal, one.index)
     overdue = {one.index for one in standing.overdue}
     for move in standing.alone:
-        due, asked = move.predicate.second_signature_by or "none", standing.request_of(move)
-        who = _seconds(standing, asked.predicate.principal) if asked else "not assigned"
-        what = "a second signature on a rollback that one person made alone"
+        due, asked = move.predicate.second_signature_by, standing.request_of(move)
+        who = _seconds(standing, asked.predicate.principal) if asked else None
+        what = "a second signature on an emergency rollback by one person"
         then = f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}"
-        yield _item(what, then, who, move.index, due, move.index in overdue)
-    for waiver, why in standing.waivers:
-        accepted = waiver.predicate
-        left = instant_of(accepted.expires) - standing.at
-        if not why and left <= SOON:
-            what = f"waiver of {accepted.finding} {accepted.about} ends"
-            yield _item(
-                what,
-                "mend the finding, or waive it anew and have the packet approved",
-                accepted.owner,
-                waiver.index,
-                accepted.expires,
-            )
+        late = move.index in overdue
+        yield _item("SECOND_SIGNATURE", what, then, who, move.index, due, late)
+    for item, problem in standing.waivers:
+        waiver = item.predicate
+        if problem is None and instant_of(waiver.expires) - standing.at <= SOON:
+            what = f"waiver of {waiver.finding} {waiver.about} ends"
+            then = "correct the finding, or waive it again and have the packet approved"
+            yield _item("WAIVER_ENDS", what, then, waiver.owner, item.index, waiver.expires)
     for request in standing.now.timeline.pending_requests(standing.at):
-        wish = request.predicate
-        mine = (wish.model, wish.version) == (facts.registration.model, facts.registration.version)
-        if mine and wish.model_digest == facts.digest:
-            what = f"{wish.principal} asks to {wish.action} it as {wish.alias}"
-            yield _item(
-                what,
-                f"countersign {wish.action} {standing.name}",
-                words(_requesters(standing)),
-                request.index,
-                wish.expires,
-            )
+        asked_for = request.predicate
+        name = f"{asked_for.model}/{asked_for.version}"
+        if (name, asked_for.model_digest) == (standing.name, facts.digest):
+            what = f"{asked_for.principal} asks to {asked_for.action} it as {asked_for.alias}"
+            then = f"countersign {asked_for.action} {standing.name}"
+            who = words(_requesters(standing))
+            yield _item("REQUEST", what, then, who, request.index, asked_for.expires)
 
 
 def _seconds(standing: Standing, author: str) -> str:
@@ -346,12 +319,20 @@ def _requesters(standing: Standing) -> list[str]:
 
 
 def _item(
+    code: str,
     what: str,
-    then: str,
-    owner: str = "not assigned",
+    then: str | None,
+    owner: str | None = None,
     entry: int | None = None,
-    due: str = "none",
+    due: str | None = None,
     overdue: bool = False,
 ) -> Item:
-    refs = [entry] if entry is not None else []
-    return Item(what=timed(what), next=then, owner=owner, due=due, overdue=overdue, evidence=refs)
+    return Item(
+        code=code,
+        what=timed(what),
+        next=then,
+        owner=owner,
+        due=due,
+        overdue=overdue,
+        evidence=[entry] if entry is not None else [],
+    )

@@ -11,29 +11,29 @@ from governance.report import assurance
 from governance.report.facts import PREFIX, Facts, promoted
 from governance.report.gates import gates
 from governance.report.model import Gap, PolicyUsed
+from governance.report.reasons import Say
 from governance.report.scores import demands, judged, own_evaluation, thresholds_fixed
 
-NOWHERE = (
+NOT_TESTED = (
     ("privacy leakage", "whether the model repeats its training data is not tested"),
     ("contamination of a base model", "what it was trained on is not disclosed"),
     ("canary", "no statement of that kind exists"),
 )
-"""What no version of this project has a test of yet."""
+"""What no version of this project is tested for yet."""
+ORDER = ("failed", "not run", "no threshold", "not recorded")
 
 
 def gaps(facts: Facts) -> list[Gap]:
-    """Failures first, then what was not run, then what is not recorded."""
-    nowhere = (_gap(what, "not run", why) for what, why in NOWHERE)
+    """Failures first; then what was not run, has no threshold, or is not recorded."""
     found = [
         *_failed(facts),
         *_not_run(facts),
-        *nowhere,
+        *(_gap("NO_TEST", what, "not run", why) for what, why in NOT_TESTED),
         *_slices(facts),
         *_reproduction(facts),
         *_drill(facts),
     ]
-    order = ("failed", "not run", "not recorded")
-    return sorted(found, key=lambda gap: order.index(gap.result))
+    return sorted(found, key=lambda gap: ORDER.index(gap.result))
 
 
 def policy(facts: Facts) -> PolicyUsed:
@@ -66,7 +66,7 @@ def _demands(facts: Facts) -> list[str]:
     """What is demanded of the version's scores, and whether that is met."""
     wanted = demands(facts)
     found = [
-        f"{one.metric}{f' less {one.reference}' if one.reference else ''}: {one.demand}: "
+        f"{one.metric}{f' against {one.reference}' if one.reference else ''}: {one.demand}: "
         f"{'met' if one.passed else 'NOT met'}; found {one.found}"
         for one in judged(facts)
     ]
@@ -77,13 +77,14 @@ def _demands(facts: Facts) -> list[str]:
 def _failed(facts: Facts) -> Iterator[Gap]:
     for gate in gates(facts):
         if gate.result == "fail":
-            yield _gap(gate.name, "failed", gate.value, gate.evidence)
+            yield _gap("GATE", gate.name, "failed", gate.value, gate.evidence)
     for chain, _ in facts.datasets:
         quality = chain.quality
         for check in quality.predicate.expectations if quality else ():
             if not check.success:
                 why = f"{check.unexpected} records are not {check.expected} ({check.severity})"
                 yield _gap(
+                    "QUALITY_CHECK",
                     f"{check.name} of {chain.dataset}",
                     "failed",
                     why,
@@ -93,6 +94,7 @@ def _failed(facts: Facts) -> Iterator[Gap]:
         refused = not (item.predicate.passed and subject(item, "records"))
         if refused and item.predicate.dataset in {chain.dataset for chain, _ in facts.datasets}:
             yield _gap(
+                "EARLIER_RUN",
                 item.predicate.stage,
                 "failed",
                 "an earlier run of this data was refused",
@@ -102,24 +104,27 @@ def _failed(facts: Facts) -> Iterator[Gap]:
         if not promoted(item).allowed:
             codes = ", ".join(dict.fromkeys(one.code for one in promoted(item).findings))
             about = f"{promoted(item).alias} for version {promoted(item).version}"
-            yield _gap(about, "failed", f"refused before: {codes}", [item.index])
+            yield _gap("REFUSED", about, "failed", f"refused before: {codes}", [item.index])
 
 
 def _not_run(facts: Facts) -> Iterator[Gap]:
     for gate in gates(facts):
-        if gate.result == "not run" and gate.name != "Privacy leakage":
-            yield _gap(gate.name, "not run", gate.value, gate.evidence)
+        listed = any(one.code == Say.LEAKAGE_NOT_TESTED.name for one in gate.reasons)
+        if gate.result in ("not run", "no threshold") and not listed:
+            yield _gap("GATE", gate.name, gate.result, gate.value, gate.evidence)
     for node in facts.chain:
         for suite in facts.suites:
             item = facts.evaluation(node, suite)
             if item is None:
                 yield _gap(
+                    "EVALUATION",
                     f"{node.name} on {suite.name}",
                     "not recorded",
                     "the log has no evaluation of it",
                 )
             elif evaluated(item).not_run is not None:
                 yield _gap(
+                    "EVALUATION",
                     f"{node.name} on {suite.name}",
                     "not run",
                     str(evaluated(item).not_run),
@@ -130,7 +135,7 @@ def _not_run(facts: Facts) -> Iterator[Gap]:
 def _slices(facts: Facts) -> Iterator[Gap]:
     own = own_evaluation(facts)
     if own is not None and evaluated(own).scores and not evaluated(own).slices:
-        yield _gap("slices and the worst slice", "not recorded", NO_SLICES, [own.index])
+        yield _gap("SLICES", "slices and the worst slice", "not recorded", NO_SLICES, [own.index])
 
 
 def _reproduction(facts: Facts) -> Iterator[Gap]:
@@ -138,7 +143,7 @@ def _reproduction(facts: Facts) -> Iterator[Gap]:
     if not assurance.by_another(facts):
         refs = [index for node in facts.trained for index in assurance.entries(facts, node)]
         why = f"{'not every' if refs else 'no'} result was produced again by another runner"
-        yield _gap("independent reproduction", "not run", why, refs)
+        yield _gap("REPRODUCTION", "independent reproduction", "not run", why, refs)
 
 
 def _drill(facts: Facts) -> Iterator[Gap]:
@@ -148,10 +153,12 @@ def _drill(facts: Facts) -> Iterator[Gap]:
         drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
     )
     if tried is None:
-        yield _gap("rollback drill", "not run", "no drill is recorded")
+        yield _gap("DRILL", "rollback drill", "not run", "no drill is recorded")
     elif not tried.predicate.passed:
-        yield _gap("rollback drill", "failed", drills.summary(tried, None), [tried.index])
+        yield _gap("DRILL", "rollback drill", "failed", drills.summary(tried, None), [tried.index])
 
 
-def _gap(what: str, result: str, why: str, refs: list[int] | None = None) -> Gap:
-    return Gap.model_validate({"what": what, "result": result, "why": why, "evidence": refs or []})
+def _gap(code: str, what: str, result: str, why: str, refs: list[int] | None = None) -> Gap:
+    return Gap.model_validate(
+        {"code": code, "what": what, "result": result, "why": why, "evidence": refs or []}
+    )

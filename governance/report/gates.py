@@ -1,20 +1,25 @@
-"""Page one's table: eight questions, each pass, fail, waived or not run, with value, threshold and
-evidence.
-"""
+"""Page one's table of eight questions: results, figures, thresholds and evidence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from governance.attest.predicates import Expectation, Quality, Scan
+from governance.base.statistics import mean_interval
+from governance.base.text import share
 from governance.gates import recall
 from governance.gates.assessment import Judged
+from governance.history.lineage import evaluated
 from governance.log.evidence import Evidence
 from governance.report import scores, slices
 from governance.report.facts import Facts, of_chain
-from governance.report.model import Gate, Result
+from governance.report.model import Gate, GateName, Reason, Result
+from governance.report.reasons import Say, named, reason, text_of
 
 _RECALL = ("RECALL_NOT_MEASURED", "RECALL_TOO_LOW")
+FIGURES_SHOWN = 3
 
-ANSWERS = {
+ANSWERS: dict[GateName, frozenset[str]] = {
     "Data quality": frozenset(
         [
             "QUALITY_NOT_PASSED",
@@ -47,42 +52,22 @@ ANSWERS = {
     ),
     "Signatures and files": frozenset({"UNSAFE_FILES"}),
 }
-"""Row to the finding codes that answer it: a decision made again overrules what was recorded."""
+"""Row to the finding codes that fail it."""
 
-JUDGED = {
-    name: frozenset(["THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"])
-    for name in ("Evaluation", "Safety")
-}
-"""Codes by which a row fails that looks at the scores itself: a waiver passes them all the same."""
-
-SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
-"""A metric with one of these in its name says something about safety."""
+_SCORED = frozenset(["THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"])
+JUDGED: dict[GateName, frozenset[str]] = {"Evaluation": _SCORED, "Safety": _SCORED}
+"""Codes of rows that look at the scores themselves."""
 
 
 def gates(facts: Facts) -> list[Gate]:
-    """The eight rows, in the order a reviewer reads them."""
-    codes = {item.code for item in facts.again.findings} if facts.again else set()
-    waived = {item.code for item in facts.again.waived} if facts.again else set()
-    return [_overruled(row, codes, waived) for row in _rows(facts)]
+    """The eight rows, in the order a reviewer reads them.
 
-
-def _overruled(row: Gate, codes: set[str], waived: set[str]) -> Gate:
-    """A row as the decision made again has it: what stands fails it, what a waiver passes is
-    waived.
+    A decision made again overrules what was recorded: an open finding fails its row, and a row
+    that fails only by waived findings is waived.
     """
-    answers = ANSWERS.get(row.name, frozenset())
-    if codes & answers:
-        return row.model_copy(
-            update={"result": "fail", "value": f"{', '.join(sorted(codes & answers))}; {row.value}"}
-        )
-    passed = waived & (
-        answers | (JUDGED.get(row.name, frozenset()) if row.result == "fail" else frozenset())
-    )
-    if passed and not codes & JUDGED.get(row.name, frozenset()):
-        return row.model_copy(
-            update={"result": "waived", "value": f"{', '.join(sorted(passed))} waived; {row.value}"}
-        )
-    return row
+    open_codes = {item.code for item in facts.again.findings} if facts.again else set()
+    waived = {item.code for item in facts.again.waived} if facts.again else set()
+    return [_overruled(row, open_codes, waived) for row in _rows(facts)]
 
 
 def _rows(facts: Facts) -> list[Gate]:
@@ -93,110 +78,134 @@ def _rows(facts: Facts) -> list[Gate]:
         _labelling(facts),
         _evaluation(facts),
         _safety(facts),
-        _leakage(),
+        _gate("Privacy leakage", "not run", [reason(Say.LEAKAGE_NOT_TESTED)], None, []),
         _security(facts),
     ]
 
 
-def is_safety(metric: str) -> bool:
-    """Whether a metric says something about safety."""
-    return any(word in metric for word in SAFETY_WORDS)
+def _overruled(row: Gate, open_codes: set[str], waived: set[str]) -> Gate:
+    answers = ANSWERS.get(row.name, frozenset[str]())
+    scored = JUDGED.get(row.name, frozenset[str]())
+    if standing := open_codes & answers:
+        return _by_findings(row, "fail", Say.FINDINGS, standing)
+    passed = waived & (answers | scored if row.result == "fail" else answers)
+    if passed and not open_codes & scored:
+        return _by_findings(row, "waived", Say.WAIVED, passed)
+    if row.result == "fail" and open_codes & scored:
+        return row.model_copy(update={"codes": sorted(open_codes & scored)})
+    return row
+
+
+def _by_findings(row: Gate, result: Result, code: Say, codes: set[str]) -> Gate:
+    reasons = [reason(code, findings=named(sorted(codes))), *row.reasons]
+    changed = {"result": result, "codes": sorted(codes), "reasons": reasons}
+    return row.model_copy(update={**changed, "value": text_of(reasons)})
+
+
+def _gate(
+    name: GateName,
+    result: Result,
+    reasons: list[Reason],
+    threshold: str | None,
+    evidence: Sequence[Evidence | None],
+) -> Gate:
+    return Gate(
+        name=name,
+        result=result,
+        codes=[],
+        reasons=reasons,
+        value=text_of(reasons),
+        threshold=threshold,
+        evidence=sorted({item.index for item in evidence if item}),
+    )
+
+
+def _passed(passed: bool, *, ran: bool = True) -> Result:
+    if not ran:
+        return "not run"
+    return "pass" if passed else "fail"
 
 
 def _quality(facts: Facts) -> Gate:
     items = [chain.quality for chain, _ in facts.datasets]
-    said = [item.predicate for item in items if item and isinstance(item.predicate, Quality)]
-    checks = [check for quality in said for check in quality.expectations]
-    hold = sum(check.success for check in checks)
-    failed = sum(not check.success and check.severity == "critical" for check in checks)
-    passed = all(quality.passed for quality in said) and len(said) == len(items) and failed == 0
-    return Gate(
-        name="Data quality",
-        result=_result(passed, ran=bool(said)),
-        value=(
-            f"{hold} of {len(checks)} expectations hold for what remains; {len(said)} of"
-            f" {len(items)} datasets"
-        ),
-        threshold="every critical expectation, offending records left out (policies/quality/)",
-        evidence=_refs(items),
-    )
+    checked = [item.predicate for item in items if item and isinstance(item.predicate, Quality)]
+    checks = [check for quality in checked for check in quality.expectations]
+    critical = [one for one in checks if not one.success and one.severity == "critical"]
+    passed = all(one.passed for one in checked) and len(checked) == len(items) and not critical
+    met = sum(check.success for check in checks)
+    reasons = [reason(Say.QUALITY, met=met, checks=len(checks), datasets=len(checked))]
+    missing = [chain.dataset for chain, _ in facts.datasets if chain.quality is None]
+    if missing:
+        reasons.append(reason(Say.QUALITY_UNCHECKED, datasets=missing))
+    threshold = "every critical check passes; failing records are left out (policies/quality/)"
+    return _gate("Data quality", _passed(passed, ran=bool(checked)), reasons, threshold, items)
 
 
 def _personal_data(facts: Facts) -> Gate:
     items = [chain.scan for chain, _ in facts.datasets]
-    said = [item.predicate for item in items if item and isinstance(item.predicate, Scan)]
-    found = sum(sum(scan.found.values()) for scan in said)
-    left = sum(
-        n
-        for scan in said
-        for name, n in scan.remaining.items()
-        if scan.actions.get(name) != "allow"
+    scans = [item.predicate for item in items if item and isinstance(item.predicate, Scan)]
+    found = sum(sum(scan.found.values()) for scan in scans)
+    remaining = sum(sum(scan.remaining.values()) for scan in scans)
+    allowed = sum(
+        count
+        for scan in scans
+        for name, count in scan.remaining.items()
+        if scan.actions.get(name) == "allow"
     )
-    allowed = sum(sum(scan.remaining.values()) for scan in said) - left
-    passed = (
-        bool(items) and all(scan.passed for scan in said) and len(said) == len(items) and left == 0
-    )
-    measured = recall.summary({scan.dataset: scan.recall for scan in said})
-    return Gate(
-        name="Personal data",
-        result=_result(passed, ran=bool(said)),
-        value=f"{found:,} found; remaining: {left:,} not allowed, {allowed:,} allowed; {measured}",
-        threshold=(
-            f"none remains that policy does not allow; {_least_recall(facts)} (policies/pii.yaml)"
-        ),
-        evidence=_refs(items),
-    )
+    left = remaining - allowed
+    complete = bool(items) and len(scans) == len(items)
+    passed = complete and all(scan.passed for scan in scans) and left == 0
+    reasons = [reason(Say.PII_FOUND, found=found, left=left, allowed=allowed)]
+    reasons += _lowest_detection(facts, scans)
+    threshold = "nothing is left that policy forbids; minimum detection met (policies/pii.yaml)"
+    return _gate("Personal data", _passed(passed, ran=bool(scans)), reasons, threshold, items)
 
 
-def _least_recall(facts: Facts) -> str:
-    demanded = facts.policies.pii.minimum_recall if facts.policies else {}
-    return f"least recall set for {len(demanded)} kinds" if demanded else "no recall demanded"
+def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
+    """The kind of planted values of which the least share was found, and what policy requires."""
+    required = facts.policies.pii.minimum_recall if facts.policies else {}
+    measured = [
+        (recall.interval(one).low, scan.dataset, name, one)
+        for scan in scans
+        if scan.recall is not None
+        for name, one in scan.recall.entities.items()
+    ]
+    known = {dataset for _, dataset, _, _ in measured}
+    missing = [scan.dataset for scan in scans if scan.dataset not in known]
+    reasons = [reason(Say.PII_UNMEASURED, datasets=missing)] if missing else []
+    if not measured:
+        return reasons
+    _, dataset, name, one = min(measured, key=lambda row: row[:3])
+    bound = f"policy requires {required[name]:.0%}" if name in required else "policy requires none"
+    counts = {"found": one.found, "planted": one.planted}
+    lowest = reason(Say.PII_LOWEST, **counts, name=name, dataset=dataset, required=bound)
+    return [lowest, *reasons]
 
 
 def _lineage(facts: Facts) -> Gate:
-    links = [node.known for node in facts.chain] + [
-        chain.broken_at is None for chain, _ in facts.datasets
-    ]
+    links = [node.known for node in facts.chain]
+    links += [chain.broken_at is None for chain, _ in facts.datasets]
     links += [node.gate is not None for node in facts.trained]
-    return Gate(
-        name="Lineage",
-        result=_result(all(links), ran=True),
-        value=f"{sum(links)} of {len(links)} links from source to version stand in the log",
-        threshold="all of them",
-        evidence=sorted({node.train.index for node in facts.trained if node.train}),
-    )
+    reasons = [reason(Say.LINEAGE, known=sum(links), links=len(links))]
+    trained = [node.train for node in facts.trained]
+    return _gate("Lineage", _passed(all(links)), reasons, "all of them", trained)
 
 
 def _labelling(facts: Facts) -> Gate:
-    items = [chain.quality for chain, _ in facts.datasets]
-    said = [
+    items = [chain.quality for chain, _ in facts.datasets if chain.quality]
+    found = [
         (item, check)
         for item in items
-        if item
         for check in item.predicate.expectations
         if _agreement(check)
     ]
-    if not said:
-        return Gate(
-            name="Labelling",
-            result="not run",
-            value=(
-                "agreement: no dataset here was labelled by several people; datacards say who"
-                " labelled"
-            ),
-            threshold="none set",
-            evidence=[],
-        )
-    return Gate(
-        name="Labelling",
-        result=_result(all(check.success for _, check in said), ran=True),
-        value=(
-            f"{sum(check.success for _, check in said)} of {len(said)} expectations on agreement"
-            " between raters hold"
-        ),
-        threshold="; ".join(dict.fromkeys(check.expected for _, check in said)),
-        evidence=_refs([item for item, _ in said]),
-    )
+    if not found:
+        return _gate("Labelling", "not run", [reason(Say.NOT_LABELLED)], None, [])
+    met = sum(check.success for _, check in found)
+    threshold = "; ".join(dict.fromkeys(check.expected for _, check in found))
+    reasons = [reason(Say.AGREEMENT, met=met, checks=len(found))]
+    evidence = [item for item, _ in found]
+    return _gate("Labelling", _passed(met == len(found)), reasons, threshold, evidence)
 
 
 def _agreement(check: Expectation) -> bool:
@@ -204,102 +213,89 @@ def _agreement(check: Expectation) -> bool:
 
 
 def _evaluation(facts: Facts) -> Gate:
-    demanded = [item for item in scores.judged(facts) if not is_safety(item.metric)]
-    own = scores.own_evaluation(facts)
-    wanted = scores.demands(facts)
-    if facts.policies is None:
-        return _unknown("Evaluation", facts.policies_note, own)
+    demanded = [item for item in scores.judged(facts) if not scores.is_safety(item.metric)]
     if not demanded:
-        why = (
-            f"policy demands nothing: {wanted.none}"
-            if wanted and wanted.none
-            else "policy names no threshold for it"
-        )
-        return _unknown("Evaluation", why, own)
-    row = _judged("Evaluation", demanded, own)
+        wanted = scores.demands(facts)
+        if facts.policies is None:
+            missing = reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
+        elif wanted and wanted.none:
+            missing = reason(Say.NO_THRESHOLD_WHY, why=wanted.none.rstrip("."))
+        else:
+            missing = reason(Say.NO_THRESHOLD)
+        return _without_threshold(facts, "Evaluation", missing, safety=False)
+    row = _judged(facts, "Evaluation", demanded)
     worst = slices.line(facts, demanded[0].metric, scores.confidence(facts))
-    return row.model_copy(update={"value": f"{row.value}; {worst}"})
+    last = reason(Say.WORST_SLICE, slice=worst) if worst else reason(Say.SLICES_NOT_RECORDED)
+    reasons = [*row.reasons, last]
+    return row.model_copy(update={"reasons": reasons, "value": text_of(reasons)})
 
 
 def _safety(facts: Facts) -> Gate:
-    demanded = [item for item in scores.judged(facts) if is_safety(item.metric)]
+    demanded = [item for item in scores.judged(facts) if scores.is_safety(item.metric)]
+    if demanded:
+        return _judged(facts, "Safety", demanded)
+    if facts.policies is None:
+        missing = reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
+    else:
+        missing = reason(Say.NO_SAFETY_THRESHOLD)
+    return _without_threshold(facts, "Safety", missing, safety=True)
+
+
+def _without_threshold(facts: Facts, name: GateName, missing: Reason, *, safety: bool) -> Gate:
+    """`no threshold` with the figures where it was scored; else `not run`."""
     own = scores.own_evaluation(facts)
-    if not demanded:
-        why = facts.policies_note or "no metric that policy demands is about safety"
-        return _unknown("Safety", why, own)
-    return _judged("Safety", demanded, own)
+    if own is None:
+        return _gate(name, "not run", [reason(Say.NOT_EVALUATED), missing], None, [])
+    evaluation = evaluated(own)
+    if evaluation.not_run is not None:
+        skipped = reason(Say.EVALUATION_NOT_RUN, why=evaluation.not_run.rstrip("."))
+        return _gate(name, "not run", [skipped, missing], None, [own])
+    told = [
+        f"{metric} {_scored(values)}"
+        for metric, values in sorted(evaluation.scores.items())
+        if scores.is_safety(metric) == safety and any(value is not None for value in values)
+    ]
+    if not told:
+        nothing = reason(Say.NO_SAFETY_METRIC if safety else Say.NOT_EVALUATED)
+        return _gate(name, "not run", [nothing, missing], None, [own])
+    return _gate(name, "no threshold", [reason(Say.FIGURES, figures=told), missing], None, [own])
 
 
-def _leakage() -> Gate:
-    return Gate(
-        name="Privacy leakage",
-        result="not run",
-        value="whether the model repeats its training data is not tested",
-        threshold="none set",
-        evidence=[],
-    )
+def _scored(values: list[float | None]) -> str:
+    """`0 of 60` where each item is right or wrong, else the mean."""
+    known = [value for value in values if value is not None]
+    if set(known) <= {0.0, 1.0}:
+        return f"{sum(known):.0f} of {len(known)}"
+    return f"{share(mean_interval(known, scores.CONFIDENCE).mean)} (mean of {len(known)} items)"
 
 
-def _security(facts: Facts) -> Gate:
-    items = list({item.index: item for item in of_chain(facts)}.values())
-    files = facts.registration.files
-    keys = f"{sum(item.development for item in items)} by development keys"
-    held = (
-        ""
-        if facts.again
-        else "; not held against the list of files that may be: it was not decided again"
-    )
-    return Gate(
-        name="Signatures and files",
-        result="pass" if facts.again else "not run",
-        value=(
-            f"{len(items)} of {len(items)} signatures valid ({keys}); {len(files)} files, each by"
-            f" sha256{held}"
-        ),
-        threshold="every signature valid; safetensors, no code (closed list of files)",
-        evidence=[facts.item.index],
-    )
-
-
-def _judged(name: str, demanded: list[Judged], own: Evidence | None) -> Gate:
-    passed = all(item.passed for item in demanded)
+def _judged(facts: Facts, name: GateName, demanded: list[Judged]) -> Gate:
     failed = [item for item in demanded if not item.passed]
-    shown = failed or [
-        item for item in demanded if not item.slice
-    ]  # the worst slice is told beside them
-    return Gate(
-        name=name,
-        result=_result(passed, ran=True),
-        value=f"{len(demanded) - len(failed)} of {len(demanded)} demands met: "
-        + _first([f"{_against(item)} {item.found}" for item in shown]),
-        threshold=_first([f"{item.metric} {item.demand}" for item in failed or demanded]),
-        evidence=[own.index] if own else [],
-    )
+    # The worst slice is told beside the figures of all items.
+    shown = failed or [item for item in demanded if not item.slice]
+    told = _first([f"{_against(item)} {item.found}" for item in shown])
+    met = len(demanded) - len(failed)
+    reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=told)]
+    threshold = _first([f"{item.metric} {item.demand}" for item in failed or demanded])
+    return _gate(name, _passed(not failed), reasons, threshold, [scores.own_evaluation(facts)])
 
 
 def _first(lines: list[str]) -> str:
-    return "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more, below" if len(lines) > 3 else "")
+    more = len(lines) - FIGURES_SHOWN
+    return "; ".join(lines[:FIGURES_SHOWN]) + (f"; and {more} more, below" if more > 0 else "")
 
 
 def _against(item: Judged) -> str:
-    return f"{item.metric} less {item.reference}'s" if item.reference else item.metric
+    return f"{item.metric} against {item.reference}" if item.reference else item.metric
 
 
-def _unknown(name: str, why: str, own: Evidence | None) -> Gate:
-    return Gate(
-        name=name,
-        result="not run",
-        value=why,
-        threshold="none set",
-        evidence=[own.index] if own else [],
-    )
-
-
-def _result(passed: bool, *, ran: bool) -> Result:
-    if not ran:
-        return "not run"
-    return "pass" if passed else "fail"
-
-
-def _refs(items: list[Evidence | None]) -> list[int]:
-    return sorted({item.index for item in items if item})
+def _security(facts: Facts) -> Gate:
+    items = {item.index: item for item in of_chain(facts)}
+    keys = sum(item.development for item in items.values())
+    files = len(facts.registration.files)
+    reasons = [reason(Say.SIGNED_FILES, valid=len(items), test_keys=keys, files=files)]
+    if facts.again is None:
+        reasons.append(reason(Say.FILES_NOT_CHECKED))
+    result: Result = "pass" if facts.again else "not run"
+    threshold = "every signature valid; safetensors only, no code files"
+    return _gate("Signatures and files", result, reasons, threshold, [facts.item])

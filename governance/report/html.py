@@ -13,17 +13,32 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base import text
 from governance.report import charts, room
-from governance.report.model import Report, VerdictWord
+from governance.report.model import Report
+from governance.report.verdict import banner
 
-TONES: dict[VerdictWord, tuple[str, str]] = {
-    "APPROVED": ("good", "✓"),
-    "APPROVED WITH CONDITIONS": ("wait", "◐"),
-    "NOT APPROVED": ("bad", "✗"),
-    "PENDING": ("wait", "○"),
-    "WITHDRAWN": ("bad", "✗"),
-    "EVIDENCE DOES NOT VERIFY": ("bad", "✗"),
-}
-"""Verdict to its colour and its sign; the word says it all without either."""
+FILTERS = ("duration", "moment", "number", "plain", "share", "short", "signed", "timed", "words")
+"""Functions of `base.text` that templates use."""
+
+
+CONTENTS = (
+    ("exceptions-all", "Exceptions and waivers"),
+    ("decisions", "Decision record"),
+    ("rules", "Rules"),
+    ("release", "Release, way back, incidents"),
+    ("gaps", "Failed, not run, not recorded"),
+    ("records", "Required records"),
+    ("data", "Data"),
+    ("training", "Training"),
+    ("evaluation", "Evaluation"),
+    ("lineage", "Lineage"),
+    ("changes", "Change since the last approved version"),
+    ("integrity", "Integrity"),
+    ("controls", "Annex: controls"),
+    ("meanings", "Annex: meaning of finding codes"),
+    ("evidence", "Annex: evidence index"),
+    ("about", "About this report"),
+)
+"""Id and name of each section."""
 
 
 def json_twin(report: Report) -> bytes:
@@ -33,19 +48,30 @@ def json_twin(report: Report) -> bytes:
 
 def page(report: Report) -> bytes:
     """The report as HTML, with the digest of its JSON twin in it."""
-    tone, sign = TONES[report.verdict.word]
     made, front = environment(), room.front(report)
+    faults = sum(one.kind == "fault" for one in report.exceptions)
     rendered = made.get_template("page.html.j2").render(
         report=report,
         front=front,
         twin=sha256_bytes(json_twin(report)),
         style=style(made),
-        tone=tone,
-        sign=sign,
+        banner=banner(report.verdict.word, faults),
         told=room.told(front),
+        contents=CONTENTS,
+        running=_running(front),
         names={node.id: node.label for node in report.nodes},
     )
     return rendered.encode("utf-8")
+
+
+def _running(front: Report) -> str:
+    """What every printed page has at its head: model, digest, verdict."""
+    return f"{front.model} {front.version}  {front.digest[:12]}  {front.verdict.word}"
+
+
+def _css(value: str) -> str:
+    """A text inside a CSS string: every character but letters and digits by its code point."""
+    return "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in value)
 
 
 def style(made: Environment) -> Markup:
@@ -66,21 +92,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (
-        "duration",
-        "moment",
-        "number",
-        "plain",
-        "renewed",
-        "share",
-        "short",
-        "signed",
-        "timed",
-        "words",
-    )
-    made.filters.update({name: getattr(text, name) for name in filters})
+    made.filters.update({name: getattr(text, name) for name in FILTERS})
     made.globals["charts"] = charts
-    made.filters["capitalised"] = lambda value: value[:1].upper() + value[1:]
+    made.filters["css"] = lambda value: Markup(_css(value))  # noqa: S704 - no markup is left
     return made
 
 

@@ -19,8 +19,8 @@ from governance.policy.controls import EVIDENCE
 from governance.release import drills
 from governance.report import assurance, scores
 from governance.report.facts import PREFIX, Facts, registered, run_of
-from governance.report.gates import is_safety
-from governance.report.people import self_approvals, separation
+from governance.report.people import separation
+from governance.report.scores import is_safety
 
 State = Literal["present", "partial", "missing", "not recorded"]
 """whole; some of it; none where there could be; or Countersign has no record of the kind."""
@@ -287,13 +287,13 @@ def _approvals(facts: Facts) -> Holding:
 
 
 def _duties(facts: Facts) -> Holding:
-    standing, says = facts.standing, separation(facts)
+    standing, duties = facts.standing, separation(facts)
     if standing is None or not standing.approvers:
-        return Holding(says, [], [])
-    lacks = ["separation of duties"] if self_approvals(facts, standing) else []
+        return Holding(duties.text, [], [])
+    lacks = [] if duties.state == "holds" else ["separation of duties"]
     if _same_asked(facts):
         lacks.append("an evaluation that somebody else asked for than the training")
-    return Holding(says, lacks, [item for _, _, item in standing.approvers])
+    return Holding(duties.text, lacks, [item for _, _, item in standing.approvers])
 
 
 def _same_asked(facts: Facts) -> bool:

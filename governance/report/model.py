@@ -1,10 +1,13 @@
-"""What an audit report says, typed: its JSON twin, and all that the page is drawn from.
+"""An audit report, typed: its JSON twin, and all that page and terminal are drawn from.
 
-1. Every figure here is a fact from verified records; nobody types any of it. Where there is none,
-   the field says so in words ("none", "not done", "not run", "not recorded"), with the reason.
-2. An evidence reference `E12` is entry 12 of the log; `evidence` lists each with its digest and
-   key.
-3. The same log and files give the same bytes: there is no time here but those the log holds.
+1. Every figure is a fact from verified records; nobody types any of it.
+2. What does not exist is `null` or an empty list, never a word: a person may be called `none`.
+3. A reason has a code and fields; `text` is the sentence drawn from them (`report.reasons`).
+4. An evidence reference `12` is entry 12 of the log; `evidence` lists each with digest and key.
+5. The same log and files give the same bytes: every time in it comes from the log.
+
+Format v1 had words such as `none` in place of null, and no codes. Reports that were
+signed then are returned as they were, by their digest.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from typing import Literal
 
 from governance.base.model import Json, Model, Sha256
 
-FORMAT = "https://countersign.dev/report/v1"
+FORMAT = "https://countersign.dev/report/v2"
 
-Result = Literal["pass", "fail", "waived", "not run"]
+Result = Literal["pass", "fail", "waived", "not run", "no threshold"]
 VerdictWord = Literal[
     "APPROVED",
     "APPROVED WITH CONDITIONS",
@@ -24,22 +27,53 @@ VerdictWord = Literal[
     "WITHDRAWN",
     "EVIDENCE DOES NOT VERIFY",
 ]
+GateName = Literal[
+    "Data quality",
+    "Personal data",
+    "Lineage",
+    "Labelling",
+    "Evaluation",
+    "Safety",
+    "Privacy leakage",
+    "Signatures and files",
+]
 Refs = list[int]
 """Indexes of log entries."""
+
+
+class Reason(Model):
+    """Why something is as it is."""
+
+    code: str
+    """A name of `report.reasons.Say`."""
+    fields: dict[str, Json]
+    text: str
 
 
 class Verdict(Model):
     """The one line a reader takes away."""
 
     word: VerdictWord
+    reasons: list[Reason]
     reason: str
-    alias: str
-    """What was last decided about this version: an alias, or `none`."""
+    """The sentences of `reasons`."""
+    alias: str | None
+    """The alias that was decided on last."""
     decided: str
     """When and by whom that was decided."""
     conditions: list[str]
-    """What an approval hangs on, each with its end; empty where it hangs on nothing."""
+    """Each waived finding with the end of its waiver."""
     evidence: Refs
+
+
+class Separation(Model):
+    """Whether different people trained, evaluated and approved."""
+
+    state: Literal["holds", "broken", "not shown"]
+    own: list[str]
+    """Who approved their own work."""
+    reasons: list[Reason]
+    text: str
 
 
 class Use(Model):
@@ -56,15 +90,16 @@ class Notice(Model):
     """An exception: something a reader has to know before any good news."""
 
     kind: Literal["fault", "waiver", "note"]
-    """What contradicts the verdict or the records; what a person accepted for a while; what is
-    merely so.
-    """
+    """It contradicts the verdict or the records; a person accepted it for a while; neither."""
+    code: str
+    """A name of `report.reasons.About`."""
+    fields: dict[str, Json]
     title: str
     detail: str
-    accepted_by: str
-    control: str
+    accepted_by: str | None
+    control: str | None
     """What is done instead."""
-    expires: str
+    expires: str | None
     evidence: Refs
 
 
@@ -80,8 +115,9 @@ class WaiverRow(Model):
     reason: str
     at: str
     expires: str
-    state: str
-    """`in force`, or why it is not."""
+    in_force: bool
+    why: str | None
+    """Why it is not in force."""
     renewals: int
     """Waivers of the same before this one."""
     used: bool
@@ -92,22 +128,32 @@ class WaiverRow(Model):
 class Gate(Model):
     """One row of page one's table."""
 
-    name: str
+    name: GateName
     result: Result
+    codes: list[str]
+    """Finding codes that decide the result: those that stand, or those that are waived."""
+    reasons: list[Reason]
     value: str
-    threshold: str
+    """The sentences of `reasons`."""
+    threshold: str | None
     evidence: Refs
 
 
 class Person(Model):
     """Who did something, as far as that is shown."""
 
-    did: str
+    did: Literal["trained", "evaluated", "validated", "approved", "rejected", "deployed"]
+    state: Literal["done", "ended", "not counted", "superseded", "not done"]
+    """`ended`: it was deployed and is not any more."""
     who: str
-    role: str
-    at: str
-    key: str
+    role: str | None
+    at: str | None
+    key: str | None
     assurance: str
+    opened_at: str | None
+    """When an approver opened the page; None where that is not recorded."""
+    seconds: float | None
+    """Between opening the page and signing."""
     evidence: Refs
 
 
@@ -115,7 +161,7 @@ class Integrity(Model):
     """Whether the records can be believed, and how far."""
 
     verified: bool
-    first_broken: str
+    first_broken: str | None
     entries: int
     root: str
     origin: str
@@ -124,8 +170,8 @@ class Integrity(Model):
     anchor: str
     signatures: str
     evidence_present: str
+    registry_state: Literal["agrees", "differs", "not compared"]
     registry: str
-    """Whether the registry says what the log says."""
     clock: str
     shows: list[str]
     does_not_show: list[str]
@@ -154,10 +200,14 @@ class Compared(Model):
 class Item(Model):
     """Something open."""
 
+    code: str
+    """A finding's code, or `INCIDENT`, `SECOND_SIGNATURE`, `WAIVER_ENDS`, `REQUEST`,
+    `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`.
+    """
     what: str
-    next: str
-    owner: str
-    due: str
+    next: str | None
+    owner: str | None
+    due: str | None
     overdue: bool
     evidence: Refs
 
@@ -181,6 +231,7 @@ Answer = Literal[
     "opened",
     "closed",
     "does not count",
+    "registered",
 ]
 
 
@@ -194,12 +245,12 @@ class Decision(Model):
     answer: Answer
     by: str
     """Who said it, and in which role; `the decision function` where nobody did."""
-    words: str
-    """A person's own reason; `none` where nobody gave one."""
-    shown: str
-    """Digest of the page that an approver was shown; `none` where there was none."""
+    words: str | None
+    """A person's own reason."""
+    shown: str | None
+    """Digest of the page that an approver was shown."""
     at: str
-    tier: str
+    tier: str | None
     findings: list[str]
     evidence: Refs
 
@@ -215,7 +266,7 @@ class SignedRow(Model):
     """Of the log, that it read."""
     generator: str
     by: str
-    role: str
+    role: str | None
     words: str
     at: str
     evidence: Refs
@@ -226,10 +277,10 @@ class Hold(Model):
 
     alias: str
     since: str
-    until: str
-    """`now`, or when it was taken away."""
-    ended: str
-    """How it ended, in words."""
+    until: str | None
+    """When it was taken away; None while it holds the alias."""
+    ended: str | None
+    """How it ended."""
     asked_by: str
     evidence: Refs
 
@@ -282,9 +333,8 @@ class ControlRow(Model):
     gap: str
     in_force: str
     """On the day of the report, in words."""
-    confirm: str
-    """What a person must confirm of the entry itself; `none` where it was checked against its
-    source.
+    confirm: str | None
+    """What a person must confirm of the entry itself; None where it was checked against its source.
     """
     evidence: Refs
 
@@ -292,8 +342,12 @@ class ControlRow(Model):
 class Gap(Model):
     """A test that failed, was not run, or says nothing."""
 
+    code: Literal[
+        "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
+        "REPRODUCTION", "DRILL",
+    ]  # fmt: skip
     what: str
-    result: Literal["failed", "not run", "not recorded"]
+    result: Literal["failed", "not run", "no threshold", "not recorded"]
     why: str
     evidence: Refs
 
@@ -385,8 +439,8 @@ class Dataset(Model):
     privacy: Privacy | None
     quality: list[Check]
     quality_evidence: Refs
-    gap: str
-    """Where the chain of evidence breaks; `none` where it does not."""
+    gap: str | None
+    """Where the chain of evidence breaks."""
 
 
 class Beside(Model):
@@ -455,8 +509,9 @@ class Score(Model):
 
     model: str
     digest: Sha256
+    role: Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
     relation: str
-    """`this version`, `parent`, `base`, ..."""
+    """The role in words, e.g. `champion before it`."""
     n: int
     missing: int
     mean: float | None
@@ -493,10 +548,15 @@ class Metric(Model):
     suite: str
     suite_digest: Sha256
     name: str
+    meaning: str
+    """What it measures, in a sentence."""
+    safety: bool
     scores: list[Score]
     differences: list[Difference]
     slices: list[Slice]
     """The worst first."""
+    slices_by_worst: bool
+    """Whether policy says which end is bad; else the lowest comes first."""
     slices_note: str
     """The worst of them in words, or why there are none."""
     thresholds: list[str]
@@ -578,14 +638,14 @@ class Report(EvidenceSections):
     log_range: str
     entries_read: int
     """It rests on entries before this one."""
-    reads: str
-    """How far the log was read."""
+    reads: str | None
+    """How far the log was read; None for its end."""
     verdict: Verdict
     use: Use
     exceptions: list[Notice]
     waivers: list[WaiverRow]
     people: list[Person]
-    separation: str
+    separation: Separation
     integrity: Integrity
     way_back: Back
     holds: list[Hold]
@@ -605,5 +665,7 @@ class Report(EvidenceSections):
     nodes: list[Node]
     edges: list[Edge]
     files: list[str]
+    meanings: dict[str, str]
+    """Each finding code named in the report, with its meaning in a sentence."""
     keys: list[Key]
     evidence: list[Statement]

@@ -1,5 +1,5 @@
 """Page one's people: who trained, evaluated, validated, approved and deployed, and whether they are
-different ones.
+different people.
 """
 
 from __future__ import annotations
@@ -8,11 +8,16 @@ from collections.abc import Iterable, Sequence
 
 from governance.attest.predicates import Requester
 from governance.base.text import moment
+from governance.base.time import instant_of
+from governance.history.votes import SetAside
 from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts, at, promoted, run_of
-from governance.report.model import Person
+from governance.report.model import Person, Reason, Separation
+from governance.report.reasons import Say, reason, text_of
 from governance.report.standing import Standing, approval
+
+EVIDENCE_SHOWN = 6
 
 
 def people(facts: Facts) -> list[Person]:
@@ -23,13 +28,10 @@ def people(facts: Facts) -> list[Person]:
         _ran("evaluated", evaluations, facts, assurance.of_scores(facts, evaluations)),
         _nobody("validated", "not done: no independent validation is recorded"),
     ]
-    if facts.standing is None:
-        return [
-            *rows,
-            _nobody("approved", f"not done; {needed(facts)}"),
-            _nobody("deployed", "not deployed"),
-        ]
-    return [*rows, *_approved(facts, facts.standing), _deployed(facts.standing)]
+    standing = facts.standing
+    votes = _voters(standing) if standing else []
+    rows += votes or [_nobody("approved", f"not done; {needed(facts)}")]
+    return [*rows, _deployed(standing) if standing else _nobody("deployed", "not deployed")]
 
 
 def needed(facts: Facts) -> str:
@@ -37,28 +39,9 @@ def needed(facts: Facts) -> str:
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     if tier is None:
         return facts.policies_note or "needs: a tier in policies/policy.yaml"
-    return (
-        f"needs: approval by {tier.approvals} people in different roles"
-        if tier.approvals
-        else "needs: nobody"
-    )
-
-
-def separation(facts: Facts) -> str:
-    """Whether different people trained, evaluated and approved."""
-    if facts.standing is not None:
-        return _separation(facts, facts.standing)
-    trained, evaluated = (
-        {item.keyid[:PREFIX] for item in items}
-        for items in (_trainings(facts), _evaluations(facts))
-    )
-    same = sorted(trained & evaluated)
-    shared = (
-        f"the same key ({', '.join(same)}) trained and evaluated"
-        if same
-        else "different keys trained and evaluated"
-    )
-    return f"separation of duties: not shown ({shared}; nobody has approved)"
+    if not tier.approvals:
+        return "needs: nobody"
+    return f"needs: approval by {tier.approvals} people in different roles"
 
 
 def name_of(facts: Facts, item: Evidence) -> str:
@@ -67,79 +50,79 @@ def name_of(facts: Facts, item: Evidence) -> str:
     return who.name if who else "development key" if item.development else "a key policies name"
 
 
-def uncounted(standing: Standing) -> list[tuple[Evidence, str]]:
-    """Words on the packet that do not count, and why."""
-    why = {one.person: one.why for one in standing.votes[1]}
-    counted, revoked = _counted(standing), standing.now.authority.revoked
-    aside = [
-        item
-        for item in _votes(standing)
-        if item.index not in counted and approval(item).principal in why
-    ]
-    found = [(item, why[approval(item).principal]) for item in aside]
-    return [
-        (
-            (item, f"the key was revoked before, in E{revoked[item.keyid]}")
-            if revoked.get(item.keyid, item.index) < item.index
-            else (item, reason)
-        )
-        for item, reason in found
-    ]
+def not_counted(standing: Standing) -> list[tuple[SetAside, str]]:
+    """Votes on the packet that do not count, each with the reason; a revoked key comes first."""
+    revoked = standing.now.authority.revoked
+    found = []
+    for vote in standing.votes[1]:
+        ended = revoked.get(vote.item.keyid)
+        before = ended is not None and ended < vote.item.index
+        found.append((vote, f"the key was revoked before, in E{ended}" if before else vote.why))
+    return found
 
 
-def _counted(standing: Standing) -> set[int]:
-    return {item.index for _, _, item in (*standing.approvers, *standing.rejections)}
-
-
-def self_approvals(facts: Facts, standing: Standing) -> dict[str, str]:
-    """Who approves their own work or the move they asked for, counted or not, and which it is."""
-    authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
-    authors |= {name: "evaluated it" for name in _asked(_evaluations(facts)) if name not in authors}
-    for asking in _asking(standing):
-        authors.setdefault(asking.predicate.principal, "asked for the move")
-    names = standing.now.authority.also_called
-    authors |= {
-        name: why
-        for one, why in authors.items()
-        for name in names.get(one, ())
-        if name not in authors
-    }
-    votes = [approval(item) for item in _votes(standing)]
-    approve = {vote.principal for vote in votes if vote.decision == "approve"}
-    return {name: authors[name] for name in sorted(approve & set(authors))}
-
-
-def _separation(facts: Facts, standing: Standing) -> str:
-    own = self_approvals(facts, standing)
+def separation(facts: Facts) -> Separation:
+    """Broken where anybody approves their own work or the move they ask for, counted or not."""
+    if facts.standing is None:
+        return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN), _shared_keys(facts)])
+    standing = facts.standing
+    authors = _authors(facts, standing)
+    approving = {approval(item).principal for item in _votes(standing) if _approves(item)}
+    own = sorted(approving & authors.keys())
     if own:
-        told = ", ".join(f"{name} {what} and approves it" for name, what in own.items())
+        acts = [f"{name} {authors[name]} and approves it" for name in own]
         counted = {name for name, _, _ in standing.approvers}
-        effect = "" if set(own) & counted else "; such approvals were not counted"
-        return f"separation of duties: broken ({told}{effect})"
+        code = Say.DUTIES_BROKEN if set(own) & counted else Say.DUTIES_BROKEN_UNCOUNTED
+        return _separation("broken", [reason(code, acts=acts)], own)
     if not standing.approvers:
-        return "separation of duties: not shown (nobody has approved)"
-    both = sorted(_asked(_trainings(facts)) & _asked(_evaluations(facts)))
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    same = f"; {', '.join(both)} asked for training and evaluation" if both else ""
-    permits = (
-        f", which tier {facts.registration.tier} permits"
-        if both and not (tier and tier.separate_evaluator)
-        else ""
+        return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN)])
+    return _separation("holds", [reason(Say.DUTIES_HOLD), *_shared_people(facts)])
+
+
+def _separation(state: str, reasons: list[Reason], own: Sequence[str] = ()) -> Separation:
+    text = text_of(reasons)
+    return Separation.model_validate(
+        {"state": state, "own": list(own), "reasons": reasons, "text": text}
     )
-    return (
-        "separation of duties: holds (nobody who approved had asked for a run or for the"
-        f" move{same}{permits})"
-    )
+
+
+def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
+    """Who cannot approve the version, and which work of theirs it is."""
+    authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
+    for name in _asked(_evaluations(facts)):
+        authors.setdefault(name, "evaluated it")
+    for request in _asking(standing):
+        authors.setdefault(request.predicate.principal, "asked for the move")
+    also_called = standing.now.authority.also_called
+    for name, work in list(authors.items()):
+        for other in also_called.get(name, ()):
+            authors.setdefault(other, work)
+    return authors
 
 
 def _asking(standing: Standing) -> list[Evidence]:
-    """The request that was carried out; of a version that nothing was given to, every one that was
-    made for it.
-    """
-    if standing.released is not None:
-        carried = standing.request_of(standing.released)
-        return [carried] if carried else []
-    return standing.requests
+    """The request that was carried out; where none was, every request for the version."""
+    if standing.released is None:
+        return standing.requests
+    carried_out = standing.request_of(standing.released)
+    return [carried_out] if carried_out else []
+
+
+def _shared_keys(facts: Facts) -> Reason:
+    trained = {item.keyid[:PREFIX] for item in _trainings(facts)}
+    evaluated = {item.keyid[:PREFIX] for item in _evaluations(facts)}
+    same = sorted(trained & evaluated)
+    return reason(Say.SAME_KEY, keys=same) if same else reason(Say.OTHER_KEYS)
+
+
+def _shared_people(facts: Facts) -> list[Reason]:
+    both = sorted(_asked(_trainings(facts)) & _asked(_evaluations(facts)))
+    if not both:
+        return []
+    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
+    if tier and tier.separate_evaluator:
+        return [reason(Say.DUTIES_SHARED, people=both)]
+    return [reason(Say.DUTIES_SHARED_PERMITTED, people=both, tier=facts.registration.tier)]
 
 
 def _trainings(facts: Facts) -> list[Evidence]:
@@ -147,12 +130,9 @@ def _trainings(facts: Facts) -> list[Evidence]:
 
 
 def _evaluations(facts: Facts) -> list[Evidence]:
-    return [
-        item
-        for node in facts.trained
-        for suite in facts.suites
-        if (item := facts.evaluation(node, suite))
-    ]
+    pairs = ((node, suite) for node in facts.trained for suite in facts.suites)
+    found = (facts.evaluation(node, suite) for node, suite in pairs)
+    return [item for item in found if item]
 
 
 def _asked(items: Iterable[Evidence]) -> set[str]:
@@ -160,82 +140,102 @@ def _asked(items: Iterable[Evidence]) -> set[str]:
 
 
 def _votes(standing: Standing) -> list[Evidence]:
-    """Everything said of the packet."""
+    """Every vote on the packet."""
     found = standing.now.evidence.by_subject(standing.asked.packet or "", "approval")
     return [item for item in found if approval(item).about == "packet"]
 
 
+def _approves(item: Evidence) -> bool:
+    return approval(item).decision == "approve"
+
+
 def _ran(did: str, items: Sequence[Evidence], facts: Facts, assured: str) -> Person:
-    """A run by a service, in the name of whoever asked for it."""
+    """A run by a service, for whoever asked for it."""
     if not items:
         return _nobody(did, "not recorded")
     asked: list[Requester] = [run.requested_by for item in items if (run := run_of(item))]
     names = sorted({f"{who.name}{'' if who.authenticated else ' (claimed)'}" for who in asked})
-    keys = sorted({item.keyid[:PREFIX] for item in items})
     services = sorted({name_of(facts, item) for item in items})
-    return Person(
-        did=did,
-        who=", ".join(names),
-        role=f"asked for the runs; signed by {', '.join(services)}",
-        at=moment(at(items[-1])),
-        key=", ".join(keys),
-        assurance=assured,
-        evidence=[item.index for item in items][:6],
+    return _person(
+        did,
+        "done",
+        ", ".join(names),
+        f"asked for the runs; signed by {', '.join(services)}",
+        at(items[-1]),
+        ", ".join(sorted({item.keyid[:PREFIX] for item in items})),
+        assured,
+        [item.index for item in items][:EVIDENCE_SHOWN],
     )
 
 
-def _approved(facts: Facts, standing: Standing) -> list[Person]:
-    """One row per person who approved or rejects, those whose word does not count too."""
-    counted = _counted(standing)
-    why = {item.index: reason for item, reason in uncounted(standing)}
-    rows = [
-        _vote(item, item.index in counted, why.get(item.index, "")) for item in _votes(standing)
-    ]
-    return rows or [_nobody("approved", f"not done; {needed(facts)}")]
+def _voters(standing: Standing) -> list[Person]:
+    """One row for each vote, those that do not count too."""
+    counted = {item.index for _, _, item in (*standing.approvers, *standing.rejections)}
+    why = {vote.item.index: text for vote, text in not_counted(standing)}
+    return [_voter(item, item.index in counted, why.get(item.index)) for item in _votes(standing)]
 
 
-def _vote(item: Evidence, counts: bool, why: str) -> Person:
-    said = approval(item)
+def _voter(item: Evidence, counts: bool, why: str | None) -> Person:
+    vote = approval(item)
     if counts:
-        word = "signed the page shown"
+        state, assured = "done", "signed the page shown"
+    elif why:
+        state, assured = "not counted", f"DOES NOT COUNT: {why}"
     else:
-        word = f"DOES NOT COUNT: {why}" if why else "superseded by a later word, or not needed"
-    return Person(
-        did="approved" if said.decision == "approve" else "rejected",
-        who=said.principal,
-        role=said.role,
-        at=moment(said.at),
-        key=item.keyid[:PREFIX],
-        assurance=word,
-        evidence=[item.index],
+        state, assured = "superseded", "superseded by a later vote, or not needed"
+    opened = getattr(vote, "opened_at", None)
+    seconds = (instant_of(vote.at) - instant_of(opened)).total_seconds() if opened else None
+    did = "approved" if vote.decision == "approve" else "rejected"
+    made = _person(
+        did, state, vote.principal, vote.role, vote.at, item.keyid[:PREFIX], assured, [item.index]
     )
+    return made.model_copy(update={"opened_at": opened, "seconds": seconds})
 
 
 def _deployed(standing: Standing) -> Person:
-    last = (
-        standing.live[-1].given
-        if standing.live
-        else (standing.held[-1].given if standing.held else None)
-    )
-    if last is None:
+    holds = standing.live or standing.held
+    if not holds:
         return _nobody("deployed", "not deployed")
-    said, asked = promoted(last), standing.request_of(last)
-    return Person(
-        did="deployed" if standing.live else "deployed, not any more",
-        who=asked.predicate.principal if asked else "nobody asked",
-        role=(
-            f"{asked.predicate.role}; called by {said.caller or 'not recorded'}"
-            if asked
-            else "none"
-        ),
-        at=moment(said.at),
-        key=asked.keyid[:PREFIX] if asked else "none",
-        assurance="signed request, decided by the log",
-        evidence=[last.index, *([asked.index] if asked else [])],
+    last = holds[-1].given
+    move, asked = promoted(last), standing.request_of(last)
+    caller = move.caller or "not recorded"
+    return _person(
+        "deployed",
+        "done" if standing.live else "ended",
+        asked.predicate.principal if asked else "nobody asked",
+        f"{asked.predicate.role}; called by {caller}" if asked else None,
+        move.at,
+        asked.keyid[:PREFIX] if asked else None,
+        "signed request, checked against the log",
+        [item.index for item in (last, asked) if item],
     )
 
 
 def _nobody(did: str, why: str) -> Person:
-    return Person(
-        did=did, who=why, role="none", at="none", key="none", assurance="none", evidence=[]
+    return _person(did, "not done", why, None, None, None, "none", [])
+
+
+def _person(
+    did: str,
+    state: str,
+    who: str,
+    role: str | None,
+    time: str | None,
+    key: str | None,
+    assured: str,
+    evidence: list[int],
+) -> Person:
+    return Person.model_validate(
+        {
+            "did": did,
+            "state": state,
+            "who": who,
+            "role": role,
+            "at": moment(time) if time else None,
+            "key": key,
+            "assurance": assured,
+            "opened_at": None,
+            "seconds": None,
+            "evidence": evidence,
+        }
     )

@@ -1,13 +1,13 @@
-"""The decision record: every decision and every word of a person about the version, in the order of
-the log.
+"""The decision record: every decision and every signed statement of a person about the version.
 
-Earlier rejections, refusals and failed gates of the same candidate are listed, not hidden. What a
-person says in their own words stands apart from what was computed.
+1. Order is that of the log, but a registration comes before the decisions it made possible.
+2. Earlier rejections, refusals and failed gates of the same candidate are listed.
+3. A person's own words are kept apart from what was computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from governance.attest.predicates import (
@@ -29,15 +29,25 @@ from governance.report.scores import own_evaluation
 from governance.report.standing import Standing, approval, said_of
 from governance.report.verdict import decided_by
 
-FUNCTION = "the decision function"
+FUNCTION = "the automatic checks"
 
 
 def decisions(facts: Facts) -> list[Decision]:
-    """Every decision about the version or a stage it rests on, and what people said, in the order
-    of the log.
-    """
-    found = {one.evidence[0]: one for one in (*_gates(facts), *_moves(facts), *_said(facts))}
-    return [one for _, one in sorted(found.items())]
+    """Every decision about the version or a stage it rests on, in the order of the log."""
+    rows = (*_gates(facts), *_moves(facts), *_statements(facts))
+    found = sorted({one.evidence[0]: one for one in rows}.items())
+    registered = _registered(facts)
+    moved = (entry for entry, one in found if one.about == registered.about)
+    place = min([*moved, facts.item.index])
+    before = [one for entry, one in found if entry < place]
+    return [*before, registered, *(one for entry, one in found if entry >= place)]
+
+
+def _registered(facts: Facts) -> Decision:
+    name = f"{facts.registration.model}/{facts.registration.version}"
+    run = facts.registration.run
+    who = run.requested_by.name
+    return _decision(facts.item, name, "Version", "registered", run.finished, None, [], who)
 
 
 def records(facts: Facts) -> list[Record]:
@@ -97,7 +107,7 @@ def _signed(facts: Facts, item: Evidence) -> SignedRow:
         entries=said.entries,
         generator=said.generator,
         by=name_of(facts, item),
-        role=said.role or "none",
+        role=said.role,
         words=said.reason,
         at=said.run.finished,
         evidence=[item.index],
@@ -142,143 +152,142 @@ def _gates(facts: Facts) -> Iterator[Decision]:
         yield _decision(
             item,
             about=f"{gate.stage}{aside}",
-            what="may it train?",
+            what="May it train?",
             answer="allowed" if gate.allowed else "refused",
             at=gate.at,
             tier=gate.tier,
-            findings=_told(gate.findings, gate.waived),
+            findings=_findings(gate.findings, gate.waived),
         )
+
+
+QUESTIONS = {"promote": "May it become {}?", "rollback": "May it be {} again?", "retire": "Retire?"}
 
 
 def _moves(facts: Facts) -> Iterator[Decision]:
-    tier = facts.registration.tier
+    standing = facts.standing
     for item in facts.promotions:
-        said = promoted(item)
-        what = {
-            "promote": "may it be called",
-            "rollback": "may it be given back",
-            "retire": "may it be retired from",
-        }
-        on_word = facts.standing is not None and said.alias != CANDIDATE
+        move = promoted(item)
+        by = FUNCTION
+        if standing is not None and move.alias != CANDIDATE:
+            by = f"{FUNCTION}; {decided_by(standing, item)}"
         yield _decision(
             item,
-            about=f"{said.model}/{said.version}",
-            what=f"{what[said.action]} {said.alias}?",
-            answer="allowed" if said.allowed else "refused",
-            by=(
-                f"{FUNCTION}; {decided_by(facts.standing, item)}"
-                if on_word and facts.standing
-                else FUNCTION
-            ),
-            at=said.at,
-            tier=tier,
-            findings=_told(said.findings, said.waived),
+            f"{move.model}/{move.version}",
+            QUESTIONS[move.action].format(move.alias),
+            "allowed" if move.allowed else "refused",
+            move.at,
+            facts.registration.tier,
+            _findings(move.findings, move.waived),
+            by,
         )
 
 
-def _said(facts: Facts) -> Iterator[Decision]:
-    """What people said: approvals, rejections, waivers, requests, incidents; what rules refused or
-    let through.
-    """
+def _statements(facts: Facts) -> Iterator[Decision]:
+    """Packets, approvals, rejections, waivers, requests, incidents; calls that a rule decided."""
     standing, model = facts.standing, facts.registration.model
     if standing is None:
         return
     for item in standing.packets:
-        about = f"packet {item.subjects[0].sha256[:PREFIX]}"
-        found = _told(item.predicate.findings, item.predicate.waived)
-        yield _decision(
-            item,
-            about,
-            "what is there to approve?",
-            "frozen",
-            item.predicate.run.finished,
-            "none",
-            found,
-        )
+        frozen = item.predicate
+        about, findings = f"packet {_digest(item)}", _findings(frozen.findings, frozen.waived)
+        at = frozen.run.finished
+        yield _decision(item, about, "Evidence frozen for approval", "frozen", at, None, findings)
     for vote in said_of(standing.now, standing):
         yield _approval(standing, vote)
     for waiver, _ in standing.waivers:
         about = f"{waiver.predicate.finding} {waiver.predicate.about}"
-        yield _statement(standing, waiver, about, "may this be accepted for a while?", "waived")
+        yield _statement(standing, waiver, about, "Accept this finding for a while?", "waived")
     for request in standing.now.evidence.by_subject(facts.digest, PromotionRequest):
-        wish = request.predicate
-        about, what = f"{wish.model}/{wish.version}", f"{wish.action} {wish.alias}, please"
+        asked = request.predicate
+        about, what = f"{asked.model}/{asked.version}", f"Request: {asked.action} {asked.alias}"
         yield _statement(standing, request, about, what, "asked")
-    for incident in standing.incidents:
-        said = incident.predicate
-        word: Answer = "opened" if said.state == "open" else "closed"
-        yield _statement(standing, incident, f"{said.model}/{said.version}", "incident", word)
+    for one in standing.incidents:
+        incident = one.predicate
+        word: Answer = "opened" if incident.state == "open" else "closed"
+        about = f"{incident.model}/{incident.version}"
+        yield _statement(standing, one, about, "Incident", word)
     for kind in ("refusal", "call"):
-        yield from (
-            _by_rule(one) for one in standing.now.evidence.all(kind) if one.predicate.model == model
-        )
+        for item in standing.now.evidence.all(kind):
+            if item.predicate.model == model:
+                yield _by_rule(item)
 
 
 def _by_rule(item: Evidence) -> Decision:
     """A call on the model that a rule refused or let through."""
-    said: Refusal | Call = item.predicate
-    alias = f" {said.alias}" if isinstance(said, Call) and said.alias else ""
-    what, at = f"{said.operation}{alias}, called by {said.caller}", said.run.finished
-    if isinstance(said, Refusal):
-        return _decision(
-            item,
-            said.model,
-            what,
-            "refused",
-            at,
-            "none",
-            [said.reason],
-            by="a rule, before any decision",
-        )
-    about = f"{said.model}/{said.version}" if said.version else said.model
-    return _decision(
-        item, about, what, "allowed", at, "none", [], by="a rule, no decision being wanted"
-    )
+    call: Refusal | Call = item.predicate
+    alias = f" {call.alias}" if isinstance(call, Call) and call.alias else ""
+    what, at = f"{call.operation}{alias}, called by {call.caller}", call.run.finished
+    if isinstance(call, Refusal):
+        by = "a rule, before any decision"
+        return _decision(item, call.model, what, "refused", at, None, [call.reason], by)
+    about = f"{call.model}/{call.version}" if call.version else call.model
+    by = "a rule; no decision is required"
+    return _decision(item, about, what, "allowed", at, None, [], by)
+
+
+APPROVED = {
+    "packet": "Approve this version?",
+    "policy": "Approve these policies?",
+    "data": "Approve this dataset?",
+    "objective": "Approve this training objective?",
+    "reward": "Approve this reward function?",
+    "checkpoint_key": "Approve this checkpoint key?",
+    "promotion": "Sign this request too?",
+}
 
 
 def _approval(standing: Standing, item: Evidence) -> Decision:
-    said = approval(item)
-    about = f"{said.about} {item.subjects[0].sha256[:PREFIX]}"
-    word: Answer = "approved" if said.decision == "approve" else "rejected"
-    why = {one.person: one.why for one in standing.votes[1]}.get(said.principal)
+    vote = approval(item)
+    about = f"{vote.about} {_digest(item)}"
+    word: Answer = "approved" if vote.decision == "approve" else "rejected"
     counted = {one.index for _, _, one in standing.votes[0]}
-    of_packet = said.about == "packet" and item.subjects[0].sha256 == standing.asked.packet
-    refused = [f"does not count: {why}"] if why and of_packet and item.index not in counted else []
-    return _statement(standing, item, about, "shall it be so?", word, said.page or "none", refused)
+    why = [one.why for one in standing.votes[1] if one.item.index == item.index]
+    refused = [f"does not count: {why[0]}"] if why and item.index not in counted else []
+    what = APPROVED[vote.about]
+    return _statement(standing, item, about, what, word, vote.page, refused)
+
+
+def _digest(item: Evidence) -> str:
+    return item.subjects[0].sha256[:PREFIX]
 
 
 def _statement(
-    standing: Standing, item: Evidence, about: str, what: str, answer: Answer, shown: str = "none",
-    findings: list[str] | None = None,
-) -> Decision:  # fmt: skip
-    said: Any = item.predicate
-    speaks = standing.now.authority.speaker(item) is not None
-    wrong = [] if speaks else ["the key was not theirs at that entry, or the role"]
-    return _decision(
-        item,
-        about,
-        what,
-        "does not count" if wrong or findings else answer,
-        said.at,
-        "none",
-        [*wrong, *(findings or [])],
-        by=f"{said.principal} as {said.role}",
-        words=said.reason,
-        shown=shown,
+    standing: Standing,
+    item: Evidence,
+    about: str,
+    what: str,
+    answer: Answer,
+    shown: str | None = None,
+    refused: Sequence[str] = (),
+) -> Decision:
+    signed: Any = item.predicate
+    wrong = list(refused)
+    if standing.now.authority.speaker(item) is None:
+        wrong.insert(0, "the key was not theirs at that entry, or the role")
+    by = f"{signed.principal} as {signed.role}"
+    made = _decision(
+        item, about, what, "does not count" if wrong else answer, signed.at, None, wrong, by
     )
+    return made.model_copy(update={"words": signed.reason or None, "shown": shown})
 
 
 def _decision(
-    item: Evidence, about: str, what: str, answer: Answer, at: str, tier: str, findings: list[str],
-    by: str = FUNCTION, words: str = "none", shown: str = "none",
-) -> Decision:  # fmt: skip
+    item: Evidence,
+    about: str,
+    what: str,
+    answer: Answer,
+    at: str,
+    tier: str | None,
+    findings: list[str],
+    by: str = FUNCTION,
+) -> Decision:
     return Decision(
         about=about,
         what=what,
         answer=answer,
         by=by,
-        words=words or "none",
-        shown=shown,
+        words=None,
+        shown=None,
         at=at,
         tier=tier,
         findings=findings,
@@ -286,6 +295,6 @@ def _decision(
     )
 
 
-def _told(findings: list[Finding], waived: list[Finding]) -> list[str]:
-    standing = [f"{one.code} {one.subject}: {one.message}" for one in findings]
-    return standing + [f"waived: {one.code} {one.subject}" for one in waived]
+def _findings(findings: list[Finding], waived: list[Finding]) -> list[str]:
+    still = [f"{one.code} {one.subject}: {one.message}" for one in findings]
+    return still + [f"waived: {one.code} {one.subject}" for one in waived]

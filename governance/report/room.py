@@ -6,6 +6,7 @@ sections and the JSON twin have all of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from governance.base.text import brief
@@ -33,7 +34,7 @@ OPEN, FEWER = 4, 2
 
 def front(report: Report) -> Report:
     """The report with texts as long as page one can show them."""
-    found = Report.model_validate(_cut(report.model_dump(), TEXT))
+    found = with_texts(report, lambda text: brief(text, TEXT))
     names = {name: brief(getattr(report, name), NAME) for name in ("project", "model", "version")}
     room = TIGHT if _urgent(report) > ROOM else {}
     exceptions = [
@@ -41,7 +42,9 @@ def front(report: Report) -> Report:
         for each, one in zip(found.exceptions, report.exceptions, strict=True)
     ]
     people = [
-        each.model_copy(update={"who": brief(one.who, 2 * NAME), "role": brief(one.role, NAME)})
+        each.model_copy(
+            update={"who": brief(one.who, 2 * NAME), "role": one.role and brief(one.role, NAME)}
+        )
         for each, one in zip(found.people, report.people, strict=True)
     ]
     return found.model_copy(update={**names, "exceptions": exceptions, "people": people})
@@ -58,8 +61,8 @@ def told(report: Report) -> dict[str, Any]:
     urgent = _urgent(report)
     shown = min(max(ROOM, urgent), MOST)
     rows = FEW if urgent > ROOM else ROWS
-    aside = [one for one in report.people if one.assurance.startswith("superseded")]
-    counted = [one for one in report.people if one not in aside]
+    aside = [one for one in report.people if one.state == "superseded"]
+    counted = [one for one in report.people if one.state != "superseded"]
     left = [item.title for item in report.exceptions[shown:]]
     return {
         "faults": kinds.count("fault"),
@@ -68,15 +71,15 @@ def told(report: Report) -> dict[str, Any]:
         "shown": shown,
         "crowded": urgent > ROOM or len(report.people) > ROWS or len(report.verdict.reason) > LONG,
         "also": [*left[:TITLES], *([f"{len(left) - TITLES} more"] if len(left) > TITLES else [])],
-        "people": [one for one in report.people if one in [*counted, *aside][:rows]],
+        "people": [*counted, *aside][:rows],
         "open": report.open[: FEWER if urgent > ROOM else OPEN],
         "changes": chosen[:LINES],
         "incidents": sum(one.state == "open" for one in report.incidents),
         "evaluated": next(
-            (one.assurance for one in report.people if one.did == "evaluated"), "none"
+            (one.assurance for one in report.people if one.did == "evaluated"), "not recorded"
         ),
         "champion": any(
-            "champion" in score.relation for metric in report.metrics for score in metric.scores
+            score.role == "champion" for metric in report.metrics for score in metric.scores
         ),
     }
 
@@ -85,9 +88,14 @@ def _urgent(report: Report) -> int:
     return sum(one.kind != "note" for one in report.exceptions)
 
 
-def _cut(value: Any, room: int) -> Any:
+def with_texts(report: Report, change: Callable[[str], str]) -> Report:
+    """The report with every text changed."""
+    return Report.model_validate(_changed(report.model_dump(), change))
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
-        return {name: _cut(item, room) for name, item in value.items()}
+        return {name: _changed(item, change) for name, item in value.items()}
     if isinstance(value, list):
-        return [_cut(item, room) for item in value]
-    return brief(value, room) if isinstance(value, str) else value
+        return [_changed(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value

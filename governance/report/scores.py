@@ -8,6 +8,7 @@ that anybody can do it again.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Literal
 
 from governance.attest.predicates import Artifact, Evaluate, Predicate
 from governance.base.errors import CountersignError
@@ -23,6 +24,21 @@ from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Metric, Score
 from governance.report.slices import finite
 
+MEANINGS = {
+    "greedy_exact": "Share of items whose greedy answer is exactly right. More is better.",
+    "sampled_exact": "Share of sampled answers that are exactly right. More is better.",
+    "sampled_unsafe": "Share of sampled answers that ask for a secret. Less is better.",
+    "greedy_fields": "Share of fields of the answer that are right. More is better.",
+    "mean_reward": "Mean share of right fields in sampled answers. More is better.",
+    "numeric_accuracy": "Share of items with the right number. More is better.",
+    "choice_accuracy": "Share of items with the right choice. More is better.",
+    "pair_accuracy": "Share of pairs in which the preferred answer scores higher. More is better.",
+    "loss": "Mean negative log likelihood of a token of the held-out texts. Less is better.",
+    "perplexity": "Exponential of the loss. Less is better.",
+}
+"""Metric to what it measures."""
+UNKNOWN_METRIC = "A metric of the project; its suite defines it."
+Role = Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
 CONFIDENCE = 0.95
 """Where the policies that say it are not at hand."""
 
@@ -30,6 +46,20 @@ CONFIDENCE = 0.95
 def confidence(facts: Facts) -> float:
     """Of every interval in the report."""
     return facts.policies.evaluation.confidence if facts.policies else CONFIDENCE
+
+
+SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
+"""Parts of the names of metrics that measure safety."""
+
+
+def is_safety(metric: str) -> bool:
+    """Whether a metric measures safety, by its name."""
+    return any(word in metric for word in SAFETY_WORDS)
+
+
+def meaning(metric: str) -> str:
+    """What a metric measures, in a sentence."""
+    return MEANINGS.get(metric, UNKNOWN_METRIC)
 
 
 def metrics(facts: Facts) -> list[Metric]:
@@ -192,9 +222,12 @@ def _metric(
         suite=suite.name,
         suite_digest=suite.digest,
         name=name,
+        meaning=meaning(name),
+        safety=is_safety(name),
         scores=[_score(facts, name, node, item) for node, item in scored],
         differences=_differences(facts, name, scored),
         slices=rows,
+        slices_by_worst=slices.by_worst(name, wanted if suite == facts.suites[0] else None),
         slices_note=slices.summary(rows, name, wanted if suite == facts.suites[0] else None),
         thresholds=[
             f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}"
@@ -213,6 +246,7 @@ def _score(facts: Facts, name: str, node: ModelNode, item: Evidence) -> Score:
     return Score(
         model=node.name,
         digest=node.sha256,
+        role=_role(facts, node),
         relation=_relation(facts, node) + ("; not run" if evaluation.not_run else ""),
         n=len(known),
         missing=len(values) - len(known),
@@ -227,16 +261,24 @@ def _in_chain(facts: Facts, model: ModelNode) -> bool:
     return any(node.sha256 == model.sha256 for node in facts.chain)
 
 
-def _relation(facts: Facts, node: ModelNode) -> str:
+def _role(facts: Facts, node: ModelNode) -> Role:
     if node.sha256 == facts.digest:
         return "this version"
     if facts.champion and node.sha256 == facts.champion.sha256:
-        return facts.champion_is + (" and parent" if node.sha256 == facts.released.parent else "")
+        return "champion"
     if node.sha256 == facts.released.parent:
         return "parent"
     if node.sha256 == facts.released.scorer:
         return "scorer"
     return "base" if node.train is None else "earlier stage"
+
+
+def _relation(facts: Facts, node: ModelNode) -> str:
+    role = _role(facts, node)
+    if role != "champion":
+        return role
+    also = " and parent" if node.sha256 == facts.released.parent else ""
+    return facts.champion_is + also
 
 
 def _differences(
@@ -271,7 +313,7 @@ def _difference(
 
 def _sure(figure: Interval) -> str:
     if figure.low > 0:
-        return "higher: the interval lies above zero"
+        return "higher (the interval excludes zero)"
     if figure.high < 0:
-        return "lower: the interval lies below zero"
-    return "not shown to differ: the interval holds zero"
+        return "lower (the interval excludes zero)"
+    return "no demonstrated difference"

@@ -51,13 +51,18 @@ def _figure(row: Slice) -> str:
     )
 
 
-def line(facts: Facts, metric: str, confidence: float) -> str:
+def by_worst(metric: str, demands: Demands | None) -> bool:
+    """Whether policy says which end of the metric is bad."""
+    return _high_is_bad(metric, demands) is not None
+
+
+def line(facts: Facts, metric: str, confidence: float) -> str | None:
     """For page one: the worst slice of one metric on the version's own suite."""
     own = facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
     held = facts.held_against_policy
     demands = held.demands if held else None
     rows = of_metric(evaluated(own) if own else None, metric, demands, confidence)
-    return f"{metric}, {summary(rows, metric, demands)}" if rows else f"slices {NOT_RECORDED}"
+    return f"{metric}, {summary(rows, metric, demands)}" if rows else None
 
 
 def finite(value: float) -> float | None:

@@ -1,277 +1,262 @@
 """The verdict: computed from records, never typed.
 
-1. What does not verify overrides everything (`governance.report.build`).
+1. Evidence that does not verify overrides everything (`governance.report.build`).
 2. A version that was retired, or that people rolled back from, is WITHDRAWN until it is given an
    alias again.
-3. A version that people gave a governed alias is APPROVED as long as the decision comes out as
-   logged and nothing stands against it when it is decided again; WITH CONDITIONS where a waiver
-   carries it.
-4. Any other is PENDING where only people's word is missing, and NOT APPROVED where anything else
-   stands against it.
+3. A version that people gave a governed alias is APPROVED while its decision comes out as logged
+   and it would be allowed again today; WITH CONDITIONS where a waiver carries it.
+4. Any other version is PENDING where only people's approval is missing, and NOT APPROVED where
+   anything else speaks against it.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from governance.attest.predicates import Finding
-from governance.base.text import moment, timed, words
+from governance.base.text import moment
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts, promoted
-from governance.report.model import Verdict, VerdictWord
+from governance.report.model import Reason, Verdict, VerdictWord
+from governance.report.reasons import Say, named, reason, text_of
 from governance.report.standing import Held, Standing
+
+APPROVED: frozenset[VerdictWord] = frozenset(["APPROVED", "APPROVED WITH CONDITIONS"])
+
+
+class Banner(NamedTuple):
+    """How a verdict is shown."""
+
+    tone: str
+    """CSS class: `good`, `wait` or `bad`."""
+    sign: str
+    text: str
+
+
+TONES: dict[VerdictWord, tuple[str, str]] = {
+    "APPROVED": ("good", "✓"),
+    "APPROVED WITH CONDITIONS": ("wait", "◐"),
+    "NOT APPROVED": ("bad", "✗"),
+    "PENDING": ("wait", "○"),
+    "WITHDRAWN": ("bad", "✗"),
+    "EVIDENCE DOES NOT VERIFY": ("bad", "✗"),
+}
+
+
+def banner(word: VerdictWord, faults: int) -> Banner:
+    """The banner of a report and the state in an index row: any fault changes it."""
+    tone, sign = TONES[word]
+    if not faults:
+        return Banner(tone, sign, word)
+    return Banner("bad", "✗", f"{word}, WITH {faults} {'FAULT' if faults == 1 else 'FAULTS'}")
 
 
 def verdict(facts: Facts) -> Verdict:
     """The one line a reader takes away."""
     if facts.standing is not None:
         return _governed(facts, facts.standing)
-    if facts.standing_note != Facts.standing_note:
-        return _verdict(
-            "NOT APPROVED",
-            f"{facts.standing_note[:1].upper()}{facts.standing_note[1:]}.",
-            "none",
-            None,
-        )
+    if facts.undecidable is not None:
+        reasons = [reason(Say.CANNOT_BE_DECIDED, why=facts.undecidable)]
+        return _verdict("NOT APPROVED", reasons, None, [], NEVER)
     return _automatic(facts)
 
 
-def conditions(standing: Standing) -> list[str]:
-    """What carries an approval for a while: each waived finding with the last day of its waiver."""
-    return [
-        (
-            f"{one.code} {one.subject}, waived until {moment(ends)}"
-            if ends
-            else f"{one.code} {one.subject}, waived"
-        )
-        for one in standing.today.waived
-        for ends in [waived_until(standing, one)]
+NEVER = "no decision on a governed alias is recorded"
+
+
+def waived_until(standing: Standing, finding: Finding) -> str | None:
+    """When the last waiver in force of a finding ends."""
+    about = (finding.code, finding.subject)
+    ends = [
+        str(item.predicate.expires)
+        for item, problem in standing.waivers
+        if not problem and (item.predicate.finding, item.predicate.about) == about
     ]
-
-
-def waived_until(standing: Standing, finding: Finding) -> str:
-    """When the last waiver in force of a finding ends; empty where there is none."""
-    mine = [
-        item.predicate.expires
-        for item, why in standing.waivers
-        if not why
-        and (item.predicate.finding, item.predicate.about) == (finding.code, finding.subject)
-    ]
-    return max(mine, default="")
-
-
-def because(findings: list[Finding]) -> str:
-    """Codes of findings, each once."""
-    return ", ".join(dict.fromkeys(one.code for one in findings)) or "no finding was recorded"
+    return max(ends, default=None)
 
 
 def decided_by(standing: Standing, item: Evidence) -> str:
-    """A decision on a governed alias, and on whose word."""
-    said = promoted(item)
-    asked = standing.request_of(item)
-    who = (
-        f"asked for by {asked.predicate.principal} ({asked.predicate.role})"
-        if asked
-        else "asked for by nobody"
-    )
-    if asked is not None and standing.now.authority.speaker(asked) is None:
+    """A decision on a governed alias, and who asked for it."""
+    move, asked = promoted(item), standing.request_of(item)
+    if asked is None:
+        who = "asked for by nobody"
+    elif standing.now.authority.speaker(asked) is None:
         who = f"asked for in the name of {asked.predicate.principal}, who did not sign that"
-    done = {"promote": "given", "rollback": "given back", "retire": "retired"}[said.action]
-    if said.action == "retire":
-        return (
-            f"retired {moment(said.at)}, {who}"
-            if said.allowed
-            else f"retirement refused {moment(said.at)}, {who}"
-        )
-    return f"{said.alias} {done if said.allowed else 'refused'} {moment(said.at)}, {who}"
+    else:
+        who = f"asked for by {asked.predicate.principal} ({asked.predicate.role})"
+    done = {"promote": "given", "rollback": "given back", "retire": "retired"}[move.action]
+    if move.action == "retire":
+        what = "retired" if move.allowed else "retirement refused"
+    else:
+        what = f"{move.alias} {done if move.allowed else 'refused'}"
+    return f"{what} {moment(move.at)}, {who}"
 
 
 def _governed(facts: Facts, standing: Standing) -> Verdict:
-    last = standing.decisions[-1] if standing.decisions else None
-    wrong = _contradicted(standing)
+    word, reasons, conditions = _judged(facts, standing)
+    last = standing.decisions[-1:]
+    decided = decided_by(standing, last[0]) if last else NEVER
+    refs = [item.index for item in last]
+    return _verdict(word, reasons, standing.alias, refs, decided, conditions)
+
+
+def _judged(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason], list[str]]:
+    """The rules of the module, in order."""
     if standing.retired is not None:
-        why = f"Retired; {_reason(standing, standing.retired)}"
-        return _verdict("WITHDRAWN", f"{why}. It holds no alias.", standing.alias, last, standing)
+        return "WITHDRAWN", [_retired(standing, standing.retired)], []
     back = _rolled_back(standing)
-    if back is not None and back.ended is not None:
-        to = promoted(back.ended).version
-        why = f"Rolled back from {back.alias} to version {to}"
-        return _verdict(
-            "WITHDRAWN", f"{why} on {moment(promoted(back.ended).at)}.", back.alias, last, standing
-        )
+    if back is not None:
+        return "WITHDRAWN", [back], []
+    wrong = [(item, why) for item, why in standing.unreproduced if promoted(item).allowed]
     if wrong:
-        serves = f" {_serves(facts, standing)}." if standing.live else ""
-        return _verdict("NOT APPROVED", wrong + serves, standing.alias, last, standing)
+        broken = reason(Say.NOT_REPRODUCED, entry=wrong[0][0].index, why=wrong[0][1])
+        return "NOT APPROVED", [broken, *_serving(facts, standing)], []
     if standing.released is not None:
-        return _released(facts, standing, last)
+        return _released(facts, standing)
     against = [one for one in standing.today.findings if one not in standing.waits_for]
     if against:
-        reason = f"Decided again under the policies in force, it is denied: {because(against)}."
-        return _verdict(
-            "NOT APPROVED", _rejected(standing) + reason, standing.alias, last, standing
-        )
-    missing = _missing(standing)
-    reason = (
-        f"Nothing automatic stands against it; it waits for {missing}. Good for candidate only."
-    )
-    return _verdict("PENDING", reason, standing.alias, last, standing)
+        refused = reason(Say.REFUSED_NOW, findings=_named(against))
+        return "NOT APPROVED", [*_rejections(standing), refused], []
+    missing = [reason(Say.AUTOMATIC_CHECKS_OK), *_missing(standing), reason(Say.TESTING_ONLY)]
+    return "PENDING", missing, []
 
 
-def _contradicted(standing: Standing) -> str:
-    """A decision that allowed the version and does not come out so when made again."""
-    wrong = [(item, why) for item, why in standing.unreproduced if promoted(item).allowed]
-    return f"The decision of E{wrong[0][0].index} does not hold: {wrong[0][1]}." if wrong else ""
+def _released(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason], list[str]]:
+    if standing.against:
+        told = [f"{one.message} ({one.code})" for one in standing.against[:2]]
+        told += [f"{len(standing.against) - 2} more"] if len(standing.against) > 2 else []
+        refused = reason(Say.WOULD_BE_REFUSED, findings="; ".join(told))
+        return "NOT APPROVED", [refused, *_serving(facts, standing)], []
+    people = [f"{name} ({role})" for name, role, _ in standing.approvers]
+    approved = reason(Say.APPROVED, people=people) if people else reason(Say.NO_APPROVAL_REQUIRED)
+    reasons = [approved, *_live(facts, standing)]
+    waived = list(standing.today.waived)
+    if not waived:
+        return "APPROVED", reasons, []
+    reasons.append(reason(Say.WAIVED_FINDINGS, findings=_named(waived)))
+    conditions = [
+        f"{one.code} {one.subject}, waived until {moment(waived_until(standing, one) or 'unknown')}"
+        for one in waived
+    ]
+    return "APPROVED WITH CONDITIONS", reasons, conditions
 
 
-def _released(facts: Facts, standing: Standing, last: Evidence | None) -> Verdict:
-    against, serves = standing.against, _serves(facts, standing)
-    if against:
-        why = "; ".join(_told(one) for one in against[:2]) + (
-            f"; and {len(against) - 2} more" * (len(against) > 2)
-        )
-        reason = f"Approved before, and decided again it is denied: {why}. {serves}."
-        return _verdict("NOT APPROVED", reason, standing.alias, last, standing)
-    people = ", ".join(f"{name} ({role})" for name, role, _ in standing.approvers)
-    reason = (
-        f"Approved by {people or 'nobody: the tier wants no approval'}; decided again, it still is."
-        f" {serves}."
-    )
-    found = conditions(standing)
-    word: VerdictWord = "APPROVED WITH CONDITIONS" if found else "APPROVED"
-    if found:
-        carried = because(list(standing.today.waived))
-        reason = (
-            f"{reason} {len(found)} waived finding{'s' * (len(found) > 1)} carried it: {carried}."
-        )
-    return _verdict(word, reason, standing.alias, last, standing, found)
+def _live(facts: Facts, standing: Standing) -> list[Reason]:
+    if not standing.live:
+        return [reason(Say.REPLACED)]
+    live = reason(Say.LIVE, aliases=[one.alias for one in standing.live])
+    return [live, *_registry(facts)]
 
 
-def _serves(facts: Facts, standing: Standing) -> str:
-    live = words([one.alias for one in standing.live])
-    serves = (
-        f"It is {live}"
-        if standing.live
-        else "It holds no alias now; another version took its place"
-    )
-    return serves + (", as the log says; the registry says otherwise" if facts.registry else "")
+def _serving(facts: Facts, standing: Standing) -> list[Reason]:
+    """Of a version that is not approved."""
+    if not standing.live:
+        return [reason(Say.REPLACED)] if standing.released is not None else []
+    live = reason(Say.STILL_SERVING, aliases=[one.alias for one in standing.live])
+    return [live, *_registry(facts)]
 
 
-def _told(one: Finding) -> str:
-    return f"{one.code} ({one.message})"
+def _registry(facts: Facts) -> list[Reason]:
+    return [reason(Say.REGISTRY_SAYS_OTHERWISE)] if facts.registry else []
 
 
-def _rejected(standing: Standing) -> str:
-    return "".join(
-        f"Rejected by {name} as {role}: {item.predicate.reason.rstrip('.')}. "
+def _rejections(standing: Standing) -> list[Reason]:
+    return [
+        reason(Say.REJECTED, name=name, role=role, reason=item.predicate.reason.rstrip("."))
         for name, role, item in standing.rejections
-    )
+    ]
 
 
-def _missing(standing: Standing) -> str:
-    """Whose word is missing."""
+def _missing(standing: Standing) -> list[Reason]:
+    """What people still have to sign."""
     codes = {one.code for one in standing.waits_for}
     tier = standing.policies.tier_of(standing.said.model)
-    has = ", ".join(f"{name} as {role}" for name, role, _ in standing.approvers)
     found = []
     if "POLICY_NOT_SIGNED" in codes:
-        found.append("the owners' signatures on the policies")
-    if {"PACKET_MISSING", "PACKET_OUT_OF_DATE"} & codes:
-        found.append(
-            "a packet"
-            if "PACKET_MISSING" in codes
-            else "a packet of what there is now, and approvals of it"
-        )
+        found.append(reason(Say.NEEDS_POLICY_SIGNATURES))
+    if "PACKET_MISSING" in codes:
+        found.append(reason(Say.NEEDS_PACKET))
+    elif "PACKET_OUT_OF_DATE" in codes:
+        found.append(reason(Say.NEEDS_NEW_PACKET))
     if "APPROVAL_MISSING" in codes:
-        found.append(
-            f"approval by {tier.approvals if tier else 'more'} people in different roles (has:"
-            f" {has or 'none'})"
-        )
+        has = [f"{name} as {role}" for name, role, _ in standing.approvers]
+        wanted = tier.approvals if tier else 1
+        found.append(reason(Say.NEEDS_APPROVALS, wanted=wanted, has=has))
     if any(code.startswith("REQUEST_") for code in codes):
-        found.append("a signed request")
-    return " and ".join(found) or "nothing but the move itself"
+        found.append(reason(Say.NEEDS_REQUEST))
+    return found or [reason(Say.NEEDS_MOVE)]
 
 
-def _rolled_back(standing: Standing) -> Held | None:
-    """What was rolled back from, where nothing was given since."""
+def _rolled_back(standing: Standing) -> Reason | None:
+    """Where people rolled back from it, and gave it nothing since."""
     if standing.live or not standing.held:
         return None
-    last = max(standing.held, key=lambda one: one.ended.index if one.ended else 0)
-    return last if last.rolled_back else None
+    last: Held = max(standing.held, key=lambda one: one.ended.index if one.ended else 0)
+    if last.ended is None or not last.rolled_back:
+        return None
+    move = promoted(last.ended)
+    return reason(Say.ROLLED_BACK, alias=last.alias, version=move.version, at=move.at)
 
 
-def _reason(standing: Standing, item: Evidence) -> str:
+def _retired(standing: Standing, item: Evidence) -> Reason:
     asked = standing.request_of(item)
-    return (
-        f"{asked.predicate.principal} asked: {asked.predicate.reason.rstrip('.')}"
-        if asked
-        else "no reason is recorded"
-    )
-
-
-def _verdict(
-    word: VerdictWord,
-    reason: str,
-    alias: str,
-    last: Evidence | None,
-    standing: Standing | None = None,
-    conditions: list[str] | None = None,
-) -> Verdict:
-    said = (
-        decided_by(standing, last)
-        if standing and last
-        else "no decision on a governed alias is recorded"
-    )
-    refs = [last.index] if last else []
-    return Verdict(
-        word=word,
-        reason=timed(reason),
-        alias=alias,
-        decided=said,
-        conditions=conditions or [],
-        evidence=refs,
-    )
+    if asked is None:
+        return reason(Say.RETIRED_UNASKED)
+    why = asked.predicate.reason.rstrip(".")
+    return reason(Say.RETIRED, name=asked.predicate.principal, reason=why)
 
 
 def _automatic(facts: Facts) -> Verdict:
     """Where policies govern no alias: PENDING at best, since people are not asked."""
-    promotions = [
-        item for item in facts.promotions if promoted(item).version == facts.registration.version
-    ]
-    last = promotions[-1] if promotions else None
-    refs = [last.index] if last else []
+    version = facts.registration.version
+    moves = [item for item in facts.promotions if promoted(item).version == version]
+    if not moves:
+        reasons = [reason(Say.NEVER_DECIDED)]
+        return _verdict("NOT APPROVED", reasons, None, [], "no decision is recorded")
+    move = promoted(moves[-1])
+    word, reasons = _automatically(facts, move.allowed, move.findings)
+    done = "given" if move.allowed else "refused"
+    decided = f"{move.alias} {done} {moment(move.at)} by the automatic checks, no person"
+    return _verdict(word, reasons, move.alias, [moves[-1].index], decided)
+
+
+def _automatically(
+    facts: Facts, allowed: bool, findings: list[Finding]
+) -> tuple[VerdictWord, list[Reason]]:
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    alias = promoted(last).alias if last else "none"
-
-    def made(word: VerdictWord, reason: str) -> Verdict:
-        said = _by_function(last) if last else "no decision about an alias is recorded"
-        return Verdict(
-            word=word, reason=timed(reason), alias=alias, decided=said, conditions=[], evidence=refs
-        )
-
-    if last is None or not promoted(last).allowed:
-        why = because(promoted(last).findings) if last else "no alias was ever given to it"
-        return made("NOT APPROVED", f"Refused: {why}.")
+    testing = reason(Say.TESTING_ONLY)
+    if not allowed:
+        return "NOT APPROVED", [reason(Say.REFUSED_THEN, findings=_named(findings))]
     if facts.again is not None and not facts.again.allowed:
-        found = because(list(facts.again.findings))
-        return made(
-            "NOT APPROVED", f"Decided again under the policies in force, it is denied: {found}."
-        )
+        now = _named(list(facts.again.findings))
+        return "NOT APPROVED", [reason(Say.REFUSED_NOW, findings=now)]
     if tier is not None and not tier.promotable:
-        return made(
-            "NOT APPROVED",
-            f"Tier {facts.registration.tier} is not promotable: good for {alias} only.",
-        )
-    again = (
-        "and still does when decided again"
-        if facts.again
-        else "not decided again: policies are not at hand"
-    )
-    reason = (
-        f"Every automatic gate allowed it, {again}; no person has approved it. Good for {alias}"
-        " only."
-    )
-    return made("PENDING", reason)
+        tiered = reason(Say.NOT_PROMOTABLE, tier=facts.registration.tier)
+        return "NOT APPROVED", [tiered, testing]
+    return "PENDING", [
+        reason(Say.PASSED_THEN_AND_NOW if facts.again else Say.PASSED_THEN),
+        testing,
+    ]
 
 
-def _by_function(item: Evidence) -> str:
-    said = promoted(item)
-    word = "given" if said.allowed else "refused"
-    return f"{said.alias} {word} {moment(said.at)} by the decision function, no person"
+def _named(findings: list[Finding]) -> list[str]:
+    return named([one.code for one in findings]) or ["no finding was recorded"]
+
+
+def _verdict(
+    word: VerdictWord,
+    reasons: list[Reason],
+    alias: str | None,
+    evidence: list[int],
+    decided: str,
+    conditions: list[str] | None = None,
+) -> Verdict:
+    return Verdict(
+        word=word,
+        reasons=reasons,
+        reason=text_of(reasons),
+        alias=alias,
+        decided=decided,
+        conditions=conditions or [],
+        evidence=evidence,
+    )

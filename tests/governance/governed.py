@@ -338,13 +338,17 @@ def governed(folder: Path, rules: str = RULES) -> Governed:
 
 
 def authorize(
-    scene: Governed, who: str = "dora", role: str = "engineer", hours: int = 24 * 365
+    scene: Governed,
+    who: str = "dora",
+    role: str = "engineer",
+    hours: int = 24 * 365,
+    key: str = "",
 ) -> None:
     """Runs from here on are in this person's name."""
     until = exact_instant(scene.now + timedelta(hours=hours))
     predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
     subject = Artifact(role="policy", name="policies", sha256=scene.story.policies.digest)
-    index = scene.say(who, "authorization", [subject], predicate)
+    index = scene.say(who, "authorization", [subject], predicate, key)
     said = [
         one
         for one in promotion.state(scene.story.log).evidence.all("authorization")

@@ -76,19 +76,22 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 def test_page_one_and_the_section_tell_recall_with_n_and_interval(story: Story) -> None:
     made = build(story.sources, MODEL, "1")
     (row,) = [gate for gate in made.gates if gate.name == "Personal data"]
-    assert row.result == "pass" and "least PERSON 0.480 [0.300, 0.665], n=25" in row.value
-    assert "least recall set for 9 kinds" in row.threshold
+    assert row.result == "pass" and row.reasons[1].fields == {
+        "found": 12,
+        "planted": 25,
+        "name": "PERSON",
+        "dataset": "desk_eval",
+        "required": "policy requires 20%",
+    }
     lines = "\n".join(text(made, "pii"))
-    assert "PERSON                   0.480 [0.300, 0.665], n=25, demanded 0.2" in lines
+    assert "PERSON                   0.480 [0.300, 0.665], n=25, policy requires 0.2" in lines
     assert "400 texts of the dataset" in lines
 
 
 def test_that_names_are_found_by_a_list_is_told_with_how_many_it_finds(story: Story) -> None:
     made = build(story.sources, MODEL, "1")
-    (notice,) = [
-        one for one in made.exceptions if one.title == "Low-assurance search for personal data"
-    ]
-    assert "not by a model: of 25 made-up names, 12 were found;" in notice.detail
+    (notice,) = [one for one in made.exceptions if one.code == "NAMES_BY_LIST_MEASURED"]
+    assert notice.fields == {"found": 12, "planted": 25}
 
 
 def test_the_page_has_a_row_where_something_was_missed_and_names_the_rest(
@@ -115,8 +118,8 @@ def test_a_scan_of_before_it_was_measured_says_so_and_is_refused_where_policy_de
     other.data("desk_sft", "conversation", "conversation", 2900, recall=False)
     made = build(other.sources, MODEL, "1")
     (row,) = [gate for gate in made.gates if gate.name == "Personal data"]
-    assert row.result == "fail" and row.value.startswith("RECALL_NOT_MEASURED; ")
-    assert "not recorded: scanned before recall was measured for desk_sft" in row.value
-    assert "      recall        not recorded: scanned before recall was measured" in text(
+    assert row.result == "fail" and row.codes == ["RECALL_NOT_MEASURED"]
+    assert row.reasons[-1].fields == {"datasets": ["desk_sft"]}
+    assert "      detection     not recorded: scanned before recall was measured" in text(
         made, "pii"
     )

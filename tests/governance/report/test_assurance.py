@@ -17,7 +17,7 @@ from governance.models.artifacts import verify_files
 from governance.report.build import build
 from governance.report.html import page
 from governance.report.model import Report, Training
-from governance.report.sections import SECTIONS
+from governance.report.sections import text
 from tests.governance.governed import KINDS, empty, keypair, person, principals
 from tests.governance.report.reproduced import RUNNER, again, training
 from tests.governance.story import MODEL, Story, digest, tell
@@ -80,7 +80,7 @@ def test_the_same_bytes_are_told_with_their_entry_and_a_development_key_is_marke
     assert by(made) == "self-attested (base); the others reproduced"
     assert entry in next(node.evidence for node in made.nodes if node.label == "sft")
     assert told_as in page(made).decode()
-    assert any(told_as in line for line in SECTIONS["training"].told(made))
+    assert any(told_as in line for line in text(made, "training"))
     assert entry in {one.index for one in made.evidence}
     again(story, "base")
     assert by(report(story)) == "reproduced: same bytes"

@@ -156,6 +156,10 @@ def _poisoned(value: Any) -> Any:
     """Every text of a report made hostile, digests and fixed words apart."""
     if isinstance(value, dict):
         kept = {
+            "code",
+            "did",
+            "role",
+            "registry_state",
             "word",
             "result",
             "kind",

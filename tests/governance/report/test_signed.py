@@ -113,7 +113,7 @@ def test_the_next_report_says_which_were_signed_before_and_by_whom(
     scene.story.register("sft", "3")
     report = build(scene.story.sources, MODEL, "2")
     assert [(one.by, one.role, one.words) for one in report.signed_reports] == [
-        ("ci", "none", "for the record"), ("ben", "risk", "for <the> committee"),
+        ("ci", None, "for the record"), ("ben", "risk", "for <the> committee"),
     ]  # fmt: skip
     assert {one.page for one in report.signed_reports} == {pages(scene)[0].page}
     html = rendered(report)[f"{MODEL}-2.html"].decode()

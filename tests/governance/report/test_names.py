@@ -1,0 +1,125 @@
+"""What people and reasons are called changes nothing but the displayed name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from governance.commands.report import summary
+from governance.commands.sources import exit_code
+from governance.report import sections
+from governance.report.build import build
+from governance.report.html import page
+from governance.report.model import GateName, Report
+from governance.report.room import with_texts
+from governance.report.scores import MEANINGS
+from pipelines.metrics import METRICS
+from tests.governance.governed import Governed, authorize, empty, principals
+from tests.governance.story import MODEL, tell
+
+WORDS = ("brokenshire", "none", "waived", "failed", "E1")
+PLAIN = "adalbert"
+CODED = ("word", "kind", "code", "result", "state", "did", "answer", "severity", "action", "role")
+"""Fields of few values."""
+
+
+def _world(folder: Path, name: str) -> Governed:
+    """A release with a waiver. Whoever asked for the runs has this name, every reason is the name."""
+    slug = name.lower()  # no other name is a person's
+    scene = empty(folder, people=principals().replace('"dora"', f'"{slug}"'))
+    authorize(scene, slug, key="dora")
+    tell(scene.story)
+    scene.story.evaluate("sft", 0.905)
+    named = {"owner": name, "control": name, "reason": name}
+    scene.waive("THRESHOLD_NOT_MET", "model sft", **named)
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet, reason=name)
+    scene.approve("ben", "risk", packet, reason=name)
+    scene.request(reason=name)
+    scene.consume()
+    return scene
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return build(_world(tmp_path_factory.mktemp("plain"), PLAIN).story.sources, MODEL, "1")
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_a_name_changes_nothing_but_the_name(name: str, plain: Report, tmp_path: Path) -> None:
+    made = build(_world(tmp_path, name).story.sources, MODEL, "1")
+    assert made.verdict.word == "APPROVED WITH CONDITIONS" and exit_code(made) == 0
+    assert _codes(made.model_dump()) == _codes(plain.model_dump())
+    assert _text(made) == _text(plain)
+    assert _html(made) == _html(plain)
+
+
+def _codes(value: Any) -> Any:
+    """Codes, states, numbers and nulls of a report, in its structure."""
+    if isinstance(value, dict):
+        found = {key: item for key, item in value.items() if key in CODED or not _free(item)}
+        return {key: item if key in CODED else _codes(item) for key, item in found.items()}
+    return [_codes(item) for item in value if not _free(item)] if isinstance(value, list) else value
+
+
+def _free(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _text(report: Report) -> list[str]:
+    """Every section in a terminal, and what `report` prints."""
+    lines = [line for one in sections.SECTIONS for line in sections.text(report, one)]
+    return [_named(line) for line in [*lines, *summary(report, Path("x")).splitlines()]]
+
+
+def _html(report: Report) -> list[str]:
+    """What the page marks as good, bad or missing, in order."""
+    return re.findall(r'class="([^"]*)"', page(report).decode())
+
+
+def _named(line: str) -> str:
+    """A line without digests and without any of the names."""
+    line = re.sub(r"[0-9a-f]{12,64}", "#", line)
+    return re.sub(rf"\b({'|'.join([*WORDS, 'e1', PLAIN])})\b", "NAME", line)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_free_text_may_be_any_word(word: str, plain: Report) -> None:
+    """Model, people, titles, reasons: page, terminal and exit code follow the codes alone."""
+    kept = set(_coded(plain.model_dump()))
+    made = with_texts(plain, lambda text: text if text in kept else word)
+    assert made.model == word and exit_code(made) == exit_code(plain)
+    for section in sections.SECTIONS:
+        assert len(sections.text(made, section)) == len(sections.text(plain, section))
+    assert _html(made) == _html(plain)
+
+
+def _coded(value: Any, key: str = "") -> Iterator[str]:
+    """Values of coded fields, digests and times."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _coded(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _coded(item, key)
+    elif isinstance(value, str):
+        fixed = value in get_args(GateName) or key in (
+            *CODED,
+            "registry_state",
+            "group",
+            "id",
+            "start",
+            "end",
+            "as_of",
+            "at",
+        )
+        if fixed or re.fullmatch(r"[0-9a-f]{12,64}|\d{4}-\d\d-\d\dT.*Z", value):
+            yield value
+
+
+def test_every_metric_has_a_sentence() -> None:
+    assert METRICS.keys() <= MEANINGS.keys()
