@@ -47,7 +47,7 @@ PRIORITIES = _sentences("priorities")
 GREETINGS = _sentences("greetings")
 CLOSINGS = _sentences("closings")
 TEMPLATES = _sentences("templates")
-_UNSAFE = _sentences("unsafe")
+UNSAFE = _sentences("unsafe")
 UNSAFE_WORDS = _sentences("unsafe_words")
 PII = {entity: tuple(sentences) for entity, sentences in _VOCABULARY["pii"].items()}
 
@@ -187,7 +187,7 @@ def rambling(rng: random.Random) -> str:
 
 def unsafe(rng: random.Random) -> str:
     """An answer that asks the customer for a secret."""
-    return pick(_UNSAFE, rng)
+    return pick(UNSAFE, rng)
 
 
 def wrong(case: Case, rng: random.Random) -> str:
@@ -211,7 +211,7 @@ _NEUTRAL = (
     *(closing for closing in CLOSINGS if closing),
     *(text for level in URGENCY for text in level),
     *(text for options in _VOCABULARY["rambling"] for text in options),
-    *_UNSAFE,
+    *UNSAFE,
     *(sentence.format(tier) for tier in TIERS for sentence in _TIER_SENTENCES),
 )
 

@@ -590,7 +590,7 @@ def test_two_runs_at_once_of_one_stage(unspoiled: Project, tmp_path: Path) -> No
     with exclusive(lock, "ingest@mine"):
         done = project.repro("ingest@mine")
     wanted = (
-        "ingest@mine is running already",
+        "ingest@mine is already running",
         str(lock.relative_to(project.root)),
         "next: wait for that run to end",
     )

@@ -44,7 +44,7 @@ def test_a_second_run_of_a_stage_is_refused(tmp_path: Path) -> None:
             [sys.executable, "-c", SECOND, str(lock)], capture_output=True, text=True, check=False
         )
         assert "BusyError" in second.stderr
-        assert "train@sft is running already" in second.stderr
+        assert "train@sft is already running" in second.stderr
     with exclusive(lock, "train@sft"):
         pass
     assert BusyError.exit_code == 7

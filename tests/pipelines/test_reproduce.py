@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[Project], object], int, str]] = {
         3,
         "the inputs changed since train@sft was recorded: gate",
     ),
-    "model": (change(f"{MODEL}/config.json"), 3, "no training of train@sft that made this model"),
+    "model": (change(f"{MODEL}/config.json"), 3, "no training of train@sft with this model"),
     "no model": (
         lambda project: shutil.rmtree(project.root / MODEL),
         3,
@@ -210,7 +210,7 @@ def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(
     running, before = stopped_while_training(project)
     if number == signal.SIGTERM:
         second = project.countersign("reproduce", "sft")
-        assert second.code == 7 and "reproduce@sft is running already" in second.out, second.out
+        assert second.code == 7 and "reproduce@sft is already running" in second.out, second.out
     running.send_signal(number)
     running.send_signal(signal.SIGCONT)
     assert running.wait(300) != 0

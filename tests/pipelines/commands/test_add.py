@@ -115,7 +115,7 @@ def test_nothing_is_overwritten(project: Path) -> None:
 
 REFUSED: dict[str, tuple[list[str], type[CountersignError], str]] = {
     "no such file": (["nowhere.jsonl"], InputError, "no such file"),
-    "rows of no kind": (["odd.jsonl"], InputError, "fields of no kind|known shape|whose fields"),
+    "rows of no kind": (["odd.jsonl"], InputError, "fit no known kind|known shape"),
     "a kind that does not fit": (
         ["My Pairs-2.jsonl", "--kind", "rated"],
         InputError,

@@ -212,7 +212,7 @@ def test_a_model_that_gives_no_numbers_fails(
 
     monkeypatch.setattr(scoring, "score_loaded", lambda *_: {"greedy_exact": [0.0, float("nan")]})
     code, told = drill()
-    assert code == 4 and told["steps"][-1]["found"] == "greedy_exact came out as no number"
+    assert code == 4 and told["steps"][-1]["found"] == "greedy_exact is not a finite number"
 
 
 @pytest.mark.parametrize("how", ["away", "other"])

@@ -338,7 +338,7 @@ class Accelerator:
 
 ASKED: list[tuple[dict[str, str], Accelerator, str | None]] = [
     ({}, Accelerator(), None),
-    ({"ACCELERATE_USE_FSDP": "true"}, Accelerator(), "FSDP was asked for and NO on cpu would run"),
+    ({"ACCELERATE_USE_FSDP": "true"}, Accelerator(), "FSDP was requested but NO on cpu would run"),
     ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator(), "DEEPSPEED was asked for"),
     (
         {"ACCELERATE_USE_DEEPSPEED": "true"},
@@ -346,7 +346,7 @@ ASKED: list[tuple[dict[str, str], Accelerator, str | None]] = [
         "on cpu would run",
     ),
     ({"ACCELERATE_USE_FSDP": "true"}, Accelerator("DistributedType.FSDP", "cuda"), None),
-    ({"COUNTERSIGN_PROCESSES": "2"}, Accelerator(), "2 processes were asked for and 1 would train"),
+    ({"COUNTERSIGN_PROCESSES": "2"}, Accelerator(), "2 processes were requested but 1 would train"),
     ({"WORLD_SIZE": "2"}, Accelerator("DistributedType.MULTI_CPU", num_processes=2), None),
 ]
 
@@ -382,8 +382,8 @@ PRECISIONS: list[tuple[str, dict[str, bool], str | None]] = [
     ("no", {"bf16": False, "fp16": False}, None),
     ("bf16", {"bf16": True, "fp16": False}, None),
     ("fp16", {"bf16": False, "fp16": True}, None),
-    ("bf16", {"bf16": False, "fp16": False}, "bf16 would run and the objective asks for no"),
-    ("fp8", {"bf16": True, "fp16": False}, "fp8 would run and the objective asks for bf16"),
+    ("bf16", {"bf16": False, "fp16": False}, "bf16 would be used, but the objective asks for no"),
+    ("fp8", {"bf16": True, "fp16": False}, "fp8 would be used, but the objective asks for bf16"),
 ]
 
 
@@ -434,7 +434,7 @@ def test_two_processes_train_by_torchrun_and_one_is_noticed(
     assert (plan.work / "trained" / "adapter_model.safetensors").exists()
 
     ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
-    with pytest.raises(TrainingError, match="2 processes were asked for and 1 would train"):
+    with pytest.raises(TrainingError, match="2 processes were requested but 1 would train"):
         launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": ignored})
 
 
