@@ -148,12 +148,12 @@ BYPASSES: dict[str, Bypass] = {
             "DATACARD_INCOMPLETE",
             "gates/base.json: the stage's input is not there",
         ),
-        ("dvc", "repro", "--ignore-errors"),
+        ("dvc", "repro", "--ignore-errors", "--force"),
     ),
     "--keep-going": Bypass(
         refused_by_policy,
         ("gate@base refused", "DATACARD_INCOMPLETE"),
-        ("dvc", "repro", "--keep-going"),
+        ("dvc", "repro", "--keep-going", "--force"),
     ),
     "the stage by itself, without DVC": Bypass(
         refused_by_policy, ("DATACARD_INCOMPLETE",), ("countersign", "stage", "train", "sft")
