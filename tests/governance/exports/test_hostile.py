@@ -5,7 +5,6 @@ means the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,17 +34,18 @@ ANY = st.text(st.characters(codec=None), min_size=1, max_size=60) | st.just(HOST
 FEW = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 
 
-class Said:
+class Said(EvidenceView):
     """A view of evidence whose scans and trainings say `text` wherever a text may stand."""
 
     def __init__(self, view: EvidenceView, text: str) -> None:
+        super().__init__(self)
         self.view, self.text = view, text
 
-    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]:
-        return [self._said(item) for item in self.view.by_subject(sha256, kind)]
+    def about(self, sha256: str) -> list[Evidence]:
+        return [self._said(item) for item in self.view.by_subject(sha256)]
 
-    def all(self, kind: str | None = None) -> Iterator[Evidence]:
-        return (self._said(item) for item in self.view.all(kind))
+    def of_kind(self, kind: str | None) -> list[Evidence]:
+        return [self._said(item) for item in self.view.all(kind)]
 
     def _said(self, item: Evidence) -> Evidence:
         return replace(
