@@ -8,6 +8,7 @@ page one            `verdict`, `gates`, `people`, `front`, `faults`, `exceptions
                     `history`, `room`
 its sections        `data`, `training`, `assurance`, `scores`, `slices`, `controls` and `links`,
                     `record`, `lines`
+in words            `reasons`: the sentence of each reason's code
 how it is shown     `html`, `charts`, `files`; `sections` in a terminal
 beside it           `index` of all versions; `status` of the project; `bundled`, a report from a
                     bundle; `dossier`, beside a model's files in the registry
