@@ -13,7 +13,7 @@ from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -33,7 +33,7 @@ from governance.commands.report import summary
 from governance.report import index, sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
-from governance.report.model import Report
+from governance.report.model import GateName, Report
 from tests.governance.audited import audited
 from tests.governance.story import MODEL, told
 
@@ -175,7 +175,9 @@ def _poisoned(value: Any) -> Any:
         return {key: item if key in fixed else _poisoned(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_poisoned(item) for item in value]
-    return value + HOSTILE if isinstance(value, str) else value
+    if isinstance(value, str) and value not in get_args(GateName):
+        return value + HOSTILE
+    return value
 
 
 @pytest.mark.parametrize("which", ["report", "people"])
