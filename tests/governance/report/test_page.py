@@ -222,6 +222,9 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         waits=[text],
         evidence=[1],
         page=text,
+        purpose=text,
+        owner=text,
+        next_review=text,
     )
     due = index.Due(what=text, about=text, who=text, due=text, overdue=True, evidence=[])
     live = index.Live(
