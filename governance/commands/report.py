@@ -260,14 +260,10 @@ def code_of_all(made: Index) -> int:
     """As of one report: 5 where something does not verify, 4 where something live has a fault, else
     0.
     """
-    if not made.verified or "REGISTRY_" in made.registry:
+    if not made.verified or made.registry_state == "differs":
         return VerificationError.exit_code
     late = any(one.overdue for one in (*made.ending, *made.waiting))
-    wrong = any(
-        told.startswith("incident open") or "ENDED" in told
-        for one in made.live
-        for told in one.exceptions
-    )
+    wrong = any(live.has_fault for live in made.live)
     return RefusedError.exit_code if late or wrong else 0
 
 

@@ -13,7 +13,7 @@ import click
 from governance.attest.predicates import CANDIDATE
 from governance.base.text import timed
 from governance.machine.machine import machine_of
-from governance.report.status import Status, status
+from governance.report.status import ModelState, Status, status
 
 KEY_CHARACTERS = 12
 
@@ -64,10 +64,15 @@ def _data(found: Status) -> Iterator[str]:
 
 
 def _models(found: Status) -> Iterator[str]:
-    rows = [(one.name, one.method, one.gate, one.trained, one.evaluated) for one in found.models]
+    rows = [(one.name, one.method, _gate(one), one.trained, one.evaluated) for one in found.models]
     yield from _table(
         ("MODELS", "method", "gate", "trained", "evaluated"), rows, "no models in params.yaml"
     )
+
+
+def _gate(model: ModelState) -> str:
+    """The gate's answer, with the number of findings that refuse."""
+    return f"{model.gate} ({model.gate_findings})" if model.gate_findings else model.gate
 
 
 def _live(found: Status) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Literal
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
@@ -39,8 +40,22 @@ from governance.release.promotion import ask
 from governance.report.facts import at
 from governance.report.html import environment, style
 
-FORMAT = "https://countersign.dev/index/v1"
+FORMAT = "https://countersign.dev/index/v2"
 SOON = timedelta(days=30)
+
+
+class IndexException(Model):
+    """What a reader must know of a version before its good news."""
+
+    kind: Literal["incident", "waiver", "approval"]
+    ended: bool
+    """Whether the waiver or the approval holds no longer."""
+    text: str
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether a version that serves users should not serve as it is."""
+        return self.kind == "incident" or self.ended
 
 
 class Row(Model):
@@ -56,7 +71,7 @@ class Row(Model):
     """
     since: str
     approved_by: list[str]
-    exceptions: list[str]
+    exceptions: list[IndexException]
     waits: list[str]
     purpose: str
     """What policy says the model is for; `not set` where it says nothing."""
@@ -79,8 +94,13 @@ class Live(Model):
     since: str
     asked_by: str
     approved_by: list[str]
-    exceptions: list[str]
+    exceptions: list[IndexException]
     evidence: list[int]
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether something is wrong with what serves users."""
+        return any(exception.is_fault for exception in self.exceptions)
 
 
 class Due(Model):
@@ -108,6 +128,7 @@ class Index(Model):
     origin: str
     registry: str
     """Where the registry says otherwise than the log."""
+    registry_state: Literal["agrees", "differs", "not compared"]
     live: list[Live]
     ending: list[Due]
     waiting: list[Due]
@@ -125,12 +146,14 @@ def index(
     """The index of a log that verified. `pages`: names of the reports that stand beside it."""
     read = _Read(now, time, frozenset(pages))
     differences = "not compared: no registry at hand"
+    registry_state: Literal["agrees", "differs", "not compared"] = "not compared"
     if registry is not None:
-        told = "; ".join(
-            f"{one.code} {one.subject}: {one.expected} expected, {one.found} found"
-            for one in registry
+        registry_state = "differs" if registry else "agrees"
+        differences = "; ".join(
+            f"{finding.code} {finding.subject}: {finding.expected} expected, {finding.found} found"
+            for finding in registry
         )
-        differences = told or "says what the log says"
+        differences = differences or "agrees with the log"
     return Index(
         format=FORMAT,
         generator=f"countersign {importlib.metadata.version('countersign')}",
@@ -143,6 +166,7 @@ def index(
         origin=f"{verified.first}, "
         + (f"established by {verified.origin}" if verified.origin else "not established"),
         registry=differences,
+        registry_state=registry_state,
         live=[read.live(model, alias, item) for (model, alias), item in sorted(read.held.items())],
         ending=sorted(read.ending(), key=lambda one: one.due),
         waiting=sorted(read.waiting(), key=lambda one: (not one.overdue, one.due)),
@@ -164,6 +188,7 @@ def broken(project: str, verified: LogReport) -> Index:
         first_broken=verified.broken or "unknown",
         origin=nothing,
         registry=nothing,
+        registry_state="not compared",
         live=[],
         ending=[],
         waiting=[],
@@ -432,22 +457,25 @@ class _Read:
             ReleaseContext.of(asked, self.now.authority, self.now.evidence, self.time)
         )[0]
 
-    def _exceptions(self, digest: str, released: Sequence[Evidence[Promotion]]) -> Iterator[str]:
+    def _exceptions(
+        self, digest: str, released: Sequence[Evidence[Promotion]]
+    ) -> Iterator[IndexException]:
         for opened in self.history.open_incidents(digest)[-1:]:
-            yield f"incident open since {moment(opened.predicate.at)}"
-        for one in released[-1].predicate.waived if released else ():
+            text = f"incident open since {moment(opened.predicate.at)}"
+            yield IndexException(kind="incident", ended=False, text=text)
+        for finding in released[-1].predicate.waived if released else ():
             model = released[-1].predicate.model
-            ends = self.history.waived_until(model, one, self.time)
-            over = ends is None or ends <= self.time
-            yield (
-                f"{one.code} {one.subject}: waiver {'ENDED' if over else 'until'}"
-                f" {moment(instant(ends)) if ends else 'unknown'}"
-            )
+            ends = self.history.waived_until(model, finding, self.time)
+            ended = ends is None or ends <= self.time
+            end = moment(instant(ends)) if ends else "unknown"
+            text = f"{finding.code} {finding.subject}: waiver {'ENDED' if ended else 'until'} {end}"
+            yield IndexException(kind="waiver", ended=ended, text=text)
         given = [one.predicate for one in released if one.predicate.packet]
         for move in given[-1:]:
             stands = self._said(move.packet, instant(self.time))
             for name, role in sorted(self._said(move.packet, move.at).keys() - stands.keys()):
-                yield f"approval by {name} ({role}) ENDED"
+                text = f"approval by {name} ({role}) ENDED"
+                yield IndexException(kind="approval", ended=True, text=text)
 
     def _waits(self, key: Key) -> Iterator[str]:
         """Approvals of the latest packet of a version that was never given an alias and not refused

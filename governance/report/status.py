@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, CountersignError, Problems
@@ -69,7 +69,9 @@ class ModelState(Model):
 
     name: str
     method: str
-    gate: str
+    gate: Literal["none needed", "not decided", "allowed", "refused"]
+    gate_findings: int
+    """How many findings refuse it."""
     trained: str
     evaluated: str
 
@@ -261,6 +263,7 @@ def _base(name: str, said: Sequence[Evidence]) -> ModelState:
         name=name,
         method="base",
         gate="none needed",
+        gate_findings=0,
         trained="imported" if base else NOT_RUN,
         evaluated=_scores(_latest(said, "evaluate", f"evaluate_base@{name}")),
     )
@@ -269,13 +272,17 @@ def _base(name: str, said: Sequence[Evidence]) -> ModelState:
 def _stage(name: str, row: dict[str, Any], said: Sequence[Evidence]) -> ModelState:
     gate = _latest(said, "gate", f"gate@{name}")
     train = _latest(said, "train", f"train@{name}")
-    answer = "not decided"
-    if gate is not None:
-        answer = "allowed" if decided(gate).allowed else f"refused ({len(decided(gate).findings)})"
+    answer: Literal["not decided", "allowed", "refused"] = "not decided"
+    findings = 0
+    if gate is not None and decided(gate).allowed:
+        answer = "allowed"
+    elif gate is not None:
+        answer, findings = "refused", len(decided(gate).findings)
     return ModelState(
         name=name,
         method=str(row.get("method", "not stated")),
         gate=answer,
+        gate_findings=findings,
         trained=f"{train.predicate.steps:,} steps" if train else NOT_RUN,
         evaluated=_scores(_latest(said, "evaluate", f"evaluate@{name}")),
     )
@@ -345,9 +352,9 @@ def _waits(
     waits += [
         f"gate@{one.name} refused: read reports/gates/{one.name}.md"
         for one in models
-        if "refused" in one.gate
+        if one.gate == "refused"
     ]
-    idle = [one.name for one in models if one.trained == NOT_RUN and "refused" not in one.gate]
+    idle = [one.name for one in models if one.trained == NOT_RUN and one.gate != "refused"]
     idle += [one.name for one in datasets if NOT_RUN in (one.ingest, one.scan, one.quality)]
     if idle:
         waits.append(f"not made yet: {', '.join(idle)}: `countersign repro`")

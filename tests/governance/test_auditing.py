@@ -216,7 +216,7 @@ def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) 
     assert made["waiting"][0]["what"] == "1 of 2 approvals"
     late = run("report", "--all", "--at", "2026-12-24T00:00:00Z", "--json")
     assert [one["overdue"] for one in json.loads(late.output)["ending"]] == [True]
-    assert "ENDED" in json.loads(late.output)["live"][0]["exceptions"][0]
+    assert json.loads(late.output)["live"][0]["exceptions"][0]["ended"]
     assert late.exit_code == 4
     scene.story.models["sft"] = served
     scene.incident("2", "open", reason="again")

@@ -214,7 +214,7 @@ def test_files_come_from_a_server_and_are_held_against_the_manifest(
         serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path),
     ):
         pytest.fail("handed out")
-    with pytest.raises(StorageError, match="nothing answers") as told:
+    with pytest.raises(StorageError, match="nothing listens") as told:
         from_server("http://127.0.0.1:9", MODEL, "1", ACCOUNT)
     assert "secret" not in str(told.value)
 

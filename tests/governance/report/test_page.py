@@ -218,7 +218,7 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         state=text,
         since=text,
         approved_by=[text],
-        exceptions=[text],
+        exceptions=[index.IndexException(kind="waiver", ended=True, text=text)],
         waits=[text],
         evidence=[1],
         page=text,
@@ -235,7 +235,7 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         since=text,
         asked_by=text,
         approved_by=[text],
-        exceptions=[text],
+        exceptions=[index.IndexException(kind="waiver", ended=True, text=text)],
         evidence=[],
     )
     made = index.Index(
@@ -249,6 +249,7 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         first_broken="none",
         origin=text,
         registry=text,
+        registry_state="differs",
         live=[live],
         ending=[due],
         waiting=[due],

@@ -466,12 +466,15 @@ def test_an_approvers_last_day_passes_without_a_word_in_the_log(tmp_path: Path) 
         index.index(read.read[0], read.verified, datetime(2026, 12, day, tzinfo=UTC))
         for day in (1, 24)
     ]
-    assert [one.live[0].exceptions for one in known] == [[], ["approval by ada (ml-lead) ENDED"]]
+    assert [[each.text for each in one.live[0].exceptions] for one in known] == [
+        [],
+        ["approval by ada (ml-lead) ENDED"],
+    ]
     assert [code_of_all(one) for one in known] == [0, 4]
     (row,) = known[0].live
-    waived = row.model_copy(
-        update={"exceptions": ["RULE model incident-desk: waiver until 2027-01-01"]}
-    )
+    text = "RULE model incident-desk: waiver until 2027-01-01"
+    waiver = index.IndexException(kind="waiver", ended=False, text=text)
+    waived = row.model_copy(update={"exceptions": [waiver]})
     assert code_of_all(known[0].model_copy(update={"live": [waived]})) == 0
 
 

@@ -249,7 +249,7 @@ def test_a_bundle_carries_it_and_returns_it(
     monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path / "nothing"))
     known = ("--bundle", str(tmp_path / "b.json"), "--origin", pin(scene.story.log))
     assert run("report", "--kept", pages(scene)[0].page, *known).stdout_bytes == as_signed[".html"]
-    assert "a report that ci signed" in run("verify", str(tmp_path / "b.json"), *known[2:]).output
+    assert "a report signed by ci" in run("verify", str(tmp_path / "b.json"), *known[2:]).output
     done = run("report", VERSION, "--sign", *known, code=2)
     assert "where the log can be added to" in str(done.exception)
 
