@@ -193,7 +193,7 @@ def test_the_loss_of_an_item_does_not_depend_on_its_batch(project: Path, tmp_pat
 
 def test_an_architecture_is_not_run_and_says_why(project: Path, tmp_path: Path) -> None:
     outcome, scores, means = run(project, tmp_path, "tiny", params())
-    assert "without weights" in outcome.predicate["not_run"]
+    assert "untrained starting point" in outcome.predicate["not_run"]
     assert (outcome.predicate["scores"], json.loads(means)) == ({}, {"items": 0})
     assert [list(json.loads(line)) for line in scores.splitlines()] == [["id"]] * 10
 

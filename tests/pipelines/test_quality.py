@@ -114,7 +114,7 @@ def test_a_block_refuses_and_keeps_the_records() -> None:
     judged = judge(RECORDS, "conversation", suite(block), None)
     assert rows(judged) == [1, 2, 3, 4, 5]
     (finding,) = findings("d", judged)
-    assert (finding.code, finding.found) == ("EMPTY_TEXT", "2 of 5 records do not")
+    assert (finding.code, finding.found) == ("EMPTY_TEXT", "2 of 5 records fail")
 
 
 def test_a_report_refuses_nothing() -> None:

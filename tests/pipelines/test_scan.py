@@ -333,7 +333,7 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
     ],
 )
 def test_a_mistyped_name_in_policy_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="nothing searches for"):
+    with pytest.raises(ConfigError, match="no recognizer finds"):
         run(tmp_path, TWO, "conversation", pii(**wrong))
 
 

@@ -339,7 +339,7 @@ class Accelerator:
 ASKED: list[tuple[dict[str, str], Accelerator, str | None]] = [
     ({}, Accelerator(), None),
     ({"ACCELERATE_USE_FSDP": "true"}, Accelerator(), "FSDP was requested but NO on cpu would run"),
-    ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator(), "DEEPSPEED was asked for"),
+    ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator(), "DEEPSPEED was requested"),
     (
         {"ACCELERATE_USE_DEEPSPEED": "true"},
         Accelerator("DistributedType.DEEPSPEED", "cpu"),
