@@ -36,8 +36,8 @@ def rows(say: Callable[[str], None]) -> list[Row]:
 
 def _bundle(folder: Path) -> Row:
     from governance.bundle import verify_bundle
+    from governance.history.state import state
     from governance.history.verify import TrustAnchors
-    from governance.release.promotion import state
     from tests.governance.bundles import made, opened, pin
     from tests.governance.governed import governed
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import ConfigError
+from governance.history.state import state
 from governance.machine.machine import Machine, machine_of
-from governance.release.promotion import state
 from governance.release.serving import Served, private_copy, resolve, serving_log, where
 from pipelines.training.modelfolder import load_model, load_tokenizer
 

@@ -17,8 +17,8 @@ from governance.attest.digests import sha256_file
 from governance.base.errors import CountersignError, InputError
 from governance.base.progress import Progress
 from governance.history.lineage import evaluated
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.release.promotion import State
 from pipelines import paths
 from pipelines.loader import Loaded
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
@@ -46,7 +46,7 @@ class AtHand:
 
 
 def smoke(
-    now: State, root: Path, loaded: Loaded, items: int, progress: Progress
+    now: LogState, root: Path, loaded: Loaded, items: int, progress: Progress
 ) -> tuple[int, str]:
     """Number of suite items that were asked, and the result in words. Raises `InputError` if the
     model fails.
@@ -70,7 +70,7 @@ def is_scorer(copy: Path) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in names)
 
 
-def at_hand(now: State, root: Path, model: str) -> AtHand | str:
+def at_hand(now: LogState, root: Path, model: str) -> AtHand | str:
     """(1) The suite and records of the model's last evaluation with scores; otherwise why there is
     none.
     """

@@ -18,15 +18,15 @@ from governance.bundle.result import ELSEWHERE, BundledFile, BundleReport, Move,
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import packet_votes
 from governance.history import lineage, packet
+from governance.history.state import LogState
 from governance.history.votes import distinct
 from governance.log.evidence import Evidence
 from governance.release import promotion
-from governance.release.promotion import State
 from governance.release.retrospect import made_again
 
 
 def substance(
-    report: BundleReport, now: State, items: Sequence[Evidence], bundle: Bundle
+    report: BundleReport, now: LogState, items: Sequence[Evidence], bundle: Bundle
 ) -> BundleReport:
     """Steps 5 to 7, from entries that are proven to be in the log. Raises `VerificationError`."""
     at = instant_of(report.as_of)
@@ -74,7 +74,9 @@ def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evid
         )
 
 
-def _with_packet(report: BundleReport, now: State, frozen: Evidence, at: datetime) -> BundleReport:
+def _with_packet(
+    report: BundleReport, now: LogState, frozen: Evidence, at: datetime
+) -> BundleReport:
     """The packet today, and people's votes on it."""
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
@@ -99,7 +101,7 @@ def _with_packet(report: BundleReport, now: State, frozen: Evidence, at: datetim
     )
 
 
-def _moves(now: State, model: str, version: str) -> Iterator[Move]:
+def _moves(now: LogState, model: str, version: str) -> Iterator[Move]:
     """(6) Every decision about an alias of this model whose signer had the right to make it."""
     for item in now.view.all(Promotion):
         said = item.predicate
@@ -108,7 +110,7 @@ def _moves(now: State, model: str, version: str) -> Iterator[Move]:
             yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
 
 
-def _files(bundle: Bundle, items: Sequence[Evidence], now: State) -> Iterator[BundledFile]:
+def _files(bundle: Bundle, items: Sequence[Evidence], now: LogState) -> Iterator[BundledFile]:
     """(7)"""
     for file in bundle.files:
         shown = {item.predicate.principal: None for item in items if _page(item) == file.sha256}
@@ -124,7 +126,7 @@ def _reports(item: Evidence) -> tuple[str, ...]:
     )
 
 
-def _whose(now: State, item: Evidence) -> str:
+def _whose(now: LogState, item: Evidence) -> str:
     who = now.authority.principal(item.keyid, item.index)
     return (
         who.name if who else "a development key" if item.development else f"key {item.keyid[:12]}"

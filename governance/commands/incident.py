@@ -12,9 +12,9 @@ from governance.commands import session
 from governance.commands.moves import named
 from governance.commands.session import Signing
 from governance.history import incidents
+from governance.history.state import LogState
 from governance.people import moves as releasing
 from governance.people import speaking
-from governance.release.promotion import State
 
 
 @click.command("incident")
@@ -58,7 +58,7 @@ def command(state: Literal["open", "close"], version: str, reason: str, how: Sig
     session.show(found, lines + _next(now, model, number, state), how.as_json)
 
 
-def _next(now: State, model: str, number: str, state: str) -> list[str]:
+def _next(now: LogState, model: str, number: str, state: str) -> list[str]:
     """The aliases that the version still holds, and the way back."""
     held = [
         alias

@@ -11,8 +11,8 @@ from governance.base.errors import VerificationError
 from governance.base.text import one_line, timed
 from governance.commands import session
 from governance.commands.sources import at_option, differing, time_of
+from governance.history.state import LogState
 from governance.release import retrospect
-from governance.release.promotion import State
 from governance.release.retrospect import Live
 
 
@@ -51,7 +51,7 @@ def command(
     ctx.exit(VerificationError.exit_code if moved else 0)
 
 
-def _moved(now: State, model: str) -> list[Finding]:
+def _moved(now: LogState, model: str) -> list[Finding]:
     """Aliases of the model that the registry has elsewhere than the log."""
     found = differing(now.log, session.here()) or []
     return [

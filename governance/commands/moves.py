@@ -14,13 +14,13 @@ from governance.base.errors import ConfigError, RefusedError
 from governance.base.text import timed
 from governance.commands import session
 from governance.commands.session import Signing
+from governance.history.state import LogState
 from governance.people import moves as releasing
 from governance.people import speaking
 from governance.people.moves import Plan, Signature
 from governance.people.speaking import Speaker
-from governance.release.promotion import State
 
-Make = Callable[[State, datetime, Speaker | None], Plan]
+Make = Callable[[LogState, datetime, Speaker | None], Plan]
 """The plan of a move, on the log as it stands, by somebody who may sign for it."""
 
 
@@ -39,7 +39,7 @@ def named(text: str) -> tuple[str, str]:
 
 def move(
     make: Make,
-    roles: Callable[[State], Sequence[str]],
+    roles: Callable[[LogState], Sequence[str]],
     how: Signing,
 ) -> None:
     """Plans a move and, unless it is a dry run, signs the request and carries it out.
@@ -171,7 +171,7 @@ def told_moved(moved: Promotion) -> list[str]:
     return [timed(line) for line in text]
 
 
-def _signs(now: State, how: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
+def _signs(now: LogState, how: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
     """Who signs, where a key is given. A dry run needs no right."""
     if not session.has_key(how.key):
         return None

@@ -9,9 +9,9 @@ import click
 
 from governance.base.text import moment
 from governance.commands import session
+from governance.history.state import LogState
 from governance.people import enrolment, pending, speaking
 from governance.people.pending import Wait
-from governance.release.promotion import State
 
 
 @click.command("pending")
@@ -31,7 +31,7 @@ def command(name: str | None, everybody: bool, key: str | None, as_json: bool) -
     session.show(found, list(_lines(waits, who)), as_json)
 
 
-def _own_name(now: State, key: str | None) -> str | None:
+def _own_name(now: LogState, key: str | None) -> str | None:
     if not key and not os.environ.get(speaking.KEY):
         return None
     return speaking.person_of(now.authority.policies, session.signer(key)).name

@@ -10,10 +10,10 @@ import click
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.commands import session
 from governance.commands.session import Signing
+from governance.history.state import LogState
 from governance.people import enrolment, policies, speaking
 from governance.people.policies import Signatures, Status
 from governance.policy.policies import Policies, load_policies
-from governance.release import promotion
 
 
 @click.group("policy")
@@ -142,7 +142,7 @@ def _proposal_lines(one: Signatures) -> Iterator[str]:
 
 
 def _signed_lines(
-    now: promotion.State, what: policies.Offer, name: str, entry: int | None
+    now: LogState, what: policies.Offer, name: str, entry: int | None
 ) -> Iterator[str]:
     yield (
         f"{name} signed (entry {entry})"

@@ -8,10 +8,10 @@ import click
 
 from governance.commands import moves, session
 from governance.commands.session import Signing
+from governance.history.state import LogState
 from governance.people import moves as releasing
 from governance.people.moves import Move, Plan
 from governance.people.speaking import Speaker
-from governance.release.promotion import State
 
 
 @click.command("promote")
@@ -27,7 +27,7 @@ def command(version: str, alias: str, reason: str, how: Signing) -> None:
     """
     model, number = moves.named(version)
 
-    def make(now: State, at: datetime, signs: Speaker | None) -> Plan:
+    def make(now: LogState, at: datetime, signs: Speaker | None) -> Plan:
         return releasing.plan(now, Move("promote", model, number, alias, reason), at, signs)
 
     moves.move(

@@ -18,10 +18,10 @@ from governance.base.errors import ConfigError, RefusedError, VerificationError
 from governance.base.text import one_line
 from governance.base.time import exact_instant
 from governance.commands import session, sources
+from governance.history.state import LogState
 from governance.machine.machine import signer
 from governance.people import kept, reports, speaking
 from governance.people.reports import Bytes, Kept, Made
-from governance.release.promotion import State
 from governance.report import files, index
 from governance.report.build import Sources, build, latest, until
 from governance.report.index import Index
@@ -199,7 +199,7 @@ def _signed(where: _Where, computed: Made) -> tuple[Kept | None, list[str]]:
     return found, told
 
 
-def _who(now: State, found: Kept) -> str:
+def _who(now: LogState, found: Kept) -> str:
     who = now.authority.principal(found.item.keyid, found.item.index)
     role = found.item.predicate.role
     return f"{who.name if who else 'a development key'}{f' as {role}' if role else ''}"

@@ -8,11 +8,11 @@ import click
 
 from governance.commands import moves, session
 from governance.commands.session import Signing
+from governance.history.state import LogState
 from governance.people import moves as releasing
 from governance.people.moves import Move, Plan
 from governance.people.speaking import Speaker
 from governance.release import retirement
-from governance.release.promotion import State
 
 
 @click.command("retire")
@@ -30,11 +30,11 @@ def command(version: str, reason: str, delete_files: bool, how: Signing) -> None
     """
     model, number = moves.named(version)
 
-    def make(now: State, at: datetime, signs: Speaker | None) -> Plan:
+    def make(now: LogState, at: datetime, signs: Speaker | None) -> Plan:
         alias = releasing.retired_alias(now, model, number)
         return releasing.plan(now, Move("retire", model, number, alias, reason), at, signs)
 
-    def roles(now: State) -> list[str]:
+    def roles(now: LogState) -> list[str]:
         return releasing.requester_roles(
             now.authority.policies, releasing.retired_alias(now, model, number)
         )

@@ -11,11 +11,11 @@ from governance.base.errors import ConfigError, CountersignError
 from governance.base.storage import write_atomic
 from governance.base.time import exact_instant
 from governance.commands import session
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
 from governance.people import kept, packets, page, review, speaking
 from governance.people.review import Review
-from governance.release.promotion import State
 
 FOUND: dict[kept.Found, str] = {
     "kept": "kept on this machine when it was signed",
@@ -81,7 +81,7 @@ def _write(machine: Machine, html: bytes, digest: str, output: Path | None) -> P
 
 
 def _signed_page(
-    machine: Machine, now: State, sha256: str, output: Path | None, as_json: bool
+    machine: Machine, now: LogState, sha256: str, output: Path | None, as_json: bool
 ) -> None:
     content, found = kept.find(machine, now, sha256)
     if output is not None:
@@ -95,7 +95,7 @@ def _signed_page(
     session.show({"page": sha256, "found": found, "file": target}, lines, as_json)
 
 
-def _packet(machine: Machine, now: State, what: str) -> Evidence:
+def _packet(machine: Machine, now: LogState, what: str) -> Evidence:
     """The packet that is meant; where a version has none, the one that `freeze` would record."""
     model, slash, version = what.partition("/")
     if not slash:
@@ -110,7 +110,7 @@ def _packet(machine: Machine, now: State, what: str) -> Evidence:
     return packets.unrecorded(now, model, version, at, run)
 
 
-def _reader(now: State, key: str | None) -> str | None:
+def _reader(now: LogState, key: str | None) -> str | None:
     """The person whose key is at hand; None without a key, or with a key of nobody."""
     if not session.has_key(key):
         return None
@@ -121,7 +121,9 @@ def _reader(now: State, key: str | None) -> str | None:
         return None
 
 
-def _next(now: State, made: Review, item: Evidence, person: str | None, preview: bool) -> list[str]:
+def _next(
+    now: LogState, made: Review, item: Evidence, person: str | None, preview: bool
+) -> list[str]:
     """The votes on this packet so far, and the next step."""
     name = f"{made.model}/{made.version}"
     if preview or made.verdict == "outdated":

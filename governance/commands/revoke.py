@@ -11,8 +11,8 @@ from governance.attest.keys import PublicKey, public_key
 from governance.base.errors import CountersignError
 from governance.commands import session
 from governance.commands.enrol import NEXT, edit
+from governance.history.state import LogState
 from governance.people import enrolment, keys, speaking
-from governance.release.promotion import State
 
 
 @click.command("revoke")
@@ -86,7 +86,7 @@ def _revoke(
     return entries
 
 
-def _keys(now: State, name: str, key: str | None) -> list[PublicKey]:
+def _keys(now: LogState, name: str, key: str | None) -> list[PublicKey]:
     policies = now.authority.policies
     if key is not None:
         return [enrolment.key_of(policies, name, key)]

@@ -9,10 +9,10 @@ import click
 from governance.base.errors import RefusedError
 from governance.commands import moves, session
 from governance.commands.session import Signing
+from governance.history.state import LogState
 from governance.people import moves as releasing
 from governance.people.moves import Plan
 from governance.people.speaking import Speaker
-from governance.release.promotion import State
 
 
 @click.command("rollback")
@@ -28,10 +28,10 @@ def command(model: str, reason: str, alias: str, break_glass: bool, how: Signing
     4 when it is refused.
     """
 
-    def make(now: State, at: datetime, signs: Speaker | None) -> Plan:
+    def make(now: LogState, at: datetime, signs: Speaker | None) -> Plan:
         return releasing.plan_rollback(now, model, alias, reason, at, signs, break_glass)
 
-    def roles(now: State) -> list[str]:
+    def roles(now: LogState) -> list[str]:
         rule = now.authority.policies.rules.aliases.get(alias)
         asking = releasing.requester_roles(now.authority.policies, alias)
         if not break_glass or rule is None:

@@ -20,10 +20,10 @@ from governance.attest.keys import Ask, PublicKey, Signer, public_key
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
 from governance.base.text import visible
+from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, machine_of, read_log
 from governance.people import speaking
-from governance.release.promotion import State, state
 
 if TYPE_CHECKING:
     from governance.exports.records import Records
@@ -160,7 +160,7 @@ def bundle_options(command: F) -> F:
     return command
 
 
-def looking(bundle: Path | None, origin: str | None) -> State:
+def looking(bundle: Path | None, origin: str | None) -> LogState:
     """The log to look into, this machine's or a bundle: verified from its first entry before
     anything is told of it.
     """
@@ -242,7 +242,7 @@ def log_to_add_to(machine: Machine, dry_run: bool) -> Log:
     return read_log(machine) if dry_run else speaking.log_to_add_to(machine)
 
 
-def current(log: Log) -> State:
+def current(log: Log) -> LogState:
     """The log as it stands."""
     return state(log)
 

@@ -22,6 +22,7 @@ from governance.base.storage import write_atomic
 from governance.base.text import visible
 from governance.commands import verify_bundle
 from governance.history import verify
+from governance.history.state import LogState, state
 from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
@@ -40,7 +41,6 @@ from governance.machine.machine import (
 )
 from governance.models.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.policy.policies import load_policies
-from governance.release.promotion import State, state
 from governance.release.reconcile import reconcile
 from governance.release.retrospect import forged as forged_moves
 
@@ -245,7 +245,7 @@ def _registry(machine: Machine, log: Log) -> tuple[Sequence[Finding] | None, str
         return None, error.found
 
 
-def _not_reproduced(now: State) -> list[Finding]:
+def _not_reproduced(now: LogState) -> list[Finding]:
     """Moves of governed aliases that give another result. A log without its policies has none."""
     return [] if now.authority.in_force.policies is None else forged_moves(now)
 
@@ -286,7 +286,7 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
 
 
 def _compare(
-    root: Path | None, machine: Machine, now: State, keys: Mapping[str, str]
+    root: Path | None, machine: Machine, now: LogState, keys: Mapping[str, str]
 ) -> FilesReport:
     """Reads one entry at a time: a log may be larger than memory."""
     ring = key_ring(now.log, {**now.authority.keys, **keys})

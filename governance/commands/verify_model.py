@@ -14,10 +14,10 @@ import click
 from governance.base.errors import InputError, VerificationError
 from governance.base.text import moment
 from governance.commands import session
+from governance.history.state import state
 from governance.machine.machine import machine_of
 from governance.models import folder as modelfolder
 from governance.models.folder import Fault
-from governance.release.promotion import state
 from governance.release.serving import Served, resolve, serving_log
 
 SHOWN = 20

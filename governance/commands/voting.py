@@ -11,6 +11,7 @@ from governance.base.time import exact_instant
 from governance.commands import session
 from governance.commands.moves import signed_thing
 from governance.commands.session import Signing
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
 from governance.people import kept, moves, page, review, speaking, subjects, votes
@@ -18,7 +19,6 @@ from governance.people.moves import Move
 from governance.people.review import Review
 from governance.people.subjects import Subject
 from governance.people.votes import Vote
-from governance.release.promotion import State
 
 Decision = Literal["approve", "reject"]
 DONE: dict[Decision, str] = {"approve": "approved", "reject": "rejected"}
@@ -85,7 +85,7 @@ def cast(
 
 
 def _shown(
-    machine: Machine, now: State, what: Subject, decision: Decision, person: str, at: datetime
+    machine: Machine, now: LogState, what: Subject, decision: Decision, person: str, at: datetime
 ) -> tuple[bytes, str | None, list[str]]:
     """The page, when this person opened it, and the lines for the terminal. A rejection shows the
     page here.
@@ -119,7 +119,7 @@ def _summary(made: Review, digest: str) -> list[str]:
     ]
 
 
-def _missing(now: State, what: Subject, alias: str | None, at: datetime) -> list[str]:
+def _missing(now: LogState, what: Subject, alias: str | None, at: datetime) -> list[str]:
     """The signatures that the promotion still lacks."""
     if what.packet is None:
         return []

@@ -9,11 +9,11 @@ from governance.attest.digests import sha256_bytes
 from governance.base.errors import InputError
 from governance.bundle.form import Attached
 from governance.history import lineage
+from governance.history.state import LogState, state
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine
 from governance.people import kept, reports
-from governance.release.promotion import State, state
 
 
 def pages(log: Log, model: str, version: str) -> list[Attached]:
@@ -42,7 +42,7 @@ def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[
     return []
 
 
-def _pages(now: State, item: Evidence) -> Iterator[Attached]:
+def _pages(now: LogState, item: Evidence) -> Iterator[Attached]:
     for vote in now.evidence.by_subject(lineage.subject(item, "packet") or "", "approval"):
         html = kept.page_of_vote(now, vote)
         if html is not None and sha256_bytes(html) == vote.predicate.page:

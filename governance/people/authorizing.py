@@ -19,15 +19,15 @@ from governance.log.port import Log
 from governance.machine.machine import Machine
 
 if TYPE_CHECKING:
+    from governance.history.state import LogState
     from governance.people.speaking import Said, Speaker
-    from governance.release.promotion import State
 
 LONGEST = 24 * 31
 """Hours."""
 
 
 def authorize(
-    log: Log, now: State, signer: Signer, role: str | None, reason: str, hours: int, at: datetime
+    log: Log, now: LogState, signer: Signer, role: str | None, reason: str, hours: int, at: datetime
 ) -> tuple[Said, Speaker, Authorization]:
     """Records that services may run in this person's name for so many hours."""
     from governance.people.policies import subject
@@ -45,7 +45,7 @@ def authorize(
 
 
 def speaking_for_themselves(
-    now: State, signer: Signer, role: str | None, at: datetime, fitting: Sequence[str] = ()
+    now: LogState, signer: Signer, role: str | None, at: datetime, fitting: Sequence[str] = ()
 ) -> Speaker:
     """A person in any role of theirs, or any that is `fitting`; the first where they do not say
     which.
@@ -59,7 +59,7 @@ def speaking_for_themselves(
     return speaker(now.authority, signer, role or first, fitting, at)
 
 
-def in_force(now: State, name: str, at: datetime) -> Evidence | None:
+def in_force(now: LogState, name: str, at: datetime) -> Evidence | None:
     """The authorization of `name` that lasts longest, of those that cover a run beginning at
     `at`.
     """
@@ -79,7 +79,7 @@ def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
     """
     if next(iter(log.by_kind(["authorization"])), None) is None:
         return machine
-    from governance.release.promotion import state
+    from governance.history.state import state
 
     asked = machine.requester
     found = in_force(state(log), asked.name, at)

@@ -20,12 +20,12 @@ from governance.attest.predicates import Artifact, Drill, DrillStep, Run
 from governance.base.errors import ConfigError, CountersignError, VerificationError
 from governance.base.time import exact_instant
 from governance.history.chain import Chain
+from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.people import moves as releasing
 from governance.people.moves import Plan
-from governance.release.promotion import State
 from governance.release.retrospect import SAME, made_again
 from governance.release.serving import Served, resolve
 
@@ -87,7 +87,7 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}"
 
 
-def check_signer(now: State, signer: Signer) -> None:
+def check_signer(now: LogState, signer: Signer) -> None:
     """Raises `ConfigError` where what this key says of a drill would not count."""
     known = now.authority.keys.get(signer.keyid)
     if known is None or not now.authority.may_sign("drill", signer.keyid, False, now.size):
@@ -98,14 +98,14 @@ def check_signer(now: State, signer: Signer) -> None:
         )
 
 
-def target(now: State, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
+def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
     """(1) The version a rollback would go back to. Raises `RefusedError` where there is none."""
     found = releasing.plan_rollback(now, model, alias, "a drill", at, None, False)
     over = "".join(f"; passed over version {version}: {one.code}" for version, one in found.skipped)
     return found, f"version {found.move.version}, sha256 {found.asked.released.sha256[:12]}{over}"
 
 
-def evidence_of(now: State, found: Plan) -> tuple[Served, str]:
+def evidence_of(now: LogState, found: Plan) -> tuple[Served, str]:
     """The target as it was registered; the decision that gave it the alias made again, its
     statements verified.
     """
@@ -137,7 +137,7 @@ def evidence_of(now: State, found: Plan) -> tuple[Served, str]:
 
 def record(
     log: Log,
-    now: State,
+    now: LogState,
     signer: Signer,
     machine: Machine,
     found: Plan,

@@ -19,10 +19,10 @@ from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.model import Sha256
 from governance.base.storage import write_atomic
 from governance.base.time import exact_instant, instant_of
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
 from governance.people import page, review
-from governance.release.promotion import State
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OPENED = TypeAdapter(dict[Sha256, Instant])
@@ -77,7 +77,7 @@ def read(machine: Machine, sha256: str) -> bytes | None:
         return None
 
 
-def find(machine: Machine, now: State, sha256: str) -> tuple[bytes, Found]:
+def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, Found]:
     """The page with this digest. Raises `ConfigError`, `InputError` where it is not here."""
     if not _SHA256.fullmatch(sha256):
         raise ConfigError(
@@ -98,7 +98,7 @@ def find(machine: Machine, now: State, sha256: str) -> tuple[bytes, Found]:
     )
 
 
-def page_of_vote(now: State, vote: Evidence) -> bytes | None:
+def page_of_vote(now: LogState, vote: Evidence) -> bytes | None:
     """The page as the author of an approval or rejection opened it, rendered from the log."""
     before = now.before(vote.index)
     packets = before.evidence.by_subject(vote.subjects[0].sha256, "packet")
@@ -111,7 +111,7 @@ def page_of_vote(now: State, vote: Evidence) -> bytes | None:
         return None
 
 
-def _signers(now: State, sha256: str) -> str:
+def _signers(now: LogState, sha256: str) -> str:
     signed = [one.predicate for one in now.evidence.all("approval") if one.predicate.page == sha256]
     return ", ".join(dict.fromkeys(one.principal for one in signed)) or "the person who signed it"
 

@@ -15,12 +15,12 @@ from governance.attest.keys import CHECKPOINT, PublicKey, Signer, public_key, st
 from governance.attest.predicates import Approval, Artifact, CheckpointKey, Revocation
 from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.model import Model
+from governance.history.state import LogState
 from governance.log.port import Log
 from governance.machine.machine import Machine
 from governance.people.policies import SHORTEST, owner, signed_by
 from governance.people.speaking import Said, Speaker, person_of, roles_of, say, speaker
 from governance.policy.authority import Authority
-from governance.release.promotion import State
 
 NEXT = f"{CHECKPOINT}-next"
 
@@ -71,7 +71,7 @@ def _may_revoke(
     )
 
 
-def successors(now: State) -> list[Successor]:
+def successors(now: LogState) -> list[Successor]:
     """Every checkpoint key that was proposed, in order."""
     used = {public_key(pem).keyid for _, pem in now.authority.checkpoint_keys}
     return [
@@ -106,7 +106,7 @@ def propose_successor(
     return say(log, signer, "checkpoint_key", [_subject(key)], said), key
 
 
-def proposed(now: State, keyid: str) -> Successor:
+def proposed(now: LogState, keyid: str) -> Successor:
     """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`,
     `RefusedError`.
     """
@@ -128,7 +128,7 @@ def proposed(now: State, keyid: str) -> Successor:
 
 
 def approve_successor(
-    log: Log, now: State, keyid: str, signer: Signer, role: str | None, reason: str, at: datetime
+    log: Log, now: LogState, keyid: str, signer: Signer, role: str | None, reason: str, at: datetime
 ) -> tuple[Said, Successor]:
     """Approves a proposed checkpoint key, as one of the owners."""
     what, who = proposed(now, keyid), owner(now.authority, signer, role, at)
@@ -136,7 +136,7 @@ def approve_successor(
     return say(log, signer, "approval", [_subject_of(what.keyid)], said), what
 
 
-def approved_successor(machine: Machine, now: State) -> PublicKey | None:
+def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:
     """The key that waits on this machine to be used; None where none does. Raises `ConfigError` for
     another.
     """

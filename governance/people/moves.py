@@ -33,6 +33,7 @@ from governance.gates.checks.votes import packet_votes
 from governance.gates.decisions import decide_release
 from governance.history.incidents import counted
 from governance.history.persons import one_each, others
+from governance.history.state import LogState, state
 from governance.history.votes import distinct, signers_of_request
 from governance.log.evidence import Evidence
 from governance.log.port import Log
@@ -42,7 +43,7 @@ from governance.people.speaking import Speaker, roles_of, say
 from governance.policy.policies import AliasRule, Policies
 from governance.registry import aliases, rest
 from governance.release.promoter import Promoter
-from governance.release.promotion import State, ask, state
+from governance.release.promotion import ask
 
 HOURS = 24
 """How long a request stays open where policy does not say less."""
@@ -100,7 +101,7 @@ class Plan:
         return held if same and self.move.action == "promote" and self.request is None else None
 
 
-def plan(now: State, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
+def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
     """(1) What a move would come to. Raises `InputError` for a version that the log does not
     know.
     """
@@ -134,7 +135,7 @@ def _before_request(decision: ReleaseDecision, move: Move) -> ReleaseDecision:
 
 
 def plan_rollback(
-    now: State,
+    now: LogState,
     model: str,
     alias: str,
     reason: str,
@@ -172,7 +173,7 @@ def plan_rollback(
     )
 
 
-def retired_alias(now: State, model: str, version: str) -> str:
+def retired_alias(now: LogState, model: str, version: str) -> str:
     """The alias that a retirement names: one that the version holds, or the first that policy
     governs.
     """
@@ -183,7 +184,7 @@ def retired_alias(now: State, model: str, version: str) -> str:
     return next(iter(holds or known), "champion")
 
 
-def request(log: Log, now: State, found: Plan, at: datetime) -> str:
+def request(log: Log, now: LogState, found: Plan, at: datetime) -> str:
     """(2) The digest of the request: the open one that fits, or one that is signed now."""
     if found.request is not None:
         return found.request.digest
@@ -218,7 +219,7 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
 
 def report_incident(
     log: Log,
-    now: State,
+    now: LogState,
     model: str,
     version: str,
     opened: bool,
@@ -239,7 +240,7 @@ def report_incident(
     ).index
 
 
-def closed_by(now: State, model: str, version: str) -> str | None:
+def closed_by(now: LogState, model: str, version: str) -> str | None:
     """Who closed a version's incident last; None where none was ever opened, "" where it is
     open.
     """
@@ -266,7 +267,7 @@ def requester_roles(policies: Policies, alias: str) -> list[str]:
     return list(rule.requesters) if rule else roles_of(policies)
 
 
-def open_request(now: State, asked: ReleaseRequest, move: Move, at: datetime) -> Evidence | None:
+def open_request(now: LogState, asked: ReleaseRequest, move: Move, at: datetime) -> Evidence | None:
     """The open request for exactly this move, on the alias as it is and still in time; None where a
     new one is due.
     """
@@ -395,7 +396,7 @@ def _how(context: ReleaseContext) -> str:
 
 
 def _request(
-    now: State, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
+    now: LogState, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
 ) -> PromotionRequest:
     """The nonce is the log's state and the asker's clock: two requests are never the same."""
     return PromotionRequest(
@@ -414,7 +415,7 @@ def _request(
 
 
 def _assumed(
-    now: State, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
+    now: LogState, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
 ) -> Evidence:
     """The request as it would stand in the log."""
     predicate = _request(now, asked, move, signs, at)
@@ -427,7 +428,7 @@ def _subject(asked: ReleaseRequest) -> Artifact:
     return Artifact(role="model", name=asked.model, sha256=asked.released.sha256)
 
 
-def _rule(now: State, alias: str) -> AliasRule | None:
+def _rule(now: LogState, alias: str) -> AliasRule | None:
     return now.authority.policies.rules.aliases.get(alias)
 
 
@@ -435,7 +436,7 @@ def _hours(rule: AliasRule | None) -> int:
     return min(HOURS, rule.request_hours) if rule else HOURS
 
 
-def _must_hold(now: State, move: Move) -> None:
+def _must_hold(now: LogState, move: Move) -> None:
     held = now.holder(move.model, move.alias)
     if held is None or held.version != move.version:
         raise ConfigError(
@@ -445,7 +446,7 @@ def _must_hold(now: State, move: Move) -> None:
         )
 
 
-def _last_move(now: State, move: Move) -> Promotion:
+def _last_move(now: LogState, move: Move) -> Promotion:
     """What the server has just written. Raises `StorageError` where this log does not have it."""
     found: list[Promotion] = [
         one.predicate

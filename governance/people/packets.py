@@ -9,16 +9,16 @@ from governance.attest.predicates import Run
 from governance.base.errors import InputError
 from governance.gates.checks.context import ReleaseContext
 from governance.history import packet
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.release import promotion
-from governance.release.promotion import State
 
 SHORTEST = 8
 """The fewest characters by which a digest may be named."""
 
 
 def current(
-    now: State, model: str, version: str, at: datetime
+    now: LogState, model: str, version: str, at: datetime
 ) -> tuple[Evidence | None, list[str]]:
     """The latest packet of a version, and what of it is no longer so."""
     registration = now.registration(model, version).predicate
@@ -28,7 +28,7 @@ def current(
     return item, promotion.changed(now, item, at)
 
 
-def by_digest(now: State, digest: str) -> Evidence:
+def by_digest(now: LogState, digest: str) -> Evidence:
     """The packet whose digest begins like this. Raises `InputError`."""
     packets = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
     found = [item for sha256, item in packets.items() if sha256.startswith(digest)]
@@ -41,14 +41,14 @@ def by_digest(now: State, digest: str) -> Evidence:
     )
 
 
-def unrecorded(now: State, model: str, version: str, at: datetime, run: Run) -> Evidence:
+def unrecorded(now: LogState, model: str, version: str, at: datetime, run: Run) -> Evidence:
     """The packet as `countersign freeze` would record it now."""
     made = promotion.freeze(now, model, version, at, run)
     return Evidence(now.size, "packet", tuple(packet.subjects(made)), made, "", False, "")
 
 
 def release_context(
-    now: State,
+    now: LogState,
     item: Evidence,
     at: datetime,
     more: Sequence[Evidence] = (),

@@ -11,10 +11,10 @@ from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.people import approvals as check_approvals
 from governance.gates.checks.votes import packet_votes
 from governance.history.persons import one_each, others
+from governance.history.state import LogState
 from governance.history.votes import signers_of_request
 from governance.people import authorizing, keys, packets, policies, subjects, votes, waiving
 from governance.policy.policies import Principal, Quorum
-from governance.release.promotion import State
 
 SOON = 14
 """Days before a waiver ends in which it is told."""
@@ -36,7 +36,7 @@ class Wait(Model):
     """The command."""
 
 
-def pending(now: State, at: datetime) -> list[Wait]:
+def pending(now: LogState, at: datetime) -> list[Wait]:
     """Everything that waits for anybody. Without owners nothing governed can be said, and that is
     all.
     """
@@ -64,7 +64,7 @@ def of_person(waits: list[Wait], name: str) -> list[Wait]:
 
 
 # -- Policies and keys -----------------------------------------------------------------------------
-def _policies(now: State) -> Iterator[Wait]:
+def _policies(now: LogState) -> Iterator[Wait]:
     status = policies.status(now, None)
     if now.authority.policies.rules.owners is None:
         yield Wait(
@@ -94,11 +94,11 @@ def _policies(now: State) -> Iterator[Wait]:
         )
 
 
-def _recovering(now: State, signed: list[str]) -> list[str]:
+def _recovering(now: LogState, signed: list[str]) -> list[str]:
     return [name for name in _in(now, now.authority.policies.rules.recovery) if name not in signed]
 
 
-def _checkpoint_keys(now: State) -> Iterator[Wait]:
+def _checkpoint_keys(now: LogState) -> Iterator[Wait]:
     owners = _in(now, now.authority.policies.rules.owners)
     for one in keys.successors(now):
         if not one.approved:
@@ -112,7 +112,7 @@ def _checkpoint_keys(now: State) -> Iterator[Wait]:
 
 
 # -- Incidents -------------------------------------------------------------------------------------
-def _incidents(now: State) -> Iterator[Wait]:
+def _incidents(now: LogState) -> Iterator[Wait]:
     """Every open incident, for the people who may close it."""
     rules = now.authority.policies.rules.incidents
     for item in now.timeline.all_open_incidents:
@@ -133,7 +133,7 @@ def _incidents(now: State) -> Iterator[Wait]:
 
 
 # -- Moves -----------------------------------------------------------------------------------------
-def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
+def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
     """What one person did alone."""
     overdue = {item.index for item in now.timeline.overdue(at)}
     for item in now.timeline.lacking_second_signature:
@@ -155,7 +155,7 @@ def _second_signatures(now: State, at: datetime) -> Iterator[Wait]:
         )
 
 
-def _moves(now: State, at: datetime) -> Iterator[Wait]:
+def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
     """Open requests for a rollback or a retirement that want further people."""
     for item in now.timeline.open_requests():
         said: PromotionRequest = item.predicate
@@ -181,7 +181,7 @@ def _moves(now: State, at: datetime) -> Iterator[Wait]:
         )
 
 
-def _wanted(now: State, said: PromotionRequest) -> int:
+def _wanted(now: LogState, said: PromotionRequest) -> int:
     policies = now.authority.policies
     if said.action == "retire":
         return policies.retire_people(said.model)
@@ -190,7 +190,7 @@ def _wanted(now: State, said: PromotionRequest) -> int:
 
 
 # -- Packets ---------------------------------------------------------------------------------------
-def _packets(now: State, at: datetime) -> Iterator[Wait]:
+def _packets(now: LogState, at: datetime) -> Iterator[Wait]:
     """The version registered last of each model that can be released, where approvals are
     missing.
     """
@@ -202,7 +202,7 @@ def _packets(now: State, at: datetime) -> Iterator[Wait]:
             yield from _packet(now, model, version, at)
 
 
-def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait]:
+def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[Wait]:
     tier = now.authority.policies.tier_of(model)
     if tier is None or not tier.promotable or not tier.approvals:
         return
@@ -245,7 +245,9 @@ def _packet(now: State, model: str, version: str, at: datetime) -> Iterator[Wait
         yield from _to_ask_for(now, model, version, what.sha256, at)
 
 
-def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime) -> Iterator[Wait]:
+def _to_ask_for(
+    now: LogState, model: str, version: str, digest: str, at: datetime
+) -> Iterator[Wait]:
     """An approved version for which nobody has asked yet, by this packet and of the alias as it is.
     Where it was given the alias by this packet once, and holds it no more, nobody is asked to give
     it back.
@@ -276,7 +278,7 @@ def _to_ask_for(now: State, model: str, version: str, digest: str, at: datetime)
             )
 
 
-def _before_training(now: State, at: datetime) -> Iterator[Wait]:
+def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
     """What a gate wants approved before its stage trains, where it said no for that."""
     found = subjects.waiting_before_training(now)
     known: dict[tuple[str, str], subjects.Subject] = {(one.about, one.name): one for one in found}
@@ -299,7 +301,7 @@ def _before_training(now: State, at: datetime) -> Iterator[Wait]:
 
 
 # -- What ends -------------------------------------------------------------------------------------
-def _waivers(now: State, at: datetime) -> Iterator[Wait]:
+def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
     """Waivers about to end, or just ended, that nothing has taken the place of."""
     items = list(now.evidence.all("waiver"))
     for item in items:
@@ -331,7 +333,7 @@ def _waivers(now: State, at: datetime) -> Iterator[Wait]:
         )
 
 
-def _authorizations(now: State, at: datetime) -> Iterator[Wait]:
+def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
     """People whose services stop running in their name within the hour, or did so today."""
     for one in _people(now):
         mine = [
@@ -353,16 +355,16 @@ def _authorizations(now: State, at: datetime) -> Iterator[Wait]:
             )
 
 
-def _people(now: State) -> list[Principal]:
+def _people(now: LogState) -> list[Principal]:
     return [one for one in now.authority.policies.rules.principals if one.kind == "person"]
 
 
-def _in(now: State, quorum: Quorum | None) -> list[str]:
+def _in(now: LogState, quorum: Quorum | None) -> list[str]:
     roles = set(quorum.roles if quorum else ())
     return sorted(one.name for one in _people(now) if set(one.roles) & roles)
 
 
-def _aliases(now: State) -> list[str]:
+def _aliases(now: LogState) -> list[str]:
     return list(now.authority.policies.rules.aliases)
 
 

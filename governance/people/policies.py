@@ -15,13 +15,13 @@ from governance.attest.predicates import Approval, Artifact, PolicyChange, Reque
 from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
 from governance.base.model import Model
 from governance.base.time import instant
+from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Log
 from governance.people.enrolment import FILE
 from governance.people.speaking import Said, Speaker, say, speaker
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Rules, policies_of
-from governance.release.promotion import State
 
 SHORTEST = 8
 """The fewest characters by which a digest may be named."""
@@ -65,7 +65,7 @@ class Offer:
     """Whether they are those of entry 0, which nobody has signed yet."""
 
 
-def status(now: State, at_hand: Policies | CountersignError | None) -> Status:
+def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status:
     """Who signed what, and who is missing."""
     authority = now.authority
     current = authority.in_force
@@ -221,7 +221,7 @@ def subject(digest: str) -> Artifact:
     return Artifact(role="policy", name="policies", sha256=digest)
 
 
-def signed_by(now: State, digest: str, about: str) -> set[str]:
+def signed_by(now: LogState, digest: str, about: str) -> set[str]:
     """The owners whose last word on a digest is yes."""
     rules = now.authority.policies.rules
     roles = {role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles}
@@ -233,7 +233,7 @@ def signed_by(now: State, digest: str, about: str) -> set[str]:
     return {name for name, yes in last.items() if yes}
 
 
-def signed_at(now: State, digest: str, who: Speaker) -> int | None:
+def signed_at(now: LogState, digest: str, who: Speaker) -> int | None:
     """The entry by which somebody signed policies in this role, and it still counts; None where
     they did not.
     """

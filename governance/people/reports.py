@@ -21,13 +21,13 @@ from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, Run, SignedReport
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.time import instant
+from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.people import kept
 from governance.policy.authority import read_authority
-from governance.release.promotion import State
 from governance.report import files
 from governance.report.html import json_twin, page
 from governance.report.model import Report
@@ -136,7 +136,7 @@ def _check_key(log: Log, signer: Signer) -> None:
         )
 
 
-def of_version(now: State, model: str, version: str) -> list[Evidence]:
+def of_version(now: LogState, model: str, version: str) -> list[Evidence]:
     """The signed reports of a version, in the order of the log."""
     found = now.evidence.all("report")
     return [
@@ -144,7 +144,7 @@ def of_version(now: State, model: str, version: str) -> list[Evidence]:
     ]
 
 
-def find(now: State, sha256: str) -> Evidence:
+def find(now: LogState, sha256: str) -> Evidence:
     """The statement by which a page or twin was signed; the end of its digest may be left out.
     Raises `InputError`.
     """
@@ -168,7 +168,7 @@ def content(item: Evidence, read: Bytes) -> Kept:
     return Kept(item, _bytes(item.predicate.page, read), _bytes(item.predicate.twin, read))
 
 
-def standing_in(now: State, what: Made, read: Bytes) -> tuple[Kept | None, list[str]]:
+def standing_in(now: LogState, what: Made, read: Bytes) -> tuple[Kept | None, list[str]]:
     """(3) The report that was signed in place of this one, if any; and what is to be told of those
     that were signed.
     """
@@ -200,7 +200,7 @@ def standing_in(now: State, what: Made, read: Bytes) -> tuple[Kept | None, list[
     return None, told
 
 
-def _stands(now: State, item: Evidence) -> bool:
+def _stands(now: LogState, item: Evidence) -> bool:
     """Whether somebody answers for it: a principal at that entry, or a key that the origin
     names.
     """

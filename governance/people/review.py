@@ -31,12 +31,12 @@ from governance.gates.decisions import decide_automatic
 from governance.history import packet
 from governance.history.incidents import INCIDENT, still_open, unaccepted
 from governance.history.lineage import ModelNode, model_node
+from governance.history.state import LogState
 from governance.history.votes import Vote
 from governance.log import evidence, merkle
 from governance.log.evidence import Evidence
 from governance.people.packets import release_context
 from governance.release import promotion
-from governance.release.promotion import State
 from governance.report import exceptions
 from governance.report.facts import PREFIX, Facts, registered
 from governance.report.model import EvidenceSections, Notice
@@ -225,7 +225,7 @@ class ReviewFacts(Facts):
         return self.released_before
 
 
-def review(now: State, item: Evidence, at: datetime) -> Review:
+def review(now: LogState, item: Evidence, at: datetime) -> Review:
     """The page's content for a packet, with what the log has against it up to `now`, at a time."""
     before = now.before(item.index)
     frozen = promotion.in_our_words(before, item)
@@ -283,7 +283,7 @@ def digest_of(page: bytes) -> str:
 
 
 # -- What the log has against it -------------------------------------------------------------------
-def _against(now: State, item: Evidence, at: datetime) -> Against:
+def _against(now: LogState, item: Evidence, at: datetime) -> Against:
     frozen = item.predicate
     return Against(
         incidents=_incidents(now, item),
@@ -302,7 +302,7 @@ def _against(now: State, item: Evidence, at: datetime) -> Against:
     )
 
 
-def _incidents(now: State, item: Evidence) -> list[OpenIncident]:
+def _incidents(now: LogState, item: Evidence) -> list[OpenIncident]:
     about = now.evidence.by_subject(item.predicate.model_digest, "incident")
     blocking = {one.index for one in unaccepted(now.authority, about, item)}
     return [
@@ -319,7 +319,7 @@ def _incidents(now: State, item: Evidence) -> list[OpenIncident]:
     ]
 
 
-def _new_findings(now: State, frozen: Packet, at: datetime) -> list[Finding]:
+def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
     """What today's automatic checks find beyond the packet; incidents have a list of their own."""
     alias = now.authority.policies.main_alias
     asked = promotion.ask(now, "promote", frozen.model, frozen.version, alias)
@@ -332,7 +332,7 @@ def _new_findings(now: State, frozen: Packet, at: datetime) -> list[Finding]:
     ]
 
 
-def _rejections(now: State, item: Evidence, at: datetime) -> Iterable[Vote]:
+def _rejections(now: LogState, item: Evidence, at: datetime) -> Iterable[Vote]:
     votes, _ = packet_votes(release_context(now, item, at))
     return [vote for vote in votes if vote[2].predicate.decision == "reject"]
 
@@ -349,7 +349,7 @@ def _verdict(frozen: Packet, against: Against) -> Verdict:
 
 
 # -- The version as of its packet ------------------------------------------------------------------
-def _facts(before: State, frozen: Packet) -> ReviewFacts:
+def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
     registration = before.registration(frozen.model, frozen.version)
     governed = before.authority.policies.rules.aliases
     earlier = [
@@ -381,14 +381,14 @@ def _facts(before: State, frozen: Packet) -> ReviewFacts:
     )
 
 
-def _registration_of(before: State, move: Promotion) -> Evidence | None:
+def _registration_of(before: LogState, move: Promotion) -> Evidence | None:
     try:
         return before.registration(move.model, move.version)
     except InputError:
         return None
 
 
-def _waived(before: State, frozen: Packet) -> Iterator[WaivedFinding]:
+def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
     waivers = [item for item in before.evidence.all("waiver") if item.digest in set(frozen.waivers)]
     for finding in frozen.waived:
         mine = [
@@ -411,7 +411,7 @@ def _waived(before: State, frozen: Packet) -> Iterator[WaivedFinding]:
         )
 
 
-def _demands(before: State, model: str) -> Demands | None:
+def _demands(before: LogState, model: str) -> Demands | None:
     policies = before.authority.policies
     tier = policies.tier_of(model)
     if tier is None:
@@ -426,7 +426,7 @@ def _demands(before: State, model: str) -> Demands | None:
     )
 
 
-def _runners(before: State, facts: ReviewFacts) -> list[Runner]:
+def _runners(before: LogState, facts: ReviewFacts) -> list[Runner]:
     rows: list[tuple[Literal["trained", "evaluated", "imported"], Evidence]] = []
     rows += [("trained", node.train) for node in facts.trained if node.train]
     rows += [("imported", node.base) for node in facts.chain if node.base]
@@ -437,7 +437,7 @@ def _runners(before: State, facts: ReviewFacts) -> list[Runner]:
 
 
 def _runner(
-    before: State, did: Literal["trained", "evaluated", "imported"], item: Evidence
+    before: LogState, did: Literal["trained", "evaluated", "imported"], item: Evidence
 ) -> Runner:
     owner = before.authority.principal(item.keyid, item.index)
     asked = item.predicate.run.requested_by
@@ -454,7 +454,7 @@ def _runner(
     )
 
 
-def _earlier(before: State, frozen: Packet) -> Iterator[EarlierDecision]:
+def _earlier(before: LogState, frozen: Packet) -> Iterator[EarlierDecision]:
     """Votes on other packets of these bytes, and refused promotions, in the order of the log."""
     packets = before.evidence.by_subject(frozen.model_digest, "packet")
     digests = {packet.digest_of(item.predicate) for item in packets}
@@ -486,7 +486,7 @@ def _earlier(before: State, frozen: Packet) -> Iterator[EarlierDecision]:
             )
 
 
-def _named_entries(now: State, made: Review) -> list[NamedEntry]:
+def _named_entries(now: LogState, made: Review) -> list[NamedEntry]:
     """Every entry that the page names, with the digest by which it is found elsewhere."""
     numbers = sorted(set(_references(made.model_dump())))
     entries = ((number, now.log.entry(number)) for number in numbers if number < now.size)

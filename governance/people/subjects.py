@@ -18,9 +18,9 @@ from governance.base.errors import ConfigError, InputError
 from governance.base.text import number
 from governance.history import packet
 from governance.history.lineage import data_chain
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.people.speaking import roles_of
-from governance.release.promotion import State
 
 About = Literal["packet", "data", "objective", "reward", "promotion"]
 BEFORE_TRAINING: tuple[About, ...] = ("data", "objective", "reward")
@@ -54,7 +54,7 @@ class Subject:
         return "\n".join(self.shown).encode()
 
 
-def find(now: State, words: Sequence[str]) -> Subject:
+def find(now: LogState, words: Sequence[str]) -> Subject:
     """MODEL/VERSION, a digest, or `data|objective|reward|promotion NAME_OR_DIGEST`. Raises
     `InputError`.
     """
@@ -83,7 +83,7 @@ def find(now: State, words: Sequence[str]) -> Subject:
     return found or _unknown(now, name)
 
 
-def of_version(now: State, model: str, version: str) -> Subject:
+def of_version(now: LogState, model: str, version: str) -> Subject:
     """The latest packet of a version. Raises `InputError` where it has none."""
     registered = now.registration(model, version).predicate
     item = packet.latest(now.evidence, model, version, registered.model_digest)
@@ -94,7 +94,7 @@ def of_version(now: State, model: str, version: str) -> Subject:
     return _of_packet(now, item)
 
 
-def _unknown(now: State, name: str) -> Subject:
+def _unknown(now: LogState, name: str) -> Subject:
     known = sorted({f"{one.about} {one.name}" for one in waiting_before_training(now)})
     raise InputError(
         f"the log knows nothing {name[:80]!r} that could be approved",
@@ -106,21 +106,21 @@ def _unknown(now: State, name: str) -> Subject:
     )
 
 
-def _of_packet(now: State, item: Evidence) -> Subject:
+def _of_packet(now: LogState, item: Evidence) -> Subject:
     said, name = item.predicate, f"{item.predicate.model}/{item.predicate.version}"
     return Subject(
         "packet", packet.digest_of(said), name, said.model, _approvers(now, said.model), packet=item
     )
 
 
-def _packet_by_digest(now: State, text: str) -> Subject | None:
+def _packet_by_digest(now: LogState, text: str) -> Subject | None:
     digests = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
     found = [sha256 for sha256 in digests if _begins(sha256, text)]
     _check_one(found, text)
     return _of_packet(now, digests[found[-1]]) if found else None
 
 
-def _request(now: State, text: str) -> Subject | None:
+def _request(now: LogState, text: str) -> Subject | None:
     """A request for a move, to be signed by somebody else too."""
     found = [item for item in now.evidence.all("request") if _begins(item.digest, text)]
     _check_one([item.digest for item in found], text)
@@ -148,7 +148,7 @@ def _request(now: State, text: str) -> Subject | None:
     )
 
 
-def requests_of_gates(now: State) -> dict[str, tuple[Evidence, GateRequest]]:
+def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
     """Stage to the latest statement of its gate, and what it was asked."""
     found: dict[str, tuple[Evidence, GateRequest]] = {}
     for item in now.view.all("gate"):
@@ -160,7 +160,7 @@ def requests_of_gates(now: State) -> dict[str, tuple[Evidence, GateRequest]]:
     return found
 
 
-def waiting_before_training(now: State) -> Iterator[Subject]:
+def waiting_before_training(now: LogState) -> Iterator[Subject]:
     """Everything the gates asked about, that a tier may want approved before training."""
     for item, request in requests_of_gates(now).values():
         yield _data(now, item, request)
@@ -171,7 +171,7 @@ def waiting_before_training(now: State) -> Iterator[Subject]:
                 yield _of_gate(now, item, request, "reward", name, sha256)
 
 
-def _before(now: State, about: str, name: str) -> Subject | None:
+def _before(now: LogState, about: str, name: str) -> Subject | None:
     found = [
         one
         for one in waiting_before_training(now)
@@ -181,7 +181,7 @@ def _before(now: State, about: str, name: str) -> Subject | None:
 
 
 def _of_gate(
-    now: State, item: Evidence, request: GateRequest, about: About, name: str, sha256: str
+    now: LogState, item: Evidence, request: GateRequest, about: About, name: str, sha256: str
 ) -> Subject:
     code = item.predicate.code
     dirty = ", with changes that are not committed" if code.dirty else ""
@@ -216,7 +216,7 @@ def _text(item: Evidence, sha256: str) -> str | None:
         return text
 
 
-def _data(now: State, item: Evidence, request: GateRequest) -> Subject:
+def _data(now: LogState, item: Evidence, request: GateRequest) -> Subject:
     """A dataset, with what the log says of it."""
     made = _of_gate(now, item, request, "data", request.data.dataset, request.data.sha256)
     chain = data_chain(now.view, request.data.dataset, request.data.sha256)
@@ -248,7 +248,7 @@ def _data(now: State, item: Evidence, request: GateRequest) -> Subject:
     return Subject("data", made.sha256, made.name, made.model, made.fitting, tuple(lines))
 
 
-def _approvers(now: State, model: str) -> tuple[str, ...]:
+def _approvers(now: LogState, model: str) -> tuple[str, ...]:
     tier = now.authority.policies.tier_of(model)
     return tuple(tier.approvers) if tier else ()
 

@@ -15,6 +15,7 @@ from governance.attest.predicates import Approval
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
 from governance.gates.checks.votes import packet_votes
+from governance.history.state import LogState
 from governance.history.votes import Reason, SetAside, agreed
 from governance.log.evidence import Evidence
 from governance.log.port import Log
@@ -25,7 +26,6 @@ from governance.people.speaking import Said, Speaker, say, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.policy.policies import Principal
 from governance.release import promotion
-from governance.release.promotion import State
 
 _PROBLEMS: dict[Reason, str] = {
     "not_theirs": "this key was not {person}'s when it signed, or not in this role",
@@ -57,7 +57,7 @@ class Vote:
 
 
 def check(
-    now: State, what: Subject, how: Vote, signer: Signer, role: str | None, at: datetime
+    now: LogState, what: Subject, how: Vote, signer: Signer, role: str | None, at: datetime
 ) -> tuple[Speaker, Approval]:
     """Who votes, and the statement that they would sign. Raises `RefusedError` where it would not
     count.
@@ -85,7 +85,7 @@ def cast(log: Log, what: Subject, who: Speaker, approval: Approval) -> Said:
     return say(log, who.signer, "approval", [what.artifact], approval)
 
 
-def _voter(now: State, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
+def _voter(now: LogState, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
     """For another's request any of a person's roles that may second it; else the only role that
     fits.
     """
@@ -94,7 +94,7 @@ def _voter(now: State, what: Subject, signer: Signer, role: str | None, at: date
     return speaker(now.authority, signer, role, what.fitting, at)
 
 
-def same_vote(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:
+def same_vote(now: LogState, what: Subject, how: Vote, who: Speaker) -> int | None:
     """The entry of this person's last vote, where it says the same and still counts."""
     mine = [
         item
@@ -111,7 +111,7 @@ def same_vote(now: State, what: Subject, how: Vote, who: Speaker) -> int | None:
     return mine[-1].index if same and last.expires is None else None
 
 
-def _check_request(now: State, what: Subject, who: Speaker) -> None:
+def _check_request(now: LogState, what: Subject, who: Speaker) -> None:
     request = next(item for item in now.evidence.all("request") if item.digest == what.sha256)
     if request.predicate.principal == who.name:
         raise RefusedError(
@@ -121,7 +121,7 @@ def _check_request(now: State, what: Subject, who: Speaker) -> None:
 
 
 def _check_packet(
-    now: State, what: Subject, packet: Evidence, approval: Approval, who: Speaker, at: datetime
+    now: LogState, what: Subject, packet: Evidence, approval: Approval, who: Speaker, at: datetime
 ) -> None:
     approves = approval.decision == "approve"
     changed = promotion.changed(now, packet, at) if approves else []
@@ -138,7 +138,7 @@ def _check_packet(
 
 
 def _would_not_count(
-    now: State, what: Subject, who: Speaker, at: datetime, aside: list[SetAside]
+    now: LogState, what: Subject, who: Speaker, at: datetime, aside: list[SetAside]
 ) -> RefusedError:
     reason = aside[-1].reason if aside else "role"
     problem = _PROBLEMS[reason].format(
@@ -152,14 +152,14 @@ def _would_not_count(
     return RefusedError(problem, where=f"{what.about} {what.name}", fix=fix)
 
 
-def can_vote(now: State, what: Subject, at: datetime) -> list[str]:
+def can_vote(now: LogState, what: Subject, at: datetime) -> list[str]:
     """The people whose approval of the packet would count, by role and by what they did before."""
     people = [one for one in now.authority.policies.rules.principals if one.kind == "person"]
     fitting = [one for one in people if set(one.roles) & set(what.fitting)]
     return [one.name for one in fitting if not barred(now, what, one, at)]
 
 
-def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
+def barred(now: LogState, what: Subject, person: Principal, at: datetime) -> bool:
     """Whether no approval of the packet by this person would count: it is their own work."""
     if what.packet is None:
         return False
@@ -180,7 +180,7 @@ def barred(now: State, what: Subject, person: Principal, at: datetime) -> bool:
     return not any(one is item for _, _, one in votes)
 
 
-def approved(now: State, what: Subject, at: datetime) -> bool:
+def approved(now: LogState, what: Subject, at: datetime) -> bool:
     """Whether a gate will take it as approved."""
     items = now.evidence.by_subject(what.sha256, "approval")
     return agreed(now.authority, items, what.about, what.fitting, at)

@@ -16,6 +16,7 @@ from governance.base.time import exact_instant, instant_of
 from governance.gates.checks.context import Context
 from governance.gates.checks.waivers import waiver_problem
 from governance.gates.decisions import decide_automatic
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.assumed import assumed
@@ -23,7 +24,6 @@ from governance.people.enrolment import known_person
 from governance.people.speaking import Said, Speaker, say, speaker
 from governance.people.subjects import requests_of_gates
 from governance.release import promotion
-from governance.release.promotion import State
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Target:
     findings: tuple[Finding, ...] = field(default=())
 
 
-def target(now: State, name: str, at: datetime) -> Target:
+def target(now: LogState, name: str, at: datetime) -> Target:
     """`MODEL/VERSION` or `gate@STAGE`, with the findings that stand there now. Raises
     `InputError`.
     """
@@ -75,7 +75,7 @@ def target(now: State, name: str, at: datetime) -> Target:
 
 def waive(
     log: Log,
-    now: State,
+    now: LogState,
     what: Target,
     how: Acceptance,
     signer: Signer,

@@ -34,10 +34,8 @@ from governance.history.lineage import decided, model_node, subject
 from governance.history.state import LogState, state
 from governance.log.evidence import Evidence
 
-State = LogState
-
 __all__ = [
-    "LogState", "State", "ask", "changed", "decide", "decide_again", "freeze", "in_our_words",
+    "ask", "changed", "decide", "decide_again", "freeze", "in_our_words",
     "is_true", "is_verbatim", "may_ask", "state", "to_retire",
 ]  # fmt: skip
 

@@ -28,7 +28,7 @@ from governance.attest.predicates import Finding
 from governance.base.errors import CountersignError, InputError
 from governance.base.text import moment, short, size
 from governance.base.time import instant, instant_of
-from governance.history.state import LogHistory
+from governance.history.state import LogHistory, LogState
 from governance.history.verify import LIMITS, LogReport, TrustAnchors, verify_log
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
@@ -36,7 +36,6 @@ from governance.log.evidence import Evidence, EvidenceView, LogSource, key_ring
 from governance.log.port import Log
 from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
 from governance.policy.policies import Policies
-from governance.release.promotion import State
 from governance.report import (
     controls,
     data,
@@ -135,7 +134,7 @@ class Sources:
         )
 
     @cached_property
-    def read(self) -> tuple[State, LogSource]:
+    def read(self) -> tuple[LogState, LogSource]:
         """The entries that were verified and none that came since, and the reader behind them.
 
         Keys that policies at hand name are known beside the log's.
@@ -146,7 +145,7 @@ class Sources:
         authority = log_history.authority(size)
         source = LogSource(self.log, key_ring(self.log, {**authority.keys, **self.service}))
         view = EvidenceView(source, size=size)
-        return State(self.log, size, authority, view, log_history), source
+        return LogState(self.log, size, authority, view, log_history), source
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
@@ -188,7 +187,7 @@ def build(
     )
 
 
-def _as_read(verified: LogReport, now: State) -> LogReport:
+def _as_read(verified: LogReport, now: LogState) -> LogReport:
     """What was verified, of the entries that are read alone: their root, proven to be one the whole
     log grew from.
     """
@@ -216,7 +215,7 @@ def _carried(report: Report, carried: BundleSource | None) -> Report:
     )
 
 
-def until(now: State, moment: datetime) -> State:
+def until(now: LogState, moment: datetime) -> LogState:
     """(2) The log as it stood at a time. Raises `InputError` where it had not begun."""
     end = now.size
     for item in now.evidence.all():
@@ -230,7 +229,7 @@ def until(now: State, moment: datetime) -> State:
     return now.cut(end)
 
 
-def settled(now: State) -> State:
+def settled(now: LogState) -> LogState:
     """(4) The log without the signed reports at its end."""
     signed, end = {entry.index for entry in now.log.by_kind(["report"])}, now.size
     while end - 1 in signed:
@@ -260,7 +259,7 @@ def latest(sources: Sources) -> tuple[str, str]:
     return found[-1].model, found[-1].version
 
 
-def _last_event(now: State, model: str, version: str, clock: datetime) -> datetime:
+def _last_event(now: LogState, model: str, version: str, clock: datetime) -> datetime:
     """(3) The last entry's time, or the last deadline since then that has passed."""
     last, said = last_time(now), [one.predicate for one in now.evidence.all("registration")]
     digests = {one.model_digest for one in said if (one.model, one.version) == (model, version)}
@@ -270,7 +269,7 @@ def _last_event(now: State, model: str, version: str, clock: datetime) -> dateti
     return max(passed, default=last)
 
 
-def _deadlines(now: State, model: str, digest: str) -> Iterator[datetime]:
+def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
     """When something that a version of the model may rest on ends."""
     moves = [item.predicate for item in now.evidence.by_subject(digest, "promotion")]
     spent = {move.request for move in moves if move.allowed}
@@ -430,7 +429,7 @@ def _meanings(facts: Facts, report: Report) -> dict[str, str]:
     return {code: CODES[code].meaning for code in sorted(codes & CODES.keys())}
 
 
-def _reads(now: State, as_of: datetime | None) -> str | None:
+def _reads(now: LogState, as_of: datetime | None) -> str | None:
     """How far the log was read; all of it was verified."""
     if as_of is None:
         return None

@@ -10,10 +10,10 @@ from governance.bundle.check import verify_bundle
 from governance.bundle.form import content, read
 from governance.bundle.log import BundleLog
 from governance.bundle.result import BundleReport, as_log_report
+from governance.history.state import LogState, state
 from governance.history.verify import TrustAnchors
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
-from governance.release.promotion import State, state
 from governance.report.build import BundleSource, Sources
 
 NOWHERE = Path("/nonexistent")
@@ -30,7 +30,7 @@ class Opened:
     report: BundleReport
 
     @property
-    def state(self) -> State:
+    def state(self) -> LogState:
         """As of its checkpoint, as far as it carries."""
         return state(self.log)
 

@@ -35,9 +35,9 @@ from governance.gates.checks.context import ModelFacts
 from governance.gates.decisions import decide_release
 from governance.history.chain import Chain, Suite
 from governance.history.lineage import ModelNode, model_node
+from governance.history.state import LogState
 from governance.log.evidence import Evidence, parse_statement
 from governance.policy.policies import Policies
-from governance.release.promotion import State
 from governance.report.reading import Everything
 from governance.report.standing import Standing
 
@@ -62,7 +62,7 @@ class Facts(Chain):
     """Why there are none; empty where there are."""
     policies_are: str = "the policies last recorded in the log; nobody signed them"
     """Which they are, in words."""
-    now: State | None = None
+    now: LogState | None = None
     """The log as it was read; None where people are not asked about."""
     time: datetime | None = None
     """The time of the report; that of the last entry where none is given."""
@@ -286,7 +286,7 @@ class Facts(Chain):
 
 
 def gather(
-    now: State,
+    now: LogState,
     project: str,
     root: Path,
     policies: Policies | CountersignError,
@@ -343,7 +343,7 @@ def gather(
     )
 
 
-def last_time(now: State) -> datetime:
+def last_time(now: LogState) -> datetime:
     """When the last entry that counts was made, of those that are there: a bundle need not carry
     the very last.
     """
@@ -375,7 +375,9 @@ class _Used:
     governed: bool = False
 
 
-def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing | None, str | None]:
+def _standing(
+    now: LogState, said: Registration, time: datetime
+) -> tuple[Standing | None, str | None]:
     """The version's state with people, or why it cannot be decided again."""
     standing = Standing(now, said, time)
     try:
@@ -385,7 +387,7 @@ def _standing(now: State, said: Registration, time: datetime) -> tuple[Standing 
     return standing, None
 
 
-def _used(now: State, policies: Policies | CountersignError) -> _Used:
+def _used(now: LogState, policies: Policies | CountersignError) -> _Used:
     """The policies a version is judged by: those that govern aliases, the last recorded, or those
     at hand.
     """
@@ -410,7 +412,7 @@ def _used(now: State, policies: Policies | CountersignError) -> _Used:
         )
 
 
-def _policy_recorded(now: State) -> str:
+def _policy_recorded(now: LogState) -> str:
     said = [item for kind in ("origin", "policy") for item in now.evidence.all(kind)]
     return said[-1].subjects[0].sha256 if said else ""
 

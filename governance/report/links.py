@@ -22,7 +22,7 @@ from governance.report.facts import PREFIX, Facts, registered, run_of
 from governance.report.people import separation
 from governance.report.scores import is_safety
 
-State = Literal["present", "partial", "missing", "not recorded"]
+LogState = Literal["present", "partial", "missing", "not recorded"]
 """whole; some of it; none where there could be; or Countersign has no record of the kind."""
 
 
@@ -32,7 +32,7 @@ class Link(Model):
     key: str
     asks: str
     """What it has to hold to be whole."""
-    state: State
+    state: LogState
     says: str
     lacks: list[str]
     evidence: list[int]
@@ -60,7 +60,7 @@ def link(key: str, facts: Facts, verified: LogReport) -> Link:
     return _link(key, "partial" if found.lacks else "present", found)
 
 
-def _link(key: str, state: State, found: Holding) -> Link:
+def _link(key: str, state: LogState, found: Holding) -> Link:
     return Link(
         key=key,
         asks=EVIDENCE[key],

@@ -24,6 +24,7 @@ from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Call, Refusal, Run
 from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
 from governance.base.time import instant
+from governance.history.state import LogState, state
 from governance.log import evidence
 from governance.machine.machine import Machine, check_head, machine, signer
 from governance.models.artifacts import REGISTRY_RUN
@@ -34,7 +35,7 @@ from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
 from governance.registry.governed.names import Names
 from governance.registry.versions import NewVersion
 from governance.release.promoter import Promoter as Decider
-from governance.release.promotion import State, state, to_retire
+from governance.release.promotion import to_retire
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
@@ -97,7 +98,7 @@ class Surroundings:
     _known: tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]] | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> LogState:
         """The log as it stands."""
         return state(self.log)
 
@@ -261,7 +262,7 @@ class RegistryPromoter:
     """
 
     decider: Decider
-    now: Callable[[], State]
+    now: Callable[[], LogState]
 
     def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         """See `governor.Promoter`."""

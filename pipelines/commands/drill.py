@@ -18,6 +18,7 @@ from governance.base.errors import ConfigError, RefusedError
 from governance.base.progress import Progress
 from governance.base.text import duration
 from governance.commands import session
+from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, signer
 from governance.people import authorizing
@@ -25,7 +26,6 @@ from governance.people import drill as rehearsal
 from governance.people.drill import Failed, Rehearsal
 from governance.people.moves import Plan
 from governance.people.speaking import log_to_add_to
-from governance.release.promotion import State, state
 from governance.release.serving import private_copy, serving_log, where
 
 ITEMS = 16
@@ -99,12 +99,12 @@ def _libraries() -> None:
         )
 
 
-def _verified(machine: Machine) -> tuple[State, str]:
+def _verified(machine: Machine) -> tuple[LogState, str]:
     log: Log = serving_log(machine)
     return state(log), f"{log.size()} entries verified"
 
 
-def _steps(done: Rehearsal, machine: Machine, now: State, found: Plan, items: int) -> int:
+def _steps(done: Rehearsal, machine: Machine, now: LogState, found: Plan, items: int) -> int:
     """Does what a server does after the alias moved, and asks a few questions. Returns their
     number. Raises `Failed`.
     """

@@ -26,8 +26,8 @@ from governance.base.text import visible
 from governance.commands import session, sources
 from governance.history.chain import Chain
 from governance.history.lineage import inputs, subject
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.release.promotion import State
 
 ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
@@ -124,7 +124,7 @@ def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterat
     yield from (f"not shown: {line}" for line in NOT_SHOWN)
 
 
-def look_up(now: State, root: Path, record: str) -> Iterator[LookUp]:
+def look_up(now: LogState, root: Path, record: str) -> Iterator[LookUp]:
     """(2) Every step of every dataset in the log, in order."""
     for kind in ("ingest", "scan", "quality"):
         for item in now.evidence.all(kind):
@@ -135,7 +135,7 @@ def look_up(now: State, root: Path, record: str) -> Iterator[LookUp]:
                 yield LookUp(step.dataset, step.stage, item.index, digest, result, reason)
 
 
-def made_from(now: State, digests: set[str]) -> Iterator[Touched]:
+def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
     """(3) The trainings on these datasets, the models trained from theirs, and the versions made of
     them.
     """

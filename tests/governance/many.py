@@ -20,10 +20,10 @@ from governance.attest.predicates import (
 from governance.attest.requests import ReleaseRequest
 from governance.base.time import exact_instant
 from governance.history import packet
+from governance.history.state import state
 from governance.log import evidence
 from governance.machine.machine import signer
 from governance.release import promotion
-from governance.release.promotion import state
 from tests.governance.governed import Governed, governed, person
 from tests.governance.story import MODEL, digest
 

@@ -19,9 +19,9 @@ import pytest
 from governance.attest.digests import manifest, tree_digest
 from governance.attest.predicates import Artifact, Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.history.state import state
 from governance.log import evidence
 from governance.machine.machine import signer
-from governance.release.promotion import state
 from pipelines.loader import Loaded, load
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, governed

@@ -15,9 +15,9 @@ from governance.attest.digests import manifest, sha256_bytes
 from governance.attest.predicates import SignedReport
 from governance.base.errors import RefusedError, StorageError, VerificationError
 from governance.base.progress import Progress
+from governance.history.state import state
 from governance.log.evidence import key_ring, log_evidence
 from governance.registry.mlflow import MlflowRegistry, open_registry
-from governance.release.promotion import state
 from pipelines.harness import run_stage
 from pipelines.project import Project
 from pipelines.stages import register

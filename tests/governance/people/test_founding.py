@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from governance.history.state import state
 from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import machine, open_log, read_log
 from governance.policy.policies import load_policies
-from governance.release.promotion import state
 from tests.governance.governed import keypair
 from tests.governance.people.desk import WHY, Desk
 from tests.governance.story import MODEL, START

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from governance.base.errors import CountersignError
-from governance.release.promotion import state
+from governance.history.state import state
 from pipelines.cli import cli
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.governance.terminal import key_file

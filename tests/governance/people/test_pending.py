@@ -13,9 +13,9 @@ from governance.attest.predicates import Artifact
 from governance.attest.requests import DataRef, GateRequest, SuiteRef
 from governance.base.time import instant
 from governance.gates.decisions import decide_gate
+from governance.history.state import state
 from governance.machine.machine import open_log
 from governance.policy.policies import Policies, load_policies
-from governance.release.promotion import state
 from tests.governance.governed import Governed, authorize, empty, governed
 from tests.governance.people.desk import NAME, WHY, Desk, desk
 from tests.governance.story import MODEL, digest

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance.base.text import visible
-from governance.release.promotion import state
+from governance.history.state import state
 from tests.governance.governed import RULES, empty, keypair, principals
 from tests.governance.people.desk import WHY, Desk, desk
 from tests.governance.sshagent import add, make, needs_ssh

@@ -8,11 +8,11 @@ import shlex
 import pytest
 
 from governance.attest.predicates import Requester
+from governance.history.state import state
 from governance.log.port import Log
 from governance.machine.machine import log_of, machine, open_log
 from governance.people import keys
 from governance.policy.policies import load_policies
-from governance.release.promotion import state
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, Table, keypair
 from tests.governance.people.desk import Desk

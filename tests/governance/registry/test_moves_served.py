@@ -13,8 +13,8 @@ import pytest
 
 from governance.attest.digests import manifest
 from governance.base.errors import VerificationError
+from governance.history.state import state
 from governance.release import serving
-from governance.release.promotion import state
 from tests.governance.registry.client import Client
 from tests.governance.registry.place import MODEL, Place, place, register
 from tests.governance.registry.place import serving as running

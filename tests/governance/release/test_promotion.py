@@ -363,7 +363,7 @@ def test_whoever_asks_does_not_close_what_others_opened(scene: Governed) -> None
 
 
 Said = tuple[str, str, str]
-"""State, who, as what."""
+"""LogState, who, as what."""
 BY_BEN: Said = ("open", "ben", "risk")
 INCIDENTS: dict[str, tuple[str, list[Said], set[str]]] = {
     # policy's rule, what is said in order, what is found

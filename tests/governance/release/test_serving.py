@@ -23,9 +23,9 @@ from governance.base.errors import (
     VerificationError,
 )
 from governance.commands.verify_model import command
+from governance.history.state import state
 from governance.registry.rest import from_server
 from governance.release import serving
-from governance.release.promotion import state
 from tests.governance.governed import Governed, governed
 from tests.governance.story import MODEL
 

@@ -13,11 +13,11 @@ from governance.attest.keys import CHECKPOINT, public_key, stored_signer
 from governance.attest.predicates import Approval, Artifact
 from governance.base.errors import StorageError
 from governance.history import verify
+from governance.history.state import state
 from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import checkpoint_keys, log_of, machine, read_log
 from governance.people.keys import NEXT, propose_successor
-from governance.release.promotion import state
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.postgres import Cluster
