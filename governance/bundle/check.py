@@ -6,15 +6,15 @@
    at its size.
 4. Every envelope is signed by a key that the log's policies or its origin name. A statement whose
    signer had no right to make it at that position is set aside, and reported.
-5. The version's registration counts, its files add up to its digest, and every statement that it
-   and its packet rest on is in the bundle, under the digest by which they name it.
+5. The version's registration counts. The digest of its file list is the model digest. The bundle
+   holds every statement that the registration and the packet name by digest.
 6. Every decision that moved a governed alias to this version is repeated from the entries before
    it: what was requested, under which policies, and whether it was allowed.
 7. Each file matches its digest. The report says which files an approval or a signed report names;
    the others are attachments.
 8. A trust anchor fits: leaf hash of entry 0, id of the checkpoint key, or an older checkpoint.
 
-No bundle shows that nothing was left out of it. See `limits`.
+A bundle cannot show that nothing was left out of it. See `limits`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from governance.base.errors import CountersignError, VerificationError
 from governance.bundle.form import Bundle, read
 from governance.bundle.log import BundleLog
 from governance.bundle.result import Aside, BundleReport, limits
-from governance.bundle.substance import substance
+from governance.bundle.substance import signer_name, substance
 from governance.history.verify import TrustAnchors
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
@@ -48,17 +48,19 @@ the log, and a refusal, an accepted call or a report gives no rights.
 
 
 def verify_bundle(data: bytes, anchors: TrustAnchors, *, where: str = "bundle") -> BundleReport:
-    """Verifies a file's bytes. What does not verify is in the report, and not raised."""
-    known = BundleReport()
+    """Verifies a file's bytes. The report names the first thing that does not verify; nothing is
+    raised.
+    """
+    report = BundleReport()
     try:
         bundle = read(data, where=where)
-        known = replace(known, model=bundle.model, version=bundle.version)
+        report = replace(report, model=bundle.model, version=bundle.version)
         return _verify(bundle, anchors)
     except CountersignError as error:
-        return replace(known, broken=str(error).replace("\n  ", "; "))
+        return replace(report, broken=str(error).replace("\n  ", "; "))
     except (ValueError, RecursionError) as error:  # signed nonsense: a bad date, an endless chain
-        why = f"{where}: a statement cannot be read ({type(error).__name__})"
-        return replace(known, broken=why)
+        broken = f"{where}: a statement cannot be read ({type(error).__name__})"
+        return replace(report, broken=broken)
 
 
 def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
@@ -77,44 +79,46 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
     signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
     recorded = _Recorded(authority)
-    items = [_open(log, index, ring, recorded) for index in _indices(log)]  # (4)
+    statements = [_open(log, index, ring, recorded) for index in _indices(log)]  # (4)
     established, grown_from = _established(log, anchors, head, authority, leaf)  # (8)
     report = BundleReport(
         model=bundle.model,
         version=bundle.version,
         project=first.project,
         size=head.size,
-        entries=len(items),
-        kinds=dict(sorted(Counter(item.kind for item in items).items())),
-        signers=dict(Counter(_whose(item, authority) for item in items).most_common()),
+        entries=len(statements),
+        kinds=dict(sorted(Counter(statement.kind for statement in statements).items())),
+        signers=dict(
+            Counter(signer_name(statement, authority) for statement in statements).most_common()
+        ),
         first=leaf.hex(),
         root=head.root.hex(),
         checkpoint=bundle.checkpoint,
         checkpoint_key=public_key(first.checkpoint_key).keyid,
         origin=established,
         grown_from=grown_from,
-        as_of=_time(items[-1]),
+        as_of=_time(statements[-1]),
         policy=authority.in_force.digest,
         policy_signed_by=authority.in_force.signers,
-        aside=tuple(_aside(items, authority)),
+        aside=tuple(_aside(statements, authority)),
     )
-    report = substance(report, promotion.state(log), items, bundle)
+    report = substance(report, promotion.state(log), statements, bundle)
     return replace(report, limits=limits(report))
 
 
 def _verify_tree(log: BundleLog, head: Checkpoint) -> None:
-    for item in log.bundle.entries:
-        proof = [bytes.fromhex(step) for step in item.proof]
+    for entry in log.bundle.entries:
+        proof = [bytes.fromhex(step) for step in entry.proof]
         try:
             merkle.verify_inclusion(
-                log.entry(item.index).leaf_hash, item.index, head.size, proof, head.root
+                log.entry(entry.index).leaf_hash, entry.index, head.size, proof, head.root
             )
         except VerificationError as error:
-            raise VerificationError(error.found, where=f"entry {item.index}") from None
+            raise VerificationError(error.found, where=f"entry {entry.index}") from None
 
 
 def _indices(log: BundleLog) -> list[int]:
-    return [item.index for item in log.bundle.entries]
+    return [entry.index for entry in log.bundle.entries]
 
 
 @dataclass(frozen=True)
@@ -126,15 +130,15 @@ class _Recorded:
     @cached_property
     def keys(self) -> dict[str, str]:
         """Key id to PEM of every principal that they name."""
-        found: dict[str, str] = {}
+        keys: dict[str, str] = {}
         for _, _, files in self.authority.recorded:
             with suppress(CountersignError):  # unreadable policies name nobody
-                found.update(policies_of(dict(files)).keys if files else {})
-        return found
+                keys.update(policies_of(dict(files)).keys if files else {})
+        return keys
 
 
 def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evidence:
-    """(4) An entry signed by a known key: one of policies that were ever in force or recorded."""
+    """(4) An entry whose key is named by the origin or by any policies in the log."""
     entry = log.entry(index)
     try:
         return open_entry(entry, ring)[0]
@@ -145,7 +149,10 @@ def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evi
 def _established(
     log: BundleLog, anchors: TrustAnchors, head: Checkpoint, authority: Authority, leaf: bytes
 ) -> tuple[str | None, int | None]:
-    """What ties this log to a trust anchor. An anchor that does not fit is an error."""
+    """The trust anchor that fits this log, and the size of the older checkpoint.
+
+    Raises `VerificationError` where an anchor does not fit.
+    """
     keys = [public_key(pem).keyid for _, pem in authority.checkpoint_keys]
     established = None
     if anchors.origin is not None:
@@ -174,34 +181,22 @@ def _established(
     return established or f"the older checkpoint, of {old.size} entries", old.size
 
 
-def _whose(item: Evidence, authority: Authority) -> str:
-    person = authority.principal(item.keyid, item.index)
-    if person is not None:
-        return person.name
-    return "a development key" if item.development else f"key {item.keyid[:12]}"
-
-
-def _aside(items: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
+def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
     """(4) Statements whose signer had no right to make them."""
-    for item in items:
-        if isinstance(item.predicate, Signed):
-            if authority.speaker(item) is None:
-                who = f"{item.predicate.principal} as {item.predicate.role}"
-                yield Aside(
-                    item.index,
-                    item.kind,
-                    f"at that entry, {who} did not have this key or this role",
-                )
-        elif item.kind not in FREE and not authority.may_sign(
-            item.kind, item.keyid, item.development, item.index
+    for statement in statements:
+        if isinstance(statement.predicate, Signed):
+            if authority.speaker(statement) is None:
+                who = f"{statement.predicate.principal} as {statement.predicate.role}"
+                why = f"at that entry, {who} did not have this key or this role"
+                yield Aside(statement.index, statement.kind, why)
+        elif statement.kind not in FREE and not authority.may_sign(
+            statement.kind, statement.keyid, statement.development, statement.index
         ):
-            yield Aside(
-                item.index,
-                item.kind,
-                f"at that entry, {_whose(item, authority)} had no right to sign `{item.kind}`",
-            )
+            who = signer_name(statement, authority)
+            why = f"at that entry, {who} had no right to sign `{statement.kind}`"
+            yield Aside(statement.index, statement.kind, why)
 
 
-def _time(item: Evidence) -> str:
-    said = item.predicate
-    return str(said.at if isinstance(said, Signed) else said.run.finished)
+def _time(statement: Evidence) -> str:
+    predicate = statement.predicate
+    return str(predicate.at if isinstance(predicate, Signed) else predicate.run.finished)

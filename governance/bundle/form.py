@@ -39,7 +39,7 @@ class Item(Model):
 
 
 class Attached(Model):
-    """A file by its digest: a review page that an approval names, a report."""
+    """A file, named by its digest: a review page that an approval names, or a report."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     sha256: Sha256
@@ -48,7 +48,7 @@ class Attached(Model):
 
 
 class Growth(Model):
-    """What proves that the log held all of an older checkpoint's entries, unchanged."""
+    """The proof that the log holds all entries of an older checkpoint, unchanged."""
 
     proof: Annotated[list[Sha256], Field(max_length=2 * MAX_PROOF)]
     """RFC 6962 consistency proof."""
@@ -57,7 +57,7 @@ class Growth(Model):
 
 
 class Bundle(Model):
-    """Everything in the file but the seal."""
+    """Everything in the file except the seal."""
 
     format: Literal["https://countersign.dev/bundle/v1"]
     model: Slug
@@ -97,7 +97,7 @@ def read(data: bytes, *, where: str = "bundle") -> Bundle:
             "the seal does not match its content: something was changed or left out",
             where=where,
         )
-    _check_order([item.index for item in bundle.entries], "entries", where)
+    _check_order([entry.index for entry in bundle.entries], "entries", where)
     _check_order([file.sha256 for file in bundle.files], "files", where)
     for file in bundle.files:
         if sha256_bytes(file.text.encode()) != file.sha256:

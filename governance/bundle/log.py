@@ -1,7 +1,7 @@
-"""A bundle read as a log: its entries, at their places in the log that it was taken from.
+"""A bundle read as a log. Its entries keep their indexes in the log that it was taken from.
 
 1. It has the size of its checkpoint. Asking for an entry that it does not have is an error; lists
-   just omit it. So this module cannot notice what was left out: see `governance.bundle.check`.
+   omit such entries. This module cannot detect what was left out: see `governance.bundle.check`.
 2. Kind, scope, identity and subjects of an entry are derived from its statement.
 3. Nothing is verified here.
 """
@@ -31,8 +31,8 @@ class BundleLog:
         self._entries: dict[int, Entry] = {}
         self._subjects: dict[int, frozenset[str]] = {}
         self._about: dict[str, list[Entry]] = {}
-        for item in bundle.entries:
-            self._add(item)
+        for entry in bundle.entries:
+            self._add(entry)
 
     @property
     def complete(self) -> bool:
@@ -82,15 +82,15 @@ class BundleLog:
     def derived(self, start: int, end: int) -> dict[int, Derived]:
         """The subjects; the tree's nodes are not carried."""
         return {
-            index: Derived(found, frozenset())
-            for index, found in self._subjects.items()
+            index: Derived(subjects, frozenset())
+            for index, subjects in self._subjects.items()
             if start <= index < end
         }
 
     def page(self, start: int, end: int) -> tuple[list[Entry], dict[int, Derived]]:
         """Those of [start, end) that are carried."""
-        found = [entry for index, entry in self._entries.items() if start <= index < end]
-        return found, self.derived(start, end)
+        entries = [entry for index, entry in self._entries.items() if start <= index < end]
+        return entries, self.derived(start, end)
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """The proof carried with the entry, in the tree of the checkpoint only."""
@@ -99,8 +99,8 @@ class BundleLog:
             raise VerificationError(
                 f"the bundle has no proof in a tree of {size}", where=f"entry {index}"
             )
-        item = next(one for one in self.bundle.entries if one.index == index)
-        return [bytes.fromhex(step) for step in item.proof]
+        carried = next(entry for entry in self.bundle.entries if entry.index == index)
+        return [bytes.fromhex(step) for step in carried.proof]
 
     def consistency_proof(self, old: int, new: int) -> list[bytes]:
         """The proof carried, or one made where all entries are; else `VerificationError`."""
@@ -118,17 +118,17 @@ class BundleLog:
             ),
         )
 
-    def _add(self, item: Item) -> None:
-        where = f"entry {item.index}"
-        envelope = dumps_read(item.envelope.model_dump())
+    def _add(self, carried: Item) -> None:
+        where = f"entry {carried.index}"
+        envelope = dumps_read(carried.envelope.model_dump())
         statement, keyid = unverified(envelope, where=where)
         kind, subjects, predicate = parse_statement(statement, where)
         identity = identity_of(statement, keyid, dumps_read)
         scope = scope_of(kind, predicate, identity)
-        entry = Entry(item.index, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
-        self._entries[item.index] = entry
-        self._subjects[item.index] = frozenset(subject.sha256 for subject in subjects)
-        for sha256 in self._subjects[item.index]:
+        entry = Entry(carried.index, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
+        self._entries[carried.index] = entry
+        self._subjects[carried.index] = frozenset(subject.sha256 for subject in subjects)
+        for sha256 in self._subjects[carried.index]:
             self._about.setdefault(sha256, []).append(entry)
 
     def _node(self, level: int, position: int) -> bytes:

@@ -66,23 +66,23 @@ class BundleReport:
     size: int = 0
     """Entries of the log, by the checkpoint."""
     entries: int = 0
-    """BundledFile here, each proven."""
+    """Entries in the bundle. Each is proven to be in the log."""
     kinds: dict[str, int] = field(default_factory=dict)
     signers: dict[str, int] = field(default_factory=dict)
     """Name, or development key, to entries."""
     first: str = ""
-    """Leaf hash of entry 0: what the log is pinned by."""
+    """Leaf hash of entry 0. It identifies the log."""
     root: str = ""
     checkpoint: str = ""
     checkpoint_key: str = ""
-    """Key id of the origin's."""
+    """Id of the key that the origin names."""
     origin: str | None = None
-    """What establishes that this is the log you mean; None where nothing does."""
+    """The trust anchor that identifies the log; None where none was given."""
     grown_from: int | None = None
     """Entries of the older checkpoint that this log was shown to contain."""
     as_of: str = ""
-    """When the last statement here was made, by its own clock. What is open or expired is judged
-    at that time.
+    """When the last statement in the bundle was made, by its signer's clock. Open and expired are
+    judged at that time.
     """
     policy: str = ""
     """Digest of the policies in force."""
@@ -92,13 +92,13 @@ class BundleReport:
     packet_changed: tuple[str, ...] = ()
     """What changed since the packet was frozen."""
     statements: int = 0
-    """How many statements the version rests on; all of them are here."""
+    """How many statements the version rests on. The bundle holds all of them."""
     approvals_wanted: int = 0
     counted: tuple[tuple[str, str], ...] = ()
     """People and roles that count towards it, each once."""
     votes: tuple[Vote, ...] = ()
     not_counted: tuple[str, ...] = ()
-    """Why other approvals of the packet do not."""
+    """Why other approvals of the packet do not count."""
     moves: tuple[Move, ...] = ()
     aside: tuple[Aside, ...] = ()
     files: tuple[BundledFile, ...] = ()
@@ -109,7 +109,7 @@ class BundleReport:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole log is here."""
+        """Whether the bundle holds the whole log."""
         return 0 < self.size == self.entries
 
     @property
@@ -164,7 +164,7 @@ def _completeness(report: BundleReport) -> tuple[str, ...]:
 
 
 def as_log_report(report: BundleReport) -> LogReport:
-    """The same as the report of a log, for readers of `governance.history.verify`."""
+    """The result in the form of `governance.history.verify`, for code that reads that form."""
     return LogReport(
         project=report.project,
         entries=report.entries,

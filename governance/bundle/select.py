@@ -60,12 +60,12 @@ def bundle_of(
     Raises `InputError` where the log has no such version.
     """
     size, note = log.head()
-    found = _Selection(log, size, model, version).entries()
+    entries = _Selection(log, size, model, version).entries()
     if whole:
-        found = [entry for entry in log.entries() if entry.index < size]
-    if len(found) > MAX_ENTRIES:
+        entries = [entry for entry in log.entries() if entry.index < size]
+    if len(entries) > MAX_ENTRIES:
         raise StorageError(
-            f"{len(found)} entries are too many for one file",
+            f"{len(entries)} entries are too many for one file",
             expected=f"at most {MAX_ENTRIES}",
             where=log.where,
         )
@@ -74,7 +74,7 @@ def bundle_of(
         model=model,
         version=version,
         checkpoint=note,
-        entries=[_item(log, entry, size) for entry in found],
+        entries=[_item(log, entry, size) for entry in entries],
         files=sorted(files, key=lambda file: file.sha256),
         growth=_growth(log, since, size) if since is not None else None,
     )
@@ -109,7 +109,7 @@ class _Claim:
 
 
 class _Selection:
-    """The entries of a log that the rule above picks."""
+    """Picks the entries of a bundle by the rules of this module."""
 
     def __init__(self, log: Log, size: int, model: str, version: str) -> None:
         self._log, self._size, self._model, self._version = log, size, model, version
@@ -135,30 +135,30 @@ class _Selection:
         return [entry for _, entry in sorted(self._picked.items())]
 
     def _registrations(self, named: Iterable[_Claim]) -> list[_Claim]:
-        mine = [claim for claim in named if isinstance(claim.predicate, Registration)]
-        found = [claim for claim in mine if claim.predicate.version == self._version]
-        if not found:
-            known = sorted({f"{self._model}/{claim.predicate.version}" for claim in mine})
+        of_model = [claim for claim in named if isinstance(claim.predicate, Registration)]
+        registrations = [claim for claim in of_model if claim.predicate.version == self._version]
+        if not registrations:
+            names = sorted({f"{self._model}/{claim.predicate.version}" for claim in of_model})
             raise InputError(
                 f"the log has no version {self._version} of {self._model}",
-                expected=f"one of: {', '.join(known)[:300]}" if known else "a registered version",
+                expected=f"one of: {', '.join(names)[:300]}" if names else "a registered version",
                 fix="countersign status lists the versions",
             )
-        return found
+        return registrations
 
     def _champions(self, named: Iterable[_Claim]) -> set[str]:
-        """Digests of the models that this version was held against."""
-        found: set[str | None] = set()
+        """Digests of the champions that this version was compared with."""
+        digests: set[str | None] = set()
         for claim in named:
             if isinstance(claim.predicate, Packet) and self._is(claim.predicate):
-                found.add(claim.predicate.champion)
+                digests.add(claim.predicate.champion)
             elif isinstance(claim.predicate, Promotion) and self._is(claim.predicate):
-                found.add((claim.predicate.asked or {}).get("champion"))
-        return {sha256 for sha256 in found if sha256 is not None}
+                digests.add((claim.predicate.asked or {}).get("champion"))
+        return {sha256 for sha256 in digests if sha256 is not None}
 
     def _follow(self, digests: Iterable[str]) -> None:
-        """(3) Everything about these digests, and about what their stages read, made and decided
-        on.
+        """(3) Picks every entry about these digests, and about what their stages read, made and
+        decided on.
         """
         ahead = list(digests)
         while ahead:
@@ -190,8 +190,8 @@ class _Selection:
         self._pick(claim for claim in self._of(("gate",)) if claim.predicate.stage in stages)
 
     def _approvals(self) -> None:
-        """(4) Their subject is a digest that a statement here is about, a statement here, or it
-        gives rights.
+        """(4) Picks each approval of a picked statement, of something a picked statement is about,
+        and each approval that gives rights.
         """
         about = {
             subject.sha256 for claim in self._chosen() for subject in claim.subjects
@@ -210,8 +210,8 @@ class _Selection:
     def _chosen(self) -> list[_Claim]:
         return [self._read[index] for index in self._picked]
 
-    def _pick(self, found: Iterable[_Claim]) -> None:
-        self._picked.update({claim.entry.index: claim.entry for claim in found})
+    def _pick(self, claims: Iterable[_Claim]) -> None:
+        self._picked.update({claim.entry.index: claim.entry for claim in claims})
 
     def _of(self, kinds: Sequence[str]) -> Iterator[_Claim]:
         return (
@@ -230,14 +230,12 @@ class _Selection:
 
 
 def _names(claim: _Claim) -> list[str]:
-    """The digests that a stage made, read or decided on; a registration or promotion leads
-    nowhere.
-    """
+    """The digests that a stage made, read or decided on; empty for other statements."""
     predicate = claim.predicate
     if not isinstance(predicate, Predicate):
         return []
-    found = [artifact.sha256 for artifact in (*claim.subjects, *predicate.inputs)]
-    return found + (_decided(predicate) if isinstance(predicate, GateDecision) else [])
+    digests = [artifact.sha256 for artifact in (*claim.subjects, *predicate.inputs)]
+    return digests + (_decided(predicate) if isinstance(predicate, GateDecision) else [])
 
 
 def _decided(gate: GateDecision) -> list[str]:

@@ -21,30 +21,35 @@ from governance.history import lineage, packet
 from governance.history.state import LogState
 from governance.history.votes import distinct
 from governance.log.evidence import Evidence
+from governance.policy.authority import Authority
 from governance.release import promotion
 from governance.release.retrospect import made_again
 
 
 def substance(
-    report: BundleReport, now: LogState, items: Sequence[Evidence], bundle: Bundle
+    report: BundleReport, now: LogState, statements: Sequence[Evidence], bundle: Bundle
 ) -> BundleReport:
     """Steps 5 to 7, from entries that are proven to be in the log. Raises `VerificationError`."""
     at = instant_of(report.as_of)
-    item = now.registration(report.model, report.version)
-    registered: Registration = item.predicate
+    registration = now.registration(report.model, report.version)
+    registered: Registration = registration.predicate
     if manifest_digest(registered.files) != registered.model_digest:
         raise VerificationError(
-            "the files it lists do not add up to its digest", where=f"entry {item.index}"
+            "the files it lists do not add up to its digest", where=f"entry {registration.index}"
         )
-    left_out = {one.entry for one in report.aside}
-    here = {(one.kind, one.digest) for one in items if one.index not in left_out}
+    left_out = {statement.entry for statement in report.aside}
+    carried = {
+        (statement.kind, statement.digest)
+        for statement in statements
+        if statement.index not in left_out
+    }
     named = {(link.role, link.sha256) for link in registered.chain}
-    _require(named, here, item)
+    _require(named, carried, registration)
     frozen = packet.latest(now.evidence, report.model, report.version, registered.model_digest)
     if frozen is not None:
-        said: Packet = frozen.predicate
-        stages = {(step.kind, step.statement) for step in said.stages}
-        _require(stages | {("waiver", digest) for digest in said.waivers}, here, frozen)
+        content: Packet = frozen.predicate
+        stages = {(step.kind, step.statement) for step in content.stages}
+        _require(stages | {("waiver", digest) for digest in content.waivers}, carried, frozen)
         named |= stages
         report = _with_packet(report, now, frozen, at)
     try:
@@ -59,18 +64,20 @@ def substance(
         model_digest=registered.model_digest,
         statements=len(named),
         moves=moves,
-        files=tuple(_files(bundle, items, now)),
-        pages_missing=_pages_missing(bundle, items, report.packet),
+        files=tuple(_files(bundle, statements, now)),
+        pages_missing=_pages_missing(bundle, statements, report.packet),
     )
 
 
-def _require(named: set[tuple[str, str]], here: set[tuple[str, str]], item: Evidence) -> None:
-    missing = sorted(named - here)
+def _require(
+    named: set[tuple[str, str]], carried: set[tuple[str, str]], statement: Evidence
+) -> None:
+    missing = sorted(named - carried)
     if missing:
         kind, digest = missing[0]
         raise VerificationError(
             f"it rests on a statement that is missing or does not count: {kind} {digest}",
-            where=f"entry {item.index}, {item.kind}",
+            where=f"entry {statement.index}, {statement.kind}",
         )
 
 
@@ -81,10 +88,10 @@ def _with_packet(
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
         return replace(report, not_counted=("the log does not carry the policies in force",))
-    asked = promotion.ask(
+    request = promotion.ask(
         now, "promote", report.model, report.version, now.authority.policies.main_alias
     )
-    context = ReleaseContext.of(asked, now.authority, now.evidence, at)
+    context = ReleaseContext.of(request, now.authority, now.evidence, at)
     votes, not_counted = packet_votes(context)
     changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
     return replace(
@@ -95,53 +102,55 @@ def _with_packet(
             distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])
         ),
         votes=tuple(
-            Vote(item.index, name, role, item.predicate.decision) for name, role, item in votes
+            Vote(ballot.index, name, role, ballot.predicate.decision)
+            for name, role, ballot in votes
         ),
-        not_counted=tuple(dict.fromkeys(one.text for one in not_counted)),
+        not_counted=tuple(dict.fromkeys(set_aside.text for set_aside in not_counted)),
     )
 
 
 def _moves(now: LogState, model: str, version: str) -> Iterator[Move]:
     """(6) Every decision about an alias of this model whose signer had the right to make it."""
-    for item in now.view.all(Promotion):
-        said = item.predicate
-        if said.model == model:
-            again = made_again(now, item) if said.version == version else ELSEWHERE
-            yield Move(item.index, said.action, said.version, said.alias, said.allowed, again)
+    for decision in now.view.all(Promotion):
+        move = decision.predicate
+        if move.model == model:
+            again = made_again(now, decision) if move.version == version else ELSEWHERE
+            what = (move.action, move.version, move.alias, move.allowed)
+            yield Move(decision.index, *what, again)
 
 
-def _files(bundle: Bundle, items: Sequence[Evidence], now: LogState) -> Iterator[BundledFile]:
-    """(7)"""
+def _files(bundle: Bundle, statements: Sequence[Evidence], now: LogState) -> Iterator[BundledFile]:
+    """(7) Each file with the people who approved with it and those who signed it as a report."""
     for file in bundle.files:
-        shown = {item.predicate.principal: None for item in items if _page(item) == file.sha256}
-        signed = {_whose(now, item): None for item in items if file.sha256 in _reports(item)}
+        approvals = [vote for vote in statements if _page(vote) == file.sha256]
+        reports = [report for report in statements if file.sha256 in _reports(report)]
+        shown = dict.fromkeys(vote.predicate.principal for vote in approvals)
+        signed = dict.fromkeys(signer_name(report, now.authority) for report in reports)
         yield BundledFile(file.name, file.sha256, tuple(shown), tuple(signed))
 
 
-def _reports(item: Evidence) -> tuple[str, ...]:
-    return (
-        (item.predicate.page, item.predicate.twin)
-        if isinstance(item.predicate, SignedReport)
-        else ()
-    )
+def _reports(statement: Evidence) -> tuple[str, ...]:
+    """The digests of the page and the JSON twin that a signed report names."""
+    predicate = statement.predicate
+    return (predicate.page, predicate.twin) if isinstance(predicate, SignedReport) else ()
 
 
-def _whose(now: LogState, item: Evidence) -> str:
-    who = now.authority.principal(item.keyid, item.index)
-    return (
-        who.name if who else "a development key" if item.development else f"key {item.keyid[:12]}"
-    )
+def signer_name(statement: Evidence, authority: Authority) -> str:
+    """The principal whose key signed a statement; else a name for the key."""
+    person = authority.principal(statement.keyid, statement.index)
+    if person is not None:
+        return person.name
+    return "a development key" if statement.development else f"key {statement.keyid[:12]}"
 
 
 def _pages_missing(
-    bundle: Bundle, items: Sequence[Evidence], frozen: str | None
+    bundle: Bundle, statements: Sequence[Evidence], frozen: str | None
 ) -> tuple[str, ...]:
     carried = {file.sha256 for file in bundle.files}
-    of_packet = (item for item in items if lineage.subject(item, "packet") == frozen)
-    return tuple(
-        dict.fromkeys(page for item in of_packet if (page := _page(item)) and page not in carried)
-    )
+    votes = [vote for vote in statements if lineage.subject(vote, "packet") == frozen]
+    pages = dict.fromkeys(page for vote in votes if (page := _page(vote)))
+    return tuple(page for page in pages if page not in carried)
 
 
-def _page(item: Evidence) -> str | None:
-    return item.predicate.page if isinstance(item.predicate, Approval) else None
+def _page(statement: Evidence) -> str | None:
+    return statement.predicate.page if isinstance(statement.predicate, Approval) else None

@@ -1,11 +1,10 @@
-"""What other tools read of a model version: Hugging Face, CycloneDX, Croissant, SLSA and in-toto
-documents.
+"""Documents about a model version for other tools: Hugging Face, CycloneDX, Croissant, SLSA and
+in-toto.
 
-1. Each is a pure function of verified records (`governance.exports.records`): same records, same
-   bytes.
-2. None is evidence. What is decided on stands in the log; an export carries the digests by which it
-   is found there.
+1. An export is a pure function of verified records (`governance.exports.records`): the same records
+   give the same bytes.
+2. An export is not evidence. Decisions read the log. An export names log statements by digest.
 3. No person is named: people appear as roles and counts, keys by their ids.
-4. What is not recorded is said in words, never guessed, and text from outside stays text.
-5. They stand beside the model folder, never in it: that one is sealed.
+4. What is not recorded is stated as such and never guessed. Text from outside is escaped.
+5. Exports are written beside the model folder, never into it: its digest fixes its content.
 """

@@ -1,5 +1,5 @@
-"""The export formats. To add one, add a module to `governance.exports.formats` that has a `FORMAT`.
-Nothing else lists them.
+"""The export formats. To add a format, add a module with a `FORMAT` to
+`governance.exports.formats`. No other place lists the formats.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Made:
 
     documents: Sequence[Document | InTotoStatement]
     missing: Sequence[str] = ()
-    """What there is no document about, and why."""
+    """The documents that could not be made, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,21 @@ class Export:
 @cache
 def known_formats() -> Mapping[str, Format]:
     """Name to format, in alphabetical order."""
-    found = []
-    for module in pkgutil.iter_modules(formats.__path__, f"{formats.__name__}."):
-        found.append(import_module(module.name).FORMAT)
-    return {one.name: one for one in sorted(found, key=lambda one: str(one.name))}
+    modules = pkgutil.iter_modules(formats.__path__, f"{formats.__name__}.")
+    by_name = {}
+    for module in modules:
+        known_format: Format = import_module(module.name).FORMAT
+        by_name[known_format.name] = known_format
+    return dict(sorted(by_name.items()))
 
 
 def export(
     records: Records, names: Sequence[str] = (), signer: Signer | None = None
 ) -> list[Export]:
-    """The formats of these names, or all. A signer signs each statement. Raises `ConfigError`."""
+    """Exports the formats of these names, or all formats. A signer signs each in-toto statement.
+
+    Raises `ConfigError` for a name that is no format.
+    """
     known = known_formats()
     for name in names:
         if name not in known:
@@ -84,12 +89,13 @@ def export(
     return [_export(known[name], records, signer) for name in known if not names or name in names]
 
 
-def _export(wanted: Format, records: Records, signer: Signer | None) -> Export:
-    made = wanted.make(records)
+def _export(chosen: Format, records: Records, signer: Signer | None) -> Export:
+    made = chosen.make(records)
     documents = tuple(
-        one if isinstance(one, Document) else _signed(one, signer) for one in made.documents
+        document if isinstance(document, Document) else _signed(document, signer)
+        for document in made.documents
     )
-    return Export(wanted, documents, tuple(made.missing))
+    return Export(chosen, documents, tuple(made.missing))
 
 
 def _signed(statement: InTotoStatement, signer: Signer | None) -> Document:

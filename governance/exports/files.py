@@ -16,8 +16,8 @@ def write(folder: Path, documents: Sequence[Document]) -> list[Path]:
     refuse_sealed(folder)
     staged: list[tuple[Path, Path]] = []
     try:
-        for one in documents:
-            staged.append(_stage(folder / one.path, one.data))
+        for document in documents:
+            staged.append(_stage(folder / document.path, document.data))
         for temporary, target in staged:
             temporary.replace(target)
     except OSError as error:

@@ -1,6 +1,4 @@
-"""What exports are made from: one version's facts, in a log that was verified from its first
-entry.
-"""
+"""What exports read: one version's facts, from a log that was verified from its first entry."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from governance.report.facts import Facts, gather
 
 @dataclass(frozen=True)
 class Records:
-    """One version, everything behind it, and the verified log it stands in."""
+    """One version, the evidence it rests on, and the report of the verified log."""
 
     facts: Facts
     verified: LogReport
@@ -32,19 +30,19 @@ class Records:
 
     @property
     def log_id(self) -> str:
-        """The log by what it is pinned by: the digest of its first entry."""
+        """The log, identified by the digest of its first entry."""
         return f"urn:countersign:log:{self.verified.first}"
 
     @property
     def cards(self) -> Mapping[str, Datacard]:
-        """Datacards of the policies the version is judged by."""
+        """The datacards of the policies that judge the version."""
         return self.facts.policies.datacards if self.facts.policies else {}
 
 
 def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) -> Records:
-    """The records of MODEL, VERSION; as of the last entry where no time is given.
+    """The records of (MODEL, VERSION) at `time`, or at the last entry where no time is given.
 
-    Raises `VerificationError` where the log does not verify: nothing of it is used then.
+    Raises `VerificationError` where the log does not verify.
     """
     verified = sources.verified
     if verified.broken is not None:
@@ -72,7 +70,7 @@ def at_hand(machine: Machine, root: Path) -> Sources:
     return open_sources(root, machine, policies)
 
 
-def entries(items: list[Evidence | None]) -> str:
-    """Where evidence stands in the log, in words."""
-    found = sorted({item.index for item in items if item})
-    return ", ".join(f"E{index}" for index in found) or "no entry"
+def entries(statements: list[Evidence | None]) -> str:
+    """The log entries of these statements, as text."""
+    indexes = sorted({statement.index for statement in statements if statement})
+    return ", ".join(f"E{index}" for index in indexes) or "no entry"

@@ -1,8 +1,7 @@
-"""What the in-toto exports share: subjects, resources, and the log's own statements by digest.
+"""Parts that the in-toto exports share: subjects, resources, and the log's statements by digest.
 
-A model folder is one subject, by the digest of its manifest (sha256 over the RFC 8785 list of path,
-size, sha256). Each of its files is another, so that a tool that does not know the manifest can
-match files.
+A model folder is one subject. Its digest is that of its manifest (sha256 over the RFC 8785 list of
+path, size, sha256). Each file is another subject, for tools that do not know the manifest.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ def statement(
 
 def resource(name: str, sha256: str, **annotations: Any) -> Resource:
     """Something with a digest."""
-    found: Resource = {"name": name, "digest": {"sha256": sha256}}
-    return {**found, "annotations": annotations} if annotations else found
+    descriptor: Resource = {"name": name, "digest": {"sha256": sha256}}
+    return {**descriptor, "annotations": annotations} if annotations else descriptor
 
 
-def artifact(one: Artifact) -> Resource:
+def artifact(file: Artifact) -> Resource:
     """A file or folder that a stage read or made."""
-    return resource(outside_path(one.name), one.sha256, role=one.role)
+    return resource(outside_path(file.name), file.sha256, role=file.role)
 
 
 def logged(evidence: Evidence) -> Resource:
@@ -66,10 +65,10 @@ def model_subjects(records: Records, node: ModelNode) -> list[Resource]:
     """The model's folder and, if it is the registered model, each of its files."""
     files = records.facts.registration.files
     what = "sha256 of the folder's manifest"
-    found = [resource(f"manifest of {node.name}", node.sha256, role="model", what=what)]
+    subjects = [resource(f"manifest of {node.name}", node.sha256, role="model", what=what)]
     if node.sha256 == records.facts.digest == manifest_digest(files):
-        found += [resource(file.path, file.sha256, role="file") for file in files]
-    return found
+        subjects += [resource(file.path, file.sha256, role="file") for file in files]
+    return subjects
 
 
 def data_subject(evidence: Evidence) -> Resource:

@@ -13,11 +13,11 @@ from ruamel.yaml import YAML
 from governance.base.text import visible
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&$@]|:(?=[^\s\d]))")
-"""What has a meaning in Markdown, its tables and extensions, HTML or mathematics. `:` and `@` turn
-words into links.
+"""Characters with a meaning in Markdown, its tables and extensions, HTML or mathematics. `:` and
+`@` turn words into links.
 """
 _BEGINS = ((re.compile(r"^([-+=])"), r"\\\1"), (re.compile(r"^(\d{1,9})([.)])(?=\s|$)"), r"\1\\\2"))
-"""What would begin a list, a rule or the underline of a heading."""
+"""Patterns that would begin a list, a rule or the underline of a heading."""
 
 
 def line(value: object) -> str:
@@ -79,7 +79,7 @@ def file_name(text: str) -> str:
 
 
 def outside_path(text: str) -> str:
-    """Where something came from, without a path of a machine: it may contain a person's name."""
+    """A source without a path of a machine, because a path may contain a person's name."""
     return (
         "a folder on the machine that imported it"
         if re.match(r"\s*(/|~|[A-Za-z]:[\\/]|file:|\\\\)", text)

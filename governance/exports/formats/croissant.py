@@ -66,7 +66,7 @@ def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, 
         "datePublished": _published(records, chain),
         "version": f"sha256-{chain.sha256}",
         "keywords": sorted(
-            {f"purpose {one}" for one in (card.purposes if card else [])} | set(uses)
+            {f"purpose {purpose}" for purpose in (card.purposes if card else [])} | set(uses)
         ),
         "distribution": list(_files(chain)),
         **_responsible(records, chain, card),
@@ -135,8 +135,12 @@ def _file(name: str, url: str, sha256: str, kind: str) -> dict[str, Any]:
     }
 
 
-def _artifact(item: Evidence | None, role: str) -> Artifact | None:
-    return next((one for one in item.subjects if one.role == role), None) if item else None
+def _artifact(statement: Evidence | None, role: str) -> Artifact | None:
+    return (
+        next((subject for subject in statement.subjects if subject.role == role), None)
+        if statement
+        else None
+    )
 
 
 def _responsible(records: Records, chain: DataChain, card: Datacard | None) -> dict[str, Any]:
@@ -158,21 +162,25 @@ def _responsible(records: Records, chain: DataChain, card: Datacard | None) -> d
 
 
 def _steps(chain: DataChain) -> list[str]:
-    found = []
-    for name, item in (("ingest", chain.ingest), ("scan", chain.scan), ("quality", chain.quality)):
-        if item is None:
-            found.append(f"{name}: no evidence at this digest")
+    steps = []
+    for name, statement in (
+        ("ingest", chain.ingest),
+        ("scan", chain.scan),
+        ("quality", chain.quality),
+    ):
+        if statement is None:
+            steps.append(f"{name}: no evidence at this digest")
             continue
-        counts = item.predicate.counts
+        counts = statement.predicate.counts
         why = (
             ", ".join(f"{reason} {number}" for reason, number in sorted(counts.excluded.items()))
             or "none"
         )
-        found.append(
+        steps.append(
             f"{name}: {counts.records_in} records in, {counts.records_out} out; left out: {why}"
-            f" (E{item.index})"
+            f" (E{statement.index})"
         )
-    return found
+    return steps
 
 
 def _treatment(chain: DataChain) -> list[str]:
@@ -187,27 +195,23 @@ def _treatment(chain: DataChain) -> list[str]:
 def _limitations(chain: DataChain) -> list[str]:
     scan = chain.scan.predicate if chain.scan else None
     quality = chain.quality.predicate if chain.quality else None
-    found = (
-        [f"the search cannot find {one}" for one in scan.cannot_find]
-        if isinstance(scan, Scan)
-        else []
-    )
+    limitations = []
+    if isinstance(scan, Scan):
+        limitations += [f"the search cannot find {kind}" for kind in scan.cannot_find]
     if isinstance(quality, Quality):
-        unmet = [one for one in quality.expectations if not one.success]
-        found += [
-            f"expectation not met: {one.name}: {one.expected} on {one.column}" for one in unmet
-        ]
-    return (
-        [*found, f"personal data: {recall.summary({chain.dataset: scan.recall})}"]
-        if isinstance(scan, Scan)
-        else found
-    )
+        for check in quality.expectations:
+            if not check.success:
+                text = f"{check.name}: {check.expected} on {check.column}"
+                limitations.append(f"expectation not met: {text}")
+    if isinstance(scan, Scan):
+        limitations.append(f"personal data: {recall.summary({chain.dataset: scan.recall})}")
+    return limitations
 
 
 def _uses(card: Datacard) -> list[str]:
     where = ", ".join(card.regions) or "not stated"
     return [
-        *(f"permitted purpose: {one}" for one in card.purposes),
+        *(f"permitted purpose: {purpose}" for purpose in card.purposes),
         f"permitted regions: {where}",
         "no other use",
     ]
@@ -225,8 +229,8 @@ def _personal(chain: DataChain) -> list[str]:
     return [
         searched,
         *(
-            f"{one}: {scan.found.get(one, 0)} found, {scan.remaining.get(one, 0)} remaining"
-            for one in names
+            f"{name}: {scan.found.get(name, 0)} found, {scan.remaining.get(name, 0)} remaining"
+            for name in names
         ),
     ]
 

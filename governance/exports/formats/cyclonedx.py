@@ -70,10 +70,10 @@ def bom(records: Records) -> bytes:
 
 def _released(records: Records) -> dict[str, Any]:
     facts = records.facts
-    found = _model(records, facts.released)
-    found |= {"name": facts.registration.model, "version": facts.registration.version}
-    found["modelCard"] = _card(records)
-    found["components"] = [
+    component = _model(records, facts.released)
+    component |= {"name": facts.registration.model, "version": facts.registration.version}
+    component["modelCard"] = _card(records)
+    component["components"] = [
         {
             "type": "file",
             "bom-ref": f"file:{file.path}:{file.sha256}",
@@ -82,12 +82,12 @@ def _released(records: Records) -> dict[str, Any]:
         }
         for file in facts.registration.files
     ]
-    return found
+    return component
 
 
 def _model(records: Records, node: ModelNode) -> dict[str, Any]:
     """A model of the chain: trained here, from outside, or without evidence."""
-    found: dict[str, Any] = {
+    component: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": _ref("model", node.sha256),
         "name": node.name,
@@ -114,7 +114,7 @@ def _model(records: Records, node: ModelNode) -> dict[str, Any]:
     policies = records.facts.policies
     allowed = policies.bases.get(node.name) if policies and node.train is None else None
     licence = allowed.licence if allowed else None
-    return {**found, "hashes": _hashes(node.sha256), **_licensed(licence, **notes)}
+    return {**component, "hashes": _hashes(node.sha256), **_licensed(licence, **notes)}
 
 
 def _card(records: Records) -> dict[str, Any]:
@@ -125,14 +125,14 @@ def _card(records: Records) -> dict[str, Any]:
     parameters["datasets"] = [
         {"ref": _ref("data", chain.sha256, chain.dataset)} for chain, _ in facts.datasets
     ]
-    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     return {
         "bom-ref": _ref("card", facts.digest),
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": list(_metrics(records))},
         "considerations": {
             "useCases": (
-                [known.purpose] if known else [facts.policies_note or "policies name no such model"]
+                [model.purpose] if model else [facts.policies_note or "policies name no such model"]
             ),
             "technicalLimitations": _limitations(records),
         },
@@ -154,9 +154,9 @@ def _metrics(records: Records) -> Iterator[dict[str, Any]]:
         for score in metric.scores:
             if score.digest != records.facts.digest or score.mean is None:
                 continue
-            found: dict[str, Any] = {"type": metric.name, "value": repr(score.mean)}
-            found["slice"] = f"{metric.suite}, {'all ' if not score.missing else ''}{items(score)}"
-            yield found | _interval(score.low, score.high)
+            figure: dict[str, Any] = {"type": metric.name, "value": repr(score.mean)}
+            figure["slice"] = f"{metric.suite}, {'all ' if not score.missing else ''}{items(score)}"
+            yield figure | _interval(score.low, score.high)
         for row in metric.slices:
             named = f"{metric.suite}, {row.by}={row.label}, {row.n} items"
             yield {"type": metric.name, "value": repr(row.mean), "slice": named} | _interval(
@@ -172,9 +172,9 @@ def _interval(low: float | None, high: float | None) -> dict[str, Any]:
 
 def _limitations(records: Records) -> list[str]:
     unmet = [
-        f"{one.metric} {one.demand}: NOT met"
-        for one in scores.judged(records.facts)
-        if not one.passed
+        f"{result.metric} {result.demand}: NOT met"
+        for result in scores.judged(records.facts)
+        if not result.passed
     ]
     sliced = "" if _sliced(records) else "results by slice, "
     return [*unmet, f"{sliced}memorisation of training data and energy: not measured"]
@@ -210,7 +210,7 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, A
         "lawful-basis": stated(card.lawful_basis if card else None),
         "gap": f"no evidence of {chain.broken_at}" if chain.broken_at else "none",
     }
-    found: dict[str, Any] = {
+    component: dict[str, Any] = {
         "type": "data",
         "bom-ref": _ref("data", chain.sha256, chain.dataset),
         "name": chain.dataset,
@@ -218,7 +218,7 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, A
         "hashes": _hashes(chain.sha256),
         "data": [data],
     }
-    return {**found, **_licensed(card.licence if card else None, **notes)}
+    return {**component, **_licensed(card.licence if card else None, **notes)}
 
 
 def _sensitive(chain: DataChain) -> list[str]:
@@ -234,28 +234,28 @@ def _sensitive(chain: DataChain) -> list[str]:
 
 def _rewards(facts: Facts) -> list[Component]:
     """Every reward function of the chain. A scorer is a model, and listed as one."""
-    found = {}
+    components = {}
     for stage, request in facts.requests.items():
         for name, digest in sorted(request.rewards.items()):
             if digest is not None:
                 notes = {"role": "reward function", "digest-of": "its source"}
-                found[_ref("reward", digest, name)] = {
+                components[_ref("reward", digest, name)] = {
                     "type": "file",
                     "bom-ref": _ref("reward", digest, name),
                     "name": name,
                     "hashes": _hashes(digest),
                     **_licensed(None, **notes, **{"used-by": f"train@{stage}"}),
                 }
-    return list(found.values())
+    return list(components.values())
 
 
 def _libraries(facts: Facts) -> list[Component]:
     """Every engine that a training depended on, with what its metadata said at the time."""
-    found = {}
+    components = {}
     for node in facts.trained:
         environment = trained(node.train).environment if node.train else None
         for name, version in sorted(environment.versions.items()) if environment else ():
-            known = environment.libraries.get(name) if environment else None
+            library = environment.libraries.get(name) if environment else None
             component: Component = {
                 "type": "library",
                 "bom-ref": _ref("library", version, name),
@@ -265,13 +265,13 @@ def _libraries(facts: Facts) -> list[Component]:
             if _plain_name(name) and _plain_name(version):
                 plain = name.lower().replace("_", "-")
                 component["purl"] = f"pkg:pypi/{plain}@{version.replace('+', '%2B')}"
-            if known is None:
+            if library is None:
                 component |= _licensed(None, hash="not recorded")
             else:
-                component["hashes"] = _hashes(known.record)
-                component |= _licensed(known.licence, **{"digest-of": "its RECORD"})
-            found[component["bom-ref"]] = component
-    return list(found.values())
+                component["hashes"] = _hashes(library.record)
+                component |= _licensed(library.licence, **{"digest-of": "its RECORD"})
+            components[component["bom-ref"]] = component
+    return list(components.values())
 
 
 def _plain_name(text: str) -> bool:
@@ -310,12 +310,12 @@ def _licensed(licence: str | None, **notes: Any) -> Component:
     if licence is None or not licence.strip():
         return {"properties": _properties(licence="not recorded", **notes)}
     try:
-        known = canonicalize_license_expression(licence)
+        expression = canonicalize_license_expression(licence)
     except InvalidLicenseExpression:
         return {"licenses": [{"license": {"name": licence}}], "properties": _properties(**notes)}
-    if " " in known:
-        return {"licenses": [{"expression": known}], "properties": _properties(**notes)}
-    return {"licenses": [{"license": {"id": known}}], "properties": _properties(**notes)}
+    if " " in expression:
+        return {"licenses": [{"expression": expression}], "properties": _properties(**notes)}
+    return {"licenses": [{"license": {"id": expression}}], "properties": _properties(**notes)}
 
 
 def _properties(**values: Any) -> list[dict[str, str]]:

@@ -85,7 +85,7 @@ def metadata(records: Records) -> dict[str, Any]:
     method = facts.released.method
     adapter = any(file.path == "adapter_config.json" for file in facts.registration.files)
     task = "text-classification" if method in _CLASSIFIERS else "text-generation"
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": task,
         "tags": ["countersign", method],
@@ -93,11 +93,11 @@ def metadata(records: Records) -> dict[str, Any]:
     bases = _hub_bases(facts)
     if bases:
         relation = "adapter" if adapter else "finetune"
-        found |= {"base_model": bases, "base_model_relation": relation}
+        fields |= {"base_model": bases, "base_model_relation": relation}
     results = list(_results(facts, task))
     if results:
-        found["model-index"] = [{"name": records.name, "results": results}]
-    return found
+        fields["model-index"] = [{"name": records.name, "results": results}]
+    return fields
 
 
 def _results(facts: Facts, task: str) -> Iterator[dict[str, Any]]:
@@ -130,12 +130,12 @@ def items(score: Score) -> str:
 
 def _hub_bases(facts: Facts) -> list[str]:
     """Every base with weights that came from the Hub."""
-    found = []
+    names = []
     for node in facts.chain:
         base = node.base.predicate if node.base else None
         if isinstance(base, BaseImport) and base.weights and (hub := _HUB.match(base.source)):
-            found.append(hub[1])
-    return found
+            names.append(hub[1])
+    return names
 
 
 # --- what the template shows ----------------------------------------------------------------------
@@ -158,11 +158,11 @@ def _made_from(facts: Facts) -> str:
 
 def _origins(records: Records) -> dict[str, list[str]]:
     """Each origin that a steward declares, and its datasets."""
-    found: dict[str, list[str]] = {}
+    origins: dict[str, list[str]] = {}
     for chain, _ in records.facts.datasets:
         datacard = records.cards.get(chain.dataset)
-        found.setdefault(stated(datacard.origin if datacard else None), []).append(chain.dataset)
-    return found
+        origins.setdefault(stated(datacard.origin if datacard else None), []).append(chain.dataset)
+    return origins
 
 
 def _base(records: Records, node: ModelNode) -> Row:
@@ -242,9 +242,9 @@ def _not_for(records: Records) -> Iterator[str]:
 def _limits(records: Records) -> Iterator[str]:
     """Known limits, the worst first."""
     facts = records.facts
-    for one in scores.judged(facts):
-        if not one.passed:
-            yield f"{one.metric} {one.demand}: not met; the result is {one.found}"
+    for result in scores.judged(facts):
+        if not result.passed:
+            yield f"{result.metric} {result.demand}: not met; the result is {result.found}"
     for suite in facts.suites:
         own = facts.evaluation(facts.released, suite)
         if own is not None and (why := evaluated(own).not_run) is not None:
@@ -268,10 +268,10 @@ def _open_findings(facts: Facts) -> Iterator[str]:
     if facts.again is None:
         yield f"not re-checked today: {facts.policies_note or 'its gate has no request on record'}"
         return
-    for one in facts.again.findings:
-        if not one.code.startswith("REQUEST_"):
-            title = CODES[one.code].title if one.code in CODES else one.message
-            yield f"{one.code}: {one.subject}: {title}"
+    for finding in facts.again.findings:
+        if not finding.code.startswith("REQUEST_"):
+            title = CODES[finding.code].title if finding.code in CODES else finding.message
+            yield f"{finding.code}: {finding.subject}: {title}"
 
 
 def _waivers(facts: Facts) -> list[Row]:
@@ -294,9 +294,9 @@ def _figures(facts: Facts) -> Iterator[Row]:
     own_suite = facts.suites[0].name if facts.suites else ""
     for metric in scores.metrics(facts):
         judged = [
-            f"{one.demand}: {'met' if one.passed else 'NOT met'}"
-            for one in scores.judged(facts)
-            if one.metric == metric.name and metric.suite == own_suite
+            f"{result.demand}: {'met' if result.passed else 'NOT met'}"
+            for result in scores.judged(facts)
+            if result.metric == metric.name and metric.suite == own_suite
         ]
         thresholds = "; ".join(judged) or "none in policy"
         for score in metric.scores:
@@ -313,13 +313,21 @@ def _figures(facts: Facts) -> Iterator[Row]:
 def _differences(facts: Facts) -> Iterator[Row]:
     """The version compared with other models on the same items."""
     for metric in scores.metrics(facts):
-        for one in metric.differences:
-            if one.mean is not None:
-                yield {"metric": metric.name, "difference": one, "interval": _interval(one)}
+        for difference in metric.differences:
+            if difference.mean is not None:
+                yield {
+                    "metric": metric.name,
+                    "difference": difference,
+                    "interval": _interval(difference),
+                }
 
 
-def _interval(one: Score | Difference) -> str:
-    return "none" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
+def _interval(figure: Score | Difference) -> str:
+    return (
+        "none"
+        if figure.low is None or figure.high is None
+        else f"{figure.low:.3f} to {figure.high:.3f}"
+    )
 
 
 FORMAT = Format("model-card", "Hugging Face model card with model-index: README.md", card)

@@ -22,47 +22,49 @@ def provenance(records: Records) -> Made:
     return Made(made, () if made else ("no training of this version is in the log",))
 
 
-def _provenance(records: Records, node: ModelNode, item: Evidence) -> InTotoStatement:
-    train = trained(item)
+def _provenance(records: Records, node: ModelNode, training: Evidence) -> InTotoStatement:
+    train = trained(training)
     request = records.facts.requests.get(node.name)
-    asked = {
+    parameters = {
         "stage": train.stage,
         "method": train.method,
         "records": train.records,
         "steps": train.steps,
     }
     if request is not None:
-        asked |= {
+        parameters |= {
             "model": request.model,
             "dataset": request.data.dataset,
             "parent": request.parent.name,
         }
-        asked |= {"scorer": request.scorer.name} if request.scorer else {}
-        asked |= {"suite": request.suite.name}
+        parameters |= {"scorer": request.scorer.name} if request.scorer else {}
+        parameters |= {"suite": request.suite.name}
     definition = {
         "buildType": BUILD_TYPE,
-        "externalParameters": asked,
+        "externalParameters": parameters,
         "internalParameters": {
             "resolved": train.parameters,
             "device": train.device,
             "threads": train.threads,
         },
-        "resolvedDependencies": _dependencies(records, node, item),
+        "resolvedDependencies": _dependencies(records, node, training),
     }
     details = {
         "builder": {
-            "id": f"urn:countersign:key:{item.keyid}",
+            "id": f"urn:countersign:key:{training.keyid}",
             "version": {"python": train.environment.python, **train.environment.versions},
             "builderDependencies": [
                 resource("installed distributions", train.environment.distributions)
             ],
         },
         "metadata": {
-            "invocationId": f"urn:countersign:statement:{item.digest}",
+            "invocationId": f"urn:countersign:statement:{training.digest}",
             "startedOn": train.run.started,
             "finishedOn": train.run.finished,
         },
-        "byproducts": [artifact(one) for one in item.subjects if one.role != "model"],
+        "byproducts": [
+            artifact(subject) for subject in training.subjects if subject.role != "model"
+        ],
     }
     return statement(
         f"provenance-{node.name}",
@@ -72,21 +74,21 @@ def _provenance(records: Records, node: ModelNode, item: Evidence) -> InTotoStat
     )
 
 
-def _dependencies(records: Records, node: ModelNode, item: Evidence) -> list[Resource]:
+def _dependencies(records: Records, node: ModelNode, training: Evidence) -> list[Resource]:
     """Everything that went into a training, by digest."""
-    train = trained(item)
-    found = [artifact(one) for one in train.inputs]
-    found.append(resource(f"objective {train.method}", train.objective, role="objective"))
+    train = trained(training)
+    dependencies = [artifact(file) for file in train.inputs]
+    dependencies.append(resource(f"objective {train.method}", train.objective, role="objective"))
     request = records.facts.requests.get(node.name)
     for name, digest in sorted(request.rewards.items() if request else ()):
-        found += [resource(f"reward {name}", digest, role="reward")] if digest else []
-    found.append(resource("policies", train.policy, role="policies"))
+        dependencies += [resource(f"reward {name}", digest, role="reward")] if digest else []
+    dependencies.append(resource("policies", train.policy, role="policies"))
     if train.code.commit is not None:
         notes = {"role": "code", "uncommittedChanges": train.code.dirty}
-        found.append(
+        dependencies.append(
             {"name": "code", "digest": {"gitCommit": train.code.commit}, "annotations": notes}
         )
-    return found
+    return dependencies
 
 
 FORMAT = Format("slsa-provenance", "SLSA provenance v1, one per training stage", provenance)

@@ -36,19 +36,19 @@ def summaries(records: Records) -> Made:
 
 
 def _last_decisions(records: Records) -> dict[str, Evidence]:
-    found: dict[str, Evidence] = {}
+    decisions: dict[str, Evidence] = {}
     for evidence in records.facts.promotions:
         promotion: Promotion = evidence.predicate
         of_version = promotion.version == records.facts.registration.version
         if of_version and promotion.action != "retire":
-            found[promotion.alias] = evidence
-    return found
+            decisions[promotion.alias] = evidence
+    return decisions
 
 
 def _not_reproduced(records: Records) -> dict[int, str]:
     """Entry of a decision to why repeating it gives another result."""
     standing = records.facts.standing
-    return {item.index: why for item, why in standing.unreproduced} if standing else {}
+    return {decision.index: why for decision, why in standing.unreproduced} if standing else {}
 
 
 def _summary(records: Records, decision: Evidence) -> InTotoStatement:
@@ -88,7 +88,7 @@ def _decided_on(records: Records) -> Iterator[Evidence]:
         return
     yield from said_of(facts.now, facts.standing)
     yield from facts.standing.packets
-    yield from (item for item, _ in facts.standing.waivers)
+    yield from (waiver for waiver, _ in facts.standing.waivers)
     yield from facts.standing.incidents
     yield from facts.now.evidence.by_subject(facts.digest, "request")
 

@@ -63,15 +63,15 @@ def results(records: Records) -> Made:
 def _evaluation(records: Records, evidence: Evidence) -> InTotoStatement:
     """Compared with policy's thresholds. A metric without a threshold neither passed nor failed."""
     facts, evaluation = records.facts, evaluated(evidence)
-    own = bool(facts.suites) and evaluation.suite == facts.suites[0].digest
-    thresholds = scores.judged(facts) if own else []
+    own_suite = bool(facts.suites) and evaluation.suite == facts.suites[0].digest
+    thresholds = scores.judged(facts) if own_suite else []
     tests: Tests = defaultdict(list)
-    for one in thresholds:
-        text = f"{one.metric} {one.demand}: found {one.found}"
-        tests["passed" if one.passed else "failed"].append(text)
-    known = facts.policies is not None and own
-    why = "no threshold in policy" if known else "not compared with policy here"
-    with_threshold = {one.metric for one in thresholds}
+    for result in thresholds:
+        text = f"{result.metric} {result.demand}: found {result.found}"
+        tests["passed" if result.passed else "failed"].append(text)
+    compared = facts.policies is not None and own_suite
+    why = "no threshold in policy" if compared else "not compared with policy here"
+    with_threshold = {result.metric for result in thresholds}
     for name, figure in sorted(figures(evaluation, scores.confidence(facts)).items()):
         if name not in with_threshold:
             tests["warned"].append(f"{name}: {why}; {_figure(figure)}")
@@ -80,7 +80,7 @@ def _evaluation(records: Records, evidence: Evidence) -> InTotoStatement:
         resource(f"suite {evaluation.suite_name}", evaluation.suite, role="suite"),
         resource("policies", policies, role="policies"),
         logged(evidence),
-        *(artifact(one) for one in evidence.subjects),
+        *(artifact(result) for result in evidence.subjects),
     ]
     subjects = model_subjects(records, facts.released)
     return _result(f"evaluation-{evaluation.suite_name}", subjects, tests, configuration)
@@ -95,14 +95,14 @@ def _figure(figure: Interval | str) -> str:
 def _quality(evidence: Evidence) -> InTotoStatement:
     quality: Quality = evidence.predicate
     tests: Tests = defaultdict(list)
-    for one in quality.expectations:
-        dropped = one.unexpected if one.action == "drop" else 0
+    for check in quality.expectations:
+        dropped = check.unexpected if check.action == "drop" else 0
         excluded = f"; {dropped} records excluded" if dropped else ""
-        text = f"{one.name}: {one.expected} on {one.column}{excluded}"
-        if one.success:
+        text = f"{check.name}: {check.expected} on {check.column}{excluded}"
+        if check.success:
             tests["passed"].append(text)
         else:
-            tests["failed" if one.severity == "critical" else "warned"].append(text)
+            tests["failed" if check.severity == "critical" else "warned"].append(text)
     if not quality.passed and not tests["failed"]:
         tests["failed"].append("the suite as a whole")
     suite = resource(f"quality suite for {quality.kind}", quality.suite, role="suite")
@@ -120,7 +120,7 @@ def _scan(evidence: Evidence) -> InTotoStatement:
         tests[word].append(f"{name}: {found} found, action {action}, {left} remaining")
     if not scan.passed and not tests["failed"]:
         tests["failed"].append("the scan as a whole")
-    tests["warned"] += [f"not searched for: {one}" for one in scan.cannot_find]
+    tests["warned"] += [f"not searched for: {kind}" for kind in scan.cannot_find]
     tests["warned"].append(recall.summary({scan.dataset: scan.recall}))
     config = resource("policies/pii.yaml", scan.config, role="scan configuration")
     name = f"scan-{scan.dataset}"

@@ -45,8 +45,8 @@ def training_summary(records: Records) -> str:
                 and node.base.predicate.weights
             ],
             datasets=trained_on,
-            total=sum(one["records"] or 0 for one in trained_on),
-            latest=max((one["logged"] for one in trained_on), default="not recorded"),
+            total=sum(dataset["records"] or 0 for dataset in trained_on),
+            latest=max((dataset["logged"] for dataset in trained_on), default="not recorded"),
             as_of=moment(facts.as_of),
             open=OPEN,
         )
