@@ -25,7 +25,7 @@ def command(name: str | None, everybody: bool, key: str | None, as_json: bool) -
     waits = pending.pending(now, session.clock())
     who = None if everybody else name or _own_name(now, key)
     if who is not None:
-        enrolment.known(now.authority.policies, who)
+        enrolment.principal_named(now.authority.policies, who)
         waits = pending.of_person(waits, who)
     found = {"person": who, "pending": [wait.model_dump() for wait in waits]}
     session.show(found, list(_lines(waits, who)), as_json)

@@ -21,7 +21,7 @@ from governance.commands import session, sources
 from governance.history.state import LogState
 from governance.machine.machine import signer
 from governance.people import kept, reports, speaking
-from governance.people.reports import Bytes, Kept, Made
+from governance.people.reports import Bytes, ComputedReport, KeptReport
 from governance.report import files, index
 from governance.report.build import Sources, build, latest, until
 from governance.report.index import Index
@@ -114,7 +114,9 @@ def command(
         _written(made, folder, as_json)
         ctx.exit(code_of_all(made))
     model, number = session.named(version) if version else latest(where.sources)
-    computed = reports.made(build(where.sources, model, number, as_of=as_of, clock=clock), as_of)
+    computed = reports.computed(
+        build(where.sources, model, number, as_of=as_of, clock=clock), as_of
+    )
     found, told = (
         (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
     )
@@ -184,7 +186,7 @@ def _as_it_was(where: _Where, sha256: str) -> bytes:
     return found.page if item.predicate.page.startswith(sha256) else found.twin
 
 
-def _signed(where: _Where, computed: Made) -> tuple[Kept | None, list[str]]:
+def _signed(where: _Where, computed: ComputedReport) -> tuple[KeptReport | None, list[str]]:
     """The report that was signed, if it is this one; and what is to be told of it."""
     if not computed.report.integrity.verified:
         return None, []
@@ -199,13 +201,13 @@ def _signed(where: _Where, computed: Made) -> tuple[Kept | None, list[str]]:
     return found, told
 
 
-def _who(now: LogState, found: Kept) -> str:
+def _who(now: LogState, found: KeptReport) -> str:
     who = now.authority.principal(found.item.keyid, found.item.index)
     role = found.item.predicate.role
     return f"{who.name if who else 'a development key'}{f' as {role}' if role else ''}"
 
 
-def _sign(what: Made, reason: str, key: str | None, role: str | None, yes: bool) -> str:
+def _sign(what: ComputedReport, reason: str, key: str | None, role: str | None, yes: bool) -> str:
     """Signs what was computed; that, in words."""
     machine, at = session.here(), session.clock()
     log = speaking.log_to_add_to(machine)

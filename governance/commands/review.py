@@ -17,7 +17,7 @@ from governance.machine.machine import Machine
 from governance.people import kept, packets, page, review, speaking
 from governance.people.review import Review
 
-FOUND: dict[kept.Found, str] = {
+FOUND: dict[kept.PageSource, str] = {
     "kept": "kept on this machine when it was signed",
     "rendered": "rendered again from the log",
 }

@@ -90,7 +90,7 @@ def _keys(now: LogState, name: str, key: str | None) -> list[PublicKey]:
     policies = now.authority.policies
     if key is not None:
         return [enrolment.key_of(policies, name, key)]
-    enrolment.known(policies, name)
+    enrolment.principal_named(policies, name)
     return [
         public_key(text)
         for one in policies.rules.principals

@@ -21,19 +21,19 @@ def pages(log: Log, model: str, version: str) -> list[Attached]:
     same bytes again.
     """
     now = state(log)
-    packets = [item for item in now.evidence.all("packet") if _of(item, model, version)]
-    found = (one for item in packets for one in _pages(now, item))
-    return list({one.sha256: one for one in found}.values())
+    packets = [packet for packet in now.evidence.all("packet") if _of(packet, model, version)]
+    attached = (page for packet in packets for page in _pages(now, packet))
+    return list({page.sha256: page for page in attached}.values())
 
 
 def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[Attached]:
     """The last signed report of a version, page and JSON, of those kept on this machine."""
-    for item in reversed(reports.of_version(state(log), model, version)):
+    for statement in reversed(reports.of_version(state(log), model, version)):
         with suppress(InputError):
-            found = reports.content(item, lambda sha256: kept.read(machine, sha256))
+            signed = reports.content(statement, lambda sha256: kept.read(machine, sha256))
             files = {
-                f"report-{item.index}.html": found.page,
-                f"report-{item.index}.json": found.twin,
+                f"report-{statement.index}.html": signed.page,
+                f"report-{statement.index}.json": signed.twin,
             }
             return [
                 Attached(name=name, sha256=sha256_bytes(data), text=data.decode())
@@ -42,13 +42,13 @@ def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[
     return []
 
 
-def _pages(now: LogState, item: Evidence) -> Iterator[Attached]:
-    for vote in now.evidence.by_subject(lineage.subject(item, "packet") or "", "approval"):
+def _pages(now: LogState, packet: Evidence) -> Iterator[Attached]:
+    for vote in now.evidence.by_subject(lineage.subject(packet, "packet") or "", "approval"):
         html = kept.page_of_vote(now, vote)
         if html is not None and sha256_bytes(html) == vote.predicate.page:
-            name = f"review-{item.index}-{vote.index}.html"
+            name = f"review-{packet.index}-{vote.index}.html"
             yield Attached(name=name, sha256=sha256_bytes(html), text=html.decode())
 
 
-def _of(item: Evidence, model: str, version: str) -> bool:
-    return (item.predicate.model, item.predicate.version) == (model, version)
+def _of(packet: Evidence, model: str, version: str) -> bool:
+    return (packet.predicate.model, packet.predicate.version) == (model, version)

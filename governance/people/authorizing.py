@@ -20,7 +20,7 @@ from governance.machine.machine import Machine
 
 if TYPE_CHECKING:
     from governance.history.state import LogState
-    from governance.people.speaking import Said, Speaker
+    from governance.people.speaking import Recorded, Speaker
 
 LONGEST = 24 * 31
 """Hours."""
@@ -28,19 +28,22 @@ LONGEST = 24 * 31
 
 def authorize(
     log: Log, now: LogState, signer: Signer, role: str | None, reason: str, hours: int, at: datetime
-) -> tuple[Said, Speaker, Authorization]:
+) -> tuple[Recorded, Speaker, Authorization]:
     """Records that services may run in this person's name for so many hours."""
     from governance.people.policies import subject
-    from governance.people.speaking import say
+    from governance.people.speaking import record_statement
 
-    who = speaking_for_themselves(now, signer, role, at)
-    said = Authorization(
-        **who.signed(reason, at, anywhere=True), expires=exact_instant(at + timedelta(hours=hours))
+    author = speaking_for_themselves(now, signer, role, at)
+    authorization = Authorization(
+        **author.signed(reason, at, anywhere=True),
+        expires=exact_instant(at + timedelta(hours=hours)),
     )
     return (
-        say(log, signer, "authorization", [subject(now.authority.in_force.digest)], said),
-        who,
-        said,
+        record_statement(
+            log, signer, "authorization", [subject(now.authority.in_force.digest)], authorization
+        ),
+        author,
+        authorization,
     )
 
 
@@ -53,9 +56,9 @@ def speaking_for_themselves(
     from governance.people.speaking import roles_of, speaker
 
     policies = now.authority.policies
-    known, fitting = policies.principals.get(signer.keyid), fitting or roles_of(policies)
-    mine = known.roles if known is not None and known.kind == "person" else []
-    first = next((one for one in mine if one in fitting), None)
+    principal, fitting = policies.principals.get(signer.keyid), fitting or roles_of(policies)
+    roles = principal.roles if principal is not None and principal.kind == "person" else []
+    first = next((name for name in roles if name in fitting), None)
     return speaker(now.authority, signer, role or first, fitting, at)
 
 
@@ -63,14 +66,20 @@ def in_force(now: LogState, name: str, at: datetime) -> Evidence | None:
     """The authorization of `name` that lasts longest, of those that cover a run beginning at
     `at`.
     """
-    mine = [
-        item
-        for item in now.evidence.all("authorization")
-        if (person := now.authority.speaker(item)) is not None
+    authorizations = [
+        authorization
+        for authorization in now.evidence.all("authorization")
+        if (person := now.authority.speaker(authorization)) is not None
         and person.name == name
-        and instant_of(item.predicate.at) <= at < instant_of(item.predicate.expires)
+        and instant_of(authorization.predicate.at)
+        <= at
+        < instant_of(authorization.predicate.expires)
     ]
-    return max(mine, key=lambda item: instant_of(item.predicate.expires), default=None)
+    return max(
+        authorizations,
+        key=lambda authorization: instant_of(authorization.predicate.expires),
+        default=None,
+    )
 
 
 def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
@@ -81,11 +90,13 @@ def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
         return machine
     from governance.history.state import state
 
-    asked = machine.requester
-    found = in_force(state(log), asked.name, at)
-    if found is None:
+    requester = machine.requester
+    authorization = in_force(state(log), requester.name, at)
+    if authorization is None:
         return machine
     return replace(
         machine,
-        requester=Requester(name=asked.name, authenticated=True, authorization=found.digest),
+        requester=Requester(
+            name=requester.name, authenticated=True, authorization=authorization.digest
+        ),
     )

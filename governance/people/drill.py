@@ -55,25 +55,25 @@ class Rehearsal:
         """
         began = self.clock()
         try:
-            made, found = do()
+            result, outcome = do()
         except Exception as error:  # whatever it is, a way back that ends in it is none
             self._done(name, False, began, reason(error))
             raise Failed(name) from error
-        self._done(name, True, began, found)
-        return made
+        self._done(name, True, began, outcome)
+        return result
 
     def begin(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
         """A step without which there is nothing to say of a target: what it raises is the
         caller's.
         """
         began = self.clock()
-        made, found = do()
-        self._done(name, True, began, found)
-        return made
+        result, outcome = do()
+        self._done(name, True, began, outcome)
+        return result
 
-    def _done(self, name: str, passed: bool, began: float, found: str) -> None:
+    def _done(self, name: str, passed: bool, began: float, outcome: str) -> None:
         seconds = round(max(0.0, self.clock() - began), 6)
-        self.steps.append(DrillStep(name=name, passed=passed, seconds=seconds, found=found))
+        self.steps.append(DrillStep(name=name, passed=passed, seconds=seconds, found=outcome))
 
 
 def reason(error: Exception) -> str:
@@ -89,8 +89,8 @@ def reason(error: Exception) -> str:
 
 def check_signer(now: LogState, signer: Signer) -> None:
     """Raises `ConfigError` where what this key says of a drill would not count."""
-    known = now.authority.keys.get(signer.keyid)
-    if known is None or not now.authority.may_sign("drill", signer.keyid, False, now.size):
+    key = now.authority.keys.get(signer.keyid)
+    if key is None or not now.authority.may_sign("drill", signer.keyid, False, now.size):
         raise ConfigError(
             f"policies in force do not let this key sign drills ({signer.keyid[:16]})",
             where="COUNTERSIGN_SIGNER",
@@ -100,37 +100,40 @@ def check_signer(now: LogState, signer: Signer) -> None:
 
 def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
     """(1) The version a rollback would go back to. Raises `RefusedError` where there is none."""
-    found = releasing.plan_rollback(now, model, alias, "a drill", at, None, False)
-    over = "".join(f"; passed over version {version}: {one.code}" for version, one in found.skipped)
-    return found, f"version {found.move.version}, sha256 {found.asked.released.sha256[:12]}{over}"
+    plan = releasing.plan_rollback(now, model, alias, "a drill", at, None, False)
+    over = "".join(
+        f"; passed over version {version}: {finding.code}" for version, finding in plan.skipped
+    )
+    return plan, f"version {plan.move.version}, sha256 {plan.asked.released.sha256[:12]}{over}"
 
 
-def evidence_of(now: LogState, found: Plan) -> tuple[Served, str]:
+def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
     """The target as it was registered; the decision that gave it the alias made again, its
     statements verified.
     """
-    what = found.move
-    served = resolve(now, f"{what.model}/{what.version}")
-    said = served.registration
-    if said.model_digest != found.asked.released.sha256:
+    move = plan.move
+    served = resolve(now, f"{move.model}/{move.version}")
+    registration = served.registration
+    if registration.model_digest != plan.asked.released.sha256:
         raise VerificationError(
             f"{served.name} is registered with other bytes than were decided on"
         )
     given = [
-        one
-        for one in now.timeline.released_before(what.model, what.alias, None)
-        if one.predicate.version == what.version
+        promotion
+        for promotion in now.timeline.released_before(move.model, move.alias, None)
+        if promotion.predicate.version == move.version
     ]
-    for item in given:
-        came = made_again(now, item)
-        if came != SAME:
+    for promotion in given:
+        difference = made_again(now, promotion)
+        if difference != SAME:
             raise VerificationError(
-                f"the decision of entry {item.index} comes out otherwise: {came}"
+                f"the decision of entry {promotion.index} comes out otherwise: {difference}"
             )
     statements = {
-        item.index for item in Chain(now.view, said.model_digest, said.stage).statements()
+        statement.index
+        for statement in Chain(now.view, registration.model_digest, registration.stage).statements()
     }
-    entries = ", ".join(str(item.index) for item in given)
+    entries = ", ".join(str(promotion.index) for promotion in given)
     again = f"the decision of entry {entries} comes out again"
     return served, f"{len(statements)} statements, each signature valid; {again}"
 
@@ -140,20 +143,20 @@ def record(
     now: LogState,
     signer: Signer,
     machine: Machine,
-    found: Plan,
+    plan: Plan,
     done: Rehearsal,
     items: int,
     began: datetime,
     ended: datetime,
 ) -> tuple[Drill, Entry]:
     """(3) What came of it, in the log."""
-    what = found.move
-    said = Drill(
-        model=what.model,
-        alias=what.alias,
-        version=what.version,
-        from_version=found.asked.from_version,
-        model_digest=found.asked.released.sha256,
+    move = plan.move
+    drill = Drill(
+        model=move.model,
+        alias=move.alias,
+        version=move.version,
+        from_version=plan.asked.from_version,
+        model_digest=plan.asked.released.sha256,
         passed=done.passed,
         steps=done.steps,
         items=items,
@@ -166,5 +169,5 @@ def record(
             requested_by=machine.requester,
         ),
     )
-    subject = Artifact(role="model", name=what.model, sha256=said.model_digest)
-    return said, evidence.record(log, signer, "drill", [subject], said)
+    subject = Artifact(role="model", name=move.model, sha256=drill.model_digest)
+    return drill, evidence.record(log, signer, "drill", [subject], drill)

@@ -108,12 +108,12 @@ def read_founding(path: Path) -> Founding:
     given = load_model(path, Founding)
     folder = path.parent
     people = {
-        name: one.model_copy(update={"key": _from(folder, one.key)})
-        for name, one in given.people.items()
+        name: person.model_copy(update={"key": _from(folder, person.key)})
+        for name, person in given.people.items()
     }
     services = {
-        name: one.model_copy(update={"key": _from(folder, one.key)})
-        for name, one in given.services.items()
+        name: service.model_copy(update={"key": _from(folder, service.key)})
+        for name, service in given.services.items()
     }
     return given.model_copy(update={"people": people, "services": services})
 
@@ -129,8 +129,8 @@ def principal_of(text: str, kind: str) -> tuple[str, str, list[str]]:
             if kind == "person"
             else ("what it signs", "ingest,scan,... or `all`")
         )
-        found = f"{text[:120]!r} is not a name, a public key and {rights}"
-        raise ConfigError(found, where=f"--{kind}", expected=f"NAME=FILE_OR_KEY:{such}")
+        problem = f"{text[:120]!r} is not a name, a public key and {rights}"
+        raise ConfigError(problem, where=f"--{kind}", expected=f"NAME=FILE_OR_KEY:{such}")
     return (
         name.strip(),
         key.strip(),
@@ -164,15 +164,15 @@ def founded(text: str, given: Founding) -> str:
     """
 
     def change(rules: CommentedMap) -> None:
-        known = {one["name"] for one in rules.get("principals") or []}
+        names = {principal["name"] for principal in rules.get("principals") or []}
         for name, person in given.people.items():
-            if name not in known:
+            if name not in names:
                 _append(
                     rules,
                     _principal(name, "person", [read_key(person.key).line], roles=person.roles),
                 )
         for name, service in given.services.items():
-            if name not in known:
+            if name not in names:
                 _append(
                     rules,
                     _principal(name, "service", [read_key(service.key).line], signs=service.signs),
@@ -196,9 +196,9 @@ def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str])
 
     def change(rules: CommentedMap) -> None:
         if not rights:
-            _known(rules, name)["keys"].append(key.line)
+            _enrolled(rules, name)["keys"].append(key.line)
             return
-        if _named(rules, name) is not None:
+        if _find(rules, name) is not None:
             raise ConfigError(
                 f"{name} is enrolled already",
                 where=FILE,
@@ -207,8 +207,8 @@ def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str])
                     f" {name} replaces one"
                 ),
             )
-        what = {"roles": rights} if kind == "person" else {"signs": rights}
-        _append(rules, _principal(name, kind, [key.line], **what))
+        named_rights = {"roles": rights} if kind == "person" else {"signs": rights}
+        _append(rules, _principal(name, kind, [key.line], **named_rights))
 
     return _changed(text, change)
 
@@ -217,7 +217,7 @@ def rotated(text: str, name: str, old: str, new: PublicKey) -> str:
     """policy.yaml with another key of `name` in place of `old`."""
 
     def change(rules: CommentedMap) -> None:
-        keys = _known(rules, name)["keys"]
+        keys = _enrolled(rules, name)["keys"]
         at = _key_at(keys, name, old)
         keys[at] = new.line
 
@@ -228,7 +228,7 @@ def revoked(text: str, name: str, key: str | None) -> str:
     """policy.yaml without a key of `name`, or without `name`."""
 
     def change(rules: CommentedMap) -> None:
-        principal = _known(rules, name)
+        principal = _enrolled(rules, name)
         keys = principal["keys"]
         if key is not None and len(keys) > 1:
             del keys[_key_at(keys, name, key)]
@@ -244,35 +244,38 @@ def key_of(policies: Policies, name: str, key: str | None) -> PublicKey:
     """The key of `name` that is meant: by fingerprint, key id, file or line; the only one where
     none is given.
     """
-    keys = [public_key(text) for text in known(policies, name).keys]
+    keys = [public_key(text) for text in principal_named(policies, name).keys]
     if key is None and len(keys) == 1:
         return keys[0]
     if key is None:
         raise ConfigError(
-            f"{name} has {len(keys)} keys", expected=", ".join(one.fingerprint for one in keys)
+            f"{name} has {len(keys)} keys",
+            expected=", ".join(public.fingerprint for public in keys),
         )
-    return keys[_key_at([one.pem for one in keys], name, key)]
+    return keys[_key_at([public.pem for public in keys], name, key)]
 
 
-def known(policies: Policies, name: str) -> Principal:
+def principal_named(policies: Policies, name: str) -> Principal:
     """Somebody by name. Raises `ConfigError`."""
-    found = next((one for one in policies.rules.principals if one.name == name), None)
-    if found is None:
-        names = sorted(one.name for one in policies.rules.principals)
+    principal = next(
+        (principal for principal in policies.rules.principals if principal.name == name), None
+    )
+    if principal is None:
+        names = sorted(principal.name for principal in policies.rules.principals)
         raise ConfigError(
             f"policies name no {name!r}",
             expected=f"one of: {', '.join(names) or 'nobody'}",
             fix=did_you_mean(name, names),
         )
-    return found
+    return principal
 
 
-def known_person(policies: Policies, name: str) -> Principal:
+def person_named(policies: Policies, name: str) -> Principal:
     """A person by name. Raises `ConfigError`."""
-    found = known(policies, name)
-    if found.kind != "person":
+    principal = principal_named(policies, name)
+    if principal.kind != "person":
         raise ConfigError(f"{name} is a service", expected="a person that policy names")
-    return found
+    return principal
 
 
 # -- What could never work -------------------------------------------------------------------------
@@ -280,26 +283,28 @@ def impossible(policies: Policies) -> list[CountersignError]:
     """What these policies ask for and nobody could give: quorums, approvals, evidence that no
     service signs.
     """
-    people = [one for one in policies.rules.principals if one.kind == "person"]
-    wanted = (
-        (where, what, count, _in_roles(people, roles))
-        for where, what, count, roles in _wanted(policies.rules)
+    people = [principal for principal in policies.rules.principals if principal.kind == "person"]
+    demands = (
+        (where, demand, count, _in_roles(people, roles))
+        for where, demand, count, roles in _demands(policies.rules)
     )
-    found = [
-        problem for where, what, count, has in wanted for problem in _short(where, what, count, has)
+    problems = [
+        problem
+        for where, demand, count, has in demands
+        for problem in _short(where, demand, count, has)
     ]
     if policies.rules.owners is None:
-        found.append(
+        problems.append(
             _never(
                 "owners",
                 "nobody could ever change the policies",
                 "owners: {people: 2, roles: [...]}",
             )
         )
-    return found + _misplaced(policies.rules)
+    return problems + _misplaced(policies.rules)
 
 
-def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
+def _demands(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
     """Where, what, how many people, in which roles."""
     for name, quorum in {"owners": rules.owners, "recovery": rules.recovery}.items():
         if quorum is not None:
@@ -309,7 +314,7 @@ def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
                 quorum.people,
                 quorum.roles,
             )
-    used = {one.tier for one in rules.models.values()}
+    used = {model.tier for model in rules.models.values()}
     for name, tier in rules.tiers.items():
         if tier.promotable and name in used:
             roles = ", ".join(tier.approvers) or "none: name approvers"
@@ -330,27 +335,31 @@ def _wanted(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
 
 def _misplaced(rules: Rules) -> list[CountersignError]:
     """Rights that are of the other kind of principal, and evidence that no service signs."""
-    found: list[CountersignError] = []
-    for one in rules.principals:
-        if one.kind == "service" and one.roles:
-            found.append(
-                _never("principals", f"{one.name} is a service and has roles", "roles are people's")
-            )
-        if one.kind == "person" and one.signs:
-            found.append(
+    problems: list[CountersignError] = []
+    for principal in rules.principals:
+        if principal.kind == "service" and principal.roles:
+            problems.append(
                 _never(
                     "principals",
-                    f"{one.name} is a person and signs evidence",
+                    f"{principal.name} is a service and has roles",
+                    "roles are people's",
+                )
+            )
+        if principal.kind == "person" and principal.signs:
+            problems.append(
+                _never(
+                    "principals",
+                    f"{principal.name} is a person and signs evidence",
                     "services sign evidence",
                 )
             )
-    signed = {kind for one in rules.principals for kind in one.signs}
+    signed = {kind for principal in rules.principals for kind in principal.signs}
     missing = [kind for kind in KINDS if kind not in signed and kind not in AFTERWARDS]
     if missing and rules.aliases:
-        found.append(
+        problems.append(
             _never("principals", f"no service signs {', '.join(missing)}", "a service that does")
         )
-    return found
+    return problems
 
 
 def checked(folder: Path, text: str) -> Policies:
@@ -360,7 +369,7 @@ def checked(folder: Path, text: str) -> Policies:
     try:
         policies = policies_of({**policy_files(folder), FILE: text})
     except Problems as error:
-        raise Problems([_in_project(one) for one in error.problems]) from None
+        raise Problems([_in_project(problem) for problem in error.problems]) from None
     problems = impossible(policies)
     if problems:
         raise Problems(problems)
@@ -387,25 +396,25 @@ def write(folder: Path, text: str) -> None:
     write_atomic(folder / FILE, text.encode())
 
 
-def _short(where: str, wanted: str, people: int, has: Iterable[str]) -> list[CountersignError]:
+def _short(where: str, demand: str, people: int, has: Iterable[str]) -> list[CountersignError]:
     names = sorted(has)
     if len(names) >= people:
         return []
     return [
         _never(
             where,
-            f"wants {wanted}, and policy names {len(names)} ({', '.join(names) or 'nobody'})",
-            wanted,
+            f"wants {demand}, and policy names {len(names)} ({', '.join(names) or 'nobody'})",
+            demand,
         )
     ]
 
 
-def _never(where: str, found: str, expected: str) -> CountersignError:
-    return ConfigError(found, where=f"policies/{FILE}: {where}", expected=expected)
+def _never(where: str, problem: str, expected: str) -> CountersignError:
+    return ConfigError(problem, where=f"policies/{FILE}: {where}", expected=expected)
 
 
 def _in_roles(people: Iterable[Principal], roles: Iterable[str]) -> list[str]:
-    return [one.name for one in people if set(one.roles) & set(roles)]
+    return [person.name for person in people if set(person.roles) & set(roles)]
 
 
 # -- The rules of a founding -----------------------------------------------------------------------
@@ -420,27 +429,27 @@ def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
         [RELEASER] if any(RELEASER in roles for roles in people.values()) else _approvers(given)
     )
     champion = {"champion": AliasRule(requesters=releasers)} if releasers else {}
-    found: dict[str, Any] = {}
+    added: dict[str, Any] = {}
     if owners is not None and not rules.get("owners"):
-        found["owners"] = _flow(owners.model_dump())
+        added["owners"] = _flow(owners.model_dump())
     if recovery is not None and not rules.get("recovery"):
-        found["recovery"] = _flow(recovery.model_dump())
+        added["recovery"] = _flow(recovery.model_dump())
     if not rules.get("aliases") and (given.aliases or champion):
         rows = {**champion, **given.aliases} if not given.aliases else given.aliases
-        found["aliases"] = CommentedMap(
+        added["aliases"] = CommentedMap(
             {name: _flow(rule.model_dump(exclude_defaults=True)) for name, rule in rows.items()}
         )
     if given.waivers is not None and not rules.get("waivers"):
-        found["waivers"] = _flow(given.waivers.model_dump(exclude_defaults=True))
+        added["waivers"] = _flow(given.waivers.model_dump(exclude_defaults=True))
     incidents = given.incidents or (
         IncidentRules(closed_by=_approvers(given)) if _approvers(given) else None
     )
     if incidents is not None and not rules.get("incidents"):
-        found["incidents"] = _flow(incidents.model_dump(exclude_defaults=True))
+        added["incidents"] = _flow(incidents.model_dump(exclude_defaults=True))
     seconded = given.seconded_by or list(dict.fromkeys([*_approvers(given), *releasers]))
     if seconded and not rules.get("seconded_by"):
-        found["seconded_by"] = _flow(seconded)
-    return found
+        added["seconded_by"] = _flow(seconded)
+    return added
 
 
 def _quorum(
@@ -449,8 +458,8 @@ def _quorum(
     count = sum(role in roles for roles in people.values())
     if not count:
         return None
-    wanted = min(count, at_most) if at_most else max(at_least, count - 1)
-    return Quorum(people=wanted, roles=[role])
+    needed = min(count, at_most) if at_most else max(at_least, count - 1)
+    return Quorum(people=needed, roles=[role])
 
 
 def _approvers(given: Founding) -> list[str]:
@@ -493,18 +502,20 @@ def people_in(text: str) -> list[str]:
         else [None]
     )
     keys = (
-        [one.get("keys") for one in principals if isinstance(one, dict)]
+        [principal.get("keys") for principal in principals if isinstance(principal, dict)]
         if isinstance(principals, list)
         else []
     )
-    lists = all(isinstance(one, list) and all(isinstance(key, str) for key in one) for one in keys)
-    if not all(isinstance(one, dict) for one in rows) or not lists:
+    lists = all(isinstance(row, list) and all(isinstance(key, str) for key in row) for row in keys)
+    if not all(isinstance(row, dict) for row in rows) or not lists:
         raise ConfigError(
             "principals or tiers are not what they must be",
             where=f"policies/{FILE}",
             expected="principals: a list of names with keys; tiers: a mapping",
         )
-    return [str(one.get("name")) for one in principals if one.get("kind") == "person"]
+    return [
+        str(principal.get("name")) for principal in principals if principal.get("kind") == "person"
+    ]
 
 
 def _append(rules: CommentedMap, principal: CommentedMap) -> None:
@@ -520,37 +531,45 @@ def _append(rules: CommentedMap, principal: CommentedMap) -> None:
 
 
 def _principal(name: str, kind: str, keys: list[str], **rights: Sequence[str]) -> CommentedMap:
-    made = CommentedMap({"name": name, "kind": kind})
-    for what, values in rights.items():
-        made[what] = _flow(list(values))
-    made["keys"] = CommentedSeq(keys)
-    return made
+    principal = CommentedMap({"name": name, "kind": kind})
+    for right, values in rights.items():
+        principal[right] = _flow(list(values))
+    principal["keys"] = CommentedSeq(keys)
+    return principal
 
 
 def _flow(value: Any) -> Any:
     if isinstance(value, dict):
-        made = CommentedMap({name: _flow(item) for name, item in value.items() if item is not None})
-        made.fa.set_flow_style()
-        return made
+        mapping = CommentedMap(
+            {name: _flow(part) for name, part in value.items() if part is not None}
+        )
+        mapping.fa.set_flow_style()
+        return mapping
     if isinstance(value, list):
-        items = CommentedSeq([_flow(item) for item in value])
+        items = CommentedSeq([_flow(part) for part in value])
         items.fa.set_flow_style()
         return items
     return value
 
 
-def _named(rules: CommentedMap, name: str) -> CommentedMap | None:
-    return next((one for one in rules.get("principals") or [] if one.get("name") == name), None)
+def _find(rules: CommentedMap, name: str) -> CommentedMap | None:
+    return next(
+        (principal for principal in rules.get("principals") or [] if principal.get("name") == name),
+        None,
+    )
 
 
-def _known(rules: CommentedMap, name: str) -> CommentedMap:
-    found = _named(rules, name)
-    if found is None:
-        known = ", ".join(str(one.get("name")) for one in rules.get("principals") or []) or "nobody"
-        raise ConfigError(
-            f"policies name no {name!r}", where=f"policies/{FILE}", expected=f"one of: {known}"
+def _enrolled(rules: CommentedMap, name: str) -> CommentedMap:
+    principal = _find(rules, name)
+    if principal is None:
+        names = (
+            ", ".join(str(principal.get("name")) for principal in rules.get("principals") or [])
+            or "nobody"
         )
-    return found
+        raise ConfigError(
+            f"policies name no {name!r}", where=f"policies/{FILE}", expected=f"one of: {names}"
+        )
+    return principal
 
 
 def _key_at(keys: list[str], name: str, meant: str) -> int:
@@ -559,15 +578,15 @@ def _key_at(keys: list[str], name: str, meant: str) -> int:
     """
     theirs = [public_key(text) for text in keys]
     by_name = [
-        at for at, one in enumerate(theirs) if meant == one.fingerprint or _begins(one.keyid, meant)
+        at for at, key in enumerate(theirs) if meant == key.fingerprint or _begins(key.keyid, meant)
     ]
     if not by_name and not meant.startswith("SHA256:"):
-        wanted = read_key(meant).keyid
-        by_name = [at for at, one in enumerate(theirs) if one.keyid == wanted]
+        keyid = read_key(meant).keyid
+        by_name = [at for at, key in enumerate(theirs) if key.keyid == keyid]
     if len(by_name) != 1:
         raise ConfigError(
             f"{name} has no key {meant[:80]!r}",
-            expected=f"one of: {', '.join(one.fingerprint for one in theirs)}",
+            expected=f"one of: {', '.join(key.fingerprint for key in theirs)}",
         )
     return by_name[0]
 

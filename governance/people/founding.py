@@ -109,16 +109,16 @@ def begin(scene: Scene, signer: Signer) -> Log:
     checkpoint = checkpoint_signer(scene.machine)
     log = log_of(scene.machine, checkpoint)
     moment = instant(scene.now())
-    asked = Requester(name=person.name, authenticated=True)
-    said = Origin(
+    requester = Requester(name=person.name, authenticated=True)
+    origin = Origin(
         project=scene.machine.project,
         policy=scene.policies.digest,
         checkpoint_key=checkpoint.public_pem,
         development_keys=[],
-        run=Run(started=moment, finished=moment, seconds=0.0, requested_by=asked),
+        run=Run(started=moment, finished=moment, seconds=0.0, requested_by=requester),
         files=dict(scene.policies.files),
     )
-    evidence.record(log, signer, "origin", [of_policies.subject(scene.policies.digest)], said)
+    evidence.record(log, signer, "origin", [of_policies.subject(scene.policies.digest)], origin)
     return log
 
 
@@ -139,13 +139,13 @@ def begun(scene: Scene, log: Log | None, done: list[str]) -> Begun:
     """Where it stands, and what is next."""
     rules = scene.policies.rules
     principals = {
-        one.name: [
-            ", ".join(one.roles or one.signs),
-            *(public_key(key).fingerprint for key in one.keys),
+        principal.name: [
+            ", ".join(principal.roles or principal.signs),
+            *(public_key(key).fingerprint for key in principal.keys),
         ]
-        for one in rules.principals
+        for principal in rules.principals
     }
-    kinds = {one.name: one.kind for one in rules.principals}
+    kinds = {principal.name: principal.kind for principal in rules.principals}
     status = of_policies.status(promotion.state(log), None) if log is not None else None
     pin = merkle.leaf_hash(log.entry(0).envelope).hex() if log is not None else "not begun"
     return Begun(
@@ -172,7 +172,11 @@ def _next(scene: Scene, status: of_policies.Status | None, pin: str) -> list[str
             f"{name} signs the first policy, with their own key: {sign}"
             for name in status.in_force.waits_for
         ]
-    services = [one.name for one in scene.policies.rules.principals if one.kind == "service"]
+    services = [
+        principal.name
+        for principal in scene.policies.rules.principals
+        if principal.kind == "service"
+    ]
     return [
         (
             "commit the policies, so that runs under them are of committed code: git add policies"

@@ -26,18 +26,18 @@ from governance.people import page, review
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OPENED = TypeAdapter(dict[Sha256, Instant])
-Found = Literal["kept", "rendered"]
+PageSource = Literal["kept", "rendered"]
 """Kept when it was signed, or rendered again from the log."""
 
 
 # -- Which page a person opened --------------------------------------------------------------------
 def note_opened(machine: Machine, person: str, sha256: str, at: datetime) -> None:
     """Notes when a person first opened a page; no other person's approval uses it."""
-    known = _opened(machine, person)
-    if sha256 in known:
+    opened = _opened(machine, person)
+    if sha256 in opened:
         return
-    known[sha256] = exact_instant(at)
-    write_atomic(_opened_path(machine, person), _OPENED.dump_json(known, indent=1), mode=0o600)
+    opened[sha256] = exact_instant(at)
+    write_atomic(_opened_path(machine, person), _OPENED.dump_json(opened, indent=1), mode=0o600)
 
 
 def opened_at(machine: Machine, person: str, sha256: str) -> str | None:
@@ -77,7 +77,7 @@ def read(machine: Machine, sha256: str) -> bytes | None:
         return None
 
 
-def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, Found]:
+def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, PageSource]:
     """The page with this digest. Raises `ConfigError`, `InputError` where it is not here."""
     if not _SHA256.fullmatch(sha256):
         raise ConfigError(
@@ -86,7 +86,9 @@ def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, Found]:
     content = read(machine, sha256)
     if content is not None and sha256_bytes(content) == sha256:
         return content, "kept"
-    votes = (one for one in now.evidence.all("approval") if one.predicate.page == sha256)
+    votes = (
+        approval for approval in now.evidence.all("approval") if approval.predicate.page == sha256
+    )
     for rendered in (page_of_vote(now, vote) for vote in votes):
         if rendered is not None and sha256_bytes(rendered) == sha256:
             return rendered, "rendered"
@@ -112,8 +114,15 @@ def page_of_vote(now: LogState, vote: Evidence) -> bytes | None:
 
 
 def _signers(now: LogState, sha256: str) -> str:
-    signed = [one.predicate for one in now.evidence.all("approval") if one.predicate.page == sha256]
-    return ", ".join(dict.fromkeys(one.principal for one in signed)) or "the person who signed it"
+    signed = [
+        approval.predicate
+        for approval in now.evidence.all("approval")
+        if approval.predicate.page == sha256
+    ]
+    return (
+        ", ".join(dict.fromkeys(approval.principal for approval in signed))
+        or "the person who signed it"
+    )
 
 
 def _path(machine: Machine, sha256: str) -> Path:

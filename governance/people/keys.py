@@ -19,7 +19,14 @@ from governance.history.state import LogState
 from governance.log.port import Log
 from governance.machine.machine import Machine
 from governance.people.policies import SHORTEST, owner, signed_by
-from governance.people.speaking import Said, Speaker, person_of, roles_of, say, speaker
+from governance.people.speaking import (
+    Recorded,
+    Speaker,
+    person_of,
+    record_statement,
+    roles_of,
+    speaker,
+)
 from governance.policy.authority import Authority
 
 NEXT = f"{CHECKPOINT}-next"
@@ -44,7 +51,7 @@ def revoke(
     role: str | None,
     reason: str,
     at: datetime,
-) -> tuple[Said, Speaker]:
+) -> tuple[Recorded, Speaker]:
     """Records that a key says nothing from here on: by its owner, or by one policy owner. Raises
     `RefusedError`.
     """
@@ -52,11 +59,17 @@ def revoke(
         raise RefusedError(
             f"key {key.fingerprint} of {whose} was revoked at entry {authority.revoked[key.keyid]}"
         )
-    who = _may_revoke(authority, whose, signer, role, at)
-    said = Revocation(**who.signed(reason, at), owner=whose)
+    author = _may_revoke(authority, whose, signer, role, at)
+    revocation = Revocation(**author.signed(reason, at), owner=whose)
     return (
-        say(log, signer, "revocation", [Artifact(role="key", name=whose, sha256=key.keyid)], said),
-        who,
+        record_statement(
+            log,
+            signer,
+            "revocation",
+            [Artifact(role="key", name=whose, sha256=key.keyid)],
+            revocation,
+        ),
+        author,
     )
 
 
@@ -78,12 +91,12 @@ def successors(now: LogState) -> list[Successor]:
         Successor(
             keyid=key.keyid,
             fingerprint=key.fingerprint,
-            entry=item.index,
+            entry=proposal.index,
             signed_by=sorted(signed_by(now, key.keyid, "checkpoint_key")),
             approved=key.keyid in used,
         )
-        for item in now.evidence.all("checkpoint_key")
-        if (key := public_key(item.predicate.pem)).keyid == item.subjects[0].sha256
+        for proposal in now.evidence.all("checkpoint_key")
+        if (key := public_key(proposal.predicate.pem)).keyid == proposal.subjects[0].sha256
     ]
 
 
@@ -96,44 +109,51 @@ def propose_successor(
     reason: str,
     at: datetime,
     key: PublicKey | None = None,
-) -> tuple[Said, PublicKey]:
+) -> tuple[Recorded, PublicKey]:
     """Records the public half of the next checkpoint key, as one policy owner; makes one here where
     none is given.
     """
-    who = owner(authority, signer, role, at, recovery=False)
+    author = owner(authority, signer, role, at, recovery=False)
     key = key or public_key(stored_signer(machine.keys, NEXT).public_pem)
-    said = CheckpointKey(**who.signed(reason, at), pem=key.pem)
-    return say(log, signer, "checkpoint_key", [_subject(key)], said), key
+    proposal = CheckpointKey(**author.signed(reason, at), pem=key.pem)
+    return record_statement(log, signer, "checkpoint_key", [_subject(key)], proposal), key
 
 
 def proposed(now: LogState, keyid: str) -> Successor:
     """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`,
     `RefusedError`.
     """
-    found = [
-        one for one in successors(now) if len(keyid) >= SHORTEST and one.keyid.startswith(keyid)
+    matching = [
+        successor
+        for successor in successors(now)
+        if len(keyid) >= SHORTEST and successor.keyid.startswith(keyid)
     ]
-    if not found:
-        known = ", ".join(one.keyid[:12] for one in successors(now))
+    if not matching:
+        proposals = ", ".join(successor.keyid[:12] for successor in successors(now))
         raise InputError(
             f"no checkpoint key {keyid[:12]!r} was proposed",
-            expected=f"one of: {known}" if known else "a proposed one",
-            fix="" if known else "countersign checkpoint-key rotate proposes one",
+            expected=f"one of: {proposals}" if proposals else "a proposed one",
+            fix="" if proposals else "countersign checkpoint-key rotate proposes one",
         )
-    if found[-1].approved:
+    if matching[-1].approved:
         raise RefusedError(
-            f"checkpoint key {keyid[:12]} is approved already, by {', '.join(found[-1].signed_by)}"
+            f"checkpoint key {keyid[:12]} is approved already, by"
+            f" {', '.join(matching[-1].signed_by)}"
         )
-    return found[-1]
+    return matching[-1]
 
 
 def approve_successor(
     log: Log, now: LogState, keyid: str, signer: Signer, role: str | None, reason: str, at: datetime
-) -> tuple[Said, Successor]:
+) -> tuple[Recorded, Successor]:
     """Approves a proposed checkpoint key, as one of the owners."""
-    what, who = proposed(now, keyid), owner(now.authority, signer, role, at)
-    said = Approval(**who.signed(reason, at), decision="approve", about="checkpoint_key", page=None)
-    return say(log, signer, "approval", [_subject_of(what.keyid)], said), what
+    successor, author = proposed(now, keyid), owner(now.authority, signer, role, at)
+    approval = Approval(
+        **author.signed(reason, at), decision="approve", about="checkpoint_key", page=None
+    )
+    return record_statement(
+        log, signer, "approval", [_subject_of(successor.keyid)], approval
+    ), successor
 
 
 def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:

@@ -39,7 +39,7 @@ from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
 from governance.people.assumed import NOT_YET
-from governance.people.speaking import Speaker, roles_of, say
+from governance.people.speaking import Speaker, record_statement, roles_of
 from governance.policy.policies import AliasRule, Policies
 from governance.registry import aliases, rest
 from governance.release.promoter import Promoter
@@ -96,8 +96,8 @@ class Plan:
         """The decision that gave the alias to this version, on this packet: asking again would
         change nothing.
         """
-        held, asked = self.held, self.asked
-        same = held is not None and (held.version, held.packet) == (asked.version, asked.packet)
+        held, release = self.held, self.asked
+        same = held is not None and (held.version, held.packet) == (release.version, release.packet)
         return held if same and self.move.action == "promote" and self.request is None else None
 
 
@@ -105,33 +105,35 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
     """(1) What a move would come to. Raises `InputError` for a version that the log does not
     know.
     """
-    asked = ask(now, move.action, move.model, move.version, move.alias)
-    request = open_request(now, asked, move, at)
+    release = ask(now, move.action, move.model, move.version, move.alias)
+    request = open_request(now, release, move, at)
     more: list[Evidence] = []
     if request is not None:
-        asked = asked.model_copy(update={"request": request.digest})
+        release = release.model_copy(update={"request": request.digest})
     elif signs is not None:
-        more = [_assumed(now, asked, move, signs, at)]
-        asked = asked.model_copy(update={"request": more[0].digest})
+        more = [_assumed(now, release, move, signs, at)]
+        release = release.model_copy(update={"request": more[0].digest})
     evidence = now.evidence.assuming(more)
-    decision = decide_release(asked, now.authority.policies, evidence, at, now.authority)
+    decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
     if more:
         decision = _before_request(decision, move)
-    context = ReleaseContext.of(asked, now.authority, evidence, at)
+    context = ReleaseContext.of(release, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
-    return Plan(move, asked, decision, held, request, signs, tuple(_missing(context, decision)))
+    return Plan(move, release, decision, held, request, signs, tuple(_missing(context, decision)))
 
 
 def _before_request(decision: ReleaseDecision, move: Move) -> ReleaseDecision:
     """Nobody has signed the request yet, so its digest cannot be the next step of a finding."""
     if move.action == "promote":
         return decision
-    then = "sign the request; then somebody else: countersign approve promotion DIGEST"
-    found = [
-        one.model_copy(update={"next": then}) if one.code == "APPROVAL_MISSING" else one
-        for one in decision.findings
+    next_step = "sign the request; then somebody else: countersign approve promotion DIGEST"
+    findings = [
+        finding.model_copy(update={"next": next_step})
+        if finding.code == "APPROVAL_MISSING"
+        else finding
+        for finding in decision.findings
     ]
-    return replace(decision, findings=tuple(found))
+    return replace(decision, findings=tuple(findings))
 
 
 def plan_rollback(
@@ -151,23 +153,27 @@ def plan_rollback(
     held = now.holder(model, alias)
     for before in now.timeline.released_before(model, alias, held.version if held else None):
         move = Move("rollback", model, before.predicate.version, alias, reason, break_glass)
-        found = plan(now, move, at, signs)
-        wrong = [one for one in found.decision.findings if one.code not in _BY_SIGNATURE]
-        if not wrong:
+        planned = plan(now, move, at, signs)
+        open_findings = [
+            finding for finding in planned.decision.findings if finding.code not in _BY_SIGNATURE
+        ]
+        if not open_findings:
             return Plan(
                 move,
-                found.asked,
-                found.decision,
-                found.held,
-                found.request,
+                planned.asked,
+                planned.decision,
+                planned.held,
+                planned.request,
                 signs,
-                found.missing,
+                planned.missing,
                 tuple(skipped),
             )
-        skipped.append((before.predicate.version, wrong[0]))
-    told = "; ".join(f"version {version}: {one.code} {one.message}" for version, one in skipped)
+        skipped.append((before.predicate.version, open_findings[0]))
+    reasons = "; ".join(
+        f"version {version}: {finding.code} {finding.message}" for version, finding in skipped
+    )
     raise RefusedError(
-        f"{model} has no version to go back to{f' ({told})' if told else ''}",
+        f"{model} has no version to go back to{f' ({reasons})' if reasons else ''}",
         expected=f"a version that held {alias} before, and against which nothing stands",
         fix=f"countersign history {model}",
     )
@@ -177,21 +183,25 @@ def retired_alias(now: LogState, model: str, version: str) -> str:
     """The alias that a retirement names: one that the version holds, or the first that policy
     governs.
     """
-    known = list(now.authority.policies.rules.aliases)
+    governed = list(now.authority.policies.rules.aliases)
     holds = [
-        alias for alias in known if (held := now.holder(model, alias)) and held.version == version
+        alias
+        for alias in governed
+        if (held := now.holder(model, alias)) and held.version == version
     ]
-    return next(iter(holds or known), "champion")
+    return next(iter(holds or governed), "champion")
 
 
-def request(log: Log, now: LogState, found: Plan, at: datetime) -> str:
+def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
     """(2) The digest of the request: the open one that fits, or one that is signed now."""
-    if found.request is not None:
-        return found.request.digest
-    if found.signs is None:
+    if planned.request is not None:
+        return planned.request.digest
+    if planned.signs is None:
         raise ConfigError("nobody signs the request", fix="give --key, or set COUNTERSIGN_KEY")
-    predicate = _request(now, found.asked, found.move, found.signs, at)
-    return say(log, found.signs.signer, "request", [_subject(found.asked)], predicate).digest
+    predicate = _request(now, planned.asked, planned.move, planned.signs, at)
+    return record_statement(
+        log, planned.signs.signer, "request", [_subject(planned.asked)], predicate
+    ).digest
 
 
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:
@@ -228,15 +238,15 @@ def report_incident(
     at: datetime,
 ) -> int:
     """Says that something is wrong with a version, or no longer is; the entry."""
-    said = Incident(
+    incident = Incident(
         **signs.signed(reason, at),
         model=model,
         version=version,
         state="open" if opened else "closed",
     )
     digest = now.registration(model, version).predicate.model_digest
-    return say(
-        log, signs.signer, "incident", [Artifact(role="model", name=model, sha256=digest)], said
+    return record_statement(
+        log, signs.signer, "incident", [Artifact(role="model", name=model, sha256=digest)], incident
     ).index
 
 
@@ -245,8 +255,15 @@ def closed_by(now: LogState, model: str, version: str) -> str | None:
     open.
     """
     digest = now.registration(model, version).predicate.model_digest
-    said = counted(now.authority, now.evidence.by_subject(digest, "incident"))
-    last = next((one.predicate for one in reversed(said) if one.predicate.version == version), None)
+    incidents = counted(now.authority, now.evidence.by_subject(digest, "incident"))
+    last = next(
+        (
+            incident.predicate
+            for incident in reversed(incidents)
+            if incident.predicate.version == version
+        ),
+        None,
+    )
     return None if last is None else last.principal if last.state == "closed" else ""
 
 
@@ -256,42 +273,46 @@ def requester_roles(policies: Policies, alias: str) -> list[str]:
     """
     rule = policies.rules.aliases.get(alias)
     if rule is None and alias != CANDIDATE:
-        known = [*policies.rules.aliases, CANDIDATE]
+        governed = [*policies.rules.aliases, CANDIDATE]
         fix = (
-            did_you_mean(alias, known)
+            did_you_mean(alias, governed)
             or "policies/policy.yaml: aliases; a log with people begins by countersign init"
         )
         raise ConfigError(
-            f"policy governs no alias {alias!r}", expected=f"one of: {', '.join(known)}", fix=fix
+            f"policy governs no alias {alias!r}", expected=f"one of: {', '.join(governed)}", fix=fix
         )
     return list(rule.requesters) if rule else roles_of(policies)
 
 
-def open_request(now: LogState, asked: ReleaseRequest, move: Move, at: datetime) -> Evidence | None:
+def open_request(
+    now: LogState, release: ReleaseRequest, move: Move, at: datetime
+) -> Evidence | None:
     """The open request for exactly this move, on the alias as it is and still in time; None where a
     new one is due.
     """
-    found = [
-        one
-        for one in now.evidence.by_subject(asked.released.sha256, "request")
-        if one.digest == asked.request
+    requests = [
+        signed_request
+        for signed_request in now.evidence.by_subject(release.released.sha256, "request")
+        if signed_request.digest == release.request
     ]
-    if not found:
+    if not requests:
         return None
-    said: PromotionRequest = found[0].predicate
+    request: PromotionRequest = requests[0].predicate
     fits = (
-        (said.action, said.version, said.alias) == (move.action, move.version, move.alias)
-        and (said.packet, said.from_version) == (asked.packet, asked.from_version)
-        and (said.break_glass or not move.break_glass)
+        (request.action, request.version, request.alias) == (move.action, move.version, move.alias)
+        and (request.packet, request.from_version) == (release.packet, release.from_version)
+        and (request.break_glass or not move.break_glass)
         and at
         < min(
-            instant_of(said.expires),
-            instant_of(said.at) + timedelta(hours=_hours(_rule(now, move.alias))),
+            instant_of(request.expires),
+            instant_of(request.at) + timedelta(hours=_hours(_rule(now, move.alias))),
         )
-        and now.authority.speaker(found[0]) is not None
-        and not any(one.predicate.request == asked.request for one in now.moves(asked.model))
+        and now.authority.speaker(requests[0]) is not None
+        and not any(
+            promotion.predicate.request == release.request for promotion in now.moves(release.model)
+        )
     )
-    return found[0] if fits else None
+    return requests[0] if fits else None
 
 
 _BY_SIGNATURE = frozenset(
@@ -309,7 +330,7 @@ _BY_SIGNATURE = frozenset(
 
 def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Signature]:
     """Exactly whose signature a move lacks."""
-    codes, move = {one.code for one in decision.findings}, context.asked
+    codes, move = {finding.code for finding in decision.findings}, context.asked
     rule = context.policies.rules.aliases.get(move.alias)
     name = f"{move.model}/{move.version}"
     if "POLICY_NOT_SIGNED" in codes:
@@ -323,8 +344,8 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
             "countersign policy sign",
         )
     if any(code.startswith("REQUEST_") for code in codes - {"REQUESTER_UNKNOWN"}):
-        who = tuple(_people(context.policies, rule.requesters if rule else ()))
-        yield Signature("request", move.action, 1, who, f"countersign {_how(context)}")
+        requesters = tuple(_people(context.policies, rule.requesters if rule else ()))
+        yield Signature("request", move.action, 1, requesters, f"countersign {_command(context)}")
     if "APPROVAL_MISSING" not in codes:
         return
     if move.action == "promote":
@@ -335,19 +356,19 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
         if context.signed
         else set()
     )
-    wanted = (
+    needed = (
         rule.rollback_people
         if rule and move.action == "rollback"
         else context.policies.retire_people(move.model)
     )
-    asked = move.request if move.request != NOT_YET else None
+    digest = move.request if move.request != NOT_YET else None
     yield Signature(
         "move",
         move.action,
-        max(1, wanted - len(one_each(context.rights, people))),
+        max(1, needed - len(one_each(context.rights, people))),
         tuple(others(context.rights, context.policies.rules.seconders, *people)),
         "countersign approve promotion"
-        f" {asked[:12] if asked else 'DIGEST, once the request is signed'}",
+        f" {digest[:12] if digest else 'DIGEST, once the request is signed'}",
     )
 
 
@@ -355,37 +376,37 @@ def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
     """Approvals of the packet: by people who have not approved, in roles that nobody has taken."""
     votes, _ = packet_votes(context)
     counted = distinct(vote for vote in votes if vote[2].predicate.decision == "approve")
-    wanted = (context.tier.approvals if context.tier else 0) - len(counted)
-    if wanted <= 0:
+    needed = (context.tier.approvals if context.tier else 0) - len(counted)
+    if needed <= 0:
         return
     taken, roles = {person for person, _ in counted}, {role for _, role in counted}
     if context.signed is not None:
         taken.add(context.signed.predicate.principal)
     open_roles = [
-        one for one in (context.tier.approvers if context.tier else ()) if one not in roles
+        role for role in (context.tier.approvers if context.tier else ()) if role not in roles
     ]
-    who = tuple(_people(context.policies, open_roles, taken))
+    approvers = tuple(_people(context.policies, open_roles, taken))
     yield Signature(
         "packet",
         context.asked.action,
-        wanted,
-        who,
+        needed,
+        approvers,
         f"countersign review {name}, then countersign approve {name}",
     )
 
 
 def _people(policies: Policies, roles: Iterable[str], but: Iterable[str] = ()) -> list[str]:
-    wanted, left_out = set(roles), set(but)
+    fitting, left_out = set(roles), set(but)
     return [
-        f"{one.name} as {role}"
-        for one in policies.rules.principals
-        if one.kind == "person" and one.name not in left_out
-        for role in one.roles
-        if role in wanted
+        f"{person.name} as {role}"
+        for person in policies.rules.principals
+        if person.kind == "person" and person.name not in left_out
+        for role in person.roles
+        if role in fitting
     ]
 
 
-def _how(context: ReleaseContext) -> str:
+def _command(context: ReleaseContext) -> str:
     move = context.asked
     if move.action == "promote":
         return f"promote {move.model}/{move.version} --to {move.alias}"
@@ -396,7 +417,7 @@ def _how(context: ReleaseContext) -> str:
 
 
 def _request(
-    now: LogState, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
+    now: LogState, release: ReleaseRequest, move: Move, signs: Speaker, at: datetime
 ) -> PromotionRequest:
     """The nonce is the log's state and the asker's clock: two requests are never the same."""
     return PromotionRequest(
@@ -405,9 +426,9 @@ def _request(
         model=move.model,
         version=move.version,
         alias=move.alias,
-        model_digest=asked.released.sha256,
-        packet=asked.packet,
-        from_version=asked.from_version,
+        model_digest=release.released.sha256,
+        packet=release.packet,
+        from_version=release.from_version,
         nonce=f"{now.size}-{exact_instant(at)}-{signs.signer.keyid[:16]}",
         expires=exact_instant(at + timedelta(hours=_hours(_rule(now, move.alias)))),
         break_glass=move.break_glass,
@@ -415,17 +436,17 @@ def _request(
 
 
 def _assumed(
-    now: LogState, asked: ReleaseRequest, move: Move, signs: Speaker, at: datetime
+    now: LogState, release: ReleaseRequest, move: Move, signs: Speaker, at: datetime
 ) -> Evidence:
     """The request as it would stand in the log."""
-    predicate = _request(now, asked, move, signs, at)
+    predicate = _request(now, release, move, signs, at)
     return Evidence(
-        now.size, "request", (_subject(asked),), predicate, signs.signer.keyid, False, "0" * 64
+        now.size, "request", (_subject(release),), predicate, signs.signer.keyid, False, "0" * 64
     )
 
 
-def _subject(asked: ReleaseRequest) -> Artifact:
-    return Artifact(role="model", name=asked.model, sha256=asked.released.sha256)
+def _subject(release: ReleaseRequest) -> Artifact:
+    return Artifact(role="model", name=release.model, sha256=release.released.sha256)
 
 
 def _rule(now: LogState, alias: str) -> AliasRule | None:
@@ -448,16 +469,16 @@ def _must_hold(now: LogState, move: Move) -> None:
 
 def _last_move(now: LogState, move: Move) -> Promotion:
     """What the server has just written. Raises `StorageError` where this log does not have it."""
-    found: list[Promotion] = [
-        one.predicate
-        for one in now.moves(move.model)
-        if (one.predicate.action, one.predicate.version, one.predicate.alias)
+    matching: list[Promotion] = [
+        promotion.predicate
+        for promotion in now.moves(move.model)
+        if (promotion.predicate.action, promotion.predicate.version, promotion.predicate.alias)
         == (move.action, move.version, move.alias)
     ]
-    if not found:
+    if not matching:
         raise StorageError(
             "the server carried it out, and this log does not have the entry",
             where=now.log.where,
             fix="set COUNTERSIGN_LOG to the server's log",
         )
-    return found[-1]
+    return matching[-1]

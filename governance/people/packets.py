@@ -22,41 +22,44 @@ def current(
 ) -> tuple[Evidence | None, list[str]]:
     """The latest packet of a version, and what of it is no longer so."""
     registration = now.registration(model, version).predicate
-    item = packet.latest(now.evidence, model, version, registration.model_digest)
-    if item is None:
+    latest = packet.latest(now.evidence, model, version, registration.model_digest)
+    if latest is None:
         return None, []
-    return item, promotion.changed(now, item, at)
+    return latest, promotion.changed(now, latest, at)
 
 
 def by_digest(now: LogState, digest: str) -> Evidence:
     """The packet whose digest begins like this. Raises `InputError`."""
-    packets = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
-    found = [item for sha256, item in packets.items() if sha256.startswith(digest)]
-    if len(found) == 1 and len(digest) >= SHORTEST:
-        return found[0]
-    known = ", ".join(sha256[:12] for sha256 in list(packets)[-5:])
+    packets = {
+        packet.digest_of(recorded.predicate): recorded for recorded in now.evidence.all("packet")
+    }
+    matching = [recorded for sha256, recorded in packets.items() if sha256.startswith(digest)]
+    if len(matching) == 1 and len(digest) >= SHORTEST:
+        return matching[0]
+    examples = ", ".join(sha256[:12] for sha256 in list(packets)[-5:])
     raise InputError(
         f"the log has no packet {digest[:80]!r}",
-        expected="MODEL/VERSION, e.g. support-desk/1" + (f", or one of: {known}" if known else ""),
+        expected="MODEL/VERSION, e.g. support-desk/1"
+        + (f", or one of: {examples}" if examples else ""),
     )
 
 
 def unrecorded(now: LogState, model: str, version: str, at: datetime, run: Run) -> Evidence:
     """The packet as `countersign freeze` would record it now."""
-    made = promotion.freeze(now, model, version, at, run)
-    return Evidence(now.size, "packet", tuple(packet.subjects(made)), made, "", False, "")
+    predicate = promotion.freeze(now, model, version, at, run)
+    return Evidence(now.size, "packet", tuple(packet.subjects(predicate)), predicate, "", False, "")
 
 
 def release_context(
     now: LogState,
-    item: Evidence,
+    recorded: Evidence,
     at: datetime,
     more: Sequence[Evidence] = (),
     alias: str | None = None,
 ) -> ReleaseContext:
     """What the decision to promote a packet looks at, with statements that nobody has made yet."""
-    frozen = item.predicate
+    frozen = recorded.predicate
     to = alias or now.authority.policies.main_alias
-    asked = promotion.ask(now, "promote", frozen.model, frozen.version, to)
-    asked = asked.model_copy(update={"packet": packet.digest_of(frozen)})
-    return ReleaseContext.of(asked, now.authority, now.evidence.assuming(more), at)
+    request = promotion.ask(now, "promote", frozen.model, frozen.version, to)
+    request = request.model_copy(update={"packet": packet.digest_of(frozen)})
+    return ReleaseContext.of(request, now.authority, now.evidence.assuming(more), at)

@@ -48,122 +48,133 @@ CHANGES, METRICS = 12, 6
 """Lines in the terminal; the page has all."""
 
 
-def html(made: Review) -> bytes:
+def html(review: Review) -> bytes:
     """The page. Its sha256 is what an approval names."""
     pages = environment()
-    title, sentence = TITLES[made.verdict]
-    tone, sign = TONES[made.verdict]
+    title, sentence = TITLES[review.verdict]
+    tone, sign = TONES[review.verdict]
     rendered = pages.get_template("review.html.j2").render(
-        review=made,
-        twin=sha256_bytes(twin(made)),
+        review=review,
+        twin=sha256_bytes(twin(review)),
         style=style(pages),
         title=title,
         sentence=sentence,
         tone=tone,
         sign=sign,
-        demands=demands(made.demands),
-        signed_by=signed_by(made),
-        runners=[(one, signer_of(one), asker_of(one)) for one in made.runners],
-        earlier=[(one, earlier(one)) for one in made.earlier],
+        demands=demands(review.demands),
+        signed_by=signed_by(review),
+        runners=[(runner, signer_of(runner), asker_of(runner)) for runner in review.runners],
+        earlier=[(decision, earlier(decision)) for decision in review.earlier],
     )
     return rendered.encode("utf-8")
 
 
-def text(made: Review) -> list[str]:
+def text(review: Review) -> list[str]:
     """The page in a terminal: what speaks against the version first."""
-    return [one_line(line) for line in _lines(made)]
+    return [one_line(line) for line in _lines(review)]
 
 
-def demands(wanted: Demands | None) -> list[str]:
+def demands(required: Demands | None) -> list[str]:
     """What policy wants, one sentence each."""
-    if wanted is None:
+    if required is None:
         return ["Policy does not name this model, so nothing can be promoted."]
-    roles = ", ".join(wanted.approvers) or "no role"
-    found = [f"{wanted.approvals} approvals by different people in different roles ({roles})"]
-    found += [
-        f"{alias}: requested by {' or '.join(roles)}" for alias, roles in wanted.requesters.items()
+    roles = ", ".join(required.approvers) or "no role"
+    sentences = [f"{required.approvals} approvals by different people in different roles ({roles})"]
+    sentences += [
+        f"{alias}: requested by {' or '.join(roles)}"
+        for alias, roles in required.requesters.items()
     ]
-    if not wanted.promotable:
-        found.append("this tier cannot be promoted")
-    if wanted.separate_evaluator:
-        found.append("evaluation signed by another key than the training")
-    if wanted.approved_before_training:
-        found.append(f"approved before training: {', '.join(wanted.approved_before_training)}")
-    return found
+    if not required.promotable:
+        sentences.append("this tier cannot be promoted")
+    if required.separate_evaluator:
+        sentences.append("evaluation signed by another key than the training")
+    if required.approved_before_training:
+        sentences.append(
+            f"approved before training: {', '.join(required.approved_before_training)}"
+        )
+    return sentences
 
 
-def signed_by(made: Review) -> str:
+def signed_by(review: Review) -> str:
     """Who signed the policies."""
-    names = ", ".join(made.policy_signed_by)
+    names = ", ".join(review.policy_signed_by)
     return f"signed by {names}" if names else "NOT SIGNED by their owners"
 
 
-def signer_of(one: Runner) -> str:
+def signer_of(runner: Runner) -> str:
     """Whose key signed."""
-    name = one.signed_by or ("development key" if one.development else "unknown key")
-    return f"{name} ({one.key})"
+    name = runner.signed_by or ("development key" if runner.development else "unknown key")
+    return f"{name} ({runner.key})"
 
 
-def asker_of(one: Runner) -> str:
+def asker_of(runner: Runner) -> str:
     """Who asked for the run."""
-    return one.asked_by if one.authenticated else f"{one.asked_by} (not proven)"
+    return runner.asked_by if runner.authenticated else f"{runner.asked_by} (not proven)"
 
 
-def earlier(one: EarlierDecision) -> str:
+def earlier(decision: EarlierDecision) -> str:
     """A decision on these bytes before this packet."""
-    if one.did == "refused":
-        return f"promotion to {one.alias} refused: {', '.join(one.codes)}"
-    counted = "" if one.counted else " (did not count)"
-    word = one.did.upper() if one.did == "rejected" else one.did
-    return f"{one.person} as {one.role} {word} an earlier packet: {one.reason}{counted}"
+    if decision.did == "refused":
+        return f"promotion to {decision.alias} refused: {', '.join(decision.codes)}"
+    counted = "" if decision.counted else " (did not count)"
+    word = decision.did.upper() if decision.did == "rejected" else decision.did
+    return (
+        f"{decision.person} as {decision.role} {word} an earlier packet: {decision.reason}{counted}"
+    )
 
 
-def finding(one: Finding) -> Iterator[str]:
+def finding(problem: Finding) -> Iterator[str]:
     """A finding in two lines."""
-    yield f"  {one.code} {one.subject}: {one.message}"
-    expected, found, step = one.expected or "n/a", one.found or "nothing", one.next or "none"
-    yield f"      expected {expected}; found {found}; next: {step}"
+    yield f"  {problem.code} {problem.subject}: {problem.message}"
+    expected, actual, step = (
+        problem.expected or "n/a",
+        problem.found or "nothing",
+        problem.next or "none",
+    )
+    yield f"      expected {expected}; found {actual}; next: {step}"
 
 
-def _lines(made: Review) -> Iterator[str]:
-    title, sentence = TITLES[made.verdict]
-    yield f"{made.model}/{made.version}  {title}"
+def _lines(review: Review) -> Iterator[str]:
+    title, sentence = TITLES[review.verdict]
+    yield f"{review.model}/{review.version}  {title}"
     yield f"  {sentence}"
-    yield from _against(made)
-    yield f"model     {made.model_digest}"
-    yield f"packet    {made.packet} (entry {made.entry}, {moment(made.as_of)})"
-    yield f"policies  {short(made.policy)}, {signed_by(made)}"
-    yield f"use       {_use(made)}"
-    yield f"not for   {'; '.join(made.limits) or 'NOT SET: policy has no limits for this model'}"
-    for line in demands(made.demands):
+    yield from _against(review)
+    yield f"model     {review.model_digest}"
+    yield f"packet    {review.packet} (entry {review.entry}, {moment(review.as_of)})"
+    yield f"policies  {short(review.policy)}, {signed_by(review)}"
+    yield f"use       {_use(review)}"
+    yield f"not for   {'; '.join(review.limits) or 'NOT SET: policy has no limits for this model'}"
+    for line in demands(review.demands):
         yield f"wants     {line}"
     yield ""
-    yield from _exceptions(made)
-    yield f"OPEN FINDINGS ({len(made.findings) or 'none'})"
-    for one in made.findings:
-        yield from finding(one)
+    yield from _exceptions(review)
+    yield f"OPEN FINDINGS ({len(review.findings) or 'none'})"
+    for problem in review.findings:
+        yield from finding(problem)
     yield "GATES"
-    for gate in made.sections.gates:
+    for gate in review.sections.gates:
         yield f"  {gate.result:<8} {gate.name}: {gate.value}"
-    yield from _changes(made)
-    yield from _evaluation(made)
+    yield from _changes(review)
+    yield from _evaluation(review)
     yield "WHO MADE IT"
-    signers = sorted({signer_of(one) for one in made.runners})
-    askers = sorted({asker_of(one) for one in made.runners})
+    signers = sorted({signer_of(runner) for runner in review.runners})
+    askers = sorted({asker_of(runner) for runner in review.runners})
     yield f"  signed by {', '.join(signers) or 'nobody'}"
     yield f"  started by {', '.join(askers) or 'nobody'}; they cannot approve it"
-    yield f"EARLIER DECISIONS ({len(made.earlier) or 'none'})"
-    yield from (f"  E{one.entry} {earlier(one)}" for one in made.earlier)
+    yield f"EARLIER DECISIONS ({len(review.earlier) or 'none'})"
+    yield from (f"  E{decision.entry} {earlier(decision)}" for decision in review.earlier)
 
 
-def _use(made: Review) -> str:
-    purpose = f"{made.purpose}, in {made.region}" if made.purpose else "not set"
-    months = f"review every {made.review_every} months" if made.review_every else "no review date"
-    return f"{purpose}; tier {made.tier}; {months}"
+def _use(review: Review) -> str:
+    purpose = f"{review.purpose}, in {review.region}" if review.purpose else "not set"
+    months = (
+        f"review every {review.review_every} months" if review.review_every else "no review date"
+    )
+    return f"{purpose}; tier {review.tier}; {months}"
 
 
-def _against(made: Review) -> Iterator[str]:
-    against = made.against
+def _against(review: Review) -> Iterator[str]:
+    against = review.against
     for incident in against.incidents:
         accepted = " (waived)" if incident.waived else ""
         yield (
@@ -172,44 +183,48 @@ def _against(made: Review) -> Iterator[str]:
         )
     if against.changed:
         yield f"  CHANGED since the evidence was frozen: {', '.join(against.changed)}"
-    for one in against.rejections:
-        yield f"  REJECTED by {one.person} as {one.role} (entry {one.entry}): {one.reason}"
+    for rejection in against.rejections:
+        yield (
+            f"  REJECTED by {rejection.person} as {rejection.role} (entry {rejection.entry}):"
+            f" {rejection.reason}"
+        )
     if against.findings:
         yield f"  NEW FINDINGS since the evidence was frozen ({len(against.findings)})"
-    for one_finding in against.findings:
-        yield from finding(one_finding)
+    for problem in against.findings:
+        yield from finding(problem)
 
 
-def _exceptions(made: Review) -> Iterator[str]:
-    yield f"EXCEPTIONS ({len(made.waived)} waived findings, {len(made.notices)} notes)"
-    for one in made.waived:
-        yield f"  {one.finding.code} {one.finding.subject}: {one.finding.message}"
-        yield f"      waived by {one.accepted_by} as {one.role} until {moment(one.expires)}"
-        yield f"      compensating control: {one.control} (owner: {one.owner})"
-        yield f"      reason: {one.reason}"
-    for notice in made.notices:
+def _exceptions(review: Review) -> Iterator[str]:
+    yield f"EXCEPTIONS ({len(review.waived)} waived findings, {len(review.notices)} notes)"
+    for waiver in review.waived:
+        until = moment(waiver.expires)
+        yield f"  {waiver.finding.code} {waiver.finding.subject}: {waiver.finding.message}"
+        yield f"      waived by {waiver.accepted_by} as {waiver.role} until {until}"
+        yield f"      compensating control: {waiver.control} (owner: {waiver.owner})"
+        yield f"      reason: {waiver.reason}"
+    for notice in review.notices:
         yield f"  {notice.title}: {notice.detail}"
 
 
-def _changes(made: Review) -> Iterator[str]:
-    changes = made.sections.changes
-    yield f"CHANGES since {made.sections.change_since}"
+def _changes(review: Review) -> Iterator[str]:
+    changes = review.sections.changes
+    yield f"CHANGES since {review.sections.change_since}"
     for change in changes[:CHANGES]:
         yield f"  {change.what}: {change.before} -> {change.now}"
     if len(changes) > CHANGES:
         yield f"  {len(changes) - CHANGES} more on the page"
 
 
-def _evaluation(made: Review) -> Iterator[str]:
-    yield f"EVALUATION (thresholds fixed: {made.sections.thresholds_fixed})"
-    for metric in made.sections.metrics[:METRICS]:
-        own = next((one for one in metric.scores if one.digest == made.model_digest), None)
+def _evaluation(review: Review) -> Iterator[str]:
+    yield f"EVALUATION (thresholds fixed: {review.sections.thresholds_fixed})"
+    for metric in review.sections.metrics[:METRICS]:
+        own = next((score for score in metric.scores if score.digest == review.model_digest), None)
         figure = "not run"
         if own is not None:
             figure = f"{share(own.mean)} [{share(own.low)}, {share(own.high)}], n {own.n}"
         yield f"  {metric.name} on {metric.suite}: {figure}"
-        for one in metric.differences:
-            if one.n:
-                yield f"      compared with {one.against}: {signed(one.mean)}"
-    if not made.sections.metrics:
+        for difference in metric.differences:
+            if difference.n:
+                yield f"      compared with {difference.against}: {signed(difference.mean)}"
+    if not review.sections.metrics:
         yield "  not run"

@@ -42,20 +42,20 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
     """
     if now.authority.policies.rules.owners is None:
         return list(_policies(now))
-    found = [
+    waits = [
         *_incidents(now),
         *_second_signatures(now, at),
         *_policies(now),
         *_checkpoint_keys(now),
         *_moves(now, at),
     ]
-    found += [
+    waits += [
         *_packets(now, at),
         *_before_training(now, at),
         *_waivers(now, at),
         *_authorizations(now, at),
     ]
-    return found
+    return waits
 
 
 def of_person(waits: list[Wait], name: str) -> list[Wait]:
@@ -76,21 +76,21 @@ def _policies(now: LogState) -> Iterator[Wait]:
         )
         return
     if not status.signed:
-        one = status.in_force
+        first = status.in_force
         yield Wait(
             kind="policy",
-            what=f"the first policies {one.digest[:12]}",
-            why=f"nothing governed moves before {one.wants}; so far {_names(one.signed_by)}",
-            people=one.waits_for,
-            next=f"countersign policy sign {one.digest[:12]}",
+            what=f"the first policies {first.digest[:12]}",
+            why=f"nothing governed moves before {first.wants}; so far {_names(first.signed_by)}",
+            people=first.waits_for,
+            next=f"countersign policy sign {first.digest[:12]}",
         )
-    for one in status.proposals:
+    for proposal in status.proposals:
         yield Wait(
             kind="policy",
-            what=f"proposed policies {one.digest[:12]}: {', '.join(one.changed)}",
-            why=f"wants {one.wants}; so far {_names(one.signed_by)}",
-            people=sorted(set(one.waits_for) | set(_recovering(now, one.signed_by))),
-            next=f"countersign policy sign {one.digest[:12]}",
+            what=f"proposed policies {proposal.digest[:12]}: {', '.join(proposal.changed)}",
+            why=f"wants {proposal.wants}; so far {_names(proposal.signed_by)}",
+            people=sorted(set(proposal.waits_for) | set(_recovering(now, proposal.signed_by))),
+            next=f"countersign policy sign {proposal.digest[:12]}",
         )
 
 
@@ -100,14 +100,14 @@ def _recovering(now: LogState, signed: list[str]) -> list[str]:
 
 def _checkpoint_keys(now: LogState) -> Iterator[Wait]:
     owners = _in(now, now.authority.policies.rules.owners)
-    for one in keys.successors(now):
-        if not one.approved:
+    for key in keys.successors(now):
+        if not key.approved:
             yield Wait(
                 kind="checkpoint key",
-                what=f"checkpoint key {one.keyid[:12]}",
-                why=f"its owners approve it before it signs; so far {_names(one.signed_by)}",
-                people=[name for name in owners if name not in one.signed_by],
-                next=f"countersign checkpoint-key approve {one.keyid[:12]}",
+                what=f"checkpoint key {key.keyid[:12]}",
+                why=f"its owners approve it before it signs; so far {_names(key.signed_by)}",
+                people=[name for name in owners if name not in key.signed_by],
+                next=f"countersign checkpoint-key approve {key.keyid[:12]}",
             )
 
 
@@ -115,17 +115,17 @@ def _checkpoint_keys(now: LogState) -> Iterator[Wait]:
 def _incidents(now: LogState) -> Iterator[Wait]:
     """Every open incident, for the people who may close it."""
     rules = now.authority.policies.rules.incidents
-    for item in now.timeline.all_open_incidents:
-        incident = item.predicate
+    for opened in now.timeline.all_open_incidents:
+        incident = opened.predicate
         people = [
-            one.name
-            for one in _people(now)
-            if rules.closed_by is None or set(one.roles) & set(rules.closed_by)
+            person.name
+            for person in _people(now)
+            if rules.closed_by is None or set(person.roles) & set(rules.closed_by)
         ]
         name = f"{incident.model}/{incident.version}"
         yield Wait(
             kind="incident",
-            what=f"open incident on {name} (entry {item.index})",
+            what=f"open incident on {name} (entry {opened.index})",
             why=f"{incident.principal} opened it: {incident.reason}",
             people=people,
             next=f"countersign incident close {name} --reason ...",
@@ -135,58 +135,63 @@ def _incidents(now: LogState) -> Iterator[Wait]:
 # -- Moves -----------------------------------------------------------------------------------------
 def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
     """What one person did alone."""
-    overdue = {item.index for item in now.timeline.overdue(at)}
-    for item in now.timeline.lacking_second_signature:
-        move = item.predicate
-        asked = now.timeline.request_of(move)
-        if asked is None:
+    overdue = {promotion.index for promotion in now.timeline.overdue(at)}
+    for promotion in now.timeline.lacking_second_signature:
+        move = promotion.predicate
+        request = now.timeline.request_of(move)
+        if request is None:
             continue
-        late = item.index in overdue
+        late = promotion.index in overdue
         yield Wait(
             kind="second signature",
-            what=f"{move.action} of {move.model} to version {move.version}, entry {item.index}",
-            why=f"{asked.predicate.principal} did it alone: {asked.predicate.reason}"
+            what=(
+                f"{move.action} of {move.model} to version {move.version}, entry {promotion.index}"
+            ),
+            why=f"{request.predicate.principal} did it alone: {request.predicate.reason}"
             + ("; OVERDUE" if late else ""),
             people=others(
-                now.authority, now.authority.policies.rules.seconders, asked.predicate.principal
+                now.authority, now.authority.policies.rules.seconders, request.predicate.principal
             ),
             due=move.second_signature_by,
-            next=f"countersign approve promotion {asked.digest[:12]}",
+            next=f"countersign approve promotion {request.digest[:12]}",
         )
 
 
 def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
     """Open requests for a rollback or a retirement that want further people."""
-    for item in now.timeline.open_requests():
-        said: PromotionRequest = item.predicate
+    for signed_request in now.timeline.open_requests():
+        request: PromotionRequest = signed_request.predicate
         if (
-            said.action == "promote"
-            or instant_of(said.expires) <= at
-            or now.timeline.is_overtaken(said)
+            request.action == "promote"
+            or instant_of(request.expires) <= at
+            or now.timeline.is_overtaken(request)
         ):
             continue
-        signed = one_each(now.authority, signers_of_request(now.authority, now.evidence, item, at))
-        if len(signed) >= _wanted(now, said):
+        signed = one_each(
+            now.authority, signers_of_request(now.authority, now.evidence, signed_request, at)
+        )
+        needed = _people_needed(now, request)
+        if len(signed) >= needed:
             continue
         yield Wait(
-            kind=said.action,
-            what=f"{said.action} of {said.model}/{said.version}",
+            kind=request.action,
+            what=f"{request.action} of {request.model}/{request.version}",
             why=(
-                f"{said.principal} asks: {said.reason}; {_wanted(now, said)} people, so far"
+                f"{request.principal} asks: {request.reason}; {needed} people, so far"
                 f" {_names(sorted(signed))}"
             ),
             people=others(now.authority, now.authority.policies.rules.seconders, *signed),
-            due=said.expires,
-            next=f"countersign approve promotion {item.digest[:12]}",
+            due=request.expires,
+            next=f"countersign approve promotion {signed_request.digest[:12]}",
         )
 
 
-def _wanted(now: LogState, said: PromotionRequest) -> int:
+def _people_needed(now: LogState, request: PromotionRequest) -> int:
     policies = now.authority.policies
-    if said.action == "retire":
-        return policies.retire_people(said.model)
-    rule = policies.rules.aliases.get(said.alias)
-    return rule.rollback_people if rule and not said.break_glass else 1
+    if request.action == "retire":
+        return policies.retire_people(request.model)
+    rule = policies.rules.aliases.get(request.alias)
+    return rule.rollback_people if rule and not request.break_glass else 1
 
 
 # -- Packets ---------------------------------------------------------------------------------------
@@ -194,10 +199,17 @@ def _packets(now: LogState, at: datetime) -> Iterator[Wait]:
     """The version registered last of each model that can be released, where approvals are
     missing.
     """
-    latest = {item.predicate.model: item for item in now.view.all(Registration)}
-    asked = {(one.predicate.model, one.predicate.version) for one in now.timeline.open_requests()}
-    for model, item in sorted(latest.items()):
-        versions = {item.predicate.version} | {number for name, number in asked if name == model}
+    latest = {
+        registration.predicate.model: registration for registration in now.view.all(Registration)
+    }
+    requested = {
+        (request.predicate.model, request.predicate.version)
+        for request in now.timeline.open_requests()
+    }
+    for model, registration in sorted(latest.items()):
+        versions = {registration.predicate.version} | {
+            number for name, number in requested if name == model
+        }
         for version in sorted(versions):
             yield from _packet(now, model, version, at)
 
@@ -210,69 +222,74 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
         held.version == version for alias in _aliases(now) if (held := now.holder(model, alias))
     ):
         return
-    approvers = [one for one in _people(now) if set(one.roles) & set(tier.approvers)]
-    name, (item, changed) = f"{model}/{version}", packets.current(now, model, version, at)
-    if item is None or changed:
+    approvers = [person for person in _people(now) if set(person.roles) & set(tier.approvers)]
+    name, (packet, changed) = f"{model}/{version}", packets.current(now, model, version, at)
+    if packet is None or changed:
         why = (
             f"what it rests on changed: {', '.join(changed)}" if changed else "it has no packet yet"
         )
-        names = [one.name for one in approvers]
+        names = [person.name for person in approvers]
         yield Wait(
             kind="packet", what=name, why=why, people=names, next=f"countersign freeze {name}"
         )
         return
-    what = subjects.of_version(now, model, version)
-    context = packets.release_context(now, item, at)
-    missing = [one for one in check_approvals(context) if one.code == "APPROVAL_MISSING"]
-    said, _ = packet_votes(context)
+    subject = subjects.of_version(now, model, version)
+    context = packets.release_context(now, packet, at)
+    missing = [
+        finding for finding in check_approvals(context) if finding.code == "APPROVAL_MISSING"
+    ]
+    counted, _ = packet_votes(context)
     if missing:
-        voted = {who for who, _, _ in said}
+        voted = {name for name, _, _ in counted}
         left = [
-            one.name
-            for one in approvers
-            if one.name not in voted and not votes.barred(now, what, one, at)
+            person.name
+            for person in approvers
+            if person.name not in voted and not votes.barred(now, subject, person, at)
         ]
         against = (
-            f"; {len(item.predicate.findings)} findings stand against it"
-            if item.predicate.findings
+            f"; {len(packet.predicate.findings)} findings stand against it"
+            if packet.predicate.findings
             else ""
         )
         why = f"{missing[0].message}; has {missing[0].found}{against}"
         yield Wait(
             kind="packet", what=name, why=why, people=left, next=f"countersign review {name}"
         )
-    elif not item.predicate.findings:
-        yield from _to_ask_for(now, model, version, what.sha256, at)
+    elif not packet.predicate.findings:
+        yield from _moves_to_request(now, model, version, subject.sha256, at)
 
 
-def _to_ask_for(
+def _moves_to_request(
     now: LogState, model: str, version: str, digest: str, at: datetime
 ) -> Iterator[Wait]:
     """An approved version for which nobody has asked yet, by this packet and of the alias as it is.
     Where it was given the alias by this packet once, and holds it no more, nobody is asked to give
     it back.
     """
-    said = [
-        one.predicate
-        for one in now.timeline.open_requests(model)
-        if instant_of(one.predicate.expires) > at
+    open_requests = [
+        request.predicate
+        for request in now.timeline.open_requests(model)
+        if instant_of(request.predicate.expires) > at
     ]
     for alias, rule in now.authority.policies.rules.aliases.items():
         held = now.holder(model, alias)
-        wanted = (version, alias, digest, held.version if held else None)
+        request = (version, alias, digest, held.version if held else None)
         had = any(
-            (one.predicate.alias, one.predicate.packet) == (alias, digest)
-            for one in now.moves(model)
+            (promotion.predicate.alias, promotion.predicate.packet) == (alias, digest)
+            for promotion in now.moves(model)
         )
-        if not had and wanted not in [
-            (one.version, one.alias, one.packet, one.from_version) for one in said
+        if not had and request not in [
+            (other.version, other.alias, other.packet, other.from_version)
+            for other in open_requests
         ]:
             yield Wait(
                 kind="promote",
                 what=f"{model}/{version} as {alias}",
                 why="it is approved, and nobody has asked for the move",
                 people=sorted(
-                    one.name for one in _people(now) if set(one.roles) & set(rule.requesters)
+                    person.name
+                    for person in _people(now)
+                    if set(person.roles) & set(rule.requesters)
                 ),
                 next=f"countersign promote {model}/{version} --to {alias}",
             )
@@ -280,23 +297,29 @@ def _to_ask_for(
 
 def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
     """What a gate wants approved before its stage trains, where it said no for that."""
-    found = subjects.waiting_before_training(now)
-    known: dict[tuple[str, str], subjects.Subject] = {(one.about, one.name): one for one in found}
-    for stage, (item, _) in sorted(subjects.requests_of_gates(now).items()):
-        for finding in item.predicate.findings:
-            what = (
-                subjects.wanted_by(finding, stage, known)
+    waiting = subjects.waiting_before_training(now)
+    by_name: dict[tuple[str, str], subjects.Subject] = {
+        (subject.about, subject.name): subject for subject in waiting
+    }
+    for stage, (gate, _) in sorted(subjects.requests_of_gates(now).items()):
+        for finding in gate.predicate.findings:
+            subject = (
+                subjects.subject_of_finding(finding, stage, by_name)
                 if finding.code == "APPROVAL_MISSING"
                 else None
             )
-            if what is None or votes.approved(now, what, at):
+            if subject is None or votes.approved(now, subject, at):
                 continue
             yield Wait(
                 kind="before training",
-                what=f"{what.about} {what.name} of {what.model}",
+                what=f"{subject.about} {subject.name} of {subject.model}",
                 why=f"gate@{stage} waits: {finding.message}",
-                people=[one.name for one in _people(now) if set(one.roles) & set(what.fitting)],
-                next=f"countersign approve {what.about} {what.name}",
+                people=[
+                    person.name
+                    for person in _people(now)
+                    if set(person.roles) & set(subject.fitting)
+                ],
+                next=f"countersign approve {subject.about} {subject.name}",
             )
 
 
@@ -304,64 +327,75 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
 def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
     """Waivers about to end, or just ended, that nothing has taken the place of."""
     items = list(now.evidence.all("waiver"))
-    for item in items:
-        said: Waiver = item.predicate
-        about = (said.model, said.finding, said.about)
+    for signed_waiver in items:
+        waiver: Waiver = signed_waiver.predicate
+        about = (waiver.model, waiver.finding, waiver.about)
         later = [
-            one
-            for one in items
-            if (one.predicate.model, one.predicate.finding, one.predicate.about) == about
-            and one.index > item.index
+            other
+            for other in items
+            if (other.predicate.model, other.predicate.finding, other.predicate.about) == about
+            and other.index > signed_waiver.index
         ]
-        if later or not waiving.ends_soon(item, at, SOON):
+        if later or not waiving.ends_soon(signed_waiver, at, SOON):
             continue
         accepting = now.authority.policies.rules.waivers.accepted_by
-        ended = instant_of(said.expires) <= at
+        ended = instant_of(waiver.expires) <= at
         yield Wait(
             kind="waiver",
-            what=f"waiver of {said.finding} ({said.about}) of {said.model}",
+            what=f"waiver of {waiver.finding} ({waiver.about}) of {waiver.model}",
             why=(
-                f"{'it ended' if ended else 'it ends'}; {said.owner} answers for it, meanwhile:"
-                f" {said.control}"
+                f"{'it ended' if ended else 'it ends'}; {waiver.owner} answers for it, meanwhile:"
+                f" {waiver.control}"
             ),
             people=sorted(
-                {one.name for one in _people(now) if set(one.roles) & set(accepting)}
-                | {said.principal}
+                {person.name for person in _people(now) if set(person.roles) & set(accepting)}
+                | {waiver.principal}
             ),
-            due=said.expires,
+            due=waiver.expires,
             next="mend what it is about, or waive it again: countersign waive",
         )
 
 
 def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
     """People whose services stop running in their name within the hour, or did so today."""
-    for one in _people(now):
-        mine = [
-            item
-            for item in now.evidence.all("authorization")
-            if (who := now.authority.speaker(item)) is not None and who.name == one.name
+    for person in _people(now):
+        authorizations = [
+            authorization
+            for authorization in now.evidence.all("authorization")
+            if (author := now.authority.speaker(authorization)) is not None
+            and author.name == person.name
         ]
-        last = max((instant_of(item.predicate.expires) for item in mine), default=None)
-        if last is None or authorizing.in_force(now, one.name, at + timedelta(hours=1)) is not None:
+        last = max(
+            (instant_of(authorization.predicate.expires) for authorization in authorizations),
+            default=None,
+        )
+        if (
+            last is None
+            or authorizing.in_force(now, person.name, at + timedelta(hours=1)) is not None
+        ):
             continue
         if last > at - timedelta(days=1):
             yield Wait(
                 kind="authorization",
-                what=f"runs in the name of {one.name}",
+                what=f"runs in the name of {person.name}",
                 why="the authorization ends" if last > at else "the authorization ended",
-                people=[one.name],
+                people=[person.name],
                 due=exact_instant(last),
                 next="countersign authorize --hours 8",
             )
 
 
 def _people(now: LogState) -> list[Principal]:
-    return [one for one in now.authority.policies.rules.principals if one.kind == "person"]
+    return [
+        principal
+        for principal in now.authority.policies.rules.principals
+        if principal.kind == "person"
+    ]
 
 
 def _in(now: LogState, quorum: Quorum | None) -> list[str]:
     roles = set(quorum.roles if quorum else ())
-    return sorted(one.name for one in _people(now) if set(one.roles) & roles)
+    return sorted(person.name for person in _people(now) if set(person.roles) & roles)
 
 
 def _aliases(now: LogState) -> list[str]:

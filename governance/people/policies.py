@@ -19,7 +19,7 @@ from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Log
 from governance.people.enrolment import FILE
-from governance.people.speaking import Said, Speaker, say, speaker
+from governance.people.speaking import Recorded, Speaker, record_statement, speaker
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Rules, policies_of
 
@@ -71,7 +71,7 @@ def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status
     current = authority.in_force
     rules = authority.policies.rules
     own = sorted(signed_by(now, current.digest, "policy"))
-    known = Signatures(
+    current_signatures = Signatures(
         digest=current.digest,
         entry=current.start,
         signed_by=own,
@@ -79,18 +79,18 @@ def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status
         waits_for=[] if current.signed_at is not None else _missing(rules, own),
     )
     return Status(
-        in_force=known,
+        in_force=current_signatures,
         signed=current.signed_at is not None,
         proposals=[
             Signatures(
-                digest=one.digest,
-                entry=one.index,
-                signed_by=list(one.signers),
+                digest=proposal.digest,
+                entry=proposal.index,
+                signed_by=list(proposal.signers),
                 wants=_wants(rules),
-                waits_for=_missing(rules, one.signers),
-                changed=changed(authority.policies.files, one.files),
+                waits_for=_missing(rules, proposal.signers),
+                changed=changed(authority.policies.files, proposal.files),
             )
-            for one in authority.proposals
+            for proposal in authority.proposals
         ],
         at_hand=_at_hand(authority, at_hand),
         keys=_keys(authority),
@@ -117,7 +117,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 def propose(
     log: Log, authority: Authority, policies: Policies, signer: Signer, name: str, at: datetime
-) -> Said:
+) -> Recorded:
     """Records the policies at hand, for their owners to sign. Raises `RefusedError` where they are
     in force already.
     """
@@ -130,42 +130,48 @@ def propose(
     # its mistakes are told before anybody signs: nothing else reads the catalogue
     policies.controls.find()
     moment = instant(at)
-    asked = Requester(name=name, authenticated=True)
-    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
-    said = PolicyChange(previous=evidence.policy_in_force(log), run=run, files=dict(policies.files))
-    return say(log, signer, "policy", [subject(policies.digest)], said)
+    requester = Requester(name=name, authenticated=True)
+    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=requester)
+    change = PolicyChange(
+        previous=evidence.policy_in_force(log), run=run, files=dict(policies.files)
+    )
+    return record_statement(log, signer, "policy", [subject(policies.digest)], change)
 
 
 def offer(authority: Authority, digest: str) -> Offer:
     """The policies that are meant, by the beginning of their digest. Raises `InputError`."""
     current = authority.in_force
-    offers = [Offer(one.digest, one.files, False) for one in authority.proposals]
+    offers = [Offer(proposal.digest, proposal.files, False) for proposal in authority.proposals]
     if current.signed_at is None and current.policies is not None:
         offers.append(Offer(current.digest, current.policies.files, True))
     if len(digest) < SHORTEST:
         raise ConfigError(
             f"{digest!r} is too short to name policies", expected=f"{SHORTEST} characters or more"
         )
-    found = [one for one in offers if one.digest.startswith(digest)]
-    if not found and current.digest.startswith(digest):
+    matching = [candidate for candidate in offers if candidate.digest.startswith(digest)]
+    if not matching and current.digest.startswith(digest):
         raise RefusedError(
             f"these policies are in force and signed by {', '.join(current.signers)}"
         )
-    if len(found) != 1:
-        waits = ", ".join(one.digest[:12] for one in offers)
+    if len(matching) != 1:
+        waits = ", ".join(candidate.digest[:12] for candidate in offers)
         raise InputError(
             f"no policies {digest[:12]} wait for signatures",
             expected=f"one of: {waits}" if waits else "nothing: no policies wait",
             fix="countersign policy propose records those at hand",
         )
-    return found[0]
+    return matching[0]
 
 
-def shown(authority: Authority, what: Offer) -> str:
+def shown(authority: Authority, proposed: Offer) -> str:
     """What a person is shown before they sign: the difference, or the first policies' rules
     whole.
     """
-    return first_rules(what.files) if what.first else unified(authority.policies.files, what.files)
+    return (
+        first_rules(proposed.files)
+        if proposed.first
+        else unified(authority.policies.files, proposed.files)
+    )
 
 
 def first_rules(files: Mapping[str, str]) -> str:
@@ -181,27 +187,27 @@ def first_rules(files: Mapping[str, str]) -> str:
 def sign(
     log: Log,
     authority: Authority,
-    what: Offer,
+    proposed: Offer,
     signer: Signer,
     role: str | None,
     reason: str,
     at: datetime,
-) -> tuple[Said, Speaker]:
+) -> tuple[Recorded, Speaker]:
     """Approves policies as one of the owners under those in force. Raises `RefusedError`."""
     try:
-        policies_of(what.files)
+        policies_of(proposed.files)
     except CountersignError as error:
         raise RefusedError(
             f"these policies cannot be read, so they could never be in force: {error}"
         ) from None
-    who = owner(authority, signer, role, at)
-    said = Approval(
-        **who.signed(reason, at),
+    author = owner(authority, signer, role, at)
+    approval = Approval(
+        **author.signed(reason, at),
         decision="approve",
         about="policy",
-        page=sha256_bytes(shown(authority, what).encode()),
+        page=sha256_bytes(shown(authority, proposed).encode()),
     )
-    return say(log, signer, "approval", [subject(what.digest)], said), who
+    return record_statement(log, signer, "approval", [subject(proposed.digest)], approval), author
 
 
 def owner(
@@ -212,7 +218,7 @@ def owner(
     """
     rules = authority.policies.rules
     quorums = (rules.owners, rules.recovery if recovery else None)
-    roles = [one for quorum in quorums if quorum for one in quorum.roles]
+    roles = [role for quorum in quorums if quorum for role in quorum.roles]
     return speaker(authority, signer, role, roles, at)
 
 
@@ -226,25 +232,31 @@ def signed_by(now: LogState, digest: str, about: str) -> set[str]:
     rules = now.authority.policies.rules
     roles = {role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles}
     last: dict[str, bool] = {}
-    for item in now.evidence.by_subject(digest, "approval"):
-        person = now.authority.speaker(item)
-        if person is not None and item.predicate.about == about and item.predicate.role in roles:
-            last[person.name] = item.predicate.decision == "approve"
+    for approval in now.evidence.by_subject(digest, "approval"):
+        person = now.authority.speaker(approval)
+        if (
+            person is not None
+            and approval.predicate.about == about
+            and approval.predicate.role in roles
+        ):
+            last[person.name] = approval.predicate.decision == "approve"
     return {name for name, yes in last.items() if yes}
 
 
-def signed_at(now: LogState, digest: str, who: Speaker) -> int | None:
+def signed_at(now: LogState, digest: str, author: Speaker) -> int | None:
     """The entry by which somebody signed policies in this role, and it still counts; None where
     they did not.
     """
-    mine = [
-        item
-        for item in now.evidence.by_subject(digest, "approval")
-        if (item.predicate.principal, item.predicate.role, item.predicate.about)
-        == (who.name, who.role, "policy")
-        and now.authority.speaker(item) is not None
+    approvals = [
+        approval
+        for approval in now.evidence.by_subject(digest, "approval")
+        if (approval.predicate.principal, approval.predicate.role, approval.predicate.about)
+        == (author.name, author.role, "policy")
+        and now.authority.speaker(approval) is not None
     ]
-    return mine[-1].index if mine and mine[-1].predicate.decision == "approve" else None
+    return (
+        approvals[-1].index if approvals and approvals[-1].predicate.decision == "approve" else None
+    )
 
 
 def _wants(rules: Rules) -> str:
@@ -259,7 +271,9 @@ def _wants(rules: Rules) -> str:
 def _missing(rules: Rules, signed: list[str] | tuple[str, ...]) -> list[str]:
     roles = set(rules.owners.roles if rules.owners else ())
     people = [
-        one.name for one in rules.principals if one.kind == "person" and set(one.roles) & roles
+        principal.name
+        for principal in rules.principals
+        if principal.kind == "person" and set(principal.roles) & roles
     ]
     return sorted(set(people) - set(signed))
 
@@ -271,16 +285,16 @@ def _at_hand(authority: Authority, policies: Policies | CountersignError | None)
         return f"cannot be read: {policies.found}"
     if policies.digest == authority.in_force.digest:
         return "those in force"
-    if policies.digest in {one.digest for one in authority.proposals}:
+    if policies.digest in {proposal.digest for proposal in authority.proposals}:
         return f"{policies.digest[:12]}: proposed, not in force"
     return f"{policies.digest[:12]}: neither in force nor proposed (countersign policy propose)"
 
 
 def _keys(authority: Authority) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for one in authority.policies.rules.principals:
-        for key in map(public_key, one.keys):
-            gone = authority.revoked.get(key.keyid)
-            note = "" if gone is None else f" (revoked at entry {gone})"
-            found.setdefault(one.name, []).append(f"{key.fingerprint}{note}")
-    return found
+    fingerprints: dict[str, list[str]] = {}
+    for principal in authority.policies.rules.principals:
+        for key in map(public_key, principal.keys):
+            revoked_at = authority.revoked.get(key.keyid)
+            note = "" if revoked_at is None else f" (revoked at entry {revoked_at})"
+            fingerprints.setdefault(principal.name, []).append(f"{key.fingerprint}{note}")
+    return fingerprints

@@ -3,7 +3,7 @@
 1. What is signed is what was computed: the statement names the digests of its page and JSON twin,
    and what of the log it read. Signing it again under the same key says nothing new, and changes
    nothing in it (`report.build`).
-2. Kept bytes are worth their digest: changed ones are refused, wherever they come from.
+2. KeptReport bytes are worth their digest: changed ones are refused, wherever they come from.
 3. A report that was signed stands in for one that is made anew only where the new one, which is
    made all the same, says the same of the same entries; whatever has come to light since is told.
 """
@@ -43,7 +43,7 @@ Bytes = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True)
-class Made:
+class ComputedReport:
     """A report as it was computed, in bytes."""
 
     report: Report
@@ -59,7 +59,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptReport:
     """A report that was signed, in bytes that have their digests."""
 
     item: Evidence
@@ -68,38 +68,46 @@ class Kept:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """As of `Made`."""
+        """As of `ComputedReport`."""
         return files.named(
             self.item.predicate.model, self.item.predicate.version, self.twin, self.page
         )
 
 
-def made(report: Report, as_of: datetime | None) -> Made:
+def computed(report: Report, as_of: datetime | None) -> ComputedReport:
     """The bytes of a report."""
-    return Made(report, page(report), json_twin(report), instant(as_of) if as_of else None)
+    return ComputedReport(
+        report, page(report), json_twin(report), instant(as_of) if as_of else None
+    )
 
 
 def sign(
-    log: Log, signer: Signer, machine: Machine, what: Made, reason: str, role: str | None, run: Run
+    log: Log,
+    signer: Signer,
+    machine: Machine,
+    computed: ComputedReport,
+    reason: str,
+    role: str | None,
+    run: Run,
 ) -> Entry:
     """(1) Keeps the bytes, then says so. Raises `VerificationError` for a report of a log that does
     not verify.
     """
-    report = what.report
+    report = computed.report
     if not report.integrity.verified:
         raise VerificationError(
             f"evidence does not verify: {report.integrity.first_broken}", fix="countersign verify"
         )
     _check_key(log, signer)
-    said = SignedReport(
+    statement = SignedReport(
         model=report.model,
         version=report.version,
         model_digest=report.digest,
-        page=sha256_bytes(what.page),
-        twin=sha256_bytes(what.twin),
+        page=sha256_bytes(computed.page),
+        twin=sha256_bytes(computed.twin),
         verdict=report.verdict.word,
         as_of=report.as_of,
-        asked_at=what.asked_at,
+        asked_at=computed.asked_at,
         entries=report.entries_read,
         root=report.integrity.root,
         generator=report.generator,
@@ -107,15 +115,15 @@ def sign(
         role=role,
         run=run,
     )
-    kept.keep(machine, what.twin)
-    kept.keep(machine, what.page)
-    twin, html = what.files
+    kept.keep(machine, computed.twin)
+    kept.keep(machine, computed.page)
+    twin, html = computed.files
     subjects = [
-        Artifact(role=PAGE, name=html, sha256=said.page),
-        Artifact(role=TWIN, name=twin, sha256=said.twin),
-        Artifact(role="model", name=said.model, sha256=said.model_digest),
+        Artifact(role=PAGE, name=html, sha256=statement.page),
+        Artifact(role=TWIN, name=twin, sha256=statement.twin),
+        Artifact(role="model", name=statement.model, sha256=statement.model_digest),
     ]
-    return evidence.record(log, signer, "report", subjects, said)
+    return evidence.record(log, signer, "report", subjects, statement)
 
 
 def _check_key(log: Log, signer: Signer) -> None:
@@ -138,9 +146,11 @@ def _check_key(log: Log, signer: Signer) -> None:
 
 def of_version(now: LogState, model: str, version: str) -> list[Evidence]:
     """The signed reports of a version, in the order of the log."""
-    found = now.evidence.all("report")
+    reports = now.evidence.all("report")
     return [
-        item for item in found if (item.predicate.model, item.predicate.version) == (model, version)
+        report
+        for report in reports
+        if (report.predicate.model, report.predicate.version) == (model, version)
     ]
 
 
@@ -154,86 +164,90 @@ def find(now: LogState, sha256: str) -> Evidence:
             where="--kept",
             expected="64 hexadecimal digits, 12 at least",
         )
-    said = [item for item in now.evidence.all("report") if _names(item, sha256)]
-    if not said:
+    matching = [report for report in now.evidence.all("report") if _names(report, sha256)]
+    if not matching:
         raise InputError(
             f"nobody signed a report with the digest {sha256[:12]}",
             fix="countersign show MODEL/VERSION reports lists those that were",
         )
-    return said[-1]
+    return matching[-1]
 
 
-def content(item: Evidence, read: Bytes) -> Kept:
+def content(statement: Evidence, read: Bytes) -> KeptReport:
     """(2) The bytes that a statement names. Raises `InputError`, `VerificationError`."""
-    return Kept(item, _bytes(item.predicate.page, read), _bytes(item.predicate.twin, read))
+    return KeptReport(
+        statement, _bytes(statement.predicate.page, read), _bytes(statement.predicate.twin, read)
+    )
 
 
-def standing_in(now: LogState, what: Made, read: Bytes) -> tuple[Kept | None, list[str]]:
+def standing_in(
+    now: LogState, computed: ComputedReport, read: Bytes
+) -> tuple[KeptReport | None, list[str]]:
     """(3) The report that was signed in place of this one, if any; and what is to be told of those
     that were signed.
     """
-    told: list[str] = []
-    for item in reversed(of_version(now, what.report.model, what.report.version)):
-        said: SignedReport = item.predicate
-        same = (said.entries, said.asked_at, said.as_of) == (
-            what.report.entries_read, what.asked_at, what.report.as_of,
+    notes: list[str] = []
+    for entry in reversed(of_version(now, computed.report.model, computed.report.version)):
+        statement: SignedReport = entry.predicate
+        same = (statement.entries, statement.asked_at, statement.as_of) == (
+            computed.report.entries_read, computed.asked_at, computed.report.as_of,
         )  # fmt: skip
-        if not same or not _stands(now, item):
+        if not same or not _stands(now, entry):
             continue
-        if said.page == sha256_bytes(what.page):
-            return Kept(item, what.page, what.twin), told
+        if statement.page == sha256_bytes(computed.page):
+            return KeptReport(entry, computed.page, computed.twin), notes
         try:
-            found = content(item, read)
+            signed = content(entry, read)
         except (InputError, VerificationError) as error:
-            told.append(
-                f"signed in entry {item.index} as other bytes, which cannot be returned:"
+            notes.append(
+                f"signed in entry {entry.index} as other bytes, which cannot be returned:"
                 f" {error.found}"
             )
             continue
-        differing = _differing(json.loads(found.twin), what.report)
+        differing = _differing(json.loads(signed.twin), computed.report)
         if not differing:
-            return found, told
-        told.append(
-            f"not as it was signed in entry {item.index}: {', '.join(differing)}; "
-            f"that one: countersign report --kept {said.page}"
+            return signed, notes
+        notes.append(
+            f"not as it was signed in entry {entry.index}: {', '.join(differing)}; "
+            f"that one: countersign report --kept {statement.page}"
         )
-    return None, told
+    return None, notes
 
 
-def _stands(now: LogState, item: Evidence) -> bool:
+def _stands(now: LogState, entry: Evidence) -> bool:
     """Whether somebody answers for it: a principal at that entry, or a key that the origin
     names.
     """
-    return item.development or now.authority.principal(item.keyid, item.index) is not None
+    return entry.development or now.authority.principal(entry.keyid, entry.index) is not None
 
 
-def _differing(then: Any, now: Report) -> list[str]:
+def _differing(signed: Any, now: Report) -> list[str]:
     """What the present report says otherwise, of what a reader must not miss."""
-    found = now.model_dump()
-    differing = [name for name in COMPARED if then.get(name) != found[name]]
-    before, here = _essence(then, found["format"]), _essence(found, then["format"])
+    current = now.model_dump()
+    differing = [name for name in COMPARED if signed.get(name) != current[name]]
+    before, here = _essence(signed, current["format"]), _essence(current, signed["format"])
     return differing + [name for name in here if here[name] != before[name]]
 
 
 def _essence(report: Any, other_format: str) -> dict[str, Any]:
     """Of a report's JSON: verdict, faults and registry; faults are counted across formats."""
-    faults = [one for one in report["exceptions"] if one["kind"] == "fault"]
-    found = {"verdict": report["verdict"]["word"], "faults": [len(faults)]}
+    faults = [notice for notice in report["exceptions"] if notice["kind"] == "fault"]
+    essence = {"verdict": report["verdict"]["word"], "faults": [len(faults)]}
     if report["format"] == other_format:
-        found["faults"] = [one.get("code", one["title"]) for one in faults]
-        found["registry"] = report["integrity"]["registry"]
-    return found
+        essence["faults"] = [fault.get("code", fault["title"]) for fault in faults]
+        essence["registry"] = report["integrity"]["registry"]
+    return essence
 
 
 def _bytes(sha256: str, read: Bytes) -> bytes:
-    found = read(sha256)
-    if found is None:
+    content = read(sha256)
+    if content is None:
         raise InputError(
             f"the report {sha256[:12]} is not kept here",
             expected="the machine on which it was signed, or a bundle that carries it",
             fix="ask whoever signed it for the file; its sha256 shows that it is the one",
         )
-    if sha256_bytes(found) != sha256:
+    if sha256_bytes(content) != sha256:
         raise VerificationError(
             "what is kept under the digest of a signed report was changed",
             where=f"report {sha256[:12]}",
@@ -243,8 +257,8 @@ def _bytes(sha256: str, read: Bytes) -> bytes:
                 " --kept ... --bundle"
             ),
         )
-    return found
+    return content
 
 
-def _names(item: Evidence, sha256: str) -> bool:
-    return bool(item.predicate.page.startswith(sha256) or item.predicate.twin.startswith(sha256))
+def _names(entry: Evidence, sha256: str) -> bool:
+    return bool(entry.predicate.page.startswith(sha256) or entry.predicate.twin.startswith(sha256))

@@ -213,10 +213,14 @@ class ReviewFacts(Facts):
         if self.serving is None or self.serving == self.digest:
             return None
         node = model_node(self.view, self.serving)
-        mine = [one for one in self.registrations if registered(one).model_digest == self.serving]
-        if not mine:
+        registrations = [
+            registration
+            for registration in self.registrations
+            if registered(registration).model_digest == self.serving
+        ]
+        if not registrations:
             return node
-        last = registered(mine[-1])
+        last = registered(registrations[-1])
         return replace(node, name=f"{last.model}/{last.version}")
 
     @cached_property
@@ -225,24 +229,24 @@ class ReviewFacts(Facts):
         return self.released_before
 
 
-def review(now: LogState, item: Evidence, at: datetime) -> Review:
+def review(now: LogState, recorded: Evidence, at: datetime) -> Review:
     """The page's content for a packet, with what the log has against it up to `now`, at a time."""
-    before = now.before(item.index)
-    frozen = promotion.in_our_words(before, item)
+    before = now.before(recorded.index)
+    frozen = promotion.in_our_words(before, recorded)
     facts = _facts(before, frozen)
     rules = before.authority.policies.rules.models.get(frozen.model)
     waived = list(_waived(before, frozen))
-    against = _against(now, item, at)
+    against = _against(now, recorded, at)
     sections = evidence_sections(facts)
     period = before.authority.in_force
-    made = Review(
+    content = Review(
         format=FORMAT,
         project=facts.project,
         model=frozen.model,
         version=frozen.version,
         model_digest=frozen.model_digest,
-        packet=packet.digest_of(item.predicate),
-        entry=item.index,
+        packet=packet.digest_of(recorded.predicate),
+        entry=recorded.index,
         origin=merkle.leaf_hash(now.log.entry(0).envelope).hex(),
         as_of=frozen.run.finished,
         verdict=_verdict(frozen, against),
@@ -269,12 +273,12 @@ def review(now: LogState, item: Evidence, at: datetime) -> Review:
         entries=[],
         not_shown=list(NOT_SHOWN),
     )
-    return made.model_copy(update={"entries": _named_entries(now, made)})
+    return content.model_copy(update={"entries": _named_entries(now, content)})
 
 
-def twin(made: Review) -> bytes:
+def twin(content: Review) -> bytes:
     """The page's content as canonical JSON."""
-    return canonical.dumps(made.model_dump())
+    return canonical.dumps(content.model_dump())
 
 
 def digest_of(page: bytes) -> str:
@@ -283,11 +287,11 @@ def digest_of(page: bytes) -> str:
 
 
 # -- What the log has against it -------------------------------------------------------------------
-def _against(now: LogState, item: Evidence, at: datetime) -> Against:
-    frozen = item.predicate
+def _against(now: LogState, recorded: Evidence, at: datetime) -> Against:
+    frozen = recorded.predicate
     return Against(
-        incidents=_incidents(now, item),
-        changed=promotion.changed(now, item, at) if item.index < now.size else [],
+        incidents=_incidents(now, recorded),
+        changed=promotion.changed(now, recorded, at) if recorded.index < now.size else [],
         findings=_new_findings(now, frozen, at),
         rejections=[
             Rejection(
@@ -297,49 +301,51 @@ def _against(now: LogState, item: Evidence, at: datetime) -> Against:
                 reason=vote.predicate.reason,
                 entry=vote.index,
             )
-            for name, role, vote in _rejections(now, item, at)
+            for name, role, vote in _rejections(now, recorded, at)
         ],
     )
 
 
-def _incidents(now: LogState, item: Evidence) -> list[OpenIncident]:
-    about = now.evidence.by_subject(item.predicate.model_digest, "incident")
-    blocking = {one.index for one in unaccepted(now.authority, about, item)}
+def _incidents(now: LogState, recorded: Evidence) -> list[OpenIncident]:
+    about = now.evidence.by_subject(recorded.predicate.model_digest, "incident")
+    blocking = {incident.index for incident in unaccepted(now.authority, about, recorded)}
     return [
         OpenIncident(
-            version=f"{one.predicate.model}/{one.predicate.version}",
-            opened_by=one.predicate.principal,
-            role=one.predicate.role,
-            at=one.predicate.at,
-            reason=one.predicate.reason,
-            entry=one.index,
-            waived=one.index not in blocking,
+            version=f"{incident.predicate.model}/{incident.predicate.version}",
+            opened_by=incident.predicate.principal,
+            role=incident.predicate.role,
+            at=incident.predicate.at,
+            reason=incident.predicate.reason,
+            entry=incident.index,
+            waived=incident.index not in blocking,
         )
-        for one in still_open(now.authority, about)
+        for incident in still_open(now.authority, about)
     ]
 
 
 def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
     """What today's automatic checks find beyond the packet; incidents have a list of their own."""
     alias = now.authority.policies.main_alias
-    asked = promotion.ask(now, "promote", frozen.model, frozen.version, alias)
-    decision = decide_automatic(asked, now.evidence, at, now.authority)
-    known = {(one.code, one.subject) for one in (*frozen.findings, *frozen.waived)}
+    request = promotion.ask(now, "promote", frozen.model, frozen.version, alias)
+    decision = decide_automatic(request, now.evidence, at, now.authority)
+    frozen_findings = {
+        (finding.code, finding.subject) for finding in (*frozen.findings, *frozen.waived)
+    }
     return [
-        one
-        for one in decision.findings
-        if one.code != INCIDENT and (one.code, one.subject) not in known
+        finding
+        for finding in decision.findings
+        if finding.code != INCIDENT and (finding.code, finding.subject) not in frozen_findings
     ]
 
 
-def _rejections(now: LogState, item: Evidence, at: datetime) -> Iterable[Vote]:
-    votes, _ = packet_votes(release_context(now, item, at))
+def _rejections(now: LogState, recorded: Evidence, at: datetime) -> Iterable[Vote]:
+    votes, _ = packet_votes(release_context(now, recorded, at))
     return [vote for vote in votes if vote[2].predicate.decision == "reject"]
 
 
 def _verdict(frozen: Packet, against: Against) -> Verdict:
     answers: list[tuple[Verdict, bool]] = [
-        ("incident_open", any(not one.waived for one in against.incidents)),
+        ("incident_open", any(not incident.waived for incident in against.incidents)),
         ("outdated", bool(against.changed)),
         ("open_findings", bool(frozen.findings or against.findings)),
         ("rejected", bool(against.rejections)),
@@ -353,11 +359,11 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
     registration = before.registration(frozen.model, frozen.version)
     governed = before.authority.policies.rules.aliases
     earlier = [
-        item.predicate
-        for item in before.moves(frozen.model)
-        if item.predicate.alias in governed and item.predicate.model_digest != frozen.model_digest
+        move.predicate
+        for move in before.moves(frozen.model)
+        if move.predicate.alias in governed and move.predicate.model_digest != frozen.model_digest
     ]
-    changes = [item for kind in ("origin", "policy") for item in before.evidence.all(kind)]
+    changes = [entry for kind in ("origin", "policy") for entry in before.evidence.all(kind)]
     return ReviewFacts(
         view=before.view,
         digest=frozen.model_digest,
@@ -389,16 +395,19 @@ def _registration_of(before: LogState, move: Promotion) -> Evidence | None:
 
 
 def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
-    waivers = [item for item in before.evidence.all("waiver") if item.digest in set(frozen.waivers)]
+    waivers = [
+        waiver for waiver in before.evidence.all("waiver") if waiver.digest in set(frozen.waivers)
+    ]
     for finding in frozen.waived:
-        mine = [
-            item
-            for item in waivers
-            if (item.predicate.finding, item.predicate.about) == (finding.code, finding.subject)
+        matching = [
+            candidate
+            for candidate in waivers
+            if (candidate.predicate.finding, candidate.predicate.about)
+            == (finding.code, finding.subject)
         ]
-        if not mine:
+        if not matching:
             continue
-        waiver = mine[-1].predicate
+        waiver = matching[-1].predicate
         yield WaivedFinding(
             finding=finding,
             owner=waiver.owner,
@@ -407,7 +416,7 @@ def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
             control=waiver.control,
             reason=waiver.reason,
             expires=waiver.expires,
-            entry=mine[-1].index,
+            entry=matching[-1].index,
         )
 
 
@@ -432,35 +441,42 @@ def _runners(before: LogState, facts: ReviewFacts) -> list[Runner]:
     rows += [("imported", node.base) for node in facts.chain if node.base]
     for node in facts.chain:
         evaluations = (facts.evaluation(node, suite) for suite in facts.suites)
-        rows += [("evaluated", item) for item in evaluations if item]
-    return [_runner(before, did, item) for did, item in sorted(rows, key=lambda row: row[1].index)]
+        rows += [("evaluated", evaluation) for evaluation in evaluations if evaluation]
+    return [
+        _runner(before, did, statement)
+        for did, statement in sorted(rows, key=lambda row: row[1].index)
+    ]
 
 
 def _runner(
-    before: LogState, did: Literal["trained", "evaluated", "imported"], item: Evidence
+    before: LogState, did: Literal["trained", "evaluated", "imported"], statement: Evidence
 ) -> Runner:
-    owner = before.authority.principal(item.keyid, item.index)
-    asked = item.predicate.run.requested_by
+    owner = before.authority.principal(statement.keyid, statement.index)
+    requester = statement.predicate.run.requested_by
     return Runner(
         did=did,
-        stage=item.predicate.stage,
+        stage=statement.predicate.stage,
         signed_by=owner.name if owner else "",
-        key=item.keyid[:PREFIX],
-        development=item.development,
-        asked_by=asked.name,
-        authenticated=asked.authenticated,
-        at=item.predicate.run.finished,
-        entry=item.index,
+        key=statement.keyid[:PREFIX],
+        development=statement.development,
+        asked_by=requester.name,
+        authenticated=requester.authenticated,
+        at=statement.predicate.run.finished,
+        entry=statement.index,
     )
 
 
 def _earlier(before: LogState, frozen: Packet) -> Iterator[EarlierDecision]:
     """Votes on other packets of these bytes, and refused promotions, in the order of the log."""
     packets = before.evidence.by_subject(frozen.model_digest, "packet")
-    digests = {packet.digest_of(item.predicate) for item in packets}
-    votes = [item for sha256 in digests for item in before.evidence.by_subject(sha256, "approval")]
-    for item in sorted(votes, key=lambda one: one.index):
-        vote: Approval = item.predicate
+    digests = {packet.digest_of(other.predicate) for other in packets}
+    votes = [
+        approval
+        for sha256 in digests
+        for approval in before.evidence.by_subject(sha256, "approval")
+    ]
+    for entry in sorted(votes, key=lambda approval: approval.index):
+        vote: Approval = entry.predicate
         yield EarlierDecision(
             did="approved" if vote.decision == "approve" else "rejected",
             person=vote.principal,
@@ -468,27 +484,27 @@ def _earlier(before: LogState, frozen: Packet) -> Iterator[EarlierDecision]:
             reason=vote.reason,
             codes=[],
             alias="",
-            counted=before.authority.speaker(item) is not None,
-            entry=item.index,
+            counted=before.authority.speaker(entry) is not None,
+            entry=entry.index,
         )
-    for item in before.evidence.by_subject(frozen.model_digest, "promotion"):
-        move: Promotion = item.predicate
+    for entry in before.evidence.by_subject(frozen.model_digest, "promotion"):
+        move: Promotion = entry.predicate
         if not move.allowed and move.model == frozen.model:
             yield EarlierDecision(
                 did="refused",
                 person="",
                 role="",
                 reason="",
-                codes=list(dict.fromkeys(one.code for one in move.findings)),
+                codes=list(dict.fromkeys(finding.code for finding in move.findings)),
                 alias=move.alias,
                 counted=True,
-                entry=item.index,
+                entry=entry.index,
             )
 
 
-def _named_entries(now: LogState, made: Review) -> list[NamedEntry]:
+def _named_entries(now: LogState, content: Review) -> list[NamedEntry]:
     """Every entry that the page names, with the digest by which it is found elsewhere."""
-    numbers = sorted(set(_references(made.model_dump())))
+    numbers = sorted(set(_references(content.model_dump())))
     entries = ((number, now.log.entry(number)) for number in numbers if number < now.size)
     return [
         NamedEntry(
@@ -502,13 +518,13 @@ def _named_entries(now: LogState, made: Review) -> list[NamedEntry]:
 
 def _references(value: object) -> Iterator[int]:
     if isinstance(value, dict):
-        for name, item in value.items():
-            if name == "entry" and isinstance(item, int):
-                yield item
-            elif name in ("evidence", "quality_evidence") and isinstance(item, list):
-                yield from item
+        for name, field in value.items():
+            if name == "entry" and isinstance(field, int):
+                yield field
+            elif name in ("evidence", "quality_evidence") and isinstance(field, list):
+                yield from field
             else:
-                yield from _references(item)
+                yield from _references(field)
     elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
+        for field in value:
+            yield from _references(field)

@@ -60,17 +60,17 @@ class Speaker:
             raise ConfigError(
                 "the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8"
             )
-        said = {
+        fields = {
             "principal": self.name,
             "role": self.role,
             "reason": reason,
             "at": exact_instant(at),
         }
-        return said if anywhere else {**said, "log": self.log}
+        return fields if anywhere else {**fields, "log": self.log}
 
 
 @dataclass(frozen=True)
-class Said:
+class Recorded:
     """A statement that is in the log."""
 
     index: int
@@ -97,11 +97,15 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
 
 def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
     """The person whose key it is. Raises `RefusedError` for an unknown key, or a service's."""
-    known = policies.principals.get(key.keyid)
+    principal = policies.principals.get(key.keyid)
     shown = key.fingerprint if isinstance(key, PublicKey) else _fingerprint(key)
-    if known is None:
+    if principal is None:
         people = ", ".join(
-            sorted(one.name for one in policies.rules.principals if one.kind == "person")
+            sorted(
+                principal.name
+                for principal in policies.rules.principals
+                if principal.kind == "person"
+            )
         )
         enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
         raise RefusedError(
@@ -109,11 +113,11 @@ def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
             expected=f"a key of {people}" if people else "policies that name people",
             fix=enrolled if people else "countersign init begins a log with people",
         )
-    if known.kind != "person":
+    if principal.kind != "person":
         raise RefusedError(
-            f"this is the key of service {known.name} ({shown}); people sign with their own"
+            f"this is the key of service {principal.name} ({shown}); people sign with their own"
         )
-    return known
+    return principal
 
 
 def _fingerprint(signer: Signer) -> str:
@@ -142,7 +146,7 @@ def speaker(
 
 
 def _role(person: Principal, role: str | None, fitting: Sequence[str], policies: Policies) -> str:
-    mine = [one for one in person.roles if one in fitting]
+    possible = [name for name in person.roles if name in fitting]
     if role is not None and role not in person.roles:
         raise RefusedError(
             f"{person.name} has no role {role!r}",
@@ -156,29 +160,34 @@ def _role(person: Principal, role: str | None, fitting: Sequence[str], policies:
         )
     if role is not None:
         return role
-    if not mine:
+    if not possible:
         others = [
-            one.name
-            for one in policies.rules.principals
-            if one.kind == "person" and set(one.roles) & {*fitting}
+            principal.name
+            for principal in policies.rules.principals
+            if principal.kind == "person" and set(principal.roles) & {*fitting}
         ]
-        who = f"a person as {', '.join(fitting)} ({', '.join(others) or 'nobody has it'})"
+        expected = f"a person as {', '.join(fitting)} ({', '.join(others) or 'nobody has it'})"
         raise RefusedError(
             f"{person.name} ({', '.join(person.roles) or 'no role'}) may not say this",
-            expected=who if fitting else "nobody: policy names no role",
+            expected=expected if fitting else "nobody: policy names no role",
         )
-    if len(mine) > 1:
+    if len(possible) > 1:
         raise ConfigError(
-            f"{person.name} may say this as {' or as '.join(mine)}",
-            fix=f"say which: --role {mine[0]}",
+            f"{person.name} may say this as {' or as '.join(possible)}",
+            fix=f"say which: --role {possible[0]}",
         )
-    return mine[0]
+    return possible[0]
 
 
 def roles_of(policies: Policies) -> list[str]:
     """Every role that a person has, for what anybody enrolled may say."""
     return sorted(
-        {role for one in policies.rules.principals if one.kind == "person" for role in one.roles}
+        {
+            role
+            for principal in policies.rules.principals
+            if principal.kind == "person"
+            for role in principal.roles
+        }
     )
 
 
@@ -203,10 +212,10 @@ def log_to_add_to(machine: Machine) -> Log:
     return log_of(machine, checkpoint_signer(machine))
 
 
-def say(
+def record_statement(
     log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model
-) -> Said:
+) -> Recorded:
     """Signs a statement and appends it; the same said twice is one entry."""
     entry = evidence.record(log, signer, kind, list(subjects), predicate)
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-    return Said(entry.index, sha256_bytes(canonical.dumps(statement)))
+    return Recorded(entry.index, sha256_bytes(canonical.dumps(statement)))

@@ -62,8 +62,8 @@ def find(now: LogState, words: Sequence[str]) -> Subject:
         about, name = words
         if about == "packet":
             return _packet_by_digest(now, name) or _unknown(now, name)
-        found = _request(now, name) if about == "promotion" else _before(now, about, name)
-        return found or _unknown(now, name)
+        subject = _request(now, name) if about == "promotion" else _before(now, about, name)
+        return subject or _unknown(now, name)
     if len(words) != 1:
         raise ConfigError(
             f"{' '.join(words)[:120]!r} names nothing to approve",
@@ -76,114 +76,119 @@ def find(now: LogState, words: Sequence[str]) -> Subject:
     model, slash, version = name.partition("/")
     if slash:
         return of_version(now, model, version)
-    found = _packet_by_digest(now, name) or _request(now, name)
-    found = found or next(
-        (one for about in BEFORE_TRAINING if (one := _before(now, about, name))), None
-    )
-    return found or _unknown(now, name)
+    subject = _packet_by_digest(now, name) or _request(now, name)
+    for about in BEFORE_TRAINING:
+        subject = subject or _before(now, about, name)
+    return subject or _unknown(now, name)
 
 
 def of_version(now: LogState, model: str, version: str) -> Subject:
     """The latest packet of a version. Raises `InputError` where it has none."""
     registered = now.registration(model, version).predicate
-    item = packet.latest(now.evidence, model, version, registered.model_digest)
-    if item is None:
+    latest = packet.latest(now.evidence, model, version, registered.model_digest)
+    if latest is None:
         raise InputError(
             f"{model}/{version} has no packet yet", fix=f"countersign freeze {model}/{version}"
         )
-    return _of_packet(now, item)
+    return _of_packet(now, latest)
 
 
 def _unknown(now: LogState, name: str) -> Subject:
-    known = sorted({f"{one.about} {one.name}" for one in waiting_before_training(now)})
+    names = sorted({f"{subject.about} {subject.name}" for subject in waiting_before_training(now)})
     raise InputError(
         f"the log knows nothing {name[:80]!r} that could be approved",
         expected=(
             "MODEL/VERSION, a digest, or one of:"
-            f" {', '.join(known) or 'nothing that a gate asked about'}"
+            f" {', '.join(names) or 'nothing that a gate asked about'}"
         ),
         fix="countersign pending shows what waits",
     )
 
 
-def _of_packet(now: LogState, item: Evidence) -> Subject:
-    said, name = item.predicate, f"{item.predicate.model}/{item.predicate.version}"
+def _of_packet(now: LogState, frozen: Evidence) -> Subject:
+    predicate, name = frozen.predicate, f"{frozen.predicate.model}/{frozen.predicate.version}"
     return Subject(
-        "packet", packet.digest_of(said), name, said.model, _approvers(now, said.model), packet=item
+        "packet",
+        packet.digest_of(predicate),
+        name,
+        predicate.model,
+        _approvers(now, predicate.model),
+        packet=frozen,
     )
 
 
 def _packet_by_digest(now: LogState, text: str) -> Subject | None:
-    digests = {packet.digest_of(item.predicate): item for item in now.evidence.all("packet")}
-    found = [sha256 for sha256 in digests if _begins(sha256, text)]
-    _check_one(found, text)
-    return _of_packet(now, digests[found[-1]]) if found else None
+    digests = {packet.digest_of(frozen.predicate): frozen for frozen in now.evidence.all("packet")}
+    matching = [sha256 for sha256 in digests if _begins(sha256, text)]
+    _check_unambiguous(matching, text)
+    return _of_packet(now, digests[matching[-1]]) if matching else None
 
 
 def _request(now: LogState, text: str) -> Subject | None:
     """A request for a move, to be signed by somebody else too."""
-    found = [item for item in now.evidence.all("request") if _begins(item.digest, text)]
-    _check_one([item.digest for item in found], text)
-    if not found:
+    requests = [request for request in now.evidence.all("request") if _begins(request.digest, text)]
+    _check_unambiguous([request.digest for request in requests], text)
+    if not requests:
         return None
-    said: PromotionRequest = found[-1].predicate
+    request: PromotionRequest = requests[-1].predicate
+    alone = "alone, breaking the glass; " if request.break_glass else ""
     shown = (
         (
-            f"{said.action} of {said.model}/{said.version} ({said.model_digest[:12]}), alias"
-            f" {said.alias}"
+            f"{request.action} of {request.model}/{request.version}"
+            f" ({request.model_digest[:12]}), alias {request.alias}"
         ),
-        f"asked for by {said.principal} as {said.role} at {said.at}: {said.reason}",
-        f"{'alone, breaking the glass; ' if said.break_glass else ''}open until {said.expires}",
+        f"asked for by {request.principal} as {request.role} at {request.at}: {request.reason}",
+        f"{alone}open until {request.expires}",
     )
     policies = now.authority.policies
     fitting = tuple(policies.rules.seconded_by or roles_of(policies))
     return Subject(
         "promotion",
-        found[-1].digest,
-        f"{said.action} {said.model}/{said.version}",
-        said.model,
+        requests[-1].digest,
+        f"{request.action} {request.model}/{request.version}",
+        request.model,
         fitting,
         shown,
-        alias=said.alias,
+        alias=request.alias,
     )
 
 
 def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
     """Stage to the latest statement of its gate, and what it was asked."""
-    found: dict[str, tuple[Evidence, GateRequest]] = {}
-    for item in now.view.all("gate"):
+    latest: dict[str, tuple[Evidence, GateRequest]] = {}
+    for gate in now.view.all("gate"):
         try:
-            request = GateRequest.model_validate(item.predicate.parameters)
+            request = GateRequest.model_validate(gate.predicate.parameters)
         except ValidationError:
             continue
-        found[request.stage] = (item, request)
-    return found
+        latest[request.stage] = (gate, request)
+    return latest
 
 
 def waiting_before_training(now: LogState) -> Iterator[Subject]:
     """Everything the gates asked about, that a tier may want approved before training."""
-    for item, request in requests_of_gates(now).values():
-        yield _data(now, item, request)
+    for gate, request in requests_of_gates(now).values():
+        yield _data(now, gate, request)
         if request.objective is not None:
-            yield _of_gate(now, item, request, "objective", request.stage, request.objective)
+            yield _of_gate(now, gate, request, "objective", request.stage, request.objective)
         for name, sha256 in sorted(request.rewards.items()):
             if sha256 is not None:
-                yield _of_gate(now, item, request, "reward", name, sha256)
+                yield _of_gate(now, gate, request, "reward", name, sha256)
 
 
 def _before(now: LogState, about: str, name: str) -> Subject | None:
-    found = [
-        one
-        for one in waiting_before_training(now)
-        if one.about == about and (one.name == name or _begins(one.sha256, name))
+    matching = [
+        subject
+        for subject in waiting_before_training(now)
+        if subject.about == about and (subject.name == name or _begins(subject.sha256, name))
     ]
-    return found[-1] if found else None
+    return matching[-1] if matching else None
 
 
 def _of_gate(
-    now: LogState, item: Evidence, request: GateRequest, about: About, name: str, sha256: str
+    now: LogState, gate: Evidence, request: GateRequest, about: About, name: str, sha256: str
 ) -> Subject:
-    code = item.predicate.code
+    code = gate.predicate.code
     dirty = ", with changes that are not committed" if code.dirty else ""
     commit = f"{code.commit or 'no commit'}{dirty}"
     shown = [
@@ -194,7 +199,7 @@ def _of_gate(
         ),
         f"in the project at {commit}",
     ]
-    text = _text(item, sha256)
+    text = _text(gate, sha256)
     if text is not None:
         shown += ["", *text.splitlines()]
     elif about != "data":
@@ -204,9 +209,9 @@ def _of_gate(
     return Subject(about, sha256, name, request.model, _approvers(now, request.model), tuple(shown))
 
 
-def _text(item: Evidence, sha256: str) -> str | None:
+def _text(gate: Evidence, sha256: str) -> str | None:
     """The text behind a digest, where the gate's statement carries it and it has that digest."""
-    texts = item.predicate.run.detail.get(TEXTS)
+    texts = gate.predicate.run.detail.get(TEXTS)
     text = texts.get(sha256) if isinstance(texts, dict) else None
     if not isinstance(text, str) or sha256_bytes(text.encode()) != sha256:
         return None
@@ -216,12 +221,12 @@ def _text(item: Evidence, sha256: str) -> str | None:
         return text
 
 
-def _data(now: LogState, item: Evidence, request: GateRequest) -> Subject:
+def _data(now: LogState, gate: Evidence, request: GateRequest) -> Subject:
     """A dataset, with what the log says of it."""
-    made = _of_gate(now, item, request, "data", request.data.dataset, request.data.sha256)
+    dataset = _of_gate(now, gate, request, "data", request.data.dataset, request.data.sha256)
     chain = data_chain(now.view, request.data.dataset, request.data.sha256)
     card = now.authority.policies.datacards.get(request.data.dataset)
-    lines = [*made.shown, f"gap in its evidence: {chain.broken_at or 'none'}"]
+    lines = [*dataset.shown, f"gap in its evidence: {chain.broken_at or 'none'}"]
     if card is not None:
         lines.append(
             f"datacard: {card.title}; {card.origin}; licence {card.licence}; {card.lawful_basis}; "
@@ -245,7 +250,9 @@ def _data(now: LogState, item: Evidence, request: GateRequest) -> Subject:
         lines.append(
             f"not looked for or not findable: {'; '.join(scan.cannot_find) or 'nothing named'}"
         )
-    return Subject("data", made.sha256, made.name, made.model, made.fitting, tuple(lines))
+    return Subject(
+        "data", dataset.sha256, dataset.name, dataset.model, dataset.fitting, tuple(lines)
+    )
 
 
 def _approvers(now: LogState, model: str) -> tuple[str, ...]:
@@ -253,19 +260,19 @@ def _approvers(now: LogState, model: str) -> tuple[str, ...]:
     return tuple(tier.approvers) if tier else ()
 
 
-def wanted_by(
+def subject_of_finding(
     finding: Finding, stage: str, subjects: Mapping[tuple[str, str], Subject]
 ) -> Subject | None:
     """What a gate wants approved, from the subject its finding names
     (`governance.gates.checks.people.approved_before`).
     """
-    what, _, name = finding.subject.partition(" ")
-    if what == "objective":
+    kind, _, name = finding.subject.partition(" ")
+    if kind == "objective":
         return subjects.get(("objective", stage))
-    return subjects.get(({"dataset": "data", "reward": "reward"}.get(what, ""), name))
+    return subjects.get(({"dataset": "data", "reward": "reward"}.get(kind, ""), name))
 
 
-def _check_one(digests: Sequence[str], text: str) -> None:
+def _check_unambiguous(digests: Sequence[str], text: str) -> None:
     """Nobody signs another thing than they mean because somebody found one whose digest begins
     alike.
     """

@@ -22,7 +22,7 @@ from governance.log.port import Log
 from governance.people.assumed import NOT_YET, assumed
 from governance.people.authorizing import speaking_for_themselves
 from governance.people.packets import release_context
-from governance.people.speaking import Said, Speaker, say, speaker
+from governance.people.speaking import Recorded, Speaker, record_statement, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.policy.policies import Principal
 from governance.release import promotion
@@ -57,113 +57,126 @@ class Vote:
 
 
 def check(
-    now: LogState, what: Subject, how: Vote, signer: Signer, role: str | None, at: datetime
+    now: LogState, subject: Subject, vote: Vote, signer: Signer, role: str | None, at: datetime
 ) -> tuple[Speaker, Approval]:
     """Who votes, and the statement that they would sign. Raises `RefusedError` where it would not
     count.
     """
-    who = _voter(now, what, signer, role, at)
+    author = _voter(now, subject, signer, role, at)
     approval = Approval(
-        **who.signed(how.reason, at, anywhere=what.about in BEFORE_TRAINING),
-        decision=how.decision,
-        about=what.about,
-        model=what.model,
-        alias=how.alias or what.alias,
-        page=how.page,
-        expires=exact_instant(how.expires) if how.expires else None,
-        opened_at=how.opened_at,
+        **author.signed(vote.reason, at, anywhere=subject.about in BEFORE_TRAINING),
+        decision=vote.decision,
+        about=subject.about,
+        model=subject.model,
+        alias=vote.alias or subject.alias,
+        page=vote.page,
+        expires=exact_instant(vote.expires) if vote.expires else None,
+        opened_at=vote.opened_at,
     )
-    if what.packet is not None:
-        _check_packet(now, what, what.packet, approval, who, at)
-    if what.about == "promotion":
-        _check_request(now, what, who)
-    return who, approval
+    if subject.packet is not None:
+        _check_packet(now, subject, subject.packet, approval, author, at)
+    if subject.about == "promotion":
+        _check_request(now, subject, author)
+    return author, approval
 
 
-def cast(log: Log, what: Subject, who: Speaker, approval: Approval) -> Said:
+def cast(log: Log, subject: Subject, author: Speaker, approval: Approval) -> Recorded:
     """Signs a vote that `check` found to count."""
-    return say(log, who.signer, "approval", [what.artifact], approval)
+    return record_statement(log, author.signer, "approval", [subject.artifact], approval)
 
 
-def _voter(now: LogState, what: Subject, signer: Signer, role: str | None, at: datetime) -> Speaker:
+def _voter(
+    now: LogState, subject: Subject, signer: Signer, role: str | None, at: datetime
+) -> Speaker:
     """For another's request any of a person's roles that may second it; else the only role that
     fits.
     """
-    if what.about == "promotion":
-        return speaking_for_themselves(now, signer, role, at, what.fitting)
-    return speaker(now.authority, signer, role, what.fitting, at)
+    if subject.about == "promotion":
+        return speaking_for_themselves(now, signer, role, at, subject.fitting)
+    return speaker(now.authority, signer, role, subject.fitting, at)
 
 
-def same_vote(now: LogState, what: Subject, how: Vote, who: Speaker) -> int | None:
+def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> int | None:
     """The entry of this person's last vote, where it says the same and still counts."""
-    mine = [
-        item
-        for item in now.evidence.by_subject(what.sha256, "approval")
-        if (item.predicate.principal, item.predicate.role, item.predicate.about)
-        == (who.name, who.role, what.about)
-        and now.authority.speaker(item) is not None
+    approvals = [
+        approval
+        for approval in now.evidence.by_subject(subject.sha256, "approval")
+        if (approval.predicate.principal, approval.predicate.role, approval.predicate.about)
+        == (author.name, author.role, subject.about)
+        and now.authority.speaker(approval) is not None
     ]
-    if not mine:
+    if not approvals:
         return None
-    last: Approval = mine[-1].predicate
-    wanted = (how.decision, how.page, how.alias or what.alias)
-    same = (last.decision, last.page, last.alias) == wanted
-    return mine[-1].index if same and last.expires is None else None
+    last: Approval = approvals[-1].predicate
+    new = (vote.decision, vote.page, vote.alias or subject.alias)
+    same = (last.decision, last.page, last.alias) == new
+    return approvals[-1].index if same and last.expires is None else None
 
 
-def _check_request(now: LogState, what: Subject, who: Speaker) -> None:
-    request = next(item for item in now.evidence.all("request") if item.digest == what.sha256)
-    if request.predicate.principal == who.name:
+def _check_request(now: LogState, subject: Subject, author: Speaker) -> None:
+    request = next(
+        request for request in now.evidence.all("request") if request.digest == subject.sha256
+    )
+    if request.predicate.principal == author.name:
         raise RefusedError(
-            f"{who.name} made this request, so somebody else has to sign it",
-            where=f"request {what.name}",
+            f"{author.name} made this request, so somebody else has to sign it",
+            where=f"request {subject.name}",
         )
 
 
 def _check_packet(
-    now: LogState, what: Subject, packet: Evidence, approval: Approval, who: Speaker, at: datetime
+    now: LogState,
+    subject: Subject,
+    packet: Evidence,
+    approval: Approval,
+    author: Speaker,
+    at: datetime,
 ) -> None:
     approves = approval.decision == "approve"
     changed = promotion.changed(now, packet, at) if approves else []
     if changed:
         raise RefusedError(
-            f"{what.name} changed since its evidence was frozen: {', '.join(changed)}",
-            where=f"packet {what.sha256[:12]}",
-            fix=f"countersign freeze {what.name}, then countersign review {what.name}",
+            f"{subject.name} changed since its evidence was frozen: {', '.join(changed)}",
+            where=f"packet {subject.sha256[:12]}",
+            fix=f"countersign freeze {subject.name}, then countersign review {subject.name}",
         )
-    mine = assumed(now, who.signer, "approval", what.artifact, approval)
-    votes, aside = packet_votes(release_context(now, packet, at, [mine], approval.alias))
-    if not any(item is mine for _, _, item in votes):
-        raise _would_not_count(now, what, who, at, [one for one in aside if one.item is mine])
+    own = assumed(now, author.signer, "approval", subject.artifact, approval)
+    votes, aside = packet_votes(release_context(now, packet, at, [own], approval.alias))
+    if not any(vote is own for _, _, vote in votes):
+        raise _would_not_count(
+            now, subject, author, at, [reason for reason in aside if reason.item is own]
+        )
 
 
 def _would_not_count(
-    now: LogState, what: Subject, who: Speaker, at: datetime, aside: list[SetAside]
+    now: LogState, subject: Subject, author: Speaker, at: datetime, aside: list[SetAside]
 ) -> RefusedError:
     reason = aside[-1].reason if aside else "role"
     problem = _PROBLEMS[reason].format(
-        person=who.name, detail=aside[-1].detail if aside else who.role
+        person=author.name, detail=aside[-1].detail if aside else author.role
     )
     if reason == "incident_open":
-        fix = f"close the incident, or waive it and then: countersign freeze {what.name}"
+        fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
     else:
-        able = can_vote(now, what, at)
+        able = can_vote(now, subject, at)
         fix = f"{' or '.join(able) or 'nobody that policy names'} can approve"
-    return RefusedError(problem, where=f"{what.about} {what.name}", fix=fix)
+    return RefusedError(problem, where=f"{subject.about} {subject.name}", fix=fix)
 
 
-def can_vote(now: LogState, what: Subject, at: datetime) -> list[str]:
+def can_vote(now: LogState, subject: Subject, at: datetime) -> list[str]:
     """The people whose approval of the packet would count, by role and by what they did before."""
-    people = [one for one in now.authority.policies.rules.principals if one.kind == "person"]
-    fitting = [one for one in people if set(one.roles) & set(what.fitting)]
-    return [one.name for one in fitting if not barred(now, what, one, at)]
+    people = [
+        person for person in now.authority.policies.rules.principals if person.kind == "person"
+    ]
+    fitting = [person for person in people if set(person.roles) & set(subject.fitting)]
+    return [person.name for person in fitting if not barred(now, subject, person, at)]
 
 
-def barred(now: LogState, what: Subject, person: Principal, at: datetime) -> bool:
+def barred(now: LogState, subject: Subject, person: Principal, at: datetime) -> bool:
     """Whether no approval of the packet by this person would count: it is their own work."""
-    if what.packet is None:
+    if subject.packet is None:
         return False
-    role = next((role for role in person.roles if role in what.fitting), "")
+    role = next((role for role in person.roles if role in subject.fitting), "")
     approval = Approval(
         principal=person.name,
         role=role,
@@ -171,16 +184,16 @@ def barred(now: LogState, what: Subject, person: Principal, at: datetime) -> boo
         at=exact_instant(at),
         decision="approve",
         about="packet",
-        model=what.model,
+        model=subject.model,
         page="0" * 64,
     )
     key = public_key(person.keys[-1])
-    item = Evidence(now.size, "approval", (what.artifact,), approval, key.keyid, False, NOT_YET)
-    votes, _ = packet_votes(release_context(now, what.packet, at, [item]))
-    return not any(one is item for _, _, one in votes)
+    vote = Evidence(now.size, "approval", (subject.artifact,), approval, key.keyid, False, NOT_YET)
+    votes, _ = packet_votes(release_context(now, subject.packet, at, [vote]))
+    return not any(counted is vote for _, _, counted in votes)
 
 
-def approved(now: LogState, what: Subject, at: datetime) -> bool:
+def approved(now: LogState, subject: Subject, at: datetime) -> bool:
     """Whether a gate will take it as approved."""
-    items = now.evidence.by_subject(what.sha256, "approval")
-    return agreed(now.authority, items, what.about, what.fitting, at)
+    items = now.evidence.by_subject(subject.sha256, "approval")
+    return agreed(now.authority, items, subject.about, subject.fitting, at)

@@ -20,8 +20,8 @@ from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.assumed import assumed
-from governance.people.enrolment import known_person
-from governance.people.speaking import Said, Speaker, say, speaker
+from governance.people.enrolment import person_named
+from governance.people.speaking import Recorded, Speaker, record_statement, speaker
 from governance.people.subjects import requests_of_gates
 from governance.release import promotion
 
@@ -55,55 +55,55 @@ def target(now: LogState, name: str, at: datetime) -> Target:
     """
     if name.startswith("gate@"):
         stage = name.removeprefix("gate@")
-        known = requests_of_gates(now)
-        if stage not in known:
+        gates = requests_of_gates(now)
+        if stage not in gates:
             raise InputError(
-                f"the log has no gate of {stage!r}", expected=f"one of: {', '.join(sorted(known))}"
+                f"the log has no gate of {stage!r}", expected=f"one of: {', '.join(sorted(gates))}"
             )
-        item, request = known[stage]
-        return Target(name, request.model, request.data.sha256, tuple(item.predicate.findings))
+        gate, request = gates[stage]
+        return Target(name, request.model, request.data.sha256, tuple(gate.predicate.findings))
     model, slash, version = name.partition("/")
     if not slash:
         raise ConfigError(
             f"{name!r} names nothing", expected="MODEL/VERSION, or gate@STAGE before it is trained"
         )
     alias = now.authority.policies.main_alias
-    asked = promotion.ask(now, "promote", model, version, alias)
-    decision = decide_automatic(asked, now.evidence, at, now.authority)
-    return Target(name, model, asked.released.sha256, decision.findings)
+    release = promotion.ask(now, "promote", model, version, alias)
+    decision = decide_automatic(release, now.evidence, at, now.authority)
+    return Target(name, model, release.released.sha256, decision.findings)
 
 
 def waive(
     log: Log,
     now: LogState,
-    what: Target,
-    how: Acceptance,
+    target: Target,
+    acceptance: Acceptance,
     signer: Signer,
     role: str | None,
     at: datetime,
     *,
     dry_run: bool,
-) -> tuple[Said | None, Speaker, Waiver]:
+) -> tuple[Recorded | None, Speaker, Waiver]:
     """Signs a waiver, if it will count. Raises `RefusedError`."""
     rules = now.authority.policies.rules.waivers
-    _may_be_waived(how.finding, rules.never)
-    finding = _finding(what, how)
-    known_person(now.authority.policies, how.owner)
-    who = speaker(now.authority, signer, role, rules.accepted_by, at)
-    said = Waiver(
-        **who.signed(how.reason, at),
-        model=what.model,
+    _may_be_waived(acceptance.finding, rules.never)
+    finding = _finding(target, acceptance)
+    person_named(now.authority.policies, acceptance.owner)
+    author = speaker(now.authority, signer, role, rules.accepted_by, at)
+    waiver = Waiver(
+        **author.signed(acceptance.reason, at),
+        model=target.model,
         finding=finding.code,
         about=finding.subject,
-        owner=how.owner,
-        control=how.control,
-        expires=exact_instant(at + timedelta(days=how.days)),
+        owner=acceptance.owner,
+        control=acceptance.control,
+        expires=exact_instant(at + timedelta(days=acceptance.days)),
     )
     subject = Artifact(
-        role="model" if "/" in what.name else "data", name=what.name, sha256=what.sha256
+        role="model" if "/" in target.name else "data", name=target.name, sha256=target.sha256
     )
     context = Context(
-        what.model,
+        target.model,
         (),
         now.authority.policies,
         now.evidence,
@@ -111,12 +111,18 @@ def waive(
         authority=now.authority,
         governed=True,
     )
-    problem = waiver_problem(context, now.authority, assumed(now, signer, "waiver", subject, said))
+    problem = waiver_problem(
+        context, now.authority, assumed(now, signer, "waiver", subject, waiver)
+    )
     if problem:
         raise RefusedError(
             f"this would not count: {problem.text}", where=f"waiver of {finding.code}"
         )
-    return None if dry_run else say(log, signer, "waiver", [subject], said), who, said
+    return (
+        None if dry_run else record_statement(log, signer, "waiver", [subject], waiver),
+        author,
+        waiver,
+    )
 
 
 def _may_be_waived(code: str, never: Sequence[str]) -> None:
@@ -135,22 +141,24 @@ def _may_be_waived(code: str, never: Sequence[str]) -> None:
         )
 
 
-def _finding(what: Target, how: Acceptance) -> Finding:
+def _finding(target: Target, acceptance: Acceptance) -> Finding:
     """The finding that is meant, of those that stand."""
-    mine = [
-        one for one in what.findings if one.code == how.finding and how.about in (None, one.subject)
+    matching = [
+        finding
+        for finding in target.findings
+        if finding.code == acceptance.finding and acceptance.about in (None, finding.subject)
     ]
-    if len(mine) == 1:
-        return mine[0]
-    if mine:
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
         raise ConfigError(
-            f"{how.finding} stands {len(mine)} times",
-            expected=f"--about, one of: {', '.join(one.subject for one in mine)}",
+            f"{acceptance.finding} stands {len(matching)} times",
+            expected=f"--about, one of: {', '.join(finding.subject for finding in matching)}",
         )
-    standing = ", ".join(f"{one.code} ({one.subject})" for one in what.findings)
+    standing = ", ".join(f"{finding.code} ({finding.subject})" for finding in target.findings)
     raise RefusedError(
-        f"no {how.finding} stands against {what.name}"
-        + (f" about {how.about}" if how.about else ""),
+        f"no {acceptance.finding} stands against {target.name}"
+        + (f" about {acceptance.about}" if acceptance.about else ""),
         expected=(
             f"one of: {standing}"
             if standing
@@ -159,7 +167,7 @@ def _finding(what: Target, how: Acceptance) -> Finding:
     )
 
 
-def ends_soon(item: Evidence, at: datetime, days: int) -> bool:
+def ends_soon(waiver: Evidence, at: datetime, days: int) -> bool:
     """Whether a waiver ends within so many days, or has ended as long ago at most."""
-    left = instant_of(item.predicate.expires) - at
+    left = instant_of(waiver.predicate.expires) - at
     return timedelta(days=-days) <= left <= timedelta(days=days)

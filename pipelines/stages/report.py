@@ -12,7 +12,7 @@ from governance.base.errors import VerificationError
 from governance.commands.sources import compared
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing, reports
-from governance.people.reports import Made
+from governance.people.reports import ComputedReport
 from governance.report import files
 from governance.report.build import build, open_sources
 from pipelines import provenance
@@ -52,7 +52,7 @@ def run(job: Job) -> Outcome:
         return Outcome(summary=f"no report: {registered['why']}")
     sources = compared(open_sources(job.root, job.machine, job.policies), job.machine)
     report = build(sources, model, version, clock=job.now())
-    made = reports.made(report, None)
+    made = reports.computed(report, None)
     folder = job.root / FOLDER
     if report.integrity.verified:
         _sign(job, made)
@@ -68,7 +68,7 @@ def run(job: Job) -> Outcome:
     return Outcome(summary=f"{report.verdict.word}: {page}")
 
 
-def _sign(job: Job, made: Made) -> None:
+def _sign(job: Job, made: ComputedReport) -> None:
     log = open_log(job.machine, job.policies, job.now)
     at = job.now()
     machine = authorizing.on_behalf(job.machine, log, at)
