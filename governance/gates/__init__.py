@@ -2,6 +2,6 @@
 
 `decisions`    which checks make up each decision
 `checks`       the checks, one function each
-`assessment`   scores held against thresholds
-`recall`       what a scan finds of planted values
+`assessment`   compares scores with thresholds
+`recall`       how many planted values a scan finds
 """

@@ -1,13 +1,12 @@
-"""What an evaluation shows, held against policies/evaluation.yaml: arithmetic on scores that stand
-in the log.
+"""Compares the scores of an evaluation with policies/evaluation.yaml. The log holds the scores.
 
 1. Scores come from `evaluate` statements only; intervals are those of `governance.base.statistics`.
 2. Unless policy says `judge: mean`, the unfavourable end of the interval must satisfy the bound.
 3. Comparisons are paired, item by item, and need the same suite by digest.
-4. A slice is of the items that carry its label; the worst decides. Of many slices some are low by
-   chance alone.
-5. An absent metric, an item without a score or too few items decide nothing: they are gaps, with a
-   reason.
+4. A slice has the items that carry its label. The worst slice decides. Of many slices, some are low
+   by chance alone.
+5. An absent metric, an item without a score and too few items are gaps. A gap has a reason and does
+   not pass.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NO_SLICES = "the suite's items name no slice"
 
 @dataclass(frozen=True)
 class Judged:
-    """One demand and what was found."""
+    """One demand of policy and the figure that it was compared with."""
 
     metric: str
     reference: str | None
@@ -42,7 +41,7 @@ class Judged:
     gap: str = ""
     """Why there is no figure."""
     slice: str = ""
-    """The slice that the figure is of, the worst one: `language=de`; empty where it is of all
+    """The worst slice, e.g. `language=de`, whose figure this is; empty for a figure of all
     items.
     """
 
@@ -67,7 +66,7 @@ def describe(figure: Interval) -> str:
 
 
 def judge(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
-    """Every threshold, by metric."""
+    """The result of every threshold, by metric."""
     return [
         _threshold(evaluation, metric, bound, policy)
         for metric, bound in sorted(demands.thresholds.items())
@@ -75,14 +74,14 @@ def judge(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> l
 
 
 def judge_slices(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
-    """Every bound on slices, held against the slice that is worst by it."""
+    """The result of every bound on slices, for the worst slice of each."""
     return [_worst(evaluation, bound, policy) for bound in demands.slices]
 
 
 def slices(
     evaluation: Evaluate, by: str, metric: str, confidence: float
 ) -> dict[str, Interval] | str:
-    """Slice to its mean and interval, or why there are none."""
+    """Maps each slice to its mean and interval. Returns the reason where there are none."""
     labels, scores = evaluation.slices.get(by), _scores(evaluation, metric)
     if labels is None:
         return f"its items name no slice by {by}" if evaluation.slices else NO_SLICES
@@ -90,16 +89,19 @@ def slices(
         return scores
     if len(labels) != len(scores):
         return f"{len(labels)} items have a slice by {by}, and {len(scores)} a score"
-    found: dict[str, list[float]] = {}
+    scores_of: dict[str, list[float]] = {}
     for label, score in zip(labels, scores, strict=True):
-        found.setdefault(label, []).append(score)
-    return {label: mean_interval(values, confidence) for label, values in sorted(found.items())}
+        scores_of.setdefault(label, []).append(score)
+    return {label: mean_interval(values, confidence) for label, values in sorted(scores_of.items())}
 
 
-def worst(found: Mapping[str, Interval], *, high_is_bad: bool = False) -> str:
-    """The slice whose mean is worst; of several the one with fewest items."""
+def worst(figures_by_slice: Mapping[str, Interval], *, high_is_bad: bool = False) -> str:
+    """The slice with the worst mean; on a tie, the one with fewest items."""
     sign = -1 if high_is_bad else 1
-    return min(found, key=lambda label: (sign * found[label].mean, found[label].n, label))
+    return min(
+        figures_by_slice,
+        key=lambda label: (sign * figures_by_slice[label].mean, figures_by_slice[label].n, label),
+    )
 
 
 def compare(
@@ -108,23 +110,28 @@ def compare(
     policy: EvaluationPolicy,
     references: Mapping[str, Evaluate | None],
 ) -> list[Judged]:
-    """Every comparison that policy demands with one of `references`; None where a reference has no
-    evaluation.
+    """The result of every comparison that policy demands with one of `references`. A reference
+    without an evaluation is None there.
     """
-    demanded = [item for item in demands.compare if item.reference in references]
-    return [_comparison(evaluation, item, policy, references[item.reference]) for item in demanded]
+    demanded = [comparison for comparison in demands.compare if comparison.reference in references]
+    return [
+        _comparison(evaluation, comparison, policy, references[comparison.reference])
+        for comparison in demanded
+    ]
 
 
 def differences(
     evaluation: Evaluate, reference: Evaluate, confidence: float
 ) -> dict[str, Interval | str]:
-    """Every metric both have: the paired difference (ours less theirs), or why it cannot be had."""
+    """Maps each shared metric to the paired difference (ours less theirs), or to why there is
+    none.
+    """
     shared = [metric for metric in evaluation.scores if metric in reference.scores]
     return {metric: _paired(evaluation, reference, metric, confidence) for metric in sorted(shared)}
 
 
 def figures(evaluation: Evaluate, confidence: float) -> dict[str, Interval | str]:
-    """Every metric: its mean and interval, or why there is none."""
+    """Maps each metric to its mean and interval, or to why there is none."""
     return {
         metric: _figure(evaluation, metric, confidence, 1) for metric in sorted(evaluation.scores)
     }
@@ -144,14 +151,18 @@ def _threshold(
 
 
 def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy) -> Judged:
-    found = slices(evaluation, bound.by, bound.metric, policy.confidence)
-    high = bound.at_most is not None
-    limit = f"at most {bound.at_most:g}" if high else f"at least {bound.at_least:g}"
-    end = _end("upper" if high else "lower", bound.judge, policy)
+    figures_by_slice = slices(evaluation, bound.by, bound.metric, policy.confidence)
+    lower_is_better = bound.at_most is not None
+    limit = f"at most {bound.at_most:g}" if lower_is_better else f"at least {bound.at_least:g}"
+    end = _end("upper" if lower_is_better else "lower", bound.judge, policy)
     demand = f"{limit} in every slice by {bound.by} of {bound.minimum_items} items or more ({end})"
-    if isinstance(found, str):
-        return Judged(bound.metric, None, demand, None, False, found)
-    enough = {label: figure for label, figure in found.items() if figure.n >= bound.minimum_items}
+    if isinstance(figures_by_slice, str):
+        return Judged(bound.metric, None, demand, None, False, figures_by_slice)
+    enough = {
+        label: figure
+        for label, figure in figures_by_slice.items()
+        if figure.n >= bound.minimum_items
+    }
     if not enough:
         return Judged(
             bound.metric, None, demand, None, False, f"no slice by {bound.by} has so many items"
@@ -165,10 +176,17 @@ def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy
             False,
             f"no slice {bound.by}={missing[0]} of so many items",
         )
-    beyond = {label: figure for label, figure in enough.items() if not _meets(bound, figure)}
-    label = worst(beyond or enough, high_is_bad=high)
+    beyond = {
+        worst_label: figure for worst_label, figure in enough.items() if not _meets(bound, figure)
+    }
+    worst_label = worst(beyond or enough, high_is_bad=lower_is_better)
     return Judged(
-        bound.metric, None, demand, enough[label], not beyond, slice=f"{bound.by}={label}"
+        bound.metric,
+        None,
+        demand,
+        enough[worst_label],
+        not beyond,
+        slice=f"{bound.by}={worst_label}",
     )
 
 
@@ -178,33 +196,42 @@ def _meets(bound: Threshold, figure: Interval) -> bool:
 
 
 def _comparison(
-    evaluation: Evaluate, item: Comparison, policy: EvaluationPolicy, reference: Evaluate | None
+    evaluation: Evaluate,
+    comparison: Comparison,
+    policy: EvaluationPolicy,
+    reference: Evaluate | None,
 ) -> Judged:
-    if item.may_fall is not None:
+    if comparison.may_fall is not None:
         demand = (
-            f"not lower than {item.reference} by more than {item.may_fall:g}"
-            f" ({_end('lower', item.judge, policy)})"
+            f"not lower than {comparison.reference} by more than {comparison.may_fall:g}"
+            f" ({_end('lower', comparison.judge, policy)})"
         )
     else:
         demand = (
-            f"not higher than {item.reference} by more than {item.may_rise:g}"
-            f" ({_end('upper', item.judge, policy)})"
+            f"not higher than {comparison.reference} by more than {comparison.may_rise:g}"
+            f" ({_end('upper', comparison.judge, policy)})"
         )
     if reference is None:
         return Judged(
-            item.metric,
-            item.reference,
+            comparison.metric,
+            comparison.reference,
             demand,
             None,
             False,
-            f"{item.reference} has no evaluation on this suite",
+            f"{comparison.reference} has no evaluation on this suite",
         )
-    figure = _paired(evaluation, reference, item.metric, policy.confidence)
+    figure = _paired(evaluation, reference, comparison.metric, policy.confidence)
     if isinstance(figure, str):
-        return Judged(item.metric, item.reference, demand, None, False, figure)
-    low, high = (figure.mean, figure.mean) if item.judge == "mean" else (figure.low, figure.high)
-    passed = low >= -item.may_fall if item.may_fall is not None else high <= (item.may_rise or 0.0)
-    return Judged(item.metric, item.reference, demand, figure, passed)
+        return Judged(comparison.metric, comparison.reference, demand, None, False, figure)
+    low, high = (
+        (figure.mean, figure.mean) if comparison.judge == "mean" else (figure.low, figure.high)
+    )
+    passed = (
+        low >= -comparison.may_fall
+        if comparison.may_fall is not None
+        else high <= (comparison.may_rise or 0.0)
+    )
+    return Judged(comparison.metric, comparison.reference, demand, figure, passed)
 
 
 def _end(end: str, judge: str, policy: EvaluationPolicy) -> str:
@@ -223,16 +250,16 @@ def _figure(evaluation: Evaluate, metric: str, confidence: float, minimum: int) 
 def _paired(ours: Evaluate, theirs: Evaluate, metric: str, confidence: float) -> Interval | str:
     if ours.suite != theirs.suite:
         return "evaluated on another suite"
-    mine, other = _scores(ours, metric), _scores(theirs, metric)
-    if isinstance(mine, str):
-        return mine
-    if isinstance(other, str):
-        return f"the reference: {other}"
-    if len(mine) != len(other):
-        return f"{len(mine)} items against {len(other)}"
-    if any(abs(score) > HUGE for score in (*mine, *other)):
+    our_scores, their_scores = _scores(ours, metric), _scores(theirs, metric)
+    if isinstance(our_scores, str):
+        return our_scores
+    if isinstance(their_scores, str):
+        return f"the reference: {their_scores}"
+    if len(our_scores) != len(their_scores):
+        return f"{len(our_scores)} items against {len(their_scores)}"
+    if any(abs(score) > HUGE for score in (*our_scores, *their_scores)):
         return f"scores beyond {HUGE:g} are not subtracted"
-    return difference_interval(mine, other, confidence)
+    return difference_interval(our_scores, their_scores, confidence)
 
 
 def _scores(evaluation: Evaluate, metric: str) -> list[float] | str:
@@ -242,7 +269,7 @@ def _scores(evaluation: Evaluate, metric: str) -> list[float] | str:
     scores = evaluation.scores.get(metric)
     if not scores:
         return "no such metric in the evaluation"
-    known = [score for score in scores if score is not None]
-    if len(known) < len(scores):
-        return f"{len(scores) - len(known)} of {len(scores)} items have no score"
-    return known
+    present = [score for score in scores if score is not None]
+    if len(present) < len(scores):
+        return f"{len(scores) - len(present)} of {len(scores)} items have no score"
+    return present

@@ -1,9 +1,10 @@
 """Decisions: pure functions of a request, policies, evidence and one reference time.
 
-1. Every check runs and every finding is reported; nothing stops at the first.
-2. A check that crashes denies (CHECK_CRASHED), and so does a request that cannot be read.
-3. Allowed means no finding at all. Passed gates of the past are evidence that one was made, never a
-   reason to allow: at release every gate of the chain is decided anew under the policy in force.
+1. Every check runs and every finding is reported. The first finding does not stop the others.
+2. A check that crashes denies (CHECK_CRASHED). A request that cannot be read denies, too.
+3. Allowed means no finding at all. A logged gate decision only shows that a decision was made. It
+   is never a reason to allow: a release decides every gate of the chain again under the policy in
+   force.
 4. Nothing here reads a clock, a file, the environment or the network; the same arguments give the
    same answer.
 
@@ -53,7 +54,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "comparisons": of_models.comparisons,
     "separate_evaluator": of_models.separate_evaluator,
 }
-"""What is asked of every model that is built upon or released."""
+"""The checks of every model that a stage builds upon or that is released."""
 
 CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     **MODEL_CHECKS,
@@ -79,13 +80,13 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "rewards": of_stage.rewards,
     "approvals": of_people.approved_before,
 }
-"""What is asked before a stage trains."""
+"""The checks before a stage trains."""
 
 RELEASE_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     **MODEL_CHECKS,
     "alias": of_models.alias,
 }
-"""What is asked of a release, beside every gate of its chain."""
+"""The checks of a release. Every gate of its chain is decided again as well."""
 
 
 AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
@@ -96,7 +97,7 @@ AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
     "incidents": of_people.incidents,
     "canary": of_people.canary,
 }
-"""What is asked of a governed alias before anybody says a word: the findings of a packet."""
+"""The checks of a governed alias that need no person. Their findings stand in the packet."""
 
 GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding]]]] = {
     "promote": {
@@ -107,8 +108,8 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "packet": of_people.packet,
         "approvals": of_people.approvals,
     },
-    # Original approvals stand; what may have changed since is asked again: lineage, bases, files,
-    # incidents.
+    # The original approvals still count. What may have changed since is checked again: lineage,
+    # bases, files, incidents.
     "rollback": {
         "model_evidence": of_models.model_evidence,
         "bases": of_models.bases,
@@ -129,7 +130,7 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "people": of_people.retire_people,
     },
 }
-"""Action to what is asked of it."""
+"""The checks of each action on a governed alias."""
 
 
 def decide_gate(
@@ -142,7 +143,9 @@ def decide_gate(
     governed: bool = False,
     before: Evidence | None = None,
 ) -> Decision:
-    """Whether a stage may train on these digests. `before`: the training, where it has happened."""
+    """Whether a stage may train on these digests. `before`: the training, if it has happened
+    already.
+    """
     built_on = (request.parent, *((request.scorer,) if request.scorer else ()))
     context = GateContext(
         request.model, built_on, policies, evidence, at,
@@ -159,9 +162,9 @@ def decide_release(
     at: datetime,
     authority: Authority | None = None,
 ) -> ReleaseDecision:
-    """Whether a model may be given an alias: itself, and every gate of its chain decided anew.
+    """Whether a model may get an alias. Every gate of its chain is decided again.
 
-    A governed alias asks `authority`, whose policies in force `policies` must be.
+    A governed alias needs `authority`. `policies` must then be its policies in force.
     """
     if request.alias == CANDIDATE or authority is None:
         context = Context(
@@ -183,9 +186,7 @@ def decide_release(
 def decide_automatic(
     request: ReleaseRequest, evidence: EvidenceView, at: datetime, authority: Authority
 ) -> ReleaseDecision:
-    """What stands against a release before anybody says a word: the findings that its packet
-    shows.
-    """
+    """The decision without the people: its findings are those that the packet shows."""
     return _decided(
         request, ReleaseContext.of(request, authority, evidence, at), AUTOMATIC_CHECKS, gates=True
     )
@@ -199,15 +200,18 @@ def _decided(
     gates: bool,
 ) -> ReleaseDecision:
     findings = list(_run(checks, context))
-    again: dict[str, Decision] = {}
+    gate_decisions: dict[str, Decision] = {}
     for node, train, gate in _chain(context, findings) if gates else ():
-        decided_again = _again(node.name, train, gate, context, findings)
-        if decided_again is not None:
-            again[node.name] = decided_again
-            findings += [item for item in decided_again.findings if item not in findings]
-    only = _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()
+        decision = _decide_again(node.name, train, gate, context, findings)
+        if decision is not None:
+            gate_decisions[node.name] = decision
+            findings += _not_among(findings, decision.findings)
+    candidate_only_reasons = (
+        _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()
+    )
     standing, waived = waive(context, [request.released.sha256], findings)
-    waived = (*waived, *(item for one in again.values() for item in one.waived))
+    for decision in gate_decisions.values():
+        waived = (*waived, *decision.waived)
     if "packet" in checks:
         standing = (*standing, *of_people.unseen(context, waived))
     return ReleaseDecision(
@@ -217,36 +221,41 @@ def _decided(
         findings=standing,
         at=context.at,
         waived=waived,
-        gates=again,
-        candidate_only=only,
+        gates=gate_decisions,
+        candidate_only=candidate_only_reasons,
     )
 
 
 def _run(checks: Mapping[str, Callable[[C], Iterable[Finding]]], context: C) -> tuple[Finding, ...]:
-    """Every finding of every check, in the order of the table, each once."""
+    """The findings of all checks, in the order of the table, without repetitions."""
     findings: list[Finding] = []
     for name, check in checks.items():
-        found = _guarded(name, lambda check=check: list(check(context)), findings)  # type: ignore[misc]
-        findings += [item for item in found or [] if item not in findings]
+        produced = _guarded(name, lambda check=check: list(check(context)), findings)  # type: ignore[misc]
+        findings += _not_among(findings, produced or [])
     return tuple(findings)
+
+
+def _not_among(findings: Iterable[Finding], produced: Iterable[Finding]) -> list[Finding]:
+    return [new for new in produced if new not in findings]
 
 
 T = TypeVar("T")
 
 
 def _guarded(name: str, work: Callable[[], T], findings: list[Finding]) -> T | None:
-    """The result of `work`; where it raises, a finding. Of a foreign error only the type is told:
-    it may quote data.
+    """The result of `work`. Where it raises, the error becomes a finding and the result is None.
+
+    The finding names only the type of a foreign error: its text may quote data.
     """
     try:
         return work()
     except Exception as error:  # noqa: BLE001 - whatever a check does, it must end in a denial
-        told = str(error) if isinstance(error, CountersignError) else type(error).__name__
+        reason = str(error) if isinstance(error, CountersignError) else type(error).__name__
         crashed = finding(
             "CHECK_CRASHED",
             f"check {name}",
             "could not be carried out, so it is denied",
-            found=told,
+            found=reason,
         )
         if crashed not in findings:
             findings.append(crashed)
@@ -254,9 +263,7 @@ def _guarded(name: str, work: Callable[[], T], findings: list[Finding]) -> T | N
 
 
 def _chain(context: Context, findings: list[Finding]) -> list[tuple[ModelNode, Evidence, Evidence]]:
-    """The models trained behind a gate that a release rests on, itself included, with both
-    statements.
-    """
+    """The models of the chain that were trained behind a gate, with both statements."""
     nodes = _guarded("model_evidence", lambda: context.models[0].chain, findings) or []
     return [
         (node, node.train, node.gate)
@@ -265,18 +272,16 @@ def _chain(context: Context, findings: list[Finding]) -> list[tuple[ModelNode, E
     ]
 
 
-def _again(
+def _decide_again(
     name: str, train: Evidence, gate: Evidence, context: Context, findings: list[Finding]
 ) -> Decision | None:
-    """The gate of a trained model decided anew, from the request that stands in its logged
-    decision.
-    """
+    """Decides the gate of a trained model again, from the request in its logged decision."""
     try:
         request = GateRequest.model_validate(decided(gate).parameters)
     except ValidationError:
         request = None
-    said = (name, trained(train).method, decided(gate).decided_on)
-    if request is None or (request.stage, request.method, request.decided_on) != said:
+    expected = (name, trained(train).method, decided(gate).decided_on)
+    if request is None or (request.stage, request.method, request.decided_on) != expected:
         findings.append(
             finding(
                 "EVIDENCE_INCONSISTENT",

@@ -1,5 +1,5 @@
-"""How much a scan finds of what was planted for it to find, held against policies/pii.yaml:
-arithmetic on counts.
+"""Compares the recall of a PII scan with policies/pii.yaml. The recall is the share of planted
+values that the scan found.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from governance.gates.assessment import describe
 from governance.policy.data import PiiPolicy
 
 CONFIDENCE = 0.95
-"""Of every interval of a recall."""
+"""Of the interval of each recall."""
 
 NOT_RECORDED = "not recorded: scanned before recall was measured"
 
 
-def interval(one: Planted) -> Interval:
-    """The share that was found, with its Wilson interval."""
-    return share_interval(one.found, one.planted, CONFIDENCE)
+def interval(planted: Planted) -> Interval:
+    """The share of planted values that the scan found, with its Wilson interval."""
+    return share_interval(planted.found, planted.planted, CONFIDENCE)
 
 
 def least(measured: Recall) -> str | None:
-    """The kind of which the least share is found; None where nothing was planted."""
+    """The kind of value with the lowest recall; None where no value was planted."""
     return min(
         measured.entities,
         key=lambda name: (interval(measured.entities[name]).low, name),
@@ -33,35 +33,33 @@ def least(measured: Recall) -> str | None:
 
 
 def summary(scans: Mapping[str, Recall | None]) -> str:
-    """The recall of one or several datasets' scans in words; of each kind, and of all, the
-    least.
-    """
-    known = {dataset: one for dataset, one in scans.items() if one is not None and one.entities}
-    without = [dataset for dataset in scans if dataset not in known]
-    if not known:
+    """The lowest recall in the scans of one or several datasets, in words."""
+    recalls = {name: recall for name, recall in scans.items() if recall and recall.entities}
+    without = [dataset for dataset in scans if dataset not in recalls]
+    if not recalls:
         return f"recall {NOT_RECORDED}" if scans else "recall not recorded: no scan is"
-    weakest = {dataset: str(least(one)) for dataset, one in known.items()}
-    where = min(known, key=lambda dataset: interval(known[dataset].entities[weakest[dataset]]).low)
-    figure = describe(interval(known[where].entities[weakest[where]]))
-    kinds = {name for one in known.values() for name in one.entities}
-    partly = {
-        name
-        for one in known.values()
-        for name, part in one.entities.items()
-        if part.found < part.planted
+    weakest = {dataset: str(least(recall)) for dataset, recall in recalls.items()}
+    lowest = {
+        dataset: interval(recall.entities[weakest[dataset]]) for dataset, recall in recalls.items()
     }
+    where = min(lowest, key=lambda dataset: lowest[dataset].low)
+    planted = [item for recall in recalls.values() for item in recall.entities.items()]
+    kinds = {kind for kind, _ in planted}
+    partly = {kind for kind, counts in planted if counts.found < counts.planted}
     also = f"; {NOT_RECORDED} for {', '.join(without)}" if without else ""
     return (
         f"recall on made-up values: {len(kinds - partly)} of {len(kinds)} kinds all found, "
-        f"least {weakest[where]} {figure} ({where}){also}"
+        f"least {weakest[where]} {describe(lowest[where])} ({where}){also}"
     )
 
 
 def findings(dataset: str, measured: Recall | None, policy: PiiPolicy) -> Iterator[Finding]:
-    """What policy demands and was not measured, then what is below it."""
+    """The kinds that policy demands and that were not measured; then the kinds whose recall is too
+    low.
+    """
     minimum = dict(sorted(policy.minimum_recall.items()))
-    known = measured.entities if measured else {}
-    missing = [name for name in minimum if name not in known]
+    counts = measured.entities if measured else {}
+    missing = [name for name in minimum if name not in counts]
     if missing:
         yield finding(
             "RECALL_NOT_MEASURED",
@@ -79,9 +77,9 @@ def findings(dataset: str, measured: Recall | None, policy: PiiPolicy) -> Iterat
             ),
         )
     low = {
-        name: least
-        for name, least in minimum.items()
-        if name in known and interval(known[name]).low < least
+        name: share
+        for name, share in minimum.items()
+        if name in counts and interval(counts[name]).low < share
     }
     if low:
         yield finding(
@@ -89,9 +87,9 @@ def findings(dataset: str, measured: Recall | None, policy: PiiPolicy) -> Iterat
             f"dataset {dataset}",
             "the scan finds too little of what was planted in the dataset's own texts",
             expected=", ".join(
-                f"{name}: {least:g} (lower end of the 95% interval)" for name, least in low.items()
+                f"{name}: {share:g} (lower end of the 95% interval)" for name, share in low.items()
             ),
-            found="; ".join(f"{name}: {describe(interval(known[name]))}" for name in low),
+            found="; ".join(f"{name}: {describe(interval(counts[name]))}" for name in low),
             next=(
                 "policies/pii.yaml: ner, threshold, recognizers; what is demanded stands under"
                 " minimum_recall"

@@ -1,8 +1,8 @@
-"""What a check may look at: the request, the policies, the evidence that counts, and facts drawn
+"""What a check may read: the request, the policies, the evidence that counts, and facts derived
 from them once.
 
-Facts are drawn lazily; where drawing one raises, every check that needs it crashes, and a crashed
-check denies.
+Facts are derived on first use. Where that raises, every check that needs the fact crashes, and a
+crashed check denies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model that is built upon or released, its chain, and its evaluation held against policy."""
+    """A model that is built upon or released: its chain, and its evaluation compared with
+    policy.
+    """
 
     ref: ModelRef
     view: EvidenceView
@@ -47,7 +49,7 @@ class ModelFacts:
 
     @cached_property
     def chain(self) -> list[ModelNode]:
-        """All it rests on, itself last."""
+        """Every model that it was made from, itself last."""
         return lineage.model_chain(self.view, self.ref.sha256, self.ref.name)
 
     @property
@@ -57,14 +59,14 @@ class ModelFacts:
 
     @cached_property
     def demands(self) -> Demands | None:
-        """What policy demands of its method on its suite; None where policy says nothing."""
+        """The demands of policy on its method and suite; None where policy has none."""
         suite = self.policies.evaluation.suites.get(self.ref.suite)
         return suite.methods.get(self.node.method) if suite else None
 
     @property
     def judgeable(self) -> bool:
-        """Whether policy demands something of a model whose evidence is there; gaps in it are
-        reported elsewhere.
+        """Whether policy has demands and the model has evidence. Other checks report missing
+        evidence.
         """
         return self.node.known and self.demands is not None and self.demands.none is None
 
@@ -75,14 +77,14 @@ class ModelFacts:
 
     @cached_property
     def judged(self) -> list[Judged]:
-        """Every threshold."""
+        """The result of every threshold."""
         if self.evaluation is None or self.demands is None:
             return []
         return assessment.judge(self.evaluation.predicate, self.demands, self.policies.evaluation)
 
     @cached_property
     def sliced(self) -> list[Judged]:
-        """Every threshold on slices."""
+        """The result of every threshold on slices."""
         if self.evaluation is None or self.demands is None:
             return []
         return assessment.judge_slices(
@@ -91,7 +93,7 @@ class ModelFacts:
 
     @cached_property
     def compared(self) -> list[Judged]:
-        """Every comparison that policy demands."""
+        """The result of every comparison that policy demands."""
         if self.evaluation is None or self.demands is None:
             return []
         evaluation: Evaluate = self.evaluation.predicate
@@ -101,29 +103,34 @@ class ModelFacts:
 
     @cached_property
     def references(self) -> Mapping[str, Evaluate | None]:
-        """Reference to its evaluation on the same suite. A champion only at release, and only where
-        there is one.
+        """Maps each reference to its evaluation on the same suite. `champion` is there at a
+        release, if the alias has a holder.
         """
         digests = {
             "parent": self.node.parent,
-            "base": next((n.sha256 for n in self.chain if n.train is None), None),
+            "base": next((node.sha256 for node in self.chain if node.train is None), None),
         }
         if self.released and self.champion is not None:
             digests["champion"] = self.champion
-        found = {
+        evaluations = {
             name: self._evaluation_of(digest) if digest else None
             for name, digest in digests.items()
         }
-        return {name: item.predicate if item else None for name, item in found.items()}
+        return {
+            name: evaluation.predicate if evaluation else None
+            for name, evaluation in evaluations.items()
+        }
 
     def _evaluation_of(self, sha256: str) -> Evidence | None:
-        items = lineage.evaluations(self.view, sha256, self.ref.suite)
-        return lineage.pick(items, lambda item: item.predicate.suite == self.ref.suite_digest)
+        evaluations = lineage.evaluations(self.view, sha256, self.ref.suite)
+        return lineage.pick(
+            evaluations, lambda evaluation: evaluation.predicate.suite == self.ref.suite_digest
+        )
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every decision has: the name it is about, models, policies, evidence, time."""
+    """What every decision reads: the name of the model, its bytes, policies, evidence and time."""
 
     model: str
     refs: tuple[ModelRef, ...]
@@ -134,7 +141,8 @@ class Context:
     alias: str | None = None
     """The alias asked for; None at a gate."""
     authority: Authority | None = None
-    """Who spoke for whom at each position of the log; None where the log gives no rights to people.
+    """Who had which rights at each position of the log; None where the log gives no rights to
+    people.
     """
     governed: bool = False
     """Whether rights are judged by the log's authority; else by the policies at hand."""
@@ -148,7 +156,7 @@ class Context:
 
     @property
     def model_policy(self) -> ModelPolicy | None:
-        """What policy says of the name; None where it says nothing."""
+        """The policy of this model name; None where there is none."""
         return self.policies.rules.models.get(self.model)
 
     @property
@@ -163,7 +171,7 @@ class Context:
 
     @cached_property
     def models(self) -> list[ModelFacts]:
-        """The models asked about, as evidence and policy have them."""
+        """The models of the request, with their evidence and policy."""
         released = self.alias is not None
         return [
             ModelFacts(ref, self.view, self.policies, self.champion, released) for ref in self.refs
@@ -172,7 +180,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class GateContext(Context):
-    """What a gate has besides: the stage's request and its data."""
+    """What a gate reads besides: the request of the stage, and its data."""
 
     request: GateRequest
     before: Evidence | None = None
@@ -180,8 +188,8 @@ class GateContext(Context):
 
     @cached_property
     def chain(self) -> DataChain:
-        """The data's chain, through the statements made under the policy in force where there are
-        several.
+        """The chain of the data. Of several statements, one made under the policy in force is
+        preferred.
         """
         return lineage.data_chain(
             self.view, self.request.data.dataset, self.request.data.sha256, self._in_force
@@ -189,7 +197,7 @@ class GateContext(Context):
 
     @cached_property
     def held_out_chain(self) -> DataChain:
-        """The chain of the suite's dataset: what a leak check may have been made against."""
+        """The chain of the suite's dataset. A leak check may have used any of its digests."""
         return lineage.data_chain(self.view, self.request.suite.name, self.request.suite.records)
 
     @property
@@ -213,7 +221,7 @@ class GateContext(Context):
         return self.policies.datacards.get(self.request.data.dataset)
 
     def suites_in_force(self, digest: str, kind: str) -> list[str]:
-        """The quality suites of policies/ that have this digest and are for this kind."""
+        """The names of the quality suites in policies/ with this digest and kind of record."""
         suites = self.policies.quality.items()
         return [
             name
@@ -221,8 +229,8 @@ class GateContext(Context):
             if suite.kind == kind and self.policies.suite_digest(name) == digest
         ]
 
-    def _in_force(self, item: Evidence) -> bool:
-        predicate = item.predicate
+    def _in_force(self, statement: Evidence) -> bool:
+        predicate = statement.predicate
         if isinstance(predicate, Quality):
             return predicate.passed and bool(self.suites_in_force(predicate.suite, predicate.kind))
         if isinstance(predicate, Scan):
@@ -232,9 +240,7 @@ class GateContext(Context):
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseContext(Context):
-    """What the decision on a governed alias has besides: the request, and the authority it is
-    judged by.
-    """
+    """What a decision on a governed alias reads besides: the request and the authority."""
 
     asked: ReleaseRequest
     rights: Authority
@@ -243,7 +249,7 @@ class ReleaseContext(Context):
     def of(
         cls, asked: ReleaseRequest, rights: Authority, evidence: EvidenceView, at: datetime
     ) -> ReleaseContext:
-        """Under the policies in force."""
+        """The context under the policies in force."""
         return cls(
             asked.model,
             (asked.released,),
@@ -260,29 +266,34 @@ class ReleaseContext(Context):
 
     @cached_property
     def timeline(self) -> Timeline:
-        """The history of the log that is decided on."""
+        """The history of the log up to this decision."""
         return Timeline(self.evidence, self.rights)
 
     @cached_property
     def packet(self) -> Evidence[Packet] | None:
-        """The packet asked about."""
-        found = self.evidence.by_subject(self.asked.packet, Packet) if self.asked.packet else []
+        """The packet that the request names."""
+        packets = self.evidence.by_subject(self.asked.packet, Packet) if self.asked.packet else []
         return next(
-            (item for item in found if lineage.subject(item, "packet") == self.asked.packet), None
+            (
+                packet
+                for packet in packets
+                if lineage.subject(packet, "packet") == self.asked.packet
+            ),
+            None,
         )
 
     @cached_property
     def signed(self) -> Evidence[PromotionRequest] | None:
-        """The statement by which a person asks for the move."""
-        found = self.evidence.by_subject(self.asked.released.sha256, PromotionRequest)
-        return next((item for item in found if item.digest == self.asked.request), None)
+        """The signed request for the move."""
+        requests = self.evidence.by_subject(self.asked.released.sha256, PromotionRequest)
+        return next((request for request in requests if request.digest == self.asked.request), None)
 
     @property
     def asks(self) -> str:
-        """In whose name it is; empty where nobody asks."""
+        """The name in the request; empty where there is no request."""
         return self.signed.predicate.principal if self.signed else ""
 
     @property
     def requester(self) -> Principal | None:
-        """The person who signed it; None where nobody who may speak did."""
+        """The person who signed the request; None where its signer has no rights."""
         return self.rights.speaker(self.signed) if self.signed else None

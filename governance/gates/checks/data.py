@@ -1,8 +1,8 @@
-"""Checks of the data a stage trains on: evidence from source to ready records, decided anew, and
-the datacard.
+"""Checks of the data that a stage trains on: its evidence from source to ready records, and its
+datacard.
 
-Where the chain is broken, `data_evidence` says so and the checks that would read what is missing
-are silent.
+`data_evidence` reports a broken chain. The checks that need the missing evidence then report
+nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,15 @@ def data_evidence(context: GateContext) -> Found:
     if broken is None:
         return
     upstream = {"quality": None, "scan": chain.quality, "ingest": chain.scan}[broken]
-    about = (
-        next((a.sha256 for a in upstream.predicate.inputs if a.role == "records"), "")
+    digest = (
+        next(
+            (
+                artifact.sha256
+                for artifact in upstream.predicate.inputs
+                if artifact.role == "records"
+            ),
+            "",
+        )
         if upstream
         else chain.sha256
     )
@@ -37,8 +44,8 @@ def data_evidence(context: GateContext) -> Found:
         f"dataset {name}",
         f"no {broken} evidence about these bytes in the log at hand, so they cannot be followed"
         " back to their source",
-        expected=f"a {broken} statement whose subject is {about[:12]}",
-        found=_set_aside(context.view.set_aside(about, broken)),
+        expected=f"a {broken} statement whose subject is {digest[:12]}",
+        found=_set_aside(context.view.set_aside(digest, broken)),
         next=rejoin(stages),
     )
 
@@ -89,13 +96,13 @@ def scan_policy(context: GateContext) -> Found:
 
 
 def pii_remaining(context: GateContext) -> Found:
-    """What the second scan still found is allowed, entity by entity, under the policy in force."""
+    """Policy in force allows every kind of value that the second scan still found."""
     remaining = context.scan.remaining if context.scan else {}
     pii = context.policies.pii
     left = {
-        entity: n
-        for entity, n in sorted(remaining.items())
-        if n and pii.entity(entity).action != "allow"
+        entity: count
+        for entity, count in sorted(remaining.items())
+        if count and pii.entity(entity).action != "allow"
     }
     if left:
         yield finding(
@@ -103,13 +110,13 @@ def pii_remaining(context: GateContext) -> Found:
             f"dataset {context.request.data.dataset}",
             "personal data is left in the records that policy does not allow",
             expected="none, or action `allow`",
-            found=", ".join(f"{entity}: {n}" for entity, n in left.items()),
+            found=", ".join(f"{entity}: {count}" for entity, count in left.items()),
             next=f"policies/pii.yaml: entities.{next(iter(left))}.action",
         )
 
 
 def ner(context: GateContext) -> Found:
-    """Names were searched for by a model, where policy demands one."""
+    """A model searched for names, where policy demands one."""
     engine = context.scan.engine.get("ner", "none") if context.scan else ""
     if context.scan and context.policies.pii.require_ner and engine in ("none", "name-list"):
         yield finding(
@@ -123,7 +130,7 @@ def ner(context: GateContext) -> Found:
 
 
 def pii_recall(context: GateContext) -> Found:
-    """The scan found as much of what was planted as policy demands."""
+    """The scan found as large a share of the planted values as policy demands."""
     if context.scan:
         yield from recall.findings(
             context.request.data.dataset, context.scan.recall, context.policies.pii
@@ -131,9 +138,7 @@ def pii_recall(context: GateContext) -> Found:
 
 
 def quality_passed(context: GateContext) -> Found:
-    """The quality gate let the dataset pass, and every critical expectation holds of what went
-    on.
-    """
+    """The quality gate let the dataset pass, and every critical expectation is met."""
     quality = context.quality
     if quality is None:
         return
@@ -158,8 +163,8 @@ def quality_passed(context: GateContext) -> Found:
 
 
 def quality_suite(context: GateContext) -> Found:
-    """It was held against the suite that its datacard names, as that is in force, every expectation
-    of it.
+    """The dataset was tested with every expectation of the suite that its datacard names, in the
+    version in force.
     """
     quality = context.quality
     if quality is None:
@@ -214,23 +219,23 @@ def _not_held(context: GateContext, quality: Quality, suite: str) -> list[str]:
 
 
 def held_out(context: GateContext) -> Found:
-    """No record of the data stands in the dataset on which the result is evaluated."""
+    """The data was searched for records of the dataset that the result is evaluated on."""
     request, quality = context.request, context.quality
     if quality is None:
         return
-    same = (
+    same_records = (
         request.data.dataset == request.suite.name or request.data.sha256 == request.suite.records
     )
-    if same and request.suite.split != "train":
+    if same_records and request.suite.split != "train":
         return
     against = {
         artifact.sha256 for artifact in quality.inputs if artifact.role.startswith("held_out")
     }
-    if same or not against & context.held_out_chain.digests:
+    if same_records or not against & context.held_out_chain.digests:
         found = (
             "it trains on the split it is evaluated on"
-            if same
-            else ", ".join(sorted(d[:12] for d in against)) or "no leak check"
+            if same_records
+            else ", ".join(sorted(digest[:12] for digest in against)) or "no leak check"
         )
         yield finding(
             "HELD_OUT_UNCHECKED",
@@ -244,7 +249,7 @@ def held_out(context: GateContext) -> Found:
 
 
 def datacard(context: GateContext) -> Found:
-    """There is a datacard without blanks."""
+    """The dataset has a datacard without blanks."""
     name = context.request.data.dataset
     if context.card is None:
         yield finding(
@@ -283,21 +288,21 @@ def retention(context: GateContext) -> Found:
 
 def purpose(context: GateContext) -> Found:
     """The datacard permits the model's purpose."""
-    wanted = context.model_policy
+    model = context.model_policy
     for card in _filled(context, "purposes"):
-        if wanted and wanted.purpose not in card.purposes:
+        if model and model.purpose not in card.purposes:
             yield _not_permitted(
-                context, "PURPOSE", "purposes", wanted.purpose, ", ".join(card.purposes)
+                context, "PURPOSE", "purposes", model.purpose, ", ".join(card.purposes)
             )
 
 
 def region(context: GateContext) -> Found:
     """The datacard permits processing where the model is made."""
-    wanted = context.model_policy
+    model = context.model_policy
     for card in _filled(context, "regions"):
-        if wanted and wanted.region not in card.regions and "anywhere" not in card.regions:
+        if model and model.region not in card.regions and "anywhere" not in card.regions:
             yield _not_permitted(
-                context, "REGION", "regions", wanted.region, ", ".join(card.regions)
+                context, "REGION", "regions", model.region, ", ".join(card.regions)
             )
 
 
@@ -349,11 +354,13 @@ def lawful_basis(context: GateContext) -> Found:
 
 
 def source(context: GateContext) -> Found:
-    """The source read is the one the datacard pins; pinned, where the tier demands it."""
-    name, found = context.request.data.dataset, context.chain.source
-    if context.card is None or found is None:
+    """The source is the one that the datacard pins. The datacard pins one where the tier demands
+    it.
+    """
+    name, read = context.request.data.dataset, context.chain.source
+    if context.card is None or read is None:
         return
-    pinned, where = context.card.source_sha256, f"{_card(name)}: source_sha256: {found}"
+    pinned, next_step = context.card.source_sha256, f"{_card(name)}: source_sha256: {read}"
     if pinned is None and context.tier and context.tier.pinned_sources:
         yield finding(
             "SOURCE_UNPINNED",
@@ -361,21 +368,21 @@ def source(context: GateContext) -> Found:
             f"tier {context.tier_name} demands that the datacard pins its source",
             expected="source_sha256",
             found="nothing pinned",
-            next=where,
+            next=next_step,
         )
-    if pinned is not None and pinned != found:
+    if pinned is not None and pinned != read:
         yield finding(
             "SOURCE_CHANGED",
             f"dataset {name}",
             "the source that was read is not the one its datacard pins",
             expected=pinned[:12],
-            found=found[:12],
-            next=f"check the new source, then {where}",
+            found=read[:12],
+            next=f"check the new source, then {next_step}",
         )
 
 
 def rejoin(stages: str) -> str:
-    """What to do where DVC's cache is warm and the log is not."""
+    """The next step where DVC's cache has the outputs and the log has no evidence."""
     return (
         "join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG), or make it again: "
         f"countersign repro --force {stages}"
@@ -392,18 +399,20 @@ def _set_aside(keys: list[str]) -> str:
 
 
 def _filled(context: GateContext, field: str) -> Iterator[Datacard]:
-    """The datacard, where this field of it is no blank; blanks are reported by `datacard`."""
+    """The datacard, if this field is filled in. The check `datacard` reports blanks."""
     if context.card is not None and field not in context.card.blanks():
         yield context.card
 
 
-def _not_permitted(context: GateContext, what: str, field: str, wanted: str, found: str) -> Finding:
+def _not_permitted(
+    context: GateContext, what: str, field: str, expected: str, found: str
+) -> Finding:
     name = context.request.data.dataset
     return finding(
         f"{what}_NOT_PERMITTED",
         f"dataset {name}",
         f"its datacard does not permit the {what.lower()} of model {context.model}",
-        expected=wanted,
+        expected=expected,
         found=found,
         next=f"use other data, or have the steward change {_card(name)}: {field}",
     )

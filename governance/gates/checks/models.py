@@ -25,7 +25,9 @@ Found = Iterable[Finding]
 
 
 def model_evidence(context: Context) -> Found:
-    """Every model down to a base: trained behind a gate that allowed exactly that, or imported."""
+    """Every model of the chain was imported, or trained behind a gate that allowed that
+    training.
+    """
     for node in _nodes(context):
         if not node.known:
             stage = f"{'import_base' if _is_base(context, node) else 'train'}@{node.name}"
@@ -57,15 +59,17 @@ def model_evidence(context: Context) -> Found:
 
 
 def _agreement(node: ModelNode, train: Evidence, gate: Evidence) -> Found:
-    """The gate decided on what the training says it used."""
+    """The gate decided on the digests that the training used."""
     used = {**inputs(train), "objective": trained(train).objective}
-    wanted = {
+    decided_on_digests = {
         role: digest
         for role, digest in decided(gate).decided_on.items()
         if not role.startswith("reward/")
     }
-    differing = sorted(role for role, digest in wanted.items() if used.get(role) != digest)
-    missing = sorted({"data", "parent", "objective"} - wanted.keys())
+    differing = sorted(
+        role for role, digest in decided_on_digests.items() if used.get(role) != digest
+    )
+    missing = sorted({"data", "parent", "objective"} - decided_on_digests.keys())
     if differing or missing:
         yield finding(
             "EVIDENCE_INCONSISTENT",
@@ -78,28 +82,30 @@ def _agreement(node: ModelNode, train: Evidence, gate: Evidence) -> Found:
 
 
 def bases(context: Context) -> Found:
-    """Every model from outside is one that policy allows, by digest."""
+    """Policy allows every imported base model, by digest."""
     allowed = context.policies.bases
     for node in _outside(context):
         if any(base.digest == node.sha256 for base in allowed.values()):
             continue
-        known = allowed.get(node.name)
+        base_in_policy = allowed.get(node.name)
         yield finding(
-            "BASE_CHANGED" if known else "BASE_NOT_ALLOWED",
+            "BASE_CHANGED" if base_in_policy else "BASE_NOT_ALLOWED",
             f"base {node.name}",
             (
                 "policy allows this base with other bytes"
-                if known
+                if base_in_policy
                 else "policy does not allow this base model"
             ),
-            expected=known.digest[:12] if known else "an entry in policies/bases.yaml",
+            expected=base_in_policy.digest[:12]
+            if base_in_policy
+            else "an entry in policies/bases.yaml",
             found=node.sha256[:12],
             next=f"review it, then: countersign allow-base {node.name} --licence SPDX-ID",
         )
 
 
 def base_licences(context: Context) -> Found:
-    """Policy permits the licence of every base that it allows."""
+    """Policy permits the licence of every base model."""
     permitted = context.policies.rules.licences.bases
     for node in _outside(context):
         base = next(
@@ -117,7 +123,7 @@ def base_licences(context: Context) -> Found:
 
 
 def model_files(context: Context) -> Found:
-    """Nothing but safetensors, JSON and text in the folders at hand."""
+    """The model folders hold only safetensors, JSON and text."""
     for facts in context.models:
         unsafe = unsafe_files(facts.ref.files)
         if unsafe:
@@ -131,7 +137,7 @@ def model_files(context: Context) -> Found:
 
 
 def thresholds_set(context: Context) -> Found:
-    """Policy says what it demands of this method on this suite, or why nothing."""
+    """Policy has thresholds for this method on this suite, or says why it has none."""
     for facts in context.models:
         if facts.node.known and facts.demands is None:
             place = f"suites.{facts.ref.suite}.methods.{facts.node.method}"
@@ -147,9 +153,7 @@ def thresholds_set(context: Context) -> Found:
 
 
 def evaluation_evidence(context: Context) -> Found:
-    """Where policy demands something, the model was evaluated, and every figure demanded is
-    there.
-    """
+    """Where policy has demands, the model was evaluated and every demanded figure exists."""
     for facts in _judgeable(context):
         stage = _evaluate_stage(facts)
         if facts.evaluation is None:
@@ -177,7 +181,7 @@ def evaluation_evidence(context: Context) -> Found:
 
 
 def evaluation_suite(context: Context) -> Found:
-    """The evaluation used the suite as it is defined now, and as policy pins it."""
+    """The evaluation used the suite as it is defined now and as policy pins it."""
     for facts in _judgeable(context):
         used = facts.evaluation.predicate.suite if facts.evaluation else None
         pinned = context.policies.evaluation.suites[facts.ref.suite].digest
@@ -193,7 +197,7 @@ def evaluation_suite(context: Context) -> Found:
 
 
 def suite_pinned(context: Context) -> Found:
-    """The tier's suites are pinned in policy, where it demands that."""
+    """Policy pins the suites by digest, where the tier demands that."""
     if context.tier is None or not context.tier.pinned_suites:
         return
     for facts in _judgeable(context):
@@ -222,7 +226,7 @@ def thresholds(context: Context) -> Found:
 
 
 def slices(context: Context) -> Found:
-    """Every threshold on slices is met, by the worst of them."""
+    """The worst slice meets every threshold on slices."""
     for facts in _judgeable(context):
         for judged in facts.sliced:
             if not judged.passed and not judged.gap:
@@ -235,7 +239,7 @@ def slices(context: Context) -> Found:
 
 
 def comparisons(context: Context) -> Found:
-    """Not worse than parent, base or champion by more than policy permits."""
+    """The model is not worse than parent, base or champion by more than policy permits."""
     for facts in _judgeable(context):
         for judged in facts.compared:
             if judged.gap and facts.evaluation is not None:
@@ -255,7 +259,7 @@ def comparisons(context: Context) -> Found:
 
 
 def separate_evaluator(context: Context) -> Found:
-    """Another key signed the evaluation than the training, where the tier demands that."""
+    """Training and evaluation have different signers, where the tier demands that."""
     if context.tier is None or not context.tier.separate_evaluator:
         return
     for facts in _judgeable(context):
@@ -279,9 +283,7 @@ def separate_evaluator(context: Context) -> Found:
 
 
 def alias(context: Context) -> Found:
-    """`candidate` is given by evidence alone; what the evidence is unfit for stands in the way of
-    governed aliases.
-    """
+    """The evidence suffices for a governed alias. `candidate` needs none of this."""
     if context.alias in (None, CANDIDATE):
         return
     reasons = _unfit(context)
@@ -298,20 +300,24 @@ def alias(context: Context) -> Found:
 
 
 def candidate_only(context: Context) -> tuple[str, ...]:
-    """Why the evidence is fit for `candidate` and for no governed alias, in words. Approvals are
-    not evidence.
-    """
+    """Why the evidence suffices for `candidate` only, in words. Approvals are not evidence."""
     reasons = _unfit(context)
-    asked = (item.predicate.run.requested_by for item in _stage_evidence(context))
-    if any(not one.authenticated for one in asked):
+    requesters = (statement.predicate.run.requested_by for statement in _stage_evidence(context))
+    if any(not requester.authenticated for requester in requesters):
         reasons.append("nobody authenticated asked for the runs")
     return tuple(reasons)
 
 
 def _unfit(context: Context) -> list[str]:
-    items = list(_stage_evidence(context))
-    dirty = {item.predicate.stage for item in items if item.predicate.code.dirty}
-    reasons = ["signed by development keys"] if any(item.development for item in items) else []
+    statements = list(_stage_evidence(context))
+    dirty = {
+        statement.predicate.stage for statement in statements if statement.predicate.code.dirty
+    }
+    reasons = (
+        ["signed by development keys"]
+        if any(statement.development for statement in statements)
+        else []
+    )
     if dirty:
         reasons.append(f"uncommitted code, parameters or policies in {', '.join(sorted(dirty))}")
     if context.tier is None or not context.tier.promotable:
@@ -321,33 +327,35 @@ def _unfit(context: Context) -> list[str]:
 
 def _stage_evidence(context: Context) -> Iterator[Evidence]:
     for facts in context.models:
-        items = [item for node in facts.chain for item in (node.train, node.gate, node.base)]
+        statements = [
+            statement for node in facts.chain for statement in (node.train, node.gate, node.base)
+        ]
         yield from (
-            item
-            for item in [*items, facts.evaluation]
-            if item and isinstance(item.predicate, Predicate)
+            statement
+            for statement in [*statements, facts.evaluation]
+            if statement and isinstance(statement.predicate, Predicate)
         )
 
 
-def _same_signer(context: Context, one: Evidence, other: Evidence) -> bool:
-    """Whether one key, or one principal with two, signed both."""
-    if one.keyid == other.keyid:
+def _same_signer(context: Context, statement: Evidence, other: Evidence) -> bool:
+    """Whether one key, or one principal with two keys, signed both."""
+    if statement.keyid == other.keyid:
         return True
-    mine, theirs = _signer(context, one), _signer(context, other)
-    return mine is not None and theirs is not None and bool(mine & theirs)
+    names, other_names = _signer(context, statement), _signer(context, other)
+    return names is not None and other_names is not None and bool(names & other_names)
 
 
-def _signer(context: Context, item: Evidence) -> frozenset[str] | None:
-    """Every name of the principal whose key it was when it signed; None of a development key."""
+def _signer(context: Context, statement: Evidence) -> frozenset[str] | None:
+    """All names of the principal who held the key at that entry; None for a development key."""
     rights = context.authority if context.governed else None
-    known = (
-        rights.principal(item.keyid, item.index)
+    principal = (
+        rights.principal(statement.keyid, statement.index)
         if rights
-        else context.policies.principals.get(item.keyid)
+        else context.policies.principals.get(statement.keyid)
     )
-    if known is None:
+    if principal is None:
         return None
-    return rights.also_called.get(known.name) if rights else frozenset([known.name])
+    return rights.also_called.get(principal.name) if rights else frozenset([principal.name])
 
 
 def _nodes(context: Context) -> Iterator[ModelNode]:
@@ -365,8 +373,8 @@ def _outside(context: Context) -> Iterator[ModelNode]:
 
 
 def _is_base(context: Context, node: ModelNode) -> bool:
-    """Whether a model without evidence should have been imported rather than trained: for the next
-    step only.
+    """Whether a model without evidence is probably a base. Only the proposed next step depends on
+    it.
     """
     return node.name in context.policies.bases or any(
         ref.outside and ref.sha256 == node.sha256 for ref in context.refs

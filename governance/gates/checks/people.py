@@ -1,7 +1,7 @@
-"""Checks of what people said: requests, packets, approvals, rejections, waivers, incidents. Of
-governed aliases only.
+"""Checks of what people signed: requests, packets, approvals, rejections, waivers, incidents. They
+concern governed aliases only.
 
-Who spoke is judged by `governance.policy.authority` at the position of each statement; people are
+`governance.policy.authority` tells who signed, at the position of each statement. People are
 counted, never keys.
 """
 
@@ -56,35 +56,35 @@ def policy_signed(context: ReleaseContext) -> Found:
 
 
 def incidents(context: ReleaseContext) -> Found:
-    """No open incident on the model. Whoever asks for the move does not close what others opened
-    against it.
+    """No incident on the model is open. The requester of the move cannot close an incident that
+    others opened.
     """
-    about = context.evidence.by_subject(context.asked.released.sha256, Incident)
-    found = still_open(context.rights, about, context.asks)
-    for item in found:
+    incident_statements = context.evidence.by_subject(context.asked.released.sha256, Incident)
+    open_incidents = still_open(context.rights, incident_statements, context.asks)
+    for statement in open_incidents:
+        incident = statement.predicate
         yield finding(
             "INCIDENT_OPEN",
             f"model {context.model}",
-            f"an incident is open since {item.predicate.at}: {item.predicate.reason}",
+            f"an incident is open since {incident.at}: {incident.reason}",
             expected="none",
-            found=f"entry {item.index}, by {item.predicate.principal}",
-            figures=[str(item.index)],
+            found=f"entry {statement.index}, by {incident.principal}",
+            figures=[str(statement.index)],
             next=(
-                f"countersign incident close {context.model}/{item.predicate.version}, not by who"
-                " asks"
+                f"countersign incident close {context.model}/{incident.version}, not by who asks"
             ),
         )
-    for item in not_closed(context.rights, about) if found else ():
+    for statement in not_closed(context.rights, incident_statements) if open_incidents else ():
+        incident = statement.predicate
         roles = context.policies.rules.incidents.closed_by or []
         yield finding(
             "INCIDENT_NOT_CLOSED",
             f"model {context.model}",
-            f"{item.predicate.principal} says as {item.predicate.role} that it is over, and may not"
-            " close it",
+            f"{incident.principal} says as {incident.role} that it is over, and may not close it",
             expected=f"the word of a person as {', '.join(roles) or 'whoever policy names'}",
-            found=f"entry {item.index}",
+            found=f"entry {statement.index}",
             next=(
-                f"countersign incident close {context.model}/{item.predicate.version}, by somebody"
+                f"countersign incident close {context.model}/{incident.version}, by somebody"
                 " who may"
             ),
         )
@@ -103,42 +103,44 @@ def canary(context: ReleaseContext) -> Found:
 
 
 def commits(context: ReleaseContext) -> Found:
-    """Only code of the commits that policy permits, where it names any."""
+    """Only code of commits that policy permits, if policy names any."""
     permitted = context.policies.rules.commits
     if permitted is None:
         return
-    used = {item.predicate.code.commit or "none" for item in statements(context)}
+    used = {statement.predicate.code.commit or "none" for statement in statements(context)}
     refused = sorted(used - set(permitted))
     if refused:
         yield finding(
             "COMMIT_NOT_PERMITTED",
             f"model {context.model}",
             "policy does not name the commit of the code that made or evaluated it",
-            expected=", ".join(one[:12] for one in permitted) or "none",
-            found=", ".join(one[:12] for one in refused),
+            expected=", ".join(commit[:12] for commit in permitted) or "none",
+            found=", ".join(commit[:12] for commit in refused),
         )
 
 
 def requesters(context: ReleaseContext) -> Found:
-    """A person authenticated themselves for every run: by a signed authorization in force when it
-    began.
-    """
-    unknown = sorted(
-        {item.predicate.stage for item in statements(context) if not _authorized(context, item)}
+    """Every run has a signed authorization of a person, in force when the run began."""
+    unauthorized = sorted(
+        {
+            statement.predicate.stage
+            for statement in statements(context)
+            if not _authorized(context, statement)
+        }
     )
-    if unknown:
+    if unauthorized:
         yield finding(
             "REQUESTER_UNKNOWN",
             f"model {context.model}",
             "no authenticated person asked for these runs",
             expected="runs made with a person's authorization (countersign authorize)",
-            found=", ".join(unknown),
+            found=", ".join(unauthorized),
         )
 
 
 # -- The move of an alias --------------------------------------------------------------------------
 def alias_rule(context: ReleaseContext) -> Found:
-    """Policy governs this alias."""
+    """Policy has a rule for this alias."""
     if _rule(context) is None:
         known = ", ".join(sorted(context.policies.rules.aliases)) or "none"
         yield finding(
@@ -152,7 +154,7 @@ def alias_rule(context: ReleaseContext) -> Found:
 
 
 def request(context: ReleaseContext) -> Found:
-    """One open request for exactly this move, signed by somebody who may ask for it."""
+    """There is an open request for exactly this move, by a person with the right to ask for it."""
     subject, signed = f"alias {context.asked.alias}", context.signed
     if signed is None or not isinstance(signed.predicate, PromotionRequest):
         yield finding(
@@ -167,38 +169,34 @@ def request(context: ReleaseContext) -> Found:
             next=_asking(context.asked),
         )
         return
-    said = signed.predicate
+    terms = signed.predicate
     yield from _entitled(context, signed)
-    wrong = _other_terms(context, said)
-    if wrong:
+    differing_terms = _other_terms(context, terms)
+    if differing_terms:
         yield finding(
             "REQUEST_MISMATCH",
             subject,
             "the request is for something else",
-            expected=wrong[0],
-            found=wrong[1],
+            expected=differing_terms[0],
+            found=differing_terms[1],
         )
-    if said.from_version != context.asked.from_version:
+    if terms.from_version != context.asked.from_version:
         yield finding(
             "REQUEST_CONFLICT",
             subject,
             "the alias has moved since it was asked for",
-            expected=f"held by version {said.from_version or 'none'}",
+            expected=f"held by version {terms.from_version or 'none'}",
             found=f"held by version {context.asked.from_version or 'none'}",
         )
     rule = _rule(context)
-    longest = (
-        instant_of(said.at) + timedelta(hours=rule.request_hours) if rule else instant_of(said.at)
-    )
-    if not instant_of(said.at) <= context.at < min(instant_of(said.expires), longest):
+    hours = rule.request_hours if rule else 0
+    latest_end = instant_of(terms.at) + timedelta(hours=hours)
+    if not instant_of(terms.at) <= context.at < min(instant_of(terms.expires), latest_end):
         yield finding(
             "REQUEST_EXPIRED",
             subject,
             "the request is not open at this time",
-            expected=(
-                f"from {said.at} until {said.expires}, at most {rule.request_hours if rule else 0}"
-                " hours"
-            ),
+            expected=(f"from {terms.at} until {terms.expires}, at most {hours} hours"),
             found=f"{context.at:%Y-%m-%dT%H:%M:%SZ}",
         )
     if signed.digest in context.timeline.consumed_requests:
@@ -208,9 +206,7 @@ def request(context: ReleaseContext) -> Found:
 
 
 def packet(context: ReleaseContext) -> Found:
-    """The packet is there, about this model, put together under the policies in force, and nothing
-    new bears on it.
-    """
+    """The log has a packet of this model, and nothing in it changed since, policies included."""
     subject = f"model {context.model}"
     if context.packet is None:
         yield finding(
@@ -224,52 +220,54 @@ def packet(context: ReleaseContext) -> Found:
         context.packet, context.view, context.rights, evidence=context.evidence, at=context.at
     )
     if changed:
-        said = (
+        message = (
             "what the release rests on changed since the packet was put together; approvals of it"
             " no longer hold"
         )
         yield _out_of_date(
-            context, said, context.packet.subjects[0].sha256[:12], f"changed: {', '.join(changed)}"
+            context,
+            message,
+            context.packet.subjects[0].sha256[:12],
+            f"changed: {', '.join(changed)}",
         )
 
 
 def approvals(context: ReleaseContext) -> Found:
-    """Enough people, in different roles, approved exactly this packet, none of them its author;
-    nobody rejects it.
+    """Enough people in different roles approve exactly this packet. None of them is its author.
+    Nobody rejects it.
     """
-    wanted = context.tier.approvals if context.tier else 0
+    required = context.tier.approvals if context.tier else 0
     votes, set_aside = packet_votes(context)
-    for name, role, item in votes:
-        if item.predicate.decision == "reject":
+    for name, role, statement in votes:
+        if statement.predicate.decision == "reject":
             yield finding(
                 "REJECTED",
                 f"model {context.model}",
-                f"{name} rejects it as {role}: {item.predicate.reason}",
+                f"{name} rejects it as {role}: {statement.predicate.reason}",
                 expected="no rejection",
-                found=f"entry {item.index}",
+                found=f"entry {statement.index}",
             )
     counted = distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])
-    if len(counted) < wanted:
+    if len(counted) < required:
         roles = context.tier.approvers if context.tier else []
-        has = ", ".join(f"{name} as {role}" for name, role in counted) or "none"
+        present = ", ".join(f"{name} as {role}" for name, role in counted) or "none"
         yield finding(
             "APPROVAL_MISSING",
             f"model {context.model}",
-            f"tier {context.tier_name} wants {wanted} people in different roles",
-            expected=f"{wanted} of: {', '.join(roles) or 'no role may approve'}",
-            found="; ".join([has, *dict.fromkeys(one.text for one in set_aside)]),
+            f"tier {context.tier_name} wants {required} people in different roles",
+            expected=f"{required} of: {', '.join(roles) or 'no role may approve'}",
+            found="; ".join([present, *dict.fromkeys(ignored.text for ignored in set_aside)]),
             next=f"countersign approve {context.model}/{context.asked.version}",
         )
 
 
 def was_released(context: ReleaseContext) -> Found:
-    """A rollback goes to a version that held this alias by a decision before, with approvals that
-    still stand.
-    """
-    held = (
-        (one.predicate.model, one.predicate.alias, one.predicate.action) for one in _moves(context)
+    """A rollback goes to a version that an earlier decision gave this alias."""
+    given = (
+        (move.predicate.model, move.predicate.alias, move.predicate.action)
+        for move in _moves(context)
     )
-    if (context.model, context.asked.alias, "promote") not in held:
+    if (context.model, context.asked.alias, "promote") not in given:
         yield finding(
             "NEVER_RELEASED",
             f"model {context.model}",
@@ -281,23 +279,23 @@ def was_released(context: ReleaseContext) -> Found:
 
 
 def retired(context: ReleaseContext) -> Found:
-    """Bytes that were retired are not given an alias again, under whatever number: somebody meant
-    it.
-    """
-    for item in _moves(context):
-        said = item.predicate
-        if (said.action, said.model) == ("retire", context.model):
+    """Retired bytes get no alias again, under whatever version number."""
+    for statement in _moves(context):
+        move = statement.predicate
+        if (move.action, move.model) == ("retire", context.model):
             yield finding(
                 "RETIRED",
                 f"model {context.model}",
-                f"these bytes were retired at {said.at}, as version {said.version}",
+                f"these bytes were retired at {move.at}, as version {move.version}",
                 expected="a version in service",
-                found=f"entry {item.index}",
+                found=f"entry {statement.index}",
             )
 
 
 def rollback_people(context: ReleaseContext) -> Found:
-    """Enough people behind a rollback; one alone only where policy lets them break the glass."""
+    """Enough people signed a rollback. One person suffices only where policy permits
+    break-glass.
+    """
     rule, signed = _rule(context), context.signed
     if rule is None or signed is None or not isinstance(signed.predicate, PromotionRequest):
         return
@@ -321,11 +319,9 @@ def rollback_people(context: ReleaseContext) -> Found:
 
 
 def _never_seconded(context: ReleaseContext) -> Found:
-    """Nobody breaks the glass again over an earlier time that nobody else has signed when it was
-    due.
-    """
-    for item in context.timeline.overdue(context.at):
-        move = item.predicate
+    """No second break-glass while the second signature of an earlier one is overdue."""
+    for statement in context.timeline.overdue(context.at):
+        move = statement.predicate
         if move.model == context.model:
             yield finding(
                 "SECOND_SIGNATURE_OVERDUE",
@@ -333,25 +329,25 @@ def _never_seconded(context: ReleaseContext) -> Found:
                 f"an earlier move made alone was to be signed by somebody else by"
                 f" {move.second_signature_by}",
                 expected="its second signature, before the glass is broken again",
-                found=f"none; entry {item.index}",
+                found=f"none; entry {statement.index}",
                 next=f"countersign approve promotion {(move.request or '')[:12]}, by somebody else",
             )
 
 
 def retire_people(context: ReleaseContext) -> Found:
-    """Two people at least let bytes go: who asks, and as many others as the tier wants approvals,
-    less one.
+    """A retirement needs the requester and others: as many people as the tier wants approvals, and
+    at least two.
     """
     if context.signed is None or not isinstance(context.signed.predicate, PromotionRequest):
         return
     people = signers_of_request(context.rights, context.evidence, context.signed, context.at)
-    wanted = context.policies.retire_people(context.model)
-    if len(one_each(context.rights, people)) < wanted:
+    required = context.policies.retire_people(context.model)
+    if len(one_each(context.rights, people)) < required:
         yield finding(
             "APPROVAL_MISSING",
             f"retirement of {context.model}",
             "to let a version's bytes go takes several people",
-            expected=f"{wanted} people",
+            expected=f"{required} people",
             found=", ".join(sorted(people)),
             next=f"countersign approve promotion {context.signed.digest[:12]}, by somebody else",
         )
@@ -359,19 +355,19 @@ def retire_people(context: ReleaseContext) -> Found:
 
 # -- Before training -------------------------------------------------------------------------------
 def approved_before(context: GateContext) -> Found:
-    """What the tier wants approved before it is used: by a person whose role may, earlier in the
-    log than the use.
+    """What the tier wants approved before training is approved, earlier in the log than the
+    training.
     """
-    wanted = context.tier.approved_before_training if context.tier else []
-    asked = context.request
+    required = context.tier.approved_before_training if context.tier else []
+    request = context.request
     subjects: dict[str, dict[str, str | None]] = {
-        "data": {f"dataset {asked.data.dataset}": asked.data.sha256},
-        "objective": {f"objective of {asked.stage}": asked.objective},
-        "rewards": {f"reward {name}": digest for name, digest in sorted(asked.rewards.items())},
+        "data": {f"dataset {request.data.dataset}": request.data.sha256},
+        "objective": {f"objective of {request.stage}": request.objective},
+        "rewards": {f"reward {name}": digest for name, digest in sorted(request.rewards.items())},
     }
-    for what in wanted:
-        for subject, digest in subjects[what].items():
-            if digest is None or not _approved(context, digest, what.removesuffix("s")):
+    for category in required:
+        for subject, digest in subjects[category].items():
+            if digest is None or not _approved(context, digest, category.removesuffix("s")):
                 yield finding(
                     "APPROVAL_MISSING",
                     subject,
@@ -383,25 +379,23 @@ def approved_before(context: GateContext) -> Found:
                     found="none",
                     next=(
                         f"countersign approve {(digest or 'DIGEST')[:12]}, then countersign repro"
-                        f" gate@{asked.stage}"
+                        f" gate@{request.stage}"
                     ),
                 )
 
 
 def _approved(context: GateContext, digest: str, about: str) -> bool:
-    """Whether those who may approve it did so before the training."""
+    """Whether people with the right to approve it did so before the training."""
     if context.authority is None or context.tier is None:
         return False
-    said, training = context.evidence.by_subject(digest, Approval), context.before
-    in_time = [item for item in said if training is None or item.index < training.index]
+    approvals, training = context.evidence.by_subject(digest, Approval), context.before
+    in_time = [vote for vote in approvals if training is None or vote.index < training.index]
     used = instant_of(training.predicate.run.started) if training else None
     return agreed(context.authority, in_time, about, context.tier.approvers, context.at, used)
 
 
 def unseen(context: Context, waived: Iterable[Finding]) -> Found:
-    """Whoever approved the packet saw every exception that the release is allowed in spite of, and
-    how far it went.
-    """
+    """Every finding that is waived now stands in the packet, so its approvers saw it."""
     if (
         not isinstance(context, ReleaseContext)
         or context.asked.action != "promote"
@@ -411,14 +405,14 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
     shown = context.packet.predicate.waived
     hidden = sorted(
         {
-            f"{one.code} {one.subject}"
-            for one in waived
-            if not any(same_exception(one, other) for other in shown)
+            f"{excused.code} {excused.subject}"
+            for excused in waived
+            if not any(same_exception(excused, other) for other in shown)
         }
     )
     if hidden:
-        said = "what is waived does not stand in the packet, so nobody who approved it saw it"
-        yield _out_of_date(context, said, "every exception, in the packet", ", ".join(hidden))
+        message = "what is waived does not stand in the packet, so nobody who approved it saw it"
+        yield _out_of_date(context, message, "every exception, in the packet", ", ".join(hidden))
 
 
 # -- Shared ----------------------------------------------------------------------------------------
@@ -434,17 +428,21 @@ def _moves(context: ReleaseContext) -> list[Evidence[Promotion]]:
     return context.timeline.governed_moves_of(context.asked.released.sha256)
 
 
-def _authorized(context: ReleaseContext, item: Evidence) -> bool:
+def _authorized(context: ReleaseContext, statement: Evidence) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
-    asked = item.predicate.run.requested_by
-    if not asked.authenticated or asked.authorization is None:
+    requester = statement.predicate.run.requested_by
+    if not requester.authenticated or requester.authorization is None:
         return False
-    for one in context.evidence.all(Authorization):
-        person = context.rights.speaker(one)
-        if one.digest == asked.authorization and one.index < item.index and person is not None:
-            return bool(
-                person.name == asked.name and item.predicate.run.started < one.predicate.expires
-            )
+    for authorization in context.evidence.all(Authorization):
+        if (
+            authorization.digest != requester.authorization
+            or authorization.index >= statement.index
+        ):
+            continue
+        person = context.rights.speaker(authorization)
+        if person is not None:
+            in_time = statement.predicate.run.started < authorization.predicate.expires
+            return person.name == requester.name and bool(in_time)
     return False
 
 
@@ -453,7 +451,7 @@ def _entitled(context: ReleaseContext, signed: Evidence) -> Found:
     roles = [
         role
         for role in (rules[0].requesters if rules else [])
-        if all(role in one.requesters for one in rules)
+        if all(role in rule.requesters for rule in rules)
     ]
     acts = context.rights.acts(signed, context.at)
     if context.requester is None or signed.predicate.role not in roles or not acts:
@@ -469,50 +467,53 @@ def _entitled(context: ReleaseContext, signed: Evidence) -> Found:
         )
 
 
-def _asking(asked: ReleaseRequest) -> str:
-    if asked.action == "rollback":
-        return f"countersign rollback {asked.model} --reason ..."
+def _asking(request: ReleaseRequest) -> str:
+    if request.action == "rollback":
+        return f"countersign rollback {request.model} --reason ..."
     return (
-        f"countersign {asked.action}"
-        f" {asked.model}/{asked.version}{' --reason ...' * (asked.action == 'retire')}"
+        f"countersign {request.action}"
+        f" {request.model}/{request.version}{' --reason ...' * (request.action == 'retire')}"
     )
 
 
-def _other_terms(context: ReleaseContext, said: PromotionRequest) -> tuple[str, str] | None:
+def _other_terms(context: ReleaseContext, request: PromotionRequest) -> tuple[str, str] | None:
     asked = context.asked
     terms = {
-        "action": (asked.action, said.action),
-        "model": (asked.model, said.model),
-        "version": (asked.version, said.version),
-        "alias": (asked.alias, said.alias),
-        "digest": (asked.released.sha256, said.model_digest),
-        "packet": (asked.packet, said.packet),
+        "action": (asked.action, request.action),
+        "model": (asked.model, request.model),
+        "version": (asked.version, request.version),
+        "alias": (asked.alias, request.alias),
+        "digest": (asked.released.sha256, request.model_digest),
+        "packet": (asked.packet, request.packet),
     }
-    other = [(name, pair) for name, pair in terms.items() if pair[0] != pair[1]]
-    if not other:
+    differing = {name: pair for name, pair in terms.items() if pair[0] != pair[1]}
+    if not differing:
         return None
-    return ", ".join(f"{n} {str(p[0])[:20]}" for n, p in other), ", ".join(
-        f"{n} {str(p[1])[:20]}" for n, p in other
-    )
+    expected = ", ".join(f"{name} {str(pair[0])[:20]}" for name, pair in differing.items())
+    found = ", ".join(f"{name} {str(pair[1])[:20]}" for name, pair in differing.items())
+    return expected, found
 
 
 def _rule(context: ReleaseContext) -> AliasRule | None:
-    """The rule of the alias asked for; of a retirement, that which closes a request soonest."""
+    """The rule of the requested alias. For a retirement: the rule with the shortest request
+    time.
+    """
     return min(_rules(context), key=lambda rule: rule.request_hours, default=None)
 
 
 def _rules(context: ReleaseContext) -> list[AliasRule]:
-    """The rules that a move must keep: its alias's; of a retirement, which takes them all away,
-    those of every alias that the version was ever given, whichever the request names, and the first
-    where it had none.
+    """The rules that apply to a move: those of its alias.
+
+    A retirement takes every alias away, so the rules of every alias that the version ever had
+    apply, whichever the request names; if it had none, the first rule.
     """
     rules = context.policies.rules.aliases
     if context.asked.action != "retire":
         return [rules[context.asked.alias]] if context.asked.alias in rules else []
-    moves = [item.predicate for item in _moves(context)]
+    moves = [statement.predicate for statement in _moves(context)]
     given = {
-        one.alias
-        for one in moves
-        if (one.model, one.version) == (context.model, context.asked.version)
+        move.alias
+        for move in moves
+        if (move.model, move.version) == (context.model, context.asked.version)
     }
     return [rule for alias, rule in rules.items() if alias in given] or list(rules.values())[:1]

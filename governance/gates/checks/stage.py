@@ -15,14 +15,14 @@ Found = Iterable[Finding]
 def model_known(context: Context) -> Found:
     """Policy names the model, and with it its tier."""
     if context.model_policy is None:
-        known = sorted(context.policies.rules.models)
-        near = difflib.get_close_matches(context.model, known, n=1)
+        names = sorted(context.policies.rules.models)
+        similar = difflib.get_close_matches(context.model, names, n=1)
         yield finding(
             "MODEL_UNKNOWN",
             f"model {context.model}",
             "policy gives it no tier, so nobody has said what must hold for it",
-            expected=f"one of {', '.join(known)}",
-            found=f"{context.model} (did you mean {near[0]}?)" if near else context.model,
+            expected=f"one of {', '.join(names)}",
+            found=f"{context.model} (did you mean {similar[0]}?)" if similar else context.model,
             next=f"policies/policy.yaml: models.{context.model}: tier, purpose, region",
         )
 

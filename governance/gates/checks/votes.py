@@ -26,93 +26,103 @@ Author = tuple[Reason, str]
 
 
 def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[SetAside]]:
-    """The last word of each person who may vote on the packet; and the votes that do not count."""
+    """The last vote of each person who may vote on the packet, and the votes that do not count."""
     if context.packet is None or context.tier is None:
         return [], []
     authors = _authors(context)
     last: dict[tuple[str, str], Vote] = {}
-    aside: list[SetAside] = []
-    for item in context.evidence.by_subject(context.asked.packet or "", Approval):
-        said = item.predicate
-        if said.about != "packet":
+    set_aside: list[SetAside] = []
+    for statement in context.evidence.by_subject(context.asked.packet or "", Approval):
+        approval = statement.predicate
+        if approval.about != "packet":
             continue
-        why, (name,) = _vote_problem(context, item), one_each(context.rights, {said.principal})
-        voter = (name, said.role)
-        if why is None:
-            last[voter] = (*voter, item)
-            why = authors.get(said.principal) if said.decision == "approve" else None
-        if why is not None:
-            aside.append(SetAside(said.principal, *why, item))
-    for voter in [
-        one for one in last if one[0] in authors and last[one][2].predicate.decision == "approve"
-    ]:
-        del last[voter]  # nobody approves their own work; they may reject it, and take that back
-    return list(last.values()), aside
+        (name,) = one_each(context.rights, {approval.principal})
+        voter = (name, approval.role)
+        problem = _vote_problem(context, statement)
+        if problem is None:
+            last[voter] = (*voter, statement)
+            problem = authors.get(approval.principal) if approval.decision == "approve" else None
+        if problem is not None:
+            set_aside.append(SetAside(approval.principal, *problem, statement))
+    # Nobody approves their own work. An author may reject it, and may take the rejection back.
+    votes = [
+        vote
+        for vote in last.values()
+        if not (vote[0] in authors and vote[2].predicate.decision == "approve")
+    ]
+    return votes, set_aside
 
 
-def _vote_problem(context: ReleaseContext, item: Evidence[Approval]) -> tuple[Reason, str] | None:
+def _vote_problem(
+    context: ReleaseContext, statement: Evidence[Approval]
+) -> tuple[Reason, str] | None:
     """The first reason why a vote does not count."""
-    said = item.predicate
-    approves = said.decision == "approve"
+    approval = statement.predicate
+    approves = approval.decision == "approve"
     approvers = context.tier.approvers if context.tier else []
     packet_index = context.packet.index if context.packet else 0
-    expired = approves and not context.rights.acts(item, context.at)
+    expired = approves and not context.rights.acts(statement, context.at)
     reasons: list[tuple[Reason, str, bool]] = [
-        ("not_theirs", "", context.rights.speaker(item) is None),
+        ("not_theirs", "", context.rights.speaker(statement) is None),
         ("time_ended", "", expired),
-        ("role", said.role, said.role not in approvers),
-        ("other_model", str(said.model), said.model != context.model),
-        ("other_alias", str(said.alias), said.alias not in (None, context.asked.alias)),
-        ("before_packet", "", item.index < packet_index),
-        ("not_in_force", "", not in_force(said, context.at)),
-        ("no_page", "", said.page is None),
+        ("role", approval.role, approval.role not in approvers),
+        ("other_model", str(approval.model), approval.model != context.model),
+        ("other_alias", str(approval.alias), approval.alias not in (None, context.asked.alias)),
+        ("before_packet", "", statement.index < packet_index),
+        ("not_in_force", "", not in_force(approval, context.at)),
+        ("no_page", "", approval.page is None),
     ]
     found = next(((reason, detail) for reason, detail, holds in reasons if holds), None)
-    if found is None and approves and said.opened_at is not None:
-        return _incident_problem(context, item)
+    if found is None and approves and approval.opened_at is not None:
+        return _incident_problem(context, statement)
     return found
 
 
 def _incident_problem(
-    context: ReleaseContext, item: Evidence[Approval]
+    context: ReleaseContext, statement: Evidence[Approval]
 ) -> tuple[Reason, str] | None:
     if context.packet is None:
         return None
-    opened = incidents_against(context.rights, context.evidence, context.packet, item.index)
-    return ("incident_open", str(opened[0].index)) if opened else None
+    open_incidents = incidents_against(
+        context.rights, context.evidence, context.packet, statement.index
+    )
+    return ("incident_open", str(open_incidents[0].index)) if open_incidents else None
 
 
 def incidents_against(
     rights: Authority, evidence: EvidenceView, packet: Evidence[Packet], before: int
 ) -> list[Evidence[Incident]]:
     """The incidents that keep anybody from approving a packet at entry `before`."""
-    about = evidence.by_subject(packet.predicate.model_digest, Incident)
-    return unaccepted(rights, [item for item in about if item.index < before], packet)
+    incidents = evidence.by_subject(packet.predicate.model_digest, Incident)
+    earlier = [incident for incident in incidents if incident.index < before]
+    return unaccepted(rights, earlier, packet)
 
 
 def _authors(context: ReleaseContext) -> dict[str, Author]:
-    """Who cannot approve because it is their own work, and why."""
-    found: dict[str, Author] = {}
-    for item in statements(context):
-        stage = item.predicate.stage
-        found.setdefault(item.predicate.run.requested_by.name, ("asked_for_run", stage))
-        signer = context.rights.principal(item.keyid, item.index)
+    """Who cannot approve because it is their own work, and the reason."""
+    authors: dict[str, Author] = {}
+    for statement in statements(context):
+        stage = statement.predicate.stage
+        authors.setdefault(statement.predicate.run.requested_by.name, ("asked_for_run", stage))
+        signer = context.rights.principal(statement.keyid, statement.index)
         if signer is not None:
-            found.setdefault(signer.name, ("signed_run", stage))
+            authors.setdefault(signer.name, ("signed_run", stage))
     if context.requester is not None:  # nobody is made to ask by whoever writes their name
-        found.setdefault(context.requester.name, ("asks_for_move", ""))
-    others = {
-        name: why for one, why in found.items() for name in context.rights.also_called.get(one, ())
+        authors.setdefault(context.requester.name, ("asks_for_move", ""))
+    other_names = {
+        other: problem
+        for name, problem in authors.items()
+        for other in context.rights.also_called.get(name, ())
     }
-    return {**others, **found}
+    return {**other_names, **authors}
 
 
 def statements(context: Context) -> Iterator[Evidence]:
-    """The trainings, evaluations and imports behind the model."""
+    """The statements of the trainings, imports and evaluations behind the model."""
     for facts in context.models:
         for node in facts.chain:
-            for item in (node.train, node.base):
-                if item is not None and isinstance(item.predicate, Predicate):
-                    yield item
+            for statement in (node.train, node.base):
+                if statement is not None and isinstance(statement.predicate, Predicate):
+                    yield statement
         if facts.evaluation is not None:
             yield facts.evaluation

@@ -1,4 +1,4 @@
-"""Which findings waivers pass."""
+"""Which findings are waived."""
 
 from __future__ import annotations
 
@@ -19,69 +19,69 @@ if TYPE_CHECKING:
 def waive(
     context: Context, digests: Iterable[str], findings: Iterable[Finding]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """Findings that stand, and those that a waiver of one of `digests` passes. A waiver
-    that does not count is a finding, too.
+    """The findings that stand, and those that a waiver of one of `digests` excuses. A waiver that
+    does not count is a finding, too.
     """
     if context.authority is None:
         return tuple(findings), ()
     waivers = [
-        item
+        waiver
         for digest in sorted(set(digests))
-        for item in context.evidence.by_subject(digest, Waiver)
+        for waiver in context.evidence.by_subject(digest, Waiver)
     ]
     standing: list[Finding] = []
     waived: list[Finding] = []
-    for item in findings:
+    for raised in findings:
         states = [
-            waiver_problem(context, context.authority, one)
-            for one in waivers
-            if _is_of(one, item, context.model)
+            waiver_problem(context, context.authority, waiver)
+            for waiver in waivers
+            if _is_of(waiver, raised, context.model)
         ]
         if None in states:
-            waived.append(item)
+            waived.append(raised)
             continue
-        standing.append(item)
-        standing += [_not_in_force(item, problem) for problem in states[-1:] if problem]
+        standing.append(raised)
+        standing += [_not_in_force(raised, problem) for problem in states[-1:] if problem]
     return tuple(standing), tuple(waived)
 
 
 def waiver_problem(
-    context: Context, rights: Authority, item: Evidence[Waiver]
+    context: Context, rights: Authority, waiver: Evidence[Waiver]
 ) -> NotInForce | None:
     """Why a waiver does not count for this decision; None where it does."""
     rules, tier = context.policies.rules.waivers, context.tier
     own_days = tier.waiver_days if tier is not None else None
-    about_incident = item.predicate.finding == INCIDENT
+    about_incident = waiver.predicate.finding == INCIDENT
     return problem_of(
-        item,
+        waiver,
         rights,
         rules,
         days=rules.max_days if own_days is None else own_days,
         at=context.at,
-        overtaken=about_incident and _is_overtaken(context, rights, item),
+        overtaken=about_incident and _is_overtaken(context, rights, waiver),
     )
 
 
-def _is_overtaken(context: Context, rights: Authority, item: Evidence[Waiver]) -> bool:
-    """Whether an incident is open that nobody knew of who accepted those before it."""
-    about = (
-        one
-        for subject in item.subjects
-        for one in context.evidence.by_subject(subject.sha256, Incident)
+def _is_overtaken(context: Context, rights: Authority, waiver: Evidence[Waiver]) -> bool:
+    """Whether an incident was opened after this waiver of incidents was accepted."""
+    incidents = (
+        incident
+        for subject in waiver.subjects
+        for incident in context.evidence.by_subject(subject.sha256, Incident)
     )
     asks = context.asks if isinstance(context, ReleaseContext) else ""
-    return any(one.index > item.index for one in still_open(rights, about, asks))
+    return any(incident.index > waiver.index for incident in still_open(rights, incidents, asks))
 
 
-def _is_of(waiver: Evidence[Waiver], item: Finding, model: str) -> bool:
-    said = waiver.predicate
-    return (said.finding, said.about, said.model) == (item.code, item.subject, model)
+def _is_of(waiver: Evidence[Waiver], raised: Finding, model: str) -> bool:
+    terms = waiver.predicate
+    return (terms.finding, terms.about, terms.model) == (raised.code, raised.subject, model)
 
 
-def _not_in_force(item: Finding, problem: NotInForce) -> Finding:
+def _not_in_force(raised: Finding, problem: NotInForce) -> Finding:
     return finding(
         "WAIVER_NOT_IN_FORCE",
-        item.subject,
-        f"a waiver of {item.code} does not count: {problem.text}",
-        next=f"mend it, or: countersign waive --finding {item.code}",
+        raised.subject,
+        f"a waiver of {raised.code} does not count: {problem.text}",
+        next=f"mend it, or: countersign waive --finding {raised.code}",
     )
