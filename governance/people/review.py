@@ -371,7 +371,7 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
         project=evidence.origin(before.log).project,
         root=NOWHERE,
         everything=[*changes, registration],
-        item=registration,
+        registration_statement=registration,
         policies=before.authority.policies,
         policies_note="",
         decision=ReleaseDecision(

@@ -21,13 +21,13 @@ SHOWN = 3
 
 def words(facts: Facts, node: ModelNode) -> str:
     """Of one training."""
-    found = reproductions(facts.view, node)
-    return "; ".join(_words(item, node) for item in found[-SHOWN:]) or SELF
+    repeats = reproductions(facts.view, node)
+    return "; ".join(_words(repeat, node) for repeat in repeats[-SHOWN:]) or SELF
 
 
 def entries(facts: Facts, node: ModelNode) -> list[int]:
     """The entries that `words` tells."""
-    return [item.index for item in reproductions(facts.view, node)[-SHOWN:]]
+    return [repeat.index for repeat in reproductions(facts.view, node)[-SHOWN:]]
 
 
 def of_all(facts: Facts) -> str:
@@ -39,7 +39,8 @@ def of_all(facts: Facts) -> str:
     ]
     if not missing:
         exact = all(
-            any(_exact(one) for one in reproductions(facts.view, node)) for node in facts.trained
+            any(_exact(repeat) for repeat in reproductions(facts.view, node))
+            for node in facts.trained
         )
         return "reproduced: same bytes" if exact else "reproduced within the band measured"
     if len(missing) == len(facts.trained):
@@ -52,51 +53,65 @@ def by_another(facts: Facts) -> bool:
     trained.
     """
     return bool(facts.trained) and all(
-        any(came_again(item) and _other(item, node) for item in reproductions(facts.view, node))
+        any(
+            came_again(repeat) and _other(repeat, node)
+            for repeat in reproductions(facts.view, node)
+        )
         for node in facts.trained
     )
 
 
 def scored_again(facts: Facts, own: Evidence) -> list[Evidence]:
     """The same model on the same suite, scored under another key."""
-    return [item for item in _scored(facts, own) if item.keyid != own.keyid]
+    return [evaluation for evaluation in _scored(facts, own) if evaluation.keyid != own.keyid]
 
 
 def scored_otherwise(facts: Facts, own: Evidence) -> bool:
     """Whether the same key came to other scores of the same model on the same suite as well: the
     last ones count.
     """
-    mine = [
-        item
-        for item in _scored(facts, own)
-        if item.keyid == own.keyid and evaluated(item).not_run is None
+    by_same_key = [
+        evaluation
+        for evaluation in _scored(facts, own)
+        if evaluation.keyid == own.keyid and evaluated(evaluation).not_run is None
     ]
-    return not same_scores(own, mine)
+    return not same_scores(own, by_same_key)
 
 
 def _scored(facts: Facts, own: Evidence) -> list[Evidence]:
-    same = evaluations(facts.view, evaluated(own).model, evaluated(own).suite_name)
-    return [item for item in same if evaluated(item).suite == evaluated(own).suite]
+    evaluations_of_model = evaluations(facts.view, evaluated(own).model, evaluated(own).suite_name)
+    return [
+        evaluation
+        for evaluation in evaluations_of_model
+        if evaluated(evaluation).suite == evaluated(own).suite
+    ]
 
 
 def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
     """Whether all of them came to the same."""
-    return all(evaluated(item).scores == evaluated(own).scores for item in others)
+    return all(evaluated(evaluation).scores == evaluated(own).scores for evaluation in others)
 
 
-def of_scores(facts: Facts, items: Sequence[Evidence]) -> str:
+def of_scores(facts: Facts, evaluations_: Sequence[Evidence]) -> str:
     """Of all evaluations together: no better than the worst of them."""
-    if several := [item.predicate.stage for item in items if scored_otherwise(facts, item)]:
+    if several := [
+        evaluation.predicate.stage
+        for evaluation in evaluations_
+        if scored_otherwise(facts, evaluation)
+    ]:
         return (
             "self-attested; scored more than once, with other scores, and the last count"
             f" ({', '.join(several)})"
         )
-    again = {item.predicate.stage: (item, scored_again(facts, item)) for item in items}
-    differ = [stage for stage, (own, others) in again.items() if not same_scores(own, others)]
-    missing = [stage for stage, (_, others) in again.items() if not others]
+    rescored = {
+        evaluation.predicate.stage: (evaluation, scored_again(facts, evaluation))
+        for evaluation in evaluations_
+    }
+    differ = [stage for stage, (own, others) in rescored.items() if not same_scores(own, others)]
+    missing = [stage for stage, (_, others) in rescored.items() if not others]
     if differ:
         return f"scored again under another key: other scores ({', '.join(differ)})"
-    if len(missing) == len(again):
+    if len(missing) == len(rescored):
         return "self-attested"
     return (
         f"self-attested ({', '.join(missing)}); the others scored again"
@@ -105,29 +120,29 @@ def of_scores(facts: Facts, items: Sequence[Evidence]) -> str:
     )
 
 
-def came_again(item: Evidence) -> bool:
+def came_again(repeat: Evidence) -> bool:
     """Whether the same bytes came out, or weights within a band that could be measured."""
-    return reproduced(item).same_bytes or reproduced(item).largest_difference is not None
+    return reproduced(repeat).same_bytes or reproduced(repeat).largest_difference is not None
 
 
-def _exact(item: Evidence) -> bool:
-    return reproduced(item).same_bytes
+def _exact(repeat: Evidence) -> bool:
+    return reproduced(repeat).same_bytes
 
 
-def _other(item: Evidence, node: ModelNode) -> bool:
-    return node.train is not None and item.keyid != node.train.keyid
+def _other(repeat: Evidence, node: ModelNode) -> bool:
+    return node.train is not None and repeat.keyid != node.train.keyid
 
 
-def _words(item: Evidence, node: ModelNode) -> str:
-    said = reproduced(item)
-    key = "under another key" if _other(item, node) else "under the key that trained it"
-    key += ", a development key" if item.development else ""
-    where = f"on {said.device}, entry {item.index} ({key})"
-    differ = f"{said.differing} of {said.tensors} tensors differ"
-    if said.same_bytes:
+def _words(repeat: Evidence, node: ModelNode) -> str:
+    result = reproduced(repeat)
+    key = "under another key" if _other(repeat, node) else "under the key that trained it"
+    key += ", a development key" if repeat.development else ""
+    where = f"on {result.device}, entry {repeat.index} ({key})"
+    differ = f"{result.differing} of {result.tensors} tensors differ"
+    if result.same_bytes:
         return f"reproduced: same bytes {where}"
-    if said.largest_difference is None:
+    if result.largest_difference is None:
         return f"NOT reproduced: {differ}, by more than numbers tell, {where}"
-    if said.differing == 0:
+    if result.differing == 0:
         return f"reproduced: same weights, other files of the model differ, {where}"
-    return f"reproduced within {said.largest_difference:.3g}: {differ}, {where}"
+    return f"reproduced within {result.largest_difference:.3g}: {differ}, {where}"

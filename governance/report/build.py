@@ -172,13 +172,13 @@ def build(
     verified = sources.verified
     if verified.broken is not None:
         return _broken(sources, model, version, verified)
-    whole, source = sources.read
-    now = settled(until(whole, as_of) if as_of is not None else whole)
+    state, source = sources.read
+    now = settled(until(state, as_of) if as_of is not None else state)
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = _with_registry(facts, sources, as_of)
     left_out = [
-        f"E{item.index}: {item.reason}" for item in source.left_out() if item.index < now.size
+        f"E{entry.index}: {entry.reason}" for entry in source.left_out() if entry.index < now.size
     ]
     verified = _as_read(verified, now) if sources.carried is None else verified
     return _carried(
@@ -218,9 +218,9 @@ def _carried(report: Report, carried: BundleSource | None) -> Report:
 def until(now: LogState, moment: datetime) -> LogState:
     """(2) The log as it stood at a time. Raises `InputError` where it had not begun."""
     end = now.size
-    for item in now.evidence.all():
-        if instant_of(at(item)) > moment:
-            end = item.index
+    for statement in now.evidence.all():
+        if instant_of(at(statement)) > moment:
+            end = statement.index
             break
     if end == 0:
         raise InputError(
@@ -243,52 +243,74 @@ def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> lis
     """
     now, _ = sources.read
     before, after = (
-        gather(now, sources.project, sources.root, sources.policies, *one) for one in (old, new)
+        gather(now, sources.project, sources.root, sources.policies, *name) for name in (old, new)
     )
     return history.differences(before, after)
 
 
 def latest(sources: Sources) -> tuple[str, str]:
     """Model and version that were registered last. Raises `InputError` where nothing was."""
-    found = [registered(item) for item in sources.read[0].evidence.all("registration")]
-    if not found:
+    registrations = [
+        registered(statement) for statement in sources.read[0].evidence.all("registration")
+    ]
+    if not registrations:
         raise InputError(
             "nothing is registered yet",
             fix="`make repro` registers the stage that params.yaml releases",
         )
-    return found[-1].model, found[-1].version
+    return registrations[-1].model, registrations[-1].version
 
 
 def _last_event(now: LogState, model: str, version: str, clock: datetime) -> datetime:
     """(3) The last entry's time, or the last deadline since then that has passed."""
-    last, said = last_time(now), [one.predicate for one in now.evidence.all("registration")]
-    digests = {one.model_digest for one in said if (one.model, one.version) == (model, version)}
+    last = last_time(now)
+    registrations = [statement.predicate for statement in now.evidence.all("registration")]
+    digests = {
+        registration.model_digest
+        for registration in registrations
+        if (registration.model, registration.version) == (model, version)
+    }
     passed = [
-        one for digest in digests for one in _deadlines(now, model, digest) if last < one <= clock
+        deadline
+        for digest in digests
+        for deadline in _deadlines(now, model, digest)
+        if last < deadline <= clock
     ]
     return max(passed, default=last)
 
 
 def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
     """When something that a version of the model may rest on ends."""
-    moves = [item.predicate for item in now.evidence.by_subject(digest, "promotion")]
-    spent = {move.request for move in moves if move.allowed}
-    packets = [item.subjects[0].sha256 for item in now.evidence.by_subject(digest, "packet")]
-    said = [*now.evidence.by_subject(digest, "request"), *now.evidence.all("waiver")]
-    approvals = [item for packet in packets for item in now.evidence.by_subject(packet, "approval")]
-    said += approvals
-    for item in said:
-        if item.predicate.model == model and item.predicate.expires and item.digest not in spent:
-            yield instant_of(item.predicate.expires)
+    moves = [statement.predicate for statement in now.evidence.by_subject(digest, "promotion")]
+    consumed = {move.request for move in moves if move.allowed}
+    packets = [
+        statement.subjects[0].sha256 for statement in now.evidence.by_subject(digest, "packet")
+    ]
+    statements = [*now.evidence.by_subject(digest, "request"), *now.evidence.all("waiver")]
+    approvals = [
+        statement for packet in packets for statement in now.evidence.by_subject(packet, "approval")
+    ]
+    statements += approvals
+    for statement in statements:
+        if (
+            statement.predicate.model == model
+            and statement.predicate.expires
+            and statement.digest not in consumed
+        ):
+            yield instant_of(statement.predicate.expires)
     yield from (instant_of(move.second_signature_by) for move in moves if move.second_signature_by)
-    known = [
+    policies_in_force = [
         period.policies for period in now.authority.periods[-1:] if period.policies is not None
     ]
-    people = (policies.principals.get(item.keyid) for policies in known for item in approvals)
+    people = (
+        policies.principals.get(statement.keyid)
+        for policies in policies_in_force
+        for statement in approvals
+    )
     yield from (
         _after(person.until) for person in people if person is not None and person.until is not None
     )
-    for card in (card for policies in known for card in policies.datacards.values()):
+    for card in (card for policies in policies_in_force for card in policies.datacards.values()):
         if card.retention.until is not None:
             yield _after(card.retention.until)
 
@@ -305,10 +327,10 @@ def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Fa
     if sources.registry is None:
         return facts
     name = facts.registration.model
-    mine = tuple(one for one in sources.registry if _concerns(one.subject, name))
-    note = f"differs from the log in {len(mine)} places" if mine else AGREES
-    state: RegistryState = "differs" if mine else "agrees"
-    return replace(facts, registry=mine, registry_note=note, registry_state=state)
+    differences = tuple(finding for finding in sources.registry if _concerns(finding.subject, name))
+    note = f"differs from the log in {len(differences)} places" if differences else AGREES
+    state: RegistryState = "differs" if differences else "agrees"
+    return replace(facts, registry=differences, registry_note=note, registry_state=state)
 
 
 def _concerns(subject: str, model: str) -> bool:
@@ -374,28 +396,28 @@ def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list
     """
     if facts.policies is None or facts.time is None:
         return [], [facts.policies_note or "not assessed: no time is given"]
-    found = controls.assess(
+    assessed = controls.assess(
         facts, verified, facts.policies.controls.find("", ""), facts.time.date()
     )
     rows = [
         ControlRow(
-            framework=one.framework,
-            id=one.id,
-            title=one.title or "not stated",
-            result=one.result,
-            why=one.why
-            or "; ".join(f"{link.key} {link.state}" for link in one.links)
+            framework=control.framework,
+            id=control.id,
+            title=control.title or "not stated",
+            result=control.result,
+            why=control.why
+            or "; ".join(f"{link.key} {link.state}" for link in control.links)
             or "no evidence is named",
-            gap=one.gap,
-            in_force=one.in_force,
-            confirm=one.confirm or None,
-            evidence=sorted({index for link in one.links for index in link.evidence})[
+            gap=control.gap,
+            in_force=control.in_force,
+            confirm=control.confirm or None,
+            evidence=sorted({index for link in control.links for index in link.evidence})[
                 :EVIDENCE_SHOWN
             ],
         )
-        for one in found.controls
+        for control in assessed.controls
     ]
-    return rows, found.warnings
+    return rows, assessed.warnings
 
 
 EVIDENCE_SHOWN = 6
@@ -404,12 +426,14 @@ EVIDENCE_SHOWN = 6
 
 def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
     """With every entry that some section refers to, and the keys that signed them."""
-    named = set(_references(report)) | {item.index for item in of_chain(facts)}
-    named |= {item.index for item in facts.of("origin", "policy")}
-    cited = [item for index in sorted(named) if (item := seen(index)) is not None]
-    keys = [_key(facts, keyid, cited) for keyid in dict.fromkeys(item.keyid for item in cited)]
+    named = set(_references(report)) | {statement.index for statement in of_chain(facts)}
+    named |= {statement.index for statement in facts.of("origin", "policy")}
+    cited = [statement for index in sorted(named) if (statement := seen(index)) is not None]
+    keys = [
+        _key(facts, keyid, cited) for keyid in dict.fromkeys(statement.keyid for statement in cited)
+    ]
     changes = {
-        "evidence": [_statement(facts, item) for item in cited],
+        "evidence": [_statement(facts, statement) for statement in cited],
         "keys": keys,
         "meanings": _meanings(facts, report),
     }
@@ -418,14 +442,17 @@ def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | Non
 
 def _meanings(facts: Facts, report: Report) -> dict[str, str]:
     """Every finding code that the report names, with its meaning."""
-    codes = {item.code for item in report.open} | {row.finding for row in report.waivers}
+    codes = {open_item.code for open_item in report.open} | {row.finding for row in report.waivers}
     codes |= {code for row in report.gates for code in row.codes}
-    codes |= {one.code for move in facts.promotions for one in promoted(move).findings}
+    codes |= {finding.code for move in facts.promotions for finding in promoted(move).findings}
     codes |= {
-        one.reason for set_ in report.datasets for step in set_.steps for one in step.excluded
+        excluded.reason
+        for dataset in report.datasets
+        for step in dataset.steps
+        for excluded in step.excluded
     }
     if facts.again is not None:
-        codes |= {one.code for one in (*facts.again.findings, *facts.again.waived)}
+        codes |= {finding.code for finding in (*facts.again.findings, *facts.again.waived)}
     return {code: CODES[code].meaning for code in sorted(codes & CODES.keys())}
 
 
@@ -444,37 +471,40 @@ def _references(value: Any) -> Iterator[int]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
             field = getattr(value, name)
-            if name.endswith("evidence") and all(isinstance(item, int) for item in field):
+            if name.endswith("evidence") and all(isinstance(part, int) for part in field):
                 yield from field
             else:
                 yield from _references(field)
     elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
+        for part in value:
+            yield from _references(part)
 
 
-def _statement(facts: Facts, item: Evidence) -> Statement:
+def _statement(facts: Facts, statement: Evidence) -> Statement:
     return Statement(
-        index=item.index,
-        kind=item.kind,
-        about=about(item),
-        digest=item.digest,
-        subjects=[f"{subject.role} {short(subject.sha256)}" for subject in item.subjects],
-        key=item.keyid[:PREFIX],
-        signer=people.name_of(facts, item),
-        at=at(item),
+        index=statement.index,
+        kind=statement.kind,
+        about=about(statement),
+        digest=statement.digest,
+        subjects=[f"{subject.role} {short(subject.sha256)}" for subject in statement.subjects],
+        key=statement.keyid[:PREFIX],
+        signer=people.name_of(facts, statement),
+        at=at(statement),
     )
 
 
 def _key(facts: Facts, keyid: str, cited: list[Evidence]) -> Key:
-    signed = [item for item in cited if item.keyid == keyid]
+    signed = [statement for statement in cited if statement.keyid == keyid]
     owner = (
         "nobody named: a development key"
         if signed[0].development
         else people.name_of(facts, signed[-1])
     )
     return Key(
-        keyid=keyid, owner=owner, signed=len(signed), kinds=sorted({item.kind for item in signed})
+        keyid=keyid,
+        owner=owner,
+        signed=len(signed),
+        kinds=sorted({statement.kind for statement in signed}),
     )
 
 

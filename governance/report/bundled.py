@@ -36,36 +36,30 @@ class Opened:
 
     @property
     def sources(self) -> Sources:
-        """What a report is made from: no folder, no registry, the policies in force as the log
-        carries them.
-        """
-        found = self.report
-        carried = BundleSource(
-            verified=as_log_report(found),
-            log_range=("" if found.complete else f"{found.entries} of ") + f"0..{found.size - 1}",
-            reads=(
-                "all of it, from a bundle"
-                if found.complete
-                else (
-                    f"the {found.entries} entries that a bundle carries of {found.size}; the others"
-                    " are not shown"
-                )
-            ),
-            shows=(
-                (
-                    "Each statement is signed by a key the log's origin or the policies name, and"
-                    " has not changed since."
-                ),
-                "Each is in the tree of the signed checkpoint, at its place.",
-            ),
-            does_not_show=found.limits,
+        """The sources of a report: no folder, no registry, the policies that the log carries."""
+        report = self.report
+        log_range = f"0..{report.size - 1}"
+        reads = "all of it, from a bundle"
+        if not report.complete:
+            log_range = f"{report.entries} of {log_range}"
+            reads = (
+                f"the {report.entries} entries that a bundle carries of {report.size};"
+                " the others are not shown"
+            )
+        shows = (
+            "Each statement is signed by a key the log's origin or the policies name, and has not"
+            " changed since.",
+            "Each is in the tree of the signed checkpoint, at its place.",
         )
-        return Sources(NOWHERE, found.project, self.log, _policies(self.log), None, carried=carried)
+        carried = BundleSource(as_log_report(report), log_range, reads, shows, report.limits)
+        policies = _policies(self.log)
+        return Sources(NOWHERE, report.project, self.log, policies, None, carried=carried)
 
 
 def opened(path: Path, pins: TrustAnchors) -> Opened:
-    """A bundle to read. Raises `InputError` where there is none, `VerificationError` where it does
-    not verify.
+    """A verified bundle.
+
+    Raises `InputError` where the file cannot be read, `VerificationError` where it does not verify.
     """
     data = content(path)
     report = verify_bundle(data, pins, where=path.name)

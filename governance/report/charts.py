@@ -79,7 +79,7 @@ def slices(metric: Metric) -> Markup:
     low, high = (0.0, 1.0) if min(ends) >= 0 and max(ends) <= 1 else _padded(min(ends), max(ends))
     scale, bottom = Scale(low, high, 230, WIDTH - 120), 10 + 18 * len(rows)
     parts = [_axis(scale, bottom)]
-    own = [one.mean for one in metric.scores if one.role == "this version"]
+    own = [score.mean for score in metric.scores if score.role == "this version"]
     if own and own[0] is not None:
         parts.append(_line(scale(own[0]), 4, scale(own[0]), bottom, "bound"))
     for index, row in enumerate(rows):
@@ -161,10 +161,10 @@ def changes(groups: Sequence[Compared]) -> Markup:
         parts.append(_text(110, y + 11, group.group, "end"))
         drawn = [name for name, _ in MARKS for _ in range(getattr(group, name))][:MOST]
         parts += [_thing(name, 120 + CELL * place, y) for place, name in enumerate(drawn)]
-        told = ", ".join(
+        counts = ", ".join(
             f"{getattr(group, name)} {word}" for name, word in MARKS if getattr(group, name)
         )
-        parts.append(_text(128 + CELL * len(drawn), y + 11, told, "start", "small"))
+        parts.append(_text(128 + CELL * len(drawn), y + 11, counts, "start", "small"))
     title = (
         "Compared with the version before: filled squares changed, crosses new, rings gone,"
         " outlines the same"

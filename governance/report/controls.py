@@ -89,9 +89,9 @@ class ControlReport(Model):
     warnings: list[str]
 
 
-def assess(facts: Facts, verified: LogReport, found: Sequence[Found], at: date) -> ControlReport:
+def assess(facts: Facts, verified: LogReport, selected: Sequence[Found], at: date) -> ControlReport:
     """Each of these controls for one version, with dates as of `at`."""
-    keys = {key for one in found for key in one.control.evidence}
+    keys = {key for choice in selected for key in choice.control.evidence}
     links = {key: link(key, facts, verified) for key in keys}
     registration = facts.registration
     return ControlReport(
@@ -102,10 +102,10 @@ def assess(facts: Facts, verified: LogReport, found: Sequence[Found], at: date) 
         as_of=facts.as_of,
         log=f"{verified.entries} entries verified, root {verified.root}",
         controls=[
-            _result(one, [links[key] for key in one.control.evidence], registration.model, at)
-            for one in found
+            _result(choice, [links[key] for key in choice.control.evidence], registration.model, at)
+            for choice in selected
         ],
-        warnings=_warnings(found),
+        warnings=_warnings(selected),
     )
 
 
@@ -128,7 +128,7 @@ def _result(found: Found, links: list[Link], model: str, at: date) -> ControlRes
         roles=list(found.roles),
         jurisdictions=list(found.jurisdictions),
         in_force=in_force(dates, found.framework.kind, at),
-        in_force_later=bool(dates) and all(one.since > at for one in dates),
+        in_force_later=bool(dates) and all(date_.since > at for date_ in dates),
         by_analogy=control.by_analogy,
         confirm=f"a person must confirm this entry ({control.how_sure})"
         if control.to_confirm
@@ -137,7 +137,7 @@ def _result(found: Found, links: list[Link], model: str, at: date) -> ControlRes
 
 
 def _outcome(control: Control, links: list[Link], model: str) -> tuple[Outcome, str]:
-    declared = [one.why for one in control.not_applicable if model in one.models]
+    declared = [exclusion.why for exclusion in control.not_applicable if model in exclusion.models]
     if declared:
         return "not applicable", f"policies declare so: {declared[0]}"
     states = {link.state for link in links}
@@ -156,17 +156,24 @@ def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
             "voluntary": "voluntary",
         }
         return words.get(kind, "no date in the catalogue: a person must find it")
-    since = [f"in force since {one.since} for {one.of}" for one in dates if one.since <= at]
-    later = [f"from {one.since} for {one.of}" for one in dates if one.since > at]
+    since = [
+        f"in force since {milestone.since} for {milestone.of}"
+        for milestone in dates
+        if milestone.since <= at
+    ]
+    later = [
+        f"from {milestone.since} for {milestone.of}" for milestone in dates if milestone.since > at
+    ]
     if not since:
         return f"NOT in force on {at}: {'; '.join(later)}"
-    return "; ".join([*since, *(f"not before {one.removeprefix('from ')}" for one in later)])
+    not_yet = [f"not before {text.removeprefix('from ')}" for text in later]
+    return "; ".join([*since, *not_yet])
 
 
-def _warnings(found: Sequence[Found]) -> list[str]:
+def _warnings(selected: Sequence[Found]) -> list[str]:
     """The catalogue's own, of the frameworks that are shown."""
     warnings = [WARNING, SURE]
-    for framework in {one.framework.framework: one.framework for one in found}.values():
+    for framework in {choice.framework.framework: choice.framework for choice in selected}.values():
         warnings.append(
             f"{framework.framework}: checked on {framework.as_of}; later changes are missing"
         )
@@ -183,47 +190,49 @@ def lines(report: ControlReport) -> list[str]:
         f" {report.log}"
     ]
     if len(report.controls) > FEW:
-        text += [_line(one) for one in report.controls]
+        text += [_line(control) for control in report.controls]
         text += ["", 'countersign control "FRAMEWORK ID" MODEL/VERSION shows one in full.']
     else:
-        text += [part for one in report.controls for part in _in_full(one)]
-    text += ["", "Warnings:", *(f"- {one}" for one in report.warnings)]
+        text += [part for control in report.controls for part in _in_full(control)]
+    text += ["", "Warnings:", *(f"- {control}" for control in report.warnings)]
     return [visible(part) for part in text]
 
 
-def _line(one: ControlResult) -> str:
-    notes = ["NOT in force"] if one.in_force_later else []
-    notes += ["by analogy only"] if one.by_analogy else []
+def _line(control: ControlResult) -> str:
+    notes = ["NOT in force"] if control.in_force_later else []
+    notes += ["by analogy only"] if control.by_analogy else []
     shown = f" ({', '.join(notes)})" if notes else ""
-    return f"  {one.result:<31} {one.framework} {one.id}  {one.title}{shown}"
+    return f"  {control.result:<31} {control.framework} {control.id}  {control.title}{shown}"
 
 
-def _in_full(one: ControlResult) -> list[str]:
-    whole = one.result == "evidence present and verified"
-    strength = STRENGTHS[one.strength] if whole or one.strength != "proves" else INCOMPLETE
+def _in_full(control: ControlResult) -> list[str]:
+    complete = control.result == "evidence present and verified"
+    strength = (
+        STRENGTHS[control.strength] if complete or control.strength != "proves" else INCOMPLETE
+    )
     rows = [
-        ("result", f"{one.result}: {one.why}" if one.why else one.result),
-        ("in force", one.in_force),
-        ("asked by", one.asked_by),
-        ("ANALOGY", one.by_analogy),
-        ("asks", one.what_it_asks),
-        ("gap", one.gap),
+        ("result", f"{control.result}: {control.why}" if control.why else control.result),
+        ("in force", control.in_force),
+        ("asked by", control.asked_by),
+        ("ANALOGY", control.by_analogy),
+        ("asks", control.what_it_asks),
+        ("gap", control.gap),
         ("strength", strength),
-        ("applies", f"{one.applies}; roles: {', '.join(one.roles) or 'not stated'}"),
-        ("where", ", ".join(one.jurisdictions)),
-        ("confirm", one.confirm),
+        ("applies", f"{control.applies}; roles: {', '.join(control.roles) or 'not stated'}"),
+        ("where", ", ".join(control.jurisdictions)),
+        ("confirm", control.confirm),
     ]
-    text = ["", f"{one.framework} {one.id}  {one.title}"]
+    text = ["", f"{control.framework} {control.id}  {control.title}"]
     for name, value in rows:
         text += [f"  {name:<9} {value}"] if value else []
         if name == "asks":
-            text += [part for each in one.links for part in _link_lines(each)]
+            text += [part for evidence in control.links for part in _link_lines(evidence)]
     return text
 
 
-def _link_lines(one: Link) -> list[str]:
-    shown = ", ".join(f"E{index}" for index in one.evidence[:SHOWN])
-    more = f" and {len(one.evidence) - SHOWN} more" if len(one.evidence) > SHOWN else ""
+def _link_lines(evidence: Link) -> list[str]:
+    shown = ", ".join(f"E{index}" for index in evidence.evidence[:SHOWN])
+    more = f" and {len(evidence.evidence) - SHOWN} more" if len(evidence.evidence) > SHOWN else ""
     where = f" ({shown}{more})" if shown else ""
-    text = [f"  {one.state:<12}  {one.key}: {one.says}{where}"]
-    return [*text, *(f"                lacks {missing}" for missing in one.lacks)]
+    text = [f"  {evidence.state:<12}  {evidence.key}: {evidence.says}{where}"]
+    return [*text, *(f"                lacks {missing}" for missing in evidence.lacks)]

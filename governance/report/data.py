@@ -38,29 +38,44 @@ def beside(facts: Facts) -> list[Beside]:
     same.
     """
     used = {chain.dataset for chain, _ in facts.datasets}
-    known: dict[str, list[Evidence]] = {}
-    for item in facts.of("ingest", "scan", "quality"):
-        if item.predicate.dataset not in used:
-            known.setdefault(item.predicate.dataset, []).append(item)
-    return [_beside(facts, name, items) for name, items in sorted(known.items())]
+    by_dataset: dict[str, list[Evidence]] = {}
+    for statement in facts.of("ingest", "scan", "quality"):
+        if statement.predicate.dataset not in used:
+            by_dataset.setdefault(statement.predicate.dataset, []).append(statement)
+    return [_beside(facts, name, items) for name, items in sorted(by_dataset.items())]
 
 
-def _beside(facts: Facts, name: str, items: list[Evidence]) -> Beside:
-    ready = [item for item in items if item.kind == "quality" and subject(item, "records")]
+def _beside(facts: Facts, name: str, statements: list[Evidence]) -> Beside:
+    ready = [
+        statement
+        for statement in statements
+        if statement.kind == "quality" and subject(statement, "records")
+    ]
     chain = data_chain(facts.view, name, subject(ready[-1], "records") or "") if ready else None
-    way = [item for item in (chain.ingest, chain.scan, chain.quality) if item] if chain else []
-    way += [
-        item
-        for item in items
-        if not subject(item, "records") and item.index > (way[-1].index if way else -1)
+    steps = (
+        [statement for statement in (chain.ingest, chain.scan, chain.quality) if statement]
+        if chain
+        else []
+    )
+    steps += [
+        statement
+        for statement in statements
+        if not subject(statement, "records")
+        and statement.index > (steps[-1].index if steps else -1)
     ][-1:]
-    way = way or items[-1:]
-    kinds = [item.predicate.kind for item in items if not isinstance(item.predicate, Scan)]
-    privacy = _privacy(facts, next((item for item in way if item.kind == "scan"), None))
+    steps = steps or statements[-1:]
+    kinds = [
+        statement.predicate.kind
+        for statement in statements
+        if not isinstance(statement.predicate, Scan)
+    ]
+    privacy = _privacy(
+        facts, next((statement for statement in steps if statement.kind == "scan"), None)
+    )
     return Beside(
         name=name,
         kind=kinds[-1] if kinds else "not recorded",
-        steps=[_step(facts, item) for item in way],
+        steps=[_step(facts, statement) for statement in steps],
         entities=privacy.entities if privacy else [],
     )
 
@@ -86,7 +101,11 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         card=card,
         card_note=note,
         splits=quality.counts.splits if quality else {},
-        steps=[_step(facts, item) for item in (chain.ingest, chain.scan, chain.quality) if item],
+        steps=[
+            _step(facts, statement)
+            for statement in (chain.ingest, chain.scan, chain.quality)
+            if statement
+        ],
         privacy=_privacy(facts, chain.scan),
         quality=_checks(quality),
         quality_evidence=[chain.quality.index] if chain.quality else [],
@@ -104,7 +123,7 @@ def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
     shown: dict[str, str] = {}
     for name, value in card.model_dump(mode="json").items():
         if isinstance(value, dict):
-            shown |= {f"{name} {key}": _declared(item) for key, item in value.items()}
+            shown |= {f"{name} {key}": _declared(field) for key, field in value.items()}
         else:
             shown[name.replace("_", " ")] = _declared(value)
     return shown, ""
@@ -115,36 +134,36 @@ def _declared(value: object) -> str:
     return plain(value).encode("utf-8", "backslashreplace").decode() if value else "not stated"
 
 
-def _step(facts: Facts, item: Evidence) -> DataStep:
-    predicate = item.predicate
-    passed = getattr(predicate, "passed", True) and subject(item, "records")
+def _step(facts: Facts, statement: Evidence) -> DataStep:
+    predicate = statement.predicate
+    passed = getattr(predicate, "passed", True) and subject(statement, "records")
     return DataStep(
         stage=predicate.stage,
         result="passed" if passed else "refused",
         records_in=predicate.counts.records_in,
         records_out=predicate.counts.records_out,
-        excluded=_excluded(facts, item),
-        evidence=[item.index],
+        excluded=_excluded(facts, statement),
+        evidence=[statement.index],
     )
 
 
-def _excluded(facts: Facts, item: Evidence) -> list[Excluded]:
-    counted: dict[str, int] = item.predicate.counts.excluded
+def _excluded(facts: Facts, statement: Evidence) -> list[Excluded]:
+    counted: dict[str, int] = statement.predicate.counts.excluded
     if not counted:
         return []
-    rows, missing = facts.rows(item, "excluded")
-    found = []
+    rows, missing = facts.rows(statement, "excluded")
+    groups = []
     for reason, records in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
         ids = [_id(row) for row in rows if row.get("reason") == reason]
         ids = sorted(set(ids), key=lambda text: (text.partition(":")[0], len(text), text))
         note = missing or (f"and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else "")
         title = CODES[reason].title if reason in CODES else ""
-        found.append(
+        groups.append(
             Excluded(
                 reason=reason, title=title, records=records, ids=ids[:IDS_SHOWN], ids_note=note
             )
         )
-    return found
+    return groups
 
 
 def _id(row: dict[str, object]) -> str:
@@ -155,10 +174,10 @@ def _id(row: dict[str, object]) -> str:
     return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
 
 
-def _privacy(facts: Facts, item: Evidence | None) -> Privacy | None:
-    if item is None or not isinstance(item.predicate, Scan):
+def _privacy(facts: Facts, statement: Evidence | None) -> Privacy | None:
+    if statement is None or not isinstance(statement.predicate, Scan):
         return None
-    scan = item.predicate
+    scan = statement.predicate
     names = sorted(
         {*scan.found, *scan.remaining}, key=lambda name: (-scan.found.get(name, 0), name)
     )
@@ -185,23 +204,23 @@ def _privacy(facts: Facts, item: Evidence | None) -> Privacy | None:
         ],
         recall=_recall(facts, scan),
         recall_note=_recall_note(scan),
-        evidence=[item.index],
+        evidence=[statement.index],
     )
 
 
 def _recall(facts: Facts, scan: Scan) -> list[Recalled]:
     demanded = facts.policies.pii.minimum_recall if facts.policies else {}
-    found = scan.recall.entities if scan.recall else {}
+    entities = scan.recall.entities if scan.recall else {}
     rows = [
         Recalled(
             name=name,
-            planted=one.planted,
-            found=one.found,
-            low=recall.interval(one).low,
-            high=recall.interval(one).high,
+            planted=measured.planted,
+            found=measured.found,
+            low=recall.interval(measured).low,
+            high=recall.interval(measured).high,
             demanded=demanded.get(name),
         )
-        for name, one in found.items()
+        for name, measured in entities.items()
     ]
     return sorted(rows, key=lambda row: (row.low, row.name))
 
@@ -223,10 +242,10 @@ def _recall_note(scan: Scan) -> str:
 
 
 def _engine(scan: Scan) -> str:
-    known = {"name", "version", "ner", "ner_sha256"}
+    named = {"name", "version", "ner", "ner_sha256"}
     engine, digest = scan.engine, scan.engine.get("ner_sha256", "")
     further = [
-        f"{name} {value}" for name, value in sorted(engine.items()) if name not in known and value
+        f"{name} {value}" for name, value in sorted(engine.items()) if name not in named and value
     ]
     names = (
         "names by"
@@ -247,14 +266,14 @@ def _checks(quality: Quality | None) -> list[Check]:
         return []
     checks = [
         Check(
-            name=item.name,
-            column=item.column,
-            expected=item.expected,
-            severity=item.severity,
-            action=item.action,
-            result="pass" if item.success else "fail",
-            unexpected=item.unexpected,
+            name=expectation.name,
+            column=expectation.column,
+            expected=expectation.expected,
+            severity=expectation.severity,
+            action=expectation.action,
+            result="pass" if expectation.success else "fail",
+            unexpected=expectation.unexpected,
         )
-        for item in quality.expectations
+        for expectation in quality.expectations
     ]
     return sorted(checks, key=lambda check: (check.result != "fail", not check.unexpected))

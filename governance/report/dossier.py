@@ -23,26 +23,38 @@ def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
     """
     return {
         "manifest.json": {"digest": chain.digest, "files": [file.model_dump() for file in files]},
-        "chain.json": [_statement(item) for item in statements(chain)],
+        "chain.json": [_statement(statement) for statement in statements(chain)],
         "datasets.json": [
-            _step(item) for item in statements(chain) if item.kind in ("ingest", "scan", "quality")
+            _step(statement)
+            for statement in statements(chain)
+            if statement.kind in ("ingest", "scan", "quality")
         ],
         "evaluations.json": [
-            _evaluation(item) for item in statements(chain) if item.kind == "evaluate"
+            _evaluation(statement)
+            for statement in statements(chain)
+            if statement.kind == "evaluate"
         ],
-        "gates.json": [_gate(item) for item in statements(chain) if item.kind == "gate"],
+        "gates.json": [
+            _gate(statement) for statement in statements(chain) if statement.kind == "gate"
+        ],
     }
 
 
 def statements(chain: Chain) -> list[Evidence]:
     """Every statement the model rests on, each once, in the order of the log."""
-    return [item for _, item in sorted({item.index: item for item in chain.statements()}.items())]
+    return [
+        statement
+        for _, statement in sorted(
+            {statement.index: statement for statement in chain.statements()}.items()
+        )
+    ]
 
 
 def links(chain: Chain) -> list[Artifact]:
     """The same as digests, for the registration's own statement."""
     return [
-        Artifact(role=item.kind, name=about(item), sha256=item.digest) for item in statements(chain)
+        Artifact(role=statement.kind, name=about(statement), sha256=statement.digest)
+        for statement in statements(chain)
     ]
 
 
@@ -53,58 +65,58 @@ def parameters(chain: Chain) -> dict[str, Any]:
 
 def means(chain: Chain) -> dict[str, float]:
     """Metric to mean, on the model's own suite."""
-    item = chain.evaluation(chain.released, chain.suites[0]) if chain.suites else None
-    scores = evaluated(item).scores if item else {}
-    known = {
+    evaluation = chain.evaluation(chain.released, chain.suites[0]) if chain.suites else None
+    scores = evaluated(evaluation).scores if evaluation else {}
+    values_of = {
         name: [value for value in values if value is not None] for name, values in scores.items()
     }
-    return {name: mean_interval(values, 0.95).mean for name, values in known.items() if values}
+    return {name: mean_interval(values, 0.95).mean for name, values in values_of.items() if values}
 
 
-def _statement(item: Evidence) -> dict[str, Any]:
+def _statement(statement: Evidence) -> dict[str, Any]:
     return {
-        "entry": item.index,
-        "kind": item.kind,
-        "about": about(item),
-        "statement_sha256": item.digest,
-        "subjects": [subject.model_dump() for subject in item.subjects],
-        "key": item.keyid,
-        "development_key": item.development,
+        "entry": statement.index,
+        "kind": statement.kind,
+        "about": about(statement),
+        "statement_sha256": statement.digest,
+        "subjects": [subject.model_dump() for subject in statement.subjects],
+        "key": statement.keyid,
+        "development_key": statement.development,
     }
 
 
-def _step(item: Evidence) -> dict[str, Any]:
-    counts: DataCounts = item.predicate.counts
-    records = {subject.role: subject.sha256 for subject in item.subjects}
+def _step(statement: Evidence) -> dict[str, Any]:
+    counts: DataCounts = statement.predicate.counts
+    records = {subject.role: subject.sha256 for subject in statement.subjects}
     return {
-        "entry": item.index,
-        "stage": item.predicate.stage,
+        "entry": statement.index,
+        "stage": statement.predicate.stage,
         "sha256": records,
         "counts": counts.model_dump(),
     }
 
 
-def _evaluation(item: Evidence) -> dict[str, Any]:
-    said = evaluated(item)
+def _evaluation(statement: Evidence) -> dict[str, Any]:
+    evaluation = evaluated(statement)
     return {
-        "entry": item.index,
-        "stage": said.stage,
-        "model": said.model,
-        "suite": said.suite,
-        "suite_name": said.suite_name,
-        "not_run": said.not_run,
-        "scores": said.scores,
+        "entry": statement.index,
+        "stage": evaluation.stage,
+        "model": evaluation.model,
+        "suite": evaluation.suite,
+        "suite_name": evaluation.suite_name,
+        "not_run": evaluation.not_run,
+        "scores": evaluation.scores,
     }
 
 
-def _gate(item: Evidence) -> dict[str, Any]:
-    said = decided(item)
+def _gate(statement: Evidence) -> dict[str, Any]:
+    decision = decided(statement)
     return {
-        "entry": item.index,
-        "stage": said.stage,
-        "allowed": said.allowed,
-        "tier": said.tier,
-        "at": said.at,
-        "decided_on": said.decided_on,
-        "findings": [finding.model_dump() for finding in said.findings],
+        "entry": statement.index,
+        "stage": decision.stage,
+        "allowed": decision.allowed,
+        "tier": decision.tier,
+        "at": decision.at,
+        "decided_on": decision.decided_on,
+        "findings": [finding.model_dump() for finding in decision.findings],
     }

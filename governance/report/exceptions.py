@@ -30,29 +30,29 @@ def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[No
     ]
 
 
-def _first(items: Iterable[Evidence]) -> list[int]:
+def _first(statements: Iterable[Evidence]) -> list[int]:
     """The first entries, as references."""
-    return sorted({item.index for item in items})[:SHOWN]
+    return sorted({statement.index for statement in statements})[:SHOWN]
 
 
 def _keys(facts: Facts) -> Iterator[Notice]:
-    items = list({item.index: item for item in of_chain(facts)}.values())
-    test_keys = [item for item in items if item.development]
+    statements = list({statement.index: statement for statement in of_chain(facts)}.values())
+    test_keys = [statement for statement in statements if statement.development]
     if test_keys:
-        counts = {"count": len(test_keys), "of": len(items)}
+        counts = {"count": len(test_keys), "of": len(statements)}
         yield notice(About.DEVELOPMENT_KEYS, _first(test_keys), **counts)
     ingested = [chain.ingest for chain, _ in facts.datasets if chain.ingest]
-    keyed = [item for item in ingested if item.predicate.record_key == "development"]
+    keyed = [statement for statement in ingested if statement.predicate.record_key == "development"]
     if keyed:
         yield notice(About.DEVELOPMENT_RECORD_KEY, _first(keyed))
 
 
 def _keys_ended(facts: Facts) -> Iterator[Notice]:
     """Approvals that count, by keys that were revoked since."""
-    for name, role, item in facts.standing.approvers if facts.standing else ():
-        ended = facts.now.authority.revoked.get(item.keyid) if facts.now else None
+    for name, role, vote in facts.standing.approvers if facts.standing else ():
+        ended = facts.now.authority.revoked.get(vote.keyid) if facts.now else None
         if ended is not None:
-            fields = {"name": name, "role": role, "entry": item.index, "revoked": ended}
+            fields = {"name": name, "role": role, "entry": vote.index, "revoked": ended}
             yield notice(About.KEY_REVOKED_LATER, [ended], **fields)
 
 
@@ -67,15 +67,15 @@ def _unestablished(facts: Facts, left_out: list[str], origin: str | None) -> Ite
 
 
 def _code(facts: Facts) -> Iterator[Notice]:
-    items = {
-        item.index: item
-        for item in of_chain(facts)
-        if isinstance(item.predicate, Predicate) and item.predicate.code.dirty
+    by_index = {
+        statement.index: statement
+        for statement in of_chain(facts)
+        if isinstance(statement.predicate, Predicate) and statement.predicate.code.dirty
     }
-    if items:
-        outside = sum(item.predicate.code.commit is None for item in items.values())
-        counts = {"count": len(items), "outside": outside}
-        yield notice(About.UNCOMMITTED_CODE, _first(items.values()), **counts)
+    if by_index:
+        outside = sum(statement.predicate.code.commit is None for statement in by_index.values())
+        counts = {"count": len(by_index), "outside": outside}
+        yield notice(About.UNCOMMITTED_CODE, _first(by_index.values()), **counts)
 
 
 def _name_lists(facts: Facts) -> Iterator[Notice]:
@@ -84,11 +84,11 @@ def _name_lists(facts: Facts) -> Iterator[Notice]:
         for chain, _ in facts.datasets
         if chain.scan and isinstance(chain.scan.predicate, Scan)
     ]
-    low = [item for item in scans if item.predicate.engine.get("ner") == LOW_ASSURANCE]
+    low = [scan for scan in scans if scan.predicate.engine.get("ner") == LOW_ASSURANCE]
     if not low:
         return
     names = [recall["PERSON"] for recall in map(_recall, low) if "PERSON" in recall]
-    least = min(names, key=lambda one: one.found / one.planted, default=None)
+    least = min(names, key=lambda figures: figures.found / figures.planted, default=None)
     if least is None:
         yield notice(About.NAMES_BY_LIST, _first(low))
         return
@@ -101,29 +101,29 @@ def _recall(scan: Evidence) -> dict[str, Planted]:
 
 
 def _left_out_records(facts: Facts) -> Iterator[Notice]:
-    items = [
-        item
+    steps = [
+        step
         for chain, _ in facts.datasets
-        for item in (chain.ingest, chain.scan, chain.quality)
-        if item and item.predicate.counts.excluded
+        for step in (chain.ingest, chain.scan, chain.quality)
+        if step and step.predicate.counts.excluded
     ]
-    total = sum(sum(item.predicate.counts.excluded.values()) for item in items)
+    total = sum(sum(step.predicate.counts.excluded.values()) for step in steps)
     ingested = [chain.ingest.predicate for chain, _ in facts.datasets if chain.ingest]
     if total:
-        counts = {"count": total, "of": sum(one.counts.records_in for one in ingested)}
-        yield notice(About.RECORDS_LEFT_OUT, _first(items), **counts)
+        counts = {"count": total, "of": sum(ingest.counts.records_in for ingest in ingested)}
+        yield notice(About.RECORDS_LEFT_OUT, _first(steps), **counts)
 
 
 def _not_run(facts: Facts) -> Iterator[Notice]:
     pairs = [(node, suite) for node in facts.chain for suite in facts.suites]
-    found = [(node, suite, facts.evaluation(node, suite)) for node, suite in pairs]
+    evaluations = [(node, suite, facts.evaluation(node, suite)) for node, suite in pairs]
     skipped = [
-        (item, f"{node.name} on {suite.name}: {evaluated(item).not_run}")
-        for node, suite, item in found
-        if item and evaluated(item).not_run is not None
+        (evaluation, f"{node.name} on {suite.name}: {evaluated(evaluation).not_run}")
+        for node, suite, evaluation in evaluations
+        if evaluation and evaluated(evaluation).not_run is not None
     ]
     tests = "; ".join(["privacy leakage", *(text for _, text in skipped)])
-    yield notice(About.NOT_RUN, _first(item for item, _ in skipped), tests=tests)
+    yield notice(About.NOT_RUN, _first(evaluation for evaluation, _ in skipped), tests=tests)
 
 
 def _requesters(facts: Facts) -> Iterator[Notice]:
@@ -131,11 +131,11 @@ def _requesters(facts: Facts) -> Iterator[Notice]:
     it out.
     """
     runs = (
-        run_of(item)
-        for item in of_chain(facts)
-        if getattr(item.predicate, "alias", CANDIDATE) == CANDIDATE
+        run_of(statement)
+        for statement in of_chain(facts)
+        if getattr(statement.predicate, "alias", CANDIDATE) == CANDIDATE
     )
-    asked = [run.requested_by for run in runs if run]
-    claimed = sorted({who.name for who in asked if not who.authenticated})
+    requesters = [run.requested_by for run in runs if run]
+    claimed = sorted({requester.name for requester in requesters if not requester.authenticated})
     if claimed:
         yield notice(About.REQUESTER_NOT_AUTHENTICATED, [], names=claimed)

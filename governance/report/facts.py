@@ -54,7 +54,7 @@ class Facts(Chain):
     root: Path
     everything: Sequence[Evidence]
     """All evidence of the log that counts, in order."""
-    item: Evidence
+    registration_statement: Evidence
     """The version's registration."""
     policies: Policies | None
     """Those it is judged by; None where they cannot be had."""
@@ -81,7 +81,7 @@ class Facts(Chain):
     @property
     def registration(self) -> Registration:
         """The predicate of the version's registration."""
-        return registered(self.item)
+        return registered(self.registration_statement)
 
     @cached_property
     def as_of(self) -> str:
@@ -112,16 +112,20 @@ class Facts(Chain):
         )
 
     @cached_property
-    def held_against_policy(self) -> ModelFacts | None:
+    def model_facts(self) -> ModelFacts | None:
         """The version's evaluation as decisions see it; None where policies or the request are not
         at hand.
         """
         if self.policies is None or self.reference is None:
             return None
-        asked = self.standing.asked.champion if self.standing else None
-        champion = asked if asked != self.digest else None
+        champion = self.standing.request.champion if self.standing else None
+        other_champion = champion if champion != self.digest else None
         return ModelFacts(
-            self.reference, self.view.signed_under(self.policies), self.policies, champion, True
+            self.reference,
+            self.view.signed_under(self.policies),
+            self.policies,
+            other_champion,
+            True,
         )
 
     @cached_property
@@ -140,9 +144,9 @@ class Facts(Chain):
     def registrations(self) -> list[Evidence]:
         """Every registration under this model's name, in the order of the log."""
         return [
-            item
-            for item in self.view.all("registration")
-            if registered(item).model == self.registration.model
+            statement
+            for statement in self.view.all("registration")
+            if registered(statement).model == self.registration.model
         ]
 
     @property
@@ -159,25 +163,39 @@ class Facts(Chain):
         """
         if self.standing is None or self.now is None:
             return None
-        ends = self.standing.released.index if self.standing.released else self.now.size
-        given = [item for item in self.now.moves(self.registration.model) if item.index < ends]
-        other = [
-            promoted(item).version
-            for item in given
-            if promoted(item).action == "promote"
-            and promoted(item).alias != CANDIDATE
-            and promoted(item).model_digest != self.digest
+        end = self.standing.released.index if self.standing.released else self.now.size
+        moves = [
+            statement
+            for statement in self.now.moves(self.registration.model)
+            if statement.index < end
         ]
-        found = [
-            item for item in self.registrations if other and registered(item).version == other[-1]
+        other_versions = [
+            promoted(statement).version
+            for statement in moves
+            if promoted(statement).action == "promote"
+            and promoted(statement).alias != CANDIDATE
+            and promoted(statement).model_digest != self.digest
         ]
-        return found[-1] if found else None
+        registrations = [
+            statement
+            for statement in self.registrations
+            if other_versions and registered(statement).version == other_versions[-1]
+        ]
+        return registrations[-1] if registrations else None
 
     @property
     def _registered_before(self) -> Evidence | None:
-        earlier = [item for item in self.registrations if item.index < self.item.index]
+        earlier = [
+            statement
+            for statement in self.registrations
+            if statement.index < self.registration_statement.index
+        ]
         return next(
-            (item for item in reversed(earlier) if registered(item).model_digest != self.digest),
+            (
+                statement
+                for statement in reversed(earlier)
+                if registered(statement).model_digest != self.digest
+            ),
             None,
         )
 
@@ -188,7 +206,7 @@ class Facts(Chain):
         """
         if self.standing is None:
             return None
-        digest, main = self.standing.asked.champion, self.standing.policies.main_alias
+        digest, main = self.standing.request.champion, self.standing.policies.main_alias
         if digest is None and self.standing.alias != main:
             digest = self._holder(main)
         if digest in (None, self.digest):
@@ -196,9 +214,9 @@ class Facts(Chain):
         digest = str(digest)
         version = next(
             (
-                registered(one).version
-                for one in self.registrations
-                if registered(one).model_digest == digest
+                registered(statement).version
+                for statement in self.registrations
+                if registered(statement).model_digest == digest
             ),
             "",
         )
@@ -223,18 +241,20 @@ class Facts(Chain):
     @cached_property
     def promotions(self) -> list[Evidence]:
         """Every decision about an alias for this version's bytes, in order."""
-        found = [
-            item
-            for item in self.view.all("promotion")
-            if promoted(item).model == self.registration.model
+        of_model = [
+            statement
+            for statement in self.view.all("promotion")
+            if promoted(statement).model == self.registration.model
         ]
-        return [item for item in found if promoted(item).model_digest == self.digest]
+        return [
+            statement for statement in of_model if promoted(statement).model_digest == self.digest
+        ]
 
-    def file(self, item: Evidence, role: str) -> Path | str:
+    def file(self, statement: Evidence, role: str) -> Path | str:
         """The file a statement made, where it is at hand with the same bytes; else why it is not
         used.
         """
-        made = next((artifact for artifact in item.subjects if artifact.role == role), None)
+        made = next((artifact for artifact in statement.subjects if artifact.role == role), None)
         if made is None:
             return "not recorded: the statement names no such file"
         return self._at_hand(made)
@@ -253,9 +273,9 @@ class Facts(Chain):
             else f"not used: {made.name} at hand has other bytes than recorded"
         )
 
-    def rows(self, item: Evidence, role: str) -> tuple[list[dict[str, object]], str]:
+    def rows(self, statement: Evidence, role: str) -> tuple[list[dict[str, object]], str]:
         """A JSON Lines file a statement made, and why it is not used where it is not."""
-        path = self.file(item, role)
+        path = self.file(statement, role)
         if isinstance(path, str):
             return [], path
         with path.open(encoding="utf-8") as lines:
@@ -264,14 +284,21 @@ class Facts(Chain):
     def policy_entry(self, digest: str) -> int:
         """The entry that recorded these policies first."""
         kinds = ("origin", "policy")
-        return next((one.index for one in self.of(*kinds) if one.subjects[0].sha256 == digest), 0)
+        return next(
+            (
+                statement.index
+                for statement in self.of(*kinds)
+                if statement.subjects[0].sha256 == digest
+            ),
+            0,
+        )
 
     def of(self, *kinds: str) -> list[Evidence]:
         """All evidence of these kinds, in order."""
         if self.now is None:
-            return [item for item in self.everything if item.kind in kinds]
-        found = (item for kind in kinds for item in self.now.evidence.all(kind))
-        return sorted(found, key=lambda item: item.index)
+            return [statement for statement in self.everything if statement.kind in kinds]
+        statements = (statement for kind in kinds for statement in self.now.evidence.all(kind))
+        return sorted(statements, key=lambda statement: statement.index)
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
         """As of any chain; looked for once."""
@@ -297,41 +324,48 @@ def gather(
     """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version, naming
     those it has.
     """
-    found = list(now.evidence.all("registration"))
-    mine = [
-        item
-        for item in found
-        if (registered(item).model, registered(item).version) == (model, version)
+    registrations = list(now.evidence.all("registration"))
+    of_version = [
+        statement
+        for statement in registrations
+        if (registered(statement).model, registered(statement).version) == (model, version)
     ]
-    if not mine:
-        known = sorted({f"{registered(item).model}/{registered(item).version}" for item in found})
+    if not of_version:
+        names = sorted(
+            {
+                f"{registered(statement).model}/{registered(statement).version}"
+                for statement in registrations
+            }
+        )
         raise InputError(
             f"the log has no version {model}/{version}",
             expected=(
-                f"one of: {', '.join(known[-SHOWN:])}"
-                if known
+                f"one of: {', '.join(names[-SHOWN:])}"
+                if names
                 else "a registered version; there is none yet"
             ),
             fix=(
                 "run `countersign repro`, which registers one"
-                if not known
+                if not names
                 else "countersign status lists them"
             ),
         )
-    said, usable = registered(mine[-1]), _used(now, policies)
+    registration, usable = registered(of_version[-1]), _used(now, policies)
     rights = now.authority if usable.governed else usable.policies
     counted = now.evidence.signed_under(rights) if rights else now.evidence
     reference = time or last_time(now)
-    standing, undecidable = _standing(now, said, reference) if usable.governed else (None, None)
+    standing, undecidable = (
+        _standing(now, registration, reference) if usable.governed else (None, None)
+    )
     note = f"it cannot be decided again: {undecidable}" if undecidable else Facts.standing_note
     return Facts(
         counted,
-        said.model_digest,
-        said.stage,
+        registration.model_digest,
+        registration.stage,
         project,
         root,
         Everything(now.evidence),
-        mine[-1],
+        of_version[-1],
         usable.policies,
         usable.note,
         usable.which,
@@ -351,13 +385,13 @@ def last_time(now: LogState) -> datetime:
         for entry in reversed(now.log.page(max(0, end - PAGE), end)[0]):
             statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
             _, subjects, _ = parse_statement(statement, f"entry {entry.index}")
-            found = [
-                item
-                for item in now.evidence.by_subject(subjects[0].sha256)
-                if item.index == entry.index
+            counting = [
+                evidence
+                for evidence in now.evidence.by_subject(subjects[0].sha256)
+                if evidence.index == entry.index
             ]
-            if found:
-                return instant_of(at(found[0]))
+            if counting:
+                return instant_of(at(counting[0]))
     raise InputError("the log has no entry that counts", where=now.log.where)
 
 
@@ -376,10 +410,10 @@ class _Used:
 
 
 def _standing(
-    now: LogState, said: Registration, time: datetime
+    now: LogState, registration: Registration, time: datetime
 ) -> tuple[Standing | None, str | None]:
     """The version's state with people, or why it cannot be decided again."""
-    standing = Standing(now, said, time)
+    standing = Standing(now, registration, time)
     try:
         standing.today  # noqa: B018 - everything else rests on it
     except CountersignError as error:
@@ -413,8 +447,10 @@ def _used(now: LogState, policies: Policies | CountersignError) -> _Used:
 
 
 def _policy_recorded(now: LogState) -> str:
-    said = [item for kind in ("origin", "policy") for item in now.evidence.all(kind)]
-    return said[-1].subjects[0].sha256 if said else ""
+    statements = [
+        statement for kind in ("origin", "policy") for statement in now.evidence.all(kind)
+    ]
+    return statements[-1].subjects[0].sha256 if statements else ""
 
 
 def _usable(policies: Policies | CountersignError, in_force: str) -> tuple[Policies | None, str]:
@@ -434,44 +470,48 @@ def _usable(policies: Policies | CountersignError, in_force: str) -> tuple[Polic
     return policies, ""
 
 
-def registered(item: Evidence) -> Registration:
+def registered(statement: Evidence) -> Registration:
     """The predicate of a `registration` statement."""
-    if not isinstance(item.predicate, Registration):
-        raise TypeError(item.kind)
-    return item.predicate
+    if not isinstance(statement.predicate, Registration):
+        raise TypeError(statement.kind)
+    return statement.predicate
 
 
-def promoted(item: Evidence) -> Promotion:
+def promoted(statement: Evidence) -> Promotion:
     """The predicate of a `promotion` statement."""
-    if not isinstance(item.predicate, Promotion):
-        raise TypeError(item.kind)
-    return item.predicate
+    if not isinstance(statement.predicate, Promotion):
+        raise TypeError(statement.kind)
+    return statement.predicate
 
 
-def at(item: Evidence) -> str:
+def at(statement: Evidence) -> str:
     """When a statement was made; by the person's own clock, where a person made it."""
-    run = run_of(item)
-    return str(run.finished if run else item.predicate.at)
+    run = run_of(statement)
+    return str(run.finished if run else statement.predicate.at)
 
 
-def about(item: Evidence) -> str:
+def about(statement: Evidence) -> str:
     """What a statement is about, in a few words."""
-    predicate = item.predicate
+    predicate = statement.predicate
     if isinstance(predicate, Predicate):
         return predicate.stage
-    if item.kind in ("registration", "promotion", "packet", "request", "incident"):
+    if statement.kind in ("registration", "promotion", "packet", "request", "incident"):
         return f"{predicate.model}/{predicate.version}"
-    return f"{item.kind} of {predicate.about}" if item.kind in ("approval", "waiver") else item.kind
+    return (
+        f"{statement.kind} of {predicate.about}"
+        if statement.kind in ("approval", "waiver")
+        else statement.kind
+    )
 
 
 def of_chain(facts: Facts) -> Iterator[Evidence]:
     """Every statement the version rests on, its registration and the decisions about it."""
     yield from facts.statements()
-    yield facts.item
+    yield facts.registration_statement
     yield from facts.promotions
 
 
-def run_of(item: Evidence) -> Run | None:
+def run_of(statement: Evidence) -> Run | None:
     """When and for whom a statement was made."""
-    run = getattr(item.predicate, "run", None)
+    run = getattr(statement.predicate, "run", None)
     return run if isinstance(run, Run) else None

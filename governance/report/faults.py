@@ -18,18 +18,18 @@ from governance.report.standing import Standing
 
 def faults(facts: Facts) -> list[Notice]:
     """Faults first, then waivers."""
-    found = list(_registry(facts))
+    notices = list(_registry(facts))
     standing = facts.standing
     if standing is not None:
-        found += _decisions(standing)
-        found += _votes(facts, standing)
-        found += _ended_waivers(standing)
-        found += _incidents(standing)
-        found += _alone(standing)
-        found += _rules(standing)
-        found += _changed(facts, standing)
-        found += [_waiver(standing, row) for row in waivers(facts) if row.in_force]
-    return found
+        notices += _decisions(standing)
+        notices += _votes(facts, standing)
+        notices += _ended_waivers(standing)
+        notices += _incidents(standing)
+        notices += _alone(standing)
+        notices += _rules(standing)
+        notices += _changed(facts, standing)
+        notices += [_waiver(standing, row) for row in waivers(facts) if row.in_force]
+    return notices
 
 
 def waivers(facts: Facts) -> list[WaiverRow]:
@@ -38,11 +38,11 @@ def waivers(facts: Facts) -> list[WaiverRow]:
     if standing is None:
         return []
     allowed = [promoted(move) for move in standing.decisions if promoted(move).allowed]
-    used = {_finding(one) for move in allowed for one in move.waived}
+    used = {_finding(finding) for move in allowed for finding in move.waived}
     rows: list[WaiverRow] = []
-    for item, problem in standing.waivers:
-        waiver: Waiver = item.predicate
-        renewals = sum((row.finding, row.about) == _about(item) for row in rows)
+    for statement, problem in standing.waivers:
+        waiver: Waiver = statement.predicate
+        renewals = sum((row.finding, row.about) == _about(statement) for row in rows)
         rows.append(
             WaiverRow(
                 finding=waiver.finding,
@@ -57,26 +57,32 @@ def waivers(facts: Facts) -> list[WaiverRow]:
                 in_force=problem is None,
                 why=problem.text if problem else None,
                 renewals=renewals,
-                used=_about(item) in used,
-                evidence=[item.index],
+                used=_about(statement) in used,
+                evidence=[statement.index],
             )
         )
     return rows
 
 
-def _about(item: Evidence) -> tuple[str, str]:
-    waiver: Waiver = item.predicate
+def _about(statement: Evidence) -> tuple[str, str]:
+    waiver: Waiver = statement.predicate
     return waiver.finding, waiver.about
 
 
-def _finding(one: Finding) -> tuple[str, str]:
-    return one.code, one.subject
+def _finding(finding: Finding) -> tuple[str, str]:
+    return finding.code, finding.subject
 
 
 def _waiver(standing: Standing, row: WaiverRow) -> Notice:
-    mine = [one for one in standing.today.waived if _finding(one) == (row.finding, row.about)]
-    why = "; ".join(dict.fromkeys(one.message for one in mine)) or "no finding needs it now"
-    made = notice(
+    waived = [
+        finding
+        for finding in standing.today.waived
+        if _finding(finding) == (row.finding, row.about)
+    ]
+    why = (
+        "; ".join(dict.fromkeys(finding.message for finding in waived)) or "no finding needs it now"
+    )
+    row_notice = notice(
         About.WAIVER,
         row.evidence,
         finding=row.finding,
@@ -87,28 +93,28 @@ def _waiver(standing: Standing, row: WaiverRow) -> Notice:
         renewals=row.renewals,
     )
     by = f"{row.accepted_by} as {row.role}"
-    return made.model_copy(
+    return row_notice.model_copy(
         update={"accepted_by": by, "control": row.control, "expires": row.expires}
     )
 
 
 def _registry(facts: Facts) -> Iterator[Notice]:
     """The registry does not hold what the log's last decisions gave."""
-    for one in facts.registry:
-        moved = one.code == "REGISTRY_ALIAS_MOVED"
+    for finding in facts.registry:
+        moved = finding.code == "REGISTRY_ALIAS_MOVED"
         yield notice(
             About.ALIAS_MOVED if moved else About.REGISTRY_DIFFERS,
             [],
-            subject=one.subject,
-            expected=one.expected,
-            found=one.found,
-            finding=one.code,
+            subject=finding.subject,
+            expected=finding.expected,
+            found=finding.found,
+            finding=finding.code,
         )
 
 
 def _decisions(standing: Standing) -> Iterator[Notice]:
-    for item, why in standing.unreproduced:
-        yield notice(About.DECISION_NOT_REPRODUCED, [item.index], entry=item.index, why=why)
+    for decision, why in standing.unreproduced:
+        yield notice(About.DECISION_NOT_REPRODUCED, [decision.index], entry=decision.index, why=why)
 
 
 def _votes(facts: Facts, standing: Standing) -> Iterator[Notice]:
@@ -129,29 +135,35 @@ def _ended_waivers(standing: Standing) -> Iterator[Notice]:
     """Waivers that carried the release and are not in force today."""
     if standing.released is None:
         return
-    needed = {_finding(one) for one in standing.today.findings}
-    for one in promoted(standing.released).waived:
-        why = standing.lapsed(one)
+    needed = {_finding(finding) for finding in standing.today.findings}
+    for finding in promoted(standing.released).waived:
+        why = standing.lapsed(finding)
         if not why:
             continue
-        mine = [item for item, _ in standing.waivers if _about(item) == _finding(one)][-1:]
-        expired = [item for item in mine if instant_of(item.predicate.expires) <= standing.at]
+        waivers_of_it = [
+            waiver for waiver, _ in standing.waivers if _about(waiver) == _finding(finding)
+        ][-1:]
+        expired = [
+            waiver
+            for waiver in waivers_of_it
+            if instant_of(waiver.predicate.expires) <= standing.at
+        ]
         code = About.WAIVER_EXPIRED if expired else About.WAIVER_NOT_COUNTED
         yield notice(
-            code if _finding(one) in needed else About.WAIVER_NOT_NEEDED,
-            [item.index for item in mine],
-            finding=one.code,
-            subject=one.subject,
+            code if _finding(finding) in needed else About.WAIVER_NOT_NEEDED,
+            [waiver.index for waiver in waivers_of_it],
+            finding=finding.code,
+            subject=finding.subject,
             why=why,
         )
 
 
 def _incidents(standing: Standing) -> Iterator[Notice]:
-    for item in standing.open_incidents:
-        incident = item.predicate
+    for statement in standing.open_incidents:
+        incident = statement.predicate
         yield notice(
             About.INCIDENT_OPEN,
-            [item.index],
+            [statement.index],
             at=moment(incident.at),
             name=incident.principal,
             reason=incident.reason,
@@ -160,18 +172,18 @@ def _incidents(standing: Standing) -> Iterator[Notice]:
 
 def _alone(standing: Standing) -> Iterator[Notice]:
     """Emergency rollbacks: one person alone moved an alias."""
-    late = {item.index for item in standing.overdue}
-    for item in standing.decisions:
-        move = promoted(item)
+    late = {decision.index for decision in standing.overdue}
+    for decision in standing.decisions:
+        move = promoted(decision)
         if move.second_signature_by is None or not move.allowed:
             continue
-        if item.index in late:
+        if decision.index in late:
             code = About.SECOND_SIGNATURE_OVERDUE
-        elif standing.seconded(item):
+        elif standing.seconded(decision):
             code = About.SECOND_SIGNATURE_GIVEN
         else:
             code = About.SECOND_SIGNATURE_DUE
-        yield notice(code, [item.index], alias=move.alias, due=moment(move.second_signature_by))
+        yield notice(code, [decision.index], alias=move.alias, due=moment(move.second_signature_by))
 
 
 def _rules(standing: Standing) -> Iterator[Notice]:
@@ -194,8 +206,8 @@ def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
     changes = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
     if facts.policies is not None and facts.policies.digest != frozen.policy:
         changes.append("the policies")
-    shown = {(*_finding(one), one.found) for one in frozen.waived}
-    if any((*_finding(one), one.found) not in shown for one in standing.today.waived):
+    shown = {(*_finding(finding), finding.found) for finding in frozen.waived}
+    if any((*_finding(finding), finding.found) not in shown for finding in standing.today.waived):
         changes.append("the waived findings")
     if changes:
         yield notice(About.CHANGED_SINCE_APPROVAL, [standing.packet.index], changes=changes)

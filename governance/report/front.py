@@ -45,17 +45,17 @@ def use(facts: Facts) -> Use:
 
 
 def _approved_for(facts: Facts, word: VerdictWord) -> str:
-    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
-    live = [one.alias for one in facts.standing.live] if facts.standing else []
+    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    live = [tenure.alias for tenure in facts.standing.live] if facts.standing else []
     if word == "WITHDRAWN":
         return "nothing: it was withdrawn"
-    if known is None:
+    if model is None:
         return facts.policies_note or "nothing: policy does not name this model"
     if word in APPROVED:
-        return f"{known.purpose}, in {known.region}"
+        return f"{model.purpose}, in {model.region}"
     if live:
         return f"nothing: no approval is in force, although it is live as {words(live)}"
-    return f"testing as candidate only, not serving ({known.purpose}, in {known.region})"
+    return f"testing as candidate only, not serving ({model.purpose}, in {model.region})"
 
 
 def _demands(tier: Tier | None) -> list[str]:
@@ -96,20 +96,20 @@ def review_due(facts: Facts) -> date | None:
 
 def _first_end(facts: Facts) -> str:
     """What the version rests on and ends first: data, a waiver, or an approval."""
-    found = [
+    ends = [
         (str(card.retention.until), f"data of {name} must be erased by")
         for name, card in _cards(facts)
         if card.retention.until
     ]
     if facts.standing is not None:
-        waivers = (item for item, why in facts.standing.waivers if not why)
-        found += [(item.predicate.expires, "a waiver ends on") for item in waivers]
-        for name, _, item in facts.standing.approvers:
-            if item.predicate.expires:
-                found.append((item.predicate.expires, f"{name}'s approval ends on"))
-    if not found:
+        waivers = (statement for statement, why in facts.standing.waivers if not why)
+        ends += [(statement.predicate.expires, "a waiver ends on") for statement in waivers]
+        for name, _, statement in facts.standing.approvers:
+            if statement.predicate.expires:
+                ends.append((statement.predicate.expires, f"{name}'s approval ends on"))
+    if not ends:
         return ""
-    day, what = min(found)
+    day, what = min(ends)
     return f"{what} {day[:10]}"
 
 
@@ -146,28 +146,30 @@ def _cards(facts: Facts) -> list[tuple[str, Datacard]]:
 
 def holds(facts: Facts) -> list[Hold]:
     """Every governed alias that the version held, in order."""
-    return [_hold(facts.standing, one) for one in facts.standing.held] if facts.standing else []
+    return (
+        [_hold(facts.standing, tenure) for tenure in facts.standing.held] if facts.standing else []
+    )
 
 
-def _hold(standing: Standing, one: Held) -> Hold:
-    signed = standing.request_of(one.given)
-    ended = promoted(one.ended) if one.ended else None
-    how = None
+def _hold(standing: Standing, tenure: Held) -> Hold:
+    request = standing.request_of(tenure.given)
+    ended = promoted(tenure.ended) if tenure.ended else None
+    reason = None
     if ended is not None:
-        how = (
+        reason = (
             "retired" if ended.action == "retire" else f"{ended.action} to version {ended.version}"
         )
     return Hold(
-        alias=one.alias,
-        since=promoted(one.given).at,
+        alias=tenure.alias,
+        since=promoted(tenure.given).at,
         until=ended.at if ended else None,
-        ended=how,
+        ended=reason,
         asked_by=(
-            f"{signed.predicate.principal} as {signed.predicate.role}"
-            if signed
+            f"{request.predicate.principal} as {request.predicate.role}"
+            if request
             else "nobody signed a request"
         ),
-        evidence=[one.given.index, *([one.ended.index] if one.ended else [])],
+        evidence=[tenure.given.index, *([tenure.ended.index] if tenure.ended else [])],
     )
 
 
@@ -203,22 +205,22 @@ def way_back(facts: Facts) -> Back:
         if rule and rule.break_glass
         else ""
     )
-    earlier = [promoted(one) for one in below]
+    earlier = [promoted(statement) for statement in below]
     target = "none: no other version ever held the alias" if facts.previous else _NO_EARLIER
     if earlier:
         target = (
             f"version {earlier[0].version} ({earlier[0].model_digest[:PREFIX]}), {earlier[0].alias}"
             " before"
         )
-    tried = drills.last(standing.now, facts.registration.model, standing.alias)
+    drill = drills.last(standing.now, facts.registration.model, standing.alias)
     return Back(
         target=target,
         steps=f"countersign rollback {facts.registration.model} --reason ..." if below else "none",
         people=(
             f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias"
         ),
-        drill=drills.summary(tried, earlier[0].version if earlier else None),
-        evidence=[one.index for one in (*below[:1], *([tried] if tried else []))],
+        drill=drills.summary(drill, earlier[0].version if earlier else None),
+        evidence=[statement.index for statement in (*below[:1], *([drill] if drill else []))],
     )
 
 
@@ -227,24 +229,24 @@ _NO_EARLIER = "none: there is no earlier version"
 
 def incidents(facts: Facts) -> list[Incident]:
     """Everything said to be wrong with these bytes, in order."""
-    found = facts.standing.incidents if facts.standing else []
+    statements = facts.standing.incidents if facts.standing else []
     return [
         Incident(
-            state=item.predicate.state,
-            by=item.predicate.principal,
-            role=item.predicate.role,
-            words=item.predicate.reason,
-            at=item.predicate.at,
-            evidence=[item.index],
+            state=statement.predicate.state,
+            by=statement.predicate.principal,
+            role=statement.predicate.role,
+            words=statement.predicate.reason,
+            at=statement.predicate.at,
+            evidence=[statement.index],
         )
-        for item in found
+        for statement in statements
     ]
 
 
 def open_items(facts: Facts) -> list[Item]:
     """What waits, what ends soon and what prevents a release; overdue items first."""
-    found = [*_of_people(facts), *_findings(facts), *_unset(facts)]
-    return sorted(found, key=lambda item: not item.overdue)
+    points = [*_of_people(facts), *_findings(facts), *_unset(facts)]
+    return sorted(points, key=lambda point: not point.overdue)
 
 
 def _findings(facts: Facts) -> Iterator[Item]:
@@ -253,20 +255,20 @@ def _findings(facts: Facts) -> Iterator[Item]:
     if standing is not None and standing.released is not None:
         findings = standing.against
     listed = {"INCIDENT_OPEN"} if standing and standing.open_incidents else set()
-    for one in findings:
-        if one.code not in listed:
-            what = f"{one.code}: {one.subject}: {one.message}"
-            yield _item(one.code, what, _next(one, standing))
+    for finding in findings:
+        if finding.code not in listed:
+            what = f"{finding.code}: {finding.subject}: {finding.message}"
+            yield _item(finding.code, what, _next(finding, standing))
     for why in facts.again.candidate_only if facts.again and standing is None else ():
         yield _item("CANDIDATE_ONLY", f"for testing only: {why}", "see docs/findings.md")
 
 
-def _next(one: Finding, standing: Standing | None) -> str | None:
+def _next(finding: Finding, standing: Standing | None) -> str | None:
     """The next step of a finding, as it is typed for this version."""
-    if standing is None or not one.code.startswith("REQUEST_"):
-        return one.next or None
+    if standing is None or not finding.code.startswith("REQUEST_"):
+        return finding.next or None
     typed = f"{standing.name} --to {standing.alias}"
-    return one.next.replace("MODEL/VERSION --to ALIAS", typed) or None
+    return finding.next.replace("MODEL/VERSION --to ALIAS", typed) or None
 
 
 def _of_people(facts: Facts) -> Iterator[Item]:
@@ -274,33 +276,33 @@ def _of_people(facts: Facts) -> Iterator[Item]:
     standing = facts.standing
     if standing is None or facts.now is None:
         return
-    for one in standing.open_incidents:
-        incident = one.predicate
+    for opening in standing.open_incidents:
+        incident = opening.predicate
         then = f"countersign incident close {standing.name}"
         what = f"incident: {incident.reason}"
-        yield _item("INCIDENT", what, then, incident.principal, one.index)
-    overdue = {one.index for one in standing.overdue}
+        yield _item("INCIDENT", what, then, incident.principal, opening.index)
+    overdue = {opening.index for opening in standing.overdue}
     for move in standing.alone:
-        due, asked = move.predicate.second_signature_by, standing.request_of(move)
-        who = _seconds(standing, asked.predicate.principal) if asked else None
+        due, rollback_request = move.predicate.second_signature_by, standing.request_of(move)
+        who = _seconds(standing, rollback_request.predicate.principal) if rollback_request else None
         what = "a second signature on an emergency rollback by one person"
         then = f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}"
         late = move.index in overdue
         yield _item("SECOND_SIGNATURE", what, then, who, move.index, due, late)
-    for item, problem in standing.waivers:
-        waiver = item.predicate
+    for statement, problem in standing.waivers:
+        waiver = statement.predicate
         if problem is None and instant_of(waiver.expires) - standing.at <= SOON:
             what = f"waiver of {waiver.finding} {waiver.about} ends"
             then = "correct the finding, or waive it again and have the packet approved"
-            yield _item("WAIVER_ENDS", what, then, waiver.owner, item.index, waiver.expires)
+            yield _item("WAIVER_ENDS", what, then, waiver.owner, statement.index, waiver.expires)
     for request in standing.now.timeline.pending_requests(standing.at):
-        asked_for = request.predicate
-        name = f"{asked_for.model}/{asked_for.version}"
-        if (name, asked_for.model_digest) == (standing.name, facts.digest):
-            what = f"{asked_for.principal} asks to {asked_for.action} it as {asked_for.alias}"
-            then = f"countersign {asked_for.action} {standing.name}"
+        wish = request.predicate
+        name = f"{wish.model}/{wish.version}"
+        if (name, wish.model_digest) == (standing.name, facts.digest):
+            what = f"{wish.principal} asks to {wish.action} it as {wish.alias}"
+            then = f"countersign {wish.action} {standing.name}"
             who = words(_requesters(standing))
-            yield _item("REQUEST", what, then, who, request.index, asked_for.expires)
+            yield _item("REQUEST", what, then, who, request.index, wish.expires)
 
 
 def _seconds(standing: Standing, author: str) -> str:

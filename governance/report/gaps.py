@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.gates.assessment import NO_SLICES
+from governance.gates.assessment import NO_SLICES, Judged
 from governance.history.lineage import evaluated, subject
 from governance.release import drills
 from governance.report import assurance
@@ -25,7 +25,7 @@ ORDER = ("failed", "not run", "no threshold", "not recorded")
 
 def gaps(facts: Facts) -> list[Gap]:
     """Failures first; then what was not run, has no threshold, or is not recorded."""
-    found = [
+    listed = [
         *_failed(facts),
         *_not_run(facts),
         *(_gap("NO_TEST", what, "not run", why) for what, why in NOT_TESTED),
@@ -33,7 +33,7 @@ def gaps(facts: Facts) -> list[Gap]:
         *_reproduction(facts),
         *_drill(facts),
     ]
-    return sorted(found, key=lambda gap: ORDER.index(gap.result))
+    return sorted(listed, key=lambda gap: ORDER.index(gap.result))
 
 
 def policy(facts: Facts) -> PolicyUsed:
@@ -52,9 +52,9 @@ def policy(facts: Facts) -> PolicyUsed:
         since=since,
         signed_by=list(period.signers) if period else [],
         proposals=[
-            f"{one.digest[:PREFIX]}, recorded in entry {one.index}, signed by"
-            f" {', '.join(one.signers) or 'nobody'}"
-            for one in proposals
+            f"{proposal.digest[:PREFIX]}, recorded in entry {proposal.index}, signed by"
+            f" {', '.join(proposal.signers) or 'nobody'}"
+            for proposal in proposals
         ],
         thresholds_fixed=thresholds_fixed(facts),
         demands=_demands(facts),
@@ -64,14 +64,20 @@ def policy(facts: Facts) -> PolicyUsed:
 
 def _demands(facts: Facts) -> list[str]:
     """What is demanded of the version's scores, and whether that is met."""
-    wanted = demands(facts)
-    found = [
-        f"{one.metric}{f' against {one.reference}' if one.reference else ''}: {one.demand}: "
-        f"{'met' if one.passed else 'NOT met'}; found {one.found}"
-        for one in judged(facts)
-    ]
-    none = f"nothing: {wanted.none}" if wanted and wanted.none else facts.policies_note or "nothing"
-    return found or [none]
+    policy_demands = demands(facts)
+    lines = [_demand(result) for result in judged(facts)]
+    none = (
+        f"nothing: {policy_demands.none}"
+        if policy_demands and policy_demands.none
+        else facts.policies_note or "nothing"
+    )
+    return lines or [none]
+
+
+def _demand(result: Judged) -> str:
+    metric = f"{result.metric} against {result.reference}" if result.reference else result.metric
+    met = "met" if result.passed else "NOT met"
+    return f"{metric}: {result.demand}: {met}; found {result.found}"
 
 
 def _failed(facts: Facts) -> Iterator[Gap]:
@@ -90,45 +96,49 @@ def _failed(facts: Facts) -> Iterator[Gap]:
                     why,
                     [quality.index] if quality else [],
                 )
-    for item in facts.of("scan", "quality"):
-        refused = not (item.predicate.passed and subject(item, "records"))
-        if refused and item.predicate.dataset in {chain.dataset for chain, _ in facts.datasets}:
+    for statement in facts.of("scan", "quality"):
+        refused = not (statement.predicate.passed and subject(statement, "records"))
+        if refused and statement.predicate.dataset in {
+            chain.dataset for chain, _ in facts.datasets
+        }:
             yield _gap(
                 "EARLIER_RUN",
-                item.predicate.stage,
+                statement.predicate.stage,
                 "failed",
                 "an earlier run of this data was refused",
-                [item.index],
+                [statement.index],
             )
-    for item in facts.promotions:
-        if not promoted(item).allowed:
-            codes = ", ".join(dict.fromkeys(one.code for one in promoted(item).findings))
-            about = f"{promoted(item).alias} for version {promoted(item).version}"
-            yield _gap("REFUSED", about, "failed", f"refused before: {codes}", [item.index])
+    for statement in facts.promotions:
+        if not promoted(statement).allowed:
+            codes = ", ".join(
+                dict.fromkeys(finding.code for finding in promoted(statement).findings)
+            )
+            about = f"{promoted(statement).alias} for version {promoted(statement).version}"
+            yield _gap("REFUSED", about, "failed", f"refused before: {codes}", [statement.index])
 
 
 def _not_run(facts: Facts) -> Iterator[Gap]:
     for gate in gates(facts):
-        listed = any(one.code == Say.LEAKAGE_NOT_TESTED.name for one in gate.reasons)
+        listed = any(reason.code == Say.LEAKAGE_NOT_TESTED.name for reason in gate.reasons)
         if gate.result in ("not run", "no threshold") and not listed:
             yield _gap("GATE", gate.name, gate.result, gate.value, gate.evidence)
     for node in facts.chain:
         for suite in facts.suites:
-            item = facts.evaluation(node, suite)
-            if item is None:
+            evaluation = facts.evaluation(node, suite)
+            if evaluation is None:
                 yield _gap(
                     "EVALUATION",
                     f"{node.name} on {suite.name}",
                     "not recorded",
                     "the log has no evaluation of it",
                 )
-            elif evaluated(item).not_run is not None:
+            elif evaluated(evaluation).not_run is not None:
                 yield _gap(
                     "EVALUATION",
                     f"{node.name} on {suite.name}",
                     "not run",
-                    str(evaluated(item).not_run),
-                    [item.index],
+                    str(evaluated(evaluation).not_run),
+                    [evaluation.index],
                 )
 
 

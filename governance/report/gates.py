@@ -65,8 +65,8 @@ def gates(facts: Facts) -> list[Gate]:
     A decision made again overrules what was recorded: an open finding fails its row, and a row
     that fails only by waived findings is waived.
     """
-    open_codes = {item.code for item in facts.again.findings} if facts.again else set()
-    waived = {item.code for item in facts.again.waived} if facts.again else set()
+    open_codes = {finding.code for finding in facts.again.findings} if facts.again else set()
+    waived = {finding.code for finding in facts.again.waived} if facts.again else set()
     return [_overruled(row, open_codes, waived) for row in _rows(facts)]
 
 
@@ -116,7 +116,7 @@ def _gate(
         reasons=reasons,
         value=text_of(reasons),
         threshold=threshold,
-        evidence=sorted({item.index for item in evidence if item}),
+        evidence=sorted({statement.index for statement in evidence if statement}),
     )
 
 
@@ -142,8 +142,12 @@ def _quality(facts: Facts) -> Gate:
 
 
 def _personal_data(facts: Facts) -> Gate:
-    items = [chain.scan for chain, _ in facts.datasets]
-    scans = [item.predicate for item in items if item and isinstance(item.predicate, Scan)]
+    statements = [chain.scan for chain, _ in facts.datasets]
+    scans = [
+        statement.predicate
+        for statement in statements
+        if statement and isinstance(statement.predicate, Scan)
+    ]
     found = sum(sum(scan.found.values()) for scan in scans)
     remaining = sum(sum(scan.remaining.values()) for scan in scans)
     allowed = sum(
@@ -153,31 +157,31 @@ def _personal_data(facts: Facts) -> Gate:
         if scan.actions.get(name) == "allow"
     )
     left = remaining - allowed
-    complete = bool(items) and len(scans) == len(items)
+    complete = bool(statements) and len(scans) == len(statements)
     passed = complete and all(scan.passed for scan in scans) and left == 0
     reasons = [reason(Say.PII_FOUND, found=found, left=left, allowed=allowed)]
     reasons += _lowest_detection(facts, scans)
     threshold = "nothing is left that policy forbids; minimum detection met (policies/pii.yaml)"
-    return _gate("Personal data", _passed(passed, ran=bool(scans)), reasons, threshold, items)
+    return _gate("Personal data", _passed(passed, ran=bool(scans)), reasons, threshold, statements)
 
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
     """The kind of planted values of which the least share was found, and what policy requires."""
     required = facts.policies.pii.minimum_recall if facts.policies else {}
     measured = [
-        (recall.interval(one).low, scan.dataset, name, one)
+        (recall.interval(figures).low, scan.dataset, name, figures)
         for scan in scans
         if scan.recall is not None
-        for name, one in scan.recall.entities.items()
+        for name, figures in scan.recall.entities.items()
     ]
-    known = {dataset for _, dataset, _, _ in measured}
-    missing = [scan.dataset for scan in scans if scan.dataset not in known]
+    datasets_measured = {dataset for _, dataset, _, _ in measured}
+    missing = [scan.dataset for scan in scans if scan.dataset not in datasets_measured]
     reasons = [reason(Say.PII_UNMEASURED, datasets=missing)] if missing else []
     if not measured:
         return reasons
-    _, dataset, name, one = min(measured, key=lambda row: row[:3])
+    _, dataset, name, figures = min(measured, key=lambda row: row[:3])
     bound = f"policy requires {required[name]:.0%}" if name in required else "policy requires none"
-    counts = {"found": one.found, "planted": one.planted}
+    counts = {"found": figures.found, "planted": figures.planted}
     lowest = reason(Say.PII_LOWEST, **counts, name=name, dataset=dataset, required=bound)
     return [lowest, *reasons]
 
@@ -192,20 +196,20 @@ def _lineage(facts: Facts) -> Gate:
 
 
 def _labelling(facts: Facts) -> Gate:
-    items = [chain.quality for chain, _ in facts.datasets if chain.quality]
-    found = [
-        (item, check)
-        for item in items
-        for check in item.predicate.expectations
+    statements = [chain.quality for chain, _ in facts.datasets if chain.quality]
+    agreements = [
+        (statement, check)
+        for statement in statements
+        for check in statement.predicate.expectations
         if _agreement(check)
     ]
-    if not found:
+    if not agreements:
         return _gate("Labelling", "not run", [reason(Say.NOT_LABELLED)], None, [])
-    met = sum(check.success for _, check in found)
-    threshold = "; ".join(dict.fromkeys(check.expected for _, check in found))
-    reasons = [reason(Say.AGREEMENT, met=met, checks=len(found))]
-    evidence = [item for item, _ in found]
-    return _gate("Labelling", _passed(met == len(found)), reasons, threshold, evidence)
+    met = sum(check.success for _, check in agreements)
+    threshold = "; ".join(dict.fromkeys(check.expected for _, check in agreements))
+    reasons = [reason(Say.AGREEMENT, met=met, checks=len(agreements))]
+    evidence = [statement for statement, _ in agreements]
+    return _gate("Labelling", _passed(met == len(agreements)), reasons, threshold, evidence)
 
 
 def _agreement(check: Expectation) -> bool:
@@ -213,13 +217,13 @@ def _agreement(check: Expectation) -> bool:
 
 
 def _evaluation(facts: Facts) -> Gate:
-    demanded = [item for item in scores.judged(facts) if not scores.is_safety(item.metric)]
+    demanded = [result for result in scores.judged(facts) if not scores.is_safety(result.metric)]
     if not demanded:
-        wanted = scores.demands(facts)
+        demands = scores.demands(facts)
         if facts.policies is None:
             missing = reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
-        elif wanted and wanted.none:
-            missing = reason(Say.NO_THRESHOLD_WHY, why=wanted.none.rstrip("."))
+        elif demands and demands.none:
+            missing = reason(Say.NO_THRESHOLD_WHY, why=demands.none.rstrip("."))
         else:
             missing = reason(Say.NO_THRESHOLD)
         return _without_threshold(facts, "Evaluation", missing, safety=False)
@@ -231,7 +235,7 @@ def _evaluation(facts: Facts) -> Gate:
 
 
 def _safety(facts: Facts) -> Gate:
-    demanded = [item for item in scores.judged(facts) if scores.is_safety(item.metric)]
+    demanded = [result for result in scores.judged(facts) if scores.is_safety(result.metric)]
     if demanded:
         return _judged(facts, "Safety", demanded)
     if facts.policies is None:
@@ -250,33 +254,33 @@ def _without_threshold(facts: Facts, name: GateName, missing: Reason, *, safety:
     if evaluation.not_run is not None:
         skipped = reason(Say.EVALUATION_NOT_RUN, why=evaluation.not_run.rstrip("."))
         return _gate(name, "not run", [skipped, missing], None, [own])
-    told = [
+    figures = [
         f"{metric} {_scored(values)}"
         for metric, values in sorted(evaluation.scores.items())
         if scores.is_safety(metric) == safety and any(value is not None for value in values)
     ]
-    if not told:
+    if not figures:
         nothing = reason(Say.NO_SAFETY_METRIC if safety else Say.NOT_EVALUATED)
         return _gate(name, "not run", [nothing, missing], None, [own])
-    return _gate(name, "no threshold", [reason(Say.FIGURES, figures=told), missing], None, [own])
+    return _gate(name, "no threshold", [reason(Say.FIGURES, figures=figures), missing], None, [own])
 
 
 def _scored(values: list[float | None]) -> str:
     """`0 of 60` where each item is right or wrong, else the mean."""
-    known = [value for value in values if value is not None]
-    if set(known) <= {0.0, 1.0}:
-        return f"{sum(known):.0f} of {len(known)}"
-    return f"{share(mean_interval(known, scores.CONFIDENCE).mean)} (mean of {len(known)} items)"
+    numbers = [value for value in values if value is not None]
+    if set(numbers) <= {0.0, 1.0}:
+        return f"{sum(numbers):.0f} of {len(numbers)}"
+    return f"{share(mean_interval(numbers, scores.CONFIDENCE).mean)} (mean of {len(numbers)} items)"
 
 
 def _judged(facts: Facts, name: GateName, demanded: list[Judged]) -> Gate:
-    failed = [item for item in demanded if not item.passed]
+    failed = [result for result in demanded if not result.passed]
     # The worst slice is told beside the figures of all items.
-    shown = failed or [item for item in demanded if not item.slice]
-    told = _first([f"{_against(item)} {item.found}" for item in shown])
+    shown = failed or [result for result in demanded if not result.slice]
+    figures = _first([f"{_against(result)} {result.found}" for result in shown])
     met = len(demanded) - len(failed)
-    reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=told)]
-    threshold = _first([f"{item.metric} {item.demand}" for item in failed or demanded])
+    reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=figures)]
+    threshold = _first([f"{result.metric} {result.demand}" for result in failed or demanded])
     return _gate(name, _passed(not failed), reasons, threshold, [scores.own_evaluation(facts)])
 
 
@@ -285,17 +289,17 @@ def _first(lines: list[str]) -> str:
     return "; ".join(lines[:FIGURES_SHOWN]) + (f"; and {more} more, below" if more > 0 else "")
 
 
-def _against(item: Judged) -> str:
-    return f"{item.metric} against {item.reference}" if item.reference else item.metric
+def _against(result: Judged) -> str:
+    return f"{result.metric} against {result.reference}" if result.reference else result.metric
 
 
 def _security(facts: Facts) -> Gate:
-    items = {item.index: item for item in of_chain(facts)}
-    keys = sum(item.development for item in items.values())
+    statements = {statement.index: statement for statement in of_chain(facts)}
+    keys = sum(statement.development for statement in statements.values())
     files = len(facts.registration.files)
-    reasons = [reason(Say.SIGNED_FILES, valid=len(items), test_keys=keys, files=files)]
+    reasons = [reason(Say.SIGNED_FILES, valid=len(statements), test_keys=keys, files=files)]
     if facts.again is None:
         reasons.append(reason(Say.FILES_NOT_CHECKED))
     result: Result = "pass" if facts.again else "not run"
     threshold = "every signature valid; safetensors only, no code files"
-    return _gate("Signatures and files", result, reasons, threshold, [facts.item])
+    return _gate("Signatures and files", result, reasons, threshold, [facts.registration_statement])

@@ -24,9 +24,9 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
     """What differs from the version before, most telling first; and which version that is."""
     if facts.previous is None:
         same = [
-            registered(item).version
-            for item in facts.registrations
-            if item.index < facts.item.index
+            registered(statement).version
+            for statement in facts.registrations
+            if statement.index < facts.registration_statement.index
         ]
         same = [version for version in same if version != facts.registration.version]
         return f"none: version {same[-1]} is the same bytes" if same else NO_EARLIER, []
@@ -36,8 +36,8 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
         if facts.approved_before
         else "registered before it, not approved before it"
     )
-    told = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
-    return told, _differences(*portraits(facts))
+    since = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
+    return since, _differences(*portraits(facts))
 
 
 def differences(before: Facts, after: Facts) -> list[Change]:
@@ -47,12 +47,12 @@ def differences(before: Facts, after: Facts) -> list[Change]:
 
 def _differences(old: Portrait, new: Portrait) -> list[Change]:
     names = [*new, *(name for name in old if name not in new)]
-    found = [
+    changes_ = [
         Change(group=name[0], what=name[1], before=old.get(name, "none"), now=new.get(name, "none"))
         for name in names
         if old.get(name) != new.get(name)
     ]
-    return sorted(found, key=lambda change: GROUPS.index(change.group))
+    return sorted(changes_, key=lambda change: GROUPS.index(change.group))
 
 
 def compared(facts: Facts) -> list[Compared]:
@@ -70,19 +70,24 @@ def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
     if facts.previous is None:
         return {}, _portrait(facts)
     before = registered(facts.previous)
-    other = replace(facts, digest=before.model_digest, stage=before.stage, item=facts.previous)
-    return _portrait(other), _portrait(facts)
+    earlier = replace(
+        facts,
+        digest=before.model_digest,
+        stage=before.stage,
+        registration_statement=facts.previous,
+    )
+    return _portrait(earlier), _portrait(facts)
 
 
 def _group(group: str, old: Portrait, new: Portrait) -> Compared:
-    mine = [name for name in old.keys() | new.keys() if name[0] == group]
-    both = [name for name in mine if name in old and name in new]
+    names = [name for name in old.keys() | new.keys() if name[0] == group]
+    both = [name for name in names if name in old and name in new]
     return Compared(
         group=group,
         same=sum(old[name] == new[name] for name in both),
         changed=sum(old[name] != new[name] for name in both),
-        new=sum(name not in old for name in mine),
-        gone=sum(name not in new for name in mine),
+        new=sum(name not in old for name in names),
+        gone=sum(name not in new for name in names),
     )
 
 
@@ -92,9 +97,9 @@ def _portrait(facts: Facts) -> Portrait:
     own = own_evaluation(facts)
     if own:
         for name, values in sorted(evaluated(own).scores.items()):
-            known = [value for value in values if value is not None]
+            numbers = [value for value in values if value is not None]
             portrait["results", f"{name} on {evaluated(own).suite_name}"] = (
-                f"{mean_interval(known, 0.95).mean:.3f}" if known else "no scores"
+                f"{mean_interval(numbers, 0.95).mean:.3f}" if numbers else "no scores"
             )
     for chain, _ in facts.datasets:
         count = chain.quality.predicate.counts.records_out if chain.quality else None

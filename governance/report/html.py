@@ -48,15 +48,15 @@ def json_twin(report: Report) -> bytes:
 
 def page(report: Report) -> bytes:
     """The report as HTML, with the digest of its JSON twin in it."""
-    made, front = environment(), room.front(report)
-    faults = sum(one.kind == "fault" for one in report.exceptions)
-    rendered = made.get_template("page.html.j2").render(
+    templates, front = environment(), room.front(report)
+    faults = sum(exception.kind == "fault" for exception in report.exceptions)
+    rendered = templates.get_template("page.html.j2").render(
         report=report,
         front=front,
         twin=sha256_bytes(json_twin(report)),
-        style=style(made),
+        style=style(templates),
         banner=banner(report.verdict.word, faults),
-        told=room.told(front),
+        page_one=room.page_one(front),
         contents=CONTENTS,
         running=_running(front),
         names={node.id: node.label for node in report.nodes},

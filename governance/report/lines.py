@@ -37,20 +37,20 @@ def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
 
 def _slots(facts: Facts, columns: dict[str, int], last: int) -> list[int]:
     """A column for each dataset, of its own: its first trainer's, else the nearest that is free."""
-    wanted = []
+    preferred = []
     for _, uses in facts.datasets:
         trains = next((use for use in uses if use.startswith("train@")), None)
         stage = (trains or uses[-1]).partition("@")[2]
         consumer = next((node for node in facts.chain if node.name == stage), facts.released)
         column = columns[consumer.sha256]
-        wanted.append(
+        preferred.append(
             (0, column) if trains else (1, last if consumer == facts.released else column)
         )
     slots: dict[int, int] = {}
-    for index in sorted(range(len(wanted)), key=lambda i: wanted[i]):
-        free = (slot for slot in range(last + len(wanted) + 1) if slot not in slots.values())
-        slots[index] = min(free, key=lambda slot: (abs(slot - wanted[index][1]), slot))
-    return [slots[index] for index in range(len(wanted))]
+    for index in sorted(range(len(preferred)), key=lambda i: preferred[i]):
+        free = (slot for slot in range(last + len(preferred) + 1) if slot not in slots.values())
+        slots[index] = min(free, key=lambda slot: (abs(slot - preferred[index][1]), slot))
+    return [slots[index] for index in range(len(preferred))]
 
 
 def _dataset(chain: DataChain, uses: list[str], column: int) -> Node:
@@ -62,7 +62,9 @@ def _dataset(chain: DataChain, uses: list[str], column: int) -> Node:
         digest=chain.sha256,
         lane=DATASETS,
         column=column,
-        evidence=[item.index for item in (chain.quality, chain.scan, chain.ingest) if item],
+        evidence=[
+            statement.index for statement in (chain.quality, chain.scan, chain.ingest) if statement
+        ],
     )
 
 
@@ -89,7 +91,7 @@ def _columns(chain: list[ModelNode]) -> dict[str, int]:
 
 
 def _model(facts: Facts, node: ModelNode, column: int) -> Node:
-    refs = [item.index for item in (node.train, node.gate, node.base) if item]
+    refs = [statement.index for statement in (node.train, node.gate, node.base) if statement]
     refs += assurance.entries(facts, node)
     return Node(
         id=node.sha256,
@@ -104,11 +106,11 @@ def _model(facts: Facts, node: ModelNode, column: int) -> Node:
 
 
 def _model_edges(facts: Facts) -> list[Edge]:
-    known = {node.sha256 for node in facts.chain}
+    digests = {node.sha256 for node in facts.chain}
     edges = []
     for node in facts.chain:
         for before, role in ((node.parent, "parent"), (node.scorer, "scorer")):
-            if before in known:
+            if before in digests:
                 edges.append(Edge(start=str(before), end=node.sha256, role=role))
     return edges
 
@@ -123,7 +125,7 @@ def _release(facts: Facts, column: int) -> Node:
         digest=facts.digest,
         lane=MODELS,
         column=column,
-        evidence=[facts.item.index],
+        evidence=[facts.registration_statement.index],
     )
 
 

@@ -22,7 +22,7 @@ from governance.report.facts import PREFIX, Facts, registered, run_of
 from governance.report.people import separation
 from governance.report.scores import is_safety
 
-LogState = Literal["present", "partial", "missing", "not recorded"]
+Presence = Literal["present", "partial", "missing", "not recorded"]
 """whole; some of it; none where there could be; or Countersign has no record of the kind."""
 
 
@@ -32,7 +32,7 @@ class Link(Model):
     key: str
     asks: str
     """What it has to hold to be whole."""
-    state: LogState
+    state: Presence
     says: str
     lacks: list[str]
     evidence: list[int]
@@ -54,20 +54,20 @@ def link(key: str, facts: Facts, verified: LogReport) -> Link:
     """What a version has of one kind of evidence."""
     if key in NOT_RECORDED:
         return _link(key, "not recorded", Holding(NOT_RECORDED[key], [], []))
-    found = _log(facts, verified) if key == LOG else LOOKS[key](facts)
-    if not any(found.evidence):
-        return _link(key, "missing", Holding(found.says, [], []))
-    return _link(key, "partial" if found.lacks else "present", found)
+    holding = _log(facts, verified) if key == LOG else LOOKS[key](facts)
+    if not any(holding.evidence):
+        return _link(key, "missing", Holding(holding.says, [], []))
+    return _link(key, "partial" if holding.lacks else "present", holding)
 
 
-def _link(key: str, state: LogState, found: Holding) -> Link:
+def _link(key: str, state: Presence, holding: Holding) -> Link:
     return Link(
         key=key,
         asks=EVIDENCE[key],
         state=state,
-        says=found.says,
-        lacks=list(found.lacks),
-        evidence=sorted({item.index for item in found.evidence if item}),
+        says=holding.says,
+        lacks=list(holding.lacks),
+        evidence=sorted({statement.index for statement in holding.evidence if statement}),
     )
 
 
@@ -79,9 +79,9 @@ def _sources(facts: Facts) -> Holding:
         blanks = card.blanks() if card else ["the datacard"]
         lacks += [f"{chain.dataset}: {', '.join(blanks)}"] if blanks else []
         lacks += [] if chain.ingest else [f"{chain.dataset}: evidence of its ingestion"]
-    items = [chain.ingest for chain, _ in facts.datasets]
+    ingests = [chain.ingest for chain, _ in facts.datasets]
     return Holding(
-        f"{len(items)} datasets, each declared on a datacard of the policies", lacks, items
+        f"{len(ingests)} datasets, each declared on a datacard of the policies", lacks, ingests
     )
 
 
@@ -90,27 +90,29 @@ def _lineage(facts: Facts) -> Holding:
     lacks = [
         f"{chain.dataset}: evidence of {chain.broken_at}" for chain in chains if chain.broken_at
     ]
-    items = [item for chain in chains for item in (chain.ingest, chain.scan, chain.quality)]
+    statements = [
+        statement for chain in chains for statement in (chain.ingest, chain.scan, chain.quality)
+    ]
     return Holding(
         f"{len(chains)} datasets followed from source to the records that were used, by digest",
         lacks,
-        items,
+        statements,
     )
 
 
 def _scans(facts: Facts) -> Holding:
     chains = [chain for chain, _ in facts.datasets]
-    found = [
+    scans = [
         chain.scan.predicate
         for chain in chains
         if chain.scan and isinstance(chain.scan.predicate, Scan)
     ]
     total, left = (
-        sum(sum(one.found.values()) for one in found),
-        sum(sum(one.remaining.values()) for one in found),
+        sum(sum(scan.found.values()) for scan in scans),
+        sum(sum(scan.remaining.values()) for scan in scans),
     )
     lacks = [f"{chain.dataset}: a scan" for chain in chains if chain.scan is None]
-    lacks += [f"{one.dataset}: recall on a seeded set" for one in found if one.recall is None]
+    lacks += [f"{scan.dataset}: recall on a seeded set" for scan in scans if scan.recall is None]
     lacks += ["a person's sample of what remains"]
     return Holding(
         f"{total:,} occurrences found, {left:,} remain", lacks, [chain.scan for chain in chains]
@@ -119,47 +121,58 @@ def _scans(facts: Facts) -> Holding:
 
 def _quality(facts: Facts) -> Holding:
     chains = [chain for chain, _ in facts.datasets]
-    found = [chain.quality.predicate for chain in chains if chain.quality]
-    said = [one for one in found if isinstance(one, Quality)]
+    statements = [chain.quality.predicate for chain in chains if chain.quality]
+    results = [result for result in statements if isinstance(result, Quality)]
     lacks = [f"{chain.dataset}: a quality result" for chain in chains if chain.quality is None]
-    lacks += [f"{one.dataset}: it did not pass" for one in said if not one.passed]
-    count = sum(len(one.expectations) for one in said)
+    lacks += [f"{result.dataset}: it did not pass" for result in results if not result.passed]
+    count = sum(len(result.expectations) for result in results)
     return Holding(
-        f"{count} expectations on {len(said)} datasets", lacks, [chain.quality for chain in chains]
+        f"{count} expectations on {len(results)} datasets",
+        lacks,
+        [chain.quality for chain in chains],
     )
 
 
 def _labels(facts: Facts) -> Holding:
     cards = facts.policies.datacards if facts.policies else {}
-    told = [
+    declared = [
         chain
         for chain, _ in facts.datasets
         if chain.dataset in cards and cards[chain.dataset].labelling.strip()
     ]
     lacks = ["the guidelines themselves: version and digest"]
     return Holding(
-        f"{len(told)} datacards say who labelled and how", lacks, [chain.ingest for chain in told]
+        f"{len(declared)} datacards say who labelled and how",
+        lacks,
+        [chain.ingest for chain in declared],
     )
 
 
 def _agreement(facts: Facts) -> Holding:
-    items = [
+    statements = [
         chain.quality
         for chain, _ in facts.datasets
         if chain.quality
-        and any(one.column.startswith("rater_") for one in chain.quality.predicate.expectations)
+        and any(check.column.startswith("rater_") for check in chain.quality.predicate.expectations)
     ]
     lacks = ["adjudication", "the pool of annotators", "agreement per label"]
-    return Holding(f"agreement between raters was tested on {len(items)} datasets", lacks, items)
+    return Holding(
+        f"agreement between raters was tested on {len(statements)} datasets", lacks, statements
+    )
 
 
 def _trainings(facts: Facts) -> Holding:
     nodes = facts.trained
     lacks = [f"{node.name}: an allowed gate before it" for node in nodes if node.gate is None]
-    said = [trained(node.train) for node in nodes if node.train]
-    lacks += [f"{one.stage}: a commit" for one in said if one.code.commit is None]
-    lacks += [f"{one.stage}: committed code" for one in said if one.code.dirty]
-    timed = all({"device_hours", "gpu_hours", "flops"} & one.run.detail.keys() for one in said)
+    trainings = [trained(node.train) for node in nodes if node.train]
+    lacks += [
+        f"{training.stage}: a commit" for training in trainings if training.code.commit is None
+    ]
+    lacks += [f"{training.stage}: committed code" for training in trainings if training.code.dirty]
+    timed = all(
+        {"device_hours", "gpu_hours", "flops"} & training.run.detail.keys()
+        for training in trainings
+    )
     lacks += [] if timed else ["an estimate of compute"]
     lacks.append("an estimate of energy")
     return Holding(
@@ -197,7 +210,7 @@ def _evaluations(facts: Facts) -> Holding:
     fixed = scores.thresholds_fixed(facts)
     before = scores.fixed_before(facts)
     lacks = [] if before else [f"thresholds fixed before the run: {fixed}"]
-    lacks += [f"{one.metric}: {one.gap}" for one in scores.judged(facts) if one.gap]
+    lacks += [f"{result.metric}: {result.gap}" for result in scores.judged(facts) if result.gap]
     if not scores.judged(facts):
         lacks.append("thresholds: policy demands nothing, or is not at hand")
     lacks += (
@@ -207,8 +220,8 @@ def _evaluations(facts: Facts) -> Holding:
     )
     lacks += [] if evaluated(own).slices else ["slices and the worst of them"]
     lacks += [
-        f"a search of {one} for leaks into {evaluated(own).suite_name}"
-        for one in scores.not_searched(facts)
+        f"a search of {result} for leaks into {evaluated(own).suite_name}"
+        for result in scores.not_searched(facts)
     ]
     named = ", ".join(sorted(evaluated(own).scores))
     return Holding(
@@ -223,11 +236,11 @@ def _safety(facts: Facts) -> Holding:
     own = scores.own_evaluation(facts)
     named = sorted(name for name in evaluated(own).scores if is_safety(name)) if own else []
     before = [
-        item
+        evaluation
         for node in facts.chain
         if node.sha256 != facts.digest and facts.suites
-        for item in [facts.evaluation(node, facts.suites[0])]
-        if item is not None and set(named) & set(evaluated(item).scores)
+        for evaluation in [facts.evaluation(node, facts.suites[0])]
+        if evaluation is not None and set(named) & set(evaluated(evaluation).scores)
     ]
     if own is None or not named:
         return Holding("no metric of its suite says anything about safety", [], [])
@@ -242,13 +255,15 @@ def _reproduced(facts: Facts) -> Holding:
     scored = _scored_again(facts)
     lacks, evidence, trainings = list(scored.lacks), list(scored.evidence), []
     for node in facts.trained:
-        found = reproductions(facts.view, node)
-        trainings += [f"{node.name} {assurance.words(facts, node)}"] if found else []
-        other = [item for item in found if node.train and item.keyid != node.train.keyid]
-        lacks += [] if other else [f"{node.name}: trained again under another key"]
-        if not all(map(assurance.came_again, other)):
+        repeats = reproductions(facts.view, node)
+        trainings += [f"{node.name} {assurance.words(facts, node)}"] if repeats else []
+        by_other_key = [
+            repeat for repeat in repeats if node.train and repeat.keyid != node.train.keyid
+        ]
+        lacks += [] if by_other_key else [f"{node.name}: trained again under another key"]
+        if not all(map(assurance.came_again, by_other_key)):
             lacks.append(f"{node.name}: the same result every time")
-        evidence += found
+        evidence += repeats
     trained_again = "; ".join(trainings) or "no training was repeated"
     return Holding(f"{scored.says}; {trained_again}", lacks, evidence)
 
@@ -276,14 +291,20 @@ def _approvals(facts: Facts) -> Holding:
     standing = facts.standing
     if standing is None:
         return Holding(facts.standing_note, [], [])
-    items = [item for _, _, item in standing.approvers]
+    approvals = [approval for _, _, approval in standing.approvers]
     roles = ", ".join(sorted({role for _, role, _ in standing.approvers}))
-    wanted = facts.policies.tier_of(facts.registration.model) if facts.policies else None
+    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     lacks = (
-        [] if wanted and len(items) >= wanted.approvals else ["as many approvals as the tier asks"]
+        [] if tier and len(approvals) >= tier.approvals else ["as many approvals as the tier asks"]
     )
-    lacks += [] if all(item.predicate.page for item in items) else ["the page that was shown"]
-    return Holding(f"{len(items)} approvals count, in the roles {roles or 'none'}", lacks, items)
+    lacks += (
+        []
+        if all(approval.predicate.page for approval in approvals)
+        else ["the page that was shown"]
+    )
+    return Holding(
+        f"{len(approvals)} approvals count, in the roles {roles or 'none'}", lacks, approvals
+    )
 
 
 def _duties(facts: Facts) -> Holding:
@@ -293,7 +314,7 @@ def _duties(facts: Facts) -> Holding:
     lacks = [] if duties.state == "holds" else ["separation of duties"]
     if _same_asked(facts):
         lacks.append("an evaluation that somebody else asked for than the training")
-    return Holding(duties.text, lacks, [item for _, _, item in standing.approvers])
+    return Holding(duties.text, lacks, [approval for _, _, approval in standing.approvers])
 
 
 def _same_asked(facts: Facts) -> bool:
@@ -310,24 +331,28 @@ def _same_asked(facts: Facts) -> bool:
 def _waivers(facts: Facts) -> Holding:
     standing = facts.standing
     if standing is None:
-        return Holding("policies in force let nobody accept anything", [], [facts.item])
-    items = [item for item, _ in standing.waivers]
+        return Holding(
+            "policies in force let nobody accept anything", [], [facts.registration_statement]
+        )
+    waivers = [waiver for waiver, _ in standing.waivers]
     ends = [
-        f"{item.predicate.finding} until {item.predicate.expires[:10]}"
-        for item, why in standing.waivers
+        f"{waiver.predicate.finding} until {waiver.predicate.expires[:10]}"
+        for waiver, why in standing.waivers
         if not why
     ]
-    told = "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
-    return Holding(f"{len(items)} recorded: {told}", [], items or [facts.item])
+    in_force = "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
+    return Holding(
+        f"{len(waivers)} recorded: {in_force}", [], waivers or [facts.registration_statement]
+    )
 
 
 def _policy(facts: Facts) -> Holding:
     if facts.policies is None:
         return Holding(facts.policies_note, [], [])
     recorded = [
-        one
-        for one in facts.of("origin", "policy")
-        if one.subjects[0].sha256 == facts.policies.digest
+        statement
+        for statement in facts.of("origin", "policy")
+        if statement.subjects[0].sha256 == facts.policies.digest
     ]
     lacks = [] if recorded and recorded[0].predicate.files else ["their text in the log"]
     signed = facts.now.authority.in_force.signed_at if facts.now and facts.standing else None
@@ -339,35 +364,48 @@ def _log(facts: Facts, verified: LogReport) -> Holding:
     lacks = ["an anchor outside this machine, with its time"]
     lacks += [] if verified.origin else ["an established origin"]
     says = f"{verified.entries} entries verified, root {verified.root[:PREFIX]}"
-    return Holding(says, lacks, [facts.item])
+    return Holding(says, lacks, [facts.registration_statement])
 
 
 def _signatures(facts: Facts) -> Holding:
-    items = list({item.index: item for item in (*facts.statements(), facts.item)}.values())
-    development = sum(item.development for item in items)
+    statements = list(
+        {
+            statement.index: statement
+            for statement in (*facts.statements(), facts.registration_statement)
+        }.values()
+    )
+    development = sum(statement.development for statement in statements)
     lacks = (
         [f"named keys: {development} statements are signed by development keys"]
         if development
         else []
     )
-    return Holding(f"{len(items)} statements, each signature valid", lacks, items)
+    return Holding(f"{len(statements)} statements, each signature valid", lacks, statements)
 
 
 def _access(facts: Facts) -> Holding:
     principals = facts.policies.rules.principals if facts.policies else []
     if not principals:
         return Holding(facts.policies_note or "policies name nobody", [], [])
-    people = sum(one.kind == "person" for one in principals)
+    people = sum(principal.kind == "person" for principal in principals)
     lacks = ["the last review of these rights", "who can read data where it is stored"]
     entry = _policy(facts).evidence
-    ended = [item for item in facts.of("revocation") if item.subjects[0].sha256 in _revoked(facts)]
-    lent = [item for item in facts.of("authorization") if item.digest in _authorizations(facts)]
-    told = (
+    revocations = [
+        statement
+        for statement in facts.of("revocation")
+        if statement.subjects[0].sha256 in _revoked(facts)
+    ]
+    authorizations = [
+        statement
+        for statement in facts.of("authorization")
+        if statement.digest in _authorizations(facts)
+    ]
+    summary = (
         f"{people} people and {len(principals) - people} services, with roles and keys;"
-        f" {len(ended)} keys revoked; "
+        f" {len(revocations)} keys revoked; "
     )
-    told += f"{len(lent)} authorizations behind the runs"
-    return Holding(told, lacks, [*entry, *ended, *lent])
+    summary += f"{len(authorizations)} authorizations behind the runs"
+    return Holding(summary, lacks, [*entry, *revocations, *authorizations])
 
 
 def _revoked(facts: Facts) -> Mapping[str, int]:
@@ -377,17 +415,22 @@ def _revoked(facts: Facts) -> Mapping[str, int]:
 def _authorizations(facts: Facts) -> set[str | None]:
     """By which people let services run in their name, of the runs that the version rests on."""
     return {
-        run.requested_by.authorization for item in facts.statements() if (run := run_of(item))
+        run.requested_by.authorization
+        for statement in facts.statements()
+        if (run := run_of(statement))
     } - {None}
 
 
 def _inventory(facts: Facts) -> Holding:
-    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
-    lacks = [] if known else ["purpose and tier in policy"]
+    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    lacks = [] if model else ["purpose and tier in policy"]
     lacks += ["an owner", "where it is deployed", "the next review"]
     standing = facts.standing
     held = (
-        [f"{one.alias} {'until it was taken' if one.ended else 'now'}" for one in standing.held]
+        [
+            f"{tenure.alias} {'until it was taken' if tenure.ended else 'now'}"
+            for tenure in standing.held
+        ]
         if standing
         else []
     )
@@ -396,98 +439,108 @@ def _inventory(facts: Facts) -> Holding:
         if standing and standing.retired
         else ", ".join(held) or "never given a governed alias"
     )
-    moves = [one.given for one in standing.held] if standing else []
-    gone = [standing.retired] if standing and standing.retired else []
+    moves = [tenure.given for tenure in standing.held] if standing else []
+    retirement = [standing.retired] if standing and standing.retired else []
     return Holding(
         f"{_name(facts)}, tier {facts.registration.tier}, {state}",
         lacks,
-        [facts.item, *moves, *gone],
+        [facts.registration_statement, *moves, *retirement],
     )
 
 
 def _moves(facts: Facts) -> Holding:
-    items = [
-        item for item in facts.of("promotion") if item.predicate.model == facts.registration.model
+    decisions = [
+        decision
+        for decision in facts.of("promotion")
+        if decision.predicate.model == facts.registration.model
     ]
     calls = [
-        item
-        for item in facts.of("refusal", "call")
-        if item.predicate.model == facts.registration.model
+        decision
+        for decision in facts.of("refusal", "call")
+        if decision.predicate.model == facts.registration.model
     ]
-    refused = sum(item.kind == "refusal" for item in calls)
-    told = (
-        f"{len(items)} decisions about aliases of this model, refusals included; {refused} calls"
-        " refused by rule"
+    refused = sum(decision.kind == "refusal" for decision in calls)
+    summary = (
+        f"{len(decisions)} decisions about aliases of this model, refusals included;"
+        f" {refused} calls refused by rule"
     )
-    return Holding(told, [], [*items, *calls] if items else [])
+    return Holding(summary, [], [*decisions, *calls] if decisions else [])
 
 
 def _changes(facts: Facts) -> Holding:
     if facts.previous is None:
         return Holding(
-            "the first version under this name: nothing before it to differ from", [], [facts.item]
+            "the first version under this name: nothing before it to differ from",
+            [],
+            [facts.registration_statement],
         )
     before = registered(facts.previous)
     return Holding(
-        f"compared with version {before.version} in the report", [], [facts.item, facts.previous]
+        f"compared with version {before.version} in the report",
+        [],
+        [facts.registration_statement, facts.previous],
     )
 
 
 def _card(facts: Facts) -> Holding:
-    known = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
-    lacks = [] if known else ["intended use: policies name no such model"]
+    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    lacks = [] if model else ["intended use: policies name no such model"]
     lacks += ["groups of people it was tested on", "what oversight it needs"]
-    return Holding(f"countersign export {_name(facts)} model-card", lacks, [facts.item])
+    return Holding(
+        f"countersign export {_name(facts)} model-card", lacks, [facts.registration_statement]
+    )
 
 
 def _retention(facts: Facts) -> Holding:
     cards = facts.policies.datacards if facts.policies else {}
-    told = [
+    declared = [
         chain
         for chain, _ in facts.datasets
         if chain.dataset in cards and cards[chain.dataset].retention.until
     ]
     lacks = ["proofs of deletion", "a ledger of erasures and the versions they reached"]
     return Holding(
-        f"{len(told)} datacards say until when data is kept",
+        f"{len(declared)} datacards say until when data is kept",
         lacks,
-        [chain.ingest for chain in told],
+        [chain.ingest for chain in declared],
     )
 
 
 def _ways_back(facts: Facts) -> Holding:
-    items = [item for item in facts.of("promotion") if item.predicate.action == "rollback"]
-    mine = [
-        one
-        for one in items
-        if one.predicate.model == facts.registration.model and one.predicate.allowed
+    rollbacks = [
+        rollback for rollback in facts.of("promotion") if rollback.predicate.action == "rollback"
     ]
-    happened = f"{len(mine)} rollbacks of this model happened"
+    of_model = [
+        rollback
+        for rollback in rollbacks
+        if rollback.predicate.model == facts.registration.model and rollback.predicate.allowed
+    ]
+    happened = f"{len(of_model)} rollbacks of this model happened"
     standing = facts.standing
-    tried = (
+    drill = (
         drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
     )
-    if tried is None:
-        return Holding(f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], mine)
+    if drill is None:
+        return Holding(f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], of_model)
     ahead = standing.below() if standing else []
     target = ahead[0].predicate.version if ahead else None
-    lacks = [] if tried.predicate.passed else ["a rehearsal that came off"]
-    stale = target not in (None, tried.predicate.version)
+    lacks = [] if drill.predicate.passed else ["a rehearsal that came off"]
+    stale = target not in (None, drill.predicate.version)
     lacks += (
         [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
     )
     return Holding(
-        f"last rehearsal {drills.summary(tried, None)}; {happened}", lacks, [tried, *mine]
+        f"last rehearsal {drills.summary(drill, None)}; {happened}", lacks, [drill, *of_model]
     )
 
 
 def _incidents(facts: Facts) -> Holding:
     standing = facts.standing
-    items = standing.incidents if standing else []
-    if not items:
+    statements = standing.incidents if standing else []
+    if not statements:
         return Holding("none recorded, which does not show that there were none", [], [])
     lacks = ["classification", "deadlines and notifications", "cause and fix"]
-    return Holding(f"{len(items)} statements about incidents", lacks, items)
+    return Holding(f"{len(statements)} statements about incidents", lacks, statements)
 
 
 def _name(facts: Facts) -> str:

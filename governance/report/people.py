@@ -44,21 +44,29 @@ def needed(facts: Facts) -> str:
     return f"needs: approval by {tier.approvals} people in different roles"
 
 
-def name_of(facts: Facts, item: Evidence) -> str:
+def name_of(facts: Facts, statement: Evidence) -> str:
     """Whose key signed, as the policies in force then say."""
-    who = facts.now.authority.principal(item.keyid, item.index) if facts.now else None
-    return who.name if who else "development key" if item.development else "a key policies name"
+    principal = (
+        facts.now.authority.principal(statement.keyid, statement.index) if facts.now else None
+    )
+    return (
+        principal.name
+        if principal
+        else "development key"
+        if statement.development
+        else "a key policies name"
+    )
 
 
 def not_counted(standing: Standing) -> list[tuple[SetAside, str]]:
     """Votes on the packet that do not count, each with the reason; a revoked key comes first."""
     revoked = standing.now.authority.revoked
-    found = []
+    votes = []
     for vote in standing.votes[1]:
         ended = revoked.get(vote.item.keyid)
         before = ended is not None and ended < vote.item.index
-        found.append((vote, f"the key was revoked before, in E{ended}" if before else vote.why))
-    return found
+        votes.append((vote, f"the key was revoked before, in E{ended}" if before else vote.why))
+    return votes
 
 
 def separation(facts: Facts) -> Separation:
@@ -67,7 +75,7 @@ def separation(facts: Facts) -> Separation:
         return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN), _shared_keys(facts)])
     standing = facts.standing
     authors = _authors(facts, standing)
-    approving = {approval(item).principal for item in _votes(standing) if _approves(item)}
+    approving = {approval(vote).principal for vote in _votes(standing) if _approves(vote)}
     own = sorted(approving & authors.keys())
     if own:
         acts = [f"{name} {authors[name]} and approves it" for name in own]
@@ -109,8 +117,8 @@ def _asking(standing: Standing) -> list[Evidence]:
 
 
 def _shared_keys(facts: Facts) -> Reason:
-    trained = {item.keyid[:PREFIX] for item in _trainings(facts)}
-    evaluated = {item.keyid[:PREFIX] for item in _evaluations(facts)}
+    trained = {statement.keyid[:PREFIX] for statement in _trainings(facts)}
+    evaluated = {statement.keyid[:PREFIX] for statement in _evaluations(facts)}
     same = sorted(trained & evaluated)
     return reason(Say.SAME_KEY, keys=same) if same else reason(Say.OTHER_KEYS)
 
@@ -131,52 +139,62 @@ def _trainings(facts: Facts) -> list[Evidence]:
 
 def _evaluations(facts: Facts) -> list[Evidence]:
     pairs = ((node, suite) for node in facts.trained for suite in facts.suites)
-    found = (facts.evaluation(node, suite) for node, suite in pairs)
-    return [item for item in found if item]
+    evaluations = (facts.evaluation(node, suite) for node, suite in pairs)
+    return [evaluation for evaluation in evaluations if evaluation]
 
 
-def _asked(items: Iterable[Evidence]) -> set[str]:
-    return {run.requested_by.name for item in items if (run := run_of(item))}
+def _asked(statements: Iterable[Evidence]) -> set[str]:
+    return {run.requested_by.name for statement in statements if (run := run_of(statement))}
 
 
 def _votes(standing: Standing) -> list[Evidence]:
     """Every vote on the packet."""
-    found = standing.now.evidence.by_subject(standing.asked.packet or "", "approval")
-    return [item for item in found if approval(item).about == "packet"]
+    approvals = standing.now.evidence.by_subject(standing.request.packet or "", "approval")
+    return [vote for vote in approvals if approval(vote).about == "packet"]
 
 
-def _approves(item: Evidence) -> bool:
-    return approval(item).decision == "approve"
+def _approves(vote: Evidence) -> bool:
+    return approval(vote).decision == "approve"
 
 
-def _ran(did: str, items: Sequence[Evidence], facts: Facts, assured: str) -> Person:
+def _ran(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Person:
     """A run by a service, for whoever asked for it."""
-    if not items:
+    if not runs:
         return _nobody(did, "not recorded")
-    asked: list[Requester] = [run.requested_by for item in items if (run := run_of(item))]
-    names = sorted({f"{who.name}{'' if who.authenticated else ' (claimed)'}" for who in asked})
-    services = sorted({name_of(facts, item) for item in items})
+    requesters: list[Requester] = [
+        run.requested_by for statement in runs if (run := run_of(statement))
+    ]
+    names = sorted(
+        {
+            f"{requester.name}{'' if requester.authenticated else ' (claimed)'}"
+            for requester in requesters
+        }
+    )
+    services = sorted({name_of(facts, statement) for statement in runs})
     return _person(
         did,
         "done",
         ", ".join(names),
         f"asked for the runs; signed by {', '.join(services)}",
-        at(items[-1]),
-        ", ".join(sorted({item.keyid[:PREFIX] for item in items})),
+        at(runs[-1]),
+        ", ".join(sorted({statement.keyid[:PREFIX] for statement in runs})),
         assured,
-        [item.index for item in items][:EVIDENCE_SHOWN],
+        [statement.index for statement in runs][:EVIDENCE_SHOWN],
     )
 
 
 def _voters(standing: Standing) -> list[Person]:
     """One row for each vote, those that do not count too."""
-    counted = {item.index for _, _, item in (*standing.approvers, *standing.rejections)}
-    why = {vote.item.index: text for vote, text in not_counted(standing)}
-    return [_voter(item, item.index in counted, why.get(item.index)) for item in _votes(standing)]
+    counted = {statement.index for _, _, statement in (*standing.approvers, *standing.rejections)}
+    reasons = {vote.item.index: text for vote, text in not_counted(standing)}
+    return [
+        _voter(statement, statement.index in counted, reasons.get(statement.index))
+        for statement in _votes(standing)
+    ]
 
 
-def _voter(item: Evidence, counts: bool, why: str | None) -> Person:
-    vote = approval(item)
+def _voter(statement: Evidence, counts: bool, why: str | None) -> Person:
+    vote = approval(statement)
     if counts:
         state, assured = "done", "signed the page shown"
     elif why:
@@ -186,10 +204,17 @@ def _voter(item: Evidence, counts: bool, why: str | None) -> Person:
     opened = getattr(vote, "opened_at", None)
     seconds = (instant_of(vote.at) - instant_of(opened)).total_seconds() if opened else None
     did = "approved" if vote.decision == "approve" else "rejected"
-    made = _person(
-        did, state, vote.principal, vote.role, vote.at, item.keyid[:PREFIX], assured, [item.index]
+    row = _person(
+        did,
+        state,
+        vote.principal,
+        vote.role,
+        vote.at,
+        statement.keyid[:PREFIX],
+        assured,
+        [statement.index],
     )
-    return made.model_copy(update={"opened_at": opened, "seconds": seconds})
+    return row.model_copy(update={"opened_at": opened, "seconds": seconds})
 
 
 def _deployed(standing: Standing) -> Person:
@@ -197,17 +222,17 @@ def _deployed(standing: Standing) -> Person:
     if not holds:
         return _nobody("deployed", "not deployed")
     last = holds[-1].given
-    move, asked = promoted(last), standing.request_of(last)
+    move, request = promoted(last), standing.request_of(last)
     caller = move.caller or "not recorded"
     return _person(
         "deployed",
         "done" if standing.live else "ended",
-        asked.predicate.principal if asked else "nobody asked",
-        f"{asked.predicate.role}; called by {caller}" if asked else None,
+        request.predicate.principal if request else "nobody asked",
+        f"{request.predicate.role}; called by {caller}" if request else None,
         move.at,
-        asked.keyid[:PREFIX] if asked else None,
+        request.keyid[:PREFIX] if request else None,
         "signed request, checked against the log",
-        [item.index for item in (last, asked) if item],
+        [statement.index for statement in (last, request) if statement],
     )
 
 

@@ -193,7 +193,7 @@ def reason(code: Say, **fields: Json) -> Reason:
 
 def text_of(reasons: list[Reason]) -> str:
     """Several reasons as one text."""
-    return " ".join(one.text for one in reasons)
+    return " ".join(reason_.text for reason_ in reasons)
 
 
 def notice(code: About, evidence: list[int], **fields: Json) -> Notice:

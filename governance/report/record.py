@@ -26,7 +26,7 @@ from governance.report.front import way_back
 from governance.report.model import Answer, Decision, Record, SignedRow
 from governance.report.people import name_of, needed
 from governance.report.scores import own_evaluation
-from governance.report.standing import Standing, approval, said_of
+from governance.report.standing import Standing, approval, approvals_of
 from governance.report.verdict import decided_by
 
 FUNCTION = "the automatic checks"
@@ -35,19 +35,21 @@ FUNCTION = "the automatic checks"
 def decisions(facts: Facts) -> list[Decision]:
     """Every decision about the version or a stage it rests on, in the order of the log."""
     rows = (*_gates(facts), *_moves(facts), *_statements(facts))
-    found = sorted({one.evidence[0]: one for one in rows}.items())
+    by_entry = sorted({decision.evidence[0]: decision for decision in rows}.items())
     registered = _registered(facts)
-    moved = (entry for entry, one in found if one.about == registered.about)
-    place = min([*moved, facts.item.index])
-    before = [one for entry, one in found if entry < place]
-    return [*before, registered, *(one for entry, one in found if entry >= place)]
+    moved = (entry for entry, decision in by_entry if decision.about == registered.about)
+    place = min([*moved, facts.registration_statement.index])
+    before = [decision for entry, decision in by_entry if entry < place]
+    return [*before, registered, *(decision for entry, decision in by_entry if entry >= place)]
 
 
 def _registered(facts: Facts) -> Decision:
     name = f"{facts.registration.model}/{facts.registration.version}"
     run = facts.registration.run
     who = run.requested_by.name
-    return _decision(facts.item, name, "Version", "registered", run.finished, None, [], who)
+    return _decision(
+        facts.registration_statement, name, "Version", "registered", run.finished, None, [], who
+    )
 
 
 def records(facts: Facts) -> list[Record]:
@@ -75,7 +77,7 @@ def records(facts: Facts) -> list[Record]:
             named or "not recorded",
             [chain.quality.index for chain in data if chain.quality],
         ),
-        ("Model version", version, [facts.item.index]),
+        ("Model version", version, [facts.registration_statement.index]),
         ("Hyperparameters", objective, [released.index] if released else []),
         ("Evaluation", scored, [own.index] if own else []),
         ("Approval owner", *_owner(facts)),
@@ -89,68 +91,68 @@ def records(facts: Facts) -> list[Record]:
 def signed_reports(facts: Facts) -> list[SignedRow]:
     """Reports of this version that were signed before this one was computed."""
     name = (facts.registration.model, facts.registration.version)
-    found = [
-        item
-        for item in facts.of("report")
-        if (item.predicate.model, item.predicate.version) == name
+    reports = [
+        report
+        for report in facts.of("report")
+        if (report.predicate.model, report.predicate.version) == name
     ]
-    return [_signed(facts, item) for item in found]
+    return [_signed(facts, report) for report in reports]
 
 
-def _signed(facts: Facts, item: Evidence) -> SignedRow:
-    said: SignedReport = item.predicate
+def _signed(facts: Facts, statement: Evidence) -> SignedRow:
+    report: SignedReport = statement.predicate
     return SignedRow(
-        page=said.page,
-        twin=said.twin,
-        verdict=said.verdict,
-        as_of=said.as_of,
-        entries=said.entries,
-        generator=said.generator,
-        by=name_of(facts, item),
-        role=said.role,
-        words=said.reason,
-        at=said.run.finished,
-        evidence=[item.index],
+        page=report.page,
+        twin=report.twin,
+        verdict=report.verdict,
+        as_of=report.as_of,
+        entries=report.entries,
+        generator=report.generator,
+        by=name_of(facts, statement),
+        role=report.role,
+        words=report.reason,
+        at=report.run.finished,
+        evidence=[statement.index],
     )
 
 
 def _owner(facts: Facts) -> tuple[str, list[int]]:
     votes = facts.standing.approvers if facts.standing else []
-    told = ", ".join(f"{name} as {role}" for name, role, _ in votes)
-    return told or needed(facts), [item.index for _, _, item in votes]
+    approvers = ", ".join(f"{name} as {role}" for name, role, _ in votes)
+    return approvers or needed(facts), [vote.index for _, _, vote in votes]
 
 
 def _deployment(facts: Facts) -> tuple[str, list[int]]:
     held = facts.standing.held if facts.standing else []
     if not held:
         return "not deployed", []
-    told = [
-        f"{one.alias} since {moment(promoted(one.given).at)}"
-        + (f", until {moment(promoted(one.ended).at)}" if one.ended else "")
-        for one in held
+    periods = [
+        f"{tenure.alias} since {moment(promoted(tenure.given).at)}"
+        + (f", until {moment(promoted(tenure.ended).at)}" if tenure.ended else "")
+        for tenure in held
     ]
-    return "; ".join(told), [one.given.index for one in held]
+    return "; ".join(periods), [tenure.given.index for tenure in held]
 
 
 def _incidents(facts: Facts) -> tuple[str, list[int]]:
-    found = facts.standing.incidents if facts.standing else []
-    still = len(facts.standing.open_incidents) if facts.standing else 0
-    opened = sum(item.predicate.state == "open" for item in found)
-    return (f"{opened} recorded, {still} open" if found else "none recorded"), [
-        item.index for item in found
+    incidents = facts.standing.incidents if facts.standing else []
+    open_now = len(facts.standing.open_incidents) if facts.standing else 0
+    opened = sum(incident.predicate.state == "open" for incident in incidents)
+    return (f"{opened} recorded, {open_now} open" if incidents else "none recorded"), [
+        incident.index for incident in incidents
     ]
 
 
 def _gates(facts: Facts) -> Iterator[Decision]:
-    mine = {node.gate.index for node in facts.trained if node.gate}
+    relied_on = {node.gate.index for node in facts.trained if node.gate}
     stages = {f"gate@{node.name}" for node in facts.trained}
-    for item in facts.of("gate"):
-        if decided(item).stage not in stages:
+    for statement in facts.of("gate"):
+        if decided(statement).stage not in stages:
             continue
-        gate = decided(item)
-        aside = "" if item.index in mine else " (not the decision this version rests on)"
+        gate = decided(statement)
+        aside = "" if statement.index in relied_on else " (not the decision this version rests on)"
         yield _decision(
-            item,
+            statement,
             about=f"{gate.stage}{aside}",
             what="May it train?",
             answer="allowed" if gate.allowed else "refused",
@@ -165,13 +167,13 @@ QUESTIONS = {"promote": "May it become {}?", "rollback": "May it be {} again?", 
 
 def _moves(facts: Facts) -> Iterator[Decision]:
     standing = facts.standing
-    for item in facts.promotions:
-        move = promoted(item)
+    for statement in facts.promotions:
+        move = promoted(statement)
         by = FUNCTION
         if standing is not None and move.alias != CANDIDATE:
-            by = f"{FUNCTION}; {decided_by(standing, item)}"
+            by = f"{FUNCTION}; {decided_by(standing, statement)}"
         yield _decision(
-            item,
+            statement,
             f"{move.model}/{move.version}",
             QUESTIONS[move.action].format(move.alias),
             "allowed" if move.allowed else "refused",
@@ -187,42 +189,47 @@ def _statements(facts: Facts) -> Iterator[Decision]:
     standing, model = facts.standing, facts.registration.model
     if standing is None:
         return
-    for item in standing.packets:
-        frozen = item.predicate
-        about, findings = f"packet {_digest(item)}", _findings(frozen.findings, frozen.waived)
+    for statement in standing.packets:
+        frozen = statement.predicate
+        about, findings = f"packet {_digest(statement)}", _findings(frozen.findings, frozen.waived)
         at = frozen.run.finished
-        yield _decision(item, about, "Evidence frozen for approval", "frozen", at, None, findings)
-    for vote in said_of(standing.now, standing):
+        yield _decision(
+            statement, about, "Evidence frozen for approval", "frozen", at, None, findings
+        )
+    for vote in approvals_of(standing.now, standing):
         yield _approval(standing, vote)
     for waiver, _ in standing.waivers:
         about = f"{waiver.predicate.finding} {waiver.predicate.about}"
         yield _statement(standing, waiver, about, "Accept this finding for a while?", "waived")
     for request in standing.now.evidence.by_subject(facts.digest, PromotionRequest):
-        asked = request.predicate
-        about, what = f"{asked.model}/{asked.version}", f"Request: {asked.action} {asked.alias}"
+        predicate = request.predicate
+        about, what = (
+            f"{predicate.model}/{predicate.version}",
+            f"Request: {predicate.action} {predicate.alias}",
+        )
         yield _statement(standing, request, about, what, "asked")
-    for one in standing.incidents:
-        incident = one.predicate
+    for opening in standing.incidents:
+        incident = opening.predicate
         word: Answer = "opened" if incident.state == "open" else "closed"
         about = f"{incident.model}/{incident.version}"
-        yield _statement(standing, one, about, "Incident", word)
+        yield _statement(standing, opening, about, "Incident", word)
     for kind in ("refusal", "call"):
-        for item in standing.now.evidence.all(kind):
-            if item.predicate.model == model:
-                yield _by_rule(item)
+        for statement in standing.now.evidence.all(kind):
+            if statement.predicate.model == model:
+                yield _by_rule(statement)
 
 
-def _by_rule(item: Evidence) -> Decision:
+def _by_rule(statement: Evidence) -> Decision:
     """A call on the model that a rule refused or let through."""
-    call: Refusal | Call = item.predicate
+    call: Refusal | Call = statement.predicate
     alias = f" {call.alias}" if isinstance(call, Call) and call.alias else ""
     what, at = f"{call.operation}{alias}, called by {call.caller}", call.run.finished
     if isinstance(call, Refusal):
         by = "a rule, before any decision"
-        return _decision(item, call.model, what, "refused", at, None, [call.reason], by)
+        return _decision(statement, call.model, what, "refused", at, None, [call.reason], by)
     about = f"{call.model}/{call.version}" if call.version else call.model
     by = "a rule; no decision is required"
-    return _decision(item, about, what, "allowed", at, None, [], by)
+    return _decision(statement, about, what, "allowed", at, None, [], by)
 
 
 APPROVED = {
@@ -236,43 +243,52 @@ APPROVED = {
 }
 
 
-def _approval(standing: Standing, item: Evidence) -> Decision:
-    vote = approval(item)
-    about = f"{vote.about} {_digest(item)}"
+def _approval(standing: Standing, statement: Evidence) -> Decision:
+    vote = approval(statement)
+    about = f"{vote.about} {_digest(statement)}"
     word: Answer = "approved" if vote.decision == "approve" else "rejected"
-    counted = {one.index for _, _, one in standing.votes[0]}
-    why = [one.why for one in standing.votes[1] if one.item.index == item.index]
-    refused = [f"does not count: {why[0]}"] if why and item.index not in counted else []
+    counted = {set_aside.index for _, _, set_aside in standing.votes[0]}
+    why = [
+        set_aside.why for set_aside in standing.votes[1] if set_aside.item.index == statement.index
+    ]
+    refused = [f"does not count: {why[0]}"] if why and statement.index not in counted else []
     what = APPROVED[vote.about]
-    return _statement(standing, item, about, what, word, vote.page, refused)
+    return _statement(standing, statement, about, what, word, vote.page, refused)
 
 
-def _digest(item: Evidence) -> str:
-    return item.subjects[0].sha256[:PREFIX]
+def _digest(statement: Evidence) -> str:
+    return statement.subjects[0].sha256[:PREFIX]
 
 
 def _statement(
     standing: Standing,
-    item: Evidence,
+    statement: Evidence,
     about: str,
     what: str,
     answer: Answer,
     shown: str | None = None,
     refused: Sequence[str] = (),
 ) -> Decision:
-    signed: Any = item.predicate
-    wrong = list(refused)
-    if standing.now.authority.speaker(item) is None:
-        wrong.insert(0, "the key was not theirs at that entry, or the role")
+    signed: Any = statement.predicate
+    problems = list(refused)
+    if standing.now.authority.speaker(statement) is None:
+        problems.insert(0, "the key was not theirs at that entry, or the role")
     by = f"{signed.principal} as {signed.role}"
-    made = _decision(
-        item, about, what, "does not count" if wrong else answer, signed.at, None, wrong, by
+    decision = _decision(
+        statement,
+        about,
+        what,
+        "does not count" if problems else answer,
+        signed.at,
+        None,
+        problems,
+        by,
     )
-    return made.model_copy(update={"words": signed.reason or None, "shown": shown})
+    return decision.model_copy(update={"words": signed.reason or None, "shown": shown})
 
 
 def _decision(
-    item: Evidence,
+    statement: Evidence,
     about: str,
     what: str,
     answer: Answer,
@@ -291,10 +307,10 @@ def _decision(
         at=at,
         tier=tier,
         findings=findings,
-        evidence=[item.index],
+        evidence=[statement.index],
     )
 
 
 def _findings(findings: list[Finding], waived: list[Finding]) -> list[str]:
-    still = [f"{one.code} {one.subject}: {one.message}" for one in findings]
-    return still + [f"waived: {one.code} {one.subject}" for one in waived]
+    in_force = [f"{finding.code} {finding.subject}: {finding.message}" for finding in findings]
+    return in_force + [f"waived: {finding.code} {finding.subject}" for finding in waived]

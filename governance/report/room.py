@@ -19,7 +19,7 @@ TEXT = 240
 TIGHT = {"fault": 120, "waiver": 60, "note": 60}
 """Characters of what an exception says where there are many."""
 ROOM, MOST = 5, 8
-"""Exceptions: that fit in any case; that fit where they are told in a line each."""
+"""Exceptions: that fit in any case; that fit where they are page_one in a line each."""
 TITLES = 6
 """Named of those that do not fit."""
 LINES = 5
@@ -50,7 +50,7 @@ def front(report: Report) -> Report:
     return found.model_copy(update={**names, "exceptions": exceptions, "people": people})
 
 
-def told(report: Report) -> dict[str, Any]:
+def page_one(report: Report) -> dict[str, Any]:
     """Of a report's lists, what page one shows, most telling first, and how many there are."""
     kinds = [item.kind for item in report.exceptions]
     chosen = [
@@ -85,7 +85,7 @@ def told(report: Report) -> dict[str, Any]:
 
 
 def _urgent(report: Report) -> int:
-    return sum(one.kind != "note" for one in report.exceptions)
+    return sum(exception.kind != "note" for exception in report.exceptions)
 
 
 def with_texts(report: Report, change: Callable[[str], str]) -> Report:
@@ -95,7 +95,7 @@ def with_texts(report: Report, change: Callable[[str], str]) -> Report:
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
-        return {name: _changed(item, change) for name, item in value.items()}
+        return {name: _changed(part, change) for name, part in value.items()}
     if isinstance(value, list):
-        return [_changed(item, change) for item in value]
+        return [_changed(part, change) for part in value]
     return change(value) if isinstance(value, str) else value

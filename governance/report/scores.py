@@ -71,13 +71,13 @@ def judged(facts: Facts) -> list[Judged]:
     """Policy's demands on the version, and what its evaluation shows. Empty where nothing is known
     to be demanded.
     """
-    held = facts.held_against_policy
+    held = facts.model_facts
     return [*held.judged, *held.sliced, *held.compared] if held else []
 
 
 def demands(facts: Facts) -> Demands | None:
     """What policies/evaluation.yaml demands of the version's method on its suite."""
-    held = facts.held_against_policy
+    held = facts.model_facts
     return held.demands if held else None
 
 
@@ -171,29 +171,37 @@ def not_searched(facts: Facts) -> list[str]:
     evaluated on others.
     """
     name = f"evaluate@{facts.released.name}"
-    held = next((chain for chain, uses in facts.datasets if name in uses), None)
-    if held is None:
+    suite_data = next((chain for chain, uses in facts.datasets if name in uses), None)
+    if suite_data is None:
         return []
-    found = []
+    datasets = []
     for chain, uses in facts.datasets:
-        against = {one.sha256 for one in _read(chain.quality) if one.role.startswith("held_out")}
-        if chain.dataset != held.dataset and any(use.startswith("train@") for use in uses):
-            found += [] if against & held.digests else [chain.dataset]
-    return sorted(set(found))
+        against = {
+            artifact.sha256
+            for artifact in _read(chain.quality)
+            if artifact.role.startswith("held_out")
+        }
+        if chain.dataset != suite_data.dataset and any(use.startswith("train@") for use in uses):
+            datasets += [] if against & suite_data.digests else [chain.dataset]
+    return sorted(set(datasets))
 
 
-def _read(item: Evidence | None) -> list[Artifact]:
+def _read(statement: Evidence | None) -> list[Artifact]:
     """What a stage read; nothing where there is no evidence of it."""
     return (
-        item.predicate.inputs if item is not None and isinstance(item.predicate, Predicate) else []
+        statement.predicate.inputs
+        if statement is not None and isinstance(statement.predicate, Predicate)
+        else []
     )
 
 
 def _first_scored(facts: Facts) -> int:
     """The entry by which the version's scores on its own suite were known first."""
     suite = facts.suites[0]
-    found = (item for item in evaluations(facts.view, facts.digest, suite.name))
-    return min(item.index for item in found if evaluated(item).suite == suite.digest)
+    scored = (evaluation for evaluation in evaluations(facts.view, facts.digest, suite.name))
+    return min(
+        evaluation.index for evaluation in scored if evaluated(evaluation).suite == suite.digest
+    )
 
 
 def _suite(facts: Facts, suite: Suite) -> list[Metric]:
@@ -201,8 +209,10 @@ def _suite(facts: Facts, suite: Suite) -> list[Metric]:
         *facts.chain,
         *([facts.champion] if facts.champion and not _in_chain(facts, facts.champion) else []),
     ]
-    scored = [(node, item) for node in models if (item := facts.evaluation(node, suite))]
-    names = sorted({name for _, item in scored for name in evaluated(item).scores})
+    scored = [
+        (node, evaluation) for node in models if (evaluation := facts.evaluation(node, suite))
+    ]
+    names = sorted({name for _, evaluation in scored for name in evaluated(evaluation).scores})
     return [_metric(facts, suite, name, scored) for name in names]
 
 
@@ -210,50 +220,56 @@ def _metric(
     facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode, Evidence]]
 ) -> Metric:
     about = (
-        [item for item in judged(facts) if item.metric == name] if suite == facts.suites[0] else []
+        [result for result in judged(facts) if result.metric == name]
+        if suite == facts.suites[0]
+        else []
     )
-    wanted = demands(facts)
-    own = next((evaluated(item) for node, item in scored if node.sha256 == facts.digest), None)
+    policy_demands = demands(facts)
+    own = next((evaluated(result) for node, result in scored if node.sha256 == facts.digest), None)
     rows = slices.of_metric(
-        own, name, wanted if suite == facts.suites[0] else None, confidence(facts)
+        own, name, policy_demands if suite == facts.suites[0] else None, confidence(facts)
     )
-    bound = wanted.thresholds.get(name) if wanted and suite == facts.suites[0] else None
+    bound = (
+        policy_demands.thresholds.get(name) if policy_demands and suite == facts.suites[0] else None
+    )
     return Metric(
         suite=suite.name,
         suite_digest=suite.digest,
         name=name,
         meaning=meaning(name),
         safety=is_safety(name),
-        scores=[_score(facts, name, node, item) for node, item in scored],
+        scores=[_score(facts, name, node, result) for node, result in scored],
         differences=_differences(facts, name, scored),
         slices=rows,
-        slices_by_worst=slices.by_worst(name, wanted if suite == facts.suites[0] else None),
-        slices_note=slices.summary(rows, name, wanted if suite == facts.suites[0] else None),
+        slices_by_worst=slices.by_worst(name, policy_demands if suite == facts.suites[0] else None),
+        slices_note=slices.summary(
+            rows, name, policy_demands if suite == facts.suites[0] else None
+        ),
         thresholds=[
-            f"{item.demand}: {'met' if item.passed else 'NOT met'}; found {item.found}"
-            for item in about
+            f"{result.demand}: {'met' if result.passed else 'NOT met'}; found {result.found}"
+            for result in about
         ],
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
     )
 
 
-def _score(facts: Facts, name: str, node: ModelNode, item: Evidence) -> Score:
-    evaluation = evaluated(item)
+def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence) -> Score:
+    evaluation = evaluated(statement)
     values = evaluation.scores.get(name, [])
-    known = [value for value in values if value is not None]
-    figure = mean_interval(known, confidence(facts)) if known else None
+    numbers = [value for value in values if value is not None]
+    figure = mean_interval(numbers, confidence(facts)) if numbers else None
     return Score(
         model=node.name,
         digest=node.sha256,
         role=_role(facts, node),
         relation=_relation(facts, node) + ("; not run" if evaluation.not_run else ""),
-        n=len(known),
-        missing=len(values) - len(known),
+        n=len(numbers),
+        missing=len(values) - len(numbers),
         mean=figure.mean if figure else None,
         low=finite(figure.low) if figure else None,
         high=finite(figure.high) if figure else None,
-        evidence=[item.index],
+        evidence=[statement.index],
     )
 
 
@@ -285,13 +301,15 @@ def _differences(
     facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence]]
 ) -> list[Difference]:
     """The version less each other model scored on the same items."""
-    ours = next((evaluated(item) for node, item in scored if node.sha256 == facts.digest), None)
-    if ours is None:
+    own = next(
+        (evaluated(statement) for node, statement in scored if node.sha256 == facts.digest), None
+    )
+    if own is None:
         return []
-    others = [(node, evaluated(item)) for node, item in scored if node.sha256 != facts.digest]
-    return [
-        _difference(node.name, ours, theirs, name, confidence(facts)) for node, theirs in others
+    others = [
+        (node, evaluated(statement)) for node, statement in scored if node.sha256 != facts.digest
     ]
+    return [_difference(node.name, own, theirs, name, confidence(facts)) for node, theirs in others]
 
 
 def _difference(

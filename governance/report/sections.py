@@ -34,7 +34,7 @@ def text(report: Report, name: str) -> list[str]:
     """A section for people: the verdict, then the section; of a log that does not verify, no more
     than the first broken item.
     """
-    faults = sum(one.kind == "fault" for one in report.exceptions)
+    faults = sum(notice.kind == "fault" for notice in report.exceptions)
     head = f"{report.model}/{report.version}: {banner(report.verdict.word, faults).text}"
     if not report.integrity.verified:
         broken = f"  first broken    {report.integrity.first_broken}"
@@ -48,11 +48,11 @@ def text(report: Report, name: str) -> list[str]:
 
 def document(report: Report, name: str) -> dict[str, Any]:
     """A section as JSON: the report's own fields, and the digest of the whole."""
-    found = report.model_dump()
+    fields = report.model_dump()
     kept = ("format", "model", "version", "digest", "as_of", "log_range", "verdict", "integrity")
-    head = {field: found[field] for field in kept}
-    mine = {field: found[field] for field in SECTIONS[name].fields}
-    return {**head, "report_sha256": sha256_bytes(json_twin(report)), "section": name, **mine}
+    head = {field: fields[field] for field in kept}
+    section = {field: fields[field] for field in SECTIONS[name].fields}
+    return {**head, "report_sha256": sha256_bytes(json_twin(report)), "section": name, **section}
 
 
 @cache

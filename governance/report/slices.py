@@ -27,10 +27,15 @@ def of_metric(
     bad = _high_is_bad(metric, demands)
     rows = [
         Slice(
-            by=by, label=label, n=one.n, mean=one.mean, low=finite(one.low), high=finite(one.high)
+            by=by,
+            label=label,
+            n=interval.n,
+            mean=interval.mean,
+            low=finite(interval.low),
+            high=finite(interval.high),
         )
         for by in sorted(evaluation.slices)
-        for label, one in _found(evaluation, by, metric, confidence).items()
+        for label, interval in _found(evaluation, by, metric, confidence).items()
     ]
     return sorted(rows, key=lambda row: (row.mean * (-1 if bad else 1), row.n, row.by, row.label))
 
@@ -59,7 +64,7 @@ def by_worst(metric: str, demands: Demands | None) -> bool:
 def line(facts: Facts, metric: str, confidence: float) -> str | None:
     """For page one: the worst slice of one metric on the version's own suite."""
     own = facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
-    held = facts.held_against_policy
+    held = facts.model_facts
     demands = held.demands if held else None
     rows = of_metric(evaluated(own) if own else None, metric, demands, confidence)
     return f"{metric}, {summary(rows, metric, demands)}" if rows else None
@@ -71,8 +76,8 @@ def finite(value: float) -> float | None:
 
 
 def _found(evaluation: Evaluate, by: str, metric: str, confidence: float) -> dict[str, Interval]:
-    found = assessment.slices(evaluation, by, metric, confidence)
-    return {} if isinstance(found, str) else found
+    intervals = assessment.slices(evaluation, by, metric, confidence)
+    return {} if isinstance(intervals, str) else intervals
 
 
 def _high_is_bad(metric: str, demands: Demands | None) -> bool | None:
@@ -80,7 +85,9 @@ def _high_is_bad(metric: str, demands: Demands | None) -> bool | None:
     if demands is None:
         return None
     bounds = [demands.thresholds[metric]] if metric in demands.thresholds else []
-    bounds += [one for one in demands.slices if one.metric == metric]
-    said = [one.at_most is not None for one in bounds]
-    said += [one.may_rise is not None for one in demands.compare if one.metric == metric]
-    return said[0] if said else None
+    bounds += [bound for bound in demands.slices if bound.metric == metric]
+    high_is_bad = [bound.at_most is not None for bound in bounds]
+    high_is_bad += [
+        bound.may_rise is not None for bound in demands.compare if bound.metric == metric
+    ]
+    return high_is_bad[0] if high_is_bad else None

@@ -58,7 +58,7 @@ class Standing:
     """One registered version in the state of a log, at one time."""
 
     now: LogState
-    said: Registration
+    registration: Registration
     at: datetime
 
     @property
@@ -69,35 +69,39 @@ class Standing:
     @property
     def name(self) -> str:
         """MODEL/VERSION"""
-        return f"{self.said.model}/{self.said.version}"
+        return f"{self.registration.model}/{self.registration.version}"
 
     @cached_property
     def held(self) -> list[Held]:
         """Every governed alias the version held, in order."""
         return [
-            one
-            for one in self.now.timeline.tenures
-            if one.alias != CANDIDATE and self._mine(one.given)
+            tenure
+            for tenure in self.now.timeline.tenures
+            if tenure.alias != CANDIDATE and self._concerns(tenure.given)
         ]
 
     @property
     def live(self) -> list[Held]:
         """What it holds now."""
-        return [one for one in self.held if one.ended is None]
+        return [tenure for tenure in self.held if tenure.ended is None]
 
     @cached_property
     def decisions(self) -> list[Evidence[Promotion]]:
         """Every decision on a governed alias for this version, refused ones included."""
-        found = self.now.view.by_subject(self.said.model_digest, Promotion)
-        return [item for item in found if self._mine(item) and item.predicate.alias != CANDIDATE]
+        promotions = self.now.view.by_subject(self.registration.model_digest, Promotion)
+        return [
+            promotion
+            for promotion in promotions
+            if self._concerns(promotion) and promotion.predicate.alias != CANDIDATE
+        ]
 
     @cached_property
     def released(self) -> Evidence[Promotion] | None:
         """The last decision that gave it a governed alias by approvals."""
         given = [
-            one
-            for one in self.decisions
-            if one.predicate.allowed and one.predicate.action == "promote"
+            decision
+            for decision in self.decisions
+            if decision.predicate.allowed and decision.predicate.action == "promote"
         ]
         return given[-1] if given else None
 
@@ -107,34 +111,38 @@ class Standing:
         return self.now.timeline.retirements.get(self._key)
 
     @cached_property
-    def asked(self) -> ReleaseRequest:
+    def request(self) -> ReleaseRequest:
         """What is decided again: as it was asked when it was released, else as it would be asked
         now.
         """
-        said = self.released.predicate if self.released else None
-        if said is not None and said.asked is not None:
-            return ReleaseRequest.model_validate(said.asked)
-        return ask(self.now, "promote", self.said.model, self.said.version, self.alias)
+        promotion = self.released.predicate if self.released else None
+        if promotion is not None and promotion.asked is not None:
+            return ReleaseRequest.model_validate(promotion.asked)
+        return ask(
+            self.now, "promote", self.registration.model, self.registration.version, self.alias
+        )
 
     @cached_property
     def alias(self) -> str:
         """The governed alias that is meant: the last it was given, or asked for, else the first
         that policy has.
         """
-        given = [self.released] if self.released is not None else []
-        asked: list[Evidence] = [*(given or (*self.decisions, *self.requests))]
-        said = [one.predicate for one in asked]
-        named: list[str] = [one.alias for one in said if one.action == "promote"]
-        return named[-1] if named else self.policies.main_alias
+        released = [self.released] if self.released is not None else []
+        statements: list[Evidence] = [*(released or (*self.decisions, *self.requests))]
+        predicates = [predicate.predicate for predicate in statements]
+        aliases: list[str] = [
+            predicate.alias for predicate in predicates if predicate.action == "promote"
+        ]
+        return aliases[-1] if aliases else self.policies.main_alias
 
     @cached_property
     def requests(self) -> list[Evidence[PromotionRequest]]:
         """What people asked for this version, who may speak as they do."""
-        found = self.now.evidence.by_subject(self.said.model_digest, PromotionRequest)
+        requests = self.now.evidence.by_subject(self.registration.model_digest, PromotionRequest)
         return [
-            item
-            for item in found
-            if self._mine(item) and self.now.authority.speaker(item) is not None
+            request
+            for request in requests
+            if self._concerns(request) and self.now.authority.speaker(request) is not None
         ]
 
     @property
@@ -145,7 +153,7 @@ class Standing:
     @cached_property
     def today(self) -> ReleaseDecision:
         """The release decided on the log as it was read, at the report's time."""
-        return decide(self.now, self.asked, self.at)
+        return decide(self.now, self.request, self.at)
 
     @property
     def against(self) -> list[Finding]:
@@ -153,19 +161,21 @@ class Standing:
         that moment.
         """
         once = ONCE if self.released else frozenset[str]()
-        found = [one for one in self.today.findings if not one.code.startswith("REQUEST_")]
-        return [one for one in found if one.code not in once]
+        findings = [
+            finding for finding in self.today.findings if not finding.code.startswith("REQUEST_")
+        ]
+        return [finding for finding in findings if finding.code not in once]
 
     @property
     def waits_for(self) -> list[Finding]:
         """What people settle by speaking."""
-        return [one for one in self.today.findings if self._waits(one)]
+        return [finding for finding in self.today.findings if self._waits(finding)]
 
     @property
     def moved_on(self) -> Finding | None:
         """What changed since it was approved, where something did."""
         return (
-            next((one for one in self.today.findings if one.code in ONCE), None)
+            next((finding for finding in self.today.findings if finding.code in ONCE), None)
             if self.released
             else None
         )
@@ -173,12 +183,14 @@ class Standing:
     @cached_property
     def unreproduced(self) -> list[tuple[Evidence[Promotion], str]]:
         """Logged decisions that do not come out as logged when they are made again, and how."""
-        return [(item, why) for item in self.decisions if (why := self._again(item))]
+        return [
+            (decision, why) for decision in self.decisions if (why := self._difference(decision))
+        ]
 
     @cached_property
     def context(self) -> ReleaseContext:
         """What checks of people look at."""
-        return ReleaseContext.of(self.asked, self.now.authority, self.now.evidence, self.at)
+        return ReleaseContext.of(self.request, self.now.authority, self.now.evidence, self.at)
 
     @cached_property
     def votes(self) -> tuple[list[Vote], list[SetAside]]:
@@ -201,26 +213,31 @@ class Standing:
         """Waivers of the model or of what its chain was decided on, and why each is not in
         force.
         """
-        digests = {self.said.model_digest}
+        digests = {self.registration.model_digest}
         digests |= {
             sha256 for gate in self.today.gates.values() for sha256 in gate.decided_on.values()
         }
-        found = {
-            item.index: item
-            for one in digests
-            for item in self.now.evidence.by_subject(one, Waiver)
+        by_index = {
+            waiver.index: waiver
+            for digest in digests
+            for waiver in self.now.evidence.by_subject(digest, Waiver)
         }
-        mine = [
-            item for _, item in sorted(found.items()) if item.predicate.model == self.said.model
+        of_model = [
+            waiver
+            for _, waiver in sorted(by_index.items())
+            if waiver.predicate.model == self.registration.model
         ]
-        return [(item, waiver_problem(self.context, self.now.authority, item)) for item in mine]
+        return [
+            (waiver, waiver_problem(self.context, self.now.authority, waiver))
+            for waiver in of_model
+        ]
 
     def lapsed(self, waived: Finding) -> str:
         """Why nothing waives any more what a release was allowed in spite of; empty where something
         does.
         """
         about = (waived.code, waived.subject)
-        problems = [why for item, why in self.waivers if _about(item) == about]
+        problems = [why for waiver, why in self.waivers if _about(waiver) == about]
         if not problems:
             return "the log has no waiver of it"
         last = problems[-1]
@@ -229,122 +246,153 @@ class Standing:
     @cached_property
     def incidents(self) -> list[Evidence[Incident]]:
         """What was said to be wrong with these bytes, by people who may say it, in order."""
-        return self.now.timeline.incidents(self.said.model_digest)
+        return self.now.timeline.incidents(self.registration.model_digest)
 
     @property
     def open_incidents(self) -> list[Evidence[Incident]]:
         """Those whose last word is that they are open."""
-        return self.now.timeline.open_incidents(self.said.model_digest)
+        return self.now.timeline.open_incidents(self.registration.model_digest)
 
     @property
     def alone(self) -> list[Evidence[Promotion]]:
         """Rollbacks to this version by one person alone whose second signature is not there."""
-        return [item for item in self.now.timeline.lacking_second_signature if self._mine(item)]
+        return [
+            rollback
+            for rollback in self.now.timeline.lacking_second_signature
+            if self._concerns(rollback)
+        ]
 
     @property
     def overdue(self) -> list[Evidence[Promotion]]:
         """Those of them whose second signature is late."""
-        return [item for item in self.now.timeline.overdue(self.at) if self._mine(item)]
+        return [
+            rollback for rollback in self.now.timeline.overdue(self.at) if self._concerns(rollback)
+        ]
 
     @cached_property
     def packet(self) -> Evidence[Packet] | None:
         """The packet that was moved, else the latest."""
-        if self.asked.packet is None:
+        if self.request.packet is None:
             return None
-        found = self.now.evidence.by_subject(self.asked.packet, Packet)
-        return next((item for item in found if subject(item, "packet") == self.asked.packet), None)
+        packets = self.now.evidence.by_subject(self.request.packet, Packet)
+        return next(
+            (packet_ for packet_ in packets if subject(packet_, "packet") == self.request.packet),
+            None,
+        )
 
     @cached_property
     def packets(self) -> list[Evidence[Packet]]:
         """Every packet of the version, in order."""
-        found = self.now.evidence.by_subject(self.said.model_digest, Packet)
-        mine = [one for one in found if (one.predicate.model, one.predicate.version) == self._key]
+        packets = self.now.evidence.by_subject(self.registration.model_digest, Packet)
+        of_version = [
+            statement
+            for statement in packets
+            if (statement.predicate.model, statement.predicate.version) == self._key
+        ]
         return [
-            item for item in mine if subject(item, "packet") == packet.digest_of(item.predicate)
+            statement
+            for statement in of_version
+            if subject(statement, "packet") == packet.digest_of(statement.predicate)
         ]
 
-    def request_of(self, item: Evidence[Promotion]) -> Evidence[PromotionRequest] | None:
+    def request_of(self, decision: Evidence[Promotion]) -> Evidence[PromotionRequest] | None:
         """The signed request that a decision was made on."""
-        return self.now.timeline.request_of(item.predicate)
+        return self.now.timeline.request_of(decision.predicate)
 
-    def seconded(self, item: Evidence[Promotion]) -> bool:
+    def seconded(self, decision: Evidence[Promotion]) -> bool:
         """Whether somebody other than its author signed the request that a decision was made on."""
-        return self.now.timeline.has_second_signature(item.predicate)
+        return self.now.timeline.has_second_signature(decision.predicate)
 
     def below(self) -> list[Evidence[Promotion]]:
         """The moves that gave the alias to other versions before, nearest first: what a rollback
         goes back through.
         """
-        return self.now.timeline.released_before(self.said.model, self.alias, self.said.version)
+        return self.now.timeline.released_before(
+            self.registration.model, self.alias, self.registration.version
+        )
 
     @property
     def _key(self) -> tuple[str, str]:
-        return self.said.model, self.said.version
+        return self.registration.model, self.registration.version
 
     @property
     def _approvals(self) -> list[Vote]:
         return [vote for vote in self.votes[0] if vote[2].predicate.decision == "approve"]
 
-    def _mine(self, item: Evidence[Promotion] | Evidence[PromotionRequest]) -> bool:
-        said = item.predicate
-        return (said.model, said.version, said.model_digest) == (*self._key, self.said.model_digest)
-
-    def _waits(self, one: Finding) -> bool:
-        if one.code.startswith("REQUEST_"):
-            return True
-        # What should have been approved before training cannot be approved any more.
-        return one.code in WAITS and (
-            one.code != "APPROVAL_MISSING" or one.subject == f"model {self.said.model}"
+    def _concerns(self, statement: Evidence[Promotion] | Evidence[PromotionRequest]) -> bool:
+        predicate = statement.predicate
+        return (predicate.model, predicate.version, predicate.model_digest) == (
+            *self._key,
+            self.registration.model_digest,
         )
 
-    def _again(self, item: Evidence[Promotion]) -> str:
+    def _waits(self, finding: Finding) -> bool:
+        if finding.code.startswith("REQUEST_"):
+            return True
+        # What should have been approved before training cannot be approved any more.
+        return finding.code in WAITS and (
+            finding.code != "APPROVAL_MISSING"
+            or finding.subject == f"model {self.registration.model}"
+        )
+
+    def _difference(self, decision: Evidence[Promotion]) -> str:
         """How a decision comes out otherwise than logged; empty where it does not, or does not say
         what was asked.
         """
-        said = item.predicate
-        if said.asked is None:
+        promotion = decision.predicate
+        if promotion.asked is None:
             return (
-                "it does not say what was asked, so it cannot be made again" if said.allowed else ""
+                "it does not say what was asked, so it cannot be made again"
+                if promotion.allowed
+                else ""
             )
-        before = self.now.cut(item.index)
+        before = self.now.cut(decision.index)
         try:
-            found = decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
+            repeated = decide(
+                before, ReleaseRequest.model_validate(promotion.asked), instant_of(promotion.at)
+            )
         except (CountersignError, ValueError) as error:
             return f"it cannot be made again: {str(error).splitlines()[0]}"
-        codes = ", ".join(dict.fromkeys(one.code for one in found.findings)) or "no finding"
-        if found.allowed != said.allowed:
-            word, comes = ("allowed", "refused") if said.allowed else ("refused", "allowed")
-            return f"logged as {word}, it comes out {comes}: {codes}"
-        same = same_reasons(found.findings, said.findings) and same_reasons(
-            found.waived, said.waived
+        codes = (
+            ", ".join(dict.fromkeys(finding.code for finding in repeated.findings)) or "no finding"
         )
-        return "" if same else f"its findings come out otherwise: {codes}"
+        if repeated.allowed != promotion.allowed:
+            word, comes = ("allowed", "refused") if promotion.allowed else ("refused", "allowed")
+            return f"logged as {word}, it comes out {comes}: {codes}"
+        unchanged = same_reasons(repeated.findings, promotion.findings) and same_reasons(
+            repeated.waived, promotion.waived
+        )
+        return "" if unchanged else f"its findings come out otherwise: {codes}"
 
 
-def said_of(now: LogState, standing: Standing) -> Iterator[Evidence[Approval]]:
+def approvals_of(now: LogState, standing: Standing) -> Iterator[Evidence[Approval]]:
     """Approvals of the version's packets, its requests, and what its chain was decided on; each
     once.
     """
-    subjects = {packet.digest_of(item.predicate) for item in standing.packets}
+    subjects = {packet.digest_of(statement.predicate) for statement in standing.packets}
     subjects |= {
-        item.digest
-        for item in now.evidence.by_subject(standing.said.model_digest, PromotionRequest)
+        statement.digest
+        for statement in now.evidence.by_subject(
+            standing.registration.model_digest, PromotionRequest
+        )
     }
     subjects |= {
         sha256 for gate in standing.today.gates.values() for sha256 in gate.decided_on.values()
     }
-    found = {
-        item.index: item for one in subjects for item in now.evidence.by_subject(one, Approval)
+    approvals = {
+        statement.index: statement
+        for digest in subjects
+        for statement in now.evidence.by_subject(digest, Approval)
     }
-    yield from (item for _, item in sorted(found.items()))
+    yield from (statement for _, statement in sorted(approvals.items()))
 
 
-def approval(item: Evidence) -> Approval:
+def approval(statement: Evidence) -> Approval:
     """The predicate of an `approval` statement."""
-    said: Approval = item.predicate
-    return said
+    predicate: Approval = statement.predicate
+    return predicate
 
 
-def _about(item: Evidence[Waiver]) -> tuple[str, str]:
-    said = item.predicate
-    return said.finding, said.about
+def _about(waiver: Evidence[Waiver]) -> tuple[str, str]:
+    predicate = waiver.predicate
+    return predicate.finding, predicate.about

@@ -38,10 +38,10 @@ def name_of(facts: Facts, digest: str | None) -> str:
     )
 
 
-def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
-    train = trained(item)
+def _training(facts: Facts, node: ModelNode, statement: Evidence) -> Training:
+    train = trained(statement)
     request = facts.requests.get(node.name)
-    curves, note = _curves(facts, item)
+    curves, note = _curves(facts, statement)
     return Training(
         stage=node.name,
         method=train.method,
@@ -64,13 +64,13 @@ def _training(facts: Facts, node: ModelNode, item: Evidence) -> Training:
         versions=dict(sorted(train.environment.versions.items())),
         distributions=train.environment.distributions,
         requested_by=_requester(train.run.requested_by.name, train.run.requested_by.authenticated),
-        attempts=_attempts(facts, item),
+        attempts=_attempts(facts, statement),
         assurance=assurance.words(facts, node),
         curves=curves,
         curves_note=note,
         gate=_gate(node),
         evidence=[
-            item.index,
+            statement.index,
             *([node.gate.index] if node.gate else []),
             *assurance.entries(facts, node),
         ],
@@ -97,13 +97,13 @@ def _requester(name: str, authenticated: bool) -> str:
     return f"{name} ({known})"
 
 
-def _attempts(facts: Facts, item: Evidence) -> str:
+def _attempts(facts: Facts, statement: Evidence) -> str:
     """Other trainings of the same stage: not hidden."""
-    stage = trained(item).stage
+    stage = trained(statement).stage
     others = [
         other.index
         for other in facts.of("train")
-        if trained(other).stage == stage and other.index != item.index
+        if trained(other).stage == stage and other.index != statement.index
     ]
     listed = ", ".join(f"E{index}" for index in others) or "none"
     return (
@@ -119,8 +119,8 @@ def _gate(node: ModelNode) -> str:
     return f"allowed by E{node.gate.index} (tier {gate.tier}), {moment(gate.at)}"
 
 
-def _curves(facts: Facts, item: Evidence) -> tuple[list[Curve], str]:
-    path = facts.file(item, "curves")
+def _curves(facts: Facts, statement: Evidence) -> tuple[list[Curve], str]:
+    path = facts.file(statement, "curves")
     if isinstance(path, str):
         return [], path
     return read_curves(path), ""

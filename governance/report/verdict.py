@@ -68,35 +68,35 @@ def waived_until(standing: Standing, finding: Finding) -> str | None:
     """When the last waiver in force of a finding ends."""
     about = (finding.code, finding.subject)
     ends = [
-        str(item.predicate.expires)
-        for item, problem in standing.waivers
-        if not problem and (item.predicate.finding, item.predicate.about) == about
+        str(waiver.predicate.expires)
+        for waiver, problem in standing.waivers
+        if not problem and (waiver.predicate.finding, waiver.predicate.about) == about
     ]
     return max(ends, default=None)
 
 
-def decided_by(standing: Standing, item: Evidence) -> str:
+def decided_by(standing: Standing, decision: Evidence) -> str:
     """A decision on a governed alias, and who asked for it."""
-    move, asked = promoted(item), standing.request_of(item)
-    if asked is None:
-        who = "asked for by nobody"
-    elif standing.now.authority.speaker(asked) is None:
-        who = f"asked for in the name of {asked.predicate.principal}, who did not sign that"
+    move, request = promoted(decision), standing.request_of(decision)
+    if request is None:
+        asker = "asked for by nobody"
+    elif standing.now.authority.speaker(request) is None:
+        asker = f"asked for in the name of {request.predicate.principal}, who did not sign that"
     else:
-        who = f"asked for by {asked.predicate.principal} ({asked.predicate.role})"
-    done = {"promote": "given", "rollback": "given back", "retire": "retired"}[move.action]
+        asker = f"asked for by {request.predicate.principal} ({request.predicate.role})"
+    outcome = {"promote": "given", "rollback": "given back", "retire": "retired"}[move.action]
     if move.action == "retire":
         what = "retired" if move.allowed else "retirement refused"
     else:
-        what = f"{move.alias} {done if move.allowed else 'refused'}"
-    return f"{what} {moment(move.at)}, {who}"
+        what = f"{move.alias} {outcome if move.allowed else 'refused'}"
+    return f"{what} {moment(move.at)}, {asker}"
 
 
 def _governed(facts: Facts, standing: Standing) -> Verdict:
     word, reasons, conditions = _judged(facts, standing)
-    last = standing.decisions[-1:]
-    decided = decided_by(standing, last[0]) if last else NEVER
-    refs = [item.index for item in last]
+    decisions = standing.decisions[-1:]
+    decided = decided_by(standing, decisions[0]) if decisions else NEVER
+    refs = [decision.index for decision in decisions]
     return _verdict(word, reasons, standing.alias, refs, decided, conditions)
 
 
@@ -107,15 +107,19 @@ def _judged(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason]
     back = _rolled_back(standing)
     if back is not None:
         return "WITHDRAWN", [back], []
-    wrong = [(item, why) for item, why in standing.unreproduced if promoted(item).allowed]
-    if wrong:
-        broken = reason(Say.NOT_REPRODUCED, entry=wrong[0][0].index, why=wrong[0][1])
+    unreproduced = [
+        (decision, why) for decision, why in standing.unreproduced if promoted(decision).allowed
+    ]
+    if unreproduced:
+        broken = reason(Say.NOT_REPRODUCED, entry=unreproduced[0][0].index, why=unreproduced[0][1])
         return "NOT APPROVED", [broken, *_serving(facts, standing)], []
     if standing.released is not None:
         return _released(facts, standing)
-    against = [one for one in standing.today.findings if one not in standing.waits_for]
-    if against:
-        refused = reason(Say.REFUSED_NOW, findings=_named(against))
+    open_findings = [
+        finding for finding in standing.today.findings if finding not in standing.waits_for
+    ]
+    if open_findings:
+        refused = reason(Say.REFUSED_NOW, findings=_named(open_findings))
         return "NOT APPROVED", [*_rejections(standing), refused], []
     missing = [reason(Say.AUTOMATIC_CHECKS_OK), *_missing(standing), reason(Say.TESTING_ONLY)]
     return "PENDING", missing, []
@@ -123,9 +127,9 @@ def _judged(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason]
 
 def _released(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason], list[str]]:
     if standing.against:
-        told = [f"{one.message} ({one.code})" for one in standing.against[:2]]
-        told += [f"{len(standing.against) - 2} more"] if len(standing.against) > 2 else []
-        refused = reason(Say.WOULD_BE_REFUSED, findings="; ".join(told))
+        findings = [f"{finding.message} ({finding.code})" for finding in standing.against[:2]]
+        findings += [f"{len(standing.against) - 2} more"] if len(standing.against) > 2 else []
+        refused = reason(Say.WOULD_BE_REFUSED, findings="; ".join(findings))
         return "NOT APPROVED", [refused, *_serving(facts, standing)], []
     people = [f"{name} ({role})" for name, role, _ in standing.approvers]
     approved = reason(Say.APPROVED, people=people) if people else reason(Say.NO_APPROVAL_REQUIRED)
@@ -135,16 +139,20 @@ def _released(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reaso
         return "APPROVED", reasons, []
     reasons.append(reason(Say.WAIVED_FINDINGS, findings=_named(waived)))
     conditions = [
-        f"{one.code} {one.subject}, waived until {moment(waived_until(standing, one) or 'unknown')}"
-        for one in waived
+        f"{finding.code} {finding.subject}, waived until {_waiver_end(standing, finding)}"
+        for finding in waived
     ]
     return "APPROVED WITH CONDITIONS", reasons, conditions
+
+
+def _waiver_end(standing: Standing, finding: Finding) -> str:
+    return moment(waived_until(standing, finding) or "unknown")
 
 
 def _live(facts: Facts, standing: Standing) -> list[Reason]:
     if not standing.live:
         return [reason(Say.REPLACED)]
-    live = reason(Say.LIVE, aliases=[one.alias for one in standing.live])
+    live = reason(Say.LIVE, aliases=[tenure.alias for tenure in standing.live])
     return [live, *_registry(facts)]
 
 
@@ -152,7 +160,7 @@ def _serving(facts: Facts, standing: Standing) -> list[Reason]:
     """Of a version that is not approved."""
     if not standing.live:
         return [reason(Say.REPLACED)] if standing.released is not None else []
-    live = reason(Say.STILL_SERVING, aliases=[one.alias for one in standing.live])
+    live = reason(Say.STILL_SERVING, aliases=[tenure.alias for tenure in standing.live])
     return [live, *_registry(facts)]
 
 
@@ -162,54 +170,54 @@ def _registry(facts: Facts) -> list[Reason]:
 
 def _rejections(standing: Standing) -> list[Reason]:
     return [
-        reason(Say.REJECTED, name=name, role=role, reason=item.predicate.reason.rstrip("."))
-        for name, role, item in standing.rejections
+        reason(Say.REJECTED, name=name, role=role, reason=rejection.predicate.reason.rstrip("."))
+        for name, role, rejection in standing.rejections
     ]
 
 
 def _missing(standing: Standing) -> list[Reason]:
     """What people still have to sign."""
-    codes = {one.code for one in standing.waits_for}
-    tier = standing.policies.tier_of(standing.said.model)
-    found = []
+    codes = {finding.code for finding in standing.waits_for}
+    tier = standing.policies.tier_of(standing.registration.model)
+    missing = []
     if "POLICY_NOT_SIGNED" in codes:
-        found.append(reason(Say.NEEDS_POLICY_SIGNATURES))
+        missing.append(reason(Say.NEEDS_POLICY_SIGNATURES))
     if "PACKET_MISSING" in codes:
-        found.append(reason(Say.NEEDS_PACKET))
+        missing.append(reason(Say.NEEDS_PACKET))
     elif "PACKET_OUT_OF_DATE" in codes:
-        found.append(reason(Say.NEEDS_NEW_PACKET))
+        missing.append(reason(Say.NEEDS_NEW_PACKET))
     if "APPROVAL_MISSING" in codes:
         has = [f"{name} as {role}" for name, role, _ in standing.approvers]
         wanted = tier.approvals if tier else 1
-        found.append(reason(Say.NEEDS_APPROVALS, wanted=wanted, has=has))
+        missing.append(reason(Say.NEEDS_APPROVALS, wanted=wanted, has=has))
     if any(code.startswith("REQUEST_") for code in codes):
-        found.append(reason(Say.NEEDS_REQUEST))
-    return found or [reason(Say.NEEDS_MOVE)]
+        missing.append(reason(Say.NEEDS_REQUEST))
+    return missing or [reason(Say.NEEDS_MOVE)]
 
 
 def _rolled_back(standing: Standing) -> Reason | None:
     """Where people rolled back from it, and gave it nothing since."""
     if standing.live or not standing.held:
         return None
-    last: Held = max(standing.held, key=lambda one: one.ended.index if one.ended else 0)
+    last: Held = max(standing.held, key=lambda tenure: tenure.ended.index if tenure.ended else 0)
     if last.ended is None or not last.rolled_back:
         return None
     move = promoted(last.ended)
     return reason(Say.ROLLED_BACK, alias=last.alias, version=move.version, at=move.at)
 
 
-def _retired(standing: Standing, item: Evidence) -> Reason:
-    asked = standing.request_of(item)
-    if asked is None:
+def _retired(standing: Standing, retirement: Evidence) -> Reason:
+    request = standing.request_of(retirement)
+    if request is None:
         return reason(Say.RETIRED_UNASKED)
-    why = asked.predicate.reason.rstrip(".")
-    return reason(Say.RETIRED, name=asked.predicate.principal, reason=why)
+    why = request.predicate.reason.rstrip(".")
+    return reason(Say.RETIRED, name=request.predicate.principal, reason=why)
 
 
 def _automatic(facts: Facts) -> Verdict:
     """Where policies govern no alias: PENDING at best, since people are not asked."""
     version = facts.registration.version
-    moves = [item for item in facts.promotions if promoted(item).version == version]
+    moves = [promotion for promotion in facts.promotions if promoted(promotion).version == version]
     if not moves:
         reasons = [reason(Say.NEVER_DECIDED)]
         return _verdict("NOT APPROVED", reasons, None, [], "no decision is recorded")
@@ -240,7 +248,7 @@ def _automatically(
 
 
 def _named(findings: list[Finding]) -> list[str]:
-    return named([one.code for one in findings]) or ["no finding was recorded"]
+    return named([finding.code for finding in findings]) or ["no finding was recorded"]
 
 
 def _verdict(

@@ -103,7 +103,9 @@ def _creator(card: Datacard | None) -> str:
 
 def _published(records: Records, chain: DataChain) -> str:
     """The day on which this dataset version was logged: the only date on record."""
-    return at(chain.quality or chain.scan or chain.ingest or records.facts.item)[:10]
+    return at(chain.quality or chain.scan or chain.ingest or records.facts.registration_statement)[
+        :10
+    ]
 
 
 def _files(chain: DataChain) -> Iterator[dict[str, Any]]:

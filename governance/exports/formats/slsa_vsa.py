@@ -13,7 +13,7 @@ from governance.exports.catalog import Format, InTotoStatement, Made
 from governance.exports.records import Records
 from governance.exports.statements import logged, model_subjects, statement
 from governance.log.evidence import Evidence
-from governance.report.standing import said_of
+from governance.report.standing import approvals_of
 
 VSA = "https://slsa.dev/verification_summary/v1"
 ALLOWED, FAILED = "COUNTERSIGN_RELEASE_DECISION_ALLOWED", "FAILED"
@@ -83,10 +83,10 @@ def _decided_on(records: Records) -> Iterator[Evidence]:
     """What a decision about the version reads: its chain, its registration and people's word."""
     facts = records.facts
     yield from facts.statements()
-    yield facts.item
+    yield facts.registration_statement
     if facts.now is None or facts.standing is None:
         return
-    yield from said_of(facts.now, facts.standing)
+    yield from approvals_of(facts.now, facts.standing)
     yield from facts.standing.packets
     yield from (waiver for waiver, _ in facts.standing.waivers)
     yield from facts.standing.incidents

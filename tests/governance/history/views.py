@@ -128,7 +128,7 @@ def _check_version(now: LogState, at: datetime, truth: Fold, row: Any, standing:
     is_open = bool(standing.open_incidents)
     assert (served.incident is not None) == is_open
     assert any(one.kind == "incident" for one in row.exceptions) == is_open
-    last = truth.incidents.get((version, standing.said.model_digest), ["closed"])[-1]
+    last = truth.incidents.get((version, standing.registration.model_digest), ["closed"])[-1]
     assert is_open or last == "closed"
     if now.authority.in_force.policies is None:
         return
