@@ -17,7 +17,7 @@ from governance.commands.session import Signing
 @click.option("--days", type=click.IntRange(1, 3650), help="The approval ends after so many days.")
 @session.signs
 def command(
-    words: tuple[str, ...], reason: str, alias: str | None, days: int | None, how: Signing
+    words: tuple[str, ...], reason: str, alias: str | None, days: int | None, signing: Signing
 ) -> None:
     """Approve the packet of MODEL/VERSION. Open its page first: countersign review.
 
@@ -25,4 +25,4 @@ def command(
     before training. Approve another person's rollback or retirement: countersign approve promotion
     DIGEST.
     """
-    voting.cast(words, "approve", reason, how, alias, days)
+    voting.cast(words, "approve", reason, signing, alias, days)

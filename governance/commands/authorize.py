@@ -21,38 +21,42 @@ from governance.people import authorizing
     help="What for; it stays visible.",
 )
 @session.signs
-def command(hours: int, reason: str, how: Signing) -> None:
+def command(hours: int, reason: str, signing: Signing) -> None:
     """Let services run in your name for so many hours. A run that nobody authorized cannot reach a
     governed alias.
 
     Set COUNTERSIGN_REQUESTER=YOUR_NAME for the runs. Who starts a run cannot approve its model.
     """
-    log = session.log_to_add_to(session.here(), how.dry_run)
+    log = session.log_to_add_to(session.here(), signing.dry_run)
     now, at = session.current(log), session.clock()
-    signer = session.signer(how.key)
-    who = authorizing.speaking_for_themselves(now, signer, how.role, at)
-    if how.dry_run:
+    signer = session.signer(signing.key)
+    author = authorizing.speaking_for_themselves(now, signer, signing.role, at)
+    if signing.dry_run:
         session.show(
-            {"name": who.name, "hours": hours},
-            [f"{who.name} would authorize runs for {hours} h"],
-            how.as_json,
+            {"name": author.name, "hours": hours},
+            [f"{author.name} would authorize runs for {hours} h"],
+            signing.as_json,
         )
         return
     session.confirm(
-        f"{who.name} lets services run in their name for {hours} hours.", who.name, how.yes
+        f"{author.name} lets services run in their name for {hours} hours.",
+        author.name,
+        signing.yes,
     )
-    said, who, what = authorizing.authorize(log, now, signer, how.role, reason, hours, at)
-    found = {
-        "name": who.name,
-        "entry": said.index,
-        "authorization": said.digest,
-        "expires": what.expires,
+    recorded, author, authorization = authorizing.authorize(
+        log, now, signer, signing.role, reason, hours, at
+    )
+    result = {
+        "name": author.name,
+        "entry": recorded.index,
+        "authorization": recorded.digest,
+        "expires": authorization.expires,
     }
     lines = [
         (
-            f"services may run in the name of {who.name} until {moment(what.expires)} (entry"
-            f" {said.index})"
+            f"services may run in the name of {author.name} until"
+            f" {moment(authorization.expires)} (entry {recorded.index})"
         ),
-        f"next: export COUNTERSIGN_REQUESTER={who.name}",
+        f"next: export COUNTERSIGN_REQUESTER={author.name}",
     ]
-    session.show(found, lines, how.as_json)
+    session.show(result, lines, signing.as_json)

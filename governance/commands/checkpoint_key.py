@@ -24,24 +24,25 @@ def command() -> None:
 def status(as_json: bool) -> None:
     """Which key signs, which is proposed, who approved it."""
     now = session.current(session.read(session.here()))
-    known = [(index, public_key(pem)) for index, pem in now.authority.checkpoint_keys]
+    used = [(index, public_key(pem)) for index, pem in now.authority.checkpoint_keys]
     proposed = keys.successors(now)
-    found = {
+    result = {
         "keys": [
             {"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint}
-            for index, key in known
+            for index, key in used
         ],
-        "proposed": [one.model_dump() for one in proposed if not one.approved],
+        "proposed": [successor.model_dump() for successor in proposed if not successor.approved],
     }
-    lines = [f"from entry {index}: {key.keyid[:12]} {key.fingerprint}" for index, key in known]
-    for one in proposed:
-        if not one.approved:
+    lines = [f"from entry {index}: {key.keyid[:12]} {key.fingerprint}" for index, key in used]
+    for successor in proposed:
+        if not successor.approved:
             lines.append(
-                f"proposed at entry {one.entry}: {one.keyid[:12]} {one.fingerprint}; approved by"
-                f" {', '.join(one.signed_by) or 'nobody'}; wants"
+                f"proposed at entry {successor.entry}: {successor.keyid[:12]}"
+                f" {successor.fingerprint}; approved by"
+                f" {', '.join(successor.signed_by) or 'nobody'}; wants"
                 f" {policies.status(now, None).in_force.wants}"
             )
-    session.show(found, lines, as_json)
+    session.show(result, lines, as_json)
 
 
 @command.command("rotate")
@@ -52,7 +53,7 @@ def status(as_json: bool) -> None:
     help="Propose this public key; whoever keeps the log reaches it elsewhere.",
 )
 @session.signs
-def rotate(reason: str, public: str | None, how: Signing) -> None:
+def rotate(reason: str, public: str | None, signing: Signing) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
     machine = _keeper()
     given = public_key(read_public(public, "--public")) if public else None
@@ -60,32 +61,34 @@ def rotate(reason: str, public: str | None, how: Signing) -> None:
         raise ConfigError(
             "this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix="--public FILE"
         )
-    log = session.log_to_add_to(machine, how.dry_run)
-    now, signer, at = session.current(log), session.signer(how.key), session.clock()
-    who = policies.owner(now.authority, signer, how.role, at, recovery=False)
-    if how.dry_run:
+    log = session.log_to_add_to(machine, signing.dry_run)
+    now, signer, at = session.current(log), session.signer(signing.key), session.clock()
+    author = policies.owner(now.authority, signer, signing.role, at, recovery=False)
+    if signing.dry_run:
         session.show(
-            {"would": "propose"}, [f"{who.name} would propose a new checkpoint key"], how.as_json
+            {"would": "propose"},
+            [f"{author.name} would propose a new checkpoint key"],
+            signing.as_json,
         )
         return
-    session.confirm(f"{who.name} proposes a new checkpoint key.", who.name, how.yes)
-    said, made = keys.propose_successor(
-        machine, log, now.authority, signer, how.role, reason, at, given
+    session.confirm(f"{author.name} proposes a new checkpoint key.", author.name, signing.yes)
+    recorded, successor = keys.propose_successor(
+        machine, log, now.authority, signer, signing.role, reason, at, given
     )
     lines = [
         (
-            f"{'read' if given else 'made'} {made.keyid[:12]} {made.fingerprint}, proposed at entry"
-            f" {said.index}"
+            f"{'read' if given else 'made'} {successor.keyid[:12]} {successor.fingerprint},"
+            f" proposed at entry {recorded.index}"
         ),
         (
             f"next, {policies.status(now, None).in_force.wants}: countersign checkpoint-key approve"
-            f" {made.keyid[:12]}"
+            f" {successor.keyid[:12]}"
         ),
     ]
     session.show(
-        {"keyid": made.keyid, "fingerprint": made.fingerprint, "entry": said.index},
+        {"keyid": successor.keyid, "fingerprint": successor.fingerprint, "entry": recorded.index},
         lines,
-        how.as_json,
+        signing.as_json,
     )
 
 
@@ -95,33 +98,40 @@ def rotate(reason: str, public: str | None, how: Signing) -> None:
     "--reason", default="fingerprint compared", show_default=True, help="Why; it stays visible."
 )
 @session.signs
-def approve(keyid: str, reason: str, how: Signing) -> None:
+def approve(keyid: str, reason: str, signing: Signing) -> None:
     """Approve the key KEYID as one of the owners, having compared its fingerprint with who made
     it.
     """
-    log = session.log_to_add_to(session.here(), how.dry_run)
-    now, signer, at = session.current(log), session.signer(how.key), session.clock()
-    what, who = keys.proposed(now, keyid), policies.owner(now.authority, signer, how.role, at)
-    if how.dry_run:
+    log = session.log_to_add_to(session.here(), signing.dry_run)
+    now, signer, at = session.current(log), session.signer(signing.key), session.clock()
+    successor = keys.proposed(now, keyid)
+    author = policies.owner(now.authority, signer, signing.role, at)
+    if signing.dry_run:
         session.show(
-            {"would": "approve"}, [f"{who.name} would approve {what.fingerprint}"], how.as_json
+            {"would": "approve"},
+            [f"{author.name} would approve {successor.fingerprint}"],
+            signing.as_json,
         )
         return
-    question = f"{who.name} approves that {what.fingerprint} signs the log's checkpoints."
-    session.confirm(question, what.keyid[: policies.SHORTEST], how.yes)
-    said, _ = keys.approve_successor(log, now, keyid, signer, how.role, reason, at)
-    then = {one.keyid: one for one in keys.successors(session.current(log))}[what.keyid]
-    lines = [f"{who.name} approved {what.fingerprint} (entry {said.index})"]
+    question = f"{author.name} approves that {successor.fingerprint} signs the log's checkpoints."
+    session.confirm(question, successor.keyid[: policies.SHORTEST], signing.yes)
+    recorded, _ = keys.approve_successor(log, now, keyid, signer, signing.role, reason, at)
+    proposals = {proposal.keyid: proposal for proposal in keys.successors(session.current(log))}
+    updated = proposals[successor.keyid]
+    lines = [f"{author.name} approved {successor.fingerprint} (entry {recorded.index})"]
     lines.append(
         "next, on the machine that keeps the log: countersign checkpoint-key use (a running server"
         " takes it up itself)"
-        if then.approved
+        if updated.approved
         else (
-            f"so far {', '.join(then.signed_by)}; wants {policies.status(now, None).in_force.wants}"
+            f"so far {', '.join(updated.signed_by)}; wants"
+            f" {policies.status(now, None).in_force.wants}"
         )
     )
     session.show(
-        {"keyid": what.keyid, "entry": said.index, "approved": then.approved}, lines, how.as_json
+        {"keyid": successor.keyid, "entry": recorded.index, "approved": updated.approved},
+        lines,
+        signing.as_json,
     )
 
 

@@ -65,15 +65,15 @@ def command(
     policies = records.facts.policies
     if policies is None:
         raise ConfigError(f"there is no catalogue of controls: {records.facts.policies_note}")
-    found = policies.controls.find(" ".join(words[:-1]), framework)
-    if not found:
+    controls = policies.controls.find(" ".join(words[:-1]), framework)
+    if not controls:
         raise ConfigError(
             "the policies of this version have no controls", expected="policies/controls/*.yaml"
         )
     report = assess(
         records.facts,
         records.verified,
-        narrowed(found, roles, jurisdictions),
+        narrowed(controls, roles, jurisdictions),
         (day or now).date(),
     )
     if as_json:

@@ -21,12 +21,12 @@ def command(old: str, new: str, bundle: Path | None, origin: str | None, as_json
     """What differs between two versions: results, data, recipe, code, base model, libraries,
     rules.
     """
-    found = sources.verified(sources.of(bundle, origin))
-    changes = between(found, session.named(old), session.named(new))
+    read = sources.verified(sources.of(bundle, origin))
+    changes = between(read, session.named(old), session.named(new))
     if as_json:
-        told = [change.model_dump() for change in changes]
+        rows = [change.model_dump() for change in changes]
         click.echo(
-            json.dumps({"old": old, "new": new, "changes": told}, indent=2, ensure_ascii=False)
+            json.dumps({"old": old, "new": new, "changes": rows}, indent=2, ensure_ascii=False)
         )
         return
     lines = [f"{old} -> {new}: {len(changes)} differences"]

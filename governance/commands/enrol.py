@@ -48,7 +48,7 @@ def command(
     rights = list(roles) or (list(KINDS) if "all" in kinds else list(kinds))
     kind = "person" if roles else "service" if kinds else "known"
     digest = edit(lambda text: enrolment.enrolled(text, name, kind, public, rights), dry_run)
-    found = {
+    result = {
         "name": name,
         "kind": kind,
         "rights": rights,
@@ -60,7 +60,7 @@ def command(
         f" as {', '.join(rights)}" if rights else " with a further key",
     )
     lines = [f"{name} {word} enrolled{as_what}: {public.fingerprint}", f"policies {digest}", NEXT]
-    session.show(found, lines, as_json)
+    session.show(result, lines, as_json)
 
 
 def edit(change: enrolment.Change, dry_run: bool) -> str:

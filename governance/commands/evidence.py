@@ -79,23 +79,23 @@ def pull(address: str, dry_run: bool, as_json: bool) -> None:
 
 def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None:
     """Carries, and says how far it came even where it could not go on."""
-    made, trouble = Transfer(), None
+    transfer, trouble = Transfer(), None
     try:
         giving, taking = _opened(source), _appendable(target)
         with Progress().bar(giving.size(), "statements looked at") as bar:
-            carry(giving, taking, _verifier(taking), made, dry_run=dry_run, bar=bar)
+            carry(giving, taking, _verifier(taking), transfer, dry_run=dry_run, bar=bar)
     except CountersignError as error:
         trouble = error
     if as_json:
-        found = {"complete": trouble is None, "dry_run": dry_run, **dataclasses.asdict(made)}
-        click.echo(json.dumps(found, indent=2))
-    elif made.statements or trouble is None:
-        click.echo(visible("\n".join(lines(made, dry_run))))
+        result = {"complete": trouble is None, "dry_run": dry_run, **dataclasses.asdict(transfer)}
+        click.echo(json.dumps(result, indent=2))
+    elif transfer.statements or trouble is None:
+        click.echo(visible("\n".join(lines(transfer, dry_run))))
     if trouble is not None:
         raise trouble
-    if made.count("refused"):
+    if transfer.count("refused"):
         raise RefusedError(
-            f"{made.count('refused')} statement(s) were refused by the other log",
+            f"{transfer.count('refused')} statement(s) were refused by the other log",
             fix=(
                 "have the keys that signed them named in its policies, then run this again: nothing"
                 " is carried twice"
@@ -103,15 +103,20 @@ def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None
         )
 
 
-def lines(made: Transfer, dry_run: bool) -> list[str]:
+def lines(transfer: Transfer, dry_run: bool) -> list[str]:
     """For people."""
     would = "would be " if dry_run else ""
     text = [
-        f"{made.count('carried')} statement(s) {would}carried, {made.count('there')} there already,"
-        f" {made.count('refused')} {would}refused; {made.stayed} of kinds that stay where they are"
+        f"{transfer.count('carried')} statement(s) {would}carried,"
+        f" {transfer.count('there')} there already,"
+        f" {transfer.count('refused')} {would}refused;"
+        f" {transfer.stayed} of kinds that stay where they are"
     ]
-    refused = [one for one in made.statements if one.outcome == "refused"]
-    text += [f"refused  entry {one.index} ({one.kind}): {one.reason}" for one in refused[:SHOWN]]
+    refused = [statement for statement in transfer.statements if statement.outcome == "refused"]
+    text += [
+        f"refused  entry {statement.index} ({statement.kind}): {statement.reason}"
+        for statement in refused[:SHOWN]
+    ]
     if len(refused) > SHOWN:
         text.append(f"         and {len(refused) - SHOWN} more (--json lists them)")
     return text

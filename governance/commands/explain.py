@@ -34,22 +34,22 @@ def command(
             f"{what!r} is no decision", expected="the number of an entry, e.g. 41, or MODEL/VERSION"
         )
     entry = int(what) if what.isdecimal() else retrospect.last_decision(now, *named(what))
-    found = retrospect.decided_again(now, entry)
-    session.show(found, lines(found), as_json)
-    ctx.exit(0 if found.same else VerificationError.exit_code)
+    repeated = retrospect.decided_again(now, entry)
+    session.show(repeated, lines(repeated), as_json)
+    ctx.exit(0 if repeated.same else VerificationError.exit_code)
 
 
-def lines(found: Again) -> list[str]:
+def lines(repeated: Again) -> list[str]:
     """For people: the decision, whether it comes out the same, and every reason."""
-    word = "ALLOWED" if found.allowed else "REFUSED"
+    word = "ALLOWED" if repeated.allowed else "REFUSED"
     text = [
-        f"entry {found.entry}: {found.about}: {word} at {moment(found.at)}",
+        f"entry {repeated.entry}: {repeated.about}: {word} at {moment(repeated.at)}",
         (
-            f"  decided again from {found.evidence} entries before it, under policies"
-            f" {found.policy[:12]}:"
+            f"  decided again from {repeated.evidence} entries before it, under policies"
+            f" {repeated.policy[:12]}:"
         ),
-        "  it COMES OUT THE SAME" if found.same else "  IT DOES NOT COME OUT AS LOGGED:",
+        "  it COMES OUT THE SAME" if repeated.same else "  IT DOES NOT COME OUT AS LOGGED:",
     ]
-    text += [f"    {one}" for one in found.differences]
-    text += [line for one in found.findings for line in finding_lines(one)]
-    return text + [f"    waived: {one.code} {one.subject}" for one in found.waived]
+    text += [f"    {difference}" for difference in repeated.differences]
+    text += [line for finding in repeated.findings for line in finding_lines(finding)]
+    return text + [f"    waived: {finding.code} {finding.subject}" for finding in repeated.waived]

@@ -65,18 +65,18 @@ def command(
     target = folder or Path("exports") / name
     refuse_sealed(target)
     keys = records.facts.policies.keys if records.facts.policies else {}
-    made = export(
+    exports = export(
         records, formats, known_signer(session.here(), keys) if sign and not listed else None
     )
     if not listed:
-        write(target, [one for each in made for one in each.documents])
+        write(target, [export for each in exports for export in each.documents])
     if as_json:
-        click.echo(json.dumps(_document(made, target, listed), indent=2))
+        click.echo(json.dumps(_document(exports, target, listed), indent=2))
     else:
-        click.echo("\n".join(_lines(records, made, target, listed)))
+        click.echo("\n".join(_lines(records, exports, target, listed)))
 
 
-def _lines(records: Records, made: list[Export], target: Path, listed: bool) -> Iterator[str]:
+def _lines(records: Records, exports: list[Export], target: Path, listed: bool) -> Iterator[str]:
     from governance.base.text import visible
 
     verified = records.verified
@@ -85,15 +85,15 @@ def _lines(records: Records, made: list[Export], target: Path, listed: bool) -> 
     )
     word = "would write" if listed else "written:"
     yield visible(f"{records.name}: {verified.entries} entries verified, {origin}")
-    for one in made:
-        yield f"{one.format.name}: {one.format.title}"
+    for export in exports:
+        yield f"{export.format.name}: {export.format.title}"
         yield from (
-            f"  {word} {target / each.path} ({len(each.data)} bytes)" for each in one.documents
+            f"  {word} {target / each.path} ({len(each.data)} bytes)" for each in export.documents
         )
-        yield from (visible(f"  nothing for {each}") for each in one.missing)
+        yield from (visible(f"  nothing for {each}") for each in export.missing)
 
 
-def _document(made: list[Export], target: Path, listed: bool) -> dict[str, Any]:
+def _document(exports: list[Export], target: Path, listed: bool) -> dict[str, Any]:
     from governance.attest.digests import sha256_bytes
 
     return {
@@ -101,13 +101,13 @@ def _document(made: list[Export], target: Path, listed: bool) -> dict[str, Any]:
         "folder": str(target),
         "formats": [
             {
-                "format": one.format.name,
+                "format": export.format.name,
                 "files": [
                     {"path": each.path, "size": len(each.data), "sha256": sha256_bytes(each.data)}
-                    for each in one.documents
+                    for each in export.documents
                 ],
-                "missing": list(one.missing),
+                "missing": list(export.missing),
             }
-            for one in made
+            for export in exports
         ],
     }

@@ -20,20 +20,22 @@ def command(model: str, bundle: Path | None, origin: str | None, as_json: bool) 
     """Everything the log says about MODEL: versions, packets, what people said, each move and each
     refusal.
     """
-    found = retrospect.history(session.looking(bundle, origin), model)
+    events = retrospect.history(session.looking(bundle, origin), model)
     session.show(
-        {"model": model, "events": [one.model_dump() for one in found]}, lines(found), as_json
+        {"model": model, "events": [event.model_dump() for event in events]}, lines(events), as_json
     )
 
 
-def lines(found: list[Event]) -> list[str]:
+def lines(events: list[Event]) -> list[str]:
     """For people, one line each."""
     text = []
-    for one in found:
-        about = f" {one.version}" if one.version else ""
-        rest = timed("; ".join(part for part in (one.result, one.detail) if part))
-        said = f"{one.what}{about}  by {one.by or 'nobody'}"
+    for event in events:
+        about = f" {event.version}" if event.version else ""
+        rest = timed("; ".join(part for part in (event.result, event.detail) if part))
+        subject = f"{event.what}{about}  by {event.by or 'nobody'}"
         text.append(
-            one_line(f"{one.entry:>5}  {moment(one.at)}  {said}" + (f": {rest}" if rest else ""))
+            one_line(
+                f"{event.entry:>5}  {moment(event.at)}  {subject}" + (f": {rest}" if rest else "")
+            )
         )
     return text

@@ -22,40 +22,42 @@ from governance.people import speaking
 @click.argument("version", metavar="MODEL/VERSION")
 @session.reason_option("What is wrong, or why it no longer is. No personal data.")
 @session.signs
-def command(state: Literal["open", "close"], version: str, reason: str, how: Signing) -> None:
+def command(state: Literal["open", "close"], version: str, reason: str, signing: Signing) -> None:
     """Open or close an incident on MODEL/VERSION. While it is open, nobody can approve or promote
     these bytes.
 
     It moves no alias: countersign rollback does.
     """
     model, number = named(version)
-    log = session.log_to_add_to(session.here(), how.dry_run)
+    log = session.log_to_add_to(session.here(), signing.dry_run)
     now, at = session.current(log), session.clock()
     now.registration(model, number)  # raises where there is no such version
     policies = now.authority.policies
-    said = "open" if state == "open" else "closed"
-    fitting = incidents.roles(policies.rules.incidents, said, speaking.roles_of(policies))
-    who = speaking.speaker(now.authority, session.signer(how.key), how.role, fitting, at)
-    if state == "close" and releasing.closed_by(now, model, number) in (None, who.name):
+    new_state = "open" if state == "open" else "closed"
+    fitting = incidents.roles(policies.rules.incidents, new_state, speaking.roles_of(policies))
+    author = speaking.speaker(now.authority, session.signer(signing.key), signing.role, fitting, at)
+    if state == "close" and releasing.closed_by(now, model, number) in (None, author.name):
         raise InputError(
             f"no incident is open on {model}/{number}", fix=f"countersign history {model}"
         )
     done = "opened" if state == "open" else "closed"
-    told = f"incident on {model}/{number} {done} by {who.name} as {who.role}"
+    summary = f"incident on {model}/{number} {done} by {author.name} as {author.role}"
     entry = None
-    if not how.dry_run:
-        session.confirm(f"{told}: {reason}", f"{model}/{number}", how.yes)
-        entry = releasing.report_incident(log, now, model, number, state == "open", reason, who, at)
-    found = {
+    if not signing.dry_run:
+        session.confirm(f"{summary}: {reason}", f"{model}/{number}", signing.yes)
+        entry = releasing.report_incident(
+            log, now, model, number, state == "open", reason, author, at
+        )
+    result = {
         "model": model,
         "version": number,
         "state": state,
-        "by": who.name,
-        "role": who.role,
+        "by": author.name,
+        "role": author.role,
         "entry": entry,
     }
-    lines = [f"{told} (entry {entry})" if entry is not None else f"would sign: {told}"]
-    session.show(found, lines + _next(now, model, number, state), how.as_json)
+    lines = [f"{summary} (entry {entry})" if entry is not None else f"would sign: {summary}"]
+    session.show(result, lines + _next(now, model, number, state), signing.as_json)
 
 
 def _next(now: LogState, model: str, number: str, state: str) -> list[str]:

@@ -74,10 +74,10 @@ def command(
     before = enrolment.read(folder)
     text = enrolment.founded(before, given) if given.people or given.services else before
     _has_people(text)
-    made = enrolment.checked(folder, text)
-    scene = founding.Scene(machine, made, session.clock)
+    first = enrolment.checked(folder, text)
+    scene = founding.Scene(machine, first, session.clock)
     if log is not None:
-        founding.check_first(log, made)
+        founding.check_first(log, first)
     done: list[str] = []
     if text != before:
         done.append(f"{'would write' if dry_run else 'wrote'} policies/{enrolment.FILE}")
@@ -86,31 +86,33 @@ def command(
         if text != before:
             enrolment.write(folder, text)
         log = _begin_and_sign(scene, log, signers, done)
-    found = founding.begun(scene, log, done)
+    begun = founding.begun(scene, log, done)
     if dry_run and log is None:
-        found = found.model_copy(
-            update={"next": [f"the same without --dry-run, with --key KEY of {_owners(made)}"]}
+        begun = begun.model_copy(
+            update={"next": [f"the same without --dry-run, with --key KEY of {_owners(first)}"]}
         )
-    session.show(found, lines(found), as_json)
+    session.show(begun, lines(begun), as_json)
 
 
-def lines(found: founding.Begun) -> list[str]:
+def lines(begun: founding.Begun) -> list[str]:
     """The result for people."""
-    text = [f"- {one}" for one in found.done]
-    text += [f"policies  {found.policies}", f"log       {found.log}", f"entry 0   {found.pin}"]
-    for name, (roles, *keys) in {**found.people, **found.services}.items():
+    text = [f"- {step}" for step in begun.done]
+    text += [f"policies  {begun.policies}", f"log       {begun.log}", f"entry 0   {begun.pin}"]
+    for name, (roles, *keys) in {**begun.people, **begun.services}.items():
         text.append(f"  {name:<12} {roles}")
         text += [f"  {'':<12} {key}" for key in keys]
-    text.append("signed by " + (", ".join(found.signed_by) or "nobody yet"))
-    if found.waits_for:
-        text.append(f"missing   {found.wants}: {', '.join(found.waits_for)}")
-    return [*text, "next:", *(f"  {one}" for one in found.next)]
+    text.append("signed by " + (", ".join(begun.signed_by) or "nobody yet"))
+    if begun.waits_for:
+        text.append(f"missing   {begun.wants}: {', '.join(begun.waits_for)}")
+    return [*text, "next:", *(f"  {step}" for step in begun.next)]
 
 
-def _owners(made: Policies) -> str:
+def _owners(first: Policies) -> str:
     """Who signs the first policy, and so may begin the log."""
-    roles = made.rules.owners.roles if made.rules.owners else []
-    return " or ".join(one.name for one in made.rules.principals if set(one.roles) & set(roles))
+    roles = first.rules.owners.roles if first.rules.owners else []
+    return " or ".join(
+        principal.name for principal in first.rules.principals if set(principal.roles) & set(roles)
+    )
 
 
 def _signers(
@@ -123,18 +125,18 @@ def _signers(
     if now is not None and now.authority.in_force.signed_at is not None:
         return []
     signed = policies.signed_by(now, scene.policies.digest, "policy") if now else set()
-    found: list[Signer] = []
+    signers: list[Signer] = []
     for key in keys or (None,):
         signer = session.signer(key)
         person = founding.owner(scene.policies, signer)
         if person.name in signed:
             continue
-        if not found:
+        if not signers:
             session.tell([policies.first_rules(scene.policies.files), ""], err=as_json)
         question = f"{person.name} signs policies {scene.policies.digest}, which begin this log."
         session.confirm(question, scene.policies.digest[: policies.SHORTEST], yes)
-        found.append(signer)
-    return found
+        signers.append(signer)
+    return signers
 
 
 def _begin_and_sign(
@@ -154,11 +156,11 @@ def _begin_and_sign(
         now = promotion.state(log)
         if now.authority.in_force.signed_at is not None:
             break  # enough have signed
-        what = policies.offer(now.authority, scene.policies.digest)
-        said, who = policies.sign(
-            log, now.authority, what, signer, None, "the first policy", scene.now()
+        offer = policies.offer(now.authority, scene.policies.digest)
+        recorded, author = policies.sign(
+            log, now.authority, offer, signer, None, "the first policy", scene.now()
         )
-        done.append(f"{who.name} signed the policies as {who.role} (entry {said.index})")
+        done.append(f"{author.name} signed the policies as {author.role} (entry {recorded.index})")
     return log
 
 
@@ -175,10 +177,11 @@ def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None
     try:
         further = Founding.model_validate({"people": persons, "services": others})
     except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(map(str, item['loc'][:2]))}: {said(item)}" for item in error.errors()
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'][:2]))}: {said(problem)}"
+            for problem in error.errors()
         )
-        raise ConfigError(told[:400], where="--person, --service", expected=EXAMPLE) from None
+        raise ConfigError(problems[:400], where="--person, --service", expected=EXAMPLE) from None
     return base.model_copy(
         update={
             "people": {**base.people, **further.people},

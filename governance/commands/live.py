@@ -37,46 +37,47 @@ def command(
     """
     now = session.looking(bundle, origin)
     at = time_of(moment) or session.clock()
-    found = retrospect.live(now, model, at, known_then=moment is not None)
+    holders = retrospect.live(now, model, at, known_then=moment is not None)
     moved = _moved(now, model) if bundle is None and moment is None else []
-    told = {
-        "live": [one.model_dump() for one in found],
-        "registry": [one.model_dump() for one in moved],
+    rows = {
+        "live": [holder.model_dump() for holder in holders],
+        "registry": [finding.model_dump() for finding in moved],
     }
     faults = [
-        f"FAULT        {one.subject}: the log says {one.expected}, the registry says {one.found}"
-        for one in moved
+        f"FAULT        {finding.subject}: the log says {finding.expected},"
+        f" the registry says {finding.found}"
+        for finding in moved
     ]
-    session.show({"model": model, **told}, [*lines(model, found), *faults], as_json)
+    session.show({"model": model, **rows}, [*lines(model, holders), *faults], as_json)
     ctx.exit(VerificationError.exit_code if moved else 0)
 
 
 def _moved(now: LogState, model: str) -> list[Finding]:
     """Aliases of the model that the registry has elsewhere than the log."""
-    found = differing(now.log, session.here()) or []
+    differences = differing(now.log, session.here()) or []
     return [
-        one
-        for one in found
-        if one.code.startswith("REGISTRY_ALIAS") and one.subject.startswith(f"{model}@")
+        finding
+        for finding in differences
+        if finding.code.startswith("REGISTRY_ALIAS") and finding.subject.startswith(f"{model}@")
     ]
 
 
-def lines(model: str, found: list[Live]) -> list[str]:
+def lines(model: str, holders: list[Live]) -> list[str]:
     """For people."""
-    if not found:
+    if not holders:
         return [f"no version of {model} held an alias then, as the log says"]
     text = []
-    for one in found:
+    for holder in holders:
         text.append(
-            f"{one.alias:<12} {one.model}/{one.version} since {one.since} "
-            f"({one.action} in entry {one.entry}, asked by {one.asked_by})"
+            f"{holder.alias:<12} {holder.model}/{holder.version} since {holder.since} "
+            f"({holder.action} in entry {holder.entry}, asked by {holder.asked_by})"
         )
-        text.append(f"             sha256 {one.sha256}")
-        text += [f"             way back: {one.back_tried}"] if one.alias != CANDIDATE else []
-        text += [f"             INCIDENT OPEN: {one.incident}"] if one.incident else []
-        text += [f"             EXPIRED: {problem}" for problem in one.expired]
-        if one.second_signature_overdue:
+        text.append(f"             sha256 {holder.sha256}")
+        text += [f"             way back: {holder.back_tried}"] if holder.alias != CANDIDATE else []
+        text += [f"             INCIDENT OPEN: {holder.incident}"] if holder.incident else []
+        text += [f"             EXPIRED: {problem}" for problem in holder.expired]
+        if holder.second_signature_overdue:
             text.append(
-                f"             OVERDUE: a second signature since {one.second_signature_overdue}"
+                f"             OVERDUE: a second signature since {holder.second_signature_overdue}"
             )
-    return [one_line(timed(one)) for one in text]
+    return [one_line(timed(line)) for line in text]

@@ -28,130 +28,140 @@ def named(text: str) -> tuple[str, str]:
     """MODEL and VERSION of `MODEL/VERSION`. Raises `ConfigError`."""
     from governance.release.serving import parse
 
-    asked = parse(text)
-    if asked.version is None:
+    parsed = parse(text)
+    if parsed.version is None:
         raise ConfigError(
             f"{text!r} names no version by its number",
             expected="MODEL/VERSION, e.g. support-desk/1",
         )
-    return asked.model, asked.version
+    return parsed.model, parsed.version
 
 
 def move(
     make: Make,
     roles: Callable[[LogState], Sequence[str]],
-    how: Signing,
+    signing: Signing,
 ) -> None:
     """Plans a move and, unless it is a dry run, signs the request and carries it out.
 
     Exit code 4 where it is, or would be, refused.
     """
     machine, at = session.here(), session.clock()
-    log = session.log_to_add_to(machine, how.dry_run)
+    log = session.log_to_add_to(machine, signing.dry_run)
     now = session.current(log)
-    found = make(now, at, _signs(now, how, roles(now), at))
-    if found.done is not None and not how.dry_run:
-        what, since = found.move, found.done.at
-        told = f"{what.model}/{what.version} is already {what.alias}, since {since}"
-        session.show({**document(found, found.done), "written": False}, [timed(told)], how.as_json)
+    plan = make(now, at, _signs(now, signing, roles(now), at))
+    if plan.done is not None and not signing.dry_run:
+        target, since = plan.move, plan.done.at
+        already = f"{target.model}/{target.version} is already {target.alias}, since {since}"
+        session.show(
+            {**document(plan, plan.done), "written": False}, [timed(already)], signing.as_json
+        )
         return
-    if how.dry_run:
-        session.show(document(found), lines(found), how.as_json)
-        click.get_current_context().exit(0 if found.decision.allowed else RefusedError.exit_code)
-    if found.request is None:
-        _ready(found)
-        what = found.move
-        session.confirm("\n".join(lines(found)), f"{what.model}/{what.version}", how.yes)
-        releasing.request(log, now, found, at)
+    if signing.dry_run:
+        session.show(document(plan), lines(plan), signing.as_json)
+        click.get_current_context().exit(0 if plan.decision.allowed else RefusedError.exit_code)
+    if plan.request is None:
+        _ready(plan)
+        target = plan.move
+        session.confirm("\n".join(lines(plan)), f"{target.model}/{target.version}", signing.yes)
+        releasing.request(log, now, plan, at)
     try:
-        moved = releasing.carry_out(machine, log, found.move, session.clock)
+        moved = releasing.carry_out(machine, log, plan.move, session.clock)
     except RefusedError as error:
         again = make(session.current(session.read(machine)), session.clock(), None)
-        if how.as_json:
+        if signing.as_json:
             click.echo(json.dumps({**document(again), "written": False}, indent=2))
             click.get_current_context().exit(error.exit_code)
-        told = "\n".join([str(error), *signature_lines(again.missing)])
-        raise RefusedError(told) from None
-    session.show({**document(found, moved), "written": True}, told_moved(moved), how.as_json)
+        refusal = "\n".join([str(error), *signature_lines(again.missing)])
+        raise RefusedError(refusal) from None
+    session.show({**document(plan, moved), "written": True}, told_moved(moved), signing.as_json)
 
 
-def document(found: Plan, moved: Promotion | None = None) -> dict[str, Any]:
+def document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
     """The plan, or what became of it, as JSON."""
-    what, decision = found.move, found.decision
-    said = moved or decision
+    target, decision = plan.move, plan.decision
+    outcome = moved or decision
+    missing = () if moved else plan.missing
     return {
-        "action": what.action,
-        "model": what.model,
-        "version": what.version,
-        "alias": what.alias,
-        "sha256": found.asked.released.sha256,
+        "action": target.action,
+        "model": target.model,
+        "version": target.version,
+        "alias": target.alias,
+        "sha256": plan.asked.released.sha256,
         "tier": decision.tier,
-        "from_version": found.asked.from_version,
-        "packet": found.asked.packet,
-        "request": found.request.digest if found.request else None,
-        "signs": f"{found.signs.name} as {found.signs.role}" if found.signs else None,
-        "allowed": said.allowed,
-        "findings": [one.model_dump() for one in said.findings],
-        "waived": [one.model_dump() for one in said.waived],
-        "missing_signatures": [] if moved else [_signature(one) for one in found.missing],
-        "passed_over": [{"version": version, **one.model_dump()} for version, one in found.skipped],
+        "from_version": plan.asked.from_version,
+        "packet": plan.asked.packet,
+        "request": plan.request.digest if plan.request else None,
+        "signs": f"{plan.signs.name} as {plan.signs.role}" if plan.signs else None,
+        "allowed": outcome.allowed,
+        "findings": [finding.model_dump() for finding in outcome.findings],
+        "waived": [finding.model_dump() for finding in outcome.waived],
+        "missing_signatures": [_signature(signature) for signature in missing],
+        "passed_over": [
+            {"version": version, **finding.model_dump()} for version, finding in plan.skipped
+        ],
         "second_signature_by": moved.second_signature_by if moved else None,
         "written": False,
     }
 
 
-def lines(found: Plan) -> list[str]:
+def lines(plan: Plan) -> list[str]:
     """The plan for people: the target, every finding, and whose signature is missing."""
-    what, asked, held = found.move, found.asked, found.held
+    target, release, held = plan.move, plan.asked, plan.held
     text = [
-        f"{what.action.upper()} {what.model}/{what.version}" + _as(found),
-        f"  model     sha256 {asked.released.sha256[:12]}, tier {found.decision.tier}",
+        f"{target.action.upper()} {target.model}/{target.version}" + _as(plan),
+        f"  model     sha256 {release.released.sha256[:12]}, tier {plan.decision.tier}",
         (
             f"  held now  by version {held.version} since {held.at}"
             if held
             else "  held now  by no version"
         ),
     ]
-    if what.action == "promote":
-        text.append(f"  packet    {asked.packet[:12]}" if asked.packet else "  packet    none")
-    text += [f"  passed over: version {v}: {one.code} {one.message}" for v, one in found.skipped]
-    text.append(f"  request   {_request(found)}")
+    if target.action == "promote":
+        text.append(f"  packet    {release.packet[:12]}" if release.packet else "  packet    none")
+    text += [
+        f"  passed over: version {v}: {finding.code} {finding.message}"
+        for v, finding in plan.skipped
+    ]
+    text.append(f"  request   {_request(plan)}")
     text.append(
-        "  decision  would be ALLOWED"
-        if found.decision.allowed
-        else "  decision  would be REFUSED:"
+        "  decision  would be ALLOWED" if plan.decision.allowed else "  decision  would be REFUSED:"
     )
-    text += [line for one in found.decision.findings for line in finding_lines(one)]
-    text += [f"  waived    {one.code} {one.subject}" for one in found.decision.waived]
-    return [timed(line) for line in text + signature_lines(found.missing)]
+    text += [line for finding in plan.decision.findings for line in finding_lines(finding)]
+    text += [f"  waived    {finding.code} {finding.subject}" for finding in plan.decision.waived]
+    return [timed(line) for line in text + signature_lines(plan.missing)]
 
 
 def signature_lines(missing: Sequence[Signature]) -> list[str]:
     """Exactly whose signature is missing."""
     text = []
-    for one in missing:
-        who = ", ".join(one.who) or "nobody that policy names"
-        how = one.next if one.who else "countersign enrol, for a person in that role"
-        text.append(f"  missing   {signed_thing(one)}: {one.count} of {who}")
-        text.append(f"            next: {how}")
+    for signature in missing:
+        people = ", ".join(signature.who) or "nobody that policy names"
+        next_step = (
+            signature.next if signature.who else "countersign enrol, for a person in that role"
+        )
+        text.append(f"  missing   {signed_thing(signature)}: {signature.count} of {people}")
+        text.append(f"            next: {next_step}")
     return text
 
 
-def signed_thing(one: Signature) -> str:
+def signed_thing(signature: Signature) -> str:
     """What a missing signature is for."""
-    if one.kind == "move":
-        return f"the {one.action}"
+    if signature.kind == "move":
+        return f"the {signature.action}"
     return {"policies": "the policies in force", "request": "the request", "packet": "the packet"}[
-        one.kind
+        signature.kind
     ]
 
 
-def finding_lines(one: Finding) -> list[str]:
+def finding_lines(finding: Finding) -> list[str]:
     """A finding in two or three lines."""
-    text = [f"    {one.code} {one.subject}: {one.message}"]
-    if one.expected or one.found:
-        text.append(f"        expected {one.expected or 'n/a'}; found {one.found or 'nothing'}")
-    return [*text, f"        next: {one.next}"] if one.next else text
+    text = [f"    {finding.code} {finding.subject}: {finding.message}"]
+    if finding.expected or finding.found:
+        text.append(
+            f"        expected {finding.expected or 'n/a'}; found {finding.found or 'nothing'}"
+        )
+    return [*text, f"        next: {finding.next}"] if finding.next else text
 
 
 def told_moved(moved: Promotion) -> list[str]:
@@ -162,7 +172,7 @@ def told_moved(moved: Promotion) -> list[str]:
     else:
         before = f", replacing version {moved.from_version}" if moved.from_version else ""
         text = [f"{name} is now {moved.alias}{before} ({moved.action}, {moved.at})"]
-    text += [f"  waived: {one.code} {one.subject}" for one in moved.waived]
+    text += [f"  waived: {finding.code} {finding.subject}" for finding in moved.waived]
     if moved.second_signature_by:
         text.append(
             f"  one person signed alone; a second signature is due by {moved.second_signature_by}"
@@ -171,62 +181,61 @@ def told_moved(moved: Promotion) -> list[str]:
     return [timed(line) for line in text]
 
 
-def _signs(now: LogState, how: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
+def _signs(now: LogState, signing: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
     """Who signs, where a key is given. A dry run needs no right."""
-    if not session.has_key(how.key):
+    if not session.has_key(signing.key):
         return None
     try:
-        return speaking.speaker(now.authority, session.signer(how.key), how.role, roles, at)
+        return speaking.speaker(now.authority, session.signer(signing.key), signing.role, roles, at)
     except RefusedError as error:
-        if not how.dry_run:
+        if not signing.dry_run:
             raise
         session.tell([f"note: {error.found}"], err=True)
         return None
 
 
-def _ready(found: Plan) -> None:
+def _ready(plan: Plan) -> None:
     """There is something to sign for, and somebody who signs. Raises `ConfigError`,
     `RefusedError`.
     """
-    if found.move.action == "promote" and found.asked.packet is None:
-        name = f"{found.move.model}/{found.move.version}"
+    if plan.move.action == "promote" and plan.asked.packet is None:
+        name = f"{plan.move.model}/{plan.move.version}"
         raise RefusedError(
             f"{name} has no packet yet, so nobody can approve it",
             fix=f"countersign freeze {name}",
         )
-    if found.signs is None:
-        who = next((one.who for one in found.missing if one.kind == "request"), ())
+    if plan.signs is None:
+        people = next(
+            (signature.who for signature in plan.missing if signature.kind == "request"), ()
+        )
         raise ConfigError(
             "no key to sign the request with",
-            expected=f"the key of {', '.join(who) or 'a person in a requesting role'}",
+            expected=f"the key of {', '.join(people) or 'a person in a requesting role'}",
             fix="give --key, or set COUNTERSIGN_KEY; --dry-run shows what would happen",
         )
 
 
-def _as(found: Plan) -> str:
-    return "" if found.move.action == "retire" else f" as {found.move.alias}"
+def _as(plan: Plan) -> str:
+    return "" if plan.move.action == "retire" else f" as {plan.move.alias}"
 
 
-def _request(found: Plan) -> str:
-    if found.request is not None:
-        said = found.request.predicate
+def _request(plan: Plan) -> str:
+    if plan.request is not None:
+        request = plan.request.predicate
         return (
-            f"{found.request.digest[:12]}, signed by {said.principal} as {said.role}, open until"
-            f" {said.expires}"
+            f"{plan.request.digest[:12]}, signed by {request.principal} as {request.role},"
+            f" open until {request.expires}"
         )
     return (
-        f"would be signed by {found.signs.name} as {found.signs.role}"
-        if found.signs
-        else "none yet"
+        f"would be signed by {plan.signs.name} as {plan.signs.role}" if plan.signs else "none yet"
     )
 
 
-def _signature(one: Signature) -> dict[str, Any]:
-    what = signed_thing(one)
+def _signature(signature: Signature) -> dict[str, Any]:
     return {
-        "kind": one.kind,
-        "what": what,
-        "count": one.count,
-        "who": list(one.who),
-        "next": one.next,
+        "kind": signature.kind,
+        "what": signed_thing(signature),
+        "count": signature.count,
+        "who": list(signature.who),
+        "next": signature.next,
     }

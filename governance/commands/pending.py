@@ -23,12 +23,12 @@ def command(name: str | None, everybody: bool, key: str | None, as_json: bool) -
     """What waits for you, and why; for everybody, where no key and no name is given."""
     now = session.current(session.read(session.here()))
     waits = pending.pending(now, session.clock())
-    who = None if everybody else name or _own_name(now, key)
-    if who is not None:
-        enrolment.principal_named(now.authority.policies, who)
-        waits = pending.of_person(waits, who)
-    found = {"person": who, "pending": [wait.model_dump() for wait in waits]}
-    session.show(found, list(_lines(waits, who)), as_json)
+    person = None if everybody else name or _own_name(now, key)
+    if person is not None:
+        enrolment.principal_named(now.authority.policies, person)
+        waits = pending.of_person(waits, person)
+    result = {"person": person, "pending": [wait.model_dump() for wait in waits]}
+    session.show(result, list(_lines(waits, person)), as_json)
 
 
 def _own_name(now: LogState, key: str | None) -> str | None:
@@ -37,14 +37,14 @@ def _own_name(now: LogState, key: str | None) -> str | None:
     return speaking.person_of(now.authority.policies, session.signer(key)).name
 
 
-def _lines(waits: list[Wait], who: str | None) -> Iterator[str]:
+def _lines(waits: list[Wait], person: str | None) -> Iterator[str]:
     if not waits:
-        yield f"nothing waits for {who or 'anybody'}"
+        yield f"nothing waits for {person or 'anybody'}"
     for wait in waits:
         yield f"{wait.kind.upper()}  {wait.what}" + (
             f"  (by {moment(wait.due)})" if wait.due else ""
         )
         yield f"  why   {wait.why}"
-        if who is None:
+        if person is None:
             yield f"  who   {', '.join(wait.people) or 'nobody that policy names'}"
         yield f"  next  {wait.next}"

@@ -25,8 +25,8 @@ def command() -> None:
 @session.json_option
 def status_command(as_json: bool) -> None:
     """Which policies are in force, which are proposed, who signed and who is missing."""
-    found = policies.status(session.current(session.read(session.here())), _at_hand())
-    session.show(found, list(status_lines(found)), as_json)
+    status = policies.status(session.current(session.read(session.here())), _at_hand())
+    session.show(status, list(status_lines(status)), as_json)
 
 
 @command.command("show")
@@ -43,9 +43,11 @@ def show_command(digest: str | None, as_json: bool) -> None:
             as_json,
         )
         return
-    what = policies.offer(now.authority, digest)
-    text = policies.shown(now.authority, what)
-    session.show({"digest": what.digest, "files": dict(what.files), "shown": text}, [text], as_json)
+    offer = policies.offer(now.authority, digest)
+    text = policies.shown(now.authority, offer)
+    session.show(
+        {"digest": offer.digest, "files": dict(offer.files), "shown": text}, [text], as_json
+    )
 
 
 @command.command("propose")
@@ -54,27 +56,27 @@ def show_command(digest: str | None, as_json: bool) -> None:
 @session.json_option
 def propose_command(key: str | None, dry_run: bool, as_json: bool) -> None:
     """Record the policies of this folder, for their owners to sign."""
-    machine, made = session.here(), load_policies(Path.cwd() / "policies")
-    problems = enrolment.impossible(made)
+    machine, proposed = session.here(), load_policies(Path.cwd() / "policies")
+    problems = enrolment.impossible(proposed)
     if problems:
         raise Problems(problems)
     log = session.log_to_add_to(machine, dry_run)
     now = session.current(log)
-    text = policies.unified(now.authority.policies.files, made.files)
+    text = policies.unified(now.authority.policies.files, proposed.files)
     signer = session.signer(key)
     name = speaking.person_of(now.authority.policies, signer).name
     if not dry_run:
-        policies.propose(log, now.authority, made, signer, name, session.clock())
+        policies.propose(log, now.authority, proposed, signer, name, session.clock())
         now = session.current(log)
-    found = {"digest": made.digest, "recorded": not dry_run, "difference": text}
+    result = {"digest": proposed.digest, "recorded": not dry_run, "difference": text}
     owners = ", ".join(policies.status(now, None).in_force.wants.split(" or ")[:1])
     word = "would record" if dry_run else "recorded"
     session.show(
-        found,
+        result,
         [
             text,
-            f"{word} policies {made.digest}",
-            f"next, {owners}: countersign policy sign {made.digest[:12]}",
+            f"{word} policies {proposed.digest}",
+            f"next, {owners}: countersign policy sign {proposed.digest[:12]}",
         ],
         as_json,
     )
@@ -84,65 +86,72 @@ def propose_command(key: str | None, dry_run: bool, as_json: bool) -> None:
 @click.argument("digest")
 @session.reason_option("Why you sign.")
 @session.signs
-def sign_command(digest: str, reason: str, how: Signing) -> None:
+def sign_command(digest: str, reason: str, signing: Signing) -> None:
     """Sign the policies DIGEST as an owner, after reading what they change."""
-    log = session.log_to_add_to(session.here(), how.dry_run)
+    log = session.log_to_add_to(session.here(), signing.dry_run)
     now = session.current(log)
-    what = policies.offer(now.authority, digest)
-    text = policies.shown(now.authority, what)
-    signer = session.signer(how.key)
-    who = policies.owner(now.authority, signer, how.role, session.clock())
-    entry = policies.signed_at(now, what.digest, who)
+    offer = policies.offer(now.authority, digest)
+    text = policies.shown(now.authority, offer)
+    signer = session.signer(signing.key)
+    author = policies.owner(now.authority, signer, signing.role, session.clock())
+    entry = policies.signed_at(now, offer.digest, author)
     if entry is None:
-        session.tell([text], err=how.as_json)
-    if entry is None and not how.dry_run:
-        question = f"\n{who.name} signs policies {what.digest} as {who.role}."
-        session.confirm(question, what.digest[: policies.SHORTEST], how.yes)
-        said, _ = policies.sign(log, now.authority, what, signer, how.role, reason, session.clock())
-        entry, now = said.index, session.current(log)
+        session.tell([text], err=signing.as_json)
+    if entry is None and not signing.dry_run:
+        question = f"\n{author.name} signs policies {offer.digest} as {author.role}."
+        session.confirm(question, offer.digest[: policies.SHORTEST], signing.yes)
+        recorded, _ = policies.sign(
+            log, now.authority, offer, signer, signing.role, reason, session.clock()
+        )
+        entry, now = recorded.index, session.current(log)
     in_force = (
-        now.authority.in_force.digest == what.digest
+        now.authority.in_force.digest == offer.digest
         and now.authority.in_force.signed_at is not None
     )
-    found = {"digest": what.digest, "signed_by": who.name, "entry": entry, "in_force": in_force}
-    session.show(found, list(_signed_lines(now, what, who.name, entry)), how.as_json)
+    result = {
+        "digest": offer.digest,
+        "signed_by": author.name,
+        "entry": entry,
+        "in_force": in_force,
+    }
+    session.show(result, list(_signed_lines(now, offer, author.name, entry)), signing.as_json)
 
 
-def status_lines(found: Status) -> Iterator[str]:
+def status_lines(status: Status) -> Iterator[str]:
     """The status for people."""
-    current = found.in_force
+    current = status.in_force
     yield f"in force   {current.digest} since entry {current.entry}"
-    yield f"           {'signed by' if found.signed else 'NOT SIGNED YET; so far by'} " + _names(
+    yield f"           {'signed by' if status.signed else 'NOT SIGNED YET; so far by'} " + _names(
         current.signed_by
     )
     if current.waits_for:
         yield f"           wants {current.wants}; missing: {_names(current.waits_for)}"
-    for one in found.proposals:
-        yield from _proposal_lines(one)
-    if not found.proposals:
+    for signatures in status.proposals:
+        yield from _proposal_lines(signatures)
+    if not status.proposals:
         yield "proposed   nothing"
-    yield f"at hand    {found.at_hand}"
-    for name, keys in found.keys.items():
+    yield f"at hand    {status.at_hand}"
+    for name, keys in status.keys.items():
         yield f"  {name:<12} {', '.join(keys)}"
 
 
-def _proposal_lines(one: Signatures) -> Iterator[str]:
+def _proposal_lines(signatures: Signatures) -> Iterator[str]:
     yield (
-        f"proposed   {one.digest} at entry {one.entry}, changes"
-        f" {', '.join(one.changed) or 'nothing'}"
+        f"proposed   {signatures.digest} at entry {signatures.entry}, changes"
+        f" {', '.join(signatures.changed) or 'nothing'}"
     )
     yield (
-        f"           signed by {_names(one.signed_by)}; wants {one.wants}; missing:"
-        f" {_names(one.waits_for)}"
+        f"           signed by {_names(signatures.signed_by)}; wants {signatures.wants}; missing:"
+        f" {_names(signatures.waits_for)}"
     )
     yield (
-        f"           countersign policy show {one.digest[:12]}; countersign policy sign"
-        f" {one.digest[:12]}"
+        f"           countersign policy show {signatures.digest[:12]}; countersign policy sign"
+        f" {signatures.digest[:12]}"
     )
 
 
 def _signed_lines(
-    now: LogState, what: policies.Offer, name: str, entry: int | None
+    now: LogState, offer: policies.Offer, name: str, entry: int | None
 ) -> Iterator[str]:
     yield (
         f"{name} signed (entry {entry})"
@@ -150,22 +159,26 @@ def _signed_lines(
         else f"{name} would sign; nothing was written"
     )
     period = now.authority.in_force
-    if period.digest == what.digest and period.signed_at is not None:
+    if period.digest == offer.digest and period.signed_at is not None:
         yield f"in force from entry {period.signed_at} on, signed by {_names(list(period.signers))}"
         yield (
             "next: countersign init, in the project, says how runs begin"
-            if what.first
+            if offer.first
             else "next: countersign pending"
         )
         return
-    found = policies.status(now, None)
+    status = policies.status(now, None)
     waiting = next(
-        (one for one in [*found.proposals, found.in_force] if one.digest == what.digest),
-        found.in_force,
+        (
+            signatures
+            for signatures in [*status.proposals, status.in_force]
+            if signatures.digest == offer.digest
+        ),
+        status.in_force,
     )
     yield f"not in force yet: wants {waiting.wants}; so far {_names(waiting.signed_by)}"
     if entry is not None:
-        yield f"next: {' or '.join(waiting.waits_for)}: countersign policy sign {what.digest[:12]}"
+        yield f"next: {' or '.join(waiting.waits_for)}: countersign policy sign {offer.digest[:12]}"
 
 
 def _names(names: list[str]) -> str:

@@ -19,7 +19,7 @@ from governance.people.speaking import Speaker
 @click.option("--to", "alias", default="champion", show_default=True, help="The alias.")
 @click.option("--reason", default="release", show_default=True, help="Recorded in the request.")
 @session.signs
-def command(version: str, alias: str, reason: str, how: Signing) -> None:
+def command(version: str, alias: str, reason: str, signing: Signing) -> None:
     """Give MODEL/VERSION an alias: sign the request, decide on the log as it is, move it.
 
     Run it again after new approvals: it uses the request that is still open. Exit code 4 when it is
@@ -33,5 +33,5 @@ def command(version: str, alias: str, reason: str, how: Signing) -> None:
     moves.move(
         make,
         lambda now: releasing.requester_roles(now.authority.policies, alias),
-        how,
+        signing,
     )

@@ -14,6 +14,6 @@ from governance.commands.session import Signing
 )
 @session.reason_option("Why you reject; every later review of these bytes shows it.")
 @session.signs
-def command(words: tuple[str, ...], reason: str, how: Signing) -> None:
+def command(words: tuple[str, ...], reason: str, signing: Signing) -> None:
     """Reject the packet of MODEL/VERSION, or what a gate asks for. It blocks until you approve."""
-    voting.cast(words, "reject", reason, how)
+    voting.cast(words, "reject", reason, signing)

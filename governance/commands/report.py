@@ -117,32 +117,32 @@ def command(
     computed = reports.computed(
         build(where.sources, model, number, as_of=as_of, clock=clock), as_of
     )
-    found, told = (
+    signed, notes = (
         (None, [_sign(computed, reason, key, role, yes)]) if signing else _signed(where, computed)
     )
     if as_json:
-        click.echo((found or computed).twin)
-        session.tell(told, err=True)
+        click.echo((signed or computed).twin)
+        session.tell(notes, err=True)
     else:
-        page = files.write(folder, (found or computed).files)[-1]
-        click.echo("\n".join([summary(computed.report, page), *(f"  {line}" for line in told)]))
+        page = files.write(folder, (signed or computed).files)[-1]
+        click.echo("\n".join([summary(computed.report, page), *(f"  {line}" for line in notes)]))
     ctx.exit(sources.exit_code(computed.report))
 
 
 def summary(report: Report, page: Path) -> str:
     """The verdict and what to read, in a few lines."""
-    faults = [one for one in report.exceptions if one.kind == "fault"]
+    faults = [fault for fault in report.exceptions if fault.kind == "fault"]
     title = banner(report.verdict.word, len(faults)).text
     lines = [
         f"{report.model} version {report.version}: {title}",
         f"  {report.verdict.reason}",
     ]
-    lines += [f"  FAULT         {one.title}: {one.detail}" for one in faults]
+    lines += [f"  FAULT         {fault.title}: {fault.detail}" for fault in faults]
     lines += [f"  {gate.result:<13} {gate.name}" for gate in report.gates]
-    rest = [one.title for one in report.exceptions if one.kind != "fault"]
+    rest = [notice.title for notice in report.exceptions if notice.kind != "fault"]
     if rest:
         lines.append(f"  exceptions: {'; '.join(rest)}")
-    return "\n".join(one_line(one) for one in [*lines, f"  read: {page}"])
+    return "\n".join(one_line(line) for line in [*lines, f"  read: {page}"])
 
 
 def _check(
@@ -181,9 +181,9 @@ def _as_it_was(where: _Where, sha256: str) -> bytes:
         raise VerificationError(
             f"evidence does not verify: {verified.broken}", fix="countersign verify"
         )
-    item = reports.find(where.sources.read[0], sha256)
-    found = reports.content(item, where.kept)
-    return found.page if item.predicate.page.startswith(sha256) else found.twin
+    statement = reports.find(where.sources.read[0], sha256)
+    signed = reports.content(statement, where.kept)
+    return signed.page if statement.predicate.page.startswith(sha256) else signed.twin
 
 
 def _signed(where: _Where, computed: ComputedReport) -> tuple[KeptReport | None, list[str]]:
@@ -191,23 +191,25 @@ def _signed(where: _Where, computed: ComputedReport) -> tuple[KeptReport | None,
     if not computed.report.integrity.verified:
         return None, []
     now, _ = where.sources.read
-    found, told = reports.standing_in(now, computed, where.kept)
-    if found is not None:
-        said = found.item.predicate
-        told = [
-            f"as {_who(now, found)} signed it, entry {found.item.index}: sha256 {said.page}",
-            *told,
+    signed, notes = reports.standing_in(now, computed, where.kept)
+    if signed is not None:
+        statement = signed.item.predicate
+        notes = [
+            f"as {_who(now, signed)} signed it, entry {signed.item.index}: sha256 {statement.page}",
+            *notes,
         ]
-    return found, told
+    return signed, notes
 
 
-def _who(now: LogState, found: KeptReport) -> str:
-    who = now.authority.principal(found.item.keyid, found.item.index)
-    role = found.item.predicate.role
-    return f"{who.name if who else 'a development key'}{f' as {role}' if role else ''}"
+def _who(now: LogState, signed: KeptReport) -> str:
+    principal = now.authority.principal(signed.item.keyid, signed.item.index)
+    role = signed.item.predicate.role
+    return f"{principal.name if principal else 'a development key'}{f' as {role}' if role else ''}"
 
 
-def _sign(what: ComputedReport, reason: str, key: str | None, role: str | None, yes: bool) -> str:
+def _sign(
+    computed: ComputedReport, reason: str, key: str | None, role: str | None, yes: bool
+) -> str:
     """Signs what was computed; that, in words."""
     machine, at = session.here(), session.clock()
     log = speaking.log_to_add_to(machine)
@@ -215,68 +217,61 @@ def _sign(what: ComputedReport, reason: str, key: str | None, role: str | None, 
     if key or os.environ.get(speaking.KEY):
         now = session.current(log)
         chosen = session.signer(key)
-        who = speaking.speaker(
+        author = speaking.speaker(
             now.authority, chosen, role, speaking.roles_of(now.authority.policies), at
         )
-        name, role, asked = (
-            f"{who.name} as {who.role}",
-            who.role,
-            Requester(name=who.name, authenticated=True),
-        )
-        told = (
-            f"{who.name} signs the report of {what.report.model}/{what.report.version} as"
-            f" {who.role}"
-        )
-        session.tell([f"{what.report.verdict.word}: {what.report.verdict.reason}"], err=True)
-        session.confirm(f"{told}: {reason}", f"{what.report.model}/{what.report.version}", yes)
+        name, role = f"{author.name} as {author.role}", author.role
+        requester = Requester(name=author.name, authenticated=True)
+        report = computed.report
+        version = f"{report.model}/{report.version}"
+        question = f"{author.name} signs the report of {version} as {author.role}: {reason}"
+        session.tell([f"{report.verdict.word}: {report.verdict.reason}"], err=True)
+        session.confirm(question, version, yes)
     elif role is not None:
         raise ConfigError(
             "a service has no role", where="--role", fix="give --key, or leave --role out"
         )
     else:
-        chosen, name, asked = (
-            signer(machine),
-            "this machine's service or development key",
-            machine.requester,
-        )
+        chosen, requester = signer(machine), machine.requester
+        name = "this machine's service or development key"
     run = Run(
-        started=exact_instant(at), finished=exact_instant(at), seconds=0.0, requested_by=asked
+        started=exact_instant(at), finished=exact_instant(at), seconds=0.0, requested_by=requester
     )
-    entry = reports.sign(log, chosen, machine, what, reason, role, run)
-    return f"signed by {name}, entry {entry.index}: sha256 {sha256_bytes(what.page)}"
+    entry = reports.sign(log, chosen, machine, computed, reason, role, run)
+    return f"signed by {name}, entry {entry.index}: sha256 {sha256_bytes(computed.page)}"
 
 
-def _index(found: Sources, folder: Path, as_of: datetime | None, clock: datetime) -> Index:
+def _index(read: Sources, folder: Path, as_of: datetime | None, clock: datetime) -> Index:
     """The index; the reports of versions that stand in the folder are linked."""
-    verified = found.verified
+    verified = read.verified
     if verified.broken is not None:
-        return index.broken(found.project, verified)
-    whole, _ = found.read
+        return index.broken(read.project, verified)
+    whole, _ = read.read
     pages = [path.name for path in folder.glob("*.html")]
     if as_of is not None:
         return index.index(until(whole, as_of), verified, as_of, None, pages)
-    return index.index(whole, verified, clock, found.registry, pages)
+    return index.index(whole, verified, clock, read.registry, pages)
 
 
-def code_of_all(made: Index) -> int:
+def code_of_all(overview: Index) -> int:
     """As of one report: 5 where something does not verify, 4 where something live has a fault, else
     0.
     """
-    if not made.verified or made.registry_state == "differs":
+    if not overview.verified or overview.registry_state == "differs":
         return VerificationError.exit_code
-    late = any(one.overdue for one in (*made.ending, *made.waiting))
-    wrong = any(live.has_fault for live in made.live)
+    late = any(row.overdue for row in (*overview.ending, *overview.waiting))
+    wrong = any(live.has_fault for live in overview.live)
     return RefusedError.exit_code if late or wrong else 0
 
 
-def _written(made: Index, folder: Path, as_json: bool) -> None:
+def _written(overview: Index, folder: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(index.json_twin(made))
+        click.echo(index.json_twin(overview))
         return
     written = files.write(
-        folder, {f"{INDEX}.json": index.json_twin(made), f"{INDEX}.html": index.page(made)}
+        folder, {f"{INDEX}.json": index.json_twin(overview), f"{INDEX}.html": index.page(overview)}
     )
-    told = f"{len(made.versions)} versions, {len(made.live)} live"
-    told += f", {len(made.ending)} ending, {len(made.waiting)} waiting"
-    told = told if made.verified else f"EVIDENCE DOES NOT VERIFY: {made.first_broken}"
-    click.echo(f"{told}\n  read: {written[-1]}")
+    counts = f"{len(overview.versions)} versions, {len(overview.live)} live"
+    counts += f", {len(overview.ending)} ending, {len(overview.waiting)} waiting"
+    headline = counts if overview.verified else f"EVIDENCE DOES NOT VERIFY: {overview.first_broken}"
+    click.echo(f"{headline}\n  read: {written[-1]}")

@@ -22,7 +22,7 @@ from governance.release import retirement
 )
 @click.option("--delete-files", is_flag=True, help="Delete the weights of a retired version here.")
 @session.signs
-def command(version: str, reason: str, delete_files: bool, how: Signing) -> None:
+def command(version: str, reason: str, delete_files: bool, signing: Signing) -> None:
     """Remove every governed alias from MODEL/VERSION. Policy says how many people have to sign.
 
     Once it is retired, --delete-files deletes its weights from this machine's registry. Its row,
@@ -42,15 +42,15 @@ def command(version: str, reason: str, delete_files: bool, how: Signing) -> None
     if not delete_files:
         if not reason.strip():
             raise click.UsageError("Missing option '--reason'.")
-        moves.move(make, roles, how)
+        moves.move(make, roles, signing)
         return
     machine = session.here()
-    gone = retirement.delete_files(
-        session.current(session.read(machine)), machine, model, number, how.dry_run
+    deleted = retirement.delete_files(
+        session.current(session.read(machine)), machine, model, number, signing.dry_run
     )
-    told = [f"{'would delete' if how.dry_run else 'deleted'} {path}" for path in gone]
+    lines = [f"{'would delete' if signing.dry_run else 'deleted'} {path}" for path in deleted]
     session.show(
-        {"deleted": gone, "written": not how.dry_run},
-        told or ["this machine has no files of it"],
-        how.as_json,
+        {"deleted": deleted, "written": not signing.dry_run},
+        lines or ["this machine has no files of it"],
+        signing.as_json,
     )

@@ -52,24 +52,24 @@ def command(
         _signed_page(machine, now, signed, output, as_json)
         return
     at = session.clock()
-    item = _packet(machine, now, str(what))
-    made = review.review(now, item, at)
-    html = page.html(made)
+    packet = _packet(machine, now, str(what))
+    content = review.review(now, packet, at)
+    html = page.html(content)
     digest = review.digest_of(html)
-    preview = item.index >= now.size
+    preview = packet.index >= now.size
     person = None if preview else _reader(now, key)
     target = _write(machine, html, digest, output)
     if person is not None:
         kept.note_opened(machine, person, digest, at)
-    found = {
-        **made.model_dump(mode="json"),
+    result = {
+        **content.model_dump(mode="json"),
         "page": digest,
         "file": str(target),
         "preview": preview,
         "opened_by": person,
     }
-    lines = [*page.text(made), "", f"page      {digest}", f"read      {target}"]
-    session.show(found, [*lines, *_next(now, made, item, person, preview)], as_json)
+    lines = [*page.text(content), "", f"page      {digest}", f"read      {target}"]
+    session.show(result, [*lines, *_next(now, content, packet, person, preview)], as_json)
 
 
 def _write(machine: Machine, html: bytes, digest: str, output: Path | None) -> Path:
@@ -83,16 +83,16 @@ def _write(machine: Machine, html: bytes, digest: str, output: Path | None) -> P
 def _signed_page(
     machine: Machine, now: LogState, sha256: str, output: Path | None, as_json: bool
 ) -> None:
-    content, found = kept.find(machine, now, sha256)
+    content, source = kept.find(machine, now, sha256)
     if output is not None:
         write_atomic(output, content)
     elif not as_json:
         click.echo(content, nl=False)
-        click.echo(f"page {sha256[:12]}: {FOUND[found]}", err=True)
+        click.echo(f"page {sha256[:12]}: {FOUND[source]}", err=True)
         return
     target = str(output) if output else "not written: give -o"
-    lines = [f"page {sha256}: {FOUND[found]}", target]
-    session.show({"page": sha256, "found": found, "file": target}, lines, as_json)
+    lines = [f"page {sha256}: {FOUND[source]}", target]
+    session.show({"page": sha256, "found": source, "file": target}, lines, as_json)
 
 
 def _packet(machine: Machine, now: LogState, what: str) -> Evidence:
@@ -101,12 +101,12 @@ def _packet(machine: Machine, now: LogState, what: str) -> Evidence:
     if not slash:
         return packets.by_digest(now, what)
     at = session.clock()
-    item, _ = packets.current(now, model, version, at)
-    if item is not None:
-        return item
+    latest, _ = packets.current(now, model, version, at)
+    if latest is not None:
+        return latest
     moment = exact_instant(at)
-    asked = Requester(name=machine.requester.name, authenticated=False)
-    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=asked)
+    requester = Requester(name=machine.requester.name, authenticated=False)
+    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=requester)
     return packets.unrecorded(now, model, version, at, run)
 
 
@@ -122,20 +122,20 @@ def _reader(now: LogState, key: str | None) -> str | None:
 
 
 def _next(
-    now: LogState, made: Review, item: Evidence, person: str | None, preview: bool
+    now: LogState, content: Review, packet: Evidence, person: str | None, preview: bool
 ) -> list[str]:
     """The votes on this packet so far, and the next step."""
-    name = f"{made.model}/{made.version}"
-    if preview or made.verdict == "outdated":
+    name = f"{content.model}/{content.version}"
+    if preview or content.verdict == "outdated":
         return [f"next      countersign freeze {name}; nobody can approve this page"]
     lines = []
-    for vote in now.evidence.by_subject(item.subjects[0].sha256, "approval"):
+    for vote in now.evidence.by_subject(packet.subjects[0].sha256, "approval"):
         word = "approved" if vote.predicate.decision == "approve" else "REJECTED"
-        said = f"{vote.predicate.principal} {word} as {vote.predicate.role}"
-        lines.append(f"E{vote.index:<8} {said}: {vote.predicate.reason}")
+        vote_line = f"{vote.predicate.principal} {word} as {vote.predicate.role}"
+        lines.append(f"E{vote.index:<8} {vote_line}: {vote.predicate.reason}")
     if person is None:
         return [*lines, f"next      with your key: countersign review {name} --key KEY"]
-    if made.verdict == "incident_open":
+    if content.verdict == "incident_open":
         return [*lines, f"next      countersign incident close {name}, or countersign waive {name}"]
     step = f"countersign approve {name} --reason ..., or countersign reject {name} --reason ..."
     return [*lines, f"next      {step}"]

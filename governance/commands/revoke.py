@@ -48,8 +48,13 @@ def command(
     done: list[str] = []
     entries = [] if later else _revoke(name, key, reason, role, own, yes, dry_run, done)
     digest = _edit(name, key, dry_run, done)
-    found: dict[str, Any] = {"name": name, "revocations": entries, "policies": digest, "done": done}
-    session.show(found, [*done, *([NEXT] if digest else [])], as_json)
+    result: dict[str, Any] = {
+        "name": name,
+        "revocations": entries,
+        "policies": digest,
+        "done": done,
+    }
+    session.show(result, [*done, *([NEXT] if digest else [])], as_json)
 
 
 def _revoke(
@@ -64,24 +69,26 @@ def _revoke(
 ) -> list[int]:
     log = session.log_to_add_to(session.here(), dry_run)
     now = session.current(log)
-    wanted = [one for one in _keys(now, name, key) if one.keyid not in now.authority.revoked]
+    revoking = [
+        public for public in _keys(now, name, key) if public.keyid not in now.authority.revoked
+    ]
     signer = session.signer(own)
     by = speaking.person_of(now.authority.policies, signer).name
     entries = []
-    for one in wanted:
+    for public in revoking:
         if dry_run:
-            done.append(f"would revoke {one.fingerprint} of {name} at once")
+            done.append(f"would revoke {public.fingerprint} of {name} at once")
             continue
-        session.confirm(f"{by} revokes {one.fingerprint} of {name}: for ever.", name, yes)
-        said, who = keys.revoke(
-            log, now.authority, one, name, signer, role, reason, session.clock()
+        session.confirm(f"{by} revokes {public.fingerprint} of {name}: for ever.", name, yes)
+        recorded, author = keys.revoke(
+            log, now.authority, public, name, signer, role, reason, session.clock()
         )
-        entries.append(said.index)
+        entries.append(recorded.index)
         done.append(
-            f"{one.fingerprint} of {name} says nothing after entry {said.index}, by {who.name} as"
-            f" {who.role}"
+            f"{public.fingerprint} of {name} says nothing after entry {recorded.index},"
+            f" by {author.name} as {author.role}"
         )
-    if not wanted:
+    if not revoking:
         done.append(f"every such key of {name} was revoked before")
     return entries
 
@@ -93,9 +100,9 @@ def _keys(now: LogState, name: str, key: str | None) -> list[PublicKey]:
     enrolment.principal_named(policies, name)
     return [
         public_key(text)
-        for one in policies.rules.principals
-        if one.name == name
-        for text in one.keys
+        for principal in policies.rules.principals
+        if principal.name == name
+        for text in principal.keys
     ]
 
 

@@ -21,7 +21,7 @@ from governance.people.speaking import Speaker
 @click.option("--alias", default="champion", show_default=True, help="The alias.")
 @click.option("--break-glass", is_flag=True, help="Alone, in an emergency, where policy allows it.")
 @session.signs
-def command(model: str, reason: str, alias: str, break_glass: bool, how: Signing) -> None:
+def command(model: str, reason: str, alias: str, break_glass: bool, signing: Signing) -> None:
     """Give MODEL's alias back to the last approved version that still passes its checks.
 
     Its approvals stay valid. Keys, digests, base models and incidents are checked again. Exit code
@@ -41,6 +41,6 @@ def command(model: str, reason: str, alias: str, break_glass: bool, how: Signing
                 f"policy allows nobody to roll back {alias} alone",
                 fix="run it without --break-glass; a second person then signs the request",
             )
-        return [one for one in asking if one in rule.break_glass]
+        return [role for role in asking if role in rule.break_glass]
 
-    moves.move(make, roles, how)
+    moves.move(make, roles, signing)

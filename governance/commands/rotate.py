@@ -23,8 +23,8 @@ def command(name: str, old: str, new: str, dry_run: bool, as_json: bool) -> None
     """
     public = enrolment.read_key(new)
     digest = edit(lambda text: enrolment.rotated(text, name, old, public), dry_run)
-    found = {"name": name, "key": public.fingerprint, "policies": digest}
+    result = {"name": name, "key": public.fingerprint, "policies": digest}
     word = "would have" if dry_run else "has"
     session.show(
-        found, [f"{name} {word} the key {public.fingerprint}", f"policies {digest}", NEXT], as_json
+        result, [f"{name} {word} the key {public.fingerprint}", f"policies {digest}", NEXT], as_json
     )

@@ -71,7 +71,7 @@ class Signing:
 
 
 def signs(command: Callable[..., None]) -> Callable[..., None]:
-    """`--key`, `--role`, `--yes`, `--dry-run` and `--json`, as the parameter `how`."""
+    """`--key`, `--role`, `--yes`, `--dry-run` and `--json`, as the parameter `signing`."""
 
     @functools.wraps(command)
     def with_options(
@@ -83,7 +83,7 @@ def signs(command: Callable[..., None]) -> Callable[..., None]:
         as_json: bool,
         **others: Any,
     ) -> None:
-        command(**others, how=Signing(key, role, yes, dry_run, as_json))
+        command(**others, signing=Signing(key, role, yes, dry_run, as_json))
 
     return key_option(role_option(write_options(with_options)))
 
@@ -178,18 +178,16 @@ def carried(bundle: Path, origin: str | None) -> Opened:
     from governance.history.verify import TrustAnchors  # only where one is read
     from governance.report.bundled import opened
 
-    found = opened(bundle, TrustAnchors(origin))
-    if found.report.origin is None:
+    carried_bundle = opened(bundle, TrustAnchors(origin))
+    if carried_bundle.report.origin is None:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
-    if not found.report.complete:
-        told = (
-            f"{found.report.entries} of the log's {found.report.size} entries; what the others say"
-            " is not shown"
-        )
+    if not carried_bundle.report.complete:
+        entries, size = carried_bundle.report.entries, carried_bundle.report.size
+        extent = f"{entries} of the log's {size} entries; what the others say is not shown"
         click.echo(
-            f"note: the bundle holds {told} (countersign verify {bundle} says more)", err=True
+            f"note: the bundle holds {extent} (countersign verify {bundle} says more)", err=True
         )
-    return found
+    return carried_bundle
 
 
 def records_of(

@@ -12,7 +12,7 @@ from governance.commands import session, sources
 from governance.report import sections
 
 EPILOG = "\b\nSections:\n" + "\n".join(
-    f"  {name:<12} {one.question}" for name, one in sections.SECTIONS.items()
+    f"  {name:<12} {section.question}" for name, section in sections.SECTIONS.items()
 )
 
 

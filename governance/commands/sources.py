@@ -51,13 +51,13 @@ def time_of(moment: str | None) -> datetime | None:
     if moment is None:
         return None
     try:
-        found = instant_of(moment)
+        time = instant_of(moment)
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+        time = None
+    if time is None or time.tzinfo is None:
         expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
         raise ConfigError(f"{moment[:80]!r} is no time", where="--at", expected=expected)
-    return found.astimezone(UTC)
+    return time.astimezone(UTC)
 
 
 def of(bundle: Path | None, origin: str | None) -> Sources:
@@ -83,23 +83,23 @@ def log_alone() -> Sources:
     return open_sources(root, machine_of(root, os.environ), policies)
 
 
-def verified(found: Sources) -> Sources:
+def verified(sources: Sources) -> Sources:
     """The sources, of a log that verifies. Raises `VerificationError` with the first broken item of
     any other.
     """
-    if found.verified.broken is not None:
+    if sources.verified.broken is not None:
         raise VerificationError(
-            f"EVIDENCE DOES NOT VERIFY: {found.verified.broken}", fix="countersign verify"
+            f"EVIDENCE DOES NOT VERIFY: {sources.verified.broken}", fix="countersign verify"
         )
-    return found
+    return sources
 
 
-def compared(found: Sources, machine: Machine) -> Sources:
+def compared(sources: Sources, machine: Machine) -> Sources:
     """With what the registry of this machine says otherwise than the log, where there is one that
     can be read.
     """
-    differences = differing(found.log, machine)
-    return found if differences is None else replace(found, registry=tuple(differences))
+    differences = differing(sources.log, machine)
+    return sources if differences is None else replace(sources, registry=tuple(differences))
 
 
 def differing(log: Log, machine: Machine) -> list[Finding] | None:
@@ -142,10 +142,12 @@ def exit_code(report: Report) -> int:
     What does not verify: the log, a decision that does not come out as it was logged, a registry
     that says otherwise.
     """
-    found = {one.code for one in report.exceptions if one.kind == "fault"}
-    if found & UNVERIFIED or not report.integrity.verified:
+    faults = {fault.code for fault in report.exceptions if fault.kind == "fault"}
+    if faults & UNVERIFIED or not report.integrity.verified:
         return VerificationError.exit_code
-    serves = any(one.until is None for one in report.holds)
+    serves = any(holding.until is None for holding in report.holds)
     return (
-        RefusedError.exit_code if found or (serves and report.verdict.word == "NOT APPROVED") else 0
+        RefusedError.exit_code
+        if faults or (serves and report.verdict.word == "NOT APPROVED")
+        else 0
     )

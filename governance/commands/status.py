@@ -23,48 +23,56 @@ KEY_CHARACTERS = 12
 def command(as_json: bool) -> None:
     """What there is, what is live, what waits: from params.yaml, policies/ and the log."""
     root = Path.cwd()
-    found = status(root, machine_of(root, os.environ), datetime.now(UTC))
-    click.echo(json.dumps(found.model_dump(), indent=2) if as_json else "\n".join(lines(found)))
+    overview = status(root, machine_of(root, os.environ), datetime.now(UTC))
+    click.echo(
+        json.dumps(overview.model_dump(), indent=2) if as_json else "\n".join(lines(overview))
+    )
 
 
-def lines(found: Status) -> list[str]:
+def lines(overview: Status) -> list[str]:
     """The status for people."""
-    made = [*_data(found), "", *_models(found), ""] if found.datasets or found.models else []
-    return [timed(line) for line in (*_head(found), "", *made, *_live(found), "", *_waits(found))]
+    rows = [*_head(overview), ""]
+    if overview.datasets or overview.models:
+        rows += [*_data(overview), "", *_models(overview), ""]
+    rows += [*_live(overview), "", *_waits(overview)]
+    return [timed(row) for row in rows]
 
 
-def _head(found: Status) -> Iterator[str]:
-    log = found.log
-    yield f"project   {found.project}"
-    said = f"{log.entries} entries, the last at {log.last}" if log.entries else "none yet"
-    yield f"log       {said if log.problem == 'none' else 'CANNOT BE USED'}; {log.address}"
-    yield f"registry  {found.registry}"
-    yield f"policies  {found.policies}"
-    yield f"signs     {found.signer}"
-    for key in found.keys:
+def _head(overview: Status) -> Iterator[str]:
+    log = overview.log
+    yield f"project   {overview.project}"
+    size = f"{log.entries} entries, the last at {log.last}" if log.entries else "none yet"
+    yield f"log       {size if log.problem == 'none' else 'CANNOT BE USED'}; {log.address}"
+    yield f"registry  {overview.registry}"
+    yield f"policies  {overview.policies}"
+    yield f"signs     {overview.signer}"
+    for key in overview.keys:
         marked = "  DEVELOPMENT KEY" if key.development else ""
         yield f"key       {key.keyid[:KEY_CHARACTERS]}, {key.entries} entries{marked}"
 
 
-def _data(found: Status) -> Iterator[str]:
+def _data(overview: Status) -> Iterator[str]:
     rows = [
         (
-            one.name,
-            one.kind,
-            one.ingest,
-            one.scan,
-            one.quality,
-            "none" if one.records is None else f"{one.records:,}",
+            dataset.name,
+            dataset.kind,
+            dataset.ingest,
+            dataset.scan,
+            dataset.quality,
+            "none" if dataset.records is None else f"{dataset.records:,}",
         )
-        for one in found.datasets
+        for dataset in overview.datasets
     ]
     yield from _table(
         ("DATA", "kind", "ingest", "scan", "quality", "records"), rows, "no datasets in params.yaml"
     )
 
 
-def _models(found: Status) -> Iterator[str]:
-    rows = [(one.name, one.method, _gate(one), one.trained, one.evaluated) for one in found.models]
+def _models(overview: Status) -> Iterator[str]:
+    rows = [
+        (model.name, model.method, _gate(model), model.trained, model.evaluated)
+        for model in overview.models
+    ]
     yield from _table(
         ("MODELS", "method", "gate", "trained", "evaluated"), rows, "no models in params.yaml"
     )
@@ -75,27 +83,27 @@ def _gate(model: ModelState) -> str:
     return f"{model.gate} ({model.gate_findings})" if model.gate_findings else model.gate
 
 
-def _live(found: Status) -> Iterator[str]:
+def _live(overview: Status) -> Iterator[str]:
     rows = [
         (
-            f"{one.model}/{one.version}",
-            one.digest[:12],
-            one.stage,
-            ", ".join(one.aliases) or "no alias",
-            one.since,
+            f"{version.model}/{version.version}",
+            version.digest[:12],
+            version.stage,
+            ", ".join(version.aliases) or "no alias",
+            version.since,
         )
-        for one in found.versions
+        for version in overview.versions
     ]
     yield from _table(("VERSIONS", "sha256", "stage", "alias", "since"), rows, "none registered")
-    for one in found.live:
-        if one.alias != CANDIDATE:
-            yield f"way back  {one.model}@{one.alias}: {one.back_tried}"
+    for holder in overview.live:
+        if holder.alias != CANDIDATE:
+            yield f"way back  {holder.model}@{holder.alias}: {holder.back_tried}"
 
 
-def _waits(found: Status) -> Iterator[str]:
+def _waits(overview: Status) -> Iterator[str]:
     yield "WAITS"
-    yield from (f"- {wait}".replace("\n", "\n  ") for wait in found.waits)
-    if not found.waits:
+    yield from (f"- {wait}".replace("\n", "\n  ") for wait in overview.waits)
+    if not overview.waits:
         yield "  nothing"
 
 

@@ -115,14 +115,14 @@ def command(
         report = verify.verify_log(log, machine.project, keys, anchors, counted=bar.advance)
     if report.ok:
         _remember(machine, report.checkpoint)
-    found, unread = Verification(report), ""
+    verification, unread = Verification(report), ""
     if report.broken is None:
         now = state(log)
         registry, unread = _registry(machine, log)
         compared = _compare(project, machine, now, keys) if files else None
-        found = Verification(report, compared, registry, tuple(_not_reproduced(now)))
-    _print(found, unread, exposed_keys(machine), as_json)
-    _end(ctx, found.ok, report.checkpoint, target)
+        verification = Verification(report, compared, registry, tuple(_not_reproduced(now)))
+    _print(verification, unread, exposed_keys(machine), as_json)
+    _end(ctx, verification.ok, report.checkpoint, target)
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,12 @@ class Verification:
         return self.log.ok and not wrong
 
 
-def _print(found: Verification, unread: str, exposed: Sequence[Path], as_json: bool) -> None:
+def _print(verification: Verification, unread: str, exposed: Sequence[Path], as_json: bool) -> None:
     if as_json:
         paths = [str(path) for path in exposed]
-        click.echo(json.dumps({**document(found), "exposed_keys": paths}, indent=2))
+        click.echo(json.dumps({**document(verification), "exposed_keys": paths}, indent=2))
         return
-    click.echo(visible("\n".join(lines(found))))
+    click.echo(visible("\n".join(lines(verification))))
     if unread:
         click.echo(f"warning: the registry was not compared: {unread}", err=True)
     for path in exposed:
@@ -165,61 +165,63 @@ def _end(ctx: click.Context, ok: bool, checkpoint: str, target: Path | None) -> 
 
 def _bundle(path: Path, pins: TrustAnchors, as_json: bool) -> tuple[bool, str]:
     """Prints the result for a bundle. Returns whether it verifies, and its checkpoint."""
-    found = verify_bundle.verified(path, pins)
+    report = verify_bundle.verified(path, pins)
     text = (
-        json.dumps(verify_bundle.document(found), indent=2)
+        json.dumps(verify_bundle.document(report), indent=2)
         if as_json
-        else "\n".join(verify_bundle.lines(found))
+        else "\n".join(verify_bundle.lines(report))
     )
     click.echo(text)
-    return found.ok, found.checkpoint
+    return report.ok, report.checkpoint
 
 
-def document(found: Verification) -> dict[str, Any]:
+def document(verification: Verification) -> dict[str, Any]:
     """The result as JSON."""
-    registry = found.registry
+    registry = verification.registry
     return {
-        "verified": found.ok,
-        "log": dataclasses.asdict(found.log),
-        "files": dataclasses.asdict(found.files) if found.files else None,
-        "registry": [one.model_dump() for one in registry] if registry is not None else None,
-        "decisions": [one.model_dump() for one in found.decisions],
+        "verified": verification.ok,
+        "log": dataclasses.asdict(verification.log),
+        "files": dataclasses.asdict(verification.files) if verification.files else None,
+        "registry": [finding.model_dump() for finding in registry]
+        if registry is not None
+        else None,
+        "decisions": [finding.model_dump() for finding in verification.decisions],
         "limits": list(verify.LIMITS),
     }
 
 
-def lines(found: Verification) -> list[str]:
+def lines(verification: Verification) -> list[str]:
     """The result for people: verdict first, then what it rests on, then what it does not show."""
-    report = found.log
+    report = verification.log
     kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
-    text = [headline(found), ""]
+    text = [headline(verification), ""]
     text.append(f"log      {report.project}: {report.entries} entries verified ({kinds or 'none'})")
     if report.broken is None:
         established = f"established by {report.origin}" if report.origin else "not established"
         text.append(f"root     {report.root}, signed by key {report.checkpoint_key[:16]}")
         text.append(f"origin   {report.first}, {established}")
         for signer in report.signers:
-            what = "named by policies"
+            named_by = "named by policies"
             if signer.development:
-                what = "development key, for `candidate` only"
-            text.append(f"signer   {signer.keyid[:16]}: {signer.entries} entries ({what})")
+                named_by = "development key, for `candidate` only"
+            text.append(f"signer   {signer.keyid[:16]}: {signer.entries} entries ({named_by})")
         if report.grown_from is not None:
             text.append(f"growth   contains the older checkpoint's {report.grown_from} entries")
-        text += _decision_lines(found.decisions) + _registry_lines(found.registry)
-        text += _file_lines(found.files)
+        text += _decision_lines(verification.decisions) + _registry_lines(verification.registry)
+        text += _file_lines(verification.files)
     return [*text, "", "What this does not show:", *(f"- {limit}" for limit in verify.LIMITS)]
 
 
-def headline(found: Verification) -> str:
+def headline(verification: Verification) -> str:
     """The result in one line: the first thing that is wrong."""
-    report, compared = found.log, found.files
+    report, compared = verification.log, verification.files
     if report.broken is not None:
         return f"EVIDENCE DOES NOT VERIFY: {report.broken}"
-    if found.decisions:
-        first = found.decisions[0]
+    if verification.decisions:
+        first = verification.decisions[0]
         return f"A DECISION GIVES ANOTHER RESULT WHEN REPEATED: {first.subject}: {first.message}"
-    if found.registry:
-        first = found.registry[0]
+    if verification.registry:
+        first = verification.registry[0]
         return (
             f"THE REGISTRY DOES NOT MATCH THE LOG: {first.code} {first.subject}: "
             f"expected {first.expected}; found {first.found}"
@@ -254,17 +256,20 @@ def _decision_lines(decisions: Sequence[Finding]) -> list[str]:
     if not decisions:
         return ["decided  every move of a governed alias was repeated, with the same result"]
     text = [f"decided  {len(decisions)} move(s) of a governed alias give another result"]
-    return text + [f"         {one.code} {one.subject}: {one.message}" for one in decisions[:SHOWN]]
+    return text + [
+        f"         {finding.code} {finding.subject}: {finding.message}"
+        for finding in decisions[:SHOWN]
+    ]
 
 
 def _registry_lines(registry: Sequence[Finding] | None) -> list[str]:
     if registry is None:
         return ["registry not compared: there is none here, or its server does not show it"]
     text = [f"registry {len(registry) or 'no'} difference(s) from the log"]
-    for one in registry[:SHOWN]:
-        text.append(f"         {one.code} {one.subject}: {one.message}")
-        text.append(f"             expected {one.expected}; found {one.found}")
-        text.append(f"             next: {one.next}")
+    for finding in registry[:SHOWN]:
+        text.append(f"         {finding.code} {finding.subject}: {finding.message}")
+        text.append(f"             expected {finding.expected}; found {finding.found}")
+        text.append(f"             next: {finding.next}")
     return text
 
 
@@ -274,7 +279,9 @@ def _file_lines(compared: FilesReport | None) -> list[str]:
     versions = f"files of {compared.versions} registered version(s)"
     text = [f"files    {compared.compared} compared, and the {versions}"]
     text += [f"         not on this machine: the files of {name}" for name in compared.out_of_reach]
-    text += [f"         {one.path}: {one.reason}" for one in compared.mismatches[:SHOWN]]
+    text += [
+        f"         {mismatch.path}: {mismatch.reason}" for mismatch in compared.mismatches[:SHOWN]
+    ]
     if len(compared.mismatches) > SHOWN:
         text.append(f"         and {len(compared.mismatches) - SHOWN} more (--json lists them)")
     if compared.mismatches:
@@ -291,8 +298,8 @@ def _compare(
     """Reads one entry at a time: a log may be larger than memory."""
     ring = key_ring(now.log, {**now.authority.keys, **keys})
     read = (read_entry(entry, ring) for entry in now.log.entries())
-    said = (item for item in read if isinstance(item, Evidence))
-    return verify_files(root, said, in_artifact_root(machine.artifact_root))
+    statements = (entry for entry in read if isinstance(entry, Evidence))
+    return verify_files(root, statements, in_artifact_root(machine.artifact_root))
 
 
 def _remember(machine: Machine, checkpoint: str) -> None:

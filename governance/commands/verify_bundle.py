@@ -97,10 +97,10 @@ def _moves(report: BundleReport) -> Iterator[Row]:
     for move in report.moves[-SHOWN:]:
         result = "allowed" if move.allowed else "refused"
         again = "re-run with the same result" if move.again == SAME else move.again
-        what = f"{move.action} {report.model}/{move.version} as {move.alias}"
-        yield "decision", f"entry {move.entry}: {what}: {result}; {again}"
-    for one in report.aside[:SHOWN]:
-        yield "set aside", f"entry {one.entry}, {one.kind}: {one.reason}"
+        move_text = f"{move.action} {report.model}/{move.version} as {move.alias}"
+        yield "decision", f"entry {move.entry}: {move_text}: {result}; {again}"
+    for statement in report.aside[:SHOWN]:
+        yield "set aside", f"entry {statement.entry}, {statement.kind}: {statement.reason}"
 
 
 def _files(report: BundleReport) -> Iterator[Row]:

@@ -64,24 +64,24 @@ def command(
     else:
         now = state(serving_log(machine_of(Path.cwd(), os.environ), origin, quick=quick))
     served = resolve(now, name)
-    said = served.registration
-    faults = modelfolder.check(path, said.files, said.model_digest)
-    told = document(path, served, faults)
-    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(lines(path, served, faults)))
+    registration = served.registration
+    faults = modelfolder.check(path, registration.files, registration.model_digest)
+    result = document(path, served, faults)
+    click.echo(json.dumps(result, indent=2) if as_json else "\n".join(lines(path, served, faults)))
     ctx.exit(VerificationError.exit_code if faults else 0)
 
 
 def document(path: Path, served: Served, faults: list[Fault]) -> dict[str, Any]:
     """The result as JSON."""
-    said = served.registration
+    registration = served.registration
     return {
         "verified": not faults,
         "path": str(path),
-        "model": said.model,
-        "version": said.version,
+        "model": registration.model,
+        "version": registration.version,
         "alias": served.alias,
-        "sha256": said.model_digest,
-        "files": len(said.files),
+        "sha256": registration.model_digest,
+        "files": len(registration.files),
         "entry": served.entry,
         "development_key": served.development,
         "incident": served.incident,
@@ -91,21 +91,22 @@ def document(path: Path, served: Served, faults: list[Fault]) -> dict[str, Any]:
 
 def lines(path: Path, served: Served, faults: list[Fault]) -> list[str]:
     """The result for people: the verdict first."""
-    said = served.registration
+    registration = served.registration
     held = f", {served.alias} since {moment(served.move.at)}" if served.move else ""
-    what = (
-        f"{served.name}{held} (sha256 {said.model_digest[:12]}, registered in entry {served.entry})"
+    name = (
+        f"{served.name}{held} (sha256 {registration.model_digest[:12]},"
+        f" registered in entry {served.entry})"
     )
     if faults:
-        text = [f"NOT THE REGISTERED MODEL: {path} is not {what}"]
+        text = [f"NOT THE REGISTERED MODEL: {path} is not {name}"]
         text += [f"  {fault}" for fault in faults[:SHOWN]]
         more = len(faults) - SHOWN
         text += [f"  and {more} more (--json lists them)"] if more > 0 else []
         return [*text, "  next: take the model from the registry again; never load it as it is"]
-    size = sum(file.size for file in said.files)
+    size = sum(file.size for file in registration.files)
     text = [
-        f"VERIFIED: {path} is {what}",
-        f"  {len(said.files)} files, {size:,} bytes, nothing else",
+        f"VERIFIED: {path} is {name}",
+        f"  {len(registration.files)} files, {size:,} bytes, nothing else",
     ]
     text += ["  signed by a DEVELOPMENT KEY: good for candidate only"] if served.development else []
     return text + ([f"  INCIDENT OPEN: {served.incident}"] if served.incident else [])

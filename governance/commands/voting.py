@@ -28,76 +28,83 @@ def cast(
     words: tuple[str, ...],
     decision: Decision,
     reason: str,
-    how: Signing,
+    signing: Signing,
     alias: str | None = None,
     days: int | None = None,
 ) -> None:
     """Finds the subject, shows it, signs the vote, and lists the missing signatures."""
     machine, at = session.here(), session.clock()
-    log = session.log_to_add_to(machine, how.dry_run)
+    log = session.log_to_add_to(machine, signing.dry_run)
     now = session.current(log)
-    what = subjects.find(now, words)
-    signer = session.signer(how.key)
+    subject = subjects.find(now, words)
+    signer = session.signer(signing.key)
     person = speaking.person_of(now.authority.policies, signer).name
-    content, opened, lines = _shown(machine, now, what, decision, person, at)
+    content, opened, lines = _shown(machine, now, subject, decision, person, at)
     expires = at + timedelta(days=days) if days else None
-    page_opened = (opened or exact_instant(at)) if what.packet else None
+    page_opened = (opened or exact_instant(at)) if subject.packet else None
     vote = Vote(decision, reason, sha256_bytes(content), page_opened, alias, expires)
-    who, approval = votes.check(now, what, vote, signer, how.role, at)
-    if what.packet is not None and opened is None:
-        raise _not_opened(what.packet, person)
-    session.tell(lines, err=how.as_json)
-    found: dict[str, Any] = {
+    author, approval = votes.check(now, subject, vote, signer, signing.role, at)
+    if subject.packet is not None and opened is None:
+        raise _not_opened(subject.packet, person)
+    session.tell(lines, err=signing.as_json)
+    result: dict[str, Any] = {
         "decision": decision,
-        "about": what.about,
-        "subject": what.sha256,
-        "name": what.name,
+        "about": subject.about,
+        "subject": subject.sha256,
+        "name": subject.name,
         "page": vote.page,
         "opened_at": opened,
-        "person": who.name,
-        "role": who.role,
+        "person": author.name,
+        "role": author.role,
         "entry": None,
     }
-    earlier = None if expires else votes.same_vote(now, what, vote, who)
+    earlier = None if expires else votes.same_vote(now, subject, vote, author)
     if earlier is not None:
-        found["entry"] = earlier
-        line = f"{who.name} already {DONE[decision]} {what.name} (entry {earlier})"
-        session.show(found, [line], how.as_json)
+        result["entry"] = earlier
+        line = f"{author.name} already {DONE[decision]} {subject.name} (entry {earlier})"
+        session.show(result, [line], signing.as_json)
         return
-    if how.dry_run:
-        line = f"{who.name} would {decision} {what.name} as {who.role}; nothing was written"
-        session.show(found, [line], how.as_json)
+    if signing.dry_run:
+        line = (
+            f"{author.name} would {decision} {subject.name} as {author.role}; nothing was written"
+        )
+        session.show(result, [line], signing.as_json)
         return
-    question = f"\n{who.name} {decision}s {what.about} {what.name} as {who.role}. Reason: {reason}"
-    typed = what.name if what.about == "packet" else what.sha256[: subjects.SHORTEST]
-    session.confirm(question, typed, how.yes)
+    question = (
+        f"\n{author.name} {decision}s {subject.about} {subject.name} as {author.role}."
+        f" Reason: {reason}"
+    )
+    typed = subject.name if subject.about == "packet" else subject.sha256[: subjects.SHORTEST]
+    session.confirm(question, typed, signing.yes)
     now = session.current(log)  # somebody may have opened an incident meanwhile
-    who, approval = votes.check(now, what, vote, signer, how.role, at)
+    author, approval = votes.check(now, subject, vote, signer, signing.role, at)
     kept.keep(machine, content)
-    found["entry"] = votes.cast(log, what, who, approval).index
-    found["missing"] = _missing(session.current(log), what, alias, at)
-    lines = [f"{who.name} {DONE[decision]} {what.name} as {who.role} (entry {found['entry']})"]
+    result["entry"] = votes.cast(log, subject, author, approval).index
+    result["missing"] = _missing(session.current(log), subject, alias, at)
+    lines = [
+        f"{author.name} {DONE[decision]} {subject.name} as {author.role} (entry {result['entry']})"
+    ]
     if decision == "reject":
-        lines.append(f"It blocks promotion until {who.name} approves.")
+        lines.append(f"It blocks promotion until {author.name} approves.")
     else:
-        lines += found["missing"]
-    session.show(found, lines, how.as_json)
+        lines += result["missing"]
+    session.show(result, lines, signing.as_json)
 
 
 def _shown(
-    machine: Machine, now: LogState, what: Subject, decision: Decision, person: str, at: datetime
+    machine: Machine, now: LogState, subject: Subject, decision: Decision, person: str, at: datetime
 ) -> tuple[bytes, str | None, list[str]]:
     """The page, when this person opened it, and the lines for the terminal. A rejection shows the
     page here.
     """
-    if what.packet is None:
-        return what.text, None, list(what.shown)
-    made = review.review(now, what.packet, at)
-    html = page.html(made)
+    if subject.packet is None:
+        return subject.text, None, list(subject.shown)
+    content = review.review(now, subject.packet, at)
+    html = page.html(content)
     opened = kept.opened_at(machine, person, review.digest_of(html))
     if decision == "reject":
-        return html, opened or exact_instant(at), page.text(made)
-    return html, opened, _summary(made, review.digest_of(html))
+        return html, opened or exact_instant(at), page.text(content)
+    return html, opened, _summary(content, review.digest_of(html))
 
 
 def _not_opened(packet: Evidence, person: str) -> RefusedError:
@@ -109,25 +116,25 @@ def _not_opened(packet: Evidence, person: str) -> RefusedError:
     )
 
 
-def _summary(made: Review, digest: str) -> list[str]:
-    codes = ", ".join(dict.fromkeys(one.code for one in made.findings)) or "none"
+def _summary(content: Review, digest: str) -> list[str]:
+    codes = ", ".join(dict.fromkeys(finding.code for finding in content.findings)) or "none"
     return [
-        f"{made.model}/{made.version}  {page.TITLES[made.verdict][0]}",
-        f"packet {made.packet}",
+        f"{content.model}/{content.version}  {page.TITLES[content.verdict][0]}",
+        f"packet {content.packet}",
         f"page   {digest}",
-        f"open findings: {codes}; waived findings: {len(made.waived)}",
+        f"open findings: {codes}; waived findings: {len(content.waived)}",
     ]
 
 
-def _missing(now: LogState, what: Subject, alias: str | None, at: datetime) -> list[str]:
+def _missing(now: LogState, subject: Subject, alias: str | None, at: datetime) -> list[str]:
     """The signatures that the promotion still lacks."""
-    if what.packet is None:
+    if subject.packet is None:
         return []
-    frozen = what.packet.predicate
+    frozen = subject.packet.predicate
     to = alias or now.authority.policies.main_alias
-    found = moves.plan(now, Move("promote", frozen.model, frozen.version, to, ""), at)
+    plan = moves.plan(now, Move("promote", frozen.model, frozen.version, to, ""), at)
     lines = []
-    for one in found.missing:
-        who = f" by {', '.join(one.who)}" if one.who else ""
-        lines.append(f"missing: {signed_thing(one)}{who}; {one.next}")
-    return lines or [f"next: countersign promote {what.name} --to {to}"]
+    for signature in plan.missing:
+        people = f" by {', '.join(signature.who)}" if signature.who else ""
+        lines.append(f"missing: {signed_thing(signature)}{people}; {signature.next}")
+    return lines or [f"next: countersign promote {subject.name} --to {to}"]

@@ -32,33 +32,39 @@ def command(
     owner: str,
     days: int,
     reason: str,
-    how: Signing,
+    signing: Signing,
 ) -> None:
     """Waive one finding of MODEL/VERSION, or of a stage before it trains, until a date.
 
     The next packet has the waiver, so approvers see it. Approvals of earlier packets no longer
     count.
     """
-    log = session.log_to_add_to(session.here(), how.dry_run)
+    log = session.log_to_add_to(session.here(), signing.dry_run)
     now, at = session.current(log), session.clock()
     target = waiving.target(now, what, at)
     terms = waiving.Acceptance(finding, about, owner, control, days, reason)
-    signer = session.signer(how.key)
-    _, who, said = waiving.waive(log, now, target, terms, signer, how.role, at, dry_run=True)
-    found = {**said.model_dump(mode="json"), "subject": target.sha256, "entry": None}
+    signer = session.signer(signing.key)
+    _, author, waiver = waiving.waive(
+        log, now, target, terms, signer, signing.role, at, dry_run=True
+    )
+    result = {**waiver.model_dump(mode="json"), "subject": target.sha256, "entry": None}
     line = (
-        f"{said.finding} ({said.about}) of {target.name} until {moment(said.expires)};"
+        f"{waiver.finding} ({waiver.about}) of {target.name} until {moment(waiver.expires)};"
         f" compensating control: {control}"
     )
-    if how.dry_run:
-        session.show(found, [f"{who.name} would waive {line}; nothing was written"], how.as_json)
+    if signing.dry_run:
+        session.show(
+            result, [f"{author.name} would waive {line}; nothing was written"], signing.as_json
+        )
         return
-    session.confirm(f"{who.name} waives {line}.", said.finding, how.yes)
+    session.confirm(f"{author.name} waives {line}.", waiver.finding, signing.yes)
     entry, _, _ = waiving.waive(
-        log, session.current(log), target, terms, signer, how.role, at, dry_run=False
+        log, session.current(log), target, terms, signer, signing.role, at, dry_run=False
     )
-    found["entry"] = entry.index if entry else None
+    result["entry"] = entry.index if entry else None
     after = f"countersign freeze {what}" if "/" in what else f"countersign repro {what}"
     session.show(
-        found, [f"{who.name} waived {line} (entry {found['entry']})", f"next: {after}"], how.as_json
+        result,
+        [f"{author.name} waived {line} (entry {result['entry']})", f"next: {after}"],
+        signing.as_json,
     )
