@@ -1,6 +1,6 @@
-"""One model and all that verified evidence says behind it: models, gates, datasets, evaluations.
+"""One model and the evidence behind it: models, gates, datasets, evaluations.
 
-What a registration uploads and what a report shows is the same, so it is gathered here, once.
+Registrations, packets and reports all read the chain from here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from governance.log.evidence import Evidence, EvidenceView
 
 @dataclass(frozen=True)
 class Suite:
-    """An evaluation suite of the chain."""
+    """An evaluation suite of the chain, by name and digest."""
 
     name: str
     digest: str
@@ -38,15 +38,15 @@ class Chain:
     """A model by its digest, followed back through the log."""
 
     view: EvidenceView
-    """Where policies are at hand, only what signers who may sign it said."""
+    """Where policies are at hand: only statements whose signers have the right to sign them."""
     digest: str
-    """The model's: what it is."""
+    """The digest of the model."""
     stage: str
-    """The training stage that made it, by name."""
+    """The name of the training stage that made the model."""
 
     @cached_property
     def chain(self) -> list[ModelNode]:
-        """The model and all it rests on, each after what it was made from."""
+        """The model and every model it was made from, each after its own parents."""
         return model_chain(self.view, self.digest, self.stage)
 
     @property
@@ -61,20 +61,20 @@ class Chain:
 
     @cached_property
     def requests(self) -> dict[str, GateRequest]:
-        """Stage to what its gate was asked, as its logged decision holds it."""
-        found: dict[str, GateRequest] = {}
+        """Maps each stage to the request of its gate, from the logged decision."""
+        requests: dict[str, GateRequest] = {}
         for node in self.chain:
             if node.gate is None:
                 continue
             try:
-                found[node.name] = GateRequest.model_validate(decided(node.gate).parameters)
+                requests[node.name] = GateRequest.model_validate(decided(node.gate).parameters)
             except ValidationError:
                 continue
-        return found
+        return requests
 
     @cached_property
     def datasets(self) -> list[tuple[DataChain, list[str]]]:
-        """Each dataset that trained or scored something of the chain, with what it was used for."""
+        """Each dataset that a model of the chain was trained or evaluated on, with its uses."""
         uses: dict[tuple[str, str], list[str]] = {}
         for stage, request in self.requests.items():
             uses.setdefault((request.data.dataset, request.data.sha256), []).append(
@@ -88,28 +88,31 @@ class Chain:
 
     @cached_property
     def suites(self) -> list[Suite]:
-        """The suites the chain's models were evaluated on; the version's own first."""
-        found = [
+        """The suites that the models of the chain were evaluated on; the model's own suite
+        first.
+        """
+        suites = [
             Suite(request.suite.name, request.suite.digest)
             for request in reversed(self.requests.values())
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(suites))
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
-        """A model's evaluation on a suite at this digest: the latest that has scores, else the
-        latest.
-        """
-        items = [
-            item
-            for item in evaluations(self.view, node.sha256, suite.name)
-            if evaluated(item).suite == suite.digest
+        """The latest evaluation of a model on this suite that has scores; else the latest one."""
+        statements = [
+            statement
+            for statement in evaluations(self.view, node.sha256, suite.name)
+            if evaluated(statement).suite == suite.digest
         ]
-        return pick(items, lambda item: evaluated(item).not_run is None)
+        return pick(statements, lambda statement: evaluated(statement).not_run is None)
 
     def statements(self) -> Iterator[Evidence]:
-        """Every statement the model rests on: models, gates, evaluations, datasets."""
+        """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""
         for node in self.chain:
-            yield from (item for item in (node.base, node.gate, node.train) if item)
-            yield from (item for suite in self.suites if (item := self.evaluation(node, suite)))
+            evaluations_of_node = (self.evaluation(node, suite) for suite in self.suites)
+            statements = (node.base, node.gate, node.train, *evaluations_of_node)
+            yield from (statement for statement in statements if statement)
         for chain, _ in self.datasets:
-            yield from (item for item in (chain.ingest, chain.scan, chain.quality) if item)
+            yield from (
+                statement for statement in (chain.ingest, chain.scan, chain.quality) if statement
+            )

@@ -1,12 +1,12 @@
-"""Incidents: what was said to be wrong with a model's bytes, and whose word opens and closes.
+"""Incidents: who reported a problem with a model's bytes, and which incidents are open.
 
-1. A person speaks, in a role that the policies before that entry let open, or close, one
+1. A person opens or closes an incident in a role that the policies before that entry permit
    (`policy.IncidentRules`).
-2. Whoever asks for a move closes nothing that anybody else has opened since it was last closed.
-3. Each version's incident is its own, by model and number; while one is open, no alias is given to
-   these bytes.
-4. While one is open, nobody approves a packet of these bytes, unless the packet was put together
-   after it and carries its waiver: then the approvers see what was accepted, and by whom.
+2. The requester of a move cannot close an incident that somebody else opened since the last close.
+3. Each version (model and number) has its own incident. While one is open, these bytes get no
+   alias.
+4. While one is open, nobody can approve a packet of these bytes. Exception: a packet made after it
+   that carries its waiver. Its approvers see what was accepted and by whom.
 """
 
 from __future__ import annotations
@@ -23,61 +23,78 @@ if TYPE_CHECKING:
     from governance.policy.authority import Authority
 
 INCIDENT = "INCIDENT_OPEN"
-"""The finding of an open incident; each incident is another one, though the subject is the same."""
+"""The finding of an open incident. Several incidents give several findings with one subject."""
 
 
-def counted(rights: Authority, items: Iterable[Evidence[Incident]]) -> list[Evidence[Incident]]:
-    """(1) Those that count, in order."""
-    return [item for item in items if rights.speaker(item) is not None and _may(rights, item)]
+def counted(
+    rights: Authority, statements: Iterable[Evidence[Incident]]
+) -> list[Evidence[Incident]]:
+    """(1) The statements that count, in log order."""
+    return [
+        statement
+        for statement in statements
+        if rights.speaker(statement) is not None and _may(rights, statement)
+    ]
 
 
 def still_open(
-    rights: Authority, items: Iterable[Evidence[Incident]], asks: str = ""
+    rights: Authority, statements: Iterable[Evidence[Incident]], requester: str = ""
 ) -> list[Evidence[Incident]]:
-    """(2), (3) The word that opened each incident that is open, to a move that `asks` wants, if
-    anybody does.
+    """(2), (3) The latest opening statement of each open incident, as it counts against a move that
+    `requester` asks for; empty: without a move.
     """
     opened: dict[tuple[str, str], dict[str, Evidence[Incident]]] = {}
-    for item in counted(rights, items):
-        said = item.predicate
-        mine = opened.setdefault((said.model, said.version), {})
-        if said.state == "open":
-            mine.pop(said.principal, None)  # the latest word is the last
-            mine[said.principal] = item
-        elif others(rights, {said.principal}, asks) or not others(rights, mine, asks):
-            mine.clear()
-    return [list(mine.values())[-1] for mine in opened.values() if mine]
+    for statement in counted(rights, statements):
+        incident = statement.predicate
+        opened_by = opened.setdefault((incident.model, incident.version), {})
+        if incident.state == "open":
+            opened_by.pop(incident.principal, None)  # the latest statement stands last
+            opened_by[incident.principal] = statement
+        else:
+            by_another = others(rights, {incident.principal}, requester)
+            opened_by_another = others(rights, opened_by, requester)
+            if by_another or not opened_by_another:
+                opened_by.clear()
+    return [list(opened_by.values())[-1] for opened_by in opened.values() if opened_by]
 
 
 def unaccepted(
-    rights: Authority, items: Iterable[Evidence[Incident]], packet: Evidence[Packet]
+    rights: Authority, statements: Iterable[Evidence[Incident]], packet: Evidence[Packet]
 ) -> list[Evidence[Incident]]:
-    """(4) The open incidents that a packet does not carry a waiver of."""
-    said = packet.predicate
-    codes = {one.code for one in said.waived} - {one.code for one in said.findings}
-    found = still_open(rights, items)
-    return [item for item in found if INCIDENT not in codes or item.index > packet.index]
-
-
-def not_closed(rights: Authority, items: Iterable[Evidence[Incident]]) -> list[Evidence[Incident]]:
-    """What somebody said to close one, and may not."""
+    """(4) The open incidents for which a packet carries no waiver."""
+    terms = packet.predicate
+    codes = {finding.code for finding in terms.waived} - {
+        finding.code for finding in terms.findings
+    }
+    open_incidents = still_open(rights, statements)
     return [
-        item
-        for item in items
-        if item.predicate.state == "closed"
-        and rights.speaker(item) is not None
-        and not _may(rights, item)
+        statement
+        for statement in open_incidents
+        if INCIDENT not in codes or statement.index > packet.index
+    ]
+
+
+def not_closed(
+    rights: Authority, statements: Iterable[Evidence[Incident]]
+) -> list[Evidence[Incident]]:
+    """The closing statements of people without the right to close an incident."""
+    return [
+        statement
+        for statement in statements
+        if statement.predicate.state == "closed"
+        and rights.speaker(statement) is not None
+        and not _may(rights, statement)
     ]
 
 
 def roles(rules: IncidentRules, state: str, everybody: list[str]) -> list[str]:
-    """The roles in which a person may say this."""
-    named = rules.opened_by if state == "open" else rules.closed_by
-    return everybody if named is None else named
+    """The roles that may open or close an incident. `state`: `open` or `closed`."""
+    permitted = rules.opened_by if state == "open" else rules.closed_by
+    return everybody if permitted is None else permitted
 
 
-def _may(rights: Authority, item: Evidence[Incident]) -> bool:
-    policies, said = rights.at(item.index).policies, item.predicate
-    return policies is not None and said.role in roles(
-        policies.rules.incidents, said.state, [said.role]
-    )
+def _may(rights: Authority, statement: Evidence[Incident]) -> bool:
+    policies, incident = rights.at(statement.index).policies, statement.predicate
+    if policies is None:
+        return False
+    return incident.role in roles(policies.rules.incidents, incident.state, [incident.role])

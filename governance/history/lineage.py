@@ -1,12 +1,11 @@
-"""From a digest back to where it came from, by evidence alone.
+"""Follows a digest back to its origin, by evidence alone.
 
-1. A link holds when a statement whose subject is the digest names the digest before it among its
-   inputs. File names, dataset names in paths and the working folder play no part.
-2. Only statements signed by a key that policy lets sign their kind count
-   (`EvidenceView.signed_under`). The others count as missing; a finding names their keys.
-3. Of several statements about one digest, the latest that fits what is asked is taken, else the
-   latest.
-4. Nothing here decides; gaps are None, and `governance.gates.decisions` turns them into findings.
+1. A statement links its subject to its inputs, by digest. File names, dataset names in paths and
+   the working folder play no part.
+2. A statement counts only if policy lets its key sign that kind (`EvidenceView.signed_under`).
+   Other statements count as missing; a finding names their keys.
+3. Of several statements about one digest, the latest that fits is taken; if none fits, the latest.
+4. Nothing here decides. A gap is None; `governance.gates.decisions` turns gaps into findings.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ PredicateT = TypeVar("PredicateT", bound=Model)
 
 @dataclass(frozen=True)
 class DataChain:
-    """A dataset's way: ready records <- quality <- scan <- ingest <- source. None is where it
-    breaks.
+    """The chain of a dataset: ready records <- quality <- scan <- ingest <- source. The first
+    missing statement, and all before it, are None.
     """
 
     dataset: str
@@ -47,63 +46,62 @@ class DataChain:
 
     @property
     def broken_at(self) -> str | None:
-        """The first kind of evidence missing, coming from the ready records."""
+        """The first missing kind of evidence, starting at the ready records."""
         steps = {"quality": self.quality, "scan": self.scan, "ingest": self.ingest}
-        return next((kind for kind, item in steps.items() if item is None), None)
+        return next((kind for kind, statement in steps.items() if statement is None), None)
 
     @property
     def digests(self) -> frozenset[str]:
-        """The digests of the records at every step that is evidenced, the ready ones included."""
-        found = {self.sha256}
-        for item in (self.quality, self.scan):
-            found |= {inputs(item)["records"]} if item and "records" in inputs(item) else set()
-        return frozenset(found)
+        """The digests of the records at every step with evidence, the ready records included."""
+        digests = {self.sha256}
+        for statement in (self.quality, self.scan):
+            if statement and "records" in inputs(statement):
+                digests.add(inputs(statement)["records"])
+        return frozenset(digests)
 
     @property
     def source(self) -> str | None:
-        """The digest of the source that was read."""
+        """The digest of the source that ingest read; None where it is not known."""
         return inputs(self.ingest).get("source") if self.ingest else None
 
 
 @dataclass(frozen=True)
 class ModelNode:
-    """A model of a chain: trained behind a gate, or from outside, or without evidence."""
+    """A model of a chain: trained behind a gate, imported, or without evidence."""
 
     name: str
-    """The stage's or base's name."""
+    """The name of its stage or base."""
     sha256: str
     train: Evidence[Train] | None = None
     gate: Evidence[GateDecision] | None = None
-    """The latest decision allowing the training that stands before it in the log."""
+    """The latest decision before the training in the log that allowed it."""
     base: Evidence[BaseImport] | None = None
     parent: str | None = None
-    """The digest of the model this one was trained from."""
+    """The digest of the model that this one was trained from."""
     scorer: str | None = None
 
     @property
     def method(self) -> str:
-        """The training method; `base` for a model from outside."""
+        """The training method; `base` for an imported model."""
         return trained(self.train).method if self.train else "base"
 
     @property
     def known(self) -> bool:
-        """Whether there is any evidence of where it comes from."""
+        """Whether there is evidence of its origin."""
         return self.train is not None or self.base is not None
 
 
 def data_chain(
     view: EvidenceView, dataset: str, sha256: str, fits: Fits = lambda _: True
 ) -> DataChain:
-    """The chain of a dataset's ready records. `fits` tells which of several statements is
-    preferred.
-    """
+    """The chain of a dataset's ready records. `fits`: which of several statements is preferred."""
 
     def of_dataset(digest: str, kind: str) -> list[Evidence]:
-        items = view.by_subject(digest, kind)
+        statements = view.by_subject(digest, kind)
         return [
-            item
-            for item in items
-            if subject(item, "records") == digest and _dataset(item) == dataset
+            statement
+            for statement in statements
+            if subject(statement, "records") == digest and _dataset(statement) == dataset
         ]
 
     quality = pick(of_dataset(sha256, "quality"), fits)
@@ -113,8 +111,8 @@ def data_chain(
 
 
 def model_chain(view: EvidenceView, sha256: str, name: str = "") -> list[ModelNode]:
-    """A model and all it rests on, parents and scorers, each after what it was made from. Ends at
-    bases and gaps.
+    """A model with its parents and scorers, each after what it was made from. Ends at bases and
+    gaps.
     """
     done: dict[str, ModelNode] = {}
 
@@ -132,102 +130,115 @@ def model_chain(view: EvidenceView, sha256: str, name: str = "") -> list[ModelNo
 
 
 def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
-    """One model by its digest: the latest training of it behind an allowed gate, else the latest,
-    else a base.
+    """One model by its digest, with its latest training behind an allowed gate; else its latest
+    training; else its import.
     """
     trainings = [
-        item for item in view.by_subject(sha256, Train) if subject(item, "model") == sha256
+        statement
+        for statement in view.by_subject(sha256, Train)
+        if subject(statement, "model") == sha256
     ]
-    train = pick(trainings, lambda item: allowing_gate(view, item) is not None)
+    train = pick(trainings, lambda statement: allowing_gate(view, statement) is not None)
     if train is not None:
-        before = inputs(train)
+        digests = inputs(train)
         stage = trained(train).stage.partition("@")[2]
-        scorer = before.get("scorer")
-        scorer = None if scorer == before.get("parent") else scorer
+        scorer = digests.get("scorer")
+        scorer = None if scorer == digests.get("parent") else scorer
         return ModelNode(
-            stage, sha256, train, allowing_gate(view, train), None, before.get("parent"), scorer
+            stage, sha256, train, allowing_gate(view, train), None, digests.get("parent"), scorer
         )
     base = pick(
-        [item for item in view.by_subject(sha256, BaseImport) if subject(item, "model") == sha256]
+        [
+            statement
+            for statement in view.by_subject(sha256, BaseImport)
+            if subject(statement, "model") == sha256
+        ]
     )
     stage = _stage(base).partition("@")[2] if base else name
     return ModelNode(stage or name or sha256[:12], sha256, base=base)
 
 
 def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence[Reproduction]]:
-    """The times this model's training was performed again, in the order of the log.
+    """The reproductions of this model's training, in log order.
 
-    Each names a training that made this very model from the same inputs, stands after it, and
-    agrees with itself.
+    Each names an earlier training that made this model from the same inputs, and its own fields
+    agree.
     """
     if node.train is None:
         return []
-    same = {
-        item.digest: item.index
-        for item in view.by_subject(node.sha256, Train)
-        if subject(item, "model") == node.sha256 and inputs(item) == inputs(node.train)
+    trainings = {
+        statement.digest: statement.index
+        for statement in view.by_subject(node.sha256, Train)
+        if subject(statement, "model") == node.sha256 and inputs(statement) == inputs(node.train)
     }
     return [
-        item for item in view.by_subject(node.sha256, Reproduction) if _performs(item, node, same)
+        statement
+        for statement in view.by_subject(node.sha256, Reproduction)
+        if _reproduces(statement, node, trainings)
     ]
 
 
-def _performs(item: Evidence, node: ModelNode, trainings: Mapping[str, int]) -> bool:
-    said = reproduced(item)
+def _reproduces(statement: Evidence, node: ModelNode, trainings: Mapping[str, int]) -> bool:
+    reproduction = reproduced(statement)
     return (
-        subject(item, "model") == node.sha256
-        and trainings.get(said.of, item.index) < item.index
+        subject(statement, "model") == node.sha256
+        and trainings.get(reproduction.of, statement.index) < statement.index
         and node.train is not None
-        and inputs(item) == inputs(node.train)
-        and said.same_bytes == (said.model == node.sha256)
+        and inputs(statement) == inputs(node.train)
+        and reproduction.same_bytes == (reproduction.model == node.sha256)
     )
 
 
 def allowing_gate(view: EvidenceView, train: Evidence[Train]) -> Evidence[GateDecision] | None:
-    """The decision that let this training go ahead: before it in the log, with no refusal of the
-    same between.
+    """The latest decision before this training that allowed it, unless the same request was refused
+    after that.
     """
     output, data = inputs(train).get("gate", ""), inputs(train).get("data", "")
     stage = f"gate@{trained(train).stage.partition('@')[2]}"
 
     def before(digest: str) -> list[Evidence[GateDecision]]:
         return [
-            item
-            for item in view.by_subject(digest, GateDecision)
-            if item.index < train.index and decided(item).stage == stage
+            statement
+            for statement in view.by_subject(digest, GateDecision)
+            if statement.index < train.index and decided(statement).stage == stage
         ]
 
-    allowed = pick([item for item in before(output) if decided(item).allowed])
+    allowed = pick([statement for statement in before(output) if decided(statement).allowed])
     if allowed is None:
         return None
     same = [
-        item for item in before(data) if decided(item).decided_on == decided(allowed).decided_on
+        statement
+        for statement in before(data)
+        if decided(statement).decided_on == decided(allowed).decided_on
     ]
-    refused_since = any(not decided(item).allowed and item.index > allowed.index for item in same)
+    refused_since = any(
+        not decided(statement).allowed and statement.index > allowed.index for statement in same
+    )
     return None if refused_since else allowed
 
 
 def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence[Evaluate]]:
-    """Every evaluation of a model on the suite of this name, in log order."""
-    found = view.by_subject(sha256, Evaluate) or list(view.all(Evaluate))
+    """The evaluations of a model on the suite of this name, in log order."""
+    statements = view.by_subject(sha256, Evaluate) or list(view.all(Evaluate))
     return [
-        item
-        for item in found
-        if evaluated(item).model == sha256 and evaluated(item).suite_name == suite
+        statement
+        for statement in statements
+        if evaluated(statement).model == sha256 and evaluated(statement).suite_name == suite
     ]
 
 
 def pick(
-    items: Sequence[Evidence[PredicateT]],
+    statements: Sequence[Evidence[PredicateT]],
     fits: Callable[[Evidence[PredicateT]], bool] = lambda _: True,
 ) -> Evidence[PredicateT] | None:
-    """The latest that fits, else the latest, else None."""
-    return next((item for item in reversed(items) if fits(item)), items[-1] if items else None)
+    """The latest statement that fits; else the latest; None where there is none."""
+    latest = statements[-1] if statements else None
+    return next((statement for statement in reversed(statements) if fits(statement)), latest)
 
 
-def inputs(item: Evidence) -> dict[str, str]:
-    """Role to digest of a stage's inputs."""
-    predicate = item.predicate
+def inputs(statement: Evidence) -> dict[str, str]:
+    """Maps the role of each input of a stage to its digest."""
+    predicate = statement.predicate
     return (
         {artifact.role: artifact.sha256 for artifact in predicate.inputs}
         if isinstance(predicate, Predicate)
@@ -235,47 +246,49 @@ def inputs(item: Evidence) -> dict[str, str]:
     )
 
 
-def subject(item: Evidence, role: str) -> str | None:
+def subject(statement: Evidence, role: str) -> str | None:
     """The digest of the subject of this role."""
-    return next((artifact.sha256 for artifact in item.subjects if artifact.role == role), None)
+    return next((artifact.sha256 for artifact in statement.subjects if artifact.role == role), None)
 
 
-def trained(item: Evidence) -> Train:
+def trained(statement: Evidence) -> Train:
     """The predicate of a `train` statement."""
-    predicate: Train = item.predicate
+    predicate: Train = statement.predicate
     return predicate
 
 
-def reproduced(item: Evidence) -> Reproduction:
+def reproduced(statement: Evidence) -> Reproduction:
     """The predicate of a `reproduction` statement."""
-    predicate: Reproduction = item.predicate
+    predicate: Reproduction = statement.predicate
     return predicate
 
 
-def decided(item: Evidence) -> GateDecision:
+def decided(statement: Evidence) -> GateDecision:
     """The predicate of a `gate` statement."""
-    predicate: GateDecision = item.predicate
+    predicate: GateDecision = statement.predicate
     return predicate
 
 
-def evaluated(item: Evidence) -> Evaluate:
+def evaluated(statement: Evidence) -> Evaluate:
     """The predicate of an `evaluate` statement."""
-    predicate: Evaluate = item.predicate
+    predicate: Evaluate = statement.predicate
     return predicate
 
 
-def _stage(item: Evidence) -> str:
-    return item.predicate.stage if isinstance(item.predicate, Predicate) else ""
+def _stage(statement: Evidence) -> str:
+    return statement.predicate.stage if isinstance(statement.predicate, Predicate) else ""
 
 
-def _dataset(item: Evidence) -> str | None:
-    return getattr(item.predicate, "dataset", None)
+def _dataset(statement: Evidence) -> str | None:
+    return getattr(statement.predicate, "dataset", None)
 
 
-def _named(item: Evidence | None, role: str) -> str:
-    """The name of an input for people, from its path: models/NAME/model."""
-    found: list[Artifact] = (
-        item.predicate.inputs if item and isinstance(item.predicate, Predicate) else []
+def _named(statement: Evidence | None, role: str) -> str:
+    """The display name of an input, from its path models/NAME/model; else empty."""
+    artifacts: list[Artifact] = (
+        statement.predicate.inputs
+        if statement and isinstance(statement.predicate, Predicate)
+        else []
     )
-    parts = next((artifact.name.split("/") for artifact in found if artifact.role == role), [])
+    parts = next((artifact.name.split("/") for artifact in artifacts if artifact.role == role), [])
     return parts[1] if len(parts) > 2 else ""

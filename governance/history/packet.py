@@ -1,14 +1,13 @@
-"""The packet: everything a release rests on, frozen under one digest before anybody approves it.
+"""The packet: the evidence of a release, frozen under one digest before anybody approves it.
 
-1. It is put together from the log and the policies in force alone, so anyone can put it together
-   again.
-2. It holds only what came before it. What comes after (new evidence about the same bytes, other
-   policies, another waiver) makes it out of date, and approvals of it no longer hold.
-3. Its digest leaves out when and by whom it was recorded: the same substance is the same packet.
-4. Anybody enrolled may record one, so nothing in it is believed: what follows from the log is held
-   against the log (`differing`), what it says was waived against what is waived when it is decided
-   on, and the rest, which people only read, by whoever shows it to them
-   (`governance.people.review`).
+1. It is made from the log and the policies in force alone, so anyone can make it again.
+2. It holds only what stands before it in the log. New evidence about the same bytes, other policies
+   or another waiver make it out of date. Approvals of it then no longer hold.
+3. Its digest does not cover `run`, which says when and by whom it was recorded. So the same content
+   gives the same packet.
+4. Anybody enrolled may record one, so none of it is trusted. `differing` compares it with the log.
+   A decision compares its waived findings with those that are waived then.
+   `governance.people.review` checks the rest before it shows the packet to people.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def digest_of(packet: Packet) -> str:
 
 
 def same_content(one: Packet, other: Packet) -> bool:
-    """Whether two packets hold the same, whatever words their findings use."""
+    """Whether two packets have the same content. The wording of their findings may differ."""
     worded = {"run", "findings", "waived"}
     return (
         one.model_dump(exclude=worded) == other.model_dump(exclude=worded)
@@ -60,7 +59,7 @@ def _same_exceptions(these: Sequence[Finding], others: Sequence[Finding]) -> boo
 
 
 def subjects(packet: Packet) -> list[Artifact]:
-    """What the packet's statement is about: itself, and the model."""
+    """The subjects of the packet's statement: the packet and the model."""
     return [
         Artifact(role="packet", name=f"{packet.model}/{packet.version}", sha256=digest_of(packet)),
         Artifact(role="model", name=packet.stage, sha256=packet.model_digest),
@@ -79,10 +78,10 @@ def build(
     at: datetime,
     run: Run,
 ) -> Packet:
-    """The packet of a registered version as the log has it now."""
+    """The packet of a registered version, from the log at this size."""
     chain = Chain(view, registered.model_digest, registered.stage)
-    items = statements(chain)
-    commits, environments = _made_by(items)
+    chain_statements = statements(chain)
+    commits, environments = _made_by(chain_statements)
     return Packet(
         model=registered.model,
         version=registered.version,
@@ -91,7 +90,7 @@ def build(
         stage=registered.stage,
         tier=_tier(authority, registered.model),
         policy=authority.in_force.digest,
-        stages=steps(items),
+        stages=steps(chain_statements),
         waivers=_waivers(evidence, chain, authority, at),
         findings=list(findings),
         waived=list(waived),
@@ -105,30 +104,39 @@ def build(
 def latest(
     evidence: EvidenceView, model: str, version: str, digest: str
 ) -> Evidence[Packet] | None:
-    """The last packet of a version that the log has."""
-    found = [item for item in evidence.by_subject(digest, Packet) if _of(item, model, version)]
-    sound = [item for item in found if lineage.subject(item, "packet") == digest_of(item.predicate)]
+    """The last packet of a version in the log whose digest is right; None where there is none."""
+    packets = [
+        statement
+        for statement in evidence.by_subject(digest, Packet)
+        if _of(statement, model, version)
+    ]
+    sound = [
+        statement
+        for statement in packets
+        if lineage.subject(statement, "packet") == digest_of(statement.predicate)
+    ]
     return sound[-1] if sound else None
 
 
 def differing(
-    item: Evidence,
+    statement: Evidence,
     view: EvidenceView,
     authority: Authority,
     *,
     evidence: EvidenceView,
     at: datetime,
 ) -> list[str]:
-    """What of a packet no longer is so, in words; empty where it stands. A waiver that ended is
-    judged elsewhere.
+    """What changed since a packet was made, in words; empty if nothing did. The waiver checks judge
+    a waiver that has expired.
     """
-    packet, policy = item.predicate, authority.in_force.digest
+    packet, policy = statement.predicate, authority.in_force.digest
     chain = Chain(view, packet.model_digest, packet.stage)
-    items = statements(chain)
-    now = {step.name: step for step in steps(items)}
-    then = {step.name: step for step in packet.stages}
-    changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-    if _made_by(items) != (packet.commits, packet.environments):
+    chain_statements = statements(chain)
+    steps_now = {step.name: step for step in steps(chain_statements)}
+    steps_then = {step.name: step for step in packet.stages}
+    names = sorted(steps_now.keys() | steps_then.keys())
+    changed = [name for name in names if steps_now.get(name) != steps_then.get(name)]
+    if _made_by(chain_statements) != (packet.commits, packet.environments):
         changed.append("the code or the environment")
     if not _is_registered(view, packet):
         changed.append("the registration")
@@ -138,69 +146,83 @@ def differing(
         changed.append("the waivers (one was added)")
     if packet.tier != _tier(authority, packet.model):
         changed.append("the tier")
-    if lineage.subject(item, "packet") != digest_of(packet):
+    if lineage.subject(statement, "packet") != digest_of(packet):
         changed.append("its own digest")
     return changed
 
 
 def statements(chain: Chain) -> list[Evidence]:
-    """Every statement the model rests on, each once, in the order of the log."""
-    return [item for _, item in sorted({item.index: item for item in chain.statements()}.items())]
+    """Every statement behind the model, each once, in log order."""
+    by_entry = {statement.index: statement for statement in chain.statements()}
+    return [by_entry[index] for index in sorted(by_entry)]
 
 
-def steps(items: Sequence[Evidence]) -> list[PacketStage]:
-    """Each statement as one step, the latest of each DVC stage last."""
+def steps(statements: Sequence[Evidence]) -> list[PacketStage]:
+    """Each statement as one step of the packet, in log order."""
     return [
         PacketStage(
-            name=item.predicate.stage if isinstance(item.predicate, Predicate) else item.kind,
-            kind=item.kind,
-            statement=item.digest,
-            digest=item.subjects[0].sha256,
+            name=statement.predicate.stage
+            if isinstance(statement.predicate, Predicate)
+            else statement.kind,
+            kind=statement.kind,
+            statement=statement.digest,
+            digest=statement.subjects[0].sha256,
         )
-        for item in items
+        for statement in statements
     ]
 
 
-def _made_by(items: Sequence[Evidence]) -> tuple[list[str], list[str]]:
-    """Commits and environments of the stages among them."""
-    stages = [item.predicate for item in items if isinstance(item.predicate, Predicate)]
-    commits = {said.code.commit or "none" for said in stages}
-    return sorted(commits), sorted({said.environment.distributions for said in stages})
+def _made_by(statements: Sequence[Evidence]) -> tuple[list[str], list[str]]:
+    """The commits and environments of the stages among these statements."""
+    stages = [
+        statement.predicate
+        for statement in statements
+        if isinstance(statement.predicate, Predicate)
+    ]
+    commits = {stage.code.commit or "none" for stage in stages}
+    return sorted(commits), sorted({stage.environment.distributions for stage in stages})
 
 
 def _is_registered(view: EvidenceView, packet: Packet) -> bool:
     """Whether the version's last registration is of these bytes, files and stage."""
-    found = [
-        item
-        for item in view.by_subject(packet.model_digest, Registration)
-        if _of(item, packet.model, packet.version)
+    registrations = [
+        statement
+        for statement in view.by_subject(packet.model_digest, Registration)
+        if _of(statement, packet.model, packet.version)
     ]
-    said: Registration | None = found[-1].predicate if found else None
-    of = (packet.model_digest, packet.files, packet.stage)
-    return said is not None and (said.model_digest, said.files, said.stage) == of
+    registration: Registration | None = registrations[-1].predicate if registrations else None
+    expected = (packet.model_digest, packet.files, packet.stage)
+    if registration is None:
+        return False
+    return (registration.model_digest, registration.files, registration.stage) == expected
 
 
 def _tier(authority: Authority, model: str) -> str:
-    known = authority.policies.rules.models.get(model)
-    return known.tier if known else "unknown"
+    model_policy = authority.policies.rules.models.get(model)
+    return model_policy.tier if model_policy else "unknown"
 
 
-def _of(item: Evidence, model: str, version: str) -> bool:
-    return (item.predicate.model, item.predicate.version) == (model, version)
+def _of(statement: Evidence, model: str, version: str) -> bool:
+    return (statement.predicate.model, statement.predicate.version) == (model, version)
 
 
 def _waivers(evidence: EvidenceView, chain: Chain, authority: Authority, at: datetime) -> list[str]:
-    """Waivers of the model, or of what a gate of its chain decided on, that have not expired, by
-    who may accept any: others change nothing, and make no packet out of date.
+    """Digests of the waivers of the model, or of what a gate of its chain decided on, that have not
+    expired.
+
+    Only waivers by people with a role that may accept waivers: others change nothing, so they make
+    no packet out of date.
     """
     accepted_by = authority.policies.rules.waivers.accepted_by
     digests = {chain.digest}.union(
         *(request.decided_on.values() for request in chain.requests.values())
     )
-    items = (item for digest in digests for item in evidence.by_subject(digest, Waiver))
-    mine = (
-        item
-        for item in items
-        if item.predicate.role in accepted_by and authority.speaker(item) is not None
+    waivers = (waiver for digest in digests for waiver in evidence.by_subject(digest, Waiver))
+    counted = (
+        waiver
+        for waiver in waivers
+        if waiver.predicate.role in accepted_by and authority.speaker(waiver) is not None
     )
-    return sorted({item.digest for item in mine if at < instant_of(item.predicate.expires)})
+    return sorted(
+        {waiver.digest for waiver in counted if at < instant_of(waiver.predicate.expires)}
+    )

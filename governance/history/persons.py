@@ -1,4 +1,4 @@
-"""Which names are one person: a new name for the same key makes nobody two people."""
+"""Which names are one person. A new name for the same key is the same person."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def one_each(rights: Authority, names: Iterable[str]) -> set[str]:
-    """Each person by one name, whatever names policies gave their keys over time."""
+    """One name for each person, whatever names policies gave their keys over time."""
     return {min(rights.also_called.get(name, (name,))) for name in names}
 
 
-def others(rights: Authority, names: Iterable[str], *than: str) -> list[str]:
-    """The names of people who are none of `than`."""
-    known = one_each(rights, than)
-    return [name for name in names if not one_each(rights, {name}) & known]
+def others(rights: Authority, names: Iterable[str], *besides: str) -> list[str]:
+    """The names of people other than `besides`."""
+    excluded = one_each(rights, besides)
+    return [name for name in names if not one_each(rights, {name}) & excluded]

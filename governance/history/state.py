@@ -1,7 +1,7 @@
-"""A log at one size: everything a decision may look at.
+"""A log at one size: everything that a decision may read.
 
-`LogHistory` has the states of one log up to one of its entries, and reads and verifies what they
-share once.
+`LogHistory` gives the states of one log at its earlier sizes. It reads and verifies their shared
+entries once.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class LogState:
 
     @cached_property
     def timeline(self) -> Timeline:
-        """What these entries add up to."""
+        """The history that these entries give."""
         return Timeline(self.evidence, self.authority)
 
     @property
     def view(self) -> EvidenceView:
-        """The evidence whose signers might sign it, by the authority at each position."""
+        """The statements whose signers had the right to sign them at their position."""
         return self.timeline.view
 
     def before(self, index: int) -> LogState:
@@ -58,44 +58,47 @@ class LogState:
         )
 
     def as_of(self, at: datetime) -> LogState:
-        """What was known at a time: the entries before the first decision later than that, and of
-        these the statements made until then by their own clocks.
+        """What was known at a time.
 
-        A statement dated in the future, which anybody enrolled may write, hides no other.
+        It ends before the first decision that is later. Of the entries before that, it has the
+        statements whose own date is not later. Anybody enrolled may write a statement dated in the
+        future; it hides no other.
         """
-        later = (item for item in self.decisions() if instant_of(item.predicate.at) > at)
-        end = next((item.index for item in later), self.size)
-        known = self.cut(end)
-        return replace(known, evidence=known.evidence.made_until(at))
+        later = (
+            decision for decision in self.decisions() if instant_of(decision.predicate.at) > at
+        )
+        end = next((decision.index for decision in later), self.size)
+        cut = self.cut(end)
+        return replace(cut, evidence=cut.evidence.made_until(at))
 
     def registration(self, model: str, version: str) -> Evidence[Registration]:
-        """The version's last registration. Raises `InputError`."""
-        found = self.timeline.registrations.get((model, version))
-        if found is None:
+        """The last registration of a version. Raises `InputError` where there is none."""
+        registration = self.timeline.registrations.get((model, version))
+        if registration is None:
             raise no_version(self, model, version)
-        return found
+        return registration
 
     def must_know(self, model: str) -> None:
-        """Raises `InputError` for a model of which the log has no version."""
+        """Raises `InputError` if the log has no version of the model."""
         if model not in self.timeline.models:
             raise no_version(self, model)
 
     def holder(self, model: str, alias: str) -> Promotion | None:
-        """The move by which a version holds an alias; None where nobody does."""
+        """The move that gave an alias to its holder; None where no version holds it."""
         held = self.timeline.holders.get((model, alias))
         return held.given.predicate if held else None
 
     def decisions(self) -> list[Evidence[Promotion]]:
-        """What was decided about governed aliases."""
+        """The decisions on governed aliases, refusals included."""
         return self.timeline.decisions
 
     def moves(self, model: str) -> Iterator[Evidence[Promotion]]:
-        """Every move of an alias of the model that was allowed, in order."""
-        return (item for item in self.timeline.moves if item.predicate.model == model)
+        """Every allowed move of an alias of the model, in log order."""
+        return (move for move in self.timeline.moves if move.predicate.model == model)
 
 
 class LogHistory:
-    """The states of a log up to one of its entries."""
+    """The states of a log at every size up to one."""
 
     def __init__(self, log: Log, size: int) -> None:
         self._log, self._size = log, size
@@ -103,12 +106,12 @@ class LogHistory:
         self._views: dict[frozenset[str], EvidenceView] = {}
 
     def state(self, size: int) -> LogState:
-        """The log as it stood at a size that is not beyond this history's own."""
+        """The log at a size up to this history's own."""
         authority = self.authority(size)
         return LogState(self._log, size, authority, self._view(authority).before(size), self)
 
     def authority(self, size: int) -> Authority:
-        """Who might say what at that size: another one only where an entry gave or took a right."""
+        """The rights at that size. They are read again only after an entry that changes rights."""
         count = bisect_left(self._authority_entries, size, key=lambda entry: entry.index)
         if count not in self._authorities:
             self._authorities[count] = authority_of(self._authority_entries[:count])
@@ -119,7 +122,7 @@ class LogHistory:
         return list(authority_entries(self._log, self._size))
 
     def _view(self, authority: Authority) -> EvidenceView:
-        """The log as the keys named until then show it."""
+        """The evidence of the log that the keys of this authority verify."""
         keys = frozenset(authority.keys)
         if keys not in self._views:
             ring = ring_of(authority, origin(self._log).development_keys)
@@ -132,15 +135,15 @@ class LogHistory:
 
 
 def state(log: Log, until: int | None = None) -> LogState:
-    """The log as it stands, or stood before entry `until`."""
+    """The log at its present size, or as it was before entry `until`."""
     size = log.size() if until is None else until
     return LogHistory(log, size).state(size)
 
 
 def no_version(now: LogState, model: str, version: str = "") -> InputError:
-    """That the log has no such version, or no version of the model, with those that it has."""
-    known = now.timeline.registrations
-    names = [f"{name}/{number}" for name, number in known]
+    """The error for a version or model that the log does not have. It names the versions it has."""
+    registrations = now.timeline.registrations
+    names = [f"{name}/{number}" for name, number in registrations]
     what = f"the log has no version {version} of {model}"
     return InputError(
         what if version else f"the log has no version of {model}",
@@ -149,6 +152,6 @@ def no_version(now: LogState, model: str, version: str = "") -> InputError:
             if names
             else "a registered version; there is none yet"
         ),
-        fix=did_you_mean(model, {name for name, _ in known} - {model})
+        fix=did_you_mean(model, {name for name, _ in registrations} - {model})
         or "countersign repro registers one",
     )

@@ -1,12 +1,12 @@
-"""The one history of a log: who held which alias, what was asked, what is open, retired or due.
+"""The one history of a log: who held which alias, which requests are open, what is retired or due.
 
-Everything that reads a log asks here and derives none of this itself.
-1. A move counts where the log's authority lets its signer make it: of a governed alias no
-   development key does, of `candidate` any pipeline's.
-2. A move gives its alias to one version and takes it from the one before. A retirement takes every
-   governed alias from its version; `candidate` serves nobody and stays.
-3. A request is consumed by the move that carried it out, and overtaken when its alias has moved
-   since it was made.
+Every reader of a log takes these facts from here and derives none of them itself.
+1. A move counts if the log's authority lets its signer make it. A development key moves no governed
+   alias; any pipeline's key moves `candidate`.
+2. A move gives its alias to one version and takes it from the holder before. A retirement takes
+   every governed alias from its version; `candidate` serves nobody and stays.
+3. The move that carries out a request consumes it. A request is overtaken when its alias moved
+   after it was made.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ End = Literal["superseded", "rolled_back", "retired"]
 
 @dataclass(frozen=True)
 class Tenure:
-    """One alias that one version held, and how that ended."""
+    """The time during which one version held one alias."""
 
     model: str
     alias: str
@@ -52,7 +52,7 @@ class Tenure:
 
     @property
     def how_ended(self) -> End | None:
-        """None while the version holds it."""
+        """How the tenure ended; None while the version holds the alias."""
         if self.ended is None:
             return None
         endings: dict[str, End] = {"rollback": "rolled_back", "retire": "retired"}
@@ -60,7 +60,7 @@ class Tenure:
 
     @property
     def rolled_back(self) -> bool:
-        """Whether somebody went back from it to an earlier version."""
+        """Whether a rollback to an earlier version ended it."""
         return self.how_ended == "rolled_back"
 
 
@@ -80,7 +80,7 @@ class Timeline:
     @cached_property
     def registrations(self) -> dict[Key, Evidence[Registration]]:
         """The last registration of each version, in the order of first registration."""
-        return {_version(item): item for item in self.view.all(Registration)}
+        return {_version(statement): statement for statement in self.view.all(Registration)}
 
     @property
     def models(self) -> list[str]:
@@ -90,123 +90,137 @@ class Timeline:
     # -- Moves -------------------------------------------------------------------------------------
     @cached_property
     def decisions(self) -> list[Evidence[Promotion]]:
-        """(1) What was decided about governed aliases, refusals included."""
-        return [item for item in self.view.all(Promotion) if _is_governed(item)]
+        """(1) The decisions on governed aliases, refusals included."""
+        return [statement for statement in self.view.all(Promotion) if _is_governed(statement)]
 
     @cached_property
     def moves(self) -> list[Evidence[Promotion]]:
-        """(1) Every move of an alias that was allowed, `candidate` included."""
+        """(1) Every allowed move of an alias, `candidate` included."""
         return [
-            item
-            for item in self.view.all(Promotion)
-            if item.predicate.allowed and (_is_governed(item) or item.predicate.alias == CANDIDATE)
+            statement
+            for statement in self.view.all(Promotion)
+            if statement.predicate.allowed
+            and (_is_governed(statement) or statement.predicate.alias == CANDIDATE)
         ]
 
     def governed_moves_of(self, digest: str) -> list[Evidence[Promotion]]:
-        """The moves of governed aliases that gave or took a model's bytes."""
-        found = self.view.by_subject(digest, Promotion)
-        return [item for item in found if item.predicate.allowed and _is_governed(item)]
+        """The allowed moves of governed aliases that concern a model's bytes."""
+        statements = self.view.by_subject(digest, Promotion)
+        return [
+            statement
+            for statement in statements
+            if statement.predicate.allowed and _is_governed(statement)
+        ]
 
     @cached_property
     def tenures(self) -> list[Tenure]:
-        """(2) Every alias that any version held, by the entry that gave it."""
+        """(2) All tenures, in the order of the moves that began them."""
         holds: dict[Key, Tenure] = {}
-        over: list[Tenure] = []
-        for item in self.moves:
-            move = item.predicate
+        ended: list[Tenure] = []
+        for statement in self.moves:
+            move = statement.predicate
             for key in [key for key, tenure in holds.items() if _ends(tenure, move)]:
-                over.append(replace(holds.pop(key), ended=item))
+                ended.append(replace(holds.pop(key), ended=statement))
             if move.action != "retire":
-                tenure = Tenure(move.model, move.alias, move.version, item)
+                tenure = Tenure(move.model, move.alias, move.version, statement)
                 holds[move.model, move.alias] = tenure
-        return sorted([*over, *holds.values()], key=lambda one: one.given.index)
+        return sorted([*ended, *holds.values()], key=lambda tenure: tenure.given.index)
 
     @cached_property
     def holders(self) -> dict[Key, Tenure]:
-        """Model and alias to who holds it."""
-        return {(one.model, one.alias): one for one in self.tenures if one.ended is None}
+        """Maps model and alias to the tenure of the present holder."""
+        return {
+            (tenure.model, tenure.alias): tenure for tenure in self.tenures if tenure.ended is None
+        }
 
     def held_by(self, model: str, version: str) -> list[Tenure]:
-        """The aliases that a version holds, by name."""
-        found = (one for one in self.holders.values() if one.model == model)
-        return sorted((one for one in found if one.version == version), key=lambda one: one.alias)
+        """The present tenures of a version, by alias."""
+        tenures = (tenure for tenure in self.holders.values() if tenure.model == model)
+        return sorted(
+            (tenure for tenure in tenures if tenure.version == version),
+            key=lambda tenure: tenure.alias,
+        )
 
     def held(self, model: str, at: datetime) -> list[Tenure]:
-        """The aliases of a model that versions held at a moment, by alias."""
-        found = [
-            one
-            for one in self.tenures
-            if one.model == model and _moved(one.given) <= at and not _over(one, at)
+        """The tenures of a model's versions at a moment, by alias."""
+        tenures = [
+            tenure
+            for tenure in self.tenures
+            if tenure.model == model and _moved(tenure.given) <= at and not _over(tenure, at)
         ]
-        return sorted(found, key=lambda one: one.alias)
+        return sorted(tenures, key=lambda tenure: tenure.alias)
 
     @cached_property
     def retirements(self) -> dict[Key, Evidence[Promotion]]:
-        """The versions that were taken out of service, and by which move."""
-        return {_version(item): item for item in self.moves if item.predicate.action == "retire"}
+        """Maps each retired version to the move that retired it."""
+        return {
+            _version(statement): statement
+            for statement in self.moves
+            if statement.predicate.action == "retire"
+        }
 
     def released_before(self, model: str, alias: str, but: str | None) -> list[Evidence[Promotion]]:
-        """The moves that gave the alias to other versions than `but`, nearest first: what a
-        rollback goes back through.
+        """The moves that gave the alias to versions other than `but`, nearest first: the targets of
+        a rollback.
         """
         stack: list[Evidence[Promotion]] = []
-        for item in self.moves:
-            move = item.predicate
+        for statement in self.moves:
+            move = statement.predicate
             if move.model != model:
                 continue
             if move.action == "retire":
-                stack = [one for one in stack if one.predicate.version != move.version]
+                stack = [earlier for earlier in stack if earlier.predicate.version != move.version]
             elif move.alias == alias and move.action == "promote":
-                stack.append(item)
+                stack.append(statement)
             elif move.alias == alias:
                 while stack and stack[-1].predicate.version != move.version:
                     stack.pop()
-        found: dict[str, Evidence[Promotion]] = {}
-        for item in reversed(stack):
-            if item.predicate.version != but:
-                found.setdefault(item.predicate.version, item)
-        return list(found.values())
+        latest: dict[str, Evidence[Promotion]] = {}
+        for statement in reversed(stack):
+            if statement.predicate.version != but:
+                latest.setdefault(statement.predicate.version, statement)
+        return list(latest.values())
 
     # -- Requests ----------------------------------------------------------------------------------
     @cached_property
     def requests(self) -> dict[str, Evidence[PromotionRequest]]:
-        """Digest of the statement to request."""
-        return {item.digest: item for item in self.evidence.all(PromotionRequest)}
+        """Maps the digest of each request's statement to the statement."""
+        return {statement.digest: statement for statement in self.evidence.all(PromotionRequest)}
 
     @cached_property
     def consumed_requests(self) -> frozenset[str]:
         """(3) The requests that a move has carried out."""
-        moved = (item.predicate for item in self.decisions if item.predicate.allowed)
+        moved = (statement.predicate for statement in self.decisions if statement.predicate.allowed)
         return frozenset(move.request for move in moved if move.request is not None)
 
     def open_requests(self, model: str | None = None) -> list[Evidence[PromotionRequest]]:
-        """Requests that no move has consumed, in order, whether or not they are still in time."""
+        """Requests that no move has consumed, in log order, expired ones included."""
         return [
-            item
-            for digest, item in self.requests.items()
-            if digest not in self.consumed_requests and model in (None, item.predicate.model)
+            statement
+            for digest, statement in self.requests.items()
+            if digest not in self.consumed_requests and model in (None, statement.predicate.model)
         ]
 
     def is_overtaken(self, request: PromotionRequest) -> bool:
-        """(3) Whether the alias has moved since, so that nothing can carry the request out."""
+        """(3) Whether the alias moved after the request, so that it cannot be carried out."""
         holder = self.holders.get((request.model, request.alias))
         held_by = holder.version if holder else None
         return request.action != "retire" and request.from_version != held_by
 
     def pending_requests(self, at: datetime) -> list[Evidence[PromotionRequest]]:
-        """Open requests that can still be carried out: in time, not overtaken, by somebody who may
-        speak.
+        """Open requests that can be carried out: not expired, not overtaken, by a person whose
+        signature counts.
         """
         return [
-            item
-            for item in self.open_requests()
-            if instant_of(item.predicate.at) <= at < instant_of(item.predicate.expires)
-            and not self.is_overtaken(item.predicate)
-            and self.authority.speaker(item) is not None
+            statement
+            for statement in self.open_requests()
+            if instant_of(statement.predicate.at) <= at < instant_of(statement.predicate.expires)
+            and not self.is_overtaken(statement.predicate)
+            and self.authority.speaker(statement) is not None
         ]
 
     def request_of(self, move: Promotion) -> Evidence[PromotionRequest] | None:
-        """The signed request that a decision was made on."""
+        """The signed request of a move; None where nobody signed one."""
         return self.requests.get(move.request or "")
 
     def requested_by(self, move: Promotion) -> str:
@@ -217,74 +231,79 @@ class Timeline:
     # -- Second signatures -------------------------------------------------------------------------
     @cached_property
     def lacking_second_signature(self) -> list[Evidence[Promotion]]:
-        """Moves made by one person alone that nobody else has signed since."""
+        """Moves that one person made alone and that no second person has signed."""
         return [
-            item
-            for item in self.moves
-            if item.predicate.second_signature_by is not None
-            and not self.has_second_signature(item.predicate)
+            statement
+            for statement in self.moves
+            if statement.predicate.second_signature_by is not None
+            and not self.has_second_signature(statement.predicate)
         ]
 
     def has_second_signature(self, move: Promotion) -> bool:
-        """Whether somebody other than its author signed the request of a move, too."""
+        """Whether a second person signed the request of a move."""
         return seconded_by_another(self.authority, self.evidence, self.request_of(move))
 
     def overdue(self, at: datetime) -> list[Evidence[Promotion]]:
-        """Moves made by one person alone whose second signature is due and not there."""
+        """Moves that one person made alone and whose second signature is due and missing."""
         return [
-            item
-            for item in self.lacking_second_signature
-            if instant_of(item.predicate.second_signature_by or "") <= at
+            statement
+            for statement in self.lacking_second_signature
+            if instant_of(statement.predicate.second_signature_by or "") <= at
         ]
 
     # -- Incidents ---------------------------------------------------------------------------------
     @cached_property
     def _incidents(self) -> dict[str, list[Evidence[Incident]]]:
-        found: dict[str, list[Evidence[Incident]]] = defaultdict(list)
-        for item in self.evidence.all(Incident):
-            for digest in {subject.sha256 for subject in item.subjects}:
-                found[digest].append(item)
-        return found
+        by_digest: dict[str, list[Evidence[Incident]]] = defaultdict(list)
+        for statement in self.evidence.all(Incident):
+            for digest in {subject.sha256 for subject in statement.subjects}:
+                by_digest[digest].append(statement)
+        return by_digest
 
     def incidents(self, digest: str) -> list[Evidence[Incident]]:
-        """What people who may say it said was wrong with these bytes, in order."""
+        """The incident statements about these bytes that count, in log order."""
         return incidents.counted(self.authority, self._incidents.get(digest, []))
 
     def open_incidents(self, digest: str) -> list[Evidence[Incident]]:
-        """The statements that opened the incidents that are open on these bytes."""
+        """The opening statements of the open incidents on these bytes."""
         return incidents.still_open(self.authority, self._incidents.get(digest, []))
 
     @property
     def all_open_incidents(self) -> list[Evidence[Incident]]:
-        """The statements that opened the incidents that are open on any bytes, each once."""
-        found = {
-            item.index: item for digest in self._incidents for item in self.open_incidents(digest)
+        """The opening statements of all open incidents, each once."""
+        by_entry = {
+            statement.index: statement
+            for digest in self._incidents
+            for statement in self.open_incidents(digest)
         }
-        return [item for _, item in sorted(found.items())]
+        return [statement for _, statement in sorted(by_entry.items())]
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property
     def waivers(self) -> dict[tuple[str, str, str], list[Evidence[Waiver]]]:
-        """Model, code and subject of a finding to the waivers of it, by people who may speak."""
-        found: dict[tuple[str, str, str], list[Evidence[Waiver]]] = defaultdict(list)
-        for item in self.evidence.all(Waiver):
-            said = item.predicate
-            if self.authority.speaker(item) is not None:
-                found[said.model, said.finding, said.about].append(item)
-        return found
+        """Maps model, code and subject of a finding to its waivers. Only waivers by people whose
+        signature counts.
+        """
+        by_finding: dict[tuple[str, str, str], list[Evidence[Waiver]]] = defaultdict(list)
+        for statement in self.evidence.all(Waiver):
+            waiver = statement.predicate
+            if self.authority.speaker(statement) is not None:
+                by_finding[waiver.model, waiver.finding, waiver.about].append(statement)
+        return by_finding
 
-    def waived_until(self, model: str, waived: Finding, at: datetime) -> datetime | None:
-        """When the last of the waivers of a finding ends that were accepted by `at`; None without
+    def waived_until(self, model: str, finding: Finding, at: datetime) -> datetime | None:
+        """The latest end of the waivers of a finding that were accepted by `at`; None without
         one.
         """
-        mine = (one.predicate for one in self.waivers.get((model, waived.code, waived.subject), []))
-        ends = [instant_of(one.expires) for one in mine if instant_of(one.at) <= at]
+        statements = self.waivers.get((model, finding.code, finding.subject), [])
+        waivers = (statement.predicate for statement in statements)
+        ends = [instant_of(waiver.expires) for waiver in waivers if instant_of(waiver.at) <= at]
         return max(ends, default=None)
 
 
-def _is_governed(item: Evidence[Promotion]) -> bool:
-    """Whether a decision is about a governed alias, and not by a development key."""
-    return item.predicate.alias != CANDIDATE and not item.development
+def _is_governed(statement: Evidence[Promotion]) -> bool:
+    """Whether a decision is about a governed alias and not signed by a development key."""
+    return statement.predicate.alias != CANDIDATE and not statement.development
 
 
 def _ends(tenure: Tenure, move: Promotion) -> bool:
@@ -299,9 +318,9 @@ def _over(tenure: Tenure, at: datetime) -> bool:
     return tenure.ended is not None and _moved(tenure.ended) <= at
 
 
-def _moved(item: Evidence[Promotion]) -> datetime:
-    return instant_of(item.predicate.at)
+def _moved(statement: Evidence[Promotion]) -> datetime:
+    return instant_of(statement.predicate.at)
 
 
-def _version(item: Evidence[Registration] | Evidence[Promotion]) -> Key:
-    return item.predicate.model, item.predicate.version
+def _version(statement: Evidence[Registration] | Evidence[Promotion]) -> Key:
+    return statement.predicate.model, statement.predicate.version

@@ -1,7 +1,7 @@
 """Verification of a log with nothing but public keys.
 
-`verify_log` reads the log once, in parts that all cores share, and keeps a few hashes of it in
-memory. It believes nothing that is stored beside the entries:
+`verify_log` reads the log once, in parts that all cores share, and keeps only a few hashes in
+memory. It checks everything that is stored beside the entries:
 1. the entries present are those the signed checkpoint counts, numbered without gaps;
 2. each entry's bytes are those whose hash is in the tree, signed by a known key, and follow their
    schema;
@@ -11,8 +11,8 @@ memory. It believes nothing that is stored beside the entries:
 5. the root over all entries is the one the checkpoint signs, by the key the origin names, or one
    that a quorum put in its place;
 6. an older checkpoint, kept elsewhere, is a prefix of this log.
-It cannot tell whether this is the log you mean: `LogReport.origin` says what establishes that, if
-anything. What a verified log still does not show stands in `LIMITS`.
+It cannot tell whether this is the right log. `LogReport.origin` names what establishes that, if
+anything does. `LIMITS` lists what verification does not show.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ if TYPE_CHECKING:  # imported where a log is verified in several processes
 
 PAGE = 1024
 PART = 13
-"""2**13 entries are a second's work: enough to be worth a process's time, little enough to share
+"""A part has 2**13 entries, about one second of work: worth a process, and small enough to share
 evenly.
 """
 CYCLES = 50_000
-"""Objects more than before, until a process that verifies looks for cycles: some ten megabytes."""
+"""New objects until the garbage collector of a verifying process runs: some ten megabytes."""
 AHEAD = 4
-"""Parts that each process has before it."""
+"""Parts that are queued for each process."""
 FEW = 2
-"""Parts that are not worth starting processes for."""
+"""Up to so many parts, no processes are started."""
 _NODES = "the tree's nodes do not follow from the entries"
 _NOTHING = Derived(frozenset(), frozenset())
 LIMITS = (
@@ -71,7 +71,7 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class SignedBy:
-    """A key, and how much of the log it signed."""
+    """A key, and how many entries of the log it signed."""
 
     keyid: str
     development: bool
@@ -80,21 +80,21 @@ class SignedBy:
 
 @dataclass(frozen=True)
 class LogReport:
-    """What verification found. `broken` is the first thing that does not verify."""
+    """The result of a verification. `broken` is the first thing that does not verify."""
 
     project: str
     entries: int
-    """Verified, from entry 0."""
+    """How many entries verified, from entry 0."""
     kinds: dict[str, int] = field(default_factory=dict)
     signers: tuple[SignedBy, ...] = ()
     first: str = ""
-    """Leaf hash of entry 0: what the log is pinned by."""
+    """Leaf hash of entry 0. A log is pinned by it."""
     root: str = ""
     checkpoint: str = ""
     checkpoint_key: str = ""
     """Key id."""
     origin: str | None = None
-    """What establishes that this is the log you mean; None where nothing does."""
+    """What establishes that this is the right log; None where nothing does."""
     grown_from: int | None = None
     """Entries of the older checkpoint that this log was shown to contain."""
     broken: str | None = None
@@ -131,11 +131,11 @@ def verify_log(
     workers: int | None = None,
     counted: Callable[[int], None] = lambda entries: None,
 ) -> LogReport:
-    """Verifies a log from entry 0 on. `service`: key id to PEM of the keys policies name. Findings
-    are not raised.
+    """Verifies a log from entry 0 on. A failure is in the report (`broken`), not raised.
 
-    Parts of 2**`part` entries are verified by `workers` processes; by this one where there are few
-    of them. `counted` is told how many entries each part had, once it verified.
+    `service`: key id to PEM of the keys that policies name. `workers` processes verify parts of
+    2**`part` entries; this process does it alone if there are few parts. `counted` is called with
+    the number of entries of each verified part.
     """
     seen = _Seen(Range())
     try:
@@ -147,15 +147,15 @@ def verify_log(
 
 @dataclass
 class _Seen:
-    """What the pass over entries has gathered: hashes and counts, no entries."""
+    """What the pass over the entries has gathered: hashes and counts, no entries."""
 
     tree: Range
     kinds: Counter[str] = field(default_factory=Counter)
     signers: Counter[str] = field(default_factory=Counter)
     above: frozenset[tuple[int, int, bytes]] = frozenset()
-    """Of a part: the nodes kept beside its last entry that cover more than it."""
+    """Of a part: the nodes stored beside its last entry that cover more than this part."""
     broken: str | None = None
-    """Of a part: what does not verify at the entry where its tree ends."""
+    """Of a part: what is wrong at the entry where its tree ends."""
 
 
 _Parts = Callable[[Log, KeyRing, int], Generator[_Seen, None, None]]
@@ -170,23 +170,23 @@ def _verify(
     parts: _Parts,
 ) -> LogReport:
     size, note = log.head()
-    first = origin(log)
-    if first.project != project:
+    log_origin = origin(log)
+    if log_origin.project != project:
         raise VerificationError(
-            f"the log of project {first.project!r}", expected=repr(project), where="entry 0"
+            f"the log of project {log_origin.project!r}", expected=repr(project), where="entry 0"
         )
     authority = _authority(log, size)
     named = service if isinstance(authority, VerificationError) else {**authority.keys, **service}
-    ring = KeyRing(frozenset(first.development_keys), dict(named))
-    with closing(parts(log, ring, size)) as found:
-        for one in found:
-            _join(seen, one)
+    ring = KeyRing(frozenset(log_origin.development_keys), dict(named))
+    with closing(parts(log, ring, size)) as verified_parts:
+        for verified_part in verified_parts:
+            _join(seen, verified_part)
     _verify_end(log, size, seen)
     if isinstance(authority, VerificationError):
         raise authority
     leaf = merkle.leaf_hash(log.entry(0).envelope)
     head = _verify_head(note, project, leaf, authority, seen.tree)
-    established = _established(pins, first, authority, leaf)
+    established = _established(pins, log_origin, authority, leaf)
     grown_from = None
     if pins.checkpoint is not None:
         grown_from = _verify_growth(log, pins.checkpoint, head, authority)
@@ -211,8 +211,8 @@ def _verify(
 
 
 def _authority(log: Log, size: int) -> Authority | VerificationError:
-    """Whom the log names; an error is kept until the entries were verified, which name what is
-    wrong more exactly.
+    """The authority of the log, or the error in reading it. The caller raises that error only after
+    the entries verified, because their errors are more exact.
     """
     try:
         return read_authority(log, size)
@@ -229,58 +229,60 @@ def _parts(
     workers: int | None,
     counted: Callable[[int], None],
 ) -> Generator[_Seen, None, None]:
-    """Each part, verified, in order. Processes are started anew, not forked: a server has
+    """The verified parts, in order. Processes are spawned, not forked, because a server has
     threads.
     """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    verify_one = partial(_verify_part, log, ring, size, part)
+    verify_part = partial(_verify_part, log, ring, size, part)
     starts = range(0, size, 1 << part)
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     done = 0
     if workers > 1 and len(starts) > FEW and isinstance(log, SqlLog):
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _seldom) as pool:
+        with ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), _relax_collector
+        ) as pool:
             try:
-                for found in _ahead(pool, verify_one, starts, AHEAD * workers):
+                for verified in _ahead(pool, verify_part, starts, AHEAD * workers):
                     done += 1
-                    yield found
-                    counted(found.tree.size - found.tree.start)
+                    yield verified
+                    counted(verified.tree.size - verified.tree.start)
             except BrokenProcessPool:
-                pass  # the system took one away, for its memory perhaps: this process goes on alone
+                pass  # the system killed a worker, perhaps for memory; this process goes on alone
             finally:
                 pool.shutdown(cancel_futures=True)
-    for found in map(verify_one, starts[done:]):
-        yield found
-        counted(found.tree.size - found.tree.start)
+    for verified in map(verify_part, starts[done:]):
+        yield verified
+        counted(verified.tree.size - verified.tree.start)
 
 
 def _ahead(
-    pool: ProcessPoolExecutor, verify_one: Callable[[int], _Seen], starts: range, most: int
+    pool: ProcessPoolExecutor, verify_part: Callable[[int], _Seen], starts: range, most: int
 ) -> Generator[_Seen, None, None]:
-    """Each in order, no more than `most` asked for before they are needed: for a row that somebody
-    numbered 2**62, the executor's own `map` would ask for more parts than there is memory.
+    """The parts in order, at most `most` of them submitted ahead. The executor's own `map` submits
+    all at once: a row that somebody numbered 2**62 would exhaust the memory.
     """
     waiting: deque[Future[_Seen]] = deque()
     for start in starts:
-        waiting.append(pool.submit(verify_one, start))
+        waiting.append(pool.submit(verify_part, start))
         if len(waiting) >= most:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _seldom() -> None:
-    """Cycles are looked for seldom, and not among what was there before: there are few, and it took
-    a fifth of the time.
+def _relax_collector() -> None:
+    """Makes the garbage collector of a worker run rarely. It took a fifth of the time and there are
+    few cycles.
     """
     gc.freeze()
     gc.set_threshold(CYCLES)
 
 
 def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> _Seen:
-    """Verifies the entries from `start` to the end of its part."""
+    """Verifies the entries of the part that begins at `start`."""
     seen = _Seen(Range(start))
     end = min(start + (1 << part), size)
     try:
@@ -298,7 +300,7 @@ def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> _
 
 
 def _join(seen: _Seen, part: _Seen) -> None:
-    """Puts a part behind those before it."""
+    """Appends a verified part to the parts before it. Raises `VerificationError`."""
     made = seen.tree.join(part.tree)
     seen.kinds.update(part.kinds)
     seen.signers.update(part.signers)
@@ -309,10 +311,10 @@ def _join(seen: _Seen, part: _Seen) -> None:
 
 
 def _verify_end(log: Log, size: int, seen: _Seen) -> None:
-    """(1) No entry counted is missing, and nothing is kept for entries that are not there; the log
-    may have grown.
+    """(1) No counted entry is missing, and nothing is stored for entries that do not exist. The log
+    may have grown meanwhile.
     """
-    _, before = log.page(-(1 << 63), 0)  # raises where an entry stands there
+    _, before = log.page(-(1 << 63), 0)  # raises if an entry has such a number
     extra = [*before, *(index for index in log.derived(size, 1 << 47) if index >= log.size())]
     if seen.tree.size != size or extra:
         raise VerificationError(
@@ -326,7 +328,7 @@ def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, pa
     if entry.index != index:  # (1)
         raise VerificationError("the entry is missing", where=where)
     try:
-        item, verified = open_entry(entry, ring)  # (2)
+        statement, verified = open_entry(entry, ring)  # (2)
     except UnknownKeyError as error:
         raise VerificationError(
             error.found,
@@ -334,26 +336,29 @@ def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, pa
             expected="a development key of the log's origin, or a key that policies name",
             fix="verify in the project's folder, whose policies name the keys of its services",
         ) from None
-    if (item.kind == "origin") != (index == 0):  # (3)
+    if (statement.kind == "origin") != (index == 0):  # (3)
         raise VerificationError("an origin, and one only, begins a log", where=where)
-    _verify_kept(entry, item, verified, derived)  # (4)
+    _verify_kept(entry, statement, verified, derived)  # (4)
     made = seen.tree.completing(0, entry.leaf_hash)
-    if made[-1][0] == part:  # the nodes above cover earlier parts, too: see `_join`
+    if made[-1][0] == part:  # higher nodes cover earlier parts, too: `_join` checks them
         seen.above = frozenset(node for node in derived.nodes if node[0] > part)
     if derived.nodes - seen.above != frozenset(made):
         raise VerificationError(_NODES, where=where)
     seen.tree.push(made)
-    seen.kinds[item.kind] += 1
-    seen.signers[item.keyid] += 1
+    seen.kinds[statement.kind] += 1
+    seen.signers[statement.keyid] += 1
 
 
-def _verify_kept(entry: Entry, item: Evidence, verified: Verified, derived: Derived) -> None:
-    """What an entry is found by must follow from it, or evidence could be hidden or misfiled."""
+def _verify_kept(entry: Entry, statement: Evidence, verified: Verified, derived: Derived) -> None:
+    """What the log stores to find an entry by must follow from the entry. Otherwise evidence could
+    be hidden or misfiled.
+    """
     dumps = partial(canonical.dumps_read, known=verified.canonical)
-    identity = identity_of(verified.statement, item.keyid, dumps)
+    identity = identity_of(verified.statement, statement.keyid, dumps)
     kept = (entry.identity, entry.scope, entry.kind, derived.subjects)
-    subjects = frozenset(subject.sha256 for subject in item.subjects)
-    if kept != (identity, scope_of(item.kind, item.predicate, identity), item.kind, subjects):
+    subjects = frozenset(subject.sha256 for subject in statement.subjects)
+    scope = scope_of(statement.kind, statement.predicate, identity)
+    if kept != (identity, scope, statement.kind, subjects):
         raise VerificationError(
             "what the log keeps to find this entry by does not follow from it",
             where=f"entry {entry.index}",
@@ -382,7 +387,9 @@ def _verify_head(
 def _verify_growth(
     log: Log, note: str, head: Checkpoint, authority: Authority, where: str = "the older checkpoint"
 ) -> int:
-    """(6) The entries an older checkpoint counts."""
+    """(6) Checks that an older checkpoint is a prefix of this log. Returns its number of
+    entries.
+    """
     old, _ = parse_checkpoint(note, where=where)
     if old.origin != head.origin:
         raise VerificationError(
@@ -402,12 +409,12 @@ def _verify_growth(
 
 
 def _established(
-    pins: TrustAnchors, first: Origin, authority: Authority, leaf: bytes
+    pins: TrustAnchors, log_origin: Origin, authority: Authority, leaf: bytes
 ) -> str | None:
-    """What ties this log to something the verifier brought along. A pin that does not fit is an
-    error.
+    """What establishes that this is the right log; None where nothing does. Raises
+    `VerificationError` if a trust anchor does not fit.
     """
-    key = public_key(first.checkpoint_key)
+    key = public_key(log_origin.checkpoint_key)
     if pins.origin is not None:
         if pins.origin not in (leaf.hex(), key.keyid):
             raise VerificationError(

@@ -1,6 +1,6 @@
-"""Votes: whose count, and why others do not. People are counted, never keys.
+"""Votes: which count, and why others do not. People are counted, never keys.
 
-What a vote is about, and whether it suffices, the gates ask (`governance.gates.checks.votes`).
+The gates decide whether the votes suffice (`governance.gates.checks.votes`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from governance.policy.authority import Authority
 
 Vote = tuple[str, str, "Evidence[Approval]"]
-"""Who, in which role, by which statement."""
+"""Name of the person, role, and the signed statement."""
 Reason = Literal[
     "not_theirs",
     "time_ended",
@@ -74,8 +74,8 @@ class SetAside:
 
 
 def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
-    """The most people in different roles, each counted once (a greatest matching of people to
-    roles).
+    """As many people as possible in different roles, each counted once: a maximum matching of
+    people to roles.
     """
     roles_of: dict[str, list[str]] = {}
     for name, role, _ in votes:
@@ -98,23 +98,23 @@ def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
 
 
 def _seconders(
-    rights: Authority, items: Iterable[Evidence[Approval]], at: datetime | None = None
+    rights: Authority, statements: Iterable[Evidence[Approval]], at: datetime | None = None
 ) -> set[str]:
-    """The people who signed a request made by another; with `at`, whose signature is in force
-    then.
-    """
-    found: dict[str, bool] = {}
-    for item in items:
-        if item.predicate.about == "promotion" and _may_second(rights, item):
-            holds = at is None or (in_force(item.predicate, at) and rights.acts(item, at))
-            found[item.predicate.principal] = item.predicate.decision == "approve" and holds
-    return {name for name, yes in found.items() if yes}
+    """The people who signed somebody else's request. With `at`: only signatures in force then."""
+    in_force_by_name: dict[str, bool] = {}
+    for statement in statements:
+        if statement.predicate.about == "promotion" and _may_second(rights, statement):
+            holds = at is None or (in_force(statement.predicate, at) and rights.acts(statement, at))
+            approval = statement.predicate
+            in_force_by_name[approval.principal] = approval.decision == "approve" and holds
+    return {name for name, approved in in_force_by_name.items() if approved}
 
 
-def _may_second(rights: Authority, item: Evidence[Approval]) -> bool:
-    policies = rights.at(item.index).policies
-    named = policies.rules.seconded_by if policies else None
-    return rights.speaker(item) is not None and (named is None or item.predicate.role in named)
+def _may_second(rights: Authority, statement: Evidence[Approval]) -> bool:
+    policies = rights.at(statement.index).policies
+    permitted = policies.rules.seconded_by if policies else None
+    may_sign = permitted is None or statement.predicate.role in permitted
+    return rights.speaker(statement) is not None and may_sign
 
 
 def signers_of_request(
@@ -123,7 +123,9 @@ def signers_of_request(
     request: Evidence[PromotionRequest],
     at: datetime | None = None,
 ) -> set[str]:
-    """The names of its author and its seconders; with `at`, whose signature is in force then."""
+    """The names of a request's author and its further signers. With `at`: only further signatures
+    in force then.
+    """
     seconded = _seconders(rights, evidence.by_subject(request.digest, Approval), at)
     return {request.predicate.principal} | seconded
 
@@ -131,7 +133,7 @@ def signers_of_request(
 def seconded_by_another(
     rights: Authority, evidence: EvidenceView, request: Evidence[PromotionRequest] | None
 ) -> bool:
-    """Whether somebody other than its author signed a request, too."""
+    """Whether a person other than its author signed a request."""
     if request is None:
         return False
     return len(one_each(rights, signers_of_request(rights, evidence, request))) > 1
@@ -139,28 +141,31 @@ def seconded_by_another(
 
 def agreed(
     rights: Authority,
-    items: Iterable[Evidence[Approval]],
+    statements: Iterable[Evidence[Approval]],
     about: str,
     roles: Collection[str],
     at: datetime,
     used: datetime | None = None,
 ) -> bool:
-    """Whether the last word of everybody who spoke on it, in one of these roles, is yes; `used`:
-    when it was, if before `at`, and until when whoever approved it had to act.
+    """Whether somebody approved in one of these roles and the last vote of each such person
+    approves.
+
+    `at`: the time at which the votes must be in force. `used`: when the approved thing was used, if
+    it was; the voters' rights are judged at that time.
     """
     last: dict[str, bool] = {}
-    for item in items:
-        said = item.predicate
-        person = rights.speaker(item)
-        if person is not None and said.about == about and said.role in roles:
-            holds = in_force(said, at) and rights.acts(item, used or at)
-            last[person.name] = said.decision == "approve" and holds
+    for statement in statements:
+        approval = statement.predicate
+        person = rights.speaker(statement)
+        if person is not None and approval.about == about and approval.role in roles:
+            holds = in_force(approval, at) and rights.acts(statement, used or at)
+            last[person.name] = approval.decision == "approve" and holds
     return bool(last) and all(last.values())
 
 
-def in_force(said: Approval, at: datetime) -> bool:
-    """Whether it holds at that time. A no holds from its entry on: a clock that is fast lets
-    nothing past it.
+def in_force(approval: Approval, at: datetime) -> bool:
+    """Whether a vote is in force at that time. A rejection counts whatever its date: a fast clock
+    does not delay it.
     """
-    begun = said.decision == "reject" or instant_of(said.at) <= at
-    return begun and (said.expires is None or at < instant_of(said.expires))
+    begun = approval.decision == "reject" or instant_of(approval.at) <= at
+    return begun and (approval.expires is None or at < instant_of(approval.expires))

@@ -1,4 +1,4 @@
-"""Waivers: which are in force, and why others are not. The gates judge what each one passes."""
+"""Waivers: which are in force, and why others are not. The gates match them with findings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class NotInForce:
 
 
 def problem_of(
-    waiver: Evidence[Waiver],
+    statement: Evidence[Waiver],
     rights: Authority,
     rules: WaiverRules,
     *,
@@ -55,20 +55,20 @@ def problem_of(
 ) -> NotInForce | None:
     """Why a waiver does not count at a time; None where it does.
 
-    `days`: how long one may last. `overtaken`: whether an incident was opened since a waiver of
-    incidents was accepted.
+    `days`: how many days a waiver may last. `overtaken`: whether an incident was opened after a
+    waiver of incidents was accepted.
     """
-    said = waiver.predicate
-    begun, ends = instant_of(said.at), instant_of(said.expires)
-    may_accept = rights.speaker(waiver) is not None and said.role in rules.accepted_by
-    never = said.finding in NEVER_WAIVED or said.finding in rules.never
+    waiver = statement.predicate
+    begun, ends = instant_of(waiver.at), instant_of(waiver.expires)
+    may_accept = rights.speaker(statement) is not None and waiver.role in rules.accepted_by
+    never = waiver.finding in NEVER_WAIVED or waiver.finding in rules.never
     problems: list[tuple[bool, Reason, str]] = [
         (not may_accept, "not_accepted", ""),
-        (not rights.acts(waiver, at), "time_ended", said.principal),
-        (never, "never_waived", said.finding),
+        (not rights.acts(statement, at), "time_ended", waiver.principal),
+        (never, "never_waived", waiver.finding),
         (ends - begun > timedelta(days=days), "too_long", str(days)),
-        (at >= ends, "expired", said.expires),
-        (at < begun, "not_begun", said.at),
+        (at >= ends, "expired", waiver.expires),
+        (at < begun, "not_begun", waiver.at),
         (overtaken, "overtaken", ""),
     ]
     found = next(((reason, detail) for holds, reason, detail in problems if holds), None)
