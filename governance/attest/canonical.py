@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 import orjson
@@ -158,15 +158,15 @@ def _check(value: Json, *, text: bool = True) -> None:
     """Depth, numbers and, if `text`, the characters of every string."""
     levels: list[Iterator[Any]] = [iter((value,))]
     while levels:
-        for item in levels[-1]:
-            if isinstance(item, str):
+        for member in levels[-1]:
+            if isinstance(member, str):
                 if text:
-                    item.encode("utf-8")
-            elif isinstance(item, float):
-                if MAX_INTEGER < abs(item) < _PLAIN_FROM:
-                    raise ValueError(f"number {item!r} is beyond 2**53")
-            elif isinstance(item, (dict, list, tuple)):
-                levels.append(_members(item))
+                    member.encode("utf-8")
+            elif isinstance(member, float):
+                if MAX_INTEGER < abs(member) < _PLAIN_FROM:
+                    raise ValueError(f"number {member!r} is beyond 2**53")
+            elif isinstance(member, (dict, list, tuple)):
+                levels.append(_members(member))
                 if len(levels) > MAX_DEPTH + 1:
                     raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
                 break
@@ -174,13 +174,13 @@ def _check(value: Json, *, text: bool = True) -> None:
             levels.pop()
 
 
-def _members(item: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
-    if isinstance(item, dict):
-        for key, value in item.items():
+def _members(container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+    if isinstance(container, dict):
+        for key, value in container.items():
             yield key
             yield value
     else:
-        yield from item
+        yield from container
 
 
 def _culprit(value: Json, path: str) -> str:
@@ -189,21 +189,18 @@ def _culprit(value: Json, path: str) -> str:
     """
     if path.count(".") > MAX_DEPTH:
         return path
-    named = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, (list, tuple))
-        else ()
-    )
-    for name, member in named:
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, (list, tuple)):
+        members = enumerate(value)
+    for name, member in members:
         try:
             _check(member)
             rfc8785.dumps(member)
         except (ValueError, RecursionError):
-            return _culprit(
-                member, f"{path}.{ascii(name)[1:-1] if isinstance(name, str) else name}"
-            )
+            shown = ascii(name)[1:-1] if isinstance(name, str) else name
+            return _culprit(member, f"{path}.{shown}")
     return path
 
 

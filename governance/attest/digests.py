@@ -73,13 +73,17 @@ def difference(expected: Sequence[ModelFile], found: Sequence[ModelFile]) -> lis
     """In words, how `found` differs from `expected`: one line per file missing, added or
     changed.
     """
-    want, have = {file.path: file for file in expected}, {file.path: file for file in found}
-    lines = [f"{path}: missing" for path in sorted(want.keys() - have.keys())]
-    lines += [f"{path}: not in the manifest" for path in sorted(have.keys() - want.keys())]
+    expected_files = {file.path: file for file in expected}
+    found_files = {file.path: file for file in found}
+    lines = [f"{path}: missing" for path in sorted(expected_files.keys() - found_files.keys())]
+    lines += [
+        f"{path}: not in the manifest"
+        for path in sorted(found_files.keys() - expected_files.keys())
+    ]
     lines += [
         f"{path}: content changed"
-        for path in sorted(want.keys() & have.keys())
-        if want[path] != have[path]
+        for path in sorted(expected_files.keys() & found_files.keys())
+        if expected_files[path] != found_files[path]
     ]
     return lines
 
@@ -135,9 +139,9 @@ def _walk(root: Path, folder: Path, levels: int) -> Iterator[Path]:
 def _refuse_names(folder: Path, names: list[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        odd = [char for char in name if char == "\\" or unicodedata.category(char) in _ODD]
-        if odd:
-            codes = ", ".join(f"U+{ord(char):04X}" for char in odd)
+        refused = [char for char in name if char == "\\" or unicodedata.category(char) in _ODD]
+        if refused:
+            codes = ", ".join(f"U+{ord(char):04X}" for char in refused)
             raise InputError(
                 f"odd character in a file name: {codes}",
                 where=f"{folder}/{ascii(name)[1:-1]}",

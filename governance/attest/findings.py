@@ -40,31 +40,33 @@ def finding(
 _NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])")
 
 
-def figures_of(one: Finding) -> list[str]:
+def figures_of(finding: Finding) -> list[str]:
     """What a finding measured. Findings logged before `figures` existed have it in `found` only."""
-    return one.figures or _NUMBER.findall(one.found)
+    return finding.figures or _NUMBER.findall(finding.found)
 
 
-def same_reason(one: Finding, other: Finding) -> bool:
+def same_reason(first: Finding, second: Finding) -> bool:
     """Whether two findings give the same reason, whatever their words; figures count where both
     have them.
     """
-    figures_agree = not (one.figures and other.figures) or one.figures == other.figures
-    return (one.code, one.subject) == (other.code, other.subject) and figures_agree
+    figures_agree = not (first.figures and second.figures) or first.figures == second.figures
+    return (first.code, first.subject) == (second.code, second.subject) and figures_agree
 
 
-def same_exception(one: Finding, other: Finding) -> bool:
+def same_exception(first: Finding, second: Finding) -> bool:
     """Whether somebody who accepted the one has accepted the other: the same reason, and it goes
     as far.
     """
-    return same_reason(one, other) and figures_of(one) == figures_of(other)
+    return same_reason(first, second) and figures_of(first) == figures_of(second)
 
 
-def not_among(these: Sequence[Finding], others: Sequence[Finding]) -> list[Finding]:
+def not_among(findings: Sequence[Finding], others: Sequence[Finding]) -> list[Finding]:
     """The findings for which `others` has none of the same reason."""
-    return [one for one in these if not any(same_reason(one, other) for other in others)]
+    return [
+        finding for finding in findings if not any(same_reason(finding, other) for other in others)
+    ]
 
 
-def same_reasons(these: Sequence[Finding], others: Sequence[Finding]) -> bool:
+def same_reasons(findings: Sequence[Finding], others: Sequence[Finding]) -> bool:
     """Whether both give the same reasons, whatever their words and order."""
-    return not not_among(these, others) and not not_among(others, these)
+    return not not_among(findings, others) and not not_among(others, findings)

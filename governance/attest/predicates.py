@@ -31,7 +31,7 @@ class Kind:
     name: str
     model: type[Model]
     scope: str | None
-    """Pattern over the predicate (`said`): within it, an entry of the log can be the latest. None
+    """Pattern over the `predicate`: within it, an entry of the log can be the latest. None
     for evidence that is recorded once.
     """
     stays: bool
@@ -341,7 +341,7 @@ class Finding(Model):
     """
 
 
-@evidence_kind("gate", scope="gate/{said.stage}", granted=True)
+@evidence_kind("gate", scope="gate/{predicate.stage}", granted=True)
 class GateDecision(Predicate):
     """Whether a stage may train. Its subject is the set of digests decided on."""
 
@@ -403,7 +403,7 @@ class ModelFile(Model):
 
 @evidence_kind(
     "registration",
-    scope="registration/{said.model}/{said.stage}",
+    scope="registration/{predicate.model}/{predicate.stage}",
     stays=True,
     granted=True,
 )
@@ -424,7 +424,7 @@ class Registration(Model):
 
 @evidence_kind(
     "promotion",
-    scope="promotion/{said.model}/{said.alias}",
+    scope="promotion/{predicate.model}/{predicate.alias}",
     stays=True,
     granted=True,
 )
@@ -531,7 +531,7 @@ class PacketStage(Model):
     """Of what the step made."""
 
 
-@evidence_kind("packet", scope="packet/{said.model}/{said.version}", stays=True)
+@evidence_kind("packet", scope="packet/{predicate.model}/{predicate.version}", stays=True)
 class Packet(Model):
     """Everything a release rests on, frozen under one digest, before anybody approves it.
 
@@ -668,7 +668,11 @@ class Incident(Signed):
     state: Literal["open", "closed"]
 
 
-@evidence_kind("refusal", scope="refusal/{said.model}/{said.operation}/{said.caller}", stays=True)
+@evidence_kind(
+    "refusal",
+    scope="refusal/{predicate.model}/{predicate.operation}/{predicate.caller}",
+    stays=True,
+)
 class Refusal(Model):
     """A call on a governed model that was refused by rule, before any decision."""
 
@@ -707,7 +711,7 @@ class SignedReport(Model):
     run: Run
 
 
-@evidence_kind("call", scope="call/{said.model}/{said.alias}", stays=True)
+@evidence_kind("call", scope="call/{predicate.model}/{predicate.alias}", stays=True)
 class Call(Model):
     """A call on a governed model that rules let through without a decision, and what it changed."""
 

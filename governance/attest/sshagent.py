@@ -64,12 +64,12 @@ def identities(environ: Mapping[str, str]) -> list[Identity]:
     count = _number(answer, 1)
     if count > _MOST:
         raise StorageError(f"the agent claims to hold {count} keys", where=WHERE)
-    found, at = [], 5
+    held, offset = [], 5
     for _ in range(count):
-        blob, at = _string(answer, at)
-        comment, at = _string(answer, at)
-        found.append(Identity(blob, comment.decode("utf-8", "replace")))
-    return found
+        blob, offset = _string(answer, offset)
+        comment, offset = _string(answer, offset)
+        held.append(Identity(blob, comment.decode("utf-8", "replace")))
+    return held
 
 
 def sign(environ: Mapping[str, str], blob: bytes, data: bytes) -> bytes:
@@ -78,8 +78,8 @@ def sign(environ: Mapping[str, str], blob: bytes, data: bytes) -> bytes:
     """
     request = bytes([_SIGN]) + _packed(blob) + _packed(data) + struct.pack(">I", 0)
     signature, _ = _string(_ask(environ, request, _SIGNED), 1)
-    kind, at = _string(signature, 0)
-    raw, _ = _string(signature, at)
+    kind, offset = _string(signature, 0)
+    raw, _ = _string(signature, offset)
     if kind != ED25519 or len(raw) != 64:
         raise StorageError("the agent's signature is not an Ed25519 signature", where=WHERE)
     return raw
@@ -124,29 +124,29 @@ def _ask(environ: Mapping[str, str], request: bytes, expected: int) -> bytes:
 
 
 def _exactly(agent: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        part = agent.recv(count - len(found))
+    received = b""
+    while len(received) < count:
+        part = agent.recv(count - len(received))
         if not part:
             raise StorageError("the agent ended the connection", where=WHERE)
-        found += part
-    return found
+        received += part
+    return received
 
 
 def _packed(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-def _number(data: bytes, at: int) -> int:
-    if at + 4 > len(data):
+def _number(data: bytes, offset: int) -> int:
+    if offset + 4 > len(data):
         raise StorageError("the agent's answer is cut short", where=WHERE)
-    return int.from_bytes(data[at : at + 4], "big")
+    return int.from_bytes(data[offset : offset + 4], "big")
 
 
-def _string(data: bytes, at: int) -> tuple[bytes, int]:
+def _string(data: bytes, offset: int) -> tuple[bytes, int]:
     """A length-prefixed string of SSH's wire format, and where the next field begins."""
-    length = _number(data, at)
-    end = at + 4 + length
+    length = _number(data, offset)
+    end = offset + 4 + length
     if end > len(data):
         raise StorageError("the agent's answer is cut short", where=WHERE)
-    return data[at + 4 : end], end
+    return data[offset + 4 : end], end

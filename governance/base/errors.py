@@ -36,8 +36,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean ...?` with the entry of `known` most like an unknown word; empty where none is
     close.
     """
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
+    similar = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {similar[0]!r}?" if similar else ""
 
 
 class ConfigError(CountersignError):

@@ -33,21 +33,21 @@ def disk_failure(error: BaseException) -> StorageError | None:
     Only the symptom of a foreign error is reported: its message may quote a record.
     """
     for cause in _causes(error):
-        found = next((symptom for symptom in SYMPTOMS if symptom in str(cause)), None)
-        if found is not None:
+        symptom = next((candidate for candidate in SYMPTOMS if candidate in str(cause)), None)
+        if symptom is not None:
             where = str(getattr(cause, "filename2", None) or getattr(cause, "filename", None) or "")
-            return StorageError(found, where=where, fix=SYMPTOMS[found])
+            return StorageError(symptom, where=where, fix=SYMPTOMS[symptom])
     return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what caused it, each once."""
     seen: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in seen:
-        seen.append(following)
-        yield following
-        following = following.__cause__ or following.__context__
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def home_expanded(text: str) -> Path:

@@ -29,16 +29,16 @@ def visible(text: str) -> str:
         _code(char) if unicodedata.category(char) in HIDDEN and char not in KEPT else char
         for char in text
     )
-    return MARKS.sub(lambda found: _spread(found[0]), "".join(shown))
+    return MARKS.sub(lambda match: _spread(match[0]), "".join(shown))
 
 
 def _spread(text: str) -> str:
     """Shows surplus combining marks as code points."""
-    heap, found = 0, []
+    marks_in_row, shown = 0, []
     for char in text:
-        heap = heap + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        found.append(char if heap <= HEAP else _code(char))
-    return "".join(found)
+        marks_in_row = marks_in_row + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        shown.append(char if marks_in_row <= HEAP else _code(char))
+    return "".join(shown)
 
 
 def _code(char: str) -> str:
@@ -100,7 +100,7 @@ def moment(instant: str) -> str:
 
 def timed(text: str) -> str:
     """A text in which every RFC 3339 instant reads as `moment` has it."""
-    return _INSTANT.sub(lambda found: moment(found[0]), text)
+    return _INSTANT.sub(lambda match: moment(match[0]), text)
 
 
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z")
@@ -124,9 +124,11 @@ def short(digest: str) -> str:
 def plain(value: Any) -> str:
     """A parameter's value in one line."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {plain(item)}" for name, item in sorted(value.items())) or "none"
+        return (
+            ", ".join(f"{name} {plain(member)}" for name, member in sorted(value.items())) or "none"
+        )
     if isinstance(value, list):
-        return ", ".join(plain(item) for item in value) or "none"
+        return ", ".join(plain(member) for member in value) or "none"
     return number(value) if not isinstance(value, str) else value or "empty"
 
 

@@ -128,11 +128,11 @@ def _too_large(where: str) -> ConfigError:
 
 
 def _refuse_deceiving(text: str, where: str) -> None:
-    found = _DECEIVING.search(text)
-    if found:
-        line = text.count("\n", 0, found.start()) + 1
+    match = _DECEIVING.search(text)
+    if match:
+        line = text.count("\n", 0, match.start()) + 1
         raise ConfigError(
-            f"the character U+{ord(found[0]):04X} shows people other text than is read",
+            f"the character U+{ord(match[0]):04X} shows people other text than is read",
             where=f"{where}:{line}",
             fix="leave it out; in a quoted text, write it as an escape",
         )
@@ -157,30 +157,32 @@ def _problem(
     field = ".".join(_name(part) for part in loc) or "(whole file)"
     where = f"{path}:{_line(root, loc)}: {field}"
     if detail["type"] == "extra_forbidden":
-        known = _known_fields(model, loc[:-1])
-        fix = did_you_mean(str(loc[-1]), known) or (f"one of: {', '.join(known)}" if known else "")
+        fields = _known_fields(model, loc[:-1])
+        fix = did_you_mean(str(loc[-1]), fields) or (
+            f"one of: {', '.join(fields)}" if fields else ""
+        )
         return ConfigError("unknown field", where=where, fix=fix)
-    found = "" if detail["type"] == "missing" else f"{_shown(detail['input'])}: "
-    words = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
+    found = "" if detail["type"] == "missing" else f"{_input_text(detail['input'])}: "
+    choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
     return ConfigError(
-        f"{found}{said(detail)}", where=where, fix=did_you_mean(str(detail["input"]), words)
+        f"{found}{error_text(detail)}", where=where, fix=did_you_mean(str(detail["input"]), choices)
     )
 
 
-def said(detail: ErrorDetails) -> str:
+def error_text(detail: ErrorDetails) -> str:
     """What is wrong with a value, in words."""
     if detail.get("ctx", {}).get("pattern") == SLUG:
         return "a name is lower-case letters, digits, - and _, and begins with a letter"
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _shown(given: Any) -> str:
+def _input_text(value: Any) -> str:
     return (
         "a table"
-        if isinstance(given, dict)
+        if isinstance(value, dict)
         else "a list"
-        if isinstance(given, list)
-        else ascii(str(given)[:80])
+        if isinstance(value, list)
+        else ascii(str(value)[:80])
     )
 
 

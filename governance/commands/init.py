@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from governance.attest.keys import Signer
 from governance.base.errors import ConfigError
-from governance.base.yaml import said
+from governance.base.yaml import error_text
 from governance.commands import session
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
@@ -178,7 +178,7 @@ def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None
         further = Founding.model_validate({"people": persons, "services": others})
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'][:2]))}: {said(problem)}"
+            f"{'.'.join(map(str, problem['loc'][:2]))}: {error_text(problem)}"
             for problem in error.errors()
         )
         raise ConfigError(problems[:400], where="--person, --service", expected=EXAMPLE) from None

@@ -21,14 +21,14 @@ from typing import Any
 from governance.base.errors import InputError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
-from governance.log.port import Entry, Log, Said, said_again
+from governance.log.port import Entry, Filing, Log, always_append
 
 MAX_ENVELOPE = 1 << 20
 MAX_ENTRIES = 1000
 MAX_PAGE = 8 << 20
 """Bytes of envelopes in one answer; one entry is always given."""
 
-Verifier = Callable[[bytes], Said]
+Verifier = Callable[[bytes], Filing]
 """Verifies an envelope, and that its signer may say this here; what to file it under. Raises
 `CountersignError`.
 """
@@ -75,7 +75,7 @@ def read_receipt(value: object) -> Receipt:
         }:
             raise ValueError
         numbers = (value["index"], value["size"])
-        if any(type(one) is not int or not 0 <= one < 1 << 53 for one in numbers):
+        if any(type(number) is not int or not 0 <= number < 1 << 53 for number in numbers):
             raise ValueError
         if not isinstance(value["checkpoint"], str):
             raise ValueError
@@ -99,16 +99,16 @@ def append(
     """Appends what the verifier lets through, or finds what is there already."""
     if not 0 < len(envelope) <= MAX_ENVELOPE:
         raise InputError(f"an envelope of {len(envelope)} bytes", expected=f"1 to {MAX_ENVELOPE}")
-    said = verifier(envelope)
-    there = (entry for entry in log.by_subject(said.subjects[0]) if entry.envelope == envelope)
-    entry = next(there, None) or log.append(
+    filing = verifier(envelope)
+    same = (entry for entry in log.by_subject(filing.subjects[0]) if entry.envelope == envelope)
+    entry = next(same, None) or log.append(
         envelope,
-        identity=said.identity,
-        scope=said.scope,
-        subjects=said.subjects,
-        kind=said.kind,
+        identity=filing.identity,
+        scope=filing.scope,
+        subjects=filing.subjects,
+        kind=filing.kind,
         expected_size=expected_size,
-        also=said_again if said.again else None,
+        also=always_append if filing.again else None,
     )
     return receipt(log, entry)
 
@@ -128,15 +128,15 @@ def entries(log: Log, start: int, limit: int) -> dict[str, Any]:
         raise InputError(
             f"entries from {start}, {limit} of them", expected="a start from 0 and a limit from 1"
         )
-    found, _ = log.page(start, start + min(limit, MAX_ENTRIES))
-    given: list[str] = []
+    page, _ = log.page(start, start + min(limit, MAX_ENTRIES))
+    envelopes: list[str] = []
     room = MAX_PAGE
-    for entry in found:
+    for entry in page:
         room -= len(entry.envelope)
-        if room < 0 and given:
+        if room < 0 and envelopes:
             break
-        given.append(base64.b64encode(entry.envelope).decode())
-    return {"start": start, "entries": given}
+        envelopes.append(base64.b64encode(entry.envelope).decode())
+    return {"start": start, "entries": envelopes}
 
 
 def read_entries(value: object, start: int) -> list[bytes]:

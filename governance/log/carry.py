@@ -21,7 +21,7 @@ from governance.attest.predicates import KINDS
 from governance.base.errors import InputError, RefusedError, VerificationError
 from governance.base.progress import Bar
 from governance.log.api import MAX_ENVELOPE, Verifier
-from governance.log.port import Entry, Log, Said
+from governance.log.port import Entry, Filing, Log
 
 STAY = frozenset(kind.name for kind in KINDS.values() if kind.stays)
 """(3)"""
@@ -43,7 +43,7 @@ class CarriedEntry:
 
 @dataclass
 class Transfer:
-    """What became of all of them, as far as it went."""
+    """What became of the statements that were reached."""
 
     statements: list[CarriedEntry] = field(default_factory=list)
     stayed: int = 0
@@ -51,74 +51,78 @@ class Transfer:
 
     def count(self, outcome: Outcome) -> int:
         """How many had this outcome."""
-        return sum(1 for one in self.statements if one.outcome == outcome)
+        return sum(1 for statement in self.statements if statement.outcome == outcome)
 
 
 def carry(
     source: Log,
     target: Log,
     verify: Verifier,
-    made: Transfer,
+    transfer: Transfer,
     *,
     dry_run: bool = False,
     bar: Bar | None = None,
 ) -> None:
-    """Carries what can be carried; `made` says how far it came even where this raises, `bar`
-    meanwhile.
+    """Carries every statement that the target accepts. `transfer` records each one, also where
+    this raises. `bar` shows the progress.
     """
     for entry in source.entries():
         if bar is not None:
             bar.advance()
-        if entry.kind in STAY or _is_bound(entry):
-            made.stayed += 1
+        if entry.kind in STAY or _names_its_log(entry):
+            transfer.stayed += 1
         else:
-            made.statements.append(_one(entry, target, verify, dry_run))
+            transfer.statements.append(_carry_entry(entry, target, verify, dry_run))
 
 
-def _is_bound(entry: Entry) -> bool:
-    """Whether a person said it to this log alone."""
-    said = unverified(entry.envelope, where=f"entry {entry.index}")[0].get("predicate")
-    return isinstance(said, dict) and said.get("log") is not None
+def _names_its_log(entry: Entry) -> bool:
+    """Whether its author wrote that the statement counts in this log only."""
+    predicate = unverified(entry.envelope, where=f"entry {entry.index}")[0].get("predicate")
+    return isinstance(predicate, dict) and predicate.get("log") is not None
 
 
-def _one(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> CarriedEntry:
-    known = next(_same(entry, target), None)
-    if known is not None:
-        return CarriedEntry(entry.index, entry.kind, "there", known.index)
+def _carry_entry(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> CarriedEntry:
+    present = next(_same_statement(entry, target), None)
+    if present is not None:
+        return CarriedEntry(entry.index, entry.kind, "there", present.index)
     try:
-        said = _judged(entry, verify)
+        filing = _filing(entry, verify)
         if dry_run:
-            return CarriedEntry(entry.index, said.kind, "carried", None)
-        put = target.append(
+            return CarriedEntry(entry.index, filing.kind, "carried", None)
+        appended = target.append(
             entry.envelope,
-            identity=said.identity,
-            scope=said.scope,
-            subjects=said.subjects,
-            kind=said.kind,
+            identity=filing.identity,
+            scope=filing.scope,
+            subjects=filing.subjects,
+            kind=filing.kind,
         )
     except (RefusedError, VerificationError, InputError) as error:
         return CarriedEntry(entry.index, entry.kind, "refused", None, error.found)
-    outcome: Outcome = "carried" if put.envelope == entry.envelope else "there"
-    return CarriedEntry(entry.index, entry.kind, outcome, put.index)
+    outcome: Outcome = "carried" if appended.envelope == entry.envelope else "there"
+    return CarriedEntry(entry.index, entry.kind, outcome, appended.index)
 
 
-def _judged(entry: Entry, verify: Verifier) -> Said:
+def _filing(entry: Entry, verify: Verifier) -> Filing:
     if len(entry.envelope) > MAX_ENVELOPE:
         raise InputError(
             f"a statement of {len(entry.envelope)} bytes", expected=f"at most {MAX_ENVELOPE}"
         )
-    said = verify(entry.envelope)
-    if said.kind != entry.kind:
-        raise VerificationError(f"it is filed under {entry.kind}, and is of kind {said.kind}")
-    return said
+    filing = verify(entry.envelope)
+    if filing.kind != entry.kind:
+        raise VerificationError(f"it is filed under {entry.kind}, and is of kind {filing.kind}")
+    return filing
 
 
-def _same(entry: Entry, target: Log) -> Iterator[Entry]:
-    """(1) The same bytes; and, but for decisions that may change and change back, the same thing
-    said.
+def _same_statement(entry: Entry, target: Log) -> Iterator[Entry]:
+    """(1) The latest entry of its scope, if that has the same identity. A decision can change and
+    change back, so for decisions also any earlier entry with the same bytes.
     """
     latest = target.latest(entry.scope)
-    if latest is not None and (latest.identity == entry.identity):
+    if latest is not None and latest.identity == entry.identity:
         yield latest
     if entry.scope != entry.identity:
-        yield from (one for one in target.by_kind([entry.kind]) if one.envelope == entry.envelope)
+        yield from (
+            candidate
+            for candidate in target.by_kind([entry.kind])
+            if candidate.envelope == entry.envelope
+        )

@@ -58,35 +58,32 @@ def verify_checkpoint(note: str, key_pem: str, *, where: str = "checkpoint") -> 
     """The checkpoint, if the key signed it. Raises `VerificationError`."""
     checkpoint, lines = parse_checkpoint(note, where=where)
     key = public_key(key_pem)
-    mine = _key_hash(checkpoint.origin, key)
+    key_hash = _key_hash(checkpoint.origin, key)
     signatures = [
-        blob[4:] for name, blob in lines if name == checkpoint.origin and blob[:4] == mine
+        blob[4:] for name, blob in lines if name == checkpoint.origin and blob[:4] == key_hash
     ]
     if len(signatures) != 1:
-        raise VerificationError(
-            (
-                "not signed by this log's checkpoint key"
-                if not signatures
-                else "signed twice by one key"
-            ),
-            where=where,
+        problem = (
+            "signed twice by one key" if signatures else "not signed by this log's checkpoint key"
         )
+        raise VerificationError(problem, where=where)
     key.verify(signatures[0], body_of(checkpoint).encode(), where)
     return checkpoint
 
 
 def signed_in_turn(note: str, keys: Sequence[tuple[int, str]], where: str) -> Checkpoint:
-    """A checkpoint by the key that was in force at its size; by the one before, if that gave way at
-    its last entry.
+    """The checkpoint, if the key in force at its size signed it. Where the key changed at its last
+    entry, the key before counts too.
 
     `keys`: from which entry on which public key (PEM) signs. Raises `VerificationError`.
     """
     size = parse_checkpoint(note, where=where)[0].size
-    since = [one for one in keys if one[0] < size] or keys[:1]
-    if len(since) > 1 and since[-1][0] == size - 1:
+    used = [(start, key_pem) for start, key_pem in keys if start < size] or keys[:1]
+    start, key_pem = used[-1]
+    if len(used) > 1 and start == size - 1:
         with suppress(VerificationError):
-            return verify_checkpoint(note, since[-2][1], where=where)
-    return verify_checkpoint(note, since[-1][1], where=where)
+            return verify_checkpoint(note, used[-2][1], where=where)
+    return verify_checkpoint(note, key_pem, where=where)
 
 
 def parse_checkpoint(

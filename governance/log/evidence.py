@@ -32,7 +32,7 @@ from governance.base.model import Json, Model
 from governance.base.time import instant_of
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
-from governance.log.port import Also, Entry, Log, Said, said_again
+from governance.log.port import Also, Entry, Filing, Log, always_append
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
@@ -124,15 +124,15 @@ class LogSource:
 
     def under(self, ring: KeyRing) -> LogSource:
         """The same log as other keys show it; no signature is verified twice."""
-        other = LogSource(self._log, ring)
-        other._verified = self._verified
-        return other
+        source = LogSource(self._log, ring)
+        source._verified = self._verified
+        return source
 
     def about(self, sha256: str) -> Iterator[Evidence]:
         """As `Source`."""
-        for item in self._evidence(self._log.by_subject(sha256), None):
-            if any(subject.sha256 == sha256 for subject in item.subjects):
-                yield item
+        for statement in self._evidence(self._log.by_subject(sha256), None):
+            if any(subject.sha256 == sha256 for subject in statement.subjects):
+                yield statement
 
     def of_kind(self, kind: str | None) -> Iterator[Evidence]:
         """As `Source`. An entry filed under another kind than its own is missed here, and found by
@@ -143,20 +143,24 @@ class LogSource:
 
     def entry(self, index: int) -> Evidence | None:
         """The statement of one entry; None where it does not count."""
-        item = self._opened(self._log.entry(index))
-        return item if isinstance(item, Evidence) else None
+        statement = self._opened(self._log.entry(index))
+        return statement if isinstance(statement, Evidence) else None
 
     def left_out(self) -> list[LeftOut]:
         """Entries read so far that do not count."""
-        return [item for _, item in sorted(self._read.items()) if isinstance(item, LeftOut)]
+        return [
+            statement
+            for _, statement in sorted(self._read.items())
+            if isinstance(statement, LeftOut)
+        ]
 
     def _evidence(self, entries: Iterable[Entry], kind: str | None) -> Iterator[Evidence]:
         for entry in entries:
             if kind is not None and entry.kind != kind:
                 continue
-            item = self._opened(entry)
-            if isinstance(item, Evidence) and kind in (None, item.kind):
-                yield item
+            statement = self._opened(entry)
+            if isinstance(statement, Evidence) and kind in (None, statement.kind):
+                yield statement
 
     def _opened(self, entry: Entry) -> Evidence | LeftOut:
         if entry.index not in self._read:
@@ -164,13 +168,13 @@ class LogSource:
         return self._read[entry.index]
 
     def _open(self, entry: Entry) -> Evidence | LeftOut:
-        known = self._verified.get(entry.index)
-        if known is not None and known.keyid in self.ring.known:
-            return replace(known, development=self.ring.is_development(known.keyid))
-        item = read_entry(entry, self.ring)
-        if isinstance(item, Evidence):
-            self._verified[entry.index] = item
-        return item
+        verified = self._verified.get(entry.index)
+        if verified is not None and verified.keyid in self.ring.known:
+            return replace(verified, development=self.ring.is_development(verified.keyid))
+        statement = read_entry(entry, self.ring)
+        if isinstance(statement, Evidence):
+            self._verified[entry.index] = statement
+        return statement
 
 
 _Question = tuple[Literal["about", "kind"], str | None]
@@ -211,7 +215,11 @@ class EvidenceView:
     def by_subject(self, sha256: str, kind: type[Model] | str | None = None) -> list[Evidence]:
         """What is known about a digest, in the order of the log."""
         name = _short_name(kind)
-        return [item for item in self._answer(("about", sha256)) if name in (None, item.kind)]
+        return [
+            statement
+            for statement in self._answer(("about", sha256))
+            if name in (None, statement.kind)
+        ]
 
     @overload
     def all(self, kind: type[PredicateT]) -> list[Evidence[PredicateT]]: ...
@@ -239,56 +247,62 @@ class EvidenceView:
 
     def set_aside(self, sha256: str, kind: str) -> list[str]:
         """The key ids of statements about this digest that do not count, sorted."""
-        found = [item for item in self._read(("about", sha256)) if item.kind == kind]
-        return sorted({item.keyid for item in found if not self._counts(item)})
+        statements = [
+            statement for statement in self._read(("about", sha256)) if statement.kind == kind
+        ]
+        return sorted({statement.keyid for statement in statements if not self._counts(statement)})
 
     def _with(self, **changes: Any) -> EvidenceView:
         """Another view of the same source; it keeps what the source has answered."""
-        mine = {
+        settings = {
             "size": self.size,
             "rights": self._rights,
             "until": self._until,
             "assumed": self._assumed,
         }
-        other = EvidenceView(self.source, **{**mine, **changes})
+        view = EvidenceView(self.source, **{**settings, **changes})
         if self.size is not None:
-            other._asked = self._asked
-        return other
+            view._asked = self._asked
+        return view
 
     def _answer(self, question: _Question) -> list[Evidence]:
         if question in self._answers:
             return self._answers[question]
-        found = [item for item in self._read(question) if self._counts(item)]
+        statements = [statement for statement in self._read(question) if self._counts(statement)]
         if self.size is not None:
-            self._answers[question] = found
-        return found
+            self._answers[question] = statements
+        return statements
 
     def _read(self, question: _Question) -> list[Evidence]:
         """Of the entries before `size`, and of what is assumed."""
-        found = self._asked.get(question)
-        if found is None:
-            found = list(self._ask(question))
+        statements = self._asked.get(question)
+        if statements is None:
+            statements = list(self._ask(question))
             if self.size is not None:
-                self._asked[question] = found
-        within = [item for item in found if self.size is None or item.index < self.size]
-        return within + [item for item in self._assumed if _answers(item, question)]
+                self._asked[question] = statements
+        within = [
+            statement
+            for statement in statements
+            if self.size is None or statement.index < self.size
+        ]
+        return within + [statement for statement in self._assumed if _answers(statement, question)]
 
     def _ask(self, question: _Question) -> Iterable[Evidence]:
-        how, what = question
-        return self.source.of_kind(what) if how == "kind" else self.source.about(str(what))
+        field, value = question
+        return self.source.of_kind(value) if field == "kind" else self.source.about(str(value))
 
-    def _counts(self, item: Evidence) -> bool:
-        if self._until is not None and instant_of(made_at(item)) > self._until:
+    def _counts(self, statement: Evidence) -> bool:
+        if self._until is not None and instant_of(made_at(statement)) > self._until:
             return False
         return self._rights is None or self._rights.may_sign(
-            item.kind, item.keyid, item.development, item.index
+            statement.kind, statement.keyid, statement.development, statement.index
         )
 
 
-def made_at(item: Evidence) -> str:
+def made_at(statement: Evidence) -> str:
     """When a statement was made, by the clock of who made it."""
-    at: str | None = getattr(item.predicate, "at", None)
-    return at or str(item.predicate.run.finished)
+    at: str | None = getattr(statement.predicate, "at", None)
+    return at or str(statement.predicate.run.finished)
 
 
 def log_evidence(log: Log, ring: KeyRing) -> EvidenceView:
@@ -305,11 +319,11 @@ def _short_name(kind: type[Model] | str | None) -> str | None:
     return _NAMES[kind] if isinstance(kind, type) else kind
 
 
-def _answers(item: Evidence, question: _Question) -> bool:
-    how, what = question
-    if how == "kind":
-        return what in (None, item.kind)
-    return any(subject.sha256 == what for subject in item.subjects)
+def _answers(statement: Evidence, question: _Question) -> bool:
+    field, value = question
+    if field == "kind":
+        return value in (None, statement.kind)
+    return any(subject.sha256 == value for subject in statement.subjects)
 
 
 def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:
@@ -343,11 +357,11 @@ def build_statement(kind: str, subjects: Sequence[Artifact], predicate: Model) -
         "_type": STATEMENT_TYPE,
         "subject": [
             {
-                "name": item.name,
-                "digest": {"sha256": item.sha256},
-                "annotations": {"role": item.role},
+                "name": subject.name,
+                "digest": {"sha256": subject.sha256},
+                "annotations": {"role": subject.role},
             }
-            for item in subjects
+            for subject in subjects
         ],
         "predicateType": KINDS[kind].uri,
         "predicate": predicate.model_dump(),  # not mode="json", which would turn NaN into null
@@ -371,11 +385,11 @@ def parse_statement(statement: dict[str, Any], where: str) -> tuple[str, tuple[A
             fix="use the version of Countersign that wrote it",
         )
     try:
-        subjects = tuple(_subject(item) for item in statement["subject"])
+        subjects = tuple(_subject(detail) for detail in statement["subject"])
         predicate = PREDICATES[uri].model_validate(statement["predicate"])
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         fields = (
-            {".".join(map(str, item["loc"])) for item in error.errors()}
+            {".".join(map(str, detail["loc"])) for detail in error.errors()}
             if isinstance(error, ValidationError)
             else {"subject"}
         )
@@ -410,12 +424,12 @@ def record(
         if latest and latest.identity == identity:
             if not in_a_name_now(latest, predicate):
                 return latest
-            also = said_again
+            also = always_append
     return log.append(
         sign_payload(canonical.dumps(statement), signer),
         identity=identity,
         scope=scope,
-        subjects=[item.sha256 for item in subjects],
+        subjects=[subject.sha256 for subject in subjects],
         kind=kind,
         expected_size=expected_size,
         also=also,
@@ -450,7 +464,7 @@ def identity_of(
     return sha256_bytes(dumps([{**statement, "predicate": predicate}, keyid]))
 
 
-def filed_under(envelope: bytes, where: str = "envelope") -> Said:
+def filed_under(envelope: bytes, where: str = "envelope") -> Filing:
     """What the log files an envelope under; whether its signature is worth anything is another
     question.
     """
@@ -458,7 +472,7 @@ def filed_under(envelope: bytes, where: str = "envelope") -> Said:
     kind, subjects, predicate = parse_statement(statement, where)
     identity = identity_of(statement, keyid, canonical.dumps_read)
     scope = scope_of(kind, predicate, identity)
-    return Said(identity, scope, kind, tuple(subject.sha256 for subject in subjects))
+    return Filing(identity, scope, kind, tuple(subject.sha256 for subject in subjects))
 
 
 def scope_of(kind: str, predicate: Any, identity: str) -> str:
@@ -466,7 +480,7 @@ def scope_of(kind: str, predicate: Any, identity: str) -> str:
     is said once.
     """
     pattern = KINDS[kind].scope
-    return identity if pattern is None else pattern.format(said=predicate)
+    return identity if pattern is None else pattern.format(predicate=predicate)
 
 
 def origin(log: Log) -> Origin:
@@ -494,9 +508,9 @@ def key_ring(log: Log, service: Mapping[str, str]) -> KeyRing:
 
 def policy_in_force(log: Log) -> str:
     """Digest of `policies/` as last recorded."""
-    latest = log.latest("policy") or log.entry(0)
-    statement, _ = unverified(latest.envelope, where=f"entry {latest.index}")
-    _, subjects, _ = parse_statement(statement, f"entry {latest.index}")
+    entry = log.latest("policy") or log.entry(0)
+    statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+    _, subjects, _ = parse_statement(statement, f"entry {entry.index}")
     return subjects[0].sha256
 
 
@@ -530,9 +544,13 @@ def check_head(
     return checkpoint
 
 
-def _subject(item: dict[str, Any]) -> Artifact:
-    if set(item) != {"name", "digest", "annotations"} or set(item["digest"]) != {"sha256"}:
+def _subject(descriptor: dict[str, Any]) -> Artifact:
+    if set(descriptor) != {"name", "digest", "annotations"} or set(descriptor["digest"]) != {
+        "sha256"
+    }:
         raise KeyError("subject")
     return Artifact(
-        role=item["annotations"]["role"], name=item["name"], sha256=item["digest"]["sha256"]
+        role=descriptor["annotations"]["role"],
+        name=descriptor["name"],
+        sha256=descriptor["digest"]["sha256"],
     )

@@ -63,8 +63,8 @@ class Range:
         """The nodes (level, position, hash) that the next subtree completes, itself first."""
         position = self.size >> level
         made = [(level, position, value)]
-        for known, left in reversed(self.peaks):
-            if known != level:
+        for peak_level, left in reversed(self.peaks):
+            if peak_level != level:
                 break
             value, level, position = node_hash(left, value), level + 1, position >> 1
             made.append((level, position, value))
@@ -77,14 +77,14 @@ class Range:
         self.peaks.append((made[-1][0], made[-1][2]))
         self.size += 1 << made[0][0]
 
-    def join(self, behind: Range) -> list[tuple[int, int, bytes]]:
+    def join(self, following: Range) -> list[tuple[int, int, bytes]]:
         """Goes on by a range that begins where this one ends; the nodes that only both together
         complete.
         """
-        if behind.start != self.size:
+        if following.start != self.size:
             raise VerificationError(f"the entries from {self.size} on are missing")
         made: list[tuple[int, int, bytes]] = []
-        for level, value in behind.peaks:
+        for level, value in following.peaks:
             nodes = self.completing(level, value)
             self.push(nodes)
             made += nodes[1:]
@@ -172,30 +172,34 @@ def verify_inclusion(
 
 
 def verify_consistency(
-    old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
+    old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
     """Raises `VerificationError` unless the tree of `new` leaves begins with the one of `old` (RFC
     9162, 2.1.4.2).
     """
-    if old in (0, new):
-        if proof or old_root != (new_root if old == new else EMPTY_ROOT):
+    if old_size in (0, new_size):
+        if proof or old_root != (new_root if old_size == new_size else EMPTY_ROOT):
             raise VerificationError(_ANOTHER)
         return
-    if not 0 < old < new or not proof:
-        raise VerificationError(f"no proof that a log of {new} entries has grown from {old}")
-    if _roots(old, new, old_root, proof) != (old_root, new_root):
+    if not 0 < old_size < new_size or not proof:
+        raise VerificationError(
+            f"no proof that a log of {new_size} entries has grown from {old_size}"
+        )
+    if _roots(old_size, new_size, old_root, proof) != (old_root, new_root):
         raise VerificationError(_ANOTHER)
 
 
 _ANOTHER = "the log is not the one the older checkpoint was taken from"
 
 
-def _roots(old: int, new: int, old_root: bytes, proof: Sequence[bytes]) -> tuple[bytes, bytes]:
+def _roots(
+    old_size: int, new_size: int, old_root: bytes, proof: Sequence[bytes]
+) -> tuple[bytes, bytes]:
     """The old and the new root, as a consistency proof has them."""
     steps = list(proof)
-    if old & (old - 1) == 0:
+    if old_size & (old_size - 1) == 0:
         steps.insert(0, old_root)
-    position, last = old - 1, new - 1
+    position, last = old_size - 1, new_size - 1
     while position % 2 == 1:
         position, last = position >> 1, last >> 1
     first = second = steps[0]

@@ -45,7 +45,7 @@ from governance.base.progress import SILENT, Progress
 from governance.base.storage import write_atomic
 from governance.log import api, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
-from governance.log.port import Also, Entry, Execute, Log, OtherEntriesError, Said, said_again
+from governance.log.port import Also, Entry, Execute, Filing, Log, OtherEntriesError, always_append
 from governance.log.sqlite import SqliteLog
 
 MAX_ANSWER = 24 << 20
@@ -152,7 +152,7 @@ class Reader:
     read.
     """
 
-    filed_under: Callable[[bytes], Said]
+    filed_under: Callable[[bytes], Filing]
     """`governance.log.evidence.filed_under`."""
     checkpoint_keys: Callable[[Log], Sequence[tuple[int, str]]]
     """From which entry on which public key (PEM) signs checkpoints, by the entries that are there.
@@ -215,7 +215,7 @@ class MirrorLog(SqliteLog):
     def refresh(self) -> None:
         """Brings the copy up to date, or raises and leaves it as it is."""
         while True:
-            size, known = (
+            size, last_note = (
                 self._here.head()
             )  # before the server is asked: what it answers may only be more
             with self._progress.waiting(f"waiting for {self.where}"):
@@ -223,7 +223,7 @@ class MirrorLog(SqliteLog):
             self._asked, self.offline = True, ""
             resumed = self._incoming.exists()
             try:
-                self._follow(size, known, note)
+                self._follow(size, last_note, note)
             except ConflictError:
                 continue  # another process of this machine brought the copy forward meanwhile
             except VerificationError:
@@ -236,26 +236,26 @@ class MirrorLog(SqliteLog):
                 self._forget_incoming()
                 return
 
-    def _follow(self, size: int, known: str, note: str) -> None:
-        if note == known:
+    def _follow(self, size: int, last_note: str, note: str) -> None:
+        if note == last_note:
             return
         if not note:
-            if known:
+            if last_note:
                 raise _differ(
-                    "the server's log is shorter than it was", known, "no entries", self.where
+                    "the server's log is shorter than it was", last_note, "no entries", self.where
                 )
             return
         new, _ = parse_checkpoint(note, where=f"{self.where}: its checkpoint")
-        self._check_growth(known, new, note)
-        if known and new.size == size:
+        self._check_growth(last_note, new, note)
+        if last_note and new.size == size:
             return
         if not size:
             self._begin(new)
 
-        def check(would_be: Log) -> None:
+        def check(extended: Log) -> None:
             """By the key that these very entries name: a successor may be among them."""
             signed_in_turn(
-                note, self._reader.checkpoint_keys(would_be), f"{self.where}: its checkpoint"
+                note, self._reader.checkpoint_keys(extended), f"{self.where}: its checkpoint"
             )
 
         try:
@@ -264,10 +264,10 @@ class MirrorLog(SqliteLog):
                 self._fetch(size, new.size)
             self.extend(self._entries(size, new.size, keep), note, check)
         except OtherEntriesError:
-            if not known:
+            if not last_note:
                 raise
             what = "the server's log does not go on from what was seen of it before"
-            raise _differ(what, known, note, self.where) from None
+            raise _differ(what, last_note, note, self.where) from None
 
     @property
     def _here(self) -> SqliteLog:
@@ -286,7 +286,7 @@ class MirrorLog(SqliteLog):
         also: Also | None = None,
     ) -> Entry:
         """Asks the server to append, and verifies that it did."""
-        if also not in (None, said_again):  # which the server finds by itself
+        if also not in (None, always_append):  # which the server finds by itself
             raise StorageError("what commits with an entry is done on the server", where=self.where)
         query = "" if expected_size is None else f"?expected_size={expected_size}"
         with self._progress.waiting(f"waiting for {self.where}"):
@@ -310,17 +310,17 @@ class MirrorLog(SqliteLog):
         """The folder of the receipts of what this machine appended."""
         return self.path.parent / "receipts"
 
-    def _check_growth(self, known: str, new: Checkpoint, note: str) -> None:
+    def _check_growth(self, last_note: str, new: Checkpoint, note: str) -> None:
         """(2) The server's checkpoint against the last one seen."""
-        if not known:
+        if not last_note:
             return
-        old, _ = parse_checkpoint(known)
+        old, _ = parse_checkpoint(last_note)
         if new.origin != old.origin:
-            raise _differ("the server has another log than before", known, note, self.where)
+            raise _differ("the server has another log than before", last_note, note, self.where)
         if new.size < old.size:
-            raise _differ("the server's log is shorter than it was", known, note, self.where)
+            raise _differ("the server's log is shorter than it was", last_note, note, self.where)
         if new.size == old.size and new.root != old.root:
-            raise _differ("the server's log was rewritten", known, note, self.where)
+            raise _differ("the server's log was rewritten", last_note, note, self.where)
 
     def _begin(self, new: Checkpoint) -> None:
         """(3) Refuses a log never seen before that is not the one meant."""
@@ -357,11 +357,11 @@ class MirrorLog(SqliteLog):
         """The server's entries [start, end), hashed and filed here."""
         for envelopes in self._pages(start, end, keep):
             for envelope in envelopes:
-                said = self._reader.filed_under(envelope)
+                filing = self._reader.filed_under(envelope)
                 leaf = merkle.leaf_hash(envelope)
                 yield (
-                    Entry(start, envelope, leaf, said.identity, said.scope, said.kind),
-                    said.subjects,
+                    Entry(start, envelope, leaf, filing.identity, filing.scope, filing.kind),
+                    filing.subjects,
                 )
                 start += 1
 
@@ -381,17 +381,17 @@ class MirrorLog(SqliteLog):
     def _page(self, start: int, limit: int, keep: bool) -> list[bytes]:
         """Envelopes from `start`: as they were kept, or as the server gives them."""
         path = self._incoming / f"{start}.json"
-        known = b""
+        kept = b""
         with suppress(FileNotFoundError):  # nor is it there once another process has all of them
-            known = path.read_bytes() if keep else b""
-        data = known or self._server.get(f"entries?start={start}&limit={limit}")
+            kept = path.read_bytes() if keep else b""
+        data = kept or self._server.get(f"entries?start={start}&limit={limit}")
         try:
             envelopes = api.read_entries(self._server.json(data), start)[:limit]
         except InputError as error:
             raise VerificationError(error.found, where=self.where) from None
         if not envelopes:
             raise VerificationError(f"the server does not give entry {start}", where=self.where)
-        if keep and not known:
+        if keep and not kept:
             self._incoming.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
         return envelopes
@@ -432,10 +432,10 @@ class MirrorLog(SqliteLog):
         )
 
 
-def _differ(found: str, known: str, note: str, where: str) -> VerificationError:
+def _differ(found: str, last_note: str, note: str, where: str) -> VerificationError:
     """(2) Both checkpoints: each is signed, so together they prove who is wrong."""
     return VerificationError(
-        f"{found}; last seen:\n{known}now:\n{note}",
+        f"{found}; last seen:\n{last_note}now:\n{note}",
         where=where,
         fix=(
             "keep both: signed by one key, they prove that the log was rewritten or restored from"

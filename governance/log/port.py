@@ -3,14 +3,14 @@ adapter.
 
 Invariants every adapter keeps:
 1. entries are numbered from 0 without gaps, and never change;
-2. entry 0 is the `origin`; a log has one, and an origin appended to a log that has one is that one;
+2. entry 0 is the only `origin`; appending an origin to a log that has one returns entry 0;
 3. an append is whole or has not happened: entry, index, tree nodes and checkpoint together;
 4. two appends never interleave; the same `identity` appended again to a `scope` whose latest entry
-   it is already is that entry;
+   it is already returns that entry;
 5. the checkpoint always covers exactly the entries there are;
 6. with `expected_size`, an append happens on exactly that many entries or raises `ConflictError`;
-7. what `also` writes commits with the entry or not at all; as it is an event, not only a statement,
-   (4) does not hold for it: each such append is an entry of its own.
+7. what `also` writes commits with the entry or not at all. Such an append is an event, so (4) does
+   not hold for it: it is always an entry of its own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class OtherEntriesError(VerificationError):
     """The entries do not give the root that their checkpoint signs. Exit code 5."""
 
 
-def said_again(_: Execute) -> None:
-    """As `also`: nothing but that this append is an entry of its own (7)."""
+def always_append(_: Execute) -> None:
+    """An `also` that does nothing: it only makes this append an entry of its own (7)."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Derived:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What an entry is filed under; all of it follows from its envelope.
-    `governance.log.evidence.filed_under` reads it.
+class Filing:
+    """What the log stores beside an envelope so that the entry can be found. All of it follows
+    from the envelope; `governance.log.evidence.filed_under` reads it.
     """
 
     identity: str
@@ -77,7 +77,7 @@ class Said:
     kind: str
     subjects: tuple[str, ...]
     again: bool = False
-    """Whether it is an entry of its own although the same was said before."""
+    """Whether it becomes an entry of its own although the log has the same statement."""
 
 
 class Log(Protocol):

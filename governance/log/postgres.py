@@ -162,16 +162,16 @@ def plain_uri(uri: str) -> str:
 def without_credentials(uri: str) -> str:
     """Host, port and database: what may be told. Raises `ConfigError` for what is no address."""
     try:
-        known = conninfo_to_dict(plain_uri(uri))
+        parts = conninfo_to_dict(plain_uri(uri))
     except psycopg.Error:  # its message quotes the address
         raise ConfigError(
             "the address of the PostgreSQL database cannot be read",
             where="COUNTERSIGN_LOG",
             expected="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters as %XX",
         ) from None
-    host, port = str(known.get("host") or "localhost"), known.get("port")
+    host, port = str(parts.get("host") or "localhost"), parts.get("port")
     place = quote(host, safe=":,[]") + (f":{port}" if port else "")
-    return f"postgresql://{place}/{quote(str(known.get('dbname') or ''))}"
+    return f"postgresql://{place}/{quote(str(parts.get('dbname') or ''))}"
 
 
 def _execute(connection: psycopg.Connection) -> Execute:

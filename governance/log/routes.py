@@ -82,12 +82,12 @@ def routes(
         )
         return JSONResponse(api.append(log_of(), verifier, body, expected).document())
 
-    asked = {"checkpoint": checkpoint, "entries": entries, "proof": proof, "growth": growth}
-    found = [
+    answers = {"checkpoint": checkpoint, "entries": entries, "proof": proof, "growth": growth}
+    readers = [
         Route(f"/{name}", _guarded(answer, authenticate), methods=["GET"])
-        for name, answer in asked.items()
+        for name, answer in answers.items()
     ]
-    return [*found, Route("/entries", _guarded(append, authenticate), methods=["POST"])]
+    return [*readers, Route("/entries", _guarded(append, authenticate), methods=["POST"])]
 
 
 def _guarded(
@@ -121,20 +121,20 @@ def _guarded(
 
 
 def _refusal(error: CountersignError, status: int, headers: dict[str, str]) -> Response:
-    told = {
+    fields = {
         "kind": type(error).__name__,
         "error": error.found,
         "expected": error.expected,
         "next": error.fix,
     }
-    return Response(json.dumps(told), status, headers, media_type="application/json")
+    return Response(json.dumps(fields), status, headers, media_type="application/json")
 
 
 def _credentials(request: Request) -> tuple[str, str]:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     try:
         account, separator, password = (
-            base64.b64decode(given, validate=True).decode("utf-8").partition(":")
+            base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
         )
     except (binascii.Error, ValueError):
         separator = ""

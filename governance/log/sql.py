@@ -92,9 +92,9 @@ class SqlLog(ABC):
         with self.writing() as execute:
             size = _size(execute)
             check_size(size, expected_size)
-            known = _first(execute, _LATEST, scope)
-            if known and (scope == ORIGIN_SCOPE or (known.identity == identity and also is None)):
-                return known
+            latest = _first(execute, _LATEST, scope)
+            if latest and (scope == ORIGIN_SCOPE or (latest.identity == identity and also is None)):
+                return latest
             _check_continuous(execute, size)
             if (size == 0) != (scope == ORIGIN_SCOPE):
                 raise StorageError(
@@ -124,10 +124,10 @@ class SqlLog(ABC):
 
     def entry(self, index: int) -> Entry:
         """One entry. Raises `VerificationError` where there is none."""
-        found = self._select("WHERE idx = ?", index)
-        if not found:
+        entries = self._select("WHERE idx = ?", index)
+        if not entries:
             raise VerificationError("the log has no such entry", where=f"entry {index}")
-        return found[0]
+        return entries[0]
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Entries from `start`, in order; pages, so that nobody is kept from writing meanwhile."""
@@ -267,15 +267,15 @@ class _Remembered:
         self._last.update((level, (position, value)) for level, position, value in nodes)
 
     def __call__(self, level: int, position: int) -> bytes:
-        known = self._last.get(level)
-        return known[1] if known and known[0] == position else self._stored(level, position)
+        last = self._last.get(level)
+        return last[1] if last and last[0] == position else self._stored(level, position)
 
 
 def _insert(
     execute: Execute, entry: Entry, subjects: Sequence[str], nodes: merkle.Nodes
 ) -> list[tuple[int, int, bytes]]:
     """Writes an entry and what it is found by; the nodes it completed."""
-    made = merkle.completed(entry.leaf_hash, entry.index, nodes)
+    nodes_made = merkle.completed(entry.leaf_hash, entry.index, nodes)
     execute(
         "INSERT INTO countersign_entry (idx, envelope, leaf, identity, scope, kind) VALUES (?, ?,"
         " ?, ?, ?, ?)",
@@ -286,12 +286,12 @@ def _insert(
         places = ", ".join(["(?, ?)"] * len(distinct))
         values = tuple(chain.from_iterable((sha256, entry.index) for sha256 in distinct))
         execute(f"INSERT INTO countersign_subject (sha256, idx) VALUES {places}", values)  # noqa: S608
-    places = ", ".join(["(?, ?, ?)"] * len(made))
+    places = ", ".join(["(?, ?, ?)"] * len(nodes_made))
     execute(
         f"INSERT INTO countersign_node (level, position, hash) VALUES {places}",  # noqa: S608
-        tuple(chain.from_iterable(made)),
+        tuple(chain.from_iterable(nodes_made)),
     )
-    return made
+    return nodes_made
 
 
 def _check_continuous(execute: Execute, size: int) -> None:

@@ -256,14 +256,14 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
         evidence.record(
             log, author, "origin", [_policies(policies)], _origin(machine, policies, run)
         )
-    known = evidence.policy_in_force(log)
-    if known != policies.digest:
+    recorded_digest = evidence.policy_in_force(log)
+    if recorded_digest != policies.digest:
         evidence.record(
             log,
             author,
             "policy",
             [_policies(policies)],
-            PolicyChange(previous=known, run=run, files=dict(policies.files)),
+            PolicyChange(previous=recorded_digest, run=run, files=dict(policies.files)),
         )
     return log
 
@@ -282,10 +282,10 @@ def begun(log: Log) -> Log:
 def read_log(machine: Machine) -> Log:
     """The project's log, for reading. Raises `StorageError` where there is none."""
     log = begun(log_of(machine))
-    known = checkpoint_keys(log)
+    keys = checkpoint_keys(log)
     check_head(log, machine.project)
     own = None if on_server(machine) else own_checkpoint_key(machine)
-    if own is not None and own not in (pem for _, pem in known):
+    if own is not None and own not in (pem for _, pem in keys):
         raise VerificationError(
             "the log's checkpoints are not signed with this machine's key",
             where=log.where,
@@ -312,13 +312,13 @@ def check_checkpoint_key(machine: Machine, log: Log) -> None:
     """That this machine holds the key that signs the log's checkpoints now. Raises
     `StorageError`.
     """
-    known = [pem for _, pem in checkpoint_keys(log)]
+    keys = [pem for _, pem in checkpoint_keys(log)]
     own = own_checkpoint_key(machine)
-    if own == known[-1]:
+    if own == keys[-1]:
         return
     elsewhere = machine.environ.get(ELSEWHERE)
     where = ELSEWHERE if elsewhere else str(machine.keys / f"{CHECKPOINT}.pem")
-    if own in known:
+    if own in keys:
         fix = (
             f"set {ELSEWHERE} to the approved key's address"
             if elsewhere
@@ -343,8 +343,8 @@ def check_checkpoint_key(machine: Machine, log: Log) -> None:
 
 def own_checkpoint_key(machine: Machine) -> str | None:
     """The public key (PEM) this machine signs checkpoints with; None where it never began a log."""
-    known = machine.environ.get(ELSEWHERE) or (machine.keys / f"{CHECKPOINT}.pem").exists()
-    return checkpoint_signer(machine).public_pem if known else None
+    exists = machine.environ.get(ELSEWHERE) or (machine.keys / f"{CHECKPOINT}.pem").exists()
+    return checkpoint_signer(machine).public_pem if exists else None
 
 
 def last_seen(machine: Machine, log: Log) -> dict[str, str]:
@@ -401,15 +401,21 @@ def _check_keys(machine: Machine, log: Log) -> None:
     check_checkpoint_key(machine, log)
     if machine.signer_uri is not None:
         return
-    path, known = machine.keys / f"{DEVELOPMENT}.pem", evidence.origin(log).development_keys
-    if not known:
+    path, development_keys = (
+        machine.keys / f"{DEVELOPMENT}.pem",
+        evidence.origin(log).development_keys,
+    )
+    if not development_keys:
         raise ConfigError(
             "this log was begun by people and takes no development keys",
             where="COUNTERSIGN_SIGNER",
             expected="the key of a service that its policies name",
             fix="export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
         )
-    if not path.exists() or stored_signer(machine.keys, DEVELOPMENT).public_pem not in known:
+    if (
+        not path.exists()
+        or stored_signer(machine.keys, DEVELOPMENT).public_pem not in development_keys
+    ):
         raise StorageError(
             f"the {DEVELOPMENT} key this log was begun with is not here",
             where=str(path),
@@ -486,12 +492,12 @@ def _artifact_root(state: Path) -> Path:
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    given, state = environ.get("COUNTERSIGN_HOME"), environ.get("XDG_STATE_HOME", "")
-    if given:
-        home = Path(given).expanduser()
+    chosen, state = environ.get("COUNTERSIGN_HOME"), environ.get("XDG_STATE_HOME", "")
+    if chosen:
+        home = Path(chosen).expanduser()
         if not home.is_absolute():
             raise ConfigError(
-                f"{given!r} depends on the working folder",
+                f"{chosen!r} depends on the working folder",
                 where="COUNTERSIGN_HOME",
                 expected="an absolute path",
             )

@@ -107,7 +107,9 @@ class Authority:
 
     def at(self, index: int) -> Period:
         """The period that judges entry `index`."""
-        return next((one for one in reversed(self.periods) if one.start < index), self.periods[0])
+        return next(
+            (period for period in reversed(self.periods) if period.start < index), self.periods[0]
+        )
 
     def principal(self, keyid: str, index: int) -> Principal | None:
         """Whose key it was at entry `index`; None where nobody's, or where it was revoked."""
@@ -125,52 +127,48 @@ class Authority:
             return False
         return policies.may_sign(kind, keyid, development, index)
 
-    def speaker(self, item: Evidence) -> Principal | None:
-        """The person behind a statement by a person: whose key signed, under their own name, in a
-        role they had.
+    def speaker(self, statement: Evidence) -> Principal | None:
+        """The person who made a statement. None unless their own key signed it, under their own
+        name, in a role they had, and not after their last day.
         """
-        said, person = item.predicate, self.principal(item.keyid, item.index)
-        if (
-            not isinstance(said, Signed)
-            or person is None
-            or person.kind != "person"
-            or not self.is_here(said)
-        ):
+        predicate, person = statement.predicate, self.principal(statement.keyid, statement.index)
+        if person is None or person.kind != "person":
             return None
-        if said.principal != person.name or said.role not in person.roles:
+        if not isinstance(predicate, Signed) or not self.is_here(predicate):
             return None
-        return (
-            None if person.until is not None and said.at[:10] > person.until.isoformat() else person
-        )
+        if predicate.principal != person.name or predicate.role not in person.roles:
+            return None
+        if person.until is not None and predicate.at[:10] > person.until.isoformat():
+            return None
+        return person
 
-    def acts(self, item: Evidence, at: datetime) -> bool:
-        """Whether a person's time has not ended at `at`, whatever their statement's own clock says:
-        what is decided after somebody's last day rests on nobody's word of before that a date could
-        feign.
+    def acts(self, statement: Evidence, at: datetime) -> bool:
+        """Whether the author's last day is not before `at`. The statement's own date does not
+        count: an author could write a false one after their last day.
         """
-        then, policies = self.principal(item.keyid, item.index), self.in_force.policies
-        known = policies.principals.get(item.keyid) if policies else None
-        named = (
-            (one for one in policies.rules.principals if then and one.name == then.name)
-            if policies
-            else ()
-        )
-        person = known or next(iter(named), then)  # by name, where they have another key since
+        author, policies = self.principal(statement.keyid, statement.index), self.in_force.policies
+        person = author
+        if policies is not None:
+            for principal in policies.rules.principals:
+                if author is not None and principal.name == author.name:
+                    person = principal  # they have another key since
+                    break
+            person = policies.principals.get(statement.keyid) or person
         return person is None or person.until is None or at.date() <= person.until
 
-    def is_here(self, said: Signed) -> bool:
+    def is_here(self, signed: Signed) -> bool:
         """Whether a person said it to this log, or to any: what counts in one is not sent to
         another by others.
         """
-        return said.log in (None, self.origin)
+        return signed.log in (None, self.origin)
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
         """Key id to PEM of everybody who was ever named: whose signatures are worth verifying."""
-        found: dict[str, str] = {}
+        keys: dict[str, str] = {}
         for period in self.periods:
-            found.update(period.policies.keys if period.policies else {})
-        return found
+            keys.update(period.policies.keys if period.policies else {})
+        return keys
 
     @cached_property
     def also_called(self) -> Mapping[str, frozenset[str]]:
@@ -179,24 +177,30 @@ class Authority:
         """
         names: dict[str, set[str]] = {}
         for period in self.periods:
-            for keyid, one in period.policies.principals.items() if period.policies else ():
-                names.setdefault(keyid, set()).add(one.name)
+            for keyid, principal in period.policies.principals.items() if period.policies else ():
+                names.setdefault(keyid, set()).add(principal.name)
         groups: list[set[str]] = []
         for group in names.values():
-            near = [other for other in groups if other & group]
-            groups = [*(other for other in groups if not other & group), group.union(*near)]
+            overlapping = [other for other in groups if other & group]
+            groups = [*(other for other in groups if not other & group), group.union(*overlapping)]
         return {name: frozenset(group) for group in groups for name in group}
 
     def recorded_at(self, index: int, digest: str = "") -> Policies:
         """The policies last recorded before entry `index`, of this digest where there are any: what
         a gate was decided under. Raises `ConfigError`.
         """
-        known = [(sha256, files) for at, sha256, files in self.recorded if at < index and files]
-        if not known:
+        candidates = [
+            (sha256, files)
+            for position, sha256, files in self.recorded
+            if position < index and files
+        ]
+        if not candidates:
             raise ConfigError(
                 "the log carries no policies before this entry", where=f"entry {index}"
             )
-        _, files = ([one for one in known if one[0] == digest] or known)[-1]
+        _, files = (
+            [candidate for candidate in candidates if candidate[0] == digest] or candidates
+        )[-1]
         return _policies(tuple(sorted(files.items())))
 
 
@@ -218,27 +222,27 @@ def authority_entries(log: Log, until: int | None = None) -> Iterator[Entry]:
 
 def authority_of(entries: Iterable[Entry]) -> Authority:
     """The authority that these entries of `authority_entries` give. Raises `VerificationError`."""
-    walk = _Walk()
+    reader = _AuthorityReader()
     for entry in entries:
-        walk.take(entry)
-    if not walk.periods:
+        reader.take(entry)
+    if not reader.periods:
         raise VerificationError("the log does not begin with an origin", where="entry 0")
     proposals = [
-        Proposal(index, digest, files, tuple(sorted(walk.signed.get(digest, {}))))
-        for digest, (index, files) in walk.offered.items()
-        if digest != walk.periods[-1].digest
+        Proposal(index, digest, files, tuple(sorted(reader.signed.get(digest, {}))))
+        for digest, (index, files) in reader.offered.items()
+        if digest != reader.periods[-1].digest
     ]
     return Authority(
-        tuple(walk.periods),
-        tuple(walk.recorded),
+        tuple(reader.periods),
+        tuple(reader.recorded),
         tuple(proposals),
-        dict(walk.revoked),
-        tuple(walk.checkpoint_keys),
-        walk.origin,
+        dict(reader.revoked),
+        tuple(reader.checkpoint_keys),
+        reader.origin,
     )
 
 
-class _Walk:
+class _AuthorityReader:
     """The state after each entry that gives or takes rights."""
 
     def __init__(self) -> None:
@@ -262,45 +266,42 @@ class _Walk:
         if entry.kind in ("origin", "policy"):
             self._recorded(entry)
             return
-        read = self._read(entry)
-        if read is None:
+        statement = self._read(entry)
+        if statement is None:
             return
-        item, now = read, self._now(entry.index)
-        if not isinstance(item.predicate, Signed) or not now.is_here(item.predicate):
+        predicate, authority = statement.predicate, self._present_authority(entry.index)
+        if not isinstance(predicate, Signed) or not authority.is_here(predicate):
             return
-        if isinstance(item.predicate, Revocation):
-            self._revoke(item, now)
-        elif isinstance(item.predicate, CheckpointKey):
-            self._succeed(item.predicate)
-        elif isinstance(item.predicate, Approval) and item.predicate.about in (
-            "policy",
-            "checkpoint_key",
-        ):
-            self._approve(item, item.predicate, now)
+        if isinstance(predicate, Revocation):
+            self._revoke(statement, authority)
+        elif isinstance(predicate, CheckpointKey):
+            self._succeed(predicate)
+        elif isinstance(predicate, Approval) and predicate.about in ("policy", "checkpoint_key"):
+            self._approve(statement, predicate, authority)
 
     def _recorded(self, entry: Entry) -> None:
         """Policies as whoever recorded them gives them: nothing is believed but that they have this
         digest.
         """
         statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-        _, subjects, said = parse_statement(statement, f"entry {entry.index}")
-        if not isinstance(said, Origin | PolicyChange):
+        _, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
+        if not isinstance(predicate, Origin | PolicyChange):
             raise VerificationError(
                 "it is filed under another kind than its own", where=f"entry {entry.index}"
             )
-        digest, files = subjects[0].sha256, said.files or {}
+        digest, files = subjects[0].sha256, predicate.files or {}
         if files and files_digest(files) != digest:
             files = {}
         self.recorded.append((entry.index, digest, files))
-        if isinstance(said, Origin):
+        if isinstance(predicate, Origin):
             self.origin = merkle.leaf_hash(entry.envelope).hex()
             policies = _readable(files)
             self.periods.append(Period(entry.index, policies, digest, None))
-            self.checkpoint_keys.append((entry.index, said.checkpoint_key))
+            self.checkpoint_keys.append((entry.index, predicate.checkpoint_key))
         elif files:
             self.offered[digest] = (entry.index, files)
 
-    def _now(self, index: int) -> Authority:
+    def _present_authority(self, index: int) -> Authority:
         return Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
 
     def _read(self, entry: Entry) -> Evidence | None:
@@ -318,57 +319,58 @@ class _Walk:
         kind, subjects, predicate = parse_statement(verified.statement, where)
         return Evidence(entry.index, kind, subjects, predicate, verified.keyid, False, "")
 
-    def _revoke(self, item: Evidence, now: Authority) -> None:
+    def _revoke(self, statement: Evidence, authority: Authority) -> None:
         """By whose key it is, or by one policy owner: to take a right away needs no quorum."""
-        policies, by = self.periods[-1].policies, now.principal(item.keyid, item.index)
-        keyid = item.subjects[0].sha256
-        if policies is None or by is None:
+        policies = self.periods[-1].policies
+        author = authority.principal(statement.keyid, statement.index)
+        keyid = statement.subjects[0].sha256
+        if policies is None or author is None:
             return
         owners = set(policies.rules.owners.roles if policies.rules.owners else ())
-        whose = policies.principals.get(keyid)
-        if (whose is not None and whose.name == by.name) or owners & set(by.roles):
-            self.revoked.setdefault(keyid, item.index)
+        owner = policies.principals.get(keyid)
+        if (owner is not None and owner.name == author.name) or owners & set(author.roles):
+            self.revoked.setdefault(keyid, statement.index)
 
-    def _succeed(self, said: CheckpointKey) -> None:
+    def _succeed(self, offer: CheckpointKey) -> None:
         """In its one form: whoever offers it does not choose how it is written, nor stop all by
         writing nonsense, or a key that signs no checkpoints.
         """
         with suppress(ConfigError):
-            key = public_key(said.pem)
+            key = public_key(offer.pem)
             _ = key.raw
             self.successors[key.keyid] = key.pem
 
-    def _approve(self, item: Evidence, said: Approval, now: Authority) -> None:
-        person = now.speaker(item)
+    def _approve(self, statement: Evidence, approval: Approval, authority: Authority) -> None:
+        person = authority.speaker(statement)
         if person is None:
             return
-        digest = item.subjects[0].sha256
-        if (
-            said.decision != "approve" or said.expires is not None
-        ):  # taken back; or what ends, and policies do not
+        digest = statement.subjects[0].sha256
+        # A rejection takes an approval back. An approval that expires does not count:
+        # policies do not expire.
+        if approval.decision != "approve" or approval.expires is not None:
             self.signed.get(digest, {}).pop(person.name, None)
             return
-        if said.role not in self._quorum_roles():
-            return  # whoever has no say has none in how late it was signed either
-        self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(said.role)
+        if approval.role not in self._quorum_roles():
+            return  # nor may their date count as the time of the last signature
+        self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(approval.role)
         self.until[person.name] = person.until
-        self.spoken[digest] = max(said.at, self.spoken.get(digest, ""))
-        names = self._quorum(digest, now)
+        self.spoken[digest] = max(approval.at, self.spoken.get(digest, ""))
+        names = self._quorum(digest, authority)
         if names is None:
             return
-        if said.about == "checkpoint_key":
+        if approval.about == "checkpoint_key":
             if digest in self.successors:
-                self.checkpoint_keys.append((item.index, self.successors[digest]))
+                self.checkpoint_keys.append((statement.index, self.successors[digest]))
                 self.signed.pop(digest)
             return
         current = self.periods[-1]
         if digest == current.digest:
             if current.signed_at is None:
                 self.periods[-1] = Period(
-                    current.start, current.policies, digest, item.index, names
+                    current.start, current.policies, digest, statement.index, names
                 )
         elif digest in self.offered:
-            self._enact(digest, item.index, names)
+            self._enact(digest, statement.index, names)
 
     def _enact(self, digest: str, index: int, names: tuple[str, ...]) -> None:
         policies = _readable(self.offered[digest][1])
@@ -377,7 +379,7 @@ class _Walk:
         self.periods.append(Period(index, policies, digest, index, names))
         self.signed.clear()
 
-    def _quorum(self, digest: str, now: Authority) -> tuple[str, ...] | None:
+    def _quorum(self, digest: str, authority: Authority) -> tuple[str, ...] | None:
         """The people who signed, where the owners or those who recover are enough of them, each
         counted once.
         """
@@ -387,11 +389,11 @@ class _Walk:
             names = tuple(
                 name
                 for name in _people(quorum, self.signed.get(digest, {}))
-                if self._acts(name, digest)
+                if self._acted_until_last_signature(name, digest)
             )
             if (
                 quorum is not None
-                and len({now.also_called[name] for name in names}) >= quorum.people
+                and len({authority.also_called[name] for name in names}) >= quorum.people
             ):
                 return names
         return None
@@ -401,7 +403,7 @@ class _Walk:
         quorums = (policies.rules.owners, policies.rules.recovery) if policies else ()
         return {role for quorum in quorums if quorum for role in quorum.roles}
 
-    def _acts(self, name: str, digest: str) -> bool:
+    def _acted_until_last_signature(self, name: str, digest: str) -> bool:
         """Whether somebody's time had not ended when the last of those who signed did so."""
         until = self.until.get(name)
         return until is None or self.spoken[digest][:10] <= until.isoformat()
@@ -412,13 +414,17 @@ def _gives_rights(entry: Entry) -> bool:
     others verifies them.
     """
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-    said = statement.get("predicate")
-    return not isinstance(said, dict) or said.get("about") in ("policy", "checkpoint_key", None)
+    predicate = statement.get("predicate")
+    return not isinstance(predicate, dict) or predicate.get("about") in (
+        "policy",
+        "checkpoint_key",
+        None,
+    )
 
 
 def _people(quorum: Quorum | None, signed: Mapping[str, set[str]]) -> tuple[str, ...]:
-    wanted = set(quorum.roles) if quorum else set()
-    return tuple(sorted(name for name, roles in signed.items() if roles & wanted))
+    quorum_roles = set(quorum.roles) if quorum else set()
+    return tuple(sorted(name for name, roles in signed.items() if roles & quorum_roles))
 
 
 def _readable(files: Mapping[str, str]) -> Policies | None:

@@ -132,8 +132,8 @@ are needed.
 """
 
 
-def unsure(how_sure: str) -> bool:
-    """Whether this says that something is from memory, from an excerpt or at second hand."""
+def is_unsure(how_sure: str) -> bool:
+    """Whether this text marks something as from memory, from an excerpt or from a second source."""
     return bool(re.search(r"\bM\b|confirm|excerpt|secondary", how_sure))
 
 
@@ -207,7 +207,7 @@ class Control(Model):
     @property
     def to_confirm(self) -> bool:
         """Whether some of it was not checked against the text itself: a person must confirm it."""
-        return unsure(self.how_sure)
+        return is_unsure(self.how_sure)
 
 
 class Fact(Model):
@@ -219,7 +219,7 @@ class Fact(Model):
     @property
     def to_confirm(self) -> bool:
         """As for controls."""
-        return unsure(self.how_sure)
+        return is_unsure(self.how_sure)
 
 
 class Alias(Model):
@@ -257,21 +257,20 @@ class Framework(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Framework:
-        ids = [one.id for one in (*self.controls, *self.secondary)]
-        doubled = sorted({one for one in ids if ids.count(one) > 1})
-        if doubled:
-            raise ValueError(f"control named twice: {', '.join(doubled)}")
-        unknown = sorted({one.maps_to for one in self.legacy_aliases} - set(ids))
+        ids = [control.id for control in self.every]
+        duplicates = sorted({control_id for control_id in ids if ids.count(control_id) > 1})
+        if duplicates:
+            raise ValueError(f"control named twice: {', '.join(duplicates)}")
+        unknown = sorted({alias.maps_to for alias in self.legacy_aliases} - set(ids))
         if unknown:
             raise ValueError(f"an alias maps to no control: {', '.join(unknown)}")
-        said = [
-            *(one.how_sure for one in (*self.controls, *self.secondary)),
-            *(one.how_sure for one in self.facts),
-        ]
-        cited = {source for text in said for source in re.findall(r"\bS\d+\b", text)}
-        if cited - set(self.sources):
-            raise ValueError(f"no such source: {', '.join(sorted(cited - set(self.sources)))}")
-        if any(not one.what_it_asks or not one.gap for one in self.controls):
+        texts = [control.how_sure for control in self.every]
+        texts += [fact.how_sure for fact in self.facts]
+        cited = re.findall(r"\bS\d+\b", "\n".join(texts))
+        missing = sorted(set(cited) - set(self.sources))
+        if missing:
+            raise ValueError(f"no such source: {', '.join(missing)}")
+        if any(not control.what_it_asks or not control.gap for control in self.controls):
             raise ValueError("every control (secondary ones aside) says what_it_asks and its gap")
         return self
 
@@ -282,13 +281,13 @@ class Framework(Model):
 
 
 @dataclass(frozen=True)
-class Found:
-    """A control that was asked for."""
+class FoundControl:
+    """A control that a search found."""
 
     framework: Framework
     control: Control
     alias: Alias | None = None
-    """By which it was asked for, where that is not its own id."""
+    """The old id by which it was found; None where its own id was used."""
 
     @property
     def roles(self) -> list[Role]:
@@ -312,91 +311,93 @@ class Catalogue:
 
     frameworks: tuple[Framework, ...]
 
-    def find(self, asked: str = "", framework: str = "") -> list[Found]:
-        """The controls with an id, or whose id begins with it, or all. The id may begin with the
-        name of its framework.
+    def find(self, wanted_id: str = "", framework: str = "") -> list[FoundControl]:
+        """The controls whose id is `wanted_id`, or else begins with it. All controls where it is
+        empty. The name of a framework may stand before the id.
 
         Raises `ConfigError` if there is none, and names similar ids.
         """
         chosen = self._framework(framework)
-        for one in chosen:
-            if _plain(asked).startswith(_plain(one.framework)):
-                chosen, asked = (one,), _plain(asked).removeprefix(_plain(one.framework))
+        for each in chosen:
+            if _plain(wanted_id).startswith(_plain(each.framework)):
+                chosen, wanted_id = (each,), _plain(wanted_id).removeprefix(_plain(each.framework))
                 break
-        found = [
-            one
-            for each in chosen
-            for one in (_matching(each, _plain(asked)) if asked else _every(each))
-        ]
-        if asked and not found:
+        controls: list[FoundControl] = []
+        for each in chosen:
+            controls += _matching(each, _plain(wanted_id)) if wanted_id else _every(each)
+        if wanted_id and not controls:
             raise ConfigError(
-                f"no control {asked!r}{_near(asked, chosen)}",
+                f"no control {wanted_id!r}{_near(wanted_id, chosen)}",
                 expected="an id of policies/controls/",
             )
-        return found
+        return controls
 
     def _framework(self, name: str) -> tuple[Framework, ...]:
         if not name:
             return self.frameworks
         wanted = _plain(name)
-        exact = tuple(one for one in self.frameworks if _plain(one.framework) == wanted)
-        found = exact or tuple(
-            one for one in self.frameworks if _plain(one.framework).startswith(wanted)
+        exact = tuple(each for each in self.frameworks if _plain(each.framework) == wanted)
+        frameworks = exact or tuple(
+            each for each in self.frameworks if _plain(each.framework).startswith(wanted)
         )
-        if not found:
-            known = (
-                ", ".join(one.framework for one in self.frameworks)
-                or "none: policies/controls/ is empty"
-            )
-            raise ConfigError(f"no framework {name!r}", expected=f"one of: {known}")
-        return found
+        if not frameworks:
+            names = ", ".join(each.framework for each in self.frameworks)
+            expected = f"one of: {names or 'none: policies/controls/ is empty'}"
+            raise ConfigError(f"no framework {name!r}", expected=expected)
+        return frameworks
 
 
 def narrowed(
-    found: Sequence[Found], roles: Sequence[str], jurisdictions: Sequence[str]
-) -> list[Found]:
-    """Those for any of these roles and any of these jurisdictions; all, if none is given. Raises
-    `ConfigError` if a word is unknown or nothing is left.
+    controls: Sequence[FoundControl], roles: Sequence[str], jurisdictions: Sequence[str]
+) -> list[FoundControl]:
+    """The controls for any of these roles and any of these jurisdictions. An empty list selects
+    all. Raises `ConfigError` if a word is unknown or no control is left.
     """
-    for asked, known in (
-        (roles, {role for one in found for role in one.roles}),
-        (jurisdictions, {place for one in found for place in one.jurisdictions}),
-    ):
-        for word in asked:
-            if word.casefold() not in map(str.casefold, known):
-                expected = f"one of: {', '.join(sorted(known))}"
-                raise ConfigError(f"no control is for {word!r}", expected=expected)
-    left = [
-        one
-        for one in found
-        if _any_of(roles, one.roles) and _any_of(jurisdictions, one.jurisdictions)
+    _refuse_unknown(roles, {role for control in controls for role in control.roles})
+    _refuse_unknown(
+        jurisdictions, {place for control in controls for place in control.jurisdictions}
+    )
+    kept = [
+        control
+        for control in controls
+        if _any_of(roles, control.roles) and _any_of(jurisdictions, control.jurisdictions)
     ]
-    if not left:
+    if not kept:
         raise ConfigError("no control is for this role in this jurisdiction")
-    return left
+    return kept
 
 
-def _any_of(asked: Sequence[str], known: Sequence[str]) -> bool:
-    """Whether one of them is known; also if none is asked for, or nothing is known."""
-    words = {word.casefold() for word in asked}
-    return not words or not known or bool(words & {word.casefold() for word in known})
+def _refuse_unknown(words: Sequence[str], known: Iterable[str]) -> None:
+    """Raises `ConfigError` for a word that is not known, whatever its case."""
+    folded = {word.casefold() for word in known}
+    for word in words:
+        if word.casefold() not in folded:
+            expected = f"one of: {', '.join(sorted(known))}"
+            raise ConfigError(f"no control is for {word!r}", expected=expected)
+
+
+def _any_of(wanted: Sequence[str], addressed: Sequence[str]) -> bool:
+    """Whether a control addresses any wanted word. True also where either list is empty."""
+    words = {word.casefold() for word in wanted}
+    return not words or not addressed or bool(words & {word.casefold() for word in addressed})
 
 
 def catalogue(frameworks: Mapping[str, Framework]) -> Catalogue:
-    """The frameworks by file name, put together. Raises `Problems` where two files speak of the
-    same one.
+    """The catalogue of these frameworks, by file name. Raises `Problems` where two files have the
+    same framework.
     """
-    names = [one.framework for one in frameworks.values()]
+    names = [framework.framework for framework in frameworks.values()]
     problems: list[CountersignError] = [
         ConfigError(
-            f"framework {one.framework} stands in two files", where=f"policies/controls/{name}.yaml"
+            f"framework {framework.framework} stands in two files",
+            where=f"policies/controls/{name}.yaml",
         )
-        for name, one in frameworks.items()
-        if names.count(one.framework) > 1
+        for name, framework in frameworks.items()
+        if names.count(framework.framework) > 1
     ]
     if problems:
         raise Problems(problems)
-    return Catalogue(tuple(one for _, one in sorted(frameworks.items())))
+    return Catalogue(tuple(framework for _, framework in sorted(frameworks.items())))
 
 
 def _plain(text: str) -> str:
@@ -404,39 +405,39 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", "", text).casefold()
 
 
-def _every(framework: Framework) -> list[Found]:
-    return [Found(framework, control) for control in framework.every]
+def _every(framework: Framework) -> list[FoundControl]:
+    return [FoundControl(framework, control) for control in framework.every]
 
 
-def _matching(framework: Framework, wanted: str) -> list[Found]:
-    """The control of this id; else what is quoted by it; else those whose id begins with it."""
-    exact = [one for one in _every(framework) if _plain(one.control.id) == wanted]
-    also = [one for one in _every(framework) if wanted in map(_plain, one.control.also)]
+def _matching(framework: Framework, wanted: str) -> list[FoundControl]:
+    """The control with this id. Else controls that cover it, or that an old id maps to, or whose
+    id begins with it.
+    """
+    controls = _every(framework)
+    exact = [each for each in controls if _plain(each.control.id) == wanted]
+    covered = [each for each in controls if wanted in map(_plain, each.control.also)]
     targets = {control.id: control for control in framework.every}
     aliased = [
-        Found(framework, targets[alias.maps_to], alias)
+        FoundControl(framework, targets[alias.maps_to], alias)
         for alias in framework.legacy_aliases
         if _begins(alias.id, wanted)
     ]
-    return (
-        exact
-        or also
-        or aliased
-        or [one for one in _every(framework) if _begins(one.control.id, wanted)]
-    )
+    beginning = [each for each in controls if _begins(each.control.id, wanted)]
+    return exact or covered or aliased or beginning
 
 
-def _begins(own: str, wanted: str) -> bool:
-    """Begins with it, and not in the middle of a number: `Art. 1` is not `Art. 15`."""
-    plain = _plain(own)
-    return plain.startswith(wanted) and not (
-        wanted[-1].isdigit() and plain[len(wanted) : len(wanted) + 1].isdigit()
-    )
+def _begins(control_id: str, wanted: str) -> bool:
+    """Whether an id begins with `wanted`. A number must match whole: `Art. 1` is not `Art. 15`."""
+    plain = _plain(control_id)
+    if not plain.startswith(wanted):
+        return False
+    rest = plain[len(wanted) :]
+    return not (wanted[-1].isdigit() and rest[:1].isdigit())
 
 
-def _near(asked: str, frameworks: Iterable[Framework]) -> str:
+def _near(wanted_id: str, frameworks: Iterable[Framework]) -> str:
     import difflib  # only when something is wrong
 
-    known = [control.id for one in frameworks for control in one.every]
-    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+    ids = [control.id for framework in frameworks for control in framework.every]
+    similar = difflib.get_close_matches(wanted_id, ids, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, similar))}?" if similar else ""

@@ -56,10 +56,10 @@ class PatternRule(Model):
     @model_validator(mode="after")
     def _compiles(self) -> PatternRule:
         try:
-            found = re.compile(self.regex).match("")
+            matches_empty = re.compile(self.regex).match("")
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
-        if found:
+        if matches_empty:
             raise ValueError("matches empty text")
         return self
 
@@ -129,9 +129,9 @@ class PiiPolicy(Model):
     @model_validator(mode="after")
     def _consistent(self) -> PiiPolicy:
         names = [recognizer.name for recognizer in self.recognizers]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"recognizer named twice: {', '.join(doubled)}")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"recognizer named twice: {', '.join(duplicates)}")
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("a language is named twice")
         return self
@@ -199,15 +199,15 @@ class QualityCheck(Model):
 
     @model_validator(mode="after")
     def _sound(self) -> QualityCheck:
-        known = RECORD_CHECKS | WHOLE_CHECKS
-        if self.check not in known:
-            raise ValueError(f"unknown check {self.check!r}; one of: {', '.join(sorted(known))}")
-        given = {
+        checks = RECORD_CHECKS | WHOLE_CHECKS
+        if self.check not in checks:
+            raise ValueError(f"unknown check {self.check!r}; one of: {', '.join(sorted(checks))}")
+        arguments = {
             name
             for name in ("min_value", "max_value", "value_set")
             if getattr(self, name) is not None
         }
-        self._arguments(given, known[self.check])
+        self._arguments(arguments, checks[self.check])
         if (self.column == TABLE) != self.check.startswith("expect_table_"):
             raise ValueError(f"column {TABLE!r} goes with expect_table_... and with nothing else")
         if self.check not in RECORD_CHECKS and (self.action == "drop" or self.mostly is not None):
@@ -219,18 +219,18 @@ class QualityCheck(Model):
                 "action drop leaves every offending record out: mostly has no meaning beside it"
             )
         if self.reason not in CODES:
-            near = did_you_mean(self.reason, CODES)
-            raise ValueError(f"unknown code {self.reason!r}" + (f"; {near}" if near else ""))
+            similar = did_you_mean(self.reason, CODES)
+            raise ValueError(f"unknown code {self.reason!r}" + (f"; {similar}" if similar else ""))
         if (self.severity == "warning") != (self.action == "report"):
             raise ValueError(
                 "severity warning goes with action report, and critical with block and drop"
             )
         return self
 
-    def _arguments(self, given: set[str], takes: frozenset[str]) -> None:
-        if given - takes:
-            raise ValueError(f"{self.check} takes no {', '.join(sorted(given - takes))}")
-        if takes and not given:
+    def _arguments(self, arguments: set[str], takes: frozenset[str]) -> None:
+        if arguments - takes:
+            raise ValueError(f"{self.check} takes no {', '.join(sorted(arguments - takes))}")
+        if takes and not arguments:
             raise ValueError(f"{self.check} needs {' or '.join(sorted(takes))}")
 
 
@@ -247,9 +247,9 @@ class QualitySuite(Model):
     @model_validator(mode="after")
     def _distinct(self) -> QualitySuite:
         names = [check.name for check in self.expectations]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"expectation named twice: {', '.join(doubled)}")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"expectation named twice: {', '.join(duplicates)}")
         if not any(check.action != "report" for check in self.expectations):
             raise ValueError("nothing in this suite can refuse or leave out anything")
         return self

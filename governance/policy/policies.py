@@ -284,11 +284,11 @@ class Rules(Model):
     @property
     def seconders(self) -> list[str]:
         """The people who may sign what another asked for."""
-        people = [one for one in self.principals if one.kind == "person"]
+        people = [person for person in self.principals if person.kind == "person"]
         return [
-            one.name
-            for one in people
-            if self.seconded_by is None or set(one.roles) & set(self.seconded_by)
+            person.name
+            for person in people
+            if self.seconded_by is None or set(person.roles) & set(self.seconded_by)
         ]
 
     @model_validator(mode="after")
@@ -352,26 +352,26 @@ class Policies:
         `ConfigError`.
         """
         problems: list[CountersignError] = []
-        found: dict[str, Framework] = {}
+        frameworks: dict[str, Framework] = {}
         for name in sorted(self.files):
             if not name.startswith("controls/"):
                 continue
             try:
                 path = Path("policies") / name
-                found[path.stem] = parse_model(self.files[name], path, Framework)
+                frameworks[path.stem] = parse_model(self.files[name], path, Framework)
             except Problems as error:
                 problems.extend(error.problems)
             except ConfigError as error:
                 problems.append(error)
         if problems:
             raise Problems(problems)
-        return catalogue(found)
+        return catalogue(frameworks)
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
         """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
-        found = [public_key(text) for principal in self.rules.principals for text in principal.keys]
-        return {key.keyid: key.pem for key in found}
+        keys = [public_key(text) for principal in self.rules.principals for text in principal.keys]
+        return {key.keyid: key.pem for key in keys}
 
     def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
         """Whether evidence of `kind` signed by this key counts: by a principal's right, or as a
@@ -398,7 +398,11 @@ class Policies:
     @cached_property
     def principals(self) -> Mapping[str, Principal]:
         """Key id to the principal whose key it is."""
-        return {public_key(text).keyid: one for one in self.rules.principals for text in one.keys}
+        return {
+            public_key(text).keyid: principal
+            for principal in self.rules.principals
+            for text in principal.keys
+        }
 
     @property
     def main_alias(self) -> str:
@@ -409,21 +413,21 @@ class Policies:
         """The tier of a model by the name it is registered under; None for one policy does not
         name.
         """
-        known = self.rules.models.get(model)
-        return self.rules.tiers[known.tier] if known else None
+        model_policy = self.rules.models.get(model)
+        return self.rules.tiers[model_policy.tier] if model_policy else None
 
     def limits_of(self, model: str) -> list[str]:
         """What a model must not be used for: its own limits, then those of its tier."""
-        known, tier = self.rules.models.get(model), self.tier_of(model)
-        own = known.limits if known else []
+        model_policy, tier = self.rules.models.get(model), self.tier_of(model)
+        own = model_policy.limits if model_policy else []
         return list(dict.fromkeys([*own, *(tier.limits if tier else [])]))
 
     def review_every(self, model: str) -> int | None:
         """Months after which people review an approved version again; None where policy says
         nothing.
         """
-        known, tier = self.rules.models.get(model), self.tier_of(model)
-        own = known.review_every if known else None
+        model_policy, tier = self.rules.models.get(model), self.tier_of(model)
+        own = model_policy.review_every if model_policy else None
         return own or (tier.review_every if tier else None)
 
     def next_review(self, model: str, approved: datetime) -> date | None:
@@ -438,8 +442,8 @@ class Policies:
 
     def owner_of(self, model: str) -> str:
         """The person or team that answers for a model; empty where policy names none."""
-        known = self.rules.models.get(model)
-        return known.owner if known else ""
+        model_policy = self.rules.models.get(model)
+        return model_policy.owner if model_policy else ""
 
     def retire_people(self, model: str) -> int:
         """How many people let a version's bytes go: two at least, as many as approvals where the
@@ -544,12 +548,12 @@ _POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.ya
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    found = [
+    files = [
         path
         for path in folder.rglob("*.*")
         if path.suffix.lower() in (".yaml", ".yml") and path.is_file()
     ]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _load(path: Path, model: type[M], problems: list[CountersignError]) -> M | None:
@@ -583,19 +587,19 @@ def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
     ]
     names: set[str] = set()
     keys: dict[str, str] = {}
-    for at, principal in enumerate(rules.principals):
+    for position, principal in enumerate(rules.principals):
         if principal.name in names:
             problems.append(
                 ConfigError(
                     f"{principal.name!r} is named twice",
-                    where=place(path, "principals", at, "name"),
+                    where=place(path, "principals", position, "name"),
                 )
             )
         names.add(principal.name)
         for number, text in enumerate(principal.keys):
             keyid = public_key(text).keyid
             if keyid in keys:
-                where = place(path, "principals", at, "keys", number)
+                where = place(path, "principals", position, "keys", number)
                 problems.append(
                     ConfigError(f"this key is named twice: it is {keys[keyid]}'s", where=where)
                 )
@@ -622,7 +626,7 @@ def _unknown_files(folder: Path) -> list[CountersignError]:
     """A YAML file that nothing reads is a mistake, most likely in its name; a link is one in any
     case: what it leads to is in no digest that people sign, or may change without them.
     """
-    unknown: list[CountersignError] = [
+    problems: list[CountersignError] = [
         ConfigError(
             "a symbolic link",
             where=str(path),
@@ -643,7 +647,7 @@ def _unknown_files(folder: Path) -> list[CountersignError]:
                 did_you_mean(relative.as_posix(), known)
                 or "move it elsewhere, or give it the name it is read under"
             )
-            unknown.append(
+            problems.append(
                 ConfigError(
                     "no policy is read from this file",
                     where=str(path),
@@ -651,7 +655,7 @@ def _unknown_files(folder: Path) -> list[CountersignError]:
                     fix=fix,
                 )
             )
-    return unknown
+    return problems
 
 
 def _typed_digest(value: Model) -> str:
@@ -659,5 +663,5 @@ def _typed_digest(value: Model) -> str:
 
 
 def _near(name: str, known: Mapping[str, object]) -> str:
-    near = did_you_mean(name, known)
-    return f"; {near}" if near else f" (known: {', '.join(sorted(known)) or 'none'})"
+    similar = did_you_mean(name, known)
+    return f"; {similar}" if similar else f" (known: {', '.join(sorted(known)) or 'none'})"

@@ -24,10 +24,10 @@ def documents() -> dict[Path, str]:
     """Path in the project to text, of everything generated."""
     models: dict[str, type[Model]] = {Path(name).stem: model for name, model in FILES.items()}
     models |= {name.removesuffix("s"): model for name, model in FOLDERS.items()}
-    found = {
+    schemas = {
         SCHEMAS / f"{name}.json": schema(name, model) for name, model in sorted(models.items())
     }
-    return {Path("docs/findings.md"): findings_page(), **found}
+    return {Path("docs/findings.md"): findings_page(), **schemas}
 
 
 def schema(name: str, model: type[Model]) -> str:

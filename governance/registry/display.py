@@ -65,20 +65,20 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
     """Name to text. Mappings are flattened by dots, other values written as JSON, long ones
     shortened.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in params.items():
         if is_secret(name):
             continue
         if isinstance(value, Mapping) and value:
-            found |= {f"{name}.{key}": text for key, text in param_texts(value).items()}
+            texts |= {f"{name}.{key}": text for key, text in param_texts(value).items()}
         else:
             text = (
                 value
                 if isinstance(value, str)
                 else json.dumps(_without_secrets(value), sort_keys=True, default=str)
             )
-            found[_name(name)] = shortened(without_credentials(text), VALUE_LENGTH)
-    return found
+            texts[_name(name)] = shortened(without_credentials(text), VALUE_LENGTH)
+    return texts
 
 
 def without_credentials(text: str) -> str:
@@ -109,12 +109,12 @@ def shortened(text: str, length: int) -> str:
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            str(key): _without_secrets(item)
-            for key, item in value.items()
+            str(key): _without_secrets(member)
+            for key, member in value.items()
             if not is_secret(str(key))
         }
     if isinstance(value, list | tuple):
-        return [_without_secrets(item) for item in value]
+        return [_without_secrets(member) for member in value]
     return value
 
 

@@ -82,9 +82,9 @@ def open_registry(
         _import_quietly(served)
         from mlflow.tracking import MlflowClient
 
-        known = rest.account(uri, os.environ) if served else None
-        if known:  # MLflow's client reads nothing else
-            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = known
+        account = rest.account(uri, os.environ) if served else None
+        if account:  # MLflow's client reads nothing else
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = account
         if uri.startswith("sqlite:///"):
             prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -154,9 +154,9 @@ class MlflowRegistry:
 
     def register(self, request: VersionRequest) -> Version:
         """See the port. The version is made last and in one step: one that exists is complete."""
-        found = self.find(request.model, request.digest)
-        if found:
-            return found
+        existing = self.find(request.model, request.digest)
+        if existing:
+            return existing
         tags = {**request.tags, DIGEST_TAG: request.digest}
         with self.run(RunRequest(request.run_name, request.params, tags, request.datasets)) as run:
             run.metrics(0, request.metrics)
@@ -179,18 +179,21 @@ class MlflowRegistry:
         aliases = self._aliases(model)
         with translated(self._uri):
             query = f"name = '{_safe_name(model)}'"
-            found = list(
+            registered = list(
                 _pages(lambda token: self._client.search_model_versions(query, page_token=token))
             )
         return sorted(
-            (_version(item, aliases) for item in found), key=lambda version: int(version.number)
+            (_version(registered_version, aliases) for registered_version in registered),
+            key=lambda version: int(version.number),
         )
 
     def models(self) -> list[str]:
         """See the port."""
         with translated(self._uri):
-            found = _pages(lambda token: self._client.search_registered_models(page_token=token))
-            return sorted(str(item.name) for item in found)
+            registered = _pages(
+                lambda token: self._client.search_registered_models(page_token=token)
+            )
+            return sorted(str(model.name) for model in registered)
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
         """See the port."""
@@ -200,8 +203,8 @@ class MlflowRegistry:
     def attach(self, version: Version, files: Mapping[str, Path]) -> None:
         """See the port."""
         if version.run_id is None:
-            found = f"{version.model} version {version.number} has no run to attach files to"
-            raise StorageError(found, where=self._uri)
+            problem = f"{version.model} version {version.number} has no run to attach files to"
+            raise StorageError(problem, where=self._uri)
         with translated(self._uri):
             self._attach(version.run_id, files)
 
@@ -218,12 +221,12 @@ class MlflowRegistry:
 
         with translated(self._uri):
             try:
-                found = self._client.get_registered_model(_safe_name(model))
+                registered = self._client.get_registered_model(_safe_name(model))
             except MlflowException as error:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return {}
                 raise
-        return {alias: str(number) for alias, number in found.aliases.items()}
+        return {alias: str(number) for alias, number in registered.aliases.items()}
 
     def _create_version(
         self, request: VersionRequest, run_id: str, tags: Mapping[str, str]
@@ -259,9 +262,9 @@ class MlflowRegistry:
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        found = [Param(name, text) for name, text in sorted(param_texts(params).items())]
-        for start in range(0, len(found), PARAMS_PER_CALL):
-            self._client.log_batch(run_id, params=found[start : start + PARAMS_PER_CALL])
+        texts = [Param(name, text) for name, text in sorted(param_texts(params).items())]
+        for start in range(0, len(texts), PARAMS_PER_CALL):
+            self._client.log_batch(run_id, params=texts[start : start + PARAMS_PER_CALL])
 
     def _log_datasets(self, run_id: str, links: Sequence[DatasetLink]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -305,9 +308,9 @@ class MlflowRun:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """See the port."""
         at = _millis(self._now())
-        known = ((name, float(value)) for name, value in values.items())
+        numbers = ((name, float(value)) for name, value in values.items())
         self._values += [
-            (name, value, at, step) for name, value in known if abs(value) < float("inf")
+            (name, value, at, step) for name, value in numbers if abs(value) < float("inf")
         ]
         if len(self._values) > KEPT_VALUES:
             self._problem = (
@@ -378,18 +381,18 @@ def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) 
     """The project's experiment, made where it is missing; a race for it has one winner."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(project)
-    if found is None:
+    experiment = client.get_experiment_by_name(project)
+    if experiment is None:
         location = None if artifact_root is None else artifact_root.absolute().as_uri()
         try:
             return str(client.create_experiment(project, artifact_location=location))
         except MlflowException as error:
-            found = client.get_experiment_by_name(project)
-            if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+            experiment = client.get_experiment_by_name(project)
+            if experiment is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-    if found.lifecycle_stage != "active":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
@@ -403,15 +406,15 @@ def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def _version(item: Any, aliases: Mapping[str, str]) -> Version:
-    number = str(item.version)
-    created = datetime.fromtimestamp((item.creation_timestamp or 0) / 1000, UTC)
+def _version(registered: Any, aliases: Mapping[str, str]) -> Version:
+    number = str(registered.version)
+    created = datetime.fromtimestamp((registered.creation_timestamp or 0) / 1000, UTC)
     return Version(
-        item.name,
+        registered.name,
         number,
-        item.tags.get(DIGEST_TAG),
-        item.run_id or None,
-        tuple(sorted(alias for alias, at in aliases.items() if at == number)),
+        registered.tags.get(DIGEST_TAG),
+        registered.run_id or None,
+        tuple(sorted(alias for alias, holder in aliases.items() if holder == number)),
         created.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 

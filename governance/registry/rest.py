@@ -54,8 +54,8 @@ def from_server(uri: str, model: str, version: str, environ: Mapping[str, str]) 
     The account: see `account`.
     """
     client = _client(uri, environ)
-    asked = f"api/2.0/mlflow/model-versions/get?name={quote(model)}&version={quote(version)}"
-    place = str(_member(_answer(client, "GET", asked), "model_version", "source"))
+    question = f"api/2.0/mlflow/model-versions/get?name={quote(model)}&version={quote(version)}"
+    place = str(_member(_answer(client, "GET", question), "model_version", "source"))
     if not place.startswith("mlflow-artifacts:/"):
         raise StorageError(
             f"the files of {model}/{version} are not on this server",
@@ -102,17 +102,17 @@ def read_rows(
         str(one.get("name"))
         for one in shown.listed("registered-models/search", "registered_models")
     )
-    there = {
-        name: found
+    models_there = {
+        name: answer
         for name in sorted(models)
-        if (found := shown.one("registered-models/get", name=name))
+        if (answer := shown.one("registered-models/get", name=name))
     }
     versions: list[VersionRow] = []
     aliases: list[AliasRow] = []
-    for name, found in there.items():
+    for name, answer in models_there.items():
         rows = shown.listed("model-versions/search", "model_versions", filter=f"name='{name}'")
         versions += [_version(row, shown) for row in rows]
-        held = _member(found, "registered_model", "aliases") or ()
+        held = _member(answer, "registered_model", "aliases") or ()
         aliases += [
             AliasRow(name, str(row.get("alias")), str(row.get("version"))) for row in _objects(held)
         ]
@@ -161,7 +161,7 @@ def _version(shown: Any, server: _Shown) -> VersionRow:
         str(shown.get("source") or ""),
     )
     place = server.one("model-versions/get-download-uri", name=name, version=number)
-    tags = {str(one.get("key")): one.get("value") for one in _objects(shown.get("tags") or ())}
+    tags = {str(tag.get("key")): tag.get("value") for tag in _objects(shown.get("tags") or ())}
     return VersionRow(
         name,
         number,
@@ -190,11 +190,11 @@ def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     chosen = [("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")]
     if not is_server(log) or urllib.parse.urlsplit(log)[:2] == urllib.parse.urlsplit(uri)[:2]:
         chosen.append(("COUNTERSIGN_USER", "COUNTERSIGN_PASSWORD"))
-    given = ((environ.get(name, ""), environ.get(password, "")) for name, password in chosen)
-    known = next((pair for pair in given if all(pair)), None)
-    if known:
+    pairs = ((environ.get(name, ""), environ.get(password, "")) for name, password in chosen)
+    account_found = next((pair for pair in pairs if all(pair)), None)
+    if account_found:
         http_client.refuse_unencrypted(uri, "COUNTERSIGN_REGISTRY")
-    return known
+    return account_found
 
 
 def _client(uri: str, environ: Mapping[str, str]) -> http_client.Client:
@@ -251,7 +251,7 @@ def _objects(values: Any) -> list[dict[str, Any]]:
     """The objects of a list in an answer. Raises `StorageError` for anything else: it is no
     registry's.
     """
-    if not isinstance(values, list | tuple) or not all(isinstance(one, dict) for one in values):
+    if not isinstance(values, list | tuple) or not all(isinstance(value, dict) for value in values):
         raise StorageError("the answer is not a registry's", where="the server")
     return list(values)
 

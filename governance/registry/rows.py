@@ -112,8 +112,8 @@ def sqlite_reading(path: Path) -> Iterator[Read | None]:
     try:
         with closing(connect(path, write=False)) as connection:
             connection.execute("BEGIN")
-            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            if not {str(row[0]) for row in found}.issuperset(_TABLES):
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not {str(row[0]) for row in tables}.issuperset(_TABLES):
                 yield None
                 return
             yield lambda statement, values: connection.execute(statement, tuple(values)).fetchall()
@@ -134,8 +134,8 @@ def postgres_reading(uri: str) -> Iterator[Read | None]:
                 return
 
             def read(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-                found = connection.exec_driver_sql(statement.replace("?", "%s"), tuple(values))
-                return [tuple(row) for row in found.fetchall()]
+                result = connection.exec_driver_sql(statement.replace("?", "%s"), tuple(values))
+                return [tuple(row) for row in result.fetchall()]
 
             yield read
     except sqlalchemy.exc.SQLAlchemyError as error:

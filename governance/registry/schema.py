@@ -81,17 +81,17 @@ def _copy(connection: sqlite3.Connection) -> None:
         "SELECT type, name, sql FROM template.sqlite_master WHERE sql > '' AND name NOT LIKE"
         " 'sqlite%'"
     )
-    made = connection.execute(query).fetchall()
-    for _, _, sql in (row for row in made if row[0] == "table"):
+    objects = connection.execute(query).fetchall()
+    for _, _, sql in (row for row in objects if row[0] == "table"):
         connection.execute(sql)
-    for _, name, _ in (row for row in made if row[0] == "table"):
+    for _, name, _ in (row for row in objects if row[0] == "table"):
         stored = connection.execute(
             "SELECT name FROM pragma_table_xinfo(?, 'template') WHERE hidden = 0", (name,)
         )
         columns = ", ".join(_quote(row[0]) for row in stored)
         rows = f"SELECT {columns} FROM template.{_quote(name)}"  # names from the database, quoted  # noqa: S608
         connection.execute(f"INSERT INTO main.{_quote(name)} ({columns}) {rows}")
-    for _, _, sql in (row for row in made if row[0] != "table"):
+    for _, _, sql in (row for row in objects if row[0] != "table"):
         connection.execute(sql)
 
 

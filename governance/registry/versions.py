@@ -49,11 +49,12 @@ def make(execute: Execute, new: NewVersion, number: int, at: datetime) -> None:
     """
     if newest(execute, new.model) != number - 1:
         raise ConflictError(f"version {number} of {new.model} is there already", fix="try again")
-    made = int(at.timestamp() * 1000)
-    execute(_TOUCH, (made, WORKSPACE, new.model))
+    created = int(at.timestamp() * 1000)
+    execute(_TOUCH, (created, WORKSPACE, new.model))
     key = (WORKSPACE, new.model, number)
     execute(
-        _ROW, (*key, made, made, new.description, new.source, new.source, new.run_id, new.run_link)
+        _ROW,
+        (*key, created, created, new.description, new.source, new.source, new.run_id, new.run_link),
     )
     for name, value in new.tags.items():
         execute(_TAG, (*key, name, value))

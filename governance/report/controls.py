@@ -18,7 +18,7 @@ from typing import Literal
 from governance.base.model import Model
 from governance.base.text import visible
 from governance.history.verify import LogReport
-from governance.policy.controls import Control, Found, Milestone
+from governance.policy.controls import Control, FoundControl, Milestone
 from governance.report.facts import PREFIX, Facts
 from governance.report.links import Link, link
 
@@ -89,7 +89,9 @@ class ControlReport(Model):
     warnings: list[str]
 
 
-def assess(facts: Facts, verified: LogReport, selected: Sequence[Found], at: date) -> ControlReport:
+def assess(
+    facts: Facts, verified: LogReport, selected: Sequence[FoundControl], at: date
+) -> ControlReport:
     """Each of these controls for one version, with dates as of `at`."""
     keys = {key for choice in selected for key in choice.control.evidence}
     links = {key: link(key, facts, verified) for key in keys}
@@ -109,7 +111,7 @@ def assess(facts: Facts, verified: LogReport, selected: Sequence[Found], at: dat
     )
 
 
-def _result(found: Found, links: list[Link], model: str, at: date) -> ControlResult:
+def _result(found: FoundControl, links: list[Link], model: str, at: date) -> ControlResult:
     control = found.control
     result, why = _outcome(control, links, model)
     dates = control.in_force or found.framework.in_force
@@ -170,7 +172,7 @@ def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
     return "; ".join([*since, *not_yet])
 
 
-def _warnings(selected: Sequence[Found]) -> list[str]:
+def _warnings(selected: Sequence[FoundControl]) -> list[str]:
     """The catalogue's own, of the frameworks that are shown."""
     warnings = [WARNING, SURE]
     for framework in {choice.framework.framework: choice.framework for choice in selected}.values():

@@ -36,7 +36,7 @@ def adopt(engine_uri: str, root: Path) -> int:
             tables = set(sqlalchemy.inspect(connection).get_table_names())
             if "experiments" not in tables:
                 return 0
-            kept = {
+            values = {
                 "prefix": prefix,
                 "size": len(prefix),
                 "served": SERVED,
@@ -48,7 +48,7 @@ def adopt(engine_uri: str, root: Path) -> int:
                     " VARCHAR(20)) WHERE artifact_location = :root OR substr(artifact_location, 1,"
                     " :size) = :prefix"
                 ),
-                kept,
+                values,
             ).rowcount
             for table, column in COLUMNS:
                 if table in tables:
@@ -56,7 +56,7 @@ def adopt(engine_uri: str, root: Path) -> int:
                         f"UPDATE {table} SET {column} = :served || substr({column}, :size + 1)"  # noqa: S608
                         f" WHERE substr({column}, 1, :size) = :prefix"
                     )
-                    changed += connection.execute(text(statement), kept).rowcount
+                    changed += connection.execute(text(statement), values).rowcount
     except sqlalchemy.exc.SQLAlchemyError as error:
         first = str(error).splitlines()[0][:200]
         raise StorageError(

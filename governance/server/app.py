@@ -92,23 +92,23 @@ def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
     """The answer to a request that goes no further; None for others."""
     from starlette.responses import JSONResponse
 
-    given, streams = dict(headers), scope["method"] == "PUT" and scope["path"].startswith(FILES)
-    length = given.get(b"content-length", b"0")
-    wrong = {
+    fields, streams = dict(headers), scope["method"] == "PUT" and scope["path"].startswith(FILES)
+    length = fields.get(b"content-length", b"0")
+    faults = {
         "more than one Authorization header": (
             400,
             len([1 for name, _ in headers if name == b"authorization"]) > 1,
         ),
-        "a body of no length that is told": (411, b"transfer-encoding" in given and not streams),
+        "a body of no length that is told": (411, b"transfer-encoding" in fields and not streams),
         f"a body of more than {MAX_BODY} bytes": (413, not streams and not _within(length)),
         "a body that is packed": (
             415,
-            given.get(b"content-encoding", b"identity").lower() != b"identity",
+            fields.get(b"content-encoding", b"identity").lower() != b"identity",
         ),
     }
-    for told, (status, holds) in wrong.items():
-        if holds:
-            message = f"Countersign refuses: {told}"
+    for fault, (status, is_faulty) in faults.items():
+        if is_faulty:
+            message = f"Countersign refuses: {fault}"
             return JSONResponse(
                 {"error_code": "BAD_REQUEST", "message": message}, status, {"connection": "close"}
             )
@@ -120,9 +120,9 @@ def _within(length: bytes) -> bool:
 
 
 def _account(header: bytes) -> str | None:
-    scheme, _, given = header.partition(b" ")
+    scheme, _, encoded = header.partition(b" ")
     try:
-        name = base64.b64decode(given, validate=True).decode().partition(":")[0]
+        name = base64.b64decode(encoded, validate=True).decode().partition(":")[0]
     except (binascii.Error, UnicodeDecodeError):
         return None
     return name if scheme.lower() == b"basic" and name else None

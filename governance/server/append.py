@@ -40,21 +40,21 @@ from governance.history.incidents import counted
 from governance.log import evidence
 from governance.log.api import Verifier
 from governance.log.evidence import Evidence
-from governance.log.port import Log, Said
+from governance.log.port import Filing, Log
 from governance.people.subjects import BEFORE_TRAINING
 from governance.policy.authority import Authority, read_authority, ring_of
 from governance.registry.governed.limit import Limit
 from governance.release import promotion
 
 WHERE = "the envelope"
-OURS = frozenset({"origin", "refusal", "call"})
-OPEN = frozenset({"policy", "packet", "report"})
+SERVER_ONLY = frozenset({"origin", "refusal", "call"})
+OPEN_TO_KNOWN_KEYS = frozenset({"policy", "packet", "report"})
 """What whoever is known may say: it counts for nothing until people sign it, or gives nothing
 anyway.
 """
 
 
-OF_NOW = timedelta(hours=1)
+CLOCK_TOLERANCE = timedelta(hours=1)
 """How far from this machine's clock a packet, and what a person says, may be dated."""
 
 
@@ -65,119 +65,132 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
     `limit`: of what one key says, a service's evidence apart.
     """
 
-    def verify(envelope: bytes) -> Said:
+    def verify(envelope: bytes) -> Filing:
         authority = read_authority(log)
         ring = ring_of(authority, evidence.origin(log).development_keys)
         verified = verify_envelope(envelope, ring.known, where=WHERE)  # (1)
         kind, subjects, predicate = evidence.parse_statement(verified.statement, WHERE)
         keyid = verified.keyid
-        item = Evidence(
+        statement = Evidence(
             log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), ""
         )
-        reason = refusal(item, authority)
+        reason = refusal(statement, authority)
         if reason is not None:
             raise RefusedError(
                 reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show"
             )
-        spoken = kind in OPEN or isinstance(predicate, Signed)
-        if limit is not None and spoken and limit.count((keyid,)):
+        is_limited = kind in OPEN_TO_KNOWN_KEYS or isinstance(predicate, Signed)
+        if limit is not None and is_limited and limit.count((keyid,)):
             raise RefusedError(
                 f"this key has said {limit.per_hour} things within the hour",
                 where=f"key {keyid[:16]}",
                 fix="wait",
             )
-        if kind == "packet" and not _is_given(log, item, now()):  # (4)
+        if kind == "packet" and not _is_verbatim(log, statement, now()):  # (4)
             raise RefusedError(
                 "the packet is not the one that this log gives",
                 where=f"by key {keyid[:16]}",
                 fix="countersign freeze",
             )
-        said = evidence.filed_under(envelope, WHERE)
-        known = log.latest(said.scope)
-        same = known is not None and known.identity == said.identity
+        filing = evidence.filed_under(envelope, WHERE)
+        latest = log.latest(filing.scope)
+        same = latest is not None and latest.identity == filing.identity
         if isinstance(predicate, Signed) and not same:
             _check_dated(predicate, now())  # (5)
-            _check_no_incident(log, item)  # (6)
+            _check_no_incident(log, statement)  # (6)
         return replace(
-            said, again=known is not None and same and evidence.in_a_name_now(known, predicate)
+            filing, again=latest is not None and same and evidence.in_a_name_now(latest, predicate)
         )
 
     return verify
 
 
-def _is_given(log: Log, item: Evidence, at: datetime) -> bool:
+def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
     """What stands against a release follows from its date, too, which whoever sends it writes."""
-    dated = instant_of(item.predicate.run.finished)
-    return abs(dated - at) <= OF_NOW and promotion.is_verbatim(promotion.state(log), item)
-
-
-def _check_dated(said: Signed, at: datetime) -> None:
-    """Raises `RefusedError` (5)."""
-    late = at - instant_of(said.at)
-    bound = not (
-        isinstance(said, Authorization)
-        or (isinstance(said, Approval) and said.about in BEFORE_TRAINING)
+    dated = instant_of(statement.predicate.run.finished)
+    return abs(dated - at) <= CLOCK_TOLERANCE and promotion.is_verbatim(
+        promotion.state(log), statement
     )
-    if -late > OF_NOW or (bound and late > OF_NOW):
+
+
+def _check_dated(signed: Signed, at: datetime) -> None:
+    """Raises `RefusedError` (5)."""
+    late = at - instant_of(signed.at)
+    dated_now = not (
+        isinstance(signed, Authorization)
+        or (isinstance(signed, Approval) and signed.about in BEFORE_TRAINING)
+    )
+    if -late > CLOCK_TOLERANCE or (dated_now and late > CLOCK_TOLERANCE):
         raise RefusedError(
-            f"it is dated {said.at}, and here it is {instant(at)}",
+            f"it is dated {signed.at}, and here it is {instant(at)}",
             where=WHERE,
             expected="what is said now",
             fix="set the clock right, and say it again",
         )
 
 
-def _check_no_incident(log: Log, item: Evidence) -> None:
+def _check_no_incident(log: Log, statement: Evidence) -> None:
     """Raises `RefusedError` (6)."""
-    said = item.predicate
-    if not isinstance(said, Approval) or said.about != "packet" or said.decision == "reject":
+    approval = statement.predicate
+    if (
+        not isinstance(approval, Approval)
+        or approval.about != "packet"
+        or approval.decision == "reject"
+    ):
         return
     state = promotion.state(log)
     packets = (
         packet
-        for subject in item.subjects
+        for subject in statement.subjects
         for packet in state.evidence.by_subject(subject.sha256, "packet")
     )
     for packet in packets:
-        opened = incidents_against(state.authority, state.evidence, packet, state.size)
-        if opened:
+        incidents = incidents_against(state.authority, state.evidence, packet, state.size)
+        if incidents:
             raise RefusedError(
-                f"an incident is open (entry {opened[0].index}), so nobody can approve this packet",
+                f"an incident is open (entry {incidents[0].index}), so nobody can approve this"
+                " packet",
                 where=WHERE,
                 fix="close the incident, or waive it and freeze the version again",
             )
 
 
-def refusal(item: Evidence, authority: Authority) -> str | None:
+def refusal(statement: Evidence, authority: Authority) -> str | None:
     """Why this statement is not taken; None where it is."""
-    if item.kind in OURS:
-        return f"a statement of kind {item.kind} is the server's own"
-    if isinstance(item.predicate, Promotion) and item.predicate.alias != CANDIDATE:
+    if statement.kind in SERVER_ONLY:
+        return f"a statement of kind {statement.kind} is the server's own"
+    if isinstance(statement.predicate, Promotion) and statement.predicate.alias != CANDIDATE:
         return "a governed alias is moved by setting it in the registry, never by saying so"
-    if authority.revoked.get(item.keyid, item.index) < item.index:
+    if authority.revoked.get(statement.keyid, statement.index) < statement.index:
         return "this key was revoked"
-    if isinstance(item.predicate, Signed):
-        return _unspoken(item, item.predicate, authority)
-    known = item.development or authority.principal(item.keyid, item.index) is not None
-    if item.kind in OPEN and known:
+    if isinstance(statement.predicate, Signed):
+        return _refusal_of_person(statement, statement.predicate, authority)
+    is_known = (
+        statement.development or authority.principal(statement.keyid, statement.index) is not None
+    )
+    if statement.kind in OPEN_TO_KNOWN_KEYS and is_known:
         return None
-    may = authority.may_sign(item.kind, item.keyid, item.development, item.index)
-    return None if may else f"policy in force does not let this key sign {item.kind}"
+    may = authority.may_sign(
+        statement.kind, statement.keyid, statement.development, statement.index
+    )
+    return None if may else f"policy in force does not let this key sign {statement.kind}"
 
 
-def _unspoken(item: Evidence, said: Signed, authority: Authority) -> str | None:
+def _refusal_of_person(statement: Evidence, signed: Signed, authority: Authority) -> str | None:
     """Why what a person says is not taken."""
-    if isinstance(said, CheckpointKey) and not _is_key(said.pem):
+    if isinstance(signed, CheckpointKey) and not _is_key(signed.pem):
         return "the key it offers is none"
-    if not authority.is_here(said):
+    if not authority.is_here(signed):
         return (
-            f"it was said to another log, which begins with {str(said.log)[:12]}, and counts there"
-            " only"
+            f"it was said to another log, which begins with {str(signed.log)[:12]}, and counts"
+            " there only"
         )
-    if not authority.speaker(item):
+    if not authority.speaker(statement):
         return "it is not said by a person in force, in their name and role"
-    if isinstance(said, Incident) and not counted(authority, [item]):
-        return f"policy in force lets nobody say as {said.role} that an incident is {said.state}"
+    if isinstance(signed, Incident) and not counted(authority, [statement]):
+        return (
+            f"policy in force lets nobody say as {signed.role} that an incident is {signed.state}"
+        )
     return None
 
 

@@ -50,16 +50,16 @@ class CheckpointSigner:
 
     def _now(self) -> Signer:
         """Raises `UnsignedError`."""
-        since, wanted = checkpoint_keys(self.log)[-1]
+        since, public_pem = checkpoint_keys(self.log)[-1]
         if self.machine.environ.get(ELSEWHERE):
             signer = checkpoint_signer(self.machine)
-            if signer.public_pem == wanted:
+            if signer.public_pem == public_pem:
                 return signer
-        if self._holds(NEXT, wanted):
+        if self._holds(NEXT, public_pem):
             use_successor(self.machine.keys)
-        if self._holds(CHECKPOINT, wanted):
+        if self._holds(CHECKPOINT, public_pem):
             return stored_signer(self.machine.keys, CHECKPOINT)
-        key = public_key(wanted)
+        key = public_key(public_pem)
         raise UnsignedError(
             f"checkpoints are signed by key {key.keyid[:12]} since entry {since}, and the server"
             " does not hold it",
@@ -73,6 +73,8 @@ class CheckpointSigner:
             ),
         )
 
-    def _holds(self, name: str, wanted: str) -> bool:
+    def _holds(self, name: str, public_pem: str) -> bool:
         keys = self.machine.keys
-        return (keys / f"{name}.pem").exists() and stored_signer(keys, name).public_pem == wanted
+        return (keys / f"{name}.pem").exists() and stored_signer(
+            keys, name
+        ).public_pem == public_pem

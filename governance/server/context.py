@@ -59,7 +59,7 @@ def database_of(store_uri: str) -> str:
     if not gap or scheme not in SCHEMES:
         raise ConfigError(
             f"{scheme!r} is no governed registry",
-            expected=" or ".join(f"{one}://" for one in SCHEMES),
+            expected=" or ".join(f"{scheme_name}://" for scheme_name in SCHEMES),
         )
     plain = scheme.removeprefix("governed+")
     if plain == "sqlite" and not rest.startswith("//"):
@@ -117,10 +117,10 @@ class Surroundings:
     def _look(self) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
         size = self.log.size()
         with self._lock:
-            known = self._known
-            if known is None or known[0] > size or self._matters(known[0], size):
-                known = self._read(size)
-            self._known = (size, *known[1:])
+            remembered = self._known
+            if remembered is None or remembered[0] > size or self._matters(remembered[0], size):
+                remembered = self._read(size)
+            self._known = (size, *remembered[1:])
             return self._known
 
     def _matters(self, since: int, size: int) -> bool:
@@ -136,16 +136,17 @@ class Surroundings:
                 where=getattr(self.log, "where", ""),
                 fix="begin it (`countersign init` or `make repro`), then start the server again",
             )
-        now = state(self.log, size)
-        rules = now.authority.policies.rules
+        state_now = state(self.log, size)
+        rules = state_now.authority.policies.rules
         registered = frozenset(
-            (one.predicate.model, one.predicate.version) for one in now.view.all("registration")
+            (registration.predicate.model, registration.predicate.version)
+            for registration in state_now.view.all("registration")
         )
         runs = frozenset(
-            str(item.predicate.run.detail[REGISTRY_RUN])
+            str(statement.predicate.run.detail[REGISTRY_RUN])
             for kind in ("registration", "train", "evaluate")
-            for item in now.evidence.all(kind)
-            if item.predicate.run.detail.get(REGISTRY_RUN)
+            for statement in state_now.evidence.all(kind)
+            if statement.predicate.run.detail.get(REGISTRY_RUN)
         )
         models = frozenset(rules.models) | {model for model, _ in registered}
         return size, Names(models, frozenset(rules.aliases)), registered, runs
@@ -162,14 +163,14 @@ class LogRecorder:
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """See `governor.Recorder`."""
-        said = Refusal(
+        refusal = Refusal(
             operation=operation,
             model=model,
             caller=caller,
             reason=reason[:MAX_REASON],
             run=self._run(),
         )
-        evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], said)
+        evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], refusal)
 
     def made(self, operation: str, new: NewVersion, caller: str) -> str:
         """See `governor.Recorder`."""
@@ -182,7 +183,7 @@ class LogRecorder:
         with self.log.reading() as execute:
             number = versions.newest(execute, new.model) + 1 if execute else 1
         at = self.now()
-        said = Call(
+        call = Call(
             operation=operation,
             model=new.model,
             version=str(number),
@@ -196,7 +197,7 @@ class LogRecorder:
             versions.make(execute, new, number, at)
 
         evidence.record(
-            self.log, self.signer, "call", [_about(operation, new.model)], said, also=also
+            self.log, self.signer, "call", [_about(operation, new.model)], call, also=also
         )
         return str(number)
 
@@ -210,7 +211,7 @@ class LogRecorder:
             held = self._holder(model, alias)
             if held == version:
                 return
-            said = Call(
+            call = Call(
                 operation=operation,
                 model=model,
                 version=version,
@@ -220,13 +221,13 @@ class LogRecorder:
                 run=self._run(),
             )
             try:
-                about = [_about(operation, model)]
+                subjects = [_about(operation, model)]
                 evidence.record(
                     self.log,
                     self.signer,
                     "call",
-                    about,
-                    said,
+                    subjects,
+                    call,
                     also=_moving(model, alias, held, version),
                 )
                 return
@@ -278,10 +279,10 @@ class RegistryPromoter:
         asked.
         """
         now = self.now()
-        asked, held = to_retire(now, model, alias), now.holder(model, alias)
-        if asked is None and held is None:
+        requested, tenure = to_retire(now, model, alias), now.holder(model, alias)
+        if requested is None and tenure is None:
             raise InputError(f"nobody holds {alias} of {model}, as the log says")
-        return asked or str(held.version if held else "")
+        return requested or str(tenure.version if tenure else "")
 
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
@@ -321,25 +322,25 @@ def make_governor(
 ) -> Governor:
     """A governor over the log in a database; everything it will need is tried once."""
     project = project_of(database)
-    place = replace(machine(project, environ), log_uri=database, registry_uri=database)
-    checkpoint = CheckpointSigner(place, open_database(database, project))
+    machine_here = replace(machine(project, environ), log_uri=database, registry_uri=database)
+    checkpoint = CheckpointSigner(machine_here, open_database(database, project))
     checkpoint.public_pem  # noqa: B018 - raises where no key of this machine could sign
     log = open_database(database, project, checkpoint)
     check_head(log, project)
-    who = _known_signer(log, place)
-    around = Surroundings(log, place, now)
-    around.names()
-    decider = Decider(log, who, aliases, place.requester, now)
+    own_signer = _known_signer(log, machine_here)
+    surroundings = Surroundings(log, machine_here, now)
+    surroundings.names()
+    decider = Decider(log, own_signer, aliases, machine_here.requester, now)
     return Governor(
-        names=around.names,
-        is_registered=around.is_registered,
-        promoter=RegistryPromoter(decider, lambda: around.state),
-        recorder=LogRecorder(log, who, place, now),
+        names=surroundings.names,
+        is_registered=surroundings.is_registered,
+        promoter=RegistryPromoter(decider, lambda: surroundings.state),
+        recorder=LogRecorder(log, own_signer, machine_here, now),
         caller=caller,
         limit=Limit(now),
         accepted=Limit(now, ACCEPTED_PER_HOUR),
-        protected_runs=around.protected_runs,
-        shown=lambda model: shown(around.state, model),
+        protected_runs=surroundings.protected_runs,
+        shown=lambda model: shown(surroundings.state, model),
     )
 
 
@@ -367,16 +368,16 @@ def project_of(database: str) -> str:
 
 def _known_signer(log: Log, place: Machine) -> Signer:
     """This server's signer, if what it signs verifies."""
-    who = signer(place)
+    own_signer = signer(place)
     authority = read_authority(log)
-    known = {*authority.keys.values(), *evidence.origin(log).development_keys}
-    if who.public_pem not in known:
+    accepted = {*authority.keys.values(), *evidence.origin(log).development_keys}
+    if own_signer.public_pem not in accepted:
         raise ConfigError(
-            f"nobody named the key that this server signs with ({who.keyid[:16]})",
+            f"nobody named the key that this server signs with ({own_signer.keyid[:16]})",
             where="COUNTERSIGN_SIGNER",
             fix=(
                 "policies/policy.yaml: a service with this key that signs `promotion` and"
                 " `registration`"
             ),
         )
-    return who
+    return own_signer

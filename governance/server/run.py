@@ -80,11 +80,11 @@ def check_origin(settings: Settings, project: str, pin: str | None, own_key: str
     """(1) Raises `VerificationError` where the log does not begin with the pinned entry, or nothing
     pins it.
     """
-    found = project_of(settings.database)
+    logged_project = project_of(settings.database)
     log = open_database(settings.database, project)
-    if found != project:
+    if logged_project != project:
         raise VerificationError(
-            f"the log is of project {found!r}", expected=repr(project), where=log.where
+            f"the log is of project {logged_project!r}", expected=repr(project), where=log.where
         )
     first, origin = log.entry(0), evidence.origin(log)
     leaf, key = first.leaf_hash.hex(), public_key(origin.checkpoint_key).keyid
@@ -204,9 +204,9 @@ def check_port(settings: Settings) -> None:
     """Raises `BusyError` where somebody listens there already, before anything is touched."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        with socket.socket(family) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((settings.host, settings.port))
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
     except OSError as error:
         raise BusyError(
             f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}",
@@ -220,14 +220,14 @@ def _differences(settings: Settings, machine: Machine) -> list[str]:
     put right.
     """
     log = open_database(settings.database, machine.project)
-    found = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
+    findings = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
     lines = [
-        f"{one.code} {one.subject}: expected {one.expected}; found {one.found}"
-        for one in found[:SHOWN]
+        f"{finding.code} {finding.subject}: expected {finding.expected}; found {finding.found}"
+        for finding in findings[:SHOWN]
     ]
     return (
-        [*lines, f"and {len(found) - SHOWN} more: countersign verify"]
-        if len(found) > SHOWN
+        [*lines, f"and {len(findings) - SHOWN} more: countersign verify"]
+        if len(findings) > SHOWN
         else lines
     )
 
@@ -273,7 +273,7 @@ def _check_installed() -> None:
     missing = [
         f"{group}: {name}"
         for group, name in ENTRY_POINTS
-        if name not in {one.name for one in entry_points(group=group)}
+        if name not in {entry_point.name for entry_point in entry_points(group=group)}
     ]
     if missing:
         raise ConfigError(

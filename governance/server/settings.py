@@ -74,10 +74,14 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
     """The variables MLflow reads. Raises `ConfigError` where a switch is set that a governed server
     never has.
     """
-    wrong = sorted(name for name in NEVER if environ.get(name, "").lower() in ("1", "true", "yes"))
-    if wrong:
+    forbidden = sorted(
+        name for name in NEVER if environ.get(name, "").lower() in ("1", "true", "yes")
+    )
+    if forbidden:
         raise ConfigError(
-            f"{', '.join(wrong)} is set", where="the environment", fix=f"unset {' '.join(wrong)}"
+            f"{', '.join(forbidden)} is set",
+            where="the environment",
+            fix=f"unset {' '.join(forbidden)}",
         )
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(settings.state / "accounts.ini"),
@@ -121,17 +125,17 @@ def own_secrets(settings: Settings, environ: Mapping[str, str]) -> Secrets:
     """Password and secret key: from the environment, or made once and kept with mode 0600. Raises
     `ConfigError`.
     """
-    given = environ.get("COUNTERSIGN_ADMIN_PASSWORD") or environ.get(PASSWORD)
-    if given is not None and len(given) < MIN_PASSWORD:
+    chosen = environ.get("COUNTERSIGN_ADMIN_PASSWORD") or environ.get(PASSWORD)
+    if chosen is not None and len(chosen) < MIN_PASSWORD:
         raise ConfigError(
-            f"the administrator's password has {len(given)} characters",
+            f"the administrator's password has {len(chosen)} characters",
             where="COUNTERSIGN_ADMIN_PASSWORD",
             expected=f"at least {MIN_PASSWORD}",
         )
     file = settings.state / "admin-password"
-    password = given or _kept(file)
+    password = chosen or _kept(file)
     key = environ.get(SECRET_KEY) or _kept(settings.state / "secret-key")
-    return Secrets(password, key, None if given else file)
+    return Secrets(password, key, None if chosen else file)
 
 
 def write_accounts(settings: Settings) -> None:

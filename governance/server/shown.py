@@ -28,17 +28,27 @@ def shown(now: LogState, model: str) -> dict[str, Shown]:
     """Version to what its page shows: of those whose status the latest decisions can have
     changed.
     """
-    decided = [item for item in now.view.all(Promotion) if item.predicate.model == model]
-    recent = [item.predicate for item in decided[-RECENT:]]
-    touched = {one.version for one in now.timeline.tenures if one.model == model and not one.ended}
+    decisions = [
+        promotion for promotion in now.view.all(Promotion) if promotion.predicate.model == model
+    ]
+    recent = [promotion.predicate for promotion in decisions[-RECENT:]]
+    touched = {
+        tenure.version
+        for tenure in now.timeline.tenures
+        if tenure.model == model and not tenure.ended
+    }
     touched |= {move.version for move in recent} | {move.from_version or "" for move in recent}
     return {
         version: _of(
             now,
-            item.predicate,
-            [one.predicate for one in decided if one.predicate.version == version],
+            registration.predicate,
+            [
+                promotion.predicate
+                for promotion in decisions
+                if promotion.predicate.version == version
+            ],
         )
-        for (name, version), item in now.timeline.registrations.items()
+        for (name, version), registration in now.timeline.registrations.items()
         if name == model and version in touched
     }
 
@@ -46,7 +56,7 @@ def shown(now: LogState, model: str) -> dict[str, Shown]:
 def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Shown:
     last = moves[-1] if moves else None
     status = _status(now, registration, last)
-    findings = [f"{one.code} {one.subject}" for one in (last.findings if last else [])]
+    findings = [f"{finding.code} {finding.subject}" for finding in (last.findings if last else [])]
     tags = {
         "status": status,
         "approved_by": ", ".join(_approvers(now, registration)) or "nobody",
@@ -54,9 +64,9 @@ def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Sh
         "digest": registration.model_digest,
         "tier": registration.tier,
     }
-    retired = now.timeline.retirements.get((registration.model, registration.version))
-    if retired is not None:
-        tags["retired"] = retired.predicate.at
+    retirement = now.timeline.retirements.get((registration.model, registration.version))
+    if retirement is not None:
+        tags["retired"] = retirement.predicate.at
     lines = [
         f"**{status}**",
         (
@@ -76,12 +86,12 @@ def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Sh
 def _status(now: LogState, registration: Registration, last: Promotion | None) -> str:
     """Retired, or the aliases it holds, or what came of the last decision."""
     version = registration.model, registration.version
-    retired = now.timeline.retirements.get(version)
-    if retired is not None:
-        return f"retired {retired.predicate.at}"
+    retirement = now.timeline.retirements.get(version)
+    if retirement is not None:
+        return f"retired {retirement.predicate.at}"
     held = now.timeline.held_by(*version)
     if held:
-        return "; ".join(f"{one.alias} since {one.given.predicate.at}" for one in held)
+        return "; ".join(f"{tenure.alias} since {tenure.given.predicate.at}" for tenure in held)
     if last is None:
         return "registered"
     return "no alias" if last.allowed else f"{last.action} to {last.alias} refused {last.at}"
@@ -89,17 +99,17 @@ def _status(now: LogState, registration: Registration, last: Promotion | None) -
 
 def _approvers(now: LogState, registration: Registration) -> list[str]:
     """Who approved the version's latest packet, by name and role, whose signatures count."""
-    known = packet.latest(
+    packet_evidence = packet.latest(
         now.evidence, registration.model, registration.version, registration.model_digest
     )
-    if known is None:
+    if packet_evidence is None:
         return []
     names: dict[str, str] = {}
-    for item in now.evidence.by_subject(subject(known, "packet") or "", Approval):
-        said = item.predicate
-        if now.authority.speaker(item) is None:
+    for vote in now.evidence.by_subject(subject(packet_evidence, "packet") or "", Approval):
+        approval = vote.predicate
+        if now.authority.speaker(vote) is None:
             continue
-        names[said.principal] = (
-            f"{said.principal} ({said.role})" if said.decision == "approve" else ""
+        names[approval.principal] = (
+            f"{approval.principal} ({approval.role})" if approval.decision == "approve" else ""
         )
     return sorted(name for name in names.values() if name)

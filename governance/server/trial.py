@@ -77,29 +77,29 @@ def attempt(client: Client, user: str, password: str, mark: str) -> int:
 def _version(client: Client, headers: Mapping[str, str]) -> str:
     """A version of the trial model, made at the first start."""
     root = ROOTS[0]
-    known = client.request(
+    registered = client.request(
         "GET", f"{root}/registered-models/get?name={TRIAL_MODEL}", headers=headers
     )
-    if known.status_code == 404:
+    if registered.status_code == 404:
         body = {"name": TRIAL_MODEL, "description": _ABOUT}
         _done(
             client.request("POST", f"{root}/registered-models/create", json=body, headers=headers)
         )
-    elif known.status_code != 200:
-        raise _failed(f"it cannot be asked: {_told(known)}")
-    found = client.request(
+    elif registered.status_code != 200:
+        raise _failed(f"it cannot be asked: {_told(registered)}")
+    version_answer = client.request(
         "GET", f"{root}/model-versions/get?name={TRIAL_MODEL}&version=1", headers=headers
     )
-    if found.status_code == 200:
+    if version_answer.status_code == 200:
         return "1"
     run = {"experiment_id": DEFAULT_EXPERIMENT, "run_name": TRIAL_MODEL}
-    made = _done(client.request("POST", f"{root}/runs/create", json=run, headers=headers))["run"][
-        "info"
-    ]
+    run_info = _done(client.request("POST", f"{root}/runs/create", json=run, headers=headers))[
+        "run"
+    ]["info"]
     body = {
         "name": TRIAL_MODEL,
-        "source": f"{made['artifact_uri']}/trial",
-        "run_id": made["run_id"],
+        "source": f"{run_info['artifact_uri']}/trial",
+        "run_id": run_info["run_id"],
     }
     version = _done(
         client.request("POST", f"{root}/model-versions/create", json=body, headers=headers)

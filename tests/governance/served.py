@@ -15,7 +15,7 @@ from starlette.routing import Mount
 
 from governance.base.errors import RefusedError
 from governance.log import evidence
-from governance.log.port import Log, Said
+from governance.log.port import Filing, Log
 from governance.log.routes import PREFIX, routes
 from tests.governance.keys import stranger
 
@@ -34,7 +34,7 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def verifier(self, envelope: bytes) -> Said:
+    def verifier(self, envelope: bytes) -> Filing:
         """Whom this server knows may say anything."""
         _, keyid = evidence.unverified(envelope)
         if keyid not in self.known:

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 PROBE = '''
 
-@evidence_kind("probe", scope="probe/{said.probed}", stays=True, granted=True)
+@evidence_kind("probe", scope="probe/{predicate.probed}", stays=True, granted=True)
 class Probe(Predicate):
     """Somebody probed the model."""
 

@@ -11,7 +11,7 @@ from governance.attest.predicates import Approval, Artifact, Authorization
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
 from governance.log import evidence
-from governance.log.port import Said
+from governance.log.port import Filing
 from governance.server.append import verifier
 from tests.governance.governed import Governed, person
 from tests.governance.story import MODEL, digest
@@ -19,7 +19,9 @@ from tests.governance.story import MODEL, digest
 HOUR, MICRO = timedelta(hours=1), timedelta(microseconds=1)
 
 
-def sent(scene: Governed, dated: timedelta, kind: str = "approval", about: str = "packet") -> Said:
+def sent(
+    scene: Governed, dated: timedelta, kind: str = "approval", about: str = "packet"
+) -> Filing:
     """A statement of ada that is dated so much later than the server's clock."""
     at = scene.now
     said = {"principal": "ada", "role": "ml-lead", "reason": "because"}

@@ -11,13 +11,15 @@ from governance.attest.predicates import Approval, Artifact
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
 from governance.log import evidence
-from governance.log.port import Said
+from governance.log.port import Filing
 from governance.server.append import verifier
 from tests.governance.governed import Governed, person
 from tests.governance.story import MODEL, digest
 
 
-def sent(scene: Governed, packet: str, decision: Literal["approve", "reject"] = "approve") -> Said:
+def sent(
+    scene: Governed, packet: str, decision: Literal["approve", "reject"] = "approve"
+) -> Filing:
     """ada's vote on a packet, as her client sends it; an older client sends no `opened_at`."""
     vote = Approval(
         principal="ada",
