@@ -1,9 +1,8 @@
-"""Whether a result was only stated, or came out again: what a report says of each training, and of
-all together.
+"""Assurance of results: only stated by their signer, or reproduced.
 
-Only what a key signed that may sign it counts (`Facts.view`). A reproduction under the key that
-trained says that the result does not hang on chance; one under another key, that it does not hang
-on that signer's word either.
+1. Only statements of keys that had the right to sign them count (`Facts.view`).
+2. A reproduction under the trainer's key shows that the result does not depend on chance. A
+   reproduction under another key shows also that it does not depend on that signer.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from governance.report.facts import Facts
 
 SELF = "self-attested; never run again"
 SHOWN = 3
-"""Reproductions told of each training; the latest."""
+"""Reproductions shown of each training: the latest ones."""
 
 
 def words(facts: Facts, node: ModelNode) -> str:
-    """Of one training."""
+    """The assurance of one training, as text."""
     repeats = reproductions(facts.view, node)
     return "; ".join(_words(repeat, node) for repeat in repeats[-SHOWN:]) or SELF
 
 
 def entries(facts: Facts, node: ModelNode) -> list[int]:
-    """The entries that `words` tells."""
+    """The log entries that `words` is about."""
     return [repeat.index for repeat in reproductions(facts.view, node)[-SHOWN:]]
 
 
 def of_all(facts: Facts) -> str:
-    """Of all trainings together: no better than the worst of them."""
+    """The assurance of all trainings: that of the weakest one."""
     missing = [
         node.name
         for node in facts.trained
@@ -49,8 +48,8 @@ def of_all(facts: Facts) -> str:
 
 
 def by_another(facts: Facts) -> bool:
-    """Whether every training behind the version came out again under another key than the one that
-    trained.
+    """Whether every training behind the version was reproduced under another key than the
+    trainer's.
     """
     return bool(facts.trained) and all(
         any(
@@ -62,13 +61,13 @@ def by_another(facts: Facts) -> bool:
 
 
 def scored_again(facts: Facts, own: Evidence) -> list[Evidence]:
-    """The same model on the same suite, scored under another key."""
+    """Evaluations of the same model on the same suite under another key."""
     return [evaluation for evaluation in _scored(facts, own) if evaluation.keyid != own.keyid]
 
 
 def scored_otherwise(facts: Facts, own: Evidence) -> bool:
-    """Whether the same key came to other scores of the same model on the same suite as well: the
-    last ones count.
+    """Whether the same key recorded different scores of the same model on the same suite. The
+    last scores count.
     """
     by_same_key = [
         evaluation
@@ -88,12 +87,12 @@ def _scored(facts: Facts, own: Evidence) -> list[Evidence]:
 
 
 def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
-    """Whether all of them came to the same."""
+    """Whether all evaluations have the same scores."""
     return all(evaluated(evaluation).scores == evaluated(own).scores for evaluation in others)
 
 
 def of_scores(facts: Facts, evaluations_: Sequence[Evidence]) -> str:
-    """Of all evaluations together: no better than the worst of them."""
+    """The assurance of all evaluations: that of the weakest one."""
     if several := [
         evaluation.predicate.stage
         for evaluation in evaluations_
@@ -121,7 +120,7 @@ def of_scores(facts: Facts, evaluations_: Sequence[Evidence]) -> str:
 
 
 def came_again(repeat: Evidence) -> bool:
-    """Whether the same bytes came out, or weights within a band that could be measured."""
+    """Whether the repeat gave the same bytes, or weights within a measured band."""
     return reproduced(repeat).same_bytes or reproduced(repeat).largest_difference is not None
 
 

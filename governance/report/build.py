@@ -1,14 +1,12 @@
-"""Puts a report together: verify first, then every section from what verified.
+"""Builds a report: verifies the log first, then makes every section from verified evidence.
 
-1. Where the log does not verify, nothing of it is used: the report is its verdict and the first
-   broken item.
-2. A report of a time in the past reads the entries before the first one that is later: what anybody
-   adds afterwards, back-dated or not, changes nothing in it.
-3. A report of now is as of the last thing that happened: the last entry, or a later deadline that
-   has passed. Between two of these its bytes stay the same.
-4. That a report was signed is nothing that happened to the version: reports signed last are not
-   read. Signing one therefore leaves its bytes as they are, and a log that only grew gives the same
-   report of a time in the past.
+1. Where the log does not verify, the report is its verdict and the first broken item.
+2. A report as of a past time reads the entries before the first later entry. Later additions do not
+   change it, even back-dated ones.
+3. A report as of now has the time of the last event: the last entry, or a later deadline that has
+   passed. Its bytes stay the same between two events.
+4. Signed reports at the end of the log are not read, because signing a report is no event of the
+   version. So signing a report does not change its bytes.
 """
 
 from __future__ import annotations
@@ -87,7 +85,7 @@ AGREES = "agrees with the log"
 
 @dataclass(frozen=True)
 class BundleSource:
-    """What a bundle is to a report: verified already, and perhaps not the whole log."""
+    """A bundle as a report's source: already verified, and perhaps only a part of the log."""
 
     verified: LogReport
     log_range: str
@@ -98,34 +96,32 @@ class BundleSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a report is made from: the log as it stood when it was first asked for, verified and
-    read once.
-    """
+    """The sources of a report: the log as it was at the first read, verified and read once."""
 
     root: Path
-    """The project's folder: files and policies at hand."""
+    """The project's folder, with files and policies."""
     project: str
     log: Log
     policies: Policies | CountersignError
-    """Those at hand, or why they cannot be read."""
+    """The local policies, or the error where they cannot be read."""
     checkpoint_key: str | None
-    """The key (PEM) by which this machine knows the log; None where it does not."""
+    """The checkpoint key (PEM) that this machine trusts; None where it has none."""
     registry: tuple[Finding, ...] | None = None
-    """Where the registry says otherwise than the log (`governance.release.reconcile`); None where
-    it was not compared.
+    """Where the registry differs from the log (`governance.release.reconcile`); None if not
+    compared.
     """
     carried: BundleSource | None = None
-    """Of a log that is read from a bundle."""
+    """The bundle that the log is read from; None for a whole log."""
 
     @property
     def service(self) -> Mapping[str, str]:
-        """Keys that the policies at hand name, beside those that the log gives rights."""
+        """The keys that the local policies name, in addition to the log's keys."""
         return {} if isinstance(self.policies, CountersignError) else self.policies.keys
 
     @cached_property
     def verified(self) -> LogReport:
-        """The log, verified from its first entry; a bundle as it was verified when it was
-        opened.
+        """The report of verifying the log from its first entry. A bundle was verified when it
+        was opened.
         """
         if self.carried is not None:
             return self.carried.verified
@@ -135,9 +131,9 @@ class Sources:
 
     @cached_property
     def read(self) -> tuple[LogState, LogSource]:
-        """The entries that were verified and none that came since, and the reader behind them.
+        """The state of the verified entries, without later ones, and its reader.
 
-        Keys that policies at hand name are known beside the log's.
+        Keys that the local policies name are accepted in addition to the log's keys.
         """
         whole = self.carried is not None or self.verified.broken is not None
         size = self.log.size() if whole else self.verified.entries
@@ -149,8 +145,8 @@ class Sources:
 
 
 def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
-    """The sources on this machine. Raises `StorageError` where there is no log. Whether it
-    verifies, `build` says.
+    """The sources on this machine. Raises `StorageError` where there is no log. `build` verifies
+    it.
     """
     log = begun(log_of(machine))
     return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
@@ -164,8 +160,8 @@ def build(
     as_of: datetime | None = None,
     clock: datetime | None = None,
 ) -> Report:
-    """The report of MODEL/VERSION, as of a time, or of now as `clock` has it; else as of the last
-    entry.
+    """The report of MODEL/VERSION at `as_of`, else at the last event before `clock`, else at the
+    last entry.
 
     Raises `InputError` where a log that verifies has no such version.
     """
@@ -188,8 +184,8 @@ def build(
 
 
 def _as_read(verified: LogReport, now: LogState) -> LogReport:
-    """What was verified, of the entries that are read alone: their root, proven to be one the whole
-    log grew from.
+    """The verification result for the entries that were read, with a proof that the log grew
+    from them.
     """
     leaf, proof = (
         now.log.entry(now.size - 1).leaf_hash,
@@ -205,7 +201,7 @@ def _as_read(verified: LogReport, now: LogState) -> LogReport:
 
 
 def _carried(report: Report, carried: BundleSource | None) -> Report:
-    """What a bundle shows of its log, and what it does not."""
+    """Adds what a bundle shows of its log, and what it cannot show."""
     if carried is None:
         return report
     shown = {"shows": list(carried.shows), "does_not_show": list(carried.does_not_show)}
@@ -216,7 +212,7 @@ def _carried(report: Report, carried: BundleSource | None) -> Report:
 
 
 def until(now: LogState, moment: datetime) -> LogState:
-    """(2) The log as it stood at a time. Raises `InputError` where it had not begun."""
+    """(2) The log as of a time. Raises `InputError` where it began later."""
     end = now.size
     for statement in now.evidence.all():
         if instant_of(at(statement)) > moment:
@@ -238,9 +234,7 @@ def settled(now: LogState) -> LogState:
 
 
 def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:
-    """What differs between two versions of a log that verifies. Raises `InputError` for one it does
-    not know.
-    """
+    """The differences between two versions. Raises `InputError` for an unknown version."""
     now, _ = sources.read
     before, after = (
         gather(now, sources.project, sources.root, sources.policies, *name) for name in (old, new)
@@ -249,7 +243,7 @@ def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> lis
 
 
 def latest(sources: Sources) -> tuple[str, str]:
-    """Model and version that were registered last. Raises `InputError` where nothing was."""
+    """The model and version registered last. Raises `InputError` where nothing was registered."""
     registrations = [
         registered(statement) for statement in sources.read[0].evidence.all("registration")
     ]
@@ -262,7 +256,7 @@ def latest(sources: Sources) -> tuple[str, str]:
 
 
 def _last_event(now: LogState, model: str, version: str, clock: datetime) -> datetime:
-    """(3) The last entry's time, or the last deadline since then that has passed."""
+    """(3) The time of the last entry, or of the last deadline since then that has passed."""
     last = last_time(now)
     registrations = [statement.predicate for statement in now.evidence.all("registration")]
     digests = {
@@ -280,7 +274,9 @@ def _last_event(now: LogState, model: str, version: str, clock: datetime) -> dat
 
 
 def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
-    """When something that a version of the model may rest on ends."""
+    """The deadlines of a version: requests, waivers, approvals, second signatures, keys and
+    data.
+    """
     moves = [statement.predicate for statement in now.evidence.by_subject(digest, "promotion")]
     consumed = {move.request for move in moves if move.allowed}
     packets = [
@@ -316,12 +312,12 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
 
 
 def _after(last: date) -> datetime:
-    """When a day that is somebody's or something's last has passed."""
+    """The instant at which this last day has passed."""
     return datetime.combine(last + timedelta(days=1), time(0), UTC)
 
 
 def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Facts:
-    """What the registry at hand says of this model; of a time in the past it says nothing."""
+    """Adds the registry's differences for this model. A report of a past time is not compared."""
     if as_of is not None:
         return replace(facts, registry_note="not compared: the registry has no past")
     if sources.registry is None:
@@ -334,7 +330,9 @@ def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Fa
 
 
 def _concerns(subject: str, model: str) -> bool:
-    """Whether a difference is of the model: one of another name in the registry concerns it too."""
+    """Whether a registry difference concerns the model. Unknown models and runs concern every
+    model.
+    """
     return subject.startswith((f"{model}/", f"{model}@", "model ", "run "))
 
 
@@ -391,8 +389,8 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
 
 
 def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list[str]]:
-    """Every control of the catalogue that policies carry, on this version's records, with dates as
-    of the report.
+    """Every control of the policies' catalogue, assessed on this version's records at the
+    report's time.
     """
     if facts.policies is None or facts.time is None:
         return [], [facts.policies_note or "not assessed: no time is given"]
@@ -425,7 +423,7 @@ EVIDENCE_SHOWN = 6
 
 
 def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
-    """With every entry that some section refers to, and the keys that signed them."""
+    """Adds every entry that a section refers to, and the keys that signed them."""
     named = set(_references(report)) | {statement.index for statement in of_chain(facts)}
     named |= {statement.index for statement in facts.of("origin", "policy")}
     cited = [statement for index in sorted(named) if (statement := seen(index)) is not None]
@@ -538,7 +536,7 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
 
 
 def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> Report:
-    """The verdict and the first broken item; nothing of the log is used."""
+    """The report of a log that does not verify: the verdict and the first broken item."""
     broken = verified.broken or "the log"
     word: VerdictWord = "EVIDENCE DOES NOT VERIFY"
     return Report(
@@ -616,7 +614,7 @@ EMPTY = (
     "gaps", "controls", "records", "decisions", "signed_reports", "datasets", "beside", "bases",
     "trainings", "metrics", "nodes", "edges", "files", "keys", "evidence",
 )  # fmt: skip
-"""Lists of a report of which nothing is known where the log does not verify."""
+"""Lists of a report that stay empty where the log does not verify."""
 
 
 def _generator() -> str:

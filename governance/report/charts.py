@@ -1,7 +1,7 @@
-"""Drawings of a report as inline SVG: no script, no assets, colours by CSS class so that dark mode
-and print hold.
+"""Charts of a report as inline SVG, without scripts or outside files. CSS classes set the colours,
+for dark mode and print.
 
-Each stands beside the table of what it draws; what a colour tells, a shape or a word tells too.
+Each chart is beside the table of its figures. Shapes or words repeat what colours show.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def scores(metric: Metric) -> Markup:
 
 
 SLICES = 16
-"""Slices drawn at most, the worst."""
+"""The most slices in a chart: the worst ones."""
 
 
 def slices(metric: Metric) -> Markup:
@@ -119,9 +119,7 @@ def curve(line: Curve) -> Markup:
 
 
 def personal_data(entities: Sequence[Entity]) -> Markup:
-    """Occurrences before treatment (outlined) and in what was written (filled), one row per
-    type.
-    """
+    """Occurrences before treatment (outlined) and after it (filled), one row per type."""
     rows = [entity for entity in entities if entity.found or entity.remaining]
     if not rows:
         return Markup("")
@@ -144,14 +142,12 @@ def personal_data(entities: Sequence[Entity]) -> Markup:
 
 
 MARKS = (("changed", "changed"), ("new", "new"), ("gone", "gone"), ("same", "the same"))
-"""Field of `Compared` to its word, in the order drawn."""
+"""(Field of `Compared`, word), in drawing order."""
 CELL = 13
 
 
 def changes(groups: Sequence[Compared]) -> Markup:
-    """One square per thing that two versions are compared by, one row per group: filled, cross,
-    ring or outline.
-    """
+    """One square per compared property, one row per group: filled, cross, ring or outline."""
     rows = [group for group in groups if any(getattr(group, name) for name, _ in MARKS)]
     if not rows:
         return Markup("")
@@ -173,7 +169,7 @@ def changes(groups: Sequence[Compared]) -> Markup:
 
 
 MOST = 24
-"""Squares of one row."""
+"""The most squares in one row."""
 
 
 def _thing(name: str, x: float, y: float) -> Markup:
@@ -199,8 +195,8 @@ BOX, GAP_X, GAP_Y, HEIGHT, LANE_GAP = 126, 26, 12, 46, 34
 
 
 def lineage(nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:
-    """What was made from what: models left to right, datasets below the stage they went into,
-    sources below those.
+    """The lineage: models from left to right, datasets below the stage that uses them, sources
+    below those.
     """
     if not nodes:
         return Markup("")

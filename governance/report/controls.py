@@ -1,12 +1,11 @@
-"""What outside frameworks ask, and what the log holds of it for one version.
+"""Controls of outside frameworks, and the log's evidence for them on one version.
 
-1. A control names kinds of evidence. Each kind is looked for in the version's verified records;
-   what is missing of what the catalogue asks for is named.
-2. A control's result follows from its kinds alone: all whole, some, none, or not recorded here at
-   all. Policies, which people sign, may declare a control not applicable and why. There is no
-   percentage.
-3. The result says that evidence exists and verifies. Whether that satisfies a duty is a judgement
-   that no record here makes.
+1. A control names kinds of evidence. Each kind is looked up in the version's verified records.
+   Missing parts are named.
+2. A control's result follows from its kinds alone: all complete, some, none, or not recorded here.
+   Signed policies may declare a control not applicable, with a reason. There is no percentage.
+3. The result states that evidence exists and verifies. Whether it satisfies a duty is a legal
+   judgement that no record makes.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ SURE = (
 SHOWN = 8
 """Entries named per kind of evidence; --json has all."""
 FEW = 12
-"""Up to so many controls are shown in full."""
+"""The most controls that are shown in full."""
 STRENGTHS = {
     "proves": "the evidence alone shows what is asked, for this version",
     "supports": "the evidence is needed and not enough",
@@ -54,12 +53,12 @@ class ControlResult(Model):
     id: str
     title: str
     asked_by: str
-    """The older id that was asked for, and what happened to it; empty for its own id."""
+    """The older id that the caller gave, and what replaced it; empty for a current id."""
     what_it_asks: str
     strength: str
     result: Outcome
     why: str
-    """Why it is not applicable or not assessed; empty else."""
+    """Why the control is not applicable or not assessed; empty otherwise."""
     links: list[Link]
     gap: str
     applies: str
@@ -81,7 +80,7 @@ class ControlReport(Model):
     version: str
     digest: str
     at: str
-    """The day for which dates are told."""
+    """The day for which the dates in force are stated."""
     as_of: str
     """The time of the records."""
     log: str
@@ -92,7 +91,7 @@ class ControlReport(Model):
 def assess(
     facts: Facts, verified: LogReport, selected: Sequence[FoundControl], at: date
 ) -> ControlReport:
-    """Each of these controls for one version, with dates as of `at`."""
+    """Assesses each control for one version, with dates as of `at`."""
     keys = {key for choice in selected for key in choice.control.evidence}
     links = {key: link(key, facts, verified) for key in keys}
     registration = facts.registration
@@ -151,7 +150,7 @@ def _outcome(control: Control, links: list[Link], model: str) -> tuple[Outcome, 
 
 
 def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
-    """Whether it is in force on a day, for whom, and from when otherwise."""
+    """Whether a control is in force on a day and for whom; else from when."""
     if not dates:
         words = {
             "standard": "a standard: binding by contract or certification only",
@@ -173,7 +172,7 @@ def in_force(dates: Sequence[Milestone], kind: str, at: date) -> str:
 
 
 def _warnings(selected: Sequence[FoundControl]) -> list[str]:
-    """The catalogue's own, of the frameworks that are shown."""
+    """The warnings of the catalogue about the frameworks that are shown."""
     warnings = [WARNING, SURE]
     for framework in {choice.framework.framework: choice.framework for choice in selected}.values():
         warnings.append(
@@ -186,7 +185,7 @@ def _warnings(selected: Sequence[FoundControl]) -> list[str]:
 
 
 def lines(report: ControlReport) -> list[str]:
-    """The answer for people: a few controls in full, many in one line each; then the warnings."""
+    """The result as text: a few controls in full, many in one line each; then the warnings."""
     text = [
         f"{report.model}/{report.version} ({report.digest[:PREFIX]}), dates as of {report.at};"
         f" {report.log}"

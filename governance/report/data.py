@@ -1,6 +1,4 @@
-"""The report's datasets: from source to what trained, what was left out and why, personal data,
-quality.
-"""
+"""The report's datasets: stages, excluded records, personal data and quality."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ def datasets(facts: Facts) -> list[Dataset]:
 
 
 def beside(facts: Facts) -> list[Beside]:
-    """Every other dataset the log knows: what was found in it and left out of it is told all the
-    same.
-    """
+    """Every dataset of the log that the version does not use."""
     used = {chain.dataset for chain, _ in facts.datasets}
     by_dataset: dict[str, list[Evidence]] = {}
     for statement in facts.of("ingest", "scan", "quality"):
@@ -114,7 +110,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
 
 
 def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
-    """The datacard, field by field in its own order."""
+    """The datacard's fields in their own order, and a note where it is missing."""
     if facts.policies is None:
         return {}, facts.policies_note
     card = facts.policies.datacards.get(dataset)
@@ -130,7 +126,7 @@ def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
 
 
 def _declared(value: object) -> str:
-    """A card's field as text that is Unicode whatever a YAML escape made of it."""
+    """A datacard's field as valid Unicode text. A YAML escape may have made it invalid."""
     return plain(value).encode("utf-8", "backslashreplace").decode() if value else "not stated"
 
 
@@ -167,9 +163,7 @@ def _excluded(facts: Facts, statement: Evidence) -> list[Excluded]:
 
 
 def _id(row: dict[str, object]) -> str:
-    """The beginning of a record's id, enough to find it in excluded.jsonl; file and row where it
-    has none.
-    """
+    """The start of a record's id, enough to find it in excluded.jsonl; else its file and row."""
     identity = row.get("id")
     return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
 
@@ -261,7 +255,7 @@ def _engine(scan: Scan) -> str:
 
 
 def _checks(quality: Quality | None) -> list[Check]:
-    """Expectations, those not met first, then those that something had to be left out for."""
+    """Expectations: first those not met, then those that excluded records."""
     if quality is None:
         return []
     checks = [

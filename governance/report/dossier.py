@@ -1,8 +1,6 @@
-"""What stands beside a model's files in the registry, so that a person may read there what the log
-says.
+"""JSON documents beside a model's files in the registry, for people who browse there.
 
-A convenience: counts, digests, scores and decisions, never data. Whatever is decided on stands in
-the log.
+They are a convenience: counts, digests, scores and decisions, but no data. Decisions read the log.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
 
 
 def statements(chain: Chain) -> list[Evidence]:
-    """Every statement the model rests on, each once, in the order of the log."""
+    """Every statement that the model rests on, each once, in the order of the log."""
     return [
         statement
         for _, statement in sorted(
@@ -51,7 +49,7 @@ def statements(chain: Chain) -> list[Evidence]:
 
 
 def links(chain: Chain) -> list[Artifact]:
-    """The same as digests, for the registration's own statement."""
+    """The statements as digests, for the registration's own statement."""
     return [
         Artifact(role=statement.kind, name=about(statement), sha256=statement.digest)
         for statement in statements(chain)

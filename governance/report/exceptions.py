@@ -1,4 +1,4 @@
-"""Page one's notes: what contradicts nothing, was accepted by nobody, and a reader must know."""
+"""Page one's notes: facts that contradict nothing and that a reader must know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = 3
 
 
 def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
-    """What a reader must know before any good news."""
+    """Faults, waivers and notes that a reader must know first."""
     return [
         *_keys(facts),
         *_unestablished(facts, left_out, origin),
@@ -31,7 +31,7 @@ def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[No
 
 
 def _first(statements: Iterable[Evidence]) -> list[int]:
-    """The first entries, as references."""
+    """The first entries of these statements."""
     return sorted({statement.index for statement in statements})[:SHOWN]
 
 
@@ -48,7 +48,7 @@ def _keys(facts: Facts) -> Iterator[Notice]:
 
 
 def _keys_ended(facts: Facts) -> Iterator[Notice]:
-    """Approvals that count, by keys that were revoked since."""
+    """Approvals that count although their key was revoked later."""
     for name, role, vote in facts.standing.approvers if facts.standing else ():
         ended = facts.now.authority.revoked.get(vote.keyid) if facts.now else None
         if ended is not None:
@@ -127,8 +127,8 @@ def _not_run(facts: Facts) -> Iterator[Notice]:
 
 
 def _requesters(facts: Facts) -> Iterator[Notice]:
-    """Runs only: a move of a governed alias is asked for by signature, whoever's account carries
-    it out.
+    """Requesters of runs who were not authenticated. Governed moves have signed requests
+    instead.
     """
     runs = (
         run_of(statement)

@@ -1,10 +1,9 @@
-"""What a report rests on: one version's registration and, from its digest, everything the log says
-behind it.
+"""The facts of a report: one version's registration and the evidence it rests on.
 
-Only verified evidence gets in. Policies are those of the log: the ones in force by people where an
-alias is governed, else the last recorded; those at hand only where the log has no text of them and
-their digest is the recorded one. Files at hand are used where their digest is the one that evidence
-names; otherwise the report says why they were not.
+1. Only verified evidence is read.
+2. Policies come from the log: those in force where an alias is governed, else the last recorded
+   ones. Local policies are read only where the log has no text of them and the digests agree.
+3. A file is read only where its digest is the recorded one. Otherwise the report says why not.
 """
 
 from __future__ import annotations
@@ -48,35 +47,35 @@ PREFIX = 12
 
 @dataclass(frozen=True)
 class Facts(Chain):
-    """One version, and what stands behind it."""
+    """One version and the evidence it rests on."""
 
     project: str
     root: Path
     everything: Sequence[Evidence]
-    """All evidence of the log that counts, in order."""
+    """All evidence that counts, in the order of the log."""
     registration_statement: Evidence
     """The version's registration."""
     policies: Policies | None
-    """Those it is judged by; None where they cannot be had."""
+    """The policies that judge the version; None where they are not available."""
     policies_note: str
-    """Why there are none; empty where there are."""
+    """Why no policies are available; empty where they are."""
     policies_are: str = "the policies last recorded in the log; nobody signed them"
-    """Which they are, in words."""
+    """The origin of the policies, as text."""
     now: LogState | None = None
-    """The log as it was read; None where people are not asked about."""
+    """The log as it was read; None where people take no part in decisions."""
     time: datetime | None = None
-    """The time of the report; that of the last entry where none is given."""
+    """The time of the report; None for the time of the last entry."""
     standing: Standing | None = None
-    """What people said of the version; None where the log knows no governed alias."""
+    """The version's state with people; None where the log has no governed alias."""
     standing_note: str = "this project has not set up human approval"
-    """Why there is none."""
+    """Why there is no `standing`."""
     undecidable: str | None = None
     """Why a version of a governed model cannot be decided again."""
     registry: tuple[Finding, ...] = field(default=())
-    """Where the registry at hand says otherwise than the log, of this model."""
+    """Findings about this model where the registry differs from the log."""
     registry_state: RegistryState = "not compared"
     registry_note: str = "not compared: no registry available"
-    """Whether it was compared, and what came of it."""
+    """Whether the registry was compared, and the result."""
 
     @property
     def registration(self) -> Registration:
@@ -85,19 +84,21 @@ class Facts(Chain):
 
     @cached_property
     def as_of(self) -> str:
-        """The time of the report: when the last entry that was read was made, or a later deadline
+        """The time of the report: the time of the last entry, or of a later deadline that has
         passed.
         """
         return instant(self.time) if self.time else at(self.everything[-1])
 
     @property
     def as_of_time(self) -> datetime:
-        """`as_of` as a time, for deciding again."""
+        """`as_of` as a time. Decisions are repeated at this time."""
         return instant_of(self.as_of)
 
     @cached_property
     def reference(self) -> ModelRef | None:
-        """The version as decisions name a model; None where its gate's request is not recorded."""
+        """The version as a reference for decisions; None where the gate's request is not
+        recorded.
+        """
         request = self.requests.get(self.released.name)
         if request is None:
             return None
@@ -113,8 +114,8 @@ class Facts(Chain):
 
     @cached_property
     def model_facts(self) -> ModelFacts | None:
-        """The version's evaluation as decisions see it; None where policies or the request are not
-        at hand.
+        """The input for judging the version's evaluation; None without policies or without the
+        request.
         """
         if self.policies is None or self.reference is None:
             return None
@@ -130,8 +131,8 @@ class Facts(Chain):
 
     @cached_property
     def again(self) -> ReleaseDecision | None:
-        """The release decided anew, at the report's time: on a governed alias where there are any,
-        else `candidate`.
+        """The release decided again at the report's time: on a governed alias if there is one,
+        else on `candidate`.
         """
         if self.standing is not None:
             return self.standing.today
@@ -151,16 +152,14 @@ class Facts(Chain):
 
     @property
     def previous(self) -> Evidence | None:
-        """The version approved last before this one; where none ever was, the latest registered
-        before.
+        """The registration of the version approved last before this one; else of the version
+        registered before it.
         """
         return self.approved_before or self._registered_before
 
     @cached_property
     def approved_before(self) -> Evidence | None:
-        """The registration of the version to which people gave a governed alias last, before they
-        gave it to this.
-        """
+        """The registration of the version that held a governed alias before this one."""
         if self.standing is None or self.now is None:
             return None
         end = self.standing.released.index if self.standing.released else self.now.size
@@ -201,9 +200,7 @@ class Facts(Chain):
 
     @cached_property
     def champion(self) -> ModelNode | None:
-        """The model that serves users, or served them when this one was given its alias; None where
-        it is the first.
-        """
+        """The champion that this version is compared with; None for the first version."""
         if self.standing is None:
             return None
         digest, main = self.standing.request.champion, self.standing.policies.main_alias
@@ -225,9 +222,7 @@ class Facts(Chain):
 
     @property
     def champion_is(self) -> str:
-        """The alias that `champion` holds now, else that which it held before this version was
-        given it.
-        """
+        """The alias that `champion` holds now; else the alias it held before this version."""
         if self.standing is None or self.champion is None:
             return "none"
         aliases = (self.standing.policies.main_alias, self.standing.alias)
@@ -240,7 +235,7 @@ class Facts(Chain):
 
     @cached_property
     def promotions(self) -> list[Evidence]:
-        """Every decision about an alias for this version's bytes, in order."""
+        """Every alias decision about this version's bytes, in order."""
         of_model = [
             statement
             for statement in self.view.all("promotion")
@@ -251,8 +246,8 @@ class Facts(Chain):
         ]
 
     def file(self, statement: Evidence, role: str) -> Path | str:
-        """The file a statement made, where it is at hand with the same bytes; else why it is not
-        used.
+        """The path of a file that a statement made, if its digest fits; else the reason it is
+        not used.
         """
         made = next((artifact for artifact in statement.subjects if artifact.role == role), None)
         if made is None:
@@ -274,7 +269,9 @@ class Facts(Chain):
         )
 
     def rows(self, statement: Evidence, role: str) -> tuple[list[dict[str, object]], str]:
-        """A JSON Lines file a statement made, and why it is not used where it is not."""
+        """The rows of a JSON Lines file that a statement made, and the reason where it is not
+        used.
+        """
         path = self.file(statement, role)
         if isinstance(path, str):
             return [], path
@@ -282,7 +279,7 @@ class Facts(Chain):
             return [json.loads(line) for line in lines if line.strip()], ""
 
     def policy_entry(self, digest: str) -> int:
-        """The entry that recorded these policies first."""
+        """The first entry that recorded these policies."""
         kinds = ("origin", "policy")
         return next(
             (
@@ -301,7 +298,7 @@ class Facts(Chain):
         return sorted(statements, key=lambda statement: statement.index)
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
-        """As of any chain; looked for once."""
+        """The evaluation of a model on a suite, cached."""
         key = (node.sha256, suite)
         if key not in self._evaluations:
             self._evaluations[key] = super().evaluation(node, suite)
@@ -321,9 +318,7 @@ def gather(
     version: str,
     time: datetime | None = None,
 ) -> Facts:
-    """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version, naming
-    those it has.
-    """
+    """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version."""
     registrations = list(now.evidence.all("registration"))
     of_version = [
         statement
@@ -378,9 +373,7 @@ def gather(
 
 
 def last_time(now: LogState) -> datetime:
-    """When the last entry that counts was made, of those that are there: a bundle need not carry
-    the very last.
-    """
+    """The time of the last entry that counts. A bundle may not hold the very last entry."""
     for end in range(now.size, 0, -PAGE):
         for entry in reversed(now.log.page(max(0, end - PAGE), end)[0]):
             statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
@@ -422,8 +415,8 @@ def _standing(
 
 
 def _used(now: LogState, policies: Policies | CountersignError) -> _Used:
-    """The policies a version is judged by: those that govern aliases, the last recorded, or those
-    at hand.
+    """Chooses the policies that judge a version: those in force, the last recorded, or the local
+    ones.
     """
     period = now.authority.in_force
     if period.policies is not None and period.policies.rules.aliases:
@@ -485,7 +478,7 @@ def promoted(statement: Evidence) -> Promotion:
 
 
 def at(statement: Evidence) -> str:
-    """When a statement was made; by the person's own clock, where a person made it."""
+    """When a statement was made. A person's statement carries the time of that person's clock."""
     run = run_of(statement)
     return str(run.finished if run else statement.predicate.at)
 
@@ -505,13 +498,13 @@ def about(statement: Evidence) -> str:
 
 
 def of_chain(facts: Facts) -> Iterator[Evidence]:
-    """Every statement the version rests on, its registration and the decisions about it."""
+    """Every statement that the version rests on, its registration and the decisions about it."""
     yield from facts.statements()
     yield facts.registration_statement
     yield from facts.promotions
 
 
 def run_of(statement: Evidence) -> Run | None:
-    """When and for whom a statement was made."""
+    """The run that made a statement; None for a person's statement."""
     run = getattr(statement.predicate, "run", None)
     return run if isinstance(run, Run) else None

@@ -1,4 +1,4 @@
-"""Page one's exceptions: what contradicts a good verdict, then what people accepted for a while."""
+"""Page one's exceptions: faults, which contradict a good verdict, then waivers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def faults(facts: Facts) -> list[Notice]:
 
 
 def waivers(facts: Facts) -> list[WaiverRow]:
-    """Every waiver of the version or of what it was made from, whether it counts or not."""
+    """Every waiver of a finding on the version or its chain, also those that do not count."""
     standing = facts.standing
     if standing is None:
         return []
@@ -99,7 +99,7 @@ def _waiver(standing: Standing, row: WaiverRow) -> Notice:
 
 
 def _registry(facts: Facts) -> Iterator[Notice]:
-    """The registry does not hold what the log's last decisions gave."""
+    """Where the registry's aliases differ from the log's last decisions."""
     for finding in facts.registry:
         moved = finding.code == "REGISTRY_ALIAS_MOVED"
         yield notice(
@@ -132,7 +132,7 @@ def _votes(facts: Facts, standing: Standing) -> Iterator[Notice]:
 
 
 def _ended_waivers(standing: Standing) -> Iterator[Notice]:
-    """Waivers that carried the release and are not in force today."""
+    """Waivers that the release needed and that are not in force today."""
     if standing.released is None:
         return
     needed = {_finding(finding) for finding in standing.today.findings}
@@ -193,9 +193,10 @@ def _rules(standing: Standing) -> Iterator[Notice]:
 
 
 def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
-    """What differs from the packet that was approved.
+    """Changes since the packet was approved.
 
-    A later run that made the same bytes again is no change: steps are compared by what they made.
+    A later run that made the same bytes is no change, because steps are compared by the digests
+    they made.
     """
     if standing.moved_on is None or standing.packet is None:
         return

@@ -1,4 +1,4 @@
-"""Page one, apart from verdict, gates, exceptions and people: use, way back, open points."""
+"""Page one: use, aliases held, way back, incidents and open points."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NOT_COVERED = (
 )
 NOT_NEEDED = "not needed: it holds no alias"
 SOON = timedelta(days=30)
-"""What ends within this is told among the open points."""
+"""What ends within this period is listed as an open point."""
 
 
 def use(facts: Facts) -> Use:
-    """What policy says the model is for, as far as the verdict permits it."""
+    """The purpose that policy sets, limited by the verdict."""
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     word = verdict(facts).word
     served = word in APPROVED
@@ -74,7 +74,7 @@ def _demands(tier: Tier | None) -> list[str]:
 
 
 def _review_by(facts: Facts) -> str:
-    """The next review that policy sets; then the first day on which something of it ends."""
+    """The next review that policy sets, then the first end of data, a waiver or an approval."""
     model = facts.registration.model
     months = facts.policies.review_every(model) if facts.policies else None
     due = review_due(facts)
@@ -95,7 +95,7 @@ def review_due(facts: Facts) -> date | None:
 
 
 def _first_end(facts: Facts) -> str:
-    """What the version rests on and ends first: data, a waiver, or an approval."""
+    """What ends first: retention of data, a waiver, or an approval. Empty where nothing ends."""
     ends = [
         (str(card.retention.until), f"data of {name} must be erased by")
         for name, card in _cards(facts)
@@ -114,7 +114,7 @@ def _first_end(facts: Facts) -> str:
 
 
 def _unset(facts: Facts) -> Iterator[Item]:
-    """What policy does not set for the model, and a review that is due."""
+    """Settings that policy lacks for the model, and a review that is due."""
     policies, model = facts.policies, facts.registration.model
     if policies is None or model not in policies.rules.models:
         return
@@ -174,7 +174,7 @@ def _hold(standing: Standing, tenure: Held) -> Hold:
 
 
 def way_back(facts: Facts) -> Back:
-    """The version to go back to, and what that takes."""
+    """The version to return to, and the steps and people that this requires."""
     standing = facts.standing
     if standing is None:
         before = registered(facts.previous) if facts.previous else None
@@ -228,7 +228,7 @@ _NO_EARLIER = "none: there is no earlier version"
 
 
 def incidents(facts: Facts) -> list[Incident]:
-    """Everything said to be wrong with these bytes, in order."""
+    """Every incident about this version's bytes, in order."""
     statements = facts.standing.incidents if facts.standing else []
     return [
         Incident(
@@ -244,7 +244,9 @@ def incidents(facts: Facts) -> list[Incident]:
 
 
 def open_items(facts: Facts) -> list[Item]:
-    """What waits, what ends soon and what prevents a release; overdue items first."""
+    """Open points: what waits, what ends soon and what prevents a release. Overdue points come
+    first.
+    """
     points = [*_of_people(facts), *_findings(facts), *_unset(facts)]
     return sorted(points, key=lambda point: not point.overdue)
 
@@ -264,7 +266,7 @@ def _findings(facts: Facts) -> Iterator[Item]:
 
 
 def _next(finding: Finding, standing: Standing | None) -> str | None:
-    """The next step of a finding, as it is typed for this version."""
+    """The next step of a finding, with this version and alias in its command."""
     if standing is None or not finding.code.startswith("REQUEST_"):
         return finding.next or None
     typed = f"{standing.name} --to {standing.alias}"
@@ -306,7 +308,7 @@ def _of_people(facts: Facts) -> Iterator[Item]:
 
 
 def _seconds(standing: Standing, author: str) -> str:
-    """Who may sign a rollback that somebody made alone."""
+    """Who may give the second signature on an emergency rollback."""
     policies = standing.now.authority.in_force.policies
     named = policies.rules.seconded_by if policies else None
     return (

@@ -1,4 +1,4 @@
-"""What failed, was not run or says nothing, and under which rules all of it is judged."""
+"""Tests that failed, were not run or have no result, and the policies that judge the version."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NOT_TESTED = (
     ("contamination of a base model", "what it was trained on is not disclosed"),
     ("canary", "no statement of that kind exists"),
 )
-"""What no version of this project is tested for yet."""
+"""Tests that do not exist for any version of this project."""
 ORDER = ("failed", "not run", "no threshold", "not recorded")
 
 
 def gaps(facts: Facts) -> list[Gap]:
-    """Failures first; then what was not run, has no threshold, or is not recorded."""
+    """Gaps: failures first, then tests that were not run, have no threshold or are not recorded."""
     listed = [
         *_failed(facts),
         *_not_run(facts),
@@ -37,7 +37,7 @@ def gaps(facts: Facts) -> list[Gap]:
 
 
 def policy(facts: Facts) -> PolicyUsed:
-    """Under which policies the version is judged, and since when they are fixed."""
+    """The policies that judge the version, and since when they are fixed."""
     own = own_evaluation(facts)
     period = facts.now.authority.in_force if facts.now and facts.standing else None
     proposals = facts.now.authority.proposals if facts.now and facts.standing else ()
@@ -63,7 +63,7 @@ def policy(facts: Facts) -> PolicyUsed:
 
 
 def _demands(facts: Facts) -> list[str]:
-    """What is demanded of the version's scores, and whether that is met."""
+    """Policy's thresholds for the version's scores, each with its result."""
     policy_demands = demands(facts)
     lines = [_demand(result) for result in judged(facts)]
     none = (
@@ -149,7 +149,7 @@ def _slices(facts: Facts) -> Iterator[Gap]:
 
 
 def _reproduction(facts: Facts) -> Iterator[Gap]:
-    """Trainings that nobody but their own signer performed again."""
+    """A gap unless every training was reproduced under another key."""
     if not assurance.by_another(facts):
         refs = [index for node in facts.trained for index in assurance.entries(facts, node)]
         why = f"{'not every' if refs else 'no'} result was produced again by another runner"
@@ -157,7 +157,7 @@ def _reproduction(facts: Facts) -> Iterator[Gap]:
 
 
 def _drill(facts: Facts) -> Iterator[Gap]:
-    """The way back, unless it was tried and came off."""
+    """A gap unless the last rollback drill passed."""
     standing = facts.standing
     tried = (
         drills.last(standing.now, facts.registration.model, standing.alias) if standing else None

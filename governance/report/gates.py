@@ -52,11 +52,11 @@ ANSWERS: dict[GateName, frozenset[str]] = {
     ),
     "Signatures and files": frozenset({"UNSAFE_FILES"}),
 }
-"""Row to the finding codes that fail it."""
+"""Row to the finding codes that make it fail."""
 
 _SCORED = frozenset(["THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"])
 JUDGED: dict[GateName, frozenset[str]] = {"Evaluation": _SCORED, "Safety": _SCORED}
-"""Codes of rows that look at the scores themselves."""
+"""Row to the finding codes about scores."""
 
 
 def gates(facts: Facts) -> list[Gate]:
@@ -166,7 +166,7 @@ def _personal_data(facts: Facts) -> Gate:
 
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
-    """The kind of planted values of which the least share was found, and what policy requires."""
+    """The kind of planted values with the lowest detection rate, and what policy requires."""
     required = facts.policies.pii.minimum_recall if facts.policies else {}
     measured = [
         (recall.interval(figures).low, scan.dataset, name, figures)

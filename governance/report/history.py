@@ -1,6 +1,4 @@
-"""What changed since the version before: every thing that two versions are compared by, in
-groups.
-"""
+"""Changes since the version before, in groups."""
 
 from __future__ import annotations
 
@@ -14,14 +12,14 @@ from governance.report.model import Change, Compared
 from governance.report.scores import own_evaluation
 
 GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules")
-"""Most telling first."""
+"""The most important group first."""
 NO_EARLIER = "none: this is the first version under this name"
 Portrait = dict[tuple[str, str], str]
-"""Group and thing to its value."""
+"""(Group, name) to value: the properties by which versions are compared."""
 
 
 def changes(facts: Facts) -> tuple[str, list[Change]]:
-    """What differs from the version before, most telling first; and which version that is."""
+    """The version before, as text, and the differences from it."""
     if facts.previous is None:
         same = [
             registered(statement).version
@@ -41,7 +39,7 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
 
 
 def differences(before: Facts, after: Facts) -> list[Change]:
-    """What differs between any two versions."""
+    """The differences between two versions."""
     return _differences(_portrait(before), _portrait(after))
 
 
@@ -56,8 +54,8 @@ def _differences(old: Portrait, new: Portrait) -> list[Change]:
 
 
 def compared(facts: Facts) -> list[Compared]:
-    """How many things of each group are the same, changed, new, gone. Empty where there is nothing
-    to compare with.
+    """The number of unchanged, changed, new and removed properties by group. Empty without a
+    version before.
     """
     if facts.previous is None:
         return []
@@ -66,7 +64,7 @@ def compared(facts: Facts) -> list[Compared]:
 
 
 def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
-    """The version before, and this one, in the things that two versions are compared by."""
+    """The properties of the version before and of this one."""
     if facts.previous is None:
         return {}, _portrait(facts)
     before = registered(facts.previous)
@@ -92,7 +90,7 @@ def _group(group: str, old: Portrait, new: Portrait) -> Compared:
 
 
 def _portrait(facts: Facts) -> Portrait:
-    """A version in the lines that two versions are compared by."""
+    """The properties of one version."""
     portrait: Portrait = {}
     own = own_evaluation(facts)
     if own:

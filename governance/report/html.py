@@ -1,5 +1,5 @@
-"""The report as one self-contained page, and its JSON twin: no script, no assets, no time but the
-log's.
+"""The report as one self-contained page, and its JSON twin. It has no scripts and no outside
+files, and its only times are the log's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def page(report: Report) -> bytes:
 
 
 def _running(front: Report) -> str:
-    """What every printed page has at its head: model, digest, verdict."""
+    """The running header of printed pages: model, digest, verdict."""
     return f"{front.model} {front.version}  {front.digest[:12]}  {front.verdict.word}"
 
 
@@ -75,14 +75,14 @@ def _css(value: str) -> str:
 
 
 def style(made: Environment) -> Markup:
-    """The style sheet that every page carries in itself."""
+    """The style sheet that every page contains."""
     text = made.loader.get_source(made, "style.css")[0] if made.loader else ""
     return Markup(text)  # noqa: S704 - our own file
 
 
 def environment() -> Environment:
-    """Templates of pages: everything is escaped, what cannot be seen is made visible, an unknown
-    name is an error.
+    """Templates of pages: all text is escaped, invisible characters are shown, an unknown name
+    is an error.
     """
     made = Environment(
         loader=PackageLoader("governance", "report"),
@@ -99,7 +99,7 @@ def environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """What cannot be seen is made visible; markup of our own passes."""
+    """Makes invisible characters visible. Markup of our own stays as it is."""
     return (
         text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
     )

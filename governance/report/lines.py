@@ -1,4 +1,4 @@
-"""The drawing of where a version comes from, as nodes and edges; the same as a table."""
+"""The lineage drawing as nodes and edges."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MODELS, DATASETS, SOURCES = 0, 1, 2
 
 
 def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
-    """Models by how many trainings they rest on; below each stage its datasets, below those their
-    sources.
+    """Nodes and edges. A model's column is the number of trainings before it. Datasets are below
+    the stage that uses them, and sources below their datasets.
     """
     columns = _columns(facts.chain)
     last = max(columns.values()) + 1
@@ -36,7 +36,7 @@ def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
 
 
 def _slots(facts: Facts, columns: dict[str, int], last: int) -> list[int]:
-    """A column for each dataset, of its own: its first trainer's, else the nearest that is free."""
+    """A separate column for each dataset: that of its first trainer, else the nearest free one."""
     preferred = []
     for _, uses in facts.datasets:
         trains = next((use for use in uses if use.startswith("train@")), None)
@@ -82,7 +82,7 @@ def _source(chain: DataChain, ingest: Evidence, column: int) -> Node:
 
 
 def _columns(chain: list[ModelNode]) -> dict[str, int]:
-    """Model digest to the length of the longest way from a model made of nothing here."""
+    """Model digest to the length of the longest path from a model without parents."""
     columns: dict[str, int] = {}
     for node in chain:
         before = [columns[digest] for digest in (node.parent, node.scorer) if digest in columns]

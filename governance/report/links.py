@@ -1,7 +1,7 @@
-"""What a version has of each kind of evidence that a control may name, and what is missing.
+"""The evidence of a version by kind, and what is missing of each kind.
 
 To add a kind: describe it in `governance.policy.controls.EVIDENCE`, and add a function below with
-its line in `LOOKS`. `NOT_RECORDED` explains the kinds that Countersign has no record of.
+its line in `LOOKS`. `NOT_RECORDED` explains the kinds that Countersign does not record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from governance.report.people import separation
 from governance.report.scores import is_safety
 
 Presence = Literal["present", "partial", "missing", "not recorded"]
-"""whole; some of it; none where there could be; or Countersign has no record of the kind."""
+"""Complete; partly there; missing; or Countersign keeps no record of the kind."""
 
 
 class Link(Model):
@@ -31,7 +31,7 @@ class Link(Model):
 
     key: str
     asks: str
-    """What it has to hold to be whole."""
+    """What complete evidence contains."""
     state: Presence
     says: str
     lacks: list[str]
@@ -45,9 +45,9 @@ class Holding:
 
     says: str
     lacks: Sequence[str]
-    """What is missing for it to be whole."""
+    """What is missing for complete evidence."""
     evidence: Sequence[Evidence | None]
-    """The statements that show it. Without a statement there is nothing."""
+    """The statements that show it. Without any, the evidence is missing."""
 
 
 def link(key: str, facts: Facts, verified: LogReport) -> Link:
@@ -251,7 +251,7 @@ def _safety(facts: Facts) -> Holding:
 
 
 def _reproduced(facts: Facts) -> Holding:
-    """What others got: the same model on the same suite, each training from the same inputs."""
+    """Reproductions: evaluations of the version under other keys, and repeats of its trainings."""
     scored = _scored_again(facts)
     lacks, evidence, trainings = list(scored.lacks), list(scored.evidence), []
     for node in facts.trained:
@@ -318,9 +318,7 @@ def _duties(facts: Facts) -> Holding:
 
 
 def _same_asked(facts: Facts) -> bool:
-    """Whether training and evaluation of the version were asked for by one person, or by nobody who
-    is known.
-    """
+    """Whether one person requested training and evaluation. True where either is not recorded."""
     own, train = scores.own_evaluation(facts), facts.released.train
     if own is None or train is None:
         return True
@@ -413,7 +411,7 @@ def _revoked(facts: Facts) -> Mapping[str, int]:
 
 
 def _authorizations(facts: Facts) -> set[str | None]:
-    """By which people let services run in their name, of the runs that the version rests on."""
+    """Authorizations behind the runs of this version: people let services run in their name."""
     return {
         run.requested_by.authorization
         for statement in facts.statements()
@@ -575,7 +573,7 @@ LOOKS: Mapping[str, Callable[[Facts], Holding]] = {
     "rollback_drill": _ways_back,
     "incident_log": _incidents,
 }
-"""Kind of evidence to what is looked for."""
+"""Kind of evidence to the function that looks for it."""
 NOT_RECORDED: Mapping[str, str] = {
     "bias_profile": "coverage by groups is not profiled",
     "leak_probe": "whether the model repeats its training data is not tested",
@@ -589,4 +587,4 @@ NOT_RECORDED: Mapping[str, str] = {
         "monitoring is done where the model serves; nothing of it comes back here"
     ),
 }
-"""Kinds that Countersign has no record of, and why in words."""
+"""Kinds of evidence that Countersign does not record, each with the reason."""

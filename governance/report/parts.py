@@ -1,4 +1,4 @@
-"""The evidence of a version, judged once: for the report and for the page that approvers sign."""
+"""The evidence sections of a version, computed once for the report and the review page."""
 
 from __future__ import annotations
 

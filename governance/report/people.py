@@ -1,5 +1,5 @@
-"""Page one's people: who trained, evaluated, validated, approved and deployed, and whether they are
-different people.
+"""Page one's people: who trained, evaluated, validated, approved and deployed, and whether
+different people did.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def people(facts: Facts) -> list[Person]:
 
 
 def needed(facts: Facts) -> str:
-    """Whose approval policy demands, in words."""
+    """The approvals that policy requires, as text."""
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
     if tier is None:
         return facts.policies_note or "needs: a tier in policies/policy.yaml"
@@ -45,7 +45,7 @@ def needed(facts: Facts) -> str:
 
 
 def name_of(facts: Facts, statement: Evidence) -> str:
-    """Whose key signed, as the policies in force then say."""
+    """The name of the key's owner, by the policies in force at that entry."""
     principal = (
         facts.now.authority.principal(statement.keyid, statement.index) if facts.now else None
     )
@@ -59,7 +59,9 @@ def name_of(facts: Facts, statement: Evidence) -> str:
 
 
 def not_counted(standing: Standing) -> list[tuple[SetAside, str]]:
-    """Votes on the packet that do not count, each with the reason; a revoked key comes first."""
+    """Votes on the packet that do not count, each with the reason. A revoked key is the first
+    reason.
+    """
     revoked = standing.now.authority.revoked
     votes = []
     for vote in standing.votes[1]:
@@ -70,7 +72,9 @@ def not_counted(standing: Standing) -> list[tuple[SetAside, str]]:
 
 
 def separation(facts: Facts) -> Separation:
-    """Broken where anybody approves their own work or the move they ask for, counted or not."""
+    """Separation of duties. It is broken where somebody approves their own work or request, even
+    without effect.
+    """
     if facts.standing is None:
         return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN), _shared_keys(facts)])
     standing = facts.standing
@@ -95,7 +99,7 @@ def _separation(state: str, reasons: list[Reason], own: Sequence[str] = ()) -> S
 
 
 def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
-    """Who cannot approve the version, and which work of theirs it is."""
+    """Name of each author to their work. Authors may not approve the version."""
     authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
     for name in _asked(_evaluations(facts)):
         authors.setdefault(name, "evaluated it")
@@ -109,7 +113,7 @@ def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
 
 
 def _asking(standing: Standing) -> list[Evidence]:
-    """The request that was carried out; where none was, every request for the version."""
+    """The request of the release; every request for the version where it was not released."""
     if standing.released is None:
         return standing.requests
     carried_out = standing.request_of(standing.released)
@@ -158,7 +162,7 @@ def _approves(vote: Evidence) -> bool:
 
 
 def _ran(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Person:
-    """A run by a service, for whoever asked for it."""
+    """The row of runs by services, with the people who requested them."""
     if not runs:
         return _nobody(did, "not recorded")
     requesters: list[Requester] = [
@@ -184,7 +188,7 @@ def _ran(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Pers
 
 
 def _voters(standing: Standing) -> list[Person]:
-    """One row for each vote, those that do not count too."""
+    """One row for each vote, also for votes that do not count."""
     counted = {statement.index for _, _, statement in (*standing.approvers, *standing.rejections)}
     reasons = {vote.item.index: text for vote, text in not_counted(standing)}
     return [

@@ -1,8 +1,8 @@
 """The decision record: every decision and every signed statement of a person about the version.
 
-1. Order is that of the log, but a registration comes before the decisions it made possible.
+1. The order is that of the log, but a registration comes before the decisions it made possible.
 2. Earlier rejections, refusals and failed gates of the same candidate are listed.
-3. A person's own words are kept apart from what was computed.
+3. People's reasons are in fields of their own, separate from computed text.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def _registered(facts: Facts) -> Decision:
 
 
 def records(facts: Facts) -> list[Record]:
-    """The records every version must have, read from the log; those that do not exist yet say
-    so.
-    """
+    """The records that every version must have. A record that does not exist yet says so."""
     own, released = own_evaluation(facts), facts.released.train
     data = [
         chain for chain, uses in facts.datasets if any(use.startswith("train@") for use in uses)
@@ -89,7 +87,7 @@ def records(facts: Facts) -> list[Record]:
 
 
 def signed_reports(facts: Facts) -> list[SignedRow]:
-    """Reports of this version that were signed before this one was computed."""
+    """The reports of this version that were signed before."""
     name = (facts.registration.model, facts.registration.version)
     reports = [
         report
@@ -185,7 +183,9 @@ def _moves(facts: Facts) -> Iterator[Decision]:
 
 
 def _statements(facts: Facts) -> Iterator[Decision]:
-    """Packets, approvals, rejections, waivers, requests, incidents; calls that a rule decided."""
+    """Packets, approvals, rejections, waivers, requests, incidents, and calls that a rule
+    decided.
+    """
     standing, model = facts.standing, facts.registration.model
     if standing is None:
         return
@@ -220,7 +220,7 @@ def _statements(facts: Facts) -> Iterator[Decision]:
 
 
 def _by_rule(statement: Evidence) -> Decision:
-    """A call on the model that a rule refused or let through."""
+    """A call on the model that a rule refused or allowed."""
     call: Refusal | Call = statement.predicate
     alias = f" {call.alias}" if isinstance(call, Call) and call.alias else ""
     what, at = f"{call.operation}{alias}, called by {call.caller}", call.run.finished

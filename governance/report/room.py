@@ -1,7 +1,7 @@
-"""What page one has room for: it is one page, whatever stands in the records.
+"""Fits page one to one page, whatever the records contain.
 
-Faults and waivers come first and are all counted. What is cut says how much of it is missing;
-sections and the JSON twin have all of it.
+Faults and waivers come first and are all counted. Shortened lists name the number of missing rows.
+Sections and the JSON twin have everything.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from governance.base.text import brief
 from governance.report.model import Report
 
 NAME = 60
-"""Characters of a name: of the model, its version, a person."""
+"""Characters of a name of a model, version or person."""
 TEXT = 240
 """Characters of any other text."""
 TIGHT = {"fault": 120, "waiver": 60, "note": 60}
-"""Characters of what an exception says where there are many."""
+"""Characters of an exception's text where there are many."""
 ROOM, MOST = 5, 8
-"""Exceptions: that fit in any case; that fit where they are page_one in a line each."""
+"""Exceptions: full ones that fit, and one-line ones that fit."""
 TITLES = 6
-"""Named of those that do not fit."""
+"""Titles named of exceptions that do not fit."""
 LINES = 5
 """Changes, at most two of a group."""
 LONG = 240
-"""Characters of a verdict's reason from which on page one is printed smaller."""
+"""A verdict's reason with more characters makes page one's print smaller."""
 ROWS, FEW = 8, 6
-"""People: whoever counts, then whoever does not; and how many where there are many exceptions."""
+"""Rows of people: usually, and where there are many exceptions."""
 OPEN, FEWER = 4, 2
-"""Open points; and where there are many exceptions."""
+"""Open points: usually, and where there are many exceptions."""
 
 
 def front(report: Report) -> Report:
-    """The report with texts as long as page one can show them."""
+    """The report with its texts shortened for page one."""
     found = with_texts(report, lambda text: brief(text, TEXT))
     names = {name: brief(getattr(report, name), NAME) for name in ("project", "model", "version")}
     room = TIGHT if _urgent(report) > ROOM else {}
@@ -51,7 +51,7 @@ def front(report: Report) -> Report:
 
 
 def page_one(report: Report) -> dict[str, Any]:
-    """Of a report's lists, what page one shows, most telling first, and how many there are."""
+    """The rows of the report's lists that page one shows, and their counts."""
     kinds = [item.kind for item in report.exceptions]
     chosen = [
         change

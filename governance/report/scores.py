@@ -1,8 +1,8 @@
 """The report's evaluation: every model of the chain on every suite, with intervals and paired
 differences.
 
-All of it is arithmetic on per-item scores that stand in the log (`governance.gates.assessment`), so
-that anybody can do it again.
+It is computed from the per-item scores in the log (`governance.gates.assessment`), so anybody can
+repeat it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ MEANINGS = {
     "loss": "Mean negative log likelihood of a token of the held-out texts. Less is better.",
     "perplexity": "Exponential of the loss. Less is better.",
 }
-"""Metric to what it measures."""
+"""Metric to its meaning."""
 UNKNOWN_METRIC = "A metric of the project; its suite defines it."
 Role = Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
 CONFIDENCE = 0.95
-"""Where the policies that say it are not at hand."""
+"""The confidence level where no policies are available."""
 
 
 def confidence(facts: Facts) -> float:
-    """Of every interval in the report."""
+    """The confidence level of every interval in the report."""
     return facts.policies.evaluation.confidence if facts.policies else CONFIDENCE
 
 
@@ -58,7 +58,7 @@ def is_safety(metric: str) -> bool:
 
 
 def meaning(metric: str) -> str:
-    """What a metric measures, in a sentence."""
+    """The meaning of a metric, in a sentence."""
     return MEANINGS.get(metric, UNKNOWN_METRIC)
 
 
@@ -68,15 +68,13 @@ def metrics(facts: Facts) -> list[Metric]:
 
 
 def judged(facts: Facts) -> list[Judged]:
-    """Policy's demands on the version, and what its evaluation shows. Empty where nothing is known
-    to be demanded.
-    """
+    """Policy's thresholds for the version with the results. Empty where no threshold is known."""
     held = facts.model_facts
     return [*held.judged, *held.sliced, *held.compared] if held else []
 
 
 def demands(facts: Facts) -> Demands | None:
-    """What policies/evaluation.yaml demands of the version's method on its suite."""
+    """The thresholds in policies/evaluation.yaml for the version's method on its suite."""
     held = facts.model_facts
     return held.demands if held else None
 
@@ -87,8 +85,8 @@ def own_evaluation(facts: Facts) -> Evidence | None:
 
 
 def thresholds_fixed(facts: Facts) -> str:
-    """Whether the thresholds stood in the log, and in force, before the version was trained and
-    first scored.
+    """Whether the thresholds were recorded and in force before the version was trained and first
+    scored.
     """
     own, gate = own_evaluation(facts), facts.released.gate
     if facts.policies is None or own is None or gate is None:
@@ -108,7 +106,9 @@ def fixed_before(facts: Facts) -> bool:
 
 
 def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
-    """That what is demanded was in force when its gate decided; empty where it was not."""
+    """A text where the thresholds were in force when the gate decided; empty where they were
+    not.
+    """
     (since, then), first = _judging(facts, gate), _first_scored(facts)
     if then is None or then.digest != decided(gate).policy or first < since:
         return ""
@@ -125,8 +125,8 @@ def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
 
 
 def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
-    """The policies that were in force at a gate, and since when; where people sign none, those that
-    it names.
+    """The first entry and the text of the policies in force at a gate; of those it names where
+    nobody signs policies.
     """
     if facts.now is not None and facts.standing is not None:
         period = facts.now.authority.at(gate.index)
@@ -142,7 +142,7 @@ def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
 
 
 def _since(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> str:
-    """What the log shows of policies by which nobody in force decided its gate."""
+    """What the log shows of policies that were not in force at the gate."""
     name = f"policies {policies.digest[:PREFIX]}"
     since, first = facts.policy_entry(policies.digest), _first_scored(facts)
     if first < since:
@@ -164,11 +164,10 @@ def _since(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> s
 
 
 def not_searched(facts: Facts) -> list[str]:
-    """Datasets that trained something of the chain, and were not searched for leaks into the
-    version's own suite.
+    """Training datasets of the chain that were not searched for leaks into the version's own suite.
 
-    A gate asks for that of its own stage's data and suite only: earlier stages may have been
-    evaluated on others.
+    A gate requires that search only for its own stage's data and suite. Earlier stages may have
+    used other suites.
     """
     name = f"evaluate@{facts.released.name}"
     suite_data = next((chain for chain, uses in facts.datasets if name in uses), None)
@@ -187,7 +186,7 @@ def not_searched(facts: Facts) -> list[str]:
 
 
 def _read(statement: Evidence | None) -> list[Artifact]:
-    """What a stage read; nothing where there is no evidence of it."""
+    """The inputs of a stage; empty where it has no evidence."""
     return (
         statement.predicate.inputs
         if statement is not None and isinstance(statement.predicate, Predicate)
@@ -196,7 +195,7 @@ def _read(statement: Evidence | None) -> list[Artifact]:
 
 
 def _first_scored(facts: Facts) -> int:
-    """The entry by which the version's scores on its own suite were known first."""
+    """The first entry with the version's scores on its own suite."""
     suite = facts.suites[0]
     scored = (evaluation for evaluation in evaluations(facts.view, facts.digest, suite.name))
     return min(
@@ -300,7 +299,7 @@ def _relation(facts: Facts, node: ModelNode) -> str:
 def _differences(
     facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence]]
 ) -> list[Difference]:
-    """The version less each other model scored on the same items."""
+    """The version minus each other model that was scored on the same items."""
     own = next(
         (evaluated(statement) for node, statement in scored if node.sha256 == facts.digest), None
     )

@@ -1,7 +1,7 @@
-"""A report's sections for a terminal, each one or two of a reviewer's questions.
+"""A report's sections for a terminal. Each answers one or two of a reviewer's questions.
 
-`text.txt.j2` draws each section from the report alone, so that it agrees with the page. What could
-repaint a terminal is made visible, and nobody's words begin a line.
+`text.txt.j2` draws each section from the report alone, so that it agrees with the page. Control
+characters are made visible, and no line begins with text from records.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from governance.report.verdict import banner
 
 @dataclass(frozen=True)
 class Section:
-    """One section: what it answers, and which fields of the report it is."""
+    """One section: the question it answers, and the report's fields that it shows."""
 
     question: str
     fields: tuple[str, ...]
 
 
 def text(report: Report, name: str) -> list[str]:
-    """A section for people: the verdict, then the section; of a log that does not verify, no more
-    than the first broken item.
+    """A section as text: the verdict, then the section. If the log does not verify, the first
+    broken item.
     """
     faults = sum(notice.kind == "fault" for notice in report.exceptions)
     head = f"{report.model}/{report.version}: {banner(report.verdict.word, faults).text}"
@@ -47,7 +47,7 @@ def text(report: Report, name: str) -> list[str]:
 
 
 def document(report: Report, name: str) -> dict[str, Any]:
-    """A section as JSON: the report's own fields, and the digest of the whole."""
+    """A section as JSON: the report's fields, and the digest of the whole report."""
     fields = report.model_dump()
     kept = ("format", "model", "version", "digest", "as_of", "log_range", "verdict", "integrity")
     head = {field: fields[field] for field in kept}
@@ -169,4 +169,4 @@ ALSO = {
     "control": "controls",
     "signed": "reports",
 }
-"""Other words by which somebody may look for a section."""
+"""Other names of sections."""

@@ -1,6 +1,4 @@
-"""The version's scores by slice of the suite's items, the worst named with its n: arithmetic on
-scores in the log.
-"""
+"""The version's scores by slice of the suite, computed from the log."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ NOT_RECORDED = f"not recorded: {assessment.NO_SLICES}"
 def of_metric(
     evaluation: Evaluate | None, metric: str, demands: Demands | None, confidence: float
 ) -> list[Slice]:
-    """Every slice by every field, the worst first; empty where there are none."""
+    """The slices of every field, the worst first; empty where there are none."""
     if evaluation is None:
         return []
     bad = _high_is_bad(metric, demands)
@@ -41,7 +39,7 @@ def of_metric(
 
 
 def summary(rows: list[Slice], metric: str, demands: Demands | None) -> str:
-    """The worst slice in words, with its n and interval; or that items name none."""
+    """The worst slice as text, with n and interval; or why there is none."""
     if not rows:
         return NOT_RECORDED
     of = f"of {len(rows)} slices by {' and '.join(sorted({row.by for row in rows}))}"
@@ -57,12 +55,12 @@ def _figure(row: Slice) -> str:
 
 
 def by_worst(metric: str, demands: Demands | None) -> bool:
-    """Whether policy says which end of the metric is bad."""
+    """Whether policy sets which end of the metric is bad."""
     return _high_is_bad(metric, demands) is not None
 
 
 def line(facts: Facts, metric: str, confidence: float) -> str | None:
-    """For page one: the worst slice of one metric on the version's own suite."""
+    """The worst slice of one metric on the version's own suite, as text for page one."""
     own = facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
     held = facts.model_facts
     demands = held.demands if held else None
@@ -71,7 +69,7 @@ def line(facts: Facts, metric: str, confidence: float) -> str | None:
 
 
 def finite(value: float) -> float | None:
-    """An end of an interval, as JSON has it."""
+    """A bound of an interval for JSON; None where it is infinite."""
     return value if math.isfinite(value) else None
 
 
@@ -81,7 +79,7 @@ def _found(evaluation: Evaluate, by: str, metric: str, confidence: float) -> dic
 
 
 def _high_is_bad(metric: str, demands: Demands | None) -> bool | None:
-    """As policy's demands have it; None where it demands nothing of the metric."""
+    """Whether a high value is bad by policy's thresholds; None where policy sets none."""
     if demands is None:
         return None
     bounds = [demands.thresholds[metric]] if metric in demands.thresholds else []

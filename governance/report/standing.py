@@ -1,7 +1,7 @@
-"""Where a version stands with people: what it was given, by whose word, what of that still holds.
+"""A version's state with people: its aliases, requests, approvals, waivers and incidents.
 
-Drawn once, from the log as it was read and nothing else; each answer names its entries. Of a
-version whose log knows no governed alias there is no such thing, and the report says so.
+It is computed from the log alone, and each answer names its entries. A version has no standing
+where the log has no governed alias.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from governance.policy.policies import AliasRule, Policies
 
 WAITS = frozenset({"APPROVAL_MISSING", "PACKET_MISSING", "PACKET_OUT_OF_DATE", "POLICY_NOT_SIGNED"})
-"""Findings that people settle by speaking; beside those of the request."""
+"""Findings that people resolve by signing, in addition to those of the request."""
 ONCE = frozenset({"PACKET_OUT_OF_DATE"})
-"""Findings of a move that do not undo what was decided before: approvals stand for what was moved
-then.
+"""Findings about a new move. They do not revoke an earlier decision: approvals stay valid for
+what was moved then.
 """
 
 
@@ -55,7 +55,7 @@ Held = Tenure
 
 @dataclass(frozen=True)
 class Standing:
-    """One registered version in the state of a log, at one time."""
+    """One registered version in one state of the log, at one time."""
 
     now: LogState
     registration: Registration
@@ -63,7 +63,7 @@ class Standing:
 
     @property
     def policies(self) -> Policies:
-        """Those in force for governed aliases."""
+        """The policies in force for governed aliases."""
         return self.now.authority.policies
 
     @property
@@ -73,7 +73,7 @@ class Standing:
 
     @cached_property
     def held(self) -> list[Held]:
-        """Every governed alias the version held, in order."""
+        """Every governed alias that the version held, in order."""
         return [
             tenure
             for tenure in self.now.timeline.tenures
@@ -82,12 +82,12 @@ class Standing:
 
     @property
     def live(self) -> list[Held]:
-        """What it holds now."""
+        """The governed aliases that it holds now."""
         return [tenure for tenure in self.held if tenure.ended is None]
 
     @cached_property
     def decisions(self) -> list[Evidence[Promotion]]:
-        """Every decision on a governed alias for this version, refused ones included."""
+        """Every decision on a governed alias for this version, including refusals."""
         promotions = self.now.view.by_subject(self.registration.model_digest, Promotion)
         return [
             promotion
@@ -97,7 +97,7 @@ class Standing:
 
     @cached_property
     def released(self) -> Evidence[Promotion] | None:
-        """The last decision that gave it a governed alias by approvals."""
+        """The last promotion to a governed alias that was allowed."""
         given = [
             decision
             for decision in self.decisions
@@ -107,13 +107,13 @@ class Standing:
 
     @property
     def retired(self) -> Evidence[Promotion] | None:
-        """The move that took it out of service."""
+        """The decision that retired it."""
         return self.now.timeline.retirements.get(self._key)
 
     @cached_property
     def request(self) -> ReleaseRequest:
-        """What is decided again: as it was asked when it was released, else as it would be asked
-        now.
+        """The request to decide again: that of the release, else the one that a promotion today
+        would make.
         """
         promotion = self.released.predicate if self.released else None
         if promotion is not None and promotion.asked is not None:
@@ -124,8 +124,8 @@ class Standing:
 
     @cached_property
     def alias(self) -> str:
-        """The governed alias that is meant: the last it was given, or asked for, else the first
-        that policy has.
+        """The governed alias of this report: the last one it was given or requested for, else
+        policy's first.
         """
         released = [self.released] if self.released is not None else []
         statements: list[Evidence] = [*(released or (*self.decisions, *self.requests))]
@@ -137,7 +137,7 @@ class Standing:
 
     @cached_property
     def requests(self) -> list[Evidence[PromotionRequest]]:
-        """What people asked for this version, who may speak as they do."""
+        """The requests for this version by people who had the right to make them."""
         requests = self.now.evidence.by_subject(self.registration.model_digest, PromotionRequest)
         return [
             request
@@ -147,19 +147,17 @@ class Standing:
 
     @property
     def rule(self) -> AliasRule | None:
-        """What policy says of that alias."""
+        """Policy's rule for that alias."""
         return self.policies.rules.aliases.get(self.alias)
 
     @cached_property
     def today(self) -> ReleaseDecision:
-        """The release decided on the log as it was read, at the report's time."""
+        """The release decided again on the log as it was read, at the report's time."""
         return decide(self.now, self.request, self.at)
 
     @property
     def against(self) -> list[Finding]:
-        """What stands against it but what the move itself asks once: its request, and a packet of
-        that moment.
-        """
+        """Open findings, without those about the request and, once released, about the packet."""
         once = ONCE if self.released else frozenset[str]()
         findings = [
             finding for finding in self.today.findings if not finding.code.startswith("REQUEST_")
@@ -168,12 +166,12 @@ class Standing:
 
     @property
     def waits_for(self) -> list[Finding]:
-        """What people settle by speaking."""
+        """Findings that people resolve by signing."""
         return [finding for finding in self.today.findings if self._waits(finding)]
 
     @property
     def moved_on(self) -> Finding | None:
-        """What changed since it was approved, where something did."""
+        """The finding that the evidence changed since approval, if there is one."""
         return (
             next((finding for finding in self.today.findings if finding.code in ONCE), None)
             if self.released
@@ -182,36 +180,36 @@ class Standing:
 
     @cached_property
     def unreproduced(self) -> list[tuple[Evidence[Promotion], str]]:
-        """Logged decisions that do not come out as logged when they are made again, and how."""
+        """Logged decisions that repeating gives another result, each with the difference."""
         return [
             (decision, why) for decision in self.decisions if (why := self._difference(decision))
         ]
 
     @cached_property
     def context(self) -> ReleaseContext:
-        """What checks of people look at."""
+        """The input of the checks on people's statements."""
         return ReleaseContext.of(self.request, self.now.authority, self.now.evidence, self.at)
 
     @cached_property
     def votes(self) -> tuple[list[Vote], list[SetAside]]:
-        """The last word of each person on the packet, and why others do not count."""
+        """The votes that count, the last of each person, and the votes that do not count."""
         return packet_votes(self.context)
 
     @property
     def approvers(self) -> list[Vote]:
-        """The approvals that count, one for each person and role that does."""
+        """The approvals that count, one for each person and role."""
         counted = set(distinct(self._approvals))
         return [vote for vote in self._approvals if vote[:2] in counted]
 
     @property
     def rejections(self) -> list[Vote]:
-        """Who says no, and has not taken it back."""
+        """The rejections that are not withdrawn."""
         return [vote for vote in self.votes[0] if vote[2].predicate.decision == "reject"]
 
     @cached_property
     def waivers(self) -> list[tuple[Evidence[Waiver], NotInForce | None]]:
-        """Waivers of the model or of what its chain was decided on, and why each is not in
-        force.
+        """Waivers of findings on the model or on what its chain was decided on, and why each is
+        not in force.
         """
         digests = {self.registration.model_digest}
         digests |= {
@@ -233,7 +231,7 @@ class Standing:
         ]
 
     def lapsed(self, waived: Finding) -> str:
-        """Why nothing waives any more what a release was allowed in spite of; empty where something
+        """Why no waiver covers a finding any more that the release needed waived; empty if one
         does.
         """
         about = (waived.code, waived.subject)
@@ -245,17 +243,17 @@ class Standing:
 
     @cached_property
     def incidents(self) -> list[Evidence[Incident]]:
-        """What was said to be wrong with these bytes, by people who may say it, in order."""
+        """The incident statements about this version's bytes, in order."""
         return self.now.timeline.incidents(self.registration.model_digest)
 
     @property
     def open_incidents(self) -> list[Evidence[Incident]]:
-        """Those whose last word is that they are open."""
+        """The incidents that are still open."""
         return self.now.timeline.open_incidents(self.registration.model_digest)
 
     @property
     def alone(self) -> list[Evidence[Promotion]]:
-        """Rollbacks to this version by one person alone whose second signature is not there."""
+        """Emergency rollbacks to this version that still lack their second signature."""
         return [
             rollback
             for rollback in self.now.timeline.lacking_second_signature
@@ -264,14 +262,14 @@ class Standing:
 
     @property
     def overdue(self) -> list[Evidence[Promotion]]:
-        """Those of them whose second signature is late."""
+        """Emergency rollbacks whose second signature is late."""
         return [
             rollback for rollback in self.now.timeline.overdue(self.at) if self._concerns(rollback)
         ]
 
     @cached_property
     def packet(self) -> Evidence[Packet] | None:
-        """The packet that was moved, else the latest."""
+        """The packet of the release, else the latest packet."""
         if self.request.packet is None:
             return None
         packets = self.now.evidence.by_subject(self.request.packet, Packet)
@@ -296,16 +294,16 @@ class Standing:
         ]
 
     def request_of(self, decision: Evidence[Promotion]) -> Evidence[PromotionRequest] | None:
-        """The signed request that a decision was made on."""
+        """The signed request of a decision."""
         return self.now.timeline.request_of(decision.predicate)
 
     def seconded(self, decision: Evidence[Promotion]) -> bool:
-        """Whether somebody other than its author signed the request that a decision was made on."""
+        """Whether a second person signed the request of a decision."""
         return self.now.timeline.has_second_signature(decision.predicate)
 
     def below(self) -> list[Evidence[Promotion]]:
-        """The moves that gave the alias to other versions before, nearest first: what a rollback
-        goes back through.
+        """The decisions that gave the alias to other versions before, the latest first. A
+        rollback returns to these.
         """
         return self.now.timeline.released_before(
             self.registration.model, self.alias, self.registration.version
@@ -336,8 +334,10 @@ class Standing:
         )
 
     def _difference(self, decision: Evidence[Promotion]) -> str:
-        """How a decision comes out otherwise than logged; empty where it does not, or does not say
-        what was asked.
+        """How a repeated decision differs from the logged one; empty if it does not.
+
+        A decision without a recorded request cannot be repeated. That is a difference only if it
+        allowed.
         """
         promotion = decision.predicate
         if promotion.asked is None:
@@ -366,8 +366,8 @@ class Standing:
 
 
 def approvals_of(now: LogState, standing: Standing) -> Iterator[Evidence[Approval]]:
-    """Approvals of the version's packets, its requests, and what its chain was decided on; each
-    once.
+    """Approvals of the version's packets, of its requests and of what its chain was decided on;
+    each once.
     """
     subjects = {packet.digest_of(statement.predicate) for statement in standing.packets}
     subjects |= {

@@ -1,4 +1,4 @@
-"""The report's training stages and the models from outside they began with."""
+"""The report's training stages and base models."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from governance.report.facts import PREFIX, Facts
 from governance.report.model import Base, Curve, Training
 
 POINTS = 120
-"""Points drawn of a curve at most; evenly chosen, first and last among them."""
+"""The most points of a drawn curve. They are spaced evenly and include the first and the last."""
 
 
 def trainings(facts: Facts) -> list[Training]:
-    """Every training stage behind the version, in the order of the chain."""
+    """Every training stage of the version, in the order of the chain."""
     return [_training(facts, node, node.train) for node in facts.chain if node.train]
 
 
 def bases(facts: Facts) -> list[Base]:
-    """Every model from outside behind the version; one without evidence is named too."""
+    """Every base model of the version, also those without evidence."""
     return [_base(facts, node) for node in facts.chain if node.train is None]
 
 
 def name_of(facts: Facts, digest: str | None) -> str:
-    """A model of the chain by its digest."""
+    """The name of a model of the chain, by its digest."""
     return next(
         (node.name for node in facts.chain if node.sha256 == digest),
         digest[:PREFIX] if digest else "none",
@@ -78,7 +78,7 @@ def _training(facts: Facts, node: ModelNode, statement: Evidence) -> Training:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values under dotted names."""
+    """Nested values, flattened to dotted names."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{before}{name}.")
@@ -98,7 +98,7 @@ def _requester(name: str, authenticated: bool) -> str:
 
 
 def _attempts(facts: Facts, statement: Evidence) -> str:
-    """Other trainings of the same stage: not hidden."""
+    """Other trainings of the same stage. The report does not hide them."""
     stage = trained(statement).stage
     others = [
         other.index
@@ -127,8 +127,8 @@ def _curves(facts: Facts, statement: Evidence) -> tuple[list[Curve], str]:
 
 
 def read_curves(path: Path) -> list[Curve]:
-    """Each signal of a CSV file whose first column is `step`; empty cells and what is no number are
-    left out.
+    """The signals of a CSV file whose first column is `step`. Empty cells and non-numbers are
+    skipped.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,12 +1,11 @@
-"""The verdict: computed from records, never typed.
+"""The verdict, computed from records.
 
 1. Evidence that does not verify overrides everything (`governance.report.build`).
-2. A version that was retired, or that people rolled back from, is WITHDRAWN until it is given an
-   alias again.
-3. A version that people gave a governed alias is APPROVED while its decision comes out as logged
-   and it would be allowed again today; WITH CONDITIONS where a waiver carries it.
-4. Any other version is PENDING where only people's approval is missing, and NOT APPROVED where
-   anything else speaks against it.
+2. A version that was retired or rolled back is WITHDRAWN until it gets an alias again.
+3. A released version is APPROVED while its decision can be reproduced and would be allowed again
+   today. It is APPROVED WITH CONDITIONS where a waiver is needed for that.
+4. Any other version is PENDING where only people's signatures are missing, and NOT APPROVED where
+   any other finding is open.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ APPROVED: frozenset[VerdictWord] = frozenset(["APPROVED", "APPROVED WITH CONDITI
 
 
 class Banner(NamedTuple):
-    """How a verdict is shown."""
+    """The text and colour of a verdict."""
 
     tone: str
     """CSS class: `good`, `wait` or `bad`."""
@@ -44,7 +43,7 @@ TONES: dict[VerdictWord, tuple[str, str]] = {
 
 
 def banner(word: VerdictWord, faults: int) -> Banner:
-    """The banner of a report and the state in an index row: any fault changes it."""
+    """The banner of a report and the state of an index row. Any fault changes it."""
     tone, sign = TONES[word]
     if not faults:
         return Banner(tone, sign, word)
@@ -52,7 +51,7 @@ def banner(word: VerdictWord, faults: int) -> Banner:
 
 
 def verdict(facts: Facts) -> Verdict:
-    """The one line a reader takes away."""
+    """The verdict of a version."""
     if facts.standing is not None:
         return _governed(facts, facts.standing)
     if facts.undecidable is not None:
@@ -76,7 +75,7 @@ def waived_until(standing: Standing, finding: Finding) -> str | None:
 
 
 def decided_by(standing: Standing, decision: Evidence) -> str:
-    """A decision on a governed alias, and who asked for it."""
+    """A decision on a governed alias and its requester, as text."""
     move, request = promoted(decision), standing.request_of(decision)
     if request is None:
         asker = "asked for by nobody"
@@ -101,7 +100,7 @@ def _governed(facts: Facts, standing: Standing) -> Verdict:
 
 
 def _judged(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason], list[str]]:
-    """The rules of the module, in order."""
+    """Applies the rules of this module, in order."""
     if standing.retired is not None:
         return "WITHDRAWN", [_retired(standing, standing.retired)], []
     back = _rolled_back(standing)
@@ -157,7 +156,7 @@ def _live(facts: Facts, standing: Standing) -> list[Reason]:
 
 
 def _serving(facts: Facts, standing: Standing) -> list[Reason]:
-    """Of a version that is not approved."""
+    """Reasons about the live aliases of a version that is not approved."""
     if not standing.live:
         return [reason(Say.REPLACED)] if standing.released is not None else []
     live = reason(Say.STILL_SERVING, aliases=[tenure.alias for tenure in standing.live])
@@ -196,7 +195,7 @@ def _missing(standing: Standing) -> list[Reason]:
 
 
 def _rolled_back(standing: Standing) -> Reason | None:
-    """Where people rolled back from it, and gave it nothing since."""
+    """The reason where people rolled back from the version and it got no alias since."""
     if standing.live or not standing.held:
         return None
     last: Held = max(standing.held, key=lambda tenure: tenure.ended.index if tenure.ended else 0)
@@ -215,7 +214,9 @@ def _retired(standing: Standing, retirement: Evidence) -> Reason:
 
 
 def _automatic(facts: Facts) -> Verdict:
-    """Where policies govern no alias: PENDING at best, since people are not asked."""
+    """The verdict where policies govern no alias. It is PENDING at best, because nobody
+    approves.
+    """
     version = facts.registration.version
     moves = [promotion for promotion in facts.promotions if promoted(promotion).version == version]
     if not moves:
