@@ -1,8 +1,8 @@
 """All models and versions of a log on one page: what is live, since when, who approved, what ends
 soon, what waits.
 
-Read from the log in one pass, after it was verified; nothing is decided again here. The report of a
-version does that, and the page says so.
+Read from the log in one pass, after it was verified. Versions that are live, withdrawn or waiting
+for approval, and the newest of each model, are decided again. For the others read their reports.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ from governance.log.evidence import Evidence
 from governance.release.promotion import ask
 from governance.report.facts import at
 from governance.report.html import environment, style
+from governance.report.model import VerdictWord
+from governance.report.standing import Standing
+from governance.report.verdict import banner, word_of
 
 FORMAT = "https://countersign.dev/index/v2"
 SOON = timedelta(days=30)
@@ -64,6 +67,8 @@ class Row(Model):
     model: str
     version: str
     sha256: str
+    verdict: VerdictWord | None
+    """The verdict of its report; None where the index does not decide it again."""
     tier: str
     registered: str
     state: str
@@ -82,6 +87,14 @@ class Row(Model):
     evidence: list[int]
     page: str
     """File name of its report beside the index; `none` where it is not there."""
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict as the report's banner has it: a fault changes it."""
+        if self.verdict is None:
+            return "see its report"
+        faults = [exception for exception in self.exceptions if exception.is_fault]
+        return banner(self.verdict, len(faults)).text
 
 
 class Live(Model):
@@ -296,6 +309,7 @@ class _Read:
             model=said.model,
             version=said.version,
             sha256=said.model_digest,
+            verdict=self._verdict(item),
             tier=said.tier,
             registered=at(item),
             state=state,
@@ -309,6 +323,32 @@ class _Read:
             evidence=[*(one.index for one in released[-1:]), item.index],
             page=name if name in self.pages else "none",
         )
+
+    def _verdict(self, item: Evidence[Registration]) -> VerdictWord | None:
+        """Decided again for what is live, withdrawn or waiting, and for the newest version."""
+        policies = self.now.authority.in_force.policies
+        if policies is None or not policies.rules.aliases:
+            return None
+        standing = Standing(self.now, item.predicate, self.time)
+        if not self._is_decided_again(item, standing):
+            return None
+        try:
+            return word_of(standing)
+        except CountersignError:  # its records contradict each other: its report says how
+            return "NOT APPROVED"
+
+    def _is_decided_again(self, item: Evidence[Registration], standing: Standing) -> bool:
+        if standing.held:
+            ended = max(standing.held, key=lambda held: held.ended.index if held.ended else 0)
+            return bool(standing.live) or standing.retired is not None or ended.rolled_back
+        if standing.retired is not None or _key(item) in self.packets:
+            return True
+        return self._newest[item.predicate.model] == item.index
+
+    @cached_property
+    def _newest(self) -> dict[str, int]:
+        """Model to the entry that registered its newest version."""
+        return {item.predicate.model: item.index for item in reversed(self.ordered)}
 
     def _purpose(self, model: str) -> str:
         policies = self.now.authority.in_force.policies

@@ -92,56 +92,76 @@ def decided_by(standing: Standing, decision: Evidence) -> str:
 
 
 def _governed(facts: Facts, standing: Standing) -> Verdict:
-    word, reasons, conditions = _judged(facts, standing)
+    reasons, conditions = _reasons(facts, standing)
     decisions = standing.decisions[-1:]
     decided = decided_by(standing, decisions[0]) if decisions else NEVER
     refs = [decision.index for decision in decisions]
-    return _verdict(word, reasons, standing.alias, refs, decided, conditions)
+    return _verdict(word_of(standing), reasons, standing.alias, refs, decided, conditions)
 
 
-def _judged(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason], list[str]]:
-    """Applies the rules of this module, in order."""
-    if standing.retired is not None:
-        return "WITHDRAWN", [_retired(standing, standing.retired)], []
-    back = _rolled_back(standing)
-    if back is not None:
-        return "WITHDRAWN", [back], []
-    unreproduced = [
+def word_of(standing: Standing) -> VerdictWord:
+    """The verdict on a version whose aliases people govern, by the rules of the module in order."""
+    if standing.retired is not None or _rolled_back(standing) is not None:
+        return "WITHDRAWN"
+    if _not_reproduced(standing):
+        return "NOT APPROVED"
+    if standing.released is None:
+        return "NOT APPROVED" if _refusing(standing) else "PENDING"
+    if standing.against:
+        return "NOT APPROVED"
+    return "APPROVED WITH CONDITIONS" if standing.today.waived else "APPROVED"
+
+
+def _not_reproduced(standing: Standing) -> list[tuple[Evidence, str]]:
+    """The moves that were allowed and are not when they are decided again."""
+    return [
         (decision, why) for decision, why in standing.unreproduced if promoted(decision).allowed
     ]
-    if unreproduced:
-        broken = reason(Say.NOT_REPRODUCED, entry=unreproduced[0][0].index, why=unreproduced[0][1])
-        return "NOT APPROVED", [broken, *_serving(facts, standing)], []
+
+
+def _refusing(standing: Standing) -> list[Finding]:
+    """The findings that no signature settles."""
+    return [finding for finding in standing.today.findings if finding not in standing.waits_for]
+
+
+def _reasons(facts: Facts, standing: Standing) -> tuple[list[Reason], list[str]]:
+    """Why the verdict is what `word_of` says, and its conditions."""
+    if standing.retired is not None:
+        return [_retired(standing, standing.retired)], []
+    back = _rolled_back(standing)
+    if back is not None:
+        return [back], []
+    wrong = _not_reproduced(standing)
+    if wrong:
+        broken = reason(Say.NOT_REPRODUCED, entry=wrong[0][0].index, why=wrong[0][1])
+        return [broken, *_serving(facts, standing)], []
     if standing.released is not None:
         return _released(facts, standing)
-    open_findings = [
-        finding for finding in standing.today.findings if finding not in standing.waits_for
-    ]
-    if open_findings:
-        refused = reason(Say.REFUSED_NOW, findings=_named(open_findings))
-        return "NOT APPROVED", [*_rejections(standing), refused], []
-    missing = [reason(Say.AUTOMATIC_CHECKS_OK), *_missing(standing), reason(Say.TESTING_ONLY)]
-    return "PENDING", missing, []
+    refusing = _refusing(standing)
+    if refusing:
+        refused = reason(Say.REFUSED_NOW, findings=_named(refusing))
+        return [*_rejections(standing), refused], []
+    return [reason(Say.AUTOMATIC_CHECKS_OK), *_missing(standing), reason(Say.TESTING_ONLY)], []
 
 
-def _released(facts: Facts, standing: Standing) -> tuple[VerdictWord, list[Reason], list[str]]:
+def _released(facts: Facts, standing: Standing) -> tuple[list[Reason], list[str]]:
     if standing.against:
         findings = [f"{finding.message} ({finding.code})" for finding in standing.against[:2]]
         findings += [f"{len(standing.against) - 2} more"] if len(standing.against) > 2 else []
         refused = reason(Say.WOULD_BE_REFUSED, findings="; ".join(findings))
-        return "NOT APPROVED", [refused, *_serving(facts, standing)], []
+        return [refused, *_serving(facts, standing)], []
     people = [f"{name} ({role})" for name, role, _ in standing.approvers]
     approved = reason(Say.APPROVED, people=people) if people else reason(Say.NO_APPROVAL_REQUIRED)
     reasons = [approved, *_live(facts, standing)]
     waived = list(standing.today.waived)
     if not waived:
-        return "APPROVED", reasons, []
+        return reasons, []
     reasons.append(reason(Say.WAIVED_FINDINGS, findings=_named(waived)))
     conditions = [
         f"{finding.code} {finding.subject}, waived until {_waiver_end(standing, finding)}"
         for finding in waived
     ]
-    return "APPROVED WITH CONDITIONS", reasons, conditions
+    return reasons, conditions
 
 
 def _waiver_end(standing: Standing, finding: Finding) -> str:

@@ -215,6 +215,7 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         sha256="0" * 64,
         tier=text,
         registered=text,
+        verdict="PENDING",
         state=text,
         since=text,
         approved_by=[text],

@@ -410,6 +410,27 @@ def test_what_is_told_holds(
     assert told in found(report(scene, version))
 
 
+@pytest.mark.parametrize("row", TOLD.values(), ids=TOLD.keys())
+def test_the_index_has_the_verdict_of_the_report(
+    scene: Governed, row: tuple[Change, str, Callable[[Report], str], str]
+) -> None:
+    change, *_ = row
+    change(scene)
+    for version in _index(scene).versions:
+        word = report(scene, version.version, clock=scene.now).verdict.word
+        superseded = version.state.startswith("superseded")
+        assert version.verdict == (None if superseded else word)
+
+
+def test_a_fault_changes_the_row_of_the_index(scene: Governed) -> None:
+    scene.released()
+    (row,) = _index(scene).versions
+    assert row.verdict_text == "APPROVED"
+    scene.incident("1", "open")
+    (row,) = _index(scene).versions
+    assert row.verdict_text == "NOT APPROVED, WITH 1 FAULT"
+
+
 def test_the_index_counts_words_as_the_decision_does(scene: Governed) -> None:
     """One person twice, the author, a role that does not approve; and a request that nobody who may
     speak made.
