@@ -40,7 +40,10 @@ def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
         if stage.startswith(("ingest", "scan", "train", "evaluate"))
     )
     assert str(project.database) in done.out
-    assert "next: join the log that has it (COUNTERSIGN_HOME or COUNTERSIGN_LOG)" in done.out
+    assert (
+        "next: join the log that has their evidence (COUNTERSIGN_HOME or COUNTERSIGN_LOG)"
+        in done.out
+    )
     assert project.log.size() == 0
     assert sorted((project.root / "models").rglob("*")) == models
     assert follow(project, done.out) == ["countersign repro --force"]

@@ -14,6 +14,8 @@ from governance.report.model import Report
 
 NAME = 60
 """Characters of a name of a model, version or person."""
+POINT = 90
+"""Characters of an open point; its column is narrow."""
 TEXT = 240
 """Characters of any other text."""
 TIGHT = {"fault": 120, "waiver": 60, "note": 60}
@@ -47,7 +49,13 @@ def front(report: Report) -> Report:
         )
         for each, one in zip(found.people, report.people, strict=True)
     ]
-    return found.model_copy(update={**names, "exceptions": exceptions, "people": people})
+    open_points = [
+        each.model_copy(update={"what": brief(one.what, POINT)})
+        for each, one in zip(found.open, report.open, strict=True)
+    ]
+    return found.model_copy(
+        update={**names, "exceptions": exceptions, "people": people, "open": open_points}
+    )
 
 
 def page_one(report: Report) -> dict[str, Any]:

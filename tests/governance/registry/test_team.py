@@ -23,7 +23,7 @@ V1, V2 = f"{MODEL}/1", f"{MODEL}/2"
 
 def released(team: Team) -> None:
     """Ingest to report by the pipeline, then people: refused, approved, promoted."""
-    assert "cleo has not authorized runs" in team.says(
+    assert "cleo has not authorized this run" in team.says(
         "repro", "--dry", "sample@desk_eval", on=team.ci
     )
     team.says("authorize", "--hours", "8", "--yes", who="cleo")

@@ -122,7 +122,7 @@ def test_nothing_is_wrong_and_the_report_says_so(
     exit_code, told = client.run("verify")
     assert exit_code == 0 and told.startswith("EVIDENCE VERIFIES"), told
     assert "registry no difference(s) from the log" in told
-    assert "registry        says what the log says" in client.run("show", f"{MODEL}/1")[1]
+    assert "agrees with the log" in client.run("show", f"{MODEL}/1")[1]
 
 
 def test_an_account_that_is_not_shown_all_of_it(
