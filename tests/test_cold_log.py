@@ -41,7 +41,7 @@ def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
     )
     assert str(project.database) in done.out
     assert (
-        "next: join the log that has their evidence (COUNTERSIGN_HOME or COUNTERSIGN_LOG)"
+        "next: use the log that has their evidence (COUNTERSIGN_HOME or COUNTERSIGN_LOG)"
         in done.out
     )
     assert project.log.size() == 0
