@@ -82,11 +82,17 @@ def export(
 
     Raises `ConfigError` for a name that is no format.
     """
-    known = known_formats()
+    formats_by_name = known_formats()
     for name in names:
-        if name not in known:
-            raise ConfigError(f"no format {name!r}", expected=f"one of: {', '.join(known)}")
-    return [_export(known[name], records, signer) for name in known if not names or name in names]
+        if name not in formats_by_name:
+            raise ConfigError(
+                f"no format {name!r}", expected=f"one of: {', '.join(formats_by_name)}"
+            )
+    return [
+        _export(formats_by_name[name], records, signer)
+        for name in formats_by_name
+        if not names or name in names
+    ]
 
 
 def _export(chosen: Format, records: Records, signer: Signer | None) -> Export:

@@ -110,15 +110,15 @@ def assess(
     )
 
 
-def _result(found: FoundControl, links: list[Link], model: str, at: date) -> ControlResult:
-    control = found.control
+def _result(selected: FoundControl, links: list[Link], model: str, at: date) -> ControlResult:
+    control = selected.control
     result, why = _outcome(control, links, model)
-    dates = control.in_force or found.framework.in_force
+    dates = control.in_force or selected.framework.in_force
     return ControlResult(
-        framework=found.framework.framework,
+        framework=selected.framework.framework,
         id=control.id,
         title=control.title or control.note,
-        asked_by=f"{found.alias.id}: {found.alias.why}" if found.alias else "",
+        asked_by=f"{selected.alias.id}: {selected.alias.why}" if selected.alias else "",
         what_it_asks=control.what_it_asks or control.note or "see the source",
         strength=control.strength,
         result=result,
@@ -126,10 +126,10 @@ def _result(found: FoundControl, links: list[Link], model: str, at: date) -> Con
         links=links,
         gap=control.gap or "not stated: a secondary entry of the catalogue",
         applies=control.applies or "not limited in the catalogue",
-        roles=list(found.roles),
-        jurisdictions=list(found.jurisdictions),
-        in_force=in_force(dates, found.framework.kind, at),
-        in_force_later=bool(dates) and all(date_.since > at for date_ in dates),
+        roles=list(selected.roles),
+        jurisdictions=list(selected.jurisdictions),
+        in_force=in_force(dates, selected.framework.kind, at),
+        in_force_later=bool(dates) and all(milestone.since > at for milestone in dates),
         by_analogy=control.by_analogy,
         confirm=f"a person must confirm this entry ({control.how_sure})"
         if control.to_confirm

@@ -38,7 +38,7 @@ def beside(facts: Facts) -> list[Beside]:
     for statement in facts.of("ingest", "scan", "quality"):
         if statement.predicate.dataset not in used:
             by_dataset.setdefault(statement.predicate.dataset, []).append(statement)
-    return [_beside(facts, name, items) for name, items in sorted(by_dataset.items())]
+    return [_beside(facts, name, statements) for name, statements in sorted(by_dataset.items())]
 
 
 def _beside(facts: Facts, name: str, statements: list[Evidence]) -> Beside:

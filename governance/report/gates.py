@@ -127,18 +127,26 @@ def _passed(passed: bool, *, ran: bool = True) -> Result:
 
 
 def _quality(facts: Facts) -> Gate:
-    items = [chain.quality for chain, _ in facts.datasets]
-    checked = [item.predicate for item in items if item and isinstance(item.predicate, Quality)]
-    checks = [check for quality in checked for check in quality.expectations]
-    critical = [one for one in checks if not one.success and one.severity == "critical"]
-    passed = all(one.passed for one in checked) and len(checked) == len(items) and not critical
+    statements = [chain.quality for chain, _ in facts.datasets]
+    results = [
+        statement.predicate
+        for statement in statements
+        if statement and isinstance(statement.predicate, Quality)
+    ]
+    checks = [check for result in results for check in result.expectations]
+    critical = [check for check in checks if not check.success and check.severity == "critical"]
+    passed = (
+        all(result.passed for result in results)
+        and len(results) == len(statements)
+        and not critical
+    )
     met = sum(check.success for check in checks)
-    reasons = [reason(Say.QUALITY, met=met, checks=len(checks), datasets=len(checked))]
+    reasons = [reason(Say.QUALITY, met=met, checks=len(checks), datasets=len(results))]
     missing = [chain.dataset for chain, _ in facts.datasets if chain.quality is None]
     if missing:
         reasons.append(reason(Say.QUALITY_UNCHECKED, datasets=missing))
     threshold = "every critical check passes; failing records are left out (policies/quality/)"
-    return _gate("Data quality", _passed(passed, ran=bool(checked)), reasons, threshold, items)
+    return _gate("Data quality", _passed(passed, ran=bool(results)), reasons, threshold, statements)
 
 
 def _personal_data(facts: Facts) -> Gate:

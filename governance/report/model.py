@@ -1,13 +1,14 @@
-"""An audit report, typed: its JSON twin, and all that page and terminal are drawn from.
+"""The typed audit report. The JSON twin, the page and the terminal text are made from it.
 
-1. Every figure is a fact from verified records; nobody types any of it.
+1. Every figure comes from verified records; nobody types any of it.
 2. What does not exist is `null` or an empty list, never a word: a person may be called `none`.
-3. A reason has a code and fields; `text` is the sentence drawn from them (`report.reasons`).
-4. An evidence reference `12` is entry 12 of the log; `evidence` lists each with digest and key.
-5. The same log and files give the same bytes: every time in it comes from the log.
+3. A reason has a code and fields; `text` is the sentence made from them (`report.reasons`).
+4. An evidence reference `12` is entry 12 of the log; `evidence` lists each entry with digest and
+   key.
+5. The same log and files give the same bytes, because every time in it comes from the log.
 
-Format v1 had words such as `none` in place of null, and no codes. Reports that were
-signed then are returned as they were, by their digest.
+Format v1 had words such as `none` in place of null, and no codes. Reports that were signed in that
+format are returned unchanged, by their digest.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Refs = list[int]
 
 
 class Reason(Model):
-    """Why something is as it is."""
+    """A reason with a code."""
 
     code: str
     """A name of `report.reasons.Say`."""
@@ -51,7 +52,7 @@ class Reason(Model):
 
 
 class Verdict(Model):
-    """The one line a reader takes away."""
+    """The verdict of the version."""
 
     word: VerdictWord
     reasons: list[Reason]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from governance.base.text import brief
-from governance.report.model import Report
+from governance.report.model import Change, Report
 
 NAME = 60
 """Characters of a name of a model, version or person."""
@@ -20,76 +20,85 @@ TEXT = 240
 """Characters of any other text."""
 TIGHT = {"fault": 120, "waiver": 60, "note": 60}
 """Characters of an exception's text where there are many."""
-ROOM, MOST = 5, 8
+FULL_EXCEPTIONS, MOST_EXCEPTIONS = 5, 8
 """Exceptions: full ones that fit, and one-line ones that fit."""
 TITLES = 6
 """Titles named of exceptions that do not fit."""
-LINES = 5
+CHANGES = 5
 """Changes, at most two of a group."""
-LONG = 240
+LONG_REASON = 240
 """A verdict's reason with more characters makes page one's print smaller."""
-ROWS, FEW = 8, 6
+PEOPLE, PEOPLE_IF_MANY = 8, 6
 """Rows of people: usually, and where there are many exceptions."""
-OPEN, FEWER = 4, 2
+OPEN, OPEN_IF_MANY = 4, 2
 """Open points: usually, and where there are many exceptions."""
 
 
 def front(report: Report) -> Report:
     """The report with its texts shortened for page one."""
-    found = with_texts(report, lambda text: brief(text, TEXT))
+    shortened = with_texts(report, lambda text: brief(text, TEXT))
     names = {name: brief(getattr(report, name), NAME) for name in ("project", "model", "version")}
-    room = TIGHT if _urgent(report) > ROOM else {}
-    exceptions = [
-        each.model_copy(update={"detail": brief(one.detail, room.get(one.kind, TEXT))})
-        for each, one in zip(found.exceptions, report.exceptions, strict=True)
-    ]
-    people = [
-        each.model_copy(
-            update={"who": brief(one.who, 2 * NAME), "role": one.role and brief(one.role, NAME)}
+    lengths = TIGHT if _urgent(report) > FULL_EXCEPTIONS else {}
+    exceptions = []
+    for short, notice in zip(shortened.exceptions, report.exceptions, strict=True):
+        detail = brief(notice.detail, lengths.get(notice.kind, TEXT))
+        exceptions.append(short.model_copy(update={"detail": detail}))
+    people = []
+    for short_row, person in zip(shortened.people, report.people, strict=True):
+        role = person.role and brief(person.role, NAME)
+        people.append(
+            short_row.model_copy(update={"who": brief(person.who, 2 * NAME), "role": role})
         )
-        for each, one in zip(found.people, report.people, strict=True)
-    ]
     open_points = [
-        each.model_copy(update={"what": brief(one.what, POINT)})
-        for each, one in zip(found.open, report.open, strict=True)
+        short_point.model_copy(update={"what": brief(point.what, POINT)})
+        for short_point, point in zip(shortened.open, report.open, strict=True)
     ]
-    return found.model_copy(
-        update={**names, "exceptions": exceptions, "people": people, "open": open_points}
-    )
+    changes = {"exceptions": exceptions, "people": people, "open": open_points}
+    return shortened.model_copy(update={**names, **changes})
 
 
 def page_one(report: Report) -> dict[str, Any]:
     """The rows of the report's lists that page one shows, and their counts."""
-    kinds = [item.kind for item in report.exceptions]
-    chosen = [
-        change
-        for index, change in enumerate(report.changes)
-        if sum(one.group == change.group for one in report.changes[:index]) < 2
-    ]
+    kinds = [notice.kind for notice in report.exceptions]
     urgent = _urgent(report)
-    shown = min(max(ROOM, urgent), MOST)
-    rows = FEW if urgent > ROOM else ROWS
-    aside = [one for one in report.people if one.state == "superseded"]
-    counted = [one for one in report.people if one.state != "superseded"]
-    left = [item.title for item in report.exceptions[shown:]]
+    many = urgent > FULL_EXCEPTIONS
+    shown = min(max(FULL_EXCEPTIONS, urgent), MOST_EXCEPTIONS)
+    superseded = [person for person in report.people if person.state == "superseded"]
+    others = [person for person in report.people if person.state != "superseded"]
+    evaluators = [person.assurance for person in report.people if person.did == "evaluated"]
+    long = len(report.people) > PEOPLE or len(report.verdict.reason) > LONG_REASON
+    roles = {score.role for metric in report.metrics for score in metric.scores}
     return {
         "faults": kinds.count("fault"),
         "waivers": kinds.count("waiver"),
         "notes": kinds.count("note"),
         "shown": shown,
-        "crowded": urgent > ROOM or len(report.people) > ROWS or len(report.verdict.reason) > LONG,
-        "also": [*left[:TITLES], *([f"{len(left) - TITLES} more"] if len(left) > TITLES else [])],
-        "people": [*counted, *aside][:rows],
-        "open": report.open[: FEWER if urgent > ROOM else OPEN],
-        "changes": chosen[:LINES],
-        "incidents": sum(one.state == "open" for one in report.incidents),
-        "evaluated": next(
-            (one.assurance for one in report.people if one.did == "evaluated"), "not recorded"
-        ),
-        "champion": any(
-            score.role == "champion" for metric in report.metrics for score in metric.scores
-        ),
+        "crowded": many or long,
+        "also": _titles(report, shown),
+        "people": [*others, *superseded][: PEOPLE_IF_MANY if many else PEOPLE],
+        "open": report.open[: OPEN_IF_MANY if many else OPEN],
+        "changes": _changes(report),
+        "incidents": sum(incident.state == "open" for incident in report.incidents),
+        "evaluated": evaluators[0] if evaluators else "not recorded",
+        "champion": "champion" in roles,
     }
+
+
+def _titles(report: Report, shown: int) -> list[str]:
+    """The titles of the exceptions that are not shown, and how many titles are left out."""
+    titles = [notice.title for notice in report.exceptions[shown:]]
+    more = len(titles) - TITLES
+    return [*titles[:TITLES], *([f"{more} more"] if more > 0 else [])]
+
+
+def _changes(report: Report) -> list[Change]:
+    """The first changes, at most two of a group."""
+    chosen: list[Change] = []
+    for change in report.changes:
+        same_group = [other for other in chosen if other.group == change.group]
+        if len(same_group) < 2:
+            chosen.append(change)
+    return chosen[:CHANGES]
 
 
 def _urgent(report: Report) -> int:

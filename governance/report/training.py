@@ -93,8 +93,8 @@ def _code(commit: str | None, dirty: bool) -> str:
 
 
 def _requester(name: str, authenticated: bool) -> str:
-    known = "authenticated" if authenticated else "as the operating system says; not authenticated"
-    return f"{name} ({known})"
+    how = "authenticated" if authenticated else "as the operating system says; not authenticated"
+    return f"{name} ({how})"
 
 
 def _attempts(facts: Facts, statement: Evidence) -> str:

@@ -207,8 +207,8 @@ def _missing(standing: Standing) -> list[Reason]:
         missing.append(reason(Say.NEEDS_NEW_PACKET))
     if "APPROVAL_MISSING" in codes:
         has = [f"{name} as {role}" for name, role, _ in standing.approvers]
-        wanted = tier.approvals if tier else 1
-        missing.append(reason(Say.NEEDS_APPROVALS, wanted=wanted, has=has))
+        required = tier.approvals if tier else 1
+        missing.append(reason(Say.NEEDS_APPROVALS, wanted=required, has=has))
     if any(code.startswith("REQUEST_") for code in codes):
         missing.append(reason(Say.NEEDS_REQUEST))
     return missing or [reason(Say.NEEDS_MOVE)]

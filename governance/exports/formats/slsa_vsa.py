@@ -59,8 +59,12 @@ def _summary(records: Records, decision: Evidence) -> InTotoStatement:
         f"COUNTERSIGN_TIER_{facts.registration.tier.upper()}",
         f"COUNTERSIGN_ALIAS_{promotion.alias.upper()}",
     ]
-    used = {one.index: one for one in _decided_on(records) if one.index < decision.index}
-    inputs = [logged(used[index]) for index in sorted(used)]
+    earlier = {
+        statement.index: statement
+        for statement in _decided_on(records)
+        if statement.index < decision.index
+    }
+    inputs = [logged(earlier[index]) for index in sorted(earlier)]
     version = f"{facts.project}:{promotion.model}:{promotion.version}:{promotion.alias}"
     predicate = {
         "verifier": {"id": records.log_id},
@@ -70,7 +74,7 @@ def _summary(records: Records, decision: Evidence) -> InTotoStatement:
             "uri": f"urn:countersign:policies:{promotion.policy}",
             "digest": {"sha256": promotion.policy},
         },
-        "inputAttestations": [{"uri": one["uri"], "digest": one["digest"]} for one in inputs],
+        "inputAttestations": [{"uri": entry["uri"], "digest": entry["digest"]} for entry in inputs],
         "verificationResult": "PASSED" if promotion.allowed else "FAILED",
         "verifiedLevels": levels if promotion.allowed else [FAILED],
         "slsaVersion": "1.1",
