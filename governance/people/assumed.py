@@ -1,6 +1,4 @@
-"""Evidence as it would be after a statement that nobody has made yet: what a signature would come
-to.
-"""
+"""A statement that nobody has signed yet, as evidence. It shows what a signature would change."""
 
 from __future__ import annotations
 
@@ -11,11 +9,11 @@ from governance.history.state import LogState
 from governance.log.evidence import Evidence
 
 NOT_YET = "0" * 64
-"""In place of the digest of a statement that nobody has signed."""
+"""Replaces the digest of a statement that nobody has signed."""
 
 
 def assumed(
     now: LogState, signer: Signer, kind: str, subject: Artifact, predicate: Model
 ) -> Evidence:
-    """A statement as it would stand in the log next."""
+    """The statement as the next entry of the log."""
     return Evidence(now.size, kind, (subject,), predicate, signer.keyid, False, NOT_YET)

@@ -1,4 +1,6 @@
-"""What a bundle carries beside the log: pages that people signed, the last signed report."""
+"""Files that a bundle contains beside the log: pages that people signed, and the last signed
+report.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from governance.people import kept, reports
 
 
 def pages(log: Log, model: str, version: str) -> list[Attached]:
-    """The pages that people approved or rejected, where this version of Countersign renders the
-    same bytes again.
+    """The pages that people approved or rejected. A page is left out if this version of Countersign
+    renders other bytes.
     """
     now = state(log)
     packets = [packet for packet in now.evidence.all("packet") if _of(packet, model, version)]
@@ -27,7 +29,7 @@ def pages(log: Log, model: str, version: str) -> list[Attached]:
 
 
 def signed_report(machine: Machine, log: Log, model: str, version: str) -> list[Attached]:
-    """The last signed report of a version, page and JSON, of those kept on this machine."""
+    """The last signed report of a version that is kept on this machine: page and JSON."""
     for statement in reversed(reports.of_version(state(log), model, version)):
         with suppress(InputError):
             signed = reports.content(statement, lambda sha256: kept.read(machine, sha256))

@@ -1,7 +1,7 @@
-"""A person lets services run in their name, until an instant; and which authorization covers a run
-that begins now.
+"""Authorizations: a person lets services run in their name for some hours.
 
-Every stage asks the second question, so what only the first one needs is imported where it is used.
+Every stage looks for an authorization that covers its run. Imports that only `authorize` needs are
+therefore inside it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from governance.people.speaking import Recorded, Speaker
 
 LONGEST = 24 * 31
-"""Hours."""
+"""The longest authorization, in hours."""
 
 
 def authorize(
     log: Log, now: LogState, signer: Signer, role: str | None, reason: str, hours: int, at: datetime
 ) -> tuple[Recorded, Speaker, Authorization]:
-    """Records that services may run in this person's name for so many hours."""
+    """Records that services may run in the name of this person for `hours`."""
     from governance.people.policies import subject
     from governance.people.speaking import record_statement
 
@@ -50,8 +50,8 @@ def authorize(
 def speaking_for_themselves(
     now: LogState, signer: Signer, role: str | None, at: datetime, fitting: Sequence[str] = ()
 ) -> Speaker:
-    """A person in any role of theirs, or any that is `fitting`; the first where they do not say
-    which.
+    """The signer as a person, in any of their roles or of the `fitting` roles. Takes their first
+    such role if `role` is None.
     """
     from governance.people.speaking import roles_of, speaker
 
@@ -63,8 +63,8 @@ def speaking_for_themselves(
 
 
 def in_force(now: LogState, name: str, at: datetime) -> Evidence | None:
-    """The authorization of `name` that lasts longest, of those that cover a run beginning at
-    `at`.
+    """The authorization of `name` that covers a run starting at `at`. Returns the one that ends
+    last.
     """
     authorizations = [
         authorization
@@ -83,9 +83,7 @@ def in_force(now: LogState, name: str, at: datetime) -> Evidence | None:
 
 
 def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
-    """The machine, its requester authenticated where an authorization of theirs stands in the
-    log.
-    """
+    """The machine. Its requester is authenticated if an authorization in the log covers `at`."""
     if next(iter(log.by_kind(["authorization"])), None) is None:
         return machine
     from governance.history.state import state

@@ -1,11 +1,11 @@
-"""A rollback rehearsed: all of it but the move, step by step and timed; what came of it goes into
+"""A drill: all steps of a rollback except the move. Each step is timed, and the result goes into
 the log.
 
-1. The target is found as `countersign rollback` finds it; where there is none, the drill is refused
-   like a rollback.
-2. The steps are done in order, and the first that fails ends it: what comes after was not tried.
-3. Passed or failed, a service that policy lets sign `drill` says so. The way back itself is not
-   changed by it.
+1. The target is found in the same way as by `countersign rollback`. Without a target the drill is
+   refused.
+2. The steps run in order. The first failed step ends the drill.
+3. A service that policy permits to sign `drill` records the result, passed or failed. The drill
+   does not change which version a rollback chooses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Failed(Exception):
-    """A step failed; the rehearsal has it."""
+    """A step failed. The rehearsal has recorded why."""
 
 
 @dataclass
@@ -46,12 +46,12 @@ class Rehearsal:
 
     @property
     def passed(self) -> bool:
-        """Whether every step so far did."""
+        """Whether every step so far passed."""
         return all(step.passed for step in self.steps)
 
     def step(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
-        """Does a step: what it gives, and what was found in words. Raises `Failed` where it does
-        not come off.
+        """Runs a step that returns its result and a sentence for the log. Raises `Failed` if it
+        raises anything.
         """
         began = self.clock()
         try:
@@ -63,9 +63,7 @@ class Rehearsal:
         return result
 
     def begin(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
-        """A step without which there is nothing to say of a target: what it raises is the
-        caller's.
-        """
+        """Runs the first step, which finds the target. Its errors go to the caller."""
         began = self.clock()
         result, outcome = do()
         self._done(name, True, began, outcome)
@@ -77,8 +75,8 @@ class Rehearsal:
 
 
 def reason(error: Exception) -> str:
-    """Why a step failed, for the log: no path of this machine, and of a library's error only its
-    kind.
+    """Why a step failed, for the log. It contains no path of this machine. Of an error of a library
+    it contains only the type.
     """
     if isinstance(error, CountersignError):
         return " ".join(error.found.split())
@@ -88,7 +86,7 @@ def reason(error: Exception) -> str:
 
 
 def check_signer(now: LogState, signer: Signer) -> None:
-    """Raises `ConfigError` where what this key says of a drill would not count."""
+    """Checks that policy permits this key to sign drills. Raises `ConfigError`."""
     key = now.authority.keys.get(signer.keyid)
     if key is None or not now.authority.may_sign("drill", signer.keyid, False, now.size):
         raise ConfigError(
@@ -99,7 +97,7 @@ def check_signer(now: LogState, signer: Signer) -> None:
 
 
 def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
-    """(1) The version a rollback would go back to. Raises `RefusedError` where there is none."""
+    """(1) The version that a rollback would choose. Raises `RefusedError` if there is none."""
     plan = releasing.plan_rollback(now, model, alias, "a drill", at, None, False)
     over = "".join(
         f"; passed over version {version}: {finding.code}" for version, finding in plan.skipped
@@ -108,8 +106,8 @@ def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, s
 
 
 def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
-    """The target as it was registered; the decision that gave it the alias made again, its
-    statements verified.
+    """The registered target. Its statements are verified, and the decision that gave it the alias
+    is repeated. Raises `VerificationError`.
     """
     move = plan.move
     served = resolve(now, f"{move.model}/{move.version}")
@@ -149,7 +147,7 @@ def record(
     began: datetime,
     ended: datetime,
 ) -> tuple[Drill, Entry]:
-    """(3) What came of it, in the log."""
+    """(3) Records the result of the drill in the log."""
     move = plan.move
     drill = Drill(
         model=move.model,

@@ -1,9 +1,8 @@
-"""Who is who in policies/policy.yaml: people, services, owners, approvers, alias rules; every
-comment stays.
+"""Edits policies/policy.yaml: people, services, owners, approvers, alias rules. Comments are kept.
 
-Nothing here gives a right: a changed policy counts for governed aliases once its owners signed it
-(`governance.policy.authority`). What could never work is refused before anybody is asked to sign
-it.
+An edit gives no right. Changed policies count for governed aliases after their owners signed them
+(`governance.policy.authority`). Policies that could never work are refused before anybody signs
+them.
 """
 
 from __future__ import annotations
@@ -39,16 +38,14 @@ from governance.policy.policies import (
 
 FILE = "policy.yaml"
 OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
-"""Roles with a meaning where nothing else is said: who signs policies, who in their stead, who asks
-for a move.
-"""
+"""Default roles: who signs policies, who signs them if owners are lost, who requests a move."""
 KINDS = tuple(kind.name for kind in predicates.KINDS.values() if kind.granted)
-"""What services sign."""
+"""The kinds of evidence that services sign."""
 AFTERWARDS = frozenset(kind.name for kind in predicates.KINDS.values() if kind.afterwards)
-"""Of these, what no release rests on: that nobody signs it makes nothing impossible."""
+"""Kinds that no release depends on. Policies are valid if no service signs them."""
 BEGIN = "-----BEGIN"
 Change = Callable[[str], str]
-"""A change of policy.yaml's text."""
+"""Changes the text of policy.yaml."""
 COMMENTS = {
     "owners": "Who signs a changed policy before it counts for governed aliases.",
     "recovery": "Who signs it in their stead, where owners were lost.",
@@ -62,7 +59,7 @@ COMMENTS = {
         " absent."
     ),
 }
-"""What stands above each rule that a founding writes."""
+"""The comment above each rule that `founded` writes."""
 
 
 class Person(Model):
@@ -81,7 +78,7 @@ class Service(Model):
 
 
 class Founding(Model):
-    """Who begins a governed log, and what they may: the file of `countersign init --people`."""
+    """People and services that begin a governed log: the file of `countersign init --people`."""
 
     people: dict[Slug, Person] = {}
     services: dict[Slug, Service] = {}
@@ -104,7 +101,7 @@ class Founding(Model):
 
 
 def read_founding(path: Path) -> Founding:
-    """The people file; key files are found from its own folder. Raises `Problems`."""
+    """Reads the people file. Paths of keys are relative to its folder. Raises `Problems`."""
     given = load_model(path, Founding)
     folder = path.parent
     people = {
@@ -139,7 +136,7 @@ def principal_of(text: str, kind: str) -> tuple[str, str, list[str]]:
 
 
 def read_key(text: str) -> PublicKey:
-    """A public key given as a file or as itself. Raises `ConfigError`."""
+    """Reads a public key from a file or from the text itself. Raises `ConfigError`."""
     if text.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")):
         return public_key(text)
     path = home_expanded(text)
@@ -159,8 +156,8 @@ def read_key(text: str) -> PublicKey:
 
 # -- The text of policy.yaml -----------------------------------------------------------------------
 def founded(text: str, given: Founding) -> str:
-    """policy.yaml with everybody of `given` in it, and the rules that follow. What stands there
-    already stays.
+    """policy.yaml with the principals of `given` and the rules that follow from them. Existing
+    principals and rules are kept.
     """
 
     def change(rules: CommentedMap) -> None:
@@ -190,8 +187,8 @@ def founded(text: str, given: Founding) -> str:
 
 
 def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str]) -> str:
-    """policy.yaml with somebody new; or, without rights, with a further key of somebody who is
-    there.
+    """policy.yaml with a new principal. Without `rights`: with a further key of an enrolled
+    principal.
     """
 
     def change(rules: CommentedMap) -> None:
@@ -241,8 +238,8 @@ def revoked(text: str, name: str, key: str | None) -> str:
 
 
 def key_of(policies: Policies, name: str, key: str | None) -> PublicKey:
-    """The key of `name` that is meant: by fingerprint, key id, file or line; the only one where
-    none is given.
+    """The key of `name` that fits a fingerprint, key id, file or line. `key` may be None if there
+    is only one. Raises `ConfigError`.
     """
     keys = [public_key(text) for text in principal_named(policies, name).keys]
     if key is None and len(keys) == 1:
@@ -256,7 +253,7 @@ def key_of(policies: Policies, name: str, key: str | None) -> PublicKey:
 
 
 def principal_named(policies: Policies, name: str) -> Principal:
-    """Somebody by name. Raises `ConfigError`."""
+    """The principal with this name. Raises `ConfigError`."""
     principal = next(
         (principal for principal in policies.rules.principals if principal.name == name), None
     )
@@ -271,7 +268,7 @@ def principal_named(policies: Policies, name: str) -> Principal:
 
 
 def person_named(policies: Policies, name: str) -> Principal:
-    """A person by name. Raises `ConfigError`."""
+    """The person with this name. Raises `ConfigError`."""
     principal = principal_named(policies, name)
     if principal.kind != "person":
         raise ConfigError(f"{name} is a service", expected="a person that policy names")
@@ -280,9 +277,7 @@ def person_named(policies: Policies, name: str) -> Principal:
 
 # -- What could never work -------------------------------------------------------------------------
 def impossible(policies: Policies) -> list[CountersignError]:
-    """What these policies ask for and nobody could give: quorums, approvals, evidence that no
-    service signs.
-    """
+    """Demands that nobody can meet: quorums, approvals, and evidence that no service signs."""
     people = [principal for principal in policies.rules.principals if principal.kind == "person"]
     demands = (
         (where, demand, count, _in_roles(people, roles))
@@ -305,7 +300,7 @@ def impossible(policies: Policies) -> list[CountersignError]:
 
 
 def _demands(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
-    """Where, what, how many people, in which roles."""
+    """Each demand for people: its place, its text, the number of people, their roles."""
     for name, quorum in {"owners": rules.owners, "recovery": rules.recovery}.items():
         if quorum is not None:
             yield (
@@ -334,7 +329,7 @@ def _demands(rules: Rules) -> Iterator[tuple[str, str, int, list[str]]]:
 
 
 def _misplaced(rules: Rules) -> list[CountersignError]:
-    """Rights that are of the other kind of principal, and evidence that no service signs."""
+    """Rights of the other kind of principal, and evidence that no service signs."""
     problems: list[CountersignError] = []
     for principal in rules.principals:
         if principal.kind == "service" and principal.roles:
@@ -363,8 +358,8 @@ def _misplaced(rules: Rules) -> list[CountersignError]:
 
 
 def checked(folder: Path, text: str) -> Policies:
-    """The policies of `folder` with this policy.yaml. Raises `Problems` with every mistake; nothing
-    is written.
+    """The policies of `folder` with this text as policy.yaml. Writes nothing. Raises `Problems`
+    with every mistake.
     """
     try:
         policies = policies_of({**policy_files(folder), FILE: text})
@@ -377,13 +372,13 @@ def checked(folder: Path, text: str) -> Policies:
 
 
 def _in_project(problem: CountersignError) -> CountersignError:
-    """A mistake in a copy, where it stands in the project."""
+    """The problem, with the path in the project instead of the path in a copy."""
     where = re.sub(r"^.*/policies/", "policies/", problem.where)
     return ConfigError(problem.found, expected=problem.expected, where=where, fix=problem.fix)
 
 
 def read(folder: Path) -> str:
-    """policy.yaml as it stands. Raises `ConfigError`."""
+    """The text of policy.yaml. Raises `ConfigError`."""
     try:
         return (folder / FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -392,7 +387,7 @@ def read(folder: Path) -> str:
 
 
 def write(folder: Path, text: str) -> None:
-    """policy.yaml, in one step."""
+    """Writes policy.yaml atomically."""
     write_atomic(folder / FILE, text.encode())
 
 
@@ -419,8 +414,8 @@ def _in_roles(people: Iterable[Principal], roles: Iterable[str]) -> list[str]:
 
 # -- The rules of a founding -----------------------------------------------------------------------
 def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
-    """Owners, recovery, aliases, waivers, incidents and seconders, where policy.yaml does not have
-    them yet.
+    """The rules that policy.yaml does not have yet: owners, recovery, aliases, waivers, incidents,
+    seconders.
     """
     people = {name: person.roles for name, person in given.people.items()}
     owners = given.owners or _quorum(people, OWNER, at_most=2)
@@ -473,8 +468,8 @@ def _approvers(given: Founding) -> list[str]:
 
 # -- YAML ------------------------------------------------------------------------------------------
 def _changed(text: str, change: Callable[[CommentedMap], None]) -> str:
-    """`text` after `change`, comments and order kept. Raises `ConfigError` where that cannot be
-    done.
+    """The text after `change`, with comments and order kept. Raises `ConfigError` if the text does
+    not have the expected shape.
     """
     people_in(text)
     yaml = YAML()
@@ -489,8 +484,8 @@ def _changed(text: str, change: Callable[[CommentedMap], None]) -> str:
 
 
 def people_in(text: str) -> list[str]:
-    """The names of the people in policy.yaml. Raises `ConfigError` where it has not the shape that
-    is edited here.
+    """The names of the people in policy.yaml. Raises `ConfigError` if the text does not have the
+    expected shape.
     """
     rules = parse_yaml(text, f"policies/{FILE}")
     if not isinstance(rules, dict):
@@ -519,7 +514,7 @@ def people_in(text: str) -> list[str]:
 
 
 def _append(rules: CommentedMap, principal: CommentedMap) -> None:
-    """Into a block, whatever form the list had: keys are long."""
+    """Appends a principal. The list becomes a block list, because keys are long."""
     before = rules.get("principals") or []
     if (
         not isinstance(before, CommentedSeq)
@@ -573,8 +568,8 @@ def _enrolled(rules: CommentedMap, name: str) -> CommentedMap:
 
 
 def _key_at(keys: list[str], name: str, meant: str) -> int:
-    """Which of the keys is meant: by fingerprint, by (the beginning of) its id, by file, or by the
-    line itself.
+    """The index of the key that `meant` names by fingerprint, key id or its beginning, file, or
+    line. Raises `ConfigError`.
     """
     theirs = [public_key(text) for text in keys]
     by_name = [
@@ -596,7 +591,7 @@ def _begins(keyid: str, meant: str) -> bool:
 
 
 def _from(folder: Path, key: str) -> str:
-    """A key file's path seen from here; a key itself stays."""
+    """A path of a key file, relative to the working folder. A key itself is returned as it is."""
     if key.strip().startswith((BEGIN, "ssh-", "ecdsa-", "sk-")) or home_expanded(key).is_absolute():
         return key
     return str(folder / key)

@@ -1,11 +1,10 @@
-"""How a governed log begins: a first policy that names its people, entry 0 that pins it, its
-owners' signatures.
+"""Begins a governed log: a first policy that names its people, entry 0 that pins it, signatures of
+its owners.
 
-1. A log begins governed or it does not: one that began under development keys stays what it is.
-2. Entry 0 holds the policies whole. Whoever pins it (its hash, or a kept checkpoint) has fixed the
-   first policy.
-3. Everything can be run again: what is done is found in the log, and what is missing is said with
-   its command.
+1. A log that began under development keys never becomes governed.
+2. Entry 0 contains the whole policies. Its hash, or a kept checkpoint, fixes the first policy.
+3. Every step can be repeated. Finished steps are found in the log. Missing steps are listed with
+   their command.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from governance.release import promotion
 
 
 class Begun(Model):
-    """Where the beginning of a governed log stands."""
+    """The state of the beginning of a governed log."""
 
     log: str
     policies: str
@@ -51,7 +50,7 @@ class Begun(Model):
 
 @dataclass(frozen=True)
 class Scene:
-    """What a founding works on."""
+    """The inputs of the beginning of a log."""
 
     machine: Machine
     policies: Policies
@@ -59,9 +58,7 @@ class Scene:
 
 
 def refuse_development(machine: Machine) -> Log | None:
-    """The log, where it has begun. Raises `RefusedError` where it began without people, with the
-    way out.
-    """
+    """The log if it has begun, else None. Raises `RefusedError` if it began without people."""
     log = log_of(machine)
     if log.size() == 0:
         if on_server(machine):
@@ -92,7 +89,7 @@ def refuse_development(machine: Machine) -> Log | None:
 
 
 def owner(policies: Policies, signer: Signer) -> Principal:
-    """Whose key it is, if they own policies. Raises `RefusedError`."""
+    """The person of this key, who must own policies. Raises `RefusedError`."""
     person = person_of(policies, signer)
     roles = policies.rules.owners.roles if policies.rules.owners else []
     if not set(person.roles) & set(roles):
@@ -104,7 +101,7 @@ def owner(policies: Policies, signer: Signer) -> Principal:
 
 
 def begin(scene: Scene, signer: Signer) -> Log:
-    """The log with its entry 0, signed by one of the owners it names."""
+    """Writes entry 0, signed by one of the owners that it names. Returns the log."""
     person = owner(scene.policies, signer)
     checkpoint = checkpoint_signer(scene.machine)
     log = log_of(scene.machine, checkpoint)
@@ -123,9 +120,7 @@ def begin(scene: Scene, signer: Signer) -> Log:
 
 
 def check_first(log: Log, policies: Policies) -> None:
-    """That the policies at hand are those in force. Raises `RefusedError` where they changed
-    since.
-    """
+    """Checks that the local policies are in force. Raises `RefusedError` if they differ."""
     in_force = promotion.state(log).authority.in_force
     if in_force.digest != policies.digest:
         raise RefusedError(
@@ -136,7 +131,7 @@ def check_first(log: Log, policies: Policies) -> None:
 
 
 def begun(scene: Scene, log: Log | None, done: list[str]) -> Begun:
-    """Where it stands, and what is next."""
+    """The state of the log, and the next steps."""
     rules = scene.policies.rules
     principals = {
         principal.name: [

@@ -46,7 +46,7 @@ def opened_at(machine: Machine, person: str, sha256: str) -> str | None:
 
 
 def _opened(machine: Machine, person: str) -> dict[str, str]:
-    """A file that cannot be read notes nothing."""
+    """The pages that a person opened. An unreadable file counts as empty."""
     try:
         return _OPENED.validate_json(_opened_path(machine, person).read_bytes())
     except (OSError, ValidationError, ValueError):
@@ -61,7 +61,7 @@ def _opened_path(machine: Machine, person: str) -> Path:
 
 # -- Bytes that people signed ----------------------------------------------------------------------
 def keep(machine: Machine, content: bytes) -> Path:
-    """Keeps what somebody is about to sign, under its digest."""
+    """Stores bytes that somebody is about to sign, under their digest."""
     path = _path(machine, sha256_bytes(content))
     if read(machine, path.name) != content:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -70,7 +70,7 @@ def keep(machine: Machine, content: bytes) -> Path:
 
 
 def read(machine: Machine, sha256: str) -> bytes | None:
-    """The bytes kept under a digest. The caller checks that they still have it."""
+    """The bytes stored under a digest. The caller compares their digest."""
     try:
         return _path(machine, sha256).read_bytes()
     except OSError:
@@ -78,7 +78,9 @@ def read(machine: Machine, sha256: str) -> bytes | None:
 
 
 def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, PageSource]:
-    """The page with this digest. Raises `ConfigError`, `InputError` where it is not here."""
+    """The page with this digest, and its source. Raises `ConfigError`, `InputError` if it is not on
+    this machine.
+    """
     if not _SHA256.fullmatch(sha256):
         raise ConfigError(
             f"{sha256[:80]!r} is not a sha256", where="--page", expected="64 hexadecimal digits"

@@ -1,8 +1,8 @@
-"""A key that is good for nothing from here on, and a successor of the key that signs checkpoints.
+"""Revokes keys, and replaces the key that signs checkpoints.
 
-A checkpoint key changes in three steps: a new key is made beside the old one and its public half
-recorded, the owners approve it, and the machine that keeps the log signs with it. Until the last
-step the old one signs.
+A checkpoint key changes in three steps. A new key is made beside the old one, and its public half
+is recorded. The owners approve it. The machine that keeps the log then signs with it. Until the
+last step the old key signs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def revoke(
     reason: str,
     at: datetime,
 ) -> tuple[Recorded, Speaker]:
-    """Records that a key says nothing from here on: by its owner, or by one policy owner. Raises
+    """Records that a key counts no more from here on. Its owner or one policy owner signs. Raises
     `RefusedError`.
     """
     if authority.revoked.get(key.keyid) is not None:
@@ -110,8 +110,8 @@ def propose_successor(
     at: datetime,
     key: PublicKey | None = None,
 ) -> tuple[Recorded, PublicKey]:
-    """Records the public half of the next checkpoint key, as one policy owner; makes one here where
-    none is given.
+    """Records the public half of the next checkpoint key, signed by one policy owner. Makes a key
+    on this machine if none is given.
     """
     author = owner(authority, signer, role, at, recovery=False)
     key = key or public_key(stored_signer(machine.keys, NEXT).public_pem)
@@ -120,7 +120,7 @@ def propose_successor(
 
 
 def proposed(now: LogState, keyid: str) -> Successor:
-    """The proposed checkpoint key that is meant, by the beginning of its id. Raises `InputError`,
+    """The proposed checkpoint key whose id begins with `keyid`. Raises `InputError`,
     `RefusedError`.
     """
     matching = [
@@ -157,8 +157,8 @@ def approve_successor(
 
 
 def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:
-    """The key that waits on this machine to be used; None where none does. Raises `ConfigError` for
-    another.
+    """The approved checkpoint key that this machine does not use yet, or None. Raises `ConfigError`
+    if the key here is another one.
     """
     waiting = machine.keys / f"{NEXT}.pem"
     if not waiting.exists():
@@ -174,8 +174,8 @@ def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:
 
 
 def use_successor(folder: Path) -> Path:
-    """Puts the next key in the old one's place; the old one is kept beside it. Killed between, it
-    can be run again.
+    """Replaces the checkpoint key by the next one. The old key is kept beside it. An interrupted
+    call can be repeated.
     """
     waiting, current = folder / f"{NEXT}.pem", folder / f"{CHECKPOINT}.pem"
     old = stored_signer(folder, CHECKPOINT).keyid

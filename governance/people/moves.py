@@ -1,12 +1,11 @@
-"""One person asks for one move of an alias: what it would come to, the request they sign, and the
-move itself.
+"""A move of an alias: the plan, the signed request, and the move itself.
 
-1. A plan decides on the log as it stands and, where a person is known, on the request they would
-   sign (`EvidenceView.assuming`). Nothing is written, and the decision would come out the same.
-2. A request is signed and logged once; an open one that fits is taken again, so that others can add
-   their signatures to it in between.
-3. The move is carried out where the registry is: here, with the log in one transaction, or by the
-   server's own call.
+1. A plan decides on the log as it is. If the person is known, it assumes the request that they
+   would sign (`EvidenceView.assuming`). It writes nothing. The real decision gives the same result.
+2. A request is signed and logged once. An open request for the same move is used again, so that
+   others can sign it in between.
+3. The move is carried out where the registry is: here, in one transaction with the log, or by a
+   call of the server.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ from governance.release.promoter import Promoter
 from governance.release.promotion import ask
 
 HOURS = 24
-"""How long a request stays open where policy does not say less."""
+"""Hours that a request stays open, unless policy sets fewer."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """What is asked for."""
+    """A requested move."""
 
     action: Action
     model: str
@@ -68,33 +67,33 @@ class Signature:
     kind: Literal["policies", "request", "packet", "move"]
     action: Action
     count: int
-    """How many of the people named."""
+    """How many of these people must sign."""
     who: tuple[str, ...]
-    """NAME as ROLE, of everybody who could give it; empty where policy names nobody."""
+    """NAME as ROLE of each person who could sign. Empty if policy names nobody."""
     next: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a move would come to now."""
+    """The result that a move would have now."""
 
     move: Move
     asked: ReleaseRequest
     decision: ReleaseDecision
     held: Promotion | None
-    """Who holds the alias now."""
+    """The decision that gave the alias to its holder."""
     request: Evidence | None
-    """The open request that fits."""
+    """The open request for this move."""
     signs: Speaker | None
-    """Who would sign the request, where they are known."""
+    """The person who would sign the request, if known."""
     missing: tuple[Signature, ...]
     skipped: tuple[tuple[str, Finding], ...] = ()
-    """Versions that a rollback passed over, and the first reason why."""
+    """Versions that a rollback skipped, each with its first open finding."""
 
     @property
     def done(self) -> Promotion | None:
-        """The decision that gave the alias to this version, on this packet: asking again would
-        change nothing.
+        """The decision that already gave the alias to this version with this packet. A new request
+        would change nothing.
         """
         held, release = self.held, self.asked
         same = held is not None and (held.version, held.packet) == (release.version, release.packet)
@@ -102,9 +101,7 @@ class Plan:
 
 
 def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
-    """(1) What a move would come to. Raises `InputError` for a version that the log does not
-    know.
-    """
+    """(1) Plans a move. Raises `InputError` if the log does not have the version."""
     release = ask(now, move.action, move.model, move.version, move.alias)
     request = open_request(now, release, move, at)
     more: list[Evidence] = []
@@ -180,9 +177,7 @@ def plan_rollback(
 
 
 def retired_alias(now: LogState, model: str, version: str) -> str:
-    """The alias that a retirement names: one that the version holds, or the first that policy
-    governs.
-    """
+    """The alias that a retirement names: one that the version holds, or the first governed one."""
     governed = list(now.authority.policies.rules.aliases)
     holds = [
         alias
@@ -193,7 +188,7 @@ def retired_alias(now: LogState, model: str, version: str) -> str:
 
 
 def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
-    """(2) The digest of the request: the open one that fits, or one that is signed now."""
+    """(2) The digest of the open request, or of a request that is signed now."""
     if planned.request is not None:
         return planned.request.digest
     if planned.signs is None:
@@ -205,7 +200,7 @@ def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
 
 
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:
-    """(3) The move. Raises `RefusedError` with the findings; the refusal is in the log."""
+    """(3) Carries out the move. Raises `RefusedError` with the findings and logs the refusal."""
     if is_server(machine.registry_uri):
         if move.action == "retire":
             _must_hold(state(log), move)
@@ -237,7 +232,7 @@ def report_incident(
     signs: Speaker,
     at: datetime,
 ) -> int:
-    """Says that something is wrong with a version, or no longer is; the entry."""
+    """Opens or closes an incident on a version. Returns the index of the entry."""
     incident = Incident(
         **signs.signed(reason, at),
         model=model,
@@ -251,7 +246,7 @@ def report_incident(
 
 
 def closed_by(now: LogState, model: str, version: str) -> str | None:
-    """Who closed a version's incident last; None where none was ever opened, "" where it is
+    """The person who closed the last incident of a version. None if there was none, "" if it is
     open.
     """
     digest = now.registration(model, version).predicate.model_digest
@@ -268,8 +263,8 @@ def closed_by(now: LogState, model: str, version: str) -> str | None:
 
 
 def requester_roles(policies: Policies, alias: str) -> list[str]:
-    """The roles in which a person may ask for a move of the alias. Raises `ConfigError` for one
-    nobody may ask for.
+    """The roles that may request a move of the alias. Raises `ConfigError` if policy does not
+    govern the alias.
     """
     rule = policies.rules.aliases.get(alias)
     if rule is None and alias != CANDIDATE:
@@ -287,8 +282,8 @@ def requester_roles(policies: Policies, alias: str) -> list[str]:
 def open_request(
     now: LogState, release: ReleaseRequest, move: Move, at: datetime
 ) -> Evidence | None:
-    """The open request for exactly this move, on the alias as it is and still in time; None where a
-    new one is due.
+    """The open request for exactly this move, on the current holder of the alias and not expired.
+    None if a new request is needed.
     """
     requests = [
         signed_request
@@ -325,11 +320,11 @@ _BY_SIGNATURE = frozenset(
         "APPROVAL_MISSING",
     }
 )
-"""Findings that somebody's signature settles."""
+"""Findings that a signature resolves."""
 
 
 def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Signature]:
-    """Exactly whose signature a move lacks."""
+    """The signatures that a move lacks."""
     codes, move = {finding.code for finding in decision.findings}, context.asked
     rule = context.policies.rules.aliases.get(move.alias)
     name = f"{move.model}/{move.version}"
@@ -373,7 +368,7 @@ def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Sig
 
 
 def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
-    """Approvals of the packet: by people who have not approved, in roles that nobody has taken."""
+    """Missing approvals of the packet: by further people, in roles without an approval."""
     votes, _ = packet_votes(context)
     counted = distinct(vote for vote in votes if vote[2].predicate.decision == "approve")
     needed = (context.tier.approvals if context.tier else 0) - len(counted)
@@ -419,7 +414,7 @@ def _command(context: ReleaseContext) -> str:
 def _request(
     now: LogState, release: ReleaseRequest, move: Move, signs: Speaker, at: datetime
 ) -> PromotionRequest:
-    """The nonce is the log's state and the asker's clock: two requests are never the same."""
+    """The nonce contains the log's size and the requester's time: two requests differ."""
     return PromotionRequest(
         **signs.signed(move.reason, at),
         action=move.action,

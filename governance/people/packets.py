@@ -1,4 +1,4 @@
-"""Packets: the latest of a version, one by its digest, one that nobody has recorded yet."""
+"""Finds packets: the latest of a version, one by its digest, or one that is not recorded yet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from governance.log.evidence import Evidence
 from governance.release import promotion
 
 SHORTEST = 8
-"""The fewest characters by which a digest may be named."""
+"""The shortest prefix that may name a digest, in characters."""
 
 
 def current(
     now: LogState, model: str, version: str, at: datetime
 ) -> tuple[Evidence | None, list[str]]:
-    """The latest packet of a version, and what of it is no longer so."""
+    """The latest packet of a version, and what changed since it was frozen."""
     registration = now.registration(model, version).predicate
     latest = packet.latest(now.evidence, model, version, registration.model_digest)
     if latest is None:
@@ -29,7 +29,7 @@ def current(
 
 
 def by_digest(now: LogState, digest: str) -> Evidence:
-    """The packet whose digest begins like this. Raises `InputError`."""
+    """The packet whose digest begins with `digest`. Raises `InputError`."""
     packets = {
         packet.digest_of(recorded.predicate): recorded for recorded in now.evidence.all("packet")
     }
@@ -57,7 +57,9 @@ def release_context(
     more: Sequence[Evidence] = (),
     alias: str | None = None,
 ) -> ReleaseContext:
-    """What the decision to promote a packet looks at, with statements that nobody has made yet."""
+    """The context of the decision to promote a packet, with further statements that are not in the
+    log.
+    """
     frozen = recorded.predicate
     to = alias or now.authority.policies.main_alias
     request = promotion.ask(now, "promote", frozen.model, frozen.version, to)

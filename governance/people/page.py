@@ -43,9 +43,9 @@ TONES: dict[Verdict, tuple[str, str]] = {
     "exceptions": ("wait", "◐"),
     "no_objection": ("wait", "○"),
 }
-"""Verdict to its colour and sign; nothing is green before people have approved."""
+"""Verdict to its colour and sign. No verdict is green before people have approved."""
 CHANGES, METRICS = 12, 6
-"""Lines in the terminal; the page has all."""
+"""The most lines in the terminal. The page shows all."""
 
 
 def html(review: Review) -> bytes:
@@ -70,12 +70,12 @@ def html(review: Review) -> bytes:
 
 
 def text(review: Review) -> list[str]:
-    """The page in a terminal: what speaks against the version first."""
+    """The page for a terminal. Objections come first."""
     return [one_line(line) for line in _lines(review)]
 
 
 def demands(required: Demands | None) -> list[str]:
-    """What policy wants, one sentence each."""
+    """The demands of policy, one sentence each."""
     if required is None:
         return ["Policy does not name this model, so nothing can be promoted."]
     roles = ", ".join(required.approvers) or "no role"

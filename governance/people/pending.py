@@ -1,4 +1,6 @@
-"""What waits for a person, and why: in the order in which others wait for it."""
+"""Lists the open tasks of people, with the reason and the command. Tasks that block others come
+first.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from governance.people import authorizing, keys, packets, policies, subjects, vo
 from governance.policy.policies import Principal, Quorum
 
 SOON = 14
-"""Days before a waiver ends in which it is told."""
+"""Days before and after the end of a waiver in which it is listed."""
 
 
 class Wait(Model):
-    """One thing that waits."""
+    """An open task."""
 
     kind: str
     """policy, checkpoint key, second signature, rollback, retire, packet, promote, before training,
@@ -30,16 +32,14 @@ class Wait(Model):
     what: str
     why: str
     people: list[str]
-    """Who could do it; any of them."""
+    """The people who could do it. Any of them may."""
     due: str | None = None
     next: str
     """The command."""
 
 
 def pending(now: LogState, at: datetime) -> list[Wait]:
-    """Everything that waits for anybody. Without owners nothing governed can be said, and that is
-    all.
-    """
+    """All open tasks. A log without policy owners has only one: to begin a governed log."""
     if now.authority.policies.rules.owners is None:
         return list(_policies(now))
     waits = [
@@ -59,7 +59,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
 
 
 def of_person(waits: list[Wait], name: str) -> list[Wait]:
-    """What of it waits for one person."""
+    """The tasks that this person could do."""
     return [wait for wait in waits if name in wait.people]
 
 
@@ -134,7 +134,7 @@ def _incidents(now: LogState) -> Iterator[Wait]:
 
 # -- Moves -----------------------------------------------------------------------------------------
 def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
-    """What one person did alone."""
+    """Moves that one person made alone and that lack a second signature."""
     overdue = {promotion.index for promotion in now.timeline.overdue(at)}
     for promotion in now.timeline.lacking_second_signature:
         move = promotion.predicate
@@ -158,7 +158,7 @@ def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
 
 
 def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
-    """Open requests for a rollback or a retirement that want further people."""
+    """Open requests for a rollback or a retirement that need more people."""
     for signed_request in now.timeline.open_requests():
         request: PromotionRequest = signed_request.predicate
         if (
@@ -196,7 +196,7 @@ def _people_needed(now: LogState, request: PromotionRequest) -> int:
 
 # -- Packets ---------------------------------------------------------------------------------------
 def _packets(now: LogState, at: datetime) -> Iterator[Wait]:
-    """The version registered last of each model that can be released, where approvals are
+    """The last registered version of each model, and every requested version, if approvals are
     missing.
     """
     latest = {
@@ -262,9 +262,8 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
 def _moves_to_request(
     now: LogState, model: str, version: str, digest: str, at: datetime
 ) -> Iterator[Wait]:
-    """An approved version for which nobody has asked yet, by this packet and of the alias as it is.
-    Where it was given the alias by this packet once, and holds it no more, nobody is asked to give
-    it back.
+    """Moves of an approved version that nobody has requested yet. An alias that this packet held
+    before is left out: it is not given back.
     """
     open_requests = [
         request.predicate
@@ -296,7 +295,7 @@ def _moves_to_request(
 
 
 def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
-    """What a gate wants approved before its stage trains, where it said no for that."""
+    """Approvals that a gate requires before its stage trains."""
     waiting = subjects.waiting_before_training(now)
     by_name: dict[tuple[str, str], subjects.Subject] = {
         (subject.about, subject.name): subject for subject in waiting
@@ -325,7 +324,7 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
 
 # -- What ends -------------------------------------------------------------------------------------
 def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
-    """Waivers about to end, or just ended, that nothing has taken the place of."""
+    """Waivers that end soon or ended lately, and that no later waiver replaces."""
     items = list(now.evidence.all("waiver"))
     for signed_waiver in items:
         waiver: Waiver = signed_waiver.predicate
@@ -357,7 +356,7 @@ def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
 
 
 def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
-    """People whose services stop running in their name within the hour, or did so today."""
+    """Authorizations that end within the hour or ended in the last day."""
     for person in _people(now):
         authorizations = [
             authorization

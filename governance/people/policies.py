@@ -1,5 +1,5 @@
-"""A changed policy: proposed, shown as a difference, signed. `governance.policy.authority` says
-when it counts.
+"""Proposes changed policies, shows the difference, and signs them. `governance.policy.authority`
+decides when they count.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Rules, policies_of
 
 SHORTEST = 8
-"""The fewest characters by which a digest may be named."""
+"""The shortest prefix that may name a digest, in characters."""
 
 
 class Signatures(Model):
-    """One digest of policies and who signed it."""
+    """The signatures under policies with one digest."""
 
     digest: str
     entry: int
-    """Where it was recorded, or began to be in force."""
+    """The entry that recorded the policies, or from which they are in force."""
     signed_by: list[str]
     wants: str
-    """Whose signatures make it count, in words."""
+    """The required signatures, in words."""
     waits_for: list[str]
-    """People who could sign and have not; empty once enough have."""
+    """Owners who have not signed. Empty once enough have signed."""
     changed: list[str] = []
     """Files that differ from the policies in force."""
 
@@ -50,9 +50,9 @@ class Status(Model):
     """Whether a quorum of their owners signed those in force."""
     proposals: list[Signatures]
     at_hand: str
-    """How the folder policies/ stands to them, in words."""
+    """How the folder policies/ differs from the log, in words."""
     keys: dict[str, list[str]]
-    """Principal to fingerprints of the keys, and whether revoked."""
+    """Principal to the fingerprints of their keys, with revocations."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Offer:
     digest: str
     files: Mapping[str, str]
     first: bool
-    """Whether they are those of entry 0, which nobody has signed yet."""
+    """Whether these are the policies of entry 0, which nobody has signed yet."""
 
 
 def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status:
-    """Who signed what, and who is missing."""
+    """The signatures of the policies in force and of each proposal."""
     authority = now.authority
     current = authority.in_force
     rules = authority.policies.rules
@@ -98,7 +98,7 @@ def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status
 
 
 def unified(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """What differs, as a unified difference of the YAML."""
+    """The difference of the YAML files in unified format."""
     parts: list[str] = []
     for path in changed(before, after):
         old, new = before.get(path, "").splitlines(), after.get(path, "").splitlines()
@@ -118,8 +118,8 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 def propose(
     log: Log, authority: Authority, policies: Policies, signer: Signer, name: str, at: datetime
 ) -> Recorded:
-    """Records the policies at hand, for their owners to sign. Raises `RefusedError` where they are
-    in force already.
+    """Records the local policies, so that their owners can sign them. Raises `RefusedError` if they
+    are already in force.
     """
     if policies.digest == authority.in_force.digest:
         raise RefusedError(
@@ -139,7 +139,9 @@ def propose(
 
 
 def offer(authority: Authority, digest: str) -> Offer:
-    """The policies that are meant, by the beginning of their digest. Raises `InputError`."""
+    """The unsigned policies whose digest begins with `digest`. Raises `ConfigError`, `InputError`,
+    `RefusedError`.
+    """
     current = authority.in_force
     offers = [Offer(proposal.digest, proposal.files, False) for proposal in authority.proposals]
     if current.signed_at is None and current.policies is not None:
@@ -164,8 +166,8 @@ def offer(authority: Authority, digest: str) -> Offer:
 
 
 def shown(authority: Authority, proposed: Offer) -> str:
-    """What a person is shown before they sign: the difference, or the first policies' rules
-    whole.
+    """The text that a person reads before they sign: the difference, or all rules of the first
+    policies.
     """
     return (
         first_rules(proposed.files)
@@ -175,7 +177,7 @@ def shown(authority: Authority, proposed: Offer) -> str:
 
 
 def first_rules(files: Mapping[str, str]) -> str:
-    """The rules of a first policy whole, and the digests of the other files."""
+    """All rules of the first policies, and the digests of the other files."""
     others = [
         f"{path}  sha256 {sha256_bytes(text.encode())}"
         for path, text in sorted(files.items())
@@ -193,7 +195,7 @@ def sign(
     reason: str,
     at: datetime,
 ) -> tuple[Recorded, Speaker]:
-    """Approves policies as one of the owners under those in force. Raises `RefusedError`."""
+    """Signs policies as an owner under the policies in force. Raises `RefusedError`."""
     try:
         policies_of(proposed.files)
     except CountersignError as error:
@@ -213,7 +215,7 @@ def sign(
 def owner(
     authority: Authority, signer: Signer, role: str | None, at: datetime, *, recovery: bool = True
 ) -> Speaker:
-    """The policy owner, or with `recovery` who signs in owners' stead, whose key it is. Raises
+    """The policy owner of this key. With `recovery`, also a person of the recovery quorum. Raises
     `RefusedError`.
     """
     rules = authority.policies.rules
@@ -223,12 +225,12 @@ def owner(
 
 
 def subject(digest: str) -> Artifact:
-    """Policies, as statements name them."""
+    """The subject of statements about policies."""
     return Artifact(role="policy", name="policies", sha256=digest)
 
 
 def signed_by(now: LogState, digest: str, about: str) -> set[str]:
-    """The owners whose last word on a digest is yes."""
+    """The owners whose last vote on a digest approves it."""
     rules = now.authority.policies.rules
     roles = {role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles}
     last: dict[str, bool] = {}
@@ -244,8 +246,8 @@ def signed_by(now: LogState, digest: str, about: str) -> set[str]:
 
 
 def signed_at(now: LogState, digest: str, author: Speaker) -> int | None:
-    """The entry by which somebody signed policies in this role, and it still counts; None where
-    they did not.
+    """The entry in which this person signed these policies in this role. None if there is none that
+    counts.
     """
     approvals = [
         approval

@@ -1,11 +1,10 @@
-"""Reports that somebody signed: kept by digest where that was done, and returned as they were.
+"""Signed reports: stored by digest, and returned byte for byte.
 
-1. What is signed is what was computed: the statement names the digests of its page and JSON twin,
-   and what of the log it read. Signing it again under the same key says nothing new, and changes
-   nothing in it (`report.build`).
-2. KeptReport bytes are worth their digest: changed ones are refused, wherever they come from.
-3. A report that was signed stands in for one that is made anew only where the new one, which is
-   made all the same, says the same of the same entries; whatever has come to light since is told.
+1. The statement names the digests of the page and its JSON twin, and the entries that the report
+   read. Signing the same report again with the same key adds nothing.
+2. Stored bytes are used only if they have the signed digest.
+3. A new report is computed in any case. The signed report is returned in its place only if both
+   agree on the same entries. Differences are reported.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ from governance.report.html import json_twin, page
 from governance.report.model import Report
 
 PAGE, TWIN = "report", "report_json"
-"""Roles of a statement's subjects."""
+"""Roles of the subjects of a signed report."""
 COMPARED = ("project", "model", "version", "digest", "as_of", "entries_read")
-"""Fields in which a kept report must agree with the one made now, beside verdict, faults and
-registry.
+"""Fields in which a kept report must equal the present one. Verdict, faults and registry are
+compared too.
 """
 Bytes = Callable[[str], bytes | None]
-"""Digest to what is kept under it, whatever that is by now."""
+"""Reads the bytes stored under a digest. They may have been changed."""
 
 
 @dataclass(frozen=True)
 class ComputedReport:
-    """A report as it was computed, in bytes."""
+    """A computed report, in bytes."""
 
     report: Report
     page: bytes
     twin: bytes
     asked_at: str | None
-    """The time it was asked for; None for one of now."""
+    """The time that the reader asked for. None for a report of the present."""
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -60,7 +59,7 @@ class ComputedReport:
 
 @dataclass(frozen=True)
 class KeptReport:
-    """A report that was signed, in bytes that have their digests."""
+    """A signed report. Its bytes have the signed digests."""
 
     item: Evidence
     page: bytes
@@ -68,14 +67,14 @@ class KeptReport:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """As of `ComputedReport`."""
+        """File name to content, the page last."""
         return files.named(
             self.item.predicate.model, self.item.predicate.version, self.twin, self.page
         )
 
 
 def computed(report: Report, as_of: datetime | None) -> ComputedReport:
-    """The bytes of a report."""
+    """Renders a report."""
     return ComputedReport(
         report, page(report), json_twin(report), instant(as_of) if as_of else None
     )
@@ -90,9 +89,7 @@ def sign(
     role: str | None,
     run: Run,
 ) -> Entry:
-    """(1) Keeps the bytes, then says so. Raises `VerificationError` for a report of a log that does
-    not verify.
-    """
+    """(1) Stores and signs the bytes. Raises `VerificationError` if the log does not verify."""
     report = computed.report
     if not report.integrity.verified:
         raise VerificationError(
@@ -127,7 +124,7 @@ def sign(
 
 
 def _check_key(log: Log, signer: Signer) -> None:
-    """A statement by a key that nobody vouches for would be the end of the log. Raises
+    """Checks the key first: a statement by an unknown key would break the log. Raises
     `ConfigError`.
     """
     authority, keyid = read_authority(log), signer.keyid
@@ -155,8 +152,8 @@ def of_version(now: LogState, model: str, version: str) -> list[Evidence]:
 
 
 def find(now: LogState, sha256: str) -> Evidence:
-    """The statement by which a page or twin was signed; the end of its digest may be left out.
-    Raises `InputError`.
+    """The statement that signed a page or its JSON twin. A prefix of the digest is enough. Raises
+    `ConfigError`, `InputError`.
     """
     if not 12 <= len(sha256) <= 64 or set(sha256) - set("0123456789abcdef"):
         raise ConfigError(
@@ -183,8 +180,8 @@ def content(statement: Evidence, read: Bytes) -> KeptReport:
 def standing_in(
     now: LogState, computed: ComputedReport, read: Bytes
 ) -> tuple[KeptReport | None, list[str]]:
-    """(3) The report that was signed in place of this one, if any; and what is to be told of those
-    that were signed.
+    """(3) The signed report that equals this one, if any, and notes about signed reports that do
+    not.
     """
     notes: list[str] = []
     for entry in reversed(of_version(now, computed.report.model, computed.report.version)):
@@ -215,14 +212,12 @@ def standing_in(
 
 
 def _stands(now: LogState, entry: Evidence) -> bool:
-    """Whether somebody answers for it: a principal at that entry, or a key that the origin
-    names.
-    """
+    """Whether a principal, or a development key of the origin, signed the entry."""
     return entry.development or now.authority.principal(entry.keyid, entry.index) is not None
 
 
 def _differing(signed: Any, now: Report) -> list[str]:
-    """What the present report says otherwise, of what a reader must not miss."""
+    """The fields in which the present report differs from the signed one."""
     current = now.model_dump()
     differing = [name for name in COMPARED if signed.get(name) != current[name]]
     before, here = _essence(signed, current["format"]), _essence(current, signed["format"])
@@ -230,7 +225,9 @@ def _differing(signed: Any, now: Report) -> list[str]:
 
 
 def _essence(report: Any, other_format: str) -> dict[str, Any]:
-    """Of a report's JSON: verdict, faults and registry; faults are counted across formats."""
+    """Verdict, faults and registry of a report's JSON. Between two formats only the number of
+    faults is compared.
+    """
     faults = [notice for notice in report["exceptions"] if notice["kind"] == "fault"]
     essence = {"verdict": report["verdict"]["word"], "faults": [len(faults)]}
     if report["format"] == other_format:

@@ -53,11 +53,11 @@ NOT_SHOWN = (
 Verdict = Literal[
     "incident_open", "outdated", "open_findings", "rejected", "exceptions", "no_objection"
 ]
-"""The first that applies."""
+"""The first verdict that applies."""
 
 
 class OpenIncident(Model):
-    """An incident on these bytes that nobody has closed."""
+    """An open incident on these bytes."""
 
     version: str
     opened_by: str
@@ -70,7 +70,7 @@ class OpenIncident(Model):
 
 
 class Rejection(Model):
-    """A rejection of this packet that its author has not taken back."""
+    """A rejection of this packet that still counts."""
 
     person: str
     role: str
@@ -80,14 +80,14 @@ class Rejection(Model):
 
 
 class Against(Model):
-    """(2) What the log has against the version since the packet was frozen."""
+    """(2) Objections in the log since the packet was frozen."""
 
     incidents: list[OpenIncident]
-    """Every open one, those from before the packet too."""
+    """All open incidents, also those from before the packet."""
     changed: list[str]
-    """What of the packet is no longer so."""
+    """Parts of the packet that changed."""
     findings: list[Finding]
-    """Findings of today's automatic checks that the packet does not have."""
+    """Findings of a present check that the packet does not have."""
     rejections: list[Rejection]
 
 
@@ -141,12 +141,12 @@ class NamedEntry(Model):
 
 
 class Demands(Model):
-    """What policy wants before this model can be promoted."""
+    """What policy requires before this model can be promoted."""
 
     approvals: int
     approvers: list[str]
     requesters: dict[str, list[str]]
-    """Alias to the roles that may ask for it."""
+    """Alias to the roles that may request it."""
     promotable: bool
     separate_evaluator: bool
     approved_before_training: list[str]
@@ -230,7 +230,7 @@ class ReviewFacts(Facts):
 
 
 def review(now: LogState, recorded: Evidence, at: datetime) -> Review:
-    """The page's content for a packet, with what the log has against it up to `now`, at a time."""
+    """The content of the page for a packet, with the objections in the log `now`, at a time."""
     before = now.before(recorded.index)
     frozen = promotion.in_our_words(before, recorded)
     facts = _facts(before, frozen)
@@ -324,7 +324,7 @@ def _incidents(now: LogState, recorded: Evidence) -> list[OpenIncident]:
 
 
 def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
-    """What today's automatic checks find beyond the packet; incidents have a list of their own."""
+    """Findings of a present check that the packet does not have. Incidents have their own list."""
     alias = now.authority.policies.main_alias
     request = promotion.ask(now, "promote", frozen.model, frozen.version, alias)
     decision = decide_automatic(request, now.evidence, at, now.authority)

@@ -1,10 +1,9 @@
-"""A person at this machine: who they are by their key, in which role they speak, and what they say
+"""A person at this machine: who they are, in which role they sign, and the statements that they add
 to the log.
 
-1. Who somebody is follows from their key and the policies in force; nobody types a name.
-2. Where several of their roles would do, they say which; nothing is guessed.
-3. Every refusal that the log would give later is given here first, before a passphrase is asked for
-   twice.
+1. The key and the policies in force decide who a person is. Nobody types a name.
+2. A person with several possible roles must name one.
+3. Every refusal of the log is checked here first, before a passphrase is asked for a second time.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ class Speaker:
     role: str
     signer: Signer
     log: str
-    """To which they speak: the hash of its entry 0."""
+    """The log that they sign for: the hash of its entry 0."""
 
     def signed(self, reason: str, at: datetime, *, anywhere: bool = False) -> dict[str, Any]:
-        """The fields of `governance.attest.predicates.Signed`; `anywhere`: carried to another log,
-        it counts there, too.
+        """The fields of `governance.attest.predicates.Signed`. With `anywhere`, the statement also
+        counts in another log. Raises `ConfigError`.
         """
         if any(
             "\ud800" <= letter <= "\udfff" for letter in reason
@@ -96,7 +95,7 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
 
 
 def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
-    """The person whose key it is. Raises `RefusedError` for an unknown key, or a service's."""
+    """The person of this key. Raises `RefusedError` for an unknown key or the key of a service."""
     principal = policies.principals.get(key.keyid)
     shown = key.fingerprint if isinstance(key, PublicKey) else _fingerprint(key)
     if principal is None:
@@ -127,8 +126,8 @@ def _fingerprint(signer: Signer) -> str:
 def speaker(
     authority: Authority, signer: Signer, role: str | None, fitting: Sequence[str], at: datetime
 ) -> Speaker:
-    """The person whose key it is, in `role`, or in the only role of theirs that is `fitting`.
-    Raises `RefusedError`.
+    """The person of this key, in `role` or in their only role that is `fitting`. Raises
+    `ConfigError`, `RefusedError`.
     """
     policies = authority.policies
     person = person_of(policies, signer)
@@ -180,7 +179,7 @@ def _role(person: Principal, role: str | None, fitting: Sequence[str], policies:
 
 
 def roles_of(policies: Policies) -> list[str]:
-    """Every role that a person has, for what anybody enrolled may say."""
+    """All roles that people have. For statements that every enrolled person may sign."""
     return sorted(
         {
             role
@@ -192,8 +191,8 @@ def roles_of(policies: Policies) -> list[str]:
 
 
 def log_to_add_to(machine: Machine) -> Log:
-    """The project's log, to which people add. It must have begun. Raises `StorageError`,
-    `VerificationError`.
+    """The project's log, for adding entries. It must have begun. Raises `ConfigError`,
+    `StorageError`, `VerificationError`.
     """
     log = read_log(machine)
     if on_server(machine):
@@ -215,7 +214,7 @@ def log_to_add_to(machine: Machine) -> Log:
 def record_statement(
     log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model
 ) -> Recorded:
-    """Signs a statement and appends it; the same said twice is one entry."""
+    """Signs a statement and appends it. The same statement is recorded only once."""
     entry = evidence.record(log, signer, kind, list(subjects), predicate)
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
     return Recorded(entry.index, sha256_bytes(canonical.dumps(statement)))

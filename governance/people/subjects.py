@@ -1,5 +1,5 @@
-"""What a person may approve or reject, by the words they name it with: a packet, what trains, a
-request of another.
+"""Finds what a person approves or rejects: a packet, an input of training, or the request of
+another person.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ SHORTEST = 8
 
 @dataclass(frozen=True)
 class Subject:
-    """What somebody approves or rejects."""
+    """A thing that a person approves or rejects."""
 
     about: About
     sha256: str
     name: str
-    """For people: MODEL/VERSION, a dataset, a stage, a reward function, a request."""
+    """The name for people: MODEL/VERSION, a dataset, a stage, a reward function, a request."""
     model: str
     fitting: tuple[str, ...]
-    """The roles in which it is approved."""
+    """The roles that may approve it."""
     shown: tuple[str, ...] = ()
-    """What a person reads, where there is no page."""
+    """The lines that a person reads if there is no page."""
     packet: Evidence | None = None
     alias: str | None = None
 
     @property
     def artifact(self) -> Artifact:
-        """As the statement names it."""
+        """The subject of the statement."""
         return Artifact(role=self.about, name=self.name, sha256=self.sha256)
 
     @property
     def text(self) -> bytes:
-        """What is shown, where there is no page."""
+        """The text that a person reads if there is no page."""
         return "\n".join(self.shown).encode()
 
 
@@ -125,7 +125,7 @@ def _packet_by_digest(now: LogState, text: str) -> Subject | None:
 
 
 def _request(now: LogState, text: str) -> Subject | None:
-    """A request for a move, to be signed by somebody else too."""
+    """A request for a move, for the signature of a second person."""
     requests = [request for request in now.evidence.all("request") if _begins(request.digest, text)]
     _check_unambiguous([request.digest for request in requests], text)
     if not requests:
@@ -154,7 +154,7 @@ def _request(now: LogState, text: str) -> Subject | None:
 
 
 def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
-    """Stage to the latest statement of its gate, and what it was asked."""
+    """Stage to the latest statement of its gate, and the request that the gate answered."""
     latest: dict[str, tuple[Evidence, GateRequest]] = {}
     for gate in now.view.all("gate"):
         try:
@@ -166,7 +166,7 @@ def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
 
 
 def waiting_before_training(now: LogState) -> Iterator[Subject]:
-    """Everything the gates asked about, that a tier may want approved before training."""
+    """The inputs of all gates that a tier may want approved before training."""
     for gate, request in requests_of_gates(now).values():
         yield _data(now, gate, request)
         if request.objective is not None:
@@ -210,7 +210,7 @@ def _of_gate(
 
 
 def _text(gate: Evidence, sha256: str) -> str | None:
-    """The text behind a digest, where the gate's statement carries it and it has that digest."""
+    """The text with this digest, if the gate's statement contains it."""
     texts = gate.predicate.run.detail.get(TEXTS)
     text = texts.get(sha256) if isinstance(texts, dict) else None
     if not isinstance(text, str) or sha256_bytes(text.encode()) != sha256:
@@ -222,7 +222,7 @@ def _text(gate: Evidence, sha256: str) -> str | None:
 
 
 def _data(now: LogState, gate: Evidence, request: GateRequest) -> Subject:
-    """A dataset, with what the log says of it."""
+    """A dataset, with its records in the log."""
     dataset = _of_gate(now, gate, request, "data", request.data.dataset, request.data.sha256)
     chain = data_chain(now.view, request.data.dataset, request.data.sha256)
     card = now.authority.policies.datacards.get(request.data.dataset)
@@ -263,9 +263,7 @@ def _approvers(now: LogState, model: str) -> tuple[str, ...]:
 def subject_of_finding(
     finding: Finding, stage: str, subjects: Mapping[tuple[str, str], Subject]
 ) -> Subject | None:
-    """What a gate wants approved, from the subject its finding names
-    (`governance.gates.checks.people.approved_before`).
-    """
+    """The subject named by a finding (`governance.gates.checks.people.approved_before`)."""
     kind, _, name = finding.subject.partition(" ")
     if kind == "objective":
         return subjects.get(("objective", stage))
@@ -273,8 +271,8 @@ def subject_of_finding(
 
 
 def _check_unambiguous(digests: Sequence[str], text: str) -> None:
-    """Nobody signs another thing than they mean because somebody found one whose digest begins
-    alike.
+    """Refuses a prefix of several digests, so that nobody signs another thing than they mean.
+    Raises `InputError`.
     """
     if len(set(digests)) > 1:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Approvals and rejections: built, judged by the rules that count votes, and only then signed.
+"""Approvals and rejections: built, checked by the rules that count votes, and only then signed.
 
-Nothing is signed that would not count. The statement is judged by `governance.gates.checks.votes`
-as if it stood in the log already, and the reason why it would not count is the refusal.
+A vote that would not count is not signed. `governance.gates.checks.votes` judges it as if it were
+in the log. Its reason becomes the refusal.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Vote:
 def check(
     now: LogState, subject: Subject, vote: Vote, signer: Signer, role: str | None, at: datetime
 ) -> tuple[Speaker, Approval]:
-    """Who votes, and the statement that they would sign. Raises `RefusedError` where it would not
+    """The voter, and the statement that they would sign. Raises `RefusedError` if it would not
     count.
     """
     author = _voter(now, subject, signer, role, at)
@@ -88,7 +88,7 @@ def cast(log: Log, subject: Subject, author: Speaker, approval: Approval) -> Rec
 def _voter(
     now: LogState, subject: Subject, signer: Signer, role: str | None, at: datetime
 ) -> Speaker:
-    """For another's request any of a person's roles that may second it; else the only role that
+    """For another person's request: any role that may second it. Otherwise: the only role that
     fits.
     """
     if subject.about == "promotion":
@@ -97,7 +97,7 @@ def _voter(
 
 
 def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> int | None:
-    """The entry of this person's last vote, where it says the same and still counts."""
+    """The entry of the last vote of this person, if it equals this vote and still counts."""
     approvals = [
         approval
         for approval in now.evidence.by_subject(subject.sha256, "approval")
@@ -164,7 +164,7 @@ def _would_not_count(
 
 
 def can_vote(now: LogState, subject: Subject, at: datetime) -> list[str]:
-    """The people whose approval of the packet would count, by role and by what they did before."""
+    """The people whose approval of the packet would count."""
     people = [
         person for person in now.authority.policies.rules.principals if person.kind == "person"
     ]
@@ -173,7 +173,7 @@ def can_vote(now: LogState, subject: Subject, at: datetime) -> list[str]:
 
 
 def barred(now: LogState, subject: Subject, person: Principal, at: datetime) -> bool:
-    """Whether no approval of the packet by this person would count: it is their own work."""
+    """Whether this person cannot approve the packet, because it is their own work."""
     if subject.packet is None:
         return False
     role = next((role for role in person.roles if role in subject.fitting), "")
@@ -194,6 +194,6 @@ def barred(now: LogState, subject: Subject, person: Principal, at: datetime) -> 
 
 
 def approved(now: LogState, subject: Subject, at: datetime) -> bool:
-    """Whether a gate will take it as approved."""
+    """Whether a gate counts it as approved."""
     items = now.evidence.by_subject(subject.sha256, "approval")
     return agreed(now.authority, items, subject.about, subject.fitting, at)

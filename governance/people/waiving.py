@@ -1,6 +1,4 @@
-"""A finding accepted for a while: which one is meant; held against the rules that will judge it,
-and then signed.
-"""
+"""Waivers: find the finding, check the waiver by the rules that will judge it, sign it."""
 
 from __future__ import annotations
 
@@ -28,11 +26,11 @@ from governance.release import promotion
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What somebody accepts for a while."""
+    """The terms of a waiver."""
 
     finding: str
     about: str | None
-    """The finding's subject; None where only one such finding stands."""
+    """The subject of the finding. None if the code occurs once."""
     owner: str
     control: str
     days: int
@@ -41,7 +39,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Target:
-    """What a waiver is about: a registered version, or a stage that a gate refused."""
+    """The target of a waiver: a registered version, or a stage that a gate refused."""
 
     name: str
     model: str
@@ -50,8 +48,8 @@ class Target:
 
 
 def target(now: LogState, name: str, at: datetime) -> Target:
-    """`MODEL/VERSION` or `gate@STAGE`, with the findings that stand there now. Raises
-    `InputError`.
+    """The target named `MODEL/VERSION` or `gate@STAGE`, with its open findings. Raises
+    `ConfigError`, `InputError`.
     """
     if name.startswith("gate@"):
         stage = name.removeprefix("gate@")
@@ -84,7 +82,9 @@ def waive(
     *,
     dry_run: bool,
 ) -> tuple[Recorded | None, Speaker, Waiver]:
-    """Signs a waiver, if it will count. Raises `RefusedError`."""
+    """Signs a waiver that will count. Signs nothing if `dry_run`. Raises `ConfigError`,
+    `RefusedError`.
+    """
     rules = now.authority.policies.rules.waivers
     _may_be_waived(acceptance.finding, rules.never)
     finding = _finding(target, acceptance)
@@ -142,7 +142,7 @@ def _may_be_waived(code: str, never: Sequence[str]) -> None:
 
 
 def _finding(target: Target, acceptance: Acceptance) -> Finding:
-    """The finding that is meant, of those that stand."""
+    """The open finding that the terms name."""
     matching = [
         finding
         for finding in target.findings
@@ -168,6 +168,6 @@ def _finding(target: Target, acceptance: Acceptance) -> Finding:
 
 
 def ends_soon(waiver: Evidence, at: datetime, days: int) -> bool:
-    """Whether a waiver ends within so many days, or has ended as long ago at most."""
+    """Whether a waiver ends within `days`, or ended at most `days` ago."""
     left = instant_of(waiver.predicate.expires) - at
     return timedelta(days=-days) <= left <= timedelta(days=days)
