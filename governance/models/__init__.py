@@ -1,7 +1,7 @@
 """Model folders as files; no weights are loaded.
 
-`files`       what may stand in a model folder
-`weights`     the header of a safetensors file
-`folder`      whether a folder is what was registered
-`artifacts`   files at hand against the evidence that names them
+`files`       which files a model folder may hold
+`weights`     checks safetensors files by their header
+`folder`      compares a folder with the registered manifest
+`artifacts`   compares files at hand with the evidence that names them
 """

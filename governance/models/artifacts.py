@@ -1,9 +1,9 @@
-"""Files at hand against evidence: every byte that a stage is said to have made, and none besides.
+"""Compares the files at hand with the evidence: they are those that the stages made, and no others.
 
-1. A file below `OUTPUTS` is, by its path, a subject of a statement, or below a folder that is one;
-   and its digest (the folder's) is one that a statement gives under that path.
-2. A source file at hand is the one that the latest statement about it read.
-3. A registered model's files, where they can be reached, are those of its registration.
+1. Every file below `OUTPUTS` is a subject of a statement by its path, or in a folder that is one. A
+   statement gives its digest (or the folder's) under that path.
+2. A source file is the one that the latest statement about it read.
+3. A registered model's files, if this machine has them, are those of its registration.
 """
 
 from __future__ import annotations
@@ -40,18 +40,17 @@ _IGNORED = {".gitignore"}
 """Written by DVC beside outputs."""
 
 REGISTRY_RUN = "registry_run"
-"""Under this name `run.detail` of a registration gives the registry's id of the run that holds the
+"""The key in `run.detail` of a registration for the registry's id of the run that holds the
 files.
 """
 
 Locate = Callable[[Registration], Path | None]
-"""Where the files of a registered version can be reached on this machine; None where they cannot.
-"""
+"""The folder of a registered version on this machine; None if this machine does not have it."""
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A file or folder that is not what evidence says."""
+    """A file or folder that differs from the evidence, and how."""
 
     path: str
     reason: str
@@ -59,40 +58,38 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class FilesReport:
-    """What was compared and what does not fit."""
+    """How much was compared, and what differs."""
 
     compared: int
-    """Files and folders whose digest a statement names."""
+    """How many files and folders were compared."""
     versions: int
-    """Registered versions whose files were compared."""
+    """How many registered versions were compared."""
     out_of_reach: tuple[str, ...]
     """Registered versions whose files are not on this machine: MODEL/VERSION."""
     mismatches: tuple[Mismatch, ...]
 
 
 def verify_files(root: Path | None, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
-    """Compares the project's files below `root`, where there is one, and registered models, with
+    """Compares the project's files below `root`, if given, and the files of registered models with
     verified evidence.
     """
     made, read, registrations, retired = _names(evidence)
-    manifests = {one.model_digest: one.files for one in registrations}
+    manifests = {registration.model_digest: registration.files for registration in registrations}
     compared, mismatches = _project_files(root, made, read, manifests) if root else (0, [])
-    reached = {
-        (one.model, one.version): folder
-        for one in registrations
-        if (folder := locate(one)) and (folder.exists() or (one.model, one.version) not in retired)
-    }
-    for one in registrations:
-        if (one.model, one.version) in reached:
-            mismatches += _compare_version(one, reached[one.model, one.version])
-    missing = sorted(
-        {
-            f"{one.model}/{one.version}"
-            for one in registrations
-            if (one.model, one.version) not in reached
-        }
-    )
-    return FilesReport(compared, len(reached), tuple(missing), tuple(mismatches))
+    folders: dict[tuple[str, str], Path] = {}
+    for registration in registrations:
+        version = (registration.model, registration.version)
+        folder = locate(registration)
+        if folder and (folder.exists() or version not in retired):
+            folders[version] = folder
+    missing: set[str] = set()
+    for registration in registrations:
+        version = (registration.model, registration.version)
+        if version in folders:
+            mismatches += _compare_version(registration, folders[version])
+        else:
+            missing.add("/".join(version))
+    return FilesReport(compared, len(folders), tuple(sorted(missing)), tuple(mismatches))
 
 
 def _project_files(
@@ -101,7 +98,7 @@ def _project_files(
     read: dict[str, str],
     manifests: dict[str, list[ModelFile]],
 ) -> tuple[int, list[Mismatch]]:
-    """(1), (2) How many were compared, and what does not fit."""
+    """(1), (2) How many files and folders were compared, and what differs."""
     mismatches: list[Mismatch] = []
     compared = 0
     for path in _at_hand(root, made):
@@ -115,25 +112,26 @@ def _project_files(
 
 
 def in_artifact_root(root: Path) -> Locate:
-    """Finds a version's files where the registry of this machine keeps them:
-    ROOT/RUN/artifacts/model, or, where a server keeps them, ROOT/EXPERIMENT/RUN/artifacts/model.
-    Raises `VerificationError` where a run has several folders: which of them is served, only the
-    registry says.
+    """Finds a version's files in the registry of this machine: ROOT/RUN/artifacts/model, or with a
+    server ROOT/EXPERIMENT/RUN/artifacts/model.
+
+    Raises `VerificationError` if a run has several folders, because only the registry knows which
+    of them is served.
     """
 
     def locate(registration: Registration) -> Path | None:
         run = registration.run.detail.get(REGISTRY_RUN)
         if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{32}", run) or not root.is_dir():
             return None
-        found = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
-        found += [root / run] if (root / run).exists() else []
-        if len(found) > 1:
+        folders = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
+        folders += [root / run] if (root / run).exists() else []
+        if len(folders) > 1:
             raise VerificationError(
                 f"the files of run {run} stand in several folders",
-                where=", ".join(str(path) for path in found),
+                where=", ".join(str(path) for path in folders),
                 expected="one, where the server put them",
             )
-        return (found[0] if found else root / run) / "artifacts" / "model"
+        return (folders[0] if folders else root / run) / "artifacts" / "model"
 
     return locate
 
@@ -141,40 +139,32 @@ def in_artifact_root(root: Path) -> Locate:
 def _names(
     evidence: Iterable[Evidence],
 ) -> tuple[dict[str, set[str]], dict[str, str], list[Registration], set[tuple[str, str]]]:
-    """Path to the digests a stage gave it; source path to the digest last read; registrations;
-    retired versions.
+    """Maps each output path to its digests and each source path to the digest last read; then the
+    registrations, and the retired versions (model and number).
     """
     made: dict[str, set[str]] = {}
     read: dict[str, str] = {}
     registrations: list[Registration] = []
     retired: set[tuple[str, str]] = set()
-    for item in evidence:
-        if isinstance(item.predicate, Predicate) and not isinstance(
-            item.predicate, Reproduction
-        ):  # which made no file
-            for subject in item.subjects:
+    for statement in evidence:
+        predicate = statement.predicate
+        if isinstance(predicate, Predicate) and not isinstance(predicate, Reproduction):
+            for subject in statement.subjects:  # a reproduction makes no file
                 made.setdefault(subject.name, set()).add(subject.sha256)
-        if isinstance(item.predicate, Ingest):
-            read.update(
-                {
-                    one.name: one.sha256
-                    for one in item.predicate.inputs
-                    if one.name.startswith(SOURCES)
-                }
-            )
-        if isinstance(item.predicate, Registration):
-            registrations.append(item.predicate)
-        if (
-            isinstance(item.predicate, Promotion)
-            and item.predicate.allowed
-            and item.predicate.action == "retire"
-        ):
-            retired.add((item.predicate.model, item.predicate.version))
+        if isinstance(predicate, Ingest):
+            sources = [used for used in predicate.inputs if used.name.startswith(SOURCES)]
+            read.update({source.name: source.sha256 for source in sources})
+        if isinstance(predicate, Registration):
+            registrations.append(predicate)
+        if isinstance(predicate, Promotion) and predicate.allowed and predicate.action == "retire":
+            retired.add((predicate.model, predicate.version))
     return made, read, registrations, retired
 
 
 def _at_hand(root: Path, made: dict[str, set[str]]) -> Iterator[str]:
-    """Paths to compare: folders that are subjects as a whole, every other file by itself."""
+    """The paths to compare. A folder that is a subject is one path; other folders give their
+    files.
+    """
     for top in OUTPUTS:
         yield from _below(root, PurePosixPath(top), made)
 
@@ -206,9 +196,9 @@ def _compare(
         return [Mismatch(error.where or path, error.found)]
     if found in expected:
         return []
-    known = next((manifests[digest] for digest in sorted(expected) if digest in manifests), None)
-    if files is not None and known is not None:
-        return [Mismatch(path, line) for line in digests.difference(known, files)]
+    manifest = next((manifests[digest] for digest in sorted(expected) if digest in manifests), None)
+    if files is not None and manifest is not None:
+        return [Mismatch(path, line) for line in digests.difference(manifest, files)]
     return [Mismatch(path, f"its bytes (sha256 {found[:16]}...) are not those that its stage made")]
 
 

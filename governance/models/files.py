@@ -1,7 +1,7 @@
-"""Which files a model folder may hold: what only carries numbers and text, never what can run.
+"""Which files a model folder may hold: files with numbers and text, never files that can run code.
 
-An allow list, by name and by content: an unknown kind of file is refused, since nobody has said
-what loading it does, and a file is what its bytes are, whatever it is called.
+This is an allow list by name and by content. An unknown kind of file is refused because nobody
+knows what loading it does. The bytes decide what a file is, not its name.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".jinja", ".m
 SAFE_NAMES = frozenset({"LICENSE", "LICENCE", "NOTICE", "USE_POLICY", ".gitattributes"})
 
 CODE_FOLDERS = frozenset({"code", "custom_generate"})
-"""Folders that MLflow's pyfunc and transformers take code from."""
+"""Folders from which MLflow's pyfunc and transformers load code."""
 
 REDIRECTS = frozenset({"adapter_config.json"})
-"""Files that make transformers load another model, of which no manifest says anything."""
+"""Files that make transformers load another model, which no manifest covers."""
 
 CODE_KEYS = frozenset({"auto_map", "custom_pipelines", "trust_remote_code", "transformers_weights"})
-"""Keys of a configuration that ask for code to be loaded, or for weights by another name (an index
-so named may lead anywhere), wherever they stand in it.
+"""Keys of a configuration, at any depth, that ask for code or for weights under another name (such
+an index may lead anywhere).
 """
 
 KERNEL_KEYS = frozenset(
@@ -43,13 +43,13 @@ KERNEL_KEYS = frozenset(
         "_experts_implementation",
     }
 )
-"""Keys whose value, where it names a repository, makes transformers fetch code from there."""
+"""Keys that make transformers fetch code from a repository if their value names one."""
 
 MAX_TEXT = 256 << 20
-"""Bytes of a file that is not weights; larger ones belong to no model we know."""
+"""The most bytes of a file that is not weights. No known model has a larger one."""
 
 MAX_PICKLE = 1 << 20
-"""Bytes in which a pickle of the oldest protocol, which is text, is looked for."""
+"""How many bytes are searched for a pickle of the oldest protocol, which is text."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,253}")
 _WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -62,15 +62,15 @@ _SENTENCEPIECE_FIELDS = range(1, 6)
 
 
 def unsafe_files(paths: Iterable[str]) -> list[str]:
-    """The paths that are on no list, sorted: pickles (`.bin`, `.pt`, `.pkl`), code (`.py`, `.so`),
-    anything unknown.
+    """The paths that are not on the allow list, sorted: pickles (`.bin`, `.pt`, `.pkl`), code
+    (`.py`, `.so`), unknown files.
     """
     return sorted(path for path in paths if not _safe(PurePosixPath(path)))
 
 
 def path_fault(path: str) -> str | None:
-    """Why a manifest may not name this path; None where it may. ASCII names, relative, the same on
-    every system.
+    """Why a manifest may not name this path; None if it may. Paths are relative, in ASCII, and the
+    same on every system.
     """
     return next(
         (reason for reason, holds in _PATH_FAULTS.items() if holds(path, path.split("/"))), None
@@ -90,14 +90,14 @@ _PATH_FAULTS: dict[str, Callable[[str, list[str]], bool]] = {
     "an encoded character in the path": lambda path, parts: "%" in path,
     "a path with an empty part": lambda path, parts: "" in parts or "." in parts,
     "a hidden file or folder": lambda path, parts: any(
-        one.startswith(".") and _odd(one) for one in parts
+        part.startswith(".") and _odd(part) for part in parts
     ),
-    "a name that is odd on some system": lambda path, parts: any(_odd(one) for one in parts),
+    "a name that is odd on some system": lambda path, parts: any(_odd(part) for part in parts),
     "a name that is no file's on some system": lambda path, parts: any(
-        one.endswith(".") or _WINDOWS.fullmatch(one) for one in parts
+        part.endswith(".") or _WINDOWS.fullmatch(part) for part in parts
     ),
     "a folder that code is loaded from": lambda path, parts: bool(
-        CODE_FOLDERS & {one.lower() for one in parts[:-1]}
+        CODE_FOLDERS & {part.lower() for part in parts[:-1]}
     ),
     "an adapter's configuration, which names another model to load: release the merged model": (
         lambda path, parts: parts[-1] in REDIRECTS
@@ -109,12 +109,12 @@ _PATH_FAULTS: dict[str, Callable[[str, list[str]], bool]] = {
         not _safe(PurePosixPath(path))
     ),
 }
-"""What no path of a manifest may be, and how to tell; in the order in which they are told."""
+"""Maps each fault of a path to its test. The first that holds is reported."""
 
 
 def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of paths that are one path on some system: they differ in case or normal form, or one
-    is a folder.
+    """Pairs of paths that are one path on some system: they differ only in case or Unicode normal
+    form, or one is a folder of the other.
     """
     seen: dict[str, str] = {}
     whole: set[str] = set()
@@ -125,17 +125,15 @@ def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
             folded = unicodedata.normalize(
                 "NFC", unicodedata.normalize("NFC", name).casefold()
             ).rstrip("/")
-            known = seen.setdefault(folded, name)
-            if known != name or (end == len(parts) and path in whole):
-                yield known.rstrip("/"), path
+            first = seen.setdefault(folded, name)
+            if first != name or (end == len(parts) and path in whole):
+                yield first.rstrip("/"), path
                 break
         whole.add(path)
 
 
 def content_fault(path: Path) -> str | None:
-    """Why a file may not be loaded, whatever its name; None where it is what its name says. Never
-    loads anything.
-    """
+    """Why a file may not be loaded; None if its content is what its name says. Loads nothing."""
     try:
         if path.suffix == ".safetensors":
             weights.check_safetensors(path)
@@ -166,19 +164,18 @@ def remote_code(folder: Path) -> list[str]:
 
 
 def asks_for_code(value: Any) -> str | None:
-    """The key of a configuration that asks for code to be loaded, at any depth; None where none
-    does.
+    """The key of a configuration, at any depth, that asks for code to be loaded; None without one.
 
-    A number is no such request: a vocabulary may have a token of that name.
+    A key with a number as its value does not count: a vocabulary may have a token of that name.
     """
     waiting: list[tuple[Any, str]] = [(value, "")]
-    """What is looked at next, and the key that asks for a kernel above it."""
+    """Values to visit, each with the key above it that asks for a kernel."""
     while waiting:
-        item, kernel = waiting.pop()
-        if kernel and isinstance(item, str) and "/" in item:
+        node, kernel = waiting.pop()
+        if kernel and isinstance(node, str) and "/" in node:
             return kernel
-        if isinstance(item, dict):
-            for key, inner in item.items():
+        if isinstance(node, dict):
+            for key, inner in node.items():
                 if key in CODE_KEYS and (
                     inner is True or (isinstance(inner, dict | list | str) and inner)
                 ):
@@ -186,8 +183,8 @@ def asks_for_code(value: Any) -> str | None:
                 if kernel and "/" in key:
                     return kernel
                 waiting.append((inner, key if key in KERNEL_KEYS else kernel))
-        elif isinstance(item, list):
-            waiting.extend((inner, kernel) for inner in item)
+        elif isinstance(node, list):
+            waiting.extend((inner, kernel) for inner in node)
     return None
 
 
@@ -206,13 +203,13 @@ def _text_fault(data: bytes, *, is_json: bool) -> str | None:
         value = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         return f"not JSON that has one reading ({_reason(error)})"
-    asked = asks_for_code(value)
-    return f"it asks for code to be loaded, or for another model ({asked})" if asked else None
+    key = asks_for_code(value)
+    return f"it asks for code to be loaded, or for another model ({key})" if key else None
 
 
 def _is_pickle(data: bytes) -> bool:
-    """Whether it begins with a pickle that could do anything: protocol 2 and later by their mark,
-    older ones read.
+    """Whether the data begins with a pickle that can run code. Protocol 2 and later have a mark;
+    older ones are parsed.
     """
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
@@ -220,7 +217,7 @@ def _is_pickle(data: bytes) -> bool:
     try:
         for opcode, _, _ in pickletools.genops(io.BytesIO(data[:MAX_PICKLE])):
             names.add(opcode.name)
-    except Exception:  # noqa: BLE001 - whatever it stumbles over, it is not a pickle
+    except Exception:  # noqa: BLE001 - what the parser rejects is not a pickle
         return False
     return bool(names & _RUNS)
 
@@ -257,7 +254,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Without the text it is wrong in."""
+    """The reason of a JSON error, without the text that is wrong."""
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}"
     return "nested too deep" if isinstance(error, RecursionError) else str(error)[:80]

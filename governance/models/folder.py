@@ -1,16 +1,14 @@
-"""A model folder against its registered manifest: these files with these bytes, and nothing else.
+"""Compares a model folder with its registered manifest: these files, these bytes, nothing else.
 
-1. The manifest is held first: its digest is the registered one, and every path in it is plain,
-   relative, of a kind that only carries numbers and text, and one path on every system.
-2. Then the folder's names: nothing extra, nothing missing, no link of any kind, nothing that is not
-   a file.
-3. Then the bytes: size and sha256 of every file, and that each is what its name says
+1. First the manifest: its digest is the registered one. Every path in it is relative, of an allowed
+   kind, and the same on every system.
+2. Then the names in the folder: nothing extra, nothing missing, no links, only files.
+3. Then the bytes: size and sha256 of every file, and its content fits its name
    (`governance.models.files`).
-4. Whoever loads a model loads a copy that nobody else writes (`take`), and holds that copy against
-   the manifest. What changes in the folder after that, or while it is copied, is either found in
-   the copy or not in it.
+4. A loader loads a copy that nobody else writes (`take`), and compares this copy with the manifest.
+   A change of the folder during or after the copy is found in the copy, or is not in it.
 
-`check` says what a folder is at one moment; the caller must keep others from writing to it, or use
+`check` describes a folder at one moment. The caller must keep others from writing to it, or use
 `take`.
 """
 
@@ -48,9 +46,7 @@ class Fault:
 
 
 def check(folder: Path, files: Sequence[ModelFile], digest: str) -> list[Fault]:
-    """Everything that keeps `folder` from being the model of this manifest and digest; empty where
-    nothing does.
-    """
+    """Every fault of `folder` as the model of this manifest and digest; empty without one."""
     return (
         check_manifest(files, digest)  # (1)
         or check_names(folder, files)  # (2)
@@ -64,12 +60,12 @@ def enforce(folder: Path, files: Sequence[ModelFile], digest: str) -> None:
 
 
 def refuse(faults: Sequence[Fault], where: str) -> None:
-    """Raises `VerificationError` with every fault, if there is one."""
+    """Raises `VerificationError` with the faults, if there are any."""
     if faults:
-        told = "\n  ".join(str(fault) for fault in faults[:20])
+        listed = "\n  ".join(str(fault) for fault in faults[:20])
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise VerificationError(
-            f"these are not the registered model's files\n  {told}{more}",
+            f"these are not the registered model's files\n  {listed}{more}",
             where=where,
             expected="every file of its manifest, byte for byte, and nothing else",
             fix="take the model from the registry again; never load it as it is",
@@ -77,43 +73,41 @@ def refuse(faults: Sequence[Fault], where: str) -> None:
 
 
 def check_manifest(files: Sequence[ModelFile], digest: str) -> list[Fault]:
-    """(1) What is wrong with a manifest, whatever the folder."""
-    found = [Fault(file.path, reason) for file in files if (reason := path_fault(file.path))]
-    found += [Fault(file.path, f"a size of {file.size} bytes") for file in files if file.size < 0]
-    pairs = () if found else collisions(file.path for file in files)
-    found += [Fault(two, f"is one path with {one} on some systems") for one, two in pairs]
+    """(1) The faults of the manifest itself."""
+    faults = [Fault(file.path, reason) for file in files if (reason := path_fault(file.path))]
+    faults += [Fault(file.path, f"a size of {file.size} bytes") for file in files if file.size < 0]
+    pairs = () if faults else collisions(file.path for file in files)
+    faults += [Fault(path, f"is one path with {other} on some systems") for other, path in pairs]
     if not files:
-        found.append(Fault(".", "the manifest names no file"))
-    if not found and digests.manifest_digest(files) != digest:
-        found.append(Fault(".", f"the manifest is not the one of model {digest[:12]}"))
-    return found
+        faults.append(Fault(".", "the manifest names no file"))
+    if not faults and digests.manifest_digest(files) != digest:
+        faults.append(Fault(".", f"the manifest is not the one of model {digest[:12]}"))
+    return faults
 
 
 def check_names(folder: Path, files: Sequence[ModelFile]) -> list[Fault]:
-    """(2) What the folder holds besides, lacks, or holds in another form than a file of its own.
-    Reads no file.
-    """
+    """(2) The extra, missing and linked files of the folder. Reads no file."""
     try:
-        have = set(digests.paths(folder))
+        present = set(digests.paths(folder))
     except InputError as error:
         return [Fault(_within(folder, error.where), error.found)]
-    want = {file.path for file in files}
-    found = [Fault(path, "missing") for path in sorted(want - have)]
-    found += [Fault(path, "not in the manifest") for path in sorted(have - want)]
-    for path in sorted(have):
+    expected = {file.path for file in files}
+    faults = [Fault(path, "missing") for path in sorted(expected - present)]
+    faults += [Fault(path, "not in the manifest") for path in sorted(present - expected)]
+    for path in sorted(present):
         try:
             links = (folder / path).stat(follow_symlinks=False).st_nlink
         except OSError as error:
-            found.append(Fault(path, f"cannot be read: {error.strerror}"))
+            faults.append(Fault(path, f"cannot be read: {error.strerror}"))
         else:
-            found += (
+            faults += (
                 [Fault(path, "a hard link: it can be written by another name")] if links > 1 else []
             )
-    return found
+    return faults
 
 
 def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
-    """(3) Files whose bytes are others, or are not what the name says."""
+    """(3) The files with other bytes, or with content that does not fit the name."""
     for file in files:
         path = folder / file.path
         try:
@@ -125,12 +119,12 @@ def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
             yield Fault(file.path, f"cannot be read: {error}")
             continue
         if (size, digest) != (file.size, file.sha256):
-            found = (
+            difference = (
                 f"sha256 {digest[:12]} for {file.sha256[:12]}"
                 if digest
                 else f"{size} bytes for {file.size}"
             )
-            yield Fault(file.path, f"content changed: {found}")
+            yield Fault(file.path, f"content changed: {difference}")
         elif reason := content_fault(path):
             yield Fault(file.path, reason)
     try:
@@ -140,10 +134,9 @@ def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
 
 
 def take(files: Sequence[ModelFile], digest: str, fetch: Fetch, into: Path) -> None:
-    """(4) Fetches the files of a manifest into the new folder `into` and holds what arrived against
-    it.
+    """(4) Fetches the files of a manifest into the new folder `into` and compares them with it.
 
-    The folder is this account's alone and closed for writing when the check begins. Raises
+    Only this account can read the folder, and its files are read-only before the check. Raises
     `VerificationError`.
     """
     refuse(check_manifest(files, digest), "the registered manifest")
@@ -171,9 +164,7 @@ def discard(folder: Path) -> None:
 
 
 def from_folder(folder: Path) -> Fetch:
-    """Copies from a folder: no link is followed, on the way or at its end, and no more is read than
-    is expected.
-    """
+    """Copies files from a folder. It follows no link and reads no more than the expected size."""
 
     def fetch(file: ModelFile, target: Path) -> None:
         descriptor = _open_below(folder, file.path)
@@ -187,37 +178,43 @@ def from_folder(folder: Path) -> Fetch:
 
 
 def copied(folder: Path, files: Sequence[ModelFile], digest: str, into: Path) -> None:
-    """`take` from a folder, whose own names are held against the manifest as well."""
+    """As `take`, from a folder. The names in that folder are compared with the manifest, too."""
     refuse(check_names(folder, files), str(folder))
     take(files, digest, from_folder(folder), into)
 
 
 def _open_below(folder: Path, path: str) -> int:
-    """A descriptor of a regular file, each step opened from the one before. Raises
-    `VerificationError`.
+    """Opens a regular file, each folder of the path relative to the one before. Returns the
+    descriptor. Raises `VerificationError`.
     """
     *folders, name = path.split("/")
-    at = -1
+    folder_descriptor = -1
     try:
-        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for part in folders:
             following = os.open(
-                part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at
+                part,
+                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                dir_fd=folder_descriptor,
             )
-            os.close(at)
-            at = following
-        found = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(folder_descriptor)
+            folder_descriptor = following
+        descriptor = os.open(
+            name,
+            os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC,
+            dir_fd=folder_descriptor,
+        )
     except OSError as error:
         raise VerificationError(
             f"cannot be read: {error.strerror}", where=f"{folder}/{path}"
         ) from None
     finally:
-        if at >= 0:
-            os.close(at)
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
+        if folder_descriptor >= 0:
+            os.close(folder_descriptor)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise VerificationError("not a regular file", where=f"{folder}/{path}")
-    return found
+    return descriptor
 
 
 def _new(target: Path) -> BinaryIO:
@@ -227,5 +224,5 @@ def _new(target: Path) -> BinaryIO:
 
 
 def _within(folder: Path, where: str) -> str:
-    """A path as the folder knows it."""
+    """The path relative to the folder."""
     return where.removeprefix(str(folder)).lstrip("/") or "."

@@ -2,8 +2,8 @@
 
 A safetensors file is a length, a JSON header and raw numbers
 (https://huggingface.co/docs/safetensors). The library refuses huge headers, overlaps, holes and
-trailing bytes; it accepts duplicate keys and any tensor name. Here all of it is refused, before any
-library sees the file.
+trailing bytes; it accepts duplicate keys and any tensor name. This module refuses all of these,
+before any library reads the file.
 """
 
 from __future__ import annotations
@@ -18,46 +18,30 @@ from governance.attest import canonical
 from governance.base.errors import InputError, VerificationError
 
 MAX_HEADER = 64 << 20
-"""Bytes of a header; larger ones belong to no model we know."""
+"""The most bytes of a header. No known model has a larger one."""
 
 BITS = {
-    "BOOL": 8,
-    "U8": 8,
-    "I8": 8,
-    "F8_E5M2": 8,
-    "F8_E4M3": 8,
-    "F8_E8M0": 8,
-    "I16": 16,
-    "U16": 16,
-    "F16": 16,
-    "BF16": 16,
-    "I32": 32,
-    "U32": 32,
-    "F32": 32,
-    "I64": 64,
-    "U64": 64,
-    "F64": 64,
-    "F4": 4,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-}
-"""Bits per number of each type the format knows."""
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+"""Bits per number of each type in the format."""
 
 INDEX = "model.safetensors.index.json"
 """The one index of weights that is read."""
 
 MAX_DIMENSIONS = 32
-"""Of a tensor; multiplying the numbers of a longer shape takes as long as whoever wrote it likes.
-"""
+"""The most dimensions of a tensor. A longer shape could take any time to multiply."""
 
 NAME = re.compile(r"[A-Za-z0-9_.\-/]{1,512}")
-"""A tensor's name; parameters of a module have these characters only."""
+"""A tensor's name. The parameters of a module have only these characters."""
 
 FIX = "get the model from its publisher again, or convert it with safetensors' own tools"
 
 
 def check_safetensors(path: Path) -> None:
-    """Refuses a file that is not exactly one well-formed safetensors file. Raises `InputError`."""
+    """Raises `InputError` if a file is not exactly one well-formed safetensors file."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         prefix = stream.read(8)
@@ -78,7 +62,7 @@ def check_safetensors(path: Path) -> None:
 
 
 def check_index(folder: Path) -> None:
-    """The shards that an index names are exactly the weights at hand. Raises `InputError`."""
+    """Raises `InputError` if the index does not name exactly the weight files of the folder."""
     path = folder / INDEX
     weights = {file.name for file in folder.glob("*.safetensors")}
     if not path.exists():
@@ -88,7 +72,7 @@ def check_index(folder: Path) -> None:
             )
         return
     try:
-        with path.open("rb") as stream:  # no more of it than is taken, however long it says it is
+        with path.open("rb") as stream:  # read no more than the limit, whatever the size
             data = stream.read(canonical.MAX_BYTES + 1)
         named = set(canonical.loads(data, where=str(path))["weight_map"].values())
     except (VerificationError, KeyError, AttributeError, TypeError):
@@ -102,16 +86,14 @@ def check_index(folder: Path) -> None:
 
 def _check_layout(path: Path, tensors: dict[str, Any], size: int) -> None:
     spans = sorted(_span(path, name, entry) for name, entry in tensors.items())
-    at = 0
+    position = 0
     for begin, end in spans:
-        if begin != at:
-            raise _bad(
-                path,
-                f"{'overlapping tensors' if begin < at else 'a hole'} at byte {min(begin, at)}",
-            )
-        at = end
-    if at != size:
-        raise _bad(path, f"{size} bytes of numbers, {at} described")
+        if begin != position:
+            fault = "overlapping tensors" if begin < position else "a hole"
+            raise _bad(path, f"{fault} at byte {min(begin, position)}")
+        position = end
+    if position != size:
+        raise _bad(path, f"{size} bytes of numbers, {position} described")
 
 
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
@@ -121,13 +103,13 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
         raise _bad(path, f"tensor {name}: not dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
     bits = BITS.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
-    whole = (
+    well_formed = (
         _naturals(shape)
         and len(shape) <= MAX_DIMENSIONS
         and _naturals(offsets)
         and len(offsets) == 2
     )
-    if not whole or bits is None or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * bits:
+    if not well_formed or bits is None or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * bits:
         raise _bad(path, f"tensor {name}: type, shape and place do not agree")
     return offsets[0], offsets[1]
 

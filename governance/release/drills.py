@@ -1,4 +1,4 @@
-"""Rehearsals of the way back as the log has them: which was the last, and how it is told."""
+"""Rollback drills: the last one in the log, and its result in words."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ NO_DRILL = "not tried: no drill is recorded"
 def last(
     now: LogState, model: str, alias: str, until: datetime | None = None
 ) -> Evidence[Drill] | None:
-    """The last rehearsal that counts, up to a time: whoever signed it was given `drill` by
-    policy.
-    """
-    found = [item for item in now.view.all(Drill) if _is_of(item, model, alias)]
-    found = [item for item in found if until is None or instant_of(item.predicate.at) <= until]
-    return found[-1] if found else None
+    """The last drill up to a time, by a signer with the right to sign drills; None without one."""
+    drills = [
+        drill
+        for drill in now.view.all(Drill)
+        if _is_of(drill, model, alias)
+        and (until is None or instant_of(drill.predicate.at) <= until)
+    ]
+    return drills[-1] if drills else None
 
 
-def summary(item: Evidence[Drill] | None, target: str | None) -> str:
-    """One rehearsal in a line. `target`: the version that a rollback would go back to now."""
-    if item is None:
+def summary(statement: Evidence[Drill] | None, target: str | None) -> str:
+    """One drill in a line. `target`: the version that a rollback would restore now."""
+    if statement is None:
         return NO_DRILL
-    said = item.predicate
-    took = duration(sum(step.seconds for step in said.steps))
-    what = f"to version {said.version} ({short(said.model_digest)}), {took}"
-    text = f"passed {moment(said.at)}: {what}, {said.items} items asked"
-    if not said.passed:
-        wrong = [f"{step.name}: {step.found}" for step in said.steps if not step.passed]
-        text = f"FAILED {moment(said.at)}: {what}; {'; '.join(wrong) or 'no step says why'}"
+    drill = statement.predicate
+    took = duration(sum(step.seconds for step in drill.steps))
+    what = f"to version {drill.version} ({short(drill.model_digest)}), {took}"
+    text = f"passed {moment(drill.at)}: {what}, {drill.items} items asked"
+    if not drill.passed:
+        failures = [f"{step.name}: {step.found}" for step in drill.steps if not step.passed]
+        text = f"FAILED {moment(drill.at)}: {what}; {'; '.join(failures) or 'no step says why'}"
     return (
         text
-        if target in (None, said.version)
+        if target in (None, drill.version)
         else f"{text}; version {target} is next below now, and was not tried"
     )
 
 
-def _is_of(item: Evidence[Drill], model: str, alias: str) -> bool:
-    said = item.predicate
-    return (said.model, said.alias) == (model, alias) and subject(
-        item, "model"
-    ) == said.model_digest
+def _is_of(statement: Evidence[Drill], model: str, alias: str) -> bool:
+    drill = statement.predicate
+    same_alias = (drill.model, drill.alias) == (model, alias)
+    return same_alias and subject(statement, "model") == drill.model_digest

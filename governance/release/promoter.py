@@ -1,9 +1,8 @@
-"""Promotion, rollback and retirement: a decision on exactly the log as it stands, and the move that
-it allows.
+"""Decides on promotion, rollback and retirement, and moves the alias if the decision allows it.
 
-1. The decision is made on the log at size N and committed on size N: if anybody wrote something
-   meanwhile, it is decided again. Entry and alias commit in one transaction, or neither.
-2. A refusal is an entry too, once for the same reasons.
+1. A decision on the log at size N commits only at size N. If the log grew meanwhile, it is decided
+   again. The entry and the alias commit in one transaction.
+2. A refusal is an entry, too. The same refusal is recorded once.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from governance.log.port import Execute, Log
 from governance.release.promotion import ask, decide, may_ask
 
 ATTEMPTS = 8
-"""How often a decision is made again because the log grew meanwhile."""
+"""How often a request is decided before giving up, if the log grows meanwhile."""
 CLOCK_LEEWAY = timedelta(minutes=1)
-"""How far behind the log's last decision a clock may be: machines differ a little."""
+"""How far this machine's clock may be behind the log's last decision. Clocks differ a little."""
 
 
 class Aliases(Protocol):
@@ -46,11 +45,11 @@ class Aliases(Protocol):
 
 @dataclass(frozen=True)
 class Promoter:
-    """Carries out moves of governed aliases: the only door."""
+    """Carries out moves of governed aliases. Nothing else moves them."""
 
     log: Log
     signer: Signer
-    """A service that policy lets sign `promotion`."""
+    """A service that may sign `promotion` by policy."""
     aliases: Aliases
     requester: Requester
     now: Callable[[], datetime]
@@ -65,27 +64,26 @@ class Promoter:
         *,
         keep: bool = True,
     ) -> Promotion:
-        """Decides and, allowed, moves. Raises `RefusedError` with every finding; both are in the
-        log.
+        """Decides on the open request and moves the alias if allowed. Raises `RefusedError` with
+        every finding. The decision is logged either way.
 
-        The action is the open request's, where none is given: to set an alias is to consume a
-        promotion or a rollback. `keep`: whether a refusal is recorded; somebody who is refused all
-        the time does not fill the log.
+        `action`: by default, that of the open request. `keep`: whether a refusal is logged. Without
+        it, somebody who is refused again and again does not fill the log.
         """
         for _ in range(ATTEMPTS):
             now = state(self.log)
             self._check_signer(now)
             chosen = action or _asked_for(now, model, version, alias)
-            asked = ask(now, chosen, model, version, alias)
+            request = ask(now, chosen, model, version, alias)
             at = self._time(now)
-            decision = decide(now, asked, at)
-            promotion = self._promotion(now, asked, decision, caller)
+            decision = decide(now, request, at)
+            promotion = self._promotion(now, request, decision, caller)
             try:
                 if decision.allowed or keep:
                     self._record(now, promotion)
             except ConflictError:
                 if state(self.log).size == now.size:
-                    raise  # not the log: the registry's row is not what the log says
+                    raise  # the log did not grow: the registry's row differs from the log
                 continue
             if not decision.allowed:
                 raise RefusedError(explain(decision, f"{model}/{version} as {alias}"))
@@ -95,11 +93,13 @@ class Promoter:
         )
 
     def _check_signer(self, now: LogState) -> None:
-        """An entry by a key that may not sign it would not count: the alias would have moved
-        without a word.
+        """Raises `ConfigError` if policy does not let this key sign moves. Its entry would not
+        count, and the alias would move without evidence.
         """
-        known = self.signer.keyid in now.authority.keys
-        if not known or not now.authority.may_sign("promotion", self.signer.keyid, False, now.size):
+        has_key = self.signer.keyid in now.authority.keys
+        if not has_key or not now.authority.may_sign(
+            "promotion", self.signer.keyid, False, now.size
+        ):
             raise ConfigError(
                 f"policies in force do not let this key sign promotions ({self.signer.keyid[:16]})",
                 where="COUNTERSIGN_SIGNER",
@@ -109,11 +109,13 @@ class Promoter:
             )
 
     def _time(self, now: LogState) -> datetime:
-        """This machine's time, unless an earlier decision of ours was later: what expired must not
-        open again.
+        """This machine's time. Raises `ConfigError` if it is earlier than the last decision in the
+        log: with it, expired requests would be in force again.
         """
         at = self.now()
-        last = max((item.predicate.at for item in now.decisions()), default=None, key=instant_of)
+        last = max(
+            (decision.predicate.at for decision in now.decisions()), default=None, key=instant_of
+        )
         if last is not None and at < instant_of(last) - CLOCK_LEEWAY:
             raise ConfigError(
                 f"this machine's clock says {exact_instant(at)}, earlier than the last decision in"
@@ -124,11 +126,13 @@ class Promoter:
         return at
 
     def _record(self, now: LogState, promotion: Promotion) -> None:
-        what = [Artifact(role="model", name=promotion.model, sha256=promotion.model_digest)]
+        subjects = [Artifact(role="model", name=promotion.model, sha256=promotion.model_digest)]
         if promotion.request and promotion.allowed:
-            what.append(Artifact(role="request", name=promotion.action, sha256=promotion.request))
+            subjects.append(
+                Artifact(role="request", name=promotion.action, sha256=promotion.request)
+            )
         if not promotion.allowed:
-            evidence.record(self.log, self.signer, "promotion", what, promotion)
+            evidence.record(self.log, self.signer, "promotion", subjects, promotion)
             return
 
         def also(execute: Execute) -> None:
@@ -139,79 +143,90 @@ class Promoter:
                 )
 
         evidence.record(
-            self.log, self.signer, "promotion", what, promotion, expected_size=now.size, also=also
+            self.log,
+            self.signer,
+            "promotion",
+            subjects,
+            promotion,
+            expected_size=now.size,
+            also=also,
         )
 
     def _promotion(
-        self, now: LogState, asked: ReleaseRequest, decision: ReleaseDecision, caller: str
+        self, now: LogState, request: ReleaseRequest, decision: ReleaseDecision, caller: str
     ) -> Promotion:
         moment = exact_instant(decision.at)
         run = Run(started=moment, finished=moment, seconds=0.0, requested_by=self.requester)
         return Promotion(
-            model=asked.model,
-            version=asked.version,
-            alias=asked.alias,
-            model_digest=asked.released.sha256,
+            model=request.model,
+            version=request.version,
+            alias=request.alias,
+            model_digest=request.released.sha256,
             allowed=decision.allowed,
             findings=list(decision.findings),
             policy=now.authority.in_force.digest,
             at=moment,
             run=run,
-            action=asked.action,
-            request=asked.request,
-            packet=asked.packet,
-            from_version=asked.from_version,
+            action=request.action,
+            request=request.request,
+            packet=request.packet,
+            from_version=request.from_version,
             caller=caller,
-            asked=asked.model_dump(mode="json"),
+            asked=request.model_dump(mode="json"),
             waived=list(decision.waived),
             second_signature_by=(
-                _second_signature(now, asked, decision.at) if decision.allowed else None
+                _second_signature(now, request, decision.at) if decision.allowed else None
             ),
         )
 
 
 def _asked_for(now: LogState, model: str, version: str, alias: str) -> Action:
     """The action of the latest open request for this version and alias."""
-    found = now.timeline.open_requests(model)
-    mine = [
-        item for item in found if (item.predicate.version, item.predicate.alias) == (version, alias)
+    open_requests = now.timeline.open_requests(model)
+    fitting = [
+        request
+        for request in open_requests
+        if (request.predicate.version, request.predicate.alias) == (version, alias)
     ]
-    theirs = [item for item in mine if may_ask(now, item)]
-    action: Action = (theirs or mine)[-1].predicate.action if mine else "promote"
+    permitted = [request for request in fitting if may_ask(now, request)]
+    action: Action = (permitted or fitting)[-1].predicate.action if fitting else "promote"
     return action
 
 
 def _touched(now: LogState, promotion: Promotion) -> list[str]:
-    """The aliases that a move touches: its own, or every governed one that a retired version
-    holds.
+    """The aliases that a move changes: its own; for a retirement, every governed alias that the
+    version holds.
     """
     if promotion.action != "retire":
         return [promotion.alias]
     rules = now.authority.policies.rules.aliases
-    held = {alias: now.holder(promotion.model, alias) for alias in rules}
+    holders = {alias: now.holder(promotion.model, alias) for alias in rules}
     return [
-        alias for alias, one in held.items() if one is not None and one.version == promotion.version
+        alias
+        for alias, holder in holders.items()
+        if holder is not None and holder.version == promotion.version
     ]
 
 
 def _held(now: LogState, model: str, alias: str) -> str | None:
-    held = now.holder(model, alias)
-    return held.version if held else None
+    holder = now.holder(model, alias)
+    return holder.version if holder else None
 
 
-def _second_signature(now: LogState, asked: ReleaseRequest, at: datetime) -> str | None:
-    """By when somebody else signs what one person did alone."""
-    rule = now.authority.policies.rules.aliases.get(asked.alias)
-    found = [
-        one
-        for one in now.evidence.by_subject(asked.released.sha256, PromotionRequest)
-        if one.digest == asked.request
+def _second_signature(now: LogState, request: ReleaseRequest, at: datetime) -> str | None:
+    """When the second signature is due on a rollback by one person alone; None if none is
+    needed.
+    """
+    rule = now.authority.policies.rules.aliases.get(request.alias)
+    signed_requests = [
+        signed_request
+        for signed_request in now.evidence.by_subject(request.released.sha256, PromotionRequest)
+        if signed_request.digest == request.request
     ]
-    if asked.action != "rollback" or rule is None or not found:
+    if request.action != "rollback" or rule is None or not signed_requests:
         return None
-    signed: PromotionRequest = found[0].predicate
-    people = signers_of_request(now.authority, now.evidence, found[0], at)
-    alone = signed.break_glass and len(one_each(now.authority, people)) < max(
-        2, rule.rollback_people
-    )
+    terms: PromotionRequest = signed_requests[0].predicate
+    people = signers_of_request(now.authority, now.evidence, signed_requests[0], at)
+    people_count = len(one_each(now.authority, people))
+    alone = terms.break_glass and people_count < max(2, rule.rollback_people)
     return exact_instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None

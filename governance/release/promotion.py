@@ -1,7 +1,7 @@
-"""What a decision on a governed alias is asked, and the decision itself, from the log alone.
+"""The request for a decision on a governed alias, and the decision, from the log alone.
 
-What is asked is put together from the version's registration, who holds the alias, the latest
-packet and the open request that fits. The registry's tables, tags and names are never believed.
+The request consists of the version's registration, the holder of the alias, the latest packet and
+the open request by a person. The registry's tables, tags and names are never trusted.
 `governance.release.promoter` carries out what is allowed.
 """
 
@@ -41,51 +41,51 @@ __all__ = [
 
 
 def ask(now: LogState, action: Action, model: str, version: str, alias: str) -> ReleaseRequest:
-    """What the decision is asked, from the log alone. Raises `InputError` for a version that is not
+    """The request for a decision, from the log alone. Raises `InputError` for a version that is not
     registered.
     """
     registered = now.registration(model, version).predicate
-    held = now.holder(model, alias)
-    known = packet.latest(now.evidence, model, version, registered.model_digest)
-    frozen = subject(known, "packet") if known else None
-    asked = ReleaseRequest(
+    holder = now.holder(model, alias)
+    last_packet = packet.latest(now.evidence, model, version, registered.model_digest)
+    packet_digest = subject(last_packet, "packet") if last_packet else None
+    request = ReleaseRequest(
         model=model,
         released=_reference(now, registered),
-        champion=held.model_digest if held else None,
+        champion=holder.model_digest if holder else None,
         alias=alias,
         action=action,
         version=version,
-        from_version=held.version if held else None,
-        packet=frozen,
+        from_version=holder.version if holder else None,
+        packet=packet_digest,
     )
-    request = _open_request(now, asked)
-    return asked.model_copy(update={"request": request.digest if request else None})
+    signed_request = _open_request(now, request)
+    return request.model_copy(update={"request": signed_request.digest if signed_request else None})
 
 
-def decide(now: LogState, asked: ReleaseRequest, at: datetime) -> ReleaseDecision:
-    """The decision, on the log as it stands."""
+def decide(now: LogState, request: ReleaseRequest, at: datetime) -> ReleaseDecision:
+    """The decision on this state of the log."""
     if now.authority.in_force.policies is None:
         now.authority.policies  # noqa: B018 - raises, with the next step
-    return decide_release(asked, now.authority.policies, now.evidence, at, now.authority)
+    return decide_release(request, now.authority.policies, now.evidence, at, now.authority)
 
 
-def decide_again(before: LogState, said: Promotion) -> ReleaseDecision | None:
-    """A logged decision on a governed alias made again, from what stood before it. None where it
-    was none of these.
+def decide_again(before: LogState, promotion: Promotion) -> ReleaseDecision | None:
+    """Makes a logged decision on a governed alias again, from the entries before it. None if it
+    does not hold its request.
     """
-    if said.asked is None:
+    if promotion.asked is None:
         return None
-    return decide(before, ReleaseRequest.model_validate(said.asked), instant_of(said.at))
+    return decide(before, ReleaseRequest.model_validate(promotion.asked), instant_of(promotion.at))
 
 
 def freeze(now: LogState, model: str, version: str, at: datetime, run: Run) -> Packet:
-    """The packet of a version as the log has it now, with what stands against it before anybody
-    says a word.
+    """The packet of a version from this state of the log, with the findings of the checks that need
+    no person.
     """
     registered = now.registration(model, version).predicate
     alias = now.authority.policies.main_alias
-    asked = ask(now, "promote", model, version, alias)
-    decision = decide_automatic(asked, now.evidence, at, now.authority)
+    request = ask(now, "promote", model, version, alias)
+    decision = decide_automatic(request, now.evidence, at, now.authority)
     return packet.build(
         registered,
         now.view,
@@ -93,54 +93,58 @@ def freeze(now: LogState, model: str, version: str, at: datetime, run: Run) -> P
         evidence=now.evidence,
         findings=decision.findings,
         waived=decision.waived,
-        champion=asked.champion,
+        champion=request.champion,
         at=at,
         run=run,
     )
 
 
-def changed(now: LogState, item: Evidence[Packet], at: datetime) -> list[str]:
-    """Why a packet is not to be approved: what of it is no longer so, or never was; empty where it
-    stands.
+def changed(now: LogState, statement: Evidence[Packet], at: datetime) -> list[str]:
+    """Why a packet must not be approved: what changed since, or what was never true; empty if it is
+    right.
     """
-    found = packet.differing(item, now.view, now.authority, evidence=now.evidence, at=at)
-    return found or ([] if is_true(now, item) else ["its findings, which are not those of the log"])
+    differences = packet.differing(statement, now.view, now.authority, evidence=now.evidence, at=at)
+    return differences or (
+        [] if is_true(now, statement) else ["its findings, which are not those of the log"]
+    )
 
 
-def is_true(now: LogState, item: Evidence[Packet]) -> bool:
-    """Whether a packet, which anybody enrolled may record, is the one that the log gave when it was
-    put together.
+def is_true(now: LogState, statement: Evidence[Packet]) -> bool:
+    """Whether a packet has the content that the log gave at its time. Anybody enrolled may record a
+    packet, so it is made again to compare.
     """
-    return packet.same_content(_made_again(now, item), item.predicate)
+    return packet.same_content(_made_again(now, statement), statement.predicate)
 
 
-def is_verbatim(now: LogState, item: Evidence[Packet]) -> bool:
-    """As `is_true`, down to the words of each finding: what this version may write to the log."""
-    return packet.digest_of(_made_again(now, item)) == packet.digest_of(item.predicate)
-
-
-def in_our_words(now: LogState, item: Evidence[Packet]) -> Packet:
-    """A packet whose findings read as this version words them. People read these and not what
-    stands in the packet: whoever recorded it chose those words.
+def is_verbatim(now: LogState, statement: Evidence[Packet]) -> bool:
+    """Whether a packet is exactly what this version of the program makes, findings' texts
+    included.
     """
-    said = item.predicate
-    made = _made_again(now, item)
-    if not packet.same_content(made, said):
-        return said
-    return said.model_copy(update={"findings": made.findings, "waived": made.waived})
+    return packet.digest_of(_made_again(now, statement)) == packet.digest_of(statement.predicate)
 
 
-def _made_again(now: LogState, item: Evidence[Packet]) -> Packet:
-    """The packet that the log gave just before this one was recorded, at its time."""
-    said = item.predicate
-    before, then = now.before(item.index), instant_of(said.run.finished)
-    return freeze(before, said.model, said.version, then, said.run)
+def in_our_words(now: LogState, statement: Evidence[Packet]) -> Packet:
+    """The packet with its findings in this version's words. People read these: the person who
+    recorded the packet could have chosen other words.
+    """
+    recorded = statement.predicate
+    made = _made_again(now, statement)
+    if not packet.same_content(made, recorded):
+        return recorded
+    return recorded.model_copy(update={"findings": made.findings, "waived": made.waived})
+
+
+def _made_again(now: LogState, statement: Evidence[Packet]) -> Packet:
+    """Makes a packet again from the entries before it, at its time."""
+    recorded = statement.predicate
+    before, at = now.before(statement.index), instant_of(recorded.run.finished)
+    return freeze(before, recorded.model, recorded.version, at, recorded.run)
 
 
 def _reference(now: LogState, registered: Registration) -> ModelRef:
-    """The released model, its files as registered, and the suite that its gate was decided with."""
+    """The released model, its registered files, and the suite of its gate's request."""
     node = model_node(now.view, registered.model_digest, registered.stage)
-    asked = _gate_request(node.gate) if node.gate else None
+    gate_request = _gate_request(node.gate) if node.gate else None
     if manifest_digest(registered.files) != registered.model_digest:
         raise InputError(
             f"the files of {registered.model}/{registered.version} do not add up to its digest"
@@ -150,8 +154,8 @@ def _reference(now: LogState, registered: Registration) -> ModelRef:
         outside=False,
         sha256=registered.model_digest,
         files=sorted(file.path for file in registered.files),
-        suite=asked.suite.name if asked else "none",
-        suite_digest=asked.suite.digest if asked else "0" * 64,
+        suite=gate_request.suite.name if gate_request else "none",
+        suite_digest=gate_request.suite.digest if gate_request else "0" * 64,
     )
 
 
@@ -162,41 +166,42 @@ def _gate_request(gate: Evidence) -> GateRequest:
         raise InputError("its gate's request cannot be read", where=f"entry {gate.index}") from None
 
 
-def _open_request(now: LogState, asked: ReleaseRequest) -> Evidence[PromotionRequest] | None:
-    """The latest open request by somebody who may ask; else the latest for this alias, so that the
-    decision can say what is wrong: nobody stands in the way of a request by making another that
-    they may not make.
+def _open_request(now: LogState, request: ReleaseRequest) -> Evidence[PromotionRequest] | None:
+    """The latest open request for this move by a person who may ask for it.
+
+    Without one, the latest other request, so that the decision can say what is wrong with it. A
+    request without the right to ask thus never hides one with it.
     """
-    mine = [
-        item
-        for item in now.evidence.by_subject(asked.released.sha256, PromotionRequest)
-        if (item.predicate.model, item.predicate.alias, item.predicate.action)
-        == (asked.model, asked.alias, asked.action)
+    fitting = [
+        signed
+        for signed in now.evidence.by_subject(request.released.sha256, PromotionRequest)
+        if (signed.predicate.model, signed.predicate.alias, signed.predicate.action)
+        == (request.model, request.alias, request.action)
     ]
     consumed = now.timeline.consumed_requests
-    fresh = [item for item in mine if item.digest not in consumed]
-    theirs = [item for item in fresh if may_ask(now, item)]
-    return next(reversed(theirs or fresh or mine), None)
+    unconsumed = [signed for signed in fitting if signed.digest not in consumed]
+    permitted = [signed for signed in unconsumed if may_ask(now, signed)]
+    return next(reversed(permitted or unconsumed or fitting), None)
 
 
 def to_retire(now: LogState, model: str, alias: str) -> str | None:
-    """The version that the latest open request to retire names, by somebody who may ask; else by
-    anybody.
+    """The version in the latest open request to retire by a person who may ask for it; else in the
+    latest by anybody; None without a request.
     """
-    found = [
-        one
-        for one in now.timeline.open_requests(model)
-        if (one.predicate.action, one.predicate.alias) == ("retire", alias)
+    requests = [
+        request
+        for request in now.timeline.open_requests(model)
+        if (request.predicate.action, request.predicate.alias) == ("retire", alias)
     ]
-    mine = [one for one in found if may_ask(now, one)] or found
-    return mine[-1].predicate.version if mine else None
+    preferred = [request for request in requests if may_ask(now, request)] or requests
+    return preferred[-1].predicate.version if preferred else None
 
 
-def may_ask(now: LogState, item: Evidence[PromotionRequest]) -> bool:
-    """Whether a request is by a person in a role that may ask for its alias."""
-    rule = now.authority.policies.rules.aliases.get(item.predicate.alias)
+def may_ask(now: LogState, statement: Evidence[PromotionRequest]) -> bool:
+    """Whether a person signed the request in a role that may ask for its alias."""
+    rule = now.authority.policies.rules.aliases.get(statement.predicate.alias)
     return (
         rule is not None
-        and item.predicate.role in rule.requesters
-        and now.authority.speaker(item) is not None
+        and statement.predicate.role in rule.requesters
+        and now.authority.speaker(statement) is not None
     )

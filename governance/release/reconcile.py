@@ -1,15 +1,14 @@
-"""The registry against the log: what the tables say that the log does not, and the other way round.
+"""Compares the registry with the log, in both directions.
 
-Only governed models are compared: those that policies name, and those that the log ever had a
-version of.
-(1) a name in the registry that could be taken for a governed one;
-(2) every version in the log is in the registry, from the run that was registered, with its digest,
-    without a stage, and whoever loads it is sent to its files;
-(3) every version in the registry is in the log: registered, or made by a call that the server let
-    through;
-(4) every governed alias is where the last allowed move put it, and no other alias is there;
-(5) the runs that evidence rests on are there.
-The files of a version are compared by `governance.models.artifacts`.
+Only governed models are compared: those that policies name and those with a version in the log.
+(1) No name in the registry looks like a governed one.
+(2) Every version in the log is in the registry, with the registered run, digest and files, and
+    without a stage.
+(3) Every version in the registry is in the log: registered, or made by a call that the server
+    accepted.
+(4) Every governed alias is where the last allowed move put it, and there is no other alias.
+(5) The runs of registered versions exist.
+`governance.models.artifacts` compares the files of a version.
 """
 
 from __future__ import annotations
@@ -40,29 +39,29 @@ from governance.registry.rows import (
 )
 
 ATTEMPTS = 5
-"""How often both are read again because somebody moved something in between."""
+"""How often both are read before giving up, if the log grows in between."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the log says of the registry."""
+class ExpectedRegistry:
+    """What the registry must contain, according to the log."""
 
     names: Names
     versions: dict[tuple[str, str], Registration]
-    """The last registration of each."""
+    """Maps model and version to the last registration."""
     holders: dict[tuple[str, str], str]
-    """Model and governed alias to the version that holds it."""
+    """Maps model and governed alias to the version that holds it."""
     runs: dict[str, str]
-    """Run to what rests on it, in words."""
+    """Maps the registry's run id to MODEL/VERSION."""
     made: frozenset[tuple[str, str]] = frozenset()
-    """Versions that a server let somebody make, as it says: known, registered or not."""
+    """Versions that were made by an accepted call to a server, registered or not."""
 
 
-def known(now: LogState) -> Known:
-    """What the log says, as far as the registry can be held against it."""
+def _expected_registry(now: LogState) -> ExpectedRegistry:
+    """What the registry must contain, according to the log."""
     rules = now.authority.policies.rules
     registered = now.timeline.registrations
-    versions = {key: item.predicate for key, item in registered.items()}
+    versions = {key: statement.predicate for key, statement in registered.items()}
     names = Names(
         frozenset(rules.models) | {model for model, _ in versions}, frozenset(rules.aliases)
     )
@@ -72,36 +71,36 @@ def known(now: LogState) -> Known:
         if alias != CANDIDATE
     }
     runs = {
-        str(one.run.detail[REGISTRY_RUN]): f"{one.model}/{one.version}"
-        for one in versions.values()
-        if one.run.detail.get(REGISTRY_RUN)
+        str(registration.run.detail[REGISTRY_RUN]): f"{registration.model}/{registration.version}"
+        for registration in versions.values()
+        if registration.run.detail.get(REGISTRY_RUN)
     }
     made = frozenset(
-        (item.predicate.model, item.predicate.version or "")
-        for item in now.evidence.all(Call)
-        if item.predicate.alias is None
-        and now.authority.may_sign("promotion", item.keyid, item.development, item.index)
+        (call.predicate.model, call.predicate.version or "")
+        for call in now.evidence.all(Call)
+        if call.predicate.alias is None
+        and now.authority.may_sign("promotion", call.keyid, call.development, call.index)
     )
-    return Known(names, versions, holders, runs, made)
+    return ExpectedRegistry(names, versions, holders, runs, made)
 
 
-def compare(known: Known, rows: Rows) -> list[Finding]:
-    """Every difference, each as expected and found."""
+def compare(expected: ExpectedRegistry, rows: Rows) -> list[Finding]:
+    """One finding for each difference."""
     return [
-        *_names(known, rows),
-        *_versions(known, rows),
-        *_unknown(known, rows),
-        *_aliases(known, rows),
-        *_runs(known, rows),
+        *_names(expected, rows),
+        *_versions(expected, rows),
+        *_unknown(expected, rows),
+        *_aliases(expected, rows),
+        *_runs(expected, rows),
     ]
 
 
 def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
-    """The registry of this machine against the log, or a server's as it shows it to this account.
+    """Compares the registry of this machine, or of its server, with the log.
 
-    None where that cannot be: there is no registry here, the server cannot be reached, or the log
-    was begun before logs carried their policies. Raises `StorageError` where it is there and cannot
-    be read.
+    None if they cannot be compared: there is no registry here, the server cannot be reached, or the
+    log is older than policies in logs. Raises `StorageError` if the registry cannot be read or the
+    log keeps growing.
     """
     for _ in range(ATTEMPTS):
         now = state(log)
@@ -109,25 +108,25 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
             return None
         if now.authority.in_force.policies is None:
             return None
-        said = known(now)
-        rows = _read(machine, said)
+        expected = _expected_registry(now)
+        rows = _read(machine, expected)
         if rows is None:
             return None
         if isinstance(log, MirrorLog):
-            log.refresh()  # what the server wrote meanwhile
+            log.refresh()  # reads what the server wrote meanwhile
         if log.size() == now.size:
-            return compare(said, rows)
+            return compare(expected, rows)
     raise StorageError(
         "others kept writing to the log while it was compared with the registry", fix="try again"
     )
 
 
-def _read(machine: Machine, said: Known) -> Rows | None:
-    """Where nobody says where the registry is, it is in the log's own database."""
+def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
+    """The registry's rows. Without COUNTERSIGN_REGISTRY, the registry is in the log's database."""
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
     if is_server(uri):
-        models = {*said.names.models} | {model for model, _ in said.versions}
-        return rest.read_rows(uri, models, said.runs, machine.environ)
+        models = {*expected.names.models} | {model for model, _ in expected.versions}
+        return rest.read_rows(uri, models, expected.runs, machine.environ)
     if uri.startswith("sqlite:///"):
         reading = sqlite_reading(Path(uri.removeprefix("sqlite:///")))
     elif uri.startswith("postgresql://"):
@@ -136,16 +135,16 @@ def _read(machine: Machine, said: Known) -> Rows | None:
         return None
     with reading as read:
         if read is not None:
-            return read_rows(read, said.runs)
-    # Where the log is kept, a registry without tables has lost everything; in an auditor's copy
-    # there never was one.
+            return read_rows(read, expected.runs)
+    # On the machine that keeps the log, a registry without tables has lost all its rows. An
+    # auditor's copy never had a registry.
     return Rows(frozenset(), (), (), frozenset()) if own_checkpoint_key(machine) else None
 
 
-def _names(known: Known, rows: Rows) -> Iterator[Finding]:
+def _names(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(1)"""
     for name in sorted(rows.models):
-        like = known.names.resembles(name)
+        like = expected.names.resembles(name)
         if like is not None:
             yield finding(
                 "REGISTRY_LOOKALIKE",
@@ -156,11 +155,11 @@ def _names(known: Known, rows: Rows) -> Iterator[Finding]:
             )
 
 
-def _versions(known: Known, rows: Rows) -> Iterator[Finding]:
+def _versions(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(2)"""
-    there = {(row.model, row.version): row for row in rows.versions}
-    for (model, version), registered in sorted(known.versions.items()):
-        row = there.get((model, version))
+    rows_by_version = {(row.model, row.version): row for row in rows.versions}
+    for (model, version), registered in sorted(expected.versions.items()):
+        row = rows_by_version.get((model, version))
         about = f"{model}/{version}"
         if row is None or row.deleted:
             yield finding(
@@ -210,22 +209,20 @@ def _version(
 
 
 def _is_place(place: str, run: str, served: bool) -> bool:
-    """Whether a version's files may stand there: where a server has them, no folder of a machine
-    is.
-    """
+    """Whether a version's files may be at this place. A served version has no local folder."""
     folder, end = artifact_folder(place), f"{run}/artifacts/model"
     local = not served and place.startswith("file:") and place.endswith(f"/{end}")
     return local or (folder is not None and folder.endswith(end))
 
 
-def _unknown(known: Known, rows: Rows) -> Iterator[Finding]:
+def _unknown(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(3)"""
     for row in rows.versions:
-        ours = known.names.is_governed(row.model) and row.model != TRIAL_MODEL
+        is_ours = expected.names.is_governed(row.model) and row.model != TRIAL_MODEL
         if (
-            ours
+            is_ours
             and not row.deleted
-            and (row.model, row.version) not in {*known.versions, *known.made}
+            and (row.model, row.version) not in {*expected.versions, *expected.made}
         ):
             yield finding(
                 "REGISTRY_VERSION_UNKNOWN",
@@ -237,33 +234,33 @@ def _unknown(known: Known, rows: Rows) -> Iterator[Finding]:
             )
 
 
-def _aliases(known: Known, rows: Rows) -> Iterator[Finding]:
+def _aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(4)"""
-    there = {(row.model, row.alias): row.version for row in rows.aliases}
-    for (model, alias), version in sorted(known.holders.items()):
-        if there.get((model, alias)) != version:
-            found = there.get((model, alias))
+    holders_in_registry = {(row.model, row.alias): row.version for row in rows.aliases}
+    for (model, alias), version in sorted(expected.holders.items()):
+        if holders_in_registry.get((model, alias)) != version:
+            holder = holders_in_registry.get((model, alias))
             yield _moved(
-                model, alias, f"version {version}", f"version {found}" if found else "nobody"
+                model, alias, f"version {version}", f"version {holder}" if holder else "nobody"
             )
-    for (model, alias), version in sorted(there.items()):
+    for (model, alias), version in sorted(holders_in_registry.items()):
         if (
             model == TRIAL_MODEL
-            or not known.names.is_governed(model)
-            or (model, alias) in known.holders
+            or not expected.names.is_governed(model)
+            or (model, alias) in expected.holders
         ):
             continue
         if alias == CANDIDATE:
-            if (model, version) not in known.versions:
+            if (model, version) not in expected.versions:
                 yield _moved(model, alias, "a version that the log has", f"version {version}")
-        elif alias in known.names.aliases:
+        elif alias in expected.names.aliases:
             yield _moved(model, alias, "nobody", f"version {version}")
         else:
             yield finding(
                 "REGISTRY_ALIAS_UNKNOWN",
                 f"{model}@{alias}",
                 "policy knows no such alias",
-                expected=", ".join(sorted({*known.names.aliases, CANDIDATE})),
+                expected=", ".join(sorted({*expected.names.aliases, CANDIDATE})),
                 found=f"version {version}",
             )
 
@@ -279,9 +276,9 @@ def _moved(model: str, alias: str, expected: str, found: str) -> Finding:
     )
 
 
-def _runs(known: Known, rows: Rows) -> Iterator[Finding]:
+def _runs(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(5)"""
-    for run, about in sorted(known.runs.items()):
+    for run, about in sorted(expected.runs.items()):
         if run not in rows.runs:
             yield finding(
                 "REGISTRY_RUN_MISSING",

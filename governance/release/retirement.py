@@ -1,8 +1,7 @@
-"""The bytes of a retired version: the only files of a registered version that are ever deleted.
+"""Deletes the files of a retired version. No other file of a registered version is ever deleted.
 
-Row, log and evidence stay: what it was, from what it came and who let it go can be read for ever.
-Copies elsewhere (DVC's cache and remotes, other machines, whoever loaded it) are not reached from
-here.
+Row, log and evidence stay: they show what it was, where it came from and who retired it. Copies
+elsewhere (DVC's cache and remotes, other machines) are not deleted.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from governance.machine.machine import Machine
 from governance.models.artifacts import in_artifact_root
 
 BESIDE = ("model", "adapter")
-"""Folders below the run's artifacts that hold weights."""
+"""Folders in the run's artifacts that hold weights."""
 
 
 def delete_files(
     now: LogState, machine: Machine, model: str, version: str, dry_run: bool = False
 ) -> list[str]:
-    """Deletes what this machine's registry holds of a retired version; the folders, as text.
+    """Deletes the files of a retired version from this machine's registry. Returns the folders.
 
-    Raises `RefusedError` for a version in service, `StorageError` where the disk refuses.
+    Raises `RefusedError` if the version is not retired, `StorageError` if the disk refuses.
     """
     if (model, version) not in now.timeline.retirements:
         raise RefusedError(
@@ -32,16 +31,16 @@ def delete_files(
             fix=f"countersign retire {model}/{version} --reason ...",
         )
     folder = in_artifact_root(machine.artifact_root)(now.registration(model, version).predicate)
-    gone = (
+    weight_folders = (
         [folder.parent / name for name in BESIDE if (folder.parent / name).is_dir()]
         if folder
         else []
     )
-    for path in () if dry_run else gone:
+    for path in () if dry_run else weight_folders:
         try:
             shutil.rmtree(path)
         except OSError as error:
             raise StorageError(
                 f"cannot be deleted: {error.strerror or error}", where=str(path)
             ) from None
-    return [str(path) for path in gone]
+    return [str(path) for path in weight_folders]

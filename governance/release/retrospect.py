@@ -1,9 +1,7 @@
-"""What happened, from the log alone: who held an alias when, what was decided about a model, and
-each decided again.
+"""From the log alone: who held an alias when, the history of a model, and its decisions made again.
 
-A decision is a pure function of what stood in the log before its entry, the policies that judged
-it, and its reference time. So it can be performed again by anybody who has the log, and must come
-out the same.
+A decision is a pure function of the entries before it, the policies that it names and its reference
+time. So anybody with the log can make it again and must get the same result.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ from governance.release.promotion import ask, decide_again
 from governance.release.serving import open_incident
 
 SAME = "the same"
-"""What is said of a decision that was made again without a difference."""
+"""The result of a decision that comes out the same when it is made again."""
 NOT_COUNTED = "DOES NOT COUNT: the key was not theirs at that entry, or the role"
 KINDS = (
     "registration",
@@ -50,7 +48,7 @@ KINDS = (
     "drill",
     "report",
 )
-"""What a model's history is made of."""
+"""The kinds of statements in a model's history."""
 
 
 class Live(Model):
@@ -65,19 +63,19 @@ class Live(Model):
     """Of the move."""
     action: str
     request: str
-    """Digest of the request that it consumed; empty where nobody signed one."""
+    """Digest of the signed request; empty where nobody signed one."""
     asked_by: str
     """Who signed the request; the account's name where nobody signed one."""
     incident: str | None
     """Why an incident is open on it now."""
     expired: list[str]
-    """Waivers it was released with that have ended, and nothing took their place."""
+    """Waivers of the release that expired and that no other waiver replaced, in words."""
     second_signature_overdue: str | None
-    """Since when a second person should have signed a rollback that one made alone."""
+    """When the second signature of a rollback by one person was due, if it is missing."""
     back_tried: str = drills.NO_DRILL
-    """When the way back from it was last rehearsed, and what came of it."""
+    """The last rollback drill and its result, in words."""
     back_failed: bool = False
-    """Whether that rehearsal failed."""
+    """Whether that drill failed."""
 
 
 class Event(Model):
@@ -93,7 +91,7 @@ class Event(Model):
 
 
 class Again(Model):
-    """A decision performed again."""
+    """A decision made again."""
 
     entry: int
     about: str
@@ -101,19 +99,19 @@ class Again(Model):
     """The reference time, then as now."""
     policy: str
     evidence: int
-    """Entries that stood before it: all that it may look at."""
+    """How many entries stand before it: all that it may read."""
     allowed: bool
     """As logged."""
     findings: list[Finding]
-    """As they come out now."""
+    """The findings now."""
     waived: list[Finding]
     same: bool
     differences: list[str]
 
 
 def live(now: LogState, model: str, at: datetime, *, known_then: bool = False) -> list[Live]:
-    """Who holds each alias of a model at a moment. `known_then`: with what was known then, and
-    nothing later. Raises `InputError` for a model that the log does not know.
+    """The versions that hold an alias of a model at a moment. `known_then`: only from entries known
+    then. Raises `InputError` for a model that the log does not have.
     """
     now.must_know(model)
     now = now.as_of(at) if known_then else now
@@ -121,46 +119,48 @@ def live(now: LogState, model: str, at: datetime, *, known_then: bool = False) -
 
 
 def history(now: LogState, model: str) -> list[Event]:
-    """Everything the log has about a model's versions, in order. Raises `InputError` for one that
-    it does not know.
+    """Every entry about a model's versions, in log order. Raises `InputError` for a model that the
+    log does not have.
     """
     now.must_know(model)
-    packets = (item for item in now.evidence.all(Packet) if item.predicate.model == model)
+    packets = (
+        statement for statement in now.evidence.all(Packet) if statement.predicate.model == model
+    )
     requests = now.timeline.requests.items()
-    subjects = {item.subjects[0].sha256 for item in packets}
-    subjects |= {digest for digest, item in requests if item.predicate.model == model}
-    found = [
-        _event(now, item)
+    subjects = {statement.subjects[0].sha256 for statement in packets}
+    subjects |= {digest for digest, statement in requests if statement.predicate.model == model}
+    events = [
+        _event(now, statement)
         for kind in KINDS
-        for item in now.evidence.all(kind)
-        if _concerns(item, model, subjects)
+        for statement in now.evidence.all(kind)
+        if _concerns(statement, model, subjects)
     ]
-    return sorted(found, key=lambda event: event.entry)
+    return sorted(events, key=lambda event: event.entry)
 
 
 def decided_again(now: LogState, entry: int) -> Again:
-    """One logged decision performed again. Raises `InputError` where the entry is none that can
-    be.
+    """Makes one logged decision again. Raises `InputError` if the entry is no decision or does not
+    hold its request.
     """
     return _again(now, _decision(now, entry), now.before(entry))
 
 
-def _again(now: LogState, item: Evidence, before: LogState) -> Again:
-    said = item.predicate
-    if isinstance(said, GateDecision):
-        decision, about = _gate_again(now, item, before), said.stage
+def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
+    decided = statement.predicate
+    if isinstance(decided, GateDecision):
+        decision, about = _gate_again(now, statement, before), decided.stage
     else:
-        about = f"{said.model}/{said.version} as {said.alias} ({said.action})"
-        decision = _promotion_again(now, item, before)
-    differences = list(_differences(said, decision))
-    entry = item.index
+        about = f"{decided.model}/{decided.version} as {decided.alias} ({decided.action})"
+        decision = _promotion_again(now, statement, before)
+    differences = list(_differences(decided, decision))
+    entry = statement.index
     return Again(
         entry=entry,
         about=about,
-        at=said.at,
-        policy=said.policy,
+        at=decided.at,
+        policy=decided.policy,
         evidence=entry,
-        allowed=said.allowed,
+        allowed=decided.allowed,
         findings=list(decision.findings),
         waived=list(decision.waived),
         same=not differences,
@@ -168,14 +168,15 @@ def _again(now: LogState, item: Evidence, before: LogState) -> Again:
     )
 
 
-def made_again(now: LogState, item: Evidence[Promotion]) -> str:
-    """What comes of making a decision about an alias again, in words.
+def made_again(now: LogState, statement: Evidence[Promotion]) -> str:
+    """Makes a decision on an alias again and gives the result in words.
 
-    Raises `VerificationError` where a governed alias moved that should not have.
+    Raises `VerificationError` if a governed alias moved and should not have.
     """
-    said = item.predicate
-    governs, where = said.alias != CANDIDATE and said.allowed, f"entry {item.index}, promotion"
-    if said.asked is None:
+    promotion = statement.predicate
+    where = f"entry {statement.index}, promotion"
+    governs = promotion.alias != CANDIDATE and promotion.allowed
+    if promotion.asked is None:
         if governs:
             raise VerificationError(
                 "it does not hold what was asked",
@@ -183,16 +184,16 @@ def made_again(now: LogState, item: Evidence[Promotion]) -> str:
                 where=where,
             )
         return "not made again: the statement does not hold what was asked"
-    before = now.before(item.index)
-    found = _again(now, item, before)
+    before = now.before(statement.index)
+    again = _again(now, statement, before)
     if not governs:
-        return SAME if found.same else f"another answer: {'; '.join(found.differences)}"
-    if item.development:
+        return SAME if again.same else f"another answer: {'; '.join(again.differences)}"
+    if statement.development:
         raise VerificationError(
             "a development key signed it, which is good for `candidate` only", where=where
         )
-    if found.findings:
-        codes = ", ".join(dict.fromkeys(one.code for one in found.findings))
+    if again.findings:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in again.findings))
         raise VerificationError(
             f"it allows what the rules in force did not allow: {codes}",
             expected=(
@@ -200,72 +201,82 @@ def made_again(now: LogState, item: Evidence[Promotion]) -> str:
             ),
             where=where,
         )
-    asked = ask(before, said.action, said.model, said.version, said.alias)
-    fields = (said.model_digest, said.request, said.packet, said.from_version, said.policy)
-    follows = (
-        asked.released.sha256,
-        asked.request,
-        asked.packet,
-        asked.from_version,
+    request = ask(before, promotion.action, promotion.model, promotion.version, promotion.alias)
+    recorded = (
+        promotion.model_digest,
+        promotion.request,
+        promotion.packet,
+        promotion.from_version,
+        promotion.policy,
+    )
+    derived = (
+        request.released.sha256,
+        request.request,
+        request.packet,
+        request.from_version,
         before.authority.in_force.digest,
     )
-    if asked.model_dump(mode="json") != said.asked or fields != follows:
+    if request.model_dump(mode="json") != promotion.asked or recorded != derived:
         raise VerificationError(
             "it answers another question than the log asked at that entry", where=where
         )
-    return SAME if found.same else f"allowed, too: {'; '.join(found.differences)}"
+    return SAME if again.same else f"allowed, too: {'; '.join(again.differences)}"
 
 
 def forged(now: LogState) -> list[Finding]:
-    """Every move of a governed alias that does not come out when it is decided again from what
-    stood before it.
+    """A finding for every move of a governed alias that cannot be reproduced from the entries
+    before it.
     """
-    found = []
-    for item in now.view.all(Promotion):
-        said = item.predicate
-        if said.alias == CANDIDATE or not said.allowed:
+    findings = []
+    for statement in now.view.all(Promotion):
+        promotion = statement.predicate
+        if promotion.alias == CANDIDATE or not promotion.allowed:
             continue
         try:
-            made_again(now, item)
+            made_again(now, statement)
         except CountersignError as error:
-            about = f"entry {item.index}, {said.model}@{said.alias}"
-            why = error.expected or "a decision that comes out the same"
-            found.append(
+            about = f"entry {statement.index}, {promotion.model}@{promotion.alias}"
+            expected = error.expected or "a decision that comes out the same"
+            findings.append(
                 finding(
-                    "DECISION_NOT_REPRODUCED", about, error.found, expected=why, found=error.found
+                    "DECISION_NOT_REPRODUCED",
+                    about,
+                    error.found,
+                    expected=expected,
+                    found=error.found,
                 )
             )
-    return found
+    return findings
 
 
 def last_decision(now: LogState, model: str, version: str) -> int:
-    """The entry of the last decision about a version. Raises `InputError` where there is none."""
-    found = [
-        item.index
-        for item in now.view.all(Promotion)
-        if (item.predicate.model, item.predicate.version) == (model, version)
+    """The entry of the last decision on a version. Raises `InputError` if there is none."""
+    entries = [
+        decision.index
+        for decision in now.view.all(Promotion)
+        if (decision.predicate.model, decision.predicate.version) == (model, version)
     ]
-    if not found:
+    if not entries:
         raise InputError(
             f"nothing was decided about {model}/{version}", fix=f"countersign history {model}"
         )
-    return found[-1]
+    return entries[-1]
 
 
 def expired_waivers(now: LogState, move: Promotion, at: datetime) -> list[str]:
-    """Findings that a version was released in spite of, whose waivers have all ended, in words."""
-    found = []
+    """The waived findings of a release whose waivers have all expired, in words."""
+    expired = []
     for waived in move.waived:
         ends = now.timeline.waived_until(move.model, waived, at)
         if ends is None or ends <= at:
             when = f"ended {ends:%Y-%m-%dT%H:%M:%SZ}" if ends else "is not in the log"
-            found.append(f"the waiver of {waived.code} {waived.subject} {when}")
-    return found
+            expired.append(f"the waiver of {waived.code} {waived.subject} {when}")
+    return expired
 
 
-def _live(now: LogState, item: Evidence[Promotion], at: datetime) -> Live:
-    move = item.predicate
-    late = any(one.index == item.index for one in now.timeline.overdue(at))
+def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
+    move = statement.predicate
+    late = any(overdue.index == statement.index for overdue in now.timeline.overdue(at))
     drill = drills.last(now, move.model, move.alias, at) if move.alias != CANDIDATE else None
     return Live(
         model=move.model,
@@ -273,7 +284,7 @@ def _live(now: LogState, item: Evidence[Promotion], at: datetime) -> Live:
         version=move.version,
         sha256=move.model_digest,
         since=move.at,
-        entry=item.index,
+        entry=statement.index,
         action=move.action,
         request=move.request or "",
         asked_by=now.timeline.requested_by(move),
@@ -292,151 +303,161 @@ def _tried(now: LogState, move: Promotion, drill: Evidence[Drill] | None) -> str
     return drills.summary(drill, before[0].predicate.version if before else None)
 
 
-def _concerns(item: Evidence, model: str, subjects: set[str]) -> bool:
-    said = item.predicate
-    if item.kind == "approval":
-        return bool(subjects & {subject.sha256 for subject in item.subjects})
-    return bool(said.model == model)
+def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
+    predicate = statement.predicate
+    if statement.kind == "approval":
+        return bool(subjects & {subject.sha256 for subject in statement.subjects})
+    return bool(predicate.model == model)
 
 
-def _event(now: LogState, item: Evidence) -> Event:
-    said: Any = item.predicate
-    by = getattr(said, "principal", "")
-    counts = not by or now.authority.speaker(item) is not None
+def _event(now: LogState, statement: Evidence) -> Event:
+    predicate: Any = statement.predicate
+    by = getattr(predicate, "principal", "")
+    counts = not by or now.authority.speaker(statement) is not None
     event = Event(
-        entry=item.index,
-        at=made_at(item),
-        what=item.kind,
-        version=getattr(said, "version", "") or "",
+        entry=statement.index,
+        at=made_at(statement),
+        what=statement.kind,
+        version=getattr(predicate, "version", "") or "",
         by=by,
         result="" if counts else NOT_COUNTED,
-        detail=getattr(said, "reason", ""),
+        detail=getattr(predicate, "reason", ""),
     )
-    told = _described(now, item)
+    fields = _described(now, statement)
     if not counts:
-        told.pop("result", None)
-    return event.model_copy(update=told)
+        fields.pop("result", None)
+    return event.model_copy(update=fields)
 
 
-def _described(now: LogState, item: Evidence) -> dict[str, str]:
-    """The fields of an event that its kind has of its own."""
-    said: Any = item.predicate
-    match item.kind:
+def _described(now: LogState, statement: Evidence) -> dict[str, str]:
+    """The fields of an event that depend on the kind of statement."""
+    predicate: Any = statement.predicate
+    match statement.kind:
         case "promotion" | "request" | "refusal" | "call":
-            return _described_move(now, item.kind, said)
+            return _described_move(now, statement.kind, predicate)
         case "approval":
-            what = f"{said.decision} {said.about} {item.subjects[0].sha256[:12]}"
-            return {"what": what, "result": f"as {said.role}"}
+            what = f"{predicate.decision} {predicate.about} {statement.subjects[0].sha256[:12]}"
+            return {"what": what, "result": f"as {predicate.role}"}
         case "waiver":
-            what = f"waiver of {said.finding} {said.about}"
-            return {"what": what, "result": f"until {said.expires}"}
+            what = f"waiver of {predicate.finding} {predicate.about}"
+            return {"what": what, "result": f"until {predicate.expires}"}
         case "incident":
-            return {"what": f"incident {said.state}"}
+            return {"what": f"incident {predicate.state}"}
         case _:
-            return {"by": said.run.requested_by.name, **_by_service(item)}
+            return {"by": predicate.run.requested_by.name, **_by_service(statement)}
 
 
-def _described_move(now: LogState, kind: str, said: Any) -> dict[str, str]:
-    """What was asked of an alias or of the registry, and what came of it."""
-    before = f"from version {said.from_version or 'none'}" if kind in ("promotion", "call") else ""
+def _described_move(now: LogState, kind: str, move: Any) -> dict[str, str]:
+    """The fields of a move, a request, a refused call or an accepted call."""
+    before = f"from version {move.from_version or 'none'}" if kind in ("promotion", "call") else ""
     match kind:
         case "request":
-            what = f"request to {said.action} {said.alias}"
-            return {"what": what, "result": f"open until {said.expires}"}
+            what = f"request to {move.action} {move.alias}"
+            return {"what": what, "result": f"open until {move.expires}"}
         case "refusal":
-            return {"what": said.operation, "by": said.caller, "result": "refused by rule"}
+            return {"what": move.operation, "by": move.caller, "result": "refused by rule"}
         case "call":
-            told = {"what": _called(said), "by": said.caller, "result": "accepted by rule"}
-            return {**told, "detail": before if said.alias else ""}
-    codes = ", ".join(dict.fromkeys(one.code for one in said.findings))
-    moved = said.allowed and said.action != "retire"
+            fields = {"what": _called(move), "by": move.caller, "result": "accepted by rule"}
+            return {**fields, "detail": before if move.alias else ""}
+    codes = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
+    moved = move.allowed and move.action != "retire"
     return {
-        "what": f"{said.action} {said.alias}",
-        "by": now.timeline.requested_by(said),
-        "result": "allowed" if said.allowed else "refused",
+        "what": f"{move.action} {move.alias}",
+        "by": now.timeline.requested_by(move),
+        "result": "allowed" if move.allowed else "refused",
         "detail": before if moved else codes,
     }
 
 
-def _called(said: Call) -> str:
+def _called(call: Call) -> str:
     """An accepted call in words."""
-    if said.alias is None:
-        return said.operation
-    return f"set {said.alias}" if said.version else f"take {said.alias} away"
+    if call.alias is None:
+        return call.operation
+    return f"set {call.alias}" if call.version else f"take {call.alias} away"
 
 
-def _by_service(item: Evidence) -> dict[str, str]:
-    """What a service recorded: a packet, a drill, a signed report or a registration."""
-    said: Any = item.predicate
-    if item.kind == "packet":
-        result, detail = f"{len(said.findings)} finding(s)", item.subjects[0].sha256[:12]
+def _by_service(statement: Evidence) -> dict[str, str]:
+    """The fields of a statement by a service: packet, drill, signed report or registration."""
+    predicate: Any = statement.predicate
+    if statement.kind == "packet":
+        result, detail = f"{len(predicate.findings)} finding(s)", statement.subjects[0].sha256[:12]
         return {"what": "packet", "result": result, "detail": f"packet {detail}"}
-    if item.kind == "drill":
-        result = "passed" if said.passed else "FAILED"
-        what = f"drill of {said.alias}"
-        return {"what": what, "result": result, "detail": drills.summary(item, None)}
-    if item.kind == "report":
-        detail = f"page {said.page[:12]}, of {said.entries} entries"
-        return {"what": "report signed", "result": said.verdict, "detail": detail}
-    detail = f"sha256 {said.model_digest[:12]}, stage {said.stage}"
+    if statement.kind == "drill":
+        result = "passed" if predicate.passed else "FAILED"
+        what = f"drill of {predicate.alias}"
+        return {"what": what, "result": result, "detail": drills.summary(statement, None)}
+    if statement.kind == "report":
+        detail = f"page {predicate.page[:12]}, of {predicate.entries} entries"
+        return {"what": "report signed", "result": predicate.verdict, "detail": detail}
+    detail = f"sha256 {predicate.model_digest[:12]}, stage {predicate.stage}"
     return {"what": "registration", "result": "", "detail": detail}
 
 
 def _decision(now: LogState, entry: int) -> Evidence:
     if not 0 <= entry < now.size:
         raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
-    found = [
-        item for kind in ("promotion", "gate") for item in now.view.all(kind) if item.index == entry
+    decisions = [
+        decision
+        for kind in ("promotion", "gate")
+        for decision in now.view.all(kind)
+        if decision.index == entry
     ]
-    if not found:
+    if not decisions:
         kind = now.log.entry(entry).kind
         raise InputError(
             f"entry {entry} is no decision that counts, it is filed as {kind}",
             fix="countersign history MODEL lists the decisions",
         )
-    return found[0]
+    return decisions[0]
 
 
-def _promotion_again(now: LogState, item: Evidence[Promotion], before: LogState) -> Decision:
-    said = item.predicate
-    if said.asked is None:
+def _promotion_again(now: LogState, statement: Evidence[Promotion], before: LogState) -> Decision:
+    promotion = statement.predicate
+    if promotion.asked is None:
         raise InputError(
-            f"entry {item.index} does not say what was asked, so it cannot be decided again",
+            f"entry {statement.index} does not say what was asked, so it cannot be decided again",
             fix="decisions recorded before 0.2 are of this kind",
         )
-    if said.alias != CANDIDATE:
-        decision = decide_again(before, said)
+    if promotion.alias != CANDIDATE:
+        decision = decide_again(before, promotion)
         if decision is None:
-            raise VerificationError("it does not hold its question", where=f"entry {item.index}")
+            raise VerificationError(
+                "it does not hold its question", where=f"entry {statement.index}"
+            )
         return decision
-    policies = now.authority.recorded_at(item.index, said.policy)
+    policies = now.authority.recorded_at(statement.index, promotion.policy)
     return decide_release(
-        ReleaseRequest.model_validate(said.asked), policies, before.evidence, instant_of(said.at)
+        ReleaseRequest.model_validate(promotion.asked),
+        policies,
+        before.evidence,
+        instant_of(promotion.at),
     )
 
 
-def _gate_again(now: LogState, item: Evidence[GateDecision], before: LogState) -> Decision:
-    said = item.predicate
-    request = GateRequest.model_validate(said.parameters)
-    policies = now.authority.recorded_at(item.index, said.policy)
+def _gate_again(now: LogState, statement: Evidence[GateDecision], before: LogState) -> Decision:
+    gate = statement.predicate
+    request = GateRequest.model_validate(gate.parameters)
+    policies = now.authority.recorded_at(statement.index, gate.policy)
     return decide_gate(
-        request, policies, before.evidence, instant_of(said.at), authority=before.authority
+        request, policies, before.evidence, instant_of(gate.at), authority=before.authority
     )
 
 
-def _differences(said: Promotion | GateDecision, decision: Decision) -> Iterator[str]:
-    if said.allowed != decision.allowed:
-        yield f"logged as {_word(said.allowed)}, comes out {_word(decision.allowed)}"
+def _differences(logged_decision: Promotion | GateDecision, decision: Decision) -> Iterator[str]:
+    if logged_decision.allowed != decision.allowed:
+        yield f"logged as {_word(logged_decision.allowed)}, comes out {_word(decision.allowed)}"
     pairs = {
-        "finding": (said.findings, decision.findings),
-        "waived finding": (said.waived, decision.waived),
+        "finding": (logged_decision.findings, decision.findings),
+        "waived finding": (logged_decision.waived, decision.waived),
     }
-    for name, (logged, found) in pairs.items():
+    for name, (findings, again) in pairs.items():
         yield from (
-            f"{name} logged only: {one.code} {one.subject}" for one in not_among(logged, found)
+            f"{name} logged only: {finding.code} {finding.subject}"
+            for finding in not_among(findings, again)
         )
         yield from (
-            f"{name} found only now: {one.code} {one.subject}" for one in not_among(found, logged)
+            f"{name} found only now: {finding.code} {finding.subject}"
+            for finding in not_among(again, findings)
         )
 
 
@@ -445,12 +466,13 @@ def _word(allowed: bool) -> str:
 
 
 def waiting(now: LogState, at: datetime) -> list[dict[str, Json]]:
-    """Requests that can still be carried out."""
-    return [_request(item, item.predicate) for item in now.timeline.pending_requests(at)]
+    """The requests that can be carried out now."""
+    return [_request(request, request.predicate) for request in now.timeline.pending_requests(at)]
 
 
-def _request(item: Evidence, said: PromotionRequest) -> dict[str, Json]:
+def _request(statement: Evidence, request: PromotionRequest) -> dict[str, Json]:
     return {
-        "entry": item.index, "request": item.digest, "action": said.action, "model": said.model,
-        "version": said.version, "alias": said.alias, "by": said.principal, "expires": said.expires,
+        "entry": statement.index, "request": statement.digest, "action": request.action,
+        "model": request.model, "version": request.version, "alias": request.alias,
+        "by": request.principal, "expires": request.expires,
     }  # fmt: skip

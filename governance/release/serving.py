@@ -1,13 +1,14 @@
-"""Which model serves, and its files as they were registered: from the log, never from the
+"""Finds the version that a name means and verifies its files, from the log and never from the
 registry's tables.
 
-1. A name (`MODEL/VERSION`, `MODEL@ALIAS`, `models:/...`) is resolved by the log: the last move
-   allowed, and the registration of exactly the digest that was decided on. `latest` names nothing.
-2. The files are copied once into a folder that nobody else writes, and the copy is held against the
-   registration's manifest (`governance.models.folder`): what is handed out is what was hashed.
+1. The log resolves a name (`MODEL/VERSION`, `MODEL@ALIAS`, `models:/...`): the last allowed move,
+   and the registration of exactly the digest that was decided on. `latest` is no name.
+2. The files are copied once into a folder that nobody else writes. The copy is compared with the
+   registration's manifest (`governance.models.folder`). So the caller gets the bytes that were
+   hashed.
 
-The log at hand is verified first, wholly; give its origin (entry 0), or a machine that began it, to
-know it is yours.
+The whole log is verified first. Its origin (entry 0), or a machine that began it, shows that it is
+the right log.
 """
 
 from __future__ import annotations
@@ -51,18 +52,18 @@ class Reference:
 
 @dataclass(frozen=True)
 class Served:
-    """A registered version, and why it is the one that was meant."""
+    """A registered version, and the move by which an alias means it."""
 
     registration: Registration
     entry: int
-    """Of the registration."""
+    """The entry of the registration."""
     development: bool
-    """Whether a key made without ceremony signed it."""
+    """Whether a development key signed the registration."""
     alias: str | None = None
     move: Promotion | None = None
-    """The decision that gave it the alias, where it was asked for by one."""
+    """The decision that gave it the alias, if the name had an alias."""
     incident: str | None = None
-    """Why an incident is open on these bytes, where one is."""
+    """The open incident on these bytes, in words; None without one."""
 
     @property
     def name(self) -> str:
@@ -71,11 +72,11 @@ class Served:
 
 
 def parse(text: str) -> Reference:
-    """A name of a version. Raises `ConfigError`: it is ASCII and lower case, and `latest` is
-    none.
+    """Parses a name of a version. Raises `ConfigError`: names are ASCII and lower case, and
+    `latest` is no name.
     """
-    found = _REFERENCE.fullmatch(text)
-    if found is None or found["alias"] == "latest":
+    match = _REFERENCE.fullmatch(text)
+    if match is None or match["alias"] == "latest":
         raise ConfigError(
             f"{text[:120]!r} names no version",
             expected=(
@@ -87,54 +88,56 @@ def parse(text: str) -> Reference:
                 else ""
             ),
         )
-    return Reference(**found.groupdict())
+    return Reference(**match.groupdict())
 
 
 def resolve(now: LogState, text: str) -> Served:
-    """(1) Raises `InputError` where the log has no such version, or nobody holds the alias."""
-    asked = parse(text)
-    if asked.alias is None:
-        item = _registered(now, asked.model, str(asked.version))
-        return _served(now, item)
-    now.must_know(asked.model)
-    held = now.holder(asked.model, asked.alias)
-    if held is None:
+    """(1) The version that a name means. Raises `InputError` if the log has no such version or no
+    version holds the alias.
+    """
+    reference = parse(text)
+    if reference.alias is None:
+        registration = _registered(now, reference.model, str(reference.version))
+        return _served(now, registration)
+    now.must_know(reference.model)
+    holder = now.holder(reference.model, reference.alias)
+    if holder is None:
         raise InputError(
-            f"nobody holds {asked.alias} of {asked.model}, says the log",
-            fix=f"countersign history {asked.model}",
+            f"nobody holds {reference.alias} of {reference.model}, says the log",
+            fix=f"countersign history {reference.model}",
         )
-    return _served(
-        now, _registered(now, asked.model, held.version, held.model_digest), asked.alias, held
-    )
+    registration = _registered(now, reference.model, holder.version, holder.model_digest)
+    return _served(now, registration, reference.alias, holder)
 
 
 @contextmanager
 def private_copy(
     served: Served, fetch: Fetch | Path, scratch: Path | None = None
 ) -> Iterator[Path]:
-    """(2) A folder with the version's files, verified, for as long as the block lasts. Raises
+    """(2) A folder with the version's verified files, which exists as long as the block. Raises
     `VerificationError`.
 
-    `fetch` is where they come from: a folder, whose other content is refused too, or what fetches
-    one file.
+    `fetch`: a folder, which must contain nothing else, or a function that fetches one file.
     """
-    said = served.registration
+    registration = served.registration
     with tempfile.TemporaryDirectory(prefix="countersign-model-", dir=scratch) as name:
         into = Path(name) / "model"
         if isinstance(fetch, Path):
-            modelfolder.copied(fetch, said.files, said.model_digest, into)
+            modelfolder.copied(fetch, registration.files, registration.model_digest, into)
         else:
-            modelfolder.take(said.files, said.model_digest, fetch, into)
+            modelfolder.take(registration.files, registration.model_digest, fetch, into)
         yield into
 
 
 def where(machine: Machine, served: Served) -> Fetch | Path:
-    """Where this machine finds the version's files: the registry's folder, or the server. Raises
-    `InputError`.
+    """Where this machine gets the version's files: the registry's folder, or the server. Raises
+    `InputError` if they are not on this machine.
     """
-    said = served.registration
+    registration = served.registration
     if is_server(machine.registry_uri):
-        return rest.from_server(machine.registry_uri, said.model, said.version, machine.environ)
+        return rest.from_server(
+            machine.registry_uri, registration.model, registration.version, machine.environ
+        )
     folder = in_artifact_root(machine.artifact_root)(served.registration)
     if folder is None or not folder.is_dir():
         raise InputError(
@@ -146,12 +149,12 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
 
 
 def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = False) -> Log:
-    """The log, verified from entry 0, so that no entry was hidden or moved; its origin as far as
-    anything pins it.
-
-    `pinned` (else COUNTERSIGN_ORIGIN): hash of entry 0, or id of the checkpoint key. `quick`: the
-    head alone, which does not show an entry that somebody with the database took away. Raises
+    """The log, verified from entry 0, so no entry is missing or changed. Raises
     `VerificationError`.
+
+    `pinned` (else COUNTERSIGN_ORIGIN): hash of entry 0, or id of the checkpoint key; it establishes
+    the origin. `quick`: compares only the origin with the pin. That does not show entries that
+    somebody with access to the database removed.
     """
     log = read_log(machine)
     pin = pinned or machine.environ.get("COUNTERSIGN_ORIGIN") or None
@@ -181,50 +184,57 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
 def _registered(
     now: LogState, model: str, version: str, digest: str | None = None
 ) -> Evidence[Registration]:
-    """The version's last registration; of this digest, where one was decided on."""
-    found = [
-        item
-        for item in now.view.all(Registration)
-        if (item.predicate.model, item.predicate.version) == (model, version)
+    """The version's last registration; with `digest`, the last one of these bytes."""
+    registrations = [
+        registration
+        for registration in now.view.all(Registration)
+        if (registration.predicate.model, registration.predicate.version) == (model, version)
     ]
-    mine = [item for item in found if digest in (None, item.predicate.model_digest)]
-    if not found:
+    fitting = [
+        registration
+        for registration in registrations
+        if digest in (None, registration.predicate.model_digest)
+    ]
+    if not registrations:
         raise no_version(now, model, version)
-    if not mine:
+    if not fitting:
         raise InputError(
             f"the log has no version {version} of {model} with sha256 {str(digest)[:12]}"
         )
-    digests = {item.predicate.model_digest for item in mine}
+    digests = {registration.predicate.model_digest for registration in fitting}
     if len(digests) > 1:
         raise VerificationError(
             f"{model}/{version} was registered with different bytes:"
-            f" {', '.join(sorted(one[:12] for one in digests))}",
-            where=f"entries {', '.join(str(item.index) for item in mine)}",
+            f" {', '.join(sorted(sha256[:12] for sha256 in digests))}",
+            where=f"entries {', '.join(str(registration.index) for registration in fitting)}",
             expected="one model under one name",
             fix="name it by the alias that was decided on, e.g. " + f"{model}@champion",
         )
-    return mine[-1]
+    return fitting[-1]
 
 
 def _served(
     now: LogState,
-    item: Evidence[Registration],
+    statement: Evidence[Registration],
     alias: str | None = None,
     move: Promotion | None = None,
 ) -> Served:
-    said = item.predicate
+    registration = statement.predicate
     return Served(
-        said, item.index, item.development, alias, move, open_incident(now, said.model_digest)
+        registration,
+        statement.index,
+        statement.development,
+        alias,
+        move,
+        open_incident(now, registration.model_digest),
     )
 
 
 def open_incident(now: LogState, digest: str) -> str | None:
-    """Why something is wrong with these bytes, as somebody who may speak last said; None where
-    nothing is.
-    """
-    opened = [item.predicate for item in now.timeline.open_incidents(digest)]
+    """The latest open incident on these bytes, in words; None without one."""
+    incidents = [incident.predicate for incident in now.timeline.open_incidents(digest)]
     return (
-        f"{opened[-1].reason} (since {opened[-1].at}, by {opened[-1].principal})"
-        if opened
+        f"{incidents[-1].reason} (since {incidents[-1].at}, by {incidents[-1].principal})"
+        if incidents
         else None
     )
