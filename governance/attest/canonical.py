@@ -97,25 +97,23 @@ def loads_canonical(data: bytes, *, where: str = "") -> Json:
 
 
 def loads_known(data: bytes, *, where: str = "", numbers: bool = True) -> tuple[Json, bool]:
-    """As `loads`, and whether the bytes are canonical beyond doubt; not `numbers`: whoever calls
-    refuses any.
+    """As `loads`, and whether the bytes are certainly canonical. `numbers=False` skips the check of
+    numbers, for callers that refuse all numbers.
     """
     value = _quick(data, numbers=numbers)
     return (loads(data, where=where), False) if value is None else (value, True)
 
 
 def dumps_read(value: Json, *, known: bool = False) -> bytes:
-    """As `dumps`, of what `loads` gave, or of parts of it put together anew; `known` as
-    `loads_known` gave it.
+    """As `dumps`, of a value from `loads` or of parts of it. `known`: the second result of
+    `loads_known`.
     """
     data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     return data if known or _sure(data) else dumps(value)
 
 
 def figure(value: float | int | None) -> float | int | None:
-    """A measured number as it may stand in evidence: None where it cannot (NaN, infinity, 2**53 and
-    beyond).
-    """
+    """A measured number for evidence; None for NaN, infinity, and numbers beyond 2**53."""
     if (
         value is None
         or isinstance(value, bool)
@@ -127,11 +125,10 @@ def figure(value: float | int | None) -> float | int | None:
 
 
 def _quick(data: bytes, *, numbers: bool = True) -> dict[str, Any] | list[Any] | None:
-    """The value of bytes that are canonical beyond doubt; None where only the strict reader can
-    tell.
+    """The value of bytes that are certainly canonical; None where the strict reader must decide.
 
-    What a writer in canonical form makes of a value again, to the byte, has no key twice, no second
-    reading, and nothing in a form of its own.
+    The value is written again. Where that gives the same bytes, no key stands twice and every value
+    has its canonical form.
     """
     if not _sure(data, numbers=numbers):
         return None
@@ -184,8 +181,8 @@ def _members(container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterato
 
 
 def _culprit(value: Json, path: str) -> str:
-    """The path of the first member that cannot be written; of the value itself where no member
-    alone is to blame.
+    """The path of the first member that cannot be written; the path of the value itself where each
+    member alone can be.
     """
     if path.count(".") > MAX_DEPTH:
         return path

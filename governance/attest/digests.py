@@ -4,7 +4,7 @@ A folder's digest covers a closed world: every file in it by path, size and cont
 file more, less or changed gives another digest. What cannot be described that way is refused:
 symbolic links, devices, FIFOs, sockets, empty folders, and names that are odd on some system (not
 Unicode, control or invisible characters, backslashes, two names that differ in case or normal form
-only). Which files a model folder may contain is no question of digests.
+only). `governance.models` says which files a model folder may contain.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """DSSE envelopes: a statement and who signed exactly these bytes.
 
 Order of verification (https://github.com/secure-systems-lab/dsse, protocol.md):
-1. the envelope is read strictly, is in its one canonical form and has exactly one signature, so no
-   byte of it can change unnoticed, and nobody makes of somebody's statement another one by signing
-   beside them;
-2. the signature is verified over the pre-authentication encoding of the payload's bytes as they
-   came;
-3. only then is the payload parsed, once; it is never serialised again.
-What the caller must still do: decide whether the keys that signed may say what the statement says.
+1. The envelope is read strictly. It must be in canonical form with exactly one signature, so that
+   every changed byte is found, and nobody can add a second signature.
+2. The signature is verified over the pre-authentication encoding of the payload's bytes as they
+   came.
+3. Only then the payload is parsed, once. It is never serialised again.
+The caller decides whether the key may sign this statement.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ class Envelope(Model):
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verified envelope says."""
+    """The content of a verified envelope."""
 
     statement: dict[str, Any]
     payload: bytes
     keyid: str
     """The key that signed."""
     canonical: bool
-    """Whether the payload is in canonical form beyond doubt
+    """Whether the payload is certainly in canonical form
     (`governance.attest.canonical.loads_known`).
     """
 
@@ -83,24 +82,22 @@ def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envel
 
 
 def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], str]:
-    """What an envelope says and who it claims has signed, not to be believed: to find the keys to
-    verify it with.
-    """
+    """The statement and key id of an envelope, not verified: to choose the keys that verify it."""
     envelope, payload = _open(data, where)
     return _statement(payload, where)[0], envelope.signatures[0].keyid
 
 
 class UnknownKeyError(VerificationError):
-    """No key that is known here signed: the statement counts as missing."""
+    """No known key signed the envelope. Its statement counts as missing."""
 
 
 def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
-    value, known = canonical.loads_known(data, where=where, numbers=False)  # the model takes none
+    value, known = canonical.loads_known(data, where=where, numbers=False)  # it has no numbers
     try:
         envelope = Envelope.model_validate(value, strict=True)
     except ValueError:
         raise VerificationError("not a DSSE envelope", where=where) from None
-    if not known and canonical.dumps(envelope.model_dump()) != data:  # of no more than it has
+    if not known and canonical.dumps(envelope.model_dump()) != data:
         raise VerificationError("not in canonical form", expected="RFC 8785", where=where)
     if envelope.payloadType != PAYLOAD_TYPE:
         raise VerificationError(

@@ -1,4 +1,4 @@
-"""What every package uses and that knows nothing of governance.
+"""Helpers that every package uses. They know nothing of governance.
 
 `errors`       every error a user can meet, with its exit code
 `model`        the base class of everything typed that crosses a boundary

@@ -1,6 +1,6 @@
 """The one HTTP client: asks a governed server, as one account.
 
-1. The password goes over TLS only, except to this machine. It is never part of an address.
+1. The password is sent over TLS only, except to this machine. It is never part of an address.
 2. A redirect is an error: it could carry the password to another place.
 3. Certificates are verified by the system's authorities (SSL_CERT_FILE names others).
 4. An answer has at most the bytes that the caller permits, and comes within `SECONDS`.

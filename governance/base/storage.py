@@ -1,4 +1,4 @@
-"""Atomic writes, and disk failures as errors of ours."""
+"""Atomic writes, and disk failures as `StorageError`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SYMPTOMS = {
     "attempt to write a readonly database": _RIGHT,
     "unable to open database file": _RIGHT,
 }
-"""Part of a system's or library's message about a failed disk, and what to do."""
+"""Part of a system's or library's message about a disk failure, and what to do."""
 
 
 def disk_failure(error: BaseException) -> StorageError | None:
-    """The disk's failure behind an error of whatever library; None where it is something else.
+    """The disk failure that caused a library's error; None where the cause is another one.
 
     Only the symptom of a foreign error is reported: its message may quote a record.
     """

@@ -14,9 +14,9 @@ KEPT = "\n"
 
 
 MARKS = re.compile(r"[^\x00-\u02ff]{4,}")
-"""Where several combining marks could follow one letter."""
-HEAP = 3
-"""Combining marks that a letter of any language needs; more would be drawn over other lines."""
+"""A cheap first test: only such a run can hold too many combining marks."""
+MAX_MARKS = 3
+"""The most combining marks that a letter needs in any language. More would cover other lines."""
 
 
 def visible(text: str) -> str:
@@ -37,7 +37,7 @@ def _spread(text: str) -> str:
     marks_in_row, shown = 0, []
     for char in text:
         marks_in_row = marks_in_row + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        shown.append(char if marks_in_row <= HEAP else _code(char))
+        shown.append(char if marks_in_row <= MAX_MARKS else _code(char))
     return "".join(shown)
 
 
@@ -46,19 +46,19 @@ def _code(char: str) -> str:
 
 
 def brief(text: str, room: int) -> str:
-    """`visible`, and no longer than there is room; what is cut says how much is missing."""
+    """`visible`, cut to `room` characters; a cut text says how many are missing."""
     shown = visible(text)
     return shown if len(shown) <= room else f"{shown[:room].rstrip()}… ({len(shown) - room:,} more)"
 
 
 def one_line(text: str) -> str:
-    """`visible`, on one line: nobody whose words are quoted begins a line of ours."""
+    """`visible`, on one line, so that quoted text cannot begin a line of its own."""
     return visible(text).replace("\n", "⟨U+000A⟩")
 
 
 def number(value: Any) -> str:
-    """A figure for reading: at most four significant digits, thousands apart; text as it is; none
-    as a dash's word.
+    """A figure for reading: at most four significant digits, thousands apart. Text stays as it is;
+    None becomes `none`.
     """
     if value is None:
         return "none"

@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # imported where needed: plain files do not need it
 MAX_BYTES = 512 << 10
 """Of a file, and of text out of a log: ten seconds of parsing."""
 _DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
-"""What turns the order of text round, and line ends that editors, terminals and `diff` show in the
-middle of a line.
+"""Characters that reverse the order of text, and line ends that editors, terminals and `diff` show
+inside a line.
 """
 M = TypeVar("M", bound=Model)
 
@@ -76,9 +76,7 @@ def load_model(path: Path, model: type[M]) -> M:
 
 
 def parse_model(text: str, path: Path, model: type[M]) -> M:
-    """As `load_model`, of text that stands, or stood, at `path`. The same text is the same model,
-    read once.
-    """
+    """As `load_model`, of a text; `path` names it in errors. The same text is read once."""
     with suppress(CountersignError, ValidationError):
         return cast(M, _read(text, model))
     value = parse_yaml(text, str(path))
@@ -140,7 +138,7 @@ def _refuse_deceiving(text: str, where: str) -> None:
 
 def _refuse_aliases(text: str, where: str) -> None:
     if "*" not in text:
-        return  # by which every alias begins
+        return  # every alias begins with it
     for event in _strict().parse(text):
         if type(event).__name__ == "AliasEvent":
             raise ConfigError(
@@ -170,26 +168,22 @@ def _problem(
 
 
 def error_text(detail: ErrorDetails) -> str:
-    """What is wrong with a value, in words."""
+    """What is wrong with a value, as a phrase."""
     if detail.get("ctx", {}).get("pattern") == SLUG:
         return "a name is lower-case letters, digits, - and _, and begins with a letter"
     return detail["msg"].removeprefix("Value error, ")
 
 
 def _input_text(value: Any) -> str:
-    return (
-        "a table"
-        if isinstance(value, dict)
-        else "a list"
-        if isinstance(value, list)
-        else ascii(str(value)[:80])
-    )
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    return ascii(str(value)[:80])
 
 
 def _name(part: int | str) -> str:
-    """A key as messages show it: what is no plain name is escaped, so that nothing passes for
-    something else.
-    """
+    """A key as messages show it. Unusual characters are escaped: no key looks like another."""
     return str(part) if re.fullmatch(r"[A-Za-z0-9_./ \[\]-]+", str(part)) else ascii(part)
 
 

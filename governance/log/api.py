@@ -1,13 +1,11 @@
-"""A log over HTTP, the server's side, as plain functions: what is asked, what is answered, and the
-limits of both.
+"""The server's side of a log over HTTP, as plain functions with their limits.
 
-1. Reading is for whoever the server lets in; nothing read here has to be believed: it comes with
-   proofs.
-2. Appending asks a `Verifier`, which refuses what the signer may not say and files the rest.
-3. What was said once is not said again by sending the same bytes: everybody who reads the log has
-   them.
-4. An append is answered with a receipt: the place of the entry, a proof that it is there, a signed
-   checkpoint.
+1. Every account of the server may read. Answers come with proofs, so nobody has to trust them.
+2. Before an append a `Verifier` checks the signer's rights and gives the filing of the entry.
+3. An envelope that is in the log already is not appended again, because every reader of the log
+   could send it.
+4. The answer to an append is a receipt: the entry's index, a proof that it is in the log, and a
+   signed checkpoint.
 """
 
 from __future__ import annotations
@@ -29,15 +27,15 @@ MAX_PAGE = 8 << 20
 """Bytes of envelopes in one answer; one entry is always given."""
 
 Verifier = Callable[[bytes], Filing]
-"""Verifies an envelope, and that its signer may say this here; what to file it under. Raises
-`CountersignError`.
+"""Verifies an envelope and its signer's right to make the statement here. Gives the entry's filing.
+Raises `CountersignError`.
 """
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """That an entry is in the log: everything needed to show it later, with the log's public key
-    and nothing else.
+    """The proof that an entry is in the log. To verify it later, only the log's public key is
+    needed.
     """
 
     index: int
@@ -52,9 +50,7 @@ class Receipt:
         return {**asdict(self), "proof": list(self.proof)}
 
     def verify(self) -> Checkpoint:
-        """The checkpoint, if the entry is under its root; that the right key signed it is the
-        caller's to verify.
-        """
+        """The checkpoint, if the entry is under its root. The caller verifies its signature."""
         state, _ = parse_checkpoint(self.checkpoint, where="the receipt's checkpoint")
         proof = [bytes.fromhex(step) for step in self.proof]
         merkle.verify_inclusion(
@@ -96,7 +92,7 @@ def read_receipt(value: object) -> Receipt:
 def append(
     log: Log, verifier: Verifier, envelope: bytes, expected_size: int | None = None
 ) -> Receipt:
-    """Appends what the verifier lets through, or finds what is there already."""
+    """Appends an envelope that the verifier accepts, or finds its entry. The entry's receipt."""
     if not 0 < len(envelope) <= MAX_ENVELOPE:
         raise InputError(f"an envelope of {len(envelope)} bytes", expected=f"1 to {MAX_ENVELOPE}")
     filing = verifier(envelope)

@@ -37,9 +37,10 @@ from governance.log.port import Also, Entry, Filing, Log, always_append
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
 _VARYING = ("run", "at")
-"""Predicate fields that do not make two statements different: when and how, not what.
+"""Predicate fields in which two equal statements may differ: when and how a stage ran.
 
-Of what people say, `at` counts: who approves, rejects and approves again has spoken three times.
+In a person's statement `at` counts: an approval, a rejection and a second approval are three
+statements.
 """
 
 
@@ -65,7 +66,7 @@ class Evidence(Generic[PredicateT_co]):
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Whose signatures are worth verifying. What a key may sign, policies say
+    """The keys whose signatures are verified. Policies say what each may sign
     (`Policies.may_sign`).
     """
 
@@ -80,8 +81,8 @@ class KeyRing:
         return {**{public_key(pem).keyid: pem for pem in self.development}, **self.service}
 
     def is_development(self, keyid: str) -> bool:
-        """Whether nobody but the origin vouches for this key; one that policies name is no
-        development key any more.
+        """Whether the origin alone names this key. A key that policies name is no development
+        key.
         """
         return keyid not in self.service
 
@@ -242,7 +243,7 @@ class EvidenceView:
         return self._with(until=at)
 
     def assuming(self, statements: Sequence[Evidence]) -> EvidenceView:
-        """With statements that nobody has made yet: what a signature would come to."""
+        """With statements that nobody has made yet, to see what a signature would change."""
         return self._with(assumed=statements)
 
     def set_aside(self, sha256: str, kind: str) -> list[str]:
@@ -309,8 +310,8 @@ def log_evidence(log: Log, ring: KeyRing) -> EvidenceView:
     """All evidence of a log, read anew at each question.
 
     An entry by an unknown key is left out, so that it counts as missing; an entry that was altered
-    raises `VerificationError`. Whether a known key may sign that kind of evidence is the reader's
-    to ask (`EvidenceView.signed_under`).
+    raises `VerificationError`. `EvidenceView.signed_under` leaves out what a known key may not
+    sign.
     """
     return EvidenceView(LogSource(log, ring))
 
@@ -411,8 +412,8 @@ def record(
     expected_size: int | None = None,
     also: Also | None = None,
 ) -> Entry:
-    """Builds, signs and appends a statement; what the log says already is not said again, unless in
-    a person's name.
+    """Builds, signs and appends a statement. Where the log has the same statement, its entry is
+    returned, unless the run is authorized by a person now and was not before.
 
     `expected_size` and `also`: see `governance.log.port.Log.append`.
     """
@@ -422,7 +423,7 @@ def record(
     if also is None and expected_size is None:
         latest = log.latest(scope)
         if latest and latest.identity == identity:
-            if not in_a_name_now(latest, predicate):
+            if not gains_authorization(latest, predicate):
                 return latest
             also = always_append
     return log.append(
@@ -436,14 +437,14 @@ def record(
     )
 
 
-def in_a_name_now(before: Entry, predicate: Any) -> bool:
-    """Whether the same was said of a run in nobody's name, and is said now of one that a person
-    authorized.
-    """
+def gains_authorization(entry: Entry, predicate: Any) -> bool:
+    """Whether a person authorized the run of this predicate, and nobody that of the entry."""
     if _authorization(predicate) is None:
         return False
-    statement, _ = unverified(before.envelope, where=f"entry {before.index}")
-    return _authorization(parse_statement(statement, f"entry {before.index}")[2]) is None
+    where = f"entry {entry.index}"
+    statement, _ = unverified(entry.envelope, where=where)
+    _, _, logged_predicate = parse_statement(statement, where)
+    return _authorization(logged_predicate) is None
 
 
 def _authorization(predicate: Any) -> str | None:
@@ -454,8 +455,8 @@ def _authorization(predicate: Any) -> str | None:
 def identity_of(
     statement: dict[str, Any], keyid: str, dumps: Callable[[Json], bytes] = canonical.dumps
 ) -> str:
-    """What makes two statements the same entry: all they say but when and how they ran, and who
-    signed.
+    """What makes two statements the same entry: the signer, and everything in the statement but
+    when and how it ran.
     """
     varying = _VARYING[:1] if "principal" in statement["predicate"] else _VARYING
     predicate = {
@@ -465,9 +466,7 @@ def identity_of(
 
 
 def filed_under(envelope: bytes, where: str = "envelope") -> Filing:
-    """What the log files an envelope under; whether its signature is worth anything is another
-    question.
-    """
+    """The filing of an envelope. The signature is not verified here."""
     statement, keyid = unverified(envelope, where=where)
     kind, subjects, predicate = parse_statement(statement, where)
     identity = identity_of(statement, keyid, canonical.dumps_read)
@@ -476,22 +475,22 @@ def filed_under(envelope: bytes, where: str = "envelope") -> Filing:
 
 
 def scope_of(kind: str, predicate: Any, identity: str) -> str:
-    """Within what an entry can be the latest. Decisions may change and change back; other evidence
-    is said once.
+    """The scope within which an entry can be the latest. Decisions about one thing share a scope,
+    because they may change and change back. Other evidence has a scope of its own.
     """
     pattern = KINDS[kind].scope
     return identity if pattern is None else pattern.format(predicate=predicate)
 
 
 def origin(log: Log) -> Origin:
-    """What entry 0 says: whom to trust in the rest. Whoever pins the log's origin establishes it;
-    nothing here does.
+    """What entry 0 says: which keys to trust in the rest. That it is the right log is for the
+    caller to establish, by a pinned origin.
     """
     return origin_in(log.entry(0).envelope)
 
 
 def origin_in(envelope: bytes) -> Origin:
-    """The origin that an envelope is. Raises `VerificationError`."""
+    """The origin in an envelope. Raises `VerificationError` where it has another statement."""
     statement, _ = unverified(envelope, where="entry 0")
     kind, _, predicate = parse_statement(statement, "entry 0")
     if kind != "origin" or not isinstance(predicate, Origin):
@@ -517,8 +516,8 @@ def policy_in_force(log: Log) -> str:
 def check_head(
     log: Log, project: str, checkpoint_keys: Sequence[tuple[int, str]] = ()
 ) -> Checkpoint:
-    """The cheap checks on opening: an origin, of this project, and a signed checkpoint over exactly
-    what is there.
+    """The cheap checks on opening a log: it has an origin of this project, and a signed checkpoint
+    over exactly its entries.
 
     `checkpoint_keys`: from which entry on which public key (PEM) signs; the origin's where none is
     given.

@@ -71,15 +71,15 @@ class Range:
         return made
 
     def push(self, made: Sequence[tuple[int, int, bytes]]) -> None:
-        """Goes on by what `completing` gave."""
+        """Adds the nodes that `completing` returned."""
         if len(made) > 1:
             del self.peaks[1 - len(made) :]
         self.peaks.append((made[-1][0], made[-1][2]))
         self.size += 1 << made[0][0]
 
     def join(self, following: Range) -> list[tuple[int, int, bytes]]:
-        """Goes on by a range that begins where this one ends; the nodes that only both together
-        complete.
+        """Adds a range that begins where this one ends. Returns the nodes that only both together
+        complete. Raises `VerificationError` where entries are missing between them.
         """
         if following.start != self.size:
             raise VerificationError(f"the entries from {self.size} on are missing")

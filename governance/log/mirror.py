@@ -1,19 +1,20 @@
 """A log on a governed server: read from a copy on this machine, appended to over HTTP. See
 `governance.log.routes`.
 
-1. The copy is brought up to date before the first reading: the entries beyond what is here, hashed
-   here, must give with those that are here the root of the server's checkpoint, and the log's own
-   key must have signed that. Nothing else is believed; what does not fit changes nothing here.
-   Which key that is, the entries say, those that are new included.
-2. A server whose log is shorter, other or forked is refused, and both checkpoints are named.
-3. Which log it is, the first contact decides (trust on first use), unless COUNTERSIGN_ORIGIN pins
+1. The copy is brought up to date before the first reading. New entries are hashed here. Together
+   with the entries of the copy they must give the root of the server's checkpoint, and the log's
+   own key must have signed that checkpoint. The entries, new ones included, say which key that is.
+   Where anything does not fit, the copy stays as it is.
+2. A server whose log is shorter than before, another one or forked is refused. The error shows both
+   checkpoints.
+3. The first contact decides which log it is (trust on first use), unless COUNTERSIGN_ORIGIN pins
    it.
-4. An append counts when the entry is in the copy; its receipt is kept beside it.
-5. Where the server cannot be reached, or cannot use its log, reading goes on from the copy, and
-   `offline` says why; appending does not.
-6. A long way is gone in pages that are kept aside as they arrive, and are nobody's log until all of
-   them are (1): what was interrupted goes on where it was, and what does not fit in the end is
-   thrown away and asked for once more.
+4. An append counts when the entry is in the copy. Its receipt is kept beside the copy.
+5. Where the server cannot be reached, or cannot use its log, the copy is read, and `offline` says
+   why. Appending fails.
+6. Many entries are fetched in pages, which are kept in a folder of their own. They join the copy
+   when all of them are there (1). An interrupted fetch continues with the next page. Pages that do
+   not fit are thrown away and fetched once more.
 """
 
 from __future__ import annotations
@@ -148,8 +149,8 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Reader:
-    """What a copy has to understand of statements, given from outside: they are not the log's to
-    read.
+    """The functions that read statements. The caller gives them, because the log itself does not
+    read statements.
     """
 
     filed_under: Callable[[bytes], Filing]
@@ -215,9 +216,8 @@ class MirrorLog(SqliteLog):
     def refresh(self) -> None:
         """Brings the copy up to date, or raises and leaves it as it is."""
         while True:
-            size, last_note = (
-                self._here.head()
-            )  # before the server is asked: what it answers may only be more
+            # read before the server is asked: the server's log may only be longer
+            size, last_note = self._here.head()
             with self._progress.waiting(f"waiting for {self.where}"):
                 note = self._server.get("checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
@@ -229,8 +229,7 @@ class MirrorLog(SqliteLog):
             except VerificationError:
                 self._forget_incoming()
                 if not resumed:
-                    # else: what an earlier run left may be of another day, so all of it is asked
-                    # again
+                    # otherwise pages of an earlier run may be out of date: fetch all of them again
                     raise
             else:
                 self._forget_incoming()
@@ -286,7 +285,7 @@ class MirrorLog(SqliteLog):
         also: Also | None = None,
     ) -> Entry:
         """Asks the server to append, and verifies that it did."""
-        if also not in (None, always_append):  # which the server finds by itself
+        if also not in (None, always_append):  # the server decides that itself
             raise StorageError("what commits with an entry is done on the server", where=self.where)
         query = "" if expected_size is None else f"?expected_size={expected_size}"
         with self._progress.waiting(f"waiting for {self.where}"):
@@ -323,7 +322,7 @@ class MirrorLog(SqliteLog):
             raise _differ("the server's log was rewritten", last_note, note, self.where)
 
     def _begin(self, new: Checkpoint) -> None:
-        """(3) Refuses a log never seen before that is not the one meant."""
+        """(3) Checks a log on first contact: its entry 0, project and pin."""
         first = api.read_entries(self._server.json(self._server.get("entries?start=0&limit=1")), 0)
         leaf = merkle.leaf_hash(first[0]) if first else b""
         if not first or not new.origin.endswith(leaf.hex()[:16]):
@@ -382,7 +381,7 @@ class MirrorLog(SqliteLog):
         """Envelopes from `start`: as they were kept, or as the server gives them."""
         path = self._incoming / f"{start}.json"
         kept = b""
-        with suppress(FileNotFoundError):  # nor is it there once another process has all of them
+        with suppress(FileNotFoundError):  # another process may have removed it
             kept = path.read_bytes() if keep else b""
         data = kept or self._server.get(f"entries?start={start}&limit={limit}")
         try:
@@ -407,9 +406,7 @@ class MirrorLog(SqliteLog):
         shutil.rmtree(self._incoming, ignore_errors=True)
 
     def _check_receipt(self, receipt: api.Receipt) -> None:
-        """The receipt's checkpoint is on the way to the one that the copy stands at, which is
-        signed.
-        """
+        """Verifies that the copy's log has grown from the receipt's checkpoint."""
         state = receipt.verify()
         keys = self._reader.checkpoint_keys(self._here)
         signed_in_turn(receipt.checkpoint, keys, f"{self.where}: the receipt's checkpoint")
@@ -433,7 +430,7 @@ class MirrorLog(SqliteLog):
 
 
 def _differ(found: str, last_note: str, note: str, where: str) -> VerificationError:
-    """(2) Both checkpoints: each is signed, so together they prove who is wrong."""
+    """(2) An error with both checkpoints: each is signed, so together they prove the fault."""
     return VerificationError(
         f"{found}; last seen:\n{last_note}now:\n{note}",
         where=where,

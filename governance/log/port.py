@@ -1,5 +1,4 @@
-"""The log: signed statements in order, never rewritten. One port; each place it can stand is an
-adapter.
+"""The port of the log: signed statements in order, never rewritten. Each store has an adapter.
 
 Invariants every adapter keeps:
 1. entries are numbered from 0 without gaps, and never change;
@@ -41,7 +40,7 @@ def always_append(_: Execute) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry. Everything but the envelope is found from it, for looking it up quickly."""
+    """One entry. Everything else follows from the envelope and makes look-ups fast."""
 
     index: int
     envelope: bytes

@@ -1,10 +1,10 @@
 """The log in PostgreSQL, in the same database as the registry's.
 
-- One advisory lock, held until the transaction ends, keeps writers apart, also while nobody has
-  begun the log.
-- Readers see one snapshot and wait for nobody. A connection is kept for the next operation of the
-  same process.
-- Nothing of the account or its password is ever told: errors name host, port and database.
+- One advisory lock, held until the transaction ends, keeps writers apart, also before the log has
+  its first entry.
+- Readers see one snapshot and do not wait. A connection is kept for the next operation of the same
+  process.
+- Errors name host, port and database, never the account or its password.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from governance.log.sql import INDICES, TABLES, SqlLog, check_version
 BUSY_SECONDS = 60.0
 CONNECT_SECONDS = 10
 IDLE_SECONDS = 30.0
-"""How long a connection that nobody uses is thought to be alive."""
+"""An unused connection is taken for alive for this long."""
 _LOCK = int.from_bytes(b"countsgn", "big")
 """Number of the advisory lock, the same wherever this database is written from."""
 _SCHEMA = [
@@ -82,7 +82,7 @@ class PostgresLog(SqlLog):
         return f"PostgresLog({self.where})"
 
     def __del__(self) -> None:
-        """The server should not have to notice that connections were left."""
+        """Closes connections, so that they do not stay open on the server."""
         while self._idle:
             process, _, connection = self._idle.pop()
             if process == os.getpid():
@@ -160,7 +160,7 @@ def plain_uri(uri: str) -> str:
 
 
 def without_credentials(uri: str) -> str:
-    """Host, port and database: what may be told. Raises `ConfigError` for what is no address."""
+    """The address with host, port and database only. Raises `ConfigError` for a wrong address."""
     try:
         parts = conninfo_to_dict(plain_uri(uri))
     except psycopg.Error:  # its message quotes the address
@@ -195,7 +195,7 @@ def _has(execute: Execute, name: str) -> bool:
 
 
 _AGAIN = "try again: what was appended is found, and not appended twice"
-# What refuses a connection carries no SQLSTATE: PostgreSQL's words say why.
+# A refused connection has no SQLSTATE, so PostgreSQL's message is searched.
 _BUSY = (
     "too many clients",
     "starting up",
@@ -213,8 +213,8 @@ _AWAY = {
 
 
 def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR0911 - a table
-    """PostgreSQL's errors in words, with the next step; of its own text only what names no
-    account.
+    """PostgreSQL's error as an error of ours, with the next step. Its own text is repeated only
+    where it names no account.
     """
     state = error.sqlstate or ""
     text = str(error)

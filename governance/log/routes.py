@@ -6,8 +6,8 @@
     GET  growth?old=&new=               that the log only grew
     POST entries[?expected_size=]       an envelope; answers its receipt
 
-Every request carries HTTP basic credentials, which `authenticate` judges; what is refused is
-answered as JSON with the words of the error. No answer holds more of an error than those words.
+Every request carries HTTP basic credentials, which `authenticate` checks. The answer to a refused
+request is JSON with the error's text, and nothing more of the error.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def routes(
 def _guarded(
     answer: Callable[[Request, bytes], Response], authenticate: Authenticate
 ) -> Callable[[Request], Any]:
-    """Lets in whom `authenticate` knows, reads no more than an envelope may have, and turns errors
-    into answers.
+    """An endpoint that checks the account, reads a body of at most `MAX_ENVELOPE` bytes, and turns
+    errors into answers.
     """
 
     async def endpoint(request: Request) -> Response:

@@ -1,8 +1,7 @@
-"""The log in tables `countersign_*`: what SQLite and PostgreSQL have in common, which is nearly
-all.
+"""The log in tables `countersign_*`: the common part of SQLite and PostgreSQL.
 
-An adapter says how to read in one snapshot, how to write in one transaction that keeps other
-writers out, and what its errors mean; everything else is here, in SQL that both understand.
+An adapter reads in one snapshot, writes in one transaction that keeps other writers out, and
+translates errors. Everything else is here, in SQL that both understand.
 Triggers refuse UPDATE and DELETE, against accidents. Against intent there are the tree and the
 checkpoints.
 """
@@ -39,7 +38,7 @@ INDICES = {
     "countersign_entry_kind": "countersign_entry (kind, idx)",
     "countersign_subject_idx": "countersign_subject (idx)",
 }
-"""Logs begun before one was thought of get it with their next entry."""
+"""An older log without one of them gets it with its next entry."""
 _SELECT = "SELECT idx, envelope, leaf, identity, scope, kind FROM countersign_entry "
 _LATEST = "WHERE scope = ? ORDER BY idx DESC LIMIT 1"
 _BY_SUBJECT = "WHERE idx IN (SELECT idx FROM countersign_subject WHERE sha256 = ?) ORDER BY idx"
@@ -185,16 +184,16 @@ class SqlLog(ABC):
         """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint
         of our own.
 
-        For copies of a log. The entries have to go on from what is there and give the root of the
-        note, or nothing is changed; that the note is signed by the right key is the caller's to
-        verify: `check` is given the log as it would be, and what it raises undoes all of it.
+        For copies of a log. The entries must follow those that are there and give the root of the
+        note, or nothing is changed. The caller verifies the note's signature in `check`, which gets
+        the extended log; an error that it raises undoes everything.
         """
         if self._signer is None and note is None:
             raise StorageError("this log was opened for reading", where=self.where)
         with self.writing() as execute:
             size = _size(execute)
             _check_continuous(execute, size)
-            nodes = _Remembered(execute)
+            nodes = _NodeCache(execute)
             for entry, subjects in entries:
                 check_size(size, entry.index)
                 nodes.add(_insert(execute, entry, subjects, nodes))
@@ -208,7 +207,7 @@ class SqlLog(ABC):
                 )
             _write_head(execute, note)
             if check is not None:
-                check(_Within(self, execute))
+                check(_TransactionLog(self, execute))
 
     def _of_kind(self, kind: str, size: int) -> Iterator[Entry]:
         start = 0
@@ -230,8 +229,8 @@ class SqlLog(ABC):
             yield _reader(execute)
 
 
-class _Within(SqlLog):
-    """A log as a transaction sees it, for reading, as long as the transaction lasts."""
+class _TransactionLog(SqlLog):
+    """A log as one transaction sees it. It can be read until the transaction ends."""
 
     def __init__(self, log: SqlLog, execute: Execute) -> None:
         self.project, self.where, self._signer = log.project, log.where, None
@@ -256,8 +255,8 @@ def check_version(execute: Execute) -> None:
         )
 
 
-class _Remembered:
-    """The tree's nodes, those of this transaction without asking the database again."""
+class _NodeCache:
+    """The tree's nodes. The latest node of each level in this transaction is kept in memory."""
 
     def __init__(self, execute: Execute) -> None:
         self._stored = _reader(execute)
@@ -274,7 +273,7 @@ class _Remembered:
 def _insert(
     execute: Execute, entry: Entry, subjects: Sequence[str], nodes: merkle.Nodes
 ) -> list[tuple[int, int, bytes]]:
-    """Writes an entry and what it is found by; the nodes it completed."""
+    """Writes an entry, its subjects and the tree's nodes that it completes. Returns those nodes."""
     nodes_made = merkle.completed(entry.leaf_hash, entry.index, nodes)
     execute(
         "INSERT INTO countersign_entry (idx, envelope, leaf, identity, scope, kind) VALUES (?, ?,"
@@ -295,7 +294,7 @@ def _insert(
 
 
 def _check_continuous(execute: Execute, size: int) -> None:
-    """Nothing is put on top of entries that the checkpoint does not cover."""
+    """Raises `VerificationError` where the checkpoint does not cover exactly the entries."""
     note = _note(execute)
     if (parse_checkpoint(note)[0].size if note else 0) != size:
         raise VerificationError(
@@ -323,9 +322,8 @@ def _first(execute: Execute, where: str, value: object) -> Entry | None:
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    """SQLite keeps any type in any column: what someone else wrote there must not pass for an
-    entry. Nor what stands before the first one, where no tree has it and no revocation came before
-    it.
+    """An entry from a row. Raises `VerificationError` for a row of wrong types, which SQLite can
+    hold in any column, and for a negative index, which no tree covers.
     """
     index, envelope, leaf, identity, scope, kind = row
     if not (isinstance(index, int) and isinstance(envelope, bytes) and isinstance(leaf, bytes)):
@@ -356,9 +354,8 @@ def _derived(execute: Execute, start: int, end: int) -> dict[int, Derived]:
     nodes: dict[int, set[tuple[int, int, bytes]]] = {}
     for index, sha256 in execute(_SUBJECTS, (start, end)):
         subjects.setdefault(index, set()).add(str(sha256))
-    for level in range(
-        MAX_LEVEL
-    ):  # node (level, position) is completed by leaf (position + 1) * 2**level - 1
+    # leaf (position + 1) * 2**level - 1 completes the node (level, position)
+    for level in range(MAX_LEVEL):
         first, last = start >> level, end >> level
         for position, value in execute(_NODES, (level, first, last)) if first < last else ():
             nodes.setdefault(((position + 1) << level) - 1, set()).add((level, position, value))

@@ -1,5 +1,5 @@
-"""This machine: where its log, registry and keys stand, and who asks. Never from the working
-folder.
+"""This machine: the addresses of its log, registry and keys, and the requester. They never depend
+on the working folder.
 
 COUNTERSIGN_PROJECT         the project's name, where there is no params.yaml: a reviewer's machine
 COUNTERSIGN_HOME            state of all projects; default $XDG_STATE_HOME/countersign or
@@ -144,7 +144,7 @@ def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
 
 
 def signer(machine: Machine) -> Signer:
-    """Who signs evidence on this machine."""
+    """The signer of evidence on this machine."""
     if machine.signer_uri is None:
         return development_signer(machine.keys)
     public = machine.environ.get("COUNTERSIGN_SIGNER_PUBLIC", "")
@@ -156,8 +156,8 @@ def signer(machine: Machine) -> Signer:
 
 
 def checkpoint_signer(machine: Machine) -> Signer:
-    """Who signs the log's checkpoints here: a key that lives elsewhere, or one of this machine,
-    made on first use.
+    """The signer of the log's checkpoints: the key that COUNTERSIGN_CHECKPOINT names, or a key of
+    this machine, made on first use.
     """
     address, public = machine.environ.get(ELSEWHERE), machine.environ.get(f"{ELSEWHERE}_PUBLIC", "")
     if not address:
@@ -167,8 +167,8 @@ def checkpoint_signer(machine: Machine) -> Signer:
 
 
 def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
-    """The signer, if what it signs will count: a development key, or one that policies name
-    (`Policies.keys`).
+    """The signer, if its evidence will count: a development key, or one that policies name
+    (`Policies.keys`). Raises `ConfigError` for another key.
     """
     chosen = signer(machine)
     if machine.signer_uri is not None and chosen.keyid not in service:
@@ -185,7 +185,7 @@ def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
 
 
 class InForce(Protocol):
-    """What a log has to know of policies; `governance.policy.policies.Policies` is one."""
+    """What is recorded of policies in the log; `governance.policy.policies.Policies` has it."""
 
     @property
     def digest(self) -> str: ...
@@ -198,7 +198,9 @@ class InForce(Protocol):
 
 
 def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
-    """The log at this machine's address; begun or not, nothing verified. Raises `ConfigError`."""
+    """The log at this machine's address, also an empty one. Nothing is verified. Raises
+    `ConfigError`.
+    """
     scheme = machine.log_uri.partition("://")[0].partition("+")[0]
     if scheme in ("postgresql", "postgres"):
         from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
@@ -232,11 +234,10 @@ def _mirror(machine: Machine) -> Log:
 
 
 def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> Log:
-    """The project's log, for appending: begun with its origin on first use; a changed policy is
+    """The project's log, for appending. On first use its origin is written; changed policies are
     recorded.
 
-    Everything that would keep this machine from adding evidence that counts is found here, before
-    any work.
+    Raises here, before any work, where this machine could not add evidence that counts.
     """
     log = log_of(machine)
     if log.size():
@@ -269,7 +270,7 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
 
 
 def begun(log: Log) -> Log:
-    """The log, if there is one; nothing else of it is verified. Raises `StorageError`."""
+    """The log, if it has entries. Nothing else is verified. Raises `StorageError`."""
     if log.size() == 0:
         raise StorageError(
             "there is no log yet",
@@ -300,18 +301,14 @@ def check_head(log: Log, project: str) -> None:
 
 
 def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
-    """From which entry on which public key (PEM) signs checkpoints; nearly always the origin's
-    alone.
-    """
+    """The keys that sign checkpoints: the entry from which each signs, and its public key (PEM)."""
     if next(iter(log.by_kind(("checkpoint_key",))), None) is None:
         return ((0, evidence.origin(log).checkpoint_key),)
     return read_authority(log).checkpoint_keys
 
 
 def check_checkpoint_key(machine: Machine, log: Log) -> None:
-    """That this machine holds the key that signs the log's checkpoints now. Raises
-    `StorageError`.
-    """
+    """Raises `StorageError` unless this machine has the key that signs the log's checkpoints."""
     keys = [pem for _, pem in checkpoint_keys(log)]
     own = own_checkpoint_key(machine)
     if own == keys[-1]:
@@ -348,8 +345,8 @@ def own_checkpoint_key(machine: Machine) -> str | None:
 
 
 def last_seen(machine: Machine, log: Log) -> dict[str, str]:
-    """The last checkpoint of this log that this machine verified, by where it is kept; nothing
-    where there is none.
+    """The last checkpoint of this log that this machine verified, by its place; empty where there
+    is none.
     """
     try:
         path = _kept(machine, parse_checkpoint(log.checkpoint())[0].origin)
@@ -363,7 +360,7 @@ def last_seen(machine: Machine, log: Log) -> dict[str, str]:
 
 
 def remember(machine: Machine, note: str) -> None:
-    """Keeps a checkpoint that was verified, so that a log that was rolled back is found. Raises
+    """Keeps a verified checkpoint, so that a log that is rolled back later is detected. Raises
     `StorageError`.
     """
     new = parse_checkpoint(note)[0]
@@ -385,7 +382,7 @@ def _note(path: Path) -> str:
 
 
 def _kept(machine: Machine, origin: str) -> Path:
-    """By the log, not by its address: a state folder or a log may be moved."""
+    """The file is named by the log, not by its address: a state folder or a log may be moved."""
     return machine.state / "last_checkpoint" / f"{origin.rpartition('/')[2]}.txt"
 
 
@@ -395,8 +392,8 @@ def exposed_keys(machine: Machine) -> list[Path]:
 
 
 def _check_keys(machine: Machine, log: Log) -> None:
-    """The keys a log was begun with are needed for as long as it grows: new ones would sign what
-    counts as missing.
+    """Raises `StorageError` where the keys that the log's origin names are not here. Evidence
+    signed by new keys would count as missing.
     """
     check_checkpoint_key(machine, log)
     if machine.signer_uri is not None:

@@ -1,17 +1,17 @@
-"""Who may say what, at each position of a log: the policies in force for governed aliases, and
-whose a key was.
+"""Who may sign which statement at each position of a log: the policies in force for governed
+aliases, and the owner of each key.
 
-1. The first policies are those of entry 0: whoever pins the log's origin has established them. They
-   carry rights from the start, and permit a governed alias once their own owners have signed them.
-2. Changed policies count from the entry that completes a quorum of policy owners (or of the
-   recovery quorum) under the policies in force, every signature made after the last change took
-   effect: an old signature enacts nothing again.
-3. A statement is judged by the policies in force before its entry, whatever its own clock says. A
-   key that was revoked at entry N says nothing after N, and what it said before stands.
+1. The first policies are those of entry 0. A pinned origin establishes them. They give rights from
+   the start, and permit a governed alias once their own owners have signed them.
+2. Changed policies count from the entry that completes a quorum of policy owners, or of the
+   recovery quorum, under the policies in force. Signatures from before the last change do not
+   count.
+3. A statement is judged by the policies in force before its entry, whatever date it has. A key that
+   was revoked at entry N signs nothing after N. Its earlier statements stand.
 4. People are counted, not keys.
 
-Policies at hand on disk decide gates and `candidate` (`governance.policy.policies`); governed
-aliases ask here.
+The policies on disk decide gates and `candidate` (`governance.policy.policies`). The authority of
+the log decides governed aliases.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from governance.log.port import Entry, Log
 
 KINDS = ("origin", "policy", "approval", "revocation", "checkpoint_key")
-"""The kinds of statement that give or take rights."""
+"""The kinds of statement that give rights or take them away."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ class Authority:
         )
 
     def principal(self, keyid: str, index: int) -> Principal | None:
-        """Whose key it was at entry `index`; None where nobody's, or where it was revoked."""
+        """The owner of a key at entry `index`; None where nobody owned it, or it was revoked."""
         policies = self.at(index).policies
         if policies is None or self.revoked.get(keyid, index) < index:
             return None
         return policies.principals.get(keyid)
 
     def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
-        """Whether evidence of a stage counted at entry `index`. What people say is judged by
+        """Whether evidence of a stage counts at entry `index`. For people's statements see
         `speaker`.
         """
         policies = self.at(index).policies
@@ -157,14 +157,12 @@ class Authority:
         return person is None or person.until is None or at.date() <= person.until
 
     def is_here(self, signed: Signed) -> bool:
-        """Whether a person said it to this log, or to any: what counts in one is not sent to
-        another by others.
-        """
+        """Whether a person's statement counts in this log: its author named this log, or none."""
         return signed.log in (None, self.origin)
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
-        """Key id to PEM of everybody who was ever named: whose signatures are worth verifying."""
+        """Key id to PEM of everybody whom policies ever named, to verify signatures."""
         keys: dict[str, str] = {}
         for period in self.periods:
             keys.update(period.policies.keys if period.policies else {})
@@ -172,8 +170,8 @@ class Authority:
 
     @cached_property
     def also_called(self) -> Mapping[str, frozenset[str]]:
-        """Name to every name that policies ever gave a key of theirs: a new name makes nobody
-        another person.
+        """Name to all names of the same person: names that policies gave to one key at any time.
+        A person with a new name is still one person.
         """
         names: dict[str, set[str]] = {}
         for period in self.periods:
@@ -186,8 +184,8 @@ class Authority:
         return {name: frozenset(group) for group in groups for name in group}
 
     def recorded_at(self, index: int, digest: str = "") -> Policies:
-        """The policies last recorded before entry `index`, of this digest where there are any: what
-        a gate was decided under. Raises `ConfigError`.
+        """The policies under which a gate was decided: the last recorded before entry `index`, if
+        possible with this digest. Raises `ConfigError` where there are none.
         """
         candidates = [
             (sha256, files)
@@ -212,7 +210,7 @@ def read_authority(log: Log, until: int | None = None) -> Authority:
 
 
 def authority_entries(log: Log, until: int | None = None) -> Iterator[Entry]:
-    """The entries that give or take rights, in order; most approvals are of packets, and do not."""
+    """The entries that give rights or take them away, in order. Approvals of packets do neither."""
     for entry in log.by_kind(KINDS):
         if until is not None and entry.index >= until:
             return
@@ -229,7 +227,7 @@ def authority_of(entries: Iterable[Entry]) -> Authority:
         raise VerificationError("the log does not begin with an origin", where="entry 0")
     proposals = [
         Proposal(index, digest, files, tuple(sorted(reader.signed.get(digest, {}))))
-        for digest, (index, files) in reader.offered.items()
+        for digest, (index, files) in reader.proposed.items()
         if digest != reader.periods[-1].digest
     ]
     return Authority(
@@ -243,22 +241,20 @@ def authority_of(entries: Iterable[Entry]) -> Authority:
 
 
 class _AuthorityReader:
-    """The state after each entry that gives or takes rights."""
+    """Builds the authority entry by entry."""
 
     def __init__(self) -> None:
         self.periods: list[Period] = []
         self.recorded: list[tuple[int, str, Mapping[str, str]]] = []
-        self.offered: dict[str, tuple[int, Mapping[str, str]]] = {}
+        self.proposed: dict[str, tuple[int, Mapping[str, str]]] = {}
         self.signed: dict[str, dict[str, set[str]]] = {}
         """Digest to person to the roles in which they signed, since the last change took effect."""
         self.revoked: dict[str, int] = {}
         self.checkpoint_keys: list[tuple[int, str]] = []
-        self.until: dict[str, date | None] = {}
+        self.last_day: dict[str, date | None] = {}
         """Who signed policies or keys: their last day."""
-        self.spoken: dict[str, str] = {}
-        """Digest to the latest time that anybody claimed who signed it: nobody signed earlier than
-        that by much.
-        """
+        self.last_signed: dict[str, str] = {}
+        """Digest to the latest date among its signatures."""
         self.successors: dict[str, str] = {}
         self.origin = ""
 
@@ -275,14 +271,12 @@ class _AuthorityReader:
         if isinstance(predicate, Revocation):
             self._revoke(statement, authority)
         elif isinstance(predicate, CheckpointKey):
-            self._succeed(predicate)
+            self._note_successor(predicate)
         elif isinstance(predicate, Approval) and predicate.about in ("policy", "checkpoint_key"):
             self._approve(statement, predicate, authority)
 
     def _recorded(self, entry: Entry) -> None:
-        """Policies as whoever recorded them gives them: nothing is believed but that they have this
-        digest.
-        """
+        """Notes recorded policies. Of their text only the digest is checked here."""
         statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
         _, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
         if not isinstance(predicate, Origin | PolicyChange):
@@ -299,13 +293,13 @@ class _AuthorityReader:
             self.periods.append(Period(entry.index, policies, digest, None))
             self.checkpoint_keys.append((entry.index, predicate.checkpoint_key))
         elif files:
-            self.offered[digest] = (entry.index, files)
+            self.proposed[digest] = (entry.index, files)
 
     def _present_authority(self, index: int) -> Authority:
         return Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
 
     def _read(self, entry: Entry) -> Evidence | None:
-        """The statement, if somebody signed whom the policies in force name."""
+        """The statement, if a principal of the policies in force signed it; otherwise None."""
         policies = self.periods[-1].policies if self.periods else None
         if policies is None:
             return None
@@ -320,7 +314,7 @@ class _AuthorityReader:
         return Evidence(entry.index, kind, subjects, predicate, verified.keyid, False, "")
 
     def _revoke(self, statement: Evidence, authority: Authority) -> None:
-        """By whose key it is, or by one policy owner: to take a right away needs no quorum."""
+        """Revokes a key, if its owner or one policy owner asks. This needs no quorum."""
         policies = self.periods[-1].policies
         author = authority.principal(statement.keyid, statement.index)
         keyid = statement.subjects[0].sha256
@@ -331,13 +325,13 @@ class _AuthorityReader:
         if (owner is not None and owner.name == author.name) or owners & set(author.roles):
             self.revoked.setdefault(keyid, statement.index)
 
-    def _succeed(self, offer: CheckpointKey) -> None:
-        """In its one form: whoever offers it does not choose how it is written, nor stop all by
-        writing nonsense, or a key that signs no checkpoints.
+    def _note_successor(self, offer: CheckpointKey) -> None:
+        """Notes an offered checkpoint key in its one normal form. Ignores a text that is no Ed25519
+        key, so that a bad offer cannot block the log.
         """
         with suppress(ConfigError):
             key = public_key(offer.pem)
-            _ = key.raw
+            _ = key.raw  # raises for other kinds of key
             self.successors[key.keyid] = key.pem
 
     def _approve(self, statement: Evidence, approval: Approval, authority: Authority) -> None:
@@ -353,8 +347,8 @@ class _AuthorityReader:
         if approval.role not in self._quorum_roles():
             return  # nor may their date count as the time of the last signature
         self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(approval.role)
-        self.until[person.name] = person.until
-        self.spoken[digest] = max(approval.at, self.spoken.get(digest, ""))
+        self.last_day[person.name] = person.until
+        self.last_signed[digest] = max(approval.at, self.last_signed.get(digest, ""))
         names = self._quorum(digest, authority)
         if names is None:
             return
@@ -369,49 +363,51 @@ class _AuthorityReader:
                 self.periods[-1] = Period(
                     current.start, current.policies, digest, statement.index, names
                 )
-        elif digest in self.offered:
+        elif digest in self.proposed:
             self._enact(digest, statement.index, names)
 
     def _enact(self, digest: str, index: int, names: tuple[str, ...]) -> None:
-        policies = _readable(self.offered[digest][1])
+        policies = _readable(self.proposed[digest][1])
         if policies is None:
             return  # signed by a quorum and yet unreadable here: what is in force stays in force
         self.periods.append(Period(index, policies, digest, index, names))
         self.signed.clear()
 
     def _quorum(self, digest: str, authority: Authority) -> tuple[str, ...] | None:
-        """The people who signed, where the owners or those who recover are enough of them, each
-        counted once.
+        """The people who signed, if they are a quorum of owners or of the recovery roles. Each
+        person counts once.
         """
-        policies = self.periods[-1].policies
-        rules = policies.rules if policies else None
-        for quorum in (rules.owners, rules.recovery) if rules else ():
+        for quorum in self._quorums():
             names = tuple(
                 name
                 for name in _people(quorum, self.signed.get(digest, {}))
                 if self._acted_until_last_signature(name, digest)
             )
-            if (
-                quorum is not None
-                and len({authority.also_called[name] for name in names}) >= quorum.people
-            ):
+            people = {authority.also_called[name] for name in names}
+            if len(people) >= quorum.people:
                 return names
         return None
 
-    def _quorum_roles(self) -> set[str]:
+    def _quorums(self) -> list[Quorum]:
+        """Owners and recovery of the policies in force, as far as these have them."""
         policies = self.periods[-1].policies
-        quorums = (policies.rules.owners, policies.rules.recovery) if policies else ()
-        return {role for quorum in quorums if quorum for role in quorum.roles}
+        if policies is None:
+            return []
+        quorums = (policies.rules.owners, policies.rules.recovery)
+        return [quorum for quorum in quorums if quorum is not None]
+
+    def _quorum_roles(self) -> set[str]:
+        return {role for quorum in self._quorums() for role in quorum.roles}
 
     def _acted_until_last_signature(self, name: str, digest: str) -> bool:
-        """Whether somebody's time had not ended when the last of those who signed did so."""
-        until = self.until.get(name)
-        return until is None or self.spoken[digest][:10] <= until.isoformat()
+        """Whether a person's last day is not before the date of the last signature."""
+        until = self.last_day.get(name)
+        return until is None or self.last_signed[digest][:10] <= until.isoformat()
 
 
 def _gives_rights(entry: Entry) -> bool:
-    """Whether an approval claims to be one of policies or of a checkpoint key; whoever counts
-    others verifies them.
+    """Whether an approval claims to be of policies or of a checkpoint key. Nothing is verified
+    here.
     """
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
     predicate = statement.get("predicate")
@@ -422,8 +418,9 @@ def _gives_rights(entry: Entry) -> bool:
     )
 
 
-def _people(quorum: Quorum | None, signed: Mapping[str, set[str]]) -> tuple[str, ...]:
-    quorum_roles = set(quorum.roles) if quorum else set()
+def _people(quorum: Quorum, signed: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Names of the people who signed in a role of the quorum, sorted."""
+    quorum_roles = set(quorum.roles)
     return tuple(sorted(name for name, roles in signed.items() if roles & quorum_roles))
 
 
@@ -440,7 +437,7 @@ def _policies(files: tuple[tuple[str, str], ...]) -> Policies:
 
 
 def ring_of(authority: Authority, development: Any) -> KeyRing:
-    """Whose signatures are worth verifying: everybody ever named, and the origin's development
-    keys.
+    """The keys to verify signatures with: of everybody whom policies ever named, and the origin's
+    development keys.
     """
     return KeyRing(frozenset(development), authority.keys)

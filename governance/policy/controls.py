@@ -1,14 +1,13 @@
 """policies/controls/: what outside frameworks ask, as a catalogue of typed entries, one file per
 framework.
 
-1. A control names the kinds of evidence that could show it by keys of `EVIDENCE`; a key that is
-   none is a mistake.
-2. Whether a control is in force is a question of dates, which stand in the file; nothing here reads
-   a clock.
-3. The catalogue decides nothing. No gate reads it, so a stage never pays for it;
-   `governance.report.controls` links its keys to the evidence of one version.
-4. How sure an entry is stands beside it: `V` and the sources it was checked against, or `M`, from
-   memory, which a person must confirm.
+1. A control names the kinds of evidence that could show it, by keys of `EVIDENCE`. An unknown key
+   is an error.
+2. The file has the dates from which a control is in force. Nothing here reads a clock.
+3. The catalogue decides nothing, and no gate reads it. `governance.report.controls` links its keys
+   to the evidence of one version.
+4. Each entry says how it was checked: `V` and its sources, or `M`, from memory, which a person must
+   confirm.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The row by which MLflow's registry says who holds an alias, read and moved within a transaction
-of the log.
+"""The row of an alias in MLflow's registry, read and moved within a transaction of the log.
 
-MLflow's own setter opens another session and has no compare-and-swap; here the row moves only from
-the version that was decided on, together with its entry, or not at all. Table
-`registered_model_aliases` (MLflow 3).
+MLflow's own setter opens another session and has no compare-and-swap. Here the row moves together
+with its entry, and only from the version that was decided on. Table `registered_model_aliases`
+(MLflow 3).
 """
 
 from __future__ import annotations

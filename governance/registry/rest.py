@@ -97,31 +97,31 @@ def read_rows(
 
     Raises `StorageError` where it cannot be asked, or shows this account less than all of it.
     """
-    shown = _Shown(_client(uri, environ))
+    server = _RegistryServer(_client(uri, environ))
     names = frozenset(
-        str(one.get("name"))
-        for one in shown.listed("registered-models/search", "registered_models")
+        str(row.get("name"))
+        for row in server.listed("registered-models/search", "registered_models")
     )
     models_there = {
         name: answer
         for name in sorted(models)
-        if (answer := shown.one("registered-models/get", name=name))
+        if (answer := server.one("registered-models/get", name=name))
     }
     versions: list[VersionRow] = []
     aliases: list[AliasRow] = []
     for name, answer in models_there.items():
-        rows = shown.listed("model-versions/search", "model_versions", filter=f"name='{name}'")
-        versions += [_version(row, shown) for row in rows]
+        rows = server.listed("model-versions/search", "model_versions", filter=f"name='{name}'")
+        versions += [_version(row, server) for row in rows]
         held = _member(answer, "registered_model", "aliases") or ()
         aliases += [
             AliasRow(name, str(row.get("alias")), str(row.get("version"))) for row in _objects(held)
         ]
-    active = [run for run in sorted(runs) if _is_active(shown.one("runs/get", run_id=run))]
+    active = [run for run in sorted(runs) if _is_active(server.one("runs/get", run_id=run))]
     return Rows(names, tuple(versions), tuple(aliases), frozenset(active))
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _RegistryServer:
     """A server, asked what it has."""
 
     client: http_client.Client
@@ -153,7 +153,7 @@ def _is_active(shown: Any) -> bool:
     return bool(_member(shown, "run", "info", "lifecycle_stage") == "active")
 
 
-def _version(shown: Any, server: _Shown) -> VersionRow:
+def _version(shown: Any, server: _RegistryServer) -> VersionRow:
     """One version as the server shows it; the stage that stands for none is left out by some."""
     name, number, source = (
         str(shown.get("name")),

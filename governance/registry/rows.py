@@ -1,8 +1,7 @@
-"""What the registry's tables say of models, versions, aliases and runs: read as they stand,
-believed in nothing.
+"""The rows of models, versions, aliases and runs in the registry's tables. They are not trusted:
+`governance.release.reconcile` compares them with the log.
 
-`governance.release.reconcile` compares it with the log. Read in one snapshot: raw SQL, since
-MLflow's own reading leaves out what was deleted.
+They are read in one snapshot by SQL, because MLflow's own methods leave out deleted rows.
 """
 
 from __future__ import annotations
@@ -73,9 +72,7 @@ class Rows:
 
 
 def read_rows(read: Read, runs: Collection[str]) -> Rows:
-    """The registry's rows, of the one workspace that a governed server has: those of another do not
-    hide them.
-    """
+    """The registry's rows of the one workspace that a governed server has."""
     versions = read(
         "SELECT v.name, v.version, v.source, v.run_id, v.current_stage, t.value, v.storage_location"
         " FROM model_versions v LEFT JOIN model_version_tags t ON t.workspace = v.workspace AND"

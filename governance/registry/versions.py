@@ -1,8 +1,8 @@
 """The rows of a new version in MLflow's registry, written within a transaction of the log.
 
-MLflow's own method commits by itself: a process that ends between it and the log's entry leaves a
-version that nobody is known to have made. Tables `model_versions`, `model_version_tags`,
-`registered_models` (MLflow 3).
+MLflow's own method commits by itself. A process that ends before the log's entry would leave a
+version without a known author. Tables `model_versions`, `model_version_tags`, `registered_models`
+(MLflow 3).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The server's application: MLflow with its accounts, less what a governed server does not have,
 plus the log's API.
 
-Routes are left out by whose they are, not by their path: what decodes a path twice cannot bring one
-back.
+Routes are left out by their module, not by their path, so that a path that is decoded twice cannot
+reach one of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ code.
 UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
 """Flask views that are refused, by a part of their name."""
 FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
-"""What is put below these is streamed, and only once MLflow knows the account."""
+"""Uploads below these paths are streamed, after MLflow has checked the account."""
 MAX_BODY = 16 << 20
 """Bytes of any other body; the largest that MLflow takes is an upload from its pages, of 10 MB."""
 _TOO_DEEP = {"error_code": "INVALID_PARAMETER_VALUE", "message": "the body is nested too deep"}
@@ -63,15 +63,15 @@ def create() -> Any:
 
 
 class Door:
-    """Before anything else of a request is looked at.
+    """Checks the headers of every request before anything else reads it.
 
-    1. Whose it is, is said once: of two accounts in one request, who checks passwords and who
-       remembers could take one each. It is remembered for routes that are none of Flask's; that the
-       password is right, others check.
-    2. How long its body is, is said before it, and is no more than `MAX_BODY`: MLflow takes in a
-       body whole before it asks for an account. Files are streamed to the artifact store, and may
-       be of any length.
-    3. A body is sent as it is: what is packed may come to any length.
+    1. A request has at most one account. With two, the password check and the record of the caller
+       could each use another one. The account is kept for routes that are not Flask's. The password
+       is checked later.
+    2. The length of a body is declared and at most `MAX_BODY`, because MLflow reads a whole body
+       before it asks for an account. Files are streamed to the artifact store and may have any
+       length.
+    3. A body is not compressed, because a compressed body can unpack to any length.
     """
 
     def __init__(self, app: Any) -> None:
@@ -89,22 +89,19 @@ class Door:
 
 
 def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
-    """The answer to a request that goes no further; None for others."""
+    """The answer to a request that is refused; None for others."""
     from starlette.responses import JSONResponse
 
-    fields, streams = dict(headers), scope["method"] == "PUT" and scope["path"].startswith(FILES)
+    fields = dict(headers)
+    accounts = [value for name, value in headers if name == b"authorization"]
+    streams = scope["method"] == "PUT" and scope["path"].startswith(FILES)
+    encoding = fields.get(b"content-encoding", b"identity").lower()
     length = fields.get(b"content-length", b"0")
     faults = {
-        "more than one Authorization header": (
-            400,
-            len([1 for name, _ in headers if name == b"authorization"]) > 1,
-        ),
+        "more than one Authorization header": (400, len(accounts) > 1),
         "a body of no length that is told": (411, b"transfer-encoding" in fields and not streams),
-        f"a body of more than {MAX_BODY} bytes": (413, not streams and not _within(length)),
-        "a body that is packed": (
-            415,
-            fields.get(b"content-encoding", b"identity").lower() != b"identity",
-        ),
+        f"a body of more than {MAX_BODY} bytes": (413, not streams and not _is_allowed(length)),
+        "a body that is packed": (415, encoding != b"identity"),
     }
     for fault, (status, is_faulty) in faults.items():
         if is_faulty:
@@ -115,7 +112,7 @@ def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
     return None
 
 
-def _within(length: bytes) -> bool:
+def _is_allowed(length: bytes) -> bool:
     return length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
 
 
@@ -160,7 +157,7 @@ def _leave_out(app: Any) -> None:
 
 
 def _module(route: Any) -> str:
-    """Whose route it is; of a router taken in whole, whose first route."""
+    """The module of a route; for an included router, the module of its first route."""
     endpoint = getattr(route, "endpoint", None)
     if endpoint is not None:
         return str(getattr(endpoint, "__module__", ""))

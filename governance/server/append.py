@@ -1,19 +1,20 @@
-"""What the server's log takes over HTTP: statements by whom it knows, of kinds that are theirs to
-say.
+"""Which statements the server's log accepts over HTTP.
 
-1. A known key signed it: of a principal in force, not revoked, or a development key of the origin.
-2. A service, or a development key, says what policy lets it sign; a person speaks in their own name
-   and role.
-3. Nobody sends what the server alone says: the origin, refused and accepted calls, and moves of
-   governed aliases, which are made by moving one.
-4. A packet is the one that this log gives, now: any other, and one of another day, would put aside
-   the one that people approved.
-5. What a person says is dated now: what is dated back feigns a day on which they still acted, what
-   is dated ahead lasts longer than policy lets it, and after its author has gone. What may be
+1. A known key signed it: the key of a principal in force, not revoked, or a development key of the
+   origin.
+2. A service or a development key signs the kinds that policy lets it sign. A person signs in their
+   own name and role.
+3. Nobody sends a statement that the server alone makes: the origin, refused and accepted calls, and
+   moves of governed aliases.
+4. A packet must be the one that this log gives now. Another packet, or an old one, would replace
+   the packet that people approved.
+5. A person's statement must be dated now. An earlier date could pretend that its author still had
+   the right; a later date would make it last longer than policy permits. A statement that may be
    carried here from another log may be older.
-6. An approval of a packet is refused while an incident on the same bytes is open that the packet
-   carries no waiver of.
-What is let in is believed no further: every decision judges each statement again.
+6. An approval of a packet is refused while an incident on the same bytes is open and the packet has
+   no waiver of it.
+
+Every decision judges each accepted statement again.
 """
 
 from __future__ import annotations
@@ -49,20 +50,18 @@ from governance.release import promotion
 WHERE = "the envelope"
 SERVER_ONLY = frozenset({"origin", "refusal", "call"})
 OPEN_TO_KNOWN_KEYS = frozenset({"policy", "packet", "report"})
-"""What whoever is known may say: it counts for nothing until people sign it, or gives nothing
-anyway.
-"""
+"""Kinds that every known key may sign. They give no right by themselves."""
 
 
 CLOCK_TOLERANCE = timedelta(hours=1)
-"""How far from this machine's clock a packet, and what a person says, may be dated."""
+"""How far the date of a packet or of a person's statement may be from this machine's clock."""
 
 
 def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) -> Verifier:
-    """The verifier of a server's log. It raises `VerificationError` for what does not verify,
-    `RefusedError` (3).
+    """The verifier of a server's log. It raises `VerificationError` for a statement that does not
+    verify, and `RefusedError` for one that is not accepted.
 
-    `limit`: of what one key says, a service's evidence apart.
+    `limit`: how many statements one key may send in an hour; a service's evidence does not count.
     """
 
     def verify(envelope: bytes) -> Filing:
@@ -99,14 +98,17 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
             _check_dated(predicate, now())  # (5)
             _check_no_incident(log, statement)  # (6)
         return replace(
-            filing, again=latest is not None and same and evidence.in_a_name_now(latest, predicate)
+            filing,
+            again=latest is not None and same and evidence.gains_authorization(latest, predicate),
         )
 
     return verify
 
 
 def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
-    """What stands against a release follows from its date, too, which whoever sends it writes."""
+    """Whether a packet is the one that this log gives, and dated now. Its findings depend on its
+    date, and its sender writes that date.
+    """
     dated = instant_of(statement.predicate.run.finished)
     return abs(dated - at) <= CLOCK_TOLERANCE and promotion.is_verbatim(
         promotion.state(log), statement
@@ -156,7 +158,7 @@ def _check_no_incident(log: Log, statement: Evidence) -> None:
 
 
 def refusal(statement: Evidence, authority: Authority) -> str | None:
-    """Why this statement is not taken; None where it is."""
+    """Why this statement is refused; None where it is accepted."""
     if statement.kind in SERVER_ONLY:
         return f"a statement of kind {statement.kind} is the server's own"
     if isinstance(statement.predicate, Promotion) and statement.predicate.alias != CANDIDATE:
@@ -177,7 +179,7 @@ def refusal(statement: Evidence, authority: Authority) -> str | None:
 
 
 def _refusal_of_person(statement: Evidence, signed: Signed, authority: Authority) -> str | None:
-    """Why what a person says is not taken."""
+    """Why a person's statement is refused; None where it is accepted."""
     if isinstance(signed, CheckpointKey) and not _is_key(signed.pem):
         return "the key it offers is none"
     if not authority.is_here(signed):

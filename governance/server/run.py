@@ -166,7 +166,7 @@ def serve(
 
     os.environ.update(store_environment(settings))
     app = _application()
-    refusals = _try(app, settings, secret.password)
+    refusals = _run_trial(app, settings, secret.password)
     say(f"log        {machine.project}: {pinned.entries} entries, established by {pinned.by}")
     say(f"origin     {pinned.first}")
     for line in _differences(settings, machine):
@@ -183,7 +183,7 @@ def serve(
     say(
         f"serving    {settings.address}  (COUNTERSIGN_LOG={settings.address}); stop it with SIGTERM"
     )
-    _tell_calls()
+    _log_calls()
     signal.signal(
         signal.SIGTERM, lambda *_: None
     )  # uvicorn ends on it, and raises it again when all is closed
@@ -243,7 +243,7 @@ def _remember_files(settings: Settings, machine: Machine) -> None:
         write_atomic(named, f"{folder}\n".encode(), mode=0o600)
 
 
-def _tell_calls() -> None:
+def _log_calls() -> None:
     """Accepted and refused calls go to the server's own output too, with the time."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
@@ -307,7 +307,7 @@ def _application() -> Any:
         ) from error
 
 
-def _try(app: Any, settings: Settings, password: str) -> int:
+def _run_trial(app: Any, settings: Settings, password: str) -> int:
     """(5) In this process, through the whole application."""
     from starlette.testclient import TestClient
 

@@ -62,7 +62,7 @@ def attempt(client: Client, user: str, password: str, mark: str) -> int:
             )
             if answer.status_code != 403 or mark not in answer.text:
                 raise _failed(
-                    f"{method} {root}/registered-models/{what} was answered {_told(answer)}"
+                    f"{method} {root}/registered-models/{what} was answered {_summary(answer)}"
                 )
         held = client.request(
             "GET",
@@ -82,18 +82,18 @@ def _version(client: Client, headers: Mapping[str, str]) -> str:
     )
     if registered.status_code == 404:
         body = {"name": TRIAL_MODEL, "description": _ABOUT}
-        _done(
+        _json_of(
             client.request("POST", f"{root}/registered-models/create", json=body, headers=headers)
         )
     elif registered.status_code != 200:
-        raise _failed(f"it cannot be asked: {_told(registered)}")
+        raise _failed(f"it cannot be asked: {_summary(registered)}")
     version_answer = client.request(
         "GET", f"{root}/model-versions/get?name={TRIAL_MODEL}&version=1", headers=headers
     )
     if version_answer.status_code == 200:
         return "1"
     run = {"experiment_id": DEFAULT_EXPERIMENT, "run_name": TRIAL_MODEL}
-    run_info = _done(client.request("POST", f"{root}/runs/create", json=run, headers=headers))[
+    run_info = _json_of(client.request("POST", f"{root}/runs/create", json=run, headers=headers))[
         "run"
     ]["info"]
     body = {
@@ -101,19 +101,19 @@ def _version(client: Client, headers: Mapping[str, str]) -> str:
         "source": f"{run_info['artifact_uri']}/trial",
         "run_id": run_info["run_id"],
     }
-    version = _done(
+    version = _json_of(
         client.request("POST", f"{root}/model-versions/create", json=body, headers=headers)
     )
     return str(version["model_version"]["version"])
 
 
-def _done(answer: Answer) -> Any:
+def _json_of(answer: Answer) -> Any:
     if answer.status_code != 200:
-        raise _failed(f"it could not be prepared: {_told(answer)}")
+        raise _failed(f"it could not be prepared: {_summary(answer)}")
     return answer.json()
 
 
-def _told(answer: Answer) -> str:
+def _summary(answer: Answer) -> str:
     return f"{answer.status_code}: {answer.text[:300]}"
 
 
