@@ -176,14 +176,14 @@ def build(
     left_out = [
         f"E{entry.index}: {entry.reason}" for entry in source.left_out() if entry.index < now.size
     ]
-    verified = _as_read(verified, now) if sources.carried is None else verified
-    return _carried(
-        _complete(_report(facts, verified, left_out, _reads(now, as_of)), facts, source.entry),
+    verified = _verified_part(verified, now) if sources.carried is None else verified
+    return _with_bundle_limits(
+        _with_evidence(_report(facts, verified, left_out, _reads(now, as_of)), facts, source.entry),
         sources.carried,
     )
 
 
-def _as_read(verified: LogReport, now: LogState) -> LogReport:
+def _verified_part(verified: LogReport, now: LogState) -> LogReport:
     """The verification result for the entries that were read, with a proof that the log grew
     from them.
     """
@@ -200,7 +200,7 @@ def _as_read(verified: LogReport, now: LogState) -> LogReport:
     return replace(verified, entries=now.size, root=root.hex(), checkpoint=body_of(head))
 
 
-def _carried(report: Report, carried: BundleSource | None) -> Report:
+def _with_bundle_limits(report: Report, carried: BundleSource | None) -> Report:
     """Adds what a bundle shows of its log, and what it cannot show."""
     if carried is None:
         return report
@@ -304,14 +304,16 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
         for statement in approvals
     )
     yield from (
-        _after(person.until) for person in people if person is not None and person.until is not None
+        _end_of_day(person.until)
+        for person in people
+        if person is not None and person.until is not None
     )
     for card in (card for policies in policies_in_force for card in policies.datacards.values()):
         if card.retention.until is not None:
-            yield _after(card.retention.until)
+            yield _end_of_day(card.retention.until)
 
 
-def _after(last: date) -> datetime:
+def _end_of_day(last: date) -> datetime:
     """The instant at which this last day has passed."""
     return datetime.combine(last + timedelta(days=1), time(0), UTC)
 
@@ -323,13 +325,13 @@ def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Fa
     if sources.registry is None:
         return facts
     name = facts.registration.model
-    differences = tuple(finding for finding in sources.registry if _concerns(finding.subject, name))
+    differences = tuple(finding for finding in sources.registry if _is_about(finding.subject, name))
     note = f"differs from the log in {len(differences)} places" if differences else AGREES
     state: RegistryState = "differs" if differences else "agrees"
     return replace(facts, registry=differences, registry_note=note, registry_state=state)
 
 
-def _concerns(subject: str, model: str) -> bool:
+def _is_about(subject: str, model: str) -> bool:
     """Whether a registry difference concerns the model. Unknown models and runs concern every
     model.
     """
@@ -422,7 +424,7 @@ EVIDENCE_SHOWN = 6
 """Entries named per control; `countersign control ID MODEL/VERSION` names them all."""
 
 
-def _complete(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
+def _with_evidence(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
     """Adds every entry that a section refers to, and the keys that signed them."""
     named = set(_references(report)) | {statement.index for statement in of_chain(facts)}
     named |= {statement.index for statement in facts.of("origin", "policy")}

@@ -345,7 +345,7 @@ def gather(
                 else "countersign status lists them"
             ),
         )
-    registration, usable = registered(of_version[-1]), _used(now, policies)
+    registration, usable = registered(of_version[-1]), _choose_policies(now, policies)
     rights = now.authority if usable.governed else usable.policies
     counted = now.evidence.signed_under(rights) if rights else now.evidence
     reference = time or last_time(now)
@@ -395,7 +395,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class _Used:
+class _PolicyChoice:
     policies: Policies | None
     note: str
     which: str
@@ -414,7 +414,7 @@ def _standing(
     return standing, None
 
 
-def _used(now: LogState, policies: Policies | CountersignError) -> _Used:
+def _choose_policies(now: LogState, policies: Policies | CountersignError) -> _PolicyChoice:
     """Chooses the policies that judge a version: those in force, the last recorded, or the local
     ones.
     """
@@ -425,14 +425,14 @@ def _used(now: LogState, policies: Policies | CountersignError) -> _Used:
             if period.signed_at is not None
             else "NOT SIGNED by their owners"
         )
-        return _Used(
+        return _PolicyChoice(
             period.policies, "", f"the policies in force for governed aliases, {signed}", True
         )
     try:
-        return _Used(now.authority.recorded_at(now.size), "", Facts.policies_are)
+        return _PolicyChoice(now.authority.recorded_at(now.size), "", Facts.policies_are)
     except ConfigError:
         usable, note = _usable(policies, _policy_recorded(now))
-        return _Used(
+        return _PolicyChoice(
             usable,
             note,
             "the policies at hand, whose digest the log has; it does not carry their text",

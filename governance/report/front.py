@@ -98,7 +98,7 @@ def _first_end(facts: Facts) -> str:
     """What ends first: retention of data, a waiver, or an approval. Empty where nothing ends."""
     ends = [
         (str(card.retention.until), f"data of {name} must be erased by")
-        for name, card in _cards(facts)
+        for name, card in _datacards(facts)
         if card.retention.until
     ]
     if facts.standing is not None:
@@ -113,7 +113,7 @@ def _first_end(facts: Facts) -> str:
     return f"{what} {day[:10]}"
 
 
-def _unset(facts: Facts) -> Iterator[Item]:
+def _points_of_policy(facts: Facts) -> Iterator[Item]:
     """Settings that policy lacks for the model, and a review that is due."""
     policies, model = facts.policies, facts.registration.model
     if policies is None or model not in policies.rules.models:
@@ -135,7 +135,7 @@ def _unset(facts: Facts) -> Iterator[Item]:
         yield _item("REVIEW", what, then, owner, None, due.isoformat(), late)
 
 
-def _cards(facts: Facts) -> list[tuple[str, Datacard]]:
+def _datacards(facts: Facts) -> list[tuple[str, Datacard]]:
     cards = facts.policies.datacards if facts.policies else {}
     return [
         (chain.dataset, cards[chain.dataset])
@@ -247,11 +247,11 @@ def open_items(facts: Facts) -> list[Item]:
     """Open points: what waits, what ends soon and what prevents a release. Overdue points come
     first.
     """
-    points = [*_of_people(facts), *_findings(facts), *_unset(facts)]
+    points = [*_points_of_people(facts), *_points_of_findings(facts), *_points_of_policy(facts)]
     return sorted(points, key=lambda point: not point.overdue)
 
 
-def _findings(facts: Facts) -> Iterator[Item]:
+def _points_of_findings(facts: Facts) -> Iterator[Item]:
     standing = facts.standing
     findings = list(facts.again.findings) if facts.again else []
     if standing is not None and standing.released is not None:
@@ -260,12 +260,12 @@ def _findings(facts: Facts) -> Iterator[Item]:
     for finding in findings:
         if finding.code not in listed:
             what = f"{finding.code}: {finding.subject}: {finding.message}"
-            yield _item(finding.code, what, _next(finding, standing))
+            yield _item(finding.code, what, _next_step(finding, standing))
     for why in facts.again.candidate_only if facts.again and standing is None else ():
         yield _item("CANDIDATE_ONLY", f"for testing only: {why}", "see docs/findings.md")
 
 
-def _next(finding: Finding, standing: Standing | None) -> str | None:
+def _next_step(finding: Finding, standing: Standing | None) -> str | None:
     """The next step of a finding, with this version and alias in its command."""
     if standing is None or not finding.code.startswith("REQUEST_"):
         return finding.next or None
@@ -273,7 +273,7 @@ def _next(finding: Finding, standing: Standing | None) -> str | None:
     return finding.next.replace("MODEL/VERSION --to ALIAS", typed) or None
 
 
-def _of_people(facts: Facts) -> Iterator[Item]:
+def _points_of_people(facts: Facts) -> Iterator[Item]:
     """Incidents, second signatures, waivers that end, requests that wait."""
     standing = facts.standing
     if standing is None or facts.now is None:
@@ -286,7 +286,11 @@ def _of_people(facts: Facts) -> Iterator[Item]:
     overdue = {opening.index for opening in standing.overdue}
     for move in standing.alone:
         due, rollback_request = move.predicate.second_signature_by, standing.request_of(move)
-        who = _seconds(standing, rollback_request.predicate.principal) if rollback_request else None
+        who = (
+            _second_signers(standing, rollback_request.predicate.principal)
+            if rollback_request
+            else None
+        )
         what = "a second signature on an emergency rollback by one person"
         then = f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}"
         late = move.index in overdue
@@ -307,7 +311,7 @@ def _of_people(facts: Facts) -> Iterator[Item]:
             yield _item("REQUEST", what, then, who, request.index, wish.expires)
 
 
-def _seconds(standing: Standing, author: str) -> str:
+def _second_signers(standing: Standing, author: str) -> str:
     """Who may give the second signature on an emergency rollback."""
     policies = standing.now.authority.in_force.policies
     named = policies.rules.seconded_by if policies else None

@@ -19,7 +19,7 @@ from governance.report.reasons import Say, named, reason, text_of
 _RECALL = ("RECALL_NOT_MEASURED", "RECALL_TOO_LOW")
 FIGURES_SHOWN = 3
 
-ANSWERS: dict[GateName, frozenset[str]] = {
+FAILING_CODES: dict[GateName, frozenset[str]] = {
     "Data quality": frozenset(
         [
             "QUALITY_NOT_PASSED",
@@ -55,7 +55,7 @@ ANSWERS: dict[GateName, frozenset[str]] = {
 """Row to the finding codes that make it fail."""
 
 _SCORED = frozenset(["THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"])
-JUDGED: dict[GateName, frozenset[str]] = {"Evaluation": _SCORED, "Safety": _SCORED}
+SCORE_CODES: dict[GateName, frozenset[str]] = {"Evaluation": _SCORED, "Safety": _SCORED}
 """Row to the finding codes about scores."""
 
 
@@ -67,7 +67,7 @@ def gates(facts: Facts) -> list[Gate]:
     """
     open_codes = {finding.code for finding in facts.again.findings} if facts.again else set()
     waived = {finding.code for finding in facts.again.waived} if facts.again else set()
-    return [_overruled(row, open_codes, waived) for row in _rows(facts)]
+    return [_with_findings(row, open_codes, waived) for row in _rows(facts)]
 
 
 def _rows(facts: Facts) -> list[Gate]:
@@ -83,9 +83,9 @@ def _rows(facts: Facts) -> list[Gate]:
     ]
 
 
-def _overruled(row: Gate, open_codes: set[str], waived: set[str]) -> Gate:
-    answers = ANSWERS.get(row.name, frozenset[str]())
-    scored = JUDGED.get(row.name, frozenset[str]())
+def _with_findings(row: Gate, open_codes: set[str], waived: set[str]) -> Gate:
+    answers = FAILING_CODES.get(row.name, frozenset[str]())
+    scored = SCORE_CODES.get(row.name, frozenset[str]())
     if standing := open_codes & answers:
         return _by_findings(row, "fail", Say.FINDINGS, standing)
     passed = waived & (answers | scored if row.result == "fail" else answers)
@@ -285,19 +285,21 @@ def _judged(facts: Facts, name: GateName, demanded: list[Judged]) -> Gate:
     failed = [result for result in demanded if not result.passed]
     # The worst slice is told beside the figures of all items.
     shown = failed or [result for result in demanded if not result.slice]
-    figures = _first([f"{_against(result)} {result.found}" for result in shown])
+    figures = _first_figures([f"{_metric_name(result)} {result.found}" for result in shown])
     met = len(demanded) - len(failed)
     reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=figures)]
-    threshold = _first([f"{result.metric} {result.demand}" for result in failed or demanded])
+    threshold = _first_figures(
+        [f"{result.metric} {result.demand}" for result in failed or demanded]
+    )
     return _gate(name, _passed(not failed), reasons, threshold, [scores.own_evaluation(facts)])
 
 
-def _first(lines: list[str]) -> str:
+def _first_figures(lines: list[str]) -> str:
     more = len(lines) - FIGURES_SHOWN
     return "; ".join(lines[:FIGURES_SHOWN]) + (f"; and {more} more, below" if more > 0 else "")
 
 
-def _against(result: Judged) -> str:
+def _metric_name(result: Judged) -> str:
     return f"{result.metric} against {result.reference}" if result.reference else result.metric
 
 

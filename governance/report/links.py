@@ -1,7 +1,7 @@
 """The evidence of a version by kind, and what is missing of each kind.
 
 To add a kind: describe it in `governance.policy.controls.EVIDENCE`, and add a function below with
-its line in `LOOKS`. `NOT_RECORDED` explains the kinds that Countersign does not record.
+its line in `LOOKUPS`. `NOT_RECORDED` explains the kinds that Countersign does not record.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def link(key: str, facts: Facts, verified: LogReport) -> Link:
     """What a version has of one kind of evidence."""
     if key in NOT_RECORDED:
         return _link(key, "not recorded", Holding(NOT_RECORDED[key], [], []))
-    holding = _log(facts, verified) if key == LOG else LOOKS[key](facts)
+    holding = _log(facts, verified) if key == LOG else LOOKUPS[key](facts)
     if not any(holding.evidence):
         return _link(key, "missing", Holding(holding.says, [], []))
     return _link(key, "partial" if holding.lacks else "present", holding)
@@ -312,12 +312,12 @@ def _duties(facts: Facts) -> Holding:
     if standing is None or not standing.approvers:
         return Holding(duties.text, [], [])
     lacks = [] if duties.state == "holds" else ["separation of duties"]
-    if _same_asked(facts):
+    if _same_requester(facts):
         lacks.append("an evaluation that somebody else asked for than the training")
     return Holding(duties.text, lacks, [approval for _, _, approval in standing.approvers])
 
 
-def _same_asked(facts: Facts) -> bool:
+def _same_requester(facts: Facts) -> bool:
     """Whether one person requested training and evaluation. True where either is not recorded."""
     own, train = scores.own_evaluation(facts), facts.released.train
     if own is None or train is None:
@@ -504,7 +504,7 @@ def _retention(facts: Facts) -> Holding:
     )
 
 
-def _ways_back(facts: Facts) -> Holding:
+def _drills(facts: Facts) -> Holding:
     rollbacks = [
         rollback for rollback in facts.of("promotion") if rollback.predicate.action == "rollback"
     ]
@@ -546,7 +546,7 @@ def _name(facts: Facts) -> str:
 
 
 LOG = "audit_log_verification"
-LOOKS: Mapping[str, Callable[[Facts], Holding]] = {
+LOOKUPS: Mapping[str, Callable[[Facts], Holding]] = {
     "source_register": _sources,
     "dataset_lineage": _lineage,
     "pii_scan": _scans,
@@ -570,7 +570,7 @@ LOOKS: Mapping[str, Callable[[Facts], Holding]] = {
     "model_card": _card,
     "training_summary": _training_summary,
     "retention_erasure": _retention,
-    "rollback_drill": _ways_back,
+    "rollback_drill": _drills,
     "incident_log": _incidents,
 }
 """Kind of evidence to the function that looks for it."""

@@ -24,14 +24,17 @@ def people(facts: Facts) -> list[Person]:
     """Who did what, as far as signatures show it."""
     evaluations = _evaluations(facts)
     rows = [
-        _ran("trained", _trainings(facts), facts, assurance.of_all(facts)),
-        _ran("evaluated", evaluations, facts, assurance.of_scores(facts, evaluations)),
-        _nobody("validated", "not done: no independent validation is recorded"),
+        _run_row("trained", _trainings(facts), facts, assurance.of_all(facts)),
+        _run_row("evaluated", evaluations, facts, assurance.of_scores(facts, evaluations)),
+        _row_without_person("validated", "not done: no independent validation is recorded"),
     ]
     standing = facts.standing
-    votes = _voters(standing) if standing else []
-    rows += votes or [_nobody("approved", f"not done; {needed(facts)}")]
-    return [*rows, _deployed(standing) if standing else _nobody("deployed", "not deployed")]
+    votes = _vote_rows(standing) if standing else []
+    rows += votes or [_row_without_person("approved", f"not done; {needed(facts)}")]
+    return [
+        *rows,
+        _deployment_row(standing) if standing else _row_without_person("deployed", "not deployed"),
+    ]
 
 
 def needed(facts: Facts) -> str:
@@ -100,10 +103,10 @@ def _separation(state: str, reasons: list[Reason], own: Sequence[str] = ()) -> S
 
 def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
     """Name of each author to their work. Authors may not approve the version."""
-    authors = dict.fromkeys(_asked(_trainings(facts)), "trained it")
-    for name in _asked(_evaluations(facts)):
+    authors = dict.fromkeys(_requesters(_trainings(facts)), "trained it")
+    for name in _requesters(_evaluations(facts)):
         authors.setdefault(name, "evaluated it")
-    for request in _asking(standing):
+    for request in _release_requests(standing):
         authors.setdefault(request.predicate.principal, "asked for the move")
     also_called = standing.now.authority.also_called
     for name, work in list(authors.items()):
@@ -112,7 +115,7 @@ def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
     return authors
 
 
-def _asking(standing: Standing) -> list[Evidence]:
+def _release_requests(standing: Standing) -> list[Evidence]:
     """The request of the release; every request for the version where it was not released."""
     if standing.released is None:
         return standing.requests
@@ -128,7 +131,7 @@ def _shared_keys(facts: Facts) -> Reason:
 
 
 def _shared_people(facts: Facts) -> list[Reason]:
-    both = sorted(_asked(_trainings(facts)) & _asked(_evaluations(facts)))
+    both = sorted(_requesters(_trainings(facts)) & _requesters(_evaluations(facts)))
     if not both:
         return []
     tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
@@ -147,7 +150,7 @@ def _evaluations(facts: Facts) -> list[Evidence]:
     return [evaluation for evaluation in evaluations if evaluation]
 
 
-def _asked(statements: Iterable[Evidence]) -> set[str]:
+def _requesters(statements: Iterable[Evidence]) -> set[str]:
     return {run.requested_by.name for statement in statements if (run := run_of(statement))}
 
 
@@ -161,10 +164,10 @@ def _approves(vote: Evidence) -> bool:
     return approval(vote).decision == "approve"
 
 
-def _ran(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Person:
+def _run_row(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Person:
     """The row of runs by services, with the people who requested them."""
     if not runs:
-        return _nobody(did, "not recorded")
+        return _row_without_person(did, "not recorded")
     requesters: list[Requester] = [
         run.requested_by for statement in runs if (run := run_of(statement))
     ]
@@ -187,17 +190,17 @@ def _ran(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Pers
     )
 
 
-def _voters(standing: Standing) -> list[Person]:
+def _vote_rows(standing: Standing) -> list[Person]:
     """One row for each vote, also for votes that do not count."""
     counted = {statement.index for _, _, statement in (*standing.approvers, *standing.rejections)}
     reasons = {vote.item.index: text for vote, text in not_counted(standing)}
     return [
-        _voter(statement, statement.index in counted, reasons.get(statement.index))
+        _vote_row(statement, statement.index in counted, reasons.get(statement.index))
         for statement in _votes(standing)
     ]
 
 
-def _voter(statement: Evidence, counts: bool, why: str | None) -> Person:
+def _vote_row(statement: Evidence, counts: bool, why: str | None) -> Person:
     vote = approval(statement)
     if counts:
         state, assured = "done", "signed the page shown"
@@ -221,10 +224,10 @@ def _voter(statement: Evidence, counts: bool, why: str | None) -> Person:
     return row.model_copy(update={"opened_at": opened, "seconds": seconds})
 
 
-def _deployed(standing: Standing) -> Person:
+def _deployment_row(standing: Standing) -> Person:
     holds = standing.live or standing.held
     if not holds:
-        return _nobody("deployed", "not deployed")
+        return _row_without_person("deployed", "not deployed")
     last = holds[-1].given
     move, request = promoted(last), standing.request_of(last)
     caller = move.caller or "not recorded"
@@ -240,7 +243,7 @@ def _deployed(standing: Standing) -> Person:
     )
 
 
-def _nobody(did: str, why: str) -> Person:
+def _row_without_person(did: str, why: str) -> Person:
     return _person(did, "not done", why, None, None, None, "none", [])
 
 

@@ -94,7 +94,9 @@ def thresholds_fixed(facts: Facts) -> str:
             facts.policies_note
             or "not established: the version has no evaluation or no gate on record"
         )
-    return _since_its_gate(facts, facts.policies, gate) or _since(facts, facts.policies, gate, own)
+    return _in_force_at_gate(facts, facts.policies, gate) or _not_in_force_at_gate(
+        facts, facts.policies, gate, own
+    )
 
 
 def fixed_before(facts: Facts) -> bool:
@@ -102,14 +104,14 @@ def fixed_before(facts: Facts) -> bool:
     gate = facts.released.gate
     if facts.policies is None or gate is None or own_evaluation(facts) is None:
         return False
-    return bool(_since_its_gate(facts, facts.policies, gate))
+    return bool(_in_force_at_gate(facts, facts.policies, gate))
 
 
-def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
+def _in_force_at_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
     """A text where the thresholds were in force when the gate decided; empty where they were
     not.
     """
-    (since, then), first = _judging(facts, gate), _first_scored(facts)
+    (since, then), first = _policies_at_gate(facts, gate), _first_scored(facts)
     if then is None or then.digest != decided(gate).policy or first < since:
         return ""
     start = f"in force since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
@@ -124,7 +126,7 @@ def _since_its_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
     )
 
 
-def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
+def _policies_at_gate(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
     """The first entry and the text of the policies in force at a gate; of those it names where
     nobody signs policies.
     """
@@ -141,7 +143,7 @@ def _judging(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
     return 0, None
 
 
-def _since(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> str:
+def _not_in_force_at_gate(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> str:
     """What the log shows of policies that were not in force at the gate."""
     name = f"policies {policies.digest[:PREFIX]}"
     since, first = facts.policy_entry(policies.digest), _first_scored(facts)
@@ -177,7 +179,7 @@ def not_searched(facts: Facts) -> list[str]:
     for chain, uses in facts.datasets:
         against = {
             artifact.sha256
-            for artifact in _read(chain.quality)
+            for artifact in _inputs(chain.quality)
             if artifact.role.startswith("held_out")
         }
         if chain.dataset != suite_data.dataset and any(use.startswith("train@") for use in uses):
@@ -185,7 +187,7 @@ def not_searched(facts: Facts) -> list[str]:
     return sorted(set(datasets))
 
 
-def _read(statement: Evidence | None) -> list[Artifact]:
+def _inputs(statement: Evidence | None) -> list[Artifact]:
     """The inputs of a stage; empty where it has no evidence."""
     return (
         statement.predicate.inputs

@@ -21,7 +21,7 @@ from governance.machine.machine import signer
 from governance.policy.controls import EVIDENCE, Framework, Milestone, catalogue
 from governance.release import promotion
 from governance.report.controls import ControlReport, assess, in_force, lines
-from governance.report.links import LOG, LOOKS, NOT_RECORDED, Link
+from governance.report.links import LOG, LOOKUPS, NOT_RECORDED, Link
 from governance.report.people import people as who
 from tests.governance.audited import audited
 from tests.governance.exports.told import records_of
@@ -69,8 +69,8 @@ def result(records: Records, evidence: list[str], **fields: Any) -> str:
 
 
 def test_every_kind_of_evidence_is_looked_for_or_said_not_to_be_recorded() -> None:
-    assert {*LOOKS, *NOT_RECORDED, LOG} == set(EVIDENCE)
-    assert not set(LOOKS) & set(NOT_RECORDED)
+    assert {*LOOKUPS, *NOT_RECORDED, LOG} == set(EVIDENCE)
+    assert not set(LOOKUPS) & set(NOT_RECORDED)
 
 
 def test_the_result_follows_from_the_kinds(plain: Records) -> None:
