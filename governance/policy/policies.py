@@ -1,11 +1,10 @@
 """policies/: what a reviewer reads and signs, as typed, frozen models.
 
-1. A missing file, an empty one, an unknown field, an unknown file or a broken reference is an
-   error; every mistake is reported at once, with file, line and field. Nothing has a permissive
-   default.
-2. The digest is over the bytes of every YAML file below the folder: what people sign is what they
+1. A missing or empty file, an unknown field or file, or a broken reference is an error. All
+   mistakes are reported at once, with file, line and field. Nothing has a permissive default.
+2. The digest covers the bytes of every YAML file below the folder, so that people sign what they
    read.
-3. Nothing here decides: `governance.gates.decisions` does, over these models and evidence.
+3. Nothing here decides. `governance.gates.decisions` does, over these models and evidence.
 
 Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`EvaluationPolicy`),
 `pii.yaml` (`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml`
@@ -406,7 +405,7 @@ class Policies:
 
     @property
     def main_alias(self) -> str:
-        """The governed alias that is meant where none is named: the first."""
+        """The default governed alias: the first."""
         return next(iter(self.rules.aliases), "champion")
 
     def tier_of(self, model: str) -> Tier | None:
@@ -446,9 +445,7 @@ class Policies:
         return model_policy.owner if model_policy else ""
 
     def retire_people(self, model: str) -> int:
-        """How many people let a version's bytes go: two at least, as many as approvals where the
-        tier wants more.
-        """
+        """How many people must sign a retirement: two, or as many as the tier's approvals."""
         tier = self.tier_of(model)
         return max(2, tier.approvals if tier else 0)
 
@@ -528,8 +525,8 @@ def files_digest(files: Mapping[str, str]) -> str:
 
 
 def policies_of(files: Mapping[str, str]) -> Policies:
-    """The policies that a statement carries. Raises as `load_policies`; a path that is none of ours
-    is refused.
+    """The policies that a statement carries. Raises as `load_policies`, and `ConfigError` for a
+    path that no policy file has.
     """
     for path in files:
         if not _POLICY_PATH.fullmatch(path):
@@ -576,7 +573,7 @@ def _load_folder(folder: Path, model: type[M], problems: list[CountersignError])
 
 
 def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
-    """A tier that is none, a principal or a key that stands under two names."""
+    """Unknown tiers, names given twice, and keys that two principals have."""
     problems: list[CountersignError] = [
         ConfigError(
             f"{model.tier!r} is no tier{_near(model.tier, rules.tiers)}",
@@ -610,7 +607,7 @@ def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
 def _unknown_suites(
     cards: Mapping[str, Datacard], suites: Mapping[str, QualitySuite], folder: Path
 ) -> list[CountersignError]:
-    """A datacard that names a quality suite that is not there."""
+    """Datacards that name an unknown quality suite."""
     return [
         ConfigError(
             f"no quality suite {card.suite!r}{_near(card.suite, suites)}",
@@ -623,8 +620,8 @@ def _unknown_suites(
 
 
 def _unknown_files(folder: Path) -> list[CountersignError]:
-    """A YAML file that nothing reads is a mistake, most likely in its name; a link is one in any
-    case: what it leads to is in no digest that people sign, or may change without them.
+    """YAML files that nothing reads, most likely with a wrong name, and symbolic links. The file
+    behind a link may be in no signed digest, or change later.
     """
     problems: list[CountersignError] = [
         ConfigError(

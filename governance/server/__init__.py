@@ -1,14 +1,15 @@
 """The server around the governed registry: MLflow's entry points, their surroundings, and how it is
 started.
 
-1. `context`    what the registry's governor asks: the log in the registry's own database, the
-                policies in force there;
-                `checkpoints`: the key that signs it;
-2. `plugin`     MLflow's entry points, free of MLflow until they are called;
-3. `settings`   everything the server is told, and what is switched off;
-4. `app`        MLflow with accounts, less what a governed server does not have, plus the log's API,
-                to which `append` says what may be said;
-5. `trial`      the attempt it makes on itself before it serves;
-6. `run`        the start, in order; `adopt`, of a registry that one machine used alone;
-7. `shown`      what MLflow's pages show of a version's status.
+1. `context`      what the registry's governor asks: the log in the registry's own database, and the
+                  policies in force there
+2. `checkpoints`  the key that signs the log's checkpoints
+3. `plugin`       MLflow's entry points; they import MLflow when they are called
+4. `settings`     the server's settings, and what is switched off
+5. `app`          MLflow with accounts, without the parts that a governed server must not have, with
+                  the log's API
+6. `append`       which statements that API accepts
+7. `trial`        the attempt to move a governed alias before the server listens
+8. `run`          the start, step by step; `adopt` takes over a registry that one machine used alone
+9. `shown`        what MLflow's pages show of a version's status
 """

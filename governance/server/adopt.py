@@ -1,9 +1,8 @@
-"""A registry that this machine used alone becomes the server's: its files are the served ones from
-here on.
+"""A registry that one machine used alone becomes the server's.
 
-The addresses of runs and versions name the files' folder on this machine's disk. Served, the same
-files are reached through the write-once store: `file:///ROOT/x` becomes `mlflow-artifacts:/x`, the
-bytes stay where they are.
+The addresses of runs and versions name a folder on this machine's disk. A server gives the same
+files through the write-once store: `file:///ROOT/x` becomes `mlflow-artifacts:/x`. The bytes stay
+where they are.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ COLUMNS = (
 
 
 def adopt(engine_uri: str, root: Path) -> int:
-    """Rewrites the addresses below `root`, in one transaction. How many rows changed; 0 where there
-    was nothing.
+    """Rewrites the addresses below `root` in one transaction. Returns the number of changed
+    rows.
     """
     import sqlalchemy
     from sqlalchemy import text

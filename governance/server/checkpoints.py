@@ -1,9 +1,9 @@
-"""The key that signs the log's checkpoints: at each append the one that the log itself names.
+"""The key that signs the log's checkpoints: at each append the key that the log names.
 
-Owners may approve a successor while a server runs. From the next entry on it signs, where this
-machine holds it; where it does not, nothing is appended: a checkpoint by the key before would be
-refused by whoever verifies. Nor is anything put on top of entries that are not those of the last
-checkpoint: who rewrote them would have them signed.
+Owners may approve a successor while a server runs. It signs from the next entry on, if this machine
+has it. If not, nothing is appended, because a checkpoint by the old key does not verify. Nothing is
+appended either where the entries are not those of the last checkpoint: a signature would confirm
+rewritten entries.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from governance.people.keys import NEXT, use_successor
 
 @dataclass(frozen=True)
 class CheckpointSigner:
-    """See `governance.attest.keys.Signer`. It is asked within the transaction of an append, so the
-    log stands still.
+    """See `governance.attest.keys.Signer`. It signs within the transaction of an append, so the log
+    does not change meanwhile.
     """
 
     machine: Machine
@@ -44,7 +44,9 @@ class CheckpointSigner:
         return self._now().public_pem
 
     def sign(self, payload: bytes) -> bytes:
-        """See `Signer`. Raises `VerificationError` where the log is not what was signed last."""
+        """See `Signer`. Raises `VerificationError` where the log's entries are not those of its
+        last checkpoint.
+        """
         check_head(self.log, self.machine.project)
         return self._now().sign(payload)
 

@@ -1,9 +1,7 @@
-"""A governor for one database: the log that stands in it, the policies in force there, and this
-server's keys.
+"""A governor for one database: its log, the policies in force there, and this server's keys.
 
-The log is in the registry's own database, so that an alias and its entry commit together. What
-project it is, its first entry says; keys and state are this machine's
-(`governance.machine.machine`).
+The log is in the registry's own database, so that an alias and its entry commit together. The first
+entry names the project. Keys and state are this machine's (`governance.machine.machine`).
 """
 
 from __future__ import annotations
@@ -46,9 +44,9 @@ if TYPE_CHECKING:
 SCHEMES = ("governed+sqlite", "governed+postgresql")
 MAX_REASON = 2000
 ATTEMPTS = 8
-"""How often an alias is moved again because somebody else moved it meanwhile."""
-REMEMBERED = {*KINDS, "registration", "train", "evaluate"}
-"""Kinds of evidence from which names, versions and protected runs follow."""
+"""How often a call is tried again where another one changed the registry meanwhile."""
+SNAPSHOT_KINDS = {*KINDS, "registration", "train", "evaluate"}
+"""Kinds of evidence that a `Snapshot` is made of."""
 
 
 def database_of(store_uri: str) -> str:
@@ -87,49 +85,61 @@ def open_database(database: str, project: str, checkpoint: Signer | None = None)
     return PostgresLog(database, project, checkpoint)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What a governor needs to know of the log at one size."""
+
+    size: int
+    names: Names
+    registered: frozenset[tuple[str, str]]
+    """Model and version of each registration."""
+    runs: frozenset[str]
+    """The registry's runs that evidence names."""
+
+
 @dataclass
 class Surroundings:
-    """What a governor asks, remembered for as long as the log does not grow."""
+    """What a governor asks. A snapshot is kept until an entry changes it."""
 
     log: Log
     machine: Machine
     now: Callable[[], datetime]
     _lock: Lock = field(default_factory=Lock)
-    _known: tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]] | None = None
+    _snapshot: Snapshot | None = None
 
     @property
     def state(self) -> LogState:
-        """The log as it stands."""
+        """The present state of the log."""
         return state(self.log)
 
     def names(self) -> Names:
-        """Governed now: what the policies in force name, and what the log ever had a version of."""
-        return self._look()[1]
+        """The governed names: those in the policies in force, and models with a registration."""
+        return self._current().names
 
     def is_registered(self, model: str, version: str) -> bool:
-        """Whether the log has the registration of a version, by somebody who might sign it."""
-        return (model, version) in self._look()[2]
+        """Whether the log has the registration of a version, by a key that may sign it."""
+        return (model, version) in self._current().registered
 
     def protected_runs(self) -> frozenset[str]:
         """The runs that evidence names."""
-        return self._look()[3]
+        return self._current().runs
 
-    def _look(self) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
+    def _current(self) -> Snapshot:
         size = self.log.size()
         with self._lock:
-            remembered = self._known
-            if remembered is None or remembered[0] > size or self._matters(remembered[0], size):
-                remembered = self._read(size)
-            self._known = (size, *remembered[1:])
-            return self._known
+            snapshot = self._snapshot
+            if snapshot is None or snapshot.size > size or self._changes(snapshot.size, size):
+                snapshot = self._read(size)
+            self._snapshot = replace(snapshot, size=size)
+            return self._snapshot
 
-    def _matters(self, since: int, size: int) -> bool:
-        """Whether an entry since then can have changed what is remembered."""
+    def _changes(self, since: int, size: int) -> bool:
+        """Whether an entry of [since, size) can change the snapshot."""
         return any(
-            entry.kind in REMEMBERED for entry in islice(self.log.entries(since), size - since)
+            entry.kind in SNAPSHOT_KINDS for entry in islice(self.log.entries(since), size - since)
         )
 
-    def _read(self, size: int) -> tuple[int, Names, frozenset[tuple[str, str]], frozenset[str]]:
+    def _read(self, size: int) -> Snapshot:
         if size == 0:
             raise StorageError(
                 "the log has no entries",
@@ -149,7 +159,7 @@ class Surroundings:
             if statement.predicate.run.detail.get(REGISTRY_RUN)
         )
         models = frozenset(rules.models) | {model for model, _ in registered}
-        return size, Names(models, frozenset(rules.aliases)), registered, runs
+        return Snapshot(size, Names(models, frozenset(rules.aliases)), registered, runs)
 
 
 @dataclass(frozen=True)
@@ -204,8 +214,8 @@ class LogRecorder:
     def moved(
         self, operation: str, model: str, version: str | None, alias: str, caller: str
     ) -> None:
-        """See `governor.Recorder`. Where the alias is there already, nothing is changed and nothing
-        said.
+        """See `governor.Recorder`. Where the version has the alias already, nothing is changed or
+        recorded.
         """
         for attempt in range(ATTEMPTS):
             held = self._holder(model, alias)
@@ -258,7 +268,7 @@ def _about(operation: str, model: str) -> Artifact:
 
 @dataclass(frozen=True)
 class RegistryPromoter:
-    """`governance.release.promoter` as the registry asks it: to take an alias away is to retire a
+    """`governance.release.promoter` for the registry's calls. Taking an alias away retires a
     version.
     """
 
@@ -275,8 +285,8 @@ class RegistryPromoter:
             )
 
     def _retired(self, model: str, alias: str) -> str:
-        """The version that the open request names; the one that holds the alias where nobody
-        asked.
+        """The version that the open request names; without a request, the one that holds the
+        alias.
         """
         now = self.now()
         requested, tenure = to_retire(now, model, alias), now.holder(model, alias)
@@ -307,8 +317,8 @@ _lock = Lock()
 
 
 def governor_of(store_uri: str) -> Governor:
-    """The governor of a governed address, one per process. Raises `CountersignError`: then there is
-    no registry.
+    """The governor of a governed address, one per process. Raises `CountersignError`, so that no
+    registry is opened.
     """
     database = database_of(store_uri)
     with _lock:
@@ -320,7 +330,9 @@ def governor_of(store_uri: str) -> Governor:
 def make_governor(
     database: str, environ: Mapping[str, str], now: Callable[[], datetime]
 ) -> Governor:
-    """A governor over the log in a database; everything it will need is tried once."""
+    """A governor over the log in a database. Everything that it needs is tried once. Raises
+    `CountersignError`.
+    """
     project = project_of(database)
     machine_here = replace(machine(project, environ), log_uri=database, registry_uri=database)
     checkpoint = CheckpointSigner(machine_here, open_database(database, project))
@@ -367,7 +379,7 @@ def project_of(database: str) -> str:
 
 
 def _known_signer(log: Log, place: Machine) -> Signer:
-    """This server's signer, if what it signs verifies."""
+    """This server's signer. Raises `ConfigError` where nothing names its key."""
     own_signer = signer(place)
     authority = read_authority(log)
     accepted = {*authority.keys.values(), *evidence.origin(log).development_keys}

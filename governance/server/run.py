@@ -1,12 +1,11 @@
-"""Starting a governed server: what must hold first, in order, and then MLflow under uvicorn until
-it is told to stop.
+"""Starts a governed server: the checks in order, then MLflow under uvicorn until a signal stops it.
 
-1. the log is there, of this project, and begins with the entry that is pinned;
-2. database, artifacts and keys are nobody else's to write, and keys nobody else's to read;
-3. settings are written, password and secret key are there;
-4. the application is made: every plugin loads, or nothing starts;
-5. it tries to move a governed alias of its own, and fails;
-6. only then does it listen.
+1. There is a log of this project, and it begins with the pinned entry.
+2. Other accounts cannot write the database, artifacts or keys, and cannot read the keys.
+3. The settings are written; password and secret key are there.
+4. The application is made. Every plugin loads, or nothing starts.
+5. The server's attempt to move a governed alias is refused.
+6. Then it listens.
 """
 
 from __future__ import annotations
@@ -109,8 +108,8 @@ def check_origin(settings: Settings, project: str, pin: str | None, own_key: str
 
 
 def check_private(settings: Settings, machine: Machine) -> list[str]:
-    """(2) Warnings for what other accounts can read; raises `StorageError` for what they can write,
-    and for keys.
+    """(2) Warnings for files that other accounts can read. Raises `StorageError` for files that
+    they can write, and for keys that they can read.
     """
     exposed = exposed_keys(machine)
     if exposed:
@@ -138,7 +137,7 @@ def _files(settings: Settings) -> Iterator[Path]:
 
 
 def _reachable(path: Path) -> bool:
-    """Whether another account gets as far: every folder above lets it pass."""
+    """Whether another account can reach a path: it may pass every folder above."""
     return all(
         folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for folder in path.absolute().parents
     )
@@ -147,9 +146,7 @@ def _reachable(path: Path) -> bool:
 def serve(
     settings: Settings, machine: Machine, pin: str | None, environ: Mapping[str, str], say: Say
 ) -> None:
-    """Runs the server until SIGTERM or SIGINT. Raises before it listens, where something does not
-    hold.
-    """
+    """Runs the server until SIGTERM or SIGINT. Raises before it listens, if a check fails."""
     check_port(settings)
     pinned = check_origin(settings, machine.project, pin, own_checkpoint_key(machine))
     os.umask(0o077)
@@ -216,8 +213,8 @@ def check_port(settings: Settings) -> None:
 
 
 def _differences(settings: Settings, machine: Machine) -> list[str]:
-    """What somebody did to the registry past the server; nothing moves on such a row until it is
-    put right.
+    """Changes of the registry that the log does not have. Nothing moves on such a row until it is
+    corrected.
     """
     log = open_database(settings.database, machine.project)
     findings = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
@@ -233,8 +230,8 @@ def _differences(settings: Settings, machine: Machine) -> list[str]:
 
 
 def _remember_files(settings: Settings, machine: Machine) -> None:
-    """Where files are, for `countersign verify` and the next start. The usual folder needs no word
-    and may be moved.
+    """Writes where the files are, for `countersign verify` and the next start. The default folder
+    is not written, so that it may be moved.
     """
     named, folder = machine.state / SERVED_FILES, settings.artifacts.absolute()
     if folder == (machine.state / "artifacts").absolute():
@@ -244,7 +241,7 @@ def _remember_files(settings: Settings, machine: Machine) -> None:
 
 
 def _log_calls() -> None:
-    """Accepted and refused calls go to the server's own output too, with the time."""
+    """Writes accepted and refused calls to the server's output, with the time."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     calls.addHandler(handler)
@@ -267,8 +264,8 @@ def _prepare(settings: Settings, say: Say) -> None:
 
 
 def _check_installed() -> None:
-    """MLflow finds our stores by their entry points; without them there is no registry, and nobody
-    would say why.
+    """Raises `ConfigError` where MLflow does not see our stores' entry points. Without them its own
+    error would not say why.
     """
     missing = [
         f"{group}: {name}"

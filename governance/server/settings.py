@@ -1,8 +1,8 @@
-"""Everything a governed server is told, in one place: what listens where, and what is switched off.
+"""All settings of a governed server: its addresses, and what is switched off.
 
-Each line answers a door that stood open by default: hosts that only look local, other sites'
-scripts, files of the server's own disk, pickles, the job runner, the AI gateway, an assistant that
-runs commands, a password everybody knows.
+Each line closes something that MLflow leaves open by default: hosts that only look local, scripts
+of other sites, files of the server's own disk, pickles, the job runner, the AI gateway, an
+assistant that runs commands, a default password.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
 SECRET_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"  # noqa: S105
 MIN_PASSWORD = 12
 ACCOUNT_SECONDS = 60
-"""How long a password that was checked is not hashed again, which takes 0.2 s; a change of it
-counts at once in the process that made it, in other workers after this.
+"""How long the check of a password is kept, because hashing takes 0.2 s. A changed password counts
+at once in the process that changed it, and in other workers after this time.
 """
 NEVER = (
     "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS",
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
     "MLFLOW_ENABLE_WORKSPACES",
 )
-"""Switches that no governed server runs with."""
+"""Switches that a governed server refuses to start with."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What must not be shown; where it was made here, in which file it stands."""
+    """Secrets, which must not be shown, and the password's file where the server made it."""
 
     password: str
     secret_key: str
@@ -71,9 +71,7 @@ class Secrets:
 
 
 def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables MLflow reads. Raises `ConfigError` where a switch is set that a governed server
-    never has.
-    """
+    """The variables that MLflow reads. Raises `ConfigError` where a switch of `NEVER` is set."""
     forbidden = sorted(
         name for name in NEVER if environ.get(name, "").lower() in ("1", "true", "yes")
     )

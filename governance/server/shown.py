@@ -1,8 +1,6 @@
-"""What MLflow's pages show of a version: for people who live there. Written by the server, never
-read back.
+"""What MLflow's pages show of a version. The server writes it and never reads it back.
 
-Everything follows from the log. A reader who wants to be sure asks `countersign verify` and
-`countersign history`.
+Everything follows from the log. `countersign verify` and `countersign history` check it.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ LENGTH = 4900
 
 
 def shown(now: LogState, model: str) -> dict[str, Shown]:
-    """Version to what its page shows: of those whose status the latest decisions can have
+    """What the pages show, by version, for versions whose status the latest decisions can have
     changed.
     """
     decisions = [
@@ -84,7 +82,7 @@ def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Sh
 
 
 def _status(now: LogState, registration: Registration, last: Promotion | None) -> str:
-    """Retired, or the aliases it holds, or what came of the last decision."""
+    """Retired, or the aliases that it holds, or the result of the last decision."""
     version = registration.model, registration.version
     retirement = now.timeline.retirements.get(version)
     if retirement is not None:
@@ -98,7 +96,9 @@ def _status(now: LogState, registration: Registration, last: Promotion | None) -
 
 
 def _approvers(now: LogState, registration: Registration) -> list[str]:
-    """Who approved the version's latest packet, by name and role, whose signatures count."""
+    """The people who approved the version's latest packet, with roles. Only signatures that
+    count.
+    """
     packet_evidence = packet.latest(
         now.evidence, registration.model, registration.version, registration.model_digest
     )

@@ -1,9 +1,9 @@
-"""The attempt a server makes on itself before it serves: to move a governed alias, through REST, as
+"""The server's trial before it listens: it tries to move a governed alias through REST, as
 administrator.
 
-It uses a model of its own that is governed always (`names.TRIAL_MODEL`). What must come back is our
-refusal; anything else (a moved alias, a plain server's answer, no answer) means that this server
-governs nothing, and it does not start.
+It uses a model of its own that is always governed (`names.TRIAL_MODEL`). Every answer must be our
+refusal. Any other answer (a moved alias, a plain server's answer, none) means that this server
+governs nothing, so it does not start.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from governance.base.errors import RefusedError
 from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
 
 ROOTS = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
-"""The doors of the client and of the web pages."""
+"""Paths of the client's API and of the web pages' API."""
 DEFAULT_EXPERIMENT = "0"
 _ABOUT = (
     "Made by the server when it first started: each start it tries to move an alias of this model,"
@@ -44,8 +44,8 @@ class Client(Protocol):
 
 
 def attempt(client: Client, user: str, password: str, mark: str) -> int:
-    """Tries to move a governed alias by every door. The number of refusals; raises `RefusedError`
-    otherwise.
+    """Tries to move a governed alias by every API. Returns the number of refusals. Raises
+    `RefusedError` for any other answer.
     """
     headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
     version = _version(client, headers)
