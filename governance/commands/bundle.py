@@ -114,12 +114,12 @@ def command(
 
 
 def second_verifier() -> bytes:
-    """The source of the verifier that needs no Countersign."""
+    """The source of the standalone verifier."""
     return resources.files("governance.bundle").joinpath("standalone_verifier.py").read_bytes()
 
 
 def _distinct(files: list[Attached]) -> list[Attached]:
-    """Each content once, under the name it has first."""
+    """Each content once, under its first name."""
     return list({file.sha256: file for file in reversed(files)}.values())
 
 
@@ -134,7 +134,7 @@ def _attached(path: Path) -> Attached:
 
 
 def _text(path: Path) -> str:
-    """A file's text, to the byte. Raises `InputError`."""
+    """The text of a file, unchanged. Raises `InputError`."""
     try:
         if path.stat().st_size > MAX_BYTES // 2:
             raise InputError(

@@ -164,7 +164,7 @@ def use(dry_run: bool, as_json: bool) -> None:
 
 
 def _keeper() -> Machine:
-    """The machine that keeps the log. Raises `ConfigError` on another."""
+    """This machine, which must keep the log. Raises `ConfigError`."""
     machine = session.here()
     if on_server(machine):
         raise ConfigError(

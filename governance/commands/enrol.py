@@ -64,7 +64,7 @@ def command(
 
 
 def edit(change: enrolment.Change, dry_run: bool) -> str:
-    """Changes policies/policy.yaml, if what comes out could work; its policies' digest."""
+    """Changes policies/policy.yaml if the result could work. Returns the digest of the policies."""
     folder = Path.cwd() / "policies"
     text = change(enrolment.read(folder))
     policies = enrolment.checked(folder, text)

@@ -30,7 +30,7 @@ from governance.machine.machine import (
 from governance.server.append import verifier
 
 SHOWN = 20
-"""Refused statements printed; --json has all."""
+"""The most refused statements printed. --json has all."""
 
 _options: list[Callable[[Callable[..., None]], Callable[..., None]]] = [
     click.argument("address"),
@@ -78,7 +78,7 @@ def pull(address: str, dry_run: bool, as_json: bool) -> None:
 
 
 def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None:
-    """Carries, and says how far it came even where it could not go on."""
+    """Carries statements and prints the result, also after an error."""
     transfer, trouble = Transfer(), None
     try:
         giving, taking = _opened(source), _appendable(target)
@@ -104,7 +104,7 @@ def _run(source: Machine, target: Machine, dry_run: bool, as_json: bool) -> None
 
 
 def lines(transfer: Transfer, dry_run: bool) -> list[str]:
-    """For people."""
+    """The result for people."""
     would = "would be " if dry_run else ""
     text = [
         f"{transfer.count('carried')} statement(s) {would}carried,"
@@ -123,7 +123,9 @@ def lines(transfer: Transfer, dry_run: bool) -> list[str]:
 
 
 def _opened(machine: Machine) -> Log:
-    """A log to read, that belongs to the project; whose machine began it does not matter."""
+    """Opens the log of the project for reading. Any machine may have begun it. Raises
+    `StorageError`.
+    """
     log = log_of(machine)
     if log.size() == 0:
         fix = (
@@ -145,7 +147,5 @@ def _appendable(machine: Machine) -> Log:
 
 
 def _verifier(log: Log) -> Verifier:
-    """A server judges again what is sent to it; here its reasons are known before anything is
-    sent.
-    """
+    """Verifies statements here before they are sent. A server verifies them again."""
     return verifier(log, lambda: datetime.now(UTC))

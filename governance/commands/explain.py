@@ -40,7 +40,7 @@ def command(
 
 
 def lines(repeated: Again) -> list[str]:
-    """For people: the decision, whether it comes out the same, and every reason."""
+    """The decision for people: whether it gives the same result, and every reason."""
     word = "ALLOWED" if repeated.allowed else "REFUSED"
     text = [
         f"entry {repeated.entry}: {repeated.about}: {word} at {moment(repeated.at)}",

@@ -27,7 +27,7 @@ def command(model: str, bundle: Path | None, origin: str | None, as_json: bool) 
 
 
 def lines(events: list[Event]) -> list[str]:
-    """For people, one line each."""
+    """The events for people, one line each."""
     text = []
     for event in events:
         about = f" {event.version}" if event.version else ""

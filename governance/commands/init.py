@@ -108,7 +108,7 @@ def lines(begun: founding.Begun) -> list[str]:
 
 
 def _owners(first: Policies) -> str:
-    """Who signs the first policy, and so may begin the log."""
+    """The people who sign the first policy. One of them begins the log."""
     roles = first.rules.owners.roles if first.rules.owners else []
     return " or ".join(
         principal.name for principal in first.rules.principals if set(principal.roles) & set(roles)
@@ -118,7 +118,7 @@ def _owners(first: Policies) -> str:
 def _signers(
     scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, as_json: bool
 ) -> list[Signer]:
-    """The owners at hand who have not signed yet, each having read the rules and said yes."""
+    """The owners with a key here who have not signed yet. Each reads the rules and agrees."""
     if not keys and not os.environ.get(speaking.KEY):
         return []
     now = promotion.state(log) if log is not None else None
@@ -142,9 +142,7 @@ def _signers(
 def _begin_and_sign(
     scene: founding.Scene, log: Log | None, signers: list[Signer], done: list[str]
 ) -> Log | None:
-    """Begins the log where it has not begun, and signs with every key at hand. Without a key
-    nothing of it is done.
-    """
+    """Begins the log if needed, and signs with every key. Does nothing without a key."""
     if not signers:
         return log
     if log is None:
@@ -165,7 +163,7 @@ def _begin_and_sign(
 
 
 def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None) -> Founding:
-    """Everybody who is named, in the file and on the command line. Raises `ConfigError`."""
+    """All people and services of the file and the command line. Raises `ConfigError`."""
     base = enrolment.read_founding(file) if file else Founding()
     persons, others = {}, {}
     for text in people:

@@ -53,7 +53,7 @@ def command(
 
 
 def _moved(now: LogState, model: str) -> list[Finding]:
-    """Aliases of the model that the registry has elsewhere than the log."""
+    """Aliases of the model that differ between registry and log."""
     differences = differing(now.log, session.here()) or []
     return [
         finding
@@ -63,7 +63,7 @@ def _moved(now: LogState, model: str) -> list[Finding]:
 
 
 def lines(model: str, holders: list[Live]) -> list[str]:
-    """For people."""
+    """The holders for people."""
     if not holders:
         return [f"no version of {model} held an alias then, as the log says"]
     text = []

@@ -21,7 +21,7 @@ from governance.people.moves import Plan, Signature
 from governance.people.speaking import Speaker
 
 Make = Callable[[LogState, datetime, Speaker | None], Plan]
-"""The plan of a move, on the log as it stands, by somebody who may sign for it."""
+"""Plans a move on the log as it is, for a person who may sign."""
 
 
 def named(text: str) -> tuple[str, str]:
@@ -78,7 +78,7 @@ def move(
 
 
 def document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
-    """The plan, or what became of it, as JSON."""
+    """The plan, or the finished move, as JSON."""
     target, decision = plan.move, plan.decision
     outcome = moved or decision
     missing = () if moved else plan.missing
@@ -133,7 +133,7 @@ def lines(plan: Plan) -> list[str]:
 
 
 def signature_lines(missing: Sequence[Signature]) -> list[str]:
-    """Exactly whose signature is missing."""
+    """The missing signatures, with the people who could give them."""
     text = []
     for signature in missing:
         people = ", ".join(signature.who) or "nobody that policy names"
@@ -165,7 +165,7 @@ def finding_lines(finding: Finding) -> list[str]:
 
 
 def told_moved(moved: Promotion) -> list[str]:
-    """What happened, for people."""
+    """The finished move for people."""
     name = f"{moved.model}/{moved.version}"
     if moved.action == "retire":
         text = [f"{name} is retired: it holds no alias and gets none without new approvals"]
@@ -182,7 +182,7 @@ def told_moved(moved: Promotion) -> list[str]:
 
 
 def _signs(now: LogState, signing: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
-    """Who signs, where a key is given. A dry run needs no right."""
+    """The person who signs, if a key is given. A dry run needs no right."""
     if not session.has_key(signing.key):
         return None
     try:
@@ -195,7 +195,7 @@ def _signs(now: LogState, signing: Signing, roles: Sequence[str], at: datetime) 
 
 
 def _ready(plan: Plan) -> None:
-    """There is something to sign for, and somebody who signs. Raises `ConfigError`,
+    """Checks that there is a packet to promote, and a key to sign with. Raises `ConfigError`,
     `RefusedError`.
     """
     if plan.move.action == "promote" and plan.asked.packet is None:

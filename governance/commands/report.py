@@ -34,7 +34,7 @@ WHY = "for the record"
 
 @dataclass(frozen=True)
 class _Where:
-    """Where the log is read, and where kept reports are."""
+    """Where to read the log and kept reports."""
 
     sources: Sources
     kept: Bytes
@@ -148,7 +148,7 @@ def summary(report: Report, page: Path) -> str:
 def _check(
     version: str | None, everything: bool, signing: bool, sha256: str | None, bundle: Path | None
 ) -> None:
-    """What does not go together. Raises `ConfigError`."""
+    """Checks that the options fit together. Raises `ConfigError`."""
     if everything and version is not None:
         raise ConfigError("--all is of every version", fix="leave MODEL/VERSION out, or --all")
     if sha256 is not None and (version is not None or everything or signing):
@@ -173,7 +173,7 @@ def _where(bundle: Path | None, origin: str | None) -> _Where:
 
 
 def _as_it_was(where: _Where, sha256: str) -> bytes:
-    """The signed page or twin with this digest. Raises `VerificationError` where the log does not
+    """The signed page or twin with this digest. Raises `VerificationError` if the log does not
     verify.
     """
     verified = where.sources.verified
@@ -187,7 +187,7 @@ def _as_it_was(where: _Where, sha256: str) -> bytes:
 
 
 def _signed(where: _Where, computed: ComputedReport) -> tuple[KeptReport | None, list[str]]:
-    """The report that was signed, if it is this one; and what is to be told of it."""
+    """The signed report that equals this one, if any, and notes about it."""
     if not computed.report.integrity.verified:
         return None, []
     now, _ = where.sources.read
@@ -210,7 +210,7 @@ def _who(now: LogState, signed: KeptReport) -> str:
 def _sign(
     computed: ComputedReport, reason: str, key: str | None, role: str | None, yes: bool
 ) -> str:
-    """Signs what was computed; that, in words."""
+    """Signs a report. Returns a sentence about it."""
     machine, at = session.here(), session.clock()
     log = speaking.log_to_add_to(machine)
     chosen: Signer
@@ -242,7 +242,7 @@ def _sign(
 
 
 def _index(read: Sources, folder: Path, as_of: datetime | None, clock: datetime) -> Index:
-    """The index; the reports of versions that stand in the folder are linked."""
+    """The index, with links to the reports in the folder."""
     verified = read.verified
     if verified.broken is not None:
         return index.broken(read.project, verified)
@@ -254,8 +254,8 @@ def _index(read: Sources, folder: Path, as_of: datetime | None, clock: datetime)
 
 
 def code_of_all(overview: Index) -> int:
-    """As of one report: 5 where something does not verify, 4 where something live has a fault, else
-    0.
+    """The exit code of the index: 5 if something does not verify, 4 if a live version has a fault
+    or is late, else 0.
     """
     if not overview.verified or overview.registry_state == "differs":
         return VerificationError.exit_code

@@ -73,7 +73,7 @@ def command(
 
 
 def _write(machine: Machine, html: bytes, digest: str, output: Path | None) -> Path:
-    """The page as a file for a browser: at -o, else in this machine's folder of previews."""
+    """Writes the page to `output`, else to this machine's folder of previews."""
     target = output or machine.state / "review" / f"{digest[:16]}.html"
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomic(target, html)
@@ -96,7 +96,7 @@ def _signed_page(
 
 
 def _packet(machine: Machine, now: LogState, what: str) -> Evidence:
-    """The packet that is meant; where a version has none, the one that `freeze` would record."""
+    """The packet that `what` names, or the one that `freeze` would record."""
     model, slash, version = what.partition("/")
     if not slash:
         return packets.by_digest(now, what)
@@ -111,7 +111,7 @@ def _packet(machine: Machine, now: LogState, what: str) -> Evidence:
 
 
 def _reader(now: LogState, key: str | None) -> str | None:
-    """The person whose key is at hand; None without a key, or with a key of nobody."""
+    """The person of this key. None without a key, or if policy does not name the key."""
     if not session.has_key(key):
         return None
     try:

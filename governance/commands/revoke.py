@@ -107,8 +107,8 @@ def _keys(now: LogState, name: str, key: str | None) -> list[PublicKey]:
 
 
 def _edit(name: str, key: str | None, dry_run: bool, done: list[str]) -> str | None:
-    """Out of the policies at hand. What cannot be signed like this is said, and left for people to
-    mend.
+    """Removes the key from the local policies. If the result could never work, policy.yaml stays
+    and `done` says why.
     """
     if not (Path.cwd() / "policies" / enrolment.FILE).exists():
         done.append(

@@ -86,7 +86,9 @@ def command(
 
 
 def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ...]:
-    """The names it answers to: those given, or the address it listens on. A pattern is none."""
+    """The host names that the server answers to: those given, or its address. Patterns are not
+    allowed.
+    """
     for name in given:
         if "*" in name or "/" in name or not name.strip():
             raise ConfigError(
@@ -105,7 +107,9 @@ def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ..
 
 
 def _database(machine: Machine, registry: str | None) -> str:
-    """Registry and log stand in one database, or a move and its entry could not commit together."""
+    """Checks that registry and log are in one database, so that a move and its entry commit
+    together.
+    """
     plain = (registry or machine.log_uri).removeprefix("governed+")
     if plain != machine.log_uri:
         raise ConfigError(

@@ -1,6 +1,4 @@
-"""What the commands of people share: options, the key, the question before a signature, and how
-results are printed.
-"""
+"""Shared by commands of people: options, keys, the question before a signature, output."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def here() -> Machine:
-    """This machine, for the project at hand or the one COUNTERSIGN_PROJECT names."""
+    """This machine, for the project here or the one in COUNTERSIGN_PROJECT."""
     return machine_of(Path.cwd(), os.environ)
 
 
@@ -89,7 +87,7 @@ def signs(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def reason_option(about: str) -> Callable[[F], F]:
-    """`--reason`, required and never filled in by us; the log keeps it."""
+    """`--reason`. It is required and has no default. The log keeps it."""
     return click.option(
         "--reason", required=True, callback=_not_blank, help=f"{about} The log keeps it."
     )
@@ -141,7 +139,7 @@ def json_option(command: F) -> F:
 
 
 def bundle_options(command: F) -> F:
-    """`--bundle`, `--origin`: the commands that only look can look into a bundle."""
+    """`--bundle` and `--origin`, for commands that only read."""
     for option in (
         click.option(
             "--origin",
@@ -161,9 +159,7 @@ def bundle_options(command: F) -> F:
 
 
 def looking(bundle: Path | None, origin: str | None) -> LogState:
-    """The log to look into, this machine's or a bundle: verified from its first entry before
-    anything is told of it.
-    """
+    """The log of this machine or of a bundle, verified from its first entry."""
     from governance.commands import sources  # it imports this module
 
     return (
@@ -174,7 +170,7 @@ def looking(bundle: Path | None, origin: str | None) -> LogState:
 
 
 def carried(bundle: Path, origin: str | None) -> Opened:
-    """A bundle that verifies; what it does not establish or carry is told on stderr."""
+    """A verified bundle. Warnings about its origin and its size go to stderr."""
     from governance.history.verify import TrustAnchors  # only where one is read
     from governance.report.bundled import opened
 
@@ -193,9 +189,7 @@ def carried(bundle: Path, origin: str | None) -> Opened:
 def records_of(
     name: tuple[str, str], bundle: Path | None, origin: str | None, time: datetime | None = None
 ) -> Records:
-    """A version's verified records, for exports and controls. Raises `VerificationError` where they
-    do not verify.
-    """
+    """The verified records of a version, for exports and controls. Raises `VerificationError`."""
     from governance.exports.records import at_hand, read  # only where they are read
 
     sources = at_hand(here(), Path.cwd()) if bundle is None else carried(bundle, origin).sources
@@ -203,7 +197,7 @@ def records_of(
 
 
 def ask() -> Ask | None:
-    """A question on the terminal, where there is one; nothing is echoed."""
+    """Asks on the terminal without echo. None if there is no terminal."""
     if not sys.stdin.isatty():
         return None
     return lambda prompt: str(click.prompt(prompt.removesuffix(": "), hide_input=True, err=True))
@@ -215,9 +209,7 @@ def has_key(key: str | None) -> bool:
 
 
 def own_key(key: str | None) -> PublicKey:
-    """The person's public key. Where a `.pub` file lies beside the private key, no passphrase is
-    asked for.
-    """
+    """The person's public key. A `.pub` file beside the private key saves the passphrase."""
     beside = Path(f"{key or os.environ.get(speaking.KEY, '')}.pub").expanduser()
     try:
         return public_key(beside.read_text(encoding="utf-8"))
@@ -236,7 +228,7 @@ def read(machine: Machine) -> Log:
 
 
 def log_to_add_to(machine: Machine, dry_run: bool) -> Log:
-    """The log; with `dry_run` one that cannot be added to will do."""
+    """The log for adding entries. With `dry_run`, for reading only."""
     return read_log(machine) if dry_run else speaking.log_to_add_to(machine)
 
 

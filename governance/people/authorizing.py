@@ -38,13 +38,9 @@ def authorize(
         **author.signed(reason, at, anywhere=True),
         expires=exact_instant(at + timedelta(hours=hours)),
     )
-    return (
-        record_statement(
-            log, signer, "authorization", [subject(now.authority.in_force.digest)], authorization
-        ),
-        author,
-        authorization,
-    )
+    policies = subject(now.authority.in_force.digest)
+    recorded = record_statement(log, signer, "authorization", [policies], authorization)
+    return recorded, author, authorization
 
 
 def speaking_for_themselves(
@@ -56,7 +52,8 @@ def speaking_for_themselves(
     from governance.people.speaking import roles_of, speaker
 
     policies = now.authority.policies
-    principal, fitting = policies.principals.get(signer.keyid), fitting or roles_of(policies)
+    principal = policies.principals.get(signer.keyid)
+    fitting = fitting or roles_of(policies)
     roles = principal.roles if principal is not None and principal.kind == "person" else []
     first = next((name for name in roles if name in fitting), None)
     return speaker(now.authority, signer, role or first, fitting, at)

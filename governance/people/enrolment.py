@@ -430,7 +430,7 @@ def _rules(rules: Mapping[str, Any], given: Founding) -> dict[str, Any]:
     if recovery is not None and not rules.get("recovery"):
         added["recovery"] = _flow(recovery.model_dump())
     if not rules.get("aliases") and (given.aliases or champion):
-        rows = {**champion, **given.aliases} if not given.aliases else given.aliases
+        rows = given.aliases or champion
         added["aliases"] = CommentedMap(
             {name: _flow(rule.model_dump(exclude_defaults=True)) for name, rule in rows.items()}
         )

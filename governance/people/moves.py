@@ -155,16 +155,7 @@ def plan_rollback(
             finding for finding in planned.decision.findings if finding.code not in _BY_SIGNATURE
         ]
         if not open_findings:
-            return Plan(
-                move,
-                planned.asked,
-                planned.decision,
-                planned.held,
-                planned.request,
-                signs,
-                planned.missing,
-                tuple(skipped),
-            )
+            return replace(planned, skipped=tuple(skipped))
         skipped.append((before.predicate.version, open_findings[0]))
     reasons = "; ".join(
         f"version {version}: {finding.code} {finding.message}" for version, finding in skipped
@@ -251,15 +242,13 @@ def closed_by(now: LogState, model: str, version: str) -> str | None:
     """
     digest = now.registration(model, version).predicate.model_digest
     incidents = counted(now.authority, now.evidence.by_subject(digest, "incident"))
-    last = next(
-        (
-            incident.predicate
-            for incident in reversed(incidents)
-            if incident.predicate.version == version
-        ),
-        None,
-    )
-    return None if last is None else last.principal if last.state == "closed" else ""
+    of_version = [
+        incident.predicate for incident in incidents if incident.predicate.version == version
+    ]
+    if not of_version:
+        return None
+    last = of_version[-1]
+    return last.principal if last.state == "closed" else ""
 
 
 def requester_roles(policies: Policies, alias: str) -> list[str]:

@@ -106,7 +106,8 @@ def _unknown(now: LogState, name: str) -> Subject:
 
 
 def _of_packet(now: LogState, frozen: Evidence) -> Subject:
-    predicate, name = frozen.predicate, f"{frozen.predicate.model}/{frozen.predicate.version}"
+    predicate = frozen.predicate
+    name = f"{predicate.model}/{predicate.version}"
     return Subject(
         "packet",
         packet.digest_of(predicate),
