@@ -77,8 +77,8 @@ def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envel
     if key.keyid != signature.keyid:
         raise VerificationError("a key stands under an id that is not its own", where=where)
     key.verify(_decode(signature.sig, where), _pae(payload), where)  # (2)
-    statement, known = _statement(payload, where)  # (3)
-    return Verified(statement, payload, key.keyid, known)
+    statement, is_canonical = _statement(payload, where)  # (3)
+    return Verified(statement, payload, key.keyid, is_canonical)
 
 
 def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any], str]:
@@ -92,12 +92,13 @@ class UnknownKeyError(VerificationError):
 
 
 def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
-    value, known = canonical.loads_known(data, where=where, numbers=False)  # it has no numbers
+    # an envelope has no numbers: the model refuses them
+    value, is_canonical = canonical.loads_known(data, where=where, numbers=False)
     try:
         envelope = Envelope.model_validate(value, strict=True)
     except ValueError:
         raise VerificationError("not a DSSE envelope", where=where) from None
-    if not known and canonical.dumps(envelope.model_dump()) != data:
+    if not is_canonical and canonical.dumps(envelope.model_dump()) != data:
         raise VerificationError("not in canonical form", expected="RFC 8785", where=where)
     if envelope.payloadType != PAYLOAD_TYPE:
         raise VerificationError(
@@ -111,10 +112,10 @@ def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
 
 
 def _statement(payload: bytes, where: str) -> tuple[dict[str, Any], bool]:
-    statement, known = canonical.loads_known(payload, where=where)
+    statement, is_canonical = canonical.loads_known(payload, where=where)
     if not isinstance(statement, dict):
         raise VerificationError("the payload is no JSON object", where=where)
-    return statement, known
+    return statement, is_canonical
 
 
 def _pae(payload: bytes) -> bytes:

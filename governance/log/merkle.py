@@ -29,13 +29,13 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def completed(leaf: bytes, index: int, nodes: Nodes) -> list[tuple[int, int, bytes]]:
     """The nodes (level, position, hash) that leaf number `index` completes, itself first."""
-    made = [(0, index, leaf)]
+    nodes_made = [(0, index, leaf)]
     level, position, value = 0, index, leaf
     while position % 2 == 1:
         value = node_hash(nodes(level, position - 1), value)
         level, position = level + 1, position // 2
-        made.append((level, position, value))
-    return made
+        nodes_made.append((level, position, value))
+    return nodes_made
 
 
 def root(size: int, nodes: Nodes) -> bytes:
@@ -62,13 +62,13 @@ class Range:
     def completing(self, level: int, value: bytes) -> list[tuple[int, int, bytes]]:
         """The nodes (level, position, hash) that the next subtree completes, itself first."""
         position = self.size >> level
-        made = [(level, position, value)]
+        nodes_made = [(level, position, value)]
         for peak_level, left in reversed(self.peaks):
             if peak_level != level:
                 break
             value, level, position = node_hash(left, value), level + 1, position >> 1
-            made.append((level, position, value))
-        return made
+            nodes_made.append((level, position, value))
+        return nodes_made
 
     def push(self, made: Sequence[tuple[int, int, bytes]]) -> None:
         """Adds the nodes that `completing` returned."""
@@ -83,12 +83,12 @@ class Range:
         """
         if following.start != self.size:
             raise VerificationError(f"the entries from {self.size} on are missing")
-        made: list[tuple[int, int, bytes]] = []
+        joined: list[tuple[int, int, bytes]] = []
         for level, value in following.peaks:
             nodes = self.completing(level, value)
             self.push(nodes)
-            made += nodes[1:]
-        return made
+            joined += nodes[1:]
+        return joined
 
     def root(self) -> bytes:
         """The root over all leaves, for a range from 0."""

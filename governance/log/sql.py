@@ -147,8 +147,8 @@ class SqlLog(ABC):
 
     def latest(self, scope: str) -> Entry | None:
         """The latest entry of a scope."""
-        found = self._select(_LATEST, scope)
-        return found[0] if found else None
+        entries = self._select(_LATEST, scope)
+        return entries[0] if entries else None
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """See `governance.log.merkle`."""

@@ -104,9 +104,9 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
                     raise
             except FileExistsError:
                 if not _same(staged, target):
-                    told = _other_bytes(relative)
-                    self._refused("write artifact", told.found)
-                    raise told from None
+                    refusal = _other_bytes(relative)
+                    self._refused("write artifact", refusal.found)
+                    raise refusal from None
             except NotADirectoryError:
                 raise RefusedError(
                     f"{relative}: a part of it is a file", fix="use another path"
@@ -122,9 +122,8 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         """A folder, file by file."""
         source = Path(local_dir)
-        for path in sorted(
-            item for item in source.rglob("*") if item.is_file() and not item.is_symlink()
-        ):
+        files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
+        for path in sorted(files):
             below = path.parent.relative_to(source).as_posix()
             into = "/".join(
                 part for part in (artifact_path or "", "" if below == "." else below) if part
@@ -134,13 +133,13 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     @answering
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """(2)"""
-        found = (
+        reason = (
             "artifacts are written once and never deleted"
             f" ({(artifact_path or 'everything')[:300]})"
         )
-        self._refused("delete artifact", found)
+        self._refused("delete artifact", reason)
         raise RefusedError(
-            found, fix="`countersign retire` takes a version out of service by a signed decision"
+            reason, fix="`countersign retire` takes a version out of service by a signed decision"
         )
 
     # -- Reading
@@ -198,16 +197,16 @@ def _registered_folders() -> frozenset[str]:
         raise StorageError(
             "a write-once artifact folder belongs to a governed registry, and there is none here"
         )
-    found: frozenset[str] = folders()
-    return found
+    closed: frozenset[str] = folders()
+    return closed
 
 
 def _place_of_run(run: str) -> str | None:
     """Where a run's files stand, as the server has it; None where there is no such run."""
     from mlflow.server import handlers
 
-    found: str | None = handlers._get_tracking_store().place_of(run)
-    return found
+    place: str | None = handlers._get_tracking_store().place_of(run)
+    return place
 
 
 def _recorded(operation: str, reason: str) -> None:

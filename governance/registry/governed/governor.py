@@ -95,14 +95,14 @@ class Governor:
     def enforce(self, call: Call) -> Judgement:
         """Raises `RefusedError` where the call is refused; "allowed" or "promotion" otherwise."""
         names = self._names()
-        asked = (
+        names_a_version = (
             call.version is not None and call.alias is not None and names.is_governed(call.model)
         )
-        registered = asked and self.is_registered(call.model, str(call.version))
-        found = judge(call, names, registered=registered)
-        if found.verdict == "refused":
-            raise self.refuse(call.operation, call.model, found.reason, found.next)
-        return found
+        registered = names_a_version and self.is_registered(call.model, str(call.version))
+        judgement = judge(call, names, registered=registered)
+        if judgement.verdict == "refused":
+            raise self.refuse(call.operation, call.model, judgement.reason, judgement.next)
+        return judgement
 
     def promote(self, call: Call) -> None:
         """Leaves a governed alias to promotion. What it raises was recorded there, or is recorded
@@ -209,10 +209,10 @@ class Governor:
 
 
 def unavailable(error: BaseException) -> StorageError:
-    """What cannot be asked is refused: there is no registry without its policy and log."""
-    told = error.found if isinstance(error, CountersignError) else type(error).__name__
+    """The error of a registry whose policy or log cannot be read: every call is refused."""
+    reason = error.found if isinstance(error, CountersignError) else type(error).__name__
     return StorageError(
-        f"the governed registry is not available: {told}",
+        f"the governed registry is not available: {reason}",
         where=getattr(error, "where", ""),
         fix=getattr(error, "fix", "") or "ask who runs the server",
     )

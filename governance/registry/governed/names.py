@@ -54,10 +54,10 @@ class Names:
         """The governed model that this name is not, and could be taken for."""
         if self.is_governed(model):
             return None
-        return next(
-            (known for known in sorted({*self.models, TRIAL_MODEL}) if looks_like(model, known)),
-            None,
-        )
+        for governed in sorted({*self.models, TRIAL_MODEL}):
+            if looks_like(model, governed):
+                return governed
+        return None
 
 
 def is_plain(name: str) -> bool:
@@ -115,8 +115,8 @@ def _skeleton(name: str) -> str:
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     kept = "".join(_visible(char) for char in folded if not _is_gone(char))
     text = kept.translate(_FOLDED)
-    for pair, one in _PAIRS:
-        text = text.replace(pair, one)
+    for pair, letter in _PAIRS:
+        text = text.replace(pair, letter)
     return text
 
 

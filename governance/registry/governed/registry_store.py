@@ -212,9 +212,9 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             row = self._get_sql_model_version(session, name, version, eager=True)
             if row.description != shown.description:
                 row.description = shown.description
-            known = {tag.key: tag.value for tag in row.model_version_tags}
+            present = {tag.key: tag.value for tag in row.model_version_tags}
             for key, value in shown.tags.items():
-                if known.get(key) != value:
+                if present.get(key) != value:
                     tag = SqlModelVersionTag(
                         workspace=row.workspace, name=name, version=version, key=key, value=value
                     )
@@ -225,8 +225,10 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         names = self.governor.names()
         with self.ManagedSessionMaker() as session:
             rows = session.query(SqlModelVersion.name, SqlModelVersion.source).all()
-        found = {artifact_folder(source or "") for name, source in rows if names.is_governed(name)}
-        return frozenset(folder for folder in found if folder is not None)
+        folders = {
+            artifact_folder(source or "") for name, source in rows if names.is_governed(name)
+        }
+        return frozenset(folder for folder in folders if folder is not None)
 
     # -- Reads that answer `latest`
 

@@ -109,20 +109,20 @@ def artifact_folder(source: str) -> str | None:
     """The folder of a governed version's files, relative to the artifact root; None for a foreign
     source.
     """
-    found = SOURCE.fullmatch(source)
-    if found is None or any(set(part) == {"."} for part in found["folder"].split("/")):
+    match = SOURCE.fullmatch(source)
+    if match is None or any(set(part) == {"."} for part in match["folder"].split("/")):
         return None
-    return found["folder"]
+    return match["folder"]
 
 
 def _strange(name: str, names: Names) -> Judgement | None:
     """(1), (2)"""
     if len(name) > LONGEST:
         return _refused(f"a name of {len(name)} characters", f"at most {LONGEST}")
-    known = names.resembles(name)
-    if known is not None:
+    governed = names.resembles(name)
+    if governed is not None:
         return _refused(
-            f"the name {name!r} could be taken for the governed model {known!r}",
+            f"the name {name!r} could be taken for the governed model {governed!r}",
             "give it a name that nobody confuses",
         )
     if has_hidden(name):
@@ -138,22 +138,22 @@ def _copied(call: Call, names: Names, registered: bool) -> Judgement:
 
 def _latest(call: Call, names: Names, registered: bool) -> Judgement:
     """(7), reading"""
-    asked = call.alias is None or call.alias.casefold() == LATEST
-    return _refused(*_FORBIDDEN[LATEST]) if asked else ALLOWED
+    is_latest = call.alias is None or call.alias.casefold() == LATEST
+    return _refused(*_FORBIDDEN[LATEST]) if is_latest else ALLOWED
 
 
 def _version(call: Call, names: Names, registered: bool) -> Judgement:
     """(5)"""
-    found = SOURCE.fullmatch(call.source or "")
-    if found is None or artifact_folder(call.source or "") is None:
+    match = SOURCE.fullmatch(call.source or "")
+    if match is None or artifact_folder(call.source or "") is None:
         return _refused(
             f"the source {place_of(call.source or '')!r} is not on this server's own artifact root",
             "log the files to a run of this server and register from there, as `countersign repro`"
             " does",
         )
-    if call.run_id != found["run"]:
+    if call.run_id != match["run"]:
         return _refused(
-            f"the source stands below run {found['run']}, and the version names run"
+            f"the source stands below run {match['run']}, and the version names run"
             f" {call.run_id or 'none'}",
             "name the run that holds the files",
         )
@@ -175,17 +175,17 @@ def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
 def _alias(call: Call, names: Names, registered: bool) -> Judgement:
     """(7)"""
     alias = call.alias or ""
-    known = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
+    governed_aliases = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
     if not is_plain(alias):
         return _refused(
             f"{alias!r} is no plain name of an alias", "a-z first, then a-z, 0-9, _ and -"
         )
     if alias == LATEST:
         return _refused(*_FORBIDDEN[LATEST])
-    if alias in known:
+    if alias in governed_aliases:
         return PROMOTION
     if alias != CANDIDATE:
-        aliases = ", ".join(sorted({*known, CANDIDATE}))
+        aliases = ", ".join(sorted({*governed_aliases, CANDIDATE}))
         return _refused(
             f"policy does not know the alias {alias!r}",
             f"use one of {aliases}, or have policies/policy.yaml changed",
