@@ -43,7 +43,11 @@ def summary(scans: Mapping[str, Recall | None]) -> str:
         dataset: interval(recall.entities[weakest[dataset]]) for dataset, recall in recalls.items()
     }
     where = min(lowest, key=lambda dataset: lowest[dataset].low)
-    planted = [item for recall in recalls.values() for item in recall.entities.items()]
+    planted = [
+        kind_and_counts
+        for recall in recalls.values()
+        for kind_and_counts in recall.entities.items()
+    ]
     kinds = {kind for kind, _ in planted}
     partly = {kind for kind, counts in planted if counts.found < counts.planted}
     also = f"; {NOT_RECORDED} for {', '.join(without)}" if without else ""

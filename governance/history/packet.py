@@ -43,19 +43,19 @@ def digest_of(packet: Packet) -> str:
     return sha256_bytes(canonical.dumps(packet.model_dump(exclude={"run"})))
 
 
-def same_content(one: Packet, other: Packet) -> bool:
+def same_content(packet: Packet, other: Packet) -> bool:
     """Whether two packets have the same content. The wording of their findings may differ."""
     worded = {"run", "findings", "waived"}
     return (
-        one.model_dump(exclude=worded) == other.model_dump(exclude=worded)
-        and same_reasons(one.findings, other.findings)
-        and _same_exceptions(one.waived, other.waived)
-        and _same_exceptions(other.waived, one.waived)
+        packet.model_dump(exclude=worded) == other.model_dump(exclude=worded)
+        and same_reasons(packet.findings, other.findings)
+        and _same_exceptions(packet.waived, other.waived)
+        and _same_exceptions(other.waived, packet.waived)
     )
 
 
-def _same_exceptions(these: Sequence[Finding], others: Sequence[Finding]) -> bool:
-    return all(any(same_exception(one, other) for other in others) for one in these)
+def _same_exceptions(findings: Sequence[Finding], others: Sequence[Finding]) -> bool:
+    return all(any(same_exception(finding, other) for other in others) for finding in findings)
 
 
 def subjects(packet: Packet) -> list[Artifact]:

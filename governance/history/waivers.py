@@ -71,5 +71,5 @@ def problem_of(
         (at < begun, "not_begun", waiver.at),
         (overtaken, "overtaken", ""),
     ]
-    found = next(((reason, detail) for holds, reason, detail in problems if holds), None)
-    return NotInForce(*found) if found else None
+    first = next(((reason, detail) for holds, reason, detail in problems if holds), None)
+    return NotInForce(*first) if first else None

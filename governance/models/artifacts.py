@@ -189,27 +189,29 @@ def _compare(
         return [Mismatch(path, "no statement names this file as the output of a stage")]
     try:
         files = digests.manifest(root / path) if (root / path).is_dir() else None
-        found = (
+        digest = (
             digests.sha256_file(root / path) if files is None else digests.manifest_digest(files)
         )
     except InputError as error:
         return [Mismatch(error.where or path, error.found)]
-    if found in expected:
+    if digest in expected:
         return []
-    manifest = next((manifests[digest] for digest in sorted(expected) if digest in manifests), None)
+    manifest = next((manifests[sha256] for sha256 in sorted(expected) if sha256 in manifests), None)
     if files is not None and manifest is not None:
         return [Mismatch(path, line) for line in digests.difference(manifest, files)]
-    return [Mismatch(path, f"its bytes (sha256 {found[:16]}...) are not those that its stage made")]
+    return [
+        Mismatch(path, f"its bytes (sha256 {digest[:16]}...) are not those that its stage made")
+    ]
 
 
 def _compare_source(root: Path, path: str, expected: str) -> list[Mismatch]:
     try:
-        found = digests.digest_of(root / path)
+        digest = digests.digest_of(root / path)
     except InputError as error:
         return [Mismatch(error.where or path, error.found)]
     return (
         []
-        if found == expected
+        if digest == expected
         else [Mismatch(path, "changed since it was read; `dvc repro` reads it again")]
     )
 

@@ -152,15 +152,15 @@ def remote_code(folder: Path) -> list[str]:
     """JSON files of a model folder that ask for code to be loaded (`auto_map`, `custom_pipelines`),
     sorted by path.
     """
-    found = []
+    paths = []
     for path in sorted(folder.rglob("*.json")):
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, OSError, RecursionError):
             continue
         if asks_for_code(value) is not None:
-            found.append(path.relative_to(folder).as_posix())
-    return found
+            paths.append(path.relative_to(folder).as_posix())
+    return paths
 
 
 def asks_for_code(value: Any) -> str | None:

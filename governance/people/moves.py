@@ -314,7 +314,7 @@ _BY_SIGNATURE = frozenset(
 
 def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Signature]:
     """The signatures that a move lacks."""
-    codes, move = {finding.code for finding in decision.findings}, context.asked
+    codes, move = {finding.code for finding in decision.findings}, context.request
     rule = context.policies.rules.aliases.get(move.alias)
     name = f"{move.model}/{move.version}"
     if "POLICY_NOT_SIGNED" in codes:
@@ -372,7 +372,7 @@ def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
     approvers = tuple(_people(context.policies, open_roles, taken))
     yield Signature(
         "packet",
-        context.asked.action,
+        context.request.action,
         needed,
         approvers,
         f"countersign review {name}, then countersign approve {name}",
@@ -391,7 +391,7 @@ def _people(policies: Policies, roles: Iterable[str], but: Iterable[str] = ()) -
 
 
 def _command(context: ReleaseContext) -> str:
-    move = context.asked
+    move = context.request
     if move.action == "promote":
         return f"promote {move.model}/{move.version} --to {move.alias}"
     return (

@@ -242,25 +242,25 @@ class GateContext(Context):
 class ReleaseContext(Context):
     """What a decision on a governed alias reads besides: the request and the authority."""
 
-    asked: ReleaseRequest
+    request: ReleaseRequest
     rights: Authority
 
     @classmethod
     def of(
-        cls, asked: ReleaseRequest, rights: Authority, evidence: EvidenceView, at: datetime
+        cls, request: ReleaseRequest, rights: Authority, evidence: EvidenceView, at: datetime
     ) -> ReleaseContext:
         """The context under the policies in force."""
         return cls(
-            asked.model,
-            (asked.released,),
+            request.model,
+            (request.released,),
             rights.policies,
             evidence,
             at,
-            asked.champion,
-            asked.alias,
+            request.champion,
+            request.alias,
             authority=rights,
             governed=True,
-            asked=asked,
+            request=request,
             rights=rights,
         )
 
@@ -272,12 +272,14 @@ class ReleaseContext(Context):
     @cached_property
     def packet(self) -> Evidence[Packet] | None:
         """The packet that the request names."""
-        packets = self.evidence.by_subject(self.asked.packet, Packet) if self.asked.packet else []
+        packets = (
+            self.evidence.by_subject(self.request.packet, Packet) if self.request.packet else []
+        )
         return next(
             (
                 packet
                 for packet in packets
-                if lineage.subject(packet, "packet") == self.asked.packet
+                if lineage.subject(packet, "packet") == self.request.packet
             ),
             None,
         )
@@ -285,8 +287,10 @@ class ReleaseContext(Context):
     @cached_property
     def signed(self) -> Evidence[PromotionRequest] | None:
         """The signed request for the move."""
-        requests = self.evidence.by_subject(self.asked.released.sha256, PromotionRequest)
-        return next((request for request in requests if request.digest == self.asked.request), None)
+        requests = self.evidence.by_subject(self.request.released.sha256, PromotionRequest)
+        return next(
+            (request for request in requests if request.digest == self.request.request), None
+        )
 
     @property
     def asks(self) -> str:

@@ -59,7 +59,7 @@ def incidents(context: ReleaseContext) -> Found:
     """No incident on the model is open. The requester of the move cannot close an incident that
     others opened.
     """
-    incident_statements = context.evidence.by_subject(context.asked.released.sha256, Incident)
+    incident_statements = context.evidence.by_subject(context.request.released.sha256, Incident)
     open_incidents = still_open(context.rights, incident_statements, context.asks)
     for statement in open_incidents:
         incident = statement.predicate
@@ -142,31 +142,31 @@ def requesters(context: ReleaseContext) -> Found:
 def alias_rule(context: ReleaseContext) -> Found:
     """Policy has a rule for this alias."""
     if _rule(context) is None:
-        known = ", ".join(sorted(context.policies.rules.aliases)) or "none"
+        names = ", ".join(sorted(context.policies.rules.aliases)) or "none"
         yield finding(
             "ALIAS_UNKNOWN",
-            f"alias {context.asked.alias}",
+            f"alias {context.request.alias}",
             "policy has no rule for it, so nobody may be asked",
-            expected=f"one of {known}",
-            found=context.asked.alias,
-            next=f"policies/policy.yaml: aliases.{context.asked.alias}",
+            expected=f"one of {names}",
+            found=context.request.alias,
+            next=f"policies/policy.yaml: aliases.{context.request.alias}",
         )
 
 
 def request(context: ReleaseContext) -> Found:
     """There is an open request for exactly this move, by a person with the right to ask for it."""
-    subject, signed = f"alias {context.asked.alias}", context.signed
+    subject, signed = f"alias {context.request.alias}", context.signed
     if signed is None or not isinstance(signed.predicate, PromotionRequest):
         yield finding(
             "REQUEST_MISSING",
             subject,
             "nobody has asked for this move, or what they asked for is another",
             expected=(
-                f"a signed request for {context.model}/{context.asked.version} as"
-                f" {context.asked.alias}"
+                f"a signed request for {context.model}/{context.request.version} as"
+                f" {context.request.alias}"
             ),
             found="none open",
-            next=_asking(context.asked),
+            next=_asking(context.request),
         )
         return
     terms = signed.predicate
@@ -180,13 +180,13 @@ def request(context: ReleaseContext) -> Found:
             expected=differing_terms[0],
             found=differing_terms[1],
         )
-    if terms.from_version != context.asked.from_version:
+    if terms.from_version != context.request.from_version:
         yield finding(
             "REQUEST_CONFLICT",
             subject,
             "the alias has moved since it was asked for",
             expected=f"held by version {terms.from_version or 'none'}",
-            found=f"held by version {context.asked.from_version or 'none'}",
+            found=f"held by version {context.request.from_version or 'none'}",
         )
     rule = _rule(context)
     hours = rule.request_hours if rule else 0
@@ -213,7 +213,7 @@ def packet(context: ReleaseContext) -> Found:
             "PACKET_MISSING",
             subject,
             "no packet of it stands in the log, so nobody can have approved it",
-            next=f"countersign freeze {context.model}/{context.asked.version}",
+            next=f"countersign freeze {context.model}/{context.request.version}",
         )
         return
     changed = differing(
@@ -257,7 +257,7 @@ def approvals(context: ReleaseContext) -> Found:
             f"tier {context.tier_name} wants {required} people in different roles",
             expected=f"{required} of: {', '.join(roles) or 'no role may approve'}",
             found="; ".join([present, *dict.fromkeys(ignored.text for ignored in set_aside)]),
-            next=f"countersign approve {context.model}/{context.asked.version}",
+            next=f"countersign approve {context.model}/{context.request.version}",
         )
 
 
@@ -267,14 +267,14 @@ def was_released(context: ReleaseContext) -> Found:
         (move.predicate.model, move.predicate.alias, move.predicate.action)
         for move in _moves(context)
     )
-    if (context.model, context.asked.alias, "promote") not in given:
+    if (context.model, context.request.alias, "promote") not in given:
         yield finding(
             "NEVER_RELEASED",
             f"model {context.model}",
-            f"version {context.asked.version} never held {context.asked.alias} by a decision",
+            f"version {context.request.version} never held {context.request.alias} by a decision",
             expected="a version approved before",
             found="none",
-            next=f"countersign promote {context.model}/{context.asked.version}",
+            next=f"countersign promote {context.model}/{context.request.version}",
         )
 
 
@@ -398,7 +398,7 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
     """Every finding that is waived now stands in the packet, so its approvers saw it."""
     if (
         not isinstance(context, ReleaseContext)
-        or context.asked.action != "promote"
+        or context.request.action != "promote"
         or context.packet is None
     ):
         return
@@ -417,7 +417,7 @@ def unseen(context: Context, waived: Iterable[Finding]) -> Found:
 
 # -- Shared ----------------------------------------------------------------------------------------
 def _out_of_date(context: ReleaseContext, message: str, expected: str, found: str) -> Finding:
-    name = f"{context.model}/{context.asked.version}"
+    name = f"{context.model}/{context.request.version}"
     again = f"countersign freeze {name}, and have it approved again"
     about = f"model {context.model}"
     return finding("PACKET_OUT_OF_DATE", about, message, expected=expected, found=found, next=again)
@@ -425,7 +425,7 @@ def _out_of_date(context: ReleaseContext, message: str, expected: str, found: st
 
 def _moves(context: ReleaseContext) -> list[Evidence[Promotion]]:
     """The moves of governed aliases that gave or took these bytes."""
-    return context.timeline.governed_moves_of(context.asked.released.sha256)
+    return context.timeline.governed_moves_of(context.request.released.sha256)
 
 
 def _authorized(context: ReleaseContext, statement: Evidence) -> bool:
@@ -457,7 +457,7 @@ def _entitled(context: ReleaseContext, signed: Evidence) -> Found:
     if context.requester is None or signed.predicate.role not in roles or not acts:
         yield finding(
             "REQUEST_NOT_ENTITLED",
-            f"alias {context.asked.alias}",
+            f"alias {context.request.alias}",
             "whoever signed the request may not ask for this move",
             expected=f"a person as {', '.join(roles) or 'nobody'}",
             found=(
@@ -476,15 +476,17 @@ def _asking(request: ReleaseRequest) -> str:
     )
 
 
-def _other_terms(context: ReleaseContext, request: PromotionRequest) -> tuple[str, str] | None:
-    asked = context.asked
+def _other_terms(
+    context: ReleaseContext, signed_request: PromotionRequest
+) -> tuple[str, str] | None:
+    request = context.request
     terms = {
-        "action": (asked.action, request.action),
-        "model": (asked.model, request.model),
-        "version": (asked.version, request.version),
-        "alias": (asked.alias, request.alias),
-        "digest": (asked.released.sha256, request.model_digest),
-        "packet": (asked.packet, request.packet),
+        "action": (request.action, signed_request.action),
+        "model": (request.model, signed_request.model),
+        "version": (request.version, signed_request.version),
+        "alias": (request.alias, signed_request.alias),
+        "digest": (request.released.sha256, signed_request.model_digest),
+        "packet": (request.packet, signed_request.packet),
     }
     differing = {name: pair for name, pair in terms.items() if pair[0] != pair[1]}
     if not differing:
@@ -508,12 +510,12 @@ def _rules(context: ReleaseContext) -> list[AliasRule]:
     apply, whichever the request names; if it had none, the first rule.
     """
     rules = context.policies.rules.aliases
-    if context.asked.action != "retire":
-        return [rules[context.asked.alias]] if context.asked.alias in rules else []
+    if context.request.action != "retire":
+        return [rules[context.request.alias]] if context.request.alias in rules else []
     moves = [statement.predicate for statement in _moves(context)]
     given = {
         move.alias
         for move in moves
-        if (move.model, move.version) == (context.model, context.asked.version)
+        if (move.model, move.version) == (context.model, context.request.version)
     }
     return [rule for alias, rule in rules.items() if alias in given] or list(rules.values())[:1]

@@ -32,7 +32,7 @@ def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[SetAside]]:
     authors = _authors(context)
     last: dict[tuple[str, str], Vote] = {}
     set_aside: list[SetAside] = []
-    for statement in context.evidence.by_subject(context.asked.packet or "", Approval):
+    for statement in context.evidence.by_subject(context.request.packet or "", Approval):
         approval = statement.predicate
         if approval.about != "packet":
             continue
@@ -67,15 +67,15 @@ def _vote_problem(
         ("time_ended", "", expired),
         ("role", approval.role, approval.role not in approvers),
         ("other_model", str(approval.model), approval.model != context.model),
-        ("other_alias", str(approval.alias), approval.alias not in (None, context.asked.alias)),
+        ("other_alias", str(approval.alias), approval.alias not in (None, context.request.alias)),
         ("before_packet", "", statement.index < packet_index),
         ("not_in_force", "", not in_force(approval, context.at)),
         ("no_page", "", approval.page is None),
     ]
-    found = next(((reason, detail) for reason, detail, holds in reasons if holds), None)
-    if found is None and approves and approval.opened_at is not None:
+    problem = next(((reason, detail) for reason, detail, holds in reasons if holds), None)
+    if problem is None and approves and approval.opened_at is not None:
         return _incident_problem(context, statement)
-    return found
+    return problem
 
 
 def _incident_problem(
