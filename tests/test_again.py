@@ -149,7 +149,7 @@ def test_experiments_share_the_log_and_leave_the_registry_alone(
             "dvc", "exp", "run", *options, "-S", f"stages.sft.trainer.max_steps={steps}"
         )
         assert done.code == 0, done.out
-        assert "not registered: an experiment registers nothing" in done.out
+        assert "not registered: experiments register nothing" in done.out
         new = project.said()[len(before) :]
         assert ("gate", "gate@sft", True) in new
         assert [one for one in new if one not in ANEW] == [

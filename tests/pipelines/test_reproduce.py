@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Callable[[Project], object], int, str]] = {
     "no data": (
         lambda project: (project.root / "data/ready/desk_sft/records.parquet").unlink(),
         3,
-        "input is not there",
+        "an input of the stage is missing",
     ),
     "objective": (another_objective, 2, "is not the recorded one"),
     "policy": (without_licences, 4, "LICENCE_NOT_PERMITTED"),
