@@ -216,7 +216,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
             expected, fix = ", ".join(known) or "there is none yet", did_you_mean(name, known)
             wrong.append(
                 ConfigError(
-                    f"{name!r} is not a {what}",
+                    f"no {what} is called {name!r}",
                     expected=expected,
                     where=place(path, *field),
                     fix=fix,

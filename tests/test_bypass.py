@@ -146,7 +146,7 @@ BYPASSES: dict[str, Bypass] = {
         (
             "gate@base refused",
             "DATACARD_INCOMPLETE",
-            "gates/base.json: the stage's input is not there",
+            "gates/base.json: an input of the stage is missing",
         ),
         ("dvc", "repro", "--ignore-errors", "--force"),
     ),

@@ -204,7 +204,7 @@ SPOILED: dict[str, Spoiled] = {
     "binary file": Spoiled(
         source(bytes(range(256)) * 40),
         3,
-        ("mine.jsonl: this is no text", "expected: utf-8", "next: "),
+        ("mine.jsonl: this is not text", "expected: utf-8", "next: "),
     ),
     "zipped file": Spoiled(
         source(b"\x1f\x8b" + bytes(90)), 3, ("mine.jsonl", "gzip", "next: unpack the file first")
@@ -265,7 +265,7 @@ SPOILED: dict[str, Spoiled] = {
         2,
         (
             "params.yaml:",
-            "stages.sft.parent: 'bass' is no other stage",
+            "stages.sft.parent: no other stage or base is called 'bass'",
             "expected: base, tiny",
             "did you mean 'base'?",
         ),
@@ -592,6 +592,6 @@ def test_two_runs_at_once_of_one_stage(unspoiled: Project, tmp_path: Path) -> No
     wanted = (
         "ingest@mine is already running",
         str(lock.relative_to(project.root)),
-        "next: wait for that run to end",
+        "next: wait until it ends",
     )
     check(project, done, Spoiled(print, 7, wanted))
