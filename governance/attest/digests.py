@@ -20,6 +20,8 @@ from governance.attest import canonical
 from governance.attest.predicates import ModelFile
 from governance.base.errors import CountersignError, InputError
 
+SHORTEST = 8
+"""The shortest prefix that may name a digest, in characters."""
 MAX_FILES = 100_000
 MAX_LEVELS = 32
 

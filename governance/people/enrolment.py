@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from governance.attest import predicates
+from governance.attest.digests import SHORTEST
 from governance.attest.keys import PublicKey, public_key, start_of
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Slug
@@ -587,7 +588,7 @@ def _key_at(keys: list[str], name: str, meant: str) -> int:
 
 
 def _begins(keyid: str, meant: str) -> bool:
-    return len(meant) >= 8 and keyid.startswith(meant)
+    return len(meant) >= SHORTEST and keyid.startswith(meant)
 
 
 def _from(folder: Path, key: str) -> str:

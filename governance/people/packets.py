@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from governance.attest.digests import SHORTEST
 from governance.attest.predicates import Run
 from governance.base.errors import InputError
 from governance.gates.checks.context import ReleaseContext
@@ -12,9 +13,6 @@ from governance.history import packet
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.release import promotion
-
-SHORTEST = 8
-"""The shortest prefix that may name a digest, in characters."""
 
 
 def current(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Approval, Artifact, PolicyChange, Requester, Run
@@ -22,9 +23,6 @@ from governance.people.enrolment import FILE
 from governance.people.speaking import Recorded, Speaker, record_statement, speaker
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Rules, policies_of
-
-SHORTEST = 8
-"""The shortest prefix that may name a digest, in characters."""
 
 
 class Signatures(Model):

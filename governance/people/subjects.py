@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import TEXTS, Artifact, Finding, PromotionRequest
 from governance.attest.requests import GateRequest
@@ -24,7 +25,6 @@ from governance.people.speaking import roles_of
 
 About = Literal["packet", "data", "objective", "reward", "promotion"]
 BEFORE_TRAINING: tuple[About, ...] = ("data", "objective", "reward")
-SHORTEST = 8
 
 
 @dataclass(frozen=True)
