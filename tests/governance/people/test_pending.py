@@ -151,7 +151,7 @@ def _high(folder: Path) -> Governed:
     """The same policy, the model in tier high."""
     scene = empty(folder)
     path = scene.story.root / "policies" / "policy.yaml"
-    text = path.read_text().replace("{tier: limited, purpose", "{tier: high, purpose")
+    text = path.read_text().replace("    tier: limited\n", "    tier: high\n")
     path.write_text(text)
     authorize(scene)
     scene.story.policies = _enacted(scene)

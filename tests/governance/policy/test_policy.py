@@ -49,14 +49,19 @@ def _edit(folder: Path, name: str, old: str, new: str) -> int:
 
 MISTAKES = [
     # file, text, replacement, what is said
-    ("policy.yaml", "tier: limited,", "tire: limited,", r"unknown field\n.*did you mean 'tier'\?"),
     (
         "policy.yaml",
-        "tier: limited,",
-        "tier: limitted,",
+        "tier: limited\n",
+        "tire: limited\n",
+        r"unknown field\n.*did you mean 'tier'\?",
+    ),
+    (
+        "policy.yaml",
+        "tier: limited\n",
+        "tier: limitted\n",
         r"models.support-desk.tier: 'limitted' is no tier; did you mean 'limited'\?",
     ),
-    ("policy.yaml", "region: EU}", "region: Europe}", r"region: 'Europe'"),
+    ("policy.yaml", "region: EU\n", "region: Europe\n", r"region: 'Europe'"),
     (
         "policy.yaml",
         "development_keys: candidate",

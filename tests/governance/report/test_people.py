@@ -372,7 +372,7 @@ TOLD: dict[str, tuple[Change, str, Callable[[Report], str], str]] = {
         _in_anothers_name,
         "1",
         lambda made: str([one.owner for one in made.open]),
-        "[None, None, None, 'policy-owner', 'policy-owner', 'policy-owner']",
+        "[None, None, None, 'policy-owner']",
     ),
     "nobody asked for what was refused": (
         _refused_to_another,
@@ -459,7 +459,11 @@ def test_the_index_shows_purpose_owner_review_and_open_incidents(scene: Governed
     scene.incident("1", "open")
     made = _index(scene)
     (row,) = made.versions
-    assert (row.purpose, row.owner, row.next_review) == ("customer-support", "not set", "not set")
+    assert (row.purpose, row.owner, row.next_review) == (
+        "customer-support",
+        "not set",
+        "2027-05-20",
+    )
     opened = [one for one in made.waiting if one.what == "open incident"]
     assert [(one.about, one.who) for one in opened] == [("support-desk/1", "ben")]
     text = index.page(made).decode()
@@ -690,7 +694,7 @@ def test_it_is_compared_with_the_champion_and_the_version_approved_last(later: G
 def test_open_points_name_an_owner_and_a_day(later: Governed) -> None:
     made = report(later, "2")
     ending = [one for one in made.open if one.due]
-    assert [one.code for one in made.open if not one.due] == ["NOT_SET"] * 3
+    assert [one.code for one in made.open if not one.due] == ["NOT_SET"]
     assert [(one.what, one.owner, (one.due or "")[:10]) for one in ending] == [
         ("waiver of THRESHOLD_NOT_MET model sft ends", "risk", "2026-12-04")
     ]
