@@ -14,16 +14,12 @@ from governance.base.yaml import error_text
 from governance.commands import session
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
-from governance.people.enrolment import Founding
+from governance.people.enrolment import EXAMPLE, Founding
 from governance.policy.policies import Policies
 from governance.release import promotion
 
 PERSON = "NAME=KEY:ROLE,ROLE"
 SERVICE = "NAME=KEY:KIND,KIND"
-EXAMPLE = (
-    "--person ada=ada.pub:policy-owner,ml-lead --person ben=ben.pub:policy-owner,risk --service"
-    " ci=ci.pub:all"
-)
 
 
 @click.command("init")
@@ -73,7 +69,6 @@ def command(
     given = _given(people, services, file)
     before = enrolment.read(folder)
     text = enrolment.founded(before, given) if given.people or given.services else before
-    _has_people(text)
     first = enrolment.checked(folder, text)
     scene = founding.Scene(machine, first, session.clock)
     if log is not None:
@@ -186,9 +181,3 @@ def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None
             "services": {**base.services, **further.services},
         }
     )
-
-
-def _has_people(text: str) -> None:
-    if not enrolment.people_in(text):
-        fix = f"countersign init {EXAMPLE}"
-        raise ConfigError("policies name no people", where=f"policies/{enrolment.FILE}", fix=fix)

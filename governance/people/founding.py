@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import Origin, Requester, Run
+from governance.attest.predicates import Origin
 from governance.base.errors import RefusedError
 from governance.base.model import Model
-from governance.base.time import instant
+from governance.history.state import state
 from governance.log import evidence, merkle
 from governance.log.port import Log
 from governance.machine.machine import Machine, check_head, checkpoint_signer, log_of, on_server
 from governance.people import policies as of_policies
-from governance.people.speaking import person_of
+from governance.people.policies import Signatures
+from governance.people.speaking import person_of, run_of
 from governance.policy.policies import Policies, Principal
-from governance.release import promotion
 
 
 class Begun(Model):
@@ -71,13 +71,9 @@ def refuse_development(machine: Machine) -> Log | None:
     check_head(log, machine.project)
     first = evidence.origin(log)
     if first.development_keys or not first.files:
-        began = (
-            "under development keys"
-            if first.development_keys
-            else "before policies stood in its first entry"
-        )
+        keys = "development keys" if first.development_keys else "policies that it does not carry"
         raise RefusedError(
-            f"this log began {began}, and stays good for `candidate` only",
+            f"this log began under {keys}, and stays good for `candidate` only",
             where=log.where,
             expected="an empty log: what a log begins with cannot be changed",
             fix=(
@@ -91,11 +87,10 @@ def refuse_development(machine: Machine) -> Log | None:
 def owner(policies: Policies, signer: Signer) -> Principal:
     """The person of this key, who must own policies. Raises `RefusedError`."""
     person = person_of(policies, signer)
-    roles = policies.rules.owners.roles if policies.rules.owners else []
-    if not set(person.roles) & set(roles):
+    if person not in of_policies.owners(policies.rules):
         raise RefusedError(
             f"{person.name} ({', '.join(person.roles)}) signs no policies",
-            expected=f"a person as {', '.join(roles) or 'owner; policy names none'}",
+            expected=of_policies.wanted(policies.rules),
         )
     return person
 
@@ -105,14 +100,12 @@ def begin(scene: Scene, signer: Signer) -> Log:
     person = owner(scene.policies, signer)
     checkpoint = checkpoint_signer(scene.machine)
     log = log_of(scene.machine, checkpoint)
-    moment = instant(scene.now())
-    requester = Requester(name=person.name, authenticated=True)
     origin = Origin(
         project=scene.machine.project,
         policy=scene.policies.digest,
         checkpoint_key=checkpoint.public_pem,
         development_keys=[],
-        run=Run(started=moment, finished=moment, seconds=0.0, requested_by=requester),
+        run=run_of(person.name, scene.now()),
         files=dict(scene.policies.files),
     )
     evidence.record(log, signer, "origin", [of_policies.subject(scene.policies.digest)], origin)
@@ -121,7 +114,7 @@ def begin(scene: Scene, signer: Signer) -> Log:
 
 def check_first(log: Log, policies: Policies) -> None:
     """Checks that the local policies are in force. Raises `RefusedError` if they differ."""
-    in_force = promotion.state(log).authority.in_force
+    in_force = state(log).authority.in_force
     if in_force.digest != policies.digest:
         raise RefusedError(
             f"the log began already, and its policies in force ({in_force.digest[:12]}) are not"
@@ -132,54 +125,49 @@ def check_first(log: Log, policies: Policies) -> None:
 
 def begun(scene: Scene, log: Log | None, done: list[str]) -> Begun:
     """The state of the log, and the next steps."""
-    rules = scene.policies.rules
-    principals = {
-        principal.name: [
-            ", ".join(principal.roles or principal.signs),
-            *(public_key(key).fingerprint for key in principal.keys),
-        ]
-        for principal in rules.principals
-    }
-    kinds = {principal.name: principal.kind for principal in rules.principals}
-    status = of_policies.status(promotion.state(log), None) if log is not None else None
+    people, services = (
+        {
+            principal.name: [
+                ", ".join(principal.roles or principal.signs),
+                *(public_key(key).fingerprint for key in principal.keys),
+            ]
+            for principal in scene.policies.rules.principals
+            if principal.kind == kind
+        }
+        for kind in ("person", "service")
+    )
+    signatures = of_policies.first_signatures(state(log)) if log is not None else None
     pin = merkle.leaf_hash(log.entry(0).envelope).hex() if log is not None else "not begun"
     return Begun(
         log=(log or log_of(scene.machine)).where,
         policies=scene.policies.digest,
         pin=pin,
-        people={name: row for name, row in principals.items() if kinds[name] == "person"},
-        services={name: row for name, row in principals.items() if kinds[name] == "service"},
-        signed_by=status.in_force.signed_by if status else [],
-        waits_for=status.in_force.waits_for if status else [],
-        wants=status.in_force.wants if status else "",
+        people=people,
+        services=services,
+        signed_by=signatures.signed_by if signatures else [],
+        waits_for=signatures.waits_for if signatures else [],
+        wants=signatures.wants if signatures else "",
         done=done,
-        next=_next(scene, status, pin),
+        next=_next(scene, signatures, pin, next(iter(services), "service")),
     )
 
 
-def _next(scene: Scene, status: of_policies.Status | None, pin: str) -> list[str]:
-    if status is None:
+def _next(scene: Scene, signatures: Signatures | None, pin: str, service: str) -> list[str]:
+    if signatures is None:
         return ["countersign init --key YOUR_KEY begins the log"]
-    if not status.signed:
-        digest = scene.policies.digest[: of_policies.SHORTEST + 4]
-        sign = f"countersign policy sign {digest} --key KEY"
+    if signatures.waits_for:
+        sign = f"countersign policy sign {scene.policies.digest[:12]} --key KEY"
         return [
             f"{name} signs the first policy, with their own key: {sign}"
-            for name in status.in_force.waits_for
+            for name in signatures.waits_for
         ]
-    services = [
-        principal.name
-        for principal in scene.policies.rules.principals
-        if principal.kind == "service"
-    ]
     return [
         (
             "commit the policies, so that runs under them are of committed code: git add policies"
             " && git commit"
         ),
         f"pin this log wherever it is verified: countersign verify --origin {pin}",
-        "the service's key signs runs: export COUNTERSIGN_SIGNER=file2:/path/to/"
-        + (f"{services[0]}.pem" if services else "service.pem"),
+        f"the service's key signs runs: export COUNTERSIGN_SIGNER=file2:/path/to/{service}.pem",
         "a person lets services run in their name: countersign authorize --hours 8",
         "then: countersign repro",
     ]

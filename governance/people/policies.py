@@ -5,24 +5,31 @@ decides when they count.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import Approval, Artifact, PolicyChange, Requester, Run
+from governance.attest.predicates import Approval, Artifact, PolicyChange
 from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
 from governance.base.model import Model
-from governance.base.time import instant
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Log
 from governance.people.enrolment import FILE
-from governance.people.speaking import Recorded, Speaker, record_statement, speaker
+from governance.people.speaking import (
+    Recorded,
+    Speaker,
+    last_vote,
+    record_statement,
+    run_of,
+    speaker,
+    votes_on,
+)
 from governance.policy.authority import Authority
-from governance.policy.policies import Policies, Rules, policies_of
+from governance.policy.policies import Policies, Principal, Quorum, Rules, policies_of
 
 
 class Signatures(Model):
@@ -66,32 +73,42 @@ class Offer:
 def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status:
     """The signatures of the policies in force and of each proposal."""
     authority = now.authority
-    current = authority.in_force
-    rules = authority.policies.rules
-    own = sorted(signed_by(now, current.digest, "policy"))
-    current_signatures = Signatures(
-        digest=current.digest,
-        entry=current.start,
-        signed_by=own,
-        wants=_wants(rules),
-        waits_for=[] if current.signed_at is not None else _missing(rules, own),
-    )
+    rules, files = authority.policies.rules, authority.policies.files
     return Status(
-        in_force=current_signatures,
-        signed=current.signed_at is not None,
+        in_force=first_signatures(now),
+        signed=authority.in_force.signed_at is not None,
         proposals=[
-            Signatures(
-                digest=proposal.digest,
-                entry=proposal.index,
-                signed_by=list(proposal.signers),
-                wants=_wants(rules),
-                waits_for=_missing(rules, proposal.signers),
-                changed=changed(authority.policies.files, proposal.files),
+            _signatures(
+                rules, proposal.digest, proposal.index, proposal.signers,
+                changed=changed(files, proposal.files),
             )
             for proposal in authority.proposals
         ],
         at_hand=_at_hand(authority, at_hand),
         keys=_keys(authority),
+    )  # fmt: skip
+
+
+def first_signatures(now: LogState) -> Signatures:
+    """The signatures of the policies in force. Nobody is missing where enough have signed."""
+    current, rules = now.authority.in_force, now.authority.policies.rules
+    signers = sorted(signed_by(now, current.digest, "policy"))
+    signatures = _signatures(rules, current.digest, current.start, signers)
+    if current.signed_at is None:
+        return signatures
+    return signatures.model_copy(update={"waits_for": []})
+
+
+def _signatures(
+    rules: Rules, digest: str, entry: int, signers: Sequence[str], changed: Sequence[str] = ()
+) -> Signatures:
+    return Signatures(
+        digest=digest,
+        entry=entry,
+        signed_by=list(signers),
+        wants=wanted(rules),
+        waits_for=sorted({person.name for person in owners(rules)} - set(signers)),
+        changed=list(changed),
     )
 
 
@@ -127,11 +144,8 @@ def propose(
         )
     # its mistakes are told before anybody signs: nothing else reads the catalogue
     policies.controls.find()
-    moment = instant(at)
-    requester = Requester(name=name, authenticated=True)
-    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=requester)
     change = PolicyChange(
-        previous=evidence.policy_in_force(log), run=run, files=dict(policies.files)
+        previous=evidence.policy_in_force(log), run=run_of(name, at), files=dict(policies.files)
     )
     return record_statement(log, signer, "policy", [subject(policies.digest)], change)
 
@@ -216,9 +230,10 @@ def owner(
     """The policy owner of this key. With `recovery`, also a person of the recovery quorum. Raises
     `RefusedError`.
     """
-    rules = authority.policies.rules
-    quorums = (rules.owners, rules.recovery if recovery else None)
-    roles = [role for quorum in quorums if quorum for role in quorum.roles]
+    quorums = _quorums(authority.policies.rules)
+    if not recovery:
+        quorums.pop("recovery", None)
+    roles = [role for quorum in quorums.values() for role in quorum.roles]
     return speaker(authority, signer, role, roles, at)
 
 
@@ -229,53 +244,39 @@ def subject(digest: str) -> Artifact:
 
 def signed_by(now: LogState, digest: str, about: str) -> set[str]:
     """The owners whose last vote on a digest approves it."""
-    rules = now.authority.policies.rules
-    roles = {role for quorum in (rules.owners, rules.recovery) if quorum for role in quorum.roles}
-    last: dict[str, bool] = {}
-    for approval in now.evidence.by_subject(digest, "approval"):
-        person = now.authority.speaker(approval)
-        if (
-            person is not None
-            and approval.predicate.about == about
-            and approval.predicate.role in roles
-        ):
-            last[person.name] = approval.predicate.decision == "approve"
-    return {name for name, yes in last.items() if yes}
+    quorums = _quorums(now.authority.policies.rules).values()
+    roles = {role for quorum in quorums for role in quorum.roles}
+    approvals = [vote.predicate for vote in votes_on(now, digest, about)]
+    last = {vote.principal: vote.decision for vote in approvals if vote.role in roles}
+    return {name for name, decision in last.items() if decision == "approve"}
 
 
 def signed_at(now: LogState, digest: str, author: Speaker) -> int | None:
     """The entry in which this person signed these policies in this role. None if there is none that
     counts.
     """
-    approvals = [
-        approval
-        for approval in now.evidence.by_subject(digest, "approval")
-        if (approval.predicate.principal, approval.predicate.role, approval.predicate.about)
-        == (author.name, author.role, "policy")
-        and now.authority.speaker(approval) is not None
-    ]
-    return (
-        approvals[-1].index if approvals and approvals[-1].predicate.decision == "approve" else None
-    )
+    vote = last_vote(now, digest, "policy", author)
+    return vote.index if vote is not None and vote.predicate.decision == "approve" else None
 
 
-def _wants(rules: Rules) -> str:
+def owners(rules: Rules) -> list[Principal]:
+    """The people who sign changed policies."""
+    return rules.in_roles(rules.owners.roles) if rules.owners else []
+
+
+def wanted(rules: Rules) -> str:
+    """The signatures that policies need, in words."""
     words = []
-    for name, quorum in {"owners": rules.owners, "recovery": rules.recovery}.items():
-        if quorum is not None:
-            people = "person" if quorum.people == 1 else "people"
-            words.append(f"{quorum.people} {people} as {', '.join(quorum.roles)} ({name})")
+    for name, quorum in _quorums(rules).items():
+        people = "person" if quorum.people == 1 else "people"
+        words.append(f"{quorum.people} {people} as {', '.join(quorum.roles)} ({name})")
     return " or ".join(words) or "nobody: policy names no owners"
 
 
-def _missing(rules: Rules, signed: list[str] | tuple[str, ...]) -> list[str]:
-    roles = set(rules.owners.roles if rules.owners else ())
-    people = [
-        principal.name
-        for principal in rules.principals
-        if principal.kind == "person" and set(principal.roles) & roles
-    ]
-    return sorted(set(people) - set(signed))
+def _quorums(rules: Rules) -> dict[str, Quorum]:
+    """Either of these may sign policies."""
+    quorums = {"owners": rules.owners, "recovery": rules.recovery}
+    return {name: quorum for name, quorum in quorums.items() if quorum is not None}
 
 
 def _at_hand(authority: Authority, policies: Policies | CountersignError | None) -> str:

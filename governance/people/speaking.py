@@ -17,11 +17,13 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import unverified
 from governance.attest.keys import Ask, PublicKey, Signer, person_signer, public_key
-from governance.attest.predicates import Artifact
+from governance.attest.predicates import Approval, Artifact, Requester, Run
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
 from governance.base.time import exact_instant
+from governance.history.state import LogState
 from governance.log import evidence
+from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import (
     Machine,
@@ -99,13 +101,7 @@ def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
     principal = policies.principals.get(key.keyid)
     shown = key.fingerprint if isinstance(key, PublicKey) else _fingerprint(key)
     if principal is None:
-        people = ", ".join(
-            sorted(
-                principal.name
-                for principal in policies.rules.principals
-                if principal.kind == "person"
-            )
-        )
+        people = ", ".join(sorted(person.name for person in policies.rules.in_roles(None)))
         enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
         raise RefusedError(
             f"the policies in force do not name this key ({shown})",
@@ -160,12 +156,8 @@ def _role(person: Principal, role: str | None, fitting: Sequence[str], policies:
     if role is not None:
         return role
     if not possible:
-        others = [
-            principal.name
-            for principal in policies.rules.principals
-            if principal.kind == "person" and set(principal.roles) & {*fitting}
-        ]
-        expected = f"a person as {', '.join(fitting)} ({', '.join(others) or 'nobody has it'})"
+        others = ", ".join(other.name for other in policies.rules.in_roles(fitting))
+        expected = f"a person as {', '.join(fitting)} ({others or 'nobody has it'})"
         raise RefusedError(
             f"{person.name} ({', '.join(person.roles) or 'no role'}) may not say this",
             expected=expected if fitting else "nobody: policy names no role",
@@ -180,14 +172,33 @@ def _role(person: Principal, role: str | None, fitting: Sequence[str], policies:
 
 def roles_of(policies: Policies) -> list[str]:
     """All roles that people have. For statements that every enrolled person may sign."""
-    return sorted(
-        {
-            role
-            for principal in policies.rules.principals
-            if principal.kind == "person"
-            for role in principal.roles
-        }
-    )
+    return sorted({role for person in policies.rules.in_roles(None) for role in person.roles})
+
+
+def votes_on(now: LogState, digest: str, about: str) -> list[Evidence[Approval]]:
+    """The votes about a digest by people whose signature counts, in log order."""
+    return [
+        vote
+        for vote in now.evidence.by_subject(digest, Approval)
+        if vote.predicate.about == about and now.authority.speaker(vote) is not None
+    ]
+
+
+def last_vote(now: LogState, digest: str, about: str, author: Speaker) -> Evidence[Approval] | None:
+    """The last vote about a digest by this person in this role."""
+    votes = [
+        vote
+        for vote in votes_on(now, digest, about)
+        if (vote.predicate.principal, vote.predicate.role) == (author.name, author.role)
+    ]
+    return votes[-1] if votes else None
+
+
+def run_of(name: str, at: datetime, *, authenticated: bool = True) -> Run:
+    """The run of a command of a person."""
+    moment = exact_instant(at)
+    requester = Requester(name=name, authenticated=authenticated)
+    return Run(started=moment, finished=moment, seconds=0.0, requested_by=requester)
 
 
 def log_to_add_to(machine: Machine) -> Log:

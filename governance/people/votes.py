@@ -22,7 +22,7 @@ from governance.log.port import Log
 from governance.people.assumed import NOT_YET, assumed
 from governance.people.authorizing import speaking_for_themselves
 from governance.people.packets import release_context
-from governance.people.speaking import Recorded, Speaker, record_statement, speaker
+from governance.people.speaking import Recorded, Speaker, last_vote, record_statement, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.policy.policies import Principal
 from governance.release import promotion
@@ -98,19 +98,12 @@ def _voter(
 
 def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> int | None:
     """The entry of the last vote of this person, if it equals this vote and still counts."""
-    approvals = [
-        approval
-        for approval in now.evidence.by_subject(subject.sha256, "approval")
-        if (approval.predicate.principal, approval.predicate.role, approval.predicate.about)
-        == (author.name, author.role, subject.about)
-        and now.authority.speaker(approval) is not None
-    ]
-    if not approvals:
+    vote_before = last_vote(now, subject.sha256, subject.about, author)
+    if vote_before is None:
         return None
-    last: Approval = approvals[-1].predicate
-    new = (vote.decision, vote.page, vote.alias or subject.alias)
+    last, new = vote_before.predicate, (vote.decision, vote.page, vote.alias or subject.alias)
     same = (last.decision, last.page, last.alias) == new
-    return approvals[-1].index if same and last.expires is None else None
+    return vote_before.index if same and last.expires is None else None
 
 
 def _check_request(now: LogState, subject: Subject, author: Speaker) -> None:
@@ -165,11 +158,8 @@ def _would_not_count(
 
 def can_vote(now: LogState, subject: Subject, at: datetime) -> list[str]:
     """The people whose approval of the packet would count."""
-    people = [
-        person for person in now.authority.policies.rules.principals if person.kind == "person"
-    ]
-    fitting = [person for person in people if set(person.roles) & set(subject.fitting)]
-    return [person.name for person in fitting if not barred(now, subject, person, at)]
+    people = now.authority.policies.rules.in_roles(subject.fitting)
+    return [person.name for person in people if not barred(now, subject, person, at)]
 
 
 def barred(now: LogState, subject: Subject, person: Principal, at: datetime) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import calendar
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -280,15 +280,15 @@ class Rules(Model):
     commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
     """The commits whose code may have made a release; any committed one where absent."""
 
+    def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
+        """The people in any of these roles; all people where None."""
+        people = [principal for principal in self.principals if principal.kind == "person"]
+        return [person for person in people if roles is None or set(person.roles) & set(roles)]
+
     @property
     def seconders(self) -> list[str]:
         """The people who may sign what another asked for."""
-        people = [person for person in self.principals if person.kind == "person"]
-        return [
-            person.name
-            for person in people
-            if self.seconded_by is None or set(person.roles) & set(self.seconded_by)
-        ]
+        return [person.name for person in self.in_roles(self.seconded_by)]
 
     @model_validator(mode="after")
     def _candidate_is_free(self) -> Rules:

@@ -80,7 +80,6 @@ def test_a_file_of_another_shape_is_refused_or_edited(text: str) -> None:
 def test_no_text_crashes(text: str) -> None:
     for read in (
         lambda: enrolment.principal_of(text, "person"),
-        lambda: enrolment.people_in(text),
         lambda: enrolment.read_key(text),
         lambda: person_signer(text, {}, None),
         lambda: person_signer(f"ssh-agent:{text}", {}, None),
