@@ -368,7 +368,7 @@ class DataStep(Model):
     """One stage of a dataset's way."""
 
     stage: str
-    result: str
+    result: Literal["passed", "refused"]
     records_in: int
     records_out: int
     excluded: list[Excluded]
@@ -485,7 +485,8 @@ class Training(Model):
     versions: dict[str, str]
     distributions: Sha256
     requested_by: str
-    attempts: str
+    other_trainings: Refs
+    """Entries of other trainings of the same stage."""
     assurance: str
     """Whether the same came out again, in words."""
     curves: list[Curve]

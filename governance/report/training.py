@@ -64,7 +64,7 @@ def _training(facts: Facts, node: ModelNode, statement: Evidence) -> Training:
         versions=dict(sorted(train.environment.versions.items())),
         distributions=train.environment.distributions,
         requested_by=_requester(train.run.requested_by.name, train.run.requested_by.authenticated),
-        attempts=_attempts(facts, statement),
+        other_trainings=_other_trainings(facts, statement),
         assurance=assurance.words(facts, node),
         curves=curves,
         curves_note=note,
@@ -97,19 +97,14 @@ def _requester(name: str, authenticated: bool) -> str:
     return f"{name} ({how})"
 
 
-def _attempts(facts: Facts, statement: Evidence) -> str:
+def _other_trainings(facts: Facts, statement: Evidence) -> list[int]:
     """Other trainings of the same stage. The report does not hide them."""
     stage = trained(statement).stage
-    others = [
+    return [
         other.index
         for other in facts.of("train")
         if trained(other).stage == stage and other.index != statement.index
     ]
-    listed = ", ".join(f"E{index}" for index in others) or "none"
-    return (
-        f"other trainings of this stage in the log: {listed}; failed runs: see MLflow (not"
-        " evidence)"
-    )
 
 
 def _gate(node: ModelNode) -> str:
