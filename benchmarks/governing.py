@@ -35,9 +35,9 @@ def rows(say: Callable[[str], None]) -> list[Row]:
 
 def _log_and_registry(folder: Path) -> list[Row]:
     from governance.machine.machine import signer
-    from governance.registry import aliases
     from governance.registry.mlflow import open_registry
-    from governance.release import promotion
+    from governance.registry.rows import move_alias
+    from governance.release.promoter import Promoter
     from tests.governance.governed import governed
     from tests.governance.story import MODEL
 
@@ -52,7 +52,7 @@ def _log_and_registry(folder: Path) -> list[Row]:
     client.create_model_version("plain", str(folder), None)
     story.train("sft", "sft", "conversation", "desk_sft", "base")
     story.register("sft", "2")
-    promoter = promotion.Promoter(story.log, signer(story.machine), aliases, story.asked, story.now)
+    promoter = Promoter(story.log, signer(story.machine), move_alias, story.asked, story.now)
     ours, plain = [], []
     for number in range(PROMOTIONS):
         version = "2" if number % 2 == 0 else "1"

@@ -40,7 +40,8 @@ from governance.machine.machine import Machine, read_log, signer
 from governance.people.assumed import NOT_YET
 from governance.people.speaking import Speaker, record_statement, roles_of
 from governance.policy.policies import AliasRule, Policies
-from governance.registry import aliases, rest
+from governance.registry import rest
+from governance.registry.rows import move_alias
 from governance.release.promoter import Promoter
 from governance.release.promotion import ask
 
@@ -207,7 +208,7 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
             where="COUNTERSIGN_REGISTRY",
             expected="the address of COUNTERSIGN_LOG, or of a governed server",
         )
-    promoter = Promoter(log, signer(machine), aliases, machine.requester, now)
+    promoter = Promoter(log, signer(machine), move_alias, machine.requester, now)
     return promoter.consume(
         move.model, move.version, move.alias, machine.requester.name, move.action
     )

@@ -1,7 +1,9 @@
-"""The rows of models, versions, aliases and runs in the registry's tables. They are not trusted:
-`governance.release.reconcile` compares them with the log.
+"""The rows of models, versions, aliases and runs in MLflow's tables (MLflow 3).
 
-They are read in one snapshot by SQL, because MLflow's own methods leave out deleted rows.
+1. Read in one snapshot, by SQL, because MLflow's own methods leave out deleted rows. The rows are
+   not trusted: `governance.release.reconcile` compares them with the log.
+2. Written within a transaction of the log, so that a row and its entry commit together. MLflow's
+   own methods commit by themselves and have no compare-and-swap.
 """
 
 from __future__ import annotations
@@ -9,17 +11,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from governance.base.errors import StorageError
+from governance.base.errors import ConflictError, StorageError
+from governance.log.port import Execute
 from governance.log.sqlite import connect
-from governance.registry.aliases import WORKSPACE
 from governance.registry.port import DIGEST_TAG
 
 Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one SELECT, placeholders written `?`."""
+WORKSPACE = "default"
+"""MLflow's name for the workspace of a server that has no others."""
 DELETED_STAGE = "Deleted_Internal"
 NO_STAGE = (None, "None")
 _TABLES = (
@@ -28,6 +33,31 @@ _TABLES = (
     "model_version_tags",
     "registered_model_aliases",
     "runs",
+)
+_VERSIONS = """
+SELECT v.name, v.version, COALESCE(v.source, ''), COALESCE(v.run_id, ''), v.current_stage, t.value,
+  COALESCE(v.storage_location, v.source, '')
+FROM model_versions v LEFT JOIN model_version_tags t
+  ON t.workspace = v.workspace AND t.name = v.name AND t.version = v.version AND t.key = ?
+WHERE v.workspace = ? ORDER BY v.name, v.version"""
+_ALIASES = """
+SELECT name, alias, version FROM registered_model_aliases WHERE workspace = ?
+ORDER BY name, alias"""
+_RUN = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+_HOLDER = (
+    "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?"
+)
+_TAKE = "DELETE FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?"
+_GIVE = "INSERT INTO registered_model_aliases (workspace, name, alias, version) VALUES (?, ?, ?, ?)"
+_KNOWN = "SELECT 1 FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
+_NEWEST = "SELECT MAX(version) FROM model_versions WHERE workspace = ? AND name = ?"
+_TOUCH = "UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?"
+_MAKE = """
+INSERT INTO model_versions (workspace, name, version, creation_time, last_updated_time, description,
+  source, storage_location, run_id, run_link, current_stage, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'None', 'READY')"""
+_TAG = (
+    "INSERT INTO model_version_tags (workspace, name, version, key, value) VALUES (?, ?, ?, ?, ?)"
 )
 
 
@@ -71,33 +101,33 @@ class Rows:
     """Of the runs that were asked for, those that are there and not deleted."""
 
 
+@dataclass(frozen=True)
+class NewVersion:
+    """What somebody registers, before it has a number."""
+
+    model: str
+    source: str
+    run_id: str
+    run_link: str | None = None
+    description: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
 def read_rows(read: Read, runs: Collection[str]) -> Rows:
     """The registry's rows of the one workspace that a governed server has."""
-    versions = read(
-        "SELECT v.name, v.version, v.source, v.run_id, v.current_stage, t.value, v.storage_location"
-        " FROM model_versions v LEFT JOIN model_version_tags t ON t.workspace = v.workspace AND"
-        " t.name = v.name AND t.version = v.version AND t.key = ? WHERE v.workspace = ? ORDER BY"
-        " v.name, v.version",
-        (DIGEST_TAG, WORKSPACE),
-    )
-    aliases = read(
-        "SELECT name, alias, version FROM registered_model_aliases WHERE workspace = ? ORDER BY"
-        " name, alias",
-        (WORKSPACE,),
-    )
-    active = [
-        run
-        for run in sorted(runs)
-        if read("SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'", (run,))
-    ]
     return Rows(
         models=frozenset(str(row[0]) for row in read("SELECT name FROM registered_models", ())),
-        versions=tuple(_version(row) for row in versions),
-        aliases=tuple(
-            AliasRow(str(name), str(alias), str(number)) for name, alias, number in aliases
+        versions=tuple(
+            VersionRow(*_texts(row)) for row in read(_VERSIONS, (DIGEST_TAG, WORKSPACE))
         ),
-        runs=frozenset(active),
+        aliases=tuple(AliasRow(*_texts(row)) for row in read(_ALIASES, (WORKSPACE,))),
+        runs=frozenset(run for run in runs if read(_RUN, (run,))),
     )
+
+
+def _texts(row: tuple[Any, ...]) -> list[Any]:
+    """SQLite can hold a value of any type in any column."""
+    return [None if value is None else str(value) for value in row]
 
 
 @contextmanager
@@ -143,9 +173,51 @@ def postgres_reading(uri: str) -> Iterator[Read | None]:
         engine.dispose()
 
 
-def _version(row: tuple[Any, ...]) -> VersionRow:
-    name, number, source, run, stage, digest, location = row
-    shown = str(source or "")
-    return VersionRow(
-        str(name), str(number), shown, str(run or ""), stage, digest, str(location or shown)
-    )
+def alias_holder(execute: Execute, model: str, alias: str) -> str | None:
+    """(2) The version that holds the alias in the registry; None where none does."""
+    rows = execute(_HOLDER, (WORKSPACE, model, alias))
+    return str(rows[0][0]) if rows else None
+
+
+def move_alias(
+    execute: Execute, model: str, alias: str, from_version: str | None, to_version: str | None
+) -> None:
+    """(2) Moves, gives or takes away an alias. Raises `ConflictError` where another version holds
+    it.
+    """
+    held = alias_holder(execute, model, alias)
+    if held != from_version:
+        raise ConflictError(
+            f"the registry gives {alias} of {model} to version {held or 'none'}",
+            expected=f"version {from_version or 'none'}, as the log says",
+            fix="countersign verify names the difference: the log does not have this move",
+        )
+    key = (WORKSPACE, model, alias)
+    execute(_TAKE, key)
+    if to_version is None:
+        return
+    if not execute(_KNOWN, (WORKSPACE, model, int(to_version))):
+        raise StorageError(
+            f"the registry has no version {to_version} of {model}", fix="countersign verify"
+        )
+    execute(_GIVE, (*key, int(to_version)))
+
+
+def newest_version(execute: Execute, model: str) -> int:
+    """(2) The highest number of any version, deleted ones too; 0 where there is none."""
+    return int(execute(_NEWEST, (WORKSPACE, model))[0][0] or 0)
+
+
+def make_version(execute: Execute, new: NewVersion, number: int, at: datetime) -> None:
+    """(2) The version under this number, the next one. Raises `ConflictError` where somebody else
+    has taken it.
+    """
+    if newest_version(execute, new.model) != number - 1:
+        raise ConflictError(f"version {number} of {new.model} is there already", fix="try again")
+    created = int(at.timestamp() * 1000)
+    execute(_TOUCH, (created, WORKSPACE, new.model))
+    key = (WORKSPACE, new.model, number)
+    places = (new.description, new.source, new.source, new.run_id, new.run_link)
+    execute(_MAKE, (*key, created, created, *places))
+    for name, value in new.tags.items():
+        execute(_TAG, (*key, name, value))

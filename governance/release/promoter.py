@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Promotion, PromotionRequest, Requester, Run
@@ -30,17 +29,8 @@ CLOCK_LEEWAY = timedelta(minutes=1)
 """How far this machine's clock may be behind the log's last decision. Clocks differ a little."""
 
 
-class Aliases(Protocol):
-    """The registry's rows; `governance.registry.aliases` in the database of MLflow."""
-
-    def move(
-        self,
-        execute: Execute,
-        model: str,
-        alias: str,
-        from_version: str | None,
-        to_version: str | None,
-    ) -> None: ...
+MoveAlias = Callable[[Execute, str, str, str | None, str | None], None]
+"""Moves an alias of a model from one version to another; `governance.registry.rows.move_alias`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Promoter:
     log: Log
     signer: Signer
     """A service that may sign `promotion` by policy."""
-    aliases: Aliases
+    move_alias: MoveAlias
     requester: Requester
     now: Callable[[], datetime]
 
@@ -138,7 +128,7 @@ class Promoter:
         def also(execute: Execute) -> None:
             for alias in _touched(now, promotion):
                 to = None if promotion.action == "retire" else promotion.version
-                self.aliases.move(
+                self.move_alias(
                     execute, promotion.model, alias, _held(now, promotion.model, alias), to
                 )
 

@@ -27,18 +27,23 @@ from governance.log import evidence
 from governance.machine.machine import Machine, check_head, machine, signer
 from governance.models.artifacts import REGISTRY_RUN
 from governance.policy.authority import KINDS, read_authority
-from governance.registry import aliases, versions
-from governance.registry.governed.governor import UNKNOWN, Governor
+from governance.registry.governed.governor import UNKNOWN, Governor, Shown
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
 from governance.registry.governed.names import Names
-from governance.registry.versions import NewVersion
-from governance.release.promoter import Promoter as Decider
+from governance.registry.rows import (
+    NewVersion,
+    alias_holder,
+    make_version,
+    move_alias,
+    newest_version,
+)
+from governance.release.promoter import Promoter
 from governance.release.promotion import to_retire
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
-    from governance.log.port import Also, Execute, Log
+    from governance.log.port import Also, Log
     from governance.log.sql import SqlLog
 
 SCHEMES = ("governed+sqlite", "governed+postgresql")
@@ -98,19 +103,17 @@ class Snapshot:
 
 
 @dataclass
-class Surroundings:
-    """What a governor asks. A snapshot is kept until an entry changes it."""
+class GovernedLog:
+    """`governance.registry.governed.governor.Surroundings`, with the log of one database. A
+    snapshot of the log is kept until an entry changes it.
+    """
 
-    log: Log
+    log: SqlLog
+    signer: Signer
     machine: Machine
     now: Callable[[], datetime]
     _lock: Lock = field(default_factory=Lock)
     _snapshot: Snapshot | None = None
-
-    @property
-    def state(self) -> LogState:
-        """The present state of the log."""
-        return state(self.log)
 
     def names(self) -> Names:
         """The governed names: those in the policies in force, and models with a registration."""
@@ -123,6 +126,102 @@ class Surroundings:
     def protected_runs(self) -> frozenset[str]:
         """The runs that evidence names."""
         return self._current().runs
+
+    def shown(self, model: str) -> Mapping[str, Shown]:
+        """What the pages show of a model's versions."""
+        return shown(state(self.log), model)
+
+    def caller(self) -> str:
+        """The account behind the present call: as the server authenticated it, else the client's
+        address.
+        """
+        from flask import g, has_request_context, request
+
+        if not has_request_context():
+            return account.get() or UNKNOWN
+        return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
+
+    def promote(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
+        """Taking an alias away retires the version that holds it."""
+        promoter = Promoter(self.log, self.signer, move_alias, self.machine.requester, self.now)
+        if version is not None:
+            promoter.consume(model, version, alias, caller, keep=keep)
+            return
+        retired = version_to_retire(state(self.log), model, alias)
+        promoter.consume(model, retired, alias, caller, "retire", keep=keep)
+
+    def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
+        """Records a refused call."""
+        refusal = Refusal(
+            operation=operation,
+            model=model,
+            caller=caller,
+            reason=reason[:MAX_REASON],
+            run=self._run(),
+        )
+        evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], refusal)
+
+    def made(self, operation: str, new: NewVersion, caller: str) -> str:
+        """Makes and records a version."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ConflictError):
+                return self._made(operation, new, caller)
+        return self._made(operation, new, caller)
+
+    def _made(self, operation: str, new: NewVersion, caller: str) -> str:
+        with self.log.reading() as execute:
+            number = newest_version(execute, new.model) + 1 if execute else 1
+        at = self.now()
+        self._record(
+            operation,
+            new.model,
+            caller,
+            lambda execute: make_version(execute, new, number, at),
+            version=str(number),
+        )
+        return str(number)
+
+    def moved(
+        self, operation: str, model: str, version: str | None, alias: str, caller: str
+    ) -> None:
+        """Moves and records an alias. Where the version has the alias already, nothing is changed
+        or recorded.
+        """
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ConflictError):
+                self._moved(operation, model, version, alias, caller)
+                return
+        self._moved(operation, model, version, alias, caller)
+
+    def _moved(
+        self, operation: str, model: str, version: str | None, alias: str, caller: str
+    ) -> None:
+        with self.log.reading() as execute:
+            held = alias_holder(execute, model, alias) if execute else None
+        if held != version:
+            self._record(
+                operation,
+                model,
+                caller,
+                lambda execute: move_alias(execute, model, alias, held, version),
+                version=version,
+                alias=alias,
+                from_version=held,
+            )
+
+    def _record(
+        self, operation: str, model: str, caller: str, also: Also, **fields: str | None
+    ) -> None:
+        """An accepted call, in one transaction with its rows."""
+        call = Call(operation=operation, model=model, caller=caller, run=self._run(), **fields)
+        subjects = [_about(operation, model)]
+        evidence.record(self.log, self.signer, "call", subjects, call, also=also)
+
+    def _run(self) -> Run:
+        moment = instant(self.now())
+        return Run(
+            started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester
+        )
 
     def _current(self) -> Snapshot:
         size = self.log.size()
@@ -141,11 +240,7 @@ class Surroundings:
 
     def _read(self, size: int) -> Snapshot:
         if size == 0:
-            raise StorageError(
-                "the log has no entries",
-                where=getattr(self.log, "where", ""),
-                fix="begin it (`countersign init` or `make repro`), then start the server again",
-            )
+            raise _not_begun(self.log)
         state_now = state(self.log, size)
         rules = state_now.authority.policies.rules
         registered = frozenset(
@@ -162,154 +257,24 @@ class Surroundings:
         return Snapshot(size, Names(models, frozenset(rules.aliases)), registered, runs)
 
 
-@dataclass(frozen=True)
-class LogRecorder:
-    """Calls, as entries of the log."""
-
-    log: SqlLog
-    signer: Signer
-    machine: Machine
-    now: Callable[[], datetime]
-
-    def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
-        """See `governor.Recorder`."""
-        refusal = Refusal(
-            operation=operation,
-            model=model,
-            caller=caller,
-            reason=reason[:MAX_REASON],
-            run=self._run(),
-        )
-        evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], refusal)
-
-    def made(self, operation: str, new: NewVersion, caller: str) -> str:
-        """See `governor.Recorder`."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(ConflictError):
-                return self._made(operation, new, caller)
-        return self._made(operation, new, caller)
-
-    def _made(self, operation: str, new: NewVersion, caller: str) -> str:
-        with self.log.reading() as execute:
-            number = versions.newest(execute, new.model) + 1 if execute else 1
-        at = self.now()
-        call = Call(
-            operation=operation,
-            model=new.model,
-            version=str(number),
-            alias=None,
-            caller=caller,
-            from_version=None,
-            run=self._run(),
-        )
-
-        def also(execute: Execute) -> None:
-            versions.make(execute, new, number, at)
-
-        evidence.record(
-            self.log, self.signer, "call", [_about(operation, new.model)], call, also=also
-        )
-        return str(number)
-
-    def moved(
-        self, operation: str, model: str, version: str | None, alias: str, caller: str
-    ) -> None:
-        """See `governor.Recorder`. Where the version has the alias already, nothing is changed or
-        recorded.
-        """
-        for attempt in range(ATTEMPTS):
-            held = self._holder(model, alias)
-            if held == version:
-                return
-            call = Call(
-                operation=operation,
-                model=model,
-                version=version,
-                alias=alias,
-                caller=caller,
-                from_version=held,
-                run=self._run(),
-            )
-            try:
-                subjects = [_about(operation, model)]
-                evidence.record(
-                    self.log,
-                    self.signer,
-                    "call",
-                    subjects,
-                    call,
-                    also=_moving(model, alias, held, version),
-                )
-                return
-            except ConflictError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-
-    def _holder(self, model: str, alias: str) -> str | None:
-        with self.log.reading() as execute:
-            return aliases.holder(execute, model, alias) if execute else None
-
-    def _run(self) -> Run:
-        moment = instant(self.now())
-        return Run(
-            started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester
-        )
-
-
-def _moving(model: str, alias: str, held: str | None, version: str | None) -> Also:
-    return lambda execute: aliases.move(execute, model, alias, held, version)
-
-
 def _about(operation: str, model: str) -> Artifact:
     return Artifact(
         role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode())
     )
 
 
-@dataclass(frozen=True)
-class RegistryPromoter:
-    """`governance.release.promoter` for the registry's calls. Taking an alias away retires a
-    version.
+def version_to_retire(now: LogState, model: str, alias: str) -> str:
+    """The version that the open request names; without a request, the one that holds the alias.
+    Raises `InputError` where nobody holds it.
     """
-
-    decider: Decider
-    now: Callable[[], LogState]
-
-    def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
-        """See `governor.Promoter`."""
-        if version is not None:
-            self.decider.consume(model, version, alias, caller, keep=keep)
-        else:
-            self.decider.consume(
-                model, self._retired(model, alias), alias, caller, "retire", keep=keep
-            )
-
-    def _retired(self, model: str, alias: str) -> str:
-        """The version that the open request names; without a request, the one that holds the
-        alias.
-        """
-        now = self.now()
-        requested, tenure = to_retire(now, model, alias), now.holder(model, alias)
-        if requested is None and tenure is None:
-            raise InputError(f"nobody holds {alias} of {model}, as the log says")
-        return requested or str(tenure.version if tenure else "")
+    requested, tenure = to_retire(now, model, alias), now.holder(model, alias)
+    if requested is None and tenure is None:
+        raise InputError(f"nobody holds {alias} of {model}, as the log says")
+    return requested or str(tenure.version if tenure else "")
 
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
 """The account of the present request, where no route of Flask's handles it (`app.Door`)."""
-
-
-def caller() -> str:
-    """The account behind the present call: as the server authenticated it, else the client's
-    address.
-    """
-    try:
-        from flask import g, has_request_context, request
-    except ImportError:
-        return UNKNOWN
-    if not has_request_context():
-        return account.get() or UNKNOWN
-    return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
 
 
 _governors: dict[str, Governor] = {}
@@ -335,33 +300,23 @@ def make_governor(
     """
     project = project_of(database)
     machine_here = replace(machine(project, environ), log_uri=database, registry_uri=database)
-    checkpoint = CheckpointSigner(machine_here, open_database(database, project))
-    checkpoint.public_pem  # noqa: B018 - raises where no key of this machine could sign
-    log = open_database(database, project, checkpoint)
+    log = _signed_log(database, machine_here)
+    CheckpointSigner(machine_here, log).public_pem  # noqa: B018 - raises where no key could sign
     check_head(log, project)
-    own_signer = _known_signer(log, machine_here)
-    surroundings = Surroundings(log, machine_here, now)
-    surroundings.names()
-    decider = Decider(log, own_signer, aliases, machine_here.requester, now)
-    return Governor(
-        names=surroundings.names,
-        is_registered=surroundings.is_registered,
-        promoter=RegistryPromoter(decider, lambda: surroundings.state),
-        recorder=LogRecorder(log, own_signer, machine_here, now),
-        caller=caller,
-        limit=Limit(now),
-        accepted=Limit(now, ACCEPTED_PER_HOUR),
-        protected_runs=surroundings.protected_runs,
-        shown=lambda model: shown(surroundings.state, model),
-    )
+    governed_log = GovernedLog(log, _known_signer(log, machine_here), machine_here, now)
+    governed_log.names()
+    return Governor(governed_log, Limit(now), Limit(now, ACCEPTED_PER_HOUR))
 
 
 def log_for(store_uri: str) -> SqlLog:
     """The log of a governed address, for appending with this server's checkpoint key."""
     database = database_of(store_uri)
-    project = project_of(database)
-    checkpoint = CheckpointSigner(machine(project, os.environ), open_database(database, project))
-    return open_database(database, project, checkpoint)
+    return _signed_log(database, machine(project_of(database), os.environ))
+
+
+def _signed_log(database: str, place: Machine) -> SqlLog:
+    checkpoint = CheckpointSigner(place, open_database(database, place.project))
+    return open_database(database, place.project, checkpoint)
 
 
 def project_of(database: str) -> str:
@@ -370,12 +325,16 @@ def project_of(database: str) -> str:
     """
     log = open_database(database, "unknown")
     if log.size() == 0:
-        raise StorageError(
-            "there is no log in this database, so nothing can be governed by it",
-            where=log.where,
-            fix="begin it (`countersign init` or `make repro`), then start the server again",
-        )
+        raise _not_begun(log)
     return evidence.origin(log).project
+
+
+def _not_begun(log: SqlLog) -> StorageError:
+    return StorageError(
+        "there is no log in this database, so nothing can be governed by it",
+        where=log.where,
+        fix="begin it (`countersign init` or `make repro`), then start the server again",
+    )
 
 
 def _known_signer(log: Log, place: Machine) -> Signer:

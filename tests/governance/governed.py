@@ -143,7 +143,11 @@ class Governed:
     @property
     def promoter(self) -> promoter.Promoter:
         return promoter.Promoter(
-            self.story.log, signer(self.story.machine), self.table, self.story.asked, self.story.now
+            self.story.log,
+            signer(self.story.machine),
+            self.table.move,
+            self.story.asked,
+            self.story.now,
         )
 
     def say(

@@ -1,9 +1,13 @@
-"""Our errors as MLflow's: what a caller of the REST API, the UI or the client is told."""
+"""Methods of MLflow's stores behind our checks, and our errors as MLflow's: what a caller of the
+REST API, the UI or the client gets.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
@@ -45,3 +49,24 @@ def answering(method: F) -> F:
             raise answer(error) from error
 
     return call  # type: ignore[return-value]
+
+
+def guarded(
+    store: type,
+    name: str,
+    check: Callable[[Any, str, Mapping[str, Any]], AbstractContextManager[None]],
+) -> Callable[..., Any]:
+    """The method of MLflow's `store`, run within `check`, which gets our store, the method's name
+    and its arguments by name. What `check` raises stops the call.
+    """
+    original = getattr(store, name)
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        arguments = dict(signature.bind(self, *args, **kwargs).arguments)
+        del arguments["self"]
+        with check(self, name, arguments):
+            return original(self, *args, **kwargs)
+
+    return answering(method)

@@ -29,9 +29,7 @@ policy.
 TRIAL_ALIAS = "governed"
 LATEST = "latest"
 
-_FOLDED = str.maketrans(
-    {"0": "o", "1": "l", "i": "l", "5": "s", "|": "l", "!": "l", "$": "s", "@": "a", "3": "e"}
-)
+_FOLDED = str.maketrans("01i5|!$@3", "ollsllsae")
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _OTHER = "\x00"
 """Stands for a character of another alphabet."""
@@ -54,10 +52,8 @@ class Names:
         """The governed model that this name is not, and could be taken for."""
         if self.is_governed(model):
             return None
-        for governed in sorted({*self.models, TRIAL_MODEL}):
-            if looks_like(model, governed):
-                return governed
-        return None
+        known = sorted({*self.models, TRIAL_MODEL})
+        return next((name for name in known if looks_like(model, name)), None)
 
 
 def is_plain(name: str) -> bool:
@@ -77,19 +73,15 @@ def looks_like(name: str, known: str) -> bool:
     skeleton, wanted = _skeleton(name), _skeleton(known)
     if _OTHER not in skeleton:
         return skeleton == wanted
-    if len(skeleton.replace(_OTHER, "")) * 2 < len(wanted) and not _is_foreign(name, known):
+    is_mostly_foreign = len(skeleton.replace(_OTHER, "")) * 2 < len(wanted)
+    if is_mostly_foreign and len(skeleton) != len(wanted):
         return False
+    # no regular expression: whoever chooses the name chooses how long one would take
     reached = {0}
-    for char in (
-        skeleton
-    ):  # no regular expression: whoever chooses the name chooses how long one would take
+    for char in skeleton:
         if char == _OTHER:
-            reached = {
-                at + letters
-                for at in reached
-                for letters in (0, 1, 2)
-                if at + letters <= len(wanted)
-            }
+            ends = {at + letters for at in reached for letters in (0, 1, 2)}
+            reached = {at for at in ends if at <= len(wanted)}
         else:
             reached = {at + 1 for at in reached if wanted[at : at + 1] == char}
     return len(wanted) in reached
@@ -104,7 +96,6 @@ def begins_with(key: str, prefixes: Iterable[str]) -> bool:
 
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKS = frozenset({"Mn", "Me", "Mc"})
 _SEPARATORS = frozenset("_-. /:")
 
 
@@ -121,109 +112,23 @@ def _skeleton(name: str) -> str:
 
 
 def _is_gone(char: str) -> bool:
-    category = unicodedata.category(char)
     if ord(char) in _FOLDED:
         return False
-    return (
-        char in _SEPARATORS
-        or category in _UNSEEN
-        or category in _MARKS
-        or category.startswith(("Z", "P"))
-    )
+    category = unicodedata.category(char)
+    return char in _SEPARATORS or category in _UNSEEN or category.startswith(("M", "Z", "P"))
 
 
 def _visible(char: str) -> str:
     return char if char.isascii() else _CONFUSABLE.get(char, _OTHER)
 
 
-def _is_foreign(name: str, known: str) -> bool:
-    """Whether a name mostly of another alphabet has the length of the known one: then it is taken
-    for a likeness.
-    """
-    return len(_skeleton(name)) == len(_skeleton(known))
-
-
-_CONFUSABLE = {
-    # Cyrillic
-    "а": "a",
-    "в": "b",
-    "с": "c",
-    "ԁ": "d",
-    "е": "e",
-    "ё": "e",
-    "һ": "h",
-    "і": "i",
-    "ї": "i",
-    "ј": "j",
-    "к": "k",
-    "ӏ": "l",
-    "м": "m",
-    "н": "h",
-    "о": "o",
-    "р": "p",
-    "ԛ": "q",
-    "г": "r",
-    "ѕ": "s",
-    "т": "t",
-    "у": "y",
-    "ү": "y",
-    "ѵ": "v",
-    "ԝ": "w",
-    "х": "x",
-    "з": "3",
-    "п": "n",
-    "и": "u",
-    # Greek
-    "α": "a",
-    "β": "b",
-    "ε": "e",
-    "η": "n",
-    "ι": "i",
-    "κ": "k",
-    "ν": "v",
-    "ο": "o",
-    "ρ": "p",
-    "σ": "o",
-    "τ": "t",
-    "υ": "u",
-    "χ": "x",
-    "ω": "w",
-    "ϲ": "c",
-    "ϳ": "j",
-    # Latin beyond ASCII, which no normalization takes apart
-    "ı": "i",
-    "ɩ": "i",
-    "ł": "l",
-    "ø": "o",
-    "đ": "d",
-    "ħ": "h",
-    "ɑ": "a",
-    "ɡ": "g",
-    "ɪ": "i",
-    "ʟ": "l",
-    "ɴ": "n",
-    "ʀ": "r",
-    "ꜱ": "s",
-    "ᴛ": "t",
-    "ᴜ": "u",
-    "ᴏ": "o",
-    "ᴘ": "p",
-    "ᴅ": "d",
-    "ᴇ": "e",
-    "ᴋ": "k",
-    "ʏ": "y",
-    "ᴄ": "c",
-    # Armenian, Cherokee and signs
-    "օ": "o",
-    "ո": "n",
-    "ս": "u",
-    "հ": "h",
-    "ց": "g",
-    "զ": "q",
-    "ꭰ": "d",
-    "ꮪ": "s",
-    "ꮲ": "p",
-}
-"""Letters that look like ASCII ones, the common ones: any other foreign letter may stand for up to
-two letters.
+_LOOK_ALIKES = """
+аa вb сc ԁd еe ёe һh іi їi јj кk ӏl мm нh оo рp ԛq гr ѕs тt уy үy ѵv ԝw хx з3 пn иu
+αa βb εe ηn ιi κk νv οo ρp σo τt υu χx ωw ϲc ϳj
+ıi ɩi łl øo đd ħh ɑa ɡg ɪi ʟl ɴn ʀr ꜱs ᴛt ᴜu ᴏo ᴘp ᴅd ᴇe ᴋk ʏy ᴄc
+օo ոn սu հh ցg զq ꭰd ꮪs ꮲp
 """
+"""Cyrillic, Greek, Latin, Armenian, Cherokee and other letters, each with the ASCII letter it looks
+like. These are the common ones. Any other foreign letter may stand for up to two letters.
+"""
+_CONFUSABLE = {pair[0]: pair[1] for pair in _LOOK_ALIKES.split()}

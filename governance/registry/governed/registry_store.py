@@ -1,12 +1,15 @@
 """MLflow's SQL model registry, which asks the governor before it does anything to a governed model.
 
-Each method judges first and only then lets MLflow write, announcing to the guard below which model
-it may touch. Aliases of governed models are not written here at all: they are written with the
-log's entry, in one transaction.
+1. Each method judges first and only then lets MLflow write, announcing to the guard below which
+   model it may touch.
+2. Aliases and versions of governed models are not written by MLflow at all: they are written with
+   the log's entry, in one transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -16,82 +19,91 @@ from mlflow.utils.validation import _validate_model_version_tag
 
 from governance.base.errors import CountersignError, StorageError
 from governance.registry.governed import guard
-from governance.registry.governed.answers import answer, answering
+from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import Governor, Shown, log, permitting
-from governance.registry.governed.mutators import REGISTRY, unclassified
+from governance.registry.governed.mutators import REGISTRY, Rule, check_classified
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.governed.rules import Call, artifact_folder
-from governance.registry.versions import NewVersion
+from governance.registry.rows import NewVersion
+
+_PARAMETERS = """name new_name dst_name src_mv version alias source run_id tags tag key description
+deployment_job_id run_link local_model_path model_id stage archive_existing_versions stages"""
+"""Parameters of MLflow's methods that the rules know. A call with another one is refused."""
+
+
+def call_of(operation: str, arguments: Mapping[str, Any]) -> Call:
+    """A call on the registry as the rules ask about it. Raises `StorageError` for a parameter that
+    nobody has looked at.
+    """
+    unknown = sorted(set(arguments) - set(_PARAMETERS.split()))
+    if unknown:
+        raise StorageError(f"{operation} has parameters that nobody has looked at: {unknown}")
+    copied = arguments.get("src_mv")
+    tags = [*(arguments.get("tags") or ()), *([arguments["tag"]] if "tag" in arguments else ())]
+    keys = [str(tag.key) for tag in tags] + ([arguments["key"]] if "key" in arguments else [])
+    version = copied.version if copied else arguments.get("version")
+    return Call(
+        operation,
+        copied.name if copied else arguments["name"],
+        new_name=arguments.get("new_name") or arguments.get("dst_name"),
+        version=None if version is None else str(version),
+        alias=arguments.get("alias"),
+        source=arguments.get("source"),
+        run_id=arguments.get("run_id") or None,
+        tags=tuple(keys),
+    )
+
+
+@contextmanager
+def _judged(
+    store: GovernedRegistryStore, operation: str, arguments: Mapping[str, Any]
+) -> Iterator[None]:
+    """(1) A copy is written by `create_model_version`, which is judged again."""
+    call = call_of(operation, arguments)
+    store.governor.enforce(call)
+    writes = REGISTRY[operation] is Rule.GUARDED and call.new_name is None
+    with permitting(*([call.model] if writes else [])):
+        yield
 
 
 class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
     """See the module's docstring."""
 
+    @answering
     def __init__(self, db_uri: str, governor: Governor) -> None:
-        unknown = unclassified(SqlAlchemyStore, REGISTRY)
-        if unknown:
-            raise answer(
-                StorageError(
-                    "this version of MLflow has registry methods that nobody has looked at:"
-                    f" {', '.join(unknown)}",
-                    fix=(
-                        "use the version of constraints.txt, or classify them in"
-                        " governed/mutators.py"
-                    ),
-                )
-            )
+        check_classified(SqlAlchemyStore, REGISTRY)
         super().__init__(db_uri)
         self.governor = governor
         guard.install(self.engine, governor)
 
-    # -- Models
+    create_registered_model = guarded(SqlAlchemyStore, "create_registered_model", _judged)
+    update_registered_model = guarded(SqlAlchemyStore, "update_registered_model", _judged)
+    rename_registered_model = guarded(SqlAlchemyStore, "rename_registered_model", _judged)
+    delete_registered_model = guarded(SqlAlchemyStore, "delete_registered_model", _judged)
+    set_registered_model_tag = guarded(SqlAlchemyStore, "set_registered_model_tag", _judged)
+    delete_registered_model_tag = guarded(SqlAlchemyStore, "delete_registered_model_tag", _judged)
+    copy_model_version = guarded(SqlAlchemyStore, "copy_model_version", _judged)
+    update_model_version = guarded(SqlAlchemyStore, "update_model_version", _judged)
+    transition_model_version_stage = guarded(
+        SqlAlchemyStore, "transition_model_version_stage", _judged
+    )
+    delete_model_version = guarded(SqlAlchemyStore, "delete_model_version", _judged)
+    set_model_version_tag = guarded(SqlAlchemyStore, "set_model_version_tag", _judged)
+    delete_model_version_tag = guarded(SqlAlchemyStore, "delete_model_version_tag", _judged)
+    # reads that can answer `latest`
+    get_latest_versions = guarded(SqlAlchemyStore, "get_latest_versions", _judged)
+    get_model_version_by_alias = guarded(SqlAlchemyStore, "get_model_version_by_alias", _judged)
+
+    _create_ungoverned_version = guarded(SqlAlchemyStore, "create_model_version", _judged)
 
     @answering
-    def create_registered_model(
-        self,
-        name: str,
-        tags: Any = None,
-        description: str | None = None,
-        deployment_job_id: str | None = None,
-    ) -> Any:
-        self.governor.enforce(Call("create_registered_model", name, tags=_keys(tags)))
-        with permitting(name):
-            return super().create_registered_model(name, tags, description, deployment_job_id)
+    def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
+        """(2)"""
+        if name == TRIAL_MODEL or not self.governor.is_governed(name):
+            return self._create_ungoverned_version(name, source, *args, **kwargs)
+        return self._make(name, source, *args, **kwargs)
 
-    @answering
-    def update_registered_model(
-        self, name: str, description: str, deployment_job_id: str | None = None
-    ) -> Any:
-        self.governor.enforce(Call("update_registered_model", name))
-        with permitting(name):
-            return super().update_registered_model(name, description, deployment_job_id)
-
-    @answering
-    def rename_registered_model(self, name: str, new_name: str) -> Any:
-        self.governor.enforce(Call("rename_registered_model", name, new_name=new_name))
-        return super().rename_registered_model(name, new_name)
-
-    @answering
-    def delete_registered_model(self, name: str) -> None:
-        self.governor.enforce(Call("delete_registered_model", name))
-        super().delete_registered_model(name)
-
-    @answering
-    def set_registered_model_tag(self, name: str, tag: Any) -> None:
-        self.governor.enforce(Call("set_registered_model_tag", name, tags=(tag.key,)))
-        with permitting(name):
-            super().set_registered_model_tag(name, tag)
-
-    @answering
-    def delete_registered_model_tag(self, name: str, key: str) -> None:
-        self.governor.enforce(Call("delete_registered_model_tag", name, tags=(key,)))
-        with permitting(name):
-            super().delete_registered_model_tag(name, key)
-
-    # -- Versions
-
-    @answering
-    def create_model_version(
+    def _make(
         self,
         name: str,
         source: str,
@@ -102,106 +114,52 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        call = Call(
-            "create_model_version", name, source=source, run_id=run_id or None, tags=_keys(tags)
-        )
-        self.governor.enforce(call)
-        if name != TRIAL_MODEL and self.governor.is_governed(name):
-            return self._make(call, run_link, description, tags or ())
-        with permitting(name):
-            return super().create_model_version(
-                name, source, run_id, tags, run_link, description, local_model_path, model_id
-            )
-
-    def _make(self, call: Call, run_link: str | None, description: str | None, tags: Any) -> Any:
         """As MLflow does it, together with the log's entry."""
-        for tag in tags:
+        given = {"name": name, "source": source, "run_id": run_id, "tags": tags}
+        call = call_of("create_model_version", given)
+        self.governor.enforce(call)
+        for tag in tags or ():
             _validate_model_version_tag(tag.key, tag.value)
-        self.get_registered_model(call.model)  # MLflow's own answer where there is none
-        given = {str(tag.key): str(tag.value) for tag in tags}
-        new = NewVersion(
-            call.model, call.source or "", call.run_id or "", run_link, description, given
-        )
-        return self.get_model_version(call.model, self.governor.make(call, new))
-
-    @answering
-    def copy_model_version(self, src_mv: Any, dst_name: str) -> Any:
-        self.governor.enforce(
-            Call("copy_model_version", src_mv.name, new_name=dst_name, version=str(src_mv.version))
-        )
-        return super().copy_model_version(src_mv, dst_name)
-
-    @answering
-    def update_model_version(self, name: str, version: str, description: str | None = None) -> Any:
-        self.governor.enforce(Call("update_model_version", name, version=str(version)))
-        return super().update_model_version(name, version, description)
-
-    @answering
-    def transition_model_version_stage(
-        self, name: str, version: str, stage: str, archive_existing_versions: bool
-    ) -> Any:
-        self.governor.enforce(Call("transition_model_version_stage", name, version=str(version)))
-        return super().transition_model_version_stage(
-            name, version, stage, archive_existing_versions
-        )
-
-    @answering
-    def delete_model_version(self, name: str, version: str) -> None:
-        self.governor.enforce(Call("delete_model_version", name, version=str(version)))
-        super().delete_model_version(name, version)
-
-    @answering
-    def set_model_version_tag(self, name: str, version: str, tag: Any) -> None:
-        self.governor.enforce(
-            Call("set_model_version_tag", name, version=str(version), tags=(tag.key,))
-        )
-        with permitting(name):
-            super().set_model_version_tag(name, version, tag)
-
-    @answering
-    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        self.governor.enforce(
-            Call("delete_model_version_tag", name, version=str(version), tags=(key,))
-        )
-        with permitting(name):
-            super().delete_model_version_tag(name, version, key)
-
-    # -- Aliases
+        self.get_registered_model(name)  # MLflow's own answer where there is none
+        texts = {str(tag.key): str(tag.value) for tag in tags or ()}
+        new = NewVersion(name, source, run_id or "", run_link, description, texts)
+        return self.get_model_version(name, self.governor.make(call, new))
 
     @answering
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-        call = Call("set_registered_model_alias", name, version=str(version), alias=alias)
-        promotion = self.governor.enforce(call).verdict == "promotion"
-        if promotion:
-            self.governor.promote(call)
-        elif self.governor.is_governed(name):
-            self.get_model_version(name, version)  # MLflow's own answer where it has none
-            self.governor.move(call)
-        else:
+        """(2)"""
+        given = {"name": name, "alias": alias, "version": version}
+        if not self._moved("set_registered_model_alias", given):
             super().set_registered_model_alias(name, alias, version)
-        self.show(name)
 
     @answering
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
-        call = Call("delete_registered_model_alias", name, alias=alias)
-        promotion = self.governor.enforce(call).verdict == "promotion"
-        if promotion:
-            self.governor.promote(call)
-        elif self.governor.is_governed(name):
-            self.get_registered_model(name)
-            self.governor.move(call)
-        else:
+        """(2)"""
+        if not self._moved("delete_registered_model_alias", {"name": name, "alias": alias}):
             super().delete_registered_model_alias(name, alias)
-        self.show(name)
+
+    def _moved(self, operation: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether the alias is a governed model's. It was then moved, and its pages written."""
+        call = call_of(operation, arguments)
+        judgement = self.governor.enforce(call)
+        if not self.governor.is_governed(call.model):
+            return False
+        if judgement.verdict == "promotion":
+            self.governor.promote(call)
+        else:  # MLflow's own answer where there is no such model or version
+            self.get_registered_model(call.model)
+            if call.version is not None:
+                self.get_model_version(call.model, call.version)
+            self.governor.move(call)
+        self.show(call.model)
+        return True
 
     def show(self, name: str) -> None:
         """Writes what the registry's pages show of a governed model's versions. Display: what fails
-        is only told.
+        is only logged.
         """
-        if not self.governor.is_governed(name):
-            return
         try:
-            for version, shown in self.governor.shown(name).items():
+            for version, shown in self.governor.surroundings.shown(name).items():
                 self._write_shown(name, int(version), shown)
         except (CountersignError, MlflowException) as error:
             log.warning("the pages of %s were not written: %s", name, error)
@@ -229,19 +187,3 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             artifact_folder(source or "") for name, source in rows if names.is_governed(name)
         }
         return frozenset(folder for folder in folders if folder is not None)
-
-    # -- Reads that answer `latest`
-
-    @answering
-    def get_latest_versions(self, name: str, stages: Any = None) -> Any:
-        self.governor.enforce(Call("get_latest_versions", name))
-        return super().get_latest_versions(name, stages)
-
-    @answering
-    def get_model_version_by_alias(self, name: str, alias: str) -> Any:
-        self.governor.enforce(Call("get_model_version_by_alias", name, alias=alias))
-        return super().get_model_version_by_alias(name, alias)
-
-
-def _keys(tags: Any) -> tuple[str, ...]:
-    return tuple(str(tag.key) for tag in tags or ())

@@ -17,13 +17,11 @@ Pure, and in order; the first rule that has something to say answers:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from governance.attest.predicates import CANDIDATE
 from governance.registry.display import place_of
-from governance.registry.governed.mutators import REGISTRY, Rule
 from governance.registry.governed.names import (
     LATEST,
     LONGEST,
@@ -94,15 +92,25 @@ def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
             return refusal  # (1), (2)
     if not any(names.is_governed(name) for name in asked):
         return ALLOWED  # (3)
-    if REGISTRY.get(call.operation) is Rule.REFUSED:
-        return _refused(*_FORBIDDEN[call.operation])  # (4)
-    rule = _RULES.get(call.operation)
-    if rule is None:
-        return _refused(
-            f"{call.operation} is not known to be harmless for a governed model",
-            "ask who runs the server",
-        )
-    return rule(call, names, registered)
+    return _judge_governed(call, names, registered)
+
+
+def _judge_governed(call: Call, names: Names, registered: bool) -> Judgement:
+    """(4) to (7)"""
+    match call.operation:
+        case "get_model_version_by_alias" | "get_latest_versions":
+            is_latest = call.alias is None or call.alias.casefold() == LATEST
+            return _refused(*_LATEST) if is_latest else ALLOWED
+        case "create_model_version":
+            return _version(call)
+        case "set_registered_model_alias" | "delete_registered_model_alias":
+            return _alias(call, names, registered)
+        case "copy_model_version" if not names.is_governed(call.new_name or ""):
+            return ALLOWED  # it serves nobody by a governed name
+        case operation if operation in _TAGS:
+            return _no_tags(call, _TAGS[operation])
+    unknown = (f"{call.operation} is not known to be harmless for a governed model", _ASK)
+    return _refused(*_FORBIDDEN.get(call.operation, unknown))
 
 
 def artifact_folder(source: str) -> str | None:
@@ -130,19 +138,7 @@ def _strange(name: str, names: Names) -> Judgement | None:
     return None
 
 
-def _copied(call: Call, names: Names, registered: bool) -> Judgement:
-    """A copy under a name that nobody governs serves nobody by the governed one."""
-    into = names.is_governed(call.new_name or "")
-    return _refused(*_FORBIDDEN["copy_model_version"]) if into else ALLOWED
-
-
-def _latest(call: Call, names: Names, registered: bool) -> Judgement:
-    """(7), reading"""
-    is_latest = call.alias is None or call.alias.casefold() == LATEST
-    return _refused(*_FORBIDDEN[LATEST]) if is_latest else ALLOWED
-
-
-def _version(call: Call, names: Names, registered: bool) -> Judgement:
+def _version(call: Call) -> Judgement:
     """(5)"""
     match = SOURCE.fullmatch(call.source or "")
     if match is None or artifact_folder(call.source or "") is None:
@@ -157,7 +153,7 @@ def _version(call: Call, names: Names, registered: bool) -> Judgement:
             f" {call.run_id or 'none'}",
             "name the run that holds the files",
         )
-    return _no_tags(call, ("governance.", *HIDES))
+    return _no_tags(call, _TAGS["create_model_version"])
 
 
 def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
@@ -181,7 +177,7 @@ def _alias(call: Call, names: Names, registered: bool) -> Judgement:
             f"{alias!r} is no plain name of an alias", "a-z first, then a-z, 0-9, _ and -"
         )
     if alias == LATEST:
-        return _refused(*_FORBIDDEN[LATEST])
+        return _refused(*_LATEST)
     if alias in governed_aliases:
         return PROMOTION
     if alias != CANDIDATE:
@@ -202,22 +198,18 @@ def _refused(reason: str, next: str) -> Judgement:
     return Judgement("refused", reason, next)
 
 
-_RULES: Mapping[str, Callable[[Call, Names, bool], Judgement]] = {
-    "create_registered_model": lambda call, names, registered: _no_tags(call, (*OURS, *HIDES)),
-    "update_registered_model": lambda call, names, registered: ALLOWED,
-    "create_model_version": _version,
-    "copy_model_version": _copied,
-    "set_registered_model_tag": lambda call, names, registered: _no_tags(call, (*OURS, *HIDES)),
-    "delete_registered_model_tag": lambda call, names, registered: _no_tags(call, OURS),
-    "set_model_version_tag": lambda call, names, registered: _no_tags(call, (*OURS, *HIDES)),
-    "delete_model_version_tag": lambda call, names, registered: _no_tags(call, OURS),
-    "set_registered_model_alias": _alias,
-    "delete_registered_model_alias": _alias,
-    "get_latest_versions": _latest,
-    "get_model_version_by_alias": _latest,
+_TAGS: dict[str, tuple[str, ...]] = {
+    "create_registered_model": (*OURS, *HIDES),
+    "update_registered_model": (),
+    "create_model_version": ("governance.", *HIDES),
+    "set_registered_model_tag": (*OURS, *HIDES),
+    "delete_registered_model_tag": OURS,
+    "set_model_version_tag": (*OURS, *HIDES),
+    "delete_model_version_tag": OURS,
 }
-"""What is asked of a call on a governed model that is not refused whatever it says."""
+"""Operations on a governed model that are refused with these tags only."""
 
+_ASK = "ask who runs the server"
 _KEPT = "row and log stay; `countersign retire` takes a version out of service by a signed decision"
 _FORBIDDEN = {
     "rename_registered_model": (
@@ -238,5 +230,5 @@ _FORBIDDEN = {
         "a version cannot be copied into a governed model: its evidence is not",
         "register it by `countersign repro`",
     ),
-    LATEST: ("`latest` passes by every approval", "ask for an alias, e.g. models:/MODEL@champion"),
 }
+_LATEST = ("`latest` passes by every approval", "ask for an alias, e.g. models:/MODEL@champion")

@@ -30,7 +30,9 @@ def consumed_at(
 ) -> Promotion:
     """A move that is decided at exactly this time."""
     story = scene.story
-    door = promoter.Promoter(story.log, signer(story.machine), scene.table, story.asked, lambda: at)
+    door = promoter.Promoter(
+        story.log, signer(story.machine), scene.table.move, story.asked, lambda: at
+    )
     return door.consume(MODEL, version, alias, "cleo@server")
 
 

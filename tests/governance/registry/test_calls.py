@@ -23,10 +23,10 @@ from governance.history.verify import TrustAnchors, verify_log
 from governance.machine.machine import signer
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
 from governance.registry.mlflow import prepare_sqlite
-from governance.registry.versions import NewVersion
+from governance.registry.rows import NewVersion
 from governance.release import promotion
 from governance.release.reconcile import reconcile
-from governance.server.context import LogRecorder
+from governance.server.context import GovernedLog
 from tests.governance.killed import dying_at_write, in_child
 from tests.governance.registry.place import MODEL, place, serving
 from tests.governance.registry.world import World
@@ -212,7 +212,7 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) ->
     here = place(tmp_path)
     log = here.scene.story.log
     prepare_sqlite(log.path, here.artifacts, lambda text: None)
-    recorder = LogRecorder(log, signer(here.machine), here.machine, lambda: here.scene.now)
+    recorder = GovernedLog(log, signer(here.machine), here.machine, lambda: here.scene.now)
     size = log.size()
     with pytest.raises(StorageError, match="the registry has no version 9"):
         recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
@@ -237,7 +237,7 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) ->
 
 
 SOURCE = f"mlflow-artifacts:/0/{'0' * 32}/artifacts/model"
-RECORDED: dict[str, Callable[[LogRecorder], object]] = {
+RECORDED: dict[str, Callable[[GovernedLog], object]] = {
     "a version is made": lambda recorder: recorder.made(
         "create_model_version",
         NewVersion(MODEL, SOURCE, "0" * 32, None, "new", {"team": "desk"}),
@@ -262,7 +262,7 @@ def test_killed_before_each_write_the_log_knows_all_that_is_there(
     here = place(tmp_path)
     log = here.scene.story.log
     prepare_sqlite(log.path, here.artifacts, lambda text: None)
-    recorder = LogRecorder(
+    recorder = GovernedLog(
         log, signer(here.machine), here.machine, lambda: datetime(2026, 11, 21, tzinfo=UTC)
     )
     with sqlite3.connect(log.path) as database:

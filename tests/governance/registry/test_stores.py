@@ -14,15 +14,14 @@ import sqlalchemy
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
-from governance.base.errors import RefusedError
-from governance.registry import versions
+from governance.base.errors import RefusedError, StorageError
 from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
-from governance.registry.governed.governor import Governor
+from governance.registry.governed.governor import Governor, Shown
 from governance.registry.governed.limit import Limit
 from governance.registry.governed.names import Names
 from governance.registry.governed.paths import checked
-from governance.registry.governed.registry_store import GovernedRegistryStore
-from governance.registry.versions import NewVersion
+from governance.registry.governed.registry_store import GovernedRegistryStore, call_of
+from governance.registry.rows import NewVersion, make_version
 
 MODEL, RUN = "support-desk", "0" * 32
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -34,15 +33,31 @@ class Desk:
 
     def __init__(self) -> None:
         self.database = Path()
+        self.known = Names(frozenset(), frozenset())
         self.said: list[tuple[str, str]] = []
         self.accepted: list[tuple[str, str | None, str]] = []
 
-    def consume(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
+    def names(self) -> Names:
+        return self.known
+
+    def is_registered(self, model: str, version: str) -> bool:
+        return True
+
+    def protected_runs(self) -> frozenset[str]:
+        return frozenset()
+
+    def shown(self, model: str) -> dict[str, Shown]:
+        return {}
+
+    def caller(self) -> str:
+        return "ann"
+
+    def promote(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
         raise RefusedError("nobody asked for it")
 
     def made(self, operation: str, new: NewVersion, caller: str) -> str:
         with sqlite3.connect(self.database) as database:
-            versions.make(
+            make_version(
                 lambda statement, values: database.execute(statement, tuple(values)).fetchall(),
                 new,
                 1,
@@ -81,9 +96,8 @@ def store(template: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
     path.write_bytes(template.read_bytes())
     names = Names(frozenset({MODEL}), frozenset({"champion"}))
     refused, accepted = Limit(lambda: AT), Limit(lambda: AT, 4)
-    governor = Governor(
-        lambda: names, lambda model, version: True, desk, desk, lambda: "ann", refused, accepted
-    )
+    desk.known = names
+    governor = Governor(desk, refused, accepted)
     desk.database = path
     made = GovernedRegistryStore(f"sqlite:///{path}", governor)
     for name in (MODEL, "chat"):
@@ -233,16 +247,14 @@ def test_the_guard_is_there_after_a_refusal_and_after_a_permitted_write(
 
 
 def test_names_that_cannot_be_read_close_everything(
-    store: GovernedRegistryStore, template: Path
+    store: GovernedRegistryStore, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     from governance.base.errors import StorageError
 
     def gone() -> Names:
         raise StorageError("the disk is gone")
 
-    store.governor = replace(store.governor, names=gone)
+    monkeypatch.setattr(desk, "names", gone)
     for call in (
         lambda: store.create_registered_model("innocent"),
         lambda: store.set_registered_model_alias("chat", "x", "1"),
@@ -394,3 +406,9 @@ def test_of_many_writers_one_wins(files: WriteOnceArtifactRepository, tmp_path: 
         won = list(pool.map(put, range(8)))
     assert won.count(True) == 1
     assert (tmp_path / "artifacts/1/x/config.json").read_text() == str(won.index(True)) * 1000
+
+
+def test_a_parameter_that_nobody_has_looked_at_stops_the_call() -> None:
+    """A newer MLflow may name a model, a tag or a version by a parameter that no rule reads."""
+    with pytest.raises(StorageError, match="swap_with"):
+        call_of("set_model_version_tag", {"name": MODEL, "version": "1", "swap_with": "chat"})
