@@ -14,25 +14,28 @@ from governance.attest.predicates import Finding
 def finding(
     code: str,
     subject: str,
-    message: str,
+    message: str = "",
     *,
     expected: str = "",
     found: str = "",
     next: str = "",
     figures: Iterable[str] = (),
+    **fields: str,
 ) -> Finding:
-    """A finding of a code that is in the table; its general next step where none is given.
+    """A finding of a code that is in the table. The sentence and the next step of the table hold
+    where none is given; `fields` fill their blanks.
 
     The sentences may be reworded at any time: nothing compares them. What a waiver of this finding
     accepts must stand in `figures`.
     """
+    entry, fields = CODES[code], {"name": subject.rpartition(" ")[2], **fields}
     return Finding(
         code=code,
         subject=subject,
-        message=message,
+        message=message or entry.message_for(fields),
         expected=expected,
         found=found,
-        next=next or CODES[code].next,
+        next=next or entry.step_for(fields),
         figures=list(figures),
     )
 

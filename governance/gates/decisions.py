@@ -251,12 +251,7 @@ def _guarded(name: str, work: Callable[[], T], findings: list[Finding]) -> T | N
         return work()
     except Exception as error:  # noqa: BLE001 - whatever a check does, it must end in a denial
         reason = str(error) if isinstance(error, CountersignError) else type(error).__name__
-        crashed = finding(
-            "CHECK_CRASHED",
-            f"check {name}",
-            "could not be carried out, so it is denied",
-            found=reason,
-        )
+        crashed = finding("CHECK_CRASHED", f"check {name}", found=reason)
         if crashed not in findings:
             findings.append(crashed)
         return None
@@ -288,7 +283,7 @@ def _decide_again(
                 f"stage {name}",
                 "the gate's statement does not hold the request it decided on, so it cannot be"
                 " decided again",
-                next=f"countersign repro --force gate@{name} train@{name}",
+                stages=f"gate@{name} train@{name}",
             )
         )
         return None

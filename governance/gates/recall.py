@@ -64,38 +64,24 @@ def findings(dataset: str, measured: Recall | None, policy: PiiPolicy) -> Iterat
     minimum = dict(sorted(policy.minimum_recall.items()))
     counts = measured.entities if measured else {}
     missing = [name for name in minimum if name not in counts]
+    subject = f"dataset {dataset}"
     if missing:
         yield finding(
             "RECALL_NOT_MEASURED",
-            f"dataset {dataset}",
-            "how much of this the scan finds is not measured, and policy demands that it is",
+            subject,
             expected=", ".join(f"{name}: {minimum[name]:g}" for name in missing),
-            found=(
-                "scanned before recall was measured"
-                if measured is None
-                else "nothing of it was planted"
-            ),
-            next=(
-                f"countersign repro scan_pii@{dataset} check_quality@{dataset}; or"
-                " policies/pii.yaml: minimum_recall"
-            ),
+            found="nothing of it was planted" if measured else "scanned before recall was measured",
         )
-    low = {
-        name: share
-        for name, share in minimum.items()
-        if name in counts and interval(counts[name]).low < share
-    }
+    low = [
+        name
+        for name, least_share in minimum.items()
+        if name in counts and interval(counts[name]).low < least_share
+    ]
     if low:
+        end = "(lower end of the 95% interval)"
         yield finding(
             "RECALL_TOO_LOW",
-            f"dataset {dataset}",
-            "the scan finds too little of what was planted in the dataset's own texts",
-            expected=", ".join(
-                f"{name}: {share:g} (lower end of the 95% interval)" for name, share in low.items()
-            ),
+            subject,
+            expected=", ".join(f"{name}: {minimum[name]:g} {end}" for name in low),
             found="; ".join(f"{name}: {describe(interval(counts[name]))}" for name in low),
-            next=(
-                "policies/pii.yaml: ner, threshold, recognizers; what is demanded stands under"
-                " minimum_recall"
-            ),
         )

@@ -58,7 +58,7 @@ def findings_page() -> str:
 
 def _row(name: str, code: Code) -> str:
     note = "" if code.blocking else " *(stops nothing by itself)*"
-    cells = (f"`{name}`", f"**{code.title}.** {code.meaning}{note}", code.next)
+    cells = (f"`{name}`", f"{code.title}{note}", code.next)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

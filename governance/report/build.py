@@ -453,7 +453,7 @@ def _meanings(facts: Facts, report: Report) -> dict[str, str]:
     }
     if facts.again is not None:
         codes |= {finding.code for finding in (*facts.again.findings, *facts.again.waived)}
-    return {code: CODES[code].meaning for code in sorted(codes & CODES.keys())}
+    return {code: CODES[code].title for code in sorted(codes & CODES.keys())}
 
 
 def _reads(now: LogState, as_of: datetime | None) -> str | None:

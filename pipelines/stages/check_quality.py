@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from governance.attest.codes import CODES
 from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Expectation, Finding
 from governance.base.errors import ConfigError, CountersignError, did_you_mean
@@ -342,7 +341,6 @@ def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
                 f"{check.name}: {what}",
                 expected=expected(check),
                 found=_seen(verdict, judged),
-                next=CODES[code].next.replace("DATASET", dataset),
             )
         )
     return tuple(found)

@@ -23,7 +23,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from governance.attest.codes import CODES
 from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Finding, Recall
 from governance.base.errors import ConfigError
@@ -329,23 +328,28 @@ def findings(
         before, after = treated.found.entities[entity], remaining.entities[entity]
         if action == "block":
             records = len(treated.found.records[entity] | remaining.records[entity])
-            said, next = (
-                f"{entity} in {records} record(s)",
-                CODES["PII_BLOCKED"].next.replace("DATASET", dataset),
-            )
+            message = f"{entity} in {records} record(s)"
             found.append(
                 finding(
                     "PII_BLOCKED",
                     subject,
-                    said,
+                    message,
                     expected="none",
                     found=str(max(before, after)),
-                    next=next,
                 )
             )
         elif action != "allow" and after:
             said = f"{entity} remains after cleaning"
-            found.append(finding("PII_REMAINING", subject, said, expected="none", found=str(after)))
+            found.append(
+                finding(
+                    "PII_REMAINING",
+                    subject,
+                    said,
+                    expected="none",
+                    found=str(after),
+                    entity=entity,
+                )
+            )
     if remaining.unscanned:
         said = (
             f"{len(remaining.unscanned)} record(s) could not be searched completely after cleaning"

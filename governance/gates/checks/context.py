@@ -7,14 +7,16 @@ crashed check denies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from governance.attest.findings import finding
 from governance.attest.predicates import (
     Evaluate,
+    Finding,
     Ingest,
     Packet,
     PromotionRequest,
@@ -33,6 +35,8 @@ from governance.policy.policies import Datacard, ModelPolicy, Policies, Principa
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence, EvidenceView
     from governance.policy.authority import Authority
+
+Findings = Iterable[Finding]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,21 @@ class ModelFacts:
     def node(self) -> ModelNode:
         """The model itself."""
         return self.chain[-1]
+
+    def finding(self, code: str, message: str = "", **details: Any) -> Finding:
+        """A finding about this model's evaluation."""
+        fields = {"stage": self.evaluate_stage, "method": self.node.method, "suite": self.ref.suite}
+        return finding(code, f"model {self.ref.name}", message, **{**fields, **details})
+
+    @property
+    def evaluate_stage(self) -> str:
+        """The stage that evaluates it."""
+        return f"{'evaluate' if self.node.train else 'evaluate_base'}@{self.ref.name}"
+
+    @property
+    def pinned_suite(self) -> str | None:
+        """The digest of its suite that policy pins. Policy must have demands on the suite."""
+        return self.policies.evaluation.suites[self.ref.suite].digest
 
     @cached_property
     def demands(self) -> Demands | None:
@@ -169,6 +188,11 @@ class Context:
         """The tier by name; `unknown` where there is none."""
         return self.model_policy.tier if self.model_policy else "unknown"
 
+    def finding(self, code: str, subject: str = "", message: str = "", **details: Any) -> Finding:
+        """A finding; about the model where no other subject is named."""
+        fields = {"model": self.model, "tier": self.tier_name}
+        return finding(code, subject or f"model {self.model}", message, **{**fields, **details})
+
     @cached_property
     def models(self) -> list[ModelFacts]:
         """The models of the request, with their evidence and policy."""
@@ -220,6 +244,11 @@ class GateContext(Context):
         """The dataset's datacard."""
         return self.policies.datacards.get(self.request.data.dataset)
 
+    def data_finding(self, code: str, message: str = "", **details: Any) -> Finding:
+        """A finding about the dataset."""
+        details = {"suite": self.request.suite.name, **details}
+        return self.finding(code, f"dataset {self.request.data.dataset}", message, **details)
+
     def suites_in_force(self, digest: str, kind: str) -> list[str]:
         """The names of the quality suites in policies/ with this digest and kind of record."""
         suites = self.policies.quality.items()
@@ -264,6 +293,11 @@ class ReleaseContext(Context):
             rights=rights,
         )
 
+    def finding(self, code: str, subject: str = "", message: str = "", **details: Any) -> Finding:
+        """A finding; its next step can name the version and the alias."""
+        fields = {"version": self.request.version, "alias": self.request.alias}
+        return super().finding(code, subject, message, **{**fields, **details})
+
     @cached_property
     def timeline(self) -> Timeline:
         """The history of the log up to this decision."""
@@ -301,3 +335,9 @@ class ReleaseContext(Context):
     def requester(self) -> Principal | None:
         """The person who signed the request; None where its signer has no rights."""
         return self.rights.speaker(self.signed) if self.signed else None
+
+
+def signed_by(keys: Sequence[str]) -> str:
+    """What is there in place of missing evidence: statements by these keys, which may not sign."""
+    known = ", ".join(key[:16] for key in keys)
+    return f"only by a key that policy does not let sign it: {known}" if keys else "none"

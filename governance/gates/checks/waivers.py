@@ -41,7 +41,11 @@ def waive(
             waived.append(raised)
             continue
         standing.append(raised)
-        standing += [_not_in_force(raised, problem) for problem in states[-1:] if problem]
+        problem = states[-1] if states else None
+        if problem is not None:
+            message = f"a waiver of {raised.code} does not count: {problem.text}"
+            subject, code = raised.subject, raised.code
+            standing.append(finding("WAIVER_NOT_IN_FORCE", subject, message, finding=code))
     return tuple(standing), tuple(waived)
 
 
@@ -76,12 +80,3 @@ def _is_overtaken(context: Context, rights: Authority, waiver: Evidence[Waiver])
 def _is_of(waiver: Evidence[Waiver], raised: Finding, model: str) -> bool:
     terms = waiver.predicate
     return (terms.finding, terms.about, terms.model) == (raised.code, raised.subject, model)
-
-
-def _not_in_force(raised: Finding, problem: NotInForce) -> Finding:
-    return finding(
-        "WAIVER_NOT_IN_FORCE",
-        raised.subject,
-        f"a waiver of {raised.code} does not count: {problem.text}",
-        next=f"mend it, or: countersign waive --finding {raised.code}",
-    )
