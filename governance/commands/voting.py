@@ -117,7 +117,7 @@ def _not_opened(packet: Evidence, person: str) -> RefusedError:
 
 
 def _summary(content: Review, digest: str) -> list[str]:
-    codes = ", ".join(dict.fromkeys(finding.code for finding in content.findings)) or "none"
+    codes = ", ".join(dict.fromkeys(finding.code for finding in content.frozen.findings)) or "none"
     return [
         f"{content.model}/{content.version}  {page.TITLES[content.verdict][0]}",
         f"packet {content.packet}",

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -20,11 +20,16 @@ from typing import Literal
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Approval, Finding, Packet, Promotion
+from governance.attest.predicates import (
+    Approval,
+    Finding,
+    Incident,
+    Packet,
+    Promotion,
+    Waiver,
+)
 from governance.attest.requests import ReleaseDecision
-from governance.base.errors import InputError
 from governance.base.model import Model
-from governance.base.text import short, size
 from governance.base.time import instant_of
 from governance.gates.checks.votes import packet_votes
 from governance.gates.decisions import decide_automatic
@@ -32,10 +37,10 @@ from governance.history import packet
 from governance.history.incidents import INCIDENT, still_open, unaccepted
 from governance.history.lineage import ModelNode, model_node
 from governance.history.state import LogState
-from governance.history.votes import Vote
-from governance.log import evidence, merkle
+from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.people.packets import release_context
+from governance.policy.policies import Tier
 from governance.release import promotion
 from governance.report import exceptions
 from governance.report.facts import PREFIX, Facts, registered
@@ -45,11 +50,7 @@ from governance.report.parts import evidence_sections
 FORMAT = "https://countersign.dev/review/v2"
 NOWHERE = Path("/nonexistent")
 """A review reads no file of this machine."""
-NOT_SHOWN = (
-    "Whether the evidence is true. Each statement is what its signer attests.",
-    "Hidden backdoors, poisoned data, and what a base model was trained on.",
-    "Whether a declared licence or lawful basis is valid. That is a judgement.",
-)
+Did = Literal["trained", "evaluated", "imported"]
 Verdict = Literal[
     "incident_open", "outdated", "open_findings", "rejected", "exceptions", "no_objection"
 ]
@@ -59,12 +60,8 @@ Verdict = Literal[
 class OpenIncident(Model):
     """An open incident on these bytes."""
 
-    version: str
-    opened_by: str
-    role: str
-    at: str
-    reason: str
     entry: int
+    statement: Incident
     waived: bool
     """Whether the packet carries the waiver of it; otherwise nobody can approve the packet."""
 
@@ -72,11 +69,8 @@ class OpenIncident(Model):
 class Rejection(Model):
     """A rejection of this packet that still counts."""
 
-    person: str
-    role: str
-    at: str
-    reason: str
     entry: int
+    statement: Approval
 
 
 class Against(Model):
@@ -95,19 +89,14 @@ class WaivedFinding(Model):
     """A finding that a waiver passes."""
 
     finding: Finding
-    owner: str
-    accepted_by: str
-    role: str
-    control: str
-    reason: str
-    expires: str
     entry: int
+    waiver: Waiver
 
 
 class Runner(Model):
     """Who trained, evaluated or imported: the key that signed, and the person who asked."""
 
-    did: Literal["trained", "evaluated", "imported"]
+    did: Did
     stage: str
     signed_by: str
     """Principal that owns the key; empty for a development key or an unknown one."""
@@ -120,16 +109,15 @@ class Runner(Model):
 
 
 class EarlierDecision(Model):
-    """An approval or rejection of an earlier packet of these bytes, or a refused promotion."""
+    """A vote on another packet of these bytes, or a refused promotion."""
 
-    did: Literal["approved", "rejected", "refused"]
-    person: str
-    role: str
-    reason: str
-    codes: list[str]
-    alias: str
-    counted: bool
     entry: int
+    vote: Approval | None = None
+    counted: bool = True
+    """Whether the vote counted."""
+    alias: str = ""
+    """Of a refused promotion."""
+    codes: list[str] = []
 
 
 class NamedEntry(Model):
@@ -140,18 +128,6 @@ class NamedEntry(Model):
     digest: str
 
 
-class Demands(Model):
-    """What policy requires before this model can be promoted."""
-
-    approvals: int
-    approvers: list[str]
-    requesters: dict[str, list[str]]
-    """Alias to the roles that may request it."""
-    promotable: bool
-    separate_evaluator: bool
-    approved_before_training: list[str]
-
-
 class Review(Model):
     """All content of the page. The same packet, entries and time give the same bytes."""
 
@@ -159,37 +135,32 @@ class Review(Model):
     project: str
     model: str
     version: str
-    model_digest: str
     packet: str
+    """Its digest."""
     entry: int
     """Of the packet; the evidence on the page comes from the entries before it."""
     origin: str
     """Hash of entry 0."""
-    as_of: str
+    frozen: Packet
     verdict: Verdict
     against: Against
-    tier: str
     purpose: str
     region: str
     limits: list[str]
     review_every: int | None
     """Months between reviews, as policy has it."""
-    demands: Demands | None
-    """None where policy does not name this model."""
-    policy: str
+    tier: Tier | None
+    """What policy demands. None where policy does not name this model."""
+    requesters: dict[str, list[str]]
+    """Alias to the roles that may request it."""
     policy_signed_by: list[str]
     """Empty where its owners have not signed it."""
     waived: list[WaivedFinding]
     notices: list[Notice]
-    findings: list[Finding]
     sections: EvidenceSections
     runners: list[Runner]
     earlier: list[EarlierDecision]
-    files: list[str]
-    commits: list[str]
-    environments: list[str]
     entries: list[NamedEntry]
-    not_shown: list[str]
 
 
 @dataclass(frozen=True)
@@ -229,49 +200,38 @@ class ReviewFacts(Facts):
         return self.released_before
 
 
-def review(now: LogState, recorded: Evidence, at: datetime) -> Review:
+def review(now: LogState, recorded: Evidence[Packet], at: datetime) -> Review:
     """The content of the page for a packet, with the objections in the log `now`, at a time."""
     before = now.before(recorded.index)
     frozen = promotion.in_our_words(before, recorded)
     facts = _facts(before, frozen)
-    rules = before.authority.policies.rules.models.get(frozen.model)
-    waived = list(_waived(before, frozen))
+    policies, period = before.authority.policies, before.authority.in_force
+    rules = policies.rules.models.get(frozen.model)
     against = _against(now, recorded, at)
-    sections = evidence_sections(facts)
-    period = before.authority.in_force
     content = Review(
         format=FORMAT,
         project=facts.project,
         model=frozen.model,
         version=frozen.version,
-        model_digest=frozen.model_digest,
         packet=packet.digest_of(recorded.predicate),
         entry=recorded.index,
-        origin=merkle.leaf_hash(now.log.entry(0).envelope).hex(),
-        as_of=frozen.run.finished,
+        origin=now.authority.origin,
+        frozen=frozen,
         verdict=_verdict(frozen, against),
         against=against,
-        tier=frozen.tier,
         purpose=rules.purpose if rules else "",
         region=rules.region if rules else "",
-        limits=before.authority.policies.limits_of(frozen.model),
-        review_every=before.authority.policies.review_every(frozen.model),
-        demands=_demands(before, frozen.model),
-        policy=frozen.policy,
+        limits=policies.limits_of(frozen.model),
+        review_every=policies.review_every(frozen.model),
+        tier=policies.tier_of(frozen.model),
+        requesters={alias: rule.requesters for alias, rule in policies.rules.aliases.items()},
         policy_signed_by=list(period.signers) if period.signed_at is not None else [],
-        waived=waived,
+        waived=list(_waived(before, frozen)),
         notices=exceptions.exceptions(facts, [], "the log"),
-        findings=frozen.findings,
-        sections=sections,
+        sections=evidence_sections(facts),
         runners=_runners(before, facts),
-        earlier=list(_earlier(before, frozen)),
-        files=[
-            f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})" for file in frozen.files
-        ],
-        commits=frozen.commits,
-        environments=frozen.environments,
+        earlier=[*_earlier_votes(before, frozen), *_refused(before, frozen)],
         entries=[],
-        not_shown=list(NOT_SHOWN),
     )
     return content.model_copy(update={"entries": _named_entries(now, content)})
 
@@ -287,40 +247,28 @@ def digest_of(page: bytes) -> str:
 
 
 # -- What the log has against it -------------------------------------------------------------------
-def _against(now: LogState, recorded: Evidence, at: datetime) -> Against:
+def _against(now: LogState, recorded: Evidence[Packet], at: datetime) -> Against:
     frozen = recorded.predicate
+    about = now.evidence.by_subject(frozen.model_digest, Incident)
+    blocking = {incident.index for incident in unaccepted(now.authority, about, recorded)}
+    votes, _ = packet_votes(release_context(now, recorded, at))
     return Against(
-        incidents=_incidents(now, recorded),
+        incidents=[
+            OpenIncident(
+                entry=incident.index,
+                statement=incident.predicate,
+                waived=incident.index not in blocking,
+            )
+            for incident in still_open(now.authority, about)
+        ],
         changed=promotion.changed(now, recorded, at) if recorded.index < now.size else [],
         findings=_new_findings(now, frozen, at),
         rejections=[
-            Rejection(
-                person=name,
-                role=role,
-                at=vote.predicate.at,
-                reason=vote.predicate.reason,
-                entry=vote.index,
-            )
-            for name, role, vote in _rejections(now, recorded, at)
+            Rejection(entry=vote.index, statement=vote.predicate)
+            for _, _, vote in votes
+            if vote.predicate.decision == "reject"
         ],
     )
-
-
-def _incidents(now: LogState, recorded: Evidence) -> list[OpenIncident]:
-    about = now.evidence.by_subject(recorded.predicate.model_digest, "incident")
-    blocking = {incident.index for incident in unaccepted(now.authority, about, recorded)}
-    return [
-        OpenIncident(
-            version=f"{incident.predicate.model}/{incident.predicate.version}",
-            opened_by=incident.predicate.principal,
-            role=incident.predicate.role,
-            at=incident.predicate.at,
-            reason=incident.predicate.reason,
-            entry=incident.index,
-            waived=incident.index not in blocking,
-        )
-        for incident in still_open(now.authority, about)
-    ]
 
 
 def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
@@ -336,11 +284,6 @@ def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
         for finding in decision.findings
         if finding.code != INCIDENT and (finding.code, finding.subject) not in frozen_findings
     ]
-
-
-def _rejections(now: LogState, recorded: Evidence, at: datetime) -> Iterable[Vote]:
-    votes, _ = packet_votes(release_context(now, recorded, at))
-    return [vote for vote in votes if vote[2].predicate.decision == "reject"]
 
 
 def _verdict(frozen: Packet, against: Against) -> Verdict:
@@ -359,7 +302,7 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
     registration = before.registration(frozen.model, frozen.version)
     governed = before.authority.policies.rules.aliases
     earlier = [
-        move.predicate
+        (frozen.model, move.predicate.version)
         for move in before.moves(frozen.model)
         if move.predicate.alias in governed and move.predicate.model_digest != frozen.model_digest
     ]
@@ -382,61 +325,25 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
             at=instant_of(frozen.run.finished),
             waived=tuple(frozen.waived),
         ),
-        released_before=_registration_of(before, earlier[-1]) if earlier else None,
+        released_before=before.timeline.registrations.get(earlier[-1]) if earlier else None,
         serving=frozen.champion,
     )
 
 
-def _registration_of(before: LogState, move: Promotion) -> Evidence | None:
-    try:
-        return before.registration(move.model, move.version)
-    except InputError:
-        return None
-
-
 def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
-    waivers = [
-        waiver for waiver in before.evidence.all("waiver") if waiver.digest in set(frozen.waivers)
-    ]
+    waivers = {
+        (waiver.predicate.finding, waiver.predicate.about): waiver
+        for waiver in before.evidence.all(Waiver)
+        if waiver.digest in frozen.waivers
+    }
     for finding in frozen.waived:
-        matching = [
-            candidate
-            for candidate in waivers
-            if (candidate.predicate.finding, candidate.predicate.about)
-            == (finding.code, finding.subject)
-        ]
-        if not matching:
-            continue
-        waiver = matching[-1].predicate
-        yield WaivedFinding(
-            finding=finding,
-            owner=waiver.owner,
-            accepted_by=waiver.principal,
-            role=waiver.role,
-            control=waiver.control,
-            reason=waiver.reason,
-            expires=waiver.expires,
-            entry=matching[-1].index,
-        )
-
-
-def _demands(before: LogState, model: str) -> Demands | None:
-    policies = before.authority.policies
-    tier = policies.tier_of(model)
-    if tier is None:
-        return None
-    return Demands(
-        approvals=tier.approvals,
-        approvers=list(tier.approvers),
-        requesters={alias: list(rule.requesters) for alias, rule in policies.rules.aliases.items()},
-        promotable=tier.promotable,
-        separate_evaluator=tier.separate_evaluator,
-        approved_before_training=list(tier.approved_before_training),
-    )
+        waiver = waivers.get((finding.code, finding.subject))
+        if waiver is not None:
+            yield WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
 
 
 def _runners(before: LogState, facts: ReviewFacts) -> list[Runner]:
-    rows: list[tuple[Literal["trained", "evaluated", "imported"], Evidence]] = []
+    rows: list[tuple[Did, Evidence]] = []
     rows += [("trained", node.train) for node in facts.trained if node.train]
     rows += [("imported", node.base) for node in facts.chain if node.base]
     for node in facts.chain:
@@ -448,9 +355,7 @@ def _runners(before: LogState, facts: ReviewFacts) -> list[Runner]:
     ]
 
 
-def _runner(
-    before: LogState, did: Literal["trained", "evaluated", "imported"], statement: Evidence
-) -> Runner:
+def _runner(before: LogState, did: Did, statement: Evidence) -> Runner:
     owner = before.authority.principal(statement.keyid, statement.index)
     requester = statement.predicate.run.requested_by
     return Runner(
@@ -466,40 +371,32 @@ def _runner(
     )
 
 
-def _earlier(before: LogState, frozen: Packet) -> Iterator[EarlierDecision]:
-    """Votes on other packets of these bytes, and refused promotions, in the order of the log."""
-    packets = before.evidence.by_subject(frozen.model_digest, "packet")
+def _earlier_votes(before: LogState, frozen: Packet) -> list[EarlierDecision]:
+    """Votes on other packets of these bytes, in the order of the log."""
+    packets = before.evidence.by_subject(frozen.model_digest, Packet)
     digests = {packet.digest_of(other.predicate) for other in packets}
-    votes = [
-        approval
-        for sha256 in digests
-        for approval in before.evidence.by_subject(sha256, "approval")
-    ]
-    for entry in sorted(votes, key=lambda approval: approval.index):
-        vote: Approval = entry.predicate
-        yield EarlierDecision(
-            did="approved" if vote.decision == "approve" else "rejected",
-            person=vote.principal,
-            role=vote.role,
-            reason=vote.reason,
-            codes=[],
-            alias="",
-            counted=before.authority.speaker(entry) is not None,
-            entry=entry.index,
+    votes = [vote for sha256 in digests for vote in before.evidence.by_subject(sha256, Approval)]
+    return [
+        EarlierDecision(
+            entry=vote.index,
+            vote=vote.predicate,
+            counted=before.authority.speaker(vote) is not None,
         )
-    for entry in before.evidence.by_subject(frozen.model_digest, "promotion"):
-        move: Promotion = entry.predicate
-        if not move.allowed and move.model == frozen.model:
-            yield EarlierDecision(
-                did="refused",
-                person="",
-                role="",
-                reason="",
-                codes=list(dict.fromkeys(finding.code for finding in move.findings)),
-                alias=move.alias,
-                counted=True,
-                entry=entry.index,
-            )
+        for vote in sorted(votes, key=lambda vote: vote.index)
+    ]
+
+
+def _refused(before: LogState, frozen: Packet) -> list[EarlierDecision]:
+    moves = before.evidence.by_subject(frozen.model_digest, Promotion)
+    return [
+        EarlierDecision(
+            entry=move.index,
+            alias=move.predicate.alias,
+            codes=list(dict.fromkeys(finding.code for finding in move.predicate.findings)),
+        )
+        for move in moves
+        if not move.predicate.allowed and move.predicate.model == frozen.model
+    ]
 
 
 def _named_entries(now: LogState, content: Review) -> list[NamedEntry]:

@@ -16,7 +16,18 @@ from governance.report import charts, room
 from governance.report.model import Report
 from governance.report.verdict import banner
 
-FILTERS = ("duration", "moment", "number", "plain", "share", "short", "signed", "timed", "words")
+FILTERS = (
+    "duration",
+    "moment",
+    "number",
+    "plain",
+    "share",
+    "short",
+    "signed",
+    "size",
+    "timed",
+    "words",
+)
 """Functions of `base.text` that templates use."""
 
 
