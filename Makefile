@@ -36,7 +36,7 @@ test: lint              ## lint, types, import contracts and quick tests; MARK="
 
 nightly: setup          ## everything with other examples and random kills, then mutants of the core
 	@TESTS_PROFILE=nightly pytest -n 2 --dist worksteal
-	@python -m tests.mutation --mutants 600
+	@python -m tests.mutation --mutants 600 --workers 2
 
 demo: setup             ## people, approvals, a promotion, attacks, a rollback: a story in a temporary folder
 	@python -m tests.demo

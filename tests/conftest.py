@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.postgres import cluster as cluster  # the fixture
 from tests.project import small as small  # the fixture
@@ -18,7 +18,7 @@ if (
 ):  # started in a shell's background; processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 PROFILE = os.environ.get("TESTS_PROFILE", "ci")
-"""`ci`, or `nightly`: many examples, and the tests marked so."""
+"""`ci`; `nightly`: many examples, and the tests marked so; `mutation`: a failure is not made smaller."""
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 # The same 50 examples in every run of CI, other ones each night; none is too slow on a busy machine.
 settings.register_profile(
@@ -26,6 +26,9 @@ settings.register_profile(
 )
 settings.register_profile(
     "nightly", max_examples=2000, deadline=None, suppress_health_check=_QUIET, print_blob=True
+)
+settings.register_profile(
+    "mutation", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile(PROFILE)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.ports import free_port
@@ -45,6 +44,8 @@ class Cluster:
 
     def database(self) -> str:
         """The address of a new, empty database."""
+        import psycopg
+
         name = f"log{next(_NUMBERS)}"
         with psycopg.connect(self.uri("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
@@ -95,6 +96,7 @@ def programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("psycopg", reason="the extra `server` is not installed")
     found = programs()
     if found is None:
         pytest.skip("no PostgreSQL is installed here (initdb, pg_ctl)")

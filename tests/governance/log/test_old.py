@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from governance.history import verify
 from governance.log import merkle, sql
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
-from governance.log.postgres import PostgresLog
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import own_checkpoint_key, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
@@ -72,6 +71,8 @@ def test_it_grows_from_there_and_gets_what_it_lacks(here: Scene) -> None:
 
 
 def test_it_moves_to_postgresql_and_keeps_its_root(here: Scene, cluster: Cluster) -> None:
+    from governance.log.postgres import PostgresLog
+
     moved = PostgresLog(cluster.database(), PROJECT)
     entries, kept = here.log.page(0, 11)
     moved.extend(
