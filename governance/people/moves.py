@@ -40,7 +40,7 @@ from governance.machine.machine import Machine, read_log, signer
 from governance.people.assumed import NOT_YET
 from governance.people.speaking import Speaker, record_statement, roles_of
 from governance.policy.policies import AliasRule, Policies
-from governance.registry import rest
+from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
 from governance.release.promoter import Promoter
 from governance.release.promotion import ask
@@ -194,13 +194,12 @@ def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:
     """(3) Carries out the move. Raises `RefusedError` with the findings and logs the refusal."""
     if is_server(machine.registry_uri):
+        server = RegistryServer(machine.registry_uri, machine.environ)
         if move.action == "retire":
             _must_hold(state(log), move)
-            rest.delete_alias(machine.registry_uri, move.model, move.alias, machine.environ)
+            server.delete_alias(move.model, move.alias)
         else:
-            rest.set_alias(
-                machine.registry_uri, move.model, move.alias, move.version, machine.environ
-            )
+            server.set_alias(move.model, move.alias, move.version)
         return _last_move(state(read_log(machine)), move)  # a copy of a server's log is read anew
     if machine.registry_uri.removeprefix("governed+") != machine.log_uri:
         raise ConfigError(

@@ -10,42 +10,12 @@ from typing import Any
 
 VALUE_LENGTH = 500
 
-_SECRET_WORDS = frozenset(
-    {
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "secrets",
-        "credential",
-        "credentials",
-        "authorization",
-    }
+_SECRET_WORD = re.compile(
+    r"(?:^|_)(?:password|passwd|passphrase|secrets?|credentials?|authorization)(?:_|$)"
 )
-_SECRET_ENDS = (
-    "api_key",
-    "apikey",
-    "access_key",
-    "private_key",
-    "secret_key",
-    "auth_key",
-    "token",
-    "auth",
-)
-_TEXT_TOKENS = (
-    "bos",
-    "eos",
-    "pad",
-    "unk",
-    "sep",
-    "cls",
-    "mask",
-    "image",
-    "video",
-    "audio",
-    "start",
-    "end",
-    "stop",
+_SECRET_END = re.compile(r"(?:api_?key|access_key|private_key|secret_key|auth_key|token|auth)\Z")
+_TEXT_TOKEN = re.compile(
+    r"(?:bos|eos|pad|unk|sep|cls|mask|image|video|audio|start|end|stop)_token\Z"
 )
 """Tokens of a vocabulary, as in `pad_token`; they are no secrets."""
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")
@@ -54,11 +24,9 @@ _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")
 def is_secret(name: str) -> bool:
     """Whether a parameter of this name holds something that must not be shown. In doubt it does."""
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(".", "_")
-    if set(plain.split("_")) & _SECRET_WORDS:
+    if _SECRET_WORD.search(plain):
         return True
-    return plain.endswith(_SECRET_ENDS) and not plain.endswith(
-        tuple(f"{word}_token" for word in _TEXT_TOKENS)
-    )
+    return bool(_SECRET_END.search(plain)) and not _TEXT_TOKEN.search(plain)
 
 
 def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
@@ -66,16 +34,12 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
     shortened.
     """
     texts: dict[str, str] = {}
-    for name, value in params.items():
-        if is_secret(name):
-            continue
+    for name, value in _without_secrets(params).items():
         if isinstance(value, Mapping) and value:
             texts |= {f"{name}.{key}": text for key, text in param_texts(value).items()}
         else:
             text = (
-                value
-                if isinstance(value, str)
-                else json.dumps(_without_secrets(value), sort_keys=True, default=str)
+                value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
             )
             texts[_name(name)] = shortened(without_credentials(text), VALUE_LENGTH)
     return texts

@@ -3,24 +3,30 @@
 MLflow is told everything explicitly (addresses, run ids): nothing is taken from its globals or set
 there. Its telemetry is off, its logging and printing are silent. With SQLite the tables are made
 here, in one step.
+
+A training run outlives a tracking server that goes away in the middle (`MlflowRun.problem` says
+so); starting a run or registering a version does not.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import re
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import StorageError
 from governance.base.http_client import is_server
+from governance.base.model import SLUG
 from governance.registry import rest
 from governance.registry.display import param_texts, shortened
 from governance.registry.failures import translated
@@ -28,13 +34,11 @@ from governance.registry.port import (
     DIGEST_TAG,
     DatasetLink,
     Place,
-    Run,
     RunRequest,
     RunStatus,
     Say,
     Version,
     VersionRequest,
-    running,
 )
 from governance.registry.process import is_gone, this_process
 from governance.registry.schema import has_table, install_tables, unsynced
@@ -93,7 +97,9 @@ def open_registry(
 
 
 class MlflowRegistry:
-    """`governance.registry.port.Registry` on MLflow."""
+    """Runs, versions and aliases. Raises `StorageError` where the registry cannot be reached or
+    written.
+    """
 
     def __init__(
         self,
@@ -107,7 +113,7 @@ class MlflowRegistry:
         self._user, self._now, self._swept = user, now, False
 
     def start_run(self, request: RunRequest) -> MlflowRun:
-        """See the port. Runs whose process is gone are ended first."""
+        """Starts a run. Runs whose process is gone are ended first."""
         if not self._swept:
             self.sweep()
         tags = {"mlflow.user": self._user, PROCESS_TAG: this_process(), **request.tags}
@@ -127,13 +133,21 @@ class MlflowRegistry:
                 raise
         return started
 
-    def run(self, request: RunRequest) -> AbstractContextManager[Run]:
-        """See the port."""
-        return running(self, request)
+    @contextmanager
+    def run(self, request: RunRequest) -> Iterator[MlflowRun]:
+        """`start_run`, ended by how the block ends: FINISHED, FAILED, or KILLED when it was
+        interrupted.
+        """
+        run = self.start_run(request)
+        try:
+            yield run
+        except BaseException as error:
+            run.end("FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        run.end("FINISHED")
 
-    def sweep(self) -> list[str]:
-        """See the port."""
-        swept: list[str] = []
+    def sweep(self) -> None:
+        """Ends RUNNING runs of processes of this machine that are gone, as KILLED."""
         with translated(self._uri):
             query = "attributes.status = 'RUNNING'"
             for run in _pages(
@@ -144,16 +158,16 @@ class MlflowRegistry:
                         run.info.run_id, ENDED_TAG, "its process was gone; found at a later start"
                     )
                     self._client.set_terminated(run.info.run_id, "KILLED", _millis(self._now()))
-                    swept.append(run.info.run_id)
         self._swept = True
-        return swept
 
     def find(self, model: str, digest: str) -> Version | None:
-        """See the port."""
+        """The first complete version of `model` with these bytes, or None."""
         return next((version for version in self.versions(model) if version.digest == digest), None)
 
     def register(self, request: VersionRequest) -> Version:
-        """See the port. The version is made last and in one step: one that exists is complete."""
+        """The version of these bytes: the one that exists, or a new one. It is made last and in one
+        step: one that exists is complete.
+        """
         existing = self.find(request.model, request.digest)
         if existing:
             return existing
@@ -175,33 +189,25 @@ class MlflowRegistry:
         return version
 
     def versions(self, model: str) -> list[Version]:
-        """See the port."""
+        """Oldest first; empty where the model is not registered."""
         aliases = self._aliases(model)
         with translated(self._uri):
             query = f"name = '{_safe_name(model)}'"
-            registered = list(
-                _pages(lambda token: self._client.search_model_versions(query, page_token=token))
-            )
-        return sorted(
-            (_version(registered_version, aliases) for registered_version in registered),
-            key=lambda version: int(version.number),
-        )
-
-    def models(self) -> list[str]:
-        """See the port."""
-        with translated(self._uri):
-            registered = _pages(
-                lambda token: self._client.search_registered_models(page_token=token)
-            )
-            return sorted(str(model.name) for model in registered)
+            versions = [
+                _version(version, aliases)
+                for version in _pages(
+                    lambda token: self._client.search_model_versions(query, page_token=token)
+                )
+            ]
+        return sorted(versions, key=lambda version: int(version.number))
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
-        """See the port."""
+        """Points `alias` at a version. What permits it is decided elsewhere, before."""
         with translated(self._uri):
             self._client.set_registered_model_alias(_safe_name(model), alias, number)
 
     def attach(self, version: Version, files: Mapping[str, Path]) -> None:
-        """See the port."""
+        """Copies files below the version's run's artifacts, e.g. its report."""
         if version.run_id is None:
             problem = f"{version.model} version {version.number} has no run to attach files to"
             raise StorageError(problem, where=self._uri)
@@ -209,7 +215,7 @@ class MlflowRegistry:
             self._attach(version.run_id, files)
 
     def where(self, version: Version) -> str:
-        """See the port."""
+        """Where a person finds it: a page of the server, or the command that shows it."""
         page = f"#/models/{version.model}/versions/{version.number}"
         if is_server(self._uri):
             return f"{self._uri.rstrip('/')}/{page}"
@@ -269,72 +275,50 @@ class MlflowRegistry:
     def _log_datasets(self, run_id: str, links: Sequence[DatasetLink]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        inputs = [
-            DatasetInput(
-                Dataset(
-                    link.name,
-                    link.sha256[:32],
-                    "countersign",
-                    json.dumps({"sha256": link.sha256}),
-                    profile=json.dumps({"num_rows": link.records}),
-                ),
-                [InputTag("mlflow.data.context", link.context)],
-            )
-            for link in links
-        ]
-        if inputs:
-            self._client.log_inputs(run_id, inputs)
         for link in links:
+            source, profile = {"sha256": link.sha256}, {"num_rows": link.records}
+            dataset = Dataset(
+                link.name,
+                link.sha256[:32],
+                "countersign",
+                json.dumps(source),
+                profile=json.dumps(profile),
+            )
+            context = [InputTag("mlflow.data.context", link.context)]
+            self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
             self._client.set_tag(
                 run_id, f"countersign.data.{link.context}.{link.name}", link.sha256
             )
 
 
 class MlflowRun:
-    """`governance.registry.port.Run` on MLflow."""
+    """A run in progress, owned by the process that started it."""
 
     def __init__(self, client: MlflowClient, run_id: str, now: Callable[[], datetime]) -> None:
         self.id = run_id
+        self.problem: str | None = None
+        """Why something of this run is not in the registry; None when all of it is."""
         self._client, self._now = client, now
         self._values: list[tuple[str, float, int, int]] = []
         self._sent = time.monotonic()
-        self._problem: str | None = None
-
-    @property
-    def problem(self) -> str | None:
-        """See the port."""
-        return self._problem
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """See the port."""
+        """Remembers one step's values; they are sent in batches. Values that are not finite are
+        left out.
+        """
         at = _millis(self._now())
-        numbers = ((name, float(value)) for name, value in values.items())
         self._values += [
-            (name, value, at, step) for name, value in numbers if abs(value) < float("inf")
+            (name, float(value), at, step) for name, value in values.items() if math.isfinite(value)
         ]
-        if len(self._values) > KEPT_VALUES:
-            self._problem = (
-                f"{len(self._values) - KEPT_VALUES} metric values were dropped: the registry did"
-                " not answer"
-            )
-            del self._values[:-KEPT_VALUES]
+        dropped = len(self._values) - KEPT_VALUES
+        if dropped > 0:
+            self.problem = f"{dropped} metric values were dropped: the registry did not answer"
+            del self._values[:dropped]
         if len(self._values) >= FLUSH_VALUES or time.monotonic() - self._sent > FLUSH_SECONDS:
             self._flush()
 
-    def tags(self, values: Mapping[str, str]) -> None:
-        """See the port."""
-        from mlflow.entities import RunTag
-
-        tags = [RunTag(name, text) for name, text in _texts(values).items()]
-        self._try(lambda: self._client.log_batch(self.id, tags=tags))
-
-    def artifacts(self, path: Path, into: str = "") -> None:
-        """See the port."""
-        send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        self._try(lambda: send(self.id, str(path), into or None))
-
     def end(self, status: RunStatus) -> None:
-        """See the port."""
+        """Sends what is left and closes the run. Never raises: see `problem`."""
         while self._values and self._flush():
             pass
         self._try(lambda: self._client.set_terminated(self.id, status, _millis(self._now())))
@@ -357,7 +341,7 @@ class MlflowRun:
             with translated("the MLflow run"):
                 call()
         except StorageError as error:
-            self._problem = error.found
+            self.problem = error.found
             return False
         return True
 
@@ -423,9 +407,7 @@ def _safe_name(model: str) -> str:
     """A model's name as it may stand in a search; ours are slugs, whatever else a caller brings is
     refused.
     """
-    import re
-
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", model):
+    if not re.fullmatch(SLUG, model):
         raise StorageError(
             f"{model!r} cannot be the name of a model", expected="a-z, 0-9, _ and -, at most 63"
         )

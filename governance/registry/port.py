@@ -1,14 +1,13 @@
-"""What Countersign asks of a model registry; `governance.registry.mlflow` is its adapter.
+"""What a pipeline gives to a model registry and gets from it; `governance.registry.mlflow` is the
+adapter.
 
 A registry shows people runs, versions and aliases. It is display: whatever is decided on stands in
-the log. Therefore nothing here returns evidence, and a training run outlives a tracking server that
-goes away in the middle (`Run.problem` says so); starting a run or registering a version does not.
+the log. Therefore nothing here is evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -61,32 +60,6 @@ class Place(Protocol):
     def requester(self) -> Requester: ...
 
 
-class Run(Protocol):
-    """A run in progress, owned by the process that started it."""
-
-    id: str
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Remembers one step's values; they are sent in batches. Values that are not finite are
-        left out.
-        """
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Adds or replaces tags."""
-
-    def artifacts(self, path: Path, into: str = "") -> None:
-        """Copies a file, or a folder's content, below `into`."""
-
-    def end(self, status: RunStatus) -> None:
-        """Sends what is left and closes the run. Never raises: see `problem`."""
-
-    @property
-    def problem(self) -> str | None:
-        """Why something of this run is not in the registry, in one sentence; None when all of it
-        is.
-        """
-
-
 @dataclass(frozen=True)
 class Version:
     """One version of a registered model, as the registry shows it."""
@@ -121,68 +94,3 @@ class VersionRequest:
     datasets: Sequence[DatasetLink] = ()
     attachments: Mapping[str, Path] = field(default_factory=dict)
     """Path below the run's artifacts (a file's, or a folder's) to the file or folder at hand."""
-
-
-class Registry(Protocol):
-    """Runs, versions and aliases."""
-
-    def start_run(self, request: RunRequest) -> Run:
-        """Starts a run. Raises `StorageError` where the registry cannot be reached or written."""
-
-    def run(self, request: RunRequest) -> AbstractContextManager[Run]:
-        """`start_run`, ended by how the block ends: FINISHED, FAILED, or KILLED when it was
-        interrupted.
-        """
-
-    def sweep(self) -> list[str]:
-        """Ends RUNNING runs of processes of this machine that are gone, as KILLED. Their ids."""
-
-    def find(self, model: str, digest: str) -> Version | None:
-        """The first complete version of `model` with these bytes, or None."""
-
-    def register(self, request: VersionRequest) -> Version:
-        """The version of these bytes: the one that exists, or a new one."""
-
-    def versions(self, model: str) -> list[Version]:
-        """Oldest first; empty where the model is not registered."""
-
-    def models(self) -> list[str]:
-        """Names of all registered models, sorted."""
-
-    def set_alias(self, model: str, alias: str, number: str) -> None:
-        """Points `alias` at a version. What permits it is decided elsewhere, before."""
-
-    def attach(self, version: Version, files: Mapping[str, Path]) -> None:
-        """Copies files below the version's run's artifacts, e.g. its report."""
-
-    def where(self, version: Version) -> str:
-        """Where a person finds it: a page of the server, or the command that shows it."""
-
-
-@contextmanager
-def running(registry: Registry, request: RunRequest) -> Iterator[Run]:
-    """The context manager behind `Registry.run`, the same for every adapter."""
-    run = registry.start_run(request)
-    try:
-        yield run
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        run.end("KILLED")
-        raise
-    except BaseException:
-        run.end("FAILED")
-        raise
-    run.end("FINISHED")
-
-
-__all__ = [
-    "DatasetLink",
-    "Place",
-    "Registry",
-    "Run",
-    "RunRequest",
-    "RunStatus",
-    "Say",
-    "Version",
-    "VersionRequest",
-    "running",
-]

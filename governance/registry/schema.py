@@ -9,47 +9,38 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 BUSY_SECONDS = 30.0
+_TRANSACTION = ("BEGIN TRANSACTION;", "COMMIT;")
+"""What `iterdump` puts around the statements."""
 
 
 def has_table(database: Path, table: str) -> bool:
     """Whether `database` exists and has that table. Raises `sqlite3.Error`."""
     if not database.exists():
         return False
-    connection = sqlite3.connect(database, timeout=BUSY_SECONDS)
-    try:
+    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection:
         return _has(connection, table)
-    finally:
-        connection.close()
 
 
-def install_tables(template: Path, target: Path, marker: str) -> bool:
-    """Copies all tables, rows, indexes and triggers of `template` into `target`.
-
-    Does nothing where `target` has the table `marker`; returns whether it copied. Raises
-    `sqlite3.Error`.
+def install_tables(template: Path, target: Path, marker: str) -> None:
+    """Copies all tables, rows, indexes and triggers of `template` into `target`. Does nothing where
+    `target` has the table `marker`. Raises `sqlite3.Error`.
     """
-    connection = sqlite3.connect(target, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        connection.execute("ATTACH DATABASE ? AS template", (str(template),))
-        connection.execute("BEGIN IMMEDIATE")
+    with (
+        closing(sqlite3.connect(template)) as source,
+        closing(sqlite3.connect(target, timeout=BUSY_SECONDS, isolation_level=None)) as connection,
+    ):
+        connection.execute("BEGIN IMMEDIATE")  # closing rolls back what is not committed
         if _has(connection, marker):
-            connection.execute("ROLLBACK")
-            return False
-        try:
-            _copy(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return True
-    finally:
-        connection.close()
+            return
+        for statement in source.iterdump():
+            if statement not in _TRANSACTION:
+                connection.execute(statement)
+        connection.execute("COMMIT")
 
 
 @contextmanager
@@ -72,28 +63,5 @@ def unsynced() -> Iterator[None]:
 
 
 def _has(connection: sqlite3.Connection, table: str) -> bool:
-    query = "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?"
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return connection.execute(query, (table,)).fetchone() is not None
-
-
-def _copy(connection: sqlite3.Connection) -> None:
-    query = (
-        "SELECT type, name, sql FROM template.sqlite_master WHERE sql > '' AND name NOT LIKE"
-        " 'sqlite%'"
-    )
-    objects = connection.execute(query).fetchall()
-    for _, _, sql in (row for row in objects if row[0] == "table"):
-        connection.execute(sql)
-    for _, name, _ in (row for row in objects if row[0] == "table"):
-        stored = connection.execute(
-            "SELECT name FROM pragma_table_xinfo(?, 'template') WHERE hidden = 0", (name,)
-        )
-        columns = ", ".join(_quote(row[0]) for row in stored)
-        rows = f"SELECT {columns} FROM template.{_quote(name)}"  # names from the database, quoted  # noqa: S608
-        connection.execute(f"INSERT INTO main.{_quote(name)} ({columns}) {rows}")
-    for _, _, sql in (row for row in objects if row[0] != "table"):
-        connection.execute(sql)
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

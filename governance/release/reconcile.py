@@ -26,9 +26,9 @@ from governance.log.mirror import MirrorLog
 from governance.log.port import Log
 from governance.machine.machine import Machine, own_checkpoint_key
 from governance.models.artifacts import REGISTRY_RUN
-from governance.registry import rest
 from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
+from governance.registry.rest import RegistryServer
 from governance.registry.rows import (
     NO_STAGE,
     Rows,
@@ -126,7 +126,7 @@ def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
     if is_server(uri):
         models = {*expected.names.models} | {model for model, _ in expected.versions}
-        return rest.read_rows(uri, models, expected.runs, machine.environ)
+        return RegistryServer(uri, machine.environ).rows(models, expected.runs)
     if uri.startswith("sqlite:///"):
         reading = sqlite_reading(Path(uri.removeprefix("sqlite:///")))
     elif uri.startswith("postgresql://"):

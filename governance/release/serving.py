@@ -33,7 +33,7 @@ from governance.models import folder as modelfolder
 from governance.models.artifacts import in_artifact_root
 from governance.models.folder import Fetch
 from governance.policy.authority import read_authority
-from governance.registry import rest
+from governance.registry.rest import RegistryServer
 
 _SLUG = r"[a-z][a-z0-9_-]{0,62}"
 _REFERENCE = re.compile(
@@ -135,9 +135,8 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
     """
     registration = served.registration
     if is_server(machine.registry_uri):
-        return rest.from_server(
-            machine.registry_uri, registration.model, registration.version, machine.environ
-        )
+        server = RegistryServer(machine.registry_uri, machine.environ)
+        return server.files(registration.model, registration.version)
     folder = in_artifact_root(machine.artifact_root)(served.registration)
     if folder is None or not folder.is_dir():
         raise InputError(

@@ -19,7 +19,7 @@ from governance.base.yaml import read_yaml
 from governance.machine.machine import known_signer, log_of
 from governance.people import authorizing
 from governance.policy.authority import read_authority
-from governance.registry import rest
+from governance.registry.rest import RegistryServer
 from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
 
@@ -61,7 +61,7 @@ def registry(project: Project) -> None:
     """
     uri = project.machine.registry_uri
     if is_server(uri):
-        rest.check_account(uri, project.machine.environ)
+        RegistryServer(uri, project.machine.environ).check_account()
 
 
 def in_nobodys_name(project: Project, at: datetime) -> str:

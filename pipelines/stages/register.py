@@ -37,7 +37,8 @@ from pipelines.params import Params
 from pipelines.stages import gate
 
 if TYPE_CHECKING:
-    from governance.registry.port import Registry, Version, VersionRequest
+    from governance.registry.mlflow import MlflowRegistry
+    from governance.registry.port import Version, VersionRequest
 
 """The stage itself has no statement: registration and promotion are recorded here, each as its own
 kind.
@@ -128,7 +129,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     )
 
 
-def _find(job: Job, registry: Registry) -> Version | None:
+def _find(job: Job, registry: MlflowRegistry) -> Version | None:
     """(2) The registry's version of these bytes. If its tag was lost, the one that the log
     names.
     """

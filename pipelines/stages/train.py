@@ -36,7 +36,8 @@ from pipelines.training.objective import Objective
 
 if TYPE_CHECKING:
     from governance.attest.requests import Decision
-    from governance.registry.port import Run, RunRequest
+    from governance.registry.mlflow import MlflowRun
+    from governance.registry.port import RunRequest
     from pipelines.project import Project
     from pipelines.training.callbacks import Listener
 
@@ -191,7 +192,7 @@ def _plan(job: Job, resolved: Objective) -> Plan:
 
 
 @contextmanager
-def _shown(job: Job, resolved: Objective) -> Iterator[tuple[Run, Listener]]:
+def _shown(job: Job, resolved: Objective) -> Iterator[tuple[MlflowRun, Listener]]:
     """(3) Opens the run in the registry; yields a listener that feeds it and the terminal."""
     from governance.registry.mlflow import open_registry
 

@@ -85,7 +85,6 @@ def test_a_run_shows_what_it_was_told(place: Place) -> None:
     with registry.run(request) as run:
         for step in range(700):
             run.metrics(step, {"loss": 1.0 / (step + 1), "nan": float("nan"), "inf": float("inf")})
-        run.tags({"countersign.more": "yes"})
     assert run.problem is None
     client = raw(registry)
     seen = client.get_run(run.id)  # type: ignore[attr-defined]
@@ -96,7 +95,6 @@ def test_a_run_shows_what_it_was_told(place: Place) -> None:
     assert "hub_token" not in seen.data.params and "hf_secret" not in str(seen.to_dictionary())
     assert len(seen.data.params["long"]) == 500 and "9000 characters" in seen.data.params["long"]
     assert seen.data.tags["countersign.data.training.desk_sft"] == "cd" * 32
-    assert seen.data.tags["countersign.more"] == "yes"
     assert seen.inputs.dataset_inputs[0].dataset.name == "desk_sft"
     history = client.get_metric_history(run.id, "loss")  # type: ignore[attr-defined]
     assert [point.step for point in history] == list(range(700))
@@ -132,7 +130,6 @@ def test_the_same_bytes_are_the_same_version(place: Place, request_of: VersionRe
     assert registry.find("support-desk", request_of.digest) == first
     assert registry.find("support-desk", "1" * 64) is None
     assert registry.versions("unheard-of") == []
-    assert registry.models() == ["support-desk"]
 
 
 def test_a_version_opens_in_mlflow(
@@ -188,7 +185,7 @@ def test_the_run_of_a_killed_process_is_ended_at_the_next_start(place: Place) ->
     client = raw(registry)
     assert client.get_run(dead).info.status == "KILLED"  # type: ignore[attr-defined]
     assert client.get_run(dead).data.tags[ENDED_TAG]  # type: ignore[attr-defined]
-    assert open_registry(place).sweep() == []
+    open_registry(place).sweep()
     assert client.get_run(alive.id).info.status == "RUNNING"  # type: ignore[attr-defined]
 
 

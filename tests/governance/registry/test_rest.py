@@ -15,6 +15,7 @@ import pytest
 
 from governance.base.errors import ConfigError, CountersignError, StorageError
 from governance.registry import rest
+from governance.registry.rest import RegistryServer
 from governance.registry.rows import Rows
 
 ENVIRON = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "secret of ann"}
@@ -66,7 +67,7 @@ def test_a_password_does_not_follow_where_a_server_sends_us(serve: Callable[[Ans
     thief = serve(_json({}))
     server = serve(lambda path: (302, {"Location": f"{thief.uri}/x"}, b""))
     with pytest.raises(StorageError, match="302"):
-        rest.check_account(server.uri, ENVIRON)
+        RegistryServer(server.uri, ENVIRON).check_account()
     assert server.asked and server.asked[0][1]
     assert thief.asked == []
 
@@ -88,12 +89,12 @@ def test_an_answer_that_is_not_a_registrys_is_said_so(
     monkeypatch.setattr(rest, "MAX_PAGES", 3)
     server = serve(_json(NONSENSE[row]))
     with pytest.raises(CountersignError, match=r"not a registry's|more than 3 pages"):
-        rest.read_rows(server.uri, ["support-desk"], [], ENVIRON)
+        RegistryServer(server.uri, ENVIRON).rows(["support-desk"], [])
 
 
 def test_an_answer_nested_without_end_is_none(serve: Callable[[Answer], Any]) -> None:
     server = serve(lambda path: (200, {}, b"[" * 100_000))
-    assert rest.read_rows(server.uri, ["support-desk"], [], ENVIRON) == Rows(
+    assert RegistryServer(server.uri, ENVIRON).rows(["support-desk"], []) == Rows(
         frozenset(), (), (), frozenset()
     )
 
@@ -103,7 +104,7 @@ def test_an_answer_nested_without_end_is_none(serve: Callable[[Answer], Any]) ->
 )
 def test_an_account_in_the_address_is_told_to_nobody(uri: str) -> None:
     with pytest.raises(ConfigError, match="not the address of a server") as error:
-        rest.check_account(uri, ENVIRON)
+        RegistryServer(uri, ENVIRON).check_account()
     assert "hush" not in str(error.value)
 
 
@@ -132,5 +133,7 @@ def test_what_speaks_no_http_is_said_so() -> None:
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         with pytest.raises(StorageError, match=r"no web server \(BadStatusLine\)"):
-            rest.check_account(f"http://127.0.0.1:{listening.getsockname()[1]}", ENVIRON)
+            RegistryServer(
+                f"http://127.0.0.1:{listening.getsockname()[1]}", ENVIRON
+            ).check_account()
         thread.join()

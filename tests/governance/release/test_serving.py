@@ -24,7 +24,7 @@ from governance.base.errors import (
 )
 from governance.commands.verify_model import command
 from governance.history.state import state
-from governance.registry.rest import from_server
+from governance.registry.rest import RegistryServer
 from governance.release import serving
 from tests.governance.governed import Governed, governed
 from tests.governance.story import MODEL
@@ -204,18 +204,20 @@ def test_files_come_from_a_server_and_are_held_against_the_manifest(
 ) -> None:
     served, run = serving.resolve(state(scene.story.log), "support-desk/1"), "a" * 32
     with serve(files(scene), run) as uri:
-        with serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path) as copy:
+        with serving.private_copy(
+            served, RegistryServer(uri, ACCOUNT).files(MODEL, "1"), tmp_path
+        ) as copy:
             assert manifest(copy) == served.registration.files
         with pytest.raises(StorageError, match="401"):
-            from_server(uri, MODEL, "1", {})
+            RegistryServer(uri, {}).files(MODEL, "1")
     with (
         serve(files(scene), run, b"x") as uri,
         pytest.raises(VerificationError, match="content changed"),
-        serving.private_copy(served, from_server(uri, MODEL, "1", ACCOUNT), tmp_path),
+        serving.private_copy(served, RegistryServer(uri, ACCOUNT).files(MODEL, "1"), tmp_path),
     ):
         pytest.fail("handed out")
     with pytest.raises(StorageError, match="nothing listens") as told:
-        from_server("http://127.0.0.1:9", MODEL, "1", ACCOUNT)
+        RegistryServer("http://127.0.0.1:9", ACCOUNT).files(MODEL, "1")
     assert "secret" not in str(told.value)
 
 
