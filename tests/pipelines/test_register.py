@@ -155,7 +155,7 @@ def test_a_denied_release_is_recorded_and_registers_nothing(story: Story) -> Non
     story.evaluate("sft", 0.5)
     with pytest.raises(RefusedError, match="THRESHOLD_NOT_MET"):
         run(story)
-    assert registry(story).models() == []
+    assert registry(story).versions(MODEL) == []
     assert logged(story, "registration") == []
     (promotion,) = logged(story, "promotion")
     assert (promotion.allowed, promotion.version) == (False, "none")  # type: ignore[attr-defined]
@@ -170,7 +170,7 @@ def test_an_experiment_registers_only_when_asked(story: Story) -> None:
     assert "COUNTERSIGN_REGISTER=1" in run(story, environ={"DVC_EXP_NAME": "fast-cat"})
     assert result(story)["version"] is None
     assert "no report" in run(story, "report")
-    assert registry(story).models() == []
+    assert registry(story).versions(MODEL) == []
     run(story, environ={"DVC_EXP_NAME": "fast-cat", "COUNTERSIGN_REGISTER": "1"})
     assert result(story)["version"] == "1"
 

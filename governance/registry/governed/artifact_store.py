@@ -30,8 +30,6 @@ from governance.registry.governed.answers import answering
 from governance.registry.governed.paths import checked, without_links
 
 SCHEME = "governed+file"
-Refuse = Callable[[str, str], None]
-"""Records a refused operation on a path, and why."""
 STAGING = ".incoming"
 SERVED = "mlflow-artifacts:/"
 _RUN = re.compile(r"(?:\d+/)?(?P<run>[0-9a-f]{32})/")
@@ -47,19 +45,18 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         artifact_uri: str,
         tracking_uri: str | None = None,
         registry_uri: str | None = None,
-        frozen: Callable[[], frozenset[str]] | None = None,
-        refused: Refuse | None = None,
-        place_of: Callable[[str], str | None] | None = None,
+        stores: Callable[[], tuple[Any, Any]] | None = None,
     ) -> None:
+        """`stores`: the tracking store and the registry around this folder; by default those of
+        this process's MLflow server.
+        """
         if not artifact_uri.startswith(f"{SCHEME}:///"):
             raise MlflowException.invalid_parameter_value(
                 f"{SCHEME}:/// and an absolute path are expected"
             )
         super().__init__(artifact_uri.removeprefix("governed+"), tracking_uri, registry_uri)
         self._root = Path(self._artifact_dir)
-        self._frozen = frozen or _registered_folders
-        self._refused = refused or _recorded
-        self._place_of = place_of or _place_of_run
+        self._stores = stores or _served_stores
 
     # -- Writing
 
@@ -88,35 +85,37 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         """(1), (3) The rules are asked again, now that the bytes are there. The staged name goes
         either way.
         """
-        target, staged = Path(destination_file_path), Path(temp_file_path)
+        staged, target = Path(temp_file_path), Path(destination_file_path)
         try:
             _sync(staged)
             staged.chmod(FILE_MODE)
-            relative = PurePosixPath(target.relative_to(self._root).as_posix())
-            try:
-                self._judge(relative)
-                target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-                without_links(self._root, relative)
-                os.link(staged, target, follow_symlinks=False)
-            except RefusedError as error:
-                if not _same(staged, target):
-                    self._refused("write artifact", error.found)
-                    raise
-            except FileExistsError:
-                if not _same(staged, target):
-                    refusal = _other_bytes(relative)
-                    self._refused("write artifact", refusal.found)
-                    raise refusal from None
-            except NotADirectoryError:
-                raise RefusedError(
-                    f"{relative}: a part of it is a file", fix="use another path"
-                ) from None
-            except OSError as error:
-                raise StorageError(
-                    f"{relative} cannot be stored: {error.strerror}", where=str(self._root)
-                ) from None
+            if not _same(staged, target):
+                self._publish(staged, target)
         finally:
             staged.unlink(missing_ok=True)
+
+    def _publish(self, staged: Path, target: Path) -> None:
+        relative = PurePosixPath(target.relative_to(self._root).as_posix())
+        try:
+            self._judge(relative)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+            without_links(self._root, relative)
+            os.link(staged, target, follow_symlinks=False)
+        except RefusedError as error:
+            raise self._recorded("write artifact", error) from None
+        except FileExistsError:
+            if not _same(staged, target):
+                reason = f"{relative} is there with other bytes, and is written once"
+                refusal = RefusedError(reason, fix="use another name")
+                raise self._recorded("write artifact", refusal) from None
+        except NotADirectoryError:
+            raise RefusedError(
+                f"{relative}: a part of it is a file", fix="use another path"
+            ) from None
+        except OSError as error:
+            raise StorageError(
+                f"{relative} cannot be stored: {error.strerror}", where=str(self._root)
+            ) from None
 
     @answering
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
@@ -133,14 +132,12 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     @answering
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """(2)"""
-        reason = (
-            "artifacts are written once and never deleted"
-            f" ({(artifact_path or 'everything')[:300]})"
+        place = (artifact_path or "everything")[:300]
+        refusal = RefusedError(
+            f"artifacts are written once and never deleted ({place})",
+            fix="`countersign retire` takes a version out of service by a signed decision",
         )
-        self._refused("delete artifact", reason)
-        raise RefusedError(
-            reason, fix="`countersign retire` takes a version out of service by a signed decision"
-        )
+        raise self._recorded("delete artifact", refusal)
 
     # -- Reading
 
@@ -169,72 +166,46 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         return without_links(self._root, relative)
 
     def _judge(self, relative: PurePosixPath) -> None:
-        """(3)"""
-        frozen = self._frozen()
+        """(3) What cannot be asked refuses the write."""
+        tracking, registry = self._stores()
+        if not hasattr(registry, "version_folders"):
+            raise StorageError("a write-once artifact folder belongs to a governed registry only")
+        closed = registry.version_folders()
         for folder in (relative, *relative.parents):
-            if folder.as_posix() in frozen:
+            if folder.as_posix() in closed:
                 raise RefusedError(
                     f"{relative} belongs to a registered version: its folder {folder} is closed",
                     fix="register other bytes as another version",
                 )
         named = _RUN.match(relative.as_posix())
-        place = self._place_of(named["run"]) if named else None
+        place = tracking.place_of(named["run"]) if named else None
         if place is not None and not f"{SERVED}{relative}".startswith(f"{place}/"):
             raise RefusedError(
                 f"{relative} is named like a run's file, and the run's stand below {place}",
                 fix="log it to the run itself",
             )
 
+    def _recorded(self, operation: str, refusal: RefusedError) -> RefusedError:
+        """The refusal, recorded in the log where there is a governed registry."""
+        governor = getattr(self._stores()[1], "governor", None)
+        if governor is not None:
+            governor.refuse(operation, "", refusal.found, "")
+        return refusal
 
-def _registered_folders() -> frozenset[str]:
-    """The folders of governed versions in this server's registry. What cannot be asked refuses the
-    write.
-    """
+
+def _served_stores() -> tuple[Any, Any]:
+    """The stores of this process's MLflow server."""
     from mlflow.server import handlers
 
-    folders = getattr(handlers._get_model_registry_store(), "version_folders", None)
-    if folders is None:
-        raise StorageError(
-            "a write-once artifact folder belongs to a governed registry, and there is none here"
-        )
-    closed: frozenset[str] = folders()
-    return closed
-
-
-def _place_of_run(run: str) -> str | None:
-    """Where a run's files stand, as the server has it; None where there is no such run."""
-    from mlflow.server import handlers
-
-    place: str | None = handlers._get_tracking_store().place_of(run)
-    return place
-
-
-def _recorded(operation: str, reason: str) -> None:
-    """In the log, by this server's registry; where there is none, the refusal stands all the
-    same.
-    """
-    from mlflow.server import handlers
-
-    governor = getattr(handlers._get_model_registry_store(), "governor", None)
-    if governor is not None:
-        governor.refuse(operation, "", reason, "")
+    return handlers._get_tracking_store(), handlers._get_model_registry_store()
 
 
 def _same(staged: Path, target: Path) -> bool:
     """Whether a plain file of these bytes is there already."""
-    if (
-        target.is_symlink()
-        or not target.is_file()
-        or target.stat().st_size != staged.stat().st_size
-    ):
+    if target.is_symlink() or not target.is_file():
         return False
-    return sha256_file(staged) == sha256_file(target)
-
-
-def _other_bytes(relative: PurePosixPath) -> RefusedError:
-    return RefusedError(
-        f"{relative} is there with other bytes, and is written once", fix="use another name"
-    )
+    sizes_match = target.stat().st_size == staged.stat().st_size
+    return sizes_match and sha256_file(staged) == sha256_file(target)
 
 
 def _sync(path: Path) -> None:

@@ -266,17 +266,32 @@ def test_names_that_cannot_be_read_close_everything(
 
 
 # -- Files -----------------------------------------------------------------------------------------
+class Around:
+    """The stores around a folder of artifacts: which folders are closed, where a run's files are."""
+
+    def __init__(self, closed: frozenset[str]) -> None:
+        self.closed = closed
+        self.said: list[str] = []
+        self.governor = self
+
+    def version_folders(self) -> frozenset[str]:
+        return self.closed
+
+    def place_of(self, run: str) -> str | None:
+        return f"mlflow-artifacts:/0/{RUN}/artifacts" if run == RUN else None
+
+    def refuse(self, operation: str, model: str, reason: str, next: str) -> None:
+        self.said.append(operation)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> WriteOnceArtifactRepository:
     """`said` has the operations that were refused and recorded."""
-    closed, said = frozenset({f"0/{RUN}/artifacts/model"}), []
+    stores = Around(frozenset({f"0/{RUN}/artifacts/model"}))
     made = WriteOnceArtifactRepository(
-        f"governed+{(tmp_path / 'artifacts').as_uri()}",
-        frozen=lambda: closed,
-        refused=lambda operation, reason: said.append(operation),
-        place_of={RUN: f"mlflow-artifacts:/0/{RUN}/artifacts"}.get,
+        f"governed+{(tmp_path / 'artifacts').as_uri()}", stores=lambda: (stores, stores)
     )
-    made.said = said
+    made.said = stores.said
     return made
 
 
