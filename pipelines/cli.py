@@ -66,25 +66,29 @@ COMMANDS: dict[str, str] = {
 """Command to its line in the help."""
 
 NEED_THE_PIPELINE = frozenset(
-    {
-        "repro",
-        "reproduce",
-        "add",
-        "allow-base",
-        "record-key",
-        "drill",
-        "erasure",
-        "versions",
-        "stage",
-    }
+    {"repro", "reproduce", "add", "allow-base", "record-key", "drill", "erasure"}
+    | {"versions", "stage"}
 )
 """Commands of `pipelines.commands`; the others are in `governance.commands`."""
+FAMILIES = {
+    "approving": ("freeze", "review", "approve", "reject", "waive"),
+    "moves": ("promote", "rollback", "retire", "incident"),
+    "reading": ("live", "history", "explain", "pending"),
+    "rights": ("enrol", "rotate", "revoke", "authorize"),
+    "show": ("show", "lineage", "diff", "control"),
+    "verify": ("verify", "verify-model"),
+}
+"""Modules of `governance.commands` with several commands. Any other module has one, `command`."""
 
 
 def _load(name: str) -> click.Command:
+    module, attribute = name.replace("-", "_"), "command"
+    for family, names in FAMILIES.items():
+        if name in names:
+            module, attribute = family, f"{module}_command"
     package = "pipelines" if name in NEED_THE_PIPELINE else "governance"
-    module = importlib.import_module(f"{package}.commands.{name.replace('-', '_')}")
-    command: click.Command = module.command
+    loaded = importlib.import_module(f"{package}.commands.{module}")
+    command: click.Command = getattr(loaded, attribute)
     return command
 
 

@@ -4,7 +4,6 @@ offline.
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 
@@ -16,28 +15,24 @@ from governance.base.storage import write_atomic
 from governance.bundle import bundle_of, verify_bundle, write
 from governance.bundle.form import MAX_BYTES, Attached
 from governance.commands import session
-from governance.commands.moves import named
+from governance.commands.session import Call, named
 from governance.history.verify import TrustAnchors
 from governance.people.attached_pages import pages, signed_report
 
 
 @click.command("bundle")
 @click.argument("version", metavar="MODEL/VERSION")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write."
-)
+@click.option("-o", "--output", type=session.FILE, required=True, help="The file to write.")
 @click.option(
     "--attach",
     "attached",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=session.FILE,
     help=(
         "A text file to add: a report, or a review page that is kept elsewhere. May be given again."
     ),
 )
-@click.option(
-    "--since", type=click.Path(path_type=Path), help="An older checkpoint, to prove growth from."
-)
+@click.option("--since", type=session.FILE, help="An older checkpoint, to prove growth from.")
 @click.option(
     "--whole", is_flag=True, help="Every entry of the log, so that nothing can have been left out."
 )
@@ -46,15 +41,15 @@ from governance.people.attached_pages import pages, signed_report
     is_flag=True,
     help="Also write a verifier beside it: one Python file that needs no Countersign.",
 )
-@session.json_option
+@session.options("as_json")
 def command(
+    call: Call,
     version: str,
     output: Path,
     attached: tuple[Path, ...],
     since: Path | None,
     whole: bool,
     with_verifier: bool,
-    as_json: bool,
 ) -> None:
     """Write what the log says about MODEL/VERSION to one file that anybody can check offline.
 
@@ -66,20 +61,12 @@ def command(
     verifier (--with-verifier): python FILE.verify.py FILE --origin SHA256.
     """
     model, number = named(version)
-    machine = session.here()
-    log = session.read(machine)
-    files = _distinct(
-        [
-            *pages(log, model, number),
-            *signed_report(machine, log, model, number),
-            *(_attached(path) for path in attached),
-        ]
-    )
-    data = write(
-        bundle_of(
-            log, model, number, files=files, since=_text(since) if since else None, whole=whole
-        )
-    )
+    log = call.read().log
+    files = [*pages(log, model, number), *signed_report(call.machine, log, model, number)]
+    files += [_attached(path) for path in attached]
+    distinct = list({file.sha256: file for file in reversed(files)}.values())
+    growth = _text(since) if since else None
+    data = write(bundle_of(log, model, number, files=distinct, since=growth, whole=whole))
     report = verify_bundle(data, TrustAnchors(), where=output.name)
     if report.broken is not None:
         raise VerificationError(report.broken, fix="countersign verify shows what is wrong")
@@ -98,29 +85,12 @@ def command(
         "verifier": str(verifier) if verifier else None,
         "limits": list(report.limits),
     }
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    arguments = f"{output} --origin {report.first}"
-    without = f"python {verifier} {arguments}" if verifier else "add --with-verifier"
-    click.echo(
-        f"{output}: {model}/{number}, {report.entries} of {report.size} log entries,"
-        f" {len(data)} bytes\n"
-        f"  sha256               {result['sha256']}\n"
-        f"  check it             countersign verify {arguments}\n"
-        f"  without Countersign  {without}\n"
-        "Send the origin by another way than the file."
-    )
+    call.draw("bundle", result, version=version)
 
 
 def second_verifier() -> bytes:
     """The source of the standalone verifier."""
     return resources.files("governance.bundle").joinpath("standalone_verifier.py").read_bytes()
-
-
-def _distinct(files: list[Attached]) -> list[Attached]:
-    """Each content once, under its first name."""
-    return list({file.sha256: file for file in reversed(files)}.values())
 
 
 def _attached(path: Path) -> Attached:
@@ -136,13 +106,11 @@ def _attached(path: Path) -> Attached:
 def _text(path: Path) -> str:
     """The text of a file, unchanged. Raises `InputError`."""
     try:
-        if path.stat().st_size > MAX_BYTES // 2:
-            raise InputError(
-                "too large for a bundle",
-                where=str(path),
-                expected=f"at most {MAX_BYTES // 2} bytes",
-            )
-        return path.read_bytes().decode("utf-8")
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES // 2:
+            expected = f"at most {MAX_BYTES // 2} bytes"
+            raise InputError("too large for a bundle", where=str(path), expected=expected)
+        return data.decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError:

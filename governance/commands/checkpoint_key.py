@@ -7,8 +7,9 @@ import click
 from governance.attest.keys import public_key
 from governance.base.errors import ConfigError
 from governance.commands import session
-from governance.commands.session import Signing
-from governance.machine.machine import ELSEWHERE, Machine, on_server, read_public
+from governance.commands.session import Call
+from governance.history.state import LogState
+from governance.machine.machine import ELSEWHERE, on_server, read_public
 from governance.people import keys, policies
 
 
@@ -20,29 +21,25 @@ def command() -> None:
 
 
 @command.command("status")
-@session.json_option
-def status(as_json: bool) -> None:
+@session.options("as_json")
+def status_command(call: Call) -> None:
     """Which key signs, which is proposed, who approved it."""
-    now = session.current(session.read(session.here()))
+    now = call.read()
     used = [(index, public_key(pem)) for index, pem in now.authority.checkpoint_keys]
-    proposed = keys.successors(now)
+    proposed = [successor for successor in keys.successors(now) if not successor.approved]
     result = {
         "keys": [
             {"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint}
             for index, key in used
         ],
-        "proposed": [successor.model_dump() for successor in proposed if not successor.approved],
+        "proposed": [successor.model_dump() for successor in proposed],
     }
     lines = [f"from entry {index}: {key.keyid[:12]} {key.fingerprint}" for index, key in used]
     for successor in proposed:
-        if not successor.approved:
-            lines.append(
-                f"proposed at entry {successor.entry}: {successor.keyid[:12]}"
-                f" {successor.fingerprint}; approved by"
-                f" {', '.join(successor.signed_by) or 'nobody'}; wants"
-                f" {policies.status(now, None).in_force.wants}"
-            )
-    session.show(result, lines, as_json)
+        key = f"{successor.keyid[:12]} {successor.fingerprint}"
+        approved = f"approved by {', '.join(successor.signed_by) or 'nobody'}"
+        lines.append(f"proposed at entry {successor.entry}: {key}; {approved}; wants {_wants(now)}")
+    call.show(result, lines)
 
 
 @command.command("rotate")
@@ -52,44 +49,24 @@ def status(as_json: bool) -> None:
     metavar="FILE",
     help="Propose this public key; whoever keeps the log reaches it elsewhere.",
 )
-@session.signs
-def rotate(reason: str, public: str | None, signing: Signing) -> None:
+@session.options(*session.SIGNS)
+def rotate_command(call: Call, reason: str, public: str | None) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
-    machine = _keeper()
+    _check_keeper(call, "" if public else "--public FILE")
     given = public_key(read_public(public, "--public")) if public else None
-    if given is None and machine.environ.get(ELSEWHERE):
-        raise ConfigError(
-            "this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix="--public FILE"
-        )
-    log = session.log_to_add_to(machine, signing.dry_run)
-    now, signer, at = session.current(log), session.signer(signing.key), session.clock()
-    author = policies.owner(now.authority, signer, signing.role, at, recovery=False)
-    if signing.dry_run:
-        session.show(
-            {"would": "propose"},
-            [f"{author.name} would propose a new checkpoint key"],
-            signing.as_json,
-        )
+    now = call.state()
+    author = policies.owner(now.authority, call.signer, call.role, call.now, recovery=False)
+    if not call.agreed(f"{author.name} proposes a new checkpoint key.", author.name):
+        call.show({"would": "propose"}, [f"{author.name} would propose a new checkpoint key"])
         return
-    session.confirm(f"{author.name} proposes a new checkpoint key.", author.name, signing.yes)
-    recorded, successor = keys.propose_successor(
-        machine, log, now.authority, signer, signing.role, reason, at, given
+    recorded, key = keys.propose_successor(
+        call.machine, call.log, now.authority, call.signer, call.role, reason, call.now, given
     )
-    lines = [
-        (
-            f"{'read' if given else 'made'} {successor.keyid[:12]} {successor.fingerprint},"
-            f" proposed at entry {recorded.index}"
-        ),
-        (
-            f"next, {policies.status(now, None).in_force.wants}: countersign checkpoint-key approve"
-            f" {successor.keyid[:12]}"
-        ),
-    ]
-    session.show(
-        {"keyid": successor.keyid, "fingerprint": successor.fingerprint, "entry": recorded.index},
-        lines,
-        signing.as_json,
-    )
+    result = {"keyid": key.keyid, "fingerprint": key.fingerprint, "entry": recorded.index}
+    done = f"{'read' if given else 'made'} {key.keyid[:12]} {key.fingerprint}"
+    approve = f"countersign checkpoint-key approve {key.keyid[:12]}"
+    lines = [f"{done}, proposed at entry {recorded.index}", f"next, {_wants(now)}: {approve}"]
+    call.show(result, lines)
 
 
 @command.command("approve")
@@ -97,79 +74,70 @@ def rotate(reason: str, public: str | None, signing: Signing) -> None:
 @click.option(
     "--reason", default="fingerprint compared", show_default=True, help="Why; it stays visible."
 )
-@session.signs
-def approve(keyid: str, reason: str, signing: Signing) -> None:
+@session.options(*session.SIGNS)
+def approve_command(call: Call, keyid: str, reason: str) -> None:
     """Approve the key KEYID as one of the owners, having compared its fingerprint with who made
     it.
     """
-    log = session.log_to_add_to(session.here(), signing.dry_run)
-    now, signer, at = session.current(log), session.signer(signing.key), session.clock()
+    now = call.state()
     successor = keys.proposed(now, keyid)
-    author = policies.owner(now.authority, signer, signing.role, at)
-    if signing.dry_run:
-        session.show(
-            {"would": "approve"},
-            [f"{author.name} would approve {successor.fingerprint}"],
-            signing.as_json,
-        )
+    key = successor.fingerprint
+    author = policies.owner(now.authority, call.signer, call.role, call.now)
+    question = f"{author.name} approves that {key} signs the log's checkpoints."
+    if not call.agreed(question, successor.keyid[: policies.SHORTEST]):
+        call.show({"would": "approve"}, [f"{author.name} would approve {key}"])
         return
-    question = f"{author.name} approves that {successor.fingerprint} signs the log's checkpoints."
-    session.confirm(question, successor.keyid[: policies.SHORTEST], signing.yes)
-    recorded, _ = keys.approve_successor(log, now, keyid, signer, signing.role, reason, at)
-    proposals = {proposal.keyid: proposal for proposal in keys.successors(session.current(log))}
+    recorded, _ = keys.approve_successor(
+        call.log, now, keyid, call.signer, call.role, reason, call.now
+    )
+    now = call.state()
+    proposals = {proposal.keyid: proposal for proposal in keys.successors(now)}
     updated = proposals[successor.keyid]
-    lines = [f"{author.name} approved {successor.fingerprint} (entry {recorded.index})"]
-    lines.append(
-        "next, on the machine that keeps the log: countersign checkpoint-key use (a running server"
-        " takes it up itself)"
-        if updated.approved
-        else (
-            f"so far {', '.join(updated.signed_by)}; wants"
-            f" {policies.status(now, None).in_force.wants}"
+    after = f"so far {', '.join(updated.signed_by)}; wants {_wants(now)}"
+    if updated.approved:
+        after = (
+            "next, on the machine that keeps the log: countersign checkpoint-key use (a running"
+            " server takes it up itself)"
         )
-    )
-    session.show(
-        {"keyid": successor.keyid, "entry": recorded.index, "approved": updated.approved},
-        lines,
-        signing.as_json,
-    )
+    result = {"keyid": successor.keyid, "entry": recorded.index, "approved": updated.approved}
+    call.show(result, [f"{author.name} approved {key} (entry {recorded.index})", after])
 
 
 @command.command("use")
-@session.dry_run_option
-@session.json_option
-def use(dry_run: bool, as_json: bool) -> None:
+@session.options("dry_run", "as_json")
+def use_command(call: Call) -> None:
     """Sign with the approved key from now on; the old one is kept beside it."""
-    machine = _keeper()
-    if machine.environ.get(ELSEWHERE):
-        fix = "set it to the address of the approved key, and restart the server"
-        raise ConfigError("this machine's checkpoint key lives elsewhere", where=ELSEWHERE, fix=fix)
-    waits = keys.approved_successor(machine, session.current(session.read(machine)))
-    if dry_run:
-        line = (
-            f"would sign with {waits.fingerprint} from now on"
-            if waits
-            else "no other key waits to be used here"
-        )
-        session.show({"would_use": waits.keyid if waits else None}, [line], as_json)
-        return
-    kept = keys.use_successor(machine.keys) if waits else None
+    _check_keeper(call, "set it to the address of the approved key, and restart the server")
+    waits = keys.approved_successor(call.machine, call.read())
     lines = ["no other key waits to be used here"]
+    if call.dry_run:
+        lines = [f"would sign with {waits.fingerprint} from now on"] if waits else lines
+        call.show({"would_use": waits.keyid if waits else None}, lines)
+        return
+    kept = keys.use_successor(call.machine.keys) if waits else None
     if kept is not None:
         lines = [f"the approved key signs checkpoints from now on; the old one is kept as {kept}"]
         lines.append(
             "next: keep a new checkpoint elsewhere (countersign verify --write-checkpoint FILE)"
         )
-    session.show({"used": kept is not None, "kept": str(kept) if kept else None}, lines, as_json)
+    call.show({"used": kept is not None, "kept": str(kept) if kept else None}, lines)
 
 
-def _keeper() -> Machine:
-    """This machine, which must keep the log. Raises `ConfigError`."""
-    machine = session.here()
-    if on_server(machine):
+def _wants(now: LogState) -> str:
+    """The required signatures, in words."""
+    return policies.status(now, None).in_force.wants
+
+
+def _check_keeper(call: Call, elsewhere: str) -> None:
+    """Checks that this machine keeps the log and, where `elsewhere` says what to do otherwise, its
+    checkpoint key. Raises `ConfigError`.
+    """
+    if on_server(call.machine):
         raise ConfigError(
             "the key is where the log is, and this machine reads the log over a server",
             where="COUNTERSIGN_LOG",
             fix="run this on the server's machine; approving works from here",
         )
-    return machine
+    if elsewhere and call.machine.environ.get(ELSEWHERE):
+        found = "this machine's checkpoint key lives elsewhere"
+        raise ConfigError(found, where=ELSEWHERE, fix=elsewhere)

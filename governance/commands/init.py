@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,11 +12,12 @@ from governance.attest.keys import Signer
 from governance.base.errors import ConfigError
 from governance.base.yaml import error_text
 from governance.commands import session
+from governance.commands.session import Call
+from governance.history.state import state
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
 from governance.people.enrolment import EXAMPLE, Founding
 from governance.policy.policies import Policies
-from governance.release import promotion
 
 PERSON = "NAME=KEY:ROLE,ROLE"
 SERVICE = "NAME=KEY:KIND,KIND"
@@ -28,7 +29,7 @@ SERVICE = "NAME=KEY:KIND,KIND"
     "people",
     metavar=PERSON,
     multiple=True,
-    help="A person, their public key and roles.",
+    help="A person, a public key and roles.",
 )
 @click.option(
     "--service",
@@ -37,9 +38,7 @@ SERVICE = "NAME=KEY:KIND,KIND"
     multiple=True,
     help="A service and what it signs, or `all`.",
 )
-@click.option(
-    "--people", "file", type=click.Path(path_type=Path), help="A YAML file that says all of it."
-)
+@click.option("--people", "file", type=session.FILE, help="A YAML file that says all of it.")
 @click.option(
     "--key",
     "keys",
@@ -47,15 +46,13 @@ SERVICE = "NAME=KEY:KIND,KIND"
     multiple=True,
     help="Private key of an owner at hand; several may sign.",
 )
-@session.write_options
+@session.options("yes", "dry_run", "as_json")
 def command(
+    call: Call,
     people: tuple[str, ...],
     services: tuple[str, ...],
     file: Path | None,
     keys: tuple[str, ...],
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
 ) -> None:
     """Begin a governed log: enrol people and services, pin the first policy, have its owners sign
     it.
@@ -64,42 +61,29 @@ def command(
     policies, recovery signs in their stead, release-manager asks for promotions; every other role
     of a person approves releases.
     """
-    machine, folder = session.here(), Path.cwd() / "policies"
-    log = founding.refuse_development(machine)
+    folder = Path.cwd() / "policies"
+    log = founding.refuse_development(call.machine)
     given = _given(people, services, file)
     before = enrolment.read(folder)
     text = enrolment.founded(before, given) if given.people or given.services else before
     first = enrolment.checked(folder, text)
-    scene = founding.Scene(machine, first, session.clock)
+    scene = founding.Scene(call.machine, first, session.clock)
     if log is not None:
         founding.check_first(log, first)
     done: list[str] = []
     if text != before:
-        done.append(f"{'would write' if dry_run else 'wrote'} policies/{enrolment.FILE}")
-    if not dry_run:
-        signers = _signers(scene, log, keys, yes, as_json)
+        done.append(f"{'would write' if call.dry_run else 'wrote'} policies/{enrolment.FILE}")
+    if not call.dry_run:
+        signers = _signers(call, scene, log, keys)
         if text != before:
             enrolment.write(folder, text)
         log = _begin_and_sign(scene, log, signers, done)
     begun = founding.begun(scene, log, done)
-    if dry_run and log is None:
+    if call.dry_run and log is None:
         begun = begun.model_copy(
             update={"next": [f"the same without --dry-run, with --key KEY of {_owners(first)}"]}
         )
-    session.show(begun, lines(begun), as_json)
-
-
-def lines(begun: founding.Begun) -> list[str]:
-    """The result for people."""
-    text = [f"- {step}" for step in begun.done]
-    text += [f"policies  {begun.policies}", f"log       {begun.log}", f"entry 0   {begun.pin}"]
-    for name, (roles, *keys) in {**begun.people, **begun.services}.items():
-        text.append(f"  {name:<12} {roles}")
-        text += [f"  {'':<12} {key}" for key in keys]
-    text.append("signed by " + (", ".join(begun.signed_by) or "nobody yet"))
-    if begun.waits_for:
-        text.append(f"missing   {begun.wants}: {', '.join(begun.waits_for)}")
-    return [*text, "next:", *(f"  {step}" for step in begun.next)]
+    call.draw("begun", begun)
 
 
 def _owners(first: Policies) -> str:
@@ -111,25 +95,26 @@ def _owners(first: Policies) -> str:
 
 
 def _signers(
-    scene: founding.Scene, log: Log | None, keys: tuple[str, ...], yes: bool, as_json: bool
+    call: Call, scene: founding.Scene, log: Log | None, keys: tuple[str, ...]
 ) -> list[Signer]:
     """The owners with a key here who have not signed yet. Each reads the rules and agrees."""
-    if not keys and not os.environ.get(speaking.KEY):
+    if not keys and not call.has_key:
         return []
-    now = promotion.state(log) if log is not None else None
+    now = state(log) if log is not None else None
     if now is not None and now.authority.in_force.signed_at is not None:
         return []
-    signed = policies.signed_by(now, scene.policies.digest, "policy") if now else set()
+    digest = scene.policies.digest
+    signed = policies.signed_by(now, digest, "policy") if now else set()
     signers: list[Signer] = []
     for key in keys or (None,):
-        signer = session.signer(key)
+        signer = replace(call, key=key).signer
         person = founding.owner(scene.policies, signer)
         if person.name in signed:
             continue
         if not signers:
-            session.tell([policies.first_rules(scene.policies.files), ""], err=as_json)
-        question = f"{person.name} signs policies {scene.policies.digest}, which begin this log."
-        session.confirm(question, scene.policies.digest[: policies.SHORTEST], yes)
+            session.tell([policies.first_rules(scene.policies.files), ""], err=call.as_json)
+        question = f"{person.name} signs policies {digest}, which begin this log."
+        call.agreed(question, digest[: policies.SHORTEST])
         signers.append(signer)
     return signers
 
@@ -146,7 +131,7 @@ def _begin_and_sign(
     else:
         log = speaking.log_to_add_to(scene.machine)
     for signer in signers:
-        now = promotion.state(log)
+        now = state(log)
         if now.authority.in_force.signed_at is not None:
             break  # enough have signed
         offer = policies.offer(now.authority, scene.policies.digest)

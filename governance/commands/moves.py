@@ -1,92 +1,199 @@
-"""What promote, rollback and retire share: the plan, the signature, the move, and the output."""
+"""`countersign promote`, `rollback`, `retire` and `incident`: which version serves users.
+
+A move is planned on the log as it is. Unless it is a dry run, the person signs the request, and the
+move is carried out. Exit code 4 where it is, or would be, refused.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from governance.attest.predicates import Finding, Promotion
-from governance.base.errors import ConfigError, RefusedError
+from governance.attest.predicates import Promotion
+from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.text import timed
 from governance.commands import session
-from governance.commands.session import Signing
+from governance.commands.session import Call, named
+from governance.history import incidents
 from governance.history.state import LogState
-from governance.people import moves as releasing
-from governance.people import speaking
-from governance.people.moves import Plan, Signature
+from governance.people import moves, speaking
+from governance.people.moves import Move, Plan, Signature
 from governance.people.speaking import Speaker
+from governance.release import retirement
 
-Make = Callable[[LogState, datetime, Speaker | None], Plan]
-"""Plans a move on the log as it is, for a person who may sign."""
-
-
-def named(text: str) -> tuple[str, str]:
-    """MODEL and VERSION of `MODEL/VERSION`. Raises `ConfigError`."""
-    from governance.release.serving import parse
-
-    parsed = parse(text)
-    if parsed.version is None:
-        raise ConfigError(
-            f"{text!r} names no version by its number",
-            expected="MODEL/VERSION, e.g. support-desk/1",
-        )
-    return parsed.model, parsed.version
+Make = Callable[[LogState, Speaker | None, datetime], Plan]
+"""Plans a move on the log as it is, for a person who may sign, at a time."""
+SIGNED = {"policies": "the policies in force", "request": "the request", "packet": "the packet"}
+"""What a missing signature is for; the signature of a move is for the action."""
 
 
-def move(
-    make: Make,
-    roles: Callable[[LogState], Sequence[str]],
-    signing: Signing,
-) -> None:
-    """Plans a move and, unless it is a dry run, signs the request and carries it out.
+@click.command("promote")
+@click.argument("version", metavar="MODEL/VERSION")
+@click.option("--to", "alias", default="champion", show_default=True, help="The alias.")
+@click.option("--reason", default="release", show_default=True, help="Recorded in the request.")
+@session.options(*session.SIGNS)
+def promote_command(call: Call, version: str, alias: str, reason: str) -> None:
+    """Give MODEL/VERSION an alias: sign the request, decide on the log as it is, move it.
 
-    Exit code 4 where it is, or would be, refused.
+    Run it again after new approvals: it uses the request that is still open. Exit code 4 when it is
+    refused.
     """
-    machine, at = session.here(), session.clock()
-    log = session.log_to_add_to(machine, signing.dry_run)
-    now = session.current(log)
-    plan = make(now, at, _signs(now, signing, roles(now), at))
-    if plan.done is not None and not signing.dry_run:
-        target, since = plan.move, plan.done.at
-        already = f"{target.model}/{target.version} is already {target.alias}, since {since}"
-        session.show(
-            {**document(plan, plan.done), "written": False}, [timed(already)], signing.as_json
-        )
+    move = Move("promote", *named(version), alias, reason)
+    now = call.state()
+    roles = moves.requester_roles(now.authority.policies, alias)
+    _move(call, now, lambda now, signs, at: moves.plan(now, move, at, signs), roles)
+
+
+@click.command("rollback")
+@click.argument("model")
+@session.reason_option("Why you roll back.")
+@click.option("--alias", default="champion", show_default=True, help="The alias.")
+@click.option("--break-glass", is_flag=True, help="Alone, in an emergency, where policy allows it.")
+@session.options(*session.SIGNS)
+def rollback_command(call: Call, model: str, reason: str, alias: str, break_glass: bool) -> None:
+    """Give MODEL's alias back to the last approved version that still passes its checks.
+
+    Its approvals stay valid. Keys, digests, base models and incidents are checked again. Exit code
+    4 when it is refused.
+    """
+    now = call.state()
+    policies = now.authority.policies
+    roles = moves.requester_roles(policies, alias)
+    rule = policies.rules.aliases.get(alias)
+    if break_glass and rule is not None:
+        if not rule.break_glass:
+            raise RefusedError(
+                f"policy allows nobody to roll back {alias} alone",
+                fix="run it without --break-glass; a second person then signs the request",
+            )
+        roles = [role for role in roles if role in rule.break_glass]
+
+    def make(now: LogState, signs: Speaker | None, at: datetime) -> Plan:
+        return moves.plan_rollback(now, model, alias, reason, at, signs, break_glass)
+
+    _move(call, now, make, roles)
+
+
+@click.command("retire")
+@click.argument("version", metavar="MODEL/VERSION")
+@click.option("--reason", default="", help="Recorded in the request; not for --delete-files.")
+@click.option("--delete-files", is_flag=True, help="Delete the weights of a retired version here.")
+@session.options(*session.SIGNS)
+def retire_command(call: Call, version: str, reason: str, delete_files: bool) -> None:
+    """Remove every governed alias from MODEL/VERSION. Policy says how many people have to sign.
+
+    Once it is retired, --delete-files deletes its weights from this machine's registry. Its row,
+    the log and the evidence stay. Exit code 4 when it is refused.
+    """
+    model, number = named(version)
+    if delete_files:
+        deleted = retirement.delete_files(call.read(), call.machine, model, number, call.dry_run)
+        lines = [f"{'would delete' if call.dry_run else 'deleted'} {path}" for path in deleted]
+        result = {"deleted": deleted, "written": not call.dry_run}
+        call.show(result, lines or ["this machine has no files of it"])
         return
-    if signing.dry_run:
-        session.show(document(plan), lines(plan), signing.as_json)
-        click.get_current_context().exit(0 if plan.decision.allowed else RefusedError.exit_code)
+    if not reason.strip():
+        raise click.UsageError("Missing option '--reason'.")
+
+    def make(now: LogState, signs: Speaker | None, at: datetime) -> Plan:
+        alias = moves.retired_alias(now, model, number)
+        return moves.plan(now, Move("retire", model, number, alias, reason), at, signs)
+
+    now = call.state()
+    alias = moves.retired_alias(now, model, number)
+    _move(call, now, make, moves.requester_roles(now.authority.policies, alias))
+
+
+@click.command("incident")
+@click.argument("state", type=click.Choice(["open", "close"]))
+@click.argument("version", metavar="MODEL/VERSION")
+@session.reason_option("What is wrong, or why it no longer is. No personal data.")
+@session.options(*session.SIGNS)
+def incident_command(
+    call: Call, state: Literal["open", "close"], version: str, reason: str
+) -> None:
+    """Open or close an incident on MODEL/VERSION. While it is open, nobody can approve or promote
+    these bytes.
+
+    It moves no alias: countersign rollback does.
+    """
+    model, number = named(version)
+    now = call.state()
+    now.registration(model, number)  # raises where there is no such version
+    policies = now.authority.policies
+    opens = state == "open"
+    everybody = speaking.roles_of(policies)
+    fitting = incidents.roles(policies.rules.incidents, "open" if opens else "closed", everybody)
+    author = speaking.speaker(now.authority, call.signer, call.role, fitting, call.now)
+    if not opens and moves.closed_by(now, model, number) in (None, author.name):
+        fix = f"countersign history {model}"
+        raise InputError(f"no incident is open on {model}/{number}", fix=fix)
+    summary = (
+        f"incident on {version} {'opened' if opens else 'closed'} by {author.name} as {author.role}"
+    )
+    result: dict[str, Any] = {
+        "model": model,
+        "version": number,
+        "state": state,
+        "by": author.name,
+        "role": author.role,
+        "entry": None,
+    }
+    lines = [f"would sign: {summary}"]
+    if call.agreed(f"{summary}: {reason}", version):
+        result["entry"] = moves.report_incident(
+            call.log, now, model, number, opens, reason, author, call.now
+        )
+        lines = [f"{summary} (entry {result['entry']})"]
+    holders = {alias: now.holder(model, alias) for alias in policies.rules.aliases}
+    held = [alias for alias, move in holders.items() if move and move.version == number]
+    if opens and held:
+        lines.append(f"it is still {', '.join(held)}")
+        lines.append(f"next: countersign rollback {model} --alias {held[0]} --reason ...")
+    call.show(result, lines)
+
+
+def _move(call: Call, now: LogState, make: Make, roles: Sequence[str]) -> None:
+    """Plans a move, has the request signed, and carries the move out."""
+    plan = make(now, _signs(call, now, roles), call.now)
+    move = plan.move
+    if plan.done is not None and not call.dry_run:
+        already = f"{move.model}/{move.version} is already {move.alias}, since {plan.done.at}"
+        call.show(_document(plan, plan.done), [timed(already)])
+        return
+    if call.dry_run:
+        call.draw("plan", _document(plan), plan=plan)
+        call.exit(0 if plan.decision.allowed else RefusedError.exit_code)
     if plan.request is None:
-        _ready(plan)
-        target = plan.move
-        session.confirm("\n".join(lines(plan)), f"{target.model}/{target.version}", signing.yes)
-        releasing.request(log, now, plan, at)
+        _check_ready(plan)
+        question = "\n".join(session.text("plan", result=_document(plan), plan=plan))
+        call.agreed(question, f"{move.model}/{move.version}")
+        moves.request(call.log, now, plan, call.now)
     try:
-        moved = releasing.carry_out(machine, log, plan.move, session.clock)
+        moved = moves.carry_out(call.machine, call.log, move, session.clock)
     except RefusedError as error:
-        again = make(session.current(session.read(machine)), session.clock(), None)
-        if signing.as_json:
-            click.echo(json.dumps({**document(again), "written": False}, indent=2))
-            click.get_current_context().exit(error.exit_code)
-        refusal = "\n".join([str(error), *signature_lines(again.missing)])
-        raise RefusedError(refusal) from None
-    session.show({**document(plan, moved), "written": True}, told_moved(moved), signing.as_json)
+        again = _document(make(call.read(), None, session.clock()))
+        if call.as_json:
+            call.show(again, ())
+            call.exit(error.exit_code)
+        refusal = [str(error), *session.text("missing", result=again)]
+        raise RefusedError("\n".join(refusal)) from None
+    call.draw("moved", {**_document(plan, moved), "written": True}, moved=moved)
 
 
-def document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
+def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
     """The plan, or the finished move, as JSON."""
-    target, decision = plan.move, plan.decision
+    move, decision = plan.move, plan.decision
     outcome = moved or decision
     missing = () if moved else plan.missing
     return {
-        "action": target.action,
-        "model": target.model,
-        "version": target.version,
-        "alias": target.alias,
+        "action": move.action,
+        "model": move.model,
+        "version": move.version,
+        "alias": move.alias,
         "sha256": plan.asked.released.sha256,
         "tier": decision.tier,
         "from_version": plan.asked.from_version,
@@ -96,7 +203,16 @@ def document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
         "allowed": outcome.allowed,
         "findings": [finding.model_dump() for finding in outcome.findings],
         "waived": [finding.model_dump() for finding in outcome.waived],
-        "missing_signatures": [_signature(signature) for signature in missing],
+        "missing_signatures": [
+            {
+                "kind": signature.kind,
+                "what": signed_thing(signature),
+                "count": signature.count,
+                "who": list(signature.who),
+                "next": signature.next,
+            }
+            for signature in missing
+        ],
         "passed_over": [
             {"version": version, **finding.model_dump()} for version, finding in plan.skipped
         ],
@@ -105,137 +221,38 @@ def document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
     }
 
 
-def lines(plan: Plan) -> list[str]:
-    """The plan for people: the target, every finding, and whose signature is missing."""
-    target, release, held = plan.move, plan.asked, plan.held
-    text = [
-        f"{target.action.upper()} {target.model}/{target.version}" + _as(plan),
-        f"  model     sha256 {release.released.sha256[:12]}, tier {plan.decision.tier}",
-        (
-            f"  held now  by version {held.version} since {held.at}"
-            if held
-            else "  held now  by no version"
-        ),
-    ]
-    if target.action == "promote":
-        text.append(f"  packet    {release.packet[:12]}" if release.packet else "  packet    none")
-    text += [
-        f"  passed over: version {v}: {finding.code} {finding.message}"
-        for v, finding in plan.skipped
-    ]
-    text.append(f"  request   {_request(plan)}")
-    text.append(
-        "  decision  would be ALLOWED" if plan.decision.allowed else "  decision  would be REFUSED:"
-    )
-    text += [line for finding in plan.decision.findings for line in finding_lines(finding)]
-    text += [f"  waived    {finding.code} {finding.subject}" for finding in plan.decision.waived]
-    return [timed(line) for line in text + signature_lines(plan.missing)]
-
-
-def signature_lines(missing: Sequence[Signature]) -> list[str]:
-    """The missing signatures, with the people who could give them."""
-    text = []
-    for signature in missing:
-        people = ", ".join(signature.who) or "nobody that policy names"
-        next_step = (
-            signature.next if signature.who else "countersign enrol, for a person in that role"
-        )
-        text.append(f"  missing   {signed_thing(signature)}: {signature.count} of {people}")
-        text.append(f"            next: {next_step}")
-    return text
-
-
 def signed_thing(signature: Signature) -> str:
     """What a missing signature is for."""
-    if signature.kind == "move":
-        return f"the {signature.action}"
-    return {"policies": "the policies in force", "request": "the request", "packet": "the packet"}[
-        signature.kind
-    ]
+    return SIGNED.get(signature.kind, f"the {signature.action}")
 
 
-def finding_lines(finding: Finding) -> list[str]:
-    """A finding in two or three lines."""
-    text = [f"    {finding.code} {finding.subject}: {finding.message}"]
-    if finding.expected or finding.found:
-        text.append(
-            f"        expected {finding.expected or 'n/a'}; found {finding.found or 'nothing'}"
-        )
-    return [*text, f"        next: {finding.next}"] if finding.next else text
-
-
-def told_moved(moved: Promotion) -> list[str]:
-    """The finished move for people."""
-    name = f"{moved.model}/{moved.version}"
-    if moved.action == "retire":
-        text = [f"{name} is retired: it holds no alias and gets none without new approvals"]
-    else:
-        before = f", replacing version {moved.from_version}" if moved.from_version else ""
-        text = [f"{name} is now {moved.alias}{before} ({moved.action}, {moved.at})"]
-    text += [f"  waived: {finding.code} {finding.subject}" for finding in moved.waived]
-    if moved.second_signature_by:
-        text.append(
-            f"  one person signed alone; a second signature is due by {moved.second_signature_by}"
-        )
-        text.append(f"  next: countersign approve promotion {(moved.request or '')[:12]}")
-    return [timed(line) for line in text]
-
-
-def _signs(now: LogState, signing: Signing, roles: Sequence[str], at: datetime) -> Speaker | None:
+def _signs(call: Call, now: LogState, roles: Sequence[str]) -> Speaker | None:
     """The person who signs, if a key is given. A dry run needs no right."""
-    if not session.has_key(signing.key):
+    if not call.has_key:
         return None
     try:
-        return speaking.speaker(now.authority, session.signer(signing.key), signing.role, roles, at)
+        return speaking.speaker(now.authority, call.signer, call.role, roles, call.now)
     except RefusedError as error:
-        if not signing.dry_run:
+        if not call.dry_run:
             raise
         session.tell([f"note: {error.found}"], err=True)
         return None
 
 
-def _ready(plan: Plan) -> None:
+def _check_ready(plan: Plan) -> None:
     """Checks that there is a packet to promote, and a key to sign with. Raises `ConfigError`,
     `RefusedError`.
     """
     if plan.move.action == "promote" and plan.asked.packet is None:
         name = f"{plan.move.model}/{plan.move.version}"
         raise RefusedError(
-            f"{name} has no packet yet, so nobody can approve it",
-            fix=f"countersign freeze {name}",
+            f"{name} has no packet yet, so nobody can approve it", fix=f"countersign freeze {name}"
         )
     if plan.signs is None:
-        people = next(
-            (signature.who for signature in plan.missing if signature.kind == "request"), ()
-        )
+        requesters = [signature.who for signature in plan.missing if signature.kind == "request"]
+        people = ", ".join(requesters[0] if requesters else ())
         raise ConfigError(
             "no key to sign the request with",
-            expected=f"the key of {', '.join(people) or 'a person in a requesting role'}",
+            expected=f"the key of {people or 'a person in a requesting role'}",
             fix="give --key, or set COUNTERSIGN_KEY; --dry-run shows what would happen",
         )
-
-
-def _as(plan: Plan) -> str:
-    return "" if plan.move.action == "retire" else f" as {plan.move.alias}"
-
-
-def _request(plan: Plan) -> str:
-    if plan.request is not None:
-        request = plan.request.predicate
-        return (
-            f"{plan.request.digest[:12]}, signed by {request.principal} as {request.role},"
-            f" open until {request.expires}"
-        )
-    return (
-        f"would be signed by {plan.signs.name} as {plan.signs.role}" if plan.signs else "none yet"
-    )
-
-
-def _signature(signature: Signature) -> dict[str, Any]:
-    return {
-        "kind": signature.kind,
-        "what": signed_thing(signature),
-        "count": signature.count,
-        "who": list(signature.who),
-        "next": signature.next,
-    }

@@ -1,4 +1,10 @@
-"""Shared by commands of people: options, keys, the question before a signature, output."""
+"""What every command shares: options, the machine, the log, the person's key, and output.
+
+1. A command names the options it takes with `options`. They arrive as one `Call`.
+2. The machine, the log, the time and the key are read once per call, when they are first needed.
+3. Output is one result: JSON with `--json`, else text. Text that others wrote stays on its line,
+   and what could repaint the terminal is made visible.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +15,61 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from governance.attest.keys import Ask, PublicKey, Signer, public_key
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
-from governance.base.text import visible
+from governance.base.text import one_line, timed, visible
+from governance.base.time import instant_of
 from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, machine_of, read_log
 from governance.people import speaking
 
 if TYPE_CHECKING:
-    from governance.exports.records import Records
-    from governance.report.bundled import Opened
+    from jinja2 import Environment
 
 F = TypeVar("F", bound=Callable[..., Any])
+Command = Callable[..., None]
+
+FILE = click.Path(path_type=Path)
+OPTIONS = {
+    "key": click.option(
+        "--key",
+        metavar="KEY",
+        help="Your private key: a file, ssh-agent:FINGERPRINT, or a KMS or HSM address.",
+    ),
+    "role": click.option("--role", help="In which of your roles you sign, if several would do."),
+    "yes": click.option("--yes", is_flag=True, help="Do not ask before signing."),
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, help="Say what would be written, and write nothing."
+    ),
+    "moment": click.option(
+        "--at",
+        "moment",
+        metavar="TIME",
+        help="As of then: RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.",
+    ),
+    "bundle": click.option(
+        "--bundle", metavar="FILE", type=FILE, help="Answer from a bundle, on any machine."
+    ),
+    "origin": click.option(
+        "--origin",
+        metavar="SHA256",
+        envvar="COUNTERSIGN_ORIGIN",
+        help="Digest of entry 0, or id of the checkpoint key, as known to you.",
+    ),
+    "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+}
+SIGNS = ("key", "role", "yes", "dry_run", "as_json")
+"""The options of a command that signs."""
+READS = ("bundle", "origin", "as_json")
+"""The options of a command that reads a log."""
 
 
 def here() -> Machine:
@@ -40,50 +82,113 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def named(text: str) -> tuple[str, str]:
-    """MODEL and VERSION. Raises `ConfigError`."""
-    model, separator, number = text.partition("/")
-    if not (model and separator and number):
-        fix = (
-            f"countersign live {model.partition('@')[0][:120]} says which versions serve"
-            if model
-            else ""
-        )
-        raise ConfigError(
-            f"{text[:120]!r} names no version",
-            expected="MODEL/VERSION, e.g. support-desk/1",
-            fix=fix,
-        )
-    return model, number
-
-
 @dataclass(frozen=True)
-class Signing:
-    """The options of every command that signs."""
+class Call:
+    """One call of a command: its shared options, and what it works on."""
 
-    key: str | None
-    role: str | None
-    yes: bool
-    dry_run: bool
-    as_json: bool
+    key: str | None = None
+    role: str | None = None
+    yes: bool = False
+    dry_run: bool = False
+    moment: str | None = None
+    bundle: Path | None = None
+    origin: str | None = None
+    as_json: bool = False
+
+    @cached_property
+    def machine(self) -> Machine:
+        """This machine."""
+        return here()
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of this call."""
+        return clock()
+
+    @cached_property
+    def as_of(self) -> datetime | None:
+        """The time of `--at`. Raises `ConfigError` for one without a zone."""
+        if self.moment is None:
+            return None
+        try:
+            time = instant_of(self.moment)
+        except ValueError:
+            time = None
+        if time is None or time.tzinfo is None:
+            expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
+            raise ConfigError(f"{self.moment[:80]!r} is no time", where="--at", expected=expected)
+        return time.astimezone(UTC)
+
+    @cached_property
+    def log(self) -> Log:
+        """The log for adding entries. With `--dry-run`, for reading only."""
+        return read_log(self.machine) if self.dry_run else speaking.log_to_add_to(self.machine)
+
+    def state(self) -> LogState:
+        """The log as it stands, for a command that adds to it."""
+        return state(self.log)
+
+    def read(self) -> LogState:
+        """The log as it stands, for a command that only reads."""
+        return state(read_log(self.machine))
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the person gave a key, by `--key` or COUNTERSIGN_KEY."""
+        return bool(self.key or os.environ.get(speaking.KEY))
+
+    @cached_property
+    def signer(self) -> Signer:
+        """The person's key."""
+        return speaking.own_signer(self.key, os.environ, _ask())
+
+    def public_key(self) -> PublicKey:
+        """The person's public key. A `.pub` file beside the private key saves the passphrase."""
+        beside = Path(f"{self.key or os.environ.get(speaking.KEY, '')}.pub").expanduser()
+        try:
+            return public_key(beside.read_text(encoding="utf-8"))
+        except (OSError, ValueError, ConfigError):
+            return public_key(self.signer.public_pem)
+
+    def agreed(self, question: str, answer: str) -> bool:
+        """Whether to sign: False with `--dry-run`; else the person types `answer`, or gave
+        `--yes`. Raises `RefusedError`, `ConfigError`.
+        """
+        if not (self.yes or self.dry_run):
+            _confirm(question, answer)
+        return not self.dry_run
+
+    def show(self, result: Model | dict[str, Any], lines: Sequence[str]) -> None:
+        """The result: as JSON, or these lines for people."""
+        if self.as_json:
+            value = result.model_dump(mode="json") if isinstance(result, Model) else result
+            click.echo(json.dumps(value, indent=2))
+        else:
+            tell(lines)
+
+    def draw(self, template: str, result: Model | dict[str, Any], **records: Any) -> None:
+        """The result: as JSON, or drawn by a template from itself and further records."""
+        self.show(result, () if self.as_json else text(template, result=result, **records))
+
+    def exit(self, code: int) -> NoReturn:
+        """Ends the command."""
+        click.get_current_context().exit(code)
 
 
-def signs(command: Callable[..., None]) -> Callable[..., None]:
-    """`--key`, `--role`, `--yes`, `--dry-run` and `--json`, as the parameter `signing`."""
+def options(*names: str) -> Callable[[Command], Command]:
+    """Gives a command these options of `OPTIONS`, as its first parameter, a `Call`."""
 
-    @functools.wraps(command)
-    def with_options(
-        *,
-        key: str | None,
-        role: str | None,
-        yes: bool,
-        dry_run: bool,
-        as_json: bool,
-        **others: Any,
-    ) -> None:
-        command(**others, signing=Signing(key, role, yes, dry_run, as_json))
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(**values: Any) -> None:
+            shared = {name: values.pop(name) for name in names}
+            command(Call(**shared), **values)
 
-    return key_option(role_option(write_options(with_options)))
+        for name in reversed(names):
+            called = OPTIONS[name](called)
+        return called
+
+    return decorate
 
 
 def reason_option(about: str) -> Callable[[F], F]:
@@ -99,175 +204,57 @@ def _not_blank(context: click.Context, option: click.Parameter, value: str) -> s
     return value
 
 
-def key_option(command: F) -> F:
-    """`--key`."""
-    return click.option(
-        "--key",
-        metavar="KEY",
-        help="Your private key: a file, ssh-agent:FINGERPRINT, or a KMS or HSM address.",
-    )(command)
-
-
-def role_option(command: F) -> F:
-    """`--role`."""
-    return click.option(
-        "--role", help="In which of your roles you say it, where several would do."
-    )(command)
-
-
-def write_options(command: F) -> F:
-    """`--yes`, `--dry-run`, `--json`."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        dry_run_option,
-        click.option("--yes", is_flag=True, help="Do not ask before signing."),
-    ):
-        command = option(command)
-    return command
-
-
-def dry_run_option(command: F) -> F:
-    """`--dry-run`."""
-    return click.option(
-        "--dry-run", is_flag=True, help="Say what would be written, and write nothing."
-    )(command)
-
-
-def json_option(command: F) -> F:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-def bundle_options(command: F) -> F:
-    """`--bundle` and `--origin`, for commands that only read."""
-    for option in (
-        click.option(
-            "--origin",
-            metavar="SHA256",
-            envvar="COUNTERSIGN_ORIGIN",
-            help="With --bundle: digest of entry 0, or id of the checkpoint key, as known to you.",
-        ),
-        click.option(
-            "--bundle",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help="Answer from a bundle, on any machine.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def looking(bundle: Path | None, origin: str | None) -> LogState:
-    """The log of this machine or of a bundle, verified from its first entry."""
-    from governance.commands import sources  # it imports this module
-
-    return (
-        sources.verified(sources.log_alone()).read[0]
-        if bundle is None
-        else carried(bundle, origin).state
-    )
-
-
-def carried(bundle: Path, origin: str | None) -> Opened:
-    """A verified bundle. Warnings about its origin and its size go to stderr."""
-    from governance.history.verify import TrustAnchors  # only where one is read
-    from governance.report.bundled import opened
-
-    carried_bundle = opened(bundle, TrustAnchors(origin))
-    if carried_bundle.report.origin is None:
-        click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
-    if not carried_bundle.report.complete:
-        entries, size = carried_bundle.report.entries, carried_bundle.report.size
-        extent = f"{entries} of the log's {size} entries; what the others say is not shown"
-        click.echo(
-            f"note: the bundle holds {extent} (countersign verify {bundle} says more)", err=True
+def named(version: str) -> tuple[str, str]:
+    """MODEL and VERSION. Raises `ConfigError`."""
+    model, separator, number = version.partition("/")
+    if not (model and separator and number):
+        raise ConfigError(
+            f"{version[:120]!r} names no version",
+            expected="MODEL/VERSION, e.g. support-desk/1",
+            fix=f"countersign live {model.partition('@')[0][:120]} says which versions serve",
         )
-    return carried_bundle
+    return model, number
 
 
-def records_of(
-    name: tuple[str, str], bundle: Path | None, origin: str | None, time: datetime | None = None
-) -> Records:
-    """The verified records of a version, for exports and controls. Raises `VerificationError`."""
-    from governance.exports.records import at_hand, read  # only where they are read
-
-    sources = at_hand(here(), Path.cwd()) if bundle is None else carried(bundle, origin).sources
-    return read(sources, name, time)
-
-
-def ask() -> Ask | None:
+def _ask() -> Ask | None:
     """Asks on the terminal without echo. None if there is no terminal."""
     if not sys.stdin.isatty():
         return None
     return lambda prompt: str(click.prompt(prompt.removesuffix(": "), hide_input=True, err=True))
 
 
-def has_key(key: str | None) -> bool:
-    """Whether the person gave a key, by `--key` or COUNTERSIGN_KEY."""
-    return bool(key or os.environ.get(speaking.KEY))
-
-
-def own_key(key: str | None) -> PublicKey:
-    """The person's public key. A `.pub` file beside the private key saves the passphrase."""
-    beside = Path(f"{key or os.environ.get(speaking.KEY, '')}.pub").expanduser()
-    try:
-        return public_key(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError, ConfigError):
-        return public_key(signer(key).public_pem)
-
-
-def signer(key: str | None) -> Signer:
-    """The person's key."""
-    return speaking.own_signer(key, os.environ, ask())
-
-
-def read(machine: Machine) -> Log:
-    """The log, for reading."""
-    return read_log(machine)
-
-
-def log_to_add_to(machine: Machine, dry_run: bool) -> Log:
-    """The log for adding entries. With `dry_run`, for reading only."""
-    return read_log(machine) if dry_run else speaking.log_to_add_to(machine)
-
-
-def current(log: Log) -> LogState:
-    """The log as it stands."""
-    return state(log)
-
-
-def confirm(question: str, answer: str, yes: bool) -> None:
-    """Goes on when the person types `answer`, or said `--yes`. Raises `RefusedError`,
-    `ConfigError`.
-    """
-    if yes:
-        return
+def _confirm(question: str, answer: str) -> None:
     if not sys.stdin.isatty():
         raise ConfigError(
             "nobody is there to say yes",
             fix="read what would be signed (--dry-run), then give --yes",
         )
-    given = str(
-        click.prompt(
-            f"{visible(question)}\nType {answer} to sign", default="", show_default=False, err=True
-        )
-    ).strip()
-    if given != answer:
+    prompt = f"{visible(question)}\nType {answer} to sign"
+    given = str(click.prompt(prompt, default="", show_default=False, err=True))
+    if given.strip() != answer:
         raise RefusedError("not signed: what was typed is something else")
 
 
-def show(result: Model | dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
-    """The result, for people or as JSON."""
-    if as_json:
-        value = result.model_dump(mode="json") if isinstance(result, Model) else result
-        click.echo(json.dumps(value, indent=2))
-    else:
-        tell(lines)
-
-
 def tell(lines: Sequence[str], *, err: bool = False) -> None:
-    """Lines for people. Whatever could repaint the terminal, in text that others wrote, is made
-    visible.
-    """
+    """Lines for people."""
     click.echo("\n".join(visible(line) for line in lines), err=err)
+
+
+def text(template: str, **records: Any) -> list[str]:
+    """The lines that a template of `governance/commands/templates` draws."""
+    drawn = _templates().get_template(f"{template}.txt.j2").render(**records)
+    return [line.rstrip() for line in drawn.splitlines()]
+
+
+@functools.cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # not for JSON
+
+    return Environment(  # noqa: S701 - text for a terminal
+        loader=PackageLoader("governance.commands"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: one_line(timed(str(value))),
+    )

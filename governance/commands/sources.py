@@ -1,75 +1,45 @@
-"""What the commands that read reports share: the sources on this machine, names, times, exit
-codes.
+"""What commands read: this machine's log, files, policies and registry, or a bundle; and the exit
+code of a report.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from governance.attest.predicates import Finding
 from governance.base.errors import (
-    ConfigError,
     CountersignError,
     RefusedError,
     StorageError,
     VerificationError,
 )
 from governance.base.http_client import is_server
-from governance.base.time import instant_of
 from governance.commands import session
+from governance.commands.session import Call, named
+from governance.exports.records import Records
+from governance.exports.records import read as records_of_version
+from governance.history.state import LogState
+from governance.history.verify import TrustAnchors
 from governance.log.port import Log
-from governance.machine.machine import Machine, machine_of
+from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies
 from governance.registry.rows import sqlite_reading
 from governance.release.reconcile import reconcile
 from governance.report.build import Sources, build, open_sources
+from governance.report.bundled import Opened, opened
 from governance.report.model import Report
 from governance.report.reasons import UNVERIFIED
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def at_option(command: F) -> F:
-    """`--at`."""
-    return click.option(
-        "--at",
-        "moment",
-        metavar="TIME",
-        help="As of then: RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.",
-    )(command)
-
-
-def time_of(moment: str | None) -> datetime | None:
-    """The time given. Raises `ConfigError` for one without a zone."""
-    if moment is None:
-        return None
-    try:
-        time = instant_of(moment)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
-        raise ConfigError(f"{moment[:80]!r} is no time", where="--at", expected=expected)
-    return time.astimezone(UTC)
-
-
-def of(bundle: Path | None, origin: str | None) -> Sources:
-    """This machine's, or a bundle's, which is verified first."""
-    return here() if bundle is None else session.carried(bundle, origin).sources
 
 
 def here() -> Sources:
     """The log, files, policies and registry of this machine. Raises `StorageError` where there is
     no log.
     """
-    return compared(log_alone(), machine_of(Path.cwd(), os.environ))
+    return compared(log_alone(), session.here())
 
 
 def log_alone() -> Sources:
@@ -80,7 +50,32 @@ def log_alone() -> Sources:
         policies = load_policies(root / "policies")
     except CountersignError as error:
         policies = error
-    return open_sources(root, machine_of(root, os.environ), policies)
+    return open_sources(root, session.here(), policies)
+
+
+def carried(bundle: Path, origin: str | None) -> Opened:
+    """A verified bundle. Warnings about its origin and its size go to stderr."""
+    opened_bundle = opened(bundle, TrustAnchors(origin))
+    report = opened_bundle.report
+    if report.origin is None:
+        click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
+    if not report.complete:
+        extent = f"{report.entries} of the log's {report.size} entries"
+        more = f"what the others say is not shown (countersign verify {bundle} says more)"
+        click.echo(f"note: the bundle holds {extent}; {more}", err=True)
+    return opened_bundle
+
+
+def of(bundle: Path | None, origin: str | None) -> Sources:
+    """This machine's, or a bundle's, which is verified first."""
+    return here() if bundle is None else carried(bundle, origin).sources
+
+
+def looking(call: Call) -> LogState:
+    """The log of this machine or of a bundle, verified from its first entry."""
+    if call.bundle is not None:
+        return carried(call.bundle, call.origin).state
+    return verified(log_alone()).read[0]
 
 
 def verified(sources: Sources) -> Sources:
@@ -94,18 +89,30 @@ def verified(sources: Sources) -> Sources:
     return sources
 
 
+def records_of(call: Call, version: str, time: datetime | None = None) -> Records:
+    """The verified records of MODEL/VERSION, for exports and controls."""
+    name = named(version)
+    sources = carried(call.bundle, call.origin).sources if call.bundle else log_alone()
+    return records_of_version(sources, name, time)
+
+
+def report_of(call: Call, version: str) -> Report:
+    """The report of MODEL/VERSION, as of `--at` or of now."""
+    model, number = named(version)
+    sources = of(call.bundle, call.origin)
+    return build(sources, model, number, as_of=call.as_of, clock=call.now)
+
+
 def compared(sources: Sources, machine: Machine) -> Sources:
-    """With what the registry of this machine says otherwise than the log, where there is one that
-    can be read.
+    """With the differences between log and registry, where this machine has a registry that can be
+    read.
     """
     differences = differing(sources.log, machine)
     return sources if differences is None else replace(sources, registry=tuple(differences))
 
 
 def differing(log: Log, machine: Machine) -> list[Finding] | None:
-    """What the registry of this machine says otherwise than the log; None where it was not
-    compared.
-    """
+    """The differences between log and registry; None where it was not compared."""
     if not _has_registry(machine):
         return None
     try:
@@ -119,20 +126,12 @@ def differing(log: Log, machine: Machine) -> list[Finding] | None:
 
 
 def _has_registry(machine: Machine) -> bool:
-    """Whether a registry stands where this machine has it; a log alone, as an auditor may have it,
-    is no fault.
-    """
+    """Whether this machine has a registry. A log alone, as an auditor may have it, is no fault."""
     uri = machine.registry_uri.removeprefix("governed+")
     if not uri.startswith("sqlite:///"):
         return True
     with sqlite_reading(Path(uri.removeprefix("sqlite:///"))) as read:
         return read is not None
-
-
-def report_of(version: str, moment: str | None, bundle: Path | None, origin: str | None) -> Report:
-    """The report of MODEL/VERSION, as of a time or of now."""
-    model, number = session.named(version)
-    return build(of(bundle, origin), model, number, as_of=time_of(moment), clock=session.clock())
 
 
 def exit_code(report: Report) -> int:
@@ -146,8 +145,5 @@ def exit_code(report: Report) -> int:
     if faults & UNVERIFIED or not report.integrity.verified:
         return VerificationError.exit_code
     serves = any(holding.until is None for holding in report.holds)
-    return (
-        RefusedError.exit_code
-        if faults or (serves and report.verdict.word == "NOT APPROVED")
-        else 0
-    )
+    refused = faults or (serves and report.verdict.word == "NOT APPROVED")
+    return RefusedError.exit_code if refused else 0

@@ -18,6 +18,7 @@ from governance.base.errors import ConfigError, RefusedError
 from governance.base.progress import Progress
 from governance.base.text import duration
 from governance.commands import session
+from governance.commands.session import Call
 from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, signer
@@ -41,8 +42,8 @@ ITEMS = 16
     show_default=True,
     help="Of the suite, at most.",
 )
-@session.json_option
-def command(model: str, alias: str, items: int, as_json: bool) -> None:
+@session.options("as_json")
+def command(call: Call, model: str, alias: str, items: int) -> None:
     """Rehearse MODEL's rollback: find its target, verify evidence and files, load it, ask it; move
     nothing.
 
@@ -50,7 +51,7 @@ def command(model: str, alias: str, items: int, as_json: bool) -> None:
     when there is nothing to go back to; 5 when the log does not verify.
     """
     _libraries()
-    machine = session.here()
+    machine = call.machine
     log, key = log_to_add_to(machine), signer(machine)
     rehearsal.check_signer(state(log), key)
     done, began = Rehearsal(time.perf_counter), session.clock()
@@ -63,8 +64,8 @@ def command(model: str, alias: str, items: int, as_json: bool) -> None:
     said, entry = rehearsal.record(
         log, now, key, asking, found, done, asked, began, session.clock()
     )
-    session.show(document(said, entry.index), list(lines(said, entry.index)), as_json)
-    click.get_current_context().exit(0 if said.passed else RefusedError.exit_code)
+    call.show(document(said, entry.index), list(lines(said, entry.index)))
+    call.exit(0 if said.passed else RefusedError.exit_code)
 
 
 def document(said: Drill, entry: int) -> dict[str, Any]:

@@ -22,8 +22,8 @@ import click
 
 from governance.attest.digests import sha256_file
 from governance.base.errors import ConfigError, InputError
-from governance.base.text import visible
 from governance.commands import session, sources
+from governance.commands.session import Call
 from governance.history.chain import Chain
 from governance.history.lineage import inputs, subject
 from governance.history.state import LogState
@@ -81,9 +81,8 @@ class Touched:
 
 @click.command("erasure")
 @click.argument("record", metavar="HASH")
-@session.bundle_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(record: str, bundle: Path | None, origin: str | None, as_json: bool) -> None:
+@session.options(*session.READS)
+def command(call: Call, record: str) -> None:
     """Which datasets, models and versions have seen the record with this id (12 characters of it at
     least).
     """
@@ -91,21 +90,18 @@ def command(record: str, bundle: Path | None, origin: str | None, as_json: bool)
         raise ConfigError(
             f"{record[:80]!r} is not a record id", expected="12 to 64 hexadecimal digits"
         )
-    here = sources.verified(sources.of(bundle, origin))
+    here = sources.verified(sources.of(call.bundle, call.origin))
     now, _ = here.read
     look_ups = list(look_up(now, Path.cwd(), record))
     holders = {one.digest for one in look_ups if one.result == "holds"}
     touched = list(made_from(now, holders))
-    if as_json:
-        document = {
-            "record": record,
-            "datasets": [{**asdict(one), "answer": one.answer} for one in look_ups],
-            "touched": [asdict(one) for one in touched],
-            "not_shown": NOT_SHOWN,
-        }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        click.echo("\n".join(visible(line) for line in lines(record, look_ups, touched)))
+    document = {
+        "record": record,
+        "datasets": [{**asdict(one), "answer": one.answer} for one in look_ups],
+        "touched": [asdict(one) for one in touched],
+        "not_shown": NOT_SHOWN,
+    }
+    call.show(document, list(lines(record, look_ups, touched)))
 
 
 def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterator[str]:

@@ -17,8 +17,8 @@ import pytest
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from governance.commands.bundle import command as bundle_command
-from governance.commands.live import command as live_command
-from governance.commands.verify import command
+from governance.commands.reading import live_command
+from governance.commands.verify import verify_command
 from governance.log import evidence
 from governance.log.checkpoint import verify_checkpoint
 from governance.machine.machine import machine, open_log, signer
@@ -158,7 +158,7 @@ def test_a_key_that_others_can_read_is_a_warning(here: Scene, project: Path) -> 
 
 def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text()
-    commands = (command, bundle_command, live_command)
+    commands = (verify_command, bundle_command, live_command)
     parameters = [parameter for one in commands for parameter in one.params]
     options = {
         name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)
@@ -171,7 +171,7 @@ def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
 
 def test_it_needs_neither_torch_nor_mlflow(here: Scene, project: Path) -> None:
     code = (
-        "import sys, click\nfrom governance.commands.verify import command\ncode = command.main([],"
+        "import sys, click\nfrom governance.commands.verify import verify_command\ncode = verify_command.main([],"
         " standalone_mode=False)\nheavy = {'torch', 'trl', 'mlflow', 'transformers', 'datasets',"
         " 'dvc', 'pyarrow', 'numpy'} & set(sys.modules)\nassert code == 0 and not heavy, (code,"
         " heavy)\n"

@@ -22,7 +22,7 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
-from governance.commands.verify_model import command
+from governance.commands.verify import verify_model_command as command
 from governance.history.state import state
 from governance.registry.rest import RegistryServer
 from governance.release import serving

@@ -1,0 +1,327 @@
+"""`countersign freeze`, `review`, `approve`, `reject` and `waive`: people decide on a version."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Requester, Run
+from governance.base.errors import ConfigError, CountersignError, RefusedError
+from governance.base.storage import write_atomic
+from governance.base.text import moment
+from governance.base.time import exact_instant
+from governance.commands import session
+from governance.commands.moves import signed_thing
+from governance.commands.session import Call, named
+from governance.history import packet
+from governance.history.state import LogState
+from governance.log import evidence
+from governance.log.evidence import Evidence
+from governance.people import kept, moves, packets, page, review, speaking, subjects, votes, waiving
+from governance.people.moves import Move
+from governance.people.review import Review
+from governance.people.subjects import Subject
+from governance.people.votes import Vote
+from governance.release import promotion
+
+DONE = {"approve": "approved", "reject": "rejected"}
+FOUND: dict[kept.PageSource, str] = {
+    "kept": "kept on this machine when it was signed",
+    "rendered": "rendered again from the log",
+}
+
+
+@click.command("freeze")
+@click.argument("version", metavar="MODEL/VERSION")
+@session.options(*session.SIGNS)
+def freeze_command(call: Call, version: str) -> None:
+    """Freeze the evidence of MODEL/VERSION for approval. People then review and approve exactly it.
+
+    Where the latest packet is still up to date, nothing is written.
+    """
+    model, number = named(version)
+    now = call.state()
+    latest, changed = packets.current(now, model, number, call.now)
+    result = {"model": model, "version": number, "changed": changed, "written": False}
+    after = f"next: countersign review {version}"
+    if latest is not None and not changed:
+        result |= {"packet": packet.digest_of(latest.predicate), "entry": latest.index}
+        line = f"the packet of entry {latest.index} is up to date: {result['packet']}"
+        call.show(result, [line, after])
+        return
+    person = speaking.person_of(now.authority.policies, call.signer)
+    run = _run(call, Requester(name=person.name, authenticated=True))
+    frozen = promotion.freeze(now, model, number, call.now, run)
+    result["packet"] = packet.digest_of(frozen)
+    if call.dry_run:
+        call.show(result, [f"would freeze {version}: packet {result['packet']}"])
+        return
+    entry = evidence.record(call.log, call.signer, "packet", packet.subjects(frozen), frozen)
+    result |= {"entry": entry.index, "written": True}
+    lines = [f"evidence of {version} frozen for approval: packet {result['packet']}"]
+    lines += [f"changed since the packet before: {', '.join(changed)}"] if changed else []
+    call.show(result, [*lines, after])
+
+
+def _run(call: Call, requester: Requester) -> Run:
+    """A run that takes no time, by a person."""
+    at = exact_instant(call.now)
+    return Run(started=at, finished=at, seconds=0.0, requested_by=requester)
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+@click.command("review")
+@click.argument("what", metavar="MODEL/VERSION|PACKET", required=False)
+@click.option("-o", "--output", type=session.FILE, help="Write the page here.")
+@click.option("--page", "signed", metavar="SHA256", help="A page that somebody signed, as it was.")
+@session.options("key", "as_json")
+def review_command(call: Call, what: str | None, output: Path | None, signed: str | None) -> None:
+    """Show the page that people approve: what speaks against the version first, then the evidence.
+
+    The page is rendered here, from the log alone, and nothing is written to the log. With your key
+    this machine notes that you opened the page, so that you can approve it: countersign approve.
+    Without a packet, or with an outdated one, the page is a preview: countersign freeze.
+
+    With --page the page of an approval or rejection, as its author saw it. It goes to standard
+    output, or to the file of -o.
+    """
+    now = call.read()
+    if signed is not None and what is None:
+        _signed_page(call, now, signed, output)
+    elif what is not None and signed is None:
+        _review(call, now, what, output)
+    else:
+        raise ConfigError(
+            "review takes one argument",
+            expected="MODEL/VERSION, the digest of a packet, or --page SHA256",
+        )
+
+
+def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
+    recorded = _packet(call, now, what)
+    content = review.review(now, recorded, call.now)
+    html = page.html(content)
+    digest = review.digest_of(html)
+    preview = recorded.index >= now.size
+    person = None if preview else _reader(call, now)
+    target = output or call.machine.state / "review" / f"{digest[:16]}.html"
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomic(target, html)
+    if person is not None:
+        kept.note_opened(call.machine, person, digest, call.now)
+    result = content.model_dump(mode="json")
+    result |= {"page": digest, "file": str(target), "preview": preview, "opened_by": person}
+    next_step = session.text(
+        "review",
+        content=content,
+        preview=preview,
+        person=person,
+        votes=now.evidence.by_subject(recorded.subjects[0].sha256, "approval"),
+    )
+    lines = [*page.text(content), "", f"page      {digest}", f"read      {target}", *next_step]
+    call.show(result, lines)
+
+
+def _packet(call: Call, now: LogState, what: str) -> Evidence:
+    """The packet that `what` names, or the one that `freeze` would record."""
+    if "/" not in what:
+        return packets.by_digest(now, what)
+    model, version = named(what)
+    latest, _ = packets.current(now, model, version, call.now)
+    if latest is not None:
+        return latest
+    requester = Requester(name=call.machine.requester.name, authenticated=False)
+    return packets.unrecorded(now, model, version, call.now, _run(call, requester))
+
+
+def _reader(call: Call, now: LogState) -> str | None:
+    """The person of this key. None without a key, or if policy does not name the key."""
+    if not call.has_key:
+        return None
+    try:
+        return speaking.person_of(now.authority.policies, call.public_key()).name
+    except CountersignError as error:
+        session.tell([f"note: {error.found}; you can read the page, not approve it"], err=True)
+        return None
+
+
+def _signed_page(call: Call, now: LogState, sha256: str, output: Path | None) -> None:
+    content, source = kept.find(call.machine, now, sha256)
+    if output is not None:
+        write_atomic(output, content)
+    elif not call.as_json:
+        click.echo(content, nl=False)
+        click.echo(f"page {sha256[:12]}: {FOUND[source]}", err=True)
+        return
+    target = str(output) if output else "not written: give -o"
+    result = {"page": sha256, "found": source, "file": target}
+    call.show(result, [f"page {sha256}: {FOUND[source]}", target])
+
+
+# --- Signing --------------------------------------------------------------------------------------
+
+
+@click.command("approve")
+@click.argument(
+    "words", nargs=-1, required=True, metavar="MODEL/VERSION | data|objective|reward|promotion NAME"
+)
+@session.reason_option("Why you approve.")
+@click.option("--alias", help="Approve it for this alias only.")
+@click.option("--days", type=click.IntRange(1, 3650), help="The approval ends after so many days.")
+@session.options(*session.SIGNS)
+def approve_command(
+    call: Call, words: tuple[str, ...], reason: str, alias: str | None, days: int | None
+) -> None:
+    """Approve the packet of MODEL/VERSION. Open its page first: countersign review.
+
+    Where the tier asks for it, approve a dataset, an objective (by its stage) or a reward function
+    before training. Approve another person's rollback or retirement: countersign approve promotion
+    DIGEST.
+    """
+    _vote(call, words, "approve", reason, alias, days)
+
+
+@click.command("reject")
+@click.argument(
+    "words", nargs=-1, required=True, metavar="MODEL/VERSION | data|objective|reward NAME"
+)
+@session.reason_option("Why you reject; every later review of these bytes shows it.")
+@session.options(*session.SIGNS)
+def reject_command(call: Call, words: tuple[str, ...], reason: str) -> None:
+    """Reject the packet of MODEL/VERSION, or what a gate asks for. It blocks until you approve."""
+    _vote(call, words, "reject", reason, None, None)
+
+
+def _vote(
+    call: Call,
+    words: tuple[str, ...],
+    decision: Literal["approve", "reject"],
+    reason: str,
+    alias: str | None,
+    days: int | None,
+) -> None:
+    """Finds the subject, shows it, signs the vote, and lists the missing signatures."""
+    now = call.state()
+    subject = subjects.find(now, words)
+    person = speaking.person_of(now.authority.policies, call.signer).name
+    content, opened, shown = _shown(call, now, subject, decision, person)
+    expires = call.now + timedelta(days=days) if days else None
+    page_opened = (opened or exact_instant(call.now)) if subject.packet else None
+    vote = Vote(decision, reason, sha256_bytes(content), page_opened, alias, expires)
+    author, _ = votes.check(now, subject, vote, call.signer, call.role, call.now)
+    if subject.packet is not None and opened is None:
+        raise RefusedError(
+            f"{person} has not opened this review page, or the page changed since",
+            where=f"packet {subject.packet.subjects[0].sha256[:12]}",
+            fix=f"countersign review {subject.name}",
+        )
+    session.tell(shown, err=call.as_json)
+    result: dict[str, Any] = {
+        "decision": decision,
+        "about": subject.about,
+        "subject": subject.sha256,
+        "name": subject.name,
+        "page": vote.page,
+        "opened_at": opened,
+        "person": author.name,
+        "role": author.role,
+        "entry": None if expires else votes.same_vote(now, subject, vote, author),
+    }
+    if result["entry"] is not None:
+        already = f"{author.name} already {DONE[decision]} {subject.name}"
+        call.show(result, [f"{already} (entry {result['entry']})"])
+        return
+    question = f"\n{author.name} {decision}s {subject.about} {subject.name} as {author.role}."
+    typed = subject.name if subject.about == "packet" else subject.sha256[: subjects.SHORTEST]
+    if not call.agreed(f"{question} Reason: {reason}", typed):
+        would = f"{author.name} would {decision} {subject.name} as {author.role}"
+        call.show(result, [f"{would}; nothing was written"])
+        return
+    now = call.state()  # somebody may have opened an incident meanwhile
+    author, approval = votes.check(now, subject, vote, call.signer, call.role, call.now)
+    kept.keep(call.machine, content)
+    entry = votes.cast(call.log, subject, author, approval).index
+    result |= {"entry": entry, "missing": _missing(call, subject, alias)}
+    done = f"{author.name} {DONE[decision]} {subject.name} as {author.role} (entry {entry})"
+    blocks = [f"It blocks promotion until {author.name} approves."]
+    call.show(result, [done, *(blocks if decision == "reject" else result["missing"])])
+
+
+def _shown(
+    call: Call, now: LogState, subject: Subject, decision: str, person: str
+) -> tuple[bytes, str | None, list[str]]:
+    """The page, when this person opened it, and the lines for the terminal. A rejection shows the
+    page here.
+    """
+    if subject.packet is None:
+        return subject.text, None, list(subject.shown)
+    content: Review = review.review(now, subject.packet, call.now)
+    html = page.html(content)
+    digest = review.digest_of(html)
+    opened = kept.opened_at(call.machine, person, digest)
+    if decision == "reject":
+        return html, opened or exact_instant(call.now), page.text(content)
+    codes = ", ".join(dict.fromkeys(finding.code for finding in content.frozen.findings)) or "none"
+    summary = [
+        f"{content.model}/{content.version}  {page.TITLES[content.verdict][0]}",
+        f"packet {content.packet}",
+        f"page   {digest}",
+        f"open findings: {codes}; waived findings: {len(content.waived)}",
+    ]
+    return html, opened, summary
+
+
+def _missing(call: Call, subject: Subject, alias: str | None) -> list[str]:
+    """The signatures that the promotion still lacks."""
+    if subject.packet is None:
+        return []
+    now, frozen = call.state(), subject.packet.predicate
+    to = alias or now.authority.policies.main_alias
+    plan = moves.plan(now, Move("promote", frozen.model, frozen.version, to, ""), call.now)
+    lines = []
+    for signature in plan.missing:
+        people = f" by {', '.join(signature.who)}" if signature.who else ""
+        lines.append(f"missing: {signed_thing(signature)}{people}; {signature.next}")
+    return lines or [f"next: countersign promote {subject.name} --to {to}"]
+
+
+@click.command("waive")
+@click.argument("what", metavar="MODEL/VERSION|gate@STAGE")
+@click.option("--finding", required=True, help="The code of the finding.")
+@click.option("--about", help="The subject, where the code occurs several times.")
+@click.option("--control", required=True, help="The compensating control.")
+@click.option("--owner", required=True, help="The person who answers for the risk.")
+@click.option(
+    "--days", type=click.IntRange(1), required=True, help="How long; policy sets the longest."
+)
+@session.reason_option("Why it is acceptable.")
+@session.options(*session.SIGNS)
+def waive_command(call: Call, what: str, **terms: Any) -> None:
+    """Waive one finding of MODEL/VERSION, or of a stage before it trains, until a date.
+
+    The next packet has the waiver, so approvers see it. Approvals of earlier packets no longer
+    count.
+    """
+    now = call.state()
+    target = waiving.target(now, what, call.now)
+    signing = (target, waiving.Acceptance(**terms), call.signer, call.role, call.now)
+    _, author, waiver = waiving.waive(call.log, now, *signing, dry_run=True)
+    result = {**waiver.model_dump(mode="json"), "subject": target.sha256, "entry": None}
+    line = (
+        f"{waiver.finding} ({waiver.about}) of {target.name} until {moment(waiver.expires)};"
+        f" compensating control: {waiver.control}"
+    )
+    if not call.agreed(f"{author.name} waives {line}.", waiver.finding):
+        call.show(result, [f"{author.name} would waive {line}; nothing was written"])
+        return
+    entry, _, _ = waiving.waive(call.log, call.state(), *signing, dry_run=False)
+    result["entry"] = entry.index if entry else None
+    after = f"countersign freeze {what}" if "/" in what else f"countersign repro {what}"
+    done = f"{author.name} waived {line} (entry {result['entry']})"
+    call.show(result, [done, f"next: {after}"])

@@ -1,0 +1,186 @@
+"""`countersign enrol`, `rotate`, `revoke` and `authorize`: whose keys count, and for what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from governance.attest.keys import public_key
+from governance.base.errors import ConfigError, CountersignError
+from governance.base.text import moment
+from governance.commands import session
+from governance.commands.session import Call
+from governance.people import authorizing, enrolment, keys, speaking
+from governance.people.enrolment import KINDS
+
+NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
+
+
+@click.command("enrol")
+@click.argument("name")
+@click.argument("key")
+@click.option("--role", "roles", multiple=True, help="A role of a person; repeat it for several.")
+@click.option(
+    "--signs",
+    "kinds",
+    multiple=True,
+    type=click.Choice([*KINDS, "all"]),
+    help="What a service signs.",
+)
+@session.options("dry_run", "as_json")
+def enrol_command(
+    call: Call, name: str, key: str, roles: tuple[str, ...], kinds: tuple[str, ...]
+) -> None:
+    """Write NAME with the public key KEY (a file or the line itself) into policies/policy.yaml.
+
+    A person has roles (--role), a service signs kinds of evidence (--signs); without either,
+    somebody who is there has a further key. Nothing counts before the owners signed.
+    """
+    if roles and kinds:
+        expected = "--role ROLE, or --signs KIND"
+        raise ConfigError("a person has roles, a service signs", expected=expected)
+    public = enrolment.read_key(key)
+    rights = list(roles) or list(KINDS if "all" in kinds else kinds)
+    kind = "person" if roles else "service" if kinds else "known"
+    digest = _edit(call, lambda text: enrolment.enrolled(text, name, kind, public, rights))
+    result = {"name": name, "kind": kind, "rights": rights, "key": public.fingerprint}
+    done = f"{name} {'would be' if call.dry_run else 'is'} enrolled"
+    right = f"as {', '.join(rights)}" if rights else "with a further key"
+    lines = [f"{done} {right}: {public.fingerprint}", f"policies {digest}", NEXT]
+    call.show({**result, "policies": digest}, lines)
+
+
+@click.command("rotate")
+@click.argument("name")
+@click.argument("old")
+@click.argument("new")
+@session.options("dry_run", "as_json")
+def rotate_command(call: Call, name: str, old: str, new: str) -> None:
+    """Write the public key NEW of NAME in place of OLD, named by fingerprint, key id, file or line.
+
+    What the old key signed stands. It signs on until the changed policies are in force: where it
+    may be in other hands, `countersign revoke` ends it at once.
+    """
+    public = enrolment.read_key(new)
+    digest = _edit(call, lambda text: enrolment.rotated(text, name, old, public))
+    result = {"name": name, "key": public.fingerprint, "policies": digest}
+    done = f"{name} {'would have' if call.dry_run else 'has'} the key {public.fingerprint}"
+    call.show(result, [done, f"policies {digest}", NEXT])
+
+
+@click.command("revoke")
+@click.argument("name")
+@click.argument("revoked", metavar="[KEY]", required=False)
+@click.option("--reason", required=True, help="Why; it stays visible.")
+@click.option(
+    "--later",
+    is_flag=True,
+    help="End it with the next signed policy, not at once: somebody leaves.",
+)
+@session.options(*session.SIGNS)
+def revoke_command(call: Call, name: str, revoked: str | None, reason: str, later: bool) -> None:
+    """End the key KEY of NAME, or all of NAME's, at once: by a revocation in the log, signed by
+    whose key it is or by one policy owner. Take it out of policies/policy.yaml too, where there is
+    one here.
+
+    What the key signed before stands; from its revocation on it says nothing, whatever date is
+    written on it.
+    """
+    done: list[str] = []
+    entries = [] if later else _revoke(call, name, revoked, reason, done)
+    digest = _take_out(call, name, revoked, done)
+    result = {"name": name, "revocations": entries, "policies": digest, "done": done}
+    call.show(result, [*done, NEXT] if digest else done)
+
+
+def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[str]) -> list[int]:
+    """Revokes each key in the log. Returns the entries."""
+    now = call.state()
+    policies = now.authority.policies
+    if revoked is not None:
+        named = [enrolment.key_of(policies, name, revoked)]
+    else:
+        named = [public_key(text) for text in enrolment.principal_named(policies, name).keys]
+    revoking = [public for public in named if public.keyid not in now.authority.revoked]
+    by = speaking.person_of(policies, call.signer).name
+    entries = []
+    for public in revoking:
+        key = f"{public.fingerprint} of {name}"
+        if not call.agreed(f"{by} revokes {key}: for ever.", name):
+            done.append(f"would revoke {key} at once")
+            continue
+        recorded, author = keys.revoke(
+            call.log, now.authority, public, name, call.signer, call.role, reason, session.clock()
+        )
+        entries.append(recorded.index)
+        by_whom = f"by {author.name} as {author.role}"
+        done.append(f"{key} says nothing after entry {recorded.index}, {by_whom}")
+    if not revoking:
+        done.append(f"every such key of {name} was revoked before")
+    return entries
+
+
+def _take_out(call: Call, name: str, revoked: str | None, done: list[str]) -> str | None:
+    """Removes the key from the local policies. If the result could never work, policy.yaml stays
+    and `done` says why.
+    """
+    file = f"policies/{enrolment.FILE}"
+    if not Path(file).exists():
+        done.append(
+            "there are no policies here to take it out of: a policy owner does that in the project"
+        )
+        return None
+    try:
+        digest = _edit(call, lambda text: enrolment.revoked(text, name, revoked))
+    except CountersignError as error:
+        problem = "is as it was, for without it nothing could be signed any more"
+        done.append(f"{file} {problem}:\n{error}")
+        done.append("next: enrol a successor first (countersign enrol, countersign rotate)")
+        return None
+    done.append(f"{'would take' if call.dry_run else 'took'} it out of {file}: policies {digest}")
+    return digest
+
+
+def _edit(call: Call, change: enrolment.Change) -> str:
+    """Changes policies/policy.yaml if the result could work. Returns the digest of the policies."""
+    folder = Path.cwd() / "policies"
+    text = change(enrolment.read(folder))
+    policies = enrolment.checked(folder, text)
+    if not call.dry_run:
+        enrolment.write(folder, text)
+    return policies.digest
+
+
+@click.command("authorize")
+@click.option(
+    "--hours", type=click.IntRange(1, authorizing.LONGEST), required=True, help="For how long."
+)
+@click.option(
+    "--reason",
+    default="runs of the pipeline",
+    show_default=True,
+    help="What for; the log keeps it.",
+)
+@session.options(*session.SIGNS)
+def authorize_command(call: Call, hours: int, reason: str) -> None:
+    """Let services run in your name for so many hours. A run that nobody authorized cannot reach a
+    governed alias.
+
+    Set COUNTERSIGN_REQUESTER=YOUR_NAME for the runs. Who starts a run cannot approve its model.
+    """
+    now = call.state()
+    name = authorizing.speaking_for_themselves(now, call.signer, call.role, call.now).name
+    question = f"{name} lets services run in their name for {hours} hours."
+    if not call.agreed(question, name):
+        line = f"{name} would authorize runs for {hours} h"
+        call.show({"name": name, "hours": hours}, [line])
+        return
+    recorded, _, authorization = authorizing.authorize(
+        call.log, now, call.signer, call.role, reason, hours, call.now
+    )
+    result = {"name": name, "entry": recorded.index, "authorization": recorded.digest}
+    result["expires"] = authorization.expires
+    until = f"until {moment(authorization.expires)} (entry {recorded.index})"
+    lines = [f"services may run in the name of {name} {until}"]
+    call.show(result, [*lines, f"next: export COUNTERSIGN_REQUESTER={name}"])
