@@ -19,18 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical
-from governance.base.errors import (
-    ConfigError,
-    CountersignError,
-    InputError,
-    OfflineError,
-    VerificationError,
-)
+from governance.base.errors import ConfigError, CountersignError, InputError, VerificationError
 from governance.base.yaml import place
 from governance.models import weights
 from governance.models.files import remote_code
 from pipelines import paths
 from pipelines.families import StageFamily
+from pipelines.hub import hub_errors
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.training.modelfolder import MODEL_FILES, belongs, write_json
@@ -180,33 +175,12 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _fetched(name: str, revision: str, where: str) -> Path:
     """The snapshot in Hugging Face's cache, downloaded if it is missing."""
-    from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()
-    try:
+    with hub_errors(name, revision, where):
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
-    except hub.GatedRepoError:
-        fix = "accept its licence on its page, then set HF_TOKEN"
-        raise InputError(
-            f"{name} is not accessible to this account", where=where, fix=fix
-        ) from None
-    except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError):
-        raise InputError(
-            f"{name} has no revision {revision[:12]}, or is not public", where=where
-        ) from None
-    except (
-        hub.LocalEntryNotFoundError,
-        hub.OfflineModeIsEnabled,
-        hub.HfHubHTTPError,
-        OSError,
-    ) as error:
-        raise OfflineError(
-            f"{name} is not on this machine and cannot be downloaded ({type(error).__name__})",
-            where=where,
-            fix="run it once with a network, or name a local folder",
-        ) from None
 
 
 def unknown_sources(project: Project) -> Iterator[CountersignError]:

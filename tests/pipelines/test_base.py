@@ -216,5 +216,5 @@ def test_a_hub_model_that_is_not_here_needs_the_network(
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(OfflineError, match="run it once with a network"):
+    with pytest.raises(OfflineError, match="run this once with a network"):
         base._fetched("someone/some-model", "0" * 40, "params.yaml: bases.x.source")

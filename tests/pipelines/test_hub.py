@@ -146,12 +146,12 @@ def test_a_split_at_a_revision_becomes_one_parquet_file_with_the_same_bytes_ever
 
 FAILURES = {
     "no network": ("me/data", REVISION, {"HF_HUB_OFFLINE": "1"}, 8, "cannot be reached"),
-    "no such dataset": ("me/absent", REVISION, {}, 3, "no such dataset"),
-    "no such revision": ("me/data", "cd" * 20, {}, 3, "no such dataset, revision"),
+    "no such dataset": ("me/absent", REVISION, {}, 3, "no such repository"),
+    "no such revision": ("me/data", "cd" * 20, {}, 3, "no such repository, revision"),
     "no such split": ("me/data:validation", REVISION, {}, 2, "validation|split"),
     "gated": ("me/gated", REVISION, {}, 3, "HF_TOKEN"),
-    "a loading script": ("me/code", REVISION, {}, 3, "code of its own|data file"),
-    "no data files": ("me/nothing", REVISION, {}, 3, "data file"),
+    "a loading script": ("me/code", REVISION, {}, 3, "no such repository, revision or file"),
+    "no data files": ("me/nothing", REVISION, {}, 3, "no such repository, revision or file"),
 }
 
 
@@ -169,7 +169,7 @@ def test_a_failure_is_a_clear_sentence_and_leaves_nothing(
 @pytest.mark.slow
 def test_a_host_that_is_not_there_is_said_to_be_out_of_reach(tmp_path: Path) -> None:
     done = fetch(tmp_path, "me/data", HF_ENDPOINT="http://127.0.0.1:9")
-    assert done.returncode == 8 and "countersign add" in done.stdout
+    assert done.returncode == 8 and "name the copy" in done.stdout
     assert "Traceback" not in done.stderr
 
 
