@@ -333,7 +333,7 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
         CONVERSATIONS["Alpaca with everything"][0],
         {"instruction": "Q", "output": "A", "history": ["x"]},
         "MESSAGES_MALFORMED",
-        "history",
+        "history[0]",
     ),
     "prompts differ": (
         "preference",
