@@ -13,6 +13,7 @@ import csv
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ BOMS = {
 }
 """First bytes of file formats that people rename to .jsonl."""
 
+SET_ENCODING = "set `encoding` of the dataset, e.g. utf-16 (countersign add: --encoding utf-16)"
+REPAIR = "copy or correct the file"
 
 TYPE_NAMES: dict[type, str] = {
     type(None): "null",
@@ -76,14 +79,13 @@ def source_files(source: Path) -> list[tuple[str, Path]]:
         return [(source.name, source)]
     if not source.is_dir():
         raise InputError("no such file or folder", where=str(source))
-    found = [
+    files = [
         path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in READERS
     ]
-    if not found:
-        raise InputError(
-            "no data file in this folder", where=str(source), expected=", ".join(READERS)
-        )
-    return sorted((path.relative_to(source).as_posix(), path) for path in found)
+    if not files:
+        found = "no data file in this folder"
+        raise InputError(found, where=str(source), expected=", ".join(READERS))
+    return sorted((path.relative_to(source).as_posix(), path) for path in files)
 
 
 def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
@@ -93,16 +95,11 @@ def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
     try:
         yield from _reader(path)(path, encoding)
     except UnicodeError as error:
-        raise InputError(
-            f"not text in {encoding} ({type(error).__name__})",
-            where=str(path),
-            fix="set `encoding` of the dataset",
-        ) from None
+        found = f"not text in {encoding} ({type(error).__name__})"
+        raise InputError(found, where=str(path), fix=SET_ENCODING) from None
     except LookupError:
-        where = "params.yaml: datasets"
-        raise ConfigError(
-            f"no encoding {encoding!r}", where=where, expected="e.g. utf-8, cp1252"
-        ) from None
+        found, where = f"no encoding {encoding!r}", "params.yaml: datasets"
+        raise ConfigError(found, where=where, expected="e.g. utf-8, cp1252") from None
     except FileNotFoundError:
         raise InputError("no such file", where=str(path)) from None
 
@@ -134,22 +131,16 @@ def _open(path: Path, encoding: str, newline: str) -> TextIO:
     """
     with path.open("rb") as stream:
         head = stream.read(4096)
-    for mark, what in BOMS.items():
-        if head.startswith(mark) and not encoding.lower().startswith(what):
-            known = "set `encoding: utf-16` of the dataset (countersign add: --encoding utf-16)"
-            fix = known if what == "utf-16" else "unpack the file first"
-            raise InputError(
-                f"this is {what}", where=str(path), expected=f"{encoding} text", fix=fix
-            )
-    if b"\0" in head and encoding.lower().startswith(("utf-8", "utf8")):
-        fix = "set `encoding` of the dataset if it is text, e.g. utf-16-le"
-        raise InputError(
-            "this is not text: it has zero bytes",
-            where=str(path),
-            expected=f"{encoding} text",
-            fix=fix,
-        )
-    chosen = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    plain, wanted = encoding.lower().replace("_", "-"), f"{encoding} text"
+    for mark, form in BOMS.items():
+        if head.startswith(mark) and not plain.startswith(form):
+            fix = SET_ENCODING if form == "utf-16" else "unpack the file first"
+            raise InputError(f"this is {form}", where=str(path), expected=wanted, fix=fix)
+    is_utf8 = plain in ("utf-8", "utf8")
+    if b"\0" in head and is_utf8:
+        found, fix = "this is not text: it has zero bytes", f"if it is text, {SET_ENCODING}"
+        raise InputError(found, where=str(path), expected=wanted, fix=fix)
+    chosen = "utf-8-sig" if is_utf8 else encoding
     return path.open(encoding=chosen, errors="surrogateescape", newline=newline)
 
 
@@ -166,16 +157,16 @@ def _check_encoding(text: str) -> None:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise RowProblem("KEY_REPEATED", plain_name(doubled), "an object has the same key twice")
-    return value
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        detail = "an object has the same key twice"
+        raise RowProblem("KEY_REPEATED", plain_name(repeated[0]), detail)
+    return dict(pairs)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
 _LENIENT = json.JSONDecoder()
 
 
@@ -205,14 +196,13 @@ def _jsonl(path: Path, encoding: str) -> Iterator[Row]:
         while line := stream.readline(MAX_ROW):
             number += 1
             if len(line) == MAX_ROW and not line.endswith("\n"):
-                size = len(line) + _skip_line(stream)
-                yield Row(
-                    number,
-                    {},
-                    RowProblem("ROW_TOO_LONG", "", f"{size} characters, at most {MAX_ROW}"),
-                )
+                yield Row(number, {}, _too_long(len(line) + _skip_line(stream)))
             elif line.strip():
                 yield _jsonl_row(path, number, line)
+
+
+def _too_long(size: int) -> RowProblem:
+    return RowProblem("ROW_TOO_LONG", "", f"{size} characters, at most {MAX_ROW}")
 
 
 def _skip_line(stream: TextIO) -> int:
@@ -230,12 +220,9 @@ def _jsonl_row(path: Path, number: int, line: str) -> Row:
         return Row(number, _decode(line))
     except RowProblem as problem:
         if problem.reason == "ROW_UNREADABLE" and not line.endswith("\n"):
-            raise InputError(
-                "the file ends in the middle of a row: it was cut off",
-                where=f"{path}:{number}",
-                expected="one whole JSON object a line",
-                fix="copy the file again, or remove the last line",
-            ) from None
+            found = "the file ends in the middle of a row: it was cut off"
+            fix = "copy the file again, or remove the last line"
+            raise InputError(found, where=f"{path}:{number}", fix=fix) from None
         return Row(number, {}, problem)
 
 
@@ -248,9 +235,7 @@ def _json(path: Path, encoding: str) -> Iterator[Row]:
     try:
         _check_encoding(text)
     except RowProblem as problem:
-        raise InputError(
-            problem.detail, where=str(path), fix="set `encoding` of the dataset"
-        ) from None
+        raise InputError(problem.detail, where=str(path), fix=SET_ENCODING) from None
     start = _space(text, 0)
     if text[start : start + 1] == "[":
         yield from _array(path, text, start)
@@ -259,24 +244,21 @@ def _json(path: Path, encoding: str) -> Iterator[Row]:
     if _space(text, end) < len(text):
         yield from _jsonl(path, encoding)
         return
-    lists = (
-        [value[name] for name in value if isinstance(value[name], list)]
-        if isinstance(value, dict)
-        else []
-    )
-    chosen = (
-        value.get("data")
-        if isinstance(value, dict) and isinstance(value.get("data"), list)
-        else None
-    )
-    if chosen is None and len(lists) != 1:
-        raise InputError(
-            f"a JSON {type_name(value)} with {len(lists)} lists",
-            where=str(path),
-            expected='a list of objects, an object with one such list, or {"data": [...]}',
-        )
-    for row, one in enumerate(lists[0] if chosen is None else chosen, start=1):
-        yield _array_row(row, one)
+    for number, element in enumerate(_only_list(path, value), start=1):
+        yield _row(number, _object, element)
+
+
+def _only_list(path: Path, value: Any) -> list[Any]:
+    """The list `data` of an object, or the only list that it has. Raises `InputError`."""
+    members = value if isinstance(value, dict) else {}
+    if isinstance(members.get("data"), list):
+        return list(members["data"])
+    lists = [member for member in members.values() if isinstance(member, list)]
+    if len(lists) != 1:
+        found = f"a JSON {type_name(value)} with {len(lists)} lists"
+        expected = 'a list of objects, an object with one such list, or {"data": [...]}'
+        raise InputError(found, where=str(path), expected=expected)
+    return list(lists[0])
 
 
 def _array(path: Path, text: str, start: int) -> Iterator[Row]:
@@ -288,7 +270,7 @@ def _array(path: Path, text: str, start: int) -> Iterator[Row]:
         row += 1
         try:
             value, end = _DECODER.raw_decode(text, at)
-            yield _array_row(row, value)
+            yield _row(row, _object, value)
         except RowProblem as problem:
             _, end = _whole(path, text, at)
             yield Row(row, {}, problem)
@@ -298,25 +280,19 @@ def _array(path: Path, text: str, start: int) -> Iterator[Row]:
         if text[at : at + 1] == "]":
             return
         if text[at : at + 1] != ",":
-            cut = at >= len(text)
-            raise InputError(
-                (
-                    "the file ends in the middle of the list: it was cut off"
-                    if cut
-                    else "no comma between two rows"
-                ),
-                where=f"{path}:{_line(text, at)}",
-                expected="valid JSON",
-                fix="copy or correct the file",
-            )
+            found = "no comma between two rows"
+            if at >= len(text):
+                found = "the file ends in the middle of the list: it was cut off"
+            raise InputError(found, where=f"{path}:{_line(text, at)}", fix=REPAIR)
         at = _space(text, at + 1)
 
 
-def _array_row(row: int, value: Any) -> Row:
+def _row(number: int, read: Callable[..., dict[str, Any]], *values: Any) -> Row:
+    """The row that `read` makes of the values, or a row with the problem that it raises."""
     try:
-        return Row(row, _object(value))
+        return Row(number, read(*values))
     except RowProblem as problem:
-        return Row(row, {}, problem)
+        return Row(number, {}, problem)
 
 
 def _whole(path: Path, text: str, at: int) -> tuple[Any, int]:
@@ -324,19 +300,13 @@ def _whole(path: Path, text: str, at: int) -> tuple[Any, int]:
     try:
         return _LENIENT.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        cut = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - 1
-        end = "; the file ends there: it was cut off" if cut else ""
-        raise InputError(
-            f"not valid JSON at column {error.colno}{end}",
-            where=f"{path}:{error.lineno}",
-            expected="valid JSON",
-            fix="copy or correct the file",
-        ) from None
+        found = f"not valid JSON at column {error.colno}"
+        if not text.rstrip().endswith(("}", "]")):
+            found = f"{found}; the file was cut off"
+        raise InputError(found, where=f"{path}:{error.lineno}", fix=REPAIR) from None
     except (RecursionError, ValueError):
-        where = f"{path}:{_line(text, at)}"
-        raise InputError(
-            "nested too deeply, or a number with too many digits", where=where
-        ) from None
+        found = "nested too deeply, or a number with too many digits"
+        raise InputError(found, where=f"{path}:{_line(text, at)}") from None
 
 
 def _line(text: str, at: int) -> int:
@@ -368,16 +338,12 @@ def _csv(path: Path, encoding: str) -> Iterator[Row]:
             number = reader.line_num + 1
             for values in reader:
                 if values:
-                    yield _csv_row(number, header, values)
+                    yield _row(number, _csv_values, header, values)
                 number = reader.line_num + 1
         except csv.Error as error:
-            cut = (
-                "the file ends inside quotes: it was cut off"
-                if "unexpected end" in str(error)
-                else str(error)
-            )
+            fix = f"close the quotes; if the file was cut off, {REPAIR}"
             where = f"{path}:{reader.line_num}"
-            raise InputError(cut, where=where, expected="CSV with quotes that are closed") from None
+            raise InputError(f"not valid CSV: {error}", where=where, fix=fix) from None
 
 
 def _header(path: Path, names: list[str]) -> list[str]:
@@ -390,21 +356,16 @@ def _header(path: Path, names: list[str]) -> list[str]:
     return stripped
 
 
-def _csv_row(number: int, header: list[str], values: list[str]) -> Row:
-    try:
-        if len(values) != len(header):
-            raise RowProblem(
-                "ROW_UNREADABLE", "", f"{len(values)} fields, the header has {len(header)}"
-            )
-        if sum(map(len, values)) > MAX_ROW:
-            raise RowProblem(
-                "ROW_TOO_LONG", "", f"{sum(map(len, values))} characters, at most {MAX_ROW}"
-            )
-        for value in values:
-            _check_encoding(value)
-        return Row(number, dict(zip(header, values, strict=True)))
-    except RowProblem as problem:
-        return Row(number, {}, problem)
+def _csv_values(header: list[str], values: list[str]) -> dict[str, Any]:
+    if len(values) != len(header):
+        detail = f"{len(values)} fields, the header has {len(header)}"
+        raise RowProblem("ROW_UNREADABLE", "", detail)
+    size = sum(map(len, values))
+    if size > MAX_ROW:
+        raise _too_long(size)
+    for value in values:
+        _check_encoding(value)
+    return dict(zip(header, values, strict=True))
 
 
 # --- Parquet --------------------------------------------------------------------------------------
@@ -425,20 +386,14 @@ def _parquet(path: Path, encoding: str) -> Iterator[Row]:
                     row += 1
                     yield Row(row, value)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"not a readable Parquet file ({type(error).__name__})",
-            where=str(path),
-            fix="copy the file again",
-        ) from None
+        found = f"not a readable Parquet file ({type(error).__name__})"
+        raise InputError(found, where=str(path), fix="copy the file again") from None
     except (ValueError, OverflowError) as error:
         if isinstance(error, UnicodeError):
             raise
-        raise InputError(
-            f"a value that Python cannot hold ({type(error).__name__})",
-            where=f"{path}:{row + 1}",
-            expected="dates from year 1 to 9999, and objects whose fields have names of their own",
-            fix="write the file again without that column",
-        ) from None
+        found = f"a value that Python cannot hold ({type(error).__name__})"
+        expected = "dates from year 1 to 9999, and objects whose fields have names of their own"
+        raise InputError(found, where=f"{path}:{row + 1}", expected=expected) from None
 
 
 READERS: dict[str, Callable[[Path, str], Iterator[Row]]] = {
