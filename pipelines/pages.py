@@ -12,6 +12,7 @@ from typing import Any
 
 from governance.attest.codes import CODES
 from governance.attest.predicates import Finding
+from pipelines.job import Job
 
 MACROS = "macros.md.jinja"
 
@@ -22,13 +23,14 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
-def write_page(
-    path: Path, template: str, findings: Sequence[Finding], context: Mapping[str, Any]
+def write_reports(
+    job: Job, template: str, findings: Sequence[Finding], report: Mapping[str, Any]
 ) -> None:
-    """Fills one of the templates in `templates/`."""
+    """report.json, and the page that a template of `templates/` makes of it."""
     # No escaping: the pages are Markdown.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    write_json(job.output("report"), report)
     environment = Environment(  # noqa: S701
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         undefined=StrictUndefined,
@@ -37,8 +39,8 @@ def write_page(
         keep_trailing_newline=True,
     )
     environment.filters.update(cell=_cell, reasons=_reasons)
-    page = environment.get_template(template).render(**context, findings=findings)
-    path.write_text(page, encoding="utf-8", newline="\n")
+    page = environment.get_template(template).render(**report, findings=findings)
+    job.output("summary").write_text(page, encoding="utf-8", newline="\n")
 
 
 def _cell(value: object) -> str:

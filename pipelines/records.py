@@ -137,6 +137,18 @@ def kind_of(table: pa.Table) -> str:
     return str((table.schema.metadata or {})[KIND_KEY].decode())
 
 
+def exclusions(table: pa.Table, reasons: Mapping[int, tuple[str, str, str]]) -> list[Excluded]:
+    """The excluded records of a table; `reasons` has the (field, reason, detail) of each row."""
+    rows = sorted(reasons)
+    sources = table.select(["id", "file", "row"]).take(pa.array(rows, pa.int64())).to_pylist()
+    return [
+        Excluded(**source, field=field, reason=reason, detail=detail)
+        for source, (field, reason, detail) in zip(
+            sources, [reasons[row] for row in rows], strict=True
+        )
+    ]
+
+
 def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
     """One JSON object a line, in source order."""
     ordered = sorted(excluded, key=lambda one: (one.file, one.row, one.field, one.reason))

@@ -14,7 +14,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Expectation, Finding
-from governance.base.errors import ConfigError, CountersignError, did_you_mean
+from governance.base.errors import CountersignError
 from governance.base.yaml import place
 from governance.policy.data import TABLE, QualityCheck, QualitySuite
 from pipelines import pages
@@ -31,11 +31,13 @@ from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import compute
 from pipelines.features.turns import Column
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
+from pipelines.kinds import suite_mistake
 from pipelines.params import Params
 from pipelines.paths import ready, scanned
 from pipelines.records import (
     Excluded,
     data_counts,
+    exclusions,
     kind_of,
     read_records,
     write_excluded,
@@ -54,13 +56,11 @@ IDS_SHOWN = 1_000
 
 def inputs(params: Params, key: str) -> list[Input]:
     """The scanned records, and those of the held-out dataset."""
-    own = Input("records", scanned(key) / "records.parquet")
+    read = [Input("records", scanned(key) / "records.parquet")]
     held_out = params.datasets[key].held_out
-    return (
-        [own]
-        if held_out == key
-        else [own, Input("held_out", scanned(held_out) / "records.parquet")]
-    )
+    if held_out != key:
+        read.append(Input("held_out", scanned(held_out) / "records.parquet"))
+    return read
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -73,16 +73,10 @@ def run(job: Job) -> Outcome:
     dataset = job.params.datasets[job.key]
     digest = job.policies.suite_digest(dataset.suite)
     suite = job.policies.quality[dataset.suite]
-    if suite.kind != dataset.kind:
-        raise ConfigError(
-            f"the suite {dataset.suite} is for {suite.kind}, but the dataset is {dataset.kind}",
-            where=f"params.yaml: datasets.{job.key}.suite",
-            expected=", ".join(
-                sorted(
-                    name for name, one in job.policies.quality.items() if one.kind == dataset.kind
-                )
-            ),
-        )
+    kinds = {name: suite.kind for name, suite in job.policies.quality.items()}
+    where = f"params.yaml: datasets.{job.key}.suite"
+    if mistake := suite_mistake(kinds, dataset.suite, dataset.kind, where):
+        raise mistake
     table = read_records(job.input("records"))
     job.progress.step(f"{job.name}: {table.num_rows:,} records against {dataset.suite}")
     judged = judge(table, dataset.kind, suite, _held_out(job))
@@ -93,7 +87,7 @@ def run(job: Job) -> Outcome:
         "kind": dataset.kind,
         "passed": not refused,
         "suite": digest,
-        "expectations": [one.evidence() for one in judged.verdicts],
+        "expectations": [result.evidence() for result in judged.results],
         "counts": counts,
     }
     write_records(job.output("records"), judged.table, dataset.kind)
@@ -117,63 +111,6 @@ def _held_out(job: Job) -> HeldOut | None:
 # --- judging --------------------------------------------------------------------------------------
 
 
-@dataclass
-class Verdict:
-    """One expectation and its result."""
-
-    check: QualityCheck
-    success: bool = False
-    unexpected: int = 0
-    """Records that fail. With `drop`: those that were dropped for it."""
-    ids: list[str] = field(default_factory=list)
-    observed: str = ""
-    """The figure of a column or table that was judged as a whole."""
-    problem: str = ""
-    """Why it could not be judged."""
-
-    def evidence(self) -> Expectation:
-        """Its form in the signed statement."""
-        return Expectation(
-            name=self.check.name,
-            column=self.check.column,
-            severity=self.check.severity,
-            success=self.success,
-            unexpected=self.unexpected,
-            expected=expected(self.check),
-            action=self.check.action,
-        )
-
-
-@dataclass
-class Judged:
-    """A dataset after judgement."""
-
-    table: pa.Table
-    excluded: list[Excluded]
-    verdicts: list[Verdict]
-
-
-def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | None) -> Judged:
-    """Judges a table and drops records as the suite says."""
-    around = Around(held_out, suite.near_duplicate_similarity, suite.language)
-    columns = [check.column for check in suite.expectations if check.column != TABLE]
-    verdicts = {check.name: Verdict(check) for check in suite.expectations}
-    excluded: list[Excluded] = []
-    expectations, frame = Expectations(), compute(table, kind, columns, around)
-    while True:
-        results = expectations.validate(frame.columns(), table.num_rows, suite.expectations)
-        out = _dropped(suite.expectations, results, table.num_rows)
-        for check in suite.expectations:
-            _note(verdicts[check.name], results[check.name], out.get(check.name), table)
-        if not out:
-            return Judged(table, excluded, list(verdicts.values()))
-        keep = np.full(table.num_rows, True)
-        for name, rows in out.items():
-            excluded += _exclusions(table, rows, verdicts[name].check)
-            keep[rows] = False
-        table, frame = table.filter(pa.array(keep)), frame.keep(keep)
-
-
 @dataclass(frozen=True)
 class Result:
     """Great Expectations' result of one expectation."""
@@ -182,75 +119,104 @@ class Result:
     rows: Column
     """Rows that fail."""
     observed: Any = None
+    """The figure of a column or table that was judged as a whole."""
     problem: str = ""
+    """Why it could not be judged."""
 
 
-def _dropped(
-    checks: Sequence[QualityCheck], results: dict[str, Result], size: int
-) -> dict[str, Column]:
-    """Expectation to the rows that are dropped for it: each row for the first expectation it
-    fails.
-    """
-    gone = np.full(size, False)
-    out: dict[str, Column] = {}
-    for check in checks:
-        rows = results[check.name].rows
-        if check.action == "drop" and len(rows):
-            out[check.name] = rows[~gone[rows]]
-            gone[rows] = True
-    return {name: rows for name, rows in out.items() if len(rows)}
+@dataclass(frozen=True)
+class CheckResult:
+    """One expectation and its result for the records that were kept."""
+
+    check: QualityCheck
+    result: Result
+    unexpected: int
+    """Records that fail. With `drop`: those that were dropped for it."""
+    ids: list[str]
+    """Ids of these records, at most `IDS_SHOWN`."""
+
+    @property
+    def observed(self) -> str:
+        """The figure of a column or table that was judged as a whole."""
+        return "" if self.result.observed is None else f"{self.result.observed:g}"
+
+    def evidence(self) -> Expectation:
+        """Its form in the signed statement."""
+        return Expectation(
+            name=self.check.name,
+            column=self.check.column,
+            severity=self.check.severity,
+            success=self.result.success,
+            unexpected=self.unexpected,
+            expected=expected(self.check),
+            action=self.check.action,
+        )
 
 
-def _note(verdict: Verdict, result: Result, dropped: Column | None, table: pa.Table) -> None:
-    """Updates a verdict with the latest result; dropped records are added up."""
-    rows = (
-        result.rows
-        if verdict.check.action != "drop"
-        else np.empty(0, np.int64)
-        if dropped is None
-        else dropped
-    )
-    if verdict.check.action != "drop":
-        verdict.unexpected, verdict.ids = 0, []
-    verdict.success, verdict.problem = result.success, result.problem
-    verdict.observed = "" if result.observed is None else f"{result.observed:g}"
-    verdict.unexpected += len(rows)
-    room = max(0, IDS_SHOWN - len(verdict.ids))
-    verdict.ids += table.column("id").take(pa.array(rows[:room], pa.int64())).to_pylist()
+@dataclass(frozen=True)
+class Judged:
+    """A dataset after judgement."""
+
+    table: pa.Table
+    excluded: list[Excluded]
+    results: list[CheckResult]
 
 
-def _exclusions(table: pa.Table, rows: Column, check: QualityCheck) -> list[Excluded]:
-    sources = table.select(["id", "file", "row"]).take(pa.array(rows, pa.int64())).to_pylist()
-    return [
-        Excluded(one["id"], one["file"], one["row"], check.column, check.reason, check.name)
-        for one in sources
+def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | None) -> Judged:
+    """Judges a table and drops records as the suite says."""
+    around = Around(held_out, suite.near_duplicate_similarity, suite.language)
+    columns = [check.column for check in suite.expectations if check.column != TABLE]
+    dropped: dict[str, list[Excluded]] = {check.name: [] for check in suite.expectations}
+    expectations, frame = Expectations(), compute(table, kind, columns, around)
+    while True:
+        results = expectations.validate(frame.columns(), table.num_rows, suite.expectations)
+        keep = np.full(table.num_rows, True)
+        for check in suite.expectations:
+            rows = results[check.name].rows
+            if check.action == "drop":
+                rows = rows[keep[rows]]  # each row for the first expectation it fails
+                reasons = dict.fromkeys(rows.tolist(), (check.column, check.reason, check.name))
+                dropped[check.name] += exclusions(table, reasons)
+                keep[rows] = False
+        if keep.all():
+            break
+        table, frame = table.filter(pa.array(keep)), frame.keep(keep)
+    checked = [
+        _check_result(check, results[check.name], dropped[check.name], table)
+        for check in suite.expectations
     ]
+    return Judged(table, [record for records in dropped.values() for record in records], checked)
+
+
+def _check_result(
+    check: QualityCheck, result: Result, dropped: list[Excluded], table: pa.Table
+) -> CheckResult:
+    if check.action == "drop":
+        ids = [str(record.id) for record in dropped[:IDS_SHOWN]]
+        return CheckResult(check, result, len(dropped), ids)
+    rows = pa.array(result.rows[:IDS_SHOWN], pa.int64())
+    return CheckResult(check, result, len(result.rows), table.column("id").take(rows).to_pylist())
 
 
 def expected(check: QualityCheck) -> str:
     """The demand of an expectation, in words."""
-    if check.value_set is not None:
-        among = ", ".join(
-            str(value).lower() if isinstance(value, bool) else str(value)
-            for value in check.value_set
-        )
-        text = (
-            f"none of {among}"
-            if "not_be_in_set" in check.check
-            else f"one of {among}"
-            if "," in among
-            else among
-        )
-    else:
-        bounds = [("at least", check.min_value), ("at most", check.max_value)]
-        text = (
-            " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-            or "a value"
-        )
     what = check.check.removeprefix("expect_column_").removeprefix("expect_table_")
-    whole = what.removesuffix("_to_be_between").replace("_", " ")
-    text = text if what.startswith("values_") else f"{whole} {text}"
+    text = _demand(check)
+    if not what.startswith("values_"):
+        text = f"{what.removesuffix('_to_be_between').replace('_', ' ')} {text}"
     return f"{text} in {check.mostly:.0%} of records" if check.mostly is not None else text
+
+
+def _demand(check: QualityCheck) -> str:
+    if check.value_set is None:
+        bounds = [("at least", check.min_value), ("at most", check.max_value)]
+        limits = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        return " and ".join(limits) or "a value"
+    values = [str(value) for value in check.value_set]
+    among = ", ".join(value.lower() if value in ("True", "False") else value for value in values)
+    if "not_be_in_set" in check.check:
+        return f"none of {among}"
+    return f"one of {among}" if len(values) > 1 else among
 
 
 class Expectations:
@@ -287,8 +253,10 @@ class Expectations:
         validation = batch.get_batch(batch_parameters={"dataframe": data}).validate(
             suite, result_format={"result_format": "COMPLETE", "exclude_unexpected_values": True}
         )
-        found = {one.expectation_config.meta["name"]: _result(one) for one in validation.results}
-        return {check.name: found.get(check.name) or _unjudged("no result") for check in checks}
+        results = {
+            result.expectation_config.meta["name"]: _result(result) for result in validation.results
+        }
+        return {check.name: results.get(check.name) or _unjudged("no result") for check in checks}
 
 
 def _arguments(check: QualityCheck) -> dict[str, Any]:
@@ -299,65 +267,55 @@ def _arguments(check: QualityCheck) -> dict[str, Any]:
     return {**given, **column, "meta": {"name": check.name}}
 
 
-def _result(one: Any) -> Result:
+def _result(validation: Any) -> Result:
     """One result. Every unusual form counts as not judged."""
-    if one.exception_info.get("raised_exception") is not False:
+    if validation.exception_info.get("raised_exception") is not False:
         return _unjudged("Great Expectations raised an error")
-    rows = np.array(one.result.get("unexpected_index_list") or [], dtype=np.int64)
-    if "unexpected_count" in one.result and len(rows) != one.result["unexpected_count"]:
+    rows = np.array(validation.result.get("unexpected_index_list") or [], dtype=np.int64)
+    count = validation.result.get("unexpected_count")
+    if count is not None and len(rows) != count:
         return _unjudged("Great Expectations did not name the records")
-    observed = one.result.get("observed_value")
-    if "unexpected_count" not in one.result and observed is None:
+    observed = validation.result.get("observed_value")
+    if count is None and observed is None:
         return _unjudged("there is no value to judge")
-    return Result(bool(one.success), rows, observed)
+    return Result(bool(validation.success), rows, observed)
 
 
 def _unjudged(problem: str) -> Result:
     return Result(False, np.empty(0, np.int64), None, problem)
 
 
-# --- what is said about it ------------------------------------------------------------------------
+# --- findings and reports -------------------------------------------------------------------------
 
 
 def findings(dataset: str, judged: Judged) -> tuple[Finding, ...]:
     """Why the dataset is refused: expectations with action `block` or `drop` that failed or could
     not be judged.
     """
-    found = []
-    for verdict in judged.verdicts:
-        check = verdict.check
-        if verdict.success or check.action == "report":
-            continue
-        code = (
-            "QUALITY_CHECK_CRASHED"
-            if verdict.problem and check.reason not in _OF_NO_VALUE
-            else check.reason
-        )
-        what = "the table" if check.column == TABLE else check.column
-        found.append(
-            finding(
-                code,
-                f"dataset {dataset}",
-                f"{check.name}: {what}",
-                expected=expected(check),
-                found=_seen(verdict, judged),
-            )
-        )
-    return tuple(found)
+    failed = [
+        checked
+        for checked in judged.results
+        if not checked.result.success and checked.check.action != "report"
+    ]
+    return tuple(_finding(dataset, checked, judged) for checked in failed)
 
 
-def _seen(verdict: Verdict, judged: Judged) -> str:
-    """What was found. For the whole table, also what was dropped from it."""
-    if verdict.check.column == TABLE and judged.excluded:
-        reasons = Counter(one.reason for one in judged.excluded).most_common()
-        return (
-            f"{verdict.observed} (left out:"
-            f" {', '.join(f'{reason} {count}' for reason, count in reasons)})"
-        )
-    return (
-        verdict.problem
-        or verdict.observed
-        or f"{verdict.unexpected} of {judged.table.num_rows} records fail"
+def _finding(dataset: str, checked: CheckResult, judged: Judged) -> Finding:
+    check, problem = checked.check, checked.result.problem
+    crashed = problem and check.reason not in _OF_NO_VALUE
+    code = "QUALITY_CHECK_CRASHED" if crashed else check.reason
+    what = "the table" if check.column == TABLE else check.column
+    found = problem or checked.observed
+    if check.column == TABLE and judged.excluded:
+        reasons = Counter(record.reason for record in judged.excluded).most_common()
+        left_out = ", ".join(f"{reason} {count}" for reason, count in reasons)
+        found = f"{checked.observed} (left out: {left_out})"
+    return finding(
+        code,
+        f"dataset {dataset}",
+        f"{check.name}: {what}",
+        expected=expected(check),
+        found=found or f"{checked.unexpected} of {judged.table.num_rows} records fail",
     )
 
 
@@ -380,53 +338,26 @@ def write_report(
         "counts": counts.model_dump(mode="json"),
         "expectations": [
             {
-                **one.evidence().model_dump(mode="json"),
-                "check": one.check.check,
-                "reason": one.check.reason,
+                **checked.evidence().model_dump(mode="json"),
+                "check": checked.check.check,
+                "reason": checked.check.reason,
+                "observed": checked.observed,
+                "problem": checked.result.problem,
+                "records": sorted(checked.ids),
             }
-            | {"observed": one.observed, "problem": one.problem, "records": sorted(one.ids)}
-            for one in judged.verdicts
+            for checked in judged.results
         ],
     }
-    pages.write_json(job.output("report"), report)
-    pages.write_page(job.output("summary"), PAGE, refused, _page(report))
-
-
-def _page(report: dict[str, Any]) -> dict[str, Any]:
-    order = sorted(report["expectations"], key=lambda one: (one["success"], one["unexpected"] == 0))
-    results = [
-        (
-            one["name"],
-            f"{one['column']}: {one['expected']}",
-            "met" if one["success"] else "NOT met",
-            one["problem"] or one["observed"] or one["unexpected"],
-            one["action"],
-        )
-        for one in order
-    ]
-    return {**report, "results": results}
+    pages.write_reports(job, PAGE, refused, report)
 
 
 def unfit_suites(project: Project) -> Iterator[CountersignError]:
     """Datasets whose quality suite does not exist or is for another kind."""
-    suites = project.policies.quality
+    kinds = {name: suite.kind for name, suite in project.policies.quality.items()}
     for name, dataset in project.params.datasets.items():
-        suite = suites.get(dataset.suite)
-        if suite is not None and suite.kind == dataset.kind:
-            continue
-        fitting = sorted(other for other in suites if suites[other].kind == dataset.kind)
-        found = (
-            f"there is no quality suite {dataset.suite!r}"
-            if suite is None
-            else f"the quality suite {dataset.suite!r} is for {suite.kind}"
-        )
-        yield ConfigError(
-            found,
-            where=place(project.root / "params.yaml", "datasets", name, "suite"),
-            expected=f"a suite in policies/quality/ for {dataset.kind}: "
-            + (", ".join(fitting) or "there is none yet"),
-            fix=did_you_mean(dataset.suite, fitting),
-        )
+        where = place(project.root / "params.yaml", "datasets", name, "suite")
+        if mistake := suite_mistake(kinds, dataset.suite, dataset.kind, where):
+            yield mistake
 
 
 FAMILY = StageFamily(

@@ -30,7 +30,7 @@ from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
-from pipelines.record_ids import DEVELOPMENT, Key, canonical, load_key, split_of
+from pipelines.record_ids import Key, canonical, load_key, split_of
 from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
 from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
@@ -96,8 +96,7 @@ def run(job: Job) -> Outcome:
     write_slices(job.output("slices"), tally.slices)
     write_excluded(job.output("excluded"), tally.excluded)
     report = _report(job.key, dataset, key, tally, counts, policy)
-    pages.write_json(job.output("report"), report)
-    pages.write_page(job.output("summary"), PAGE, findings, _page(report))
+    pages.write_reports(job, PAGE, findings, report)
     return Outcome(
         predicate={
             "dataset": job.key,
@@ -113,10 +112,7 @@ def run(job: Job) -> Outcome:
             "malformed": policy.model_dump(mode="json"),
         },
         refused=findings,
-        summary=(
-            f"{job.name}: {counts.records_out} of {counts.records_in} rows are"
-            f" {dataset.kind} records"
-        ),
+        summary=f"{job.name}: {counts.records_out} of {counts.records_in} rows are records",
     )
 
 
@@ -150,19 +146,14 @@ def _records(
         try:
             yield _record(row, name, binding, dataset, key, tally)
         except RowProblem as problem:
-            tally.excluded.append(
-                Excluded(None, name, row.row, problem.field, problem.reason, problem.detail)
-            )
-    tally.files[name] = {
-        "rows": tally.rows - before,
-        "shape": binding.shape.name if binding else "none",
-        "fields": (
-            {slot: plain_name(field) for slot, field in sorted(binding.names.items())}
-            if binding
-            else {}
-        ),
-        "raters": len(binding.raters) if binding else 0,
-    }
+            excluded = (problem.field, problem.reason, problem.detail)
+            tally.excluded.append(Excluded(None, name, row.row, *excluded))
+    shape, fields, raters = "none", {}, 0
+    if binding is not None:
+        shape, raters = binding.shape.name, len(binding.raters)
+        fields = {slot: plain_name(field) for slot, field in sorted(binding.names.items())}
+    rows_read = tally.rows - before
+    tally.files[name] = {"rows": rows_read, "shape": shape, "fields": fields, "raters": raters}
 
 
 def _record(
@@ -170,9 +161,8 @@ def _record(
 ) -> dict[str, Any]:
     """A row as a record. Raises `RowProblem`."""
     if row.problem or binding is None:
-        raise row.problem or RowProblem(
-            "ROW_UNREADABLE", "", "none of the first rows of this file can be read"
-        )
+        detail = "none of the first rows of this file can be read"
+        raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
     identity = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
@@ -192,12 +182,12 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
     try:
         for rating in content.get("ratings", ()):
             rating["rater"] = key.rater_name(rating["rater"])
-        taken = {name: content[name] for name in KINDS[kind].content_columns}
+        identified = {name: content[name] for name in KINDS[kind].content_columns}
         if kind == "rated":
-            taken["ratings"] = [
-                {**one, "value": _plain(one["value"])} for one in content["ratings"]
+            identified["ratings"] = [
+                {**rating, "value": _plain(rating["value"])} for rating in content["ratings"]
             ]
-        text = canonical(taken)
+        text = canonical(identified)
         if len(text) > MAX_ROW:
             raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
         return key.record_id(kind, text)
@@ -214,47 +204,47 @@ def _nothing(source: Path, tally: Tally) -> InputError:
     """The error if no row became a record, with the most frequent reason."""
     if not tally.excluded:
         return InputError("the source holds no rows", where=str(source))
-    reason, count = Counter(one.reason for one in tally.excluded).most_common(1)[0]
-    one = next(one for one in tally.excluded if one.reason == reason)
-    place = f"{source}:{one.row}" if source.is_file() else f"{source / one.file}:{one.row}"
+    reason, count = Counter(record.reason for record in tally.excluded).most_common(1)[0]
+    first = next(record for record in tally.excluded if record.reason == reason)
+    file = source if source.is_file() else source / first.file
     return InputError(
         f"none of {tally.rows} rows can be a record; most frequent reason, {count} rows: {reason}"
-        f" ({one.detail})",
-        where=f"{place}{f': {one.field}' if one.field else ''}",
+        f" ({first.detail})",
+        where=f"{file}:{first.row}{f': {first.field}' if first.field else ''}",
         fix=CODES[reason].next,
     )
 
 
-# --- what policy says -----------------------------------------------------------------------------
+# --- what policy demands --------------------------------------------------------------------------
 
 
 def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ...]:
     """One finding per reason if there are more malformed rows than policy permits."""
-    malformed = [one for one in tally.excluded if one.reason not in NOT_MALFORMED]
+    malformed = [record for record in tally.excluded if record.reason not in NOT_MALFORMED]
     share = len(malformed) / tally.rows
-    if not malformed or (policy.malformed == "drop" and share <= policy.max_share):
+    drops = policy.malformed == "drop"
+    if not malformed or (drops and share <= policy.max_share):
         return ()
-    permitted = (
-        f"at most {policy.max_share:.1%} of the rows" if policy.malformed == "drop" else "none"
-    )
-    found = []
-    for reason, count in sorted(Counter(one.reason for one in malformed).items()):
-        places = [_place(one) for one in malformed if one.reason == reason]
-        found.append(
+    permitted = f"at most {policy.max_share:.1%} of the rows" if drops else "none"
+    findings = []
+    for reason, count in sorted(Counter(record.reason for record in malformed).items()):
+        places = [_place(record) for record in malformed if record.reason == reason]
+        listed = ", ".join(places[:PLACES]) + (" ..." if count > PLACES else "")
+        findings.append(
             finding(
                 reason,
                 dataset,
-                f"{CODES[reason].title}:"
-                f" {', '.join(places[:PLACES])}{' ...' if count > PLACES else ''}",
+                f"{CODES[reason].title}: {listed}",
                 expected=f"{permitted} (policies/policy.yaml: ingest)",
                 found=f"{count} of {tally.rows} rows; {share:.1%} malformed in total",
             )
         )
-    return tuple(found)
+    return tuple(findings)
 
 
-def _place(one: Excluded) -> str:
-    return f"{one.file}:{one.row}:{one.field}" if one.field else f"{one.file}:{one.row}"
+def _place(record: Excluded) -> str:
+    place = f"{record.file}:{record.row}"
+    return f"{place}:{record.field}" if record.field else place
 
 
 # --- reports --------------------------------------------------------------------------------------
@@ -263,7 +253,8 @@ def _place(one: Excluded) -> str:
 def _unused(tally: Tally) -> dict[str, int]:
     """Unused fields by name. Unsafe names and those beyond `MAX_FIELDS` are counted together."""
     named: Counter[str] = Counter()
-    for name, count in sorted(tally.unused.items(), key=lambda item: (-item[1], str(item[0]))):
+    by_count = sorted(tally.unused.items(), key=lambda field: (-field[1], str(field[0])))
+    for name, count in by_count:
         plain = plain_name(name)
         named[plain if plain in named or len(named) < MAX_FIELDS else "(others)"] += count
     return dict(sorted(named.items()))
@@ -287,25 +278,6 @@ def _report(
         "files": dict(sorted(tally.files.items())),
         "policy": policy.model_dump(mode="json"),
     }
-
-
-def _page(report: dict[str, Any]) -> dict[str, Any]:
-    files = [
-        (
-            name,
-            file["rows"],
-            file["shape"],
-            ", ".join(f"{slot}={source}" for slot, source in file["fields"].items()),
-        )
-        for name, file in report["files"].items()
-    ]
-    slices = [
-        (name, label, count)
-        for name, labels in report["slices"].items()
-        for label, count in labels.items()
-    ]
-    development_key = report["record_key"] == DEVELOPMENT
-    return {**report, "files": files, "slices": slices, "development_key": development_key}
 
 
 def missing_sources(project: Project) -> Iterator[CountersignError]:

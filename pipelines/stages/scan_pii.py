@@ -17,7 +17,6 @@ from __future__ import annotations
 import hmac
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +40,7 @@ from pipelines.records import (
     ROW_GROUP,
     Excluded,
     data_counts,
+    exclusions,
     read_records,
     replace_texts,
     texts,
@@ -108,7 +108,7 @@ def run(job: Job) -> Outcome:
         "recall": measured,
     }
     write_excluded(job.output("excluded"), treated.excluded)
-    write_report(job, predicate, counts, treated, refused)
+    write_report(job, predicate, counts, treated.found, refused)
     return Outcome(
         predicate=predicate,
         parameters={"kind": kind},
@@ -188,20 +188,18 @@ def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> T
 def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
     """The findings without those that are part of a longer one (rule 1)."""
 
-    def part_of(one: Span, other: Span) -> bool:
-        within = (
-            other.start <= one.start
-            and one.end <= other.end
-            and other.end - other.start > one.end - one.start
-        )
-        return within and other.score >= one.score and policy.entity(other.entity).action != "allow"
+    def is_part(span: Span, other: Span) -> bool:
+        within = other.start <= span.start and span.end <= other.end
+        longer = other.end - other.start > span.end - span.start
+        stays = policy.entity(other.entity).action == "allow"
+        return within and longer and other.score >= span.score and not stays
 
     kept, around = [], list[Span]()
-    for one in sorted(spans, key=lambda span: (span.start, -span.end)):
-        around = [other for other in around if other.end > one.start]
-        if not any(part_of(one, other) for other in around):
-            kept.append(one)
-        around.append(one)
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        around = [other for other in around if other.end > span.start]
+        if not any(is_part(span, other) for other in around):
+            kept.append(span)
+        around.append(span)
     return kept
 
 
@@ -250,7 +248,7 @@ def _treat(
         if not out and not replaced:
             break
         batch = replace_texts(batch, kind, replaced) if replaced else batch
-        whole.excluded += _excluded(batch, out)
+        whole.excluded += exclusions(batch, out)
         batch = batch.filter(
             pa.array([row not in out for row in range(batch.num_rows)], pa.bool_())
         )
@@ -265,14 +263,6 @@ def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, st
     }
     out |= {row: (where, "PII_UNSCANNED", why) for row, (where, why) in tally.unscanned.items()}
     return out
-
-
-def _excluded(batch: pa.Table, out: dict[int, tuple[str, str, str]]) -> Iterator[Excluded]:
-    rows = sorted(out)
-    columns = batch.select(["id", "file", "row"]).take(pa.array(rows, pa.int64())).to_pylist()
-    for row, source in zip(rows, columns, strict=True):
-        where, reason, detail = out[row]
-        yield Excluded(source["id"], source["file"], source["row"], where, reason, detail)
 
 
 def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
@@ -308,7 +298,7 @@ def _token(entity: str, value: str, key: bytes) -> str:
     return f"{entity}_{letters}"
 
 
-# --- what is said about it ------------------------------------------------------------------------
+# --- findings and reports -------------------------------------------------------------------------
 
 
 def findings(
@@ -316,106 +306,60 @@ def findings(
 ) -> tuple[Finding, ...]:
     """Why the dataset is refused, if it is."""
     subject, report = f"dataset {dataset}", f"reports/scan_pii/{dataset}/report.json"
-    found = []
+    reasons = []
     if policy.require_ner and policy.ner == "name-list":
-        found.append(
-            finding(
-                "NER_REQUIRED", subject, "names were searched with a list only", found=policy.ner
-            )
-        )
+        message = "names were searched with a list only"
+        reasons.append(finding("NER_REQUIRED", subject, message, found=policy.ner))
     for entity in sorted({*treated.found.entities, *remaining.entities}):
         action = policy.entity(entity).action
         before, after = treated.found.entities[entity], remaining.entities[entity]
         if action == "block":
             records = len(treated.found.records[entity] | remaining.records[entity])
-            message = f"{entity} in {records} record(s)"
-            found.append(
-                finding(
-                    "PII_BLOCKED",
-                    subject,
-                    message,
-                    expected="none",
-                    found=str(max(before, after)),
-                )
-            )
+            code, message, count = "PII_BLOCKED", f"{entity} in {records} record(s)", before
         elif action != "allow" and after:
-            said = f"{entity} remains after cleaning"
-            found.append(
-                finding(
-                    "PII_REMAINING",
-                    subject,
-                    said,
-                    expected="none",
-                    found=str(after),
-                    entity=entity,
-                )
-            )
-    if remaining.unscanned:
-        said = (
-            f"{len(remaining.unscanned)} record(s) could not be searched completely after cleaning"
+            code, message, count = "PII_REMAINING", f"{entity} remains after cleaning", after
+        else:
+            continue
+        count = max(count, after)
+        reasons.append(
+            finding(code, subject, message, expected="none", found=str(count), entity=entity)
         )
-        found.append(
-            finding("PII_UNSCANNED", subject, said, next=f"look at the records in {report}")
-        )
-    return tuple(found)
+    if unscanned := len(remaining.unscanned):
+        message = f"{unscanned} record(s) could not be searched completely after cleaning"
+        step = f"look at the records in {report}"
+        reasons.append(finding("PII_UNSCANNED", subject, message, next=step))
+    return tuple(reasons)
 
 
 def write_report(
     job: Job,
     predicate: dict[str, Any],
     counts: DataCounts,
-    treated: Treated,
+    found: Tally,
     refused: tuple[Finding, ...],
 ) -> None:
     """report.json and report.md."""
-    found = treated.found
     reasons = {name: job.policies.pii.entity(name).reason for name in sorted(found.entities)}
     report = {
         **predicate,
         "counts": counts.model_dump(mode="json"),
         "recall": _recall(predicate["recall"]),
         "reasons": {name: reason for name, reason in reasons.items() if reason},
-        "fields": {
-            name: dict(sorted(fields.items())) for name, fields in sorted(found.fields.items())
-        },
-        "records": {name: sorted(ids) for name, ids in sorted(found.records.items())},
+        "fields": {name: dict(sorted(found.fields[name].items())) for name in sorted(found.fields)},
+        "records": {name: sorted(found.records[name]) for name in sorted(found.records)},
     }
-    pages.write_json(job.output("report"), report)
-    pages.write_page(job.output("summary"), PAGE, refused, _page(report))
+    pages.write_reports(job, PAGE, refused, report)
 
 
 def _recall(measured: Recall) -> dict[str, Any]:
-    figures = {name: judged.interval(one) for name, one in measured.entities.items()}
-    intervals = {
-        name: {"low": round(one.low, 4), "high": round(one.high, 4)}
-        for name, one in figures.items()
-    }
-    found = measured.model_dump(mode="json")
-    return {
-        **found,
-        "entities": {name: one | intervals[name] for name, one in found["entities"].items()},
-    }
-
-
-def _page(report: dict[str, Any]) -> dict[str, Any]:
-    occurrences = [
-        (
-            entity,
-            report["actions"].get(entity, ""),
-            report["found"].get(entity, 0),
-            report["remaining"].get(entity, 0),
-            len(report["records"].get(entity, [])),
-            ", ".join(f"{place} {n}" for place, n in report["fields"].get(entity, {}).items()),
-        )
-        for entity in sorted({*report["found"], *report["remaining"]})
-    ]
-    tested = report["recall"]["entities"]
-    planted = [
-        (entity, one["planted"], one["found"], f"{one['low']:.2f} to {one['high']:.2f}")
-        for entity, one in tested.items()
-    ]
-    not_planted = sorted({*report["entities_searched"]} - {*tested})
-    return {**report, "occurrences": occurrences, "planted": planted, "not_planted": not_planted}
+    report = measured.model_dump(mode="json")
+    for name, planted in measured.entities.items():
+        interval = judged.interval(planted)
+        report["entities"][name] |= {
+            "low": round(interval.low, 4),
+            "high": round(interval.high, 4),
+        }
+    return report
 
 
 def _summary(name: str, counts: DataCounts, treated: Treated) -> str:

@@ -87,7 +87,7 @@ def test_records_are_left_out_for_the_first_expectation_they_fail() -> None:
         (3, "DUPLICATE", "duplicate", "no-duplicates"),
         (5, "EMPTY_TEXT", "empty_texts", "no-empty-text"),
     ]
-    assert [(one.check.name, one.unexpected, one.success) for one in judged.verdicts] == [
+    assert [(one.check.name, one.unexpected, one.result.success) for one in judged.results] == [
         ("no-empty-text", 2, True),
         ("no-duplicates", 1, True),
         ("enough-records", 0, True),
@@ -121,8 +121,8 @@ def test_a_report_refuses_nothing() -> None:
     report = {**NO_EMPTY, "action": "report", "severity": "warning"}
     judged = judge(RECORDS, "conversation", suite(report, ENOUGH), None)
     assert codes(judged) == [] and rows(judged) == [1, 2, 3, 4, 5]
-    assert (judged.verdicts[0].success, judged.verdicts[0].unexpected) == (False, 2)
-    assert len(judged.verdicts[0].ids) == 2
+    assert (judged.results[0].result.success, judged.results[0].unexpected) == (False, 2)
+    assert len(judged.results[0].ids) == 2
 
 
 @pytest.mark.parametrize(("mostly", "refused"), [(0.6, []), (0.61, ["EMPTY_TEXT"])])
