@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from governance.attest.codes import CODES
 from governance.attest.predicates import (
     CANDIDATE,
     Artifact,
@@ -26,9 +27,9 @@ from governance.attest.predicates import (
 from governance.attest.requests import Action, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, RefusedError, StorageError, did_you_mean
 from governance.base.http_client import is_server
-from governance.base.time import exact_instant, instant_of
+from governance.base.time import exact_instant
 from governance.gates.checks.context import ReleaseContext
-from governance.gates.checks.votes import packet_votes
+from governance.gates.checks.votes import authors, packet_votes
 from governance.gates.decisions import decide_release
 from governance.history.incidents import counted
 from governance.history.persons import one_each, others
@@ -37,9 +38,9 @@ from governance.history.votes import distinct, signers_of_request
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
-from governance.people.assumed import NOT_YET
+from governance.people.assumed import NOT_YET, assumed
 from governance.people.speaking import Speaker, record_statement, roles_of
-from governance.policy.policies import AliasRule, Policies
+from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
 from governance.release.promoter import Promoter
@@ -47,6 +48,8 @@ from governance.release.promotion import ask
 
 HOURS = 24
 """Hours that a request stays open, unless policy sets fewer."""
+REQUEST_CODES = frozenset(code for code in CODES if code.startswith("REQUEST_"))
+"""Findings that a new request resolves."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,23 @@ class Signature:
     action: Action
     count: int
     """How many of these people must sign."""
-    who: tuple[str, ...]
-    """NAME as ROLE of each person who could sign. Empty if policy names nobody."""
+    fitting: tuple[tuple[str, str], ...]
+    """Name and role of each person who could sign; role empty where any serves. Empty if policy
+    names nobody.
+    """
     next: str
+    signed: tuple[str, ...] = ()
+    """The people who signed the move so far."""
+
+    @property
+    def who(self) -> tuple[str, ...]:
+        """NAME as ROLE of each person who could sign."""
+        return tuple(f"{name} as {role}" if role else name for name, role in self.fitting)
+
+    @property
+    def people(self) -> list[str]:
+        """Each person who could sign."""
+        return list(dict.fromkeys(name for name, _ in self.fitting))
 
 
 @dataclass(frozen=True)
@@ -103,21 +120,28 @@ class Plan:
 
 def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
     """(1) Plans a move. Raises `InputError` if the log does not have the version."""
-    release = ask(now, move.action, move.model, move.version, move.alias)
-    request = open_request(now, release, move, at)
-    more: list[Evidence] = []
-    if request is not None:
-        release = release.model_copy(update={"request": request.digest})
-    elif signs is not None:
-        more = [_assumed(now, release, move, signs, at)]
-        release = release.model_copy(update={"request": more[0].digest})
-    evidence = now.evidence.assuming(more)
+    release, evidence = ask(now, move.action, move.model, move.version, move.alias), now.evidence
     decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
-    if more:
+    request = now.timeline.requests.get(release.request or "")
+    if request is not None and not _serves(request.predicate, decision, move):
+        request = None
+    if request is None and signs is not None:
+        predicate = _request(now, release, move, signs, at)
+        unsigned = assumed(now, signs.signer, "request", _subject(release), predicate)
+        release = release.model_copy(update={"request": unsigned.digest})
+        evidence = evidence.assuming([unsigned])
+        decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
         decision = _before_request(decision, move)
     context = ReleaseContext.of(release, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
-    return Plan(move, release, decision, held, request, signs, tuple(_missing(context, decision)))
+    missing = tuple(missing_signatures(context, decision))
+    return Plan(move, release, decision, held, request, signs, missing)
+
+
+def _serves(request: PromotionRequest, decision: ReleaseDecision, move: Move) -> bool:
+    """Whether a request serves this move: the decision has nothing against it."""
+    allows = request.break_glass or not move.break_glass
+    return allows and not REQUEST_CODES & {finding.code for finding in decision.findings}
 
 
 def _before_request(decision: ReleaseDecision, move: Move) -> ReleaseDecision:
@@ -153,7 +177,9 @@ def plan_rollback(
         move = Move("rollback", model, before.predicate.version, alias, reason, break_glass)
         planned = plan(now, move, at, signs)
         open_findings = [
-            finding for finding in planned.decision.findings if finding.code not in _BY_SIGNATURE
+            finding
+            for finding in planned.decision.findings
+            if finding.code not in REQUEST_CODES | {"APPROVAL_MISSING"}
         ]
         if not open_findings:
             return replace(planned, skipped=tuple(skipped))
@@ -268,135 +294,77 @@ def requester_roles(policies: Policies, alias: str) -> list[str]:
     return list(rule.requesters) if rule else roles_of(policies)
 
 
-def open_request(
-    now: LogState, release: ReleaseRequest, move: Move, at: datetime
-) -> Evidence | None:
-    """The open request for exactly this move, on the current holder of the alias and not expired.
-    None if a new request is needed.
-    """
-    requests = [
-        signed_request
-        for signed_request in now.evidence.by_subject(release.released.sha256, "request")
-        if signed_request.digest == release.request
-    ]
-    if not requests:
-        return None
-    request: PromotionRequest = requests[0].predicate
-    fits = (
-        (request.action, request.version, request.alias) == (move.action, move.version, move.alias)
-        and (request.packet, request.from_version) == (release.packet, release.from_version)
-        and (request.break_glass or not move.break_glass)
-        and at
-        < min(
-            instant_of(request.expires),
-            instant_of(request.at) + timedelta(hours=_hours(_rule(now, move.alias))),
-        )
-        and now.authority.speaker(requests[0]) is not None
-        and not any(
-            promotion.predicate.request == release.request for promotion in now.moves(release.model)
-        )
-    )
-    return requests[0] if fits else None
-
-
-_BY_SIGNATURE = frozenset(
-    {
-        "REQUEST_MISSING",
-        "REQUEST_EXPIRED",
-        "REQUEST_CONFLICT",
-        "REQUEST_MISMATCH",
-        "REQUEST_SPENT",
-        "APPROVAL_MISSING",
-    }
-)
-"""Findings that a signature resolves."""
-
-
-def _missing(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Signature]:
-    """The signatures that a move lacks."""
+# -- Missing signatures ----------------------------------------------------------------------------
+def missing_signatures(context: ReleaseContext, decision: ReleaseDecision) -> Iterator[Signature]:
+    """The signatures that a move lacks: of the policies, the request, the packet or the move."""
     codes, move = {finding.code for finding in decision.findings}, context.request
-    rule = context.policies.rules.aliases.get(move.alias)
-    name = f"{move.model}/{move.version}"
+    rules = context.policies.rules
+    rule, name = rules.aliases.get(move.alias), f"{move.model}/{move.version}"
     if "POLICY_NOT_SIGNED" in codes:
-        owners = context.policies.rules.owners
-        signed = set(context.rights.in_force.signers)
-        yield Signature(
-            "policies",
-            move.action,
-            owners.people if owners else 1,
-            tuple(_people(context.policies, owners.roles if owners else (), signed)),
-            "countersign policy sign",
-        )
-    if any(code.startswith("REQUEST_") for code in codes - {"REQUESTER_UNKNOWN"}):
-        requesters = tuple(_people(context.policies, rule.requesters if rule else ()))
-        yield Signature("request", move.action, 1, requesters, f"countersign {_command(context)}")
-    if "APPROVAL_MISSING" not in codes:
-        return
-    if move.action == "promote":
-        yield from _approvals(context, name)
-        return
-    people = (
-        signers_of_request(context.rights, context.evidence, context.signed, context.at)
-        if context.signed
-        else set()
-    )
-    needed = (
-        rule.rollback_people
-        if rule and move.action == "rollback"
-        else context.policies.retire_people(move.model)
-    )
-    digest = move.request if move.request != NOT_YET else None
-    yield Signature(
-        "move",
-        move.action,
-        max(1, needed - len(one_each(context.rights, people))),
-        tuple(others(context.rights, context.policies.rules.seconders, *people)),
-        "countersign approve promotion"
-        f" {digest[:12] if digest else 'DIGEST, once the request is signed'}",
-    )
+        roles, count = (rules.owners.roles, rules.owners.people) if rules.owners else ([], 1)
+        owners = _people(context, roles, context.rights.in_force.signers)
+        yield Signature("policies", move.action, count, owners, "countersign policy sign")
+    if REQUEST_CODES & codes:
+        what = {
+            "promote": f"{name} --to {move.alias}",
+            "rollback": f"{move.model} --reason ...",
+            "retire": f"{name} --reason ...",
+        }[move.action]
+        requesters = _people(context, rule.requesters if rule else [])
+        step = f"countersign {move.action} {what}"
+        yield Signature("request", move.action, 1, requesters, step)
+    if "APPROVAL_MISSING" in codes:
+        yield from _approvals(context, name) if move.action == "promote" else _seconders(context)
 
 
 def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
     """Missing approvals of the packet: by further people, in roles without an approval."""
     votes, _ = packet_votes(context)
     counted = distinct(vote for vote in votes if vote[2].predicate.decision == "approve")
-    needed = (context.tier.approvals if context.tier else 0) - len(counted)
-    if needed <= 0:
+    tier = context.tier
+    if tier is None or len(counted) >= tier.approvals:
         return
-    taken, roles = {person for person, _ in counted}, {role for _, role in counted}
-    if context.signed is not None:
-        taken.add(context.signed.predicate.principal)
-    open_roles = [
-        role for role in (context.tier.approvers if context.tier else ()) if role not in roles
-    ]
-    approvers = tuple(_people(context.policies, open_roles, taken))
+    taken = {person for person, _ in counted} | authors(context).keys()
+    roles = [role for role in tier.approvers if role not in {role for _, role in counted}]
+    step = f"countersign review {name}, then countersign approve {name}"
+    people = _people(context, roles, taken)
+    yield Signature("packet", "promote", tier.approvals - len(counted), people, step)
+
+
+def _seconders(context: ReleaseContext) -> Iterator[Signature]:
+    """Missing signatures of a rollback or retirement, beside the requester's."""
+    move, rights = context.request, context.rights
+    signers = (
+        signers_of_request(rights, context.evidence, context.signed, context.at)
+        if context.signed
+        else set()
+    )
+    rule = context.policies.rules.aliases.get(move.alias)
+    needed = context.policies.retire_people(move.model)
+    if move.action == "rollback":
+        needed = rule.rollback_people if rule else 1
+    people = others(rights, context.policies.rules.seconders, *signers)
+    signed = move.request is not None and move.request != NOT_YET
     yield Signature(
-        "packet",
-        context.request.action,
-        needed,
-        approvers,
-        f"countersign review {name}, then countersign approve {name}",
+        "move",
+        move.action,
+        max(1, needed - len(one_each(rights, signers))),
+        tuple((person, "") for person in people),
+        "countersign approve promotion "
+        + ((move.request or "")[:12] if signed else "DIGEST, once the request is signed"),
+        tuple(sorted(signers)),
     )
 
 
-def _people(policies: Policies, roles: Iterable[str], but: Iterable[str] = ()) -> list[str]:
-    fitting, left_out = set(roles), set(but)
-    return [
-        f"{person.name} as {role}"
-        for person in policies.rules.principals
-        if person.kind == "person" and person.name not in left_out
+def _people(
+    context: ReleaseContext, roles: Collection[str], but: Collection[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (person.name, role)
+        for person in context.policies.rules.in_roles(roles)
+        if person.name not in but and (person.until is None or context.at.date() <= person.until)
         for role in person.roles
-        if role in fitting
-    ]
-
-
-def _command(context: ReleaseContext) -> str:
-    move = context.request
-    if move.action == "promote":
-        return f"promote {move.model}/{move.version} --to {move.alias}"
-    return (
-        f"{move.action} {move.model}{'' if move.action == 'rollback' else f'/{move.version}'}"
-        " --reason ..."
+        if role in roles
     )
 
 
@@ -404,6 +372,8 @@ def _request(
     now: LogState, release: ReleaseRequest, move: Move, signs: Speaker, at: datetime
 ) -> PromotionRequest:
     """The nonce contains the log's size and the requester's time: two requests differ."""
+    rule = now.authority.policies.rules.aliases.get(move.alias)
+    hours = min(HOURS, rule.request_hours) if rule else HOURS
     return PromotionRequest(
         **signs.signed(move.reason, at),
         action=move.action,
@@ -414,31 +384,13 @@ def _request(
         packet=release.packet,
         from_version=release.from_version,
         nonce=f"{now.size}-{exact_instant(at)}-{signs.signer.keyid[:16]}",
-        expires=exact_instant(at + timedelta(hours=_hours(_rule(now, move.alias)))),
+        expires=exact_instant(at + timedelta(hours=hours)),
         break_glass=move.break_glass,
-    )
-
-
-def _assumed(
-    now: LogState, release: ReleaseRequest, move: Move, signs: Speaker, at: datetime
-) -> Evidence:
-    """The request as it would stand in the log."""
-    predicate = _request(now, release, move, signs, at)
-    return Evidence(
-        now.size, "request", (_subject(release),), predicate, signs.signer.keyid, False, "0" * 64
     )
 
 
 def _subject(release: ReleaseRequest) -> Artifact:
     return Artifact(role="model", name=release.model, sha256=release.released.sha256)
-
-
-def _rule(now: LogState, alias: str) -> AliasRule | None:
-    return now.authority.policies.rules.aliases.get(alias)
-
-
-def _hours(rule: AliasRule | None) -> int:
-    return min(HOURS, rule.request_hours) if rule else HOURS
 
 
 def _must_hold(now: LogState, move: Move) -> None:

@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from governance.attest.keys import Signer, public_key
+from governance.attest.keys import Signer
 from governance.attest.predicates import Approval
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
-from governance.gates.checks.votes import packet_votes
+from governance.gates.checks.votes import authors, packet_votes
 from governance.history.state import LogState
-from governance.history.votes import Reason, SetAside, agreed
+from governance.history.votes import Reason
 from governance.log.evidence import Evidence
 from governance.log.port import Log
-from governance.people.assumed import NOT_YET, assumed
+from governance.people.assumed import assumed
 from governance.people.authorizing import speaking_for_themselves
 from governance.people.packets import release_context
 from governance.people.speaking import Recorded, Speaker, last_vote, record_statement, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
-from governance.policy.policies import Principal
 from governance.release import promotion
 
 _PROBLEMS: dict[Reason, str] = {
@@ -75,8 +74,11 @@ def check(
     )
     if subject.packet is not None:
         _check_packet(now, subject, subject.packet, approval, author, at)
-    if subject.about == "promotion":
-        _check_request(now, subject, author)
+    if subject.about == "promotion" and subject.statement.predicate.principal == author.name:
+        raise RefusedError(
+            f"{author.name} made this request, so somebody else has to sign it",
+            where=f"request {subject.name}",
+        )
     return author, approval
 
 
@@ -106,17 +108,6 @@ def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> i
     return vote_before.index if same and last.expires is None else None
 
 
-def _check_request(now: LogState, subject: Subject, author: Speaker) -> None:
-    request = next(
-        request for request in now.evidence.all("request") if request.digest == subject.sha256
-    )
-    if request.predicate.principal == author.name:
-        raise RefusedError(
-            f"{author.name} made this request, so somebody else has to sign it",
-            where=f"request {subject.name}",
-        )
-
-
 def _check_packet(
     now: LogState,
     subject: Subject,
@@ -136,54 +127,18 @@ def _check_packet(
     own = assumed(now, author.signer, "approval", subject.artifact, approval)
     votes, aside = packet_votes(release_context(now, packet, at, [own], approval.alias))
     if not any(vote is own for _, _, vote in votes):
-        raise _would_not_count(
-            now, subject, author, at, [reason for reason in aside if reason.item is own]
-        )
+        reason = next(problem for problem in aside if problem.item is own)
+        problem = _PROBLEMS[reason.reason].format(person=author.name, detail=reason.detail)
+        if reason.reason == "incident_open":
+            fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
+        else:
+            able = " or ".join(can_vote(now, packet, at))
+            fix = f"{able or 'nobody that policy names'} can approve"
+        raise RefusedError(problem, where=f"packet {subject.name}", fix=fix)
 
 
-def _would_not_count(
-    now: LogState, subject: Subject, author: Speaker, at: datetime, aside: list[SetAside]
-) -> RefusedError:
-    reason = aside[-1].reason if aside else "role"
-    problem = _PROBLEMS[reason].format(
-        person=author.name, detail=aside[-1].detail if aside else author.role
-    )
-    if reason == "incident_open":
-        fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
-    else:
-        able = can_vote(now, subject, at)
-        fix = f"{' or '.join(able) or 'nobody that policy names'} can approve"
-    return RefusedError(problem, where=f"{subject.about} {subject.name}", fix=fix)
-
-
-def can_vote(now: LogState, subject: Subject, at: datetime) -> list[str]:
-    """The people whose approval of the packet would count."""
-    people = now.authority.policies.rules.in_roles(subject.fitting)
-    return [person.name for person in people if not barred(now, subject, person, at)]
-
-
-def barred(now: LogState, subject: Subject, person: Principal, at: datetime) -> bool:
-    """Whether this person cannot approve the packet, because it is their own work."""
-    if subject.packet is None:
-        return False
-    role = next((role for role in person.roles if role in subject.fitting), "")
-    approval = Approval(
-        principal=person.name,
-        role=role,
-        reason="",
-        at=exact_instant(at),
-        decision="approve",
-        about="packet",
-        model=subject.model,
-        page="0" * 64,
-    )
-    key = public_key(person.keys[-1])
-    vote = Evidence(now.size, "approval", (subject.artifact,), approval, key.keyid, False, NOT_YET)
-    votes, _ = packet_votes(release_context(now, subject.packet, at, [vote]))
-    return not any(counted is vote for _, _, counted in votes)
-
-
-def approved(now: LogState, subject: Subject, at: datetime) -> bool:
-    """Whether a gate counts it as approved."""
-    items = now.evidence.by_subject(subject.sha256, "approval")
-    return agreed(now.authority, items, subject.about, subject.fitting, at)
+def can_vote(now: LogState, packet: Evidence, at: datetime) -> list[str]:
+    """The people whose approval of the packet would count: in its roles, and not its authors."""
+    context = release_context(now, packet, at)
+    people = now.authority.policies.rules.in_roles(context.tier.approvers if context.tier else ())
+    return [person.name for person in people if person.name not in authors(context)]

@@ -29,7 +29,7 @@ def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[SetAside]]:
     """The last vote of each person who may vote on the packet, and the votes that do not count."""
     if context.packet is None or context.tier is None:
         return [], []
-    authors = _authors(context)
+    own_work = authors(context)
     last: dict[tuple[str, str], Vote] = {}
     set_aside: list[SetAside] = []
     for statement in context.evidence.by_subject(context.request.packet or "", Approval):
@@ -41,14 +41,14 @@ def packet_votes(context: ReleaseContext) -> tuple[list[Vote], list[SetAside]]:
         problem = _vote_problem(context, statement)
         if problem is None:
             last[voter] = (*voter, statement)
-            problem = authors.get(approval.principal) if approval.decision == "approve" else None
+            problem = own_work.get(approval.principal) if approval.decision == "approve" else None
         if problem is not None:
             set_aside.append(SetAside(approval.principal, *problem, statement))
     # Nobody approves their own work. An author may reject it, and may take the rejection back.
     votes = [
         vote
         for vote in last.values()
-        if not (vote[0] in authors and vote[2].predicate.decision == "approve")
+        if not (vote[0] in own_work and vote[2].predicate.decision == "approve")
     ]
     return votes, set_aside
 
@@ -98,7 +98,7 @@ def incidents_against(
     return unaccepted(rights, earlier, packet)
 
 
-def _authors(context: ReleaseContext) -> dict[str, Author]:
+def authors(context: ReleaseContext) -> dict[str, Author]:
     """Who cannot approve because it is their own work, and the reason."""
     authors: dict[str, Author] = {}
     for statement in statements(context):
