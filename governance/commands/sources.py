@@ -17,13 +17,13 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
-from governance.base.http_client import is_server
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.exports.records import Records
 from governance.exports.records import read as records_of_version
 from governance.history.state import LogState
 from governance.history.verify import TrustAnchors
+from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies

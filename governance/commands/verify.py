@@ -11,7 +11,6 @@ import click
 
 from governance.attest.predicates import Finding
 from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
-from governance.base.http_client import is_server
 from governance.base.progress import Progress
 from governance.base.storage import write_atomic
 from governance.bundle.check import verify_bundle
@@ -24,6 +23,7 @@ from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.evidence import Evidence, key_ring, read_entry
+from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import (
     Machine,

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 from governance.attest.keys import public_key
-from governance.base import http_client
 from governance.base.errors import (
     BusyError,
     ConfigError,
@@ -44,7 +43,7 @@ from governance.base.errors import (
 )
 from governance.base.progress import SILENT, Progress
 from governance.base.storage import write_atomic
-from governance.log import api, merkle
+from governance.log import api, http_client, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.port import Also, Entry, Execute, Filing, Log, OtherEntriesError, always_append
 from governance.log.sqlite import SqliteLog

@@ -48,7 +48,6 @@ from governance.attest.keys import (
 )
 from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
 from governance.base.errors import ConfigError, StorageError, VerificationError
-from governance.base.http_client import is_server
 from governance.base.model import Slug
 from governance.base.progress import Progress
 from governance.base.storage import home_expanded, write_atomic
@@ -56,6 +55,7 @@ from governance.base.time import instant
 from governance.base.yaml import read_yaml
 from governance.log import evidence
 from governance.log.checkpoint import parse_checkpoint
+from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
 from governance.policy.authority import read_authority

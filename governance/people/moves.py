@@ -26,7 +26,6 @@ from governance.attest.predicates import (
 )
 from governance.attest.requests import Action, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, RefusedError, StorageError, did_you_mean
-from governance.base.http_client import is_server
 from governance.base.time import exact_instant
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import authors, packet_votes
@@ -36,6 +35,7 @@ from governance.history.persons import one_each, others
 from governance.history.state import LogState, state
 from governance.history.votes import distinct, signers_of_request
 from governance.log.evidence import Evidence
+from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
 from governance.people.assumed import NOT_YET, assumed

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from governance.base.errors import StorageError
-from governance.base.http_client import is_server
+from governance.log.http_client import is_server
 from governance.registry.display import without_credentials
 from governance.registry.rest import GRANT, NO_RIGHT
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import StorageError
-from governance.base.http_client import is_server
 from governance.base.model import SLUG
+from governance.log.http_client import is_server
 from governance.registry import rest
 from governance.registry.display import param_texts, shortened
 from governance.registry.failures import translated

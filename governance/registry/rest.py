@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from governance.attest.predicates import ModelFile
-from governance.base import http_client
 from governance.base.errors import ConflictError, CountersignError, RefusedError, StorageError
-from governance.base.http_client import is_server, parse_json
+from governance.log import http_client
+from governance.log.http_client import is_server, parse_json
 from governance.models.folder import CHUNK, Fetch
 from governance.registry.port import DIGEST_TAG
 from governance.registry.rows import AliasRow, Rows, VersionRow

@@ -20,8 +20,8 @@ from pathlib import Path
 from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, Call, Finding, Registration
 from governance.base.errors import StorageError
-from governance.base.http_client import is_server
 from governance.history.state import LogState, state
+from governance.log.http_client import is_server
 from governance.log.mirror import MirrorLog
 from governance.log.port import Log
 from governance.machine.machine import Machine, own_checkpoint_key

@@ -23,10 +23,10 @@ from pathlib import Path
 from governance.attest.keys import public_key
 from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
-from governance.base.http_client import is_server
 from governance.history.state import LogState, no_version
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.evidence import Evidence, origin
+from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import Machine, on_server, own_checkpoint_key, read_log
 from governance.models import folder as modelfolder

@@ -14,8 +14,8 @@ from pathlib import Path
 from governance.attest.findings import finding
 from governance.attest.requests import refusal
 from governance.base.errors import CountersignError, Problems, RefusedError
-from governance.base.http_client import is_server
 from governance.base.yaml import read_yaml
+from governance.log.http_client import is_server
 from governance.machine.machine import known_signer, log_of
 from governance.people import authorizing
 from governance.policy.authority import read_authority

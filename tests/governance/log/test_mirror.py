@@ -33,11 +33,11 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
-from governance.base.http_client import StatusError
 from governance.base.progress import Progress
 from governance.history import verify
 from governance.log import api, evidence, merkle
 from governance.log.checkpoint import verify_checkpoint
+from governance.log.http_client import StatusError
 from governance.log.mirror import MirrorLog, Server
 from governance.log.port import Log
 from governance.log.routes import PREFIX
