@@ -38,7 +38,7 @@ M = TypeVar("M", bound=Model)
 
 def read_yaml(path: Path) -> Any:
     """The plain value of a YAML file. Raises `ConfigError` with file and line."""
-    return parse_yaml(_text(path), str(path))
+    return parse_yaml(read_text(path), str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -72,7 +72,7 @@ def _parse_strictly(text: str, where: str) -> Any:
 
 def load_model(path: Path, model: type[M]) -> M:
     """A YAML file as `model`. Raises `Problems` naming every mistake with its line."""
-    return parse_model(_text(path), path, model)
+    return parse_model(read_text(path), path, model)
 
 
 def parse_model(text: str, path: Path, model: type[M]) -> M:
@@ -93,13 +93,16 @@ def _read(text: str, model: type[Model]) -> Model:
     return model.model_validate({} if value is None else value)
 
 
-def place(path: Path, *field: str | int) -> str:
-    """Where a field of a YAML file stands, as errors name it: `path:line: a.b.c`."""
-    root = _strict().compose(_text(path))
+def place(path: Path, *field: str | int, text: str | None = None) -> str:
+    """Where a field of a YAML file, or of its text, stands, as errors name it:
+    `path:line: a.b.c`.
+    """
+    root = _strict().compose(read_text(path) if text is None else text)
     return f"{path}:{_line(root, field)}: {'.'.join(str(part) for part in field)}"
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a YAML file. Raises `ConfigError`."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _too_large(str(path))

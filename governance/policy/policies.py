@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import calendar
 import re
-import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -32,7 +31,7 @@ from governance.attest.keys import public_key
 from governance.attest.predicates import CANDIDATE, KINDS
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Sha256, Slug
-from governance.base.yaml import load_model, parse_model, place
+from governance.base.yaml import parse_model, place, read_text
 from governance.policy.controls import Catalogue, Framework, catalogue
 from governance.policy.data import IngestPolicy, PiiPolicy, QualitySuite
 from governance.policy.evaluation import EvaluationPolicy
@@ -338,11 +337,8 @@ class Policies:
         none.
         """
         if name not in self.quality:
-            raise ConfigError(
-                f"no quality suite {name!r}{_near(name, self.quality)}",
-                where=f"policies/quality/{name}.yaml",
-                expected=f"one of: {', '.join(sorted(self.quality))}",
-            )
+            found = f"no quality suite {name!r}{_near(name, self.quality)}"
+            raise ConfigError(found, where=f"policies/quality/{name}.yaml")
         return _typed_digest(self.quality[name])
 
     @cached_property
@@ -350,26 +346,16 @@ class Policies:
         """policies/controls/. Raises `Problems` with every mistake of every file, or
         `ConfigError`.
         """
-        problems: list[CountersignError] = []
-        frameworks: dict[str, Framework] = {}
-        for name in sorted(self.files):
-            if not name.startswith("controls/"):
-                continue
-            try:
-                path = Path("policies") / name
-                frameworks[path.stem] = parse_model(self.files[name], path, Framework)
-            except Problems as error:
-                problems.extend(error.problems)
-            except ConfigError as error:
-                problems.append(error)
-        if problems:
-            raise Problems(problems)
+        reader = _Reader(self.files, Path("policies"))
+        frameworks = reader.each("controls", Framework)
+        if reader.problems:
+            raise Problems(reader.problems)
         return catalogue(frameworks)
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
         """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
-        keys = [public_key(text) for principal in self.rules.principals for text in principal.keys]
+        keys = (public_key(text) for principal in self.rules.principals for text in principal.keys)
         return {key.keyid: key.pem for key in keys}
 
     def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
@@ -381,18 +367,8 @@ class Policies:
         """
         if development:
             return self.rules.development_keys == CANDIDATE
-        return keyid in self._signers.get(kind, frozenset())
-
-    @cached_property
-    def _signers(self) -> Mapping[str, frozenset[str]]:
-        """Kind of evidence to the key ids that may sign it."""
-        signers: dict[str, set[str]] = {}
-        for principal in self.rules.principals:
-            for kind in principal.signs:
-                signers.setdefault(kind, set()).update(
-                    public_key(text).keyid for text in principal.keys
-                )
-        return {kind: frozenset(keys) for kind, keys in signers.items()}
+        principal = self.principals.get(keyid)
+        return principal is not None and kind in principal.signs
 
     @cached_property
     def principals(self) -> Mapping[str, Principal]:
@@ -473,43 +449,33 @@ def load_policies(folder: Path) -> Policies:
     `ConfigError`.
     """
     if not folder.is_dir():
-        raise ConfigError(
-            "no such folder",
-            where=str(folder),
-            expected="policies/",
-            fix="change to the project's folder",
-        )
-    problems: list[CountersignError] = []
-    rules = _load(folder / "policy.yaml", Rules, problems)
-    problems += _broken_references(rules, folder / "policy.yaml") if rules else []
-    bases = _load(folder / "bases.yaml", Bases, problems)
-    evaluation = _load(folder / "evaluation.yaml", EvaluationPolicy, problems)
-    pii = _load(folder / "pii.yaml", PiiPolicy, problems)
-    datacards = _load_folder(folder / "datacards", Datacard, problems)
-    quality = _load_folder(folder / "quality", QualitySuite, problems)
-    problems += _unknown_suites(datacards, quality, folder / "datacards")
-    problems += _unknown_files(folder)
-    if problems or rules is None or bases is None or evaluation is None or pii is None:
-        raise Problems(problems)
-    files = policy_files(folder)
-    return Policies(
-        files_digest(files), rules, bases.bases, evaluation, datacards, pii, quality, files
-    )
+        fix = "change to the project's folder"
+        raise ConfigError("no such folder", where=str(folder), expected="policies/", fix=fix)
+    reader = _Reader(policy_files(folder), folder)
+    for path in sorted(path for path in folder.rglob("*") if path.is_symlink()):
+        # the file behind a link may be in no signed digest, or change later
+        reader.note("a symbolic link", path, fix="put what it names in its place")
+    return reader.policies()
+
+
+def policies_of(files: Mapping[str, str]) -> Policies:
+    """The policies that a statement carries. Raises as `load_policies`, and `ConfigError` for a
+    path that no policy file has.
+    """
+    for path in files:
+        if not _POLICY_PATH.fullmatch(path):
+            found = f"{path[:120]!r} is no path of a policy"
+            raise ConfigError(found, where="the policies in the log")
+    return _Reader(files, Path("policies")).policies()
 
 
 def policy_files(folder: Path) -> dict[str, str]:
     """Path to text of every YAML file below `folder`: what an origin and a proposal carry. Raises
     `ConfigError`.
     """
-    try:
-        return {
-            path.relative_to(folder).as_posix(): path.read_bytes().decode()
-            for path in _yaml_files(folder)
-        }
-    except UnicodeDecodeError:
-        raise ConfigError(
-            "a policy file is not UTF-8", where=str(folder), expected="UTF-8 text"
-        ) from None
+    paths = (path for path in folder.rglob("*.*") if path.suffix.lower() in (".yaml", ".yml"))
+    files = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
+    return {name: read_text(path) for name, path in sorted(files.items())}
 
 
 def files_digest(files: Mapping[str, str]) -> str:
@@ -524,135 +490,98 @@ def files_digest(files: Mapping[str, str]) -> str:
     return sha256_bytes(canonical.dumps(listed))
 
 
-def policies_of(files: Mapping[str, str]) -> Policies:
-    """The policies that a statement carries. Raises as `load_policies`, and `ConfigError` for a
-    path that no policy file has.
-    """
-    for path in files:
-        if not _POLICY_PATH.fullmatch(path):
-            raise ConfigError(
-                f"{path[:120]!r} is no path of a policy", where="the policies in the log"
-            )
-    with tempfile.TemporaryDirectory(prefix="countersign-policies-") as name:
-        folder = Path(name) / "policies"
-        for path, text in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(text.encode())
-        return load_policies(folder)
-
-
 _POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.yaml")
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    files = [
-        path
-        for path in folder.rglob("*.*")
-        if path.suffix.lower() in (".yaml", ".yml") and path.is_file()
-    ]
-    return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _load(path: Path, model: type[M], problems: list[CountersignError]) -> M | None:
-    try:
-        return load_model(path, model)
-    except Problems as error:
-        problems.extend(error.problems)
-    except ConfigError as error:
-        problems.append(error)
-    return None
-
-
-def _load_folder(folder: Path, model: type[M], problems: list[CountersignError]) -> dict[str, M]:
-    loaded: dict[str, M] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        value = _load(path, model, problems)
-        if value is not None:
-            loaded[path.stem] = value
-    return loaded
-
-
-def _broken_references(rules: Rules, path: Path) -> list[CountersignError]:
-    """Unknown tiers, names given twice, and keys that two principals have."""
-    problems: list[CountersignError] = [
-        ConfigError(
-            f"{model.tier!r} is no tier{_near(model.tier, rules.tiers)}",
-            where=place(path, "models", name, "tier"),
-        )
-        for name, model in rules.models.items()
-        if model.tier not in rules.tiers
-    ]
-    names: set[str] = set()
-    keys: dict[str, str] = {}
-    for position, principal in enumerate(rules.principals):
-        if principal.name in names:
-            problems.append(
-                ConfigError(
-                    f"{principal.name!r} is named twice",
-                    where=place(path, "principals", position, "name"),
-                )
-            )
-        names.add(principal.name)
-        for number, text in enumerate(principal.keys):
-            keyid = public_key(text).keyid
-            if keyid in keys:
-                where = place(path, "principals", position, "keys", number)
-                problems.append(
-                    ConfigError(f"this key is named twice: it is {keys[keyid]}'s", where=where)
-                )
-            keys[keyid] = principal.name
-    return problems
-
-
-def _unknown_suites(
-    cards: Mapping[str, Datacard], suites: Mapping[str, QualitySuite], folder: Path
-) -> list[CountersignError]:
-    """Datacards that name an unknown quality suite."""
-    return [
-        ConfigError(
-            f"no quality suite {card.suite!r}{_near(card.suite, suites)}",
-            where=place(folder / f"{name}.yaml", "suite"),
-            expected=f"one of: {', '.join(sorted(suites))}",
-        )
-        for name, card in cards.items()
-        if card.suite is not None and card.suite not in suites
-    ]
-
-
-def _unknown_files(folder: Path) -> list[CountersignError]:
-    """YAML files that nothing reads, most likely with a wrong name, and symbolic links. The file
-    behind a link may be in no signed digest, or change later.
+class _Reader:
+    """Reads the files of one set of policies, and notes every mistake. `folder` names them in
+    errors.
     """
-    problems: list[CountersignError] = [
-        ConfigError(
-            "a symbolic link",
-            where=str(path),
-            expected="files that are here",
-            fix="put what it names in its place",
-        )
-        for path in sorted(folder.rglob("*"))
-        if path.is_symlink()
-    ]
-    known = [*FILES, *(f"{name}/NAME.yaml" for name in FOLDERS)]
-    for path in _yaml_files(folder):
-        relative = path.relative_to(folder)
-        in_folder = (
-            relative.parts[0] in FOLDERS and _POLICY_PATH.fullmatch(relative.as_posix()) is not None
-        )
-        if relative.as_posix() not in FILES and not in_folder:
-            fix = (
-                did_you_mean(relative.as_posix(), known)
-                or "move it elsewhere, or give it the name it is read under"
-            )
-            problems.append(
-                ConfigError(
-                    "no policy is read from this file",
-                    where=str(path),
-                    expected=", ".join(known),
-                    fix=fix,
-                )
-            )
-    return problems
+
+    def __init__(self, files: Mapping[str, str], folder: Path) -> None:
+        self.files, self.folder = files, folder
+        self.problems: list[CountersignError] = []
+
+    def policies(self) -> Policies:
+        """The policies. Raises `Problems`."""
+        rules, bases = self._file("policy.yaml", Rules), self._file("bases.yaml", Bases)
+        evaluation = self._file("evaluation.yaml", EvaluationPolicy)
+        pii = self._file("pii.yaml", PiiPolicy)
+        datacards, quality = self.each("datacards", Datacard), self.each("quality", QualitySuite)
+        if rules:
+            self._check_tiers(rules)
+            self._check_principals(rules.principals)
+        self._check_suites(datacards, quality)
+        self._check_names()
+        if self.problems or rules is None or bases is None or evaluation is None or pii is None:
+            raise Problems(self.problems)
+        digest, files = files_digest(self.files), dict(self.files)
+        return Policies(digest, rules, bases.bases, evaluation, datacards, pii, quality, files)
+
+    def note(self, found: str, where: Path | str, *, expected: str = "", fix: str = "") -> None:
+        self.problems.append(ConfigError(found, where=str(where), expected=expected, fix=fix))
+
+    def _file(self, name: str, model: type[M]) -> M | None:
+        try:
+            if name in self.files:
+                return parse_model(self.files[name], self.folder / name, model)
+            self.note("no such file", self.folder / name, fix="restore it")
+        except Problems as error:
+            self.problems.extend(error.problems)
+        except ConfigError as error:
+            self.problems.append(error)
+        return None
+
+    def each(self, folder: str, model: type[M]) -> dict[str, M]:
+        """The files of a folder, by name without `.yaml`."""
+        names = [name for name in self.files if re.fullmatch(rf"{folder}/[^/]+\.yaml", name)]
+        loaded = {Path(name).stem: self._file(name, model) for name in names}
+        return {name: value for name, value in loaded.items() if value is not None}
+
+    def _place(self, file: str, *field: str | int) -> str:
+        return place(self.folder / file, *field, text=self.files[file])
+
+    def _check_tiers(self, rules: Rules) -> None:
+        for name, model in rules.models.items():
+            if model.tier not in rules.tiers:
+                found = f"{model.tier!r} is no tier{_near(model.tier, rules.tiers)}"
+                self.note(found, self._place("policy.yaml", "models", name, "tier"))
+
+    def _check_principals(self, principals: Sequence[Principal]) -> None:
+        """No name is given twice, and no key is that of two principals."""
+        names: set[str] = set()
+        keys: dict[str, str] = {}
+        for position, principal in enumerate(principals):
+            place = ("policy.yaml", "principals", position)
+            if principal.name in names:
+                self.note(f"{principal.name!r} is named twice", self._place(*place, "name"))
+            names.add(principal.name)
+            for number, text in enumerate(principal.keys):
+                keyid = public_key(text).keyid
+                if keyid in keys:
+                    found = f"this key is named twice: it is {keys[keyid]}'s"
+                    self.note(found, self._place(*place, "keys", number))
+                keys[keyid] = principal.name
+
+    def _check_suites(
+        self, cards: Mapping[str, Datacard], suites: Mapping[str, QualitySuite]
+    ) -> None:
+        """No datacard names an unknown quality suite."""
+        for name, card in cards.items():
+            if card.suite is not None and card.suite not in suites:
+                found = f"no quality suite {card.suite!r}{_near(card.suite, suites)}"
+                self.note(found, self._place(f"datacards/{name}.yaml", "suite"))
+
+    def _check_names(self) -> None:
+        """No YAML file is there that nothing reads, most likely with a wrong name."""
+        known = [*FILES, *(f"{name}/NAME.yaml" for name in FOLDERS)]
+        for name in self.files:
+            in_folder = name.partition("/")[0] in FOLDERS and _POLICY_PATH.fullmatch(name)
+            if name not in FILES and not in_folder:
+                other = "move it elsewhere, or give it the name it is read under"
+                fix = did_you_mean(name, known) or other
+                found, expected = "no policy is read from this file", ", ".join(known)
+                self.note(found, self.folder / name, expected=expected, fix=fix)
 
 
 def _typed_digest(value: Model) -> str:
