@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import sign_payload
-from governance.attest.keys import Signer, private_signer, public_key
+from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import (
     Artifact,
     Code,
@@ -43,6 +43,7 @@ from governance.log import evidence, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.port import Entry
 from governance.log.sqlite import SqliteLog
+from governance.machine.signers import private_signer
 
 ENTRIES = 100_000
 BATCH = 10_000

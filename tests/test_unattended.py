@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.attest.keys import private_signer
+from governance.machine.signers import private_signer
 from governance.policy.policies import EvidenceKind
 from tests.project import Project, fresh
 

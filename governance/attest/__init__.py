@@ -5,6 +5,6 @@
 `predicates`           what a statement can say; `schemas`: the same for other tools
 `findings`             every reason for a refusal, by a stable code
 `requests`             what a decision is asked, and what it answers
-`keys`, `sshagent`     who signs
+`keys`                 who signs
 `envelope`             DSSE
 """

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from governance.attest.keys import Ask, PublicKey, Signer, public_key
+from governance.attest.keys import PublicKey, Signer, public_key
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
 from governance.base.text import one_line, timed, visible
@@ -29,6 +29,7 @@ from governance.base.time import instant_of
 from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, machine_of, read_log
+from governance.machine.signers import Ask
 from governance.people import speaking
 
 if TYPE_CHECKING:

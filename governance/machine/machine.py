@@ -35,17 +35,7 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from governance.attest.keys import (
-    CHECKPOINT,
-    DEVELOPMENT,
-    Signer,
-    cannot_write,
-    development_signer,
-    person_signer,
-    signer_from_uri,
-    start_of,
-    stored_signer,
-)
+from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
 from governance.base.errors import ConfigError, StorageError, VerificationError
 from governance.base.model import Slug
@@ -58,6 +48,16 @@ from governance.log.checkpoint import parse_checkpoint
 from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.log.sqlite import SqliteLog
+from governance.machine.signers import (
+    CHECKPOINT,
+    DEVELOPMENT,
+    cannot_write,
+    development_signer,
+    person_signer,
+    signer_from_uri,
+    start_of,
+    stored_signer,
+)
 from governance.policy.authority import read_authority
 
 DATABASE = "countersign.db"

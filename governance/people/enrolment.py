@@ -19,11 +19,12 @@ from ruamel.yaml import YAML
 
 from governance.attest import predicates
 from governance.attest.digests import SHORTEST
-from governance.attest.keys import PublicKey, public_key, start_of
+from governance.attest.keys import PublicKey, public_key
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Slug
 from governance.base.storage import home_expanded, write_atomic
 from governance.base.yaml import load_model, parse_model
+from governance.machine.signers import start_of
 from governance.policy.policies import (
     AliasRule,
     EvidenceKind,

@@ -11,13 +11,14 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from governance.attest.keys import CHECKPOINT, PublicKey, Signer, public_key, stored_signer
+from governance.attest.keys import PublicKey, Signer, public_key
 from governance.attest.predicates import Approval, Artifact, CheckpointKey, Revocation
 from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.model import Model
 from governance.history.state import LogState
 from governance.log.port import Log
 from governance.machine.machine import Machine
+from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.policies import SHORTEST, owner, signed_by
 from governance.people.speaking import (
     Recorded,

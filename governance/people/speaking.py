@@ -16,7 +16,7 @@ from typing import Any
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import unverified
-from governance.attest.keys import Ask, PublicKey, Signer, person_signer, public_key
+from governance.attest.keys import PublicKey, Signer, public_key
 from governance.attest.predicates import Approval, Artifact, Requester, Run
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
@@ -35,6 +35,7 @@ from governance.machine.machine import (
     read_log,
     read_public,
 )
+from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Principal
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from governance.attest.keys import CHECKPOINT, Signer, public_key, stored_signer
+from governance.attest.keys import Signer, public_key
 from governance.base.errors import UnsignedError
 from governance.log.port import Log
 from governance.machine.machine import (
@@ -20,6 +20,7 @@ from governance.machine.machine import (
     checkpoint_keys,
     checkpoint_signer,
 )
+from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.keys import NEXT, use_successor
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.attest.keys import Signer, private_signer
+from governance.attest.keys import Signer
 from governance.attest.predicates import (
     Approval,
     Artifact,
@@ -38,6 +38,7 @@ from governance.history import packet
 from governance.log import evidence
 from governance.log.port import Execute
 from governance.machine.machine import machine, open_log, signer
+from governance.machine.signers import private_signer
 from governance.policy.policies import load_policies
 from governance.release import promoter, promotion
 from tests.governance.story import MODEL, START, Story, begin, digest, tell

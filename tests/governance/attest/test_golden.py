@@ -16,12 +16,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.attest.envelope import sign_statement, verify_envelope
-from governance.attest.keys import Signer, private_signer, public_key
+from governance.attest.keys import Signer, public_key
 from governance.attest.schemas import FOLDER as SCHEMAS
 from governance.attest.schemas import documents
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint, verify_checkpoint
 from governance.log.evidence import build_statement, identity_of, parse_statement, scope_of
+from governance.machine.signers import private_signer
 from tests.governance.examples import A, B, artifact, every_kind
 from tests.governance.keys import pem
 

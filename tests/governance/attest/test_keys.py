@@ -16,6 +16,7 @@ from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from governance.attest import keys
 from governance.base.errors import ConfigError, CountersignError, StorageError, VerificationError
+from governance.machine import signers
 from tests.governance.keys import PEM, PLAIN, RAW, Service, pem
 
 
@@ -34,7 +35,7 @@ def test_a_key_has_one_id_in_all_its_forms(private: Ed25519PrivateKey) -> None:
         .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         .decode()
     )
-    signer = keys.private_signer(pem(private), "x")
+    signer = signers.private_signer(pem(private), "x")
     forms = [
         signer.public_pem,
         f"  {signer.public_pem}\n\n",
@@ -50,10 +51,10 @@ def test_a_key_has_one_id_in_all_its_forms(private: Ed25519PrivateKey) -> None:
 
 
 def test_a_signature_is_of_one_payload_by_one_key(private: Ed25519PrivateKey) -> None:
-    signer = keys.private_signer(openssh(private), "x")
+    signer = signers.private_signer(openssh(private), "x")
     key, other = (
         keys.public_key(signer.public_pem),
-        keys.public_key(keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem),
+        keys.public_key(signers.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem),
     )
     signature = signer.sign(b"payload")
     key.verify(signature, b"payload")
@@ -70,7 +71,7 @@ def test_a_signature_is_of_one_payload_by_one_key(private: Ed25519PrivateKey) ->
 
 def test_other_kinds_of_keys_sign_too(tmp_path: Path) -> None:
     """KMS and HSM often have ECDSA only."""
-    signer = keys.private_signer(pem(ec.generate_private_key(ec.SECP256R1())), "x")
+    signer = signers.private_signer(pem(ec.generate_private_key(ec.SECP256R1())), "x")
     keys.public_key(signer.public_pem).verify(signer.sign(b"payload"), b"payload")
     with pytest.raises(ConfigError, match="not an Ed25519 key"):
         _ = keys.public_key(signer.public_pem).raw
@@ -97,19 +98,19 @@ def test_what_is_no_public_key_is_refused(text: str) -> None:
 
 
 def test_a_key_is_made_once_and_for_this_account_only(tmp_path: Path) -> None:
-    first = keys.development_signer(tmp_path / "state" / "keys")
-    assert keys.development_signer(tmp_path / "state" / "keys").keyid == first.keyid
+    first = signers.development_signer(tmp_path / "state" / "keys")
+    assert signers.development_signer(tmp_path / "state" / "keys").keyid == first.keyid
     made = list((tmp_path / "state" / "keys").iterdir())
     assert [path.name for path in made] == ["development.pem"]
     assert stat.S_IMODE(made[0].stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "state" / "keys").stat().st_mode) == 0o700
-    assert keys.stored_signer(tmp_path / "state" / "keys", "checkpoint").keyid != first.keyid
+    assert signers.stored_signer(tmp_path / "state" / "keys", "checkpoint").keyid != first.keyid
 
 
 def test_processes_that_start_together_share_the_key(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom governance.attest import keys\n"
-        "print(keys.development_signer(Path(sys.argv[1])).keyid)"
+        "import sys\nfrom pathlib import Path\nfrom governance.machine import signers\n"
+        "print(signers.development_signer(Path(sys.argv[1])).keyid)"
     )
     started = [
         subprocess.Popen(
@@ -118,23 +119,23 @@ def test_processes_that_start_together_share_the_key(tmp_path: Path) -> None:
         for _ in range(4)
     ]
     ids = {process.communicate()[0].strip() for process in started}
-    assert ids == {keys.development_signer(tmp_path).keyid}
+    assert ids == {signers.development_signer(tmp_path).keyid}
     assert [path.name for path in tmp_path.iterdir()] == ["development.pem"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file where the folder should be")
     with pytest.raises(StorageError, match="COUNTERSIGN_HOME"):
-        keys.development_signer(tmp_path / "keys")
+        signers.development_signer(tmp_path / "keys")
 
 
 def test_unattended_signers_need_no_answer(private: Ed25519PrivateKey, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_bytes(openssh(private))
     text = pem(private).decode()
     environ = {"CI_KEY": text, "ONE_LINE": text.replace("\n", "\\n")}
-    expected = keys.private_signer(pem(private), "x").keyid
+    expected = signers.private_signer(pem(private), "x").keyid
     for uri in ("env:CI_KEY", "env:ONE_LINE", f"file2:{tmp_path / 'key.pem'}"):
-        assert keys.signer_from_uri(uri, environ).keyid == expected
+        assert signers.signer_from_uri(uri, environ).keyid == expected
 
 
 def protected(tmp_path: Path) -> str:
@@ -149,7 +150,7 @@ def test_a_signer_that_cannot_be_opened_is_named_without_its_secret(tmp_path: Pa
         "EMPTY": "",
         "WRONG": "-----BEGIN PRIVATE KEY-----\nsecretsecret\n-----END PRIVATE KEY-----",
     }
-    public = keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
+    public = signers.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
     cases = [
         ("env:MISSING", "", "environment variable MISSING"),
         ("env:EMPTY", "", "environment variable EMPTY"),
@@ -162,25 +163,25 @@ def test_a_signer_that_cannot_be_opened_is_named_without_its_secret(tmp_path: Pa
     ]
     for uri, known, says in cases:
         with pytest.raises(ConfigError) as error:
-            keys.signer_from_uri(uri, environ, known)
+            signers.signer_from_uri(uri, environ, known)
         assert says in str(error.value), uri
         assert "secretsecret" not in str(error.value)
 
 
 def test_a_service_signs_by_its_address_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", Service)
-    public = keys.private_signer(
+    public = signers.private_signer(
         pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x"
     ).public_pem
-    signer = keys.signer_from_uri("testkms:good", {}, public)
+    signer = signers.signer_from_uri("testkms:good", {}, public)
     keys.public_key(public).verify(signer.sign(b"payload"), b"payload")
     failures: dict[str, type[CountersignError]] = {"wrong": VerificationError, "down": StorageError}
     for behaviour, error in failures.items():
         with pytest.raises(error):
-            keys.signer_from_uri(f"testkms:{behaviour}", {}, public).sign(b"payload")
-    other = keys.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
+            signers.signer_from_uri(f"testkms:{behaviour}", {}, public).sign(b"payload")
+    other = signers.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
     with pytest.raises(ConfigError, match="cannot open the signer"):
-        keys.signer_from_uri("testkms:good", {}, other)
+        signers.signer_from_uri("testkms:good", {}, other)
 
 
 def test_a_signature_without_a_nonce_is_none(private: Ed25519PrivateKey) -> None:

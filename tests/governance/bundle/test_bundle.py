@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.keys import development_signer, private_signer, public_key
+from governance.attest.keys import public_key
 from governance.attest.predicates import Artifact, CheckpointKey, PolicyChange
 from governance.base.errors import InputError, StorageError, VerificationError
 from governance.bundle import BundleLog, BundleReport, read, verify_bundle
@@ -33,6 +33,7 @@ from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.log.evidence import key_ring, log_evidence
 from governance.machine.machine import signer
+from governance.machine.signers import development_signer, private_signer
 from governance.people import packets, page, review
 from governance.policy.authority import read_authority
 from governance.policy.policies import files_digest

@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes, tree_digest
 from governance.attest.envelope import sign_statement, verify_envelope
-from governance.attest.keys import private_signer, public_key
+from governance.attest.keys import public_key
 from governance.bundle import standalone_verifier as verifier
 from governance.bundle import verify_bundle
 from governance.bundle.form import FORMAT, MAX_BYTES, MAX_ENTRIES, MAX_FILES, Attached, Bundle, Item
 from governance.history.verify import TrustAnchors
 from governance.log import merkle
 from governance.log.checkpoint import origin_of, sign_checkpoint, verify_checkpoint
+from governance.machine.signers import private_signer
 from governance.policy.policies import files_digest
 from tests.governance.story import ROOT
 

@@ -18,11 +18,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from governance.attest.keys import CHECKPOINT, stored_signer
 from governance.commands import session
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_of, machine
+from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.release import promotion
 from pipelines.cli import COMMANDS, cli
 from tests.governance.governed import TABLES, Governed, governed

@@ -21,7 +21,7 @@ import pytest
 
 from governance.attest.canonical import dumps
 from governance.attest.envelope import sign_payload
-from governance.attest.keys import Signer, private_signer, public_key
+from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, CheckpointKey
 from governance.base.errors import (
     ConfigError,
@@ -43,6 +43,7 @@ from governance.log.port import Log
 from governance.log.routes import PREFIX
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import log_of, machine, own_checkpoint_key, read_log
+from governance.machine.signers import private_signer
 from tests.conftest import ROOT
 from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
 from tests.governance.governed import Governed, authorize, empty, keypair

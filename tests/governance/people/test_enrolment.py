@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.attest.keys import person_signer, public_key
+from governance.attest.keys import public_key
 from governance.base.errors import ConfigError, CountersignError
 from governance.base.yaml import parse_yaml
+from governance.machine.signers import person_signer
 from governance.people import enrolment
 from governance.people.enrolment import Founding, Person, Service
 from tests.conftest import ROOT

@@ -14,8 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from governance.attest.digests import tree_digest
-from governance.attest.keys import development_signer
 from governance.base.errors import ConfigError, Problems
+from governance.machine.signers import development_signer
 from governance.policy import publish
 from governance.policy.policies import FILES, Datacard, Policies, load_policies
 from pipelines.metrics import METRICS

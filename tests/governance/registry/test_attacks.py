@@ -24,12 +24,12 @@ import pytest
 from governance.attest import canonical
 from governance.attest.digests import manifest
 from governance.attest.envelope import verify_envelope
-from governance.attest.keys import CHECKPOINT, stored_signer
 from governance.attest.predicates import ModelFile
 from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
 from governance.base.yaml import parse_yaml
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.sqlite import SqliteLog
+from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.models.folder import check_manifest, enforce
 from governance.models.weights import check_safetensors
 from governance.policy.policies import load_policies

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.attest.keys import CHECKPOINT, public_key, stored_signer
+from governance.attest.keys import public_key
 from governance.attest.predicates import Approval, Artifact
 from governance.base.errors import StorageError
 from governance.history import verify
@@ -17,6 +17,7 @@ from governance.history.state import state
 from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import checkpoint_keys, log_of, machine, read_log
+from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.keys import NEXT, propose_successor
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving

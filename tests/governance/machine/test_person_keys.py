@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
-from governance.attest import keys, sshagent
-from governance.attest.keys import person_signer, public_key
+from governance.attest.keys import public_key
 from governance.base.errors import ConfigError, CountersignError, StorageError
+from governance.machine import signers, sshagent
+from governance.machine.signers import person_signer
 from tests.governance.keys import Service, pem
 from tests.governance.sshagent import add, make, needs_ssh
 
@@ -219,7 +220,7 @@ def test_an_agent_that_signs_with_another_key_is_found_out(tmp_path: Path) -> No
     path = Path("/tmp") / f"cs-forger-{os.getpid()}.sock"
     thread = _impostor(path, len(answer).to_bytes(4, "big") + answer)
     environ = {"SSH_AUTH_SOCK": str(path)}
-    signer = keys._held_by_agent(sshagent.Identity(blob, ""), environ)
+    signer = signers._held_by_agent(sshagent.Identity(blob, ""), environ)
     try:
         with pytest.raises(CountersignError, match="does not verify"):
             signer.sign(b"payload")
@@ -265,7 +266,7 @@ def test_public_keys_that_cannot_sign_here_are_refused_by_kind(tmp_path: Path) -
 
 def test_a_key_in_a_service_signs_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", Service)
-    public = keys.private_signer(
+    public = signers.private_signer(
         pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x"
     ).public_pem
     signer = person_signer("testkms:good", {}, None, public)

@@ -8,12 +8,12 @@ because the agent is another program.
 from __future__ import annotations
 
 import base64
-import hashlib
 import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from governance.attest.keys import fingerprint
 from governance.base.errors import ConfigError, StorageError
 
 ED25519 = b"ssh-ed25519"
@@ -49,11 +49,6 @@ class Identity:
     def line(self) -> str:
         """As it stands in a public key file."""
         return f"{self.kind} {base64.b64encode(self.blob).decode()}"
-
-
-def fingerprint(blob: bytes) -> str:
-    """`SHA256:` and the digest of a public key in wire format, as OpenSSH shows it."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def identities(environ: Mapping[str, str]) -> list[Identity]:

@@ -1,0 +1,380 @@
+"""Signers: where private keys are, and how they sign. Key files, `ssh-agent`, variables,
+and KMS and HSM by securesystemslib.
+
+1. Every signature is verified with its public key before it is returned.
+2. A key made on this machine is written once, atomically, with mode 0600.
+3. Nothing here opens a terminal. A service's key with a passphrase is refused. A person's key is
+   opened with what the caller's `ask` returns.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from governance.attest.keys import (
+    MAKE_ONE,
+    PublicKey,
+    Signer,
+    first_line,
+    public_key,
+    public_key_of,
+    vendor_key,
+)
+from governance.base.errors import ConfigError, CountersignError, StorageError
+from governance.base.storage import home_expanded
+from governance.machine import sshagent
+
+Ask = Callable[[str], str]
+"""Asks the person at the terminal for a secret; the argument is the prompt."""
+AGENT = "ssh-agent:"
+DEVELOPMENT, CHECKPOINT = "development", "checkpoint"
+MAX_KEY = 64 << 10
+_TRIES = 3
+"""How often a passphrase is asked for, as ssh does."""
+_FILE_SCHEMES = ("file", "file2")
+
+
+@dataclass(frozen=True)
+class _CheckedSigner:
+    """A signer whose public key is known; every signature is verified before it is returned."""
+
+    _public: PublicKey
+    _sign: Callable[[bytes], bytes] = field(repr=False)
+
+    @property
+    def keyid(self) -> str:
+        return self._public.keyid
+
+    @property
+    def public_pem(self) -> str:
+        return self._public.pem
+
+    def sign(self, payload: bytes) -> bytes:
+        signature = self._sign(payload)
+        self._public.verify(signature, payload)
+        return signature
+
+
+def private_signer(data: bytes, where: str) -> Signer:
+    """A signer from an unencrypted private key, PEM PKCS#8 or OpenSSH; `where` names it. Raises
+    `ConfigError`.
+    """
+    try:
+        return _private(data, None, where)
+    except _Protected:
+        raise ConfigError(
+            "the private key is protected by a passphrase",
+            where=where,
+            expected="a key that needs no answer from a terminal",
+            fix="use a KMS signer, or a key without passphrase that only this account can read",
+        ) from None
+
+
+def person_signer(
+    address: str,
+    environ: Mapping[str, str],
+    ask: Ask | None,
+    public: str = "",
+    setting: str = "COUNTERSIGN_KEY",
+) -> Signer:
+    """The signer at an address: a key file, `ssh-agent:KEY`, or the URI of a KMS or HSM, with its
+    public key.
+
+    `ask` opens a key that is protected by a passphrase; None where there is nobody to ask. KEY
+    names a key of the agent by fingerprint, comment or public key file; `setting` names the
+    variable in errors. Raises `ConfigError`.
+    """
+    if address.startswith(AGENT):
+        return _agent_signer(address.removeprefix(AGENT), environ)
+    scheme, _, rest = address.partition(":")
+    if scheme in _FILE_SCHEMES:
+        address = rest
+    elif scheme == "env" or (rest and scheme in schemes()):
+        return signer_from_uri(address, environ, public, setting)
+    path = home_expanded(address)
+    data = _read(path)
+    if data.startswith((b"ssh-", b"ecdsa-", b"sk-", b"-----BEGIN PUBLIC KEY")):
+        raise ConfigError(
+            "this is a public key, which cannot sign",
+            where=str(path),
+            fix=f"give the private key's file, or {AGENT}{path} where the agent holds it",
+        )
+    if b"PRIVATE KEY-----" in data[:100]:
+        _check_private(path)
+    return _opened(data, path, ask)
+
+
+def _opened(data: bytes, path: Path, ask: Ask | None) -> Signer:
+    """A person's private key, opened by a passphrase where it has one."""
+    try:
+        return _private(data, None, str(path))
+    except _Protected:
+        if ask is None:
+            raise ConfigError(
+                "the key wants a passphrase, and there is no terminal to ask on",
+                where=str(path),
+                fix=f"ssh-add {path}, then use --key {AGENT}{path}.pub",
+            ) from None
+    prompt = f"Passphrase for {path}: "
+    for _ in range(_TRIES):
+        try:
+            return _private(data, ask(prompt).encode(), str(path))
+        except _Protected:
+            prompt = f"Wrong passphrase. Passphrase for {path}: "
+    raise ConfigError(f"{_TRIES} wrong passphrases", where=str(path))
+
+
+def _check_private(path: Path) -> None:
+    """Refuses a person's key that others can read, as ssh does. Raises `ConfigError`."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ConfigError(
+            f"others can read or write this private key (mode {mode:04o}), so they can sign in your"
+            " name",
+            where=str(path),
+            expected="a file for its owner alone, mode 0600",
+            fix=f"chmod 600 {path}; if others may have read it, replace it: countersign rotate",
+        )
+
+
+class _Protected(Exception):
+    """The key wants a passphrase, or another one."""
+
+
+def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
+    """Raises `_Protected` or `ConfigError`."""
+    try:
+        if b"OPENSSH PRIVATE KEY" in data:
+            key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=passphrase)
+        else:
+            key = serialization.load_pem_private_key(data, password=passphrase)
+        sign = key.sign if isinstance(key, Ed25519PrivateKey) else sign_with(key)
+        return _CheckedSigner(public_key_of(key.public_key()), sign)
+    except TypeError:
+        raise _Protected from None
+    except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
+        if passphrase is not None:  # libraries report a wrong passphrase in several ways
+            raise _Protected from None
+        raise ConfigError(
+            f"not a private key: {first_line(error)}",
+            where=where,
+            expected="PEM (PKCS#8) or OpenSSH",
+        ) from None
+
+
+def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
+    """The key of the agent that `name` means: a fingerprint, a comment, or a public key file."""
+    return _held_by_agent(_agent_identity(name, sshagent.identities(environ)), environ)
+
+
+def _held_by_agent(identity: sshagent.Identity, environ: Mapping[str, str]) -> Signer:
+    if identity.kind != "ssh-ed25519":
+        raise ConfigError(
+            f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}",
+            where=sshagent.WHERE,
+            expected="ssh-ed25519",
+            fix=f"{MAKE_ONE}, have it enrolled (countersign rotate), and add it to the agent",
+        )
+    public = public_key(identity.line)
+    return _CheckedSigner(public, lambda payload: sshagent.sign(environ, identity.blob, payload))
+
+
+def _agent_identity(name: str, held: list[sshagent.Identity]) -> sshagent.Identity:
+    """The one key of the agent that `name` means; without a name, the only one it holds."""
+    path = home_expanded(name)
+    blob = _public_blob(path) if name and path.is_file() else None
+    matches = [key for key in held if name in (key.fingerprint, key.comment) or key.blob == blob]
+    candidates = matches if name else held
+    if len(candidates) == 1:
+        return candidates[0]
+    if not name:
+        problem = f"the agent holds {len(held)} keys, and none is named"
+    elif matches:
+        problem = f"{len(matches)} keys of the agent are called {name!r}"
+    else:
+        problem = f"the agent holds no key {name!r}"
+    known = "; ".join(f"{key.fingerprint} {key.comment}" for key in held)
+    raise ConfigError(
+        problem,
+        where=sshagent.WHERE,
+        expected=f"one of: {known or 'nothing: ssh-add YOUR_KEY'}",
+        fix=f"--key {AGENT}SHA256:...",
+    )
+
+
+def _public_blob(path: Path) -> bytes | None:
+    """The wire form of the key in an OpenSSH public key file."""
+    words = _read(path).split()
+    try:
+        return base64.b64decode(words[1], validate=True) if len(words) > 1 else None
+    except ValueError:
+        return None
+
+
+def signer_from_uri(
+    uri: str, environ: Mapping[str, str], public_pem: str = "", setting: str = "COUNTERSIGN_SIGNER"
+) -> Signer:
+    """The signer a URI names: `env:NAME` (PEM in a variable), `file2:PATH`, or a securesystemslib
+    URI of a KMS or HSM.
+
+    A KMS or HSM signer needs `public_pem`, so that its signatures are verified here before use.
+    """
+    scheme, _, rest = uri.partition(":")
+    if scheme == "env":
+        return private_signer(_variable(rest, environ), where=f"environment variable {rest}")
+    if scheme in _FILE_SCHEMES:
+        return private_signer(_read(Path(rest)), where=rest)
+    if scheme not in schemes():
+        known = ", ".join(sorted({"env", *schemes()}))
+        raise ConfigError(
+            f"no signer of kind {scheme!r}", where=setting, expected=f"one of {known}"
+        )
+    if not public_pem:
+        raise ConfigError(
+            "the public key of this signer is not known",
+            where=f"signer {scheme}:",
+            fix=f"set {setting}_PUBLIC to the file of its public key (PEM)",
+        )
+    public = public_key(public_pem)
+    return _CheckedSigner(public, open_signer(uri, public.vendor_key, public.keyid))
+
+
+def stored_signer(folder: Path, name: str) -> Signer:
+    """The Ed25519 key `name` of this machine, made on first use. Raises `StorageError`."""
+    path = folder / f"{name}.pem"
+    if not path.exists():
+        _create(path)
+    return private_signer(_read(path), where=str(path))
+
+
+def development_signer(keys: Path) -> Signer:
+    """The key made automatically on this machine: enough for `candidate` only."""
+    return stored_signer(keys, DEVELOPMENT)
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> bytes:
+    if not environ.get(name, "").strip():
+        raise ConfigError(
+            "the signer's key is missing",
+            where=f"environment variable {name}",
+            expected="a private key in PEM",
+            fix="set it, or unset COUNTERSIGN_SIGNER, so that a development key signs",
+        )
+    return environ[name].replace("\\n", "\n").strip().encode() + b"\n"
+
+
+def start_of(path: Path) -> bytes:
+    """At most `MAX_KEY` bytes of a file, so that a device without end is not read whole. Raises
+    `OSError`.
+    """
+    with path.open("rb") as file:
+        return file.read(MAX_KEY)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return start_of(path)
+    except FileNotFoundError:
+        fix = (
+            f"ls ~/.ssh shows your keys; {MAKE_ONE}; `ssh-add -l` lists those of an agent:"
+            f" {AGENT}SHA256:..."
+        )
+        raise ConfigError("no such key file", where=str(path), fix=fix) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise StorageError(f"the key cannot be read: {reason}", where=str(path)) from None
+
+
+def _create(path: Path) -> None:
+    """Writes a new key beside its place, then links it there: whole or not at all, and the first of
+    two processes wins.
+    """
+    data = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def cannot_write(path: Path, error: OSError) -> CountersignError:
+    """A failed write into this machine's state folder, as an error for people."""
+    return StorageError(
+        f"cannot be written: {error.strerror or error}",
+        where=str(path),
+        fix="free the disk, allow writing there, or set COUNTERSIGN_HOME to a folder of your own",
+    )
+
+
+def schemes() -> set[str]:
+    """The URI schemes that securesystemslib has a signer for."""
+    from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
+
+    return set(SIGNER_FOR_URI_SCHEME)
+
+
+def sign_with(private_key: Any) -> Callable[[bytes], bytes]:
+    """Signs with a private key of any kind that securesystemslib knows. Raises `ValueError`."""
+    from securesystemslib.signer import CryptoSigner
+
+    return _sign(CryptoSigner(private_key), "the private key")
+
+
+def open_signer(uri: str, public_key: Any, keyid: str) -> Callable[[bytes], bytes]:
+    """Signs by the KMS or HSM that a URI names. Raises `ConfigError`."""
+    from securesystemslib.signer import Signer
+
+    where = f"signer {uri.partition(':')[0]}:"
+    try:
+        signer = Signer.from_priv_key_uri(uri, vendor_key(public_key, keyid))
+    except Exception as error:  # noqa: BLE001 - vendors have no common base class
+        raise ConfigError(f"cannot open the signer: {first_line(error)}", where=where) from None
+    return _sign(signer, where)
+
+
+def _sign(signer: Any, where: str) -> Callable[[bytes], bytes]:
+    def sign(payload: bytes) -> bytes:
+        try:
+            return bytes.fromhex(signer.sign(payload).signature)
+        except Exception as error:  # noqa: BLE001 - vendors have no common base class
+            raise StorageError(
+                f"the signer did not sign: {first_line(error)}",
+                where=where,
+                fix="check the signer's address and access",
+            ) from None
+
+    return sign
