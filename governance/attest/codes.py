@@ -9,7 +9,7 @@ name in its subject.
 
 A code is stable: reports, waivers and other people's scripts name it, so it is never renamed or
 used for something else. `docs/findings.md` is generated from here (`python -m
-governance.policy.publish`).
+governance.exports.publish`).
 """
 
 from __future__ import annotations

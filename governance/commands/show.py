@@ -10,9 +10,9 @@ from governance.base.errors import ConfigError, did_you_mean
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.commands.sources import exit_code, of, records_of, report_of, verified
-from governance.policy.controls import narrowed
 from governance.report import controls, sections
 from governance.report.build import between
+from governance.report.frameworks import catalogue_of, narrowed
 
 EPILOG = "\b\nSections:\n" + "\n".join(
     f"  {name:<12} {section.question}" for name, section in sections.SECTIONS.items()
@@ -114,7 +114,7 @@ def control_command(
     policies = records.facts.policies
     if policies is None:
         raise ConfigError(f"there is no catalogue of controls: {records.facts.policies_note}")
-    found = policies.controls.find(" ".join(words[:-1]), framework)
+    found = catalogue_of(policies).find(" ".join(words[:-1]), framework)
     if not found:
         raise ConfigError(
             "the policies of this version have no controls", expected="policies/controls/*.yaml"

@@ -30,6 +30,7 @@ from governance.people.speaking import (
 )
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Principal, Quorum, Rules, policies_of
+from governance.report.frameworks import catalogue_of
 
 
 class Signatures(Model):
@@ -143,7 +144,7 @@ def propose(
             fix="change policies/ first",
         )
     # its mistakes are told before anybody signs: nothing else reads the catalogue
-    policies.controls.find()
+    catalogue_of(policies)
     change = PolicyChange(
         previous=evidence.policy_in_force(log), run=run_of(name, at), files=dict(policies.files)
     )

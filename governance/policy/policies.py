@@ -8,8 +8,7 @@
 
 Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`EvaluationPolicy`),
 `pii.yaml` (`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml`
-(`QualitySuite`), `controls/NAME.yaml` (`governance.policy.controls.Framework`; nothing is decided
-by it, so it is read when asked for: `Policies.controls`).
+(`QualitySuite`), `controls/NAME.yaml` (`governance.report.frameworks`; nothing is decided by it).
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ from governance.attest.predicates import CANDIDATE, KINDS
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model, Sha256, Slug
 from governance.base.yaml import parse_model, place, read_text
-from governance.policy.controls import Catalogue, Framework, catalogue
 from governance.policy.data import IngestPolicy, PiiPolicy, QualitySuite
 from governance.policy.evaluation import EvaluationPolicy
 
@@ -342,17 +340,6 @@ class Policies:
         return _typed_digest(self.quality[name])
 
     @cached_property
-    def controls(self) -> Catalogue:
-        """policies/controls/. Raises `Problems` with every mistake of every file, or
-        `ConfigError`.
-        """
-        reader = _Reader(self.files, Path("policies"))
-        frameworks = reader.each("controls", Framework)
-        if reader.problems:
-            raise Problems(reader.problems)
-        return catalogue(frameworks)
-
-    @cached_property
     def keys(self) -> Mapping[str, str]:
         """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
         keys = (public_key(text) for principal in self.rules.principals for text in principal.keys)
@@ -435,11 +422,13 @@ FILES: dict[str, type[Model]] = {
 """The files that must be there."""
 
 FOLDERS: dict[str, type[Model]] = {
-    "controls": Framework,
     "datacards": Datacard,
     "quality": QualitySuite,
 }
 """The folders of one file per name."""
+
+UNDECIDING = "controls"
+"""A folder of signed files by which nothing is decided (`governance.report.frameworks`)."""
 
 M = TypeVar("M", bound=Model)
 
@@ -451,7 +440,7 @@ def load_policies(folder: Path) -> Policies:
     if not folder.is_dir():
         fix = "change to the project's folder"
         raise ConfigError("no such folder", where=str(folder), expected="policies/", fix=fix)
-    reader = _Reader(policy_files(folder), folder)
+    reader = PolicyReader(policy_files(folder), folder)
     for path in sorted(path for path in folder.rglob("*") if path.is_symlink()):
         # the file behind a link may be in no signed digest, or change later
         reader.note("a symbolic link", path, fix="put what it names in its place")
@@ -466,7 +455,7 @@ def policies_of(files: Mapping[str, str]) -> Policies:
         if not _POLICY_PATH.fullmatch(path):
             found = f"{path[:120]!r} is no path of a policy"
             raise ConfigError(found, where="the policies in the log")
-    return _Reader(files, Path("policies")).policies()
+    return PolicyReader(files, Path("policies")).policies()
 
 
 def policy_files(folder: Path) -> dict[str, str]:
@@ -493,7 +482,7 @@ def files_digest(files: Mapping[str, str]) -> str:
 _POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.yaml")
 
 
-class _Reader:
+class PolicyReader:
     """Reads the files of one set of policies, and notes every mistake. `folder` names them in
     errors.
     """
@@ -519,6 +508,7 @@ class _Reader:
         return Policies(digest, rules, bases.bases, evaluation, datacards, pii, quality, files)
 
     def note(self, found: str, where: Path | str, *, expected: str = "", fix: str = "") -> None:
+        """Notes a mistake."""
         self.problems.append(ConfigError(found, where=str(where), expected=expected, fix=fix))
 
     def _file(self, name: str, model: type[M]) -> M | None:
@@ -574,9 +564,10 @@ class _Reader:
 
     def _check_names(self) -> None:
         """No YAML file is there that nothing reads, most likely with a wrong name."""
-        known = [*FILES, *(f"{name}/NAME.yaml" for name in FOLDERS)]
+        folders = [*FOLDERS, UNDECIDING]
+        known = [*FILES, *(f"{name}/NAME.yaml" for name in sorted(folders))]
         for name in self.files:
-            in_folder = name.partition("/")[0] in FOLDERS and _POLICY_PATH.fullmatch(name)
+            in_folder = name.partition("/")[0] in folders and _POLICY_PATH.fullmatch(name)
             if name not in FILES and not in_folder:
                 other = "move it elsewhere, or give it the name it is read under"
                 fix = did_you_mean(name, known) or other

@@ -62,6 +62,7 @@ from governance.report.facts import (
     promoted,
     registered,
 )
+from governance.report.frameworks import catalogue_of
 from governance.report.model import (
     FORMAT,
     Back,
@@ -397,7 +398,7 @@ def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list
     if facts.policies is None or facts.time is None:
         return [], [facts.policies_note or "not assessed: no time is given"]
     assessed = controls.assess(
-        facts, verified, facts.policies.controls.find("", ""), facts.time.date()
+        facts, verified, catalogue_of(facts.policies).find(), facts.time.date()
     )
     rows = [
         ControlRow(

@@ -17,8 +17,8 @@ from typing import Literal
 from governance.base.model import Model
 from governance.base.text import visible
 from governance.history.verify import LogReport
-from governance.policy.controls import Control, FoundControl, Milestone
 from governance.report.facts import PREFIX, Facts
+from governance.report.frameworks import Control, FoundControl, Milestone
 from governance.report.links import Link, link
 
 Outcome = Literal[

@@ -1,6 +1,6 @@
 """The evidence of a version by kind, and what is missing of each kind.
 
-To add a kind: describe it in `governance.policy.controls.EVIDENCE`, and add a function below with
+To add a kind: describe it in `governance.report.frameworks.EVIDENCE`, and add a function below with
 its line in `LOOKUPS`. `NOT_RECORDED` explains the kinds that Countersign does not record.
 """
 
@@ -15,10 +15,10 @@ from governance.base.model import Model
 from governance.history.lineage import evaluated, reproductions, trained
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
-from governance.policy.controls import EVIDENCE
 from governance.release import drills
 from governance.report import assurance, scores
 from governance.report.facts import PREFIX, Facts, registered, run_of
+from governance.report.frameworks import EVIDENCE
 from governance.report.people import separation
 from governance.report.scores import is_safety
 

@@ -25,7 +25,7 @@ USE = """
 import sys
 from pathlib import Path
 from governance.attest.predicates import Probe
-from governance.attest.schemas import documents
+from governance.exports.publish import STATEMENTS, statement_schemas
 from governance.log import evidence
 from governance.log.carry import STAY
 from governance.people.enrolment import AFTERWARDS, KINDS
@@ -41,7 +41,7 @@ assert entry.scope == "probe/grpo"
 view = evidence.log_evidence(here.log, evidence.key_ring(here.log, {}))
 assert [item.predicate for item in view.by_subject(A, "probe")] == [probe]
 assert "probe" in STAY and "probe" in KINDS and "probe" not in AFTERWARDS
-assert "probe.v1.json" in documents()
+assert STATEMENTS / "probe.v1.json" in statement_schemas()
 key = here.signer.public_pem
 assert Principal.model_validate({"name": "ci", "kind": "service", "signs": ["probe"],
                                  "keys": [key]}).signs == ["probe"]

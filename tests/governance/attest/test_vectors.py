@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.attest import canonical, envelope, keys
 from governance.base.errors import VerificationError
+from governance.machine.signers import private_signer
 
 # RFC 8032, 7.1: secret key, public key, message, signature
 ED25519 = [
@@ -44,7 +45,7 @@ def _signer(secret: str) -> keys.Signer:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return keys.private_signer(pem, "x")
+    return private_signer(pem, "x")
 
 
 @pytest.mark.parametrize(("secret", "public", "message", "signature"), ED25519)

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from governance.exports.catalog import known_formats
-from governance.policy.controls import EVIDENCE, Control, Framework
 from governance.policy.policies import load_policies
+from governance.report.frameworks import EVIDENCE, Control, Framework, catalogue_of
 from pipelines.cli import cli
 from tests.conftest import ROOT
 from tests.governance.story import Story
@@ -81,4 +81,4 @@ def test_the_examples_of_policies_are_valid(tmp_path: Path) -> None:
     assert framework.every[0].id == "H-1"
     folder = Path(shutil.copytree(ROOT / "policies", tmp_path / "policies"))
     (folder / "controls" / "own.yaml").write_text(own, encoding="utf-8")
-    assert load_policies(folder).controls.find("H-1")[0].framework.framework == "HOUSE-RULES"
+    assert catalogue_of(load_policies(folder)).find("H-1")[0].framework.framework == "HOUSE-RULES"

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from governance.attest.digests import tree_digest
 from governance.base.errors import ConfigError, Problems
+from governance.exports import publish
 from governance.machine.signers import development_signer
-from governance.policy import publish
 from governance.policy.policies import FILES, Datacard, Policies, load_policies
 from pipelines.metrics import METRICS
 from pipelines.params import load_params
@@ -338,6 +338,6 @@ def test_every_policy_file_names_its_schema_and_the_schema_is_there() -> None:
 
 
 def test_what_is_generated_is_current() -> None:
-    """Otherwise: python -m governance.policy.publish"""
+    """Otherwise: python -m governance.exports.publish"""
     for path, text in publish.documents().items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, path

@@ -18,9 +18,9 @@ from governance.exports.records import Records
 from governance.log import evidence
 from governance.log.evidence import Evidence, EvidenceView
 from governance.machine.machine import signer
-from governance.policy.controls import EVIDENCE, Framework, Milestone, catalogue
 from governance.release import promotion
 from governance.report.controls import ControlReport, assess, in_force, lines
+from governance.report.frameworks import EVIDENCE, Framework, Milestone, catalogue, catalogue_of
 from governance.report.links import LOG, LOOKUPS, NOT_RECORDED, Link
 from governance.report.people import people as who
 from tests.governance.audited import audited
@@ -35,7 +35,9 @@ DAY = date(2026, 11, 20)
 def ask(records: Records, control: str = "", framework: str = "", at: date = DAY) -> ControlReport:
     policies = records.facts.policies
     assert policies is not None
-    return assess(records.facts, records.verified, policies.controls.find(control, framework), at)
+    return assess(
+        records.facts, records.verified, catalogue_of(policies).find(control, framework), at
+    )
 
 
 def links(records: Records) -> dict[str, Link]:

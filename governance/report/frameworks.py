@@ -16,12 +16,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Model, Slug
+from governance.policy.policies import UNDECIDING, Policies, PolicyReader
 
 EVIDENCE: Mapping[str, str] = {
     "source_register": (
@@ -379,6 +381,15 @@ def _any_of(wanted: Sequence[str], addressed: Sequence[str]) -> bool:
     """Whether a control addresses any wanted word. True also where either list is empty."""
     words = {word.casefold() for word in wanted}
     return not words or not addressed or bool(words & {word.casefold() for word in addressed})
+
+
+def catalogue_of(policies: Policies) -> Catalogue:
+    """policies/controls/. Raises `Problems` with every mistake of every file."""
+    reader = PolicyReader(policies.files, Path("policies"))
+    frameworks = reader.each(UNDECIDING, Framework)
+    if reader.problems:
+        raise Problems(reader.problems)
+    return catalogue(frameworks)
 
 
 def catalogue(frameworks: Mapping[str, Framework]) -> Catalogue:

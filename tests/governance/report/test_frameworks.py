@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from governance.base.errors import ConfigError, Problems
-from governance.policy.controls import EVIDENCE, Catalogue, narrowed
 from governance.policy.policies import load_policies
+from governance.report.frameworks import EVIDENCE, Catalogue, catalogue_of, narrowed
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
 @pytest.fixture(scope="module")
 def shipped() -> Catalogue:
-    return load_policies(ROOT / "policies").controls
+    return catalogue_of(load_policies(ROOT / "policies"))
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_mistake_is_told_with_its_place_and_stops_no_gate(
     path.write_text(text.replace(old, new), encoding="utf-8")
     policies = load_policies(folder)
     with pytest.raises(Problems) as caught:
-        _ = policies.controls
+        catalogue_of(policies)
     assert re.search(said, str(caught.value))
     assert "policies/controls/eu-ai-act.yaml:" in str(caught.value)
 
@@ -178,12 +178,12 @@ def test_the_catalogue_is_part_of_what_owners_sign(folder: Path) -> None:
 def test_a_framework_in_two_files_is_a_mistake(folder: Path) -> None:
     shutil.copy(folder / "controls" / "gdpr.yaml", folder / "controls" / "again.yaml")
     with pytest.raises(Problems, match=r"GDPR stands in two files"):
-        _ = load_policies(folder).controls
+        catalogue_of(load_policies(folder))
 
 
 def test_a_project_without_a_catalogue_has_none(folder: Path) -> None:
     shutil.rmtree(folder / "controls")
     policies = load_policies(folder)
-    assert policies.controls.find() == []
+    assert catalogue_of(policies).find() == []
     with pytest.raises(ConfigError, match="policies/controls/ is empty"):
-        policies.controls.find("Art. 15", "gdpr")
+        catalogue_of(policies).find("Art. 15", "gdpr")
