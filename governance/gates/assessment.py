@@ -67,10 +67,13 @@ def describe(figure: Interval) -> str:
 
 def judge(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
     """The result of every threshold, by metric."""
-    return [
-        _threshold(evaluation, metric, bound, policy)
-        for metric, bound in sorted(demands.thresholds.items())
-    ]
+    results = []
+    for metric, bound in sorted(demands.thresholds.items()):
+        demand = f"{_limit(bound)} ({_end(bound, policy, bound.at_most is not None)})"
+        figure = _figure(evaluation, metric, policy.confidence, policy.minimum_items)
+        passed = isinstance(figure, Interval) and _meets(bound, figure)
+        results.append(_judged(metric, demand, figure, passed))
+    return results
 
 
 def judge_slices(evaluation: Evaluate, demands: Demands, policy: EvaluationPolicy) -> list[Judged]:
@@ -137,25 +140,13 @@ def figures(evaluation: Evaluate, confidence: float) -> dict[str, Interval | str
     }
 
 
-def _threshold(
-    evaluation: Evaluate, metric: str, bound: Threshold, policy: EvaluationPolicy
-) -> Judged:
-    figure = _figure(evaluation, metric, policy.confidence, policy.minimum_items)
-    if bound.at_least is not None:
-        demand = f"at least {bound.at_least:g} ({_end('lower', bound.judge, policy)})"
-    else:
-        demand = f"at most {bound.at_most:g} ({_end('upper', bound.judge, policy)})"
-    if isinstance(figure, str):
-        return Judged(metric, None, demand, None, False, figure)
-    return Judged(metric, None, demand, figure, _meets(bound, figure))
-
-
 def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy) -> Judged:
     figures_by_slice = slices(evaluation, bound.by, bound.metric, policy.confidence)
-    lower_is_better = bound.at_most is not None
-    limit = f"at most {bound.at_most:g}" if lower_is_better else f"at least {bound.at_least:g}"
-    end = _end("upper" if lower_is_better else "lower", bound.judge, policy)
-    demand = f"{limit} in every slice by {bound.by} of {bound.minimum_items} items or more ({end})"
+    high_is_bad = bound.at_most is not None
+    demand = (
+        f"{_limit(bound)} in every slice by {bound.by} of {bound.minimum_items} items or more"
+        f" ({_end(bound, policy, high_is_bad)})"
+    )
     if isinstance(figures_by_slice, str):
         return Judged(bound.metric, None, demand, None, False, figures_by_slice)
     enough = {
@@ -163,36 +154,41 @@ def _worst(evaluation: Evaluate, bound: SliceThreshold, policy: EvaluationPolicy
         for label, figure in figures_by_slice.items()
         if figure.n >= bound.minimum_items
     }
-    if not enough:
-        return Judged(
-            bound.metric, None, demand, None, False, f"no slice by {bound.by} has so many items"
-        )
-    if missing := [label for label in bound.labels if label not in enough]:
-        return Judged(
-            bound.metric,
-            None,
-            demand,
-            None,
-            False,
-            f"no slice {bound.by}={missing[0]} of so many items",
-        )
-    beyond = {
-        worst_label: figure for worst_label, figure in enough.items() if not _meets(bound, figure)
-    }
-    worst_label = worst(beyond or enough, high_is_bad=lower_is_better)
-    return Judged(
-        bound.metric,
-        None,
-        demand,
-        enough[worst_label],
-        not beyond,
-        slice=f"{bound.by}={worst_label}",
-    )
+    missing = [label for label in bound.labels if label not in enough]
+    if missing or not enough:
+        gap = f"no slice {bound.by}={missing[0]} of so many items" if enough else ""
+        gap = gap or f"no slice by {bound.by} has so many items"
+        return Judged(bound.metric, None, demand, None, False, gap)
+    beyond = {label: figure for label, figure in enough.items() if not _meets(bound, figure)}
+    label = worst(beyond or enough, high_is_bad=high_is_bad)
+    where = f"{bound.by}={label}"
+    return Judged(bound.metric, None, demand, enough[label], not beyond, slice=where)
+
+
+def _judged(
+    metric: str, demand: str, figure: Interval | str, passed: bool, reference: str | None = None
+) -> Judged:
+    """The result of one demand; `figure` is why there is none, where it is a text."""
+    if isinstance(figure, str):
+        return Judged(metric, reference, demand, None, False, figure)
+    return Judged(metric, reference, demand, figure, passed)
+
+
+def _limit(bound: Threshold) -> str:
+    if bound.at_least is not None:
+        return f"at least {bound.at_least:g}"
+    return f"at most {bound.at_most:g}"
 
 
 def _meets(bound: Threshold, figure: Interval) -> bool:
-    low, high = (figure.mean, figure.mean) if bound.judge == "mean" else (figure.low, figure.high)
+    low, high = _ends(bound, figure)
     return low >= bound.at_least if bound.at_least is not None else high <= (bound.at_most or 0.0)
+
+
+def _ends(demand: Threshold | Comparison, figure: Interval) -> tuple[float, float]:
+    """The lower and the upper figure that a demand is about."""
+    is_mean = demand.judge == "mean"
+    return (figure.mean, figure.mean) if is_mean else (figure.low, figure.high)
 
 
 def _comparison(
@@ -201,41 +197,27 @@ def _comparison(
     policy: EvaluationPolicy,
     reference: Evaluate | None,
 ) -> Judged:
-    if comparison.may_fall is not None:
-        demand = (
-            f"not lower than {comparison.reference} by more than {comparison.may_fall:g}"
-            f" ({_end('lower', comparison.judge, policy)})"
-        )
-    else:
-        demand = (
-            f"not higher than {comparison.reference} by more than {comparison.may_rise:g}"
-            f" ({_end('upper', comparison.judge, policy)})"
-        )
-    if reference is None:
-        return Judged(
-            comparison.metric,
-            comparison.reference,
-            demand,
-            None,
-            False,
-            f"{comparison.reference} has no evaluation on this suite",
-        )
-    figure = _paired(evaluation, reference, comparison.metric, policy.confidence)
-    if isinstance(figure, str):
-        return Judged(comparison.metric, comparison.reference, demand, None, False, figure)
-    low, high = (
-        (figure.mean, figure.mean) if comparison.judge == "mean" else (figure.low, figure.high)
+    name, rises = comparison.reference, comparison.may_fall is None
+    margin = comparison.may_rise if rises else comparison.may_fall
+    demand = (
+        f"not {'higher' if rises else 'lower'} than {name} by more than {margin:g}"
+        f" ({_end(comparison, policy, rises)})"
     )
-    passed = (
-        low >= -comparison.may_fall
-        if comparison.may_fall is not None
-        else high <= (comparison.may_rise or 0.0)
-    )
-    return Judged(comparison.metric, comparison.reference, demand, figure, passed)
+    figure: Interval | str = f"{name} has no evaluation on this suite"
+    if reference is not None:
+        figure = _paired(evaluation, reference, comparison.metric, policy.confidence)
+    passed = False
+    if isinstance(figure, Interval):
+        low, high = _ends(comparison, figure)
+        passed = high <= (margin or 0.0) if rises else low >= -(margin or 0.0)
+    return _judged(comparison.metric, demand, figure, passed, name)
 
 
-def _end(end: str, judge: str, policy: EvaluationPolicy) -> str:
-    return "mean" if judge == "mean" else f"{end} end of the {policy.confidence:.0%} interval"
+def _end(demand: Threshold | Comparison, policy: EvaluationPolicy, upper: bool) -> str:
+    """The end of the interval that a demand is about, in words."""
+    if demand.judge == "mean":
+        return "mean"
+    return f"{'upper' if upper else 'lower'} end of the {policy.confidence:.0%} interval"
 
 
 def _figure(evaluation: Evaluate, metric: str, confidence: float, minimum: int) -> Interval | str:
