@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from governance.base.errors import CountersignError, VerificationError
+from governance.base.errors import VerificationError
 from governance.history.verify import LogReport
-from governance.log.evidence import Evidence
-from governance.machine.machine import Machine
-from governance.policy.policies import Datacard, Policies, load_policies
-from governance.report.build import Sources, open_sources
+from governance.policy.policies import Datacard
+from governance.report.build import Sources
 from governance.report.facts import Facts, gather
 
 
@@ -52,25 +49,5 @@ def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) 
             fix="nothing is made from it; countersign verify says more",
         )
     now, _ = sources.read
-    model, version = name
-    return Records(
-        gather(now, sources.project, sources.root, sources.policies, model, version, time), verified
-    )
-
-
-def at_hand(machine: Machine, root: Path) -> Sources:
-    """This machine's log, with the policies of the project at `root`. Raises `StorageError` where
-    there is no log.
-    """
-    policies: Policies | CountersignError
-    try:
-        policies = load_policies(root / "policies")
-    except CountersignError as error:
-        policies = error
-    return open_sources(root, machine, policies)
-
-
-def entries(statements: list[Evidence | None]) -> str:
-    """The log entries of these statements, as text."""
-    indexes = sorted({statement.index for statement in statements if statement})
-    return ", ".join(f"E{index}" for index in indexes) or "no entry"
+    facts = gather(now, sources.project, sources.root, sources.policies, *name, time)
+    return Records(facts, verified)

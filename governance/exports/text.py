@@ -8,9 +8,10 @@ import re
 from io import StringIO
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from governance.base.text import visible
+from governance.base.text import moment, visible
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&$@]|:(?=[^\s\d]))")
 """Characters with a meaning in Markdown, its tables and extensions, HTML or mathematics. `:` and
@@ -37,6 +38,21 @@ def markdown(value: object, none: str = "not stated") -> str:
     for pattern, escaped in _BEGINS:
         text = pattern.sub(escaped, text)
     return text
+
+
+def drawn(template: str, **records: Any) -> str:
+    """A Markdown page from a template. Every value that it prints is escaped."""
+    environment = Environment(
+        loader=PackageLoader("governance.exports", "templates"),
+        undefined=StrictUndefined,
+        finalize=markdown,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML; `finalize` escapes
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"moment": moment, "outside_path": outside_path}
+    page = environment.get_template(template).render(**records)
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
 def cleaned(value: Any) -> Any:

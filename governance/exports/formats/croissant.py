@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from governance.attest.predicates import Artifact, Ingest, Quality, Scan
+from governance.attest.predicates import Scan
 from governance.exports.catalog import Document, Format, Made
-from governance.exports.records import Records, entries
+from governance.exports.records import Records
 from governance.exports.text import file_name, json_bytes, stated
 from governance.gates import recall
 from governance.history.lineage import DataChain
-from governance.log.evidence import Evidence
 from governance.policy.policies import Datacard
 from governance.report.facts import at
 
@@ -43,6 +42,13 @@ CONTEXT: dict[str, Any] = {
     **{name: f"cr:{name}" for name in _SAME.split()},
 }
 """The context that Croissant 1.1 recommends, and PROV's prefix."""
+DECLARED = (
+    "rai:dataCollection",
+    "rai:dataAnnotationProtocol",
+    "rai:dataUseCases",
+    "rai:dataReleaseMaintenancePlan",
+)
+"""The RAI terms that a datacard gives."""
 
 
 def datasets(records: Records) -> Iterator[tuple[str, bytes]]:
@@ -53,7 +59,9 @@ def datasets(records: Records) -> Iterator[tuple[str, bytes]]:
 
 def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, Any]:
     card = records.cards.get(chain.dataset)
-    return {
+    logged = chain.quality or chain.scan or chain.ingest or records.facts.registration_statement
+    steward = stated(card.steward if card else None)
+    document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "@id": f"urn:countersign:dataset:{chain.sha256}",
@@ -62,104 +70,104 @@ def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, 
         "description": _description(records, chain, uses),
         "license": stated(card.licence if card else None),
         "url": f"urn:countersign:dataset:{chain.sha256}",
-        "creator": {"@type": "Organization", "name": _creator(card)},
-        "datePublished": _published(records, chain),
+        "creator": {
+            "@type": "Organization",
+            "name": f"see rai:dataCollection; steward: {steward}",
+        },
+        "datePublished": at(logged)[:10],  # the day it was logged: the only date on record
         "version": f"sha256-{chain.sha256}",
         "keywords": sorted(
             {f"purpose {purpose}" for purpose in (card.purposes if card else [])} | set(uses)
         ),
         "distribution": list(_files(chain)),
-        **_responsible(records, chain, card),
-        **(
-            {"prov:wasDerivedFrom": {"@id": f"urn:countersign:source:{chain.source}"}}
-            if chain.source
-            else {}
-        ),
+        "rai:dataCollectionRawData": f"source of sha256 {chain.source or 'not recorded'}",
+        "rai:dataBiases": "not recorded: coverage by the groups that matter is not profiled",
+        "rai:dataSocialImpact": "not recorded",
+        "rai:dataPreprocessingProtocol": _steps(chain),
+        **_declared(card, records.facts.policies_note or "not stated: there is no datacard"),
+        **_scanned(chain),
     }
+    if chain.source:
+        document["prov:wasDerivedFrom"] = {"@id": f"urn:countersign:source:{chain.source}"}
+    return document
 
 
 def _description(records: Records, chain: DataChain, uses: list[str]) -> str:
-    ingest = (
-        chain.ingest.predicate
-        if chain.ingest and isinstance(chain.ingest.predicate, Ingest)
-        else None
+    kind = f"Records of kind {chain.ingest.predicate.kind}" if chain.ingest else ""
+    entries = sorted(
+        statement.index for statement in (chain.ingest, chain.scan, chain.quality) if statement
     )
-    kind = f"Records of kind {ingest.kind}" if ingest else "Records of a kind that is not recorded"
-    gap = (
-        f" The log has no evidence of {chain.broken_at} at this digest." if chain.broken_at else ""
-    )
-    stands = entries([chain.ingest, chain.scan, chain.quality])
+    evidence = ", ".join(f"E{entry}" for entry in entries) or "no entry"
+    gap = f" The log has no evidence of {chain.broken_at} at this digest."
     return (
-        f"{kind}, dataset {chain.dataset} as used by {', '.join(uses)} for {records.name}."
-        f" Evidence: {stands} of {records.log_id}. Where to get it is not recorded; its digest"
-        f" identifies it.{gap}"
+        f"{kind or 'Records of a kind that is not recorded'}, dataset {chain.dataset} as used by"
+        f" {', '.join(uses)} for {records.name}. Evidence: {evidence} of {records.log_id}. Where"
+        f" to get it is not recorded; its digest identifies it.{gap if chain.broken_at else ''}"
     )
-
-
-def _creator(card: Datacard | None) -> str:
-    steward = stated(card.steward if card else None)
-    return f"see rai:dataCollection; steward: {steward}"
-
-
-def _published(records: Records, chain: DataChain) -> str:
-    """The day on which this dataset version was logged: the only date on record."""
-    return at(chain.quality or chain.scan or chain.ingest or records.facts.registration_statement)[
-        :10
-    ]
 
 
 def _files(chain: DataChain) -> Iterator[dict[str, Any]]:
     """The ready file, and the source it was made from, by digest."""
-    made = _artifact(chain.quality, "records")
-    yield _file(
-        "ready records",
-        made.name if made else "not recorded",
-        chain.sha256,
-        "application/vnd.apache.parquet",
-    )
+    subjects = chain.quality.subjects if chain.quality else ()
+    ready = [subject.name for subject in subjects if subject.role == "records"]
+    parquet = "application/vnd.apache.parquet"
+    files = [("ready records", [*ready, "not recorded"][0], chain.sha256, parquet)]
     if chain.source is not None:
-        yield _file(
-            "source",
-            f"urn:countersign:source:{chain.source}",
-            chain.source,
-            "application/octet-stream",
-        )
+        source = f"urn:countersign:source:{chain.source}"
+        files.append(("source", source, chain.source, "application/octet-stream"))
+    for name, url, sha256, encoding in files:
+        yield {
+            "@type": "cr:FileObject",
+            "@id": f"{name.replace(' ', '-')}-{sha256[:12]}",
+            "name": name,
+            "contentUrl": url,
+            "encodingFormat": encoding,
+            "sha256": sha256,
+        }
 
 
-def _file(name: str, url: str, sha256: str, kind: str) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": f"{name.replace(' ', '-')}-{sha256[:12]}",
-        "name": name,
-        "contentUrl": url,
-        "encodingFormat": kind,
-        "sha256": sha256,
-    }
-
-
-def _artifact(statement: Evidence | None, role: str) -> Artifact | None:
-    return (
-        next((subject for subject in statement.subjects if subject.role == role), None)
-        if statement
-        else None
+def _declared(card: Datacard | None, missing: str) -> dict[str, Any]:
+    """The RAI terms that the steward's datacard gives."""
+    if card is None:
+        return dict.fromkeys(DECLARED, missing)
+    until, then = stated(card.retention.until), stated(card.retention.then)
+    values = (
+        stated(card.origin),
+        stated(card.labelling),
+        [
+            *(f"permitted purpose: {purpose}" for purpose in card.purposes),
+            f"permitted regions: {', '.join(card.regions) or 'not stated'}",
+            "no other use",
+        ],
+        f"kept until {until}, then {then}; classification {stated(card.classification)}",
     )
+    return dict(zip(DECLARED, values, strict=True))
 
 
-def _responsible(records: Records, chain: DataChain, card: Datacard | None) -> dict[str, Any]:
-    """The RAI terms."""
-    missing = records.facts.policies_note or "not stated: there is no datacard"
+def _scanned(chain: DataChain) -> dict[str, list[str]]:
+    """The RAI terms that the search for personal data and the quality checks give."""
+    checks = chain.quality.predicate.expectations if chain.quality else []
+    limitations = [
+        f"expectation not met: {check.name}: {check.expected} on {check.column}"
+        for check in checks
+        if not check.success
+    ]
+    treatment = ["no search for personal data is recorded at this digest"]
+    personal = ["not searched for at this digest"]
+    if chain.scan is not None:
+        scan: Scan = chain.scan.predicate
+        limitations = [f"the search cannot find {kind}" for kind in scan.cannot_find] + limitations
+        limitations.append(f"personal data: {recall.summary({chain.dataset: scan.recall})}")
+        treatment = [f"{name}: {action}" for name, action in sorted(scan.actions.items())]
+        searched = ", ".join(sorted(scan.entities_searched)) or "nothing"
+        personal = [f"searched for: {searched} in {', '.join(scan.languages)}"]
+        for name in sorted({*scan.found, *scan.remaining}):
+            found, remaining = scan.found.get(name, 0), scan.remaining.get(name, 0)
+            personal.append(f"{name}: {found} found, {remaining} remaining")
     return {
-        "rai:dataCollection": stated(card.origin, "not stated") if card else missing,
-        "rai:dataCollectionRawData": f"source of sha256 {chain.source or 'not recorded'}",
-        "rai:dataPreprocessingProtocol": _steps(chain),
-        "rai:dataManipulationProtocol": _treatment(chain),
-        "rai:dataAnnotationProtocol": stated(card.labelling, "not stated") if card else missing,
-        "rai:dataBiases": "not recorded: coverage by the groups that matter is not profiled",
-        "rai:dataLimitations": _limitations(chain),
-        "rai:dataUseCases": _uses(card) if card else missing,
-        "rai:personalSensitiveInformation": _personal(chain),
-        "rai:dataReleaseMaintenancePlan": _retention(card) if card else missing,
-        "rai:dataSocialImpact": "not recorded",
+        "rai:dataManipulationProtocol": treatment or ["nothing was changed"],
+        "rai:dataLimitations": limitations,
+        "rai:personalSensitiveInformation": personal,
     }
 
 
@@ -174,72 +182,12 @@ def _steps(chain: DataChain) -> list[str]:
             steps.append(f"{name}: no evidence at this digest")
             continue
         counts = statement.predicate.counts
-        why = (
-            ", ".join(f"{reason} {number}" for reason, number in sorted(counts.excluded.items()))
-            or "none"
-        )
+        reasons = [f"{reason} {number}" for reason, number in sorted(counts.excluded.items())]
         steps.append(
-            f"{name}: {counts.records_in} records in, {counts.records_out} out; left out: {why}"
-            f" (E{statement.index})"
+            f"{name}: {counts.records_in} records in, {counts.records_out} out; left out:"
+            f" {', '.join(reasons) or 'none'} (E{statement.index})"
         )
     return steps
-
-
-def _treatment(chain: DataChain) -> list[str]:
-    scan = chain.scan.predicate if chain.scan else None
-    if not isinstance(scan, Scan):
-        return ["no search for personal data is recorded at this digest"]
-    return [f"{name}: {scan.actions[name]}" for name in sorted(scan.actions)] or [
-        "nothing was changed"
-    ]
-
-
-def _limitations(chain: DataChain) -> list[str]:
-    scan = chain.scan.predicate if chain.scan else None
-    quality = chain.quality.predicate if chain.quality else None
-    limitations = []
-    if isinstance(scan, Scan):
-        limitations += [f"the search cannot find {kind}" for kind in scan.cannot_find]
-    if isinstance(quality, Quality):
-        for check in quality.expectations:
-            if not check.success:
-                text = f"{check.name}: {check.expected} on {check.column}"
-                limitations.append(f"expectation not met: {text}")
-    if isinstance(scan, Scan):
-        limitations.append(f"personal data: {recall.summary({chain.dataset: scan.recall})}")
-    return limitations
-
-
-def _uses(card: Datacard) -> list[str]:
-    where = ", ".join(card.regions) or "not stated"
-    return [
-        *(f"permitted purpose: {purpose}" for purpose in card.purposes),
-        f"permitted regions: {where}",
-        "no other use",
-    ]
-
-
-def _personal(chain: DataChain) -> list[str]:
-    scan = chain.scan.predicate if chain.scan else None
-    if not isinstance(scan, Scan):
-        return ["not searched for at this digest"]
-    searched = (
-        f"searched for: {', '.join(sorted(scan.entities_searched)) or 'nothing'} in"
-        f" {', '.join(scan.languages)}"
-    )
-    names = sorted({*scan.found, *scan.remaining})
-    return [
-        searched,
-        *(
-            f"{name}: {scan.found.get(name, 0)} found, {scan.remaining.get(name, 0)} remaining"
-            for name in names
-        ),
-    ]
-
-
-def _retention(card: Datacard) -> str:
-    kept = f"kept until {stated(card.retention.until)}, then {stated(card.retention.then)}"
-    return f"{kept}; classification {stated(card.classification)}"
 
 
 def _export(records: Records) -> Made:

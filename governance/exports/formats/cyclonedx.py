@@ -5,13 +5,14 @@ so.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from governance.attest.predicates import BaseImport, Ingest, Scan
+from governance.attest.predicates import Scan
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.formats.model_card import items, metadata
 from governance.exports.records import Records
@@ -20,6 +21,7 @@ from governance.gates import recall
 from governance.history.lineage import DataChain, ModelNode, trained
 from governance.report import scores
 from governance.report.facts import Facts
+from governance.report.model import Metric, Score, Slice
 
 Component = dict[str, Any]
 
@@ -68,36 +70,33 @@ def bom(records: Records) -> bytes:
     )
 
 
-def _released(records: Records) -> dict[str, Any]:
+def _component(kind: str, ref: str, name: str, sha256: str | None, **fields: Any) -> Component:
+    hashes = [{"alg": "SHA-256", "content": sha256}] if sha256 else []
+    component = {"type": kind, "bom-ref": ref, "name": name, **fields}
+    return {**component, "hashes": hashes} if hashes else component
+
+
+def _released(records: Records) -> Component:
     facts = records.facts
     component = _model(records, facts.released)
     component |= {"name": facts.registration.model, "version": facts.registration.version}
     component["modelCard"] = _card(records)
     component["components"] = [
-        {
-            "type": "file",
-            "bom-ref": f"file:{file.path}:{file.sha256}",
-            "name": file.path,
-            "hashes": _hashes(file.sha256),
-        }
+        _component("file", f"file:{file.path}:{file.sha256}", file.path, file.sha256)
         for file in facts.registration.files
     ]
     return component
 
 
-def _model(records: Records, node: ModelNode) -> dict[str, Any]:
+def _model(records: Records, node: ModelNode) -> Component:
     """A model of the chain: trained here, from outside, or without evidence."""
-    component: dict[str, Any] = {
-        "type": "machine-learning-model",
-        "bom-ref": _ref("model", node.sha256),
-        "name": node.name,
-    }
+    policies = records.facts.policies
+    allowed = policies.bases.get(node.name) if policies and node.train is None else None
     notes: dict[str, Any] = {
         "digest-of": "the folder's manifest: RFC 8785 list of path, size, sha256"
     }
-    base = node.base.predicate if node.base else None
     if node.train is not None:
-        train = trained(node.train)
+        train = node.train.predicate
         notes |= {
             "method": train.method,
             "entry": node.train.index,
@@ -106,125 +105,111 @@ def _model(records: Records, node: ModelNode) -> dict[str, Any]:
             "uncommitted": train.code.dirty,
             "distributions": train.environment.distributions,
         }
-    elif node.base is not None and isinstance(base, BaseImport):
-        source = outside_path(base.source)
-        notes |= {"source": source, "weights": base.weights, "entry": node.base.index}
+    elif node.base is not None:
+        base = node.base.predicate
+        notes |= {"source": outside_path(base.source), "weights": base.weights}
+        notes["entry"] = node.base.index
     else:
         notes["source"] = "not recorded: no evidence of where this model comes from"
-    policies = records.facts.policies
-    allowed = policies.bases.get(node.name) if policies and node.train is None else None
-    licence = allowed.licence if allowed else None
-    return {**component, "hashes": _hashes(node.sha256), **_licensed(licence, **notes)}
+    ref = _ref("model", node.sha256)
+    component = _component("machine-learning-model", ref, node.name, node.sha256)
+    return component | _licensed(allowed.licence if allowed else None, **notes)
 
 
 def _card(records: Records) -> dict[str, Any]:
     facts = records.facts
-    approach = APPROACH.get(facts.released.method)
-    parameters: dict[str, Any] = {"approach": {"type": approach}} if approach else {}
-    parameters["task"] = metadata(records)["pipeline_tag"]
-    parameters["datasets"] = [
-        {"ref": _ref("data", chain.sha256, chain.dataset)} for chain, _ in facts.datasets
-    ]
+    metrics = scores.metrics(facts)
+    sliced = any(metric.slices for metric in metrics)
+    parameters = {
+        "task": metadata(records)["pipeline_tag"],
+        "datasets": [
+            {"ref": _ref("data", chain.sha256, chain.dataset)} for chain, _ in facts.datasets
+        ],
+    }
+    if approach := APPROACH.get(facts.released.method):
+        parameters["approach"] = {"type": approach}
     model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
+    unknown = facts.policies_note or "policies name no such model"
+    unmet = [
+        f"{result.metric} {result.demand}: NOT met"
+        for result in scores.judged(facts)
+        if not result.passed
+    ]
+    unmeasured = "memorisation of training data and energy: not measured"
+    fairness = "results by group: not recorded"
+    if sliced:
+        fairness = (
+            "results by slice: among the metrics; by groups of people: as far as a slice is one"
+        )
     return {
         "bom-ref": _ref("card", facts.digest),
         "modelParameters": parameters,
-        "quantitativeAnalysis": {"performanceMetrics": list(_metrics(records))},
+        "quantitativeAnalysis": {"performanceMetrics": list(_metrics(facts, metrics))},
         "considerations": {
-            "useCases": (
-                [model.purpose] if model else [facts.policies_note or "policies name no such model"]
-            ),
-            "technicalLimitations": _limitations(records),
+            "useCases": [model.purpose if model else unknown],
+            "technicalLimitations": [
+                *unmet,
+                unmeasured if sliced else f"results by slice, {unmeasured}",
+            ],
         },
         "properties": _properties(
             method=facts.released.method,
             tier=facts.registration.tier,
             energy="not measured",
-            fairness=(
-                "results by slice: among the metrics; by groups of people: as far as a slice is one"
-                if _sliced(records)
-                else "results by group: not recorded"
-            ),
+            fairness=fairness,
         ),
     }
 
 
-def _metrics(records: Records) -> Iterator[dict[str, Any]]:
-    for metric in scores.metrics(records.facts):
+def _metrics(facts: Facts, metrics: list[Metric]) -> Iterator[dict[str, Any]]:
+    for metric in metrics:
+        figures: list[tuple[str, Score | Slice]] = []
         for score in metric.scores:
-            if score.digest != records.facts.digest or score.mean is None:
-                continue
-            figure: dict[str, Any] = {"type": metric.name, "value": repr(score.mean)}
-            figure["slice"] = f"{metric.suite}, {'all ' if not score.missing else ''}{items(score)}"
-            yield figure | _interval(score.low, score.high)
-        for row in metric.slices:
-            named = f"{metric.suite}, {row.by}={row.label}, {row.n} items"
-            yield {"type": metric.name, "value": repr(row.mean), "slice": named} | _interval(
-                row.low, row.high
-            )
-
-
-def _interval(low: float | None, high: float | None) -> dict[str, Any]:
-    if low is None or high is None:
-        return {}
-    return {"confidenceInterval": {"lowerBound": repr(low), "upperBound": repr(high)}}
-
-
-def _limitations(records: Records) -> list[str]:
-    unmet = [
-        f"{result.metric} {result.demand}: NOT met"
-        for result in scores.judged(records.facts)
-        if not result.passed
-    ]
-    sliced = "" if _sliced(records) else "results by slice, "
-    return [*unmet, f"{sliced}memorisation of training data and energy: not measured"]
-
-
-def _sliced(records: Records) -> bool:
-    return any(metric.slices for metric in scores.metrics(records.facts))
+            if score.digest == facts.digest and score.mean is not None:
+                figures.append((f"{'all ' if not score.missing else ''}{items(score)}", score))
+        figures += [(f"{row.by}={row.label}, {row.n} items", row) for row in metric.slices]
+        for name, figure in figures:
+            performance: dict[str, Any] = {"type": metric.name, "value": repr(figure.mean)}
+            performance["slice"] = f"{metric.suite}, {name}"
+            if figure.low is not None:
+                bounds = {"lowerBound": repr(figure.low), "upperBound": repr(figure.high)}
+                performance["confidenceInterval"] = bounds
+            yield performance
 
 
 # --- data, rewards, libraries ---------------------------------------------------------------------
 
 
-def _dataset(records: Records, chain: DataChain, uses: list[str]) -> dict[str, Any]:
+def _dataset(records: Records, chain: DataChain, uses: list[str]) -> Component:
     card = records.cards.get(chain.dataset)
-    ingest = (
-        chain.ingest.predicate
-        if chain.ingest and isinstance(chain.ingest.predicate, Ingest)
-        else None
-    )
     data: dict[str, Any] = {
         "type": "dataset",
         "name": chain.dataset,
         "description": stated(card.origin if card else None),
+        "sensitiveData": _sensitive(chain),
     }
-    data["sensitiveData"] = _sensitive(chain)
-    data |= {"classification": card.classification} if card and card.classification else {}
+    if card and card.classification:
+        data["classification"] = card.classification
     if card and card.steward.strip():
         data["governance"] = {"custodians": [{"organization": {"name": card.steward}}]}
     notes = {
-        "kind": ingest.kind if ingest else "not recorded",
+        "kind": chain.ingest.predicate.kind if chain.ingest else "not recorded",
         "used-by": ", ".join(uses),
         "source-sha256": chain.source or "not recorded",
         "lawful-basis": stated(card.lawful_basis if card else None),
         "gap": f"no evidence of {chain.broken_at}" if chain.broken_at else "none",
     }
-    component: dict[str, Any] = {
-        "type": "data",
-        "bom-ref": _ref("data", chain.sha256, chain.dataset),
-        "name": chain.dataset,
-        "version": chain.sha256,
-        "hashes": _hashes(chain.sha256),
-        "data": [data],
-    }
-    return {**component, **_licensed(card.licence if card else None, **notes)}
+    ref = _ref("data", chain.sha256, chain.dataset)
+    component = _component(
+        "data", ref, chain.dataset, chain.sha256, version=chain.sha256, data=[data]
+    )
+    return component | _licensed(card.licence if card else None, **notes)
 
 
 def _sensitive(chain: DataChain) -> list[str]:
-    scan = chain.scan.predicate if chain.scan else None
-    if not isinstance(scan, Scan):
+    if chain.scan is None:
         return ["personal data: not searched for at this digest"]
+    scan: Scan = chain.scan.predicate
     return [
         f"{name}: {scan.found.get(name, 0)} found, {scan.actions.get(name, 'no action')}, "
         f"{scan.remaining.get(name, 0)} remaining"
@@ -239,13 +224,10 @@ def _rewards(facts: Facts) -> list[Component]:
         for name, digest in sorted(request.rewards.items()):
             if digest is not None:
                 notes = {"role": "reward function", "digest-of": "its source"}
-                components[_ref("reward", digest, name)] = {
-                    "type": "file",
-                    "bom-ref": _ref("reward", digest, name),
-                    "name": name,
-                    "hashes": _hashes(digest),
-                    **_licensed(None, **notes, **{"used-by": f"train@{stage}"}),
-                }
+                notes["used-by"] = f"train@{stage}"
+                ref = _ref("reward", digest, name)
+                component = _component("file", ref, name, digest)
+                components[ref] = component | _licensed(None, **notes)
     return list(components.values())
 
 
@@ -256,26 +238,21 @@ def _libraries(facts: Facts) -> list[Component]:
         environment = trained(node.train).environment if node.train else None
         for name, version in sorted(environment.versions.items()) if environment else ():
             library = environment.libraries.get(name) if environment else None
-            component: Component = {
-                "type": "library",
-                "bom-ref": _ref("library", version, name),
-                "name": name,
-                "version": version,
-            }
+            ref, record = _ref("library", version, name), library.record if library else None
+            component = _component("library", ref, name, record, version=version)
             if _plain_name(name) and _plain_name(version):
                 plain = name.lower().replace("_", "-")
                 component["purl"] = f"pkg:pypi/{plain}@{version.replace('+', '%2B')}"
             if library is None:
                 component |= _licensed(None, hash="not recorded")
             else:
-                component["hashes"] = _hashes(library.record)
                 component |= _licensed(library.licence, **{"digest-of": "its RECORD"})
-            components[component["bom-ref"]] = component
+            components[ref] = component
     return list(components.values())
 
 
 def _plain_name(text: str) -> bool:
-    return bool(text) and text.isascii() and all(char.isalnum() or char in "._+-" for char in text)
+    return re.fullmatch(r"[A-Za-z0-9._+-]+", text) is not None
 
 
 def _dependencies(facts: Facts) -> Iterator[dict[str, Any]]:
@@ -301,21 +278,17 @@ def _ref(kind: str, digest: str, name: str = "") -> str:
     return f"{kind}:{name}:{digest}" if name else f"{kind}:{digest}"
 
 
-def _hashes(sha256: str) -> list[dict[str, str]]:
-    return [{"alg": "SHA-256", "content": sha256}]
-
-
 def _licensed(licence: str | None, **notes: Any) -> Component:
     """A component's licence and properties. SPDX expressions are written as such."""
     if licence is None or not licence.strip():
         return {"properties": _properties(licence="not recorded", **notes)}
+    entry: dict[str, Any]
     try:
         expression = canonicalize_license_expression(licence)
+        entry = {"expression": expression} if " " in expression else {"license": {"id": expression}}
     except InvalidLicenseExpression:
-        return {"licenses": [{"license": {"name": licence}}], "properties": _properties(**notes)}
-    if " " in expression:
-        return {"licenses": [{"expression": expression}], "properties": _properties(**notes)}
-    return {"licenses": [{"license": {"id": expression}}], "properties": _properties(**notes)}
+        entry = {"license": {"name": licence}}
+    return {"licenses": [entry], "properties": _properties(**notes)}
 
 
 def _properties(**values: Any) -> list[dict[str, str]]:

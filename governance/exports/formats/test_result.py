@@ -49,14 +49,14 @@ def results(records: Records) -> Made:
         else:
             documents.append(_evaluation(records, evaluation))
     for chain, _ in facts.datasets:
-        for name, evidence, make in (
-            ("quality", chain.quality, _quality),
-            ("scan", chain.scan, _scan),
-        ):
-            if evidence is None:
-                missing.append(f"{name} of {chain.dataset}: no evidence at this digest")
-            else:
-                documents.append(make(evidence))
+        if chain.quality is None:
+            missing.append(f"quality of {chain.dataset}: no evidence at this digest")
+        else:
+            documents.append(_quality(chain.quality))
+        if chain.scan is None:
+            missing.append(f"scan of {chain.dataset}: no evidence at this digest")
+        else:
+            documents.append(_scan(chain.scan))
     return Made(documents, missing)
 
 
