@@ -9,7 +9,6 @@ from typing import Any, Literal
 import click
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Requester, Run
 from governance.base.errors import ConfigError, CountersignError, RefusedError
 from governance.base.storage import write_atomic
 from governance.base.text import moment
@@ -54,7 +53,7 @@ def freeze_command(call: Call, version: str) -> None:
         call.show(result, [line, after])
         return
     person = speaking.person_of(now.authority.policies, call.signer)
-    run = _run(call, Requester(name=person.name, authenticated=True))
+    run = speaking.run_of(person.name, call.now)
     frozen = promotion.freeze(now, model, number, call.now, run)
     result["packet"] = packet.digest_of(frozen)
     if call.dry_run:
@@ -65,12 +64,6 @@ def freeze_command(call: Call, version: str) -> None:
     lines = [f"evidence of {version} frozen for approval: packet {result['packet']}"]
     lines += [f"changed since the packet before: {', '.join(changed)}"] if changed else []
     call.show(result, [*lines, after])
-
-
-def _run(call: Call, requester: Requester) -> Run:
-    """A run that takes no time, by a person."""
-    at = exact_instant(call.now)
-    return Run(started=at, finished=at, seconds=0.0, requested_by=requester)
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -136,8 +129,8 @@ def _packet(call: Call, now: LogState, what: str) -> Evidence:
     latest, _ = packets.current(now, model, version, call.now)
     if latest is not None:
         return latest
-    requester = Requester(name=call.machine.requester.name, authenticated=False)
-    return packets.unrecorded(now, model, version, call.now, _run(call, requester))
+    run = speaking.run_of(call.machine.requester.name, call.now, authenticated=False)
+    return packets.unrecorded(now, model, version, call.now, run)
 
 
 def _reader(call: Call, now: LogState) -> str | None:
@@ -310,18 +303,18 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     """
     now = call.state()
     target = waiving.target(now, what, call.now)
-    signing = (target, waiving.Acceptance(**terms), call.signer, call.role, call.now)
-    _, author, waiver = waiving.waive(call.log, now, *signing, dry_run=True)
-    result = {**waiver.model_dump(mode="json"), "subject": target.sha256, "entry": None}
+    signing = (waiving.Acceptance(**terms), call.signer, call.role, call.now)
+    author, waiver = waiving.check(now, target, *signing)
+    result = {**waiver.model_dump(mode="json"), "subject": target.artifact.sha256, "entry": None}
     line = (
-        f"{waiver.finding} ({waiver.about}) of {target.name} until {moment(waiver.expires)};"
+        f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)};"
         f" compensating control: {waiver.control}"
     )
     if not call.agreed(f"{author.name} waives {line}.", waiver.finding):
         call.show(result, [f"{author.name} would waive {line}; nothing was written"])
         return
-    entry, _, _ = waiving.waive(call.log, call.state(), *signing, dry_run=False)
-    result["entry"] = entry.index if entry else None
+    author, waiver = waiving.check(call.state(), target, *signing)
+    result["entry"] = author.record(call.log, "waiver", target.artifact, waiver).index
     after = f"countersign freeze {what}" if "/" in what else f"countersign repro {what}"
     done = f"{author.name} waived {line} (entry {result['entry']})"
     call.show(result, [done, f"next: {after}"])

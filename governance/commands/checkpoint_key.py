@@ -59,9 +59,8 @@ def rotate_command(call: Call, reason: str, public: str | None) -> None:
     if not call.agreed(f"{author.name} proposes a new checkpoint key.", author.name):
         call.show({"would": "propose"}, [f"{author.name} would propose a new checkpoint key"])
         return
-    recorded, key = keys.propose_successor(
-        call.machine, call.log, now.authority, call.signer, call.role, reason, call.now, given
-    )
+    key = given or keys.next_key(call.machine)
+    recorded = keys.propose_successor(call.log, key, author, reason)
     result = {"keyid": key.keyid, "fingerprint": key.fingerprint, "entry": recorded.index}
     done = f"{'read' if given else 'made'} {key.keyid[:12]} {key.fingerprint}"
     approve = f"countersign checkpoint-key approve {key.keyid[:12]}"
@@ -71,9 +70,7 @@ def rotate_command(call: Call, reason: str, public: str | None) -> None:
 
 @command.command("approve")
 @click.argument("keyid")
-@click.option(
-    "--reason", default="fingerprint compared", show_default=True, help="Why; it stays visible."
-)
+@session.reason_option("How you compared its fingerprint.")
 @session.options(*session.SIGNS)
 def approve_command(call: Call, keyid: str, reason: str) -> None:
     """Approve the key KEYID as one of the owners, having compared its fingerprint with who made
@@ -87,9 +84,7 @@ def approve_command(call: Call, keyid: str, reason: str) -> None:
     if not call.agreed(question, successor.keyid[: policies.SHORTEST]):
         call.show({"would": "approve"}, [f"{author.name} would approve {key}"])
         return
-    recorded, _ = keys.approve_successor(
-        call.log, now, keyid, call.signer, call.role, reason, call.now
-    )
+    recorded = keys.approve_successor(call.log, successor.keyid, author, reason)
     now = call.state()
     proposals = {proposal.keyid: proposal for proposal in keys.successors(now)}
     updated = proposals[successor.keyid]

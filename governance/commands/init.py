@@ -135,9 +135,8 @@ def _begin_and_sign(
         if now.authority.in_force.signed_at is not None:
             break  # enough have signed
         offer = policies.offer(now.authority, scene.policies.digest)
-        recorded, author = policies.sign(
-            log, now.authority, offer, signer, None, "the first policy", scene.now()
-        )
+        author = policies.owner(now.authority, signer, None, scene.now())
+        recorded = policies.sign(log, now.authority, offer, author, "")
         done.append(f"{author.name} signed the policies as {author.role} (entry {recorded.index})")
     return log
 

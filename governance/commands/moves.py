@@ -17,7 +17,6 @@ from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.text import timed
 from governance.commands import session
 from governance.commands.session import Call, named
-from governance.history import incidents
 from governance.history.state import LogState
 from governance.people import moves, speaking
 from governance.people.moves import Move, Plan, Signature
@@ -33,7 +32,7 @@ SIGNED = {"policies": "the policies in force", "request": "the request", "packet
 @click.command("promote")
 @click.argument("version", metavar="MODEL/VERSION")
 @click.option("--to", "alias", default="champion", show_default=True, help="The alias.")
-@click.option("--reason", default="release", show_default=True, help="Recorded in the request.")
+@click.option("--reason", default="", help="Why it should serve; needed to sign a request.")
 @session.options(*session.SIGNS)
 def promote_command(call: Call, version: str, alias: str, reason: str) -> None:
     """Give MODEL/VERSION an alias: sign the request, decide on the log as it is, move it.
@@ -124,9 +123,9 @@ def incident_command(
     now = call.state()
     now.registration(model, number)  # raises where there is no such version
     policies = now.authority.policies
+    rules = policies.rules.incidents
     opens = state == "open"
-    everybody = speaking.roles_of(policies)
-    fitting = incidents.roles(policies.rules.incidents, "open" if opens else "closed", everybody)
+    fitting = rules.opened_by if opens else rules.closed_by
     author = speaking.speaker(now.authority, call.signer, call.role, fitting, call.now)
     if not opens and moves.closed_by(now, model, number) in (None, author.name):
         fix = f"countersign history {model}"
@@ -144,9 +143,9 @@ def incident_command(
     }
     lines = [f"would sign: {summary}"]
     if call.agreed(f"{summary}: {reason}", version):
-        result["entry"] = moves.report_incident(
-            call.log, now, model, number, opens, reason, author, call.now
-        )
+        new_state: Literal["open", "closed"] = "open" if opens else "closed"
+        recorded = moves.report_incident(call.log, now, model, number, new_state, author, reason)
+        result["entry"] = recorded.index
         lines = [f"{summary} (entry {result['entry']})"]
     holders = {alias: now.holder(model, alias) for alias in policies.rules.aliases}
     held = [alias for alias, move in holders.items() if move and move.version == number]
@@ -240,8 +239,8 @@ def _signs(call: Call, now: LogState, roles: Sequence[str]) -> Speaker | None:
 
 
 def _check_ready(plan: Plan) -> None:
-    """Checks that there is a packet to promote, and a key to sign with. Raises `ConfigError`,
-    `RefusedError`.
+    """Checks that there is a packet to promote, a key to sign with, and a reason. Raises
+    `ConfigError`, `RefusedError`.
     """
     if plan.move.action == "promote" and plan.asked.packet is None:
         name = f"{plan.move.model}/{plan.move.version}"
@@ -256,3 +255,5 @@ def _check_ready(plan: Plan) -> None:
             expected=f"the key of {people or 'a person in a requesting role'}",
             fix="give --key, or set COUNTERSIGN_KEY; --dry-run shows what would happen",
         )
+    if not plan.move.reason.strip():
+        raise ConfigError("nobody signs a request without a reason", where="--reason")

@@ -79,10 +79,8 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
         session.tell([policies.shown(now.authority, offer)], err=call.as_json)
         question = f"\n{author.name} signs policies {offer.digest} as {author.role}."
         if call.agreed(question, offer.digest[: policies.SHORTEST]):
-            recorded, _ = policies.sign(
-                call.log, now.authority, offer, call.signer, call.role, reason, call.now
-            )
-            entry, now = recorded.index, call.state()
+            entry = policies.sign(call.log, now.authority, offer, author, reason).index
+            now = call.state()
     period = now.authority.in_force
     in_force = period.digest == offer.digest and period.signed_at is not None
     result = {"digest": offer.digest, "signed_by": author.name, "entry": entry}

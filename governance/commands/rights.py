@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from governance.attest.keys import public_key
+from governance.attest.predicates import Authorization
 from governance.base.errors import ConfigError, CountersignError
 from governance.base.text import moment
+from governance.base.time import exact_instant
 from governance.commands import session
 from governance.commands.session import Call
-from governance.people import authorizing, enrolment, keys, speaking
+from governance.people import authorizing, enrolment, keys, policies, speaking
 from governance.people.enrolment import KINDS
 
 NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
@@ -97,22 +100,20 @@ def revoke_command(call: Call, name: str, revoked: str | None, reason: str, late
 def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[str]) -> list[int]:
     """Revokes each key in the log. Returns the entries."""
     now = call.state()
-    policies = now.authority.policies
+    in_force = now.authority.policies
     if revoked is not None:
-        named = [enrolment.key_of(policies, name, revoked)]
+        named = [enrolment.key_of(in_force, name, revoked)]
     else:
-        named = [public_key(text) for text in enrolment.principal_named(policies, name).keys]
+        named = [public_key(text) for text in enrolment.principal_named(in_force, name).keys]
     revoking = [public for public in named if public.keyid not in now.authority.revoked]
-    by = speaking.person_of(policies, call.signer).name
+    author = keys.revoker(now.authority, name, call.signer, call.role, call.now)
     entries = []
     for public in revoking:
         key = f"{public.fingerprint} of {name}"
-        if not call.agreed(f"{by} revokes {key}: for ever.", name):
+        if not call.agreed(f"{author.name} revokes {key}: for ever.", name):
             done.append(f"would revoke {key} at once")
             continue
-        recorded, author = keys.revoke(
-            call.log, now.authority, public, name, call.signer, call.role, reason, session.clock()
-        )
+        recorded = keys.revoke(call.log, public, name, author, reason)
         entries.append(recorded.index)
         by_whom = f"by {author.name} as {author.role}"
         done.append(f"{key} says nothing after entry {recorded.index}, {by_whom}")
@@ -146,22 +147,17 @@ def _edit(call: Call, change: enrolment.Change) -> str:
     """Changes policies/policy.yaml if the result could work. Returns the digest of the policies."""
     folder = Path.cwd() / "policies"
     text = change(enrolment.read(folder))
-    policies = enrolment.checked(folder, text)
+    digest = enrolment.checked(folder, text).digest
     if not call.dry_run:
         enrolment.write(folder, text)
-    return policies.digest
+    return digest
 
 
 @click.command("authorize")
 @click.option(
     "--hours", type=click.IntRange(1, authorizing.LONGEST), required=True, help="For how long."
 )
-@click.option(
-    "--reason",
-    default="runs of the pipeline",
-    show_default=True,
-    help="What for; the log keeps it.",
-)
+@click.option("--reason", default="", help="What for; the log keeps it.")
 @session.options(*session.SIGNS)
 def authorize_command(call: Call, hours: int, reason: str) -> None:
     """Let services run in your name for so many hours. A run that nobody authorized cannot reach a
@@ -170,15 +166,19 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
     Set COUNTERSIGN_REQUESTER=YOUR_NAME for the runs. Who starts a run cannot approve its model.
     """
     now = call.state()
-    name = authorizing.speaking_for_themselves(now, call.signer, call.role, call.now).name
+    author = speaking.speaker(now.authority, call.signer, call.role, None, call.now, first=True)
+    name = author.name
     question = f"{name} lets services run in their name for {hours} hours."
     if not call.agreed(question, name):
         line = f"{name} would authorize runs for {hours} h"
         call.show({"name": name, "hours": hours}, [line])
         return
-    recorded, _, authorization = authorizing.authorize(
-        call.log, now, call.signer, call.role, reason, hours, call.now
+    authorization = Authorization(
+        **author.signed(reason, anywhere=True),
+        expires=exact_instant(call.now + timedelta(hours=hours)),
     )
+    subject = policies.subject(now.authority.in_force.digest)
+    recorded = author.record(call.log, "authorization", subject, authorization)
     result = {"name": name, "entry": recorded.index, "authorization": recorded.digest}
     result["expires"] = authorization.expires
     until = f"until {moment(authorization.expires)} (entry {recorded.index})"

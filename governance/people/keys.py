@@ -20,14 +20,7 @@ from governance.log.port import Log
 from governance.machine.machine import Machine
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.policies import SHORTEST, owner, signed_by
-from governance.people.speaking import (
-    Recorded,
-    Speaker,
-    person_of,
-    record_statement,
-    roles_of,
-    speaker,
-)
+from governance.people.speaking import Recorded, Speaker, person_of, speaker
 from governance.policy.authority import Authority
 
 NEXT = f"{CHECKPOINT}-next"
@@ -43,46 +36,22 @@ class Successor(Model):
     approved: bool
 
 
-def revoke(
-    log: Log,
-    authority: Authority,
-    key: PublicKey,
-    whose: str,
-    signer: Signer,
-    role: str | None,
-    reason: str,
-    at: datetime,
-) -> tuple[Recorded, Speaker]:
-    """Records that a key counts no more from here on. Its owner or one policy owner signs. Raises
-    `RefusedError`.
-    """
-    if authority.revoked.get(key.keyid) is not None:
-        raise RefusedError(
-            f"key {key.fingerprint} of {whose} was revoked at entry {authority.revoked[key.keyid]}"
-        )
-    author = _may_revoke(authority, whose, signer, role, at)
-    revocation = Revocation(**author.signed(reason, at), owner=whose)
-    return (
-        record_statement(
-            log,
-            signer,
-            "revocation",
-            [Artifact(role="key", name=whose, sha256=key.keyid)],
-            revocation,
-        ),
-        author,
-    )
-
-
-def _may_revoke(
+def revoker(
     authority: Authority, whose: str, signer: Signer, role: str | None, at: datetime
 ) -> Speaker:
-    person = person_of(authority.policies, signer)
-    if person.name != whose:
+    """The person who may revoke a key of `whose`: its owner, or a policy owner. Raises
+    `RefusedError`.
+    """
+    if person_of(authority.policies, signer).name != whose:
         return owner(authority, signer, role, at, recovery=False)
-    return speaker(
-        authority, signer, role or (person.roles or [""])[0], roles_of(authority.policies), at
-    )
+    return speaker(authority, signer, role, None, at, first=True)
+
+
+def revoke(log: Log, key: PublicKey, whose: str, author: Speaker, reason: str) -> Recorded:
+    """Records that a key counts no more from here on (see `revoker`)."""
+    revocation = Revocation(**author.signed(reason), owner=whose)
+    subject = Artifact(role="key", name=whose, sha256=key.keyid)
+    return author.record(log, "revocation", subject, revocation)
 
 
 def successors(now: LogState) -> list[Successor]:
@@ -101,23 +70,15 @@ def successors(now: LogState) -> list[Successor]:
     ]
 
 
-def propose_successor(
-    machine: Machine,
-    log: Log,
-    authority: Authority,
-    signer: Signer,
-    role: str | None,
-    reason: str,
-    at: datetime,
-    key: PublicKey | None = None,
-) -> tuple[Recorded, PublicKey]:
-    """Records the public half of the next checkpoint key, signed by one policy owner. Makes a key
-    on this machine if none is given.
-    """
-    author = owner(authority, signer, role, at, recovery=False)
-    key = key or public_key(stored_signer(machine.keys, NEXT).public_pem)
-    proposal = CheckpointKey(**author.signed(reason, at), pem=key.pem)
-    return record_statement(log, signer, "checkpoint_key", [_subject(key)], proposal), key
+def propose_successor(log: Log, key: PublicKey, author: Speaker, reason: str) -> Recorded:
+    """Records the public half of the next checkpoint key, signed by one policy owner."""
+    proposal = CheckpointKey(**author.signed(reason), pem=key.pem)
+    return author.record(log, "checkpoint_key", _subject(key.keyid), proposal)
+
+
+def next_key(machine: Machine) -> PublicKey:
+    """The next checkpoint key of this machine. It is made if there is none."""
+    return public_key(stored_signer(machine.keys, NEXT).public_pem)
 
 
 def proposed(now: LogState, keyid: str) -> Successor:
@@ -144,17 +105,12 @@ def proposed(now: LogState, keyid: str) -> Successor:
     return matching[-1]
 
 
-def approve_successor(
-    log: Log, now: LogState, keyid: str, signer: Signer, role: str | None, reason: str, at: datetime
-) -> tuple[Recorded, Successor]:
+def approve_successor(log: Log, keyid: str, author: Speaker, reason: str) -> Recorded:
     """Approves a proposed checkpoint key, as one of the owners."""
-    successor, author = proposed(now, keyid), owner(now.authority, signer, role, at)
     approval = Approval(
-        **author.signed(reason, at), decision="approve", about="checkpoint_key", page=None
+        **author.signed(reason), decision="approve", about="checkpoint_key", page=None
     )
-    return record_statement(
-        log, signer, "approval", [_subject_of(successor.keyid)], approval
-    ), successor
+    return author.record(log, "approval", _subject(keyid), approval)
 
 
 def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:
@@ -164,7 +120,7 @@ def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:
     waiting = machine.keys / f"{NEXT}.pem"
     if not waiting.exists():
         return None
-    key = public_key(stored_signer(machine.keys, NEXT).public_pem)
+    key = next_key(machine)
     if key.pem != now.authority.checkpoint_keys[-1][1]:
         raise ConfigError(
             "the next checkpoint key on this machine is not the one that was approved",
@@ -188,9 +144,5 @@ def use_successor(folder: Path) -> Path:
     return kept
 
 
-def _subject(key: PublicKey) -> Artifact:
-    return _subject_of(key.keyid)
-
-
-def _subject_of(keyid: str) -> Artifact:
+def _subject(keyid: str) -> Artifact:
     return Artifact(role="checkpoint_key", name="checkpoint key", sha256=keyid)

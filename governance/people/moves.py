@@ -39,7 +39,7 @@ from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
 from governance.people.assumed import NOT_YET, assumed
-from governance.people.speaking import Speaker, record_statement, roles_of
+from governance.people.speaking import Recorded, Speaker, roles_of
 from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
@@ -212,9 +212,7 @@ def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
     if planned.signs is None:
         raise ConfigError("nobody signs the request", fix="give --key, or set COUNTERSIGN_KEY")
     predicate = _request(now, planned.asked, planned.move, planned.signs, at)
-    return record_statement(
-        log, planned.signs.signer, "request", [_subject(planned.asked)], predicate
-    ).digest
+    return planned.signs.record(log, "request", _subject(planned.asked), predicate).digest
 
 
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:
@@ -244,22 +242,15 @@ def report_incident(
     now: LogState,
     model: str,
     version: str,
-    opened: bool,
+    state: Literal["open", "closed"],
+    author: Speaker,
     reason: str,
-    signs: Speaker,
-    at: datetime,
-) -> int:
-    """Opens or closes an incident on a version. Returns the index of the entry."""
-    incident = Incident(
-        **signs.signed(reason, at),
-        model=model,
-        version=version,
-        state="open" if opened else "closed",
-    )
+) -> Recorded:
+    """Opens or closes an incident on a version."""
     digest = now.registration(model, version).predicate.model_digest
-    return record_statement(
-        log, signs.signer, "incident", [Artifact(role="model", name=model, sha256=digest)], incident
-    ).index
+    incident = Incident(**author.signed(reason), model=model, version=version, state=state)
+    subject = Artifact(role="model", name=model, sha256=digest)
+    return author.record(log, "incident", subject, incident)
 
 
 def closed_by(now: LogState, model: str, version: str) -> str | None:
@@ -375,7 +366,7 @@ def _request(
     rule = now.authority.policies.rules.aliases.get(move.alias)
     hours = min(HOURS, rule.request_hours) if rule else HOURS
     return PromotionRequest(
-        **signs.signed(move.reason, at),
+        **signs.signed(move.reason),
         action=move.action,
         model=move.model,
         version=move.version,

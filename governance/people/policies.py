@@ -23,7 +23,6 @@ from governance.people.speaking import (
     Recorded,
     Speaker,
     last_vote,
-    record_statement,
     run_of,
     speaker,
     votes_on,
@@ -133,7 +132,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 def propose(
     log: Log, authority: Authority, policies: Policies, signer: Signer, name: str, at: datetime
-) -> Recorded:
+) -> None:
     """Records the local policies, so that their owners can sign them. Raises `RefusedError` if they
     are already in force.
     """
@@ -143,12 +142,11 @@ def propose(
             " signed",
             fix="change policies/ first",
         )
-    # its mistakes are told before anybody signs: nothing else reads the catalogue
-    catalogue_of(policies)
+    catalogue_of(policies)  # raises for mistakes; nothing else reads the catalogue
     change = PolicyChange(
         previous=evidence.policy_in_force(log), run=run_of(name, at), files=dict(policies.files)
     )
-    return record_statement(log, signer, "policy", [subject(policies.digest)], change)
+    evidence.record(log, signer, "policy", [subject(policies.digest)], change)
 
 
 def offer(authority: Authority, digest: str) -> Offer:
@@ -199,30 +197,17 @@ def first_rules(files: Mapping[str, str]) -> str:
     return "\n".join([files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
 
 
-def sign(
-    log: Log,
-    authority: Authority,
-    proposed: Offer,
-    signer: Signer,
-    role: str | None,
-    reason: str,
-    at: datetime,
-) -> tuple[Recorded, Speaker]:
-    """Signs policies as an owner under the policies in force. Raises `RefusedError`."""
+def sign(log: Log, authority: Authority, proposed: Offer, author: Speaker, reason: str) -> Recorded:
+    """Signs policies as an owner (see `owner`). Raises `RefusedError`."""
     try:
         policies_of(proposed.files)
     except CountersignError as error:
         raise RefusedError(
             f"these policies cannot be read, so they could never be in force: {error}"
         ) from None
-    author = owner(authority, signer, role, at)
-    approval = Approval(
-        **author.signed(reason, at),
-        decision="approve",
-        about="policy",
-        page=sha256_bytes(shown(authority, proposed).encode()),
-    )
-    return record_statement(log, signer, "approval", [subject(proposed.digest)], approval), author
+    page = sha256_bytes(shown(authority, proposed).encode())
+    approval = Approval(**author.signed(reason), decision="approve", about="policy", page=page)
+    return author.record(log, "approval", subject(proposed.digest), approval)
 
 
 def owner(

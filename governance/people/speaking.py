@@ -8,7 +8,7 @@ to the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,41 +43,48 @@ KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """A person, in one role, with their key."""
-
-    name: str
-    role: str
-    signer: Signer
-    log: str
-    """The log that they sign for: the hash of its entry 0."""
-
-    def signed(self, reason: str, at: datetime, *, anywhere: bool = False) -> dict[str, Any]:
-        """The fields of `governance.attest.predicates.Signed`. With `anywhere`, the statement also
-        counts in another log. Raises `ConfigError`.
-        """
-        if any(
-            "\ud800" <= letter <= "\udfff" for letter in reason
-        ):  # bytes of another encoding, as Python has them
-            raise ConfigError(
-                "the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8"
-            )
-        fields = {
-            "principal": self.name,
-            "role": self.role,
-            "reason": reason,
-            "at": exact_instant(at),
-        }
-        return fields if anywhere else {**fields, "log": self.log}
-
-
-@dataclass(frozen=True)
 class Recorded:
     """A statement that is in the log."""
 
     index: int
     digest: str
     """sha256 of the statement's bytes."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A person, in one role, with their key, at a time."""
+
+    name: str
+    role: str
+    signer: Signer
+    log: str
+    """The log that they sign for: the hash of its entry 0."""
+    at: datetime
+
+    def signed(self, reason: str, *, anywhere: bool = False) -> dict[str, Any]:
+        """The fields of `governance.attest.predicates.Signed`. With `anywhere`, the statement also
+        counts in another log. Raises `ConfigError`.
+        """
+        try:
+            reason.encode()
+        except UnicodeEncodeError:  # bytes of another encoding, as Python has them
+            raise ConfigError(
+                "the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8"
+            ) from None
+        fields = {
+            "principal": self.name,
+            "role": self.role,
+            "reason": reason,
+            "at": exact_instant(self.at),
+        }
+        return fields if anywhere else {**fields, "log": self.log}
+
+    def record(self, log: Log, kind: str, subject: Artifact, predicate: Model) -> Recorded:
+        """Signs a statement and appends it. The same statement is recorded only once."""
+        entry = evidence.record(log, self.signer, kind, [subject], predicate)
+        statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+        return Recorded(entry.index, sha256_bytes(canonical.dumps(statement)))
 
 
 def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> Signer:
@@ -100,31 +107,35 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
 def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
     """The person of this key. Raises `RefusedError` for an unknown key or the key of a service."""
     principal = policies.principals.get(key.keyid)
-    shown = key.fingerprint if isinstance(key, PublicKey) else _fingerprint(key)
-    if principal is None:
-        people = ", ".join(sorted(person.name for person in policies.rules.in_roles(None)))
-        enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
-        raise RefusedError(
-            f"the policies in force do not name this key ({shown})",
-            expected=f"a key of {people}" if people else "policies that name people",
-            fix=enrolled if people else "countersign init begins a log with people",
-        )
-    if principal.kind != "person":
+    if principal is not None and principal.kind == "person":
+        return principal
+    public = key if isinstance(key, PublicKey) else public_key(key.public_pem)
+    shown = public.fingerprint
+    if principal is not None:
         raise RefusedError(
             f"this is the key of service {principal.name} ({shown}); people sign with their own"
         )
-    return principal
-
-
-def _fingerprint(signer: Signer) -> str:
-    return public_key(signer.public_pem).fingerprint
+    people = ", ".join(sorted(person.name for person in policies.rules.in_roles(None)))
+    enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
+    raise RefusedError(
+        f"the policies in force do not name this key ({shown})",
+        expected=f"a key of {people}" if people else "policies that name people",
+        fix=enrolled if people else "countersign init begins a log with people",
+    )
 
 
 def speaker(
-    authority: Authority, signer: Signer, role: str | None, fitting: Sequence[str], at: datetime
+    authority: Authority,
+    signer: Signer,
+    role: str | None,
+    fitting: Sequence[str] | None,
+    at: datetime,
+    *,
+    first: bool = False,
 ) -> Speaker:
-    """The person of this key, in `role` or in their only role that is `fitting`. Raises
-    `ConfigError`, `RefusedError`.
+    """The person of this key, in `role` or in their only role that is `fitting`; with `first` in
+    the first such role. `fitting` is None where any role fits. Raises `ConfigError`,
+    `RefusedError`.
     """
     policies = authority.policies
     person = person_of(policies, signer)
@@ -138,37 +149,32 @@ def speaker(
             f"{person.name} acts until {person.until}, as policy says",
             fix="countersign policy status",
         )
-    return Speaker(person.name, _role(person, role, fitting, policies), signer, authority.origin)
-
-
-def _role(person: Principal, role: str | None, fitting: Sequence[str], policies: Policies) -> str:
-    possible = [name for name in person.roles if name in fitting]
-    if role is not None and role not in person.roles:
-        raise RefusedError(
-            f"{person.name} has no role {role!r}",
-            expected=f"one of: {', '.join(person.roles) or 'none'}",
-            fix="--role",
-        )
-    if role is not None and role not in fitting:
-        raise RefusedError(
-            f"role {role} may not say this",
-            expected=f"one of: {', '.join(fitting) or 'nobody may'}",
-        )
-    if role is not None:
-        return role
-    if not possible:
-        others = ", ".join(other.name for other in policies.rules.in_roles(fitting))
-        expected = f"a person as {', '.join(fitting)} ({others or 'nobody has it'})"
-        raise RefusedError(
-            f"{person.name} ({', '.join(person.roles) or 'no role'}) may not say this",
-            expected=expected if fitting else "nobody: policy names no role",
-        )
-    if len(possible) > 1:
+    possible = [name for name in person.roles if fitting is None or name in fitting]
+    if role is None and len(possible) > 1 and not first:
         raise ConfigError(
             f"{person.name} may say this as {' or as '.join(possible)}",
             fix=f"say which: --role {possible[0]}",
         )
-    return possible[0]
+    chosen = role or next(iter(possible), "")
+    if chosen not in possible:
+        raise _may_not(person, role, fitting or (), policies)
+    return Speaker(person.name, chosen, signer, authority.origin, at)
+
+
+def _may_not(
+    person: Principal, role: str | None, fitting: Sequence[str], policies: Policies
+) -> RefusedError:
+    if role is not None and role not in person.roles:
+        roles = ", ".join(person.roles) or "none"
+        return RefusedError(
+            f"{person.name} has no role {role!r}", expected=f"one of: {roles}", fix="--role"
+        )
+    others = ", ".join(other.name for other in policies.rules.in_roles(fitting))
+    who = f"role {role}" if role else f"{person.name} ({', '.join(person.roles) or 'no role'})"
+    return RefusedError(
+        f"{who} may not say this",
+        expected=f"a person as {', '.join(fitting) or 'none'} ({others or 'nobody has it'})",
+    )
 
 
 def roles_of(policies: Policies) -> list[str]:
@@ -221,12 +227,3 @@ def log_to_add_to(machine: Machine) -> Log:
         )
     check_checkpoint_key(machine, log)
     return log_of(machine, checkpoint_signer(machine))
-
-
-def record_statement(
-    log: Log, signer: Signer, kind: str, subjects: Iterable[Artifact], predicate: Model
-) -> Recorded:
-    """Signs a statement and appends it. The same statement is recorded only once."""
-    entry = evidence.record(log, signer, kind, list(subjects), predicate)
-    statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-    return Recorded(entry.index, sha256_bytes(canonical.dumps(statement)))

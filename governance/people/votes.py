@@ -20,9 +20,8 @@ from governance.history.votes import Reason
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.assumed import assumed
-from governance.people.authorizing import speaking_for_themselves
 from governance.people.packets import release_context
-from governance.people.speaking import Recorded, Speaker, last_vote, record_statement, speaker
+from governance.people.speaking import Recorded, Speaker, last_vote, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.release import promotion
 
@@ -61,9 +60,10 @@ def check(
     """The voter, and the statement that they would sign. Raises `RefusedError` if it would not
     count.
     """
-    author = _voter(now, subject, signer, role, at)
+    seconds = subject.about == "promotion"  # in any role that may second
+    author = speaker(now.authority, signer, role, subject.fitting, at, first=seconds)
     approval = Approval(
-        **author.signed(vote.reason, at, anywhere=subject.about in BEFORE_TRAINING),
+        **author.signed(vote.reason, anywhere=subject.about in BEFORE_TRAINING),
         decision=vote.decision,
         about=subject.about,
         model=subject.model,
@@ -74,7 +74,7 @@ def check(
     )
     if subject.packet is not None:
         _check_packet(now, subject, subject.packet, approval, author, at)
-    if subject.about == "promotion" and subject.statement.predicate.principal == author.name:
+    if seconds and subject.statement.predicate.principal == author.name:
         raise RefusedError(
             f"{author.name} made this request, so somebody else has to sign it",
             where=f"request {subject.name}",
@@ -84,18 +84,7 @@ def check(
 
 def cast(log: Log, subject: Subject, author: Speaker, approval: Approval) -> Recorded:
     """Signs a vote that `check` found to count."""
-    return record_statement(log, author.signer, "approval", [subject.artifact], approval)
-
-
-def _voter(
-    now: LogState, subject: Subject, signer: Signer, role: str | None, at: datetime
-) -> Speaker:
-    """For another person's request: any role that may second it. Otherwise: the only role that
-    fits.
-    """
-    if subject.about == "promotion":
-        return speaking_for_themselves(now, signer, role, at, subject.fitting)
-    return speaker(now.authority, signer, role, subject.fitting, at)
+    return author.record(log, "approval", subject.artifact, approval)
 
 
 def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> int | None:

@@ -34,6 +34,8 @@ def at_terminal(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*words: str, who: str = "", keys: Path = Path()) -> tuple[int, str]:
     """`countersign ...`, by a person where one is named: exit code, and what was said."""
     person = ["--key", key_file(keys, who), "--yes"] if who else []
+    if words[0] == "promote" and "--reason" not in words:
+        person += ["--reason", "because"]
     done = CliRunner().invoke(cli, [*words, *person])
     if isinstance(done.exception, CountersignError):
         return done.exception.exit_code, str(done.exception)

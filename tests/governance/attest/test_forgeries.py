@@ -314,7 +314,13 @@ def test_policies_that_owners_signed_for_one_log_are_not_in_force_in_another(
     for who in ("ada", "ben"):
         authority = promotion.state(log).authority
         offer = policies.offer(authority, lax.digest[:12])
-        policies.sign(log, authority, offer, person(who), None, "a trial", elsewhere.now)
+        policies.sign(
+            log,
+            authority,
+            offer,
+            policies.owner(authority, person(who), None, elsewhere.now),
+            "a trial",
+        )
     assert promotion.state(log).authority.in_force.digest == lax.digest
     open_log(scene.story.machine, lax, scene.story.now)
     for entry in list(log.entries(first)):
@@ -335,7 +341,7 @@ def test_a_request_whose_digest_begins_alike_is_not_signed_for_another(
     while (made := scene.request())[:1] not in asked:
         asked[made[:1]] = made
     state = promotion.state(scene.story.log)
-    with pytest.raises(InputError, match="2 digests begin with"):
+    with pytest.raises(InputError, match="several digests begin with"):
         subjects.find(state, ["promotion", made[:1]])
     assert subjects.find(state, ["promotion", made]).sha256 == made
 

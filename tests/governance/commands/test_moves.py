@@ -126,6 +126,8 @@ def test_a_dry_run_says_exactly_whose_signature_is_missing_and_writes_nothing(de
 
 def test_a_refused_request_stays_open_until_the_signatures_are_there(desk: Desk) -> None:
     frozen = desk.scene.freeze()
+    code, told = desk.run("promote", "support-desk/1", "--reason", " ", who="cleo")
+    assert code == 2 and "without a reason" in told
     code, told = desk.run("promote", "support-desk/1", who="cleo")
     assert (
         code == 4

@@ -206,9 +206,9 @@ def test_recovery_replaces_a_lost_owner(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_checkpoint_key_has_a_successor(at_desk: Desk) -> None:
     d = at_desk
     made = d.must("ada", "checkpoint-key", "rotate", "--reason", "yearly", YES, "--json").json
-    d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], YES)
+    d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], WHY, YES)
     assert "no other key waits" not in d.must("ben", "pending").out
-    done = d.must("ben", "checkpoint-key", "approve", made["keyid"][:12], YES, "--json").json
+    done = d.must("ben", "checkpoint-key", "approve", made["keyid"][:12], WHY, YES, "--json").json
     assert done["approved"]
     assert "countersign checkpoint-key use" in d.refused(
         "ada", "authorize", "--hours", "1", YES, code=6
@@ -245,7 +245,7 @@ def test_the_checkpoint_key_may_live_in_another_process(
         "--json",
     ).json
     for who in ("ada", "ben"):
-        d.must(who, "checkpoint-key", "approve", made["keyid"][:12], YES)
+        d.must(who, "checkpoint-key", "approve", made["keyid"][:12], WHY, YES)
     d.refused("ada", "authorize", "--hours", "1", YES, code=6)
     d.environ |= {**agent, "COUNTERSIGN_CHECKPOINT": f"ssh-agent:{path}.pub"}
     d.must("ada", "authorize", "--hours", "1", YES)
@@ -265,8 +265,8 @@ def test_the_checkpoint_key_may_live_in_another_process(
 def test_a_checkpoint_key_that_owners_did_not_approve_is_not_used(at_desk: Desk) -> None:
     d = at_desk
     made = d.must("ada", "checkpoint-key", "rotate", "--reason", "yearly", YES, "--json").json
-    d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], YES)
+    d.must("ada", "checkpoint-key", "approve", made["keyid"][:12], WHY, YES)
     assert "not the one that was approved" in d.refused("", "checkpoint-key", "use", code=2)
     assert "may not say this" in d.refused(
-        "cleo", "checkpoint-key", "approve", made["keyid"][:12], YES
+        "cleo", "checkpoint-key", "approve", made["keyid"][:12], WHY, YES
     )

@@ -68,7 +68,8 @@ class Team:
     def says(self, *words: str, who: str = "", code: int = 0, on: Project | None = None) -> str:
         """`countersign ...` on the desk, or another machine; what it said."""
         signed = ("--key", str(self.keys / who)) if who else ()
-        done = (on or self.desk).countersign(*words, *signed)
+        why = ("--reason", "because") if words[0] == "promote" else ()
+        done = (on or self.desk).countersign(*words, *why, *signed)
         assert done.code == code and "Traceback" not in done.out, (
             f"{words}: exit code {done.code}\n{done.out}"
         )
