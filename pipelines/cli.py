@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
@@ -65,11 +66,6 @@ COMMANDS: dict[str, str] = {
 }
 """Command to its line in the help."""
 
-NEED_THE_PIPELINE = frozenset(
-    {"repro", "reproduce", "add", "allow-base", "record-key", "drill", "erasure"}
-    | {"versions", "stage"}
-)
-"""Commands of `pipelines.commands`; the others are in `governance.commands`."""
 FAMILIES = {
     "approving": ("freeze", "review", "approve", "reject", "waive"),
     "moves": ("promote", "rollback", "retire", "incident"),
@@ -86,7 +82,8 @@ def _load(name: str) -> click.Command:
     for family, names in FAMILIES.items():
         if name in names:
             module, attribute = family, f"{module}_command"
-    package = "pipelines" if name in NEED_THE_PIPELINE else "governance"
+    own = importlib.util.find_spec(f"pipelines.commands.{module}")
+    package = "pipelines" if own else "governance"
     loaded = importlib.import_module(f"{package}.commands.{module}")
     command: click.Command = getattr(loaded, attribute)
     return command
@@ -97,11 +94,9 @@ def _section(name: str) -> str:
     from governance.report.sections import ALSO, SECTIONS  # only where somebody mistyped
 
     section = ALSO.get(name, name)
-    return (
-        f"It is a section of the report: countersign show MODEL/VERSION {section}"
-        if section in SECTIONS
-        else ""
-    )
+    if section not in SECTIONS:
+        return ""
+    return f"It is a section of the report: countersign show MODEL/VERSION {section}"
 
 
 class LazyGroup(click.Group):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
+from governance.base.errors import CountersignError, Problems, unknown
 from pipelines import stages
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -74,11 +74,7 @@ def names() -> tuple[str, ...]:
 def family(name: str) -> StageFamily:
     """The declaration of one family; imports its module. Raises `ConfigError`."""
     if name not in names():
-        raise ConfigError(
-            f"there is no stage family {name!r}",
-            expected=f"one of {', '.join(names())}",
-            fix=did_you_mean(name, names()),
-        )
+        raise unknown("stage family", name, names())
     declared: StageFamily = importlib.import_module(f"{stages.__name__}.{name}").FAMILY
     return declared
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from governance.attest import canonical
-from governance.base.errors import ConfigError, did_you_mean
+from governance.base.errors import ConfigError, unknown
 from pipelines.params import Suite
 from pipelines.training import rewards
 from pipelines.training.methods import ModelClass
@@ -60,28 +60,18 @@ def metrics_of(suite: Suite, where: str) -> list[Metric]:
     """A suite's metrics in its order. Raises `ConfigError` for an unknown name, or if samples are
     needed and the suite asks for none.
     """
-    found = [_find(name, where) for name in suite.metrics]
-    for metric in found:
-        if metric.needs == "sampled" and suite.generation.samples == 0:
-            raise ConfigError(
-                f"{metric.name} needs sampled answers",
-                where=f"{where}.generation.samples",
-                expected="1 or more",
-            )
-    if len({metric.kind for metric in found}) > 1:
-        raise ConfigError(
-            "metrics of different dataset kinds in one suite", where=where, fix="make two suites"
-        )
-    return found
-
-
-def _find(name: str, where: str) -> Metric:
-    if name in METRICS:
-        return METRICS[name]
-    known, fix = ", ".join(METRICS), did_you_mean(name, METRICS)
-    raise ConfigError(
-        f"no metric {name!r}", expected=f"one of {known}", where=f"{where}.metrics", fix=fix
-    )
+    metrics = []
+    for name in suite.metrics:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS, f"{where}.metrics")
+        metrics.append(METRICS[name])
+        if METRICS[name].needs == "sampled" and suite.generation.samples == 0:
+            found, place = f"{name} needs sampled answers", f"{where}.generation.samples"
+            raise ConfigError(found, where=place, expected="1 or more")
+    if len({metric.kind for metric in metrics}) > 1:
+        found = "metrics of different dataset kinds in one suite"
+        raise ConfigError(found, where=where, fix="make two suites")
+    return metrics
 
 
 def suite_digest(suite: Suite, records: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
+from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from governance.base.model import Model, Slug, empty
 from governance.base.yaml import load_model, place
 
@@ -213,22 +213,12 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     def need(name: str, table: Iterable[str], what: str, *field: str) -> None:
         known = sorted(table)
         if name not in known:
-            expected, fix = ", ".join(known) or "there is none yet", did_you_mean(name, known)
-            wrong.append(
-                ConfigError(
-                    f"no {what} is called {name!r}",
-                    expected=expected,
-                    where=place(path, *field),
-                    fix=fix,
-                )
-            )
+            wrong.append(unknown(what, name, known, place(path, *field)))
 
     models = {*params.bases, *params.stages}
     for name in sorted(set(params.bases) & set(params.stages)):
-        found = f"{name!r} is both a base and a stage"
-        wrong.append(
-            ConfigError(found, where=place(path, "stages", name), fix="delete one of the rows")
-        )
+        found, where = f"{name!r} is both a base and a stage", place(path, "stages", name)
+        wrong.append(ConfigError(found, where=where, fix="delete one of the rows"))
     for name, dataset in params.datasets.items():
         need(dataset.held_out, params.datasets, "dataset", "datasets", name, "held_out")
     for name, base in params.bases.items():

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from governance.base.errors import ConfigError
+from governance.base.errors import ConfigError, unknown
 from pipelines import desk
 from pipelines.desk import Case
 
@@ -257,9 +257,7 @@ def planted(part: str, n: int, seed: int) -> list[Planted]:
 
 def _build(name: str, n: int, seed: int) -> tuple[list[str], list[Planted]]:
     if name not in PARTS:
-        raise ConfigError(
-            f"no part {name!r}", expected=", ".join(PARTS), where="params.yaml: samples"
-        )
+        raise unknown("part", name, PARTS, "params.yaml: samples")
     part = PARTS[name]
     # Nothing secret is made of it.
     rng = random.Random(f"countersign desk 1 {name} {seed}")  # noqa: S311

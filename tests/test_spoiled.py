@@ -265,8 +265,8 @@ SPOILED: dict[str, Spoiled] = {
         2,
         (
             "params.yaml:",
-            "stages.sft.parent: no other stage or base is called 'bass'",
-            "expected: base, tiny",
+            "stages.sft.parent: no other stage or base 'bass'",
+            "expected: one of base, tiny",
             "did you mean 'base'?",
         ),
     ),

@@ -46,6 +46,14 @@ class ConfigError(CountersignError):
     exit_code = 2
 
 
+def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> ConfigError:
+    """The error for a name that is not among `known`; it names the most similar one."""
+    names = list(known)
+    expected = f"one of {', '.join(names)}" if names else "there is none yet"
+    fix = did_you_mean(name, names)
+    return ConfigError(f"no {what} {name[:80]!r}", expected=expected, where=where, fix=fix)
+
+
 class InputError(CountersignError):
     """A data file or a model folder is not as required. Exit code 3."""
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from governance.attest import digests
-from governance.base.errors import ConfigError, InputError, did_you_mean
+from governance.base.errors import ConfigError, InputError, unknown
 from governance.base.storage import write_atomic
 from governance.base.yaml import load_model, parse_yaml
 from governance.models.files import unsafe_files
@@ -112,13 +112,7 @@ def with_base(text: str, name: str, entry: AllowedBase) -> str:
 def _row(root: Path, name: str) -> Base:
     bases = load_params(root).bases
     if name not in bases:
-        fix = did_you_mean(name, bases) or "add it to params.yaml: bases first"
-        raise ConfigError(
-            f"no base {name!r}",
-            where="params.yaml: bases",
-            expected=f"one of {', '.join(bases)}",
-            fix=fix,
-        )
+        raise unknown("base", name, bases, "params.yaml: bases")
     return bases[name]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from governance.base.errors import ConfigError, InputError, did_you_mean
+from governance.base.errors import InputError, unknown
 from pipelines.sources.readers import RowProblem, plain_name
 from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
 
@@ -92,12 +92,7 @@ def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
     slots = sorted({slot for shape in SHAPES[kind] for slot in (*shape.needs, *shape.takes)})
     for slot in given:
         if slot not in slots:
-            raise ConfigError(
-                f"no field {slot!r} in records of kind {kind}",
-                where=where,
-                expected=f"one of {', '.join(slots)}",
-                fix=did_you_mean(slot, slots),
-            )
+            raise unknown(f"field of {kind} records called", slot, slots, where)
 
 
 def _bound(shape: Shape, columns: Mapping[str, int], given: Mapping[str, str]) -> Binding | None:

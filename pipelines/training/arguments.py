@@ -113,19 +113,15 @@ def check(
 ) -> tuple[dict[str, Any], list[CountersignError]]:
     """The arguments with converted types (`"2e-3"` is a number), and every mistake."""
     known = fields(method.config)
-    settled: dict[str, Any] = {}
-    wrong: list[CountersignError] = []
+    converted: dict[str, Any] = {}
+    mistakes: list[CountersignError] = []
     for name, value in given.items():
         try:
-            _permitted(name, value, known, method)
-            settled[name] = _typed(known[name], value)
-        except _Wrong as error:
-            wrong.append(
-                ConfigError(
-                    error.found, where=f"{where}.{name}", expected=error.expected, fix=error.fix
-                )
-            )
-    return settled, wrong
+            _permit(name, value, known, method, f"{where}.{name}")
+            converted[name] = _convert(known[name], value, f"{where}.{name}")
+        except ConfigError as mistake:
+            mistakes.append(mistake)
+    return converted, mistakes
 
 
 def fields(config: str) -> dict[str, Types]:
@@ -134,24 +130,26 @@ def fields(config: str) -> dict[str, Types]:
     return {**snapshot["shared"], **snapshot["classes"][config]}
 
 
-class _Wrong(Exception):
-    def __init__(self, found: str, *, expected: str = "", fix: str = "") -> None:
-        super().__init__(found)
-        self.found, self.expected, self.fix = found, expected, fix
-
-
-def _permitted(name: str, value: Any, known: dict[str, Types], method: Method) -> None:
+def _permit(name: str, value: Any, known: dict[str, Types], method: Method, where: str) -> None:
+    """Raises `ConfigError` for an argument or a value that a stage may not set."""
     if name in REFUSED:
-        raise _Wrong("params.yaml may not set this argument", fix=REFUSED[name])
+        found = "params.yaml may not set this argument"
+        raise ConfigError(found, where=where, fix=REFUSED[name])
     if name not in known:
-        raise _Wrong(f"{method.name} has no such argument", fix=_suggestion(name, known))
-    if name == "model_init_kwargs" and set(value or {}) - set(MODEL_INIT_KEYS):
-        foreign = ", ".join(sorted(set(value) - set(MODEL_INIT_KEYS)))
-        raise _Wrong(foreign, expected=f"only {', '.join(MODEL_INIT_KEYS)}")
-    if bad := {key for key, _ in _within(value)} & NESTED_REFUSED:
-        raise _Wrong(f"{', '.join(sorted(bad))} is not accepted", fix=_LOCAL)
-    if any(isinstance(one, str) and "/" in one for _, one in _within(value)):
-        raise _Wrong("paths and repository names are not accepted here", fix=_LOCAL)
+        found = f"{method.name} has no such argument"
+        raise ConfigError(found, where=where, fix=_suggestion(name, known))
+    if name == "model_init_kwargs":
+        foreign = sorted(set(value or {}) - set(MODEL_INIT_KEYS))
+        if foreign:
+            expected = f"only {', '.join(MODEL_INIT_KEYS)}"
+            raise ConfigError(", ".join(foreign), where=where, expected=expected)
+    nested = list(_nested(value))
+    if refused := sorted({key for key, _ in nested} & NESTED_REFUSED):
+        found = f"{', '.join(refused)} is not accepted"
+        raise ConfigError(found, where=where, fix=_LOCAL)
+    if any(isinstance(member, str) and "/" in member for _, member in nested):
+        found = "paths and repository names are not accepted here"
+        raise ConfigError(found, where=where, fix=_LOCAL)
 
 
 def _suggestion(name: str, known: dict[str, Types]) -> str:
@@ -159,23 +157,21 @@ def _suggestion(name: str, known: dict[str, Types]) -> str:
         return f"TRL has dropped it; use {GONE[name]}"
     if near := did_you_mean(name, [field for field in known if field not in REFUSED]):
         return near
-    others = [one.name for one in METHODS.values() if name in fields(one.config)]
-    return (
-        f"it is an argument of {', '.join(others)}"
-        if others
-        else "see TRL's documentation of this method's config"
-    )
+    others = [method.name for method in METHODS.values() if name in fields(method.config)]
+    if others:
+        return f"it is an argument of {', '.join(others)}"
+    return "see TRL's documentation of this method's config"
 
 
-def _within(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _nested(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """(key, value) of a value and of everything in it."""
     yield key, value
     if isinstance(value, dict):
-        for name, one in value.items():
-            yield from _within(one, str(name))
+        for name, member in value.items():
+            yield from _nested(member, str(name))
     elif isinstance(value, list):
-        for one in value:
-            yield from _within(one)
+        for member in value:
+            yield from _nested(member)
 
 
 _PYTHON: dict[str, Any] = {
@@ -189,21 +185,19 @@ _PYTHON: dict[str, Any] = {
 }
 
 
-def _typed(names: Types, value: Any) -> Any:
-    wanted = " or ".join(name.removeprefix("=") for name in names if name != "object")
-    options = [
-        Literal[name[1:]] if name.startswith("=") else _PYTHON[name]
-        for name in names
-        if name != "object"
-    ]
+def _convert(names: Types, value: Any, where: str) -> Any:
+    """The value in one of these types. Raises `ConfigError`."""
+    types = [name for name in names if name != "object"]
+    expected = " or ".join(name.removeprefix("=") for name in types)
     if isinstance(value, bool) and not {"bool", "=False"} & set(names):
-        raise _Wrong(f"{value}", expected=wanted)
+        raise ConfigError(f"{value}", where=where, expected=expected)
+    options = [Literal[name[1:]] if name.startswith("=") else _PYTHON[name] for name in types]
+    union: Any = functools.reduce(operator.or_, options)
+    adapter: TypeAdapter[Any] = TypeAdapter(union, config=ConfigDict(allow_inf_nan=False))
     try:
-        union: Any = functools.reduce(operator.or_, options)
-        adapter: TypeAdapter[Any] = TypeAdapter(union, config=ConfigDict(allow_inf_nan=False))
         return adapter.validate_python(value)
     except ValidationError:
-        raise _Wrong(repr(value)[:80], expected=wanted) from None
+        raise ConfigError(repr(value)[:80], where=where, expected=expected) from None
 
 
 @functools.cache
@@ -217,18 +211,17 @@ def _snapshot() -> dict[str, Any]:
 
 def snapshot() -> dict[str, Any]:
     """The snapshot of the installed TRL's config classes. Imports TRL."""
-    configs = sorted({one.config for one in METHODS.values()})
-    every = {config: _describe(load(config)) for config in configs}
-    first = every[configs[0]]
+    configs = sorted({method.config for method in METHODS.values()})
+    classes = {config: _describe(load(config)) for config in configs}
     shared = {
-        name: kinds
-        for name, kinds in first.items()
-        if all(one.get(name) == kinds for one in every.values())
+        name: types
+        for name, types in classes[configs[0]].items()
+        if all(arguments.get(name) == types for arguments in classes.values())
     }
-    own = {
-        config: {n: k for n, k in one.items() if n not in shared} for config, one in every.items()
-    }
-    return {"shared": shared, "classes": own}
+    for arguments in classes.values():
+        for name in shared:
+            del arguments[name]
+    return {"shared": shared, "classes": classes}
 
 
 def load(reference: str) -> Any:
@@ -262,16 +255,9 @@ def _type_names(hint: Any) -> Types:
     base = get_origin(hint) or hint
     if isinstance(base, type) and issubclass(base, Enum):
         return [f"={member.value}" for member in base]
-    plain = {
-        bool: "bool",
-        int: "int",
-        float: "float",
-        str: "str",
-        dict: "dict",
-        list: "list",
-        tuple: "list",
-    }
-    return ["null"] if base is type(None) else [plain.get(base, "object")]
+    plain = {str: "str", bool: "bool", int: "int", float: "float", dict: "dict", list: "list"}
+    plain |= {tuple: "list", type(None): "null"}
+    return [plain.get(base, "object")]
 
 
 def render(value: dict[str, Any]) -> str:

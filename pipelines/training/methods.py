@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from governance.base.errors import ConfigError, did_you_mean
+from governance.base.errors import unknown
 
 ModelClass = Literal["language", "scorer"]
 """A causal language model, or a sequence classifier with one output (a reward model)."""
@@ -21,14 +21,10 @@ class Method:
     """One way to train."""
 
     name: str
-    trainer: str
-    """`module:Class` of the trainer."""
-    config: str
-    """`module:Class` of its configuration, whose fields `trainer:` of a stage may name."""
+    family: str
+    """`module:Name`, to which TRL adds `Trainer` and `Config`."""
     kind: str
     """The dataset kind it trains on (`pipelines.kinds`)."""
-    columns: tuple[str, ...]
-    """The record's columns that the trainer gets."""
     signals: tuple[str, ...]
     """The signals it logs, with TRL's names; the first is the most useful one."""
     model: ModelClass = "language"
@@ -40,6 +36,29 @@ class Method:
     defaults: dict[str, Any] = field(default_factory=dict)
     """Our defaults where TRL's would surprise. They are part of the objective's digest."""
 
+    @property
+    def trainer(self) -> str:
+        """`module:Class` of the trainer."""
+        return f"{self.family}Trainer"
+
+    @property
+    def config(self) -> str:
+        """`module:Class` of its configuration, whose fields `trainer:` of a stage may name."""
+        return f"{self.family}Config"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The record's columns that the trainer gets."""
+        return COLUMNS[self.kind]
+
+
+COLUMNS = {
+    "conversation": ("messages",),
+    "preference": ("prompt", "chosen", "rejected"),
+    "unpaired": ("prompt", "completion", "label"),
+    "prompt": ("prompt", "answer"),
+}
+"""Dataset kind to the columns that trainers get."""
 
 _STEPS = ("grad_norm", "learning_rate")
 _LANGUAGE = ("loss", "mean_token_accuracy", "entropy", *_STEPS)
@@ -51,81 +70,21 @@ _ONLINE = (
     "reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "completions/mean_length",
     "completions/clipped_ratio", "loss", *_STEPS,
 )  # fmt: skip
-_TURNS = ("messages",)
-_COMPARED = ("prompt", "chosen", "rejected")
-_JUDGED = ("prompt", "completion", "label")
-_ASKED = ("prompt", "answer")
 _KL = {"beta": 0.02}
 """TRL's 0 switches GRPO's KL penalty off, and its figure too."""
-_ORPO = "trl.experimental.orpo"
+_ASSISTANT = {"assistant_only_loss": True}
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(
-            "pretrain",
-            "trl:SFTTrainer",
-            "trl:SFTConfig",
-            "conversation",
-            _TURNS,
-            _LANGUAGE,
-            from_scratch=True,
-        ),
-        Method(
-            "sft",
-            "trl:SFTTrainer",
-            "trl:SFTConfig",
-            "conversation",
-            _TURNS,
-            _LANGUAGE,
-            defaults={"assistant_only_loss": True},
-        ),
-        Method(
-            "reward",
-            "trl:RewardTrainer",
-            "trl:RewardConfig",
-            "preference",
-            _COMPARED,
-            _SCORER,
-            model="scorer",
-        ),
-        Method("dpo", "trl:DPOTrainer", "trl:DPOConfig", "preference", _COMPARED, _PAIRS),
-        Method(
-            "kto",
-            "trl:KTOTrainer",
-            "trl:KTOConfig",
-            "unpaired",
-            _JUDGED,
-            ("loss", *_BOTH, "kl", *_STEPS),
-        ),
-        Method(
-            "orpo",
-            f"{_ORPO}:ORPOTrainer",
-            f"{_ORPO}:ORPOConfig",
-            "preference",
-            _COMPARED,
-            (*_PAIRS, *_ODDS),
-        ),
-        Method(
-            "grpo",
-            "trl:GRPOTrainer",
-            "trl:GRPOConfig",
-            "prompt",
-            _ASKED,
-            _ONLINE,
-            rewards=True,
-            defaults=_KL,
-        ),
-        Method(
-            "rloo",
-            "trl:RLOOTrainer",
-            "trl:RLOOConfig",
-            "prompt",
-            _ASKED,
-            _ONLINE,
-            rewards=True,
-            defaults=_KL,
-        ),
+        Method("pretrain", "trl:SFT", "conversation", _LANGUAGE, from_scratch=True),
+        Method("sft", "trl:SFT", "conversation", _LANGUAGE, defaults=_ASSISTANT),
+        Method("reward", "trl:Reward", "preference", _SCORER, model="scorer"),
+        Method("dpo", "trl:DPO", "preference", _PAIRS),
+        Method("kto", "trl:KTO", "unpaired", ("loss", *_BOTH, "kl", *_STEPS)),
+        Method("orpo", "trl.experimental.orpo:ORPO", "preference", (*_PAIRS, *_ODDS)),
+        Method("grpo", "trl:GRPO", "prompt", _ONLINE, rewards=True, defaults=_KL),
+        Method("rloo", "trl:RLOO", "prompt", _ONLINE, rewards=True, defaults=_KL),
     )
 }
 """Method name to method."""
@@ -135,9 +94,4 @@ def method(name: str, where: str = "") -> Method:
     """The method called `name`. Raises `ConfigError` with the nearest name."""
     if name in METHODS:
         return METHODS[name]
-    raise ConfigError(
-        f"no training method {name!r}",
-        expected=f"one of {', '.join(METHODS)}",
-        where=where,
-        fix=did_you_mean(name, METHODS),
-    )
+    raise unknown("training method", name, METHODS, where)

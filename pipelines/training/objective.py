@@ -8,10 +8,11 @@ stage's row that needs no data; all are reported together.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from governance.attest import canonical
-from governance.base.errors import ConfigError, CountersignError, Problems
+from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from governance.base.model import Json, Model, Sha256
 from pipelines.params import Params, Stage
 from pipelines.training import arguments, rewards
@@ -41,21 +42,21 @@ class Objective(Model):
 
     @property
     def digest(self) -> str:
-        """sha256 of the canonical JSON of all of it."""
-        return digest(self)
+        """sha256 of its text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
-
-def digest(objective: Objective) -> str:
-    """sha256 of an objective's canonical JSON."""
-    return hashlib.sha256(canonical.dumps(objective.model_dump(mode="json"))).hexdigest()
+    @property
+    def text(self) -> str:
+        """The canonical JSON of all of it."""
+        return canonical.dumps(self.model_dump(mode="json")).decode()
 
 
 def texts(objective: Objective) -> dict[str, str]:
     """sha256 to text of the objective and its reward functions: what a person reads before they
     approve a digest.
     """
-    found = {one.source: rewards.source_text(one.name) for one in objective.rewards}
-    return {**found, objective.digest: canonical.dumps(objective.model_dump(mode="json")).decode()}
+    sources = {reward.source: rewards.source_text(reward.name) for reward in objective.rewards}
+    return {**sources, objective.digest: objective.text}
 
 
 def resolve(params: Params, name: str) -> Objective:
@@ -76,13 +77,8 @@ def resolve(params: Params, name: str) -> Objective:
         threads=stage.threads,
         lora=stage.lora.model_dump() if stage.lora else None,
         rewards=[
-            ResolvedReward(
-                name=one.name,
-                weight=one.weight,
-                options=one.options,
-                source=rewards.source_digest(one.name),
-            )
-            for one in stage.rewards
+            ResolvedReward(**dict(reward), source=rewards.source_digest(reward.name))
+            for reward in stage.rewards
         ],
         trainer=dict(sorted(trainer.items())),
     )
@@ -93,82 +89,52 @@ def uses_scorer(stage: Stage) -> bool:
     return any(reward.name == rewards.SCORER for reward in stage.rewards)
 
 
-def _of_rewards(params: Params, stage: Stage, chosen: Method, where: str) -> list[CountersignError]:
-    wrong: list[CountersignError] = []
+def _of_rewards(
+    params: Params, stage: Stage, chosen: Method, where: str
+) -> Iterator[CountersignError]:
     for at, reward in enumerate(stage.rewards):
-        try:
-            if reward.name != rewards.SCORER:
-                rewards.find(reward.name, f"{where}.rewards[{at}].name")
-        except ConfigError as error:
-            wrong.append(error)
+        if reward.name not in (*rewards.RULES, rewards.SCORER):
+            names = [*rewards.RULES, rewards.SCORER]
+            yield unknown("reward function", reward.name, names, f"{where}.rewards[{at}].name")
     if chosen.rewards and not stage.rewards:
         known = ", ".join([*rewards.RULES, rewards.SCORER])
-        wrong.append(
-            ConfigError(
-                "no reward functions", where=f"{where}.rewards", expected=f"at least one of {known}"
-            )
-        )
+        expected = f"at least one of {known}"
+        yield ConfigError("no reward functions", where=f"{where}.rewards", expected=expected)
     if stage.rewards and not chosen.rewards:
-        wrong.append(
-            ConfigError(
-                f"{chosen.name} uses no reward functions",
-                where=f"{where}.rewards",
-                fix="delete the field",
-            )
-        )
-    if uses_scorer(stage):
-        wrong += _of_scorer(params, stage, where)
-    elif stage.scorer != stage.parent:
-        fix = f"set scorer: {stage.parent}, or add the reward {{name: {rewards.SCORER}}}"
-        wrong.append(ConfigError("the scorer is not used", where=f"{where}.scorer", fix=fix))
-    return wrong
-
-
-def _of_scorer(params: Params, stage: Stage, where: str) -> list[CountersignError]:
+        found = f"{chosen.name} uses no reward functions"
+        yield ConfigError(found, where=f"{where}.rewards", fix="delete the field")
     scorer = params.stages.get(stage.scorer)
-    if scorer is not None and method(scorer.method).model != "scorer":
+    if not uses_scorer(stage) and stage.scorer != stage.parent:
+        fix = f"set scorer: {stage.parent}, or add the reward {{name: {rewards.SCORER}}}"
+        yield ConfigError("the scorer is not used", where=f"{where}.scorer", fix=fix)
+    elif uses_scorer(stage) and scorer and method(scorer.method).model != "scorer":
         found = f"{stage.scorer} is trained by {scorer.method}, which is not a reward model method"
-        return [ConfigError(found, where=f"{where}.scorer", expected="a stage of method reward")]
-    return []
+        yield ConfigError(found, where=f"{where}.scorer", expected="a stage of method reward")
 
 
-def _of_models(params: Params, stage: Stage, chosen: Method, where: str) -> list[CountersignError]:
+def _of_models(
+    params: Params, stage: Stage, chosen: Method, where: str
+) -> Iterator[CountersignError]:
     """Whether the method can start from that parent with that kind of data."""
-    wrong: list[CountersignError] = []
     kind = params.datasets[stage.data].kind
     if kind != chosen.kind:
-        expected = f"a dataset of kind {chosen.kind}"
-        wrong.append(
-            ConfigError(f"{stage.data} is of kind {kind}", where=f"{where}.data", expected=expected)
-        )
-    parent = params.stages.get(stage.parent)
+        found, expected = f"{stage.data} is of kind {kind}", f"a dataset of kind {chosen.kind}"
+        yield ConfigError(found, where=f"{where}.data", expected=expected)
+    place, parent = f"{where}.parent", params.stages.get(stage.parent)
     if parent is not None and method(parent.method).model != "language":
         found = f"{stage.parent} is a reward model"
-        wrong.append(ConfigError(found, where=f"{where}.parent", expected="a language model"))
+        yield ConfigError(found, where=place, expected="a language model")
     bare = parent is None and params.bases[stage.parent].source.endswith(".json")
     if bare and not chosen.from_scratch:
         found = f"{stage.parent} is an untrained architecture"
-        wrong.append(
-            ConfigError(
-                found, where=f"{where}.parent", fix="train it first with a stage of method pretrain"
-            )
-        )
+        fix = "train it first with a stage of method pretrain"
+        yield ConfigError(found, where=place, fix=fix)
     if chosen.from_scratch and not bare:
-        found = f"{stage.parent} has weights already"
-        wrong.append(
-            ConfigError(
-                found,
-                where=f"{where}.parent",
-                expected="a base whose source is an architecture (*.json)",
-            )
-        )
+        expected = "a base whose source is an architecture (*.json)"
+        yield ConfigError(f"{stage.parent} has weights already", where=place, expected=expected)
     if chosen.from_scratch and stage.lora:
-        wrong.append(
-            ConfigError(
-                "LoRA needs weights to start from", where=f"{where}.lora", fix="delete the field"
-            )
-        )
-    return wrong
+        found = "LoRA needs weights to start from"
+        yield ConfigError(found, where=f"{where}.lora", fix="delete the field")
 
 
 def describe(objective: Objective) -> dict[str, Any]:
@@ -179,5 +145,5 @@ def describe(objective: Objective) -> dict[str, Any]:
         "threads": objective.threads,
     }
     flat |= {f"lora.{key}": value for key, value in (objective.lora or {}).items()}
-    flat |= {f"reward.{one.name}": one.weight for one in objective.rewards}
+    flat |= {f"reward.{reward.name}": reward.weight for reward in objective.rewards}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}

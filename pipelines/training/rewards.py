@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from governance.base.errors import ConfigError, TrainingError, did_you_mean
+from governance.base.errors import TrainingError, unknown
 
 Rule = Callable[..., float]
 """rule(text, answer, **options) -> score; `answer` is None where the record has none."""
@@ -90,12 +90,7 @@ def find(name: str, where: str = "") -> Rule:
     """The rule called `name`. Raises `ConfigError` with the nearest name."""
     if name in RULES:
         return RULES[name]
-    raise ConfigError(
-        f"no reward function {name!r}",
-        expected=f"one of {', '.join([*RULES, SCORER])}",
-        where=where,
-        fix=did_you_mean(name, [*RULES, SCORER]),
-    )
+    raise unknown("reward function", name, [*RULES, SCORER], where)
 
 
 def source_text(name: str) -> str:
@@ -126,21 +121,18 @@ def for_trainer(name: str, options: dict[str, Any]) -> TrainerReward:
         answers = columns.get("answer") or [None] * len(completions)
         try:
             return [
-                float(function(said(completion), answer, **options))
+                float(function(text_of(completion), answer, **options))
                 for completion, answer in zip(completions, answers, strict=True)
             ]
         except Exception as error:
-            raise TrainingError(
-                f"reward function {name!r} raised {type(error).__name__}",
-                expected="a number for every answer",
-                where="pipelines/training/rewards.py",
-                fix="correct the function or its options; nothing was published",
-            ) from error
+            found = f"reward function {name!r} raised {type(error).__name__}"
+            fix = "correct the function or its options; nothing was published"
+            raise TrainingError(found, where="pipelines/training/rewards.py", fix=fix) from error
 
     score.__name__ = name
     return score
 
 
-def said(completion: Any) -> str:
+def text_of(completion: Any) -> str:
     """The text of a completion: a string, or the content of its last message."""
     return completion if isinstance(completion, str) else str(completion[-1]["content"])
