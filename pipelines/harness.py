@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -40,6 +39,7 @@ from pipelines.families import StageFamily, family
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.process import end_with_parent, exclusive
 from pipelines.project import Project
+from pipelines.provenance import Work
 
 REPORTS = ("report", "summary", "excluded")
 """Roles of the outputs that are kept for reading when a stage refuses."""
@@ -97,7 +97,7 @@ class StageRun:
 
     def hash_inputs(self) -> dict[str, Artifact]:
         """Role to input, as it is now. Raises `InputError` if one is missing."""
-        return {item.role: _hashed(self.project.root, item) for item in self.inputs}
+        return {file.role: _hashed(self.project.root, file) for file in self.inputs}
 
     def job(self, artifacts: dict[str, Artifact], made: Path, scratch: Path | None = None) -> Job:
         """The job of a stage that writes below `made`.
@@ -117,7 +117,7 @@ class StageRun:
             policies=project.policies,
             machine=project.machine,
             inputs=artifacts,
-            input_paths={item.role: project.root / item.path for item in self.inputs},
+            input_paths={file.role: project.root / file.path for file in self.inputs},
             output_paths={output.role: made / output.path for output in self.outputs},
             scratch=scratch,
             now=now,
@@ -151,7 +151,7 @@ def _run_locked(run: StageRun) -> str:
         project = run.project
         authorized = authorizing.on_behalf(project.machine, run.log(), run.now())
         run = replace(run, project=replace(project, machine=authorized))
-    recorder = _Recorder(run)
+    work = Work.begin(run.project, run.now)
     with staging(run.project, run.name) as made:
         job = run.job(artifacts, made)
         outcome = run.family.run(job)  # (4)
@@ -160,46 +160,26 @@ def _run_locked(run: StageRun) -> str:
         if outcome.refused:
             _keep_reports(run, made)
         with _published(run.project.root, [] if outcome.refused else run.outputs, made):  # (5)
-            recorder.record(artifacts, outcome)  # (6)
+            _record(run, work, artifacts, outcome)
     if outcome.refused:
         raise RefusedError(refusal(run.name, outcome.refused))
     shutil.rmtree(job.scratch, ignore_errors=True)
     return outcome.summary
 
 
-class _Recorder:
-    """Records a run; holds what the statement says about its beginning."""
-
-    def __init__(self, run: StageRun) -> None:
-        self.run = run
-        self.began, self.clock = run.now(), time.monotonic()
-        self.code = provenance.code(run.project.root) if run.family.evidence else None
-
-    def record(self, artifacts: dict[str, Artifact], outcome: Outcome) -> None:
-        """Signs the statement and appends it to the log, where the family leaves evidence."""
-        run, project = self.run, self.run.project
-        if not run.family.evidence:
-            return
-        fields = {
-            **outcome.predicate,
-            "stage": run.name,
-            "inputs": list(artifacts.values()),
-            "parameters": outcome.parameters,
-            "policy": project.policies.digest,
-            "code": provenance.code(project.root, self.code),
-            "environment": provenance.environment(versions.installed(run.family_name)),
-            "run": provenance.run(
-                self.began,
-                run.now(),
-                time.monotonic() - self.clock,
-                project.machine.requester,
-                outcome.detail,
-            ),
-        }
-        subjects = [*_written(run, outcome), *outcome.subjects]
-        provenance.record(
-            run.family.evidence, subjects, fields, project.machine, project.policies, run.now
-        )
+def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: Outcome) -> None:
+    """(6) Records a run, where the family leaves evidence."""
+    kind = run.family.evidence
+    if kind is None:
+        return
+    fields = {
+        **outcome.predicate,
+        "stage": run.name,
+        "inputs": list(artifacts.values()),
+        "parameters": outcome.parameters,
+        "environment": provenance.environment(versions.installed(run.family_name)),
+    }
+    work.record(kind, [*_written(run, outcome), *outcome.subjects], fields, outcome.detail)
 
 
 def work_folder(project: Project) -> Path:
@@ -209,15 +189,12 @@ def work_folder(project: Project) -> Path:
     return project.root / ".dvc" / "tmp" / "countersign"
 
 
-def _hashed(root: Path, item: Input | Output) -> Artifact:
-    path = root / item.path
+def _hashed(root: Path, file: Input | Output) -> Artifact:
+    path = root / file.path
     if not path.exists():
-        raise InputError(
-            "an input of the stage is missing",
-            where=str(item.path),
-            fix="run `countersign repro`, which makes it",
-        )
-    return Artifact(role=item.role, name=item.path.as_posix(), sha256=digests.digest_of(path))
+        found, fix = "an input of the stage is missing", "run `countersign repro`, which makes it"
+        raise InputError(found, where=str(file.path), fix=fix)
+    return Artifact(role=file.role, name=file.path.as_posix(), sha256=digests.digest_of(path))
 
 
 @contextmanager

@@ -6,7 +6,9 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -27,9 +29,10 @@ from governance.attest.predicates import (
 from governance.base.time import instant
 from governance.log import evidence
 from governance.log.port import Entry, Log
-from governance.machine.machine import Machine, known_signer, open_log
+from governance.machine.machine import known_signer, open_log
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
+from pipelines.project import Project
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 LONGEST_LICENCE = 120
@@ -138,18 +141,39 @@ def run(
     )
 
 
-def record(
-    kind: str,
-    subjects: list[Artifact],
-    fields: dict[str, Any],
-    machine: Machine,
-    policies: Policies,
-    now: Callable[[], datetime],
-) -> Entry:
-    """Signs a statement and appends it to the log; recorded twice, it is one entry."""
-    predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
-    log = open_log(machine, policies, now)
-    return evidence.record(log, known_signer(machine, policies.keys), kind, subjects, predicate)
+@dataclass(frozen=True)
+class Work:
+    """A piece of work in a project, from its beginning, for the statement that records it."""
+
+    project: Project
+    now: Callable[[], datetime]
+    began: datetime
+    clock: float
+    code: Code
+
+    @classmethod
+    def begin(cls, project: Project, now: Callable[[], datetime]) -> Work:
+        """Work that begins now."""
+        return cls(project, now, now(), time.monotonic(), code(project.root))
+
+    def record(
+        self, kind: str, subjects: list[Artifact], fields: dict[str, Any], detail: dict[str, Any]
+    ) -> tuple[Entry, Any]:
+        """Signs a statement about the work and appends it to the log; recorded twice, it is one
+        entry. Returns the entry and the predicate. `detail` differs between two runs with the same result.
+        """
+        project = self.project
+        seconds, requester = time.monotonic() - self.clock, project.machine.requester
+        fields = {
+            **fields,
+            "policy": project.policies.digest,
+            "code": code(project.root, self.code),
+            "run": run(self.began, self.now(), seconds, requester, detail),
+        }
+        predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
+        log = open_log(project.machine, project.policies, self.now)
+        signer = known_signer(project.machine, project.policies.keys)
+        return evidence.record(log, signer, kind, subjects, predicate), predicate
 
 
 def evidence_view(log: Log, policies: Policies) -> evidence.EvidenceView:
