@@ -160,7 +160,8 @@ class Work:
         self, kind: str, subjects: list[Artifact], fields: dict[str, Any], detail: dict[str, Any]
     ) -> tuple[Entry, Any]:
         """Signs a statement about the work and appends it to the log; recorded twice, it is one
-        entry. Returns the entry and the predicate. `detail` differs between two runs with the same result.
+        entry. Returns the entry and the predicate. `detail` is what differs between two runs with
+        the same result.
         """
         project = self.project
         seconds, requester = time.monotonic() - self.clock, project.machine.requester

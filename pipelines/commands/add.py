@@ -11,22 +11,22 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import click
 
 from governance.attest.digests import digest_of
-from governance.base.errors import ConfigError, InputError, did_you_mean
+from governance.base.errors import ConfigError, InputError
 from governance.base.storage import write_atomic
 from governance.base.yaml import load_model, parse_yaml
 from governance.policy.data import QualitySuite
 from governance.policy.policies import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset
-from pipelines.kinds import KINDS
+from pipelines.kinds import KINDS, suite_mistake
 from pipelines.params import Params, broken_references, load_params
 from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
 from pipelines.sources.readers import RowProblem, read_rows, source_files
@@ -77,6 +77,17 @@ class Added:
     next: list[str]
 
 
+@dataclass(frozen=True)
+class Tried:
+    """The first rows of a file, made to records by one binding."""
+
+    binding: Binding
+    rows: int
+    records: list[dict[str, Any]]
+    problems: Counter[str]
+    """Finding code to the number of rows that could not become records."""
+
+
 @click.command("add")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The dataset's name; by default the file's.")
@@ -113,18 +124,25 @@ def command(
     fits = [kind] if kind else fitting_kinds(rows)
     if not fits:
         raise _no_kind(file, rows)
-    binding = bind(fits[0], rows, given, str(file))
-    dataset = name or slug(file)
-    suite = suite or usual_suite(fits[0], binding, rows)
-    require_suite(root, suite, fits[0])
-    row = _row(root, file, fits[0], given, held_out or _released(params), suite, encoding)
-    card = CARD.format(name=dataset, suite=suite, sha256=digest_of(file))
-    written = write(root, dataset, row, card)
-    added = _added(dataset, fits, binding, rows, row, written, card)
+    tried = tried_rows(bind(fits[0], rows, given, str(file)), rows)
+    name = name or slug(file)
+    row: dict[str, Any] = {
+        "kind": fits[0],
+        "source": Path(os.path.relpath(file, root)).as_posix(),
+        "suite": suite or usual_suite(fits[0], tried),
+        "held_out": held_out or params.stages[params.release.stage].suite,
+    }
+    require_suite(root, row["suite"], fits[0])
+    if given:
+        row["fields"] = given
+    if encoding != "utf-8":
+        row["encoding"] = encoding
+    card = CARD.format(name=name, suite=row["suite"], sha256=digest_of(file))
+    added = _added(name, fits, tried, row, write(root, name, row, card), card)
     if as_json:
         click.echo(json.dumps(asdict(added), indent=2, sort_keys=True))
     else:
-        click.echo(_shown(added, binding, rows, texts=sys.stdout.isatty()))
+        click.echo("\n".join(_shown(added, tried.records, texts=sys.stdout.isatty())))
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -137,20 +155,26 @@ def first_rows(source: Path, encoding: str) -> list[dict[str, Any]]:
     path = source_files(source)[0][1]
     rows = list(islice(read_rows(path, encoding), PROBE))
     readable = [row.value for row in rows if row.problem is None]
-    if not readable:
-        problem = next((row.problem for row in rows if row.problem), None)
-        why = (
-            f"none of the first rows can be read: {problem.reason}, {problem.detail}"
-            if problem
-            else "it holds no rows"
-        )
-        fix = (
-            "name its encoding, e.g. --encoding cp1252"
-            if problem and problem.reason == "ROW_ENCODING"
-            else ""
-        )
-        raise InputError(why, where=str(path), expected="rows with named fields", fix=fix)
-    return readable
+    if readable:
+        return readable
+    problem = next((row.problem for row in rows if row.problem), None)
+    found, fix = "it holds no rows", ""
+    if problem:
+        found = f"none of the first rows can be read: {problem.reason}, {problem.detail}"
+    if problem and problem.reason == "ROW_ENCODING":
+        fix = "name its encoding, e.g. --encoding cp1252"
+    raise InputError(found, where=str(path), expected="rows with named fields", fix=fix)
+
+
+def tried_rows(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> Tried:
+    """The records that a binding makes of the rows."""
+    tried = Tried(binding, len(rows), [], Counter())
+    for row in rows:
+        try:
+            tried.records.append(binding.record(row))
+        except RowProblem as problem:
+            tried.problems[problem.reason] += 1
+    return tried
 
 
 def slug(file: Path) -> str:
@@ -158,11 +182,8 @@ def slug(file: Path) -> str:
     stem = file.name if file.is_dir() else file.stem
     plain = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:63]
     if not re.match(r"[a-z]", plain):
-        raise ConfigError(
-            f"no name for a dataset in {file.name!r}",
-            expected="letters",
-            fix="give it one: --name NAME",
-        )
+        found = f"no name for a dataset in {file.name!r}"
+        raise ConfigError(found, expected="letters", fix="give it one: --name NAME")
     return plain
 
 
@@ -170,10 +191,8 @@ def _given(fields: Sequence[str]) -> dict[str, str]:
     pairs = [field.partition("=") for field in fields]
     for target, sign, source in pairs:
         if not (target and sign):
-            raise ConfigError(
-                f"--field {target}{source}",
-                expected="TARGET=SOURCE, e.g. prompt=question; or TARGET= to take none",
-            )
+            expected = "TARGET=SOURCE, e.g. prompt=question; or TARGET= to take none"
+            raise ConfigError(f"--field {target}{source}", expected=expected)
     return {target: source for target, _, source in pairs}
 
 
@@ -189,75 +208,32 @@ def _no_kind(file: Path, rows: Sequence[Mapping[str, Any]]) -> InputError:
             misfits.append(error)
     nearest = next((error for error in misfits if error.row_problem), None)
     found = nearest.found if nearest else "the fields of the rows fit no known kind"
-    columns = ", ".join(
-        sorted({name for row in rows for name in row if re.fullmatch(r"[\w.-]{1,64}", name)})[:20]
-    )
-    return InputError(
-        found,
-        where=str(file),
-        expected=(
-            "one of the shapes in docs/your-own-data.md; this file has the fields"
-            f" {columns or 'none'}"
-        ),
-        fix="name kind and fields by hand, e.g. --kind prompt --field prompt=question",
-    )
+    names = {name for row in rows for name in row if re.fullmatch(r"[\w.-]{1,64}", name)}
+    columns = ", ".join(sorted(names)[:20]) or "none"
+    expected = f"one of the shapes in docs/your-own-data.md; this file has the fields {columns}"
+    fix = "name kind and fields by hand, e.g. --kind prompt --field prompt=question"
+    return InputError(found, where=str(file), expected=expected, fix=fix)
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
-def usual_suite(kind: str, binding: Binding, rows: Sequence[Mapping[str, Any]]) -> str:
+def usual_suite(kind: str, tried: Tried) -> str:
     """The default quality suite of a kind. Plain text has its own, and so have prompts that mostly
     have no answer.
     """
-    if binding.shape.name == "text":
+    if tried.binding.shape.name == "text":
         return "text"
-    records, _ = _tried(binding, rows)
-    answered = sum(record.get("answer") is not None for record in records)
-    return "question" if kind == "prompt" and 2 * answered < len(records) else kind
+    answered = sum(record.get("answer") is not None for record in tried.records)
+    return "question" if kind == "prompt" and 2 * answered < len(tried.records) else kind
 
 
 def require_suite(root: Path, name: str, kind: str) -> None:
     """Raises `ConfigError` unless there is a quality suite of this name, for this kind."""
-    suites = {
-        path.stem: load_model(path, QualitySuite).kind
-        for path in sorted((root / SUITES).glob("*.yaml"))
-    }
-    if suites.get(name) == kind:
-        return
-    fitting = [one for one, of in suites.items() if of == kind]
-    raise ConfigError(
-        (
-            f"the suite {name} is for {suites[name]}"
-            if name in suites
-            else f"no quality suite {name!r}"
-        ),
-        where=f"{SUITES}/{name}.yaml",
-        expected=f"one for {kind}: {', '.join(fitting) or 'none is there yet'}",
-        fix=did_you_mean(name, fitting),
-    )
-
-
-def _released(params: Params) -> str:
-    return params.stages[params.release.stage].suite
-
-
-def _row(
-    root: Path,
-    file: Path,
-    kind: str,
-    given: dict[str, str],
-    held_out: str,
-    suite: str,
-    encoding: str,
-) -> dict[str, Any]:
-    source = Path(os.path.relpath(file, root)).as_posix()
-    row: dict[str, Any] = {"kind": kind, "source": source, "suite": suite, "held_out": held_out}
-    if given:
-        row["fields"] = given
-    if encoding != "utf-8":
-        row["encoding"] = encoding
-    return row
+    files = sorted((root / SUITES).glob("*.yaml"))
+    kinds = {path.stem: load_model(path, QualitySuite).kind for path in files}
+    if mistake := suite_mistake(kinds, name, kind, f"{SUITES}/{name}.yaml"):
+        raise mistake
 
 
 def write(root: Path, name: str, row: dict[str, Any], card: str) -> Path:
@@ -266,11 +242,8 @@ def write(root: Path, name: str, row: dict[str, Any], card: str) -> Path:
     """
     path, params = Path("policies/datacards") / f"{name}.yaml", root / WHERE
     if (root / path).exists():
-        raise ConfigError(
-            "there is a datacard already",
-            where=str(path),
-            fix="choose another --name, or remove it",
-        )
+        found, fix = "there is a datacard already", "choose another --name, or remove it"
+        raise ConfigError(found, where=str(path), fix=fix)
     text = with_dataset(params.read_text(encoding="utf-8"), name, row)
     _validated(text)
     Datacard.model_validate(parse_yaml(card, str(path)))
@@ -287,98 +260,74 @@ def _validated(text: str) -> None:
         params = Params.model_validate(parse_yaml(text, WHERE))
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(
-            first["msg"], where=f"{WHERE}: {'.'.join(map(str, first['loc']))}"
-        ) from None
+        where = f"{WHERE}: {'.'.join(map(str, first['loc']))}"
+        raise ConfigError(first["msg"], where=where) from None
     if broken := broken_references(params, Path(WHERE)):
         raise broken[0]
 
 
-# --- saying ---------------------------------------------------------------------------------------
+# --- the result -----------------------------------------------------------------------------------
 
 
 def _added(
-    name: str,
-    fits: list[str],
-    binding: Binding,
-    rows: Sequence[Mapping[str, Any]],
-    row: dict[str, Any],
-    card_path: Path,
-    card: str,
+    name: str, fits: list[str], tried: Tried, row: dict[str, Any], card_path: Path, card: str
 ) -> Added:
-    outside = ["copy the source into data/source/ and name it there, so that others have it too"]
-    outside = outside if row["source"].startswith("../") else []
+    steps = [f"fill in {card_path}", f"countersign repro check_quality@{name}"]
+    if row["source"].startswith("../"):
+        copy = "copy the source into data/source/ and name it there, so that others have it too"
+        steps.insert(0, copy)
     return Added(
         name=name,
         kind=fits[0],
         fits=fits,
-        shape=binding.shape.name,
-        fields=dict(binding.names),
+        shape=tried.binding.shape.name,
+        fields=dict(tried.binding.names),
         row=row,
         datacard=str(card_path),
         blanks=Datacard.model_validate(parse_yaml(card, str(card_path))).blanks(),
-        rows_tried=len(rows),
-        problems=dict(sorted(_tried(binding, rows)[1].items())),
-        next=[*outside, f"fill in {card_path}", f"countersign repro check_quality@{name}"],
+        rows_tried=tried.rows,
+        problems=dict(sorted(tried.problems.items())),
+        next=steps,
     )
 
 
-def _tried(
-    binding: Binding, rows: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """The rows as records, and the number of rows that cannot become one by finding code."""
-    records: list[dict[str, Any]] = []
-    problems: Counter[str] = Counter()
-    for row in rows:
-        try:
-            records.append(binding.record(row))
-        except RowProblem as problem:
-            problems[problem.reason] += 1
-    return records, problems
-
-
-def _shown(
-    added: Added, binding: Binding, rows: Sequence[Mapping[str, Any]], *, texts: bool
-) -> str:
+def _shown(added: Added, records: list[dict[str, Any]], *, texts: bool) -> Iterator[str]:
     """The result for people. It has record text only if `texts` is set, for the person's own
     screen.
     """
     others = f" (it could also be: {', '.join(added.fits[1:])}; --kind)" if added.fits[1:] else ""
     fields = ", ".join(f"{slot} = {name}" for slot, name in added.fields.items())
-    lines = [f"{added.name}: kind {added.kind}{others}", f"shape: {added.shape} ({fields})", ""]
-    for number, record in enumerate(_tried(binding, rows)[0][:SHOWN], start=1):
-        lines += [f"record {number}", *_lines(record, texts=texts)]
+    yield f"{added.name}: kind {added.kind}{others}"
+    yield f"shape: {added.shape} ({fields})"
+    yield ""
+    for number, record in enumerate(records[:SHOWN], start=1):
+        yield f"record {number}"
+        yield from _lines(record, texts=texts)
     if added.problems:
-        told = ", ".join(f"{reason} {count}" for reason, count in added.problems.items())
-        lines += ["", f"of the first {added.rows_tried} rows these cannot be records: {told}"]
-    lines += ["", f"written: {WHERE} (datasets.{added.name}), {added.datacard}"]
-    lines += [f"quality suite: {added.row['suite']} (--suite)"]
-    lines += [f"leaks are searched for into: {added.row['held_out']} (--held-out)"]
-    lines += [
-        f"blank in the datacard: {', '.join(added.blanks)}",
-        "next:",
-        *(f"  {step}" for step in added.next),
-    ]
-    return "\n".join(lines)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in added.problems.items())
+        yield ""
+        yield f"of the first {added.rows_tried} rows these cannot be records: {reasons}"
+    yield ""
+    yield f"written: {WHERE} (datasets.{added.name}), {added.datacard}"
+    yield f"quality suite: {added.row['suite']} (--suite)"
+    yield f"leaks are searched for into: {added.row['held_out']} (--held-out)"
+    yield f"blank in the datacard: {', '.join(added.blanks)}"
+    yield "next:"
+    yield from (f"  {step}" for step in added.next)
 
 
-def _lines(record: Mapping[str, Any], *, texts: bool) -> list[str]:
-    lines: list[str] = []
+def _lines(record: Mapping[str, Any], *, texts: bool) -> Iterator[str]:
     for column, value in record.items():
         if column == "ratings":
-            lines.append(f"  {column}: {', '.join(str(one['value']) for one in value)}")
+            yield f"  {column}: {', '.join(str(rating['value']) for rating in value)}"
         elif isinstance(value, list):
-            lists = value if value and isinstance(value[0], list) else [value]
-            for messages in lists:
-                lines += [
-                    f"  {column} / {one['role']}: {_text(one['content'], texts=texts)}"
-                    for one in messages
-                ]
+            answers = value if value and isinstance(value[0], list) else [value]
+            for message in chain.from_iterable(answers):
+                text = _text(message["content"], texts=texts)
+                yield f"  {column} / {message['role']}: {text}"
         else:
-            lines.append(
-                f"  {column}: {_text(value, texts=texts) if isinstance(value, str) else value}"
-            )
-    return lines
+            shown = _text(value, texts=texts) if isinstance(value, str) else value
+            yield f"  {column}: {shown}"
 
 
 def _text(text: str, *, texts: bool) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -57,37 +56,29 @@ def command(call: Call, model: str, alias: str, items: int) -> None:
     done, began = Rehearsal(time.perf_counter), session.clock()
     now = done.begin("log", lambda: _verified(machine))
     found = done.begin("target", lambda: rehearsal.target(now, model, alias, began))
-    asked = 0
+    answered = 0
     with suppress(Failed):  # it is among the steps, with its reason
-        asked = _steps(done, machine, now, found, items)
-    asking = authorizing.on_behalf(machine, log, began)
-    said, entry = rehearsal.record(
-        log, now, key, asking, found, done, asked, began, session.clock()
+        answered = _steps(done, machine, now, found, items)
+    requester = authorizing.on_behalf(machine, log, began)
+    drill, entry = rehearsal.record(
+        log, now, key, requester, found, done, answered, began, session.clock()
     )
-    call.show(document(said, entry.index), list(lines(said, entry.index)))
-    call.exit(0 if said.passed else RefusedError.exit_code)
+    document = {**drill.model_dump(mode="json"), "entry": entry.index}
+    call.show(document, list(lines(drill, entry.index)))
+    call.exit(0 if drill.passed else RefusedError.exit_code)
 
 
-def document(said: Drill, entry: int) -> dict[str, Any]:
-    """The result as JSON."""
-    return {**said.model_dump(mode="json"), "entry": entry}
-
-
-def lines(said: Drill, entry: int) -> Iterator[str]:
+def lines(drill: Drill, entry: int) -> Iterator[str]:
     """The result for people: the verdict first."""
-    took = duration(sum(step.seconds for step in said.steps))
-    word = "PASSED" if said.passed else "FAILED"
-    held = f"from version {said.from_version} " if said.from_version else ""
-    yield (
-        f"{word}: {said.model} {held}back to version {said.version} as {said.alias}, in {took} "
-        f" [E{entry}]"
-    )
-    for step in said.steps:
-        yield (
-            f"  {'ok' if step.passed else 'FAILED':<8}{step.name:<10}{duration(step.seconds):>9} "
-            f" {step.found}"
-        )
-    yield "  nothing was moved; to go back: countersign rollback " + f"{said.model} --reason ..."
+    took = duration(sum(step.seconds for step in drill.steps))
+    word = "PASSED" if drill.passed else "FAILED"
+    held = f"from version {drill.from_version} " if drill.from_version else ""
+    move = f"{drill.model} {held}back to version {drill.version} as {drill.alias}"
+    yield f"{word}: {move}, in {took}  [E{entry}]"
+    for step in drill.steps:
+        outcome, seconds = "ok" if step.passed else "FAILED", duration(step.seconds)
+        yield f"  {outcome:<8}{step.name:<10}{seconds:>9}  {step.found}"
+    yield f"  nothing was moved; to go back: countersign rollback {drill.model} --reason ..."
 
 
 def _libraries() -> None:
@@ -106,34 +97,26 @@ def _verified(machine: Machine) -> tuple[LogState, str]:
 
 
 def _steps(done: Rehearsal, machine: Machine, now: LogState, found: Plan, items: int) -> int:
-    """Does what a server does after the alias moved, and asks a few questions. Returns their
-    number. Raises `Failed`.
+    """Does what a server does after the alias moved, and runs a few items of the suite. Returns
+    their number. Raises `Failed`.
     """
     from pipelines import loader, scoring, smoke
 
     scoring.quiet()
     served = done.step("evidence", lambda: rehearsal.evidence_of(now, found))
-    said = served.registration
+    files = served.registration.files
     with ExitStack() as stack:
 
         def take() -> tuple[Path, str]:
             copy = stack.enter_context(private_copy(served, where(machine, served)))
-            return (
-                copy,
-                (
-                    f"{len(said.files)} files, {sum(file.size for file in said.files):,} bytes, as"
-                    " registered"
-                ),
-            )
+            size = sum(file.size for file in files)
+            return copy, f"{len(files)} files, {size:,} bytes, as registered"
 
         def load() -> tuple[loader.Loaded, str]:
-            made = loader.from_copy(served, copy, scorer=smoke.is_scorer(copy), dtype="float32")
-            return made, f"{sum(one.numel() for one in made.model.parameters()):,} parameters"
+            loaded = loader.from_copy(served, copy, scorer=smoke.is_scorer(copy), dtype="float32")
+            parameters = sum(tensor.numel() for tensor in loaded.model.parameters())
+            return loaded, f"{parameters:,} parameters"
 
         copy = done.step("files", take)
         loaded = done.step("load", load)
-
-    def ask() -> tuple[int, str]:
-        return smoke.smoke(now, Path.cwd(), loaded, items, Progress())
-
-    return done.step("smoke", ask)
+    return done.step("smoke", lambda: smoke.smoke(now, Path.cwd(), loaded, items, Progress()))

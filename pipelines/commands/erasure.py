@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -87,18 +86,17 @@ def command(call: Call, record: str) -> None:
     least).
     """
     if not ID.fullmatch(record):
-        raise ConfigError(
-            f"{record[:80]!r} is not a record id", expected="12 to 64 hexadecimal digits"
-        )
+        found = f"{record[:80]!r} is not a record id"
+        raise ConfigError(found, expected="12 to 64 hexadecimal digits")
     here = sources.verified(sources.of(call.bundle, call.origin))
     now, _ = here.read
     look_ups = list(look_up(now, Path.cwd(), record))
-    holders = {one.digest for one in look_ups if one.result == "holds"}
+    holders = {step.digest for step in look_ups if step.result == "holds"}
     touched = list(made_from(now, holders))
     document = {
         "record": record,
-        "datasets": [{**asdict(one), "answer": one.answer} for one in look_ups],
-        "touched": [asdict(one) for one in touched],
+        "datasets": [{**asdict(step), "answer": step.answer} for step in look_ups],
+        "touched": [asdict(user) for user in touched],
         "not_shown": NOT_SHOWN,
     }
     call.show(document, list(lines(record, look_ups, touched)))
@@ -106,12 +104,12 @@ def command(call: Call, record: str) -> None:
 
 def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterator[str]:
     """The answer for people: first what has seen the record, then where it was looked up."""
-    missing = sum(one.result == "not looked up" for one in look_ups)
+    missing = sum(step.result == "not looked up" for step in look_ups)
     known = missing < len(look_ups)
     seen = f"seen by {len(touched)} trainings and versions" if known else "NOT KNOWN"
     yield f"record {record}: {seen}; {missing} of {len(look_ups)} files could not be read"
-    for one in touched:
-        yield f"  {one.what:<24} {one.how}, sha256 {one.digest[:12]}  [E{one.entry}]"
+    for user in touched:
+        yield f"  {user.what:<24} {user.how}, sha256 {user.digest[:12]}  [E{user.entry}]"
     if not touched and known:
         yield "  no training or version used a dataset that holds it, as far as files could be read"
     yield "datasets"
@@ -123,12 +121,11 @@ def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterat
 def look_up(now: LogState, root: Path, record: str) -> Iterator[LookUp]:
     """(2) Every step of every dataset in the log, in order."""
     for kind in ("ingest", "scan", "quality"):
-        for item in now.evidence.all(kind):
-            digest = subject(item, "records")
+        for statement in now.evidence.all(kind):
+            digest, step = subject(statement, "records"), statement.predicate
             if digest is not None:
-                step = item.predicate
-                result, reason = _result(item, root, record)
-                yield LookUp(step.dataset, step.stage, item.index, digest, result, reason)
+                result, reason = _result(statement, root, record)
+                yield LookUp(step.dataset, step.stage, statement.index, digest, result, reason)
 
 
 def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
@@ -136,65 +133,56 @@ def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
     them.
     """
     yield from trained(list(now.evidence.all("train")), digests)
-    for item in now.evidence.all("registration"):
-        version = item.predicate
+    for registration in now.evidence.all("registration"):
+        version = registration.predicate
         chain = Chain(now.evidence, version.model_digest, version.stage)
-        uses = sorted(
-            {use for data, used in chain.datasets for use in used if data.sha256 in digests}
-        )
+        uses = {use for data, uses in chain.datasets for use in uses if data.sha256 in digests}
         if uses:
-            yield Touched(
-                f"{version.model}/{version.version}",
-                item.index,
-                version.model_digest,
-                f"built from {', '.join(uses)}",
-            )
+            name = f"{version.model}/{version.version}"
+            how = f"built from {', '.join(sorted(uses))}"
+            yield Touched(name, registration.index, version.model_digest, how)
 
 
 def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:
     """The trainings on these datasets, and those with a resulting model as parent or scorer."""
-    found: dict[int, Touched] = {}
+    touched: dict[int, Touched] = {}
     models: set[str] = set()
     before = -1
-    while len(found) > before:  # again after each find: the log may have a child before its parent
-        before = len(found)
-        for item in trainings:
-            how = _how(inputs(item), digests, models)
-            if how and item.index not in found:
-                model = subject(item, "model")
+    while len(touched) > before:  # again: the log may have a child before its parent
+        before = len(touched)
+        for training in trainings:
+            how = _how(inputs(training), digests, models)
+            if how and training.index not in touched:
+                model, stage = subject(training, "model"), training.predicate.stage
                 models |= {model} if model else set()
-                found[item.index] = Touched(
-                    item.predicate.stage, item.index, model or "not recorded", how
+                touched[training.index] = Touched(
+                    stage, training.index, model or "not recorded", how
                 )
-    return [found[index] for index in sorted(found)]
+    return [touched[index] for index in sorted(touched)]
 
 
-def _how(given: dict[str, str], digests: set[str], models: set[str]) -> str:
-    if given.get("data") in digests:
+def _how(used: dict[str, str], digests: set[str], models: set[str]) -> str:
+    if used.get("data") in digests:
         return "trained on it"
-    return next(
-        (f"its {role} has seen it" for role in ("parent", "scorer") if given.get(role) in models),
-        "",
-    )
+    roles = [role for role in ("parent", "scorer") if used.get(role) in models]
+    return f"its {roles[0]} has seen it" if roles else ""
 
 
-def _result(item: Evidence, root: Path, record: str) -> tuple[Result, str]:
-    missing = _missing(item, root, "records")
-    excluded = _exclusion(item, root, record)
-    if not missing:
-        try:
-            held = _holds(root / _path(item, "records"), record)
-        except ModuleNotFoundError:
-            missing = "reading it needs the extra `pipeline`"
-        except ValueError:  # pyarrow's
-            missing = f"{_path(item, 'records')} cannot be read as records"
-        else:
-            if held:
-                return "holds", ""
-            return ("excluded", excluded) if excluded else ("absent", "")
+def _result(statement: Evidence, root: Path, record: str) -> tuple[Result, str]:
+    excluded = _exclusion(statement, root, record)
+    try:
+        if _holds(_file(statement, root, "records"), record):
+            return "holds", ""
+        return ("excluded", excluded) if excluded else ("absent", "")
+    except ModuleNotFoundError:
+        missing = "reading it needs the extra `pipeline`"
+    except InputError as error:
+        missing = error.found
+    except ValueError:  # pyarrow's
+        missing = "its file cannot be read as records"
     if excluded:
         return "excluded", excluded
-    counts = item.predicate.counts
+    counts = statement.predicate.counts
     recorded = f"{counts.records_out:,} records, root {counts.records_root[:12]}"
     return "not looked up", f"{missing}; the log has {recorded}"
 
@@ -209,11 +197,15 @@ def _holds(path: Path, record: str) -> bool:
     return False
 
 
-def _exclusion(item: Evidence, root: Path, record: str) -> str:
-    """Why the step excluded the record, if its list is here and has the record."""
-    if _missing(item, root, "excluded"):
+def _exclusion(statement: Evidence, root: Path, record: str) -> str:
+    """The code for which the step excluded the record; empty if its list is not here or does not
+    have the record.
+    """
+    try:
+        path = _file(statement, root, "excluded")
+    except InputError:
         return ""
-    with (root / _path(item, "excluded")).open(encoding="utf-8") as rows:
+    with path.open(encoding="utf-8") as rows:
         for row in rows:
             excluded: dict[str, Any] = json.loads(row) if row.strip() else {}
             if str(excluded.get("id") or "").startswith(record):
@@ -221,17 +213,14 @@ def _exclusion(item: Evidence, root: Path, record: str) -> str:
     return ""
 
 
-def _missing(item: Evidence, root: Path, role: str) -> str:
-    """Why a file that a step wrote cannot be used; empty if it can."""
-    name, digest = _path(item, role), subject(item, role)
-    if digest is None or Path(name).is_absolute() or ".." in Path(name).parts:
-        return "its statement names no such file inside the project"
-    try:
-        same = sha256_file(root / name) == digest
-    except InputError:
-        return f"{name} is not here"
-    return "" if same else f"{name} differs from what was recorded"
-
-
-def _path(item: Evidence, role: str) -> str:
-    return next((one.name for one in item.subjects if one.role == role), os.devnull)
+def _file(statement: Evidence, root: Path, role: str) -> Path:
+    """The file that a step wrote. Raises `InputError` if it is not here as recorded."""
+    artifact = next((artifact for artifact in statement.subjects if artifact.role == role), None)
+    name = Path(artifact.name) if artifact else None
+    if artifact is None or name is None or name.is_absolute() or ".." in name.parts:
+        raise InputError("its statement names no such file inside the project")
+    if not (root / name).is_file():
+        raise InputError(f"{name} is not here")
+    if sha256_file(root / name) != artifact.sha256:
+        raise InputError(f"{name} differs from what was recorded")
+    return root / name

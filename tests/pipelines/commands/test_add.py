@@ -85,7 +85,7 @@ def test_text_is_shown_on_a_terminal_alone(project: Path, monkeypatch: pytest.Mo
     binding = add.bind("preference", rows, {})
     lines = [
         line
-        for record in add._tried(binding, rows)[0][: add.SHOWN]
+        for record in add.tried_rows(binding, rows).records[: add.SHOWN]
         for line in add._lines(record, texts=True)
     ]
     assert "  prompt / user: zanzibar 0" in lines and len(lines) == 9
@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[list[str], type[CountersignError], str]] = {
     "a suite for another kind": (
         ["My Pairs-2.jsonl", "--suite", "prompt"],
         ConfigError,
-        "prompt is for prompt",
+        "'prompt' is for prompt",
     ),
     "another encoding": (["latin.csv"], InputError, "--encoding cp1252"),
     "a name that is none": (["My Pairs-2.jsonl", "--name", "Not A Name"], ConfigError, "pattern"),
