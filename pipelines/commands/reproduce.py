@@ -179,7 +179,10 @@ def recorded_training(project: Project, key: str, log: Log) -> Evidence:
     """
     path = paths.model(key) / "model"
     if not (project.root / path).is_dir():
-        found, fix = "there is no model to compare with", f"countersign repro train@{key}"
+        found, fix = (
+            "there is no model to compare the new one with",
+            f"countersign repro train@{key}",
+        )
         raise InputError(found, where=str(path), fix=fix)
     digest = digests.tree_digest(project.root / path)
     evidence = provenance.evidence_view(log, project.policies)
