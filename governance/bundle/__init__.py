@@ -5,7 +5,7 @@ it, offline.
                        specification)
 `select`               what goes in, put together from a log
 `log`                  `BundleLog`: a bundle read as a log
-`check`, `substance`   what holds of a bundle, as `result` tells it, and what it cannot show
+`check`                what holds of a bundle, as `result` tells it, and what it cannot show
 `standalone_verifier`  a second verifier in one file, which imports nothing of Countersign
 """
 

@@ -23,23 +23,47 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
+from governance.attest.digests import manifest_digest
 from governance.attest.envelope import UnknownKeyError
 from governance.attest.keys import public_key
-from governance.attest.predicates import Signed
+from governance.attest.predicates import (
+    Approval,
+    Packet,
+    Promotion,
+    Registration,
+    Signed,
+    SignedReport,
+)
 from governance.base.errors import CountersignError, VerificationError
+from governance.base.time import instant_of
 from governance.bundle.form import Bundle, read
 from governance.bundle.log import BundleLog
-from governance.bundle.result import Aside, BundleReport, limits
-from governance.bundle.substance import signer_name, substance
-from governance.history.verify import TrustAnchors
+from governance.bundle.result import (
+    ELSEWHERE,
+    Aside,
+    BundledFile,
+    BundleReport,
+    Move,
+    Vote,
+    limits,
+)
+from governance.gates.checks.context import ReleaseContext
+from governance.gates.checks.votes import packet_votes
+from governance.history import lineage, packet
+from governance.history.state import LogState
+from governance.history.verify import TrustAnchors, establish, verify_growth
+from governance.history.votes import distinct
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import Evidence, KeyRing, open_entry, origin
+from governance.log.port import Entry
 from governance.policy.authority import Authority, read_authority
 from governance.policy.policies import policies_of
 from governance.release import promotion
+from governance.release.retrospect import made_again
 
 FREE = ("origin", "policy", "packet", "refusal", "call", "report")
 """Kinds that any known key may record: people decide whether policies count, a packet follows from
@@ -51,7 +75,7 @@ def verify_bundle(data: bytes, anchors: TrustAnchors, *, where: str = "bundle") 
     """Verifies a file's bytes. The report names the first thing that does not verify; nothing is
     raised.
     """
-    report = BundleReport()
+    report = BundleReport("", 0)
     try:
         bundle = read(data, where=where)
         report = replace(report, model=bundle.model, version=bundle.version)
@@ -79,8 +103,11 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
     signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
     recorded = _Recorded(authority)
-    statements = [_open(log, index, ring, recorded) for index in _indices(log)]  # (4)
-    established, grown_from = _established(log, anchors, head, authority, leaf)  # (8)
+    statements = [_open(entry, ring, recorded) for entry in log.entries()]  # (4)
+    established, grown_from = establish(anchors, first, authority, leaf), None  # (8)
+    if anchors.checkpoint is not None:
+        grown_from = verify_growth(log, anchors.checkpoint, head, authority)
+        established = established or f"the older checkpoint, of {grown_from} entries"
     report = BundleReport(
         model=bundle.model,
         version=bundle.version,
@@ -88,8 +115,8 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
         size=head.size,
         entries=len(statements),
         kinds=dict(sorted(Counter(statement.kind for statement in statements).items())),
-        signers=dict(
-            Counter(signer_name(statement, authority) for statement in statements).most_common()
+        names=dict(
+            Counter(_signer_name(statement, authority) for statement in statements).most_common()
         ),
         first=leaf.hex(),
         root=head.root.hex(),
@@ -102,7 +129,7 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
         policy_signed_by=authority.in_force.signers,
         aside=tuple(_aside(statements, authority)),
     )
-    report = substance(report, promotion.state(log), statements, bundle)
+    report = _substance(report, promotion.state(log), statements, bundle)
     return replace(report, limits=limits(report))
 
 
@@ -115,10 +142,6 @@ def _verify_tree(log: BundleLog, head: Checkpoint) -> None:
             )
         except VerificationError as error:
             raise VerificationError(error.found, where=f"entry {entry.index}") from None
-
-
-def _indices(log: BundleLog) -> list[int]:
-    return [entry.index for entry in log.bundle.entries]
 
 
 @dataclass(frozen=True)
@@ -137,48 +160,12 @@ class _Recorded:
         return keys
 
 
-def _open(log: BundleLog, index: int, ring: KeyRing, recorded: _Recorded) -> Evidence:
+def _open(entry: Entry, ring: KeyRing, recorded: _Recorded) -> Evidence:
     """(4) An entry whose key is named by the origin or by any policies in the log."""
-    entry = log.entry(index)
     try:
         return open_entry(entry, ring)[0]
     except UnknownKeyError:
         return open_entry(entry, KeyRing(ring.development, {**ring.service, **recorded.keys}))[0]
-
-
-def _established(
-    log: BundleLog, anchors: TrustAnchors, head: Checkpoint, authority: Authority, leaf: bytes
-) -> tuple[str | None, int | None]:
-    """The trust anchor that fits this log, and the size of the older checkpoint.
-
-    Raises `VerificationError` where an anchor does not fit.
-    """
-    keys = [public_key(pem).keyid for _, pem in authority.checkpoint_keys]
-    established = None
-    if anchors.origin is not None:
-        if anchors.origin not in (leaf.hex(), keys[0]):
-            raise VerificationError(
-                f"the log begins with {leaf.hex()} and its checkpoints are signed by {keys[0]}",
-                expected=anchors.origin,
-                where="the given origin",
-            )
-        established = "the origin given"
-    if anchors.checkpoint is None:
-        return established, None
-    where = "the older checkpoint"
-    old = parse_checkpoint(anchors.checkpoint, where=where)[0]
-    if old.origin != head.origin:
-        raise VerificationError(
-            f"it is of another log, {old.origin}", expected=head.origin, where=where
-        )
-    signed_in_turn(anchors.checkpoint, authority.checkpoint_keys, where)
-    if old.size > head.size:
-        raise VerificationError(
-            f"it counts {old.size} entries", expected=f"at most the {head.size} here", where=where
-        )
-    proof = log.consistency_proof(old.size, head.size)
-    merkle.verify_consistency(old.size, head.size, old.root, head.root, proof)
-    return established or f"the older checkpoint, of {old.size} entries", old.size
 
 
 def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
@@ -192,7 +179,7 @@ def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Asi
         elif statement.kind not in FREE and not authority.may_sign(
             statement.kind, statement.keyid, statement.development, statement.index
         ):
-            who = signer_name(statement, authority)
+            who = _signer_name(statement, authority)
             why = f"at that entry, {who} had no right to sign `{statement.kind}`"
             yield Aside(statement.index, statement.kind, why)
 
@@ -200,3 +187,133 @@ def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Asi
 def _time(statement: Evidence) -> str:
     predicate = statement.predicate
     return str(predicate.at if isinstance(predicate, Signed) else predicate.run.finished)
+
+
+def _substance(
+    report: BundleReport, now: LogState, statements: Sequence[Evidence], bundle: Bundle
+) -> BundleReport:
+    """Steps 5 to 7, from entries that are proven to be in the log. Raises `VerificationError`."""
+    at = instant_of(report.as_of)
+    registration = now.registration(report.model, report.version)
+    registered: Registration = registration.predicate
+    if manifest_digest(registered.files) != registered.model_digest:
+        raise VerificationError(
+            "the files it lists do not add up to its digest", where=f"entry {registration.index}"
+        )
+    left_out = {statement.entry for statement in report.aside}
+    carried = {
+        (statement.kind, statement.digest)
+        for statement in statements
+        if statement.index not in left_out
+    }
+    named = {(link.role, link.sha256) for link in registered.chain}
+    _require(named, carried, registration)
+    frozen = packet.latest(now.evidence, report.model, report.version, registered.model_digest)
+    if frozen is not None:
+        content: Packet = frozen.predicate
+        stages = {(step.kind, step.statement) for step in content.stages}
+        _require(stages | {("waiver", digest) for digest in content.waivers}, carried, frozen)
+        named |= stages
+        report = _with_packet(report, now, frozen, at)
+    try:
+        moves = tuple(_moves(now, report.model, report.version))
+    except VerificationError as error:
+        if not report.not_counted:
+            raise
+        why = f"{error.found}; {'; '.join(report.not_counted)}"
+        raise VerificationError(why, expected=error.expected, where=error.where) from None
+    return replace(
+        report,
+        model_digest=registered.model_digest,
+        statements=len(named),
+        moves=moves,
+        files=tuple(_files(bundle, statements, now)),
+        pages_missing=_pages_missing(bundle, statements, report.packet),
+    )
+
+
+def _require(
+    named: set[tuple[str, str]], carried: set[tuple[str, str]], statement: Evidence
+) -> None:
+    missing = sorted(named - carried)
+    if missing:
+        kind, digest = missing[0]
+        raise VerificationError(
+            f"it rests on a statement that is missing or does not count: {kind} {digest}",
+            where=f"entry {statement.index}, {statement.kind}",
+        )
+
+
+def _with_packet(
+    report: BundleReport, now: LogState, frozen: Evidence, at: datetime
+) -> BundleReport:
+    """The packet today, and people's votes on it."""
+    report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
+    if now.authority.in_force.policies is None:
+        return replace(report, not_counted=("the log does not carry the policies in force",))
+    request = promotion.ask(
+        now, "promote", report.model, report.version, now.authority.policies.main_alias
+    )
+    context = ReleaseContext.of(request, now.authority, now.evidence, at)
+    votes, not_counted = packet_votes(context)
+    changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
+    return replace(
+        report,
+        packet_changed=tuple(changed),
+        approvals_wanted=context.tier.approvals if context.tier else 0,
+        counted=tuple(
+            distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])
+        ),
+        votes=tuple(
+            Vote(ballot.index, name, role, ballot.predicate.decision)
+            for name, role, ballot in votes
+        ),
+        not_counted=tuple(dict.fromkeys(set_aside.text for set_aside in not_counted)),
+    )
+
+
+def _moves(now: LogState, model: str, version: str) -> Iterator[Move]:
+    """(6) Every decision about an alias of this model whose signer had the right to make it."""
+    for decision in now.view.all(Promotion):
+        move = decision.predicate
+        if move.model == model:
+            again = made_again(now, decision) if move.version == version else ELSEWHERE
+            what = (move.action, move.version, move.alias, move.allowed)
+            yield Move(decision.index, *what, again)
+
+
+def _files(bundle: Bundle, statements: Sequence[Evidence], now: LogState) -> Iterator[BundledFile]:
+    """(7) Each file with the people who approved with it and those who signed it as a report."""
+    for file in bundle.files:
+        approvals = [vote for vote in statements if _page(vote) == file.sha256]
+        reports = [report for report in statements if file.sha256 in _reports(report)]
+        shown = dict.fromkeys(vote.predicate.principal for vote in approvals)
+        signed = dict.fromkeys(_signer_name(report, now.authority) for report in reports)
+        yield BundledFile(file.name, file.sha256, tuple(shown), tuple(signed))
+
+
+def _reports(statement: Evidence) -> tuple[str, ...]:
+    """The digests of the page and the JSON twin that a signed report names."""
+    predicate = statement.predicate
+    return (predicate.page, predicate.twin) if isinstance(predicate, SignedReport) else ()
+
+
+def _signer_name(statement: Evidence, authority: Authority) -> str:
+    """The principal whose key signed a statement; else a name for the key."""
+    person = authority.principal(statement.keyid, statement.index)
+    if person is not None:
+        return person.name
+    return "a development key" if statement.development else f"key {statement.keyid[:12]}"
+
+
+def _pages_missing(
+    bundle: Bundle, statements: Sequence[Evidence], frozen: str | None
+) -> tuple[str, ...]:
+    carried = {file.sha256 for file in bundle.files}
+    votes = [vote for vote in statements if lineage.subject(vote, "packet") == frozen]
+    pages = dict.fromkeys(page for vote in votes if (page := _page(vote)))
+    return tuple(page for page in pages if page not in carried)
+
+
+def _page(statement: Evidence) -> str | None:
+    return statement.predicate.page if isinstance(statement.predicate, Approval) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from governance.attest.predicates import CANDIDATE
-from governance.history.verify import LogReport, SignedBy
+from governance.history.verify import LogReport
 from governance.release.retrospect import SAME
 
 ELSEWHERE = "not repeated here: the bundle is about another version"
@@ -56,30 +56,16 @@ class BundledFile:
 
 
 @dataclass(frozen=True)
-class BundleReport:
-    """The result. `broken` is the first thing that does not verify."""
+class BundleReport(LogReport):
+    """The result. `entries` are those in the bundle; each is proven to be in the log."""
 
     model: str = ""
     version: str = ""
     model_digest: str = ""
-    project: str = ""
     size: int = 0
     """Entries of the log, by the checkpoint."""
-    entries: int = 0
-    """Entries in the bundle. Each is proven to be in the log."""
-    kinds: dict[str, int] = field(default_factory=dict)
-    signers: dict[str, int] = field(default_factory=dict)
-    """Name, or development key, to entries."""
-    first: str = ""
-    """Leaf hash of entry 0. It identifies the log."""
-    root: str = ""
-    checkpoint: str = ""
-    checkpoint_key: str = ""
-    """Id of the key that the origin names."""
-    origin: str | None = None
-    """The trust anchor that identifies the log; None where none was given."""
-    grown_from: int | None = None
-    """Entries of the older checkpoint that this log was shown to contain."""
+    names: dict[str, int] = field(default_factory=dict)
+    """Signers by name, or development key, to entries."""
     as_of: str = ""
     """When the last statement in the bundle was made, by its signer's clock. Open and expired are
     judged at that time.
@@ -105,17 +91,11 @@ class BundleReport:
     pages_missing: tuple[str, ...] = ()
     """Digests of review pages that approvals name and that are not in the bundle."""
     limits: tuple[str, ...] = ()
-    broken: str | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the bundle holds the whole log."""
         return 0 < self.size == self.entries
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything verifies and the origin is established."""
-        return self.broken is None and self.origin is not None
 
 
 def limits(report: BundleReport) -> tuple[str, ...]:
@@ -160,24 +140,4 @@ def _completeness(report: BundleReport) -> tuple[str, ...]:
         partial,
         f"The release service says nothing in the full log spoke against the move at entry"
         f" {moved[-1]}. This partial bundle cannot prove that.",
-    )
-
-
-def as_log_report(report: BundleReport) -> LogReport:
-    """The result in the form of `governance.history.verify`, for code that reads that form."""
-    return LogReport(
-        project=report.project,
-        entries=report.entries,
-        kinds=report.kinds,
-        signers=tuple(
-            SignedBy(name, name == "a development key", count)
-            for name, count in report.signers.items()
-        ),
-        first=report.first,
-        root=report.root,
-        checkpoint=report.checkpoint,
-        checkpoint_key=report.checkpoint_key,
-        origin=report.origin,
-        grown_from=report.grown_from,
-        broken=report.broken,
     )

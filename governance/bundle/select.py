@@ -138,10 +138,10 @@ class _Selection:
         of_model = [claim for claim in named if isinstance(claim.predicate, Registration)]
         registrations = [claim for claim in of_model if claim.predicate.version == self._version]
         if not registrations:
-            names = sorted({f"{self._model}/{claim.predicate.version}" for claim in of_model})
+            names = ", ".join(f"{self._model}/{claim.predicate.version}" for claim in of_model)
             raise InputError(
                 f"the log has no version {self._version} of {self._model}",
-                expected=f"one of: {', '.join(names)[:300]}" if names else "a registered version",
+                expected=f"one of: {names[:300]}" if names else "a registered version",
                 fix="countersign status lists the versions",
             )
         return registrations

@@ -38,7 +38,7 @@ def command(
     themselves; the signed log is. Either all files are written or none.
     """
     from governance.commands.sources import records_of
-    from governance.exports.catalog import export
+    from governance.exports.catalog import export, known_formats
     from governance.exports.files import refuse_sealed, write
     from governance.exports.text import file_name
     from governance.machine.machine import known_signer
@@ -52,21 +52,20 @@ def command(
     signer = known_signer(call.machine, keys) if sign and not listed else None
     exports = export(records, formats, signer)
     if not listed:
-        write(target, [document for export in exports for document in export.documents])
+        write(target, [document for made in exports.values() for document in made.documents])
     result = {
         "written": not listed,
         "folder": str(target),
         "formats": [
             {
-                "format": export.format.name,
+                "format": name,
                 "files": [
                     {"path": file.path, "size": len(file.data), "sha256": sha256_bytes(file.data)}
-                    for file in export.documents
+                    for file in made.documents
                 ],
-                "missing": list(export.missing),
+                "missing": list(made.missing),
             }
-            for export in exports
+            for name, made in exports.items()
         ],
     }
-    titles = {export.format.name: export.format.title for export in exports}
-    call.draw("export", result, records=records, titles=titles)
+    call.draw("export", result, records=records, known=known_formats())

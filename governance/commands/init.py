@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -19,22 +20,19 @@ from governance.people import enrolment, founding, policies, speaking
 from governance.people.enrolment import EXAMPLE, Founding
 from governance.policy.policies import Policies
 
-PERSON = "NAME=KEY:ROLE,ROLE"
-SERVICE = "NAME=KEY:KIND,KIND"
-
 
 @click.command("init")
 @click.option(
     "--person",
     "people",
-    metavar=PERSON,
+    metavar="NAME=KEY:ROLE,ROLE",
     multiple=True,
     help="A person, a public key and roles.",
 )
 @click.option(
     "--service",
     "services",
-    metavar=SERVICE,
+    metavar="NAME=KEY:KIND,KIND",
     multiple=True,
     help="A service and what it signs, or `all`.",
 )
@@ -144,24 +142,23 @@ def _begin_and_sign(
 def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None) -> Founding:
     """All people and services of the file and the command line. Raises `ConfigError`."""
     base = enrolment.read_founding(file) if file else Founding()
-    persons, others = {}, {}
+    given: dict[str, dict[str, Any]] = {"people": {}, "services": {}}
     for text in people:
         name, key, roles = enrolment.principal_of(text, "person")
-        persons[name] = {"key": key, "roles": roles}
+        given["people"][name] = {"key": key, "roles": roles}
     for text in services:
         name, key, kinds = enrolment.principal_of(text, "service")
-        others[name] = {"key": key, "signs": kinds}
+        given["services"][name] = {"key": key, "signs": kinds}
     try:
-        further = Founding.model_validate({"people": persons, "services": others})
+        further = Founding.model_validate(given)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'][:2]))}: {error_text(problem)}"
             for problem in error.errors()
         )
         raise ConfigError(problems[:400], where="--person, --service", expected=EXAMPLE) from None
-    return base.model_copy(
-        update={
-            "people": {**base.people, **further.people},
-            "services": {**base.services, **further.services},
-        }
-    )
+    principals = {
+        "people": base.people | further.people,
+        "services": base.services | further.services,
+    }
+    return base.model_copy(update=principals)

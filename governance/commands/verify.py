@@ -49,7 +49,6 @@ SHOWN = 20
 
 @click.command("verify")
 @click.argument("file", metavar="[FILE]", required=False, type=session.FILE)
-@click.option("--bundle", "same", metavar="FILE", type=session.FILE, help="As FILE.")
 @click.option(
     "--checkpoint",
     "older",
@@ -62,11 +61,10 @@ SHOWN = 20
 @click.option(
     "--files/--no-files", default=True, help="Compare the files at hand.", show_default=True
 )
-@session.options("origin", "as_json")
+@session.options(*session.READS)
 def verify_command(
     call: Call,
     file: Path | None,
-    same: Path | None,
     older: Path | None,
     target: Path | None,
     files: bool,
@@ -78,11 +76,12 @@ def verify_command(
 
     Exit code 5 if anything does not verify, or if nothing shows that this is the log you mean.
     """
-    if file is not None and same is not None:
-        raise ConfigError(
-            "two bundles are named", expected="FILE or --bundle FILE", where="countersign verify"
-        )
-    bundle, anchors = file or same, TrustAnchors(call.origin, _read(older) if older else None)
+    if file is not None and call.bundle is not None:
+        raise ConfigError("two bundles are named", expected="FILE or --bundle FILE")
+    anchors, bundle = (
+        TrustAnchors(call.origin, _read(older) if older else None),
+        file or call.bundle,
+    )
     if bundle is not None:
         ok, checkpoint = _verify_bundle(call, bundle, anchors)
     else:

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from typing import Any
 
 from governance.attest import canonical
 from governance.attest.envelope import sign_statement
@@ -17,7 +16,6 @@ from governance.attest.keys import Signer
 from governance.base.errors import ConfigError
 from governance.exports import formats
 from governance.exports.records import Records
-from governance.exports.text import file_name
 
 
 @dataclass(frozen=True)
@@ -25,23 +23,17 @@ class Document:
     """One file of an export."""
 
     path: str
-    """Relative, POSIX."""
+    """Relative, POSIX; ends with .json for a statement."""
     data: bytes
-
-
-@dataclass(frozen=True)
-class InTotoStatement:
-    """An in-toto Statement v1: a file that can be signed."""
-
-    name: str
-    value: dict[str, Any]
+    statement: bool = False
+    """Whether it is an in-toto Statement v1, which can be signed."""
 
 
 @dataclass(frozen=True)
 class Made:
     """What a format made of a version's records."""
 
-    documents: Sequence[Document | InTotoStatement]
+    documents: Sequence[Document]
     missing: Sequence[str] = ()
     """The documents that could not be made, each with the reason."""
 
@@ -53,15 +45,6 @@ class Format:
     name: str
     title: str
     make: Callable[[Records], Made]
-
-
-@dataclass(frozen=True)
-class Export:
-    """One format's files for a version."""
-
-    format: Format
-    documents: tuple[Document, ...]
-    missing: tuple[str, ...]
 
 
 @cache
@@ -77,36 +60,33 @@ def known_formats() -> Mapping[str, Format]:
 
 def export(
     records: Records, names: Sequence[str] = (), signer: Signer | None = None
-) -> list[Export]:
-    """Exports the formats of these names, or all formats. A signer signs each in-toto statement.
+) -> dict[str, Made]:
+    """Name to files, of the formats of these names, or of all formats. A signer signs each in-toto
+    statement.
 
     Raises `ConfigError` for a name that is no format.
     """
     formats_by_name = known_formats()
     for name in names:
         if name not in formats_by_name:
-            raise ConfigError(
-                f"no format {name!r}", expected=f"one of: {', '.join(formats_by_name)}"
-            )
-    return [
-        _export(formats_by_name[name], records, signer)
-        for name in formats_by_name
+            expected = f"one of: {', '.join(formats_by_name)}"
+            raise ConfigError(f"no format {name!r}", expected=expected)
+    made = {
+        name: known.make(records)
+        for name, known in formats_by_name.items()
         if not names or name in names
-    ]
-
-
-def _export(chosen: Format, records: Records, signer: Signer | None) -> Export:
-    made = chosen.make(records)
-    documents = tuple(
-        document if isinstance(document, Document) else _signed(document, signer)
-        for document in made.documents
-    )
-    return Export(chosen, documents, tuple(made.missing))
-
-
-def _signed(statement: InTotoStatement, signer: Signer | None) -> Document:
-    """The statement's file; in a DSSE envelope if there is a signer."""
-    path = f"attestations/{file_name(statement.name)}"
+    }
     if signer is None:
-        return Document(f"{path}.json", canonical.dumps(statement.value))
-    return Document(f"{path}.dsse.json", sign_statement(statement.value, signer))
+        return made
+    return {
+        name: replace(each, documents=[_signed(document, signer) for document in each.documents])
+        for name, each in made.items()
+    }
+
+
+def _signed(document: Document, signer: Signer) -> Document:
+    """A statement in a DSSE envelope; any other document as it is."""
+    if not document.statement:
+        return document
+    envelope = sign_statement(canonical.loads(document.data), signer)
+    return Document(f"{document.path.removesuffix('.json')}.dsse.json", envelope)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from governance.attest import canonical
 from governance.attest.digests import manifest_digest
 from governance.attest.predicates import Artifact
-from governance.exports.catalog import InTotoStatement
+from governance.exports.catalog import Document
 from governance.exports.records import Records
-from governance.exports.text import cleaned, outside_path
+from governance.exports.text import cleaned, file_name, outside_path
 from governance.history.lineage import ModelNode, subject
 from governance.log.evidence import STATEMENT_TYPE, Evidence
 from governance.report.facts import about
@@ -24,17 +25,16 @@ Resource = dict[str, Any]
 
 def statement(
     name: str, predicate_type: str, subjects: Sequence[Resource], predicate: Mapping[str, Any]
-) -> InTotoStatement:
+) -> Document:
     """An in-toto Statement v1."""
-    return InTotoStatement(
-        name,
-        {
-            "_type": STATEMENT_TYPE,
-            "subject": cleaned(list(subjects)),
-            "predicateType": predicate_type,
-            "predicate": cleaned(dict(predicate)),
-        },
-    )
+    value = {
+        "_type": STATEMENT_TYPE,
+        "subject": cleaned(list(subjects)),
+        "predicateType": predicate_type,
+        "predicate": cleaned(dict(predicate)),
+    }
+    path = f"attestations/{file_name(name)}.json"
+    return Document(path, canonical.dumps(value), statement=True)
 
 
 def resource(name: str, sha256: str, **annotations: Any) -> Resource:

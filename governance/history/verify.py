@@ -186,13 +186,13 @@ def _verify(
         raise authority
     leaf = merkle.leaf_hash(log.entry(0).envelope)
     head = _verify_head(note, project, leaf, authority, seen.tree)
-    established = _established(pins, log_origin, authority, leaf)
+    established = establish(pins, log_origin, authority, leaf)
     grown_from = None
     if pins.checkpoint is not None:
-        grown_from = _verify_growth(log, pins.checkpoint, head, authority)
+        grown_from = verify_growth(log, pins.checkpoint, head, authority)
         established = established or f"the older checkpoint, of {grown_from} entries"
     for where, kept in pins.seen.items():
-        _verify_growth(log, kept, head, authority, where)
+        verify_growth(log, kept, head, authority, where)
     return LogReport(
         project=project,
         entries=size,
@@ -384,7 +384,7 @@ def _verify_head(
     return head
 
 
-def _verify_growth(
+def verify_growth(
     log: Log, note: str, head: Checkpoint, authority: Authority, where: str = "the older checkpoint"
 ) -> int:
     """(6) Checks that an older checkpoint is a prefix of this log. Returns its number of
@@ -408,7 +408,7 @@ def _verify_growth(
     return old.size
 
 
-def _established(
+def establish(
     pins: TrustAnchors, log_origin: Origin, authority: Authority, leaf: bytes
 ) -> str | None:
     """What establishes that this is the right log; None where nothing does. Raises

@@ -9,7 +9,7 @@ from governance.base.errors import ConfigError, VerificationError
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content, read
 from governance.bundle.log import BundleLog
-from governance.bundle.result import BundleReport, as_log_report
+from governance.bundle.result import BundleReport
 from governance.history.state import LogState, state
 from governance.history.verify import TrustAnchors
 from governance.policy.authority import read_authority
@@ -51,7 +51,7 @@ class Opened:
             " changed since.",
             "Each is in the tree of the signed checkpoint, at its place.",
         )
-        carried = BundleSource(as_log_report(report), log_range, reads, shows, report.limits)
+        carried = BundleSource(report, log_range, reads, shows, report.limits)
         policies = _policies(self.log)
         return Sources(NOWHERE, report.project, self.log, policies, None, carried=carried)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from governance.exports.catalog import Format, InTotoStatement, Made
+from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import Resource, artifact, model_subjects, resource, statement
 from governance.history.lineage import ModelNode, trained
@@ -22,7 +22,7 @@ def provenance(records: Records) -> Made:
     return Made(made, () if made else ("no training of this version is in the log",))
 
 
-def _provenance(records: Records, node: ModelNode, training: Evidence) -> InTotoStatement:
+def _provenance(records: Records, node: ModelNode, training: Evidence) -> Document:
     train = trained(training)
     request = records.facts.requests.get(node.name)
     parameters = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from governance.attest.predicates import Promotion
-from governance.exports.catalog import Format, InTotoStatement, Made
+from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import logged, model_subjects, statement
 from governance.log.evidence import Evidence
@@ -51,7 +51,7 @@ def _not_reproduced(records: Records) -> dict[int, str]:
     return {decision.index: why for decision, why in standing.unreproduced} if standing else {}
 
 
-def _summary(records: Records, decision: Evidence) -> InTotoStatement:
+def _summary(records: Records, decision: Evidence) -> Document:
     promotion: Promotion = decision.predicate
     facts = records.facts
     levels = [

@@ -11,7 +11,7 @@ from typing import Literal
 
 from governance.attest.predicates import Quality, Scan
 from governance.base.statistics import Interval
-from governance.exports.catalog import Format, InTotoStatement, Made
+from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import (
     Resource,
@@ -36,7 +36,7 @@ Tests = dict[Word, list[str]]
 
 def results(records: Records) -> Made:
     """The version's evaluations, and quality and scan of every dataset behind it."""
-    documents: list[InTotoStatement] = []
+    documents: list[Document] = []
     missing: list[str] = []
     facts = records.facts
     for suite in facts.suites:
@@ -60,7 +60,7 @@ def results(records: Records) -> Made:
     return Made(documents, missing)
 
 
-def _evaluation(records: Records, evidence: Evidence) -> InTotoStatement:
+def _evaluation(records: Records, evidence: Evidence) -> Document:
     """Compared with policy's thresholds. A metric without a threshold neither passed nor failed."""
     facts, evaluation = records.facts, evaluated(evidence)
     own_suite = bool(facts.suites) and evaluation.suite == facts.suites[0].digest
@@ -92,7 +92,7 @@ def _figure(figure: Interval | str) -> str:
     return f"mean {figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}], n={figure.n}"
 
 
-def _quality(evidence: Evidence) -> InTotoStatement:
+def _quality(evidence: Evidence) -> Document:
     quality: Quality = evidence.predicate
     tests: Tests = defaultdict(list)
     for check in quality.expectations:
@@ -110,7 +110,7 @@ def _quality(evidence: Evidence) -> InTotoStatement:
     return _result(name, [data_subject(evidence)], tests, [suite, logged(evidence)])
 
 
-def _scan(evidence: Evidence) -> InTotoStatement:
+def _scan(evidence: Evidence) -> Document:
     scan: Scan = evidence.predicate
     tests: Tests = defaultdict(list)
     for name in sorted({*scan.entities_searched, *scan.found, *scan.remaining}):
@@ -129,7 +129,7 @@ def _scan(evidence: Evidence) -> InTotoStatement:
 
 def _result(
     name: str, subjects: list[Resource], tests: Tests, configuration: list[Resource]
-) -> InTotoStatement:
+) -> Document:
     result = "PASSED" if tests["passed"] and not tests["warned"] else "WARNED"
     predicate = {
         "result": "FAILED" if tests["failed"] else result,

@@ -217,7 +217,7 @@ def test_a_log_of_development_keys(tmp_path: Path) -> None:
     bundle = made(story.log)
     assert both(bundle, pin(story.log))
     report = verify_bundle(bundle, TrustAnchors())
-    assert set(report.signers) == {"a development key"}
+    assert set(report.names) == {"a development key"}
     assert report.packet is None
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from in_toto_attestation.v1.statement import Statement
 
 from governance.attest import canonical
 from governance.attest.findings import finding
-from governance.exports.catalog import InTotoStatement, export
+from governance.exports.catalog import export
 from governance.exports.formats.model_card import model_card
 from governance.exports.formats.slsa_provenance import PROVENANCE, provenance
 from governance.exports.formats.slsa_vsa import VSA, summaries
@@ -38,8 +39,8 @@ PREDICATES = {PROVENANCE: provenance_pb2.Provenance, TEST_RESULT: test_result_pb
 def every(records: Records) -> Iterator[tuple[str, dict[str, Any]]]:
     for make in (provenance, summaries, results):
         for one in make(records).documents:
-            assert isinstance(one, InTotoStatement)
-            yield one.name, one.value
+            assert one.statement
+            yield Path(one.path).stem, json.loads(one.data)
 
 
 def named(records: Records, name: str) -> dict[str, Any]:
@@ -151,7 +152,9 @@ def test_a_decision_that_does_not_hold_is_no_summary(scene: Governed) -> None:
     made = records_of(scene.story)
     assert [name for name, _ in every(made) if name.startswith("vsa-")] == ["vsa-candidate"]
     assert (
-        export(made, ["slsa-vsa"])[0].missing[0].endswith("it comes out refused: APPROVAL_MISSING")
+        export(made, ["slsa-vsa"])["slsa-vsa"]
+        .missing[0]
+        .endswith("it comes out refused: APPROVAL_MISSING")
     )
 
 

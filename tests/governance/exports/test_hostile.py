@@ -121,7 +121,7 @@ def test_the_bill_of_materials_stays_valid(plain: Records, text: str) -> None:
 @given(ANY)
 @FEW
 def test_every_statement_stays_one(plain: Records, text: str) -> None:
-    for one in export(saying(plain, text), ["slsa-provenance", "slsa-vsa", "test-result"]):
+    for one in export(saying(plain, text), ["slsa-provenance", "slsa-vsa", "test-result"]).values():
         for document in one.documents:
             parsed = json_format.Parse(document.data.decode(), statement_pb2.Statement())
             Statement.copy_from_pb(parsed).validate()
