@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import click
 
-from governance.attest.predicates import Promotion
+from governance.attest.predicates import Artifact, Incident, Promotion
 from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.text import timed
 from governance.commands import session
@@ -121,13 +121,21 @@ def incident_command(
     """
     model, number = named(version)
     now = call.state()
-    now.registration(model, number)  # raises where there is no such version
+    digest = now.registration(model, number).predicate.model_digest
     policies = now.authority.policies
     rules = policies.rules.incidents
     opens = state == "open"
     fitting = rules.opened_by if opens else rules.closed_by
     author = speaking.speaker(now.authority, call.signer, call.role, fitting, call.now)
-    if not opens and moves.closed_by(now, model, number) in (None, author.name):
+    earlier = [
+        statement.predicate
+        for statement in now.timeline.incidents(digest)
+        if statement.predicate.version == number
+    ]
+    own_close = bool(earlier) and (earlier[-1].state, earlier[-1].principal) == (
+        "closed", author.name,
+    )  # fmt: skip
+    if not opens and (not earlier or own_close):  # another person may close it once more
         fix = f"countersign history {model}"
         raise InputError(f"no incident is open on {model}/{number}", fix=fix)
     summary = (
@@ -143,9 +151,14 @@ def incident_command(
     }
     lines = [f"would sign: {summary}"]
     if call.agreed(f"{summary}: {reason}", version):
-        new_state: Literal["open", "closed"] = "open" if opens else "closed"
-        recorded = moves.report_incident(call.log, now, model, number, new_state, author, reason)
-        result["entry"] = recorded.index
+        incident = Incident(
+            **author.signed(reason),
+            model=model,
+            version=number,
+            state="open" if opens else "closed",
+        )
+        subject = Artifact(role="model", name=model, sha256=digest)
+        result["entry"] = author.record(call.log, "incident", subject, incident).index
         lines = [f"{summary} (entry {result['entry']})"]
     holders = {alias: now.holder(model, alias) for alias in policies.rules.aliases}
     held = [alias for alias, move in holders.items() if move and move.version == number]

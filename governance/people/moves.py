@@ -20,7 +20,6 @@ from governance.attest.predicates import (
     CANDIDATE,
     Artifact,
     Finding,
-    Incident,
     Promotion,
     PromotionRequest,
 )
@@ -30,7 +29,6 @@ from governance.base.time import exact_instant
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import authors, packet_votes
 from governance.gates.decisions import decide_release
-from governance.history.incidents import counted
 from governance.history.persons import one_each, others
 from governance.history.state import LogState, state
 from governance.history.votes import distinct, signers_of_request
@@ -39,7 +37,7 @@ from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
 from governance.people.assumed import NOT_YET, assumed
-from governance.people.speaking import Recorded, Speaker, roles_of
+from governance.people.speaking import Speaker, roles_of
 from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
@@ -196,13 +194,10 @@ def plan_rollback(
 
 def retired_alias(now: LogState, model: str, version: str) -> str:
     """The alias that a retirement names: one that the version holds, or the first governed one."""
-    governed = list(now.authority.policies.rules.aliases)
-    holds = [
-        alias
-        for alias in governed
-        if (held := now.holder(model, alias)) and held.version == version
-    ]
-    return next(iter(holds or governed), "champion")
+    policies = now.authority.policies
+    held = (tenure.alias for tenure in now.timeline.held_by(model, version))
+    governed = (alias for alias in held if alias in policies.rules.aliases)
+    return next(governed, policies.main_alias)
 
 
 def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
@@ -235,37 +230,6 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
     return promoter.consume(
         move.model, move.version, move.alias, machine.requester.name, move.action
     )
-
-
-def report_incident(
-    log: Log,
-    now: LogState,
-    model: str,
-    version: str,
-    state: Literal["open", "closed"],
-    author: Speaker,
-    reason: str,
-) -> Recorded:
-    """Opens or closes an incident on a version."""
-    digest = now.registration(model, version).predicate.model_digest
-    incident = Incident(**author.signed(reason), model=model, version=version, state=state)
-    subject = Artifact(role="model", name=model, sha256=digest)
-    return author.record(log, "incident", subject, incident)
-
-
-def closed_by(now: LogState, model: str, version: str) -> str | None:
-    """The person who closed the last incident of a version. None if there was none, "" if it is
-    open.
-    """
-    digest = now.registration(model, version).predicate.model_digest
-    incidents = counted(now.authority, now.evidence.by_subject(digest, "incident"))
-    of_version = [
-        incident.predicate for incident in incidents if incident.predicate.version == version
-    ]
-    if not of_version:
-        return None
-    last = of_version[-1]
-    return last.principal if last.state == "closed" else ""
 
 
 def requester_roles(policies: Policies, alias: str) -> list[str]:
@@ -324,26 +288,25 @@ def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
 
 def _seconders(context: ReleaseContext) -> Iterator[Signature]:
     """Missing signatures of a rollback or retirement, beside the requester's."""
-    move, rights = context.request, context.rights
-    signers = (
-        signers_of_request(rights, context.evidence, context.signed, context.at)
-        if context.signed
-        else set()
-    )
-    rule = context.policies.rules.aliases.get(move.alias)
-    needed = context.policies.retire_people(move.model)
+    move, rights, policies = context.request, context.rights, context.policies
+    signers: set[str] = set()
+    if context.signed is not None:
+        signers = signers_of_request(rights, context.evidence, context.signed, context.at)
+    signed = one_each(rights, signers)
+    needed = policies.retire_people(move.model)
     if move.action == "rollback":
+        rule = policies.rules.aliases.get(move.alias)
         needed = rule.rollback_people if rule else 1
-    people = others(rights, context.policies.rules.seconders, *signers)
-    signed = move.request is not None and move.request != NOT_YET
+    digest = "DIGEST, once the request is signed"
+    if move.request not in (None, NOT_YET):
+        digest = str(move.request)[:12]
     yield Signature(
         "move",
         move.action,
-        max(1, needed - len(one_each(rights, signers))),
-        tuple((person, "") for person in people),
-        "countersign approve promotion "
-        + ((move.request or "")[:12] if signed else "DIGEST, once the request is signed"),
-        tuple(sorted(signers)),
+        max(1, needed - len(signed)),
+        tuple((person, "") for person in others(rights, policies.rules.seconders, *signers)),
+        f"countersign approve promotion {digest}",
+        tuple(sorted(signed)),
     )
 
 
