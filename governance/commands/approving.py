@@ -124,13 +124,14 @@ def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
 def _packet(call: Call, now: LogState, what: str) -> Evidence:
     """The packet that `what` names, or the one that `freeze` would record."""
     if "/" not in what:
-        return packets.by_digest(now, what)
+        return subjects.find(now, ("packet", what)).statement
     model, version = named(what)
     latest, _ = packets.current(now, model, version, call.now)
     if latest is not None:
         return latest
     run = speaking.run_of(call.machine.requester.name, call.now, authenticated=False)
-    return packets.unrecorded(now, model, version, call.now, run)
+    frozen = promotion.freeze(now, model, version, call.now, run)
+    return Evidence(now.size, "packet", tuple(packet.subjects(frozen)), frozen, "", False, "")
 
 
 def _reader(call: Call, now: LogState) -> str | None:

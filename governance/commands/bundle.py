@@ -4,20 +4,24 @@ offline.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
 import click
 
 from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Approval, Packet
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.storage import write_atomic
 from governance.bundle import bundle_of, verify_bundle, write
 from governance.bundle.form import MAX_BYTES, Attached
 from governance.commands import session
 from governance.commands.session import Call, named
+from governance.history.state import LogState
 from governance.history.verify import TrustAnchors
-from governance.people.attached_pages import pages, signed_report
+from governance.people import kept, reports
 
 
 @click.command("bundle")
@@ -61,12 +65,12 @@ def command(
     verifier (--with-verifier): python FILE.verify.py FILE --origin SHA256.
     """
     model, number = named(version)
-    log = call.read().log
-    files = [*pages(log, model, number), *signed_report(call.machine, log, model, number)]
+    now = call.read()
+    files = [*_pages(now, model, number), *_report(call, now, model, number)]
     files += [_attached(path) for path in attached]
     distinct = list({file.sha256: file for file in reversed(files)}.values())
     growth = _text(since) if since else None
-    data = write(bundle_of(log, model, number, files=distinct, since=growth, whole=whole))
+    data = write(bundle_of(now.log, model, number, files=distinct, since=growth, whole=whole))
     report = verify_bundle(data, TrustAnchors(), where=output.name)
     if report.broken is not None:
         raise VerificationError(report.broken, fix="countersign verify shows what is wrong")
@@ -93,10 +97,37 @@ def second_verifier() -> bytes:
     return resources.files("governance.bundle").joinpath("standalone_verifier.py").read_bytes()
 
 
+def _pages(now: LogState, model: str, version: str) -> Iterator[Attached]:
+    """The pages that people approved or rejected. A page is left out if this version of Countersign
+    renders other bytes.
+    """
+    for packet in now.evidence.all(Packet):
+        if (packet.predicate.model, packet.predicate.version) != (model, version):
+            continue
+        for vote in now.evidence.by_subject(packet.subjects[0].sha256, Approval):
+            html = kept.page_of_vote(now, vote)
+            if html is not None and sha256_bytes(html) == vote.predicate.page:
+                yield _file(f"review-{packet.index}-{vote.index}.html", html)
+
+
+def _report(call: Call, now: LogState, model: str, version: str) -> list[Attached]:
+    """The last signed report of a version that is kept on this machine: page and JSON."""
+    for statement in reversed(reports.of_version(now, model, version)):
+        with suppress(InputError):
+            signed = reports.content(statement, lambda sha256: kept.read(call.machine, sha256))
+            name = f"report-{statement.index}"
+            return [_file(f"{name}.html", signed.page), _file(f"{name}.json", signed.twin)]
+    return []
+
+
+def _file(name: str, content: bytes) -> Attached:
+    return Attached(name=name, sha256=sha256_bytes(content), text=content.decode())
+
+
 def _attached(path: Path) -> Attached:
     text = _text(path)
     try:
-        return Attached(name=path.name, sha256=sha256_bytes(text.encode()), text=text)
+        return _file(path.name, text.encode())
     except ValueError:
         raise ConfigError(
             "its name has odd characters", where=str(path), expected="letters, digits, . _ -"

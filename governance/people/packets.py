@@ -1,13 +1,10 @@
-"""Finds packets: the latest of a version, one by its digest, or one that is not recorded yet."""
+"""The latest packet of a version, and the decision to promote a packet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from governance.attest.digests import SHORTEST
-from governance.attest.predicates import Run
-from governance.base.errors import InputError
 from governance.gates.checks.context import ReleaseContext
 from governance.history import packet
 from governance.history.state import LogState
@@ -24,28 +21,6 @@ def current(
     if latest is None:
         return None, []
     return latest, promotion.changed(now, latest, at)
-
-
-def by_digest(now: LogState, digest: str) -> Evidence:
-    """The packet whose digest begins with `digest`. Raises `InputError`."""
-    packets = {
-        packet.digest_of(recorded.predicate): recorded for recorded in now.evidence.all("packet")
-    }
-    matching = [recorded for sha256, recorded in packets.items() if sha256.startswith(digest)]
-    if len(matching) == 1 and len(digest) >= SHORTEST:
-        return matching[0]
-    examples = ", ".join(sha256[:12] for sha256 in list(packets)[-5:])
-    raise InputError(
-        f"the log has no packet {digest[:80]!r}",
-        expected="MODEL/VERSION, e.g. support-desk/1"
-        + (f", or one of: {examples}" if examples else ""),
-    )
-
-
-def unrecorded(now: LogState, model: str, version: str, at: datetime, run: Run) -> Evidence:
-    """The packet as `countersign freeze` would record it now."""
-    predicate = promotion.freeze(now, model, version, at, run)
-    return Evidence(now.size, "packet", tuple(packet.subjects(predicate)), predicate, "", False, "")
 
 
 def release_context(

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,42 +43,41 @@ Bytes = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True)
-class ComputedReport:
-    """A computed report, in bytes."""
+class ReportBytes:
+    """A report in bytes: its page and its JSON twin."""
 
-    report: Report
+    model: str
+    version: str
     page: bytes
     twin: bytes
-    asked_at: str | None
-    """The time that the reader asked for. None for a report of the present."""
 
     @property
     def files(self) -> dict[str, bytes]:
         """File name to content, the page last."""
-        return files.named(self.report.model, self.report.version, self.twin, self.page)
+        return files.named(self.model, self.version, self.twin, self.page)
 
 
 @dataclass(frozen=True)
-class KeptReport:
+class ComputedReport(ReportBytes):
+    """A computed report."""
+
+    report: Report
+    asked_at: str | None
+    """The time that the reader asked for. None for a report of the present."""
+
+
+@dataclass(frozen=True)
+class KeptReport(ReportBytes):
     """A signed report. Its bytes have the signed digests."""
 
-    item: Evidence
-    page: bytes
-    twin: bytes
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """File name to content, the page last."""
-        return files.named(
-            self.item.predicate.model, self.item.predicate.version, self.twin, self.page
-        )
+    item: Evidence[SignedReport]
 
 
 def computed(report: Report, as_of: datetime | None) -> ComputedReport:
     """Renders a report."""
-    return ComputedReport(
-        report, page(report), json_twin(report), instant(as_of) if as_of else None
-    )
+    asked_at = instant(as_of) if as_of else None
+    rendered = (page(report), json_twin(report))
+    return ComputedReport(report.model, report.version, *rendered, report, asked_at)
 
 
 def sign(
@@ -141,40 +141,40 @@ def _check_key(log: Log, signer: Signer) -> None:
         )
 
 
-def of_version(now: LogState, model: str, version: str) -> list[Evidence]:
+def of_version(now: LogState, model: str, version: str) -> list[Evidence[SignedReport]]:
     """The signed reports of a version, in the order of the log."""
-    reports = now.evidence.all("report")
     return [
-        report
-        for report in reports
-        if (report.predicate.model, report.predicate.version) == (model, version)
+        statement
+        for statement in now.evidence.all(SignedReport)
+        if (statement.predicate.model, statement.predicate.version) == (model, version)
     ]
 
 
-def find(now: LogState, sha256: str) -> Evidence:
+def find(now: LogState, sha256: str) -> Evidence[SignedReport]:
     """The statement that signed a page or its JSON twin. A prefix of the digest is enough. Raises
     `ConfigError`, `InputError`.
     """
-    if not 12 <= len(sha256) <= 64 or set(sha256) - set("0123456789abcdef"):
+    if not re.fullmatch("[0-9a-f]{12,64}", sha256):
         raise ConfigError(
             f"{sha256[:80]!r} is no sha256",
             where="--kept",
             expected="64 hexadecimal digits, 12 at least",
         )
-    matching = [report for report in now.evidence.all("report") if _names(report, sha256)]
-    if not matching:
-        raise InputError(
-            f"nobody signed a report with the digest {sha256[:12]}",
-            fix="countersign show MODEL/VERSION reports lists those that were",
-        )
-    return matching[-1]
-
-
-def content(statement: Evidence, read: Bytes) -> KeptReport:
-    """(2) The bytes that a statement names. Raises `InputError`, `VerificationError`."""
-    return KeptReport(
-        statement, _bytes(statement.predicate.page, read), _bytes(statement.predicate.twin, read)
+    for statement in reversed(now.evidence.all(SignedReport)):
+        signed = statement.predicate
+        if signed.page.startswith(sha256) or signed.twin.startswith(sha256):
+            return statement
+    raise InputError(
+        f"nobody signed a report with the digest {sha256[:12]}",
+        fix="countersign show MODEL/VERSION reports lists those that were",
     )
+
+
+def content(statement: Evidence[SignedReport], read: Bytes) -> KeptReport:
+    """(2) The bytes that a statement names. Raises `InputError`, `VerificationError`."""
+    signed = statement.predicate
+    contents = (_bytes(signed.page, read), _bytes(signed.twin, read))
+    return KeptReport(signed.model, signed.version, *contents, statement)
 
 
 def standing_in(
@@ -184,15 +184,16 @@ def standing_in(
     not.
     """
     notes: list[str] = []
-    for entry in reversed(of_version(now, computed.report.model, computed.report.version)):
-        statement: SignedReport = entry.predicate
-        same = (statement.entries, statement.asked_at, statement.as_of) == (
-            computed.report.entries_read, computed.asked_at, computed.report.as_of,
-        )  # fmt: skip
+    report = computed.report
+    read_until = (report.entries_read, computed.asked_at, report.as_of)
+    for entry in reversed(of_version(now, report.model, report.version)):
+        statement = entry.predicate
+        same = (statement.entries, statement.asked_at, statement.as_of) == read_until
         if not same or not _stands(now, entry):
             continue
         if statement.page == sha256_bytes(computed.page):
-            return KeptReport(entry, computed.page, computed.twin), notes
+            own = (computed.model, computed.version, computed.page, computed.twin)
+            return KeptReport(*own, entry), notes
         try:
             signed = content(entry, read)
         except (InputError, VerificationError) as error:
@@ -201,7 +202,7 @@ def standing_in(
                 f" {error.found}"
             )
             continue
-        differing = _differing(json.loads(signed.twin), computed.report)
+        differing = _differing(json.loads(signed.twin), report)
         if not differing:
             return signed, notes
         notes.append(
@@ -249,13 +250,6 @@ def _bytes(sha256: str, read: Bytes) -> bytes:
             "what is kept under the digest of a signed report was changed",
             where=f"report {sha256[:12]}",
             expected=f"bytes with sha256 {sha256}",
-            fix=(
-                "ask whoever signed it for the file, or take it from a bundle: countersign report"
-                " --kept ... --bundle"
-            ),
+            fix="ask whoever signed it for the file, or take it from a bundle (--bundle)",
         )
     return content
-
-
-def _names(entry: Evidence, sha256: str) -> bool:
-    return bool(entry.predicate.page.startswith(sha256) or entry.predicate.twin.startswith(sha256))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from governance.attest.findings import finding
-from governance.people import packets, page, review
+from governance.people import page, review, subjects
 from governance.people.review import Review
 from governance.release import promotion
 from tests.governance.governed import Governed, governed
@@ -32,7 +32,7 @@ def at_desk(tmp_path: Path, scene: Governed, monkeypatch: pytest.MonkeyPatch) ->
 
 def made(scene: Governed, packet: str) -> Review:
     now = promotion.state(scene.story.log)
-    return review.review(now, packets.by_digest(now, packet), scene.now)
+    return review.review(now, subjects.find(now, ("packet", packet)).statement, scene.now)
 
 
 def test_what_speaks_for_a_version_changes_no_page(scene: Governed) -> None:
@@ -72,7 +72,7 @@ def test_a_waived_and_an_open_finding_fail_the_row(scene: Governed) -> None:
     scene.waive("THRESHOLD_NOT_MET", "model sft")
     frozen = scene.freeze()
     now = promotion.state(scene.story.log)
-    item = packets.by_digest(now, frozen)
+    item = subjects.find(now, ("packet", frozen)).statement
     (a, b) = (
         finding("SCAN_NOT_PASSED", f"dataset {name}", "not passed") for name in ("one", "two")
     )
@@ -204,7 +204,7 @@ def test_a_packet_is_reviewed_by_its_digest(at_desk: Desk) -> None:
     assert first["packet"] != second["packet"]
     again = d.must("", "review", first["packet"][:12], "--json").json
     assert again["sections"] == first["sections"] and again["verdict"] == "outdated"
-    assert "no packet" in d.refused("", "review", "0" * 12, code=3)
+    assert "knows nothing" in d.refused("", "review", "0" * 12, code=3)
 
 
 def test_the_page_can_be_written_where_it_is_wanted(at_desk: Desk) -> None:
