@@ -20,7 +20,7 @@ from governance.history import packet
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
-from governance.people import kept, moves, packets, page, review, speaking, subjects, votes, waiving
+from governance.people import kept, moves, page, review, speaking, subjects, votes, waiving
 from governance.people.moves import Move
 from governance.people.review import Review
 from governance.people.subjects import Subject
@@ -44,7 +44,7 @@ def freeze_command(call: Call, version: str) -> None:
     """
     model, number = named(version)
     now = call.state()
-    latest, changed = packets.current(now, model, number, call.now)
+    latest, changed = votes.current(now, model, number, call.now)
     result = {"model": model, "version": number, "changed": changed, "written": False}
     after = f"next: countersign review {version}"
     if latest is not None and not changed:
@@ -126,7 +126,7 @@ def _packet(call: Call, now: LogState, what: str) -> Evidence:
     if "/" not in what:
         return subjects.find(now, ("packet", what)).statement
     model, version = named(what)
-    latest, _ = packets.current(now, model, version, call.now)
+    latest, _ = votes.current(now, model, version, call.now)
     if latest is not None:
         return latest
     run = speaking.run_of(call.machine.requester.name, call.now, authenticated=False)

@@ -36,18 +36,18 @@ Reason = Literal[
 ]
 """Why a vote does not count."""
 _TEXTS: dict[Reason, str] = {
-    "not_theirs": "the key was not theirs at that entry, or the role",
-    "time_ended": "their time has ended",
-    "role": "role {} does not approve",
-    "other_model": "it is about model {}",
-    "other_alias": "it is about alias {}",
-    "before_packet": "it stands before the packet",
+    "not_theirs": "the key was not {person}'s at that entry, or not in this role",
+    "time_ended": "policy ended {person}'s time",
+    "role": "role {detail} does not approve",
+    "other_model": "it is about model {detail}",
+    "other_alias": "it is about alias {detail}",
+    "before_packet": "it is older than the packet",
     "not_in_force": "it is not in force at this time",
-    "no_page": "no page was shown",
-    "incident_open": "an incident was open when it was made (entry {})",
-    "asked_for_run": "they asked for {}",
-    "signed_run": "they signed {}",
-    "asks_for_move": "they ask for the move",
+    "no_page": "no page was opened",
+    "incident_open": "an incident is open (entry {detail})",
+    "asked_for_run": "{person} started {detail}",
+    "signed_run": "{person}'s key signed {detail}",
+    "asks_for_move": "{person} requests the move",
 }
 """Recorded in the finding APPROVAL_MISSING."""
 
@@ -65,7 +65,7 @@ class SetAside:
     @property
     def why(self) -> str:
         """The reason, as a finding has it."""
-        return _TEXTS[self.reason].format(self.detail)
+        return _TEXTS[self.reason].format(person=self.person, detail=self.detail)
 
     @property
     def text(self) -> str:

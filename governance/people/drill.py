@@ -49,23 +49,18 @@ class Rehearsal:
         """Whether every step so far passed."""
         return all(step.passed for step in self.steps)
 
-    def step(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
+    def step(self, name: str, do: Callable[[], tuple[T, str]], *, must: bool = False) -> T:
         """Runs a step that returns its result and a sentence for the log. Raises `Failed` if it
-        raises anything.
+        raises anything; with `must`, its own error.
         """
         began = self.clock()
         try:
             result, outcome = do()
         except Exception as error:  # whatever it is, a way back that ends in it is none
             self._done(name, False, began, reason(error))
+            if must:
+                raise
             raise Failed(name) from error
-        self._done(name, True, began, outcome)
-        return result
-
-    def begin(self, name: str, do: Callable[[], tuple[T, str]]) -> T:
-        """Runs the first step, which finds the target. Its errors go to the caller."""
-        began = self.clock()
-        result, outcome = do()
         self._done(name, True, began, outcome)
         return result
 

@@ -36,8 +36,7 @@ from governance.log.evidence import Evidence
 from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.machine.machine import Machine, read_log, signer
-from governance.people.assumed import NOT_YET, assumed
-from governance.people.speaking import Speaker, roles_of
+from governance.people.speaking import NOT_YET, Speaker, roles_of
 from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
@@ -125,7 +124,7 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
         request = None
     if request is None and signs is not None:
         predicate = _request(now, release, move, signs, at)
-        unsigned = assumed(now, signs.signer, "request", _subject(release), predicate)
+        unsigned = signs.unsigned(now, "request", _subject(release), predicate)
         release = release.model_copy(update={"request": unsigned.digest})
         evidence = evidence.assuming([unsigned])
         decision = decide_release(release, now.authority.policies, evidence, at, now.authority)

@@ -1,14 +1,15 @@
 """Lists the open tasks of people, with the reason and the command. Tasks that block others come
 first.
 
-A task has a reason, which is a code with fields. `TEXTS` writes its sentences.
+A task has a reason, which is a code with fields. `_TABLE` has the sentences.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from governance.attest.predicates import Authorization
 from governance.base.model import Model
@@ -16,7 +17,7 @@ from governance.base.time import exact_instant, instant_of
 from governance.history.persons import others
 from governance.history.state import LogState
 from governance.history.votes import agreed
-from governance.people import keys, moves, packets, policies, subjects
+from governance.people import keys, moves, policies, subjects, votes
 from governance.people.moves import Move
 
 SOON = timedelta(days=14)
@@ -28,99 +29,64 @@ Reason = Literal[
 ]  # fmt: skip
 
 
-class Text(NamedTuple):
-    """The kind of a task, and its sentences with the fields of its reason."""
+_TABLE = """
+no_owners: policy: a governed log
+  the policies in force name no owners, so nothing here can be approved
+  countersign init
+first_policies_unsigned: policy: the first policies {digest:.12}
+  nothing governed moves before {wants}; so far {signed}
+  countersign policy sign {digest:.12}
+policies_proposed: policy: proposed policies {digest:.12}: {changed}
+  wants {wants}; so far {signed}
+  countersign policy sign {digest:.12}
+checkpoint_key_proposed: checkpoint key: checkpoint key {keyid:.12}
+  its owners approve it before it signs; so far {signed}
+  countersign checkpoint-key approve {keyid:.12}
+incident_open: incident: open incident on {name} (entry {entry})
+  {who} opened it: {reason}
+  countersign incident close {name} --reason ...
+moved_alone: second signature: {action} of {model} to version {version}, entry {entry}
+  {who} did it alone: {reason}{late}
+  countersign approve promotion {request:.12}
+rollback_requested: rollback: rollback of {name}
+  {who} asks: {reason}; so far {signed}
+  countersign approve promotion {request:.12}
+retire_requested: retire: retire of {name}
+  {who} asks: {reason}; so far {signed}
+  countersign approve promotion {request:.12}
+no_packet: packet: {name}
+  it has no packet yet
+  countersign freeze {name}
+packet_changed: packet: {name}
+  changed since it was frozen: {changed}
+  countersign freeze {name}
+approvals_missing: packet: {name}
+  tier {tier} wants {count} more approvals; open findings: {findings}
+  countersign review {name}
+approved: promote: {name} as {alias}
+  it is approved, and nobody has asked for the move
+  countersign promote {name} --to {alias}
+gate_waits: before training: {about} {name} of {model}
+  gate@{stage} waits: tier {tier} wants it approved before training
+  countersign approve {about} {name}
+waiver: waiver: waiver of {finding} ({about}) of {model}
+  it {ends}; {owner} answers for it, meanwhile: {control}
+  fix the cause, or waive it again: countersign waive
+authorization: authorization: runs in the name of {who}
+  the authorization {ends}
+  countersign authorize --hours 8
+"""
+"""Each reason: its kind of task, the task; the sentence; the command."""
 
-    kind: str
-    what: str
-    why: str
-    next: str
+
+def _texts() -> Iterator[tuple[str, tuple[str, ...]]]:
+    for block in re.split(r"\n(?! )", _TABLE.strip()):
+        head, why, step = block.splitlines()
+        reason, kind, what = head.split(": ", 2)
+        yield reason, (kind, what, why.strip(), step.strip())
 
 
-TEXTS: dict[Reason, Text] = {
-    "no_owners": Text(
-        "policy",
-        "a governed log",
-        "the policies in force name no owners, so nothing here can be approved",
-        "countersign init",
-    ),
-    "first_policies_unsigned": Text(
-        "policy",
-        "the first policies {digest:.12}",
-        "nothing governed moves before {wants}; so far {signed}",
-        "countersign policy sign {digest:.12}",
-    ),
-    "policies_proposed": Text(
-        "policy",
-        "proposed policies {digest:.12}: {changed}",
-        "wants {wants}; so far {signed}",
-        "countersign policy sign {digest:.12}",
-    ),
-    "checkpoint_key_proposed": Text(
-        "checkpoint key",
-        "checkpoint key {keyid:.12}",
-        "its owners approve it before it signs; so far {signed}",
-        "countersign checkpoint-key approve {keyid:.12}",
-    ),
-    "incident_open": Text(
-        "incident",
-        "open incident on {name} (entry {entry})",
-        "{who} opened it: {reason}",
-        "countersign incident close {name} --reason ...",
-    ),
-    "moved_alone": Text(
-        "second signature",
-        "{action} of {model} to version {version}, entry {entry}",
-        "{who} did it alone: {reason}{late}",
-        "countersign approve promotion {request:.12}",
-    ),
-    "rollback_requested": Text(
-        "rollback",
-        "rollback of {name}",
-        "{who} asks: {reason}; so far {signed}",
-        "countersign approve promotion {request:.12}",
-    ),
-    "retire_requested": Text(
-        "retire",
-        "retire of {name}",
-        "{who} asks: {reason}; so far {signed}",
-        "countersign approve promotion {request:.12}",
-    ),
-    "no_packet": Text("packet", "{name}", "it has no packet yet", "countersign freeze {name}"),
-    "packet_changed": Text(
-        "packet", "{name}", "changed since it was frozen: {changed}", "countersign freeze {name}"
-    ),
-    "approvals_missing": Text(
-        "packet",
-        "{name}",
-        "tier {tier} wants {count} more approvals; open findings: {findings}",
-        "countersign review {name}",
-    ),
-    "approved": Text(
-        "promote",
-        "{name} as {alias}",
-        "it is approved, and nobody has asked for the move",
-        "countersign promote {name} --to {alias}",
-    ),
-    "gate_waits": Text(
-        "before training",
-        "{about} {name} of {model}",
-        "gate@{stage} waits: tier {tier} wants it approved before training",
-        "countersign approve {about} {name}",
-    ),
-    "waiver": Text(
-        "waiver",
-        "waiver of {finding} ({about}) of {model}",
-        "it {ends}; {owner} answers for it, meanwhile: {control}",
-        "fix the cause, or waive it again: countersign waive",
-    ),
-    "authorization": Text(
-        "authorization",
-        "runs in the name of {who}",
-        "the authorization {ends}",
-        "countersign authorize --hours 8",
-    ),
-}
+TEXTS = dict(_texts())
 
 
 class Wait(Model):
@@ -146,14 +112,13 @@ def _wait(
     /,
     **fields: str | int | list[str],
 ) -> Wait:
-    text = TEXTS[reason]
     values = {
         name: (", ".join(value) or "nobody") if isinstance(value, list) else value
         for name, value in fields.items()
     }
-    what, why, step = (part.format_map(values) for part in (text.what, text.why, text.next))
+    kind, what, why, step = (part.format_map(values) for part in TEXTS[reason])
     return Wait(
-        kind=text.kind, reason=reason, what=what, why=why, people=list(people), due=due, next=step
+        kind=kind, reason=reason, what=what, why=why, people=list(people), due=due, next=step
     )
 
 
@@ -279,7 +244,7 @@ def _packets(now: LogState, at: datetime) -> Iterator[Wait]:
 def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[Wait]:
     policies = now.authority.policies
     name, tier = f"{model}/{version}", policies.rules.models[model].tier
-    packet, changed = packets.current(now, model, version, at)
+    packet, changed = votes.current(now, model, version, at)
     if packet is None or changed:
         approvers = _names(now, policies.rules.tiers[tier].approvers)
         reason: Reason = "packet_changed" if changed else "no_packet"
@@ -316,9 +281,9 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
         codes = {finding.code for finding in subject.statement.predicate.findings}
         if tier is None or category not in tier.approved_before_training:
             continue
-        votes = now.evidence.by_subject(subject.sha256, "approval")
+        approvals = now.evidence.by_subject(subject.sha256, "approval")
         if "APPROVAL_MISSING" in codes and not agreed(
-            now.authority, votes, subject.about, subject.fitting, at
+            now.authority, approvals, subject.about, subject.fitting, at
         ):
             yield _wait(
                 "gate_waits", _names(now, subject.fitting),

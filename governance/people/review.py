@@ -39,7 +39,7 @@ from governance.history.lineage import ModelNode, model_node
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
-from governance.people.packets import release_context
+from governance.people.votes import release_context
 from governance.policy.policies import Tier
 from governance.release import promotion
 from governance.report import exceptions

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
@@ -39,7 +39,10 @@ from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Principal
 
+NOT_YET = "0" * 64
+"""Replaces the digest of a statement that nobody has signed."""
 KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
+PredicateT = TypeVar("PredicateT", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,13 @@ class Speaker:
             "at": exact_instant(self.at),
         }
         return fields if anywhere else {**fields, "log": self.log}
+
+    def unsigned(
+        self, now: LogState, kind: str, subject: Artifact, predicate: PredicateT
+    ) -> Evidence[PredicateT]:
+        """The statement as the next entry of the log. It shows what a signature would change."""
+        keyid = self.signer.keyid
+        return Evidence(now.size, kind, (subject,), predicate, keyid, False, NOT_YET)
 
     def record(self, log: Log, kind: str, subject: Artifact, predicate: Model) -> Recorded:
         """Signs a statement and appends it. The same statement is recorded only once."""

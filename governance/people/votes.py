@@ -6,6 +6,7 @@ in the log. Its reason becomes the refusal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,32 +15,15 @@ from governance.attest.keys import Signer
 from governance.attest.predicates import Approval
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
+from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import authors, packet_votes
+from governance.history import packet as packets
 from governance.history.state import LogState
-from governance.history.votes import Reason
 from governance.log.evidence import Evidence
 from governance.log.port import Log
-from governance.people.assumed import assumed
-from governance.people.packets import release_context
 from governance.people.speaking import Recorded, Speaker, last_vote, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.release import promotion
-
-_PROBLEMS: dict[Reason, str] = {
-    "not_theirs": "this key was not {person}'s when it signed, or not in this role",
-    "time_ended": "policy ended {person}'s time",
-    "role": "role {detail} does not approve",
-    "other_model": "the approval names another model: {detail}",
-    "other_alias": "the approval names another alias: {detail}",
-    "before_packet": "the approval is older than the packet",
-    "not_in_force": "the approval is not in force now",
-    "no_page": "no page was opened",
-    "incident_open": "an incident is open (entry {detail})",
-    "asked_for_run": "{person} started {detail}, so {person}'s approval cannot count",
-    "signed_run": "{person}'s key signed {detail}, so {person}'s approval cannot count",
-    "asks_for_move": "{person} requests the promotion, so {person}'s approval cannot count",
-}
-"""Why an approval would not count, as its author reads it."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +97,20 @@ def _check_packet(
             where=f"packet {subject.sha256[:12]}",
             fix=f"countersign freeze {subject.name}, then countersign review {subject.name}",
         )
-    own = assumed(now, author.signer, "approval", subject.artifact, approval)
+    own = author.unsigned(now, "approval", subject.artifact, approval)
     votes, aside = packet_votes(release_context(now, packet, at, [own], approval.alias))
-    if not any(vote is own for _, _, vote in votes):
-        reason = next(problem for problem in aside if problem.item is own)
-        problem = _PROBLEMS[reason.reason].format(person=author.name, detail=reason.detail)
-        if reason.reason == "incident_open":
-            fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
-        else:
-            able = " or ".join(can_vote(now, packet, at))
-            fix = f"{able or 'nobody that policy names'} can approve"
-        raise RefusedError(problem, where=f"packet {subject.name}", fix=fix)
+    if any(vote is own for _, _, vote in votes):
+        return
+    problem = next(problem for problem in aside if problem.item is own)
+    fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
+    if problem.reason != "incident_open":
+        able = " or ".join(can_vote(now, packet, at))
+        fix = f"{able or 'nobody that policy names'} can approve"
+    raise RefusedError(
+        f"{author.name}'s approval cannot count: {problem.why}",
+        where=f"packet {subject.name}",
+        fix=fix,
+    )
 
 
 def can_vote(now: LogState, packet: Evidence, at: datetime) -> list[str]:
@@ -131,3 +118,31 @@ def can_vote(now: LogState, packet: Evidence, at: datetime) -> list[str]:
     context = release_context(now, packet, at)
     people = now.authority.policies.rules.in_roles(context.tier.approvers if context.tier else ())
     return [person.name for person in people if person.name not in authors(context)]
+
+
+def current(
+    now: LogState, model: str, version: str, at: datetime
+) -> tuple[Evidence | None, list[str]]:
+    """The latest packet of a version, and what changed since it was frozen."""
+    registration = now.registration(model, version).predicate
+    latest = packets.latest(now.evidence, model, version, registration.model_digest)
+    if latest is None:
+        return None, []
+    return latest, promotion.changed(now, latest, at)
+
+
+def release_context(
+    now: LogState,
+    recorded: Evidence,
+    at: datetime,
+    more: Sequence[Evidence] = (),
+    alias: str | None = None,
+) -> ReleaseContext:
+    """The context of the decision to promote a packet, with further statements that are not in the
+    log.
+    """
+    frozen = recorded.predicate
+    to = alias or now.authority.policies.main_alias
+    request = promotion.ask(now, "promote", frozen.model, frozen.version, to)
+    request = request.model_copy(update={"packet": packets.digest_of(frozen)})
+    return ReleaseContext.of(request, now.authority, now.evidence.assuming(more), at)

@@ -15,7 +15,6 @@ from governance.gates.checks.context import Context
 from governance.gates.checks.waivers import waiver_problem
 from governance.gates.decisions import decide_automatic
 from governance.history.state import LogState
-from governance.people.assumed import assumed
 from governance.people.enrolment import person_named
 from governance.people.speaking import Speaker, speaker
 from governance.people.subjects import requests_of_gates
@@ -92,7 +91,7 @@ def check(
     context = Context(
         target.model, (), policies, now.evidence, at, authority=authority, governed=True
     )
-    unsigned = assumed(now, signer, "waiver", target.artifact, waiver)
+    unsigned = author.unsigned(now, "waiver", target.artifact, waiver)
     problem = waiver_problem(context, authority, unsigned)
     if problem:
         raise RefusedError(

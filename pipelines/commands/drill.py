@@ -54,8 +54,8 @@ def command(call: Call, model: str, alias: str, items: int) -> None:
     log, key = log_to_add_to(machine), signer(machine)
     rehearsal.check_signer(state(log), key)
     done, began = Rehearsal(time.perf_counter), session.clock()
-    now = done.begin("log", lambda: _verified(machine))
-    found = done.begin("target", lambda: rehearsal.target(now, model, alias, began))
+    now = done.step("log", lambda: _verified(machine), must=True)
+    found = done.step("target", lambda: rehearsal.target(now, model, alias, began), must=True)
     answered = 0
     with suppress(Failed):  # it is among the steps, with its reason
         answered = _steps(done, machine, now, found, items)

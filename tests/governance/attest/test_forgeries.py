@@ -34,7 +34,7 @@ from governance.history.verify import TrustAnchors, verify_log
 from governance.log import api, evidence
 from governance.log.carry import Transfer, carry
 from governance.machine.machine import open_log
-from governance.people import packets, policies, subjects, votes
+from governance.people import policies, subjects, votes
 from governance.policy.policies import files_digest, load_policies
 from governance.registry.governed.limit import Limit
 from governance.release import promotion, retrospect
@@ -198,7 +198,7 @@ def test_a_packet_that_is_not_what_the_log_says_is_not_approved(
     """An approver's own client puts it together again."""
     forged(scene, make(scene, second(scene)))
     state = promotion.state(scene.story.log)
-    _, changed = packets.current(state, MODEL, "2", scene.now)
+    _, changed = votes.current(state, MODEL, "2", scene.now)
     assert changed
     what = subjects.find(state, [f"{MODEL}/2"])
     how = votes.Vote("approve", "because", "0" * 64)

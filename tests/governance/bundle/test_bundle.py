@@ -564,9 +564,9 @@ def test_a_promotion_that_the_rules_did_not_allow_fails(scene: Governed, name: s
 
 
 SAID = {
-    "approved by who asks for the move": "cleo does not count: they ask for the move",
+    "approved by who asks for the move": "cleo does not count: cleo requests the move",
     "approved by who asked for the runs": "dora does not count: role engineer does not approve",
-    "approved by a key that was revoked": "ada does not count: the key was not theirs",
+    "approved by a key that was revoked": "ada does not count: the key was not ada's",
 }
 """Whose word was not counted is told beside the code of the finding."""
 

@@ -15,7 +15,7 @@ import pytest
 from governance.base.errors import RefusedError
 from governance.base.time import instant_of
 from governance.gates.checks.votes import packet_votes
-from governance.people.packets import release_context
+from governance.people.votes import release_context
 from governance.release import promotion
 from tests.governance.governed import authorize, empty, governed, keypair, principals
 from tests.governance.people.desk import NAME, WHY, Desk, desk

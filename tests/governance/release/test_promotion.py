@@ -576,7 +576,7 @@ def test_who_asked_for_the_run_cannot_approve_it(tmp_path: Path) -> None:
     scene = empty(tmp_path)
     authorize(scene, who="ada", role="ml-lead")
     tell(scene.story)
-    with pytest.raises(RefusedError, match="ada does not count: they asked for"):
+    with pytest.raises(RefusedError, match="ada does not count: ada started"):
         scene.released()
 
 
@@ -596,7 +596,7 @@ def test_a_new_name_makes_nobody_another_person(scene: Governed) -> None:
     scene.approve("ada", "ml-lead", packet)
     scene.approve("dorothy", "risk", packet, key="dora")
     scene.request()
-    with pytest.raises(RefusedError, match="dorothy does not count: they asked for"):
+    with pytest.raises(RefusedError, match="dorothy does not count: dorothy started"):
         scene.consume()
 
 
@@ -906,7 +906,7 @@ def test_an_approval_dated_before_its_authors_last_day(tmp_path: Path) -> None:
     scene.approve("ada", "ml-lead", packet)
     scene.approve("ben", "risk", packet, at="2026-11-19T09:00:00Z")
     scene.request()
-    with pytest.raises(RefusedError, match="ben does not count: their time has ended"):
+    with pytest.raises(RefusedError, match="ben does not count: policy ended ben's time"):
         scene.consume()
 
 
