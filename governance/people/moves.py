@@ -128,7 +128,6 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
         release = release.model_copy(update={"request": unsigned.digest})
         evidence = evidence.assuming([unsigned])
         decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
-        decision = _before_request(decision, move)
     context = ReleaseContext.of(release, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
     missing = tuple(missing_signatures(context, decision))
@@ -139,20 +138,6 @@ def _serves(request: PromotionRequest, decision: ReleaseDecision, move: Move) ->
     """Whether a request serves this move: the decision has nothing against it."""
     allows = request.break_glass or not move.break_glass
     return allows and not REQUEST_CODES & {finding.code for finding in decision.findings}
-
-
-def _before_request(decision: ReleaseDecision, move: Move) -> ReleaseDecision:
-    """Nobody has signed the request yet, so its digest cannot be the next step of a finding."""
-    if move.action == "promote":
-        return decision
-    next_step = "sign the request; then somebody else: countersign approve promotion DIGEST"
-    findings = [
-        finding.model_copy(update={"next": next_step})
-        if finding.code == "APPROVAL_MISSING"
-        else finding
-        for finding in decision.findings
-    ]
-    return replace(decision, findings=tuple(findings))
 
 
 def plan_rollback(
@@ -296,15 +281,12 @@ def _seconders(context: ReleaseContext) -> Iterator[Signature]:
     if move.action == "rollback":
         rule = policies.rules.aliases.get(move.alias)
         needed = rule.rollback_people if rule else 1
-    digest = "DIGEST, once the request is signed"
-    if move.request not in (None, NOT_YET):
-        digest = str(move.request)[:12]
     yield Signature(
         "move",
         move.action,
         max(1, needed - len(signed)),
         tuple((person, "") for person in others(rights, policies.rules.seconders, *signers)),
-        f"countersign approve promotion {digest}",
+        f"countersign approve promotion {(move.request or NOT_YET)[:12]}",
         tuple(sorted(signed)),
     )
 

@@ -7,9 +7,8 @@ has codes and fields. The page has no script, no assets, and no time but the log
 from __future__ import annotations
 
 from governance.attest.digests import sha256_bytes
-from governance.base.text import one_line
 from governance.people.review import Review, Verdict, twin
-from governance.report.html import environment, style
+from governance.report.html import environment, lines, style
 
 TITLES: dict[Verdict, tuple[str, str]] = {
     "incident_open": (
@@ -56,6 +55,4 @@ def html(review: Review) -> bytes:
 def text(review: Review) -> list[str]:
     """The page for a terminal. Objections come first."""
     title, sentence = TITLES[review.verdict]
-    lines = environment().overlay(autoescape=False, finalize=lambda value: one_line(str(value)))
-    template = lines.get_template("review.txt.j2")
-    return template.render(review=review, title=title, sentence=sentence).splitlines()
+    return lines("review.txt.j2", review=review, title=title, sentence=sentence)

@@ -26,6 +26,7 @@ from governance.attest.predicates import (
     Incident,
     Packet,
     Promotion,
+    Run,
     Waiver,
 )
 from governance.attest.requests import ReleaseDecision
@@ -102,9 +103,7 @@ class Runner(Model):
     """Principal that owns the key; empty for a development key or an unknown one."""
     key: str
     development: bool
-    asked_by: str
-    authenticated: bool
-    at: str
+    run: Run
     entry: int
 
 
@@ -349,26 +348,20 @@ def _runners(before: LogState, facts: ReviewFacts) -> list[Runner]:
     for node in facts.chain:
         evaluations = (facts.evaluation(node, suite) for suite in facts.suites)
         rows += [("evaluated", evaluation) for evaluation in evaluations if evaluation]
-    return [
-        _runner(before, did, statement)
-        for did, statement in sorted(rows, key=lambda row: row[1].index)
-    ]
-
-
-def _runner(before: LogState, did: Did, statement: Evidence) -> Runner:
-    owner = before.authority.principal(statement.keyid, statement.index)
-    requester = statement.predicate.run.requested_by
-    return Runner(
-        did=did,
-        stage=statement.predicate.stage,
-        signed_by=owner.name if owner else "",
-        key=statement.keyid[:PREFIX],
-        development=statement.development,
-        asked_by=requester.name,
-        authenticated=requester.authenticated,
-        at=statement.predicate.run.finished,
-        entry=statement.index,
-    )
+    runners = []
+    for did, statement in sorted(rows, key=lambda row: row[1].index):
+        owner = before.authority.principal(statement.keyid, statement.index)
+        runner = Runner(
+            did=did,
+            stage=statement.predicate.stage,
+            signed_by=owner.name if owner else "",
+            key=statement.keyid[:PREFIX],
+            development=statement.development,
+            run=statement.predicate.run.model_copy(update={"detail": {}}),
+            entry=statement.index,
+        )
+        runners.append(runner)
+    return runners
 
 
 def _earlier_votes(before: LogState, frozen: Packet) -> list[EarlierDecision]:

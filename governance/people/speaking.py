@@ -39,8 +39,8 @@ from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies, Principal
 
-NOT_YET = "0" * 64
-"""Replaces the digest of a statement that nobody has signed."""
+NOT_YET = "DIGEST"
+"""Stands for the digest of a statement that nobody has signed."""
 KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
 PredicateT = TypeVar("PredicateT", bound=Model)
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -17,12 +17,12 @@ from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import TEXTS, Artifact, Packet, PromotionRequest
 from governance.attest.requests import GateRequest
 from governance.base.errors import ConfigError, InputError
-from governance.base.text import number
 from governance.history import packet
 from governance.history.lineage import data_chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.people.speaking import roles_of
+from governance.report.html import lines
 
 About = Literal["packet", "data", "objective", "reward", "promotion"]
 BEFORE_TRAINING: tuple[About, ...] = ("data", "objective", "reward")
@@ -122,15 +122,9 @@ def _others(now: LogState) -> Iterator[Subject]:
     for statement in now.evidence.all(PromotionRequest):
         request = statement.predicate
         name = f"{request.action} {request.model}/{request.version}"
-        alone = "alone, breaking the glass; " if request.break_glass else ""
-        shown = (
-            f"{name} ({request.model_digest[:12]}), alias {request.alias}",
-            f"asked for by {request.principal} as {request.role} at {request.at}: {request.reason}",
-            f"{alone}open until {request.expires}",
-        )
         yield Subject(
-            "promotion", statement.digest, name, request.model, fitting, statement, shown,
-            alias=request.alias,
+            "promotion", statement.digest, name, request.model, fitting, statement,
+            _lines(request=request), alias=request.alias,
         )  # fmt: skip
 
 
@@ -158,62 +152,35 @@ def waiting_before_training(now: LogState) -> Iterator[Subject]:
         fitting = _approvers(now, request.model)
         for about, name, sha256 in inputs:
             if sha256 is not None:
-                shown = [
-                    f"{about} {name}: sha256 {sha256}",
-                    *_use(gate, request),
-                    *(_data(now, name, sha256) if about == "data" else _text(gate, sha256)),
-                ]
-                yield Subject(
-                    about, sha256, name, request.model, fitting, gate, tuple(shown), stage=stage
-                )
+                shown = _input(now, gate, request, about, name, sha256)
+                yield Subject(about, sha256, name, request.model, fitting, gate, shown, stage=stage)
 
 
-def _use(gate: Evidence, request: GateRequest) -> list[str]:
-    code = gate.predicate.code
-    dirty = ", with changes that are not committed" if code.dirty else ""
-    return [
-        (
-            f"used by {request.stage} ({request.method}) of {request.model}, parent"
-            f" {request.parent.name}"
-        ),
-        f"in the project at {code.commit or 'no commit'}{dirty}",
-    ]
+def _input(
+    now: LogState, gate: Evidence, request: GateRequest, about: About, name: str, sha256: str
+) -> tuple[str, ...]:
+    """A dataset with its records in the log; else a text, if the log has it."""
+    facts = {"about": about, "name": name, "sha256": sha256, "code": gate.predicate.code}
+    if about == "data":
+        chain, card = data_chain(now.view, name, sha256), now.authority.policies.datacards.get(name)
+        return _lines(gate=request, chain=chain, card=card, **facts)
+    text = _text(gate, sha256)
+    return (*_lines(gate=request, text=text, **facts), *(["", *text.splitlines()] if text else []))
 
 
-def _text(gate: Evidence, sha256: str) -> list[str]:
+def _lines(**facts: Any) -> tuple[str, ...]:
+    return tuple(lines("subject.txt.j2", **{"request": None, "chain": None, "text": "", **facts}))
+
+
+def _text(gate: Evidence, sha256: str) -> str | None:
     """The text with this digest, if the gate's statement contains it."""
     texts = gate.predicate.run.detail.get(TEXTS)
     text = texts.get(sha256) if isinstance(texts, dict) else None
     if not isinstance(text, str) or sha256_bytes(text.encode()) != sha256:
-        return ["its text is not in the log: read it in the project before you approve its digest"]
+        return None
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=1)
-    return ["", *text.splitlines()]
-
-
-def _data(now: LogState, dataset: str, sha256: str) -> Iterator[str]:
-    """A dataset, with its records in the log."""
-    chain = data_chain(now.view, dataset, sha256)
-    card = now.authority.policies.datacards.get(dataset)
-    yield f"gap in its evidence: {chain.broken_at or 'none'}"
-    if card is not None:
-        yield (
-            f"datacard: {card.title}; {card.origin}; licence {card.licence}; {card.lawful_basis}; "
-            f"{card.classification}; kept until {card.retention.until}"
-        )
-    for step in (chain.ingest, chain.scan, chain.quality):
-        if step is not None:
-            counts = step.predicate.counts
-            left_out = [f"{number(count)} {why}" for why, count in sorted(counts.excluded.items())]
-            yield (
-                f"E{step.index} {step.predicate.stage}: {number(counts.records_in)} records in,"
-                f" {number(counts.records_out)} out; left out: {', '.join(left_out) or 'none'}"
-            )
-    if chain.scan is not None:
-        scan = chain.scan.predicate
-        found, remaining = scan.found or "none", scan.remaining or "none"
-        yield f"personal data: found {found}, remaining {remaining}"
-        yield f"not looked for or not findable: {'; '.join(scan.cannot_find) or 'nothing named'}"
+    return text
 
 
 def _approvers(now: LogState, model: str) -> tuple[str, ...]:

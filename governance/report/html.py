@@ -109,6 +109,12 @@ def environment() -> Environment:
     return made
 
 
+def lines(template: str, **records: Any) -> list[str]:
+    """The lines of a template for a terminal."""
+    made = environment().overlay(autoescape=False, finalize=lambda value: text.one_line(str(value)))
+    return made.get_template(template).render(**records).splitlines()
+
+
 def _shown(value: Any) -> Any:
     """Makes invisible characters visible. Markup of our own stays as it is."""
     return (
